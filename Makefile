@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: test
+test: ## Run all tests, as a user does
+	go test ./...
+
+.PHONY: race
+race: ## Run all tests under the race detector
+	go test -race -timeout 5m ./...
+
+.PHONY: stress
+stress: ## Run the concurrent packages fifty times under the race detector
+	go test -race -count=50 -timeout 20m ./mono ./transport/inproc
+	go test -race -count=10 ./transport/natsx/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each (10s)
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run all benchmarks, each beside its baseline
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: ## Check format, go vet, staticcheck, and what tests must not do
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests wait for conditions, and none is skipped:"; echo "$$sleeps"; exit 1; fi
+	go mod tidy -diff
+	GOOS=windows go vet ./transport/... ./mono/... ./codec/...
+
+.PHONY: examples
+examples: ## Run the examples
+	go run ./examples/hello
+	go run ./examples/orders -transport inproc
+	go run ./examples/orders -store .tmp/orders
+
+.PHONY: check
+check: lint test race examples ## Everything that a change must pass

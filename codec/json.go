@@ -1,0 +1,53 @@
+package codec
+
+import (
+	"encoding/json"
+	"reflect"
+)
+
+type jsonCodec struct{}
+
+func (jsonCodec) ContentType() string { return "application/json" }
+
+func (c jsonCodec) Marshal(v any) (data []byte, err error) {
+	target, err := pointee(v)
+	if err != nil {
+		return nil, err
+	}
+	wrap := func(err error) error { return unencodable(c.ContentType(), target.Type(), err) }
+	defer catch(&err, wrap)
+	if data, err = json.Marshal(v); err != nil {
+		return nil, wrap(err)
+	}
+	return data, nil
+}
+
+func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
+	target, err := pointee(v)
+	if err != nil {
+		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
+	}
+	wrap := func(err error) error { return c.failure(target.Type(), len(data), err) }
+	defer catch(&err, wrap)
+	if len(data) == 0 {
+		return wrap(problem("the message is empty"))
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return wrap(err)
+	}
+	return nil
+}
+
+// failure takes the place out of what encoding/json says. What a type's own
+// UnmarshalJSON got from encoding/json looks the same, and counts from where its
+// value begins. Behind a number at the end encoding/json counts one too many.
+func (c jsonCodec) failure(t reflect.Type, length int, err error) *Error {
+	e := undecodable(c.ContentType(), t, err)
+	switch err := err.(type) {
+	case *json.SyntaxError:
+		e.Offset = max(0, err.Offset-1)
+	case *json.UnmarshalTypeError:
+		e.Offset, e.Path = min(err.Offset, int64(length)), err.Field
+	}
+	return e
+}

@@ -1,0 +1,116 @@
+package codec
+
+import (
+	"bytes"
+	"reflect"
+	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// MaxDepth is how many arrays and maps a MessagePack message may have inside one
+// another, and how many slices, arrays, maps and structs a value that is encoded
+// may have. It is far above what messages need and far below what a stack holds:
+// see BenchmarkDeepest.
+const MaxDepth = 1000
+
+type msgpackCodec struct{}
+
+func (msgpackCodec) ContentType() string { return "application/msgpack" }
+
+// Marshal encodes with the library. What the library would not survive is kept
+// from it: types by their shape, values that contain themselves by a walk that is
+// taken only where the type leaves room for one.
+func (c msgpackCodec) Marshal(v any) (data []byte, err error) {
+	target, err := pointee(v)
+	if err != nil {
+		return nil, err
+	}
+	wrap := func(err error) error { return unencodable(c.ContentType(), target.Type(), err) }
+	defer catch(&err, wrap)
+	shape, err := shapeOf(target.Type())
+	if err != nil {
+		return nil, uncarriable(c.ContentType(), target.Type(), err)
+	}
+	if shape.open {
+		if err := shape.root.survey(target, depth{}); err != nil {
+			return nil, wrap(err)
+		}
+	}
+	if data, err = encode(v); err != nil {
+		return nil, wrap(err)
+	}
+	if shape.foreign {
+		if err := wellFormed(data); err != nil {
+			return nil, wrap(err.Err)
+		}
+	}
+	return data, nil
+}
+
+// buffers are where messages grow. What leaves is a copy of the right size.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled bounds the memory that one large message leaves behind.
+const maxPooled = 64 << 10
+
+func encode(v any) ([]byte, error) {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	enc := msgpack.GetEncoder()
+	enc.Reset(buf)
+	enc.SetSortMapKeys(true)
+	enc.SetCustomStructTag("json")
+	enc.UseCompactInts(true)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	msgpack.PutEncoder(enc)
+	data := bytes.Clone(buf.Bytes())
+	if buf.Cap() <= maxPooled {
+		buffers.Put(buf)
+	}
+	return data, nil
+}
+
+// Unmarshal first checks the message as a whole, whatever its type, and then
+// fills the value. It does so itself, since the library's decoder wraps integers
+// that do not fit, takes the body of an extension for a map, allocates what such
+// a map declares, panics on some nils, and starts a goroutine for every type that
+// it meets behind an embedded pointer.
+func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
+	target, err := pointee(v)
+	if err != nil {
+		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
+	}
+	wrap := func(err error) error { return undecodable(c.ContentType(), target.Type(), err) }
+	defer catch(&err, wrap)
+	shape, err := shapeOf(target.Type())
+	if err != nil {
+		return wrap(err)
+	}
+	d := decoder{data: data}
+	failure := wellFormed(data)
+	if failure == nil {
+		failure = d.value(shape.root, target)
+	}
+	if failure != nil {
+		failure.ContentType, failure.Type = c.ContentType(), target.Type()
+		return failure
+	}
+	return nil
+}
+
+// CheckType reports what MessagePack can never carry there and back: channels,
+// functions, complex numbers, uintptr, interfaces with methods other than error,
+// structs of unexported fields only, two fields of one name, methods for one
+// direction only, methods on the pointer of what a map holds by value.
+func (c msgpackCodec) CheckType(t reflect.Type) error {
+	if t == nil {
+		return uncarriable(c.ContentType(), t, problem("it is no type"))
+	}
+	if _, err := shapeOf(t); err != nil {
+		return uncarriable(c.ContentType(), t, err)
+	}
+	return nil
+}

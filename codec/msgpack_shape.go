@@ -1,0 +1,282 @@
+package codec
+
+import (
+	"encoding"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// shape is what MessagePack knows of a Go type. It never changes once it is made.
+type shape struct {
+	root *node
+
+	// open: a value may contain itself, or anything. Only then must it be surveyed
+	// before it is encoded.
+	open bool
+
+	// foreign: methods of the type, or of what an interface holds, write bytes of
+	// their own. Only then must the outcome be checked.
+	foreign bool
+}
+
+// node is one type within a shape.
+type node struct {
+	t      reflect.Type
+	decode decoding
+	opaque bool // encoded by methods of its own
+
+	key, elem *node
+	fields    []*field // in the order of a struct that is encoded as an array
+	names     map[string]*field
+
+	building bool
+}
+
+// field is a field of a struct, or of a struct embedded in it.
+type field struct {
+	name  string
+	index []int
+	node  *node
+}
+
+// decoding says how a value is filled.
+type decoding uint8
+
+const (
+	decodeBool decoding = iota
+	decodeInt
+	decodeUint
+	decodeFloat
+	decodeString
+	decodeBytes
+	decodeByteArray
+	decodeSlice
+	decodeArray
+	decodeMap
+	decodeStruct
+	decodePointer
+	decodeAny
+	decodeError
+	decodeTime
+	decodeByLibrary
+	decodeByMsgpack
+	decodeByBinary
+	decodeByText
+)
+
+var (
+	timeType  = reflect.TypeFor[time.Time]()
+	errorType = reflect.TypeFor[error]()
+)
+
+// methods is which pair of methods a type has, in the library's order of
+// preference.
+type methods uint8
+
+const (
+	noMethods methods = iota
+	streamMethods
+	msgpackMethods
+	binaryMethods
+	textMethods
+)
+
+var (
+	encoders = []reflect.Type{
+		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](),
+		reflect.TypeFor[encoding.BinaryMarshaler](), textMarshaler,
+	}
+	decoders = []reflect.Type{
+		reflect.TypeFor[msgpack.CustomDecoder](), reflect.TypeFor[msgpack.Unmarshaler](),
+		reflect.TypeFor[encoding.BinaryUnmarshaler](), textUnmarshaler,
+	}
+)
+
+// methodsOf returns the methods of the type itself, else those of its pointer.
+func methodsOf(t reflect.Type, ifaces []reflect.Type) (m methods, onPointer bool) {
+	for i, iface := range ifaces {
+		if t.Implements(iface) {
+			return methods(i + 1), false
+		}
+	}
+	for i, iface := range ifaces {
+		if reflect.PointerTo(t).Implements(iface) {
+			return methods(i + 1), true
+		}
+	}
+	return noMethods, false
+}
+
+// anything reports methods that read or write an item of any kind.
+func (m methods) anything() bool { return m == streamMethods || m == msgpackMethods }
+
+// known is the outcome for a type that was asked for: a *shape, or an error.
+// Values within interfaces cannot be addressed, which rules some types out, so
+// they are asked for apart.
+var known, knownInside sync.Map
+
+func shapeOf(t reflect.Type) (*shape, error) { return remembered(&known, t, true) }
+
+func shapeInside(t reflect.Type) (*shape, error) { return remembered(&knownInside, t, false) }
+
+func remembered(cache *sync.Map, t reflect.Type, addressable bool) (*shape, error) {
+	outcome, ok := cache.Load(t)
+	if !ok {
+		outcome, _ = cache.LoadOrStore(t, newShape(t, addressable))
+	}
+	s, ok := outcome.(*shape)
+	if !ok {
+		return nil, outcome.(error)
+	}
+	return s, nil
+}
+
+// newShape returns a *shape or an error.
+func newShape(t reflect.Type, addressable bool) any {
+	b := &builder{shape: new(shape), nodes: make(map[place]*node)}
+	root, err := b.node(t, rootPath(t), addressable)
+	if err != nil {
+		return err
+	}
+	b.shape.root = root
+	return b.shape
+}
+
+// place is a type, and whether its values can be addressed there: what a map
+// holds by value cannot.
+type place struct {
+	t           reflect.Type
+	addressable bool
+}
+
+// builder makes a shape, mirroring what the library's encoder does with a type.
+type builder struct {
+	shape     *shape
+	nodes     map[place]*node
+	embedding map[reflect.Type]bool // the structs that the one at hand is embedded in
+}
+
+func (b *builder) node(t reflect.Type, path string, addressable bool) (*node, error) {
+	at := place{t, addressable}
+	if n := b.nodes[at]; n != nil {
+		b.shape.open = b.shape.open || n.building
+		return n, nil
+	}
+	n := &node{t: t, building: true}
+	b.nodes[at] = n
+	err := b.fill(n, path, addressable)
+	n.building = false
+	return n, err
+}
+
+func (b *builder) fill(n *node, path string, addressable bool) error {
+	switch {
+	case n.t == timeType:
+		n.decode = decodeTime
+		return nil
+	case n.t.Kind() == reflect.Interface:
+		return b.iface(n, path)
+	case n.t.Kind() == reflect.Pointer:
+		return b.pointer(n, path)
+	}
+	encoder, onPointer := methodsOf(n.t, encoders)
+	decoder, _ := methodsOf(n.t, decoders)
+	if onPointer && !addressable {
+		return problemf("%s: %v is encoded by a method of its pointer, which a value held by a map or an interface does not have: hold *%[2]v instead", path, n.t)
+	}
+	if err := paired(n.t, path, encoder, decoder); err != nil {
+		return err
+	}
+	n.opaque = encoder != noMethods
+	b.shape.foreign = b.shape.foreign || encoder.anything()
+	if encoder == noMethods || decoder == noMethods {
+		if err := b.kind(n, path, addressable); err != nil {
+			return err
+		}
+	}
+	if decoder != noMethods {
+		n.decode = decodeByLibrary + decoding(decoder-streamMethods)
+	}
+	return nil
+}
+
+// paired reports methods for one direction only, or that do not fit together. A
+// method that deals with items of any kind is trusted, and strings and bytes are
+// the same with a method or without.
+func paired(t reflect.Type, path string, encoder, decoder methods) error {
+	plain := t.Kind() == reflect.String || isBytes(t)
+	switch {
+	case encoder == decoder, encoder.anything(), decoder.anything():
+		return nil
+	case plain && (encoder == noMethods || decoder == noMethods):
+		return nil
+	}
+	name := [...]string{noMethods: "no method", binaryMethods: "MarshalBinary or UnmarshalBinary", textMethods: "MarshalText or UnmarshalText"}
+	return problemf("%s: %v is encoded by %s and decoded by %s: give it both methods of a pair", path, t, name[encoder], name[decoder])
+}
+
+func (b *builder) iface(n *node, path string) error {
+	switch {
+	case n.t == errorType:
+		n.decode = decodeError
+	case n.t.NumMethod() == 0:
+		n.decode = decodeAny
+		b.shape.open, b.shape.foreign = true, true
+	default:
+		return problemf("%s: %v cannot be decoded, since nothing says which type it was: use a concrete type or any, or give the type that holds it methods of its own", path, n.t)
+	}
+	return nil
+}
+
+func (b *builder) pointer(n *node, path string) (err error) {
+	if pointsToItself(n.t) {
+		return problemf("%s: %v is a pointer to itself: give it something to point to", path, n.t)
+	}
+	n.decode = decodePointer
+	n.elem, err = b.node(n.t.Elem(), path, true)
+	return err
+}
+
+var decodingOf = map[reflect.Kind]decoding{
+	reflect.Bool: decodeBool, reflect.String: decodeString,
+	reflect.Int: decodeInt, reflect.Int8: decodeInt, reflect.Int16: decodeInt, reflect.Int32: decodeInt, reflect.Int64: decodeInt,
+	reflect.Uint: decodeUint, reflect.Uint8: decodeUint, reflect.Uint16: decodeUint, reflect.Uint32: decodeUint, reflect.Uint64: decodeUint,
+	reflect.Float32: decodeFloat, reflect.Float64: decodeFloat,
+	reflect.Slice: decodeSlice, reflect.Array: decodeArray, reflect.Map: decodeMap, reflect.Struct: decodeStruct,
+}
+
+func (b *builder) kind(n *node, path string, addressable bool) (err error) {
+	decode, ok := decodingOf[n.t.Kind()]
+	if !ok {
+		return problemf(`%s: %v has no encoding: leave the field out with the tag msgpack:"-", or give its type methods of its own`, path, n.t)
+	}
+	n.decode = decode
+	switch decode {
+	case decodeStruct:
+		return b.structure(n, path, addressable)
+	case decodeSlice:
+		return b.sequence(n, path, decodeBytes, true)
+	case decodeArray:
+		return b.sequence(n, path, decodeByteArray, addressable)
+	case decodeMap:
+		if n.key, err = b.node(n.t.Key(), path+"[key]", false); err != nil {
+			return err
+		}
+		n.elem, err = b.node(n.t.Elem(), path+"[]", false)
+	}
+	return err
+}
+
+// sequence is a slice or an array. Those of bytes are one item, whatever methods
+// their elements have.
+func (b *builder) sequence(n *node, path string, ofBytes decoding, addressable bool) (err error) {
+	if n.t.Elem().Kind() == reflect.Uint8 {
+		n.decode = ofBytes
+		return nil
+	}
+	n.elem, err = b.node(n.t.Elem(), path+"[]", addressable)
+	return err
+}

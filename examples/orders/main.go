@@ -1,0 +1,161 @@
+// Orders is a modular monolith: five modules that talk through handles, on an
+// embedded NATS server, in memory, or on a NATS of your own. It places the orders
+// of a file and prints what became of them.
+//
+//	go run ./examples/orders                                   # embedded NATS, store on disk
+//	go run ./examples/orders -transport inproc                 # in memory
+//	go run ./examples/orders -transport nats://127.0.0.1:4222  # a server of your own
+//	go run ./examples/orders -serve :8080                      # and then serve HTTP until a signal
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"gomono.dev/examples/orders/modules/analytics"
+	"gomono.dev/examples/orders/modules/inventory"
+	"gomono.dev/examples/orders/modules/notifications"
+	"gomono.dev/examples/orders/modules/orders"
+	"gomono.dev/examples/orders/modules/payments"
+	"gomono.dev/examples/orders/modules/web"
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+//go:embed orders.ndjson
+var sample string
+
+// settings are the command line.
+type settings struct {
+	transport, store, listen string
+	orders, serve            string
+	wire                     bool
+	stopTimeout              time.Duration
+}
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "orders:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	set, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	input, err := set.open(stdin)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
+	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	tr, err := set.connect(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	app := build(set, tr, stderr)
+	if err := app.Start(ctx); err != nil {
+		return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
+	}
+	err = process(ctx, app, input, stdout, stderr)
+	if err == nil && set.serve != "" {
+		<-ctx.Done()
+	}
+	restore() // a second signal ends the process
+	return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var set settings
+	flags := flag.NewFlagSet("orders", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&set.transport, "transport", "embedded", "inproc, embedded, or the URL of a NATS server")
+	flags.StringVar(&set.store, "store", defaultStore(), "directory of the embedded server's store")
+	flags.StringVar(&set.listen, "listen", "", "address on which the embedded server listens, such as 127.0.0.1:4222 (default: nowhere)")
+	flags.StringVar(&set.orders, "orders", "", "file of orders, one JSON object a line; - is standard input (default: the sample)")
+	flags.StringVar(&set.serve, "serve", "", "address to serve HTTP on until a signal, such as :8080")
+	flags.BoolVar(&set.wire, "wire", false, "send calls over the transport even within this process")
+	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "how long a stop may take")
+	if err := flags.Parse(args); err != nil {
+		return set, err
+	}
+	if flags.NArg() > 0 {
+		return set, fmt.Errorf("unexpected argument %q: orders takes flags only, see -help", flags.Arg(0))
+	}
+	return set, nil
+}
+
+// defaultStore is where the embedded server keeps its data between runs.
+func defaultStore() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "mono-orders")
+}
+
+func (set settings) open(stdin io.Reader) (io.ReadCloser, error) {
+	switch set.orders {
+	case "":
+		return io.NopCloser(strings.NewReader(sample)), nil
+	case "-":
+		return io.NopCloser(stdin), nil
+	}
+	return os.Open(set.orders)
+}
+
+// connect is the only place that knows which transport there is.
+func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Transport, error) {
+	logger := newLogger(stderr)
+	switch {
+	case set.transport == "inproc":
+		return inproc.New(nil), nil
+	case set.transport == "embedded":
+		return embedded.Open(ctx, embedded.Options{Dir: set.store, Listen: set.listen, Logger: logger})
+	case strings.Contains(set.transport, "://"):
+		return natsx.Connect(ctx, natsx.Options{URLs: []string{set.transport}, Name: "orders", Logger: logger})
+	}
+	return nil, fmt.Errorf("unknown transport %q: want inproc, embedded, or a URL such as nats://127.0.0.1:4222", set.transport)
+}
+
+func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
+	opts := []mono.AppOption{mono.Logger(newLogger(stderr)), mono.StopTimeout(set.stopTimeout)}
+	if set.wire {
+		opts = append(opts, mono.AlwaysWire())
+	}
+	app := mono.New(tr, opts...)
+	app.Add(
+		&inventory.Module{},
+		&payments.Module{},
+		&orders.Module{},
+		&notifications.Module{},
+		&analytics.Module{},
+	)
+	if set.serve != "" {
+		app.Add(&web.Module{Addr: set.serve, Health: app.Health})
+	}
+	return app
+}
+
+func newLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}

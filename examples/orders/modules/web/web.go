@@ -1,0 +1,111 @@
+// Package web serves the orders over HTTP.
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"gomono.dev/examples/orders/inventory"
+	"gomono.dev/examples/orders/orders"
+	"gomono.dev/examples/orders/payments"
+	"gomono.dev/mono"
+)
+
+// Module listens on Addr and serves POST /orders, GET /orders/{id} and GET
+// /health.
+type Module struct {
+	Addr   string
+	Health func(context.Context) mono.Health
+
+	place  mono.Func[orders.Order, orders.Confirmation]
+	get    mono.Func[orders.GetRequest, orders.Confirmation]
+	scope  *mono.Scope
+	server *http.Server
+}
+
+// Bind needs the orders, so that they serve before and after this module does.
+func (m *Module) Bind(s *mono.Scope) error {
+	m.place = orders.Place.Client(s)
+	m.get = orders.Get.Client(s)
+	m.scope = s
+	return nil
+}
+
+// Start listens.
+func (m *Module) Start(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", m.Addr)
+	if err != nil {
+		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s, choose another address with -serve: %w", m.Addr, err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /orders", m.postOrder)
+	mux.HandleFunc("GET /orders/{id}", m.getOrder)
+	mux.HandleFunc("GET /health", m.getHealth)
+	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := m.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			m.scope.Logger().Error("serving ended", "error", err)
+		}
+	}()
+	m.scope.Logger().Info("serving", "address", listener.Addr().String())
+	return nil
+}
+
+// Stop lets the requests that are being served finish.
+func (m *Module) Stop(ctx context.Context) error { return m.server.Shutdown(ctx) }
+
+const maxBody = 1 << 20
+
+func (m *Module) postOrder(w http.ResponseWriter, r *http.Request) {
+	var o orders.Order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&o); err != nil {
+		fail(w, mono.Errorf(mono.InvalidArgument, "the body is no order: %v", err))
+		return
+	}
+	c, err := m.place(r.Context(), o)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusCreated, c)
+}
+
+func (m *Module) getOrder(w http.ResponseWriter, r *http.Request) {
+	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id")})
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, c)
+}
+
+func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
+	h := m.Health(r.Context())
+	status := http.StatusOK
+	if !h.Healthy {
+		status = http.StatusServiceUnavailable
+	}
+	reply(w, status, h)
+}
+
+// fail answers with an error: its code, its text, and what a failure carries.
+func fail(w http.ResponseWriter, err error) {
+	body := map[string]any{"code": mono.CodeOf(err), "message": err.Error()}
+	if shortage, ok := inventory.OutOfStock.Match(err); ok {
+		body["shortage"] = shortage
+	}
+	if decline, ok := payments.Declined.Match(err); ok {
+		body["decline"] = decline
+	}
+	reply(w, mono.CodeOf(err).HTTPStatus(), body)
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client has gone
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"gomono.dev/examples/orders/analytics"
+	"gomono.dev/examples/orders/inventory"
+	"gomono.dev/examples/orders/notifications"
+	"gomono.dev/examples/orders/payments"
+	"gomono.dev/mono"
+)
+
+var errMalformed = errors.New("malformed")
+
+// tally counts what became of each line.
+type tally struct {
+	mu        sync.Mutex
+	read      int
+	placed    int
+	malformed int
+	declined  int
+	refused   map[string]int
+}
+
+func newTally() *tally { return &tally{refused: make(map[string]int)} }
+
+func (t *tally) add(_ line, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.read++
+	switch decline, ok := payments.Declined.Match(err); {
+	case err == nil:
+		t.placed++
+	case errors.Is(err, errMalformed):
+		t.malformed++
+	case ok:
+		t.declined++
+		t.refused["card declined: "+decline.Reason]++
+	default:
+		t.refused[reason(err)]++
+	}
+}
+
+// reason is what the table calls an error other than a decline.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, inventory.OutOfStock):
+		return "out of stock"
+	case errors.Is(err, inventory.UnknownProduct):
+		return "unknown product"
+	}
+	return string(mono.CodeOf(err))
+}
+
+// heard is what the modules that listen know at the end.
+type heard struct {
+	report   analytics.Report
+	notified int
+}
+
+// settleTime bounds the wait for the last events.
+const settleTime = 10 * time.Second
+
+// settle asks the listening modules until they have heard of everything. Events
+// are at most once, so it may end without; then the totals will not add up.
+func settle(ctx context.Context, app *mono.App, t *tally) (heard, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		h, err := ask(ctx, app)
+		if err != nil || h.report.Placed >= t.placed && h.report.Released >= t.declined && h.notified >= t.placed {
+			return h, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return h, nil
+		}
+	}
+}
+
+func ask(ctx context.Context, app *mono.App) (heard, error) {
+	report, err := analytics.Totals.Call(ctx, app, struct{}{})
+	if err != nil {
+		return heard{}, err
+	}
+	count, err := notifications.Sent.Call(ctx, app, struct{}{})
+	return heard{report, count.Sent}, err
+}
+
+// print prints the table, and returns an error when it does not add up.
+func (t *tally) print(w io.Writer, h heard, took time.Duration) error {
+	var err error
+	row := func(name string, value any) {
+		if _, e := fmt.Fprintf(w, "%-44s %12v\n", name, value); err == nil {
+			err = e
+		}
+	}
+	row("lines read", t.read)
+	row("malformed", t.malformed)
+	row("placed", t.placed)
+	refused := 0
+	for _, why := range slices.Sorted(maps.Keys(t.refused)) {
+		row("refused, "+why, t.refused[why])
+		refused += t.refused[why]
+	}
+	row("refused", refused)
+	row("charged", h.report.Placed)
+	row("released", h.report.Released)
+	row("notified", h.notified)
+	var cents int64
+	for _, product := range slices.Sorted(maps.Keys(h.report.Cents)) {
+		row("revenue, "+product, money(h.report.Cents[product]))
+		cents += h.report.Cents[product]
+	}
+	row("revenue", money(cents))
+	row("time", took.Round(time.Millisecond))
+	if err != nil {
+		return err
+	}
+	return t.check(h, refused)
+}
+
+func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
+
+// check says which totals do not add up.
+func (t *tally) check(h heard, refused int) error {
+	var errs []error
+	equal := func(what string, a, b int) {
+		if a != b {
+			errs = append(errs, fmt.Errorf("the totals do not add up: %s: %d and %d", what, a, b))
+		}
+	}
+	equal("lines read, and what became of them", t.read, t.placed+refused+t.malformed)
+	equal("placed, and heard of by analytics", t.placed, h.report.Placed)
+	equal("placed, and notified", t.placed, h.notified)
+	equal("declined, and released", t.declined, h.report.Released)
+	return errors.Join(errs...)
+}

@@ -1,0 +1,53 @@
+package mono_test
+
+import (
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+var jobs = mono.NewQueue[question]("test.jobs")
+
+// Deriving a handle allocates nothing: its options lie in its value.
+func TestWithAllocatesNothing(t *testing.T) {
+	id, tenant := "id-1", "tenant-1"
+	delay := 1500 * time.Millisecond
+	if n := testing.AllocsPerRun(100, func() {
+		q := jobs.With(mono.Delay(delay), mono.DedupID(id), mono.Header("Tenant", tenant))
+		if q.Name() != "test.jobs" {
+			t.Fail()
+		}
+	}); n != 0 {
+		t.Errorf("deriving a queue allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		e := told.With(mono.Header("Tenant", tenant), mono.Header("Trace", id))
+		if e.Name() != "test.told" {
+			t.Fail()
+		}
+	}); n != 0 {
+		t.Errorf("deriving an event allocates %v times", n)
+	}
+}
+
+// A derived handle does not change the one that it comes from, however many
+// headers it has.
+func TestWithDerivesAValue(t *testing.T) {
+	t.Parallel()
+	p := paths[1]
+	heard := make(chan []string, 1)
+	app := p.start(t, module("listener", func(s *mono.Scope) {
+		told.Handle(s, headersTo(heard))
+	}))
+	base := told.With(mono.Header("H", "1"), mono.Header("H", "2"), mono.Header("H", "3"))
+	a, b := base.With(mono.Header("H", "a")), base.With(mono.Header("H", "b"))
+	for e, want := range map[string]mono.Event[fact]{"[]": told, "[1 2 3]": base, "[1 2 3 a]": a, "[1 2 3 b]": b} {
+		if err := want.Publish(t.Context(), app, fact{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-heard; toText(got) != e {
+			t.Errorf("got %v, want %s", got, e)
+		}
+	}
+}

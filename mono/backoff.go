@@ -1,0 +1,72 @@
+package mono
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// BackoffPolicy says how long to wait before a failed attempt is repeated.
+// Constant, Exponential and Waits make one; values of comparable types make
+// others.
+type BackoffPolicy interface {
+	// Wait returns the wait after the given attempt, which counts from 1. It may
+	// be called concurrently.
+	Wait(attempt int) time.Duration
+}
+
+// Backoff sets the waits between attempts, Exponential(1s, 1m) by default.
+func Backoff(policy BackoffPolicy) interface {
+	QueueOption
+	StreamOption
+} {
+	return set(policy != nil, func(c *config) { c.Backoff = policy }, "Backoff: want a policy, got nil")
+}
+
+// Constant waits the same time after each attempt.
+func Constant(d time.Duration) BackoffPolicy {
+	if d < 0 {
+		panic(fmt.Sprintf("mono.Constant(%v): want 0 or more", d))
+	}
+	return constant(d)
+}
+
+type constant time.Duration
+
+func (c constant) Wait(int) time.Duration { return time.Duration(c) }
+
+// Exponential waits about first after the first attempt and doubles the wait
+// with each that follows, up to limit. Each wait is drawn from its upper half,
+// so that what failed together does not come back together.
+func Exponential(first, limit time.Duration) BackoffPolicy {
+	if first <= 0 || limit < first {
+		panic(fmt.Sprintf("mono.Exponential(%v, %v): want 0 < first <= limit", first, limit))
+	}
+	return exponential{first, limit}
+}
+
+type exponential struct{ first, limit time.Duration }
+
+func (e exponential) Wait(attempt int) time.Duration {
+	wait := e.first
+	for i := 1; i < attempt && wait < e.limit; i++ {
+		wait = min(2*wait, e.limit)
+	}
+	return wait - rand.N(wait/2+1)
+}
+
+// Waits waits the first time after the first attempt, and so on; the last counts
+// for all that follow.
+func Waits(list ...time.Duration) BackoffPolicy {
+	if len(list) == 0 || slices.Min(list) < 0 {
+		panic(fmt.Sprintf("mono.Waits(%v): want at least one wait, none negative", list))
+	}
+	return backoffList(slices.Clone(list))
+}
+
+type backoffList []time.Duration
+
+func (l backoffList) Wait(attempt int) time.Duration {
+	return l[min(max(attempt, 1), len(l))-1]
+}

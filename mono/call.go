@@ -1,0 +1,144 @@
+package mono
+
+import (
+	"context"
+	"encoding/hex"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// Call is one message on one side: what a handler can learn about the message in
+// hand, and what middleware sees. It belongs to the goroutine that runs the
+// handler or the send; it is not for concurrent use, nor for keeping.
+type Call struct {
+	side    Side
+	decl    *declaration
+	module  string
+	sender  string
+	group   string
+	id      string
+	header  transport.Header
+	payload any // pointer to the payload
+	reply   any // pointer to the reply, nil if there is none
+	size    int
+	replied bool    // reply holds one
+	via     *sender // on the sending side
+
+	attempt  int
+	sequence uint64
+	stored   time.Time
+}
+
+// Side says on which side of a message a Call is.
+type Side string
+
+// The sides.
+const (
+	Sending   Side = "sending"
+	Receiving Side = "receiving"
+)
+
+// CallFrom returns the Call of the handler that ctx was given to. Outside one it
+// returns an empty Call, never nil.
+func CallFrom(ctx context.Context) *Call {
+	if c, ok := ctx.Value(callKey{}).(*Call); ok {
+		return c
+	}
+	return &Call{}
+}
+
+type callKey struct{}
+
+// Side returns the side on which the Call is.
+func (c *Call) Side() Side { return c.side }
+
+// Handle returns the handle of the message.
+func (c *Call) Handle() Handle {
+	if c.decl == nil {
+		return nil
+	}
+	return c.decl
+}
+
+// Module returns the module on whose side the Call is: the one that sends, or
+// the one that handles. It is "" for code outside any module.
+func (c *Call) Module() string { return c.module }
+
+// Sender returns the module that sent the message, "" where nothing is known.
+func (c *Call) Sender() string { return c.sender }
+
+// Group returns the group that the handler belongs to, "" for none.
+func (c *Call) Group() string { return c.group }
+
+// ID identifies the message: the same on both sides, the same for all that
+// receive it, and for all attempts. A message from a plain client that set none
+// gets one on arrival.
+func (c *Call) ID() string {
+	if c.id == "" && c.decl != nil {
+		c.id = newID()
+	}
+	return c.id
+}
+
+// Header returns the first value of a header that the sender has set, or "".
+func (c *Call) Header(name string) string { return c.header.Get(name) }
+
+// HeaderValues returns all values of a header.
+func (c *Call) HeaderValues(name string) []string { return c.header.Values(name) }
+
+// SetHeader sets a header. On the sending side it goes with the message; on the
+// receiving side later middleware and the handler see it. What [Header] says of
+// names and values holds here too.
+func (c *Call) SetHeader(name, value string) { c.header.Set(name, value) }
+
+// Payload returns the message as the Go value that it is. On the receiving side
+// it is decoded already. It is the handler's or the sender's own: what its
+// pointers, slices and maps lead to must not be changed.
+func (c *Call) Payload() any { return deref(c.payload) }
+
+// Reply returns the reply of a service once there is one, as Payload does; nil
+// before, with an error, and for other kinds.
+func (c *Call) Reply() any {
+	if !c.replied {
+		return nil
+	}
+	return deref(c.reply)
+}
+
+// Size returns how many bytes the encoded payload has, 0 where it was not
+// encoded (on the sending side: before it was sent).
+func (c *Call) Size() int { return c.size }
+
+// Attempt returns which delivery of the message this is, from 1. It is 0 on the
+// sending side and in an empty Call.
+func (c *Call) Attempt() int { return c.attempt }
+
+// Sequence returns the position of a stored message in its log, 0 for others.
+func (c *Call) Sequence() uint64 { return c.sequence }
+
+// Time returns when a stored message was stored, by the clock of the store; the
+// zero time for others.
+func (c *Call) Time() time.Time { return c.stored }
+
+func deref(pointer any) any {
+	if pointer == nil {
+		return nil
+	}
+	return reflect.ValueOf(pointer).Elem().Interface()
+}
+
+// newID returns 128 random bits in hexadecimal digits, as the trace ids of W3C
+// Trace Context are written.
+func newID() string {
+	var b [16]byte
+	for i, x := 0, rand.Uint64(); i < 8; i++ {
+		b[i] = byte(x >> (8 * i))
+	}
+	for i, x := 0, rand.Uint64(); i < 8; i++ {
+		b[8+i] = byte(x >> (8 * i))
+	}
+	return hex.EncodeToString(b[:])
+}

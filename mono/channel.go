@@ -1,0 +1,169 @@
+package mono
+
+import (
+	"reflect"
+	"slices"
+)
+
+// Channel is one Go channel per App, shared by name. Values pass as they are and
+// never leave the process.
+//
+// Receivers compete for values; with FanOut each gets all of them, and the
+// slowest sets the pace. The App closes the channel once every module that sends
+// on it has stopped, so a receiver ranges over it; a module that still sends
+// then breaks the rule that Stop ends what a module does.
+type Channel[T any] struct{ decl *declaration }
+
+// NewChannel declares a channel. It panics on a bad name or option.
+func NewChannel[T any](name string, opts ...ChannelOption) Channel[T] {
+	return Channel[T]{declare(KindChannel, name, opts, reflect.TypeFor[T]())}
+}
+
+// Name returns the name of the channel.
+func (c Channel[T]) Name() string { return c.decl.name }
+
+// Kind returns KindChannel.
+func (c Channel[T]) Kind() Kind { return KindChannel }
+
+func (c Channel[T]) declared() *declaration { return c.decl }
+
+// Send declares that the module sends on the channel, and returns its end. A
+// module starts after those that receive, unless it must start earlier, and so
+// stops before them.
+func (c Channel[T]) Send(s *Scope) chan<- T {
+	s.binding("Send", c.decl)
+	ch, h := c.join(s)
+	if ch == nil {
+		return make(chan T)
+	}
+	ch.senders = append(ch.senders, s.unit)
+	s.unit.sends = append(s.unit.sends, ch)
+	return h.in
+}
+
+// Receive declares that the module receives from the channel, and returns its
+// end.
+func (c Channel[T]) Receive(s *Scope) <-chan T {
+	s.binding("Receive", c.decl)
+	ch, h := c.join(s)
+	if ch == nil {
+		return make(chan T)
+	}
+	ch.receivers = append(ch.receivers, s.unit)
+	s.unit.receives = append(s.unit.receives, ch)
+	if !c.decl.config.FanOut {
+		return h.in
+	}
+	out := make(chan T, c.decl.config.Capacity)
+	h.outs = append(h.outs, out)
+	return out
+}
+
+// join finds the channel in the App that is being bound, and makes it if nobody
+// has yet. It is nil where the declarations of two modules contradict each
+// other, which the start report says.
+func (c Channel[T]) join(s *Scope) (*channel, *hub[T]) {
+	s.in.know(s.unit, c.decl)
+	ch, ok := s.in.channels[c.decl.identity()]
+	if !ok {
+		ch = &channel{decl: c.decl, hub: &hub[T]{in: make(chan T, c.decl.config.Capacity)}}
+		s.in.channels[c.decl.identity()] = ch
+	}
+	h, ok := ch.hub.(*hub[T])
+	if !ok {
+		return nil, nil
+	}
+	return ch, h
+}
+
+// channel is a channel in an instance, without its type.
+type channel struct {
+	decl      *declaration
+	senders   []*unit // those that have not stopped
+	receivers []*unit
+	closed    bool
+	hub       interface {
+		copy(quit <-chan struct{})
+		close()
+	}
+}
+
+// hub is the part of a channel that knows the type.
+type hub[T any] struct {
+	in   chan T
+	outs []chan T
+}
+
+func (h *hub[T]) close() { close(h.in) }
+
+// copy hands each value to every receiver until the channel is closed. It ends at
+// quit too, so that a receiver that has stopped reading holds up nothing for ever.
+func (h *hub[T]) copy(quit <-chan struct{}) {
+	defer func() {
+		for _, out := range h.outs {
+			close(out)
+		}
+	}()
+	for {
+		select {
+		case v, ok := <-h.in:
+			if !ok || !h.hand(v, quit) {
+				return
+			}
+		case <-quit:
+			return
+		}
+	}
+}
+
+// hand hands one value to every receiver, and reports whether that came to its
+// end.
+func (h *hub[T]) hand(v T, quit <-chan struct{}) bool {
+	for _, out := range h.outs {
+		select {
+		case out <- v:
+		case <-quit:
+			return false
+		}
+	}
+	return true
+}
+
+func (in *instance) checkChannels() {
+	for _, u := range in.units {
+		for _, c := range u.sends {
+			if len(c.receivers) == 0 {
+				in.report.add(u.name, c.decl, "no module receives from it, so sending would block for ever: add the module that does")
+			}
+		}
+	}
+}
+
+// leaveChannels is called when a unit has stopped: a channel whose last sender
+// it was is closed.
+func (in *instance) leaveChannels(u *unit) {
+	for _, c := range u.sends {
+		c.senders = slices.DeleteFunc(c.senders, func(s *unit) bool { return s == u })
+		c.closeUnsent()
+	}
+}
+
+// closeUnsent is called when a stop begins: channels on which nobody can send,
+// because no module does or none was started, are closed.
+func (in *instance) closeUnsent() {
+	for _, u := range in.units {
+		if !u.entered {
+			in.leaveChannels(u)
+		}
+	}
+	for _, c := range in.channels {
+		c.closeUnsent()
+	}
+}
+
+func (c *channel) closeUnsent() {
+	if len(c.senders) == 0 && !c.closed {
+		c.closed = true
+		c.hub.close()
+	}
+}

@@ -1,0 +1,250 @@
+package mono
+
+import (
+	"gomono.dev/transport"
+)
+
+// bindAll makes a unit of every module and binds it.
+func (in *instance) bindAll() {
+	for _, m := range in.app.middleware {
+		in.addMiddleware(m)
+	}
+	for _, r := range in.app.modules {
+		if r.plugin {
+			in.add(r)
+		}
+	}
+	for _, r := range in.app.modules {
+		if !r.plugin {
+			in.add(r)
+		}
+	}
+	for _, u := range in.units {
+		in.bind(u)
+	}
+}
+
+// addMiddleware adds a middleware that has a life of its own.
+func (in *instance) addMiddleware(m Middleware) {
+	if isNil(m) {
+		in.report.add("", nil, "a middleware is nil: give Use a value")
+		return
+	}
+	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[Checker](m)} {
+		if lives {
+			in.add(registration{module: m, plugin: true})
+			return
+		}
+	}
+}
+
+func is[T any](v any) bool {
+	_, ok := v.(T)
+	return ok
+}
+
+func (in *instance) add(r registration) {
+	if isNil(r.module) {
+		in.report.add(r.name, nil, "a module is nil: give Add a value")
+		return
+	}
+	u := &unit{name: r.name, explicit: true, plugin: r.plugin, version: moduleVersion(r.module), module: r.module, senders: make(map[identity]*sender)}
+	if u.name == "" {
+		u.name, u.explicit = moduleName(r.module)
+	}
+	if d, ok := r.module.(interface{ Doc() string }); ok {
+		u.doc = d.Doc()
+	}
+	u.scope = &Scope{in: in, unit: u}
+	in.checkModule(u)
+	in.units = append(in.units, u)
+}
+
+func (in *instance) checkModule(u *unit) {
+	if !isToken(u.name) {
+		in.report.add(u.name, nil, "%q is no name for %T: want lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module)
+	}
+	if err := transport.ValidateVersion(u.version); err != nil {
+		in.report.add(u.name, nil, "its version: %v", err)
+	}
+	for _, other := range in.units {
+		if other.name == u.name {
+			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one of them a method Name() string, or add it with Plugin under another", other.module, u.module)
+		}
+	}
+}
+
+func (in *instance) bind(u *unit) {
+	m, ok := u.module.(Module)
+	if !ok {
+		return
+	}
+	u.binding = true
+	err := guard("Bind of module "+u.name, in.panicked, func() error { return m.Bind(u.scope) })
+	u.binding = false
+	if err != nil {
+		in.report.add(u.name, nil, "Bind: %v", err)
+	}
+}
+
+// check finds what is wrong with what was bound.
+func (in *instance) check() error {
+	for _, u := range in.units {
+		in.checkReceivers(u)
+		in.checkProvided(u)
+	}
+	for _, u := range in.units {
+		in.checkNeeds(u)
+	}
+	in.checkHandles()
+	in.checkChannels()
+	in.sortUnits()
+	return in.report.err()
+}
+
+func (in *instance) checkReceivers(u *unit) {
+	groups := make(map[string]string)
+	for _, r := range u.receivers {
+		if err := r.config.check(); err != nil {
+			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
+		}
+		in.checkKeys(r)
+		if r.decl.kind == KindService {
+			in.checkProvider(r)
+			continue
+		}
+		if r.durable() && !u.explicit && r.config.Group == "" {
+			in.report.add(u.name, r.decl, "is received durably under a name that is only the package's: a renamed package would lose its place; give the module a method Name() string, or the receiver mono.Group")
+		}
+		if r.config.Broadcast {
+			continue
+		}
+		key := r.decl.String() + " " + r.group()
+		if place, taken := groups[key]; taken {
+			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach one of the two; give one of them another mono.Group", r.group(), place, r.place)
+		}
+		groups[key] = r.place
+	}
+}
+
+// durable reports whether a receiver's group outlives the process.
+func (r *receiver) durable() bool {
+	switch r.decl.kind {
+	case KindQueue:
+		return !r.config.Volatile
+	case KindStream:
+		return true
+	}
+	return r.config.Durable
+}
+
+func (in *instance) checkKeys(r *receiver) {
+	if len(r.config.Keys) > 0 && r.decl.key == nil {
+		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, and has no key: declare it with KeyedBy", r.place)
+	}
+	for _, key := range r.config.Keys {
+		if err := transport.ValidateToken(key); err != nil {
+			in.report.add(r.unit.name, r.decl, "is handled at %s with a key that cannot be one: %v", r.place, err)
+		}
+	}
+}
+
+func (in *instance) checkProvider(r *receiver) {
+	id := r.decl.identity()
+	if other, ok := in.providers[id]; ok {
+		in.report.add(r.unit.name, r.decl, "is provided twice, by module %s at %s and by module %s at %s: remove one", other.unit.name, other.place, r.unit.name, r.place)
+		return
+	}
+	in.providers[id] = r
+}
+
+func (in *instance) checkNeeds(u *unit) {
+	for _, id := range u.order {
+		if id.kind != KindService || in.providers[id] != nil {
+			continue
+		}
+		remote, ok := in.app.remote[id]
+		if !ok {
+			in.report.add(u.name, u.senders[id].decl, "no module provides it: add the module that does, or declare app.Remote(…) if another process does")
+			continue
+		}
+		in.know(u, remote)
+	}
+	in.checkNeededResources(u)
+}
+
+// checkHandles finds payload types that cannot be carried and handles that the
+// transport cannot serve.
+func (in *instance) checkHandles() {
+	capabilities := in.app.transport.Capabilities()
+	for _, u := range in.units {
+		for _, d := range u.messages() {
+			in.checkTypes(u, d)
+			stored := d.kind == KindQueue || d.kind == KindStream || d.config.Durable
+			if stored && !capabilities.Logs {
+				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not", capabilities.Name)
+			}
+		}
+	}
+}
+
+// messages lists the handles of a unit that carry messages, each once.
+func (u *unit) messages() []*declaration {
+	var all []*declaration
+	seen := make(map[identity]bool)
+	note := func(d *declaration) {
+		if !seen[d.identity()] {
+			seen[d.identity()] = true
+			all = append(all, d)
+		}
+	}
+	for _, id := range u.order {
+		note(u.senders[id].decl)
+	}
+	for _, r := range u.receivers {
+		note(r.decl)
+	}
+	return all
+}
+
+func (in *instance) checkTypes(u *unit, d *declaration) {
+	k := in.codecOf(d)
+	for _, t := range d.types {
+		if err := checkType(k, t); err != nil {
+			in.report.add(u.name, d, "%s cannot carry %s: %v", k.ContentType(), t, err)
+		}
+	}
+}
+
+// roles lists what a unit does with which handles, in the order of declaration.
+func (u *unit) roles() []HandleBound {
+	var all []HandleBound
+	note := func(d *declaration, role Role) { all = append(all, HandleBound{u.name, d, role}) }
+	for _, r := range u.receivers {
+		if r.decl.kind == KindService {
+			note(r.decl, Provides)
+		} else {
+			note(r.decl, Hears)
+		}
+	}
+	for _, r := range u.provided {
+		note(r.decl, Provides)
+	}
+	for _, id := range u.order {
+		if id.kind == KindService {
+			note(u.senders[id].decl, Needs)
+		} else {
+			note(u.senders[id].decl, Emits)
+		}
+	}
+	for _, n := range u.needed {
+		note(n.decl, Needs)
+	}
+	for _, c := range u.sends {
+		note(c.decl, Emits)
+	}
+	for _, c := range u.receives {
+		note(c.decl, Hears)
+	}
+	return all
+}

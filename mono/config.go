@@ -1,0 +1,104 @@
+package mono
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"gomono.dev/codec"
+)
+
+// config is what options set. A receiver's config is its handle's, with the
+// receiver's own options applied on top.
+type config struct {
+	Version string
+	Doc     string
+	Codec   codec.Codec
+
+	Timeout     time.Duration
+	Concurrency int
+	Pending     int
+
+	Group     string
+	Broadcast bool
+	Durable   bool
+	Keys      []string
+
+	Capacity int
+	FanOut   bool
+
+	MaxAttempts int
+	Backoff     BackoffPolicy
+	Groups      []string
+	MaxPending  uint64
+	MaxDelayed  uint64
+	DedupWindow time.Duration
+	Volatile    bool
+	Optimistic  time.Duration
+
+	MaxAge      time.Duration
+	MaxMessages uint64
+	MaxBytes    uint64
+	MaxPerKey   uint64
+	Lanes       int
+	Unordered   bool
+
+	Code  Code
+	Keyed bool
+}
+
+// check reports options that contradict each other.
+func (c *config) check() error {
+	var errs []error
+	if c.Durable && c.Broadcast {
+		errs = append(errs, errors.New("Durable and Broadcast exclude each other: a durable group shares its messages among instances"))
+	}
+	if c.Broadcast && c.Group != "" {
+		errs = append(errs, errors.New("Broadcast and Group exclude each other: every instance hears a broadcast"))
+	}
+	if c.Optimistic > 0 && !c.Volatile {
+		errs = append(errs, errors.New("Optimistic needs Volatile: a durable queue always waits for the acknowledgement of its store"))
+	}
+	if c.Volatile && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0) {
+		errs = append(errs, errors.New("Volatile excludes MaxAttempts, Backoff, MaxPending and MaxDelayed: nothing is stored to try again"))
+	}
+	if c.Unordered && c.Lanes > 0 {
+		errs = append(errs, errors.New("Unordered and Lanes exclude each other: lanes keep order"))
+	}
+	if list, ok := c.Backoff.(backoffList); ok && c.MaxAttempts > 0 && len(list) > c.MaxAttempts-1 {
+		errs = append(errs, fmt.Errorf("Backoff lists %d waits, MaxAttempts(%d) leaves room for %d", len(list), c.MaxAttempts, c.MaxAttempts-1))
+	}
+	return errors.Join(errs...)
+}
+
+// differs names the first option in which two configs are not the same.
+func (c *config) differs(other *config) string {
+	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			return fmt.Sprintf("with different %s: %v and %v", a.Type().Field(i).Name, show(a.Field(i)), show(b.Field(i)))
+		}
+	}
+	return ""
+}
+
+// settings lists what is not at its zero value, for Describe and observers.
+func (c *config) settings() map[string]string {
+	settings := make(map[string]string)
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			settings[v.Type().Field(i).Name] = fmt.Sprint(show(v.Field(i)))
+		}
+	}
+	return settings
+}
+
+// show is how an option's value appears in texts.
+func show(v reflect.Value) any {
+	if c, ok := v.Interface().(codec.Codec); ok && c != nil {
+		return c.ContentType()
+	}
+	return v.Interface()
+}

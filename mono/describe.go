@@ -1,0 +1,104 @@
+package mono
+
+import "slices"
+
+// Topology is what an App consists of, as data: it marshals to JSON, and is the
+// same for the same program.
+type Topology struct {
+	State     State        `json:"state"`
+	Transport string       `json:"transport"`
+	Namespace string       `json:"namespace,omitempty"`
+	Modules   []ModuleInfo `json:"modules"` // in the order in which they start
+	Handles   []HandleInfo `json:"handles"` // by kind and name
+}
+
+// ModuleInfo describes a module. The lists hold "kind name".
+type ModuleInfo struct {
+	Name     string   `json:"name"`
+	Version  string   `json:"version"`
+	Plugin   bool     `json:"plugin,omitempty"`
+	Provides []string `json:"provides,omitempty"`
+	Needs    []string `json:"needs,omitempty"`
+	Emits    []string `json:"emits,omitempty"`
+	Hears    []string `json:"hears,omitempty"`
+}
+
+// HandleInfo describes a handle. The lists name modules.
+type HandleInfo struct {
+	Kind     Kind              `json:"kind"`
+	Name     string            `json:"name"`
+	Version  string            `json:"version,omitempty"`
+	Doc      string            `json:"doc,omitempty"`
+	Types    []string          `json:"types"` // Go types: request and reply, or payload
+	Codec    string            `json:"codec,omitempty"`
+	Subject  string            `json:"subject,omitempty"`
+	Declared string            `json:"declared"` // file:line
+	Settings map[string]string `json:"settings,omitempty"`
+	Provides []string          `json:"providedBy,omitempty"`
+	Needs    []string          `json:"neededBy,omitempty"`
+	Emits    []string          `json:"emittedBy,omitempty"`
+	Hears    []string          `json:"heardBy,omitempty"`
+	Remote   bool              `json:"remote,omitempty"` // provided by another process
+}
+
+// Describe returns the topology of the App. Modules and handles are known from
+// the start on; before, and after a failed one, the lists are empty.
+func (a *App) Describe() Topology {
+	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: a.options.namespace}
+	in := a.current.Load()
+	if in == nil {
+		return t
+	}
+	handles := make(map[identity]*HandleInfo)
+	for id, d := range in.handles {
+		handles[id] = in.describe(d)
+	}
+	for _, u := range in.units {
+		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
+		for _, b := range u.roles() {
+			m.note(b)
+			handles[b.Handle.declared().identity()].note(b)
+		}
+		t.Modules = append(t.Modules, m)
+	}
+	for _, h := range handles {
+		t.Handles = append(t.Handles, *h)
+	}
+	slices.SortFunc(t.Handles, func(a, b HandleInfo) int {
+		return compareIdentity(identity{a.Kind, a.Name}, identity{b.Kind, b.Name})
+	})
+	return t
+}
+
+func compareIdentity(a, b identity) int {
+	return slices.Compare([]string{string(a.kind), a.name}, []string{string(b.kind), b.name})
+}
+
+func (in *instance) describe(d *declaration) *HandleInfo {
+	h := &HandleInfo{Kind: d.kind, Name: d.name, Version: d.config.Version, Doc: d.config.Doc, Declared: d.place, Settings: d.config.settings()}
+	for _, t := range d.types {
+		h.Types = append(h.Types, t.String())
+	}
+	switch d.kind {
+	case KindService, KindQueue, KindEvent, KindStream:
+		h.Codec = in.codecOf(d).ContentType()
+		h.Subject = in.patternsOf(d, &d.config)[0]
+	}
+	_, h.Remote = in.app.remote[d.identity()]
+	return h
+}
+
+func (m *ModuleInfo) note(b HandleBound) {
+	add(&m.Provides, &m.Needs, &m.Emits, &m.Hears, b.Role, b.Handle.declared().String())
+}
+
+func (h *HandleInfo) note(b HandleBound) {
+	add(&h.Provides, &h.Needs, &h.Emits, &h.Hears, b.Role, b.Module)
+}
+
+func add(provides, needs, emits, hears *[]string, role Role, what string) {
+	to := map[Role]*[]string{Provides: provides, Needs: needs, Emits: emits, Hears: hears}[role]
+	if !slices.Contains(*to, what) {
+		*to = append(*to, what)
+	}
+}

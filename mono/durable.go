@@ -1,0 +1,96 @@
+package mono
+
+import (
+	"slices"
+	"time"
+)
+
+// MaxAttempts says how often a job or a message is tried before it becomes a
+// dead letter, 5 by default.
+func MaxAttempts(n int) interface {
+	QueueOption
+	StreamOption
+} {
+	return set(n >= 1, func(c *config) { c.MaxAttempts = n }, "MaxAttempts(%d): want at least 1", n)
+}
+
+// Groups names the groups that each get every job of a queue. Without it a queue
+// has one group, which all its workers share.
+func Groups(names ...string) QueueOption {
+	ok := len(names) > 0
+	for _, name := range names {
+		ok = ok && isToken(name)
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
+	return set(ok && len(sorted) == len(names), func(c *config) { c.Groups = sorted },
+		"Groups(%q): want different names of lower-case letters, digits and single hyphens", names)
+}
+
+// MaxPending bounds how many jobs may wait in a queue. A full one answers
+// ResourceExhausted to the sender.
+func MaxPending(n uint64) QueueOption {
+	return set(n >= 1, func(c *config) { c.MaxPending = n }, "MaxPending(%d): want at least 1", n)
+}
+
+// MaxDelayed bounds how many jobs may wait for their time.
+func MaxDelayed(n uint64) QueueOption {
+	return set(n >= 1, func(c *config) { c.MaxDelayed = n }, "MaxDelayed(%d): want at least 1", n)
+}
+
+// DedupWindow says how long ids are remembered, 2 minutes by default: within it
+// a message with the same id is stored once.
+func DedupWindow(d time.Duration) interface {
+	QueueOption
+	StreamOption
+} {
+	return set(d >= 100*time.Millisecond, func(c *config) { c.DedupWindow = d }, "DedupWindow(%v): want at least 100ms", d)
+}
+
+// Volatile stores nothing: a job is accepted once a member of each group has it,
+// and is Unavailable otherwise. What a worker had taken is lost with it.
+func Volatile() QueueOption {
+	return option(func(c *config) error { c.Volatile = true; return nil })
+}
+
+// Optimistic lets a volatile queue skip the wait for acceptance for this long
+// after one has come.
+func Optimistic(window time.Duration) QueueOption {
+	return set(window >= 100*time.Millisecond, func(c *config) { c.Optimistic = window },
+		"Optimistic(%v): want at least 100ms", window)
+}
+
+// MaxAge removes messages of a stream that long after they were appended.
+func MaxAge(d time.Duration) StreamOption {
+	return set(d >= 100*time.Millisecond, func(c *config) { c.MaxAge = d }, "MaxAge(%v): want at least 100ms", d)
+}
+
+// MaxMessages keeps at most the last n messages of a stream.
+func MaxMessages(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxMessages = n }, "MaxMessages(%d): want at least 1", n)
+}
+
+// MaxBytes keeps at most the last n bytes of a stream.
+func MaxBytes(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxBytes = n }, "MaxBytes(%d): want at least 1", n)
+}
+
+// MaxPerKey keeps at most the last n messages of each key of a stream.
+func MaxPerKey(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxPerKey = n }, "MaxPerKey(%d): want at least 1", n)
+}
+
+// Lanes says in how many lanes the groups of a keyed stream work: messages of
+// one key keep their order, those of different lanes run at once. 16 by default,
+// fixed when a group is created.
+func Lanes(n int) StreamOption {
+	return set(n >= 1 && n <= 256, func(c *config) { c.Lanes = n }, "Lanes(%d): want 1 to 256", n)
+}
+
+// Unordered gives up the order within a key: any free worker takes the next
+// message.
+func Unordered() interface {
+	StreamOption
+	StreamHandlerOption
+} {
+	return option(func(c *config) error { c.Unordered = true; return nil })
+}

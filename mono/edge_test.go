@@ -1,0 +1,386 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// Every caller whose handler still runs when the time is over is told before the
+// transport closes.
+func TestStopTellsEveryCallerBeforeItCloses(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		const callers = 100
+		var inside sync.WaitGroup
+		inside.Add(callers)
+		release := make(chan struct{})
+		app := p.app(t, mono.StopTimeout(20*time.Millisecond))
+		app.Add(provider(func(ctx context.Context, _ question) (reply, error) {
+			inside.Done()
+			<-ctx.Done()
+			if p.wire {
+				<-release // it does not even heed its context
+			}
+			return reply{}, ctx.Err()
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		outcomes := make(chan string, callers)
+		for range callers {
+			go func() {
+				_, err := ask.Call(context.Background(), app, question{})
+				outcomes <- fmt.Sprint(mono.CodeOf(err), " ", mono.OutcomeOf(err))
+			}()
+		}
+		inside.Wait()
+		if err := app.Stop(context.Background()); p.wire && !errors.Is(err, mono.ErrDeadlineExceeded) {
+			t.Errorf("Stop: %v", err)
+		}
+		for range callers {
+			if got := <-outcomes; got != "unavailable unknown" {
+				t.Errorf("a caller was told %s", got)
+			}
+		}
+		close(release)
+	})
+}
+
+func TestHealthChecksAreShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var checks atomic.Int32
+		app := newApp(t)
+		app.Add(&lifecycle{name: "slow", health: func(ctx context.Context) error {
+			checks.Add(1)
+			mono.ReportDetail(ctx, "n", checks.Load())
+			<-time.After(time.Second)
+			return nil
+		}})
+		begin(t, app)
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				if h := app.Health(t.Context()); !h.Healthy || h.Modules["slow"].Details["n"] != int32(1) {
+					t.Errorf("got %+v", h)
+				}
+			})
+		}
+		wait.Wait()
+		if checks.Load() != 1 {
+			t.Errorf("%d checks ran", checks.Load())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if c := app.Health(ctx).Modules["slow"]; c.Healthy || !strings.Contains(c.Message, "did not wait") {
+			t.Errorf("got %+v", c)
+		}
+		<-time.After(2 * time.Second)
+	})
+}
+
+// hanging is a resource that does not close.
+type hanging chan struct{}
+
+func (h hanging) Close() error { <-h; return nil }
+
+func TestStopNamesAResourceThatDoesNotClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := mono.NewResource[hanging]("test.hanging")
+		value := make(hanging)
+		app := newApp(t, mono.StopTimeout(time.Second))
+		app.Add(module("m", func(s *mono.Scope) {
+			r.Provide(s, func(context.Context) (hanging, error) { return value, nil })
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Stop(t.Context()); !errors.Is(err, mono.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "test.hanging") {
+			t.Errorf("Stop: %v", err)
+		}
+		close(value)
+	})
+}
+
+// What opens, or starts, after the start has given up on it is closed, or
+// stopped: it belongs to nobody.
+func TestStartUndoesWhatComesLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tr trace
+		release := make(chan struct{})
+		conn := mono.NewResource[*database]("test.late")
+		for _, m := range []mono.Module{
+			module("opens", func(s *mono.Scope) {
+				conn.Provide(s, func(context.Context) (*database, error) { <-release; return &database{trace: &tr}, nil })
+			}),
+			&lifecycle{name: "starts",
+				start: func(context.Context) error { <-release; return nil },
+				stop:  func(context.Context) error { tr.add("stop"); return nil }},
+		} {
+			app := newApp(t, mono.StartTimeout(time.Second))
+			app.Add(m)
+			if err := app.Start(t.Context()); !errors.Is(err, mono.ErrDeadlineExceeded) {
+				t.Errorf("Start: %v", err)
+			}
+			if err := app.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if got := tr.all(); len(got) != 2 {
+			t.Errorf("got %q, want a close and a stop", got)
+		}
+	})
+}
+
+// A rollback closes the channels of senders that were never started, so that
+// their receivers end.
+func TestRollbackClosesChannels(t *testing.T) {
+	t.Parallel()
+	for _, c := range []mono.Channel[int]{numbers, copies} {
+		synctest.Test(t, func(t *testing.T) {
+			app := newApp(t)
+			app.Add(
+				&adder{name: "receiver", channel: c},
+				&lifecycle{name: "fails", start: func(context.Context) error { return errStart }},
+				&counter{name: "sender", channel: c, n: 1})
+			began := time.Now()
+			if err := app.Start(t.Context()); !errors.Is(err, errStart) || time.Since(began) > time.Second {
+				t.Errorf("Start: %v after %v", err, time.Since(began))
+			}
+			if err := app.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A sentinel has its code, wherever it comes from.
+func TestSentinelsKeepTheirCode(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.start(t, provider(func(context.Context, question) (reply, error) {
+			return reply{}, fmt.Errorf("row 5: %w", mono.ErrNotFound)
+		}))
+		if _, err := ask.Call(t.Context(), app, question{}); !errors.Is(err, mono.ErrNotFound) || !strings.Contains(err.Error(), "row 5") {
+			t.Errorf("got %v", err)
+		}
+	})
+	if got := mono.CodeOf(&mono.StartError{}); got != mono.FailedPrecondition {
+		t.Errorf("a StartError is %s", got)
+	}
+}
+
+// Code outside modules speaks a handle's own codec although no module here does.
+func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
+	t.Parallel()
+	tr := inproc.New(nil)
+	t.Cleanup(func() { _ = tr.Close(context.Background()) })
+	serving := mono.New(borrowed{tr}, quiet(t))
+	serving.Add(module("provider", func(s *mono.Scope) {
+		askPack.Handle(s, func(_ context.Context, q question) (reply, error) {
+			if q.Text == "fail" {
+				return reply{}, short.With(shortage{Left: 7})
+			}
+			return reply{Text: q.Text}, nil
+		})
+	}))
+	begin(t, serving)
+	calling := mono.New(borrowed{tr}, quiet(t))
+	begin(t, calling)
+	if got, err := askPack.Call(t.Context(), calling, question{Text: "x"}); err != nil || got.Text != "x" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err := askPack.Call(t.Context(), calling, question{Text: "fail"})
+	if got, ok := short.Match(err); !ok || got.Left != 7 {
+		t.Errorf("got %v, %v, %v", got, ok, err)
+	}
+}
+
+// A failure crosses from a service of bytes too.
+func TestFailureOfARawService(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.start(t, module("provider", func(s *mono.Scope) {
+			askRaw.Handle(s, func(context.Context, []byte) ([]byte, error) { return nil, short.With(shortage{Left: 4}) })
+		}))
+		_, err := askRaw.Call(t.Context(), app, []byte("x"))
+		if got, ok := short.Match(err); !ok || got.Left != 4 {
+			t.Errorf("got %v, %v, %v", got, ok, err)
+		}
+	})
+}
+
+// A Scope of an attempt that failed reaches nothing of the next one.
+func TestScopeOfAFailedStart(t *testing.T) {
+	t.Parallel()
+	var scopes []*mono.Scope
+	heard := make(chan fact, 1)
+	fail := true
+	app := newApp(t)
+	app.Add(
+		module("keeper", func(s *mono.Scope) { scopes = append(scopes, s); s.Use(told) }),
+		hearer("listener", told, heard),
+		&lifecycle{name: "fails", start: func(context.Context) error {
+			if fail {
+				return errStart
+			}
+			return nil
+		}})
+	if err := app.Start(t.Context()); !errors.Is(err, errStart) {
+		t.Fatal(err)
+	}
+	fail = false
+	begin(t, app)
+	if err := told.Publish(t.Context(), scopes[0], fact{N: 1}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+		t.Errorf("the old Scope: %v", err)
+	}
+	if err := told.Publish(t.Context(), scopes[1], fact{N: 2}); err != nil {
+		t.Error(err)
+	}
+	if f := <-heard; f.N != 2 {
+		t.Errorf("heard %v", f)
+	}
+}
+
+// A context that has ended bounds a stop, and does not prevent it.
+func TestStopWithAnEndedContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		app := newApp(t)
+		app.Add(provider(echo))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _ = app.Stop(ctx); app.State() != mono.Stopped {
+			t.Fatalf("the App is %s", app.State())
+		}
+	}
+}
+
+// stubborn is a transport that does not close.
+type stubborn struct {
+	transport.Transport
+	release chan struct{}
+}
+
+func (s stubborn) Close(context.Context) error {
+	<-s.release
+	return s.Transport.Close(context.Background())
+}
+
+func TestStopLeavesATransportThatDoesNotClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		app := mono.New(stubborn{inproc.New(nil), release}, quiet(t), mono.StopTimeout(time.Second))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err := app.Stop(t.Context())
+		if !errors.Is(err, mono.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "transport") || time.Since(began) > 3*time.Second {
+			t.Errorf("Stop: %v after %v", err, time.Since(began))
+		}
+		close(release)
+	})
+}
+
+// A middleware that panics while it wraps fails the start, and nothing else.
+func TestWrapPanics(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]mono.Middleware{
+		"panics": mono.MiddlewareFunc(func(mono.Next) mono.Next { panic("wrap") }),
+		"nil":    mono.MiddlewareFunc(nil),
+	} {
+		app := newApp(t)
+		app.Use(m)
+		app.Add(provider(echo))
+		if err := app.Start(t.Context()); err == nil || app.State() != mono.Created {
+			t.Errorf("%s: %v, state %s", name, err, app.State())
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A reply in a codec that nobody here speaks is an error that says so.
+func TestReplyInAStrangeCodec(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Remote(ask)
+	begin(t, app)
+	sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, func(m *transport.Message) {
+		r := &transport.Message{Subject: m.Reply, Header: transport.Header{{Name: transport.HeaderContentType, Value: "image/png"}}}
+		if err := mono.Raw(app).Publish(context.Background(), r); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	_, err = ask.Call(t.Context(), app, question{})
+	if mono.CodeOf(err) != mono.InvalidArgument || mono.Remote(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
+		t.Errorf("got %v, remote %v", err, mono.Remote(err))
+	}
+}
+
+// slowReplies is a transport that takes its time with replies.
+type slowReplies struct{ transport.Transport }
+
+func (s slowReplies) Publish(ctx context.Context, m *transport.Message) error {
+	if strings.HasPrefix(m.Subject, "_INBOX.") {
+		<-time.After(100 * time.Millisecond)
+	}
+	return s.Transport.Publish(ctx, m)
+}
+
+// The transport does not close before those who were given up have been told,
+// however long the telling takes within the second that is left for it.
+func TestStopWaitsUntilThoseItGaveUpAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.AlwaysWire(), mono.StopTimeout(time.Second))
+		app.Add(provider(func(context.Context, question) (reply, error) { <-release; return reply{}, nil }))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		told := make(chan error, 3)
+		for range 3 {
+			go func() {
+				_, err := ask.Call(context.Background(), app, question{})
+				told <- err
+			}()
+		}
+		synctest.Wait()
+		if err := app.Stop(t.Context()); !errors.Is(err, mono.ErrDeadlineExceeded) {
+			t.Errorf("Stop: %v", err)
+		}
+		for range 3 {
+			if err := <-told; mono.CodeOf(err) != mono.Unavailable || !strings.Contains(err.Error(), "ran out of time") {
+				t.Errorf("a caller was told %v", err)
+			}
+		}
+		close(release)
+	})
+}

@@ -1,0 +1,148 @@
+package mono
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+)
+
+// Handle is what every kind of handle is: a name that modules share. Service,
+// Queue, Event, Stream, Channel, Resource and Failure implement it; nothing else
+// can.
+type Handle interface {
+	// Name returns the name given at the declaration.
+	Name() string
+
+	// Kind returns the kind of handle.
+	Kind() Kind
+
+	declared() *declaration
+}
+
+// Kind is a kind of handle.
+type Kind string
+
+// The kinds of handles.
+const (
+	KindService  Kind = "service"
+	KindQueue    Kind = "queue"
+	KindEvent    Kind = "event"
+	KindStream   Kind = "stream"
+	KindChannel  Kind = "channel"
+	KindResource Kind = "resource"
+	KindFailure  Kind = "failure"
+)
+
+// Same reports whether two handles are the same: of one kind and one name. Use
+// it instead of ==, which also compares what With has set.
+func Same(a, b Handle) bool {
+	return a.declared().identity() == b.declared().identity()
+}
+
+// declaration is the immutable part of a handle, made once where it is declared.
+// It holds nothing that lives: no connection, channel, timer or lock.
+type declaration struct {
+	kind   Kind
+	name   string
+	types  []reflect.Type
+	config config
+	place  string           // file:line
+	key    func(any) string // of a keyed handle; gets a pointer to the payload
+}
+
+// identity is what makes two declarations the same handle.
+type identity struct {
+	kind Kind
+	name string
+}
+
+func (id identity) String() string { return string(id.kind) + " " + id.name }
+
+func (d *declaration) Name() string           { return d.name }
+func (d *declaration) Kind() Kind             { return d.kind }
+func (d *declaration) declared() *declaration { return d }
+func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
+func (d *declaration) String() string         { return d.identity().String() }
+
+// differs says in words how two declarations of one handle contradict each
+// other, or "".
+func (d *declaration) differs(other *declaration) string {
+	if !reflect.DeepEqual(d.types, other.types) {
+		return fmt.Sprintf("with %s and with %s", typeList(d.types), typeList(other.types))
+	}
+	return d.config.differs(&other.config)
+}
+
+func typeList(types []reflect.Type) string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = t.String()
+	}
+	return "[" + strings.Join(names, ", ") + "]"
+}
+
+// declare makes the declaration of a handle, called by a New function that user
+// code calls. A mistake is one in the program's text, so it panics.
+func declare[O interface{ apply(*config) error }](kind Kind, name string, opts []O, types ...reflect.Type) *declaration {
+	d := &declaration{kind: kind, name: name, types: types, place: callerOutside()}
+	err := checkName(name)
+	for _, o := range opts {
+		err = errors.Join(err, o.apply(&d.config))
+	}
+	err = errors.Join(err, d.config.check())
+	if err != nil {
+		panic(fmt.Sprintf("mono: %s %q declared at %s: %v", kind, name, d.place, err))
+	}
+	return d
+}
+
+// callerOutside returns the place of the nearest caller that is not in this
+// package's own non-test code.
+func callerOutside() string {
+	var pcs [8]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "gomono.dev/mono.") || !more {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+	}
+}
+
+// checkName reports what is no name: dot-separated tokens of lower-case letters
+// and digits, which single hyphens may divide.
+func checkName(name string) error {
+	if name == "" {
+		return errors.New("the name is empty: want dot-separated tokens such as orders.place")
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("the name has %d bytes: at most %d are allowed", len(name), maxName)
+	}
+	for token := range strings.SplitSeq(name, ".") {
+		if !isToken(token) {
+			return fmt.Errorf("%q is no name: want dot-separated tokens of lower-case letters, digits and single hyphens, such as orders.out-of-stock", name)
+		}
+	}
+	return nil
+}
+
+// maxName leaves room for a namespace, a key and a group in a subject.
+const maxName = 200
+
+// isToken reports whether s matches [a-z0-9]+(-[a-z0-9]+)*.
+func isToken(s string) bool {
+	hyphen := true
+	for _, r := range s {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			hyphen = false
+		case r == '-' && !hyphen:
+			hyphen = true
+		default:
+			return false
+		}
+	}
+	return !hyphen
+}

@@ -1,0 +1,199 @@
+package mono
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Health is how an App is at one moment. It is data: it marshals to JSON.
+type Health struct {
+	Healthy   bool             `json:"healthy"`
+	State     State            `json:"state"`
+	Message   string           `json:"message,omitempty"` // why it is not healthy
+	Time      time.Time        `json:"time"`
+	Transport Check            `json:"transport"`
+	Modules   map[string]Check `json:"modules"`
+	Resources map[string]Check `json:"resources"`
+}
+
+// Check is the result of one check.
+type Check struct {
+	Healthy  bool
+	Checked  bool           // false: it has no check of its own
+	Message  string         // the error of the check
+	Details  map[string]any // what the check reported with ReportDetail
+	Duration time.Duration
+}
+
+// MarshalJSON writes the duration as text, such as "1.5ms".
+func (c Check) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Healthy  bool           `json:"healthy"`
+		Checked  bool           `json:"checked"`
+		Message  string         `json:"message,omitempty"`
+		Details  map[string]any `json:"details,omitempty"`
+		Duration string         `json:"duration"`
+	}{c.Healthy, c.Checked, c.Message, c.Details, c.Duration.String()})
+}
+
+// ReportDetail adds a detail to the health check that ctx belongs to, whatever
+// its result will be. Elsewhere it does nothing. The value should marshal to
+// JSON.
+func ReportDetail(ctx context.Context, name string, value any) {
+	if d, ok := ctx.Value(detailsKey{}).(*details); ok {
+		d.mu.Lock()
+		d.values[name] = value
+		d.mu.Unlock()
+	}
+}
+
+type detailsKey struct{}
+
+type details struct {
+	mu     sync.Mutex
+	values map[string]any
+}
+
+func (d *details) copy() map[string]any {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.values) == 0 {
+		return nil
+	}
+	return maps.Clone(d.values)
+}
+
+// Health checks the transport, every module and every resource, all at once,
+// each for at most HealthTimeout. A check that hangs is unhealthy alone, and is
+// not started again before it has returned. An App that does not run is not
+// healthy.
+func (a *App) Health(ctx context.Context) Health {
+	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]Check), Resources: make(map[string]Check)}
+	in := a.current.Load()
+	if h.State != Running || in == nil {
+		h.Message = "the App is " + string(h.State)
+		return h
+	}
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	run := func(name string, f func(context.Context) error, put func(Check)) {
+		wait.Go(func() {
+			check := a.health.run(ctx, a, name, f)
+			mu.Lock()
+			put(check)
+			mu.Unlock()
+		})
+	}
+	run("transport", a.transport.Ping, func(c Check) { h.Transport = c })
+	for _, u := range in.units {
+		var f func(context.Context) error
+		if c, ok := u.module.(Checker); ok {
+			f = c.Health
+		}
+		run("module "+u.name, f, func(c Check) { h.Modules[u.name] = c })
+		for _, r := range u.provided {
+			run(r.decl.String(), r.checker(), func(c Check) { h.Resources[r.decl.name] = c })
+		}
+	}
+	wait.Wait()
+	h.sum()
+	return h
+}
+
+// sum says whether everything is healthy, and names what is not.
+func (h *Health) sum() {
+	var bad []string
+	if !h.Transport.Healthy {
+		bad = append(bad, "transport")
+	}
+	for _, name := range sortedChecks(h.Modules) {
+		bad = append(bad, "module "+name)
+	}
+	for _, name := range sortedChecks(h.Resources) {
+		bad = append(bad, "resource "+name)
+	}
+	h.Healthy = len(bad) == 0
+	if !h.Healthy {
+		h.Message = fmt.Sprintf("unhealthy: %v", bad)
+	}
+}
+
+// sortedChecks returns the names of the checks that are not healthy.
+func sortedChecks(checks map[string]Check) []string {
+	bad := make(map[string]string)
+	for name, c := range checks {
+		if !c.Healthy {
+			bad[name] = ""
+		}
+	}
+	return sortedKeys(bad)
+}
+
+// healthChecks remembers the checks that have not returned.
+type healthChecks struct {
+	mu      sync.Mutex
+	running map[string]*runningCheck
+}
+
+// runningCheck is a check that has not returned. Whoever asks meanwhile waits
+// for the same result.
+type runningCheck struct {
+	began    time.Time
+	details  details
+	returned chan struct{}
+	err      error // once returned is closed
+}
+
+// run runs one check, or joins it where it runs already. nil is a thing without
+// one, which is healthy.
+func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) Check {
+	if f == nil {
+		return Check{Healthy: true}
+	}
+	r := h.join(a, name, f)
+	timer := time.NewTimer(time.Until(r.began.Add(a.options.healthTimeout)))
+	defer timer.Stop()
+	check := Check{Checked: true}
+	select {
+	case <-r.returned:
+		check.Healthy = r.err == nil
+		if r.err != nil {
+			check.Message = r.err.Error()
+		}
+	case <-timer.C:
+		check.Message = fmt.Sprintf("the check that began %v ago has not returned, it has %v", time.Since(r.began), a.options.healthTimeout)
+	case <-ctx.Done():
+		check.Message = fmt.Sprintf("whoever asked did not wait for the check: %v", ctx.Err())
+	}
+	check.Details, check.Duration = r.details.copy(), time.Since(r.began)
+	return check
+}
+
+// join returns the check that runs, or begins one. It does not belong to whoever
+// asked first: its context is its own.
+func (h *healthChecks) join(a *App, name string, f func(context.Context) error) *runningCheck {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r, ok := h.running[name]; ok {
+		return r
+	}
+	if h.running == nil {
+		h.running = make(map[string]*runningCheck)
+	}
+	r := &runningCheck{began: time.Now(), details: details{values: make(map[string]any)}, returned: make(chan struct{})}
+	h.running[name] = r
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
+		defer cancel()
+		r.err = guard("the health check of "+name, a.panicked, func() error { return f(ctx) })
+		h.mu.Lock()
+		delete(h.running, name)
+		h.mu.Unlock()
+		close(r.returned)
+	}()
+	return r
+}

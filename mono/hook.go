@@ -1,0 +1,63 @@
+package mono
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// guard calls f and turns a panic into an error. report gets the panic's value.
+func guard(what string, report func(what string, value any), f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			report(what, v)
+			err = Errorf(Internal, "%s panicked", what)
+		}
+	}()
+	return f()
+}
+
+// hook runs what may ignore its context: it waits no longer than ctx allows. What
+// does not return is named and left behind; if it then succeeds after all, late
+// undoes it.
+func hook(ctx context.Context, what string, report func(string, any), f func(context.Context) error, late func()) error {
+	result := make(chan error)
+	leave := make(chan struct{})
+	go func() {
+		err := guard(what, report, func() error { return f(ctx) })
+		select {
+		case result <- err:
+		case <-leave:
+			if err == nil && late != nil {
+				_ = guard(what+", late", report, func() error { late(); return nil })
+			}
+		}
+	}()
+	select {
+	case err := <-result:
+		return wrapHook(what, err)
+	case <-ctx.Done():
+	}
+	last := time.NewTimer(lastWords)
+	defer last.Stop()
+	select {
+	case err := <-result:
+		return wrapHook(what, err)
+	case <-last.C:
+		close(leave)
+		return transport.ContextError(ctx, OutcomeUnknown, "%s did not return in time", what)
+	}
+}
+
+func wrapHook(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// lastWords is how long a hook whose context has ended may take to return, so
+// that one that heeds its context is told apart from one that does not.
+const lastWords = 50 * time.Millisecond

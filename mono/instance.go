@@ -1,0 +1,169 @@
+package mono
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"gomono.dev/codec"
+)
+
+// instance is one attempt to run an App. All that a start builds hangs from it,
+// so that a failed start leaves nothing behind in the App, and what an old
+// attempt still holds cannot reach a new one.
+type instance struct {
+	app    *App
+	id     string
+	log    *slog.Logger
+	ctx    context.Context // of all handlers; ends when the App runs out of time to stop
+	giveUp context.CancelCauseFunc
+
+	root      *Scope
+	units     []*unit // in the order of registration, then of starting
+	report    *report
+	handles   map[identity]*declaration
+	providers map[identity]*receiver
+	resources map[identity]*resource
+	channels  map[identity]*channel
+	codecs    codecs
+	started   []step
+
+	outside     sync.Map    // identity → *sender, for code outside modules
+	outsideNext Next        // middleware, then transmit, for them all
+	ended       atomic.Bool // nothing is sent any more
+}
+
+// unit is one module, plugin or middleware in an instance.
+type unit struct {
+	name     string
+	explicit bool // it was given a name; its package did not lend one
+	plugin   bool
+	version  string
+	doc      string
+	module   any
+	scope    *Scope
+	binding  bool // its Bind is running
+	entered  bool // its start has begun
+
+	order     []identity // of senders, as declared
+	senders   map[identity]*sender
+	receivers []*receiver
+	provided  []*resource
+	needed    []need
+	sends     []*channel
+	receives  []*channel
+}
+
+func newInstance(a *App) *instance {
+	in := &instance{
+		app:       a,
+		id:        newID(),
+		log:       a.log,
+		report:    &report{},
+		handles:   make(map[identity]*declaration),
+		providers: make(map[identity]*receiver),
+		resources: make(map[identity]*resource),
+		channels:  make(map[identity]*channel),
+		codecs:    newCodecs(a.options.codec),
+	}
+	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
+	in.root = &Scope{in: in}
+	return in
+}
+
+func (in *instance) observe(o Observation)            { in.app.observe(o) }
+func (in *instance) panicked(where string, value any) { in.app.panicked(where, value) }
+
+func (in *instance) codecOf(d *declaration) codec.Codec {
+	if d.config.Codec != nil {
+		return d.config.Codec
+	}
+	return in.app.options.codec
+}
+
+// sender returns the unit's sender of a handle, and declares it where it is new.
+func (u *unit) sender(in *instance, d *declaration) *sender {
+	id := d.identity()
+	if s, ok := u.senders[id]; ok {
+		in.know(u, d)
+		return s
+	}
+	s := &sender{in: in, unit: u, decl: d}
+	in.know(u, d)
+	u.senders[id] = s
+	u.order = append(u.order, id)
+	return s
+}
+
+// know notes a handle, and reports a second declaration that contradicts the
+// first.
+func (in *instance) know(u *unit, d *declaration) {
+	first, ok := in.handles[d.identity()]
+	if !ok {
+		in.handles[d.identity()] = d
+		in.codecs.add(d.config.Codec)
+		return
+	}
+	if how := first.differs(d); how != "" {
+		in.report.add(u.name, d, "is declared twice %s, at %s and at %s: declare it once and import it", how, first.place, d.place)
+	}
+}
+
+// senderOf finds the sender of a handle for one send. It takes no lock: what
+// modules declared does not change once they are bound.
+func (in *instance) senderOf(u *unit, d *declaration) (*sender, error) {
+	if u == nil {
+		return in.outsideSender(d)
+	}
+	s, ok := u.senders[d.identity()]
+	if !ok {
+		return nil, notDone(FailedPrecondition, "module %s sends through %s, which it has not declared: ask for a bound sender in Bind, or call Scope.Use there", u.name, d)
+	}
+	return s, nil
+}
+
+// outsideSender makes a sender for code outside modules when it is first needed.
+func (in *instance) outsideSender(d *declaration) (*sender, error) {
+	if s, ok := in.outside.Load(d.identity()); ok {
+		return s.(*sender), nil
+	}
+	switch in.app.State() {
+	case Running, Stopping:
+	default:
+		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
+	}
+	if known, ok := in.handles[d.identity()]; ok {
+		if how := known.differs(d); how != "" {
+			return nil, notDone(FailedPrecondition, "%s is declared twice %s, at %s and at %s: declare it once and import it", d, how, known.place, d.place)
+		}
+	}
+	s := &sender{in: in, decl: d, next: in.outsideNext}
+	s.compile()
+	actual, _ := in.outside.LoadOrStore(d.identity(), s)
+	return actual.(*sender), nil
+}
+
+// receive declares a receiver; the typed Handle methods fill in what they know.
+func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, payload func() any) *receiver {
+	sc.binding("Handle", d)
+	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newPayload: payload}
+	if noHandler {
+		sc.problem(d, "is handled by nil at %s: give a function", r.place)
+	}
+	for _, o := range opts {
+		if err := o.apply(&r.config); err != nil {
+			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
+		}
+	}
+	sc.in.know(sc.unit, d)
+	sc.unit.receivers = append(sc.unit.receivers, r)
+	return r
+}
+
+// stopLate stops a module whose Start has succeeded after the App gave up on it.
+func (u *unit) stopLate() {
+	if s, ok := u.module.(Stopper); ok {
+		_ = s.Stop(context.Background()) // nobody is left to hear of it
+	}
+}

@@ -1,0 +1,325 @@
+package mono_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+// recorder is middleware that writes down what passes.
+func recorder(name string, tr *trace) mono.Middleware {
+	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+		return func(ctx context.Context, c *mono.Call) error {
+			tr.add(fmt.Sprintf("%s %s %s", name, c.Side(), c.Handle().Name()))
+			err := next(ctx, c)
+			tr.add(fmt.Sprintf("%s %s %v %v", name, c.Side(), c.Reply(), mono.CodeOf(err)))
+			return err
+		}
+	})
+}
+
+// What is used first is outermost, on both sides.
+func TestMiddlewareOrder(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		app := p.app(t)
+		app.Use(recorder("a", &tr), recorder("b", &tr))
+		app.Add(provider(echo))
+		begin(t, app)
+		if _, err := ask.Call(t.Context(), app, question{Text: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"a sending test.ask", "b sending test.ask",
+			"a receiving test.ask", "b receiving test.ask",
+			"b receiving {x []} ", "a receiving {x []} ",
+			"b sending {x []} ", "a sending {x []} ",
+		}
+		if got := tr.all(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// What one middleware puts into a message, those after it see, whichever was
+// used first: here an id that is set before it is logged.
+func TestDefect16MiddlewareSeesWhatAnEarlierOneSet(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		setID := mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if c.Header("Request-Id") == "" {
+					c.SetHeader("Request-Id", "r1")
+				}
+				return next(ctx, c)
+			}
+		})
+		log := mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				tr.add(string(c.Side()) + " " + c.Header("Request-Id"))
+				return next(ctx, c)
+			}
+		})
+		app := p.app(t)
+		app.Use(setID, log)
+		app.Add(provider(func(ctx context.Context, _ question) (reply, error) {
+			return reply{Text: mono.CallFrom(ctx).Header("Request-Id")}, nil
+		}))
+		begin(t, app)
+		got, err := ask.Call(t.Context(), app, question{})
+		if want := []string{"sending r1", "receiving r1"}; err != nil || got.Text != "r1" || !slices.Equal(tr.all(), want) {
+			t.Errorf("got %v, %v, %q", got, err, tr.all())
+		}
+	})
+}
+
+// Middleware sees a panic as the error that the caller gets; it can refuse, on
+// both sides; and its own panic is contained.
+func TestMiddlewareErrors(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var saw error
+		refuse := map[mono.Side]error{}
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if err := refuse[c.Side()]; err != nil {
+					return err
+				}
+				if c.Header("Panic") == string(c.Side()) {
+					panic("middleware")
+				}
+				err := next(ctx, c)
+				if c.Side() == mono.Receiving {
+					saw = err
+				}
+				return err
+			}
+		}))
+		app.Add(provider(func(context.Context, question) (reply, error) { panic("x") }))
+		begin(t, app)
+		if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.CodeOf(saw) != mono.Internal {
+			t.Errorf("caller %v, middleware %v", err, saw)
+		}
+		for _, side := range []mono.Side{mono.Sending, mono.Receiving} {
+			if _, err := ask.With(mono.Header("Panic", string(side))).Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal {
+				t.Errorf("panic while %s: %v", side, err)
+			}
+			refuse = map[mono.Side]error{side: mono.Errorf(mono.ResourceExhausted, "slow down")}
+			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.ResourceExhausted {
+				t.Errorf("refused while %s: %v", side, err)
+			}
+			refuse = nil
+		}
+	})
+}
+
+// auditor is middleware that is a module too: it provides a service, needs a
+// resource, observes, and has a life.
+type auditor struct {
+	trace *trace
+	db    int
+}
+
+var (
+	trail = mono.NewService[string, int]("audit.trail")
+	store = mono.NewResource[int]("audit.store")
+)
+
+func (a *auditor) Name() string                     { return "audit" }
+func (a *auditor) Wrap(next mono.Next) mono.Next    { return next }
+func (a *auditor) Start(context.Context) error      { a.trace.add("audit"); return nil }
+func (a *auditor) Stop(context.Context) error       { a.trace.add("-audit"); return nil }
+func (a *auditor) Observe(o mono.Observation)       { a.trace.add(fmt.Sprintf("%T", o)) }
+func (a *auditor) Health(ctx context.Context) error { mono.ReportDetail(ctx, "entries", 3); return nil }
+
+func (a *auditor) Bind(s *mono.Scope) error {
+	store.Need(s, &a.db)
+	trail.Handle(s, func(context.Context, string) (int, error) { return a.db, nil })
+	return nil
+}
+
+func TestDefect15MiddlewareCanServe(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		app := p.app(t)
+		app.Use(&auditor{trace: &tr})
+		app.Plugin("store", module("", func(s *mono.Scope) {
+			store.Provide(s, func(context.Context) (int, error) { return 42, nil })
+		}))
+		app.Add(module("user", func(s *mono.Scope) { trail.Client(s) }))
+		begin(t, app)
+		if got, err := trail.Call(t.Context(), app, "x"); err != nil || got != 42 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if h := app.Health(t.Context()); h.Modules["audit"].Details["entries"] != 3 {
+			t.Errorf("health %+v", h)
+		}
+		if got := tr.all(); !slices.Contains(got, "audit") || !slices.Contains(got, "mono.StateChanged") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Observers learn of states, settings, registrations and lifecycles, in order.
+func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []mono.Observation
+	app := newApp(t, mono.StopTimeout(7*time.Second))
+	app.Observe(
+		mono.ObserverFunc(func(mono.Observation) { panic("an observer that panics harms nobody") }),
+		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
+	app.Remote(askSlow)
+	app.Add(provider(echo, mono.Concurrency(3)), hearer("listener", told, make(chan fact)),
+		module("caller", func(s *mono.Scope) { askSlow.Client(s) }))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for _, o := range got {
+		switch o := o.(type) {
+		case mono.StateChanged:
+			texts = append(texts, "state "+string(o.To))
+		case mono.Configured:
+			if o.Handle == nil {
+				texts = append(texts, o.Name+"="+o.Value)
+			} else {
+				texts = append(texts, o.Module+" "+o.Handle.Name()+" "+o.Name+"="+o.Value)
+			}
+		case mono.HandleBound:
+			texts = append(texts, o.Module+" "+string(o.Role)+" "+o.Handle.Name())
+		case mono.ModuleStarted:
+			texts = append(texts, "started "+o.Module)
+		case mono.ModuleStopped:
+			texts = append(texts, fmt.Sprint("stopped ", o.Module, o.Err))
+		}
+	}
+	last := -1
+	for _, want := range []string{"state starting", "StopTimeout=7s", " test.ask-slow Timeout=1s", "provider provides test.ask", "provider test.ask Concurrency=3",
+		"listener hears test.told", "started provider", "started listener", "state running",
+		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
+		i := slices.Index(texts, want)
+		if i <= last {
+			t.Errorf("%q is at %d, after %d, of %q", want, i, last, texts)
+		}
+		last = i
+	}
+}
+
+// A hung check times out alone, a panicking one is contained, and all run at
+// once.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		app := newApp(t, mono.HealthTimeout(2*time.Second))
+		app.Add(
+			&lifecycle{name: "fine", health: func(ctx context.Context) error {
+				mono.ReportDetail(ctx, "rows", 5)
+				<-time.After(time.Second)
+				return nil
+			}},
+			&lifecycle{name: "ill", health: func(context.Context) error { return errors.New("no disk") }},
+			&lifecycle{name: "hangs", health: func(context.Context) error { <-release; return nil }},
+			&lifecycle{name: "panics", health: func(context.Context) error { panic("x") }},
+			module("plain", func(*mono.Scope) {}))
+		if h := app.Health(t.Context()); h.Healthy || h.State != mono.Created || h.Message == "" {
+			t.Errorf("before the start: %+v", h)
+		}
+		begin(t, app)
+		began := time.Now()
+		h := app.Health(t.Context())
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if c := h.Modules["fine"]; !c.Healthy || c.Details["rows"] != 5 || c.Duration != time.Second {
+			t.Errorf("fine: %+v", c)
+		}
+		if c := h.Modules["ill"]; c.Healthy || c.Message != "no disk" {
+			t.Errorf("ill: %+v", c)
+		}
+		if c := h.Modules["hangs"]; c.Healthy || !strings.Contains(c.Message, "2s") {
+			t.Errorf("hangs: %+v", c)
+		}
+		if c := h.Modules["panics"]; c.Healthy || !strings.Contains(c.Message, "panicked") {
+			t.Errorf("panics: %+v", c)
+		}
+		if c := h.Modules["plain"]; !c.Healthy || c.Checked {
+			t.Errorf("plain: %+v", c)
+		}
+		if !h.Transport.Healthy || h.Healthy || !strings.Contains(h.Message, "module hangs") {
+			t.Errorf("health: %+v", h)
+		}
+		began = time.Now()
+		if c := app.Health(t.Context()).Modules["hangs"]; !strings.Contains(c.Message, "has not returned") {
+			t.Errorf("a check that still hangs was started again: %+v after %v", c, time.Since(began))
+		}
+		text, err := json.Marshal(h)
+		if err != nil || !strings.Contains(string(text), `"fine":{"healthy":true,"checked":true,"details":{"rows":5},"duration":"1s"}`) || !strings.Contains(string(text), `"state":"running"`) {
+			t.Errorf("JSON: %s, %v", text, err)
+		}
+		close(release)
+	})
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("says what it is"))
+	app := newApp(t, mono.Namespace("shop"))
+	app.Remote(askPack)
+	app.Add(
+		module("user", func(s *mono.Scope) { versioned.Client(s); askPack.Client(s); told.Publisher(s); keyed.Publisher(s) }),
+		module("provider", func(s *mono.Scope) { versioned.Handle(s, echo) }),
+		hearer("listener", told, make(chan fact)))
+	if got := app.Describe(); got.State != mono.Created || len(got.Modules) != 0 {
+		t.Errorf("before the start: %+v", got)
+	}
+	begin(t, app)
+	got := app.Describe()
+	wantModules := []mono.ModuleInfo{
+		{Name: "provider", Version: "0.0.0", Provides: []string{"service test.versioned"}},
+		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Emits: []string{"event test.told", "event test.keyed"}},
+		{Name: "listener", Version: "0.0.0", Hears: []string{"event test.told"}},
+	}
+	if !reflect.DeepEqual(got.Modules, wantModules) {
+		t.Errorf("modules:\n%+v\nwant\n%+v", got.Modules, wantModules)
+	}
+	var names []string
+	for _, h := range got.Handles {
+		names = append(names, string(h.Kind)+" "+h.Name)
+	}
+	if want := []string{"event test.keyed", "event test.told", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
+		t.Errorf("handles %q, want %q", names, want)
+	}
+	h := got.Handles[3]
+	if h.Version != "1.2.3" || h.Doc != "says what it is" || h.Subject != "shop.services.test.versioned" || h.Codec != "application/json" ||
+		!slices.Equal(h.Types, []string{"mono_test.question", "mono_test.reply"}) || !slices.Equal(h.Provides, []string{"provider"}) || !slices.Equal(h.Needs, []string{"user"}) ||
+		!strings.Contains(h.Declared, "observe_test.go:") {
+		t.Errorf("got %+v", h)
+	}
+	if !got.Handles[2].Remote || got.Handles[2].Codec != "application/msgpack" || got.Handles[0].Subject != "shop.events.test.keyed._k.*" {
+		t.Errorf("got %+v", got.Handles)
+	}
+	a, errA := json.Marshal(got)
+	b, errB := json.Marshal(app.Describe())
+	if errA != nil || errB != nil || string(a) != string(b) {
+		t.Errorf("not the same twice: %s, %s", a, b)
+	}
+}

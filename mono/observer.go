@@ -1,0 +1,124 @@
+package mono
+
+import (
+	"runtime/debug"
+	"time"
+)
+
+// Observer sees what happens to an App. A type that implements it is given to
+// App.Observe, or is a Middleware.
+type Observer interface {
+	// Observe is called in the order of what happens, on the goroutine on which it
+	// happens: it must return soon, and may be called concurrently.
+	Observe(o Observation)
+}
+
+// ObserverFunc is an Observer that is only a function.
+type ObserverFunc func(Observation)
+
+// Observe calls f.
+func (f ObserverFunc) Observe(o Observation) { f(o) }
+
+// Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
+// ModuleStopped, MessagesDropped and Panicked. Later versions may add others, so
+// a type switch has a default.
+type Observation interface{ observation() }
+
+type (
+	// StateChanged: the App has entered a state.
+	StateChanged struct{ From, To State }
+
+	// Configured: a setting is in force, told at every start: those of the App, then
+	// those of each handle that are not the default, then those of each receiver
+	// that are not its handle's.
+	Configured struct {
+		Handle Handle // nil: the App
+		Module string // "": not a receiver's own
+		Name   string
+		Value  string
+	}
+
+	// HandleBound: a module uses a handle, told once for each role at every start.
+	HandleBound struct {
+		Module string
+		Handle Handle
+		Role   Role
+	}
+
+	// ModuleStarted: a module (or plugin, or middleware) serves.
+	ModuleStarted struct {
+		Module   string
+		Duration time.Duration
+	}
+
+	// ModuleStopped: it has stopped; Err says what went wrong.
+	ModuleStopped struct {
+		Module   string
+		Duration time.Duration
+		Err      error
+	}
+
+	// MessagesDropped: a receiver was too slow, told once per episode. Total is
+	// counted since the start.
+	MessagesDropped struct {
+		Module string
+		Handle Handle
+		Total  uint64
+	}
+
+	// Panicked: a handler, hook, middleware or check panicked and was contained.
+	Panicked struct {
+		Where string
+		Value any
+		Stack []byte
+	}
+)
+
+func (StateChanged) observation()    {}
+func (Configured) observation()      {}
+func (HandleBound) observation()     {}
+func (ModuleStarted) observation()   {}
+func (ModuleStopped) observation()   {}
+func (MessagesDropped) observation() {}
+func (Panicked) observation()        {}
+
+// Role is what a module does with a handle.
+type Role string
+
+// The roles.
+const (
+	Provides Role = "provides" // a service or a resource
+	Needs    Role = "needs"    // a service or a resource
+	Emits    Role = "emits"    // an event, a stream, a queue, a channel
+	Hears    Role = "hears"    // an event, a stream, a queue, a channel
+)
+
+// observe tells all observers. One that panics is logged and the others are
+// told all the same.
+func (a *App) observe(o Observation) {
+	for _, m := range a.middleware {
+		if observer, ok := m.(Observer); ok {
+			a.tell(observer, o)
+		}
+	}
+	for _, observer := range a.observers {
+		a.tell(observer, o)
+	}
+}
+
+func (a *App) tell(observer Observer, o Observation) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.log.Error("mono: an observer panicked", "observation", o, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	observer.Observe(o)
+}
+
+// panicked is told of every panic that was contained, on the goroutine and in
+// the frame where it was recovered.
+func (a *App) panicked(where string, value any) {
+	stack := debug.Stack()
+	a.log.Error("mono: panic", "where", where, "panic", value, "stack", string(stack))
+	a.observe(Panicked{Where: where, Value: value, Stack: stack})
+}

@@ -1,0 +1,183 @@
+package mono_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// path is one way that messages can take. What a user sees must not depend on it.
+type path struct {
+	name string
+	wire bool
+	open func(t *testing.T) transport.Transport
+}
+
+var paths = []path{
+	{"home", false, openInproc},
+	{"wire", true, openInproc},
+	{"nats", true, openNATS},
+}
+
+func openNATS(t *testing.T) transport.Transport {
+	tr, err := embedded.Open(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tr.Close(context.Background()); err != nil {
+			t.Errorf("closing the transport: %v", err)
+		}
+	})
+	return tr
+}
+
+func openInproc(t *testing.T) transport.Transport {
+	tr := inproc.New(nil)
+	t.Cleanup(func() { _ = tr.Close(context.Background()) })
+	return tr
+}
+
+// onPaths runs a test on every path.
+func onPaths(t *testing.T, test func(t *testing.T, p path)) {
+	for _, p := range paths {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, p)
+		})
+	}
+}
+
+// app makes an App on this path, which logs to the test.
+func (p path) app(t *testing.T, opts ...mono.AppOption) *mono.App {
+	if p.wire {
+		opts = append(opts, mono.AlwaysWire())
+	}
+	return mono.New(p.open(t), append([]mono.AppOption{quiet(t)}, opts...)...)
+}
+
+// start starts an App of modules on this path and stops it with the test.
+func (p path) start(t *testing.T, modules ...mono.Module) *mono.App {
+	t.Helper()
+	app := p.app(t)
+	app.Add(modules...)
+	begin(t, app)
+	return app
+}
+
+// begin starts an App and stops it with the test.
+func begin(t *testing.T, app *mono.App) {
+	t.Helper()
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := app.Stop(context.Background()); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+}
+
+// newApp makes an App in memory.
+func newApp(t *testing.T, opts ...mono.AppOption) *mono.App {
+	return path{open: openInproc}.app(t, opts...)
+}
+
+// module makes a module of a function that cannot fail.
+func module(name string, bind func(*mono.Scope)) mono.Module {
+	return mono.NewModule(name, func(s *mono.Scope) error {
+		bind(s)
+		return nil
+	})
+}
+
+// quiet sends an App's log to the test's.
+func quiet(t *testing.T) mono.AppOption {
+	return mono.Logger(slog.New(slog.NewTextHandler(t.Output(), nil)))
+}
+
+// logBuffer is a log that a test can read.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) option() mono.AppOption {
+	return mono.Logger(slog.New(slog.NewTextHandler(l, nil)))
+}
+
+// lifecycle is a module whose hooks are functions.
+type lifecycle struct {
+	name   string
+	bind   func(*mono.Scope) error
+	start  func(context.Context) error
+	stop   func(context.Context) error
+	health func(context.Context) error
+}
+
+func (m *lifecycle) Name() string { return m.name }
+
+func (m *lifecycle) Bind(s *mono.Scope) error {
+	if m.bind == nil {
+		return nil
+	}
+	return m.bind(s)
+}
+
+func (m *lifecycle) Start(ctx context.Context) error {
+	if m.start == nil {
+		return nil
+	}
+	return m.start(ctx)
+}
+
+func (m *lifecycle) Stop(ctx context.Context) error {
+	if m.stop == nil {
+		return nil
+	}
+	return m.stop(ctx)
+}
+
+func (m *lifecycle) Health(ctx context.Context) error {
+	if m.health == nil {
+		return nil
+	}
+	return m.health(ctx)
+}
+
+// trace is a list that several goroutines append to.
+type trace struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (tr *trace) add(s string) {
+	tr.mu.Lock()
+	tr.list = append(tr.list, s)
+	tr.mu.Unlock()
+}
+
+func (tr *trace) all() []string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return append([]string(nil), tr.list...)
+}

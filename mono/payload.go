@@ -1,0 +1,83 @@
+package mono
+
+import (
+	"reflect"
+	"strings"
+
+	"gomono.dev/codec"
+	"gomono.dev/transport"
+)
+
+// codecs finds a codec by content type. "" is JSON: a message that says nothing
+// is one.
+type codecs map[string]codec.Codec
+
+func newCodecs(own codec.Codec) codecs {
+	cs := codecs{"": codec.JSON}
+	cs.add(codec.JSON)
+	cs.add(codec.Raw)
+	cs.add(own)
+	return cs
+}
+
+func (cs codecs) add(k codec.Codec) {
+	if k != nil {
+		cs[k.ContentType()] = k
+	}
+}
+
+// of returns the codec of a message that came in for a handle whose own codec is
+// own. Raw takes a message without a content type as it is.
+func (cs codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
+	contentType := h.Get(transport.HeaderContentType)
+	if contentType == "" && own.ContentType() == codec.Raw.ContentType() {
+		return own, nil
+	}
+	if k, ok := cs[contentType]; ok {
+		return k, nil
+	}
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	if media == own.ContentType() {
+		return own, nil
+	}
+	if k, ok := cs[media]; ok {
+		return k, nil
+	}
+	return nil, Errorf(InvalidArgument, "content type %q is not spoken here: send %s, or JSON without a content type", contentType, own.ContentType())
+}
+
+// checkType reports a type that a codec can never carry, as far as the codec can
+// tell.
+func checkType(k codec.Codec, t reflect.Type) error {
+	checker, ok := k.(codec.TypeChecker)
+	if !ok {
+		return nil
+	}
+	return checker.CheckType(t)
+}
+
+// encode sets the body and the content type of m. JSON goes without saying.
+func encode(m *transport.Message, k codec.Codec, payload any) error {
+	body, err := k.Marshal(payload)
+	if err != nil {
+		return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
+	}
+	m.Body = body
+	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
+		m.Header.Set(transport.HeaderContentType, contentType)
+	}
+	return nil
+}
+
+// decode reads the body of m. An empty body is an empty struct, so that a plain
+// client need not send {}.
+func decode(m *transport.Message, k codec.Codec, payload any) error {
+	if _, ok := payload.(*struct{}); ok && len(m.Body) == 0 {
+		return nil
+	}
+	if err := k.Unmarshal(m.Body, payload); err != nil {
+		return Errorf(InvalidArgument, "%w", err)
+	}
+	return nil
+}

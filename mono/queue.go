@@ -1,0 +1,61 @@
+package mono
+
+import (
+	"context"
+	"reflect"
+)
+
+// Queue is work that is stored until it is done.
+//
+// A job is accepted when it is stored. Each goes to one worker of every group,
+// at least once: one that fails, or whose worker dies, is tried again as Backoff
+// says, and becomes a dead letter after MaxAttempts.
+//
+// It needs a transport that stores (transport.Capabilities.Logs); on another one
+// the App does not start.
+type Queue[T any] struct {
+	decl *declaration
+	sent sending
+}
+
+// NewQueue declares a queue. It panics on a bad name or option.
+func NewQueue[T any](name string, opts ...QueueOption) Queue[T] {
+	return Queue[T]{decl: declare(KindQueue, name, opts, reflect.TypeFor[T]())}
+}
+
+// Name returns the name of the queue.
+func (q Queue[T]) Name() string { return q.decl.name }
+
+// Kind returns KindQueue.
+func (q Queue[T]) Kind() Kind { return KindQueue }
+
+func (q Queue[T]) declared() *declaration { return q.decl }
+
+// With returns the queue with options for the jobs sent through it.
+func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
+	for _, o := range opts {
+		q.sent = q.sent.with(o)
+	}
+	return q
+}
+
+// Enqueue stores a job. Nil means that it is stored.
+func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {
+	return b.Scope().send(ctx, q.decl, &q.sent, &v, nil)
+}
+
+// Enqueuer returns Enqueue as a function. In Bind, with the module's Scope, it
+// also declares that the module sends to the queue.
+func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
+	sender := bind(b, q.decl)
+	if sender == nil {
+		return func(ctx context.Context, v T) error { return q.Enqueue(ctx, b, v) }
+	}
+	return func(ctx context.Context, v T) error { return sender.send(ctx, &q.sent, &v, nil) }
+}
+
+// Handle makes fn a worker of the queue.
+func (q Queue[T]) Handle(sc *Scope, fn Sink[T], opts ...QueueHandlerOption) {
+	r := receive(sc, q.decl, fn == nil, opts, func() any { return new(T) })
+	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
+}

@@ -1,0 +1,324 @@
+package mono
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/transport"
+)
+
+// DefaultConcurrency is how many handlers of one service run at once in one
+// process unless mono.Concurrency says otherwise.
+const DefaultConcurrency = 256
+
+// receiver is the receiving side of one handle in one module: its handler, and
+// all that stands between the handler and the wire.
+type receiver struct {
+	in     *instance
+	unit   *unit
+	decl   *declaration
+	config config
+	place  string
+
+	// What knows the types.
+	newPayload func() any
+	newReply   func() any // nil: no reply
+	invoke     func(ctx context.Context, c *Call) error
+
+	codec codec.Codec
+	next  Next // middleware, then invoke
+	gate  *gate
+	where string // what a panic's log calls the handler
+	stats stats
+	subs  []transport.Receiver
+
+	refused atomic.Uint64 // messages that came when the App had run out of time
+}
+
+// group is the group that the receiver belongs to, "" when every instance hears.
+func (r *receiver) group() string {
+	switch {
+	case r.config.Broadcast:
+		return ""
+	case r.config.Group != "":
+		return r.config.Group
+	}
+	return r.unit.name
+}
+
+// compile is called once all modules are bound.
+func (r *receiver) compile() {
+	r.codec = r.in.codecOf(r.decl)
+	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
+	r.next = chain(r.in.app.middleware, r.guarded)
+	concurrency := r.config.Concurrency
+	if concurrency == 0 {
+		concurrency = 1
+		if r.decl.kind == KindService {
+			concurrency = DefaultConcurrency
+		}
+	}
+	r.gate = newGate(concurrency)
+}
+
+// subscribe begins to receive.
+func (r *receiver) subscribe(ctx context.Context) error {
+	r.gate.enterPhase(serving)
+	for _, subject := range r.in.patternsOf(r.decl, &r.config) {
+		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
+		if err != nil {
+			return about(r.decl.String(), err)
+		}
+		r.subs = append(r.subs, sub)
+	}
+	return nil
+}
+
+func (r *receiver) subscription(subject string) transport.Subscription {
+	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.Pending, OnDrop: r.dropped}
+	if r.decl.kind == KindService {
+		s.Group = serviceGroup
+		s.Endpoint = r.endpoint()
+	}
+	return s
+}
+
+// serviceGroup is the group of all instances of a service. It is the one that
+// NATS micro services have by default, so that one written elsewhere can take
+// part.
+const serviceGroup = "q"
+
+// receive takes a message from the wire. It waits for a free handler, which
+// holds up the subscription and nothing else. Where one handler runs at a time
+// it runs here, in order.
+func (r *receiver) receive(m *transport.Message) {
+	t := r.gate.enter(r.in.ctx, m)
+	switch {
+	case t == nil:
+		r.refuse(m)
+	case cap(r.gate.slots) == 1:
+		r.handle(t)
+	default:
+		go r.handle(t)
+	}
+}
+
+func (r *receiver) handle(t *ticket) {
+	defer r.gate.leave(t)
+	reply := r.serve(r.in.ctx, t.message)
+	if r.gate.claim(t) {
+		r.respond(t.message, reply)
+	}
+}
+
+// serveHome is the way of a call that does not leave the process. The handler
+// runs on the caller's goroutine and gets what it would get from the wire.
+func (r *receiver) serveHome(ctx context.Context, m *transport.Message) (*transport.Message, error) {
+	entered, err := r.gate.enterHome(ctx, r.in.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.gate.leaveHome(entered)
+	m.Header = append(transport.Header(nil), m.Header...)
+	hctx, cancel := homeContext(ctx, r.in.ctx)
+	defer cancel()
+	reply := r.serve(hctx, m)
+	r.stats.home.Add(1)
+	switch {
+	case ctx.Err() != nil:
+		return nil, transport.ContextError(ctx, OutcomeUnknown, "the handler took longer than its caller had time")
+	case r.in.ctx.Err() != nil && reply.Header.Has(transport.HeaderCode):
+		return nil, r.abandoned()
+	}
+	return reply, nil
+}
+
+// serve handles one message and makes its reply, nil for kinds without one.
+func (r *receiver) serve(ctx context.Context, m *transport.Message) *transport.Message {
+	began := time.Now()
+	c := &Call{side: Receiving, decl: r.decl, module: r.unit.name, group: r.group(), attempt: 1}
+	k, err := r.codecOf(m)
+	if err == nil {
+		err = r.process(ctx, m, k, c)
+	}
+	reply := &transport.Message{}
+	if err == nil && r.newReply != nil {
+		err = r.encodeReply(reply, k, c)
+	}
+	r.stats.record(time.Since(began), err)
+	if err != nil {
+		r.failed(c, err)
+		reply.Header, reply.Body = answer(err, k)
+	}
+	if r.newReply == nil {
+		return nil
+	}
+	return reply
+}
+
+// codecOf returns the codec of a message; where that fails, one to answer with.
+func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
+	k, err := r.in.codecs.of(m.Header, r.codec)
+	if err != nil {
+		return codec.JSON, about(r.decl.String(), err)
+	}
+	return k, nil
+}
+
+// process decodes a message and runs the handler.
+func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, c *Call) error {
+	c.header, c.id, c.sender, c.size = m.Header, m.Header.Get(transport.HeaderID), m.Header.Get(transport.HeaderSender), len(m.Body)
+	c.payload = r.newPayload()
+	if err := decode(m, k, c.payload); err != nil {
+		return about(r.decl.String(), err)
+	}
+	if r.newReply != nil {
+		c.reply = r.newReply()
+		limit, err := r.limit(m.Header)
+		if err != nil {
+			return about(r.decl.String(), err)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	ctx = context.WithValue(ctx, callKey{}, c)
+	if len(r.in.app.middleware) == 0 {
+		return r.guarded(ctx, c)
+	}
+	return guard("middleware of "+r.decl.String(), r.in.panicked, func() error { return r.next(ctx, c) })
+}
+
+// guarded runs the handler; a panic is an error that middleware sees too.
+func (r *receiver) guarded(ctx context.Context, c *Call) error {
+	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
+	c.replied = err == nil && r.newReply != nil
+	return err
+}
+
+// limit is how long the handler of a request may take.
+func (r *receiver) limit(h transport.Header) (time.Duration, error) {
+	limit := r.config.Timeout
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	text := h.Get(transport.HeaderTimeout)
+	if text == "" {
+		return limit, nil
+	}
+	ms, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || ms == 0 {
+		return 0, Errorf(InvalidArgument, "header %s is %q: want a positive number of milliseconds", transport.HeaderTimeout, text)
+	}
+	asked := time.Duration(min(ms, uint64(maxTimeout.Milliseconds()))) * time.Millisecond
+	if r.config.Timeout == 0 {
+		return asked, nil
+	}
+	return min(asked, limit), nil
+}
+
+// maxTimeout bounds what a caller can ask for.
+const maxTimeout = 24 * time.Hour
+
+func (r *receiver) encodeReply(reply *transport.Message, k codec.Codec, c *Call) error {
+	if err := encode(reply, k, c.reply); err != nil {
+		err := about("reply of "+r.decl.String(), err)
+		err.Code = Internal
+		return err
+	}
+	return nil
+}
+
+// respond sends a reply to whoever waits for one. It is sent even when the App
+// is giving up, so it has a moment of its own to leave.
+func (r *receiver) respond(m, reply *transport.Message) {
+	if reply == nil || m.Reply == "" {
+		return
+	}
+	reply.Subject = m.Reply
+	err := r.publish(reply)
+	if CodeOf(err) == InvalidArgument {
+		tooLarge := about("reply of "+r.decl.String(), err)
+		tooLarge.Code = Internal
+		r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", err)
+		reply.Header, reply.Body = answer(tooLarge, r.codec)
+		err = r.publish(reply)
+	}
+	if err != nil {
+		r.in.log.Warn("mono: reply not sent", "module", r.unit.name, "handle", r.decl.name, "error", err)
+	}
+}
+
+func (r *receiver) publish(m *transport.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), replyTimeout)
+	defer cancel()
+	return r.in.app.transport.Publish(ctx, m)
+}
+
+// replyTimeout bounds the hand-over of a reply to the transport.
+const replyTimeout = 5 * time.Second
+
+// refuse answers a message that no handler will see.
+func (r *receiver) refuse(m *transport.Message) {
+	if r.newReply == nil {
+		if n := r.refused.Add(1); n == 1 {
+			r.in.log.Warn("mono: messages dropped, the App ran out of time to stop", "module", r.unit.name, "handle", r.decl.name)
+			r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: n})
+		}
+		return
+	}
+	r.respondError(m, notDone(Unavailable, "%s: this instance is stopping: try again", r.decl))
+}
+
+// abandon answers the callers whose handlers still run when the App has run out
+// of time.
+func (r *receiver) abandon(unanswered []*transport.Message) {
+	for _, m := range unanswered {
+		if r.newReply != nil {
+			r.respondError(m, r.abandoned())
+		}
+	}
+}
+
+func (r *receiver) abandoned() *Error {
+	return transport.Errorf(Unavailable, OutcomeUnknown,
+		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
+}
+
+func (r *receiver) respondError(m *transport.Message, e *Error) {
+	reply := &transport.Message{}
+	reply.Header.SetError(e)
+	r.respond(m, reply)
+}
+
+// failed logs what nobody else will hear of: a message that its sender does not
+// wait for, and a bug.
+func (r *receiver) failed(c *Call, err error) {
+	if r.newReply == nil || CodeOf(err) == Internal {
+		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", c.ID(), "error", err)
+	}
+}
+
+func (r *receiver) dropped(total uint64) {
+	r.in.log.Warn("mono: messages dropped, the handler is too slow", "module", r.unit.name, "handle", r.decl.name, "total", total)
+	r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: total})
+}
+
+// drain lets what has arrived be handled, and returns what had to be left.
+func (r *receiver) drain(soft, hard context.Context) error {
+	r.gate.enterPhase(draining)
+	var err error
+	for _, sub := range r.subs {
+		if e := sub.Drain(hard); e != nil && err == nil {
+			err = about(r.decl.String(), e)
+		}
+	}
+	if n := r.gate.wait(soft); n > 0 {
+		return Errorf(DeadlineExceeded, "module %s: %d handlers of %s still run", r.unit.name, n, r.decl)
+	}
+	return err
+}

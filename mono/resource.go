@@ -1,0 +1,147 @@
+package mono
+
+import (
+	"context"
+	"io"
+	"reflect"
+)
+
+// Resource is a Go value that one module opens and others need, such as a
+// *sql.DB. It never leaves the process. It orders the start as a call does: who
+// needs it starts after it is open.
+//
+// A value with a method Close() error is closed when its provider has stopped,
+// after all that need it. A value with Health(ctx) error, PingContext(ctx) error
+// or Ping(ctx) error is part of the App's health.
+type Resource[T any] struct{ decl *declaration }
+
+// NewResource declares a resource. It panics on a bad name.
+func NewResource[T any](name string) Resource[T] {
+	return Resource[T]{declare(KindResource, name, []option(nil), reflect.TypeFor[T]())}
+}
+
+// Name returns the name of the resource.
+func (r Resource[T]) Name() string { return r.decl.name }
+
+// Kind returns KindResource.
+func (r Resource[T]) Kind() Kind { return KindResource }
+
+func (r Resource[T]) declared() *declaration { return r.decl }
+
+// Provide makes the module the one that opens the resource. open is called when
+// the module starts, before its Start; what it returns with a nil error is the
+// value.
+func (r Resource[T]) Provide(s *Scope, open func(context.Context) (T, error)) {
+	s.binding("Provide", r.decl)
+	if open == nil {
+		s.problem(r.decl, "is provided by nil at %s: give a function", callerOutside())
+		return
+	}
+	s.in.know(s.unit, r.decl)
+	s.unit.provided = append(s.unit.provided, &resource{
+		decl: r.decl, unit: s.unit, place: callerOutside(),
+		open: func(ctx context.Context) (any, error) { return open(ctx) },
+	})
+}
+
+// Need has the resource's value stored in *target before the module's Start.
+func (r Resource[T]) Need(s *Scope, target *T) {
+	s.binding("Need", r.decl)
+	if target == nil {
+		s.problem(r.decl, "is needed in a nil pointer at %s: give the address of a field", callerOutside())
+		return
+	}
+	s.in.know(s.unit, r.decl)
+	s.unit.needed = append(s.unit.needed, need{
+		decl: r.decl,
+		fill: func(value any) { *target, _ = value.(T) },
+	})
+}
+
+// resource is a provided resource in an instance.
+type resource struct {
+	decl  *declaration
+	unit  *unit
+	place string
+	open  func(context.Context) (any, error)
+	value any
+}
+
+// need is one target of a resource.
+type need struct {
+	decl *declaration
+	fill func(value any)
+}
+
+func (in *instance) checkProvided(u *unit) {
+	for _, r := range u.provided {
+		id := r.decl.identity()
+		if other, ok := in.resources[id]; ok {
+			in.report.add(u.name, r.decl, "is provided twice, by module %s at %s and by module %s at %s: remove one, or declare a resource for each", other.unit.name, other.place, u.name, r.place)
+			continue
+		}
+		in.resources[id] = r
+	}
+}
+
+func (in *instance) checkNeededResources(u *unit) {
+	for _, n := range u.needed {
+		if in.resources[n.decl.identity()] == nil {
+			in.report.add(u.name, n.decl, "no module provides it: add the module or plugin that does")
+		}
+	}
+}
+
+// openResources opens what the unit provides and fills what it needs. What it
+// both provides and needs is filled too.
+func (in *instance) openResources(ctx context.Context, u *unit) error {
+	for _, r := range u.provided {
+		value, err := in.open(ctx, r)
+		if err != nil {
+			return err
+		}
+		r.value = value
+		in.started = append(in.started, step{what: r.decl.String(), stop: func(s *stopping) error {
+			return hook(s.soft, "closing "+r.decl.String(), in.panicked, func(context.Context) error { return closeValue(value) }, nil)
+		}})
+	}
+	for _, n := range u.needed {
+		n.fill(in.resources[n.decl.identity()].value)
+	}
+	return nil
+}
+
+// open opens one resource. One that opens after the start gave up on it is
+// closed: it belongs to nobody.
+func (in *instance) open(ctx context.Context, r *resource) (any, error) {
+	opened := make(chan any, 1)
+	err := hook(ctx, "opening "+r.decl.String(), in.panicked, func(ctx context.Context) error {
+		value, err := r.open(ctx)
+		opened <- value
+		return err
+	}, func() { _ = closeValue(<-opened) })
+	if err != nil {
+		return nil, err
+	}
+	return <-opened, nil
+}
+
+func closeValue(value any) error {
+	if c, ok := value.(io.Closer); ok && !isNil(value) {
+		return c.Close()
+	}
+	return nil
+}
+
+// checker returns what tells the resource's health, or nil.
+func (r *resource) checker() func(context.Context) error {
+	switch v := r.value.(type) {
+	case Checker:
+		return v.Health
+	case interface{ PingContext(context.Context) error }:
+		return v.PingContext
+	case interface{ Ping(context.Context) error }:
+		return v.Ping
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package mono
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"gomono.dev/transport"
+)
+
+// Run makes an App of modules, starts it, and stops it when ctx ends or the
+// process gets SIGINT or SIGTERM. A second signal ends the process at once. It
+// returns what Start or Stop returned; a stop that was asked for is no error.
+func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
+	a := New(t)
+	a.Add(modules...)
+	return a.Run(ctx)
+}
+
+// Run starts the App and stops it when ctx ends or the process gets SIGINT or
+// SIGTERM; see the function Run. An App that does not start is stopped, which
+// closes its transport.
+func (a *App) Run(ctx context.Context) error {
+	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	context.AfterFunc(ctx, restore) // from then on a signal has its default effect
+	if err := a.Start(ctx); err != nil {
+		_ = a.Stop(context.WithoutCancel(ctx)) // err says what matters
+		return err
+	}
+	<-ctx.Done()
+	return a.Stop(context.WithoutCancel(ctx))
+}

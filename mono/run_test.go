@@ -1,0 +1,62 @@
+//go:build unix
+
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport/inproc"
+)
+
+// Run ends when its context does, and when the process is told to stop; in both
+// cases it stops the App in order, and that is no error.
+func TestRun(t *testing.T) {
+	for name, end := range map[string]func(cancel context.CancelFunc) error{
+		"context": func(cancel context.CancelFunc) error { cancel(); return nil },
+		"SIGTERM": func(context.CancelFunc) error { return syscall.Kill(os.Getpid(), syscall.SIGTERM) },
+		"SIGINT":  func(context.CancelFunc) error { return syscall.Kill(os.Getpid(), syscall.SIGINT) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			started, stopped := make(chan struct{}), false
+			ran := make(chan error)
+			tr := inproc.New(nil)
+			go func() {
+				ran <- mono.Run(ctx, tr, &lifecycle{name: "m",
+					start: func(context.Context) error { close(started); return nil },
+					stop: func(ctx context.Context) error {
+						stopped = true
+						return ctx.Err() // what ended Run must not end the stop
+					}})
+			}()
+			<-started
+			if err := end(cancel); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ran; err != nil || !stopped {
+				t.Errorf("Run: %v, stopped %v", err, stopped)
+			}
+			if err := tr.Ping(context.Background()); mono.CodeOf(err) != mono.Unavailable {
+				t.Errorf("the transport is open: %v", err)
+			}
+		})
+	}
+}
+
+// An App that does not start gives back its transport.
+func TestRunThatDoesNotStart(t *testing.T) {
+	tr := inproc.New(nil)
+	err := mono.Run(t.Context(), tr, &lifecycle{name: "m", start: func(context.Context) error { return errStart }})
+	if !errors.Is(err, errStart) {
+		t.Errorf("Run: %v", err)
+	}
+	if err := tr.Ping(t.Context()); mono.CodeOf(err) != mono.Unavailable {
+		t.Errorf("the transport is open: %v", err)
+	}
+}

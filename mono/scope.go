@@ -1,0 +1,110 @@
+package mono
+
+import (
+	"context"
+	"log/slog"
+
+	"gomono.dev/transport"
+)
+
+// Binder is where a handle finds its App: the Scope of a module, an *App for
+// code outside modules, or the harness of a test.
+type Binder interface {
+	Scope() *Scope
+}
+
+// Scope is a module's place in a running App. Bind gets it, and the module may
+// keep it to send with it later.
+//
+// What a module uses, it declares in Bind, by asking for a bound sender
+// (Client, Publisher, …), by Handle, or by Use; a send through a handle that was
+// not declared there fails with FailedPrecondition.
+//
+// A Scope is good for one attempt to run the App; after that every send through
+// it is Unavailable. It may be used concurrently once Bind has returned.
+type Scope struct {
+	in   *instance // nil: the App has not been started
+	unit *unit     // nil: outside any module
+}
+
+// Scope returns s, so that a Scope is a Binder.
+func (s *Scope) Scope() *Scope { return s }
+
+// Module returns the name of the module, "" outside any.
+func (s *Scope) Module() string {
+	if s.unit == nil {
+		return ""
+	}
+	return s.unit.name
+}
+
+// Logger returns the App's logger, with the module's name.
+func (s *Scope) Logger() *slog.Logger {
+	if s.in == nil {
+		return slog.Default()
+	}
+	if s.unit == nil {
+		return s.in.log
+	}
+	return s.in.log.With("module", s.unit.name)
+}
+
+// Use declares that the module sends through these handles, for one that keeps
+// its Scope instead of bound senders.
+func (s *Scope) Use(handles ...Handle) {
+	for _, h := range handles {
+		if s.binding("Use", h.declared()) {
+			s.unit.sender(s.in, h.declared())
+		}
+	}
+}
+
+// binding reports whether the Scope is one of a module that is being bound now,
+// and what is declared will count. Outside Bind it panics: the program's text is
+// wrong.
+func (s *Scope) binding(what string, d *declaration) bool {
+	if s.unit == nil || !s.unit.binding {
+		panic("mono: " + what + " of " + d.String() + " outside a module's Bind: declare it there, with the Scope that Bind gets")
+	}
+	return true
+}
+
+// problem notes a mistake for the start report.
+func (s *Scope) problem(d *declaration, format string, args ...any) {
+	s.in.report.add(s.unit.name, d, format, args...)
+}
+
+// send sends through a handle that the module has declared; code outside modules
+// declares nothing.
+func (s *Scope) send(ctx context.Context, d *declaration, sent *sending, payload, reply any) error {
+	if s.in == nil {
+		return notDone(Unavailable, "%s: the App has not been started", d)
+	}
+	sender, err := s.in.senderOf(s.unit, d)
+	if err != nil {
+		return err
+	}
+	return sender.send(ctx, sent, payload, reply)
+}
+
+// bind returns the sender to keep, for a Scope in Bind, and nil for any other
+// Binder, which has to be asked at each send.
+func bind(b Binder, d *declaration) *sender {
+	s, ok := b.(*Scope)
+	if !ok || s.unit == nil {
+		return nil
+	}
+	s.binding("a sender", d)
+	return s.unit.sender(s.in, d)
+}
+
+// Raw returns the App's transport, for what handles do not offer: subjects with
+// wildcards, foreign subjects, log administration. Whoever subscribes there
+// drains there too, in its module's Stop. Closing it is the App's to do. It is
+// nil before the App was started.
+func Raw(b Binder) transport.Transport {
+	if s := b.Scope(); s.in != nil {
+		return s.in.app.transport
+	}
+	return nil
+}

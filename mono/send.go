@@ -1,0 +1,123 @@
+package mono
+
+import (
+	"strings"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// Send options say what differs for one send. With returns a handle that carries
+// them: Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They lie in
+// the handle's value, so deriving one allocates nothing (up to two headers).
+type (
+	// SendOption fits the With of every handle that sends messages.
+	SendOption interface {
+		ServiceSendOption
+		QueueSendOption
+		EventSendOption
+		StreamSendOption
+	}
+	// ServiceSendOption fits Service.With.
+	ServiceSendOption interface{ forCall() }
+	// QueueSendOption fits Queue.With.
+	QueueSendOption interface{ forEnqueue() }
+	// EventSendOption fits Event.With.
+	EventSendOption interface{ forPublish() }
+	// StreamSendOption fits Stream.With.
+	StreamSendOption interface{ forAppend() }
+)
+
+// Header sets a header of the message. Names that begin with "Mono-" or "Nats-"
+// are taken; such a name, or a value that no header can carry, is an
+// InvalidArgument when the message is sent.
+func Header(name, value string) SendOption { return headerOption{name, value} }
+
+// Delay keeps a job back for this long. 0 or less is no delay.
+func Delay(d time.Duration) QueueSendOption { return delayOption(d) }
+
+// At keeps a job back until t. A time in the past is now.
+func At(t time.Time) QueueSendOption { return atOption(t.UnixNano()) }
+
+// DedupID identifies a job or a message: within the DedupWindow it is stored
+// once, however often it is sent.
+func DedupID(id string) interface {
+	QueueSendOption
+	StreamSendOption
+} {
+	return dedupOption(id)
+}
+
+type (
+	headerOption transport.Field
+	delayOption  time.Duration
+	atOption     int64
+	dedupOption  string
+)
+
+func (headerOption) forCall()    {}
+func (headerOption) forEnqueue() {}
+func (headerOption) forPublish() {}
+func (headerOption) forAppend()  {}
+func (delayOption) forEnqueue()  {}
+func (atOption) forEnqueue()     {}
+func (dedupOption) forEnqueue()  {}
+func (dedupOption) forAppend()   {}
+
+// sending is what With has set, held by value.
+type sending struct {
+	inline [2]transport.Field
+	more   []transport.Field
+	n      int // fields set, in inline and more together
+	delay  time.Duration
+	at     int64
+	dedup  string
+}
+
+// with applies one option. It switches on the type instead of calling a method,
+// because an argument of a method that is not known escapes to the heap.
+func (s sending) with(o any) sending {
+	switch o := o.(type) {
+	case headerOption:
+		return s.withField(transport.Field(o))
+	case delayOption:
+		s.delay, s.at = time.Duration(o), 0
+	case atOption:
+		s.at, s.delay = int64(o), 0
+	case dedupOption:
+		s.dedup = string(o)
+	}
+	return s
+}
+
+// withField adds a field. Past the inline ones it copies, since the handle that
+// this one was derived from keeps its own.
+func (s sending) withField(f transport.Field) sending {
+	if s.n < len(s.inline) {
+		s.inline[s.n] = f
+	} else {
+		s.more = append(s.more[:len(s.more):len(s.more)], f)
+	}
+	s.n++
+	return s
+}
+
+// header returns the fields as a header of its own, or nil.
+func (s *sending) header() transport.Header {
+	if s.n == 0 {
+		return nil
+	}
+	h := make(transport.Header, 0, s.n+4)
+	h = append(h, s.inline[:min(s.n, len(s.inline))]...)
+	return append(h, s.more...)
+}
+
+// checkFields reports a field that is not the sender's to set.
+func checkFields(h transport.Header) error {
+	for _, f := range h {
+		if strings.HasPrefix(f.Name, "Mono-") || f.Name == transport.HeaderContentType {
+			return notDone(InvalidArgument, "header %q is set by mono: choose another name", f.Name)
+		}
+	}
+	return h.Validate()
+}

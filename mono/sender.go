@@ -1,0 +1,148 @@
+package mono
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/transport"
+)
+
+// DefaultTimeout bounds a call when neither the caller's context nor
+// mono.Timeout does.
+const DefaultTimeout = 30 * time.Second
+
+// sender is the sending side of one handle in one module: compiled when the App
+// starts, used for every message. It is the only path on which messages leave.
+type sender struct {
+	in     *instance
+	unit   *unit // nil: outside any module
+	decl   *declaration
+	codec  codec.Codec
+	next   Next      // middleware, then transmit
+	home   *receiver // the provider of a service in this App, which is called directly
+	module string
+}
+
+// compile is called once all modules are bound.
+func (s *sender) compile() {
+	s.codec = s.in.codecOf(s.decl)
+	if s.unit != nil {
+		s.module = s.unit.name
+	}
+	if s.decl.kind == KindService && !s.in.app.options.alwaysWire {
+		s.home = s.in.providers[s.decl.identity()]
+	}
+	if s.next == nil {
+		s.next = chain(s.in.app.middleware, transmit)
+	}
+}
+
+// send sends one payload and, for a service, fills reply.
+func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (err error) {
+	if s.next == nil {
+		return notDone(FailedPrecondition, "%s: sent before the App has started: send in Start or later", s.decl)
+	}
+	if s.in.ended.Load() {
+		return notDone(Unavailable, "%s: the App has stopped", s.decl)
+	}
+	header := sent.header()
+	if err := checkFields(header); err != nil {
+		return about(s.decl.String(), err)
+	}
+	if s.decl.kind == KindService {
+		var cancel context.CancelFunc
+		ctx, cancel = s.bound(ctx)
+		defer cancel()
+	}
+	c := &Call{side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module, header: header, payload: payload, reply: reply}
+	if len(s.in.app.middleware) == 0 {
+		return transmit(ctx, c)
+	}
+	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
+}
+
+// bound gives a call its deadline.
+func (s *sender) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := s.decl.config.Timeout
+	if limit == 0 {
+		limit = DefaultTimeout
+		if _, ok := ctx.Deadline(); ok {
+			return ctx, func() {}
+		}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// transmit is the end of every chain: it encodes and hands over.
+func transmit(ctx context.Context, c *Call) error {
+	s := c.via
+	m, err := s.message(ctx, c)
+	if err != nil {
+		return about(s.decl.String(), err)
+	}
+	switch s.decl.kind {
+	case KindService:
+		return s.call(ctx, m, c)
+	case KindEvent:
+		err = s.in.app.transport.Publish(ctx, m)
+	default:
+		err = notDone(Unimplemented, "this transport stores nothing")
+	}
+	if err != nil {
+		return about(s.decl.String(), err)
+	}
+	return nil
+}
+
+// message makes what crosses the wire.
+func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
+	}
+	if err := checkFields(c.header); err != nil {
+		return nil, err
+	}
+	subject, err := s.in.subjectOf(s.decl, c.payload)
+	if err != nil {
+		return nil, err
+	}
+	m := &transport.Message{Subject: subject, Header: c.header}
+	m.Header.Add(transport.HeaderID, c.ID())
+	if s.module != "" {
+		m.Header.Add(transport.HeaderSender, s.module)
+	}
+	if deadline, ok := ctx.Deadline(); ok && s.decl.kind == KindService {
+		m.Header.Add(transport.HeaderTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+	}
+	if err := encode(m, s.codec, c.payload); err != nil {
+		return nil, err
+	}
+	c.size = len(m.Body)
+	return m, nil
+}
+
+// call exchanges a request for a reply, at home where the provider is.
+func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
+	request := s.in.app.transport.Request
+	if s.home != nil {
+		request = s.home.serveHome
+	}
+	reply, err := request(ctx, m)
+	if err != nil {
+		return about(s.decl.String(), err)
+	}
+	if err := verdict(reply, s.in.codecs, s.codec); err != nil {
+		return err
+	}
+	k, err := s.in.codecs.of(reply.Header, s.codec)
+	if err == nil {
+		err = decode(reply, k, c.reply)
+	}
+	if err != nil {
+		return about("reply of "+s.decl.String(), err)
+	}
+	c.replied = true
+	return nil
+}

@@ -1,0 +1,113 @@
+package mono
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"gomono.dev/transport"
+)
+
+// Service is a question that one module answers and any may ask.
+//
+// A call is at most once. Its caller gets the reply, the error that the handler
+// returned (with its code; a Failure with its value), or an error that says
+// whether the call may have happened; Unavailable at once when nobody serves.
+type Service[Req, Resp any] struct {
+	decl *declaration
+	sent sending
+}
+
+// NewService declares a service. It panics on a bad name or option.
+func NewService[Req, Resp any](name string, opts ...ServiceOption) Service[Req, Resp] {
+	return Service[Req, Resp]{decl: declare(KindService, name, opts, reflect.TypeFor[Req](), reflect.TypeFor[Resp]())}
+}
+
+// Name returns the name of the service.
+func (s Service[Req, Resp]) Name() string { return s.decl.name }
+
+// Kind returns KindService.
+func (s Service[Req, Resp]) Kind() Kind { return KindService }
+
+func (s Service[Req, Resp]) declared() *declaration { return s.decl }
+
+// With returns the service with options for the calls made through it.
+func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
+	for _, o := range opts {
+		s.sent = s.sent.with(o)
+	}
+	return s
+}
+
+// Call asks and waits for the reply. Its deadline is the context's or the
+// service's Timeout, whichever is earlier, and DefaultTimeout without either; it
+// travels along and bounds the handler too. Cancelling ctx ends the wait.
+//
+// The provider in the same App is called directly, on this goroutine, with a
+// copy of the request as if it had crossed the wire. The differences are two: a
+// handler that ignores its context delays its caller, who then gets
+// DeadlineExceeded; and the transport's payload limit does not count.
+func (s Service[Req, Resp]) Call(ctx context.Context, b Binder, req Req) (Resp, error) {
+	return s.through(ctx, b.Scope().send, req)
+}
+
+// Client returns Call as a function. In Bind, with the module's Scope, it also
+// declares that the module needs the service.
+func (s Service[Req, Resp]) Client(b Binder) Func[Req, Resp] {
+	sender := bind(b, s.decl)
+	if sender == nil {
+		return func(ctx context.Context, req Req) (Resp, error) { return s.Call(ctx, b, req) }
+	}
+	return func(ctx context.Context, req Req) (Resp, error) {
+		return s.through(ctx, func(ctx context.Context, _ *declaration, sent *sending, payload, reply any) error {
+			return sender.send(ctx, sent, payload, reply)
+		}, req)
+	}
+}
+
+func (s Service[Req, Resp]) through(ctx context.Context, send func(context.Context, *declaration, *sending, any, any) error, req Req) (Resp, error) {
+	var resp Resp
+	if err := send(ctx, s.decl, &s.sent, &req, &resp); err != nil {
+		var none Resp
+		return none, err
+	}
+	return resp, nil
+}
+
+// Handle makes fn the service's provider in this module's App. fn runs
+// concurrently, up to Concurrency (DefaultConcurrency by default). Its context
+// ends when the caller's time is over, and when the App runs out of time to stop.
+func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...ServiceHandlerOption) {
+	r := receive(sc, s.decl, fn == nil, opts, func() any { return new(Req) })
+	r.newReply = func() any { return new(Resp) }
+	r.invoke = func(ctx context.Context, c *Call) (err error) {
+		*c.reply.(*Resp), err = fn(ctx, *c.payload.(*Req))
+		return err
+	}
+}
+
+// endpoint announces a service's receiver for discovery: the module is the
+// service, the handle is its endpoint.
+func (r *receiver) endpoint() *transport.Endpoint {
+	metadata := map[string]string{
+		"handle":       r.decl.name,
+		"request":      r.decl.types[0].String(),
+		"response":     r.decl.types[1].String(),
+		"content-type": r.codec.ContentType(),
+	}
+	if r.config.Version != "" {
+		metadata["version"] = r.config.Version
+	}
+	if r.config.Doc != "" {
+		metadata["doc"] = r.config.Doc
+	}
+	return &transport.Endpoint{
+		Service:     r.unit.name,
+		Instance:    r.in.id,
+		Version:     r.unit.version,
+		Description: r.unit.doc,
+		Name:        strings.ReplaceAll(r.decl.name, ".", "_"),
+		Metadata:    metadata,
+		Stats:       r.stats.snapshot,
+	}
+}

@@ -1,0 +1,167 @@
+package mono
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// Start binds and checks all modules, then starts them: plugins, middleware,
+// and each module once what it needs is serving. The order is the same in every
+// run.
+//
+// What is wrong with the App as it was built comes back as one *StartError that
+// lists everything, before anything has started. When a start fails later, all
+// that had started is stopped in reverse, and the App is Created again: it can be
+// started anew. ctx and StartTimeout bound the start; a module that overruns them
+// is named.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.acquire(ctx); err != nil {
+		return err
+	}
+	defer a.release()
+	if err := a.change(Starting, Created); err != nil {
+		return err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.options.startTimeout)
+	defer cancel()
+	in := newInstance(a)
+	if err := guard("the start", a.panicked, func() error { return in.start(ctx) }); err != nil {
+		err = errors.Join(err, in.stop(context.WithoutCancel(ctx)))
+		a.current.Store(nil)
+		return errors.Join(err, a.change(Created, Starting))
+	}
+	a.log.Info("mono: started", "modules", len(in.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
+	return a.change(Running, Starting)
+}
+
+// acquire takes the lifecycle's token, so that Start and Stop run one at a time.
+func (a *App) acquire(ctx context.Context) error {
+	select {
+	case a.lifecycle <- struct{}{}:
+		return nil
+	default: // a context that has ended must not win over a free token
+	}
+	select {
+	case a.lifecycle <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, OutcomeNotDone, "mono: another Start or Stop of the App is still running")
+	}
+}
+
+func (a *App) release() { <-a.lifecycle }
+
+func (in *instance) start(ctx context.Context) error {
+	in.bindAll()
+	if err := in.check(); err != nil {
+		return err
+	}
+	in.tellConfiguration()
+	in.compile()
+	in.app.current.Store(in)
+	in.startChannels()
+	for _, u := range in.units {
+		if err := in.startUnit(ctx, u); err != nil {
+			return fmt.Errorf("mono: module %s: %w", u.name, err)
+		}
+	}
+	return nil
+}
+
+func (in *instance) compile() {
+	in.outsideNext = chain(in.app.middleware, transmit)
+	for _, u := range in.units {
+		for _, s := range u.senders {
+			s.compile()
+		}
+		for _, r := range u.receivers {
+			r.compile()
+		}
+	}
+}
+
+// startChannels begins to copy the channels that fan out. The copying ends when
+// the channel is closed, at the latest when everything has stopped.
+func (in *instance) startChannels() {
+	quit := make(chan struct{})
+	in.started = append(in.started, step{what: "channels", stop: func(*stopping) error {
+		close(quit)
+		return nil
+	}})
+	for _, c := range in.channels {
+		if c.decl.config.FanOut {
+			go c.hub.copy(quit)
+		}
+	}
+}
+
+// startUnit opens what a unit provides, fills what it needs, starts it, and lets
+// it receive. Each part that succeeded is noted, to be undone in reverse.
+func (in *instance) startUnit(ctx context.Context, u *unit) error {
+	began := time.Now()
+	if err := in.openResources(ctx, u); err != nil {
+		return err
+	}
+	u.entered = true
+	in.started = append(in.started, step{what: "channels of module " + u.name, stop: func(*stopping) error {
+		in.leaveChannels(u)
+		return nil
+	}})
+	if s, ok := u.module.(Starter); ok {
+		if err := hook(ctx, "Start", in.panicked, s.Start, u.stopLate); err != nil {
+			return err
+		}
+	}
+	in.started = append(in.started, step{what: "module " + u.name, stop: func(s *stopping) error { return in.stopUnit(s, u) }})
+	for _, r := range u.receivers {
+		if err := r.subscribe(ctx); err != nil {
+			return err
+		}
+	}
+	in.observe(ModuleStarted{Module: u.name, Duration: time.Since(began)})
+	return nil
+}
+
+// tellConfiguration tells observers what is registered and how it is configured.
+func (in *instance) tellConfiguration() {
+	o := in.app.options
+	settings := map[string]string{
+		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "AlwaysWire": fmt.Sprint(o.alwaysWire),
+		"Transport": in.app.transport.Capabilities().Name,
+	}
+	for _, name := range sortedKeys(settings) {
+		in.observe(Configured{Name: name, Value: settings[name]})
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(in.handles), compareIdentity) {
+		in.tellSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
+	}
+	for _, u := range in.units {
+		for _, role := range u.roles() {
+			in.observe(role)
+		}
+		for _, r := range u.receivers {
+			in.tellSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
+		}
+	}
+}
+
+// tellSettings tells settings that are not as in known.
+func (in *instance) tellSettings(d *declaration, module string, settings, known map[string]string) {
+	for _, name := range sortedKeys(settings) {
+		if value, ok := known[name]; !ok || value != settings[name] {
+			in.observe(Configured{Handle: d, Module: module, Name: name, Value: settings[name]})
+		}
+	}
+}
+
+func sortedKeys(m map[string]string) []string {
+	return slices.Sorted(maps.Keys(m))
+}

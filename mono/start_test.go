@@ -1,0 +1,417 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport/inproc"
+)
+
+// problems starts an App that cannot start and returns what is wrong with it.
+func problems(t *testing.T, app *mono.App) []mono.Problem {
+	t.Helper()
+	t.Cleanup(func() { _ = app.Stop(context.Background()) })
+	err := app.Start(t.Context())
+	report, ok := errors.AsType[*mono.StartError](err)
+	if !ok {
+		t.Fatalf("Start: %v, want a StartError", err)
+	}
+	if !errors.Is(err, mono.ErrFailedPrecondition) || app.State() != mono.Created {
+		t.Errorf("code %v, state %v", mono.CodeOf(err), app.State())
+	}
+	return report.Problems
+}
+
+// requireProblem checks that exactly one problem has all the texts.
+func requireProblem(t *testing.T, all []mono.Problem, texts ...string) {
+	t.Helper()
+	n := 0
+	for _, p := range all {
+		found := true
+		for _, text := range texts {
+			found = found && strings.Contains(p.String(), text)
+		}
+		if found {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d problems say %q, want 1, of:\n%v", n, texts, all)
+	}
+}
+
+type badPayload struct {
+	Notify chan int
+}
+
+// Everything that is wrong is reported at once.
+func TestStartReport(t *testing.T) {
+	t.Parallel()
+	var (
+		missing  = mono.NewService[question, reply]("report.missing")
+		twice    = mono.NewService[question, reply]("report.twice")
+		typesA   = mono.NewEvent[question]("report.types")
+		typesB   = mono.NewEvent[reply]("report.types")
+		optionsA = mono.NewEvent[question]("report.options")
+		optionsB = mono.NewEvent[question]("report.options", mono.Broadcast())
+		nilled   = mono.NewEvent[question]("report.nil")
+		bad      = mono.NewEvent[badPayload]("report.bad")
+		jobs     = mono.NewQueue[question]("report.jobs")
+		unkeyed  = mono.NewEvent[question]("report.unkeyed")
+		ping     = mono.NewService[question, reply]("report.ping")
+		pong     = mono.NewService[question, reply]("report.pong")
+		db       = mono.NewResource[int]("report.db")
+		lost     = mono.NewResource[int]("report.lost")
+		ticks    = mono.NewChannel[int]("report.ticks")
+	)
+	hear := func(context.Context, question) error { return nil }
+	app := newApp(t)
+	app.Add(
+		module("a", func(s *mono.Scope) {
+			missing.Client(s)
+			twice.Handle(s, echo)
+			typesA.Publisher(s)
+			optionsA.Publisher(s)
+			ping.Client(s)
+			pong.Handle(s, echo)
+			db.Provide(s, func(context.Context) (int, error) { return 1, nil })
+			ticks.Send(s)
+		}),
+		module("b", func(s *mono.Scope) {
+			twice.Handle(s, echo)
+			typesB.Handle(s, func(context.Context, reply) error { return nil })
+			optionsB.Handle(s, hear)
+			nilled.Handle(s, nil)
+			bad.Publisher(s)
+			pong.Client(s)
+			ping.Handle(s, echo)
+			db.Provide(s, func(context.Context) (int, error) { return 2, nil })
+			lost.Need(s, new(int))
+			lost.Need(s, nil)
+		}),
+		module("c", func(s *mono.Scope) {
+			jobs.Handle(s, hear)
+			unkeyed.Handle(s, hear, mono.Keys("x"), mono.Group("g"))
+			unkeyed.Handle(s, hear, mono.Group("g"))
+			unkeyed.Handle(s, hear, mono.Group("Not A Group"), mono.Concurrency(0))
+		}),
+		module("c", func(*mono.Scope) {}),
+		module("Bad Name", func(*mono.Scope) {}),
+		mono.NewModule("fails", func(*mono.Scope) error { return errors.New("will not bind") }),
+		mono.NewModule("panics", func(*mono.Scope) error { panic("oops") }),
+		nil,
+		(*lifecycle)(nil),
+	)
+	got := problems(t, app)
+	requireProblem(t, got, "module a", "service report.missing", "no module provides it", "app.Remote")
+	requireProblem(t, got, "module b", "service report.twice", "provided twice", "module a", "start_test.go")
+	requireProblem(t, got, "event report.types", "declared twice", "question", "reply", "start_test.go")
+	requireProblem(t, got, "event report.options", "declared twice", "Broadcast")
+	requireProblem(t, got, "event report.nil", "nil")
+	requireProblem(t, got, "event report.bad", "application/json", "Notify")
+	requireProblem(t, got, "queue report.jobs", "stores messages", "inproc")
+	requireProblem(t, got, "event report.unkeyed", "KeyedBy")
+	requireProblem(t, got, "event report.unkeyed", `group "g"`)
+	requireProblem(t, got, "event report.unkeyed", "Not A Group")
+	requireProblem(t, got, "event report.unkeyed", "Concurrency(0)")
+	requireProblem(t, got, "cycle", "a → b (service report.ping) → a (service report.pong)")
+	requireProblem(t, got, "resource report.db", "provided twice")
+	requireProblem(t, got, "resource report.lost", "no module provides it")
+	requireProblem(t, got, "resource report.lost", "nil pointer")
+	requireProblem(t, got, "channel report.ticks", "no module receives")
+	requireProblem(t, got, "module c", "two modules have this name")
+	requireProblem(t, got, `"Bad Name" is no name`)
+	requireProblem(t, got, "module fails", "will not bind")
+	requireProblem(t, got, "module panics", "panicked")
+	requireProblem(t, got, "a module is nil")
+	if len(got) != 21 {
+		t.Errorf("%d problems, want 21:\n%v", len(got), got)
+	}
+}
+
+func TestDeclarationPanics(t *testing.T) {
+	t.Parallel()
+	for name, declare := range map[string]func(){
+		`"with space"`:            func() { mono.NewService[int, int]("with space") },
+		`"wild.*"`:                func() { mono.NewEvent[int]("wild.*") },
+		`"all.>"`:                 func() { mono.NewQueue[int]("all.>") },
+		`"Upper"`:                 func() { mono.NewStream[int]("Upper") },
+		`""`:                      func() { mono.NewChannel[int]("") },
+		`"a..b"`:                  func() { mono.NewResource[int]("a..b") },
+		`"a-"`:                    func() { mono.NewFailure[int]("a-", mono.Aborted) },
+		`"_k"`:                    func() { mono.NewEvent[int]("_k") },
+		`"zero"`:                  func() { mono.NewService[int, int]("zero", mono.Concurrency(0)) },
+		`"version"`:               func() { mono.NewService[int, int]("version", mono.Version("one")) },
+		`"both"`:                  func() { mono.NewEvent[int]("both", mono.Durable(), mono.Broadcast()) },
+		`"no-code"`:               func() { mono.NewFailure[int]("no-code", "") },
+		`"no-json"`:               func() { mono.NewFailure[chan int]("no-json", mono.Aborted) },
+		`"backoff"`:               func() { mono.NewQueue[int]("backoff", mono.MaxAttempts(2), mono.Backoff(mono.Waits(1, 2))) },
+		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.Volatile(), mono.MaxAttempts(3)) },
+		`"key"`:                   func() { mono.NewEvent[int]("key").KeyedBy(nil) },
+		strings.Repeat("x", 2000): func() { mono.NewEvent[int](strings.Repeat("x", 2000)) },
+	} {
+		func() {
+			defer func() {
+				v := recover()
+				if text := fmt.Sprint(v); v == nil || !strings.Contains(text, name) || !strings.Contains(text, "start_test.go:") {
+					t.Errorf("declaring %s: %v", name, v)
+				}
+			}()
+			declare()
+		}()
+	}
+}
+
+// The order of start is the same in every run, what is needed first; stop is
+// its reverse.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	var (
+		one   = mono.NewService[int, int]("order.one")
+		db    = mono.NewResource[string]("order.db")
+		pipe  = mono.NewChannel[int]("order.pipe")
+		heard = mono.NewEvent[int]("order.heard")
+	)
+	same := func(_ context.Context, n int) (int, error) { return n, nil }
+	for range 20 {
+		var tr trace
+		unit := func(name string, bind func(*mono.Scope)) mono.Module {
+			return &lifecycle{name: name,
+				bind:  func(s *mono.Scope) error { bind(s); return nil },
+				start: func(context.Context) error { tr.add(name); return nil },
+				stop:  func(context.Context) error { tr.add("-" + name); return nil }}
+		}
+		app := newApp(t)
+		app.Add(
+			unit("caller", func(s *mono.Scope) { one.Client(s); heard.Handle(s, func(context.Context, int) error { return nil }) }),
+			unit("sender", func(s *mono.Scope) { pipe.Send(s) }),
+			unit("receiver", func(s *mono.Scope) { pipe.Receive(s) }),
+			unit("provider", func(s *mono.Scope) { one.Handle(s, same); db.Need(s, new(string)); heard.Publisher(s) }),
+			unit("free", func(*mono.Scope) {}),
+		)
+		app.Plugin("database", unit("", func(s *mono.Scope) {
+			db.Provide(s, func(context.Context) (string, error) { tr.add("open"); return "x", nil })
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"open", "", "provider", "caller", "receiver", "sender", "free",
+			"-free", "-sender", "-receiver", "-caller", "-provider", "-"}
+		if got := tr.all(); !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// A module may call what it needs inside its own Start.
+func TestStartMayCallDependencies(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var client handler
+		var got reply
+		p.start(t,
+			&lifecycle{name: "caller",
+				bind: func(s *mono.Scope) error { client = ask.Client(s); return nil },
+				start: func(ctx context.Context) (err error) {
+					got, err = client(ctx, question{Text: "early"})
+					return err
+				}},
+			provider(echo))
+		if got.Text != "early" {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// closer is a resource that tells when it is closed.
+type closer struct{ closed func() }
+
+func (c *closer) Close() error { c.closed(); return nil }
+
+var errStart = errors.New("cannot")
+
+// A failed start stops all that had started, plugins and middleware included,
+// and the App can be started again.
+func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		db := mono.NewResource[*closer]("rollback.db")
+		fail := true
+		hooks := func(name string, start func() error) *lifecycle {
+			return &lifecycle{name: name,
+				start: func(context.Context) error { tr.add(name); return start() },
+				stop:  func(context.Context) error { tr.add("-" + name); return nil }}
+		}
+		fine := func() error { return nil }
+		plugin := hooks("plugin", fine)
+		plugin.bind = func(s *mono.Scope) error {
+			db.Provide(s, func(context.Context) (*closer, error) { return &closer{func() { tr.add("close") }}, nil })
+			return nil
+		}
+		first := hooks("first", fine)
+		first.bind = func(s *mono.Scope) error { ask.Handle(s, echo); return nil }
+		second := hooks("second", func() error {
+			if fail {
+				return errStart
+			}
+			return nil
+		})
+		app := p.app(t)
+		app.Plugin("plugin", plugin)
+		app.Use(&livingMiddleware{lifecycle: hooks("middleware", fine)})
+		app.Add(first, second, hooks("third", fine))
+		err := app.Start(t.Context())
+		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.Created {
+			t.Errorf("Start: %v, state %v", err, app.State())
+		}
+		want := []string{"middleware", "plugin", "first", "second", "-first", "-plugin", "close", "-middleware"}
+		if got := tr.all(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if _, err := ask.Call(t.Context(), app, question{}); !errors.Is(err, mono.ErrUnavailable) {
+			t.Errorf("a call after the failed start: %v", err)
+		}
+		fail = false
+		begin(t, app)
+		if got, err := ask.Call(t.Context(), app, question{Text: "again"}); err != nil || got.Text != "again" {
+			t.Errorf("a call after the second start: %v, %v", got, err)
+		}
+	})
+}
+
+type livingMiddleware struct{ *lifecycle }
+
+func (*livingMiddleware) Wrap(next mono.Next) mono.Next { return next }
+
+func TestStartNamesTheModuleThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		app := newApp(t, mono.StartTimeout(time.Second))
+		app.Add(&lifecycle{name: "hangs", start: func(context.Context) error { <-release; return nil }})
+		err := app.Start(t.Context())
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "module hangs") {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStartPanics(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Add(&lifecycle{name: "panics", start: func(context.Context) error { panic("x") }})
+	if err := app.Start(t.Context()); mono.CodeOf(err) != mono.Internal || !strings.Contains(err.Error(), "module panics") {
+		t.Errorf("got %v", err)
+	}
+	if err := app.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStates(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	var states []mono.State
+	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+		if s, ok := o.(mono.StateChanged); ok {
+			states = append(states, s.To)
+		}
+	}))
+	if _, err := ask.Call(t.Context(), app, question{}); !errors.Is(err, mono.ErrUnavailable) {
+		t.Errorf("a call before Start: %v", err)
+	}
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Start(t.Context()); !errors.Is(err, mono.ErrFailedPrecondition) {
+		t.Errorf("a second Start: %v", err)
+	}
+	for range 2 {
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := app.Start(t.Context()); !errors.Is(err, mono.ErrFailedPrecondition) {
+		t.Errorf("a Start after Stop: %v", err)
+	}
+	if want := []mono.State{mono.Starting, mono.Running, mono.Stopping, mono.Stopped}; !reflect.DeepEqual(states, want) {
+		t.Errorf("got %v, want %v", states, want)
+	}
+}
+
+// An App that never started still owns its transport.
+func TestStopWithoutStart(t *testing.T) {
+	t.Parallel()
+	tr := inproc.New(nil)
+	app := mono.New(tr, quiet(t))
+	if err := app.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Ping(t.Context()); mono.CodeOf(err) != mono.Unavailable {
+		t.Errorf("the transport is open: %v", err)
+	}
+}
+
+// What a module uses it has to declare.
+func TestUndeclaredSend(t *testing.T) {
+	t.Parallel()
+	var scope *mono.Scope
+	app := newApp(t)
+	app.Add(module("sly", func(s *mono.Scope) { scope = s }), provider(echo))
+	begin(t, app)
+	_, err := ask.Call(t.Context(), scope, question{})
+	if !errors.Is(err, mono.ErrFailedPrecondition) || !strings.Contains(err.Error(), "module sly") || !strings.Contains(err.Error(), "Scope.Use") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestScopeUse(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var scope *mono.Scope
+		app := p.start(t, module("user", func(s *mono.Scope) { scope = s; s.Use(ask) }), provider(echo))
+		if got, err := ask.With(mono.Header("A", "b")).Call(t.Context(), scope, question{Text: "x"}); err != nil || got.Text != "x" {
+			t.Errorf("got %v, %v", got, err)
+		}
+		_ = app
+	})
+}
+
+// A Bind that came too late is a mistake in the program's text.
+func TestDeclareOutsideBindPanics(t *testing.T) {
+	t.Parallel()
+	var scope *mono.Scope
+	app := newApp(t)
+	app.Add(module("late", func(s *mono.Scope) { scope = s }))
+	begin(t, app)
+	defer func() {
+		if v := fmt.Sprint(recover()); !strings.Contains(v, "test.ask") || !strings.Contains(v, "Bind") {
+			t.Errorf("got %v", v)
+		}
+	}()
+	ask.Handle(scope, echo)
+}
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	again := mono.NewService[question, reply]("test.ask")
+	if !mono.Same(ask, again) || !mono.Same(ask, ask.With(mono.Header("a", "b"))) || mono.Same(ask, askPack) || mono.Same(ask, mono.NewEvent[int]("test.ask")) {
+		t.Error("Same is wrong")
+	}
+}

@@ -1,0 +1,301 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// A handler that runs is waited for, with its context alive, before its module's
+// Stop is called; and its caller gets the reply.
+func TestDefect10StopWaitsForHandlers(t *testing.T) {
+	t.Parallel()
+	for _, p := range paths[:2] {
+		t.Run(p.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tr trace
+				entered := make(chan struct{})
+				app := p.app(t)
+				app.Add(&lifecycle{name: "slow",
+					bind: func(s *mono.Scope) error {
+						ask.Handle(s, func(ctx context.Context, _ question) (reply, error) {
+							close(entered)
+							select {
+							case <-ctx.Done():
+								tr.add("cancelled")
+							case <-time.After(1500 * time.Millisecond):
+								tr.add("handled")
+							}
+							return reply{Text: "done"}, nil
+						})
+						return nil
+					},
+					stop: func(context.Context) error { tr.add("stopped"); return nil }})
+				if err := app.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				called := make(chan error)
+				go func() {
+					_, err := ask.Call(t.Context(), app, question{})
+					tr.add("answered")
+					called <- err
+				}()
+				<-entered
+				began := time.Now()
+				stopped := make(chan error)
+				go func() { stopped <- app.Stop(t.Context()) }()
+				if err := <-called; err != nil {
+					t.Errorf("the caller got %v", err)
+				}
+				if err := <-stopped; err != nil {
+					t.Error(err)
+				}
+				got := tr.all()
+				if time.Since(began) != 1500*time.Millisecond || slices.Index(got, "handled") != 0 || !slices.Contains(got, "stopped") || !slices.Contains(got, "answered") {
+					t.Errorf("took %v: %q", time.Since(began), got)
+				}
+			})
+		})
+	}
+}
+
+// StopTimeout bounds the stop, and what overran it is named.
+func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
+	t.Parallel()
+	for _, p := range paths[:2] {
+		t.Run(p.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				var sawDeadline, lastStopped atomic.Bool
+				entered := make(chan struct{})
+				app := p.app(t, mono.StopTimeout(time.Second))
+				app.Add(
+					&lifecycle{name: "first", stop: func(ctx context.Context) error {
+						lastStopped.Store(true)
+						return nil
+					}},
+					&lifecycle{name: "stubborn",
+						bind: func(s *mono.Scope) error {
+							ask.Handle(s, func(context.Context, question) (reply, error) {
+								close(entered)
+								<-release
+								return reply{}, nil
+							})
+							return nil
+						},
+						stop: func(ctx context.Context) error {
+							_, ok := ctx.Deadline()
+							sawDeadline.Store(ok)
+							<-release
+							return nil
+						}})
+				if err := app.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				called := make(chan error, 1)
+				go func() {
+					_, err := ask.Call(context.Background(), app, question{})
+					called <- err
+				}()
+				<-entered
+				began := time.Now()
+				err := app.Stop(t.Context())
+				if took := time.Since(began); took < time.Second || took > 3*time.Second {
+					t.Errorf("Stop took %v", took)
+				}
+				if !errors.Is(err, mono.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "module stubborn") || !strings.Contains(err.Error(), "test.ask") || !strings.Contains(err.Error(), "Stop of module stubborn did not return") {
+					t.Errorf("Stop: %v", err)
+				}
+				if !sawDeadline.Load() || !lastStopped.Load() {
+					t.Errorf("deadline seen %v, the others stopped %v", sawDeadline.Load(), lastStopped.Load())
+				}
+				if p.wire {
+					// The caller is told although the handler never returned.
+					if err := <-called; mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeUnknown {
+						t.Errorf("the caller got %v, %v", err, mono.OutcomeOf(err))
+					}
+				}
+				close(release)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// counting is a handler that counts what it has handled.
+func counting(handled *atomic.Int64) handler {
+	return func(_ context.Context, q question) (reply, error) {
+		handled.Add(1)
+		return reply{Text: q.Text}, nil
+	}
+}
+
+// stopUnderLoad lets a hundred callers call through one App until they are
+// refused, and stops another meanwhile. Each call gets a reply, or an error that
+// says that it was not done.
+func stopUnderLoad(t *testing.T, calling, serving *mono.App, handled *atomic.Int64) {
+	t.Helper()
+	var replies, refused atomic.Int64
+	enough := make(chan struct{})
+	var wait sync.WaitGroup
+	for range 100 {
+		wait.Go(func() {
+			for {
+				got, err := ask.Call(context.Background(), calling, question{Text: "x"})
+				switch {
+				case err == nil && got.Text == "x":
+					if replies.Add(1) == 1000 {
+						close(enough)
+					}
+				case mono.CodeOf(err) == mono.Unavailable && mono.OutcomeOf(err) == mono.OutcomeNotDone:
+					refused.Add(1)
+					return
+				default:
+					t.Errorf("got %v, %v, outcome %v", got, err, mono.OutcomeOf(err))
+					return
+				}
+			}
+		})
+	}
+	<-enough
+	if err := serving.Stop(context.Background()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	wait.Wait()
+	if replies.Load() != handled.Load() || refused.Load() != 100 {
+		t.Errorf("%d handled, %d replies, %d refused", handled.Load(), replies.Load(), refused.Load())
+	}
+}
+
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var handled atomic.Int64
+		app := p.app(t)
+		app.Add(provider(counting(&handled), mono.Concurrency(8)))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stopUnderLoad(t, app, app, &handled)
+	})
+}
+
+// The callers are another process's, as far as NATS can tell: it has a connection
+// of its own.
+func TestStopUnderLoadFromElsewhere(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+	elsewhere := func() *mono.App {
+		tr, err := server.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mono.New(tr, quiet(t))
+	}
+	var handled atomic.Int64
+	serving, calling := elsewhere(), elsewhere()
+	serving.Add(provider(counting(&handled), mono.Concurrency(8)))
+	if err := serving.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	calling.Remote(ask)
+	begin(t, calling)
+	stopUnderLoad(t, calling, serving, &handled)
+}
+
+// While a module stops, what it needs serves it, and its own services serve
+// callers in the process: its own HTTP server may be using them.
+func TestStopServesTheModuleThatStops(t *testing.T) {
+	t.Parallel()
+	var inner, own error
+	var dependency, self handler
+	app := newApp(t)
+	app.Add(
+		&lifecycle{name: "front",
+			bind: func(s *mono.Scope) error {
+				dependency, self = ask.Client(s), askPack.Client(s)
+				askPack.Handle(s, echo)
+				return nil
+			},
+			stop: func(ctx context.Context) error {
+				_, inner = dependency(ctx, question{})
+				_, own = self(ctx, question{})
+				return nil
+			}},
+		provider(echo))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if inner != nil || own != nil {
+		t.Errorf("its dependency: %v, its own service: %v", inner, own)
+	}
+	if _, err := self(t.Context(), question{}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+		t.Errorf("a call after the stop: %v", err)
+	}
+}
+
+// Requests that wait for a free handler when the time is over are told that
+// nothing was done.
+func TestStopAnswersThoseWhoWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		app := paths[1].app(t, mono.StopTimeout(time.Second))
+		app.Add(provider(func(ctx context.Context, _ question) (reply, error) {
+			<-ctx.Done()
+			return reply{}, ctx.Err()
+		}, mono.Concurrency(1)))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		outcomes := make(chan mono.Outcome, 10)
+		for range 10 {
+			go func() {
+				_, err := ask.Call(context.Background(), app, question{})
+				outcomes <- mono.OutcomeOf(err)
+			}()
+		}
+		synctest.Wait()
+		_ = app.Stop(t.Context())
+		count := make(map[mono.Outcome]int)
+		for range 10 {
+			count[<-outcomes]++
+		}
+		if count[mono.OutcomeNotDone] != 9 {
+			t.Errorf("got %v, want 9 times %v", count, mono.OutcomeNotDone)
+		}
+		close(release)
+	})
+}
+
+func TestStopPanics(t *testing.T) {
+	t.Parallel()
+	var stopped bool
+	app := newApp(t)
+	app.Add(
+		&lifecycle{name: "fine", stop: func(context.Context) error { stopped = true; return nil }},
+		&lifecycle{name: "panics", stop: func(context.Context) error { panic("x") }})
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Stop(t.Context()); mono.CodeOf(err) != mono.Internal || !strings.Contains(err.Error(), "panics") || !stopped {
+		t.Errorf("got %v, the other stopped %v", err, stopped)
+	}
+}

@@ -1,0 +1,45 @@
+package mono
+
+import (
+	"slices"
+
+	"gomono.dev/transport"
+)
+
+// subjectOf returns where a payload of a handle is sent: services.<name>,
+// queues.<name>, events.<name> or streams.<name>, after the App's namespace, and
+// with ._k.<key> at the end of a keyed handle's.
+func (in *instance) subjectOf(d *declaration, payload any) (string, error) {
+	if d.key == nil {
+		return in.prefix(d), nil
+	}
+	key := d.key(payload)
+	if err := transport.ValidateToken(key); err != nil {
+		return "", notDone(InvalidArgument, "its key function returned what cannot be a key: %w", err)
+	}
+	return in.prefix(d) + "._k." + key, nil
+}
+
+// patternsOf returns what a receiver subscribes to.
+func (in *instance) patternsOf(d *declaration, c *config) []string {
+	switch {
+	case d.key == nil:
+		return []string{in.prefix(d)}
+	case len(c.Keys) == 0:
+		return []string{in.prefix(d) + "._k.*"}
+	}
+	keys := slices.Compact(slices.Sorted(slices.Values(c.Keys)))
+	patterns := make([]string, len(keys))
+	for i, key := range keys {
+		patterns[i] = in.prefix(d) + "._k." + key
+	}
+	return patterns
+}
+
+func (in *instance) prefix(d *declaration) string {
+	subject := string(d.kind) + "s." + d.name
+	if ns := in.app.options.namespace; ns != "" {
+		subject = ns + "." + subject
+	}
+	return subject
+}

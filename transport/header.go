@@ -1,0 +1,129 @@
+package transport
+
+import "strings"
+
+// Header is a list of named values. A list, because a message has few: looking
+// one up costs less than hashing its name, and building one allocates once.
+type Header []Field
+
+// Field is one named value.
+type Field struct {
+	Name, Value string
+}
+
+// Get returns the first value of name, or "".
+func (h Header) Get(name string) string {
+	for i := range h {
+		if h[i].Name == name {
+			return h[i].Value
+		}
+	}
+	return ""
+}
+
+// Has reports whether name has a value.
+func (h Header) Has(name string) bool {
+	for i := range h {
+		if h[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Values returns all values of name, in order.
+func (h Header) Values(name string) []string {
+	var values []string
+	for _, f := range h {
+		if f.Name == name {
+			values = append(values, f.Value)
+		}
+	}
+	return values
+}
+
+// Add appends a value.
+func (h *Header) Add(name, value string) {
+	*h = append(*h, Field{name, value})
+}
+
+// Set replaces every value of name by one.
+func (h *Header) Set(name, value string) {
+	h.Del(name)
+	h.Add(name, value)
+}
+
+// Del removes every value of name.
+func (h *Header) Del(name string) {
+	kept := (*h)[:0]
+	for _, f := range *h {
+		if f.Name != name {
+			kept = append(kept, f)
+		}
+	}
+	clear((*h)[len(kept):])
+	*h = kept
+}
+
+// Validate reports, as an InvalidArgument, a field that cannot be carried as it
+// is: a name that is no HTTP token (RFC 9110, section 5.1), a value with a
+// control character or with white space at either end, and a name that belongs
+// to the backend.
+func (h Header) Validate() error {
+	for _, f := range h {
+		if err := f.validate(); err != nil {
+			return err
+		}
+		if Reserved(f.Name) {
+			return Errorf(InvalidArgument, OutcomeNotDone,
+				"header %q belongs to the transport: choose another name", f.Name)
+		}
+	}
+	return nil
+}
+
+// Reserved reports whether a header name belongs to the backend.
+func Reserved(name string) bool {
+	return strings.HasPrefix(name, "Nats-") || name == "Status" || name == "Description"
+}
+
+func (f Field) validate() error {
+	if f.Name == "" || strings.IndexFunc(f.Name, notTokenRune) >= 0 {
+		return Errorf(InvalidArgument, OutcomeNotDone,
+			"header name %q: want letters, digits and !#$%%&'*+-.^_`|~", f.Name)
+	}
+	if strings.IndexFunc(f.Value, isControl) >= 0 {
+		return Errorf(InvalidArgument, OutcomeNotDone,
+			"header %q has a control character in its value: encode it first", f.Name)
+	}
+	if f.Value != strings.Trim(f.Value, " \t") {
+		return Errorf(InvalidArgument, OutcomeNotDone,
+			"header %q has white space at an end of its value, which is lost on the wire: trim or encode it", f.Name)
+	}
+	return nil
+}
+
+func notTokenRune(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+}
+
+func isControl(r rune) bool {
+	return r < ' ' && r != '\t' || r == 0x7f
+}
+
+// size is the length of the header block as NATS writes it (ADR-4): a version
+// line, "name: value" lines, an empty line. No fields, no block.
+func (h Header) size() int {
+	if len(h) == 0 {
+		return 0
+	}
+	n := len("NATS/1.0\r\n") + len("\r\n")
+	for i := range h {
+		n += len(h[i].Name) + len(": ") + len(h[i].Value) + len("\r\n")
+	}
+	return n
+}

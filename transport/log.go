@@ -1,0 +1,357 @@
+package transport
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Log is durable and ordered: what Append has acknowledged is kept until its
+// retention lets it go, and every group of consumers gets all of it.
+//
+// # Guarantees
+//
+//  1. Positions. A stored message gets a sequence, one higher than any before
+//     it in this log. Sequences begin at 1, are never used twice, and never go
+//     back, whatever is removed. A refused Append uses none.
+//  2. Durability. When Append returns nil, the message is stored as the log's
+//     Storage promises, for every group that exists then. Nothing stored is
+//     dropped to make room unless the log was told to (Full).
+//  3. Once by id. A second Append with an id that was appended within the
+//     DedupWindow stores nothing and returns the first one's sequence, whatever
+//     has become of that message since.
+//  4. At least once. Each group gets each message that matches its filter until
+//     one delivery is acknowledged or terminated. An attempt is a delivery; one
+//     whose member died counts.
+//  5. Order. Within a group, first deliveries happen in the order of sequences,
+//     redeliveries before them. With lanes, a message of a lane is delivered
+//     when the one before it in that lane is settled, and not earlier.
+//  6. Time is the backend's. A message is never delivered before its NotBefore,
+//     nor redelivered before its delay is over.
+//
+// # How mono uses it
+//
+// A queue is a log with InterestRetention over two subjects: queues.<name> for
+// every group, and queues.<name>._to.<group> for one of them (a replay). A
+// stream is a log with LimitsRetention over streams.<name>, or, with keys, over
+// streams.<name>._k.*. A durable event is a log with InterestRetention over the
+// event's subjects. Dead letters of a handle's group are a log of their own with
+// LimitsRetention; a letter's subject ends in the sequence of its message, and
+// MaxPerSubject is 1 with Full Refuse, so that storing a letter twice stores it
+// once. Attempts and the waits between them are decided above: a Log never gives
+// up on a message.
+type Log interface {
+	// Append stores m, whose subject must be one of the log's, and returns where.
+	//
+	// Errors: InvalidArgument for a message that cannot be carried or a subject
+	// that is not the log's; ResourceExhausted when the log is full and refuses;
+	// Aborted when o.Expect does not hold; Unimplemented for a NotBefore without
+	// Capabilities.Delays; Unavailable when the backend cannot be reached, with
+	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
+	// acknowledgement did not come. After the latter a second Append with the same
+	// id stores it once.
+	Append(ctx context.Context, m *Message, o AppendOptions) (Appended, error)
+
+	// AppendAsync is Append without the wait: done is called once, with what
+	// Append would have returned, on a goroutine of the log's; it must return
+	// soon. Messages are stored in the order of the calls. AppendAsync blocks
+	// while too many wait for their acknowledgement (a number of the backend's,
+	// at least 256), as long as ctx allows. An error it returns itself means that
+	// done will not be called.
+	AppendAsync(ctx context.Context, m *Message, o AppendOptions, done func(Appended, error)) error
+
+	// Consume makes the caller a member of a group and calls h for its
+	// deliveries until the Receiver is drained or closed. The group is created
+	// if it is not there; see [GroupConfig] for when an existing one is changed.
+	// Members of one group, in this process and others, share its messages.
+	//
+	// h is called for one delivery after another, never concurrently; it passes
+	// work on to goroutines and settles from there. At most c.MaxInFlight
+	// deliveries are unsettled at this member. Every one of them, buffered or
+	// with the handler, is kept from being redelivered until it is settled, the
+	// member is gone, or Extend's limit is reached.
+	//
+	// Draining stops new deliveries, hands back at once those that h has not
+	// seen, and waits for the settlement of those it has. Closing hands back what
+	// is unsettled. A hand-back is a Nak without delay and counts as an attempt.
+	//
+	// A group that is deleted while it is consumed ends the Receiver; c.OnEnd
+	// tells why. Losing the connection does not: deliveries go on when it is back.
+	//
+	// Errors: NotFound when the log is gone; FailedPrecondition when the group is
+	// there with a setting that cannot be changed, naming it and both values;
+	// ResourceExhausted when the backend allows no more groups.
+	Consume(ctx context.Context, c ConsumeConfig, h func(*Delivery)) (Receiver, error)
+
+	// Read returns what is stored, in order, without belonging to a group and
+	// without changing anything. It ends at the last message that was stored when
+	// it began, or, with r.Follow, when ctx ends. A gap (messages that retention
+	// removed meanwhile) is skipped. Its last element may carry an error, with a
+	// nil Delivery; a Delivery from Read has no Settler.
+	Read(ctx context.Context, r ReadConfig) iter.Seq2[*Delivery, error]
+
+	// Remove deletes one message for good. NotFound when it is not there.
+	Remove(ctx context.Context, sequence uint64) error
+
+	// Purge deletes all messages that p matches and returns how many.
+	Purge(ctx context.Context, p PurgeConfig) (uint64, error)
+
+	// Info returns the state of the log.
+	Info(ctx context.Context) (LogInfo, error)
+
+	// Groups returns the state of its groups, by name.
+	Groups(ctx context.Context) ([]GroupInfo, error)
+
+	// DeleteGroup removes a durable group and its position for good. NotFound
+	// when it is not there.
+	DeleteGroup(ctx context.Context, name string) error
+}
+
+// LogConfig describes a log. The zero value of a field is its default; a log is
+// unbounded unless told otherwise.
+type LogConfig struct {
+	// Name identifies the log: letters, digits, "-" and "_".
+	Name string
+
+	// Subjects are the subjects and patterns whose messages are stored. No
+	// subject may belong to two logs. On NATS a plain Publish to one of them is
+	// stored too, and inproc does the same.
+	Subjects []string
+
+	// Retention says what acknowledgements do.
+	Retention Retention
+
+	// Storage says what survives.
+	Storage Storage
+
+	// MaxAge removes a message that long after it was stored. At least 100 ms.
+	MaxAge time.Duration
+
+	// MaxMessages, MaxBytes and MaxPerSubject bound the log; Full says what
+	// happens at a bound.
+	MaxMessages   uint64
+	MaxBytes      uint64
+	MaxPerSubject uint64
+	Full          FullPolicy
+
+	// DedupWindow is how long ids are remembered. 0 is 2 minutes; at least 100
+	// ms, and at most MaxAge where that is set.
+	DedupWindow time.Duration
+
+	// Delays makes NotBefore possible. MaxDelayed bounds how many messages may
+	// wait for their time; more are ResourceExhausted.
+	Delays     bool
+	MaxDelayed uint64
+
+	// Groups are created with the log, before anything is stored: they are owed
+	// every message from the first. A group that is created later is owed
+	// messages from its creation.
+	Groups []GroupConfig
+
+	// Update is set by those that receive. With it, an existing log and groups
+	// whose settings differ are changed in place. Without it (a sender) what is
+	// missing is created, and what is there stays as it is.
+	//
+	// A setting that cannot be changed is FailedPrecondition and names the
+	// setting, what is, what was wanted, and what to do. Nothing is ever deleted.
+	Update bool
+
+	// Generation orders the versions of a declaration: a log that was last
+	// updated with a higher one is left as it is, so that an older binary that
+	// restarts does not undo a newer one's changes.
+	Generation uint64
+
+	// Metadata is stored with the log and changes nothing.
+	Metadata map[string]string
+}
+
+// Retention says when a stored message goes.
+type Retention uint8
+
+const (
+	// LimitsRetention keeps a message until a bound or its age removes it.
+	LimitsRetention Retention = iota
+
+	// InterestRetention also removes a message that every group whose filter
+	// matches it has settled. A message that matches no group is acknowledged
+	// and not stored.
+	InterestRetention
+)
+
+// Storage says what a stored message survives.
+type Storage uint8
+
+const (
+	// FileStorage survives the end of the process, and the loss of power as far
+	// as the backend was told to sync. See Capabilities.Durable.
+	FileStorage Storage = iota
+
+	// MemoryStorage is gone with the backend.
+	MemoryStorage
+)
+
+// FullPolicy says what a log does at a bound.
+type FullPolicy uint8
+
+const (
+	// Refuse answers ResourceExhausted and stores nothing.
+	Refuse FullPolicy = iota
+
+	// DropOldest removes the oldest message, of the subject for MaxPerSubject and
+	// of the log otherwise.
+	DropOldest
+)
+
+// AppendOptions go with one message.
+type AppendOptions struct {
+	// ID is the message's identity for deduplication. Empty is none.
+	ID string
+
+	// NotBefore delays delivery. A time in the past is now. The message takes its
+	// sequence when its time has come.
+	NotBefore time.Time
+
+	// TTL removes this message earlier than MaxAge would. At least 1 s.
+	TTL time.Duration
+
+	// Expect, if not nil, makes the Append conditional.
+	Expect *Expectation
+}
+
+// Expectation is a condition on the last sequence, of the whole log or of one
+// subject. A Sequence of 0 means that there is none. An Append that fails on it
+// although the message with the same id is the last one is a success: it was
+// stored by an attempt whose acknowledgement was lost.
+type Expectation struct {
+	Subject  string // empty: the whole log
+	Sequence uint64
+}
+
+// Appended says where a message was stored.
+type Appended struct {
+	Sequence  uint64 // 0 for one that waits for its NotBefore
+	Duplicate bool   // its id was stored before; Sequence is that one's
+}
+
+// Start is a point in a log.
+type Start struct {
+	// At most one is set. None is the beginning.
+	New            bool      // what is stored from now on
+	Sequence       uint64    // this one, or the first after it
+	Time           time.Time // the first stored at or after it
+	LastPerSubject bool      // the last of each subject, then what follows
+}
+
+// GroupConfig describes a group of consumers.
+type GroupConfig struct {
+	// Name identifies a durable group: letters, digits, "-" and "_". Empty is
+	// an ephemeral one, which lives as long as its member.
+	Name string
+
+	// Filter narrows the group to subjects and patterns, which must not overlap.
+	// Empty is all.
+	Filter []string
+
+	// Start is where a new group begins. It is not read again once the group is
+	// there.
+	Start Start
+
+	// AckWait is how long a member may be silent before its deliveries go to
+	// others. 0 is 30 s. Members extend on their own while they hold a message.
+	AckWait time.Duration
+
+	// Lanes, if not 0, orders the group: a message belongs to the lane that its
+	// subject hashes to, and each lane has at most one unsettled delivery in the
+	// whole group. Fixed at creation. Needs Capabilities.Lanes.
+	Lanes int
+
+	// Update and Generation mean what they mean for a log.
+	Update     bool
+	Generation uint64
+}
+
+// ConsumeConfig describes one member of a group.
+type ConsumeConfig struct {
+	Group GroupConfig
+
+	// MaxInFlight bounds the unsettled deliveries at this member. 0 is 1.
+	MaxInFlight int
+
+	// OnEnd, if not nil, is told why the Receiver ended without being drained or
+	// closed: NotFound when its group was deleted.
+	OnEnd func(error)
+}
+
+// Delivery is one attempt to hand a stored message to a group.
+type Delivery struct {
+	Message
+
+	ID       string
+	Sequence uint64
+	Stored   time.Time // by the backend's clock
+	Attempt  int       // 1 for the first
+
+	// Remaining is how many messages for this group came after it when it was
+	// delivered.
+	Remaining uint64
+
+	// Settler ends the delivery.
+	Settler
+}
+
+// Settler ends a delivery. Exactly one of Ack, Nak and Terminate counts, the
+// first; later ones return FailedPrecondition. Each waits for the backend to
+// confirm, so nil means done; after an Unavailable with OutcomeUnknown the
+// message may be delivered again.
+type Settler interface {
+	// Ack: the group is done with the message. It counts even when it comes after
+	// the AckWait, or while the message is being delivered again.
+	Ack(ctx context.Context) error
+
+	// Nak: deliver it again, to any member, once delay is over.
+	Nak(ctx context.Context, delay time.Duration) error
+
+	// Terminate: the group is done with the message although it was not handled.
+	// The reason goes to whoever watches the backend.
+	Terminate(ctx context.Context, reason string) error
+
+	// Extend starts the AckWait anew. A member does it for every delivery that it
+	// holds; a handler needs it only to learn early that it was taken for dead,
+	// which is FailedPrecondition.
+	Extend(ctx context.Context) error
+}
+
+// ReadConfig says what to read.
+type ReadConfig struct {
+	Start  Start
+	Filter []string
+	Follow bool
+}
+
+// PurgeConfig says what to delete: what matches Subject (a pattern; empty is
+// all) and lies below Before (0 is no bound), but for the last Keep.
+type PurgeConfig struct {
+	Subject string
+	Before  uint64
+	Keep    uint64
+}
+
+// LogInfo is the state of a log.
+type LogInfo struct {
+	Config   LogConfig
+	First    uint64 // sequence of the oldest message; Last+1 when there is none
+	Last     uint64 // highest sequence ever given
+	Messages uint64
+	Bytes    uint64
+	Delayed  uint64 // waiting for their NotBefore
+}
+
+// GroupInfo is the state of a group.
+type GroupInfo struct {
+	Config      GroupConfig
+	Members     int    // that consume now, where the backend knows
+	Settled     uint64 // every sequence up to it is settled
+	InFlight    uint64 // delivered and not settled, waiting redeliveries included
+	Undelivered uint64 // never delivered: with InFlight, the group's lag
+	Redelivered uint64 // messages in flight at attempt 2 or later
+}

@@ -1,0 +1,101 @@
+package embedded
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"gomono.dev/transport/natsx"
+)
+
+// setAuth makes the server ask clients who they are.
+func (o *Options) setAuth(so *server.Options) error {
+	if (o.User == "") != (o.Password == "") {
+		return invalid("User and Password go together")
+	}
+	if o.User != "" && o.Token != "" {
+		return invalid("both User and Token: choose one")
+	}
+	if o.User == "" && o.Token == "" {
+		return nil
+	}
+	if asks(so) {
+		return invalid("both the options and ConfigFile %s say who may connect: choose one", o.ConfigFile)
+	}
+	so.Username, so.Password, so.Authorization = o.User, o.Password, o.Token
+	return nil
+}
+
+// asks reports whether the server asks clients for what an internal user can
+// give. With operators it does not: then only JWTs count.
+func asks(so *server.Options) bool {
+	return so.Username != "" || so.Authorization != "" || len(so.Users) > 0 || len(so.Nkeys) > 0
+}
+
+// admitClient lets this process's own client in: connections within the process
+// are asked like all others. The credentials in a file may be hashes, so it gets a
+// user of its own, whose password nobody else knows.
+func (o *Options) admitClient(so *server.Options) error {
+	if hasCredentials(&o.Client) || len(so.TrustedOperators) > 0 || len(so.TrustedKeys) > 0 || !asks(so) {
+		return nil
+	}
+	if so.NoAuthUser != "" && o.Account == "" {
+		return nil
+	}
+	account, err := o.account(so)
+	if err != nil {
+		return err
+	}
+	if so.Username != "" { // the server has either one user or a list
+		so.Users = append(so.Users, &server.User{Username: so.Username, Password: so.Password, ProxyRequired: so.ProxyRequired})
+		so.Username, so.Password = "", ""
+	}
+	user := internalUser(account)
+	so.Users = append(so.Users, user)
+	if so.AuthCallout != nil {
+		so.AuthCallout.AuthUsers = append(so.AuthCallout.AuthUsers, user.Username)
+	}
+	o.Client.User, o.Client.Password = user.Username, user.Password
+	return nil
+}
+
+// account is the one that this process connects to, nil for the global one.
+// Where accounts are configured, the global one has no logs, and nobody is in it.
+func (o *Options) account(so *server.Options) (*server.Account, error) {
+	var names []string
+	var found *server.Account
+	for _, a := range so.Accounts {
+		if a.Name == so.SystemAccount || a.Name == server.DEFAULT_SYSTEM_ACCOUNT || a.Name == server.DEFAULT_GLOBAL_ACCOUNT {
+			continue
+		}
+		names = append(names, a.Name)
+		if o.Account == "" || o.Account == a.Name {
+			found = a
+		}
+	}
+	slices.Sort(names)
+	switch {
+	case len(names) > 1 && o.Account == "":
+		return nil, invalid("the server has the accounts %s: say in Account which is this process's", strings.Join(names, ", "))
+	case o.Account != "" && found == nil:
+		return nil, invalid("the server has no account %q, but: %s", o.Account, strings.Join(names, ", "))
+	}
+	return found, nil
+}
+
+func hasCredentials(c *natsx.Options) bool {
+	return c.CredentialsFile != "" || c.NKeySeedFile != "" || c.User != "" || c.Token != "" || len(c.NATS) > 0
+}
+
+// internalUser is a user who can only connect from within the process.
+func internalUser(account *server.Account) *server.User {
+	return &server.User{
+		Username:               "mono-" + rand.Text(),
+		Password:               rand.Text(),
+		Account:                account,
+		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
+	}
+}

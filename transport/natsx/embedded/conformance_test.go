@@ -1,0 +1,49 @@
+package embedded_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+	"gomono.dev/transport/transporttest"
+)
+
+// In the process, as a program uses it.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	s := conformanceServer(t, embedded.Options{Memory: true})
+	transporttest.Run(t, func(t *testing.T) transport.Transport {
+		tr, err := s.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	})
+}
+
+// Over TCP, with a store on disk.
+func TestConformanceTCP(t *testing.T) {
+	t.Parallel()
+	s := conformanceServer(t, embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	transporttest.Run(t, func(t *testing.T) transport.Transport {
+		tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{s.ClientURL()}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	})
+}
+
+func conformanceServer(t *testing.T, o embedded.Options) *embedded.Server {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	s, err := embedded.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+	return s
+}

@@ -1,0 +1,18 @@
+// Package embedded runs a NATS server within the process, and connects to it
+// without a socket. A program that imports it links the server.
+//
+// # Guarantees
+//
+// Those of natsx, and these:
+//
+//  1. Closed by default. The server listens on nothing unless Listen, Cluster,
+//     Monitor or a configuration file says so.
+//  2. One store, one server. A store directory is locked while a server uses it;
+//     a second one, in this process or another, is refused.
+//  3. Stored messages are synced to disk before they are acknowledged, unless
+//     SyncInterval relaxes that.
+//  4. What keeps the server from starting is an error in words, at once. The
+//     server never ends the process and handles no signals.
+//  5. Close ends the client, then the server, then frees the store; when it has
+//     returned, everything is on disk.
+package embedded

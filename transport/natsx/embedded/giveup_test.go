@@ -1,0 +1,71 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// A start that was given up keeps its store until its server is really gone, so
+// that no second server opens the same one.
+func TestGivenUpStartKeepsItsStore(t *testing.T) {
+	t.Parallel()
+	o := embedded.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), StartTimeout: 300 * time.Millisecond,
+		Cluster: &embedded.Cluster{Name: "c", Listen: freeAddress(t), Routes: []string{freeAddress(t)}}}
+	if _, err := embedded.Start(t.Context(), o); transport.CodeOf(err) != transport.DeadlineExceeded {
+		t.Fatalf("got %v", err)
+	}
+	o.StartTimeout, o.Cluster = 0, nil
+	var s *embedded.Server
+	waitFor(t, "the store is free", func() bool {
+		var err error
+		if s, err = embedded.Start(t.Context(), o); err != nil && !strings.Contains(err.Error(), "used by another server") {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member that comes back alone finds no majority, and is not called ready.
+func TestMemberWithoutAMajorityIsNotReady(t *testing.T) {
+	t.Parallel()
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	addresses := []string{freeAddress(t), freeAddress(t), freeAddress(t)}
+	start := func(i int, timeout time.Duration) (*embedded.Server, error) {
+		return embedded.Start(context.Background(), embedded.Options{Dir: dirs[i], StartTimeout: timeout, SyncInterval: time.Minute,
+			Logger: slog.New(slog.DiscardHandler), Cluster: &embedded.Cluster{Name: "c", Listen: addresses[i], Routes: addresses}})
+	}
+	nodes := make([]*embedded.Server, 3)
+	done := make(chan error)
+	for i := range nodes {
+		go func() {
+			var err error
+			nodes[i], err = start(i, time.Minute)
+			done <- err
+		}()
+	}
+	var err error
+	for range nodes {
+		err = errors.Join(err, <-done)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range nodes {
+		if err := node.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := start(0, time.Second); transport.CodeOf(err) != transport.DeadlineExceeded || !strings.Contains(err.Error(), "no leader") {
+		t.Errorf("alone: %v", err)
+	}
+}

@@ -1,0 +1,57 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gomono.dev/transport"
+)
+
+// lockName is the file in a store directory that says that it is used. The
+// server itself does not guard its store.
+const lockName = "mono.lock"
+
+// errLocked says that somebody else has the lock.
+var errLocked = errors.New("locked")
+
+// lockStore makes a store directory if it is not there and locks it. The lock
+// ends with the process, however that ends. The returned function frees it.
+func lockStore(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, failed("the store directory %s cannot be made: %w", dir, err)
+	}
+	path := filepath.Join(dir, lockName)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, failed("the store directory %s cannot be written: %w", dir, err)
+	}
+	if err := flock(file); err != nil {
+		holder, _ := os.ReadFile(path)
+		file.Close()
+		if errors.Is(err, errLocked) {
+			return nil, failed("the store directory %s is used by another server (process %s): stop that one, or choose another directory", dir, strings.TrimSpace(string(holder)))
+		}
+		return nil, failed("the store directory %s cannot be locked: %w", dir, err)
+	}
+	if err := sign(file); err != nil {
+		file.Close()
+		return nil, failed("the store directory %s cannot be written: %w", dir, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// sign writes who holds the lock.
+func sign(file *os.File) error {
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := file.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+	return err
+}
+
+func failed(format string, args ...any) error {
+	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "embedded: "+format, args...)
+}

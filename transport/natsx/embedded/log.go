@@ -1,0 +1,40 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// logger passes on what the server says, and keeps what it calls fatal: the
+// server only says so, and goes on as if nothing were the matter. The server's
+// own logger would end the process there.
+type logger struct {
+	log   *slog.Logger
+	fatal chan string
+}
+
+func newLogger(log *slog.Logger) *logger {
+	return &logger{log: log.With("component", "nats-server"), fatal: make(chan string, 1)}
+}
+
+func (l *logger) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.log.Error(text)
+	select {
+	case l.fatal <- text:
+	default: // the first is the cause
+	}
+}
+
+func (l *logger) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l *logger) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l *logger) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l *logger) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
+func (l *logger) Tracef(format string, v ...any)  { l.say(slog.LevelDebug-4, format, v) }
+
+func (l *logger) say(level slog.Level, format string, v []any) {
+	if ctx := context.Background(); l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, fmt.Sprintf(format, v...))
+	}
+}

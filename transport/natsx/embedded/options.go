@@ -1,0 +1,328 @@
+package embedded
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+)
+
+// Options say how the server runs. Either Dir, Memory or a ConfigFile that names
+// a store directory is required; the rest has defaults.
+type Options struct {
+	// Dir is the directory of the store. It is made if it is not there. Nothing
+	// else may use it.
+	Dir string
+
+	// Memory keeps everything in memory instead: nothing survives the server.
+	Memory bool
+
+	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 is a
+	// free one, which ClientURL tells. Empty is none: only this process can
+	// connect. Whoever can reach it can do everything, unless there is
+	// authorization.
+	Listen string
+
+	// TLS, if not nil, is required of clients on Listen.
+	TLS *tls.Config
+
+	// User and Password, or Token, are required of clients. This process's own
+	// client has them. Accounts and finer rights are for ConfigFile.
+	User, Password string
+	Token          string
+
+	// ServerName is unique in a cluster and must not change over restarts. The
+	// default is made once and kept in the store.
+	ServerName string
+
+	// ConfigFile is a configuration file of the NATS server. What these Options
+	// set as well, they win; what the file leaves out has the defaults described
+	// here, except that a file that says where to listen is obeyed.
+	ConfigFile string
+
+	// Client is how this process connects, for a server that wants credentials
+	// which only the caller has, such as JWTs. Its URLs are ignored. By default this
+	// process is a user of its own, who cannot connect from elsewhere.
+	Client natsx.Options
+
+	// Account is the one of the ConfigFile's accounts that this process connects
+	// to. It may be left out where there is one, none, or a no_auth_user.
+	Account string
+
+	// SyncInterval relaxes guarantee 3. At 0 a message that was acknowledged
+	// survives a loss of power. Otherwise it survives the end of the process, but
+	// what was acknowledged within this time before a loss of power, or a crash of
+	// the operating system, may be gone.
+	SyncInterval time.Duration
+
+	// MaxPayload is the size of the largest message in bytes. 0 is 1 MiB; more
+	// than 8 MiB is not advised.
+	MaxPayload int
+
+	// MaxMemory and MaxStore bound what logs may take, in bytes. 0 is 256 MiB of
+	// memory, and as much of the disk as the server thinks fit (three quarters of
+	// what is free).
+	MaxMemory, MaxStore int64
+
+	// Domain is the JetStream domain.
+	Domain string
+
+	// Cluster, if not nil, makes the server a member of a cluster.
+	Cluster *Cluster
+
+	// Monitor is the address of the server's HTTP monitoring. Empty is none.
+	Monitor string
+
+	// Logger gets what the server says. The default is slog.Default. Debug and
+	// Trace make it say more; a trace contains messages.
+	Logger       *slog.Logger
+	Debug, Trace bool
+
+	// StartTimeout bounds the start. 0 is 10 s.
+	StartTimeout time.Duration
+
+	// Configure, if not nil, has the last word on the server's options. What it
+	// changes may break a guarantee.
+	Configure func(*server.Options)
+}
+
+// Cluster says how a server finds the others. With it the server listens for
+// clients, on a free port of the loopback unless Listen says where: NATS forms no
+// cluster without.
+type Cluster struct {
+	// Name of the cluster, the same on all members.
+	Name string
+
+	// Listen is the address for routes, such as "10.0.0.1:6222".
+	Listen string
+
+	// Routes are the addresses of the other members' routes, such as
+	// "10.0.0.2:6222". A member's own may be among them; at least one is required.
+	Routes []string
+
+	// TLS, if not nil, is required of routes, both ways.
+	TLS *tls.Config
+
+	// User and Password, if set, are required of routes, both ways.
+	User, Password string
+}
+
+// String returns the options without secrets.
+func (o Options) String() string {
+	return fmt.Sprintf("embedded.Options{Dir: %q, Memory: %t, Listen: %q, ConfigFile: %q, ServerName: %q, Cluster: %v, authorization: %t}",
+		o.Dir, o.Memory, o.Listen, o.ConfigFile, o.ServerName, o.Cluster, o.User != "" || o.Token != "")
+}
+
+// GoString returns the options without secrets.
+func (o Options) GoString() string { return o.String() }
+
+// LogValue returns the options without secrets.
+func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// String returns the options without secrets.
+func (c Cluster) String() string {
+	return fmt.Sprintf("{Name: %q, Listen: %q, Routes: %q}", c.Name, c.Listen, c.Routes)
+}
+
+// GoString returns the options without secrets.
+func (c Cluster) GoString() string { return c.String() }
+
+// LogValue returns the options without secrets.
+func (c Cluster) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// serverOptions translates the options for the server.
+func (o *Options) serverOptions() (*server.Options, error) {
+	so, err := o.fromFile()
+	if err != nil {
+		return nil, err
+	}
+	so.NoSigs = true
+	so.JetStream = true
+	so.JetStreamLimits.DefaultMaxConsumers = -1
+	so.Debug, so.Trace = so.Debug || o.Debug, so.Trace || o.Trace
+	for _, set := range []func(*server.Options) error{o.setStore, o.setListen, o.setAuth, o.setCluster, o.setMonitor} {
+		if err := set(so); err != nil {
+			return nil, err
+		}
+	}
+	o.setLimits(so)
+	if o.ServerName != "" {
+		so.ServerName = o.ServerName
+	}
+	if o.Configure != nil {
+		o.Configure(so)
+	}
+	so.NoSigs = true // whatever Configure says: the server's own handler ends the process
+	if so.DontListen && so.Cluster.Port != 0 {
+		return nil, invalid("a member of a cluster has to listen for clients: NATS forms none without")
+	}
+	return so, o.admitClient(so)
+}
+
+func (o *Options) fromFile() (*server.Options, error) {
+	if o.ConfigFile == "" {
+		return &server.Options{}, nil
+	}
+	so, err := server.ProcessConfigFile(o.ConfigFile)
+	if err != nil {
+		return nil, invalid("ConfigFile %s: %v", o.ConfigFile, err)
+	}
+	return so, nil
+}
+
+func (o *Options) setStore(so *server.Options) error {
+	if o.Dir != "" && o.Memory {
+		return invalid("both Dir and Memory: choose one")
+	}
+	if o.Dir != "" {
+		so.StoreDir = o.Dir
+	}
+	if o.Memory {
+		so.StoreDir = ""
+	}
+	if so.StoreDir == "" && !o.Memory {
+		return invalid("no store: set Dir to a directory of the server's own, or Memory to keep nothing")
+	}
+	if o.SyncInterval < 0 {
+		return invalid("SyncInterval is %v: want 0 (sync before acknowledging) or more", o.SyncInterval)
+	}
+	if o.SyncInterval > 0 {
+		so.SyncAlways, so.SyncInterval = false, o.SyncInterval
+	} else if so.SyncInterval == 0 || o.ConfigFile == "" {
+		so.SyncAlways = true
+	}
+	return nil
+}
+
+func (o *Options) setLimits(so *server.Options) {
+	if o.MaxPayload > 0 {
+		so.MaxPayload = int32(o.MaxPayload)
+	}
+	if o.MaxStore > 0 {
+		so.JetStreamMaxStore = o.MaxStore
+	}
+	if o.MaxMemory > 0 || so.JetStreamMaxMemory == 0 {
+		so.JetStreamMaxMemory = max(o.MaxMemory, 0)
+		if o.MaxMemory == 0 {
+			so.JetStreamMaxMemory = defaultMaxMemory
+		}
+	}
+	if o.Domain != "" {
+		so.JetStreamDomain = o.Domain
+	}
+}
+
+const defaultMaxMemory = 256 << 20
+
+func (o *Options) setListen(so *server.Options) error {
+	if o.MaxPayload < 0 || o.MaxPayload > 64<<20 {
+		return invalid("MaxPayload is %d: want 1 to 64 MiB", o.MaxPayload)
+	}
+	if o.Listen != "" {
+		host, port, err := hostPort("Listen", o.Listen)
+		if err != nil {
+			return err
+		}
+		so.Host, so.Port = host, port
+	}
+	// A file that has no say on it leaves the port 0.
+	so.DontListen = o.Listen == "" && so.Port == 0
+	if o.TLS != nil {
+		so.TLS, so.TLSConfig = true, o.TLS
+	}
+	return nil
+}
+
+func (o *Options) setMonitor(so *server.Options) error {
+	if o.Monitor == "" {
+		return nil
+	}
+	host, port, err := hostPort("Monitor", o.Monitor)
+	if err != nil {
+		return err
+	}
+	so.HTTPHost, so.HTTPPort = host, port
+	return nil
+}
+
+func (o *Options) setCluster(so *server.Options) error {
+	if o.Cluster != nil {
+		c := o.Cluster
+		if c.Name == "" {
+			return invalid("the Cluster has no Name: give all members the same")
+		}
+		if len(c.Routes) == 0 {
+			return invalid("the Cluster has no Routes: name the other members")
+		}
+		host, port, err := hostPort("Cluster.Listen", c.Listen)
+		if err != nil {
+			return err
+		}
+		so.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port, TLSConfig: c.TLS, Username: c.User, Password: c.Password}
+		so.Routes, err = c.routes()
+		if err != nil {
+			return err
+		}
+	}
+	if so.Cluster.Port != 0 && so.DontListen {
+		so.DontListen, so.Host, so.Port = false, "127.0.0.1", server.RANDOM_PORT
+	}
+	return nil
+}
+
+func (c *Cluster) routes() ([]*url.URL, error) {
+	routes := make([]*url.URL, len(c.Routes))
+	for i, address := range c.Routes {
+		if _, _, err := hostPort("Cluster.Routes", address); err != nil {
+			return nil, err
+		}
+		routes[i] = &url.URL{Scheme: "nats-route", Host: address}
+		if c.User != "" {
+			routes[i].User = url.UserPassword(c.User, c.Password)
+		}
+	}
+	return routes, nil
+}
+
+// hostPort reads an address. A port of 0 is the server's way to say a free one.
+func hostPort(what, address string) (string, int, error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, invalid("%s is %q: want host:port, such as 127.0.0.1:4222", what, address)
+	}
+	if text == "-1" { // the server's own way to say a free one
+		text = "0"
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, invalid("%s is %q: %q is no port", what, address, text)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	if port == 0 {
+		return host, server.RANDOM_PORT, nil
+	}
+	return host, int(port), nil
+}
+
+// storeDir is the directory to lock, "" for none.
+func (o *Options) storeDir(so *server.Options) string {
+	if so.StoreDir == "" {
+		return ""
+	}
+	return filepath.Clean(so.StoreDir)
+}
+
+func invalid(format string, args ...any) error {
+	return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "embedded: "+format, args...)
+}

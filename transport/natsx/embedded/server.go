@@ -1,0 +1,238 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+)
+
+// Server is a NATS server in this process. Make one with Start, or use Open,
+// which connects to it as well.
+type Server struct {
+	server *server.Server
+	client natsx.Options
+	log    *slog.Logger
+	free   func()        // frees the store
+	begun  chan struct{} // closed when the server's Start has returned
+
+	stopping sync.Once
+	stopped  chan struct{}
+}
+
+// Start starts a server and waits until it can serve: clients, and logs.
+//
+// Errors: InvalidArgument for options that cannot be right; FailedPrecondition
+// when the store is used by somebody else or cannot be written, and when the
+// server cannot start, such as when a port is taken; DeadlineExceeded when it is
+// not ready within StartTimeout.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	so, err := o.serverOptions()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{client: o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
+	if err := s.takeStore(&o, so); err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx, &o, so); err != nil {
+		s.giveUp()
+		return nil, err
+	}
+	return s, nil
+}
+
+// takeStore locks the store, or makes one that is gone with the server: the
+// server wants a directory even where everything is in memory.
+func (s *Server) takeStore(o *Options, so *server.Options) error {
+	if dir := o.storeDir(so); dir != "" {
+		unlock, err := lockStore(dir)
+		if err != nil {
+			return err
+		}
+		s.free = unlock
+		if so.ServerName == "" {
+			if so.ServerName, err = storedName(dir); err != nil {
+				unlock()
+				return err
+			}
+		}
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "mono-nats-")
+	if err != nil {
+		return failed("no temporary directory for the server's own files: %w", err)
+	}
+	if so.ServerName == "" {
+		so.ServerName = newName()
+	}
+	so.StoreDir = dir
+	so.JetStreamMaxStore = 1 // nothing is stored there but what the server notes for itself
+	s.free = func() { _ = os.RemoveAll(dir) }
+	return nil
+}
+
+func (s *Server) start(ctx context.Context, o *Options, so *server.Options) error {
+	ns, err := server.NewServer(so)
+	if err != nil {
+		return invalid("the server refuses its options: %v", err)
+	}
+	s.server = ns
+	l := newLogger(o.Logger)
+	ns.SetLoggerV2(l, so.Debug, so.Trace, false)
+	timeout := o.StartTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	s.begun = make(chan struct{})
+	go func() {
+		defer close(s.begun)
+		ns.Start()
+	}()
+	for !s.ready(s.begun, so) {
+		select {
+		case text := <-l.fatal:
+			return startFailure(text, so)
+		case <-ctx.Done():
+			return transport.ContextError(ctx, transport.OutcomeNotDone, "embedded: the server is not ready: %s", s.missing(so))
+		default:
+		}
+	}
+	select {
+	case text := <-l.fatal: // said after the rest was ready
+		return startFailure(text, so)
+	default:
+		return nil
+	}
+}
+
+// ready waits a moment for the server to be able to serve. The server signals
+// none of it but the return of its Start.
+func (s *Server) ready(begun <-chan struct{}, so *server.Options) bool {
+	timer := time.NewTimer(readyWait)
+	defer timer.Stop()
+	if s.serves(so) {
+		select {
+		case <-begun:
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
+	<-timer.C
+	return false
+}
+
+func (s *Server) serves(so *server.Options) bool {
+	if !s.server.ReadyForConnections(readyWait) || !s.server.JetStreamEnabled() {
+		return false
+	}
+	return so.Cluster.Port == 0 || s.hasLeader()
+}
+
+// hasLeader reports whether the cluster can make logs. A server that has been
+// started again calls itself current before it has heard of any leader.
+func (s *Server) hasLeader() bool {
+	state, err := s.server.Jsz(nil)
+	return err == nil && state.Meta != nil && state.Meta.Leader != "" && s.server.JetStreamIsCurrent()
+}
+
+// readyWait is how often the start looks whether the server is ready.
+const readyWait = 10 * time.Millisecond
+
+func (s *Server) missing(so *server.Options) string {
+	if so.Cluster.Port != 0 && s.server.JetStreamEnabled() {
+		return fmt.Sprintf("cluster %s has no leader: start a majority of its members, and check Cluster.Routes", so.Cluster.Name)
+	}
+	return "raise StartTimeout, or see its log"
+}
+
+// startFailure adds what to do to the server's words.
+func startFailure(text string, so *server.Options) error {
+	switch {
+	case strings.Contains(text, "address already in use"):
+		return failed("the server cannot start: %s: stop what listens there, or choose another port", text)
+	case strings.Contains(text, "JetStream"):
+		return failed("the server cannot start: %s: check the store directory %s", text, so.StoreDir)
+	}
+	return failed("the server cannot start: %s", text)
+}
+
+// Connect connects to the server without a socket.
+func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
+	o := s.client
+	o.InProcess, o.URLs = s.server, nil
+	if o.Logger == nil {
+		o.Logger = s.log
+	}
+	return natsx.Connect(ctx, o)
+}
+
+// ClientURL returns the URL on which the server listens, or "".
+func (s *Server) ClientURL() string {
+	if s.server.Addr() == nil {
+		return ""
+	}
+	return s.server.ClientURL()
+}
+
+// ClusterURL returns the address on which the server listens for routes, or "".
+func (s *Server) ClusterURL() string {
+	if a := s.server.ClusterAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// NATS returns the server itself. What is done with it is outside every
+// guarantee.
+func (s *Server) NATS() *server.Server { return s.server }
+
+// Shutdown ends the server and frees its store. Clients that are still connected
+// lose their connection. When ctx ends first, the shutdown goes on.
+func (s *Server) Shutdown(ctx context.Context) error {
+	go s.shutdown()
+	select {
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "embedded: the server is still shutting down")
+	}
+}
+
+// giveUp ends a server that could not start. One that is still busy with its
+// store cannot be interrupted: it ends, and frees the store, when it is done.
+func (s *Server) giveUp() {
+	go s.shutdown()
+	select {
+	case <-s.stopped:
+	case <-time.After(time.Second):
+	}
+}
+
+// shutdown ends the server before the store is free for another. A server whose
+// Start has not returned would go on with it, and never end.
+func (s *Server) shutdown() {
+	s.stopping.Do(func() {
+		if s.server != nil {
+			<-s.begun
+			s.server.Shutdown()
+			s.server.WaitForShutdown()
+		}
+		s.free()
+		close(s.stopped)
+	})
+}

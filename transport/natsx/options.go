@@ -1,0 +1,264 @@
+package natsx
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/transport"
+)
+
+// Options say where and how to connect. The zero value connects to
+// nats://127.0.0.1:4222 without credentials.
+type Options struct {
+	// URLs of servers of one cluster: nats://, tls://, ws:// or wss://. Any may
+	// be used, and others that they tell of.
+	URLs []string
+
+	// Name of the connection, for operators. The default is the program's name.
+	Name string
+
+	// At most one way to prove who this is: a credentials file (JWT), an nkey
+	// seed file, a user and password, or a token.
+	CredentialsFile string
+	NKeySeedFile    string
+	User, Password  string
+	Token           string
+
+	// TLS, if not nil, requires TLS with this configuration. The files are
+	// added to it: CAFile holds the authorities that sign servers, CertFile and
+	// KeyFile this client's certificate.
+	TLS               *tls.Config
+	CAFile            string
+	CertFile, KeyFile string
+
+	// ConnectTimeout bounds one attempt to connect to one server. 0 is 2 s.
+	ConnectTimeout time.Duration
+
+	// ReconnectWait is the pause before a server is tried again, ReconnectJitter
+	// what is added to it at random at most. 0 is 1 s and 250 ms.
+	ReconnectWait   time.Duration
+	ReconnectJitter time.Duration
+
+	// PingInterval is how often a silent connection is tested; after two tests
+	// without an answer it counts as lost. 0 is 20 s.
+	PingInterval time.Duration
+
+	// InboxPrefix begins the subjects of replies, for accounts whose permissions
+	// ask for one. The default is "_INBOX".
+	InboxPrefix string
+
+	// Domain is the JetStream domain, where the server is behind a leaf node.
+	Domain string
+
+	// InProcess connects to a server within the process, instead of URLs.
+	InProcess nats.InProcessConnProvider
+
+	// Logger gets what happens to the connection. The default is slog.Default.
+	Logger *slog.Logger
+
+	// NATS is anything else. It is applied last, and what it changes may break a
+	// guarantee; handlers are called after the Transport's own.
+	NATS []nats.Option
+}
+
+// String returns the options without secrets.
+func (o Options) String() string {
+	return fmt.Sprintf("natsx.Options{URLs: %v, Name: %q, auth: %s}", redactAll(o.URLs), o.Name, o.auth())
+}
+
+// GoString returns the options without secrets.
+func (o Options) GoString() string { return o.String() }
+
+// LogValue returns the options without secrets.
+func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// auth names the ways in which the options prove who this is.
+func (o Options) auth() string {
+	var ways []string
+	for way, set := range map[string]bool{
+		"credentials file": o.CredentialsFile != "",
+		"nkey":             o.NKeySeedFile != "",
+		"user":             o.User != "" || o.Password != "",
+		"token":            o.Token != "",
+	} {
+		if set {
+			ways = append(ways, way)
+		}
+	}
+	if len(ways) == 0 {
+		return "none"
+	}
+	return strings.Join(ways, " and ")
+}
+
+// address is what errors call the server.
+func (o Options) address() string {
+	if o.InProcess != nil {
+		return "the server in this process"
+	}
+	return strings.Join(redactAll(o.URLs), ", ")
+}
+
+func redactAll(urls []string) []string {
+	redacted := make([]string, len(urls))
+	for i, u := range urls {
+		redacted[i] = redact(u)
+	}
+	return redacted
+}
+
+// redact removes user and password from a URL, also from one that does not
+// parse.
+func redact(raw string) string {
+	i := strings.LastIndex(raw, "@")
+	if i < 0 {
+		return raw
+	}
+	scheme, _, ok := strings.Cut(raw[:i], "://")
+	if !ok {
+		return raw[i+1:]
+	}
+	return scheme + "://" + raw[i+1:]
+}
+
+// defaults fills in what is not set, and reports what cannot be right.
+func (o *Options) defaults() error {
+	if len(o.URLs) == 0 {
+		o.URLs = []string{nats.DefaultURL}
+	}
+	if o.Name == "" {
+		o.Name = filepath.Base(os.Args[0])
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	for d, value := range map[*time.Duration]time.Duration{
+		&o.ConnectTimeout: 2 * time.Second, &o.ReconnectWait: time.Second,
+		&o.ReconnectJitter: 250 * time.Millisecond, &o.PingInterval: 20 * time.Second,
+	} {
+		if *d < 0 {
+			return invalid("a duration is negative: %v", *d)
+		}
+		if *d == 0 {
+			*d = value
+		}
+	}
+	if strings.Contains(o.auth(), " and ") {
+		return invalid("more than one way to prove who this is, %s: choose one", o.auth())
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return invalid("CertFile and KeyFile go together")
+	}
+	return o.checkURLs()
+}
+
+func (o *Options) checkURLs() error {
+	for _, raw := range o.URLs {
+		if strings.Contains(raw, ",") {
+			return invalid("%q has a comma: give each URL its own place in URLs, and write %%2C in a password", redact(raw))
+		}
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" || u.Hostname() == "" {
+			return invalid("%q is no URL of a server: want one such as nats://127.0.0.1:4222", redact(raw))
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return invalid("%q has the scheme %q: want nats, tls, ws or wss", redact(raw), u.Scheme)
+		}
+	}
+	return nil
+}
+
+// checkFiles reports files that cannot be read before a connection hides why.
+func (o *Options) checkFiles() error {
+	for what, file := range map[string]string{
+		"CredentialsFile": o.CredentialsFile, "NKeySeedFile": o.NKeySeedFile,
+		"CAFile": o.CAFile, "CertFile": o.CertFile, "KeyFile": o.KeyFile,
+	} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			return invalid("%s cannot be read: %w", what, err)
+		}
+	}
+	return nil
+}
+
+// natsOptions translates the options for nats.go.
+func (o *Options) natsOptions() (*nats.Options, error) {
+	if err := o.checkFiles(); err != nil {
+		return nil, err
+	}
+	opts := []nats.Option{
+		nats.Name(o.Name),
+		nats.Timeout(o.ConnectTimeout),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // not even when the credentials are refused
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectWait(o.ReconnectWait),
+		nats.ReconnectJitter(o.ReconnectJitter, o.ReconnectJitter),
+		nats.ReconnectBufSize(-1), // never keep a message back
+		nats.PingInterval(o.PingInterval),
+		nats.MaxPingsOutstanding(2),
+	}
+	add := func(wanted bool, opt nats.Option) {
+		if wanted {
+			opts = append(opts, opt)
+		}
+	}
+	add(o.InboxPrefix != "", nats.CustomInboxPrefix(o.InboxPrefix))
+	add(o.InProcess != nil, nats.InProcessServer(o.InProcess))
+	add(o.CredentialsFile != "", nats.UserCredentials(o.CredentialsFile))
+	add(o.User != "" || o.Password != "", nats.UserInfo(o.User, o.Password))
+	add(o.Token != "", nats.Token(o.Token))
+	add(o.TLS != nil, nats.Secure(o.TLS))
+	add(o.CAFile != "", nats.RootCAs(o.CAFile))
+	add(o.CertFile != "", nats.ClientCert(o.CertFile, o.KeyFile))
+	if o.NKeySeedFile != "" {
+		nkey, err := nats.NkeyOptionFromSeed(o.NKeySeedFile)
+		if err != nil {
+			return nil, invalid("NKeySeedFile %s holds no seed: %v", o.NKeySeedFile, err)
+		}
+		opts = append(opts, nkey)
+	}
+	return o.apply(append(opts, o.NATS...))
+}
+
+// apply reports what nats.go refuses before a connection hides why.
+func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
+	all := nats.GetDefaultOptions()
+	all.Url = strings.Join(o.URLs, ",")
+	for _, opt := range opts {
+		if err := opt(&all); err != nil {
+			return nil, invalid("%v", err)
+		}
+	}
+	if o.CredentialsFile == "" {
+		return &all, nil
+	}
+	if _, err := all.UserJWT(); err != nil {
+		return nil, invalid("CredentialsFile %s holds no user: %v", o.CredentialsFile, err)
+	}
+	if _, err := all.SignatureCB(nil); err != nil {
+		return nil, invalid("CredentialsFile %s holds no seed: %v", o.CredentialsFile, err)
+	}
+	return &all, nil
+}
+
+// writeTimeout is how long the network may take nothing before the connection
+// counts as lost. Whoever publishes waits for that long at most.
+const writeTimeout = 5 * time.Second
+
+func invalid(format string, args ...any) error {
+	return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "natsx: "+format, args...)
+}

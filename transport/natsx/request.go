@@ -1,0 +1,178 @@
+package natsx
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/transport"
+)
+
+// requests waits for the replies of all requests of a Transport, on one wildcard
+// subscription. It is our own, where nats.go has one too, so that a lost
+// connection ends the wait.
+type requests struct {
+	prefix string
+	sub    *nats.Subscription
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[string]waiter
+}
+
+// waiter is a request that waits.
+type waiter struct {
+	subject string
+	reply   chan answer // of capacity 1
+}
+
+// answer is what a request gets.
+type answer struct {
+	msg *nats.Msg
+	err *transport.Error
+}
+
+func (r *requests) begin(nc *nats.Conn) error {
+	r.prefix = nc.NewInbox() + "."
+	r.waiting = make(map[string]waiter)
+	var err error
+	if r.sub, err = nc.Subscribe(r.prefix+"*", r.reply); err != nil {
+		return err
+	}
+	return r.sub.SetPendingLimits(-1, -1)
+}
+
+// drain gives the replies that have arrived to those who wait for them, unless the
+// connection goes down meanwhile: nats.go would wait for it to come back.
+func (r *requests) drain(ctx context.Context, down <-chan struct{}) error {
+	drained := make(chan struct{})
+	r.sub.SetClosedHandler(func(string) { close(drained) })
+	if err := r.sub.Drain(); err != nil {
+		return nil // the connection is closed, and with it the subscription
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-down:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "replies that had arrived were lost")
+	}
+}
+
+// open makes a place for one reply.
+func (r *requests) open(subject string) (token string, reply chan answer) {
+	reply = make(chan answer, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next++
+	token = strconv.FormatUint(r.next, 36)
+	r.waiting[token] = waiter{subject, reply}
+	return token, reply
+}
+
+// take removes a place, nil if somebody else has.
+func (r *requests) take(token string) chan answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reply := r.waiting[token].reply
+	delete(r.waiting, token)
+	return reply
+}
+
+func (r *requests) reply(msg *nats.Msg) {
+	token, ours := strings.CutPrefix(msg.Subject, r.prefix)
+	if !ours {
+		token = r.only()
+	}
+	if reply := r.take(token); reply != nil {
+		reply <- answer{msg: msg}
+	}
+}
+
+// only returns the token of the one request that waits, or "". JetStream replies
+// to a pull with the message itself, under the subject of the message: whose reply
+// it is shows only when nobody else waits.
+func (r *requests) only() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 1 {
+		for token := range r.waiting {
+			return token
+		}
+	}
+	return ""
+}
+
+// failOn ends the wait of the requests on a subject.
+func (r *requests) failOn(subject string, err *transport.Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for token, w := range r.waiting {
+		if w.subject == subject {
+			delete(r.waiting, token)
+			w.reply <- answer{err: err}
+		}
+	}
+}
+
+// fail ends the wait of all requests.
+func (r *requests) fail(err *transport.Error) {
+	r.mu.Lock()
+	waiting := r.waiting
+	r.waiting = make(map[string]waiter)
+	r.mu.Unlock()
+	for _, w := range waiting {
+		w.reply <- answer{err: err}
+	}
+}
+
+// Request implements [transport.Transport].
+func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
+	if m.Reply != "" {
+		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
+	}
+	if err := t.admit(ctx, m); err != nil {
+		return nil, err
+	}
+	token, reply := t.requests.open(m.Subject)
+	msg := toNATS(m)
+	msg.Reply = t.requests.prefix + token
+	if err := t.send(msg, "request on "); err != nil {
+		t.requests.take(token)
+		return nil, err
+	}
+	return t.await(ctx, m.Subject, token, reply)
+}
+
+// await waits for the first reply. One that came before the context ended is
+// returned even when both are noticed at once.
+func (t *Transport) await(ctx context.Context, subject, token string, reply chan answer) (*transport.Message, error) {
+	var a answer
+	select {
+	case a = <-reply:
+	case <-ctx.Done():
+		if t.requests.take(token) != nil {
+			return nil, transport.ContextError(ctx, transport.OutcomeUnknown, "request on %q: %v while it waited for the reply", subject, ctx.Err())
+		}
+		a = <-reply
+	}
+	switch {
+	case a.err != nil:
+		e := *a.err
+		e.Message = "request on " + strconv.Quote(subject) + ": " + e.Message
+		return nil, &e
+	case nobody(a.msg):
+		return nil, unavailable("request on %q: nobody is subscribed", subject)
+	}
+	return fromNATS(a.msg), nil
+}
+
+// nobody reports whether a reply is the server's word that nobody is subscribed.
+func nobody(msg *nats.Msg) bool {
+	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
+}

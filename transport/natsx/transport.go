@@ -1,0 +1,272 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/transport"
+)
+
+// Transport is a connection to NATS. Make one with Connect.
+type Transport struct {
+	log      *slog.Logger
+	address  string
+	nc       *nats.Conn
+	link     *link
+	requests requests
+	services services
+
+	// sending is held for reading while a message is handed over, and for writing
+	// to set closed: what was let in has been written when Close flushes.
+	sending   sync.RWMutex
+	closed    atomic.Bool
+	closeOnce sync.Once
+	done      chan struct{} // closed when Close has done its work
+	silent    chan struct{} // closed when nats.go tells nothing any more
+
+	mu        sync.Mutex
+	receivers map[*receiver]struct{}
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+func newTransport(log *slog.Logger, address string) *Transport {
+	return &Transport{log: log, address: address, link: newLink(), done: make(chan struct{}), silent: make(chan struct{}), receivers: make(map[*receiver]struct{})}
+}
+
+// begin subscribes to what the Transport itself needs.
+func (t *Transport) begin(nc *nats.Conn) (*Transport, error) {
+	t.nc = nc
+	t.services.t = t
+	if !nc.HeadersSupported() {
+		nc.Close()
+		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "natsx: the server at %s carries no headers: use one that does", t.address)
+	}
+	if err := t.requests.begin(nc); err != nil {
+		nc.Close()
+		return nil, t.failure(err, transport.OutcomeNotDone, "subscribe to replies")
+	}
+	return t, nil
+}
+
+// Conn returns the connection under a transport that natsx, or a wrapper with a
+// method Conn() *nats.Conn, made; false for any other. What is done with it is
+// outside every guarantee.
+func Conn(t transport.Transport) (*nats.Conn, bool) {
+	c, ok := t.(interface{ Conn() *nats.Conn })
+	if !ok {
+		return nil, false
+	}
+	return c.Conn(), true
+}
+
+// Conn returns the connection.
+func (t *Transport) Conn() *nats.Conn { return t.nc }
+
+// Capabilities implements [transport.Transport].
+func (t *Transport) Capabilities() transport.Capabilities {
+	return transport.Capabilities{Name: "nats", MaxPayload: t.maxPayload()}
+}
+
+// maxPayload is asked of nats.go only while connected: see link.
+func (t *Transport) maxPayload() int {
+	if !t.link.down() {
+		t.link.maxPayload.Store(t.nc.MaxPayload())
+	}
+	return int(t.link.maxPayload.Load())
+}
+
+// Ping implements [transport.Transport]. What was published on this Transport before
+// waits at its own subscriptions when it returns, or was dropped there.
+func (t *Transport) Ping(ctx context.Context) error {
+	if err := t.ready(ctx, "ping"); err != nil {
+		return err
+	}
+	if err := t.flush(ctx, "ping"); err != nil {
+		return err
+	}
+	for _, r := range t.allReceivers() {
+		r.catchUp(ctx)
+	}
+	return nil
+}
+
+// Publish implements [transport.Transport].
+func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
+	if err := t.admit(ctx, m); err != nil {
+		return err
+	}
+	msg := toNATS(m)
+	addServiceError(msg, m, t.maxPayload())
+	return t.send(msg, "publish on ")
+}
+
+// send hands a message to the connection.
+func (t *Transport) send(msg *nats.Msg, what string) error {
+	t.sending.RLock()
+	defer t.sending.RUnlock()
+	if t.closed.Load() {
+		return unavailable("%s%s: the transport is closed", what, msg.Subject)
+	}
+	if err := t.nc.PublishMsg(msg); err != nil {
+		return t.failure(err, transport.OutcomeNotDone, what+msg.Subject)
+	}
+	return nil
+}
+
+// Log implements [transport.Transport].
+func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	if err := t.ready(ctx, "log "+c.Name); err != nil {
+		return nil, err
+	}
+	return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "log %q: natsx has no logs", c.Name)
+}
+
+// Close implements [transport.Transport]. Replies that have reached this
+// connection, and the server's word that nobody is subscribed, are given to those
+// who wait for them; other requests fail with an unknown outcome. When ctx ends
+// first, because the peer takes nothing more, the closing goes on without it.
+func (t *Transport) Close(ctx context.Context) error {
+	var result error // the first call's alone
+	t.closeOnce.Do(func() {
+		go func() {
+			defer close(t.done)
+			result = t.close(ctx)
+		}()
+	})
+	select {
+	case <-t.done:
+		return result
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "close of the connection to %s: the server takes nothing more", t.address)
+	}
+}
+
+func (t *Transport) close(ctx context.Context) (err error) {
+	t.sending.Lock()
+	t.closed.Store(true)
+	t.sending.Unlock()
+	t.closeReceivers()
+	if !t.link.down() {
+		err = t.finish(ctx)
+	}
+	t.nc.Close()
+	t.requests.fail(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+		"the transport was closed while it waited for the reply"))
+	t.services.close()
+	select {
+	case <-t.silent: // nothing is logged after Close
+	case <-ctx.Done():
+	}
+	return err
+}
+
+// finish waits until what was published has left, and replies that have arrived
+// are with those who wait for them. A connection that breaks meanwhile ends the
+// wait: nothing is left to wait for.
+func (t *Transport) finish(ctx context.Context) error {
+	if err := t.flush(ctx, "close"); err != nil {
+		if t.link.down() {
+			return nil
+		}
+		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "what was published last may not have left: %w", err)
+	}
+	return t.requests.drain(ctx, t.link.watch())
+}
+
+func (t *Transport) closeReceivers() {
+	for _, r := range t.allReceivers() {
+		r.Close()
+	}
+}
+
+func (t *Transport) allReceivers() []*receiver {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.receivers))
+}
+
+// admit reports why m cannot be sent now.
+func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if t.closed.Load() || ctx.Err() != nil || t.link.down() {
+		return t.ready(ctx, "message on "+m.Subject)
+	}
+	return m.CheckSize(t.maxPayload())
+}
+
+// ready reports why nothing can be done now.
+func (t *Transport) ready(ctx context.Context, what string) error {
+	if t.closed.Load() {
+		return unavailable("%s: the transport is closed", what)
+	}
+	if ctx.Err() != nil {
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: the context ended before it began", what)
+	}
+	if t.link.down() {
+		return unavailable("%s: the connection to %s is lost and is being made again: try later", what, t.address)
+	}
+	return nil
+}
+
+func unavailable(format string, args ...any) *transport.Error {
+	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, format, args...)
+}
+
+// flush waits until the server has taken all that was sent.
+func (t *Transport) flush(ctx context.Context, what string) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
+	}
+	// nats.go writes under a lock that no context frees. The goroutine ends when
+	// the write does.
+	flushed := make(chan error, 1)
+	go func() { flushed <- t.nc.FlushWithContext(ctx) }()
+	var err error
+	select {
+	case err = <-flushed:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return t.failure(err, transport.OutcomeNotDone, what)
+	}
+	return nil
+}
+
+// flushTimeout bounds a round trip to the server where the caller's context does
+// not: long enough for a busy server, short enough to tell that it is gone.
+const flushTimeout = 10 * time.Second
+
+// failure turns an error of nats.go into one of ours.
+func (t *Transport) failure(err error, outcome transport.Outcome, what string) error {
+	code, why := transport.Unavailable, err.Error()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		code, why = transport.DeadlineExceeded, "no answer in time"
+	case errors.Is(err, context.Canceled):
+		code, why = transport.Canceled, "canceled"
+	case errors.Is(err, nats.ErrConnectionClosed) && (t.closed.Load() || t.nc.IsClosed()):
+		why = "the transport is closed"
+	case errors.Is(err, nats.ErrConnectionClosed), // what a flush says whose connection broke
+		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		why = "the connection is lost: try again"
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadHeaderMsg):
+		code = transport.InvalidArgument
+	}
+	e := transport.Errorf(code, outcome, "%s at %s: %s", what, t.address, why)
+	e.Err = err
+	return e
+}

@@ -1,0 +1,107 @@
+package transport
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxSubject is the length of the longest subject or pattern, in bytes.
+const MaxSubject = 1024
+
+// ValidateSubject reports, as an InvalidArgument, what is no subject to publish
+// on.
+func ValidateSubject(subject string) error {
+	return validate(subject, false)
+}
+
+// ValidatePattern reports, as an InvalidArgument, what is neither a subject nor
+// a pattern.
+func ValidatePattern(pattern string) error {
+	return validate(pattern, true)
+}
+
+// ValidateToken reports, as an InvalidArgument, what is no single token of a
+// subject: a key, or the name of a group.
+func ValidateToken(token string) error {
+	if why := badToken(token, false, false); why != "" {
+		return Errorf(InvalidArgument, OutcomeNotDone, "%q is no token of a subject: %s", token, why)
+	}
+	if strings.Contains(token, ".") {
+		return Errorf(InvalidArgument, OutcomeNotDone, "%q is no token of a subject: it has a dot", token)
+	}
+	if len(token) > MaxSubject/2 {
+		return Errorf(InvalidArgument, OutcomeNotDone, "a token of %d bytes: at most %d can be carried", len(token), MaxSubject/2)
+	}
+	return nil
+}
+
+func validate(subject string, wildcards bool) error {
+	what := "subject"
+	if wildcards {
+		what = "pattern"
+	}
+	if len(subject) > MaxSubject {
+		return Errorf(InvalidArgument, OutcomeNotDone, "a %s of %d bytes: at most %d can be carried", what, len(subject), MaxSubject)
+	}
+	rest, more := subject, true
+	for more {
+		var token string
+		token, rest, more = strings.Cut(rest, ".")
+		if why := badToken(token, wildcards, !more); why != "" {
+			return Errorf(InvalidArgument, OutcomeNotDone, "%s %q: %s", what, subject, why)
+		}
+	}
+	return nil
+}
+
+func badToken(token string, wildcards, last bool) string {
+	if token == "" {
+		return "a token is empty"
+	}
+	if wildcards && (token == "*" || token == ">" && last) {
+		return ""
+	}
+	ascii := true
+	for i := 0; i < len(token); i++ {
+		switch c := token[i]; {
+		case c <= ' ' || c == 0x7f:
+			return "a token has white space or a control character"
+		case c == '*' || c == '>':
+			if wildcards {
+				return "a wildcard stands for a whole token, and > for the last ones"
+			}
+			return "wildcards are for subscribing"
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	if ascii {
+		return ""
+	}
+	if !utf8.ValidString(token) {
+		return "a token is not UTF-8"
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return "a token has white space or a control character"
+	}
+	return ""
+}
+
+// Match reports whether pattern matches subject. Both must be valid.
+func Match(pattern, subject string) bool {
+	for {
+		p, pRest, pMore := strings.Cut(pattern, ".")
+		if p == ">" {
+			return true
+		}
+		s, sRest, sMore := strings.Cut(subject, ".")
+		if p != "*" && p != s {
+			return false
+		}
+		if !pMore || !sMore {
+			return pMore == sMore
+		}
+		pattern, subject = pRest, sRest
+	}
+}

@@ -1,0 +1,268 @@
+package transporttest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+var groupCases = []conformanceCase{
+	{
+		name: "group/one-member",
+		rule: "Publish hands the message to one member of each group.",
+		body: func(s *suite) {
+			got := s.newTally()
+			for range 4 {
+				got.join("a", "g")
+			}
+			got.publishAll("a", 200)
+			got.wantEachOnce(200)
+		},
+	},
+	{
+		name: "group/across-patterns",
+		rule: "Each message goes to one of the members whose pattern matches it, whichever their patterns are.",
+		body: func(s *suite) {
+			got := s.newTally()
+			for _, pattern := range []string{"a.b", "a.*", "*.b", "a.>", ">"} {
+				got.join(pattern, "g")
+			}
+			got.publishAll("a.b", 200)
+			got.wantEachOnce(200)
+		},
+	},
+	{
+		name: "group/random",
+		rule: "Members are picked at random.",
+		body: func(s *suite) {
+			const n, members = 3000, 3
+			got := s.newTally()
+			for range members {
+				got.join("a", "g")
+			}
+			got.publishAll("a", n)
+			by := got.wantEachOnce(n)
+			count, cyclic := make(map[int]int), 0
+			for i := range n {
+				member := by[strconv.Itoa(i)]
+				count[member]++
+				if i >= members && member == by[strconv.Itoa(i-members)] {
+					cyclic++
+				}
+			}
+			for member := range members {
+				if count[member] < n/members/2 {
+					s.Errorf("shares are %v of %d", count, n)
+				}
+			}
+			if cyclic > n*3/4 {
+				s.Errorf("%d of %d messages went to the member that had the %d before: that is a cycle", cyclic, n, members)
+			}
+		},
+	},
+	{
+		name: "group/several",
+		rule: "Publish hands the message to one member of each group.",
+		body: func(s *suite) {
+			var groups []*tally
+			for _, group := range []string{"g", "h", "g-h"} {
+				got := s.newTally()
+				got.join("a", group)
+				got.join("a", group)
+				groups = append(groups, got)
+			}
+			for _, body := range numbers(100) {
+				s.publish("a", body)
+			}
+			for _, got := range groups {
+				got.wantEachOnce(100)
+			}
+		},
+	},
+	{
+		name: "group/beside-plain",
+		rule: "Publish hands the message to every subscription without a group, and to one member of each group.",
+		body: func(s *suite) {
+			got := s.newTally()
+			got.join("a", "g")
+			got.join("a", "g")
+			one, two := s.listen("a"), s.listen(">")
+			bodies := numbers(100)
+			for _, body := range bodies {
+				s.publish("a", body)
+			}
+			one.want(bodies...)
+			two.want(bodies...)
+			got.wantEachOnce(100)
+		},
+	},
+	{
+		name: "group/other-subjects",
+		rule: "Members whose pattern does not match take no part.",
+		body: func(s *suite) {
+			a, b := s.join("a", "g"), s.join("b", "g")
+			bodies := numbers(50)
+			for _, body := range bodies {
+				s.publish("a", body)
+			}
+			a.wantOnly("a", bodies...)
+			b.wantOnly("b")
+		},
+	},
+	{
+		name: "group/order",
+		rule: "What one goroutine publishes arrives at each subscription in the order in which it was published, members of a group included.",
+		body: func(s *suite) {
+			got := s.newTally()
+			got.join("a", "g")
+			got.join("a", "g")
+			got.publishAll("a", 1000)
+			got.wantEachOnce(1000)
+			for member, bodies := range got.bodies {
+				if !slices.IsSortedFunc(bodies, func(a, b string) int { return atoi(a) - atoi(b) }) {
+					s.Errorf("member %d: %v", member, bodies)
+				}
+			}
+		},
+	},
+	{
+		name: "group/member-closes",
+		rule: "A member that has ended takes no part.",
+		body: func(s *suite) {
+			l := s.join("a", "g")
+			for range 10 {
+				other := s.join("a", "g")
+				other.Close()
+				s.publish("a", "x")
+				l.want("x")
+			}
+		},
+	},
+	{
+		name: "group/member-drains",
+		rule: "Drain stops new messages from arriving and lets the handler see those that had: while other members stay, nothing is lost.",
+		body: func(s *suite) {
+			got := s.newTally()
+			got.join("a", "g")
+			got.join("a", "g")
+			leaving := got.join("a", "g")
+			var draining sync.WaitGroup
+			for i, body := range numbers(2000) {
+				if i == 500 {
+					draining.Go(func() {
+						if err := leaving.Drain(s.patient()); err != nil {
+							s.Errorf("Drain: %v", err)
+						}
+					})
+				}
+				s.publish("a", body)
+			}
+			draining.Wait()
+			got.wantEachOnce(2000)
+		},
+	},
+	{
+		name: "group/request",
+		rule: "Request publishes the message: one member of the group answers.",
+		body: func(s *suite) {
+			got := s.newTally()
+			got.join("a", "g")
+			got.join("a", "g")
+			for _, body := range numbers(50) {
+				if reply := s.request("a", body); reply != body {
+					s.Fatalf("got %q, want %q", reply, body)
+				}
+			}
+			got.wantEachOnce(50)
+		},
+	},
+}
+
+// tally counts what the members of one group get, and answers requests.
+type tally struct {
+	s         *suite
+	receivers []transport.Receiver
+
+	mu      sync.Mutex
+	changed chan struct{} // holds a value when a message has come since the last look
+	total   int
+	bodies  map[int][]string // by member, in order
+}
+
+func (s *suite) newTally() *tally {
+	return &tally{s: s, changed: make(chan struct{}, 1), bodies: make(map[int][]string)}
+}
+
+func (t *tally) join(rest, group string) transport.Receiver {
+	t.s.Helper()
+	member := len(t.receivers)
+	r := t.s.subscribe(transport.Subscription{Subject: t.s.subject(rest), Group: group}, func(m *transport.Message) {
+		t.add(member, string(m.Body))
+		t.s.reply(m, string(m.Body))
+	})
+	t.receivers = append(t.receivers, r)
+	return r
+}
+
+func (t *tally) add(member int, body string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total++
+	t.bodies[member] = append(t.bodies[member], body)
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tally) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
+}
+
+func (t *tally) publishAll(rest string, n int) {
+	t.s.Helper()
+	for _, body := range numbers(n) {
+		t.s.publish(rest, body)
+	}
+}
+
+// wantEachOnce waits for n messages, drains all members so that one too many
+// shows, and fails unless each number up to n came to one member, once. It
+// returns who got which.
+func (t *tally) wantEachOnce(n int) map[string]int {
+	t.s.Helper()
+	for t.count() < n {
+		await(t.s, t.changed, fmt.Sprintf("%d messages", n))
+	}
+	for _, r := range t.receivers {
+		t.s.drain(r)
+	}
+	by := make(map[string]int)
+	for member, bodies := range t.bodies {
+		for _, body := range bodies {
+			if other, twice := by[body]; twice {
+				t.s.Fatalf("message %s went to members %d and %d", body, other, member)
+			}
+			by[body] = member
+		}
+	}
+	for _, body := range numbers(n) {
+		if _, ok := by[body]; !ok {
+			t.s.Fatalf("message %s went to no member", body)
+		}
+	}
+	if len(by) != n {
+		t.s.Fatalf("got %d messages, want %d", len(by), n)
+	}
+	return by
+}
+
+func atoi(number string) int {
+	n, _ := strconv.Atoi(number)
+	return n
+}

@@ -1,0 +1,113 @@
+package transporttest
+
+import (
+	"context"
+	"strconv"
+
+	"gomono.dev/transport"
+)
+
+var handlerCases = []conformanceCase{
+	{
+		name: "handler/publishes",
+		rule: "A Transport may be used from a handler: publishing, to its own subscription too.",
+		body: func(s *suite) {
+			l := s.listen("count.>")
+			s.subscribe(transport.Subscription{Subject: s.subject("count.*")}, func(m *transport.Message) {
+				if n, _ := strconv.Atoi(string(m.Body)); n < 100 {
+					if err := s.tr.Publish(s.Context(), s.message("count.up", strconv.Itoa(n+1))); err != nil {
+						s.Error(err)
+					}
+				}
+			})
+			s.publish("count.up", "0")
+			l.want(numbers(101)...)
+		},
+	},
+	{
+		name: "handler/requests",
+		rule: "A Transport may be used from a handler: requesting from another subscription.",
+		body: func(s *suite) {
+			s.serve(transport.Subscription{Subject: s.subject("inner")}, "inner ")
+			s.subscribe(transport.Subscription{Subject: s.subject("outer")}, func(m *transport.Message) {
+				inner, err := s.tr.Request(s.Context(), s.message("inner", string(m.Body)))
+				if err != nil {
+					s.Error(err)
+					return
+				}
+				s.reply(m, "outer "+string(inner.Body))
+			})
+			if got := s.request("outer", "x"); got != "outer inner x" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "handler/subscribes",
+		rule: "A Transport may be used from a handler: subscribing.",
+		body: func(s *suite) {
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				_, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject("made")}, func(m *transport.Message) { s.reply(m, "made") })
+				if err != nil {
+					s.Error(err)
+				}
+				s.reply(m, "")
+			})
+			s.request("a", "")
+			if got := s.request("made", ""); got != "made" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "handler/closes-receiver",
+		rule: "Close does not wait for a running handler, so a handler may close its own Receiver: nothing comes after that message.",
+		body: func(s *suite) {
+			receiver := make(chan transport.Receiver, 1)
+			seen := make(chan string, 100)
+			r := s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				(<-receiver).Close()
+				seen <- string(m.Body)
+			})
+			for _, body := range numbers(10) {
+				s.publish("a", body)
+			}
+			receiver <- r
+			await(s, seen, "the handler")
+			s.wantNobody("a")
+			s.drainQuietly(r)
+			if n := len(seen); n != 0 {
+				s.Errorf("%d messages after Close", n)
+			}
+		},
+	},
+	{
+		name: "handler/closes-transport",
+		rule: "Close ends every subscription as Receiver.Close does, so a handler may close the Transport.",
+		body: func(s *suite) {
+			closed := make(chan error, 1)
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {
+				closed <- s.tr.Close(context.Background())
+			})
+			s.publish("a", "")
+			if err := await(s, closed, "Close"); err != nil {
+				s.Error(err)
+			}
+		},
+	},
+	{
+		name: "handler/drains-others",
+		rule: "A Transport may be used from a handler: draining another subscription.",
+		body: func(s *suite) {
+			other := s.listen("other")
+			s.publish("other", "x")
+			done := make(chan error, 1)
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) { done <- other.Drain(s.Context()) })
+			s.publish("a", "")
+			if err := await(s, done, "Drain"); err != nil {
+				s.Error(err)
+			}
+			other.want("x")
+		},
+	},
+}

@@ -1,0 +1,269 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+var receiverCases = []conformanceCase{
+	{
+		name: "close-receiver/ends",
+		rule: "Close ends the subscription.",
+		body: func(s *suite) {
+			ended, other := s.listen("a"), s.listen("a")
+			ended.Close()
+			s.publish("a", "after")
+			other.want("after")
+			s.drainQuietly(ended)
+			if n := len(ended.messages); n != 0 {
+				s.Errorf("%d messages after Close", n)
+			}
+		},
+	},
+	{
+		name: "close-receiver/drops-what-waits",
+		rule: "Close drops what waited. It does not wait for a running handler.",
+		body: func(s *suite) {
+			h := s.held("a", 100)
+			s.within("Close", h.Close)
+			h.release()
+			s.drainQuietly(h)
+			h.wantSeen(1)
+		},
+	},
+	{
+		name: "close-receiver/twice",
+		rule: "Closing twice, or after a Drain, does nothing.",
+		body: func(s *suite) {
+			l, other := s.listen("a"), s.listen("a")
+			l.Close()
+			l.Close()
+			drained := s.listen("a")
+			s.drain(drained)
+			drained.Close()
+			var wg sync.WaitGroup
+			concurrent := s.listen("a")
+			for range 8 {
+				wg.Go(concurrent.Close)
+			}
+			wg.Wait()
+			other.wantOnly("a")
+		},
+	},
+	{
+		name: "close-receiver/resubscribe",
+		rule: "A subscription that has ended leaves nothing behind: another one on the same subject is new.",
+		body: func(s *suite) {
+			for _, body := range numbers(30) {
+				l := s.listen("a")
+				s.publish("a", body)
+				l.want(body)
+				l.Close()
+				s.wantNobody("a")
+			}
+		},
+	},
+	{
+		name: "drain/idle",
+		rule: "Drain returns when the handler's last call has returned.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			s.publish("a", "x")
+			l.want("x")
+			s.drain(l)
+			s.wantNobody("a")
+		},
+	},
+	{
+		name: "drain/handles-what-arrived",
+		rule: "Drain lets the handler see those messages that had arrived.",
+		body: func(s *suite) {
+			h := s.held("a", 100)
+			drained := h.drainAside()
+			h.release()
+			if err := await(s, drained, "Drain"); err != nil {
+				s.Fatal(err)
+			}
+			h.wantSeen(101)
+		},
+	},
+	{
+		name: "drain/waits",
+		rule: "Drain returns when the handler's last call has returned.",
+		body: func(s *suite) {
+			h := s.held("a", 0)
+			drained := h.drainAside()
+			s.eventuallyNobody("a")
+			select {
+			case err := <-drained:
+				s.Errorf("Drain returned %v while the handler ran", err)
+			default:
+			}
+			h.release()
+			if err := await(s, drained, "Drain"); err != nil {
+				s.Fatal(err)
+			}
+			h.wantFirst()
+		},
+	},
+	{
+		name: "drain/nothing-new",
+		rule: "Drain stops new messages from arriving. A request that is sent after Drain began finds nobody, at once.",
+		body: func(s *suite) {
+			h := s.held("a", 3)
+			drained := h.drainAside()
+			s.eventuallyNobody("a")
+			for range 10 {
+				s.publish("a", "after")
+				s.wantNobody("a")
+			}
+			h.release()
+			if err := await(s, drained, "Drain"); err != nil {
+				s.Fatal(err)
+			}
+			for len(h.bodies) > 0 {
+				if <-h.bodies == "after" {
+					s.Error("a message that was published after Drain began was handled")
+				}
+			}
+		},
+	},
+	{
+		name: "drain/deadline",
+		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text.",
+		body: func(s *suite) {
+			h := s.held("a", 37)
+			ctx, cancel := shortly(s)
+			defer cancel()
+			h.wantLost(h.Drain(ctx), transport.DeadlineExceeded, 37)
+		},
+	},
+	{
+		name: "drain/cancel",
+		rule: "If ctx ends first, Drain does what Close does and returns Canceled with the number of messages that were lost in its text.",
+		body: func(s *suite) {
+			h := s.held("a", 41)
+			ctx, cancel := context.WithCancel(s.Context())
+			cancel()
+			h.wantLost(h.Drain(ctx), transport.Canceled, 41)
+		},
+	},
+	{
+		name: "drain/twice",
+		rule: "Every method may be called from several goroutines at once, and Drain again after it.",
+		body: func(s *suite) {
+			h := s.held("a", 50)
+			first, second := h.drainAside(), h.drainAside()
+			h.release()
+			for _, drained := range []<-chan error{first, second, h.drainAside()} {
+				if err := await(s, drained, "Drain"); err != nil {
+					s.Error(err)
+				}
+			}
+			h.wantSeen(51)
+		},
+	},
+	{
+		name: "drain/others-go-on",
+		rule: "Drain is about its own subscription.",
+		body: func(s *suite) {
+			l, other := s.listen("a"), s.listen("a")
+			s.drain(l)
+			s.publish("a", "x")
+			other.wantOnly("a", "x")
+		},
+	},
+}
+
+// shortly returns a context that ends soon.
+func shortly(s *suite) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.Context(), 20*time.Millisecond)
+}
+
+// drainQuietly waits, where the backend can, for the last call of a handler whose
+// subscription has ended already. What Drain returns then is not promised.
+func (s *suite) drainQuietly(r transport.Receiver) { _ = r.Drain(s.patient()) }
+
+// eventuallyNobody waits until requests find nobody. What is asked meanwhile may
+// have been taken, and is given up.
+func (s *suite) eventuallyNobody(rest string) {
+	s.Helper()
+	for patience := s.patient(); patience.Err() == nil; {
+		ctx, cancel := shortly(s)
+		_, err := s.tr.Request(ctx, s.message(rest, "anybody?"))
+		cancel()
+		if transport.CodeOf(err) == transport.Unavailable {
+			return
+		}
+	}
+	s.Fatalf("gave up waiting for requests on %s to find nobody", rest)
+}
+
+// held is a subscription whose handler is held up with its first message, while
+// others wait.
+type held struct {
+	transport.Receiver
+	*gate
+	s      *suite
+	bodies chan string
+}
+
+func (s *suite) held(rest string, waiting int) *held {
+	s.Helper()
+	h := &held{gate: s.newGate(), s: s, bodies: make(chan string, 1000)}
+	h.Receiver = s.subscribe(transport.Subscription{Subject: s.subject(rest)}, func(m *transport.Message) {
+		h.hold(m)
+		h.bodies <- string(m.Body)
+	})
+	witness := s.listen(rest)
+	defer witness.Close()
+	s.publish(rest, "first")
+	await(s, h.entered, "the handler")
+	for _, body := range numbers(waiting) {
+		s.publish(rest, body)
+	}
+	witness.want(append([]string{"first"}, numbers(waiting)...)...)
+	s.settle()
+	return h
+}
+
+func (h *held) drainAside() <-chan error {
+	drained, ctx := make(chan error, 1), h.s.patient()
+	go func() { drained <- h.Drain(ctx) }()
+	return drained
+}
+
+// wantFirst fails unless the handler has seen the first message.
+func (h *held) wantFirst() {
+	h.s.Helper()
+	if got := await(h.s, h.bodies, "the first message"); got != "first" {
+		h.s.Errorf("got %q", got)
+	}
+}
+
+// wantSeen fails unless the handler has seen this many messages, the first
+// included.
+func (h *held) wantSeen(n int) {
+	h.s.Helper()
+	h.wantFirst()
+	if got := len(h.bodies) + 1; got != n {
+		h.s.Errorf("the handler has seen %d messages, want %d", got, n)
+	}
+}
+
+// wantLost fails unless err says that n messages were lost, and they were.
+func (h *held) wantLost(err error, code transport.Code, n int) {
+	h.s.Helper()
+	h.s.wantCode(err, code)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%d messages", n)) {
+		h.s.Errorf("got %v, want it to name %d messages", err, n)
+	}
+	h.release()
+	h.s.drainQuietly(h)
+	h.wantSeen(1)
+}

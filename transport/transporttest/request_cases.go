@@ -1,0 +1,415 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+var requestCases = []conformanceCase{
+	{
+		name: "request/reply",
+		rule: "Request publishes m and waits for the first reply. A reply is a Publish to the Reply of the message that is answered.",
+		body: func(s *suite) {
+			s.serve(transport.Subscription{Subject: s.subject("echo")}, "echo ")
+			if got := s.request("echo", "x"); got != "echo x" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "request/message",
+		rule: "Reply is the subject on which its sender waits for answers. On a received message, Subject is where it went.",
+		body: func(s *suite) {
+			seen := make(chan transport.Message, 1)
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				seen <- *m
+				s.reply(m, "")
+			})
+			m := s.message("a", "body")
+			m.Header.Add("Name", "value")
+			reply := s.ask(m)
+			got := await(s, seen, "the request")
+			if got.Subject != m.Subject || string(got.Body) != "body" || got.Header.Get("Name") != "value" {
+				s.Errorf("got %+v, want %+v", got, m)
+			}
+			if err := transport.ValidateSubject(got.Reply); err != nil {
+				s.Errorf("the reply subject cannot be published on: %v", err)
+			}
+			if reply.Subject != got.Reply || len(reply.Header) != 0 {
+				s.Errorf("got reply %+v, want subject %q and no header", reply, got.Reply)
+			}
+		},
+	},
+	{
+		name: "request/reply-subjects-differ",
+		rule: "Reply is the subject on which the sender waits: no two requests share one.",
+		body: func(s *suite) {
+			l := s.replySubjects("a")
+			seen := make(map[string]bool)
+			for range 200 {
+				s.request("a", "")
+				subject := await(s, l, "the request")
+				if seen[subject] {
+					s.Fatalf("%q comes twice", subject)
+				}
+				seen[subject] = true
+			}
+		},
+	},
+	{
+		name: "request/reply-from-goroutine",
+		rule: "What takes long moves to a goroutine of the handler's: a reply may be published at any time, from anywhere.",
+		body: func(s *suite) {
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				go s.reply(m, "later")
+			})
+			if got := s.request("a", ""); got != "later" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "request/concurrent",
+		rule: "Each request gets its own reply.",
+		body: func(s *suite) {
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				go s.reply(m, "re "+string(m.Body))
+			})
+			var wg sync.WaitGroup
+			ctx := s.patient()
+			for g := range 16 {
+				wg.Go(func() {
+					for i := range 50 {
+						body := fmt.Sprintf("%d/%d", g, i)
+						reply, err := s.tr.Request(ctx, s.message("a", body))
+						if err != nil || string(reply.Body) != "re "+body {
+							s.Errorf("request %s got %v, %v", body, reply, err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		},
+	},
+	{
+		name: "request/nobody",
+		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
+		body: func(s *suite) {
+			s.listen("other")
+			s.listen("a.b")
+			for range 20 {
+				_, err := s.tr.Request(s.patient(), s.message("a", ""))
+				s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
+			}
+		},
+	},
+	{
+		name: "request/nobody-any-more",
+		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
+		body: func(s *suite) {
+			for range 10 {
+				r := s.serve(transport.Subscription{Subject: s.subject("a"), Group: "g"}, "")
+				s.request("a", "x")
+				r.Close()
+				s.wantNobody("a")
+			}
+		},
+	},
+	{
+		name: "request/somebody",
+		rule: "A wildcard or a group is somebody: the request is theirs.",
+		body: func(s *suite) {
+			s.serve(transport.Subscription{Subject: s.subject("star.*")}, "star ")
+			s.serve(transport.Subscription{Subject: s.subject("rest.>")}, "rest ")
+			s.serve(transport.Subscription{Subject: s.subject("group"), Group: "g"}, "group ")
+			for rest, want := range map[string]string{"star.a": "star x", "rest.a.b": "rest x", "group": "group x"} {
+				if got := s.request(rest, "x"); got != want {
+					s.Errorf("%s: got %q, want %q", rest, got, want)
+				}
+			}
+		},
+	},
+	{
+		name: "request/first-reply",
+		rule: "Request waits for the first reply. Later replies are dropped.",
+		body: func(s *suite) {
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				for _, reply := range []string{"first ", "second ", "third "} {
+					s.reply(m, reply+string(m.Body))
+				}
+			})
+			for _, body := range numbers(50) {
+				if got := s.request("a", body); got != "first "+body {
+					s.Fatalf("got %q, want %q", got, "first "+body)
+				}
+			}
+		},
+	},
+	{
+		name: "request/several-responders",
+		rule: "Request publishes m, to everybody, and waits for the first reply, from anybody.",
+		body: func(s *suite) {
+			handled := make(chan string, 10)
+			for _, name := range []string{"one", "two", "three"} {
+				s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+					s.reply(m, name)
+					handled <- name
+				})
+			}
+			if got := s.request("a", ""); got != "one" && got != "two" && got != "three" {
+				s.Errorf("got %q", got)
+			}
+			for range 3 {
+				await(s, handled, "all three handlers")
+			}
+		},
+	},
+	{
+		name: "request/reply-must-be-empty",
+		rule: "m.Reply must be empty.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			m := s.message("a", "x")
+			m.Reply = s.subject("reply")
+			_, err := s.tr.Request(s.patient(), m)
+			s.wantError(err, transport.InvalidArgument, transport.OutcomeNotDone)
+			l.wantOnly("a")
+		},
+	},
+	{
+		name: "request/leaves-message",
+		rule: "A message given to a transport stays its owner's: the same one can be sent again.",
+		body: func(s *suite) {
+			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
+			m := s.message("a", "x")
+			for range 3 {
+				s.ask(m)
+			}
+			if m.Subject != s.subject("a") || m.Reply != "" || m.Header != nil || string(m.Body) != "x" {
+				s.Errorf("the message became %+v", m)
+			}
+		},
+	},
+	{
+		name: "request/reply-subject-of-choice",
+		rule: "Reply, unless empty, is the subject on which its sender waits for answers: any subject will do, for as many answers as come.",
+		body: func(s *suite) {
+			answers := s.listen("answers.*")
+			for _, name := range []string{"one", "two"} {
+				s.serve(transport.Subscription{Subject: s.subject("survey")}, name+" ")
+			}
+			m := s.message("survey", "?")
+			m.Reply = s.subject("answers.1")
+			s.send(m)
+			got := map[string]bool{string(answers.next().Body): true, string(answers.next().Body): true}
+			if !got["one ?"] || !got["two ?"] {
+				s.Errorf("got %v", got)
+			}
+		},
+	},
+	{
+		name: "request/conversation",
+		rule: "A reply is a Publish: it may have a Reply itself.",
+		body: func(s *suite) {
+			l := s.listen("back")
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				if err := s.tr.Publish(s.Context(), &transport.Message{Subject: m.Reply, Reply: s.subject("back")}); err != nil {
+					s.Error(err)
+				}
+			})
+			reply := s.ask(s.message("a", ""))
+			s.send(&transport.Message{Subject: reply.Reply, Body: []byte("and back")})
+			l.want("and back")
+		},
+	},
+	{
+		name: "request/error-reply",
+		rule: "A reply that carries an error in its header is a reply: it is returned with a nil error.",
+		body: func(s *suite) {
+			sent := transport.Errorf(transport.NotFound, transport.OutcomeAnswered, "no book \"Grüße\"\r\n100%% gone ")
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				reply := &transport.Message{Subject: m.Reply, Body: []byte("details")}
+				reply.Header.SetError(sent)
+				if err := s.tr.Publish(s.Context(), reply); err != nil {
+					s.Error(err)
+				}
+			})
+			reply := s.ask(s.message("a", ""))
+			got := transport.ErrorFromHeader(reply.Header)
+			if got == nil || got.Code != sent.Code || got.Outcome != sent.Outcome || got.Message != sent.Message || string(reply.Body) != "details" {
+				s.Errorf("got %#v with body %q, want %#v", got, reply.Body, sent)
+			}
+		},
+	},
+	{
+		name: "request/empty-reply",
+		rule: "An empty message is a reply.",
+		body: func(s *suite) {
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { s.reply(m, "") })
+			if got := s.request("a", "x"); got != "" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "request/reply-to-nobody",
+		rule: "Later replies are dropped: publishing one is no error, and no other request gets it.",
+		body: func(s *suite) {
+			l := s.replySubjects("a")
+			s.request("a", "")
+			s.send(&transport.Message{Subject: await(s, l, "the request"), Body: []byte("late")})
+			if got := s.request("a", "next"); got != "next" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+}
+
+// replySubjects serves requests and passes on their reply subjects.
+func (s *suite) replySubjects(rest string) <-chan string {
+	s.Helper()
+	subjects := make(chan string, 1024)
+	s.subscribe(transport.Subscription{Subject: s.subject(rest)}, func(m *transport.Message) {
+		subjects <- m.Reply
+		s.reply(m, string(m.Body))
+	})
+	return subjects
+}
+
+// wantNobody fails unless a request finds nobody.
+func (s *suite) wantNobody(rest string) {
+	s.Helper()
+	_, err := s.tr.Request(s.patient(), s.message(rest, "anybody?"))
+	s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
+}
+
+var contextCases = []conformanceCase{
+	{
+		name: "context/ended-request",
+		rule: "DeadlineExceeded or Canceled with OutcomeNotDone when ctx had ended before the message was sent.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			for code, ctx := range s.endedContexts() {
+				_, err := s.tr.Request(ctx, s.message("a", "too late"))
+				s.wantError(err, code, transport.OutcomeNotDone)
+				s.wantIs(err, ctx)
+			}
+			l.wantOnly("a")
+		},
+	},
+	{
+		name: "context/ended-publish",
+		rule: "ctx bounds the hand-over: a message whose ctx had ended is not sent.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			for code, ctx := range s.endedContexts() {
+				err := s.tr.Publish(ctx, s.message("a", "too late"))
+				s.wantError(err, code, transport.OutcomeNotDone)
+				s.wantIs(err, ctx)
+			}
+			l.wantOnly("a")
+		},
+	},
+	{
+		name: "context/ended-call",
+		rule: "ctx bounds the call: Subscribe and Ping with one that has ended do nothing.",
+		body: func(s *suite) {
+			for code, ctx := range s.endedContexts() {
+				_, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {})
+				s.wantCode(err, code)
+				s.wantCode(s.tr.Ping(ctx), code)
+			}
+			s.wantNobody("a")
+		},
+	},
+	{
+		name: "context/deadline",
+		rule: "DeadlineExceeded with OutcomeUnknown when ctx ends first.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			ctx, cancel := context.WithTimeout(s.Context(), 20*time.Millisecond)
+			defer cancel()
+			_, err := s.tr.Request(ctx, s.message("a", "x"))
+			s.wantError(err, transport.DeadlineExceeded, transport.OutcomeUnknown)
+			s.wantIs(err, ctx)
+			l.wantOnly("a", "x")
+		},
+	},
+	{
+		name: "context/cancel",
+		rule: "Canceled with OutcomeUnknown when ctx ends first.",
+		body: func(s *suite) {
+			ctx, cancel := context.WithCancel(s.Context())
+			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) { cancel() })
+			_, err := s.tr.Request(ctx, s.message("a", "x"))
+			s.wantError(err, transport.Canceled, transport.OutcomeUnknown)
+			s.wantIs(err, ctx)
+		},
+	},
+	{
+		name: "context/late-reply",
+		rule: "A reply that comes after its request was given up is dropped.",
+		body: func(s *suite) {
+			ctx, cancel := context.WithCancel(s.Context())
+			requests := make(chan *transport.Message, 1)
+			r := s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
+				requests <- m
+				cancel()
+			})
+			_, err := s.tr.Request(ctx, s.message("a", "x"))
+			s.wantError(err, transport.Canceled, transport.OutcomeUnknown)
+			s.reply(await(s, requests, "the request"), "late")
+			r.Close()
+			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
+			if got := s.request("a", "next"); got != "next" {
+				s.Errorf("got %q", got)
+			}
+		},
+	},
+	{
+		name: "context/of-subscribe",
+		rule: "ctx bounds the call of Subscribe alone.",
+		body: func(s *suite) {
+			ctx, cancel := context.WithCancel(s.patient())
+			received := make(chan string, 1)
+			r, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { received <- string(m.Body) })
+			if err != nil {
+				s.Fatal(err)
+			}
+			defer r.Close()
+			cancel()
+			s.publish("a", "after")
+			await(s, received, "a message after the context of Subscribe had ended")
+		},
+	},
+	{
+		name: "context/of-publish",
+		rule: "ctx bounds the hand-over, not the delivery.",
+		body: func(s *suite) {
+			l := s.listen("a")
+			bodies := numbers(100)
+			for _, body := range bodies {
+				ctx, cancel := context.WithCancel(s.patient())
+				if err := s.tr.Publish(ctx, s.message("a", body)); err != nil {
+					s.Fatal(err)
+				}
+				cancel()
+			}
+			l.want(bodies...)
+		},
+	},
+}
+
+// endedContexts are contexts that have ended, by the code of their error.
+func (s *suite) endedContexts() map[transport.Code]context.Context {
+	canceled, cancel := context.WithCancel(s.Context())
+	cancel()
+	late, cancel := context.WithDeadline(s.Context(), time.Now().Add(-time.Second))
+	cancel()
+	return map[transport.Code]context.Context{transport.Canceled: canceled, transport.DeadlineExceeded: late}
+}
