@@ -6,9 +6,6 @@ import "gomono.dev/transport"
 // took it. Every message passes through here, whoever sent it.
 func (t *Transport) deliver(m *transport.Message) int {
 	taken := 0
-	if t.inboxes.deliver(m) {
-		taken++
-	}
 	to := t.router.route(m.Subject)
 	for _, s := range to.plain {
 		if s.push(m) {
@@ -19,6 +16,11 @@ func (t *Transport) deliver(m *transport.Message) int {
 		if t.deliverGroup(group, m) {
 			taken++
 		}
+	}
+	// Last, so that whoever gets its reply and then drains what else listens to
+	// replies finds it there.
+	if t.inboxes.deliver(m) {
+		taken++
 	}
 	return taken
 }
