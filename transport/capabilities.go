@@ -16,7 +16,7 @@ type Capabilities struct {
 	// Delays: AppendOptions.NotBefore works.
 	Delays bool
 
-	// Lanes: GroupConfig.Lanes works.
+	// Lanes: LogConfig.Lanes works.
 	Lanes bool
 
 	// Durable: a log with FileStorage outlives the process.

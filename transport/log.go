@@ -24,8 +24,9 @@ import (
 //     one delivery is acknowledged or terminated. An attempt is a delivery; one
 //     whose member died counts.
 //  5. Order. Within a group, first deliveries happen in the order of sequences,
-//     redeliveries before them. With lanes, a message of a lane is delivered
-//     when the one before it in that lane is settled, and not earlier.
+//     redeliveries that are due before them. In an ordered group a message of a
+//     lane is delivered when the one before it in that lane is settled, and not
+//     earlier.
 //  6. Time is the backend's. A message is never delivered before its NotBefore,
 //     nor redelivered before its delay is over.
 //
@@ -36,10 +37,10 @@ import (
 // stream is a log with LimitsRetention over streams.<name>, or, with keys, over
 // streams.<name>._k.*. A durable event is a log with InterestRetention over the
 // event's subjects. Dead letters of a handle's group are a log of their own with
-// LimitsRetention; a letter's subject ends in the sequence of its message, and
-// MaxPerSubject is 1 with Full Refuse, so that storing a letter twice stores it
-// once. Attempts and the waits between them are decided above: a Log never gives
-// up on a message.
+// LimitsRetention; a letter's subject ends in the sequence of its message, and it
+// is stored on the Expectation that its subject has none, so that storing it twice
+// stores it once. Attempts and the waits between them are decided above: a Log
+// never gives up on a message.
 type Log interface {
 	// Append stores m, whose subject must be one of the log's, and returns where.
 	//
@@ -66,28 +67,32 @@ type Log interface {
 	// Members of one group, in this process and others, share its messages.
 	//
 	// h is called for one delivery after another, never concurrently; it passes
-	// work on to goroutines and settles from there. At most c.MaxInFlight
-	// deliveries are unsettled at this member. Every one of them, buffered or
-	// with the handler, is kept from being redelivered until it is settled, the
-	// member is gone, or Extend's limit is reached.
+	// work on to goroutines and settles from there. It is called when fewer than
+	// c.MaxInFlight deliveries that it has seen are unsettled. The backend may
+	// fetch more ahead. What a member holds, with h or ahead of it, is kept from
+	// being redelivered for as long as the member lives; when it dies, others get
+	// it after the group's AckWait.
 	//
 	// Draining stops new deliveries, hands back at once those that h has not
-	// seen, and waits for the settlement of those it has. Closing hands back what
-	// is unsettled. A hand-back is a Nak without delay and counts as an attempt.
+	// seen, waits for the settlement of those it has, and until the backend has
+	// the settlements. Closing hands back what is unsettled. A hand-back is a Nak
+	// without delay and counts as an attempt.
 	//
 	// A group that is deleted while it is consumed ends the Receiver; c.OnEnd
 	// tells why. Losing the connection does not: deliveries go on when it is back.
 	//
-	// Errors: NotFound when the log is gone; FailedPrecondition when the group is
-	// there with a setting that cannot be changed, naming it and both values;
-	// ResourceExhausted when the backend allows no more groups.
+	// Errors: InvalidArgument for a configuration that cannot be; NotFound when
+	// the log is gone; FailedPrecondition when the group is there with a setting
+	// that cannot be changed, naming it and both values; ResourceExhausted when
+	// the backend allows no more groups.
 	Consume(ctx context.Context, c ConsumeConfig, h func(*Delivery)) (Receiver, error)
 
 	// Read returns what is stored, in order, without belonging to a group and
 	// without changing anything. It ends at the last message that was stored when
 	// it began, or, with r.Follow, when ctx ends. A gap (messages that retention
 	// removed meanwhile) is skipped. Its last element may carry an error, with a
-	// nil Delivery; a Delivery from Read has no Settler.
+	// nil Delivery; a Delivery from Read has no Settler, no Fence and Attempt 0. A
+	// Follow that ctx ended ends without an error.
 	Read(ctx context.Context, r ReadConfig) iter.Seq2[*Delivery, error]
 
 	// Remove deletes one message for good. NotFound when it is not there.
@@ -134,18 +139,27 @@ type LogConfig struct {
 	MaxPerSubject uint64
 	Full          FullPolicy
 
-	// DedupWindow is how long ids are remembered. 0 is 2 minutes; at least 100
-	// ms, and at most MaxAge where that is set.
+	// DedupWindow is how long ids are remembered, those of delayed messages
+	// apart from those of others. 0 is DefaultDedupWindow, or MaxAge where that is
+	// shorter; at least 100 ms, and at most MaxAge where that is set.
 	DedupWindow time.Duration
 
-	// Delays makes NotBefore possible. MaxDelayed bounds how many messages may
-	// wait for their time; more are ResourceExhausted.
+	// Delays makes NotBefore possible. MaxDelayed, if not 0, bounds how many
+	// messages may wait for their time; more are ResourceExhausted. A backend may
+	// let concurrent senders overshoot it by their number.
 	Delays     bool
 	MaxDelayed uint64
 
+	// Lanes, if not 0, divides the log, for groups that are Ordered: a message's
+	// lane is [LaneOf] its subject. With it each of the Subjects ends in ".*": the
+	// last token is the key. Fixed at creation; at most MaxLanes. Needs
+	// Capabilities.Lanes.
+	Lanes int
+
 	// Groups are created with the log, before anything is stored: they are owed
-	// every message from the first. A group that is created later is owed
-	// messages from its creation.
+	// every message from the first. One that is created later, here or by
+	// Consume, begins where its Start says; under InterestRetention that is at
+	// the earliest its creation.
 	Groups []GroupConfig
 
 	// Update is set by those that receive. With it, an existing log and groups
@@ -244,8 +258,8 @@ type Start struct {
 
 // GroupConfig describes a group of consumers.
 type GroupConfig struct {
-	// Name identifies a durable group: letters, digits, "-" and "_". Empty is
-	// an ephemeral one, which lives as long as its member.
+	// Name identifies the group: letters, digits, "-" and "_". A group is durable:
+	// it keeps its position until it is deleted.
 	Name string
 
 	// Filter narrows the group to subjects and patterns, which must not overlap.
@@ -257,13 +271,13 @@ type GroupConfig struct {
 	Start Start
 
 	// AckWait is how long a member may be silent before its deliveries go to
-	// others. 0 is 30 s. Members extend on their own while they hold a message.
+	// others. 0 is DefaultAckWait; at least 1 s. Members extend it on their own
+	// while they hold a message.
 	AckWait time.Duration
 
-	// Lanes, if not 0, orders the group: a message belongs to the lane that its
-	// subject hashes to, and each lane has at most one unsettled delivery in the
-	// whole group. Fixed at creation. Needs Capabilities.Lanes.
-	Lanes int
+	// Ordered groups have at most one unsettled delivery in each of the log's
+	// lanes, over all members; a log without Lanes is one lane. Fixed at creation.
+	Ordered bool
 
 	// Update and Generation mean what they mean for a log.
 	Update     bool
@@ -291,6 +305,12 @@ type Delivery struct {
 	Stored   time.Time // by the backend's clock
 	Attempt  int       // 1 for the first
 
+	// Fence grows with every delivery of a lane, whichever member gets it. A store
+	// that remembers the highest it has seen of a key can refuse a member that was
+	// taken for dead and goes on. In a group that is not Ordered it grows with
+	// every delivery of the group.
+	Fence uint64
+
 	// Remaining is how many messages for this group came after it when it was
 	// delivered.
 	Remaining uint64
@@ -300,12 +320,16 @@ type Delivery struct {
 }
 
 // Settler ends a delivery. Exactly one of Ack, Nak and Terminate counts, the
-// first; later ones return FailedPrecondition. Each waits for the backend to
-// confirm, so nil means done; after an Unavailable with OutcomeUnknown the
-// message may be delivered again.
+// first; later ones return FailedPrecondition and do nothing. Nil means that the
+// backend's connection has taken the settlement, not that the backend has: one
+// that is lost with the connection lets the message be delivered again. A drain
+// of the Receiver waits for the backend.
+//
+// A settlement counts even when it comes after the AckWait, or while the message
+// is being delivered again. Unavailable, while disconnected, means that the
+// message will be delivered again; it is settled as far as the member goes.
 type Settler interface {
-	// Ack: the group is done with the message. It counts even when it comes after
-	// the AckWait, or while the message is being delivered again.
+	// Ack: the group is done with the message.
 	Ack(ctx context.Context) error
 
 	// Nak: deliver it again, to any member, once delay is over.
@@ -314,11 +338,6 @@ type Settler interface {
 	// Terminate: the group is done with the message although it was not handled.
 	// The reason goes to whoever watches the backend.
 	Terminate(ctx context.Context, reason string) error
-
-	// Extend starts the AckWait anew. A member does it for every delivery that it
-	// holds; a handler needs it only to learn early that it was taken for dead,
-	// which is FailedPrecondition.
-	Extend(ctx context.Context) error
 }
 
 // ReadConfig says what to read.

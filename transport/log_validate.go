@@ -1,0 +1,230 @@
+package transport
+
+import (
+	"hash/fnv"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults and bounds of logs and groups.
+const (
+	DefaultDedupWindow = 2 * time.Minute
+	DefaultAckWait     = 30 * time.Second
+	MinDedupWindow     = 100 * time.Millisecond
+	MinAge             = 100 * time.Millisecond
+	MinAckWait         = time.Second
+	MinTTL             = time.Second
+	MaxLanes           = 256
+)
+
+// LaneOf returns the lane of a message in a log with that many lanes: the 32-bit
+// FNV-1a hash of the last token of its subject, modulo lanes. That is what the
+// partition function of a NATS subject transform (ADR-36) computes. Without lanes
+// it is 0.
+func LaneOf(subject string, lanes int) int {
+	if lanes < 2 {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(subject[strings.LastIndexByte(subject, '.')+1:]))
+	return int(h.Sum32() % uint32(lanes))
+}
+
+// Overlap reports whether some subject matches both patterns.
+func Overlap(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		switch {
+		case as[i] == ">" || bs[i] == ">":
+			return true
+		case as[i] != "*" && bs[i] != "*" && as[i] != bs[i]:
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}
+
+// Contains reports whether one of the patterns matches the subject.
+func Contains(patterns []string, subject string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, subject) })
+}
+
+var logName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,200}$`)
+
+// Validate reports, as an InvalidArgument, a configuration that no backend can
+// have. Every backend calls it first in Log.
+func (c *LogConfig) Validate() error {
+	if !logName.MatchString(c.Name) {
+		return c.invalid("the name: want 1 to 200 letters, digits, - and _")
+	}
+	if len(c.Subjects) == 0 {
+		return c.invalid("it has no subjects: want at least one")
+	}
+	if err := validatePatterns(c.Subjects); err != nil {
+		return c.invalid("its subjects: %w", err)
+	}
+	switch {
+	case c.MaxAge != 0 && c.MaxAge < MinAge:
+		return c.invalid("MaxAge is %v: want 0 or at least %v", c.MaxAge, MinAge)
+	case c.DedupWindow != 0 && c.DedupWindow < MinDedupWindow:
+		return c.invalid("DedupWindow is %v: want 0 or at least %v", c.DedupWindow, MinDedupWindow)
+	case c.MaxAge != 0 && c.DedupWindow > c.MaxAge:
+		return c.invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge)
+	case c.MaxDelayed > 0 && !c.Delays:
+		return c.invalid("MaxDelayed is %d without Delays", c.MaxDelayed)
+	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
+		return c.invalid("its Retention, Storage or Full is none of those there are")
+	}
+	return c.validateGroups()
+}
+
+func (c *LogConfig) validateGroups() error {
+	if c.Lanes < 0 || c.Lanes > MaxLanes {
+		return c.invalid("it has %d lanes: want 0 to %d", c.Lanes, MaxLanes)
+	}
+	for _, subject := range c.Subjects {
+		if c.Lanes > 0 && !strings.HasSuffix(subject, ".*") {
+			return c.invalid("it has lanes, and its subject %q ends in no key: want one that ends in .*", subject)
+		}
+	}
+	for i, g := range c.Groups {
+		if err := g.Validate(); err != nil {
+			return c.invalid("%w", err)
+		}
+		if slices.ContainsFunc(c.Groups[:i], func(other GroupConfig) bool { return other.Name == g.Name }) {
+			return c.invalid("it has two groups %q", g.Name)
+		}
+	}
+	return nil
+}
+
+func (c *LogConfig) invalid(format string, args ...any) error {
+	return Errorf(InvalidArgument, OutcomeNotDone, "log %q: "+format, append([]any{c.Name}, args...)...)
+}
+
+// Window returns DedupWindow with its default.
+func (c *LogConfig) Window() time.Duration {
+	switch {
+	case c.DedupWindow != 0:
+		return c.DedupWindow
+	case c.MaxAge != 0:
+		return min(c.MaxAge, DefaultDedupWindow)
+	}
+	return DefaultDedupWindow
+}
+
+// Validate reports, as an InvalidArgument, a group that no backend can have.
+func (g *GroupConfig) Validate() error {
+	if !logName.MatchString(g.Name) {
+		return g.invalid("the name: want 1 to 200 letters, digits, - and _")
+	}
+	if err := validatePatterns(g.Filter); err != nil {
+		return g.invalid("its filter: %w", err)
+	}
+	if g.AckWait != 0 && g.AckWait < MinAckWait {
+		return g.invalid("AckWait is %v: want 0 or at least %v", g.AckWait, MinAckWait)
+	}
+	if err := g.Start.Validate(); err != nil {
+		return g.invalid("%w", err)
+	}
+	return nil
+}
+
+func (g *GroupConfig) invalid(format string, args ...any) error {
+	return Errorf(InvalidArgument, OutcomeNotDone, "group %q: "+format, append([]any{g.Name}, args...)...)
+}
+
+// Validate reports, as an InvalidArgument, a start with more than one point.
+func (s *Start) Validate() error {
+	points := 0
+	for _, set := range []bool{s.New, s.Sequence > 0, !s.Time.IsZero(), s.LastPerSubject} {
+		if set {
+			points++
+		}
+	}
+	if points > 1 {
+		return Errorf(InvalidArgument, OutcomeNotDone, "start %+v has %d points: want at most one", *s, points)
+	}
+	return nil
+}
+
+// Validate reports, as an InvalidArgument, what cannot be consumed.
+func (c *ConsumeConfig) Validate() error {
+	if c.MaxInFlight < 0 {
+		return c.Group.invalid("MaxInFlight is %d: want 0 or more", c.MaxInFlight)
+	}
+	return c.Group.Validate()
+}
+
+// Validate reports, as an InvalidArgument, what cannot be read.
+func (r *ReadConfig) Validate() error {
+	if err := validatePatterns(r.Filter); err != nil {
+		return Errorf(InvalidArgument, OutcomeNotDone, "read: its filter: %w", err)
+	}
+	return r.Start.Validate()
+}
+
+// Validate reports, as an InvalidArgument, options that do not go with a log of
+// this configuration, and a subject that is not its own.
+func (o *AppendOptions) Validate(c *LogConfig, subject string) error {
+	invalid := func(format string, args ...any) error {
+		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, subject}, args...)...)
+	}
+	switch {
+	case !Contains(c.Subjects, subject):
+		return invalid("the log stores only %s", strings.Join(c.Subjects, ", "))
+	case o.TTL != 0 && o.TTL < MinTTL:
+		return invalid("TTL is %v: want 0 or at least %v", o.TTL, MinTTL)
+	case !o.NotBefore.IsZero() && !c.Delays:
+		return invalid("NotBefore is set, and the log was made without Delays")
+	case !o.NotBefore.IsZero() && (o.Expect != nil || o.TTL != 0):
+		return invalid("NotBefore goes with neither Expect nor TTL: its position is not known before its time")
+	case len(o.ID) > MaxID || (Field{HeaderID, o.ID}).validate() != nil:
+		return invalid("the id has %d bytes: want at most %d, without control characters and white space at the ends", len(o.ID), MaxID)
+	}
+	return nil
+}
+
+// MaxID bounds an id, in bytes.
+const MaxID = 256
+
+// validatePatterns reports bad patterns, and two that overlap.
+func validatePatterns(patterns []string) error {
+	for i, p := range patterns {
+		if err := ValidatePattern(p); err != nil {
+			return err
+		}
+		for _, other := range patterns[:i] {
+			if Overlap(p, other) {
+				return Errorf(InvalidArgument, OutcomeNotDone, "%q and %q overlap", other, p)
+			}
+		}
+	}
+	return nil
+}
+
+// String returns "limits" or "interest".
+func (r Retention) String() string {
+	if r == InterestRetention {
+		return "interest"
+	}
+	return "limits"
+}
+
+// String returns "file" or "memory".
+func (s Storage) String() string {
+	if s == MemoryStorage {
+		return "memory"
+	}
+	return "file"
+}
+
+// String returns "refuse" or "drop oldest".
+func (f FullPolicy) String() string {
+	if f == DropOldest {
+		return "drop oldest"
+	}
+	return "refuse"
+}
