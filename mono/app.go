@@ -48,6 +48,7 @@ type appOptions struct {
 	startTimeout  time.Duration
 	healthTimeout time.Duration
 	alwaysWire    bool
+	generation    uint64
 }
 
 // Logger sets where the App logs, slog.Default by default. Level, format and
@@ -84,6 +85,7 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		startTimeout:  time.Minute,
 		stopTimeout:   30 * time.Second,
 		healthTimeout: 5 * time.Second,
+		generation:    buildGeneration(),
 	}
 	for _, opt := range opts {
 		opt(&o)

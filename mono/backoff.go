@@ -20,6 +20,7 @@ type BackoffPolicy interface {
 func Backoff(policy BackoffPolicy) interface {
 	QueueOption
 	StreamOption
+	EventOption
 } {
 	return set(policy != nil, func(c *config) { c.Backoff = policy }, "Backoff: want a policy, got nil")
 }

@@ -27,9 +27,14 @@ type Call struct {
 	replied bool    // reply holds one
 	via     *sender // on the sending side
 
+	sent    sendOptions
+	decoded bool // payload holds the message
+	subject string
+
 	attempt  int
 	sequence uint64
 	stored   time.Time
+	fence    uint64
 }
 
 // Side says on which side of a message a Call is.
@@ -122,6 +127,16 @@ func (c *Call) Sequence() uint64 { return c.sequence }
 // Time returns when a stored message was stored, by the clock of the store; the
 // zero time for others.
 func (c *Call) Time() time.Time { return c.stored }
+
+// Key returns the key of a message of a keyed handle on the receiving side, ""
+// otherwise.
+func (c *Call) Key() string { return keyOf(c.subject) }
+
+// Fence returns a number that grows with every delivery of a stored message's key
+// (in an ordered group; of the whole group otherwise), whichever process gets it.
+// A store that remembers the highest one it has seen of a key can refuse a process
+// that was taken for dead and comes back late. 0 for what is not stored.
+func (c *Call) Fence() uint64 { return c.fence }
 
 func deref(pointer any) any {
 	if pointer == nil {

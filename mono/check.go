@@ -1,6 +1,8 @@
 package mono
 
 import (
+	"slices"
+
 	"gomono.dev/transport"
 )
 
@@ -105,15 +107,16 @@ func (in *instance) check() error {
 func (in *instance) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
-		if err := r.config.check(); err != nil {
+		if err := r.config.check(r.decl.kind); err != nil {
 			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
 		in.checkKeys(r)
+		in.checkStored(r)
 		if r.decl.kind == KindService {
 			in.checkProvider(r)
 			continue
 		}
-		if r.durable() && !u.explicit && r.config.Group == "" {
+		if r.decl.stored() && !u.explicit && r.group() == u.name && r.config.Group == "" {
 			in.report.add(u.name, r.decl, "is received durably under a name that is only the package's: a renamed package would lose its place; give the module a method Name() string, or the receiver mono.Group")
 		}
 		if r.config.Broadcast {
@@ -127,15 +130,17 @@ func (in *instance) checkReceivers(u *unit) {
 	}
 }
 
-// durable reports whether a receiver's group outlives the process.
-func (r *receiver) durable() bool {
-	switch r.decl.kind {
-	case KindQueue:
-		return !r.config.Volatile
-	case KindStream:
-		return true
+// checkStored finds options of a receiver that do not fit what is stored.
+func (in *instance) checkStored(r *receiver) {
+	if (r.config.BatchSize > 0 || r.config.BatchWait > 0) && r.pack == nil {
+		in.report.add(r.unit.name, r.decl, "is handled at %s with BatchSize or BatchWait, one message at a time: use HandleBatch", r.place)
 	}
-	return r.config.Durable
+	if r.config.Broadcast && r.decl.config.Durable {
+		return // config.check has said it
+	}
+	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
+		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, and declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
+	}
 }
 
 func (in *instance) checkKeys(r *receiver) {
@@ -180,9 +185,11 @@ func (in *instance) checkHandles() {
 	for _, u := range in.units {
 		for _, d := range u.messages() {
 			in.checkTypes(u, d)
-			stored := d.kind == KindQueue || d.kind == KindStream || d.config.Durable
-			if stored && !capabilities.Logs {
+			if d.stored() && !capabilities.Logs {
 				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not", capabilities.Name)
+			}
+			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && !capabilities.Lanes {
+				in.report.add(u.name, d, "keeps order within a key, which %s cannot: declare it mono.Unordered", capabilities.Name)
 			}
 		}
 	}
@@ -203,6 +210,9 @@ func (u *unit) messages() []*declaration {
 	}
 	for _, r := range u.receivers {
 		note(r.decl)
+	}
+	for _, d := range u.reads {
+		note(d)
 	}
 	return all
 }
@@ -236,6 +246,9 @@ func (u *unit) roles() []HandleBound {
 		} else {
 			note(u.senders[id].decl, Emits)
 		}
+	}
+	for _, d := range u.reads {
+		note(d, Reads)
 	}
 	for _, n := range u.needed {
 		note(n.decl, Needs)

@@ -3,6 +3,8 @@ package mono
 import (
 	"slices"
 	"time"
+
+	"gomono.dev/transport"
 )
 
 // MaxAttempts says how often a job or a message is tried before it becomes a
@@ -10,6 +12,7 @@ import (
 func MaxAttempts(n int) interface {
 	QueueOption
 	StreamOption
+	EventOption
 } {
 	return set(n >= 1, func(c *config) { c.MaxAttempts = n }, "MaxAttempts(%d): want at least 1", n)
 }
@@ -42,8 +45,20 @@ func MaxDelayed(n uint64) QueueOption {
 func DedupWindow(d time.Duration) interface {
 	QueueOption
 	StreamOption
+	EventOption
 } {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.DedupWindow = d }, "DedupWindow(%v): want at least 100ms", d)
+}
+
+// AckWait says how long the messages of a process that is dead, or cut off, wait
+// until others get them, 30 seconds by default, at least 1. A handler may take as
+// long as it likes: its process extends the wait while it lives.
+func AckWait(d time.Duration) interface {
+	QueueOption
+	StreamOption
+	EventOption
+} {
+	return set(d >= transport.MinAckWait, func(c *config) { c.AckWait = d }, "AckWait(%v): want at least %v", d, transport.MinAckWait)
 }
 
 // Volatile stores nothing: a job is accepted once a member of each group has it,

@@ -13,6 +13,11 @@ import (
 // Handlers run one event after another, in the order of each publisher's
 // publishing, unless Concurrency says otherwise. The error of a handler is
 // logged; nobody tries again.
+//
+// A Durable event is stored before its publisher goes on, and handled at least
+// once by every subscribing module from that module's first start on: one that
+// fails is tried again as Backoff says, while later ones go on, and becomes a dead
+// letter after MaxAttempts. It needs a transport that stores.
 type Event[T any] struct {
 	decl *declaration
 	sent sending
@@ -49,7 +54,7 @@ func (e Event[T]) With(opts ...EventSendOption) Event[T] {
 }
 
 // Publish tells the event to whoever listens now. Nil means that the transport
-// has taken it.
+// has taken it; of a durable event, that it is stored.
 func (e Event[T]) Publish(ctx context.Context, b Binder, v T) error {
 	return b.Scope().send(ctx, e.decl, &e.sent, &v, nil)
 }

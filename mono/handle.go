@@ -91,7 +91,7 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	for _, o := range opts {
 		err = errors.Join(err, o.apply(&d.config))
 	}
-	err = errors.Join(err, d.config.check())
+	err = errors.Join(err, d.config.check(kind))
 	if err != nil {
 		panic(fmt.Sprintf("mono: %s %q declared at %s: %v", kind, name, d.place, err))
 	}

@@ -90,11 +90,7 @@ func (a *App) Health(ctx context.Context) Health {
 	}
 	run("transport", a.transport.Ping, func(c Check) { h.Transport = c })
 	for _, u := range in.units {
-		var f func(context.Context) error
-		if c, ok := u.module.(Checker); ok {
-			f = c.Health
-		}
-		run("module "+u.name, f, func(c Check) { h.Modules[u.name] = c })
+		run("module "+u.name, u.checker(), func(c Check) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
 			run(r.decl.String(), r.checker(), func(c Check) { h.Resources[r.decl.name] = c })
 		}
@@ -196,4 +192,19 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 		close(r.returned)
 	}()
 	return r
+}
+
+// checker is the health check of a unit, nil where there is nothing to check: that
+// the groups of its receivers are there, then its own.
+func (u *unit) checker() func(context.Context) error {
+	own, _ := u.module.(Checker)
+	for _, r := range u.receivers {
+		if r.gone.Load() != nil {
+			return func(context.Context) error { return r.checkGroup() }
+		}
+	}
+	if own == nil {
+		return nil
+	}
+	return own.Health
 }

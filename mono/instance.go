@@ -28,6 +28,7 @@ type instance struct {
 	channels  map[identity]*channel
 	codecs    codecs
 	started   []step
+	storages  sync.Map // name → *storage
 
 	outside     sync.Map    // identity → *sender, for code outside modules
 	outsideNext Next        // middleware, then transmit, for them all
@@ -53,6 +54,7 @@ type unit struct {
 	needed    []need
 	sends     []*channel
 	receives  []*channel
+	reads     []*declaration
 }
 
 func newInstance(a *App) *instance {

@@ -20,7 +20,8 @@ type ObserverFunc func(Observation)
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped and Panicked. Later versions may add others, so
+// ModuleStopped, MessagesDropped, MessageRetried, MessageDied, GroupLost,
+// GroupAbandoned and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -66,6 +67,45 @@ type (
 		Total  uint64
 	}
 
+	// MessageRetried: an attempt at a stored message failed, and another follows
+	// after Wait.
+	MessageRetried struct {
+		Module  string
+		Handle  Handle
+		Group   string
+		ID      string
+		Attempt int
+		Wait    time.Duration
+		Err     error
+	}
+
+	// MessageDied: a stored message was given up and is a dead letter now.
+	MessageDied struct {
+		Module   string
+		Handle   Handle
+		Group    string
+		ID       string
+		Attempts int
+		Reason   Reason
+		Err      error
+	}
+
+	// GroupLost: somebody deleted the group of a receiver, which receives nothing
+	// any more.
+	GroupLost struct {
+		Module string
+		Handle Handle
+		Group  string
+		Err    error
+	}
+
+	// GroupAbandoned: a durable group is there that nobody declares any more, told
+	// at the start. Retire removes it.
+	GroupAbandoned struct {
+		Handle Handle
+		Group  string
+	}
+
 	// Panicked: a handler, hook, middleware or check panicked and was contained.
 	Panicked struct {
 		Where string
@@ -80,6 +120,10 @@ func (HandleBound) observation()     {}
 func (ModuleStarted) observation()   {}
 func (ModuleStopped) observation()   {}
 func (MessagesDropped) observation() {}
+func (MessageRetried) observation()  {}
+func (MessageDied) observation()     {}
+func (GroupLost) observation()       {}
+func (GroupAbandoned) observation()  {}
 func (Panicked) observation()        {}
 
 // Role is what a module does with a handle.
@@ -91,6 +135,7 @@ const (
 	Needs    Role = "needs"    // a service or a resource
 	Emits    Role = "emits"    // an event, a stream, a queue, a channel
 	Hears    Role = "hears"    // an event, a stream, a queue, a channel
+	Reads    Role = "reads"    // a stream
 )
 
 // observe tells all observers. One that panics is logged and the others are

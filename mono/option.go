@@ -171,9 +171,13 @@ func Durable() EventOption {
 	return option(func(c *config) error { c.Durable = true; return nil })
 }
 
-// Keys narrows a receiver of a keyed event to some keys. With several the order
+// Keys narrows a receiver of a keyed event or stream, or a reader, to some keys. With several the order
 // of a publisher holds for each key, and not among them.
-func Keys(keys ...string) EventHandlerOption {
+func Keys(keys ...string) interface {
+	EventHandlerOption
+	StreamHandlerOption
+	ReadOption
+} {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")
 }
 

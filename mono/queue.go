@@ -8,11 +8,13 @@ import (
 // Queue is work that is stored until it is done.
 //
 // A job is accepted when it is stored. Each goes to one worker of every group,
-// at least once: one that fails, or whose worker dies, is tried again as Backoff
-// says, and becomes a dead letter after MaxAttempts.
+// at least once, whether or not a worker is there yet: one that fails, or whose
+// worker dies, is tried again as Backoff says, and becomes a dead letter after
+// MaxAttempts. Jobs begin in order; one that waits for its next attempt holds up
+// nobody.
 //
 // It needs a transport that stores (transport.Capabilities.Logs); on another one
-// the App does not start.
+// the App does not start. A Volatile queue needs none.
 type Queue[T any] struct {
 	decl *declaration
 	sent sending
@@ -39,7 +41,10 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 	return q
 }
 
-// Enqueue stores a job. Nil means that it is stored.
+// Enqueue stores a job. Nil means that it is stored, or, in a volatile queue, that
+// a worker of each group has it. ResourceExhausted means that the queue is full
+// (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
+// stored: with DedupID it can be sent again.
 func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {
 	return b.Scope().send(ctx, q.decl, &q.sent, &v, nil)
 }
@@ -54,7 +59,10 @@ func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
 	return func(ctx context.Context, v T) error { return sender.send(ctx, &q.sent, &v, nil) }
 }
 
-// Handle makes fn a worker of the queue.
+// Handle makes fn a worker of the queue, in its one group, or in the one of its
+// Groups that Group, or else the module's name, says. Nil ends the job; Drop makes
+// it a dead letter now, RetryIn says when it is tried again, and any other error
+// leaves that to Backoff.
 func (q Queue[T]) Handle(sc *Scope, fn Sink[T], opts ...QueueHandlerOption) {
 	r := receive(sc, q.decl, fn == nil, opts, func() any { return new(T) })
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }

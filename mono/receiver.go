@@ -36,6 +36,11 @@ type receiver struct {
 	stats stats
 	subs  []transport.Receiver
 
+	storage *storage              // of a stored handle
+	pack    func([]*Call) any     // makes the payload of a batch; nil: one message at a time
+	batcher *batcher              // of a running receiver of batches
+	gone    atomic.Pointer[error] // why its group is no more
+
 	refused atomic.Uint64 // messages that came when the App had run out of time
 }
 
@@ -46,6 +51,8 @@ func (r *receiver) group() string {
 		return ""
 	case r.config.Group != "":
 		return r.config.Group
+	case r.decl.kind == KindQueue && len(r.decl.config.Groups) == 0:
+		return DefaultGroup
 	}
 	return r.unit.name
 }
@@ -63,12 +70,22 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
+	if r.decl.stored() {
+		r.storage = r.in.storageOf(r.decl)
+	}
 }
 
 // subscribe begins to receive.
 func (r *receiver) subscribe(ctx context.Context) error {
 	r.gate.enterPhase(serving)
-	for _, subject := range r.in.patternsOf(r.decl, &r.config) {
+	if r.storage != nil {
+		return r.consume(ctx)
+	}
+	subjects := r.in.patternsOf(r.decl, &r.config)
+	if r.volatile() {
+		subjects = r.volatileSubjects()
+	}
+	for _, subject := range subjects {
 		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
 		if err != nil {
 			return about(r.decl.String(), err)
@@ -100,6 +117,11 @@ func (r *receiver) receive(m *transport.Message) {
 	switch {
 	case t == nil:
 		r.refuse(m)
+		return
+	case r.volatile():
+		r.accept(m)
+	}
+	switch {
 	case cap(r.gate.slots) == 1:
 		r.handle(t)
 	default:
@@ -171,10 +193,8 @@ func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 
 // process decodes a message and runs the handler.
 func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, c *Call) error {
-	c.header, c.id, c.sender, c.size = m.Header, m.Header.Get(transport.HeaderID), m.Header.Get(transport.HeaderSender), len(m.Body)
-	c.payload = r.newPayload()
-	if err := decode(m, k, c.payload); err != nil {
-		return about(r.decl.String(), err)
+	if err := r.decodeInto(c, m, k); err != nil {
+		return err
 	}
 	if r.newReply != nil {
 		c.reply = r.newReply()
@@ -186,6 +206,25 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
+	return r.run(ctx, c)
+}
+
+// decodeInto fills in a Call from a message.
+func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec) error {
+	if id := m.Header.Get(transport.HeaderID); id != "" {
+		c.id = id
+	}
+	c.header, c.sender, c.size, c.subject = m.Header, m.Header.Get(transport.HeaderSender), len(m.Body), m.Subject
+	c.payload = r.newPayload()
+	if err := decode(m, k, c.payload); err != nil {
+		return about(r.decl.String(), err)
+	}
+	c.decoded = true
+	return nil
+}
+
+// run runs the handler with all that is around it.
+func (r *receiver) run(ctx context.Context, c *Call) error {
 	ctx = context.WithValue(ctx, callKey{}, c)
 	if len(r.in.app.middleware) == 0 {
 		return r.guarded(ctx, c)
@@ -316,6 +355,9 @@ func (r *receiver) drain(soft, hard context.Context) error {
 		if e := sub.Drain(hard); e != nil && err == nil {
 			err = about(r.decl.String(), e)
 		}
+	}
+	if r.batcher != nil {
+		close(r.batcher.quit)
 	}
 	if n := r.gate.wait(soft); n > 0 {
 		return Errorf(DeadlineExceeded, "module %s: %d handlers of %s still run", r.unit.name, n, r.decl)

@@ -39,8 +39,9 @@ func Delay(d time.Duration) QueueSendOption { return delayOption(d) }
 // At keeps a job back until t. A time in the past is now.
 func At(t time.Time) QueueSendOption { return atOption(t.UnixNano()) }
 
-// DedupID identifies a job or a message: within the DedupWindow it is stored
-// once, however often it is sent.
+// DedupID identifies a job or a message, instead of the id that it gets otherwise:
+// within the DedupWindow it is stored once, however often it is sent. Delayed jobs
+// are told apart from others. A volatile queue stores nothing and ignores it.
 func DedupID(id string) interface {
 	QueueSendOption
 	StreamSendOption
@@ -69,9 +70,18 @@ type sending struct {
 	inline [2]transport.Field
 	more   []transport.Field
 	n      int // fields set, in inline and more together
-	delay  time.Duration
-	at     int64
-	dedup  string
+	opts   sendOptions
+}
+
+// sendOptions are what is set for one send beside its header.
+type sendOptions struct {
+	delay       time.Duration
+	at          int64
+	dedup       string
+	conditional bool    // append only after last
+	last        uint64  // sequence
+	stored      *uint64 // gets the sequence
+	done        func(error)
 }
 
 // with applies one option. It switches on the type instead of calling a method,
@@ -81,11 +91,11 @@ func (s sending) with(o any) sending {
 	case headerOption:
 		return s.withField(transport.Field(o))
 	case delayOption:
-		s.delay, s.at = time.Duration(o), 0
+		s.opts.delay, s.opts.at = time.Duration(o), 0
 	case atOption:
-		s.at, s.delay = int64(o), 0
+		s.opts.at, s.opts.delay = int64(o), 0
 	case dedupOption:
-		s.dedup = string(o)
+		s.opts.dedup = string(o)
 	}
 	return s
 }

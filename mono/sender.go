@@ -3,6 +3,7 @@ package mono
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"gomono.dev/codec"
@@ -23,6 +24,9 @@ type sender struct {
 	next   Next      // middleware, then transmit
 	home   *receiver // the provider of a service in this App, which is called directly
 	module string
+
+	storage  *storage     // of a stored handle
+	accepted atomic.Int64 // when a volatile queue last took a job, in ns of Unix time
 }
 
 // compile is called once all modules are bound.
@@ -33,6 +37,9 @@ func (s *sender) compile() {
 	}
 	if s.decl.kind == KindService && !s.in.app.options.alwaysWire {
 		s.home = s.in.providers[s.decl.identity()]
+	}
+	if s.decl.stored() {
+		s.storage = s.in.storageOf(s.decl)
 	}
 	if s.next == nil {
 		s.next = chain(s.in.app.middleware, transmit)
@@ -56,7 +63,7 @@ func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (e
 		ctx, cancel = s.bound(ctx)
 		defer cancel()
 	}
-	c := &Call{side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module, header: header, payload: payload, reply: reply}
+	c := &Call{side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module, header: header, payload: payload, reply: reply, sent: sent.opts, id: sent.opts.dedup}
 	if len(s.in.app.middleware) == 0 {
 		return transmit(ctx, c)
 	}
@@ -85,15 +92,26 @@ func transmit(ctx context.Context, c *Call) error {
 	switch s.decl.kind {
 	case KindService:
 		return s.call(ctx, m, c)
-	case KindEvent:
-		err = s.in.app.transport.Publish(ctx, m)
 	default:
-		err = notDone(Unimplemented, "this transport stores nothing")
+		err = s.leave(ctx, m, c)
 	}
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
 	return nil
+}
+
+// leave hands over a message that has no reply.
+func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error {
+	switch {
+	case s.storage != nil:
+		return s.store(ctx, m, c)
+	case s.decl.kind == KindEvent:
+		return s.in.app.transport.Publish(ctx, m)
+	case c.sent.delayed():
+		return notDone(InvalidArgument, "a volatile queue stores nothing, so it cannot delay: declare it without mono.Volatile")
+	}
+	return s.offer(ctx, m)
 }
 
 // message makes what crosses the wire.
@@ -120,7 +138,19 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 		return nil, err
 	}
 	c.size = len(m.Body)
+	if s.storage != nil {
+		return m, s.leaveRoom(m)
+	}
 	return m, nil
+}
+
+// leaveRoom reports a message that is stored and could not become a dead letter.
+func (s *sender) leaveRoom(m *transport.Message) error {
+	limit := s.in.app.transport.Capabilities().MaxPayload
+	if limit == 0 {
+		return nil
+	}
+	return m.CheckSize(max(limit-letterRoom, limit/2))
 }
 
 // call exchanges a request for a reply, at home where the provider is.

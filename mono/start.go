@@ -66,6 +66,10 @@ func (in *instance) start(ctx context.Context) error {
 	in.tellConfiguration()
 	in.compile()
 	in.app.current.Store(in)
+	in.openLogs(ctx)
+	if err := in.report.err(); err != nil {
+		return err
+	}
 	in.startChannels()
 	for _, u := range in.units {
 		if err := in.startUnit(ctx, u); err != nil {

@@ -7,8 +7,15 @@ import (
 
 // Stream is a history: stored, ordered, and read as often as somebody likes.
 //
-// A message is appended when it is stored. Each group of consumers gets all of
-// them, at least once, and resumes where it stopped.
+// A message is appended when it is stored, and kept until MaxAge, MaxMessages,
+// MaxBytes or MaxPerKey let it go; without them for good. Each group of consumers
+// gets all of them, at least once, and resumes where it stopped.
+//
+// A group handles messages in order: each when the one before it is done, retries
+// included, over all processes. With keys (KeyedBy) that holds within each key,
+// and DefaultLanes keys are worked on at once, as far as Concurrency allows.
+// Unordered gives that up. One that fails MaxAttempts times, or cannot be read,
+// becomes a dead letter, and the next one follows.
 //
 // It needs a transport that stores (transport.Capabilities.Logs); on another one
 // the App does not start.
@@ -50,6 +57,28 @@ func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 	return b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
 }
 
+// AppendAsync is Append without the wait: many can be on their way at once, and
+// are stored in the order of the calls. done is called once, when the message is
+// stored or is not, soon after, on another goroutine; it must return soon.
+// AppendAsync blocks while too many are on their way, as long as ctx allows. When
+// it returns an error itself, done is not called. Middleware sees the hand-over,
+// not the storing.
+func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {
+	s.sent.opts.done = done
+	return b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
+}
+
+// AppendAfter stores a message only if last is the sequence of the last message of
+// its key, or of the whole stream where it has no key; 0 means that there is none.
+// It returns the sequence of the new one. Aborted means that somebody else was
+// faster: read what he wrote, and decide anew.
+func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) (uint64, error) {
+	var sequence uint64
+	s.sent.opts.conditional, s.sent.opts.last, s.sent.opts.stored = true, last, &sequence
+	err := b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
+	return sequence, err
+}
+
 // Appender returns Append as a function. In Bind, with the module's Scope, it
 // also declares that the module appends to the stream.
 func (s Stream[T]) Appender(b Binder) Sink[T] {
@@ -60,7 +89,8 @@ func (s Stream[T]) Appender(b Binder) Sink[T] {
 	return func(ctx context.Context, v T) error { return sender.send(ctx, &s.sent, &v, nil) }
 }
 
-// Handle makes fn a consumer of the stream.
+// Handle makes fn a consumer of the stream, in the group that is named after its
+// module, or by Group. A new group begins where From says.
 func (s Stream[T]) Handle(sc *Scope, fn Sink[T], opts ...StreamHandlerOption) {
 	r := receive(sc, s.decl, fn == nil, opts, func() any { return new(T) })
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }

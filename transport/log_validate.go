@@ -51,13 +51,13 @@ func Contains(patterns []string, subject string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, subject) })
 }
 
-var logName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,200}$`)
+var logName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,240}$`)
 
 // Validate reports, as an InvalidArgument, a configuration that no backend can
 // have. Every backend calls it first in Log.
 func (c *LogConfig) Validate() error {
 	if !logName.MatchString(c.Name) {
-		return c.invalid("the name: want 1 to 200 letters, digits, - and _")
+		return c.invalid("the name: want 1 to 240 letters, digits, - and _")
 	}
 	if len(c.Subjects) == 0 {
 		return c.invalid("it has no subjects: want at least one")
@@ -118,7 +118,7 @@ func (c *LogConfig) Window() time.Duration {
 // Validate reports, as an InvalidArgument, a group that no backend can have.
 func (g *GroupConfig) Validate() error {
 	if !logName.MatchString(g.Name) {
-		return g.invalid("the name: want 1 to 200 letters, digits, - and _")
+		return g.invalid("the name: want 1 to 240 letters, digits, - and _")
 	}
 	if err := validatePatterns(g.Filter); err != nil {
 		return g.invalid("its filter: %w", err)

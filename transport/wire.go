@@ -36,6 +36,19 @@ const (
 	// HeaderOutcome is "not-done" when no handler has seen the request, and
 	// "unknown" when one had begun and was given up.
 	HeaderOutcome = "Mono-Outcome"
+
+	// What a dead letter says, beside the header of its message: why it died, in
+	// which group, after how many attempts, with which error, where and when its
+	// message was stored, and under which subject. Times are RFC 3339 with
+	// nanoseconds; the error is percent-encoded.
+	HeaderLetterReason   = "Mono-Letter-Reason"
+	HeaderLetterGroup    = "Mono-Letter-Group"
+	HeaderLetterAttempts = "Mono-Letter-Attempts"
+	HeaderLetterCode     = "Mono-Letter-Code"
+	HeaderLetterError    = "Mono-Letter-Error"
+	HeaderLetterSequence = "Mono-Letter-Sequence"
+	HeaderLetterStored   = "Mono-Letter-Stored"
+	HeaderLetterSubject  = "Mono-Letter-Subject"
 )
 
 // maxErrorText bounds the text of an error that is sent, in bytes.
@@ -100,6 +113,20 @@ func truncate(s string, n int) string {
 	}
 	return s[:n]
 }
+
+// EncodeText makes a text the value of a header, percent-encoded and cut so that
+// it has at most limit bytes.
+func EncodeText(s string, limit int) string {
+	encoded := percentEncode(truncate(s, limit))
+	for len(encoded) > limit {
+		s = truncate(s, len(s)*limit/(len(encoded)+1))
+		encoded = percentEncode(s)
+	}
+	return encoded
+}
+
+// DecodeText undoes EncodeText, but for the cut.
+func DecodeText(s string) string { return percentDecode(s) }
 
 // percentEncode writes all but printable ASCII, and "%", as %XX. White space at
 // the ends is encoded too, since a header loses it.

@@ -21,17 +21,19 @@ const workers = 8
 // maxLine bounds a line of the input, in bytes.
 const maxLine = 1 << 20
 
-// process places every order of the input, waits until the events about them
-// have been heard, and prints the table.
+// process places every order of the input as one batch, waits until everything that
+// follows from them has happened, and prints the table. An order that is placed in
+// two runs is two orders.
 func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr io.Writer) error {
 	began := time.Now()
+	batch := began.UTC().Format("20060102-150405.000000000")
 	t := newTally()
 	lines := make(chan line)
 	var wait sync.WaitGroup
 	for range workers {
 		wait.Go(func() {
 			for l := range lines {
-				t.add(l, place(ctx, app, l, stderr))
+				t.add(l, place(ctx, app, batch, l, stderr))
 			}
 		})
 	}
@@ -41,7 +43,7 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 	if err != nil {
 		return err
 	}
-	heard, err := settle(ctx, app, t)
+	heard, err := settle(ctx, app, batch, t)
 	if err != nil {
 		return err
 	}
@@ -80,12 +82,13 @@ func read(ctx context.Context, input io.Reader, lines chan<- line, progress func
 }
 
 // place places the order of one line.
-func place(ctx context.Context, app *mono.App, l line, stderr io.Writer) error {
+func place(ctx context.Context, app *mono.App, batch string, l line, stderr io.Writer) error {
 	var o contract.Order
 	if err := json.Unmarshal(l.text, &o); err != nil {
 		fmt.Fprintf(stderr, "\rline %d is no order: %v\n", l.number, err)
 		return errMalformed
 	}
+	o.Batch = batch
 	_, err := contract.Place.Call(ctx, app, o)
 	return err
 }

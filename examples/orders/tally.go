@@ -61,23 +61,30 @@ func reason(err error) string {
 
 // heard is what the modules that listen know at the end.
 type heard struct {
-	report   analytics.Report
-	notified int
+	report analytics.Report
+	count  notifications.Count
+	dead   int // receipts
+}
+
+// complete reports whether everything that follows from the orders has happened.
+func (h *heard) complete(t *tally) bool {
+	return h.report.Placed >= t.placed && h.report.Released >= t.declined && h.count.Notified >= t.placed &&
+		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
 // settleTime bounds the wait for the last events.
 const settleTime = 10 * time.Second
 
-// settle asks the listening modules until they have heard of everything. Events
-// are at most once, so it may end without; then the totals will not add up.
-func settle(ctx context.Context, app *mono.App, t *tally) (heard, error) {
+// settle asks the modules until they are through with everything. Events are at
+// most once, so it may end without; then the totals will not add up.
+func settle(ctx context.Context, app *mono.App, batch string, t *tally) (heard, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		h, err := ask(ctx, app)
-		if err != nil || h.report.Placed >= t.placed && h.report.Released >= t.declined && h.notified >= t.placed {
+		h, err := ask(ctx, app, batch)
+		if err != nil || h.complete(t) {
 			return h, err
 		}
 		select {
@@ -88,13 +95,31 @@ func settle(ctx context.Context, app *mono.App, t *tally) (heard, error) {
 	}
 }
 
-func ask(ctx context.Context, app *mono.App) (heard, error) {
-	report, err := analytics.Totals.Call(ctx, app, struct{}{})
+func ask(ctx context.Context, app *mono.App, batch string) (heard, error) {
+	report, err := analytics.Totals.Call(ctx, app, analytics.TotalsRequest{Batch: batch})
 	if err != nil {
 		return heard{}, err
 	}
-	count, err := notifications.Sent.Call(ctx, app, struct{}{})
-	return heard{report, count.Sent}, err
+	count, err := notifications.Sent.Call(ctx, app, notifications.SentRequest{Batch: batch})
+	if err != nil {
+		return heard{}, err
+	}
+	dead, err := deadReceipts(ctx, app, batch)
+	return heard{report, count, dead}, err
+}
+
+// deadReceipts counts the receipts of a batch that could not be sent.
+func deadReceipts(ctx context.Context, app *mono.App, batch string) (int, error) {
+	n := 0
+	for l, err := range notifications.Receipts.DeadLetters(app).List(ctx, mono.LetterFilter{}) {
+		if err != nil {
+			return n, err
+		}
+		if c, err := l.Value(); err == nil && c.Order.Batch == batch {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // print prints the table, and returns an error when it does not add up.
@@ -116,18 +141,30 @@ func (t *tally) print(w io.Writer, h heard, took time.Duration) error {
 	row("refused", refused)
 	row("charged", h.report.Placed)
 	row("released", h.report.Released)
-	row("notified", h.notified)
+	row("notified", h.count.Notified)
+	row("receipts sent", h.count.Receipts)
+	row("receipts retried", h.count.Retried)
+	row("receipts dead", h.dead)
+	row("ledger entries", h.report.Entries)
 	var cents int64
 	for _, product := range slices.Sorted(maps.Keys(h.report.Cents)) {
 		row("revenue, "+product, money(h.report.Cents[product]))
 		cents += h.report.Cents[product]
 	}
 	row("revenue", money(cents))
+	row("revenue, by the ledger", money(sum(h.report.Booked)))
 	row("time", took.Round(time.Millisecond))
 	if err != nil {
 		return err
 	}
 	return t.check(h, refused)
+}
+
+func sum(cents map[string]int64) (total int64) {
+	for _, c := range cents {
+		total += c
+	}
+	return total
 }
 
 func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
@@ -142,7 +179,14 @@ func (t *tally) check(h heard, refused int) error {
 	}
 	equal("lines read, and what became of them", t.read, t.placed+refused+t.malformed)
 	equal("placed, and heard of by analytics", t.placed, h.report.Placed)
-	equal("placed, and notified", t.placed, h.notified)
+	equal("placed, and notified", t.placed, h.count.Notified)
+	equal("placed, and receipts sent or dead", t.placed, h.count.Receipts+h.dead)
+	equal("placed, and entries of the ledger", t.placed, h.report.Entries)
+	for product, cents := range h.report.Cents {
+		if booked := h.report.Booked["sales-"+product]; booked != cents {
+			errs = append(errs, fmt.Errorf("the totals do not add up: %s earned %s and the ledger has %s", product, money(cents), money(booked)))
+		}
+	}
 	equal("declined, and released", t.declined, h.report.Released)
 	return errors.Join(errs...)
 }

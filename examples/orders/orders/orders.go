@@ -4,9 +4,10 @@ package orders
 import "gomono.dev/mono"
 
 var (
-	// Place takes an order: it reserves the goods, charges the card, and tells
-	// Placed. It fails with what inventory.Reserve and payments.Charge fail with;
-	// then nothing is reserved or charged.
+	// Place takes an order: it reserves the goods, charges the card, enters the
+	// order in the ledger, and tells Placed. It fails with what inventory.Reserve
+	// and payments.Charge fail with; then nothing is reserved or charged. Placing
+	// an order again that is in the ledger changes nothing.
 	Place = mono.NewService[Order, Confirmation]("orders.place",
 		mono.Version("1.0.0"), mono.Doc("take an order"))
 
@@ -24,11 +25,20 @@ var (
 
 // Order is what a customer wants.
 type Order struct {
-	ID       string `json:"id"`
+	ID       string `json:"id"`              // unique within its batch
+	Batch    string `json:"batch,omitempty"` // orders that came together
 	Customer string `json:"customer"`
 	Card     string `json:"card,omitempty"`
 	Product  string `json:"product"`
 	Quantity int    `json:"quantity"`
+}
+
+// Key identifies an order among all.
+func (o Order) Key() string {
+	if o.Batch == "" {
+		return o.ID
+	}
+	return o.Batch + "/" + o.ID
 }
 
 // Confirmation is an order that was placed.
@@ -40,5 +50,6 @@ type Confirmation struct {
 
 // GetRequest names an order.
 type GetRequest struct {
-	ID string `json:"id"`
+	ID    string `json:"id"`
+	Batch string `json:"batch,omitempty"`
 }

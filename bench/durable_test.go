@@ -1,0 +1,281 @@
+package bench
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+const (
+	messages = 20_000
+	size     = 256
+)
+
+// names makes the name of a stream that nothing is in yet.
+var names atomic.Int64
+
+func fresh(what string) string { return fmt.Sprintf("bench.%s-%d", what, names.Add(1)) }
+
+func stream(name string, opts ...mono.StreamOption) mono.Stream[[]byte] {
+	return mono.NewStream[[]byte](name, append(opts, mono.Codec(codec.Raw))...)
+}
+
+func body(i int) []byte {
+	b := make([]byte, size)
+	b[0], b[1], b[2], b[3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
+	return b
+}
+
+func key(v []byte) string { return fmt.Sprintf("key-%d", int(v[0])%64) }
+
+// id is an id such as mono's.
+func id() string {
+	var b [16]byte
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return hex.EncodeToString(b[:])
+}
+
+// BenchmarkPipelinedAppend: many appends on their way at once.
+func BenchmarkPipelinedAppend(b *testing.B) {
+	s := server(b)
+	js := raw(b, s)
+	contest(b, messages, func() time.Duration {
+		name := fresh("raw")
+		return rawFill(b, js, rawStream(b, js, name), messages)
+	}, func() time.Duration {
+		st := stream(fresh("mono"))
+		a := app(b, s, mono.NewModule("appender", func(sc *mono.Scope) error { sc.Use(st); return nil }))
+		defer stop(b, a)
+		return fill(b, a, st, messages)
+	})
+}
+
+func rawStream(b *testing.B, js jetstream.JetStream, name string) string {
+	_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "raw-" + name[6:], Subjects: []string{name}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return name
+}
+
+// rawFill appends with an id and a content type, as mono does.
+func rawFill(b *testing.B, js jetstream.JetStream, subject string, n int) time.Duration {
+	began := time.Now()
+	for i := range n {
+		unique := id()
+		m := &nats.Msg{Subject: subject, Data: body(i), Header: nats.Header{"Nats-Msg-Id": {unique}, "Mono-Id": {unique}, "Content-Type": {"application/octet-stream"}}}
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(10*time.Second)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	return time.Since(began)
+}
+
+func fill(b *testing.B, a *mono.App, st mono.Stream[[]byte], n int) time.Duration {
+	began := time.Now()
+	var wait sync.WaitGroup
+	wait.Add(n)
+	for i := range n {
+		if err := st.AppendAsync(b.Context(), a, body(i), func(err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			wait.Done()
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	wait.Wait()
+	return time.Since(began)
+}
+
+// BenchmarkUnordered: handling with acknowledgement, any order.
+func BenchmarkUnordered(b *testing.B) {
+	s := server(b)
+	js := raw(b, s)
+	contest(b, messages, func() time.Duration {
+		return rawConsume(b, js, messages, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
+	}, func() time.Duration {
+		return consume(b, s, stream(fresh("mono")), messages, mono.Unordered(), mono.Concurrency(16))
+	})
+}
+
+// BenchmarkSixteenLanes: order within keys, beside no order at all.
+func BenchmarkSixteenLanes(b *testing.B) {
+	s := server(b)
+	js := raw(b, s)
+	contest(b, messages, func() time.Duration {
+		return rawConsume(b, js, messages, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
+	}, func() time.Duration {
+		return consume(b, s, stream(fresh("mono"), mono.Lanes(16)).KeyedBy(key), messages, mono.Concurrency(16))
+	})
+}
+
+// BenchmarkOneLane: one message in flight.
+func BenchmarkOneLane(b *testing.B) {
+	s := server(b)
+	js := raw(b, s)
+	contest(b, messages, func() time.Duration {
+		return rawConsume(b, js, messages, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 1})
+	}, func() time.Duration {
+		return consume(b, s, stream(fresh("mono")), messages)
+	})
+}
+
+// rawConsume handles n messages that are there, and acknowledges each.
+func rawConsume(b *testing.B, js jetstream.JetStream, n int, c jetstream.ConsumerConfig) time.Duration {
+	subject := rawStream(b, js, fresh("raw"))
+	rawFill(b, js, subject, n)
+	consumer, err := js.CreateConsumer(b.Context(), "raw-"+subject[6:], c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan struct{})
+	seen := 0
+	began := time.Now()
+	cc, err := consumer.Consume(func(m jetstream.Msg) {
+		if len(m.Data()) != size {
+			b.Error("a message was damaged")
+		}
+		if err := m.Ack(); err != nil {
+			b.Error(err)
+		}
+		if seen++; seen == n {
+			close(done)
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cc.Stop()
+	<-done
+	return time.Since(began)
+}
+
+// consume handles n messages that are there.
+func consume(b *testing.B, s *embedded.Server, st mono.Stream[[]byte], n int, opts ...mono.StreamHandlerOption) time.Duration {
+	filler := app(b, s, mono.NewModule("filler", func(sc *mono.Scope) error { sc.Use(st); return nil }))
+	fill(b, filler, st, n)
+	stop(b, filler)
+	done := make(chan struct{})
+	var seen atomic.Int64
+	began := time.Now()
+	a := app(b, s, mono.NewModule("consumer", func(sc *mono.Scope) error {
+		st.Handle(sc, func(_ context.Context, v []byte) error {
+			if len(v) != size {
+				b.Error("a message was damaged")
+			}
+			if seen.Add(1) == int64(n) {
+				close(done)
+			}
+			return nil
+		}, opts...)
+		return nil
+	}))
+	<-done
+	took := time.Since(began)
+	stop(b, a)
+	if seen.Load() != int64(n) {
+		b.Errorf("%d messages were handled, want %d", seen.Load(), n)
+	}
+	return took
+}
+
+// BenchmarkInprocStream: append, handle and acknowledge in memory. At least
+// 300,000 a second are promised.
+func BenchmarkInprocStream(b *testing.B) {
+	const n = 200_000
+	st := stream("bench.inproc")
+	for b.Loop() {
+		done := make(chan struct{})
+		var seen atomic.Int64
+		a := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
+		a.Add(mono.NewModule("both", func(sc *mono.Scope) error {
+			sc.Use(st)
+			st.Handle(sc, func(_ context.Context, v []byte) error {
+				if len(v) != size {
+					b.Error("a message was damaged")
+				}
+				if seen.Add(1) == n {
+					close(done)
+				}
+				return nil
+			}, mono.Unordered())
+			return nil
+		}))
+		if err := a.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		began := time.Now()
+		fill(b, a, st, n)
+		<-done
+		b.ReportMetric(n/time.Since(began).Seconds(), "mono/s")
+		stop(b, a)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkBacklog: what a million waiting messages cost beside a hundred
+// thousand, server included, and how long the longest pause is while they are
+// handled. At most 64 MB and two seconds are promised.
+func BenchmarkBacklog(b *testing.B) {
+	for b.Loop() {
+		s := server(b)
+		st := stream(fresh("backlog"), mono.DedupWindow(100*time.Millisecond))
+		a := app(b, s, mono.NewModule("filler", func(sc *mono.Scope) error { sc.Use(st); return nil }))
+		fill(b, a, st, 100_000)
+		small := heap()
+		fill(b, a, st, 900_000)
+		b.ReportMetric(float64(heap()-small)/1e6, "MB/900k")
+		stop(b, a)
+
+		var last, longest, seen atomic.Int64
+		done := make(chan struct{})
+		last.Store(time.Now().UnixNano())
+		a = app(b, s, mono.NewModule("consumer", func(sc *mono.Scope) error {
+			st.Handle(sc, func(context.Context, []byte) error {
+				now := time.Now().UnixNano()
+				if gap := now - last.Swap(now); gap > longest.Load() {
+					longest.Store(gap)
+				}
+				if seen.Add(1) == 1_000_000 {
+					close(done)
+				}
+				return nil
+			}, mono.Unordered())
+			return nil
+		}))
+		<-done
+		b.ReportMetric(time.Duration(longest.Load()).Seconds(), "longest-gap-s")
+		stop(b, a)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// heap is what is in use once the ids of the last window are forgotten.
+func heap() int64 {
+	<-time.After(2 * time.Second)
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
+}

@@ -1,0 +1,107 @@
+package mono
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// store appends a message to the log of its handle.
+func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error {
+	log, err := s.storage.log(ctx)
+	if err != nil {
+		return err
+	}
+	o := c.sent.appendOptions(c.ID())
+	if c.sent.conditional {
+		o.Expect = &transport.Expectation{Sequence: c.sent.last}
+		if s.decl.key != nil {
+			o.Expect.Subject = m.Subject
+		}
+	}
+	if c.sent.done != nil {
+		return s.storeAsync(ctx, log, m, o, c.sent.done)
+	}
+	stored, err := appendOnce(ctx, log, m, o)
+	c.sequence = stored.Sequence
+	if err == nil && c.sent.stored != nil {
+		*c.sent.stored = stored.Sequence
+	}
+	return err
+}
+
+// storeAsync appends without the wait. The middleware sees the hand-over.
+func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, done func(error)) error {
+	return log.AppendAsync(ctx, m, o, func(_ transport.Appended, err error) {
+		if err != nil {
+			err = about(s.decl.String(), err)
+		}
+		if err := guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }); err != nil {
+			return // it was logged
+		}
+	})
+}
+
+// appendOnce appends m once, however often it has to try: when the
+// acknowledgement of one try was lost, the next one has the same id.
+func appendOnce(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	stored, doubt := log.Append(ctx, m, o)
+	if !doubtful(doubt) {
+		return stored, doubt
+	}
+	ctx, cancel := context.WithTimeout(ctx, doubtTimeout)
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return stored, doubt
+		case <-time.After(doubtWait):
+		}
+		stored, err := log.Append(ctx, m, o)
+		if CodeOf(err) != Unavailable {
+			return stored, unsure(err)
+		}
+	}
+}
+
+// How long, and how often, an append is tried again whose acknowledgement was
+// lost.
+const (
+	doubtTimeout = 10 * time.Second
+	doubtWait    = 100 * time.Millisecond
+)
+
+// doubtful reports whether a message may have been stored although the append
+// failed.
+func doubtful(err error) bool {
+	return CodeOf(err) == Unavailable && OutcomeOf(err) == OutcomeUnknown
+}
+
+// unsure takes from the error of a later try the claim that nothing was done: an
+// earlier one may have done it.
+func unsure(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Outcome != OutcomeNotDone {
+		return err
+	}
+	unsure := *e
+	unsure.Outcome = OutcomeUnknown
+	return &unsure
+}
+
+// appendOptions are those of one message.
+func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
+	o := transport.AppendOptions{ID: id}
+	switch {
+	case s.delay > 0:
+		o.NotBefore = time.Now().Add(s.delay)
+	case s.at > time.Now().UnixNano():
+		o.NotBefore = time.Unix(0, s.at)
+	}
+	return o
+}
+
+// delayed reports whether a time was asked for that has not come.
+func (s *sendOptions) delayed() bool { return s.delay > 0 || s.at > time.Now().UnixNano() }

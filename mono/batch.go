@@ -1,0 +1,202 @@
+package mono
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// How many messages a batch has at most, and how long its first one waits for
+// others, unless BatchSize and BatchWait say otherwise.
+const (
+	DefaultBatchSize = 100
+	DefaultBatchWait = 100 * time.Millisecond
+	MaxBatchSize     = 10_000
+)
+
+// BatchSize bounds the messages of a batch, DefaultBatchSize by default,
+// MaxBatchSize at most.
+func BatchSize(n int) StreamHandlerOption {
+	return set(n >= 1 && n <= MaxBatchSize, func(c *config) { c.BatchSize = n }, "BatchSize(%d): want 1 to %d", n, MaxBatchSize)
+}
+
+// BatchWait bounds how long the first message of a batch waits for others,
+// DefaultBatchWait by default.
+func BatchWait(d time.Duration) StreamHandlerOption {
+	return set(d >= time.Millisecond && d <= time.Minute, func(c *config) { c.BatchWait = d }, "BatchWait(%v): want 1ms to 1m", d)
+}
+
+// HandleBatch makes fn a consumer of the stream that gets many messages at once,
+// in the order of their positions. Its group is Unordered: what is tried again
+// comes later than what followed it.
+//
+// Nil acknowledges the batch. An error is that of each of its messages, each of
+// which has attempts of its own; PerMessage tells them apart. A message that
+// cannot be decoded becomes a dead letter and is in no batch.
+func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
+	r := receive(sc, s.decl, fn == nil, append(opts, Unordered()), func() any { return new(T) })
+	r.pack = func(calls []*Call) any {
+		batch := make([]Message[T], len(calls))
+		for i, c := range calls {
+			batch[i] = Message[T]{
+				Value: *c.payload.(*T), ID: c.ID(), Key: c.Key(), Sequence: c.sequence, Time: c.stored, Attempt: c.attempt, Header: c.header,
+			}
+		}
+		return &batch
+	}
+	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*[]Message[T])) }
+}
+
+// PerMessage makes an error with which a batch handler says how each of its
+// messages ended: errs[i] is that of batch[i], nil for one that is done, and Drop
+// and RetryIn mean what they mean for one message. There must be as many as
+// messages. If all are nil, so is the result.
+func PerMessage(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return perMessage(errs)
+		}
+	}
+	return nil
+}
+
+type perMessage []error
+
+func (p perMessage) Error() string   { return errors.Join(p...).Error() }
+func (p perMessage) Unwrap() []error { return p }
+
+// batcher collects the deliveries of a receiver into batches.
+type batcher struct {
+	r       *receiver
+	size    int
+	wait    time.Duration
+	arrived chan *transport.Delivery
+	quit    chan struct{}
+}
+
+func newBatcher(r *receiver) *batcher {
+	b := &batcher{r: r, size: r.config.BatchSize, wait: r.config.BatchWait, arrived: make(chan *transport.Delivery), quit: make(chan struct{})}
+	if b.size == 0 {
+		b.size = DefaultBatchSize
+	}
+	if b.wait == 0 {
+		b.wait = DefaultBatchWait
+	}
+	go b.run()
+	return b
+}
+
+// add takes a delivery in, and blocks while as many batches as may be are handled.
+func (b *batcher) add(d *transport.Delivery) {
+	select {
+	case b.arrived <- d:
+	case <-b.quit:
+		b.r.handBack(d)
+	}
+}
+
+func (b *batcher) run() {
+	for {
+		select {
+		case first := <-b.arrived:
+			b.handle(b.collect(first))
+		case <-b.quit:
+			return
+		}
+	}
+}
+
+// collect waits until a batch is full or its first message has waited long
+// enough.
+func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
+	batch := append(make([]*transport.Delivery, 0, b.size), first)
+	enough := time.NewTimer(b.wait)
+	defer enough.Stop()
+	for len(batch) < b.size {
+		select {
+		case d := <-b.arrived:
+			batch = append(batch, d)
+		case <-enough.C:
+			return batch
+		case <-b.quit:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (b *batcher) handle(batch []*transport.Delivery) {
+	t := b.r.gate.enter(b.r.in.ctx, &batch[0].Message)
+	if t == nil {
+		for _, d := range batch {
+			b.r.handBack(d)
+		}
+		return
+	}
+	go func() {
+		defer b.r.gate.leave(t)
+		b.r.workBatch(batch)
+	}()
+}
+
+// workBatch makes one attempt at each message of a batch, and settles each on its
+// own.
+func (r *receiver) workBatch(batch []*transport.Delivery) {
+	var members []*Call
+	var deliveries []*transport.Delivery
+	for _, d := range batch {
+		c := r.callOf(d)
+		if err := r.open(c, d); err != nil {
+			r.settle(c, d, err)
+			continue
+		}
+		members, deliveries = append(members, c), append(deliveries, d)
+	}
+	if len(members) == 0 {
+		return
+	}
+	err := r.runBatch(members)
+	for i, d := range deliveries {
+		r.settle(members[i], d, r.ownError(err, i, len(members)))
+	}
+}
+
+// open decodes one message of a batch.
+func (r *receiver) open(c *Call, d *transport.Delivery) error {
+	if d.Attempt > r.config.maxAttempts() {
+		return r.overdue()
+	}
+	k, err := r.codecOf(&d.Message)
+	if err == nil {
+		err = r.decodeInto(c, &d.Message, k)
+	}
+	return err
+}
+
+// runBatch runs the handler, middleware included, for all of a batch at once.
+func (r *receiver) runBatch(members []*Call) error {
+	began := time.Now()
+	c := *members[0]
+	c.payload, c.size = r.pack(members), 0
+	for _, m := range members {
+		c.size += m.size
+	}
+	err := r.run(r.in.ctx, &c)
+	r.stats.record(time.Since(began), err)
+	return err
+}
+
+// ownError is the error of one message of a batch.
+func (r *receiver) ownError(err error, i, n int) error {
+	each, ok := errors.AsType[perMessage](err)
+	switch {
+	case !ok:
+		return err
+	case len(each) != n:
+		return Errorf(Internal, "%s: the handler's PerMessage has %d errors for a batch of %d: want one for each message", fmt.Sprint(r.decl), len(each), n)
+	}
+	return each[i]
+}

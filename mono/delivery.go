@@ -1,0 +1,169 @@
+package mono
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// consume begins to receive stored messages.
+func (r *receiver) consume(ctx context.Context) error {
+	log, err := r.storage.log(ctx)
+	if err != nil {
+		return err
+	}
+	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: cap(r.gate.slots), OnEnd: r.lost}
+	c.Group.Update = true
+	h := r.take
+	if r.pack != nil {
+		b := newBatcher(r)
+		c.MaxInFlight *= b.size
+		h = b.add
+		r.batcher = b
+	}
+	sub, err := log.Consume(ctx, c, h)
+	if err != nil {
+		return about(r.decl.String(), err)
+	}
+	r.subs = append(r.subs, sub)
+	return nil
+}
+
+// take takes a delivery in. Where one handler runs at a time it runs here, in
+// order.
+func (r *receiver) take(d *transport.Delivery) {
+	t := r.gate.enter(r.in.ctx, &d.Message)
+	switch {
+	case t == nil:
+		r.handBack(d)
+	case cap(r.gate.slots) == 1:
+		r.work(t, d)
+	default:
+		go r.work(t, d)
+	}
+}
+
+// work makes one attempt and settles the delivery.
+func (r *receiver) work(t *ticket, d *transport.Delivery) {
+	defer r.gate.leave(t)
+	c := r.callOf(d)
+	r.settle(c, d, r.attempt(c, d))
+}
+
+// callOf describes a delivery to its handler.
+func (r *receiver) callOf(d *transport.Delivery) *Call {
+	return &Call{
+		side: Receiving, decl: r.decl, module: r.unit.name, group: r.group(), id: d.ID,
+		attempt: d.Attempt, sequence: d.Sequence, stored: d.Stored, fence: d.Fence,
+	}
+}
+
+// attempt runs the handler, unless the last attempt was one before.
+func (r *receiver) attempt(c *Call, d *transport.Delivery) error {
+	if d.Attempt > r.config.maxAttempts() {
+		return r.overdue()
+	}
+	began := time.Now()
+	k, err := r.codecOf(&d.Message)
+	if err == nil {
+		err = r.process(r.in.ctx, &d.Message, k, c)
+	}
+	r.stats.record(time.Since(began), err)
+	return err
+}
+
+// overdue is why a delivery after the last attempt is not handled: nobody said
+// how that one ended.
+func (r *receiver) overdue() error {
+	return &unheard{Errorf(Unknown, "no word came of how attempt %d ended: its process died, or its acknowledgement was lost", r.config.maxAttempts())}
+}
+
+type unheard struct{ error }
+
+func (u *unheard) Unwrap() error { return u.error }
+
+// settle ends a delivery as its attempt ended.
+func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
+	if err == nil {
+		r.told(d, d.Ack(context.Background()))
+		return
+	}
+	if reason := r.deadBy(c, d, err); reason != "" {
+		r.bury(c, d, reason, err)
+		return
+	}
+	wait := r.wait(d.Attempt, err)
+	r.in.log.Warn("mono: attempt failed, another follows", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+		"id", c.ID(), "attempt", d.Attempt, "of", r.config.maxAttempts(), "wait", wait, "error", err)
+	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.group, ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
+	r.told(d, d.Nak(context.Background(), wait))
+}
+
+// deadBy says why a message gets no further attempt, "" where it does.
+func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
+	if _, ok := errors.AsType[*unheard](err); ok {
+		return ReasonOutcomeUnknown
+	}
+	if !c.decoded {
+		return ReasonUndecodable
+	}
+	if _, ok := errors.AsType[*drop](err); ok {
+		return ReasonDropped
+	}
+	if d.Attempt >= r.config.maxAttempts() {
+		return ReasonAttempts
+	}
+	return ""
+}
+
+// bury keeps a message as a dead letter, and only then ends it. Where it cannot
+// be kept, the message comes again.
+func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error) {
+	letter := r.letter(c, d, reason, err)
+	if kept := r.in.keep(r.decl, letter); kept != nil {
+		r.in.log.Error("mono: dead letter not stored, the message comes again", "module", r.unit.name, "handle", r.decl.name,
+			"id", c.ID(), "reason", reason, "error", err, "because", kept)
+		r.told(d, d.Nak(context.Background(), max(r.wait(d.Attempt, nil), minBurialWait)))
+		return
+	}
+	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+		"id", c.ID(), "attempts", d.Attempt, "reason", reason, "error", err)
+	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.group, ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
+	r.told(d, d.Terminate(context.Background(), string(reason)))
+}
+
+// minBurialWait keeps a message that can be neither handled nor buried from
+// coming again and again without a pause.
+const minBurialWait = time.Second
+
+// handBack lets others have a delivery that was not begun.
+func (r *receiver) handBack(d *transport.Delivery) {
+	r.told(d, d.Nak(context.Background(), 0))
+}
+
+// told logs a settlement that the transport has not taken. The message comes
+// again, which is what at least once means.
+func (r *receiver) told(d *transport.Delivery, err error) {
+	if err != nil && CodeOf(err) != FailedPrecondition {
+		r.in.log.Warn("mono: settlement lost, the message comes again", "module", r.unit.name, "handle", r.decl.name,
+			"sequence", d.Sequence, "error", err)
+	}
+}
+
+// lost is told that the receiver's group is gone.
+func (r *receiver) lost(err error) {
+	r.in.log.Error("mono: group lost, nothing is received any more", "module", r.unit.name, "handle", r.decl.name, "group", r.group(), "error", err)
+	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
+	r.gone.Store(&err)
+}
+
+// checkGroup is the health of a receiver: that its group is there.
+func (r *receiver) checkGroup() error {
+	if err := r.gone.Load(); err != nil {
+		return fmt.Errorf("%s: group %q is gone: %w; restart the App to make it anew", r.decl, r.group(), *err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// These tests are named after ways in which durable delivery goes wrong elsewhere.
+
+// A handler that is slower than the acknowledgement wait, and than any idle time
+// of a consumer, keeps its group and its place.
+func TestDefect1SlowHandlerLosesItsConsumer(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("defect.slow", mono.AckWait(time.Second))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, consumer("slow", s, got, func(handled) error {
+			<-time.After(2500 * time.Millisecond) // the handler's own slowness is what is tested
+			return nil
+		}))
+		for n := range 3 {
+			if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 3 {
+			if h := next(t, got); h.N != n || h.attempt != 1 {
+				t.Errorf("got %+v, want %d at attempt 1", h, n)
+			}
+		}
+	})
+}
+
+// One undecodable message in a batch harms no other, and is not lost.
+func TestDefect2UndecodableMessageSpoilsItsBatch(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("defect.batch")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan []mono.Message[job], 10)
+		b.within(t, func(app *mono.App) {
+			for n := range 10 {
+				var err error
+				if n == 4 {
+					err = mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "streams.defect.batch", Body: []byte("{")})
+				} else {
+					err = s.Append(t.Context(), app, job{N: n})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, module("reader", func(sc *mono.Scope) { s.Reader(sc) }))
+		app := b.start(t, module("batches", func(sc *mono.Scope) {
+			s.HandleBatch(sc, func(_ context.Context, batch []mono.Message[job]) error { got <- batch; return nil }, mono.BatchSize(10))
+		}))
+		seen := 0
+		for seen < 9 {
+			for _, m := range next(t, got) {
+				if seen++; m.Attempt != 1 {
+					t.Errorf("got %+v", m)
+				}
+			}
+		}
+		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonUndecodable || l[0].Sequence != 5 {
+			t.Errorf("got %+v", l)
+		}
+	})
+}
+
+// Two durable events, and two subscribers of one, do not get into each other's
+// way, whatever their names begin with.
+func TestDefect3EventsShareAStream(t *testing.T) {
+	t.Parallel()
+	e := mono.NewEvent[job]("defect.shared", mono.Durable())
+	longer := mono.NewEvent[job]("defect.shared.longer", mono.Durable())
+	onBackends(t, func(t *testing.T, b backend) {
+		one, two := make(chan job, 10), make(chan job, 10)
+		app := b.start(t, hearer("one", e, one), hearer("two", e, two), hearer("both", longer, two))
+		if err := e.Publish(t.Context(), app, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := longer.Publish(t.Context(), app, job{N: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if j := next(t, one); j.N != 1 {
+			t.Errorf("got %v", j)
+		}
+		if a, b := next(t, two), next(t, two); a.N+b.N != 3 {
+			t.Errorf("got %v and %v", a, b)
+		}
+		none(t, one)
+	})
+}
+
+// A group's place belongs to its name, not to the order in which modules start.
+func TestDefect4PositionsSwapAfterRestart(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("defect.places")
+	onBackends(t, func(t *testing.T, b backend) {
+		first, second := make(chan handled, 10), make(chan handled, 10)
+		b.within(t, func(app *mono.App) {
+			for n := range 3 {
+				if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 3 {
+				next(t, first)
+			}
+		}, consumer("first", s, first, succeed))
+		b.start(t, consumer("second", s, second, succeed), consumer("first", s, first, succeed))
+		for n := range 3 {
+			if h := next(t, second); h.N != n {
+				t.Errorf("got %+v, want %d", h, n)
+			}
+		}
+		none(t, first)
+	})
+}
+
+// A job is acknowledged after its handler, not before: a failure is tried again,
+// and so is a job whose worker was gone in the middle of it.
+func TestDefect6QueueAcknowledgesBeforeTheHandler(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("defect.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
+	onBackends(t, func(t *testing.T, b backend) {
+		begun := make(chan handled, 10)
+		hung := b.app(t, module("worker", func(s *mono.Scope) {
+			q.Handle(s, func(ctx context.Context, j job) error {
+				begun <- handled{job: j, attempt: mono.CallFrom(ctx).Attempt()}
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}))
+		if err := hung.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Enqueue(t.Context(), hung, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, begun)
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := hung.Stop(over); err == nil {
+			t.Error("a stop without time left a handler behind and said nothing")
+		}
+		var failed atomic.Bool
+		got := make(chan handled, 10)
+		b.start(t, worker("worker", q, got, func(handled) error {
+			if failed.CompareAndSwap(false, true) {
+				return errors.New("once")
+			}
+			return nil
+		}))
+		a, z := next(t, got), next(t, got)
+		if fmt.Sprint(a.N, a.attempt, z.N, z.attempt) != "1 2 1 3" {
+			t.Errorf("got %+v and %+v, want attempts 2 and 3", a, z)
+		}
+	})
+}

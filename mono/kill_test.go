@@ -1,0 +1,170 @@
+package mono_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// doomed is a queue whose workers are killed. Its messages are redelivered soon,
+// and tried more often than there are kills.
+var doomed = mono.NewQueue[job]("kill.doomed", mono.AckWait(time.Second), mono.MaxAttempts(1000))
+
+// TestMain lets the test binary be a worker process.
+func TestMain(m *testing.M) {
+	if url := os.Getenv("MONO_TEST_WORKER"); url != "" {
+		if err := hang(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// hang is a worker process: it tells on standard output which jobs it has begun,
+// and never finishes one.
+func hang(url string) error {
+	tr, err := natsx.Connect(context.Background(), natsx.Options{URLs: []string{url}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
+	app.Add(module("worker", func(s *mono.Scope) {
+		doomed.Handle(s, func(ctx context.Context, j job) error {
+			fmt.Println(j.N, mono.CallFrom(ctx).Attempt())
+			select {}
+		})
+	}))
+	if err := app.Start(context.Background()); err != nil {
+		return err
+	}
+	select {}
+}
+
+// victim is a worker process to be killed.
+type victim struct {
+	cmd *exec.Cmd
+	out *bufio.Reader
+}
+
+func newVictim(t *testing.T, url string) *victim {
+	v := &victim{cmd: exec.Command(os.Args[0])}
+	v.cmd.Env = append(os.Environ(), "MONO_TEST_WORKER="+url)
+	v.cmd.Stderr = t.Output()
+	out, err := v.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.out = bufio.NewReader(out)
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// kill waits until the worker is in the middle of a job, kills it, and returns
+// what it had begun.
+func (v *victim) kill(t *testing.T) (begun [][2]int) {
+	line, err := v.out.ReadString('\n')
+	if err != nil {
+		t.Errorf("the worker ended: %v", err)
+	}
+	if err := v.cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	rest, _ := io.ReadAll(v.out) // ends with the process
+	_ = v.cmd.Wait()
+	for text := range strings.Lines(line + string(rest)) {
+		var n, attempt int
+		if _, err := fmt.Sscan(text, &n, &attempt); err == nil {
+			begun = append(begun, [2]int{n, attempt})
+		}
+	}
+	return begun
+}
+
+// A hundred workers are killed in the middle of a job, over one store. Nothing is
+// lost, nothing is stuck, and every attempt is counted.
+func TestKilledWorkersLoseNothing(t *testing.T) {
+	t.Parallel()
+	const rounds, atOnce, jobs = 10, 10, 25
+	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+	tr, err := server.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender := mono.New(tr, quiet(t))
+	begin(t, sender)
+	for n := range jobs {
+		if err := doomed.Enqueue(t.Context(), sender, job{N: n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := make(map[int]int) // the highest attempt that was begun, by job
+	kills := 0
+	for range rounds {
+		victims := make([]*victim, atOnce)
+		for i := range victims {
+			victims[i] = newVictim(t, server.ClientURL())
+		}
+		var mu sync.Mutex
+		var wait sync.WaitGroup
+		for _, v := range victims {
+			wait.Go(func() {
+				begun := v.kill(t)
+				mu.Lock()
+				defer mu.Unlock()
+				kills++
+				for _, b := range begun {
+					if b[1] <= last[b[0]] {
+						t.Errorf("job %d began attempt %d after attempt %d", b[0], b[1], last[b[0]])
+					}
+					last[b[0]] = b[1]
+				}
+			})
+		}
+		wait.Wait()
+	}
+	if kills != rounds*atOnce {
+		t.Errorf("%d workers were killed, want %d", kills, rounds*atOnce)
+	}
+	got := make(chan handled, jobs)
+	finisher, err := server.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := mono.New(finisher, quiet(t))
+	app.Add(worker("worker", doomed, got, succeed, mono.Concurrency(jobs)))
+	begin(t, app)
+	done := make(map[int]bool)
+	for range jobs {
+		h := next(t, got)
+		if done[h.N] {
+			t.Errorf("job %d was done twice", h.N)
+		}
+		done[h.N] = true
+		if h.attempt <= last[h.N] {
+			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, last[h.N])
+		}
+	}
+	if n := len(letters(t, doomed.DeadLetters(app), mono.LetterFilter{})); n > 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}

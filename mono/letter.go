@@ -1,0 +1,143 @@
+package mono
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/transport"
+)
+
+// Reason says why a message is a dead letter.
+type Reason string
+
+// The reasons.
+const (
+	ReasonAttempts       Reason = "attempts"        // the last attempt has failed
+	ReasonDropped        Reason = "dropped"         // its handler returned Drop
+	ReasonUndecodable    Reason = "undecodable"     // it cannot be read as its handle's type
+	ReasonOutcomeUnknown Reason = "outcome_unknown" // nobody said how the last attempt ended
+)
+
+// Letter is a message that a group has given up. It holds what its sender sent,
+// and why it died.
+type Letter[T any] struct {
+	ID       string    // of the message
+	Group    string    // that gave it up
+	Key      string    // of a keyed handle
+	Reason   Reason    // why
+	Code     Code      // of the error of the last attempt
+	Error    string    // its text, cut after 1 KiB
+	Attempts int       // how many were begun
+	Sequence uint64    // where the message was in its log
+	Stored   time.Time // when the message was stored
+	Died     time.Time // when the letter was stored, or edited
+	Header   transport.Header
+	Body     []byte // as it was sent
+
+	codec    codec.Codec
+	position uint64 // of the letter in its log
+	subject  string // of the letter
+}
+
+// Value decodes the body. It fails for one that is ReasonUndecodable, as long as
+// nobody has edited it.
+func (l *Letter[T]) Value() (T, error) {
+	var v T
+	if l.codec == nil {
+		return v, Errorf(FailedPrecondition, "the letter did not come from a list of dead letters: its codec is not known")
+	}
+	m := &transport.Message{Header: l.Header, Body: l.Body}
+	if err := decode(m, l.codec, &v); err != nil {
+		return v, about("dead letter "+l.ID, err)
+	}
+	return v, nil
+}
+
+// letterRoom is what a dead letter adds to its message at most, in bytes. A
+// message that is stored leaves it free, so that it can become one.
+const letterRoom = 4 << 10
+
+// maxLetterError bounds the text of the error in a letter, in bytes as encoded.
+const maxLetterError = 1 << 10
+
+// letter makes the dead letter of a delivery.
+func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
+	m := &transport.Message{Subject: r.in.letterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
+	for _, f := range d.Header {
+		if (transport.Header{f}).Validate() == nil { // a plain client may have sent what cannot be sent on
+			m.Header.Add(f.Name, f.Value)
+		}
+	}
+	m.Header.Set(transport.HeaderID, c.ID())
+	m.Header.Set(transport.HeaderLetterReason, string(reason))
+	m.Header.Set(transport.HeaderLetterGroup, r.group())
+	m.Header.Set(transport.HeaderLetterAttempts, strconv.Itoa(d.Attempt))
+	m.Header.Set(transport.HeaderLetterCode, transport.EncodeText(string(CodeOf(err)), 64))
+	m.Header.Set(transport.HeaderLetterError, transport.EncodeText(err.Error(), maxLetterError))
+	m.Header.Set(transport.HeaderLetterSequence, strconv.FormatUint(d.Sequence, 10))
+	m.Header.Set(transport.HeaderLetterStored, d.Stored.Format(time.RFC3339Nano))
+	m.Header.Set(transport.HeaderLetterSubject, d.Subject)
+	return m
+}
+
+// readLetter is the reverse of letter. It takes any header: what cannot be read
+// is left at its zero value.
+func readLetter[T any](k codec.Codec, d *transport.Delivery) Letter[T] {
+	l := Letter[T]{
+		ID:     d.Header.Get(transport.HeaderID),
+		Group:  d.Header.Get(transport.HeaderLetterGroup),
+		Key:    keyOf(d.Header.Get(transport.HeaderLetterSubject)),
+		Reason: Reason(d.Header.Get(transport.HeaderLetterReason)),
+		Code:   Code(transport.DecodeText(d.Header.Get(transport.HeaderLetterCode))),
+		Error:  transport.DecodeText(d.Header.Get(transport.HeaderLetterError)),
+		Died:   d.Stored,
+		Body:   d.Body,
+		codec:  k, position: d.Sequence, subject: d.Subject,
+	}
+	l.Attempts, _ = strconv.Atoi(d.Header.Get(transport.HeaderLetterAttempts))
+	l.Sequence, _ = strconv.ParseUint(d.Header.Get(transport.HeaderLetterSequence), 10, 64)
+	l.Stored, _ = time.Parse(time.RFC3339Nano, d.Header.Get(transport.HeaderLetterStored))
+	for _, f := range d.Header {
+		if !strings.HasPrefix(f.Name, "Mono-Letter-") {
+			l.Header = append(l.Header, f)
+		}
+	}
+	return l
+}
+
+// keep stores a letter. The subject makes storing it twice store it once.
+func (in *instance) keep(d *declaration, letter *transport.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), letterTimeout)
+	defer cancel()
+	log, err := in.lettersOf(d).log(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = log.Append(ctx, letter, transport.AppendOptions{Expect: &transport.Expectation{Subject: letter.Subject}})
+	if CodeOf(err) == Aborted {
+		return nil // it is there
+	}
+	return err
+}
+
+// letterTimeout bounds the storing of a letter.
+const letterTimeout = 10 * time.Second
+
+// lettersOf returns the storage of a handle's dead letters, which exists from the
+// first letter on.
+func (in *instance) lettersOf(d *declaration) *storage {
+	return in.storage("dead letters of "+d.String(), transport.LogConfig{
+		Name:          logName(in.prefix(d)) + "__dead",
+		Subjects:      []string{in.letterSubject(d, "*", "*")},
+		MaxPerSubject: 1,
+		Full:          transport.DropOldest,
+		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},
+	})
+}
+
+func (in *instance) letterSubject(d *declaration, group, sequence string) string {
+	return "_dead." + in.prefix(d) + "." + group + "." + sequence
+}

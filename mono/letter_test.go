@@ -1,0 +1,269 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// A letter can be read, mended and replayed to the group that gave its message up,
+// and each step can be repeated.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.life", mono.Groups("bad", "good"), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
+	onBackends(t, func(t *testing.T, b backend) {
+		bad, good := make(chan handled, 100), make(chan handled, 100)
+		app := b.start(t, worker("bad", q, bad, func(h handled) error {
+			if h.N < 100 {
+				return mono.Errorf(mono.NotFound, "no %d\nat all", h.N)
+			}
+			return nil
+		}), worker("good", q, good, succeed))
+		dl := q.DeadLetters(app)
+		for n := range 3 {
+			if err := q.With(mono.Header("Tenant", "t"), mono.DedupID(string(rune('a'+n)))).Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := awaitLetters(t, dl, 3)
+		for range 3 {
+			next(t, good)
+			next(t, bad)
+			next(t, bad)
+		}
+		slices.SortFunc(all, func(a, b mono.Letter[job]) int { return strings.Compare(a.ID, b.ID) })
+		if l := all[0]; l.ID != "a" || l.Group != "bad" || l.Code != mono.NotFound || l.Error != "not_found: no 0\nat all" || l.Header.Get("Tenant") != "t" || string(l.Body) != `{"n":0}` {
+			t.Errorf("got %+v", l)
+		}
+		if got := letters(t, dl, mono.LetterFilter{ID: "b", Group: "bad", Reason: mono.ReasonAttempts}); len(got) != 1 || got[0].ID != "b" {
+			t.Errorf("got %+v", got)
+		}
+		if got := letters(t, dl, mono.LetterFilter{Group: "good"}); len(got) != 0 {
+			t.Errorf("got %+v", got)
+		}
+
+		// A replay as it is dies again, under a new position.
+		if err := dl.Replay(t.Context(), all[0]); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, bad); h.N != 0 || h.attempt != 1 || h.id != "a" {
+			t.Errorf("replayed: %+v", h)
+		}
+		next(t, bad)
+		if err := dl.Replay(t.Context(), all[0]); mono.CodeOf(err) != mono.NotFound {
+			t.Errorf("a second replay: %v", err)
+		}
+
+		// One that was mended is done.
+		mended, err := dl.Edit(t.Context(), all[1], job{N: 101})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dl.Edit(t.Context(), all[1], job{N: 102}); mono.CodeOf(err) != mono.NotFound {
+			t.Errorf("an edit of what was edited: %v", err)
+		}
+		if err := dl.Replay(t.Context(), mended); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, bad); h.N != 101 || h.id != "b" {
+			t.Errorf("replayed: %+v", h)
+		}
+
+		for range 2 {
+			if err := dl.Discard(t.Context(), all[2]); err != nil {
+				t.Errorf("discard: %v", err)
+			}
+		}
+		if left := awaitLetters(t, dl, 1); len(left) != 1 || left[0].ID != "a" {
+			t.Errorf("left: %+v", left)
+		}
+		if n, err := dl.DiscardAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+			t.Errorf("DiscardAll: %d, %v", n, err)
+		}
+		none(t, good) // a replay is for the group that gave up
+	})
+}
+
+// What cannot be decoded is a letter at once, holds up nobody, and can be mended.
+func TestUndecodableIsALetter(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.undecodable")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		for _, m := range []*transport.Message{
+			{Body: []byte(`{"n":`)},
+			{Body: []byte(`{"n":1}`), Header: transport.Header{{Name: "Content-Type", Value: "text/poetry"}}},
+			{Body: []byte(`{"n":2}`)},
+		} {
+			m.Subject = "queues.letters.undecodable"
+			if err := mono.Raw(app).Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h := next(t, got); h.N != 2 {
+			t.Errorf("got %+v", h)
+		}
+		dl := q.DeadLetters(app)
+		for _, l := range awaitLetters(t, dl, 2) {
+			if l.Reason != mono.ReasonUndecodable || l.Attempts != 1 || l.Code != mono.InvalidArgument {
+				t.Errorf("got %+v", l)
+			}
+			if string(l.Body) == `{"n":` {
+				if _, err := l.Value(); mono.CodeOf(err) != mono.InvalidArgument {
+					t.Errorf("got %v", err)
+				}
+			}
+			mended, err := dl.Edit(t.Context(), l, job{N: 9})
+			if err == nil {
+				err = dl.Replay(t.Context(), mended)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := next(t, got); h.N != 9 || h.attempt != 1 {
+				t.Errorf("got %+v", h)
+			}
+		}
+	})
+}
+
+// A replay to a group that is gone would be lost.
+func TestReplayToAGroupThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("letters.gone")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		b.within(t, func(app *mono.App) {
+			if err := s.Append(t.Context(), app, job{}); err != nil {
+				t.Fatal(err)
+			}
+			awaitLetters(t, s.DeadLetters(app), 1)
+			if err := mono.Retire(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.FailedPrecondition {
+				t.Errorf("a group in use was retired: %v", err)
+			}
+		}, consumer("c", s, got, func(handled) error { return mono.Drop(nil) }))
+		var abandoned []string
+		app := b.app(t, consumer("d", s, got, succeed))
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			if g, ok := o.(mono.GroupAbandoned); ok {
+				abandoned = append(abandoned, g.Group)
+			}
+		}))
+		begin(t, app)
+		if !slices.Equal(abandoned, []string{"c"}) {
+			t.Errorf("abandoned groups: %q", abandoned)
+		}
+		if err := mono.Retire(t.Context(), app, s, "c"); err != nil {
+			t.Fatal(err)
+		}
+		if err := mono.Retire(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.NotFound {
+			t.Errorf("a second time: %v", err)
+		}
+		dl := s.DeadLetters(app)
+		l := letters(t, dl, mono.LetterFilter{})[0]
+		if err := dl.Replay(t.Context(), l); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), `"c"`) {
+			t.Errorf("got %v", err)
+		}
+		if err := dl.Discard(t.Context(), l); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Handles that are not stored have no dead letters, and a letter of nobody's is
+// none.
+func TestDeadLettersBadUse(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.use")
+	app := backend{connect: inprocBackend(t)}.start(t)
+	for _, err := range told.DeadLetters(app).List(t.Context(), mono.LetterFilter{}) {
+		if mono.CodeOf(err) != mono.FailedPrecondition {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := q.DeadLetters(app).Replay(t.Context(), mono.Letter[job]{}); mono.CodeOf(err) != mono.InvalidArgument {
+		t.Errorf("got %v", err)
+	}
+	if _, err := new(mono.Letter[job]).Value(); mono.CodeOf(err) != mono.FailedPrecondition {
+		t.Errorf("got %v", err)
+	}
+	for _, err := range q.DeadLetters(app).List(t.Context(), mono.LetterFilter{Group: "a.b"}) {
+		if mono.CodeOf(err) != mono.InvalidArgument {
+			t.Errorf("got %v", err)
+		}
+	}
+	stopped := mono.New(inprocBackend(t)(), quiet(t))
+	for _, err := range q.DeadLetters(stopped).List(t.Context(), mono.LetterFilter{}) {
+		if mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := stopped.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A durable event is there for a module that was away, and fails like a job.
+func TestDurableEvent(t *testing.T) {
+	t.Parallel()
+	e := mono.NewEvent[job]("letters.event", mono.Durable(), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		hears := func(do func(handled) error) mono.Module {
+			return module("hearer", func(s *mono.Scope) {
+				e.Handle(s, func(ctx context.Context, j job) error {
+					h := handled{j, mono.CallFrom(ctx).Attempt(), mono.CallFrom(ctx).Key()}
+					got <- h
+					return do(h)
+				})
+			})
+		}
+		b.within(t, func(app *mono.App) {
+			if err := e.Publish(t.Context(), app, job{N: 1, Key: "k"}); err != nil { // nobody has ever listened
+				t.Fatal(err)
+			}
+		})
+		b.within(t, func(*mono.App) {}, hears(succeed))
+		none(t, got)
+		b.within(t, func(app *mono.App) {
+			for n := range 2 {
+				if err := e.Publish(t.Context(), app, job{N: 2 + n, Key: "k"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		app := b.start(t, hears(func(h handled) error {
+			if h.N == 2 {
+				return errors.New("no")
+			}
+			return nil
+		}))
+		count := make(map[int]int)
+		for range 3 {
+			h := next(t, got)
+			count[h.N]++
+			if h.id != "k" {
+				t.Errorf("the key is %q", h.id)
+			}
+		}
+		if count[2] != 2 || count[3] != 1 {
+			t.Errorf("got %v", count)
+		}
+		if l := awaitLetters(t, e.DeadLetters(app), 1); l[0].Group != "hearer" || l[0].Key != "k" {
+			t.Errorf("got %+v", l)
+		}
+		if n, err := e.DeadLetters(app).ReplayAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+			t.Errorf("ReplayAll: %d, %v", n, err)
+		}
+		if h := next(t, got); h.N != 2 || h.attempt != 1 || h.id != "k" {
+			t.Errorf("got %+v", h)
+		}
+	})
+}

@@ -1,0 +1,316 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// A job is there for a worker that comes later, and after a restart of everybody
+// who knows it.
+func TestQueueKeepsJobsForLaterWorkers(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.later")
+	onBackends(t, func(t *testing.T, b backend) {
+		b.within(t, func(app *mono.App) {
+			for n := range 10 {
+				if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		got := make(chan handled, 10)
+		b.start(t, worker("late", q, got, succeed))
+		for n := range 10 {
+			if h := next(t, got); h.N != n || h.attempt != 1 {
+				t.Errorf("got %+v, want job %d at attempt 1", h, n)
+			}
+		}
+	})
+}
+
+// Each group gets every job; the workers of a group share them.
+func TestQueueGroups(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.groups", mono.Groups("mail", "audit"))
+	onBackends(t, func(t *testing.T, b backend) {
+		mail, audit := make(chan handled, 100), make(chan handled, 100)
+		app := b.start(t, worker("mail", q, mail, succeed), worker("mail-too", q, mail, succeed, mono.Group("mail")), worker("audit", q, audit, succeed))
+		for n := range 20 {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []chan handled{mail, audit} {
+			seen := make(map[int]bool)
+			for range 20 {
+				seen[next(t, c).N] = true
+			}
+			if len(seen) != 20 {
+				t.Errorf("a group got %d different jobs, want 20", len(seen))
+			}
+			none(t, c)
+		}
+	})
+}
+
+// What a worker returns decides what becomes of a job.
+func TestQueueOutcomes(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.outcomes", mono.MaxAttempts(3), mono.Backoff(mono.Constant(10*time.Millisecond)))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 100)
+		app := b.start(t, worker("worker", q, got, func(h handled) error {
+			switch h.N {
+			case 1:
+				return errors.New("always")
+			case 2:
+				return mono.Drop(mono.Errorf(mono.DataLoss, "hopeless"))
+			case 3:
+				if h.attempt < 3 {
+					return mono.RetryIn(20*time.Millisecond, errors.New("soon"))
+				}
+			case 4:
+				panic("at the handler")
+			}
+			return nil
+		}))
+		attempts := make(map[int][]int)
+		ids := make(map[int]map[string]bool)
+		for n := range 5 {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+			ids[n] = make(map[string]bool)
+		}
+		for range 1 + 3 + 1 + 3 { // a panic tells nothing
+			h := next(t, got)
+			attempts[h.N] = append(attempts[h.N], h.attempt)
+			ids[h.N][h.id] = true
+		}
+		for n, want := range map[int]string{0: "[1]", 1: "[1 2 3]", 2: "[1]", 3: "[1 2 3]"} {
+			if fmt.Sprint(attempts[n]) != want || len(ids[n]) != 1 {
+				t.Errorf("job %d had the attempts %v under %d ids, want %s under one", n, attempts[n], len(ids[n]), want)
+			}
+		}
+		reasons := make(map[int]string)
+		for _, l := range awaitLetters(t, q.DeadLetters(app), 3) {
+			v, err := l.Value()
+			if err != nil {
+				t.Fatal(err)
+			}
+			reasons[v.N] = fmt.Sprint(l.Reason, " ", l.Attempts, " ", l.Code)
+			if l.Group != mono.DefaultGroup || l.ID == "" || l.Stored.IsZero() || l.Died.Before(l.Stored) || l.Sequence != uint64(v.N+1) {
+				t.Errorf("the letter is %+v", l)
+			}
+		}
+		if want := map[int]string{1: "attempts 3 unknown", 2: "dropped 1 data_loss", 4: "attempts 3 internal"}; fmt.Sprint(reasons) != fmt.Sprint(want) {
+			t.Errorf("the letters are %v, want %v", reasons, want)
+		}
+	})
+}
+
+// A delayed job waits; a time in the past is now.
+func TestQueueDelay(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.delay")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		due := time.Now().Add(1100 * time.Millisecond)
+		for n, q := range []mono.Queue[job]{q.With(mono.At(due)), q.With(mono.Delay(-time.Hour)), q.With(mono.At(time.Now().Add(-time.Hour)))} {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a, b := next(t, got), next(t, got); a.N != 1 || b.N != 2 {
+			t.Errorf("got %v and %v at once, want 1 and 2", a, b)
+		}
+		if h := next(t, got); h.N != 0 || time.Now().Before(due) {
+			t.Errorf("got %v %v early", h, time.Until(due))
+		}
+		if late := time.Since(due); late > 300*time.Millisecond {
+			t.Errorf("%v late", late)
+		}
+	})
+}
+
+// An id is stored once within the window, delayed or not.
+func TestQueueDedupID(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.dedup")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		for n := range 3 {
+			if err := q.With(mono.DedupID("one")).Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 3 {
+			if err := q.With(mono.DedupID("two"), mono.Delay(300*time.Millisecond)).Enqueue(t.Context(), app, job{N: 10 + n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h := next(t, got); h.N != 0 || h.id != "one" {
+			t.Errorf("got %+v", h)
+		}
+		if h := next(t, got); h.N != 10 || h.id != "two" {
+			t.Errorf("got %+v", h)
+		}
+		if err := q.Enqueue(t.Context(), app, job{N: 99}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != 99 {
+			t.Errorf("got %+v, want the last job", h)
+		}
+	})
+}
+
+// A full queue says so to its sender, and takes jobs again when there is room.
+func TestQueueMaxPending(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.full", mono.MaxPending(3))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		b.within(t, func(app *mono.App) {
+			for n := range 3 {
+				if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := q.Enqueue(t.Context(), app, job{N: 3})
+			if mono.CodeOf(err) != mono.ResourceExhausted || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "queue.full") {
+				t.Errorf("got %v", err)
+			}
+		})
+		app := b.start(t, worker("worker", q, got, succeed))
+		for n := range 3 {
+			if h := next(t, got); h.N != n {
+				t.Errorf("got %+v, want %d", h, n)
+			}
+		}
+		for mono.CodeOf(q.Enqueue(t.Context(), app, job{N: 4})) == mono.ResourceExhausted { // until the last acknowledgement has arrived
+		}
+		if h := next(t, got); h.N != 4 {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// Work that waits for its next attempt holds up no other.
+func TestQueueBackoffDelaysNobody(t *testing.T) {
+	t.Parallel()
+	const failing = 2000
+	q := mono.NewQueue[job]("queue.backoff", mono.Backoff(mono.Constant(time.Hour)))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, failing)
+		app := b.start(t, worker("worker", q, got, func(h handled) error {
+			if h.N < failing {
+				return errors.New("later")
+			}
+			return nil
+		}))
+		for n := range failing {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range failing {
+			next(t, got)
+		}
+		began := time.Now()
+		if err := q.Enqueue(t.Context(), app, job{N: failing}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != failing {
+			t.Errorf("got %+v, want the fresh job", h)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the fresh job took %v", took)
+		}
+	})
+}
+
+// Stopping lets what has begun finish, and the rest is there for the next one.
+func TestQueueStopLosesNothing(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.stop")
+	onBackends(t, func(t *testing.T, b backend) {
+		begun, finish := make(chan handled, 10), make(chan struct{})
+		app := b.app(t, module("worker", func(s *mono.Scope) {
+			q.Handle(s, func(ctx context.Context, j job) error {
+				begun <- handled{job: j}
+				<-finish
+				return nil
+			})
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 5 {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next(t, begun)
+		stopped := make(chan error)
+		go func() { stopped <- app.Stop(context.Background()) }()
+		finish <- struct{}{}
+		if err := next(t, stopped); err != nil {
+			t.Fatal(err)
+		}
+		none(t, begun)
+		got := make(chan handled, 10)
+		b.start(t, worker("worker", q, got, succeed))
+		seen := make(map[int]bool)
+		for range 4 {
+			seen[next(t, got).N] = true
+		}
+		if len(seen) != 4 || seen[0] {
+			t.Errorf("got %v after the restart, want 1 to 4", seen)
+		}
+	})
+}
+
+// A plain message in a queue's subject is a job like any other.
+func TestQueueTakesPlainMessages(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.plain")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.queue.plain", Body: []byte(`{"n":7}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != 7 || h.attempt != 1 || h.id == "" {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// What is wrong with a queue's workers is found at the start.
+func TestQueueStartErrors(t *testing.T) {
+	t.Parallel()
+	grouped := mono.NewQueue[job]("queue.grouped", mono.Groups("a", "b"))
+	single := mono.NewQueue[job]("queue.single")
+	for want, modules := range map[string][]mono.Module{
+		`declares the groups ["a" "b"]`:       {worker("c", grouped, nil, succeed)},
+		`declares the groups ["workers"]`:     {worker("c", single, nil, succeed, mono.Group("c"))},
+		`is handled twice with the group "a"`: {module("a", func(s *mono.Scope) { grouped.Handle(s, nothing); grouped.Handle(s, nothing) })},
+	} {
+		app := backend{connect: inprocBackend(t)}.app(t, modules...)
+		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		_ = app.Stop(context.Background())
+	}
+}
+
+func nothing(context.Context, job) error { return nil }

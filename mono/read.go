@@ -1,0 +1,231 @@
+package mono
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/transport"
+)
+
+// Message is a stored message with what is known about it.
+type Message[T any] struct {
+	Value    T
+	ID       string
+	Key      string // of a keyed stream
+	Sequence uint64 // its position
+	Time     time.Time
+	Attempt  int // 0 where it was read
+	Header   transport.Header
+}
+
+// ReadOption fits Stream.Read.
+type ReadOption interface {
+	apply(*config) error
+	forRead()
+}
+
+func (option) forRead() {}
+
+// Position is a point in a stream. Its zero value is the beginning.
+type Position struct{ start transport.Start }
+
+// Beginning is the oldest message that is kept.
+func Beginning() Position { return Position{} }
+
+// Newest is what will be appended from now on.
+func Newest() Position { return Position{transport.Start{New: true}} }
+
+// AtSequence is the message with this sequence, or the first one after it.
+func AtSequence(n uint64) Position { return Position{transport.Start{Sequence: n}} }
+
+// AtTime is the first message that was stored at this time or later.
+func AtTime(t time.Time) Position { return Position{transport.Start{Time: t}} }
+
+// LastPerKey is the last message of each key, in the order of their sequences, and
+// then what follows them.
+func LastPerKey() Position { return Position{transport.Start{LastPerSubject: true}} }
+
+// String returns the position in words.
+func (p Position) String() string {
+	switch {
+	case p.start.New:
+		return "newest"
+	case p.start.Sequence > 0:
+		return fmt.Sprintf("sequence %d", p.start.Sequence)
+	case !p.start.Time.IsZero():
+		return "time " + p.start.Time.Format(time.RFC3339Nano)
+	case p.start.LastPerSubject:
+		return "last per key"
+	}
+	return "beginning"
+}
+
+// From says where to begin: a reader, or a new group of consumers, which goes on
+// where it stopped ever after. The default is the beginning.
+func From(p Position) interface {
+	StreamHandlerOption
+	ReadOption
+} {
+	return option(func(c *config) error { c.From = p; return nil })
+}
+
+// Follow lets a reader wait for what is appended later, instead of ending.
+func Follow() ReadOption {
+	return option(func(c *config) error { c.Follow = true; return nil })
+}
+
+// Reader is the shape of a bound Stream.Read.
+type Reader[T any] = func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error]
+
+// Read returns the messages of the stream in order, without being a consumer and
+// without changing anything: those that were there when it began, or, with
+// Follow, also those that come until ctx ends. Keys narrows it.
+//
+// A message that cannot be decoded comes with an error of its own (and its
+// sequence); the next one follows. Any other error ends the reading.
+func (s Stream[T]) Read(ctx context.Context, b Binder, opts ...ReadOption) iter.Seq2[Message[T], error] {
+	return func(yield func(Message[T], error) bool) {
+		sc := b.Scope()
+		if err := sc.mayRead(s.decl); err != nil {
+			yield(Message[T]{}, err)
+			return
+		}
+		read[T](ctx, sc.in, s.decl, opts, yield)
+	}
+}
+
+// Reader returns Read as a function. In Bind, with the module's Scope, it also
+// declares that the module reads the stream.
+func (s Stream[T]) Reader(b Binder) Reader[T] {
+	if sc, ok := b.(*Scope); ok && sc.unit != nil {
+		sc.binding("a reader", s.decl)
+		sc.in.know(sc.unit, s.decl)
+		sc.unit.reads = append(sc.unit.reads, s.decl)
+	}
+	return func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error] {
+		return s.Read(ctx, b, opts...)
+	}
+}
+
+// mayRead reports why a stream cannot be read through a Scope.
+func (s *Scope) mayRead(d *declaration) error {
+	switch {
+	case s.in == nil:
+		return notDone(Unavailable, "%s: the App has not been started", d)
+	case s.in.ended.Load():
+		return notDone(Unavailable, "%s: the App has stopped", d)
+	case s.unit != nil && !s.unit.uses(d):
+		return notDone(FailedPrecondition, "module %s reads %s, which it has not declared: ask for a Reader in Bind", s.unit.name, d)
+	}
+	return nil
+}
+
+// uses reports whether a unit has declared a handle, in whatever role.
+func (u *unit) uses(d *declaration) bool {
+	for _, used := range u.messages() {
+		if used.identity() == d.identity() {
+			return true
+		}
+	}
+	return false
+}
+
+func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadOption, yield func(Message[T], error) bool) {
+	c, err := readConfig(d, opts)
+	var log transport.Log
+	if err == nil {
+		log, err = in.storageOf(d).log(ctx)
+	}
+	if err != nil {
+		yield(Message[T]{}, about(d.String(), err))
+		return
+	}
+	ctx, cancel := mergeDone(ctx, in.ctx)
+	defer cancel()
+	from := transport.ReadConfig{Start: c.From.start, Filter: in.patternsOf(d, c), Follow: c.Follow}
+	for stored, err := range log.Read(ctx, from) {
+		if err != nil {
+			yield(Message[T]{}, about(d.String(), err))
+			return
+		}
+		if !yield(open[T](in, d, stored)) {
+			return
+		}
+	}
+}
+
+func readConfig(d *declaration, opts []ReadOption) (*config, error) {
+	c := d.config
+	for _, o := range opts {
+		if err := o.apply(&c); err != nil {
+			return nil, notDone(InvalidArgument, "%w", err)
+		}
+	}
+	if len(c.Keys) > 0 && d.key == nil {
+		return nil, notDone(InvalidArgument, "it is read with mono.Keys, and has no key: declare it with KeyedBy")
+	}
+	for _, key := range c.Keys {
+		if err := transport.ValidateToken(key); err != nil {
+			return nil, err
+		}
+	}
+	return &c, nil
+}
+
+// open decodes a stored message.
+func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Message[T], error) {
+	m := Message[T]{
+		ID: stored.Header.Get(transport.HeaderID), Key: keyOf(stored.Subject),
+		Sequence: stored.Sequence, Time: stored.Stored, Header: stored.Header,
+	}
+	if m.ID == "" {
+		m.ID = stored.ID
+	}
+	k, err := in.codecs.of(stored.Header, in.codecOf(d))
+	if err == nil {
+		err = decode(&stored.Message, k, &m.Value)
+	}
+	if err != nil {
+		return m, about(d.String(), Errorf(CodeOf(err), "message %d: %w", stored.Sequence, err))
+	}
+	return m, nil
+}
+
+// codecFor returns the codec of a stored message, or the handle's own where the
+// message's is not spoken here.
+func (in *instance) codecFor(d *declaration, h transport.Header) codec.Codec {
+	if k, err := in.codecs.of(h, in.codecOf(d)); err == nil {
+		return k
+	}
+	return in.codecOf(d)
+}
+
+// mergeDone returns a context that ends with either.
+func mergeDone(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// keyOf returns the key in a subject, "" where it has none.
+func keyOf(subject string) string {
+	rest, key, ok := cutLast(subject, "._k.")
+	if !ok || rest == "" || strings.Contains(key, ".") {
+		return ""
+	}
+	return key
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,374 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+// consumer is a module that tells what it gets of a stream.
+func consumer(name string, s mono.Stream[job], got chan<- handled, do func(handled) error, opts ...mono.StreamHandlerOption) mono.Module {
+	return module(name, func(sc *mono.Scope) {
+		s.Handle(sc, func(ctx context.Context, j job) error {
+			c := mono.CallFrom(ctx)
+			h := handled{j, c.Attempt(), c.ID()}
+			err := do(h)
+			got <- h
+			return err
+		}, opts...)
+	})
+}
+
+// A group gets all of a stream, in order, and goes on where it stopped; a new one
+// begins where it says.
+func TestStreamGroupsResume(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.resume")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 100)
+		appendJobs := func(app *mono.App, from, to int) {
+			for n := from; n < to; n++ {
+				if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		b.within(t, func(app *mono.App) {
+			appendJobs(app, 0, 5)
+			for n := range 5 {
+				if h := next(t, got); h.N != n {
+					t.Errorf("got %+v, want %d", h, n)
+				}
+			}
+		}, consumer("first", s, got, succeed))
+		late := make(chan handled, 100)
+		app := b.start(t, consumer("first", s, got, succeed), consumer("late", s, late, succeed, mono.From(mono.Newest())))
+		appendJobs(app, 5, 8)
+		for n := 5; n < 8; n++ {
+			if h, l := next(t, got), next(t, late); h.N != n || l.N != n {
+				t.Errorf("got %+v and %+v, want %d", h, l, n)
+			}
+		}
+	})
+}
+
+// Messages of a key are handled in order, retries included, and do not wait for
+// other keys.
+func TestStreamKeysKeepOrder(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.keys", mono.Backoff(mono.Constant(30*time.Millisecond))).KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 1000)
+		fails := func(h handled) error {
+			if h.N%5 == 2 && h.attempt == 1 {
+				return errors.New("once")
+			}
+			return nil
+		}
+		app := b.start(t, consumer("one", s, got, fails, mono.Concurrency(4), mono.Group("g")))
+		b.start(t, consumer("two", s, got, fails, mono.Concurrency(4), mono.Group("g")))
+		const keys, each = 8, 10
+		for n := range each {
+			for k := range keys {
+				if err := s.Append(t.Context(), app, job{N: n, Key: fmt.Sprint("k", k)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		seen := make(map[string][]int)
+		for range keys * (each + 2) {
+			h := next(t, got)
+			seen[h.Key] = append(seen[h.Key], h.N)
+		}
+		want := []int{0, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 9}
+		for key, order := range seen {
+			if !slices.Equal(order, want) {
+				t.Errorf("%s was handled in the order %v, want %v", key, order, want)
+			}
+		}
+	})
+}
+
+// What a key function returns becomes part of a subject.
+func TestStreamIllegalKey(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.illegal").KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t)
+		for _, key := range []string{"", "a.b", "*", ">", "a b", "\x00"} {
+			err := s.Append(t.Context(), app, job{Key: key})
+			if mono.CodeOf(err) != mono.InvalidArgument || !strings.Contains(err.Error(), "key function") {
+				t.Errorf("key %q: %v", key, err)
+			}
+		}
+		for range s.Read(t.Context(), app) {
+			t.Error("something was stored")
+		}
+	})
+}
+
+// Read returns what is there, from where it is told.
+func TestStreamRead(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.read").KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t, module("reader", func(sc *mono.Scope) { s.Reader(sc) }))
+		var middle time.Time
+		for n := range 6 {
+			if n == 3 {
+				for m, err := range s.Read(t.Context(), app) { // the time by the clock of the store
+					if err != nil {
+						t.Fatal(err)
+					}
+					middle = m.Time.Add(1)
+				}
+			}
+			if err := s.Append(t.Context(), app, job{N: n, Key: []string{"a", "b"}[n%2]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func(opts ...mono.ReadOption) (numbers []int) {
+			for m, err := range s.Read(t.Context(), app, opts...) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Sequence != uint64(m.Value.N+1) || m.Key != m.Value.Key || m.ID == "" || m.Time.IsZero() {
+					t.Errorf("got %+v", m)
+				}
+				numbers = append(numbers, m.Value.N)
+			}
+			return numbers
+		}
+		for want, opts := range map[string][]mono.ReadOption{
+			"[0 1 2 3 4 5]": nil,
+			"[3 4 5]":       {mono.From(mono.AtSequence(4))},
+			"[]":            {mono.From(mono.AtSequence(99))},
+			"[4 5]":         {mono.From(mono.LastPerKey())},
+			"[0 2 4]":       {mono.Keys("a")},
+			"[5]":           {mono.Keys("b"), mono.From(mono.LastPerKey())},
+		} {
+			if got := read(opts...); fmt.Sprint(got) != want {
+				t.Errorf("got %v, want %s", got, want)
+			}
+		}
+		if got := read(mono.From(mono.AtTime(middle))); fmt.Sprint(got) != "[3 4 5]" {
+			t.Errorf("got %v from %v", got, middle)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		count := 0
+		for m, err := range s.Read(ctx, app, mono.From(mono.AtSequence(6)), mono.Follow()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if count++; count == 1 {
+				if err := s.Append(t.Context(), app, job{N: 6, Key: "a"}); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if m.Value.N != 6 {
+				t.Errorf("got %+v", m)
+			}
+			cancel()
+		}
+		if count != 2 {
+			t.Errorf("followed %d messages, want 2", count)
+		}
+	})
+}
+
+// A conditional append succeeds for whoever knows the last position.
+func TestStreamAppendAfter(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.after").KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t)
+		if err := s.Append(t.Context(), app, job{Key: "other"}); err != nil {
+			t.Fatal(err)
+		}
+		last, err := s.AppendAfter(t.Context(), app, 0, job{N: 1, Key: "a"})
+		if err != nil || last != 2 {
+			t.Fatalf("got %d, %v", last, err)
+		}
+		if _, err := s.AppendAfter(t.Context(), app, 0, job{N: 2, Key: "a"}); mono.CodeOf(err) != mono.Aborted || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+			t.Errorf("got %v", err)
+		}
+		if last, err = s.AppendAfter(t.Context(), app, last, job{N: 3, Key: "a"}); err != nil || last != 3 {
+			t.Errorf("got %d, %v", last, err)
+		}
+	})
+}
+
+// Appends without a wait are stored in the order of the calls.
+func TestStreamAppendAsync(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.async")
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t)
+		const n = 2000
+		var wait sync.WaitGroup
+		for i := range n {
+			wait.Add(1)
+			if err := s.AppendAsync(t.Context(), app, job{N: i}, func(err error) {
+				defer wait.Done()
+				if err != nil {
+					t.Error(err)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait.Wait()
+		i := 0
+		for m, err := range s.Read(t.Context(), app) {
+			if err != nil || m.Value.N != i {
+				t.Fatalf("got %+v, %v, want %d", m, err, i)
+			}
+			i++
+		}
+		if i != n {
+			t.Errorf("read %d, want %d", i, n)
+		}
+	})
+}
+
+// Each message of a batch ends as its handler says.
+func TestStreamHandleBatch(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.batch", mono.MaxAttempts(2), mono.Backoff(mono.Constant(10*time.Millisecond)))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan []mono.Message[job], 100)
+		b.within(t, func(app *mono.App) {
+			for n := range 25 {
+				if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		app := b.start(t, module("batches", func(sc *mono.Scope) {
+			s.HandleBatch(sc, func(_ context.Context, batch []mono.Message[job]) error {
+				errs := make([]error, len(batch))
+				for i, m := range batch {
+					switch {
+					case m.Value.N == 3:
+						errs[i] = mono.Drop(errors.New("never"))
+					case m.Value.N == 7 && m.Attempt == 1:
+						errs[i] = errors.New("once")
+					}
+				}
+				got <- batch
+				return mono.PerMessage(errs...)
+			}, mono.BatchSize(10))
+		}))
+		seen := make(map[int]int)
+		for total := 0; total < 26; {
+			batch := next(t, got)
+			if len(batch) > 10 {
+				t.Errorf("a batch has %d messages", len(batch))
+			}
+			total += len(batch)
+			for _, m := range batch {
+				seen[m.Value.N]++
+			}
+		}
+		if len(seen) != 25 || seen[7] != 2 || seen[3] != 1 {
+			t.Errorf("got %v", seen)
+		}
+		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonDropped || l[0].Sequence != 4 {
+			t.Errorf("got %+v", l)
+		}
+	})
+}
+
+// What is wrong with a stream's receivers is found at the start.
+func TestStreamStartErrors(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.wrong")
+	fn := func(context.Context, []mono.Message[job]) error { return nil }
+	for want, bind := range map[string]func(*mono.Scope){
+		"use HandleBatch":          func(sc *mono.Scope) { s.Handle(sc, nothing, mono.BatchSize(5)) },
+		"BatchSize(0): want 1 to":  func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(0)) },
+		"BatchSize(10001): want 1": func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(10_001)) },
+		"declare it with KeyedBy":  func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },
+		"is handled by nil":        func(sc *mono.Scope) { s.HandleBatch(sc, nil) },
+	} {
+		app := backend{connect: inprocBackend(t)}.app(t, module("m", bind))
+		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		_ = app.Stop(context.Background())
+	}
+}
+
+// Retention lets the oldest go.
+func TestStreamRetention(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		s    mono.Stream[job]
+		want string
+	}{
+		"messages": {mono.NewStream[job]("retention.messages", mono.MaxMessages(3)).KeyedBy(job.key), "[7 8 9]"},
+		"per key":  {mono.NewStream[job]("retention.keys", mono.MaxPerKey(2)).KeyedBy(job.key), "[6 7 8 9]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBackends(t, func(t *testing.T, b backend) {
+				app := b.start(t)
+				for n := range 10 {
+					if err := c.s.Append(t.Context(), app, job{N: n, Key: fmt.Sprint(n % 2)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var got []int
+				for m, err := range c.s.Read(t.Context(), app) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, m.Value.N)
+				}
+				if fmt.Sprint(got) != c.want {
+					t.Errorf("got %v, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// The lanes of a stream cannot be changed once it is there; other options can.
+func TestStreamChangedOptions(t *testing.T) {
+	t.Parallel()
+	declare := func(opts ...mono.StreamOption) mono.Stream[job] {
+		return mono.NewStream[job]("stream.changed", opts...).KeyedBy(job.key)
+	}
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		b.within(t, func(*mono.App) {}, consumer("c", declare(mono.Lanes(4)), got, succeed))
+		b.within(t, func(app *mono.App) {
+			for n := range 10 {
+				if err := declare(mono.Lanes(4), mono.MaxMessages(5)).Append(t.Context(), app, job{N: n, Key: "a"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := 0
+			for range declare(mono.Lanes(4), mono.MaxMessages(5)).Read(t.Context(), app) {
+				n++
+			}
+			if n != 5 {
+				t.Errorf("%d messages are kept, want 5", n)
+			}
+		}, consumer("c", declare(mono.Lanes(4), mono.MaxMessages(5)), make(chan handled, 10), succeed))
+		app := b.app(t, consumer("c", declare(mono.Lanes(8)), got, succeed))
+		err := app.Start(t.Context())
+		if mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "anes") || !strings.Contains(err.Error(), "4") || !strings.Contains(err.Error(), "8") {
+			t.Errorf("got %v", err)
+		}
+		_ = app.Stop(context.Background())
+	})
+}

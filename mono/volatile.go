@@ -1,0 +1,90 @@
+package mono
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// offer sends a job of a volatile queue: each group has to take it. Within the
+// window that Optimistic allows after that, jobs are sent without asking.
+func (s *sender) offer(ctx context.Context, m *transport.Message) error {
+	if s.trusts() {
+		return s.in.app.transport.Publish(ctx, m)
+	}
+	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
+	defer cancel()
+	groups := s.decl.config.groups()
+	errs := make([]error, len(groups))
+	var wait sync.WaitGroup
+	for i, group := range groups {
+		wait.Go(func() { errs[i] = s.offerTo(ctx, m, group) })
+	}
+	wait.Wait()
+	if err := s.refusal(groups, errs); err != nil {
+		s.accepted.Store(0)
+		return err
+	}
+	s.accepted.Store(time.Now().UnixNano())
+	return nil
+}
+
+// acceptTimeout bounds the wait until a volatile job is taken.
+const acceptTimeout = 5 * time.Second
+
+// trusts reports whether a job was accepted lately enough not to ask.
+func (s *sender) trusts() bool {
+	window := s.decl.config.Optimistic
+	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
+}
+
+func (s *sender) offerTo(ctx context.Context, m *transport.Message, group string) error {
+	own := *m
+	own.Subject = s.in.replaySubject(s.decl, group, "")
+	reply, err := s.in.app.transport.Request(ctx, &own)
+	if err != nil {
+		return err
+	}
+	if e := transport.ErrorFromHeader(reply.Header); e != nil {
+		return e
+	}
+	return nil
+}
+
+// refusal is the first error, which says also whether another group has taken
+// the job.
+func (s *sender) refusal(groups []string, errs []error) error {
+	var refused *Error
+	taken := false
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			taken = true
+		case refused == nil:
+			refused = about("group "+groups[i], err)
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	if taken {
+		refused.Outcome = OutcomeUnknown
+		refused.Message += " (another group has taken the job)"
+	}
+	return refused
+}
+
+// accept tells the sender of a volatile job that a worker has it.
+func (r *receiver) accept(m *transport.Message) {
+	r.respond(m, &transport.Message{})
+}
+
+// volatile reports whether a receiver works on jobs that nobody stores.
+func (r *receiver) volatile() bool { return r.decl.kind == KindQueue && r.decl.config.Volatile }
+
+// volatileSubjects are where jobs for a group of a volatile queue come.
+func (r *receiver) volatileSubjects() []string {
+	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
+}

@@ -1,0 +1,73 @@
+package mono_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// A volatile job is taken by each group before its sender goes on, or is
+// unavailable, and says which group has not taken it.
+func TestVolatileQueue(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("volatile.groups", mono.Volatile(), mono.Groups("a", "b"))
+	onPaths(t, func(t *testing.T, p path) {
+		a, b := make(chan handled, 10), make(chan handled, 10)
+		tr := p.open(t)
+		app := mono.New(tr, quiet(t))
+		app.Add(worker("a", q, a, func(handled) error { return errors.New("only logged") }))
+		begin(t, app)
+		err := q.Enqueue(t.Context(), app, job{N: 1})
+		if mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeUnknown || !strings.Contains(err.Error(), "group b") {
+			t.Errorf("got %v", err)
+		}
+		if h := next(t, a); h.N != 1 {
+			t.Errorf("got %+v", h)
+		}
+		both := p.start(t, worker("a", q, a, succeed), worker("b", q, b, succeed))
+		if err := q.Enqueue(t.Context(), both, job{N: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if x, y := next(t, a), next(t, b); x.N != 2 || y.N != 2 {
+			t.Errorf("got %+v and %+v", x, y)
+		}
+		if err := q.With(mono.Delay(time.Hour)).Enqueue(t.Context(), both, job{}); mono.CodeOf(err) != mono.InvalidArgument {
+			t.Errorf("a delay: %v", err)
+		}
+	})
+}
+
+// Within the window nobody is asked.
+func TestVolatileOptimistic(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("volatile.optimistic", mono.Volatile(), mono.Optimistic(time.Hour))
+	onPaths(t, func(t *testing.T, p path) {
+		sender := p.start(t)
+		if err := q.Enqueue(t.Context(), sender, job{}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("nobody works, and the job was accepted: %v", err)
+		}
+		got := make(chan handled, 10)
+		var asked atomic.Int64
+		app := p.start(t, worker("w", q, got, succeed))
+		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.volatile.optimistic._to.*"}, func(*transport.Message) { asked.Add(1) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+			if h := next(t, got); h.N != n {
+				t.Errorf("got %+v", h)
+			}
+		}
+		if n := asked.Load(); n > 1 {
+			t.Errorf("the workers were asked %d times, want once", n)
+		}
+	})
+}
