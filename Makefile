@@ -43,6 +43,7 @@ lint: ## Check format, go vet, staticcheck, and what tests must not do
 .PHONY: examples
 examples: ## Run the examples
 	go run ./examples/hello
+	go run ./examples/jobs
 	go run ./examples/orders -transport inproc
 	go run ./examples/orders -store .tmp/orders
 

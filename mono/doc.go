@@ -14,8 +14,10 @@
 //     call may have happened; [Unavailable] at once when nobody serves.
 //  4. An event ([Event]) reaches one instance of every subscribing module at
 //     most once, every instance with [Broadcast].
-//  5. A job ([Queue]) and a stream's message ([Stream]) are stored before their
-//     sender goes on, and handled at least once by each group.
+//  5. A job ([Queue]), a stream's message ([Stream]) and a [Durable] event are
+//     stored before their sender goes on, and handled at least once by each
+//     group: until a handler returns nil, or the message is kept as a dead letter
+//     ([DeadLetters]). An attempt whose process dies counts.
 //  6. Where a module runs changes nothing for those that talk to it: payloads
 //     are copies, errors keep their code, deadlines travel, on one goroutine as
 //     across machines.
@@ -54,6 +56,10 @@
 // [Stream] cross processes; [Channel] and [Resource] stay within one; [Failure]
 // is an error that crosses with its type.
 //
+// A handler of a stored message steers by what it returns: nil ends it, [Drop]
+// gives it up, [RetryIn] says when it is tried again, and any other error leaves
+// that to the handle's [MaxAttempts] and [Backoff].
+//
 // What a message says about itself is in [CallFrom] for handlers; what runs
 // around all messages is [Middleware]; what happens to the App is told to an
 // [Observer], and found in [App.Health] and [App.Describe].
@@ -72,6 +78,9 @@
 //
 // Subjects are services.<name>, queues.<name>, events.<name> and streams.<name>,
 // a keyed handle's with ._k.<key> at the end, all after an optional [Namespace].
+// Stored handles keep their messages in a log named like the subject with "_" for
+// ".", such as queues_orders_receipts; ._to.<group> at the end of a subject sends to
+// one group only, and dead letters are in a log whose name ends in __dead.
 // Bodies are the codec's bytes and nothing else; package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/examples/orders/ledger"
+	"gomono.dev/mono"
 	"gomono.dev/transport/natsx/embedded"
 )
 
@@ -55,7 +57,7 @@ func TestTotalsAreTheSameOnEveryTransport(t *testing.T) {
 	if !strings.Contains(stderr, "line 264 is no order") {
 		t.Errorf("the malformed line is not reported: %s", stderr)
 	}
-	for _, row := range []string{"lines read +541", "malformed +1", "placed +445", "refused, out of stock +33", "refused, card declined: card expired +21", "released +54", "notified +445", "revenue +60115.90"} {
+	for _, row := range []string{"lines read +541", "malformed +1", "placed +445", "refused, out of stock +33", "refused, card declined: card expired +21", "released +54", "notified +445", "receipts sent +440", "receipts retried +65", "receipts dead +5", "ledger entries +445", "revenue +60115.90", "revenue, by the ledger +60115.90"} {
 		if !regexp.MustCompile(`(?m)^ *` + row + `$`).MatchString(want) {
 			t.Errorf("no row %q in\n%s", row, want)
 		}
@@ -147,6 +149,113 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever ends the process, every order that was answered with 201 is in the
+// ledger, once, and the next process knows it.
+func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := t.TempDir()
+			p := startProgram(t, "-store", store)
+			answered := p.load(t, 200, func() {
+				if err := p.cmd.Process.Signal(end); err != nil {
+					t.Error(err)
+				}
+			})
+			if err := p.cmd.Wait(); (err != nil) != (end == syscall.SIGKILL) {
+				t.Errorf("the program: %v\n%s", err, p.stderr.String())
+			}
+			again := startProgram(t, "-store", store)
+			for _, id := range answered {
+				if status := again.get(t, "/orders/"+id); status != http.StatusOK {
+					t.Errorf("order %s: %d after the restart", id, status)
+				}
+			}
+			if err := again.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := again.cmd.Wait(); err != nil {
+				t.Errorf("the program: %v\n%s", err, again.stderr.String())
+			}
+			entries := readLedger(t, store)
+			for _, id := range answered {
+				if entries[id] != 1 {
+					t.Errorf("order %s has %d entries in the ledger, want 1", id, entries[id])
+				}
+			}
+		})
+	}
+}
+
+// load posts orders from several customers at once, calls end after enough were
+// answered, and returns the ids of all that were, once nobody is answered any more.
+// An order without an answer is posted again, as a customer does.
+func (p *program) load(t *testing.T, enough int, end func()) []string {
+	var mu sync.Mutex
+	var answered []string
+	var once sync.Once
+	var wait sync.WaitGroup
+	for customer := range 8 {
+		wait.Go(func() {
+			for n := 0; ; n++ {
+				id := fmt.Sprintf("c%d-%d", customer, n)
+				reply, err := http.Post(p.url+"/orders", "application/json", strings.NewReader(order(id)))
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, reply.Body)
+				reply.Body.Close()
+				mu.Lock()
+				if reply.StatusCode == http.StatusCreated {
+					answered = append(answered, id)
+				}
+				stop := len(answered) >= enough
+				mu.Unlock()
+				if stop {
+					once.Do(end)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return answered
+}
+
+func (p *program) get(t *testing.T, path string) int {
+	t.Helper()
+	reply, err := http.Get(p.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	_, _ = io.Copy(io.Discard, reply.Body)
+	return reply.StatusCode
+}
+
+// readLedger counts the entries of each order without a batch.
+func readLedger(t *testing.T, store string) map[string]int {
+	tr, err := embedded.Open(t.Context(), embedded.Options{Dir: store, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer app.Stop(context.Background())
+	entries := make(map[string]int)
+	for e, err := range ledger.Entries.Read(t.Context(), app) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := e.Value.Placed.Order; o.Batch == "" {
+			entries[o.ID]++
+		}
+	}
+	return entries
 }
 
 // A second signal ends the process at once, whoever is being served.
