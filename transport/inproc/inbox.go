@@ -25,9 +25,9 @@ type inboxes struct {
 // meet at one lock.
 type inboxShard struct {
 	mu      sync.Mutex
-	waiting map[string]*inbox // nil after closeAll
-	idle    []*inbox          // to be used again, with another subject
-	_       [24]byte          // keeps the locks on cache lines of their own
+	waiting map[string]*inbox
+	idle    []*inbox // to be used again, with another subject
+	_       [24]byte // keeps the locks on cache lines of their own
 }
 
 // maxIdleInboxes bounds what a shard keeps after many requests at once.
@@ -37,6 +37,7 @@ const maxIdleInboxes = 64
 // closed.
 type inbox struct {
 	subject string
+	owner   *Transport
 	reply   chan *transport.Message // of capacity 1: who takes the inbox out of its shard may send
 }
 
@@ -53,17 +54,17 @@ func (b *inboxes) shard(subject string) *inboxShard {
 	return &b.shards[int(subject[len(subject)-1])%len(b.shards)]
 }
 
-// open makes an inbox. It reports false when the inboxes are closed.
-func (b *inboxes) open() (*inbox, bool) {
+// open makes an inbox. It reports false when its Transport is closed.
+func (b *inboxes) open(t *Transport) (*inbox, bool) {
 	subject := inboxSubject(b.last.Add(1))
 	shard := b.shard(subject)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.waiting == nil {
+	if t.closed.Load() {
 		return nil, false
 	}
 	in := shard.unused()
-	in.subject = subject
+	in.subject, in.owner = subject, t
 	shard.waiting[subject] = in
 	return in, true
 }
@@ -122,21 +123,26 @@ func (s *inboxShard) take(subject string) *inbox {
 	return in
 }
 
-// closeAll ends every wait, and those that would begin.
-func (b *inboxes) closeAll() {
+// closeAll ends every wait of a Transport that is closed.
+func (b *inboxes) closeAll(t *Transport) {
 	for i := range b.shards {
-		for _, in := range b.shards[i].close() {
+		for _, in := range b.shards[i].close(t) {
 			in.reply <- nil
 		}
 	}
 }
 
-func (s *inboxShard) close() map[string]*inbox {
+func (s *inboxShard) close(t *Transport) []*inbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := s.waiting
-	s.waiting = nil
-	return waiting
+	var closed []*inbox
+	for subject, in := range s.waiting {
+		if in.owner == t {
+			closed = append(closed, in)
+			delete(s.waiting, subject)
+		}
+	}
+	return closed
 }
 
 func inboxSubject(id uint64) string {

@@ -26,6 +26,7 @@ package inproc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"gomono.dev/transport"
 )
@@ -34,7 +35,7 @@ import (
 // for a NATS server.
 const DefaultMaxPayload = 1 << 20
 
-// Options of a Transport. The zero value is good to use.
+// Options of a Backend. The zero value is good to use.
 type Options struct {
 	// MaxPayload is the size of the largest message in bytes, header included.
 	// 0 is DefaultMaxPayload; a negative one is no limit.
@@ -45,30 +46,28 @@ type Options struct {
 	Seed uint64
 }
 
-// Transport carries messages within the process. Make one with New.
+// Transport carries messages within the process: a connection to a Backend. Make
+// one with New, or with Connect.
 type Transport struct {
-	maxPayload int
-	router     *router
-	inboxes    *inboxes
-	picker     picker
-	closing    sync.Once
+	backend *Backend
+	closed  atomic.Bool
+	done    chan struct{} // closed when it is
+
+	mu        sync.Mutex
+	receivers map[receiver]struct{} // nil after Close
+}
+
+// receiver is what a Transport ends with itself.
+type receiver interface {
+	transport.Receiver
+	kill()
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
-// New makes a Transport. A nil o is the zero Options. It holds no goroutine
-// until something is subscribed; Close ends those.
-func New(o *Options) *Transport {
-	if o == nil {
-		o = new(Options)
-	}
-	return &Transport{
-		maxPayload: payloadLimit(o.MaxPayload),
-		router:     newRouter(),
-		inboxes:    newInboxes(),
-		picker:     newPicker(o.Seed),
-	}
-}
+// New makes a Transport with a Backend of its own. A nil o is the zero Options. It
+// holds no goroutine until something is subscribed; Close ends those.
+func New(o *Options) *Transport { return NewBackend(o).Connect() }
 
 func payloadLimit(option int) int {
 	if option == 0 {
@@ -77,9 +76,10 @@ func payloadLimit(option int) int {
 	return max(option, 0)
 }
 
-// Capabilities implements [transport.Transport].
+// Capabilities implements [transport.Transport]. A log lives as long as its
+// Backend, one with FileStorage too.
 func (t *Transport) Capabilities() transport.Capabilities {
-	return transport.Capabilities{Name: "inproc", MaxPayload: t.maxPayload}
+	return transport.Capabilities{Name: "inproc", MaxPayload: t.backend.maxPayload, Logs: true, Delays: true, Lanes: true}
 }
 
 // Ping implements [transport.Transport].
@@ -92,7 +92,7 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.admit(ctx, m); err != nil {
 		return err
 	}
-	t.deliver(m)
+	t.backend.deliver(m)
 	return nil
 }
 
@@ -105,14 +105,14 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
 	}
-	in, ok := t.inboxes.open()
+	in, ok := t.backend.inboxes.open(t)
 	if !ok {
 		return nil, errClosed("request on", m.Subject)
 	}
 	request := *m
 	request.Reply = in.subject
-	if t.deliver(&request) == 0 {
-		t.inboxes.close(in)
+	if t.backend.deliver(&request) == 0 {
+		t.backend.inboxes.close(in)
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
 			"request on %q: nobody is subscribed", m.Subject)
 	}
@@ -126,13 +126,13 @@ func (t *Transport) await(ctx context.Context, subject string, in *inbox) (*tran
 	select {
 	case reply = <-in.reply:
 	case <-ctx.Done():
-		if t.inboxes.close(in) {
+		if t.backend.inboxes.close(in) {
 			return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
 				"request on %q: %w while it waited for the reply", subject, ctx.Err())
 		}
 		reply = <-in.reply
 	}
-	t.inboxes.recycle(in)
+	t.backend.inboxes.recycle(in)
 	if reply == nil {
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 			"request on %q: the transport was closed while it waited for the reply", subject)
@@ -149,8 +149,10 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 	if err := t.ready(ctx, "subscribe to", s.Subject); err != nil {
 		return nil, err
 	}
-	sub := newSubscription(t.router, s, h)
-	if !t.router.add(sub) {
+	sub := newSubscription(t, s, h)
+	t.backend.router.add(sub)
+	if !t.own(sub) {
+		sub.end()
 		return nil, errClosed("subscribe to", s.Subject)
 	}
 	go sub.run()
@@ -159,23 +161,64 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 
 // Log implements [transport.Transport].
 func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	if err := t.ready(ctx, "log", c.Name); err != nil {
 		return nil, err
 	}
-	return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
-		"log %q: inproc has no logs", c.Name)
+	l, err := t.backend.openLog(c)
+	if err != nil {
+		return nil, err
+	}
+	return newHandle(t, l), nil
 }
 
 // Close implements [transport.Transport]. What was published has left already, so
-// it does not wait.
+// it does not wait. The Backend and its logs remain for others.
 func (t *Transport) Close(context.Context) error {
-	t.closing.Do(func() {
-		for _, s := range t.router.close() {
-			s.Close()
-		}
-		t.inboxes.closeAll()
-	})
+	t.end(receiver.Close)
 	return nil
+}
+
+// Kill does what the sudden end of its process would do: nothing that the
+// Transport holds is handed back, so that members of its groups elsewhere get it
+// after their AckWait, counted from now. What its handlers, which a test cannot
+// stop, send and settle afterwards is Unavailable and has no effect.
+func (t *Transport) Kill() { t.end(receiver.kill) }
+
+// end lets nothing more be done with the Transport, and ends its receivers.
+func (t *Transport) end(how func(receiver)) {
+	t.mu.Lock()
+	receivers := t.receivers
+	t.receivers = nil
+	if !t.closed.Swap(true) {
+		close(t.done)
+	}
+	t.mu.Unlock()
+	for r := range receivers {
+		how(r)
+	}
+	t.backend.inboxes.closeAll(t)
+}
+
+// own makes a receiver end with the Transport. It reports false when that has
+// ended.
+func (t *Transport) own(r receiver) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.receivers == nil {
+		return false
+	}
+	t.receivers[r] = struct{}{}
+	return true
+}
+
+// disown ends what own began.
+func (t *Transport) disown(r receiver) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.receivers, r)
 }
 
 // admit reports why m cannot be published now.
@@ -183,7 +226,7 @@ func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if err := m.CheckSize(t.maxPayload); err != nil {
+	if err := m.CheckSize(t.backend.maxPayload); err != nil {
 		return err
 	}
 	return t.ready(ctx, "message on", m.Subject)
@@ -192,7 +235,7 @@ func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 // ready reports why nothing can be done now: what was asked for, and its name,
 // are for the error.
 func (t *Transport) ready(ctx context.Context, what, name string) error {
-	if t.router.isClosed() {
+	if t.closed.Load() {
 		return errClosed(what, name)
 	}
 	if err := ctx.Err(); err != nil {

@@ -11,11 +11,10 @@ import (
 // patterns under a lock; beside it are the answers that the tree has given since
 // it last changed, which are read without one.
 type router struct {
-	answers atomic.Pointer[answers] // nil after close
+	answers atomic.Pointer[answers]
 
-	mu            sync.Mutex
-	root          node
-	subscriptions map[*subscription]bool // true: in force; false: it has ended, its goroutine has not. nil after close
+	mu   sync.Mutex
+	root node
 }
 
 // answers holds routes by subject. A change of the tree replaces the whole: a
@@ -24,7 +23,7 @@ type router struct {
 type answers struct {
 	routes sync.Map // string to *route
 	count  int      // of routes, under the router's lock
-	inbox  bool     // whether a subscription could match an inbox
+	inbox  bool     // whether a subscription, or a log, could match an inbox
 }
 
 // maxAnswers bounds the routes that are kept. At the bound they are forgotten
@@ -32,8 +31,10 @@ type answers struct {
 // tree now and then, and memory stays bounded.
 const maxAnswers = 8192
 
-// route is where a subject goes: to all of plain, and to one of each group.
+// route is where a subject goes: to the log, unless it is nil, to all of plain, and
+// to one of each group.
 type route struct {
+	log    *log
 	plain  []*subscription
 	groups [][]*subscription
 }
@@ -41,19 +42,14 @@ type route struct {
 var nowhere = new(route)
 
 func newRouter() *router {
-	r := &router{subscriptions: make(map[*subscription]bool)}
+	r := new(router)
 	r.answers.Store(new(answers))
 	return r
 }
 
-func (r *router) isClosed() bool { return r.answers.Load() == nil }
-
 // route returns where subject goes. The subject must be valid.
 func (r *router) route(subject string) *route {
 	known := r.answers.Load()
-	if known == nil {
-		return nowhere
-	}
 	if strings.HasPrefix(subject, inboxPrefix) && !known.inbox {
 		return nowhere
 	}
@@ -68,9 +64,9 @@ func (r *router) route(subject string) *route {
 func (r *router) find(subject string) *route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to := newRoute(r.root.match(subject, nil))
+	to := newRoute(r.root.match(subject, new(matches)))
 	known := r.answers.Load()
-	if known == nil || strings.HasPrefix(subject, inboxPrefix) {
+	if strings.HasPrefix(subject, inboxPrefix) {
 		return to
 	}
 	if known.count == maxAnswers {
@@ -82,10 +78,16 @@ func (r *router) find(subject string) *route {
 	return to
 }
 
-func newRoute(matches []*subscription) *route {
-	to := new(route)
+// matches are what a walk of the tree has found.
+type matches struct {
+	log           *log
+	subscriptions []*subscription
+}
+
+func newRoute(found *matches) *route {
+	to := &route{log: found.log}
 	index := make(map[string]int)
-	for _, s := range matches {
+	for _, s := range found.subscriptions {
 		if s.group == "" {
 			to.plain = append(to.plain, s)
 			continue
@@ -111,54 +113,46 @@ func (to *route) members(group string) []*subscription {
 	return nil
 }
 
-// add puts s in force. It reports false when the router is closed.
-func (r *router) add(s *subscription) bool {
+// add puts s in force.
+func (r *router) add(s *subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.subscriptions == nil {
-		return false
-	}
-	r.subscriptions[s] = true
-	r.root.add(s.pattern, s)
+	s.inForce = true
+	n := r.root.at(s.pattern)
+	n.ending = append(n.ending, s)
 	r.changed()
-	return true
 }
 
 // remove lets nothing more go to s. Removing twice does nothing.
 func (r *router) remove(s *subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.subscriptions[s] {
+	if !s.inForce {
 		return
 	}
-	r.subscriptions[s] = false
-	r.root.remove(s.pattern, s)
+	s.inForce = false
+	r.root.remove(s.pattern, func(n *node) {
+		i := slices.Index(n.ending, s)
+		n.ending = slices.Delete(n.ending, i, i+1)
+	})
 	r.changed()
 }
 
-// forget ends what add began, after remove. In between, s is still there for
-// close: it drains.
-func (r *router) forget(s *subscription) {
+// move makes the subjects of a log those that it has now.
+func (r *router) move(l *log, was, is []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.subscriptions, s)
+	for _, pattern := range was {
+		r.root.remove(pattern, func(n *node) { n.log = nil })
+	}
+	for _, pattern := range is {
+		r.root.at(pattern).log = l
+	}
+	r.changed()
 }
 
 func (r *router) changed() {
 	r.answers.Store(&answers{inbox: r.root.mayMatchUnder(inboxToken)})
-}
-
-// close forgets every subscription and returns them, those that drain included.
-func (r *router) close() []*subscription {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answers.Store(nil)
-	ended := make([]*subscription, 0, len(r.subscriptions))
-	for s := range r.subscriptions {
-		ended = append(ended, s)
-	}
-	r.subscriptions, r.root = nil, node{}
-	return ended
 }
 
 // node is a place in the tree of patterns. Its children are found by token, "*"
@@ -167,13 +161,15 @@ func (r *router) close() []*subscription {
 type node struct {
 	children map[string]*node
 	ending   []*subscription // whose pattern ends here
+	log      *log            // one of whose subjects ends here
 }
 
-func (n *node) add(pattern string, s *subscription) {
+// at finds or makes the node at which a pattern ends.
+func (n *node) at(pattern string) *node {
 	for token := range strings.SplitSeq(pattern, ".") {
 		n = n.child(token)
 	}
-	n.ending = append(n.ending, s)
+	return n
 }
 
 func (n *node) child(token string) *node {
@@ -188,37 +184,44 @@ func (n *node) child(token string) *node {
 	return c
 }
 
-// remove takes s out, and on the way back every node that has become empty.
-func (n *node) remove(pattern string, s *subscription) {
+// remove lets take change the node at which a pattern ends, and on the way back
+// takes out every node that has become empty.
+func (n *node) remove(pattern string, take func(*node)) {
 	token, rest, more := strings.Cut(pattern, ".")
 	c := n.children[token]
 	if more {
-		c.remove(rest, s)
+		c.remove(rest, take)
 	} else {
-		i := slices.Index(c.ending, s)
-		c.ending = slices.Delete(c.ending, i, i+1)
+		take(c)
 	}
-	if len(c.children) == 0 && len(c.ending) == 0 {
+	if len(c.children) == 0 && len(c.ending) == 0 && c.log == nil {
 		delete(n.children, token)
 	}
 }
 
-// match appends the subscriptions whose pattern matches subject.
-func (n *node) match(subject string, to []*subscription) []*subscription {
+// match adds the subscriptions whose pattern matches subject, and the log.
+func (n *node) match(subject string, found *matches) *matches {
 	token, rest, more := strings.Cut(subject, ".")
 	if c := n.children[">"]; c != nil {
-		to = append(to, c.ending...)
+		found.add(c)
 	}
 	for _, c := range []*node{n.children["*"], n.children[token]} {
 		switch {
 		case c == nil:
 		case more:
-			to = c.match(rest, to)
+			c.match(rest, found)
 		default:
-			to = append(to, c.ending...)
+			found.add(c)
 		}
 	}
-	return to
+	return found
+}
+
+func (m *matches) add(n *node) {
+	m.subscriptions = append(m.subscriptions, n.ending...)
+	if n.log != nil {
+		m.log = n.log
+	}
 }
 
 // mayMatchUnder reports whether a subject that begins with token could match.

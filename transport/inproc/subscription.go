@@ -12,12 +12,13 @@ import (
 // waiting; the goroutine takes all of it at once, so the lock is taken once for
 // a batch on that side.
 type subscription struct {
-	router  *router
-	pattern string
-	group   string
-	handler transport.Handler
-	limit   int
-	onDrop  func(uint64)
+	transport *Transport
+	inForce   bool // guarded by the lock of the router
+	pattern   string
+	group     string
+	handler   transport.Handler
+	limit     int
+	onDrop    func(uint64)
 
 	// batchLeft counts what of the current batch the handler has not seen. Whoever
 	// takes it below zero, or swaps it for zero, decides about the rest: the
@@ -40,15 +41,15 @@ type subscription struct {
 // garbage collector, so that a burst does not keep its memory for good.
 const maxIdleBatch = 1024
 
-func newSubscription(r *router, s transport.Subscription, h transport.Handler) *subscription {
+func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
 	sub := &subscription{
-		router:  r,
-		pattern: s.Subject,
-		group:   s.Group,
-		handler: h,
-		limit:   s.Pending,
-		onDrop:  s.OnDrop,
-		done:    make(chan struct{}),
+		transport: t,
+		pattern:   s.Subject,
+		group:     s.Group,
+		handler:   h,
+		limit:     s.Pending,
+		onDrop:    s.OnDrop,
+		done:      make(chan struct{}),
 	}
 	if sub.limit == 0 {
 		sub.limit = transport.DefaultPending
@@ -125,7 +126,7 @@ func (s *subscription) drop() {
 // goroutine (runtime.Goexit, as a test's FailNow does) ends the subscription.
 func (s *subscription) run() {
 	defer close(s.done)
-	defer s.router.forget(s)
+	defer s.transport.disown(s)
 	defer s.Close()
 	var batch []*transport.Message
 	for {
@@ -186,10 +187,13 @@ func (s *subscription) Close() {
 	s.abandon()
 }
 
+// kill implements receiver: there is nothing to hand back.
+func (s *subscription) kill() { s.Close() }
+
 // end lets nothing more arrive. The router goes first, so that a publisher that
 // is refused here finds another member of the group there.
 func (s *subscription) end() {
-	s.router.remove(s)
+	s.transport.backend.router.remove(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true

@@ -1,0 +1,73 @@
+package inproc
+
+import (
+	"context"
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+// acknowledgements call the functions that AppendAsync was given, in order, on a
+// goroutine that is there while there are some.
+type acknowledgements struct {
+	slots chan struct{} // one for each that has not been called
+
+	mu      sync.Mutex
+	waiting []func()
+	running bool
+}
+
+// maxAcknowledgements is how many may wait before AppendAsync blocks.
+const maxAcknowledgements = 4096
+
+func newAcknowledgements() *acknowledgements {
+	return &acknowledgements{slots: make(chan struct{}, maxAcknowledgements)}
+}
+
+// reserve waits for a slot.
+func (a *acknowledgements) reserve(ctx context.Context, log string) error {
+	select {
+	case a.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case a.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeNotDone,
+			"append to log %q: %w while %d others waited for their acknowledgement", log, ctx.Err(), maxAcknowledgements)
+	}
+}
+
+// add lets f be called, in the slot that was reserved for it.
+func (a *acknowledgements) add(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting = append(a.waiting, f)
+	if !a.running {
+		a.running = true
+		go a.run()
+	}
+}
+
+func (a *acknowledgements) run() {
+	for {
+		batch := a.take()
+		if len(batch) == 0 {
+			return
+		}
+		for _, f := range batch {
+			f()
+			<-a.slots
+		}
+	}
+}
+
+func (a *acknowledgements) take() []func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	batch := a.waiting
+	a.waiting, a.running = nil, len(batch) > 0
+	return batch
+}

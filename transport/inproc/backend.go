@@ -1,0 +1,111 @@
+package inproc
+
+import (
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+// Backend is what several Transports have in common, as connections have a
+// server: what one publishes reaches the subscriptions of another, and logs belong
+// to the Backend and outlive every Transport. It holds no goroutine; one that
+// nobody refers to is gone with its logs.
+type Backend struct {
+	maxPayload int
+	router     *router
+	inboxes    *inboxes
+	picker     picker
+	clock      clock
+
+	mu   sync.Mutex
+	logs map[string]*log
+}
+
+// NewBackend makes a Backend. A nil o is the zero Options.
+func NewBackend(o *Options) *Backend {
+	if o == nil {
+		o = new(Options)
+	}
+	return &Backend{
+		maxPayload: payloadLimit(o.MaxPayload),
+		router:     newRouter(),
+		inboxes:    newInboxes(),
+		picker:     newPicker(o.Seed),
+		clock:      newClock(),
+		logs:       make(map[string]*log),
+	}
+}
+
+// Connect makes a Transport of this Backend.
+func (b *Backend) Connect() *Transport {
+	return &Transport{backend: b, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
+}
+
+// openLog finds or makes the log that c describes, and changes it as c says.
+func (b *Backend) openLog(c transport.LogConfig) (*log, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.logs[c.Name]
+	if l == nil {
+		return b.makeLog(c)
+	}
+	if err := b.updateLog(l, c); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (b *Backend) makeLog(c transport.LogConfig) (*log, error) {
+	if err := b.checkSubjects(&c); err != nil {
+		return nil, err
+	}
+	l := newLog(b, c)
+	b.logs[c.Name] = l
+	b.router.move(l, nil, c.Subjects)
+	return l, nil
+}
+
+func (b *Backend) updateLog(l *log, c transport.LogConfig) error {
+	was := l.settings.Load()
+	changes := c.Update && c.Generation >= was.Generation
+	if changes {
+		if err := b.checkSubjects(&c); err != nil {
+			return err
+		}
+	}
+	if err := l.update(c, changes); err != nil {
+		return err
+	}
+	if changes {
+		b.router.move(l, was.Subjects, c.Subjects)
+	}
+	return nil
+}
+
+// checkSubjects reports a subject that another log has.
+func (b *Backend) checkSubjects(c *transport.LogConfig) error {
+	for name, other := range b.logs {
+		if name == c.Name {
+			continue
+		}
+		theirs := other.settings.Load().Subjects
+		for _, subject := range c.Subjects {
+			for _, their := range theirs {
+				if transport.Overlap(subject, their) {
+					return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+						"log %q: its subject %q overlaps with %q of log %q: a subject belongs to one log, choose another", c.Name, subject, their, name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// publish stores a message that came by a plain Publish or Request, and answers
+// the latter as a NATS server does.
+func (b *Backend) publish(l *log, m *transport.Message) {
+	at, err := l.append(m, &transport.AppendOptions{})
+	if m.Reply != "" {
+		b.deliver(&transport.Message{Subject: m.Reply, Body: l.acknowledgement(at, err)})
+	}
+}

@@ -1,0 +1,52 @@
+package inproc
+
+import (
+	"strings"
+	"time"
+)
+
+// dedup remembers ids and the sequences of their messages for a window.
+type dedup struct {
+	sequences map[string]uint64
+	ids       []remembered // the oldest first
+}
+
+type remembered struct {
+	id string
+	at int64
+}
+
+// find returns the sequence of an id that was appended within the window.
+func (d *dedup) find(id string, now int64, window time.Duration) (uint64, bool) {
+	if id == "" {
+		return 0, false
+	}
+	d.prune(now, window)
+	sequence, ok := d.sequences[id]
+	return sequence, ok
+}
+
+// add remembers an id that find did not find.
+func (d *dedup) add(id string, sequence uint64, now int64) {
+	if id == "" {
+		return
+	}
+	if d.sequences == nil {
+		d.sequences = make(map[string]uint64)
+	}
+	id = strings.Clone(id)
+	d.sequences[id] = sequence
+	d.ids = append(d.ids, remembered{id, now})
+}
+
+// prune forgets what is older than the window.
+func (d *dedup) prune(now int64, window time.Duration) {
+	for len(d.ids) > 0 && after(d.ids[0].at, window) <= now {
+		delete(d.sequences, d.ids[0].id)
+		d.ids[0] = remembered{}
+		d.ids = d.ids[1:]
+	}
+	if len(d.ids) == 0 {
+		d.sequences, d.ids = nil, nil
+	}
+}

@@ -1,0 +1,67 @@
+package inproc
+
+import "gomono.dev/transport"
+
+// delayed are the messages of a log that wait for their time, and after that, in
+// a full log, for room. They have ids of their own.
+type delayed struct {
+	waiting heap[*waiting]
+	order   uint64
+	ids     dedup
+}
+
+type waiting struct {
+	entry
+	at    int64
+	order uint64 // of their appends, where times are equal
+	index int
+}
+
+func (w *waiting) before(other *waiting) bool {
+	return w.at < other.at || w.at == other.at && w.order < other.order
+}
+
+func (w *waiting) place() *int { return &w.index }
+
+// due is when the next one's time comes. One whose time has come waits for room,
+// not for time.
+func (d *delayed) due(now int64) int64 {
+	if len(d.waiting) == 0 || d.waiting[0].at <= now {
+		return never
+	}
+	return d.waiting[0].at
+}
+
+// delay keeps a message until its time.
+func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
+	d := &l.delayed
+	if _, ok := d.ids.find(id, l.now, l.config.Window()); ok {
+		return transport.Appended{Duplicate: true}, nil
+	}
+	if max := l.config.MaxDelayed; max > 0 && uint64(len(d.waiting)) >= max {
+		return transport.Appended{}, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
+			"append to log %q on %q: %d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise the bound",
+			l.name, e.subject, max)
+	}
+	if own := size(e.subject, e.record); l.config.MaxBytes > 0 && own > l.config.MaxBytes {
+		return transport.Appended{}, l.refuse(e.subject, tooLarge)
+	}
+	d.order++
+	d.waiting.push(&waiting{entry: e, at: at, order: d.order})
+	l.remember(&d.ids, id, 0)
+	l.alarm.set(at, l.now)
+	return transport.Appended{}, nil
+}
+
+// release stores those whose time has come, in the order of their times, as long
+// as there is room.
+func (l *log) release() {
+	d := &l.delayed
+	for len(d.waiting) > 0 && d.waiting[0].at <= l.now {
+		if _, bound := l.put(&d.waiting[0].entry); bound != "" {
+			return
+		}
+		d.waiting.pop()
+		l.alarm.set(d.due(l.now), l.now)
+	}
+}

@@ -1,0 +1,95 @@
+package inproc
+
+import (
+	"context"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// delivery is one attempt at a message: what the handler gets, and what it settles
+// it by.
+type delivery struct {
+	transport.Delivery
+	member  *member
+	hold    *hold
+	record  string
+	meta    int
+	settled bool // guarded by the lock of the log
+}
+
+// deliver hands a message to a member. Every delivery goes through here.
+func (g *group) deliver(m *member, h *hold) {
+	g.fence++
+	h.attempt++
+	h.member = m
+	d := g.log.read(h.sequence)
+	d.member, d.hold = m, h
+	d.Attempt, d.Fence, d.Remaining, d.Settler = h.attempt, g.fence, g.undelivered, d
+	m.assigned = d
+	m.held++
+	m.wake.Signal()
+}
+
+// read returns a message that is stored.
+func (l *log) read(sequence uint64) *delivery {
+	s := l.store.at(sequence)
+	d := &delivery{record: s.record, meta: int(s.meta)}
+	d.Subject = l.store.subjects.all[s.subject].name
+	d.Sequence, d.Stored = sequence, l.backend.clock.time(s.stored)
+	return d
+}
+
+// open makes the handler's own copy of the message. It happens on the member's
+// goroutine, without the lock.
+func (d *delivery) open() {
+	d.ID, d.Header, d.Body = readRecord(d.record, d.meta)
+	d.record = ""
+}
+
+// Ack implements [transport.Settler].
+func (d *delivery) Ack(ctx context.Context) error {
+	return d.settle(ctx, (*group).finish)
+}
+
+// Nak implements [transport.Settler].
+func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
+	return d.settle(ctx, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
+}
+
+// Terminate implements [transport.Settler]. Nobody watches an inproc Backend: the
+// reason goes nowhere.
+func (d *delivery) Terminate(ctx context.Context, _ string) error {
+	return d.settle(ctx, (*group).finish)
+}
+
+// settle ends the delivery. Every settlement by a handler goes through here.
+func (d *delivery) settle(ctx context.Context, verdict func(*group, *hold)) error {
+	m := d.member
+	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
+		return err
+	}
+	m.log.lock()
+	defer m.log.unlock()
+	switch {
+	case m.ended == killed:
+		return errClosed("settle a message of", m.log.name)
+	case d.settled:
+		return d.late("was settled before: a delivery is settled once")
+	case m.ended == closed:
+		return d.late("was handed back when its receiver was closed")
+	}
+	d.settled = true
+	m.held--
+	if !m.group.gone {
+		verdict(m.group, d.hold)
+		m.offer()
+	}
+	m.finish()
+	return nil
+}
+
+func (d *delivery) late(why string) error {
+	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+		"attempt %d at message %d for %s %s", d.Attempt, d.Sequence, d.member.group, why)
+}

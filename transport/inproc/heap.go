@@ -1,0 +1,83 @@
+package inproc
+
+// element is what a heap holds. It knows its own place, so that it can be taken
+// out of the middle; -1 is none.
+type element[E any] interface {
+	before(E) bool
+	place() *int
+}
+
+// heap is a binary heap: its first element is before all others.
+type heap[E element[E]] []E
+
+func (h *heap[E]) push(e E) {
+	*e.place() = len(*h)
+	*h = append(*h, e)
+	h.up(len(*h) - 1)
+}
+
+func (h *heap[E]) pop() E {
+	e := (*h)[0]
+	h.remove(e)
+	return e
+}
+
+// remove takes e out. One that is not in the heap stays out.
+func (h *heap[E]) remove(e E) {
+	i, last := *e.place(), len(*h)-1
+	if i < 0 {
+		return
+	}
+	h.swap(i, last)
+	var none E
+	(*h)[last] = none
+	*h = (*h)[:last]
+	*e.place() = -1
+	if i < last {
+		h.fix(i)
+	}
+}
+
+// fix puts the element at i, which has changed, where it belongs.
+func (h *heap[E]) fix(i int) {
+	if !h.down(i) {
+		h.up(i)
+	}
+}
+
+func (h *heap[E]) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !(*h)[i].before((*h)[parent]) {
+			return
+		}
+		h.swap(i, parent)
+		i = parent
+	}
+}
+
+// down reports whether the element has moved.
+func (h *heap[E]) down(i int) bool {
+	from := i
+	for {
+		child := 2*i + 1
+		if child >= len(*h) {
+			break
+		}
+		if right := child + 1; right < len(*h) && (*h)[right].before((*h)[child]) {
+			child = right
+		}
+		if !(*h)[child].before((*h)[i]) {
+			break
+		}
+		h.swap(i, child)
+		i = child
+	}
+	return i > from
+}
+
+func (h *heap[E]) swap(i, j int) {
+	s := *h
+	s[i], s[j] = s[j], s[i]
+	*s[i].place(), *s[j].place() = i, j
+}

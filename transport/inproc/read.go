@@ -1,0 +1,141 @@
+package inproc
+
+import (
+	"context"
+	"iter"
+
+	"gomono.dev/transport"
+)
+
+// reading is one Read under way.
+type reading struct {
+	*handle
+	filter  []string
+	follow  bool
+	next    uint64          // the first sequence that was not looked at
+	end     uint64          // the last one, unless it follows
+	latest  map[uint64]bool // what of latestEnd and below is read; nil is all
+	arrived chan struct{}   // something may have come
+
+	latestEnd uint64
+}
+
+// readStride bounds how many messages are looked at while the log is locked.
+const readStride = 256
+
+// Read implements [transport.Log]. Remaining is 0.
+func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	return func(yield func(*transport.Delivery, error) bool) {
+		err := c.Validate()
+		if err == nil {
+			err = h.ready(ctx)
+		}
+		if err != nil {
+			if !c.Follow || ctx.Err() == nil {
+				yield(nil, err)
+			}
+			return
+		}
+		r := h.begin(c)
+		defer r.finish()
+		for r.more(ctx) {
+			for _, d := range r.some() {
+				if r.ready(ctx) != nil {
+					break
+				}
+				if d.open(); !yield(&d.Delivery, nil) {
+					return
+				}
+			}
+		}
+		if err := r.ready(ctx); err != nil && !(c.Follow && ctx.Err() != nil) {
+			yield(nil, err)
+		}
+	}
+}
+
+func (h *handle) begin(c transport.ReadConfig) *reading {
+	l := h.log
+	l.lock()
+	defer l.unlock()
+	r := &reading{handle: h, filter: c.Filter, follow: c.Follow, end: l.store.last, latestEnd: l.store.last}
+	r.next, r.latest = l.resolve(c.Start)
+	if r.follow {
+		r.arrived = make(chan struct{}, 1)
+		l.readers[r.arrived] = struct{}{}
+	}
+	return r
+}
+
+func (r *reading) finish() {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	delete(r.log.readers, r.arrived)
+}
+
+func (l *log) wakeReaders() {
+	for reader := range l.readers {
+		select {
+		case reader <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// more waits until there is something to look at. It reports false at the end.
+func (r *reading) more(ctx context.Context) bool {
+	for {
+		if r.ready(ctx) != nil {
+			return false
+		}
+		if !r.follow {
+			return r.next <= r.end
+		}
+		if r.next <= r.last() {
+			return true
+		}
+		select {
+		case <-r.arrived:
+		case <-ctx.Done():
+		case <-r.transport.done:
+		}
+	}
+}
+
+func (r *reading) last() uint64 {
+	r.log.lock()
+	defer r.log.unlock()
+	return r.log.store.last
+}
+
+// some returns what matches of the next messages.
+func (r *reading) some() []*delivery {
+	l := r.log
+	l.lock()
+	defer l.unlock()
+	s := l.store
+	end := r.end
+	if r.follow {
+		end = s.last
+	}
+	var found []*delivery
+	for range readStride {
+		n := s.from(r.next)
+		if n > end {
+			r.next = max(r.next, end+1)
+			break
+		}
+		if r.wants(n) {
+			found = append(found, l.read(n))
+		}
+		r.next = n + 1
+	}
+	return found
+}
+
+func (r *reading) wants(sequence uint64) bool {
+	if r.latest != nil && sequence <= r.latestEnd && !r.latest[sequence] {
+		return false
+	}
+	return len(r.filter) == 0 || transport.Contains(r.filter, r.log.store.subjectAt(sequence).name)
+}

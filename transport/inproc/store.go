@@ -1,0 +1,282 @@
+package inproc
+
+// store keeps messages by their sequences, in segments that are freed when their
+// last message goes. Each message is linked with its neighbours of the same
+// subject and, in a log with lanes, of the same lane, so that whatever is removed,
+// first, last and next are known at once.
+type store struct {
+	segments []segment
+	base     uint64 // number of the first segment
+
+	first    uint64 // of the oldest message; last+1 when there is none
+	last     uint64 // the highest ever given
+	messages uint64
+	bytes    uint64
+
+	subjects subjects
+	lanes    []chain // empty without lanes
+}
+
+// segmentSize makes the slots of a segment fill 8 KiB, which is the most that one
+// message that is left behind can hold.
+const segmentSize = 170
+
+type segment struct {
+	slots *[segmentSize]slot // nil when none is used
+	lanes *[segmentSize]link // nil in a log without lanes
+	used  int
+}
+
+// slot is one message. Its size is what a backlog costs beyond the bodies.
+type slot struct {
+	record  string
+	stored  int64
+	link           // with messages of the same subject
+	subject uint32 // 0: the slot is empty
+	meta    uint32
+}
+
+// link holds the sequences of neighbours; 0 is none.
+type link struct{ previous, next uint64 }
+
+// chain is a list of messages, by its ends; 0 is none.
+type chain struct{ first, last uint64 }
+
+// slotBytes is what a message counts beyond its subject, header and body.
+const slotBytes = 16
+
+func newStore(lanes int) *store {
+	s := &store{first: 1, subjects: newSubjects(lanes)}
+	if lanes > 0 {
+		s.lanes = make([]chain, max(lanes, 1))
+	}
+	return s
+}
+
+// at returns the slot of a sequence, nil when nothing is stored there.
+func (s *store) at(sequence uint64) *slot {
+	if sequence < s.first || sequence >= s.end() {
+		return nil
+	}
+	slots := s.segment(sequence).slots
+	if slots == nil || slots[sequence%segmentSize].subject == 0 {
+		return nil
+	}
+	return &slots[sequence%segmentSize]
+}
+
+// end is the first sequence that has no segment.
+func (s *store) end() uint64 { return (s.base + uint64(len(s.segments))) * segmentSize }
+
+func (s *store) segment(sequence uint64) *segment {
+	return &s.segments[sequence/segmentSize-s.base]
+}
+
+func (s *store) laneLink(sequence uint64) *link {
+	return &s.segment(sequence).lanes[sequence%segmentSize]
+}
+
+func (s *store) subjectAt(sequence uint64) *subject {
+	return s.subjects.all[s.at(sequence).subject]
+}
+
+// from returns the oldest message at or above a sequence, or last+1.
+func (s *store) from(sequence uint64) uint64 {
+	for sequence = max(sequence, s.first); sequence < s.end(); sequence++ {
+		seg := s.segment(sequence)
+		if seg.slots == nil {
+			sequence += segmentSize - 1 - sequence%segmentSize
+			continue
+		}
+		if seg.slots[sequence%segmentSize].subject != 0 {
+			return sequence
+		}
+	}
+	return s.last + 1
+}
+
+// next returns the message after one that is stored, in its lane if inLane is
+// set; 0 is none.
+func (s *store) next(sequence uint64, inLane bool) uint64 {
+	if inLane {
+		return s.laneLink(sequence).next
+	}
+	if n := s.from(sequence + 1); n <= s.last {
+		return n
+	}
+	return 0
+}
+
+// lastOf returns the last message of a subject; 0 is none.
+func (s *store) lastOf(subject string) uint64 {
+	if sub := s.subjects.byName[subject]; sub != nil {
+		return sub.last
+	}
+	return 0
+}
+
+// latest returns the last message of each subject.
+func (s *store) latest() map[uint64]bool {
+	latest := make(map[uint64]bool)
+	for _, sub := range s.subjects.byName {
+		if sub.last != 0 {
+			latest[sub.last] = true
+		}
+	}
+	return latest
+}
+
+// since returns the first message that was stored at a time or later, or last+1.
+func (s *store) since(at int64) uint64 {
+	low, high := s.first, s.last+1
+	for low < high {
+		middle := s.from(low + (high-low)/2)
+		if middle >= high {
+			high = low + (high-low)/2
+			continue
+		}
+		if s.at(middle).stored < at {
+			low = middle + 1
+		} else {
+			high = low + (high-low)/2
+		}
+	}
+	return s.from(low)
+}
+
+// skip uses a sequence and stores nothing.
+func (s *store) skip() uint64 {
+	s.last++
+	if s.messages == 0 {
+		s.first = s.last + 1
+	}
+	return s.last
+}
+
+// add stores a message.
+func (s *store) add(sub *subject, e *entry, now int64) uint64 {
+	sequence := s.last + 1
+	seg := s.grow(sequence)
+	seg.used++
+	s.last = sequence
+	if s.messages == 0 {
+		s.first = sequence
+	}
+	s.messages++
+	s.bytes += size(sub.name, e.record)
+	seg.slots[sequence%segmentSize] = slot{
+		record: e.record, stored: now, subject: sub.index, meta: uint32(e.meta), link: link{previous: sub.last},
+	}
+	s.subjects.added(sub)
+	if sub.last != 0 {
+		s.at(sub.last).next = sequence
+	} else {
+		sub.first = sequence
+	}
+	sub.last = sequence
+	s.addToLane(sub.lane, sequence)
+	return sequence
+}
+
+func (s *store) addToLane(lane int, sequence uint64) {
+	if len(s.lanes) == 0 {
+		return
+	}
+	c := &s.lanes[lane]
+	*s.laneLink(sequence) = link{previous: c.last}
+	if c.last != 0 {
+		s.laneLink(c.last).next = sequence
+	} else {
+		c.first = sequence
+	}
+	c.last = sequence
+}
+
+// grow returns the segment of a new sequence, ready to be written.
+func (s *store) grow(sequence uint64) *segment {
+	s.trim(sequence)
+	for sequence/segmentSize-s.base >= uint64(len(s.segments)) {
+		s.segments = append(s.segments, segment{})
+	}
+	seg := s.segment(sequence)
+	if seg.slots == nil {
+		seg.slots = new([segmentSize]slot)
+		if len(s.lanes) > 0 {
+			seg.lanes = new([segmentSize]link)
+		}
+	}
+	return seg
+}
+
+// remove deletes a message that is stored.
+func (s *store) remove(sequence uint64) {
+	removed := s.at(sequence)
+	sub := s.subjects.all[removed.subject]
+	s.bytes -= size(sub.name, removed.record)
+	s.messages--
+	s.unlink(sub, removed.link)
+	if len(s.lanes) > 0 {
+		s.removeFromLane(sub.lane, *s.laneLink(sequence))
+	}
+	*removed = slot{}
+	s.subjects.removed(sub)
+	s.shrink(sequence)
+}
+
+func (s *store) unlink(sub *subject, l link) {
+	if l.previous != 0 {
+		s.at(l.previous).next = l.next
+	} else {
+		sub.first = l.next
+	}
+	if l.next != 0 {
+		s.at(l.next).previous = l.previous
+	} else {
+		sub.last = l.previous
+	}
+}
+
+func (s *store) removeFromLane(lane int, l link) {
+	c := &s.lanes[lane]
+	if l.previous != 0 {
+		s.laneLink(l.previous).next = l.next
+	} else {
+		c.first = l.next
+	}
+	if l.next != 0 {
+		s.laneLink(l.next).previous = l.previous
+	} else {
+		c.last = l.previous
+	}
+}
+
+// shrink frees what is not used after a removal.
+func (s *store) shrink(sequence uint64) {
+	seg := s.segment(sequence)
+	if seg.used--; seg.used == 0 && sequence/segmentSize != s.last/segmentSize {
+		*seg = segment{}
+	}
+	if sequence == s.first {
+		s.first = s.from(sequence + 1)
+	}
+}
+
+// trim frees the segments that are not used, before the one of a new sequence.
+func (s *store) trim(sequence uint64) {
+	last := len(s.segments) - 1
+	if last >= 0 && s.end() <= sequence && s.segments[last].used == 0 {
+		s.segments[last] = segment{}
+	}
+	for len(s.segments) > 0 && s.segments[0].used == 0 && s.base != sequence/segmentSize {
+		s.segments = s.segments[1:]
+		s.base++
+	}
+	if len(s.segments) == 0 {
+		s.base = sequence / segmentSize
+	}
+}
+
+// size is what a message counts against MaxBytes.
+func size(subject, record string) uint64 {
+	return uint64(len(subject) + len(record) + slotBytes)
+}
