@@ -26,7 +26,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTransport(o.Logger, o.address())
+	t := newTransport(&o)
 	if err := t.handle(opts); err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 		if r.err != nil {
 			return nil, o.connectError(r.err)
 		}
-		return t.begin(r.nc)
+		return t.begin(ctx, r.nc)
 	case <-ctx.Done():
 		go func() {
 			if r := <-connected; r.nc != nil {
@@ -107,6 +107,7 @@ func (t *Transport) handle(o *nats.Options) error {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			t.link.mend()
+			go t.probe(context.Background()) // it may be another server
 			t.log.Info("natsx: reconnected", "address", redact(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
 				then.ReconnectedCB(nc)
@@ -142,7 +143,7 @@ func (t *Transport) handle(o *nats.Options) error {
 
 func (t *Transport) lost(err error) {
 	t.link.lose()
-	t.requests.fail(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was lost while it waited for the reply", t.address))
 	if !t.closed.Load() {
 		t.log.Warn("natsx: disconnected, reconnecting", "address", t.address, "error", err)
@@ -153,7 +154,7 @@ func (t *Transport) lost(err error) {
 // violation of the protocol.
 func (t *Transport) ended(err error) {
 	t.link.lose()
-	t.requests.fail(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was closed while it waited for the reply", t.address))
 	if !t.closed.Load() {
 		t.log.Error("natsx: the connection is closed for good", "address", t.address, "error", err)
@@ -174,6 +175,14 @@ func (t *Transport) denied(err error) {
 		return
 	}
 	subject, _, _ := strings.Cut(quoted, `"`)
-	t.requests.failOn(subject, transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the account may not publish there at %s: grant it, or use another", t.address))
+	refusal := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
+		"the account may not publish there at %s: grant it, or use another", t.address)
+	t.requests.failOn(subject, refusal)
+	t.acks.failOn(subject, refusal)
+}
+
+// failAll ends the wait of all who wait for an answer.
+func (t *Transport) failAll(err *transport.Error) {
+	t.requests.fail(err)
+	t.acks.fail(err)
 }

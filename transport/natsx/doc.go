@@ -17,6 +17,17 @@
 //     `nats micro ls|info|stats` shows them, with counts that are true although
 //     handlers run concurrently.
 //  4. Secrets are in no error, no log, and not in what Options prints.
+//  5. Logs are streams of JetStream, and groups its durable consumers, so that the
+//     tools for those work on them. What somebody else has set on them stays, as
+//     far as mono does not name it. Nothing is deleted unless it is asked for.
+//  6. A member of a group asks for what its handler has room for, and ahead of that
+//     for what the handler settles in 50 ms, so that a slow one keeps nothing from
+//     others. All that it holds is kept alive, several times in each AckWait. What
+//     was in doubt when the connection broke is delivered again.
+//  7. A delayed message is never early by the server's clock, and late by the
+//     server's resolution: 250 ms at most, or longer while its log is full. A full
+//     log takes those that are due about every two seconds. A NotBefore in the past
+//     goes the same way, so that an id stays with those of delayed messages.
 //
 // # On the wire
 //
@@ -25,4 +36,13 @@
 // headers; a reply with that pair alone, from a service written elsewhere, is
 // given mono's. Other header names that begin with "Nats-" stay out of messages
 // in both directions.
+//
+// A message of a log is published on its subject and kept under it; its id is the
+// header Nats-Msg-Id. In a log with lanes "<parent>.<key>" is kept as
+// "<parent>._lane.<n>.<key>". The log's stream does that to what is published under
+// the first of its subjects, by whomever; under the others a plain client's message
+// is kept as it is and belongs to lane 0. Delayed messages wait in the stream
+// "<log>_delayed". An ordered group of a log with lanes is the consumers
+// "<group>_lane_<n>". Metadata that begins with "mono-" holds what JetStream has no
+// field for. Delays need nats-server 2.14, a TTL per message 2.11.
 package natsx

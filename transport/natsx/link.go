@@ -13,6 +13,7 @@ type link struct {
 
 	mu     sync.Mutex
 	cut    bool
+	breaks int           // how often it broke
 	broken chan struct{} // closed while there is no connection
 	said   string        // the last complaint in this episode
 }
@@ -32,11 +33,19 @@ func (l *link) down() bool {
 	return l.cut
 }
 
+// state returns how often the connection broke, and whether it is there.
+func (l *link) state() (breaks int, up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breaks, !l.cut
+}
+
 func (l *link) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.cut {
 		l.cut, l.said = true, ""
+		l.breaks++
 		close(l.broken)
 	}
 }

@@ -181,16 +181,6 @@ func TestOptionsHideSecrets(t *testing.T) {
 // No goroutine outlives the receivers and the transport that made it.
 func TestDefect12NoGoroutineStays(t *testing.T) {
 	s := startServer(t, nil)
-	clientGoroutines := func() int {
-		buf := make([]byte, 1<<22)
-		n := 0
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "/nats.go@") || strings.Contains(g, "/transport/natsx.") {
-				n++
-			}
-		}
-		return n
-	}
 	before := clientGoroutines()
 	tr := connect(t, s.ClientURL())
 	for i := range 20 {
@@ -211,6 +201,17 @@ func TestDefect12NoGoroutineStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "goroutines of the client end", func() bool { return clientGoroutines() <= before })
+}
+
+func clientGoroutines() int {
+	buf := make([]byte, 1<<22)
+	n := 0
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "/nats.go@") || strings.Contains(g, "/transport/natsx.") {
+			n++
+		}
+	}
+	return n
 }
 
 // While the server is away, nothing is sent and nothing is kept back; when it is

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
 )
@@ -57,6 +58,25 @@ type Options struct {
 
 	// Domain is the JetStream domain, where the server is behind a leaf node.
 	Domain string
+
+	// Replicas is how many servers of a cluster keep each log. 0 is 3 where the
+	// cluster has as many, otherwise 1, which is logged. What is there keeps its
+	// number unless this sets one.
+	Replicas int
+
+	// Memory says that the server keeps nothing on disk: all logs are in memory,
+	// whatever their Storage, and none is Durable.
+	Memory bool
+
+	// Stream and Consumer, if not nil, set what JetStream can do and mono does not
+	// name: compression, placement, republishing, rate limits, descriptions. They
+	// are called before a stream or consumer is made or updated, with what is there
+	// and what the log or group asks for, and must do the same each time. A log with
+	// Delays has a second stream, whose c.Name ends in "_delayed"; an ordered group
+	// has a consumer for each lane. What mono's guarantees rest on must stay as it
+	// is: to change it is InvalidArgument.
+	Stream   func(log string, c *jetstream.StreamConfig)
+	Consumer func(log, group string, c *jetstream.ConsumerConfig)
 
 	// InProcess connects to a server within the process, instead of URLs.
 	InProcess nats.InProcessConnProvider
@@ -153,6 +173,9 @@ func (o *Options) defaults() error {
 	}
 	if strings.Contains(o.auth(), " and ") {
 		return invalid("more than one way to prove who this is, %s: choose one", o.auth())
+	}
+	if o.Replicas < 0 || o.Replicas > maxReplicas {
+		return invalid("Replicas is %d: want 1, 3 or 5, or 0 for what the cluster can do", o.Replicas)
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return invalid("CertFile and KeyFile go together")
@@ -254,6 +277,9 @@ func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 	}
 	return &all, nil
 }
+
+// maxReplicas is the most that NATS has.
+const maxReplicas = 5
 
 // writeTimeout is how long the network may take nothing before the connection
 // counts as lost. Whoever publishes waits for that long at most.

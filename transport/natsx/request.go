@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -21,12 +22,24 @@ type requests struct {
 	mu      sync.Mutex
 	next    uint64
 	waiting map[string]waiter
+	mark    uint64 // places before it were there when sweep last looked
+	sweeps  bool   // sweep will look again
 }
 
-// waiter is a request that waits.
+// waiter is a request that waits, on a channel or for a call.
 type waiter struct {
 	subject string
-	reply   chan answer // of capacity 1
+	number  uint64
+	reply   chan answer  // of capacity 1
+	done    func(answer) // nil: on the channel
+}
+
+func (w waiter) answer(a answer) {
+	if w.done != nil {
+		w.done(a)
+		return
+	}
+	w.reply <- a
 }
 
 // answer is what a request gets.
@@ -68,19 +81,61 @@ func (r *requests) open(subject string) (token string, reply chan answer) {
 	reply = make(chan answer, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.next++
-	token = strconv.FormatUint(r.next, 36)
-	r.waiting[token] = waiter{subject, reply}
-	return token, reply
+	return r.add(waiter{subject: subject, reply: reply}), reply
 }
 
-// take removes a place, nil if somebody else has.
-func (r *requests) take(token string) chan answer {
+// expect makes a place for one reply that done is called with, on the goroutine
+// that all replies come on.
+func (r *requests) expect(subject string, done func(answer)) (token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reply := r.waiting[token].reply
+	if !r.sweeps {
+		r.sweeps = true
+		time.AfterFunc(sweepInterval, r.sweep)
+	}
+	return r.add(waiter{subject: subject, done: done})
+}
+
+func (r *requests) add(w waiter) (token string) {
+	r.next++
+	w.number = r.next
+	token = strconv.FormatUint(r.next, 36)
+	r.waiting[token] = w
+	return token
+}
+
+// take removes a place, false if somebody else has.
+func (r *requests) take(token string) (waiter, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w, ok := r.waiting[token]
 	delete(r.waiting, token)
-	return reply
+	return w, ok
+}
+
+// sweepInterval bounds the wait of a place without a context of its own: one is
+// given up when it has been there for one to two of it.
+const sweepInterval = 10 * time.Second
+
+// sweep gives up the places that were there when it last looked, and looks again
+// while there are any. It needs no clock for each.
+func (r *requests) sweep() {
+	r.mu.Lock()
+	var late []waiter
+	for token, w := range r.waiting {
+		if w.done != nil && w.number <= r.mark {
+			late = append(late, w)
+			delete(r.waiting, token)
+		}
+	}
+	r.mark = r.next
+	if r.sweeps = len(r.waiting) > 0; r.sweeps {
+		time.AfterFunc(sweepInterval, r.sweep)
+	}
+	r.mu.Unlock()
+	for _, w := range late {
+		w.answer(answer{err: transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no answer in time")})
+	}
 }
 
 func (r *requests) reply(msg *nats.Msg) {
@@ -88,8 +143,8 @@ func (r *requests) reply(msg *nats.Msg) {
 	if !ours {
 		token = r.only()
 	}
-	if reply := r.take(token); reply != nil {
-		reply <- answer{msg: msg}
+	if w, ok := r.take(token); ok {
+		w.answer(answer{msg: msg})
 	}
 }
 
@@ -110,12 +165,16 @@ func (r *requests) only() string {
 // failOn ends the wait of the requests on a subject.
 func (r *requests) failOn(subject string, err *transport.Error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	var denied []waiter
 	for token, w := range r.waiting {
 		if w.subject == subject {
 			delete(r.waiting, token)
-			w.reply <- answer{err: err}
+			denied = append(denied, w)
 		}
+	}
+	r.mu.Unlock()
+	for _, w := range denied {
+		w.answer(answer{err: err})
 	}
 }
 
@@ -126,7 +185,7 @@ func (r *requests) fail(err *transport.Error) {
 	r.waiting = make(map[string]waiter)
 	r.mu.Unlock()
 	for _, w := range waiting {
-		w.reply <- answer{err: err}
+		w.answer(answer{err: err})
 	}
 }
 
@@ -156,7 +215,7 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	select {
 	case a = <-reply:
 	case <-ctx.Done():
-		if t.requests.take(token) != nil {
+		if _, waited := t.requests.take(token); waited {
 			return nil, transport.ContextError(ctx, transport.OutcomeUnknown, "request on %q: %v while it waited for the reply", subject, ctx.Err())
 		}
 		a = <-reply

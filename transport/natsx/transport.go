@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
 )
@@ -22,7 +23,11 @@ type Transport struct {
 	nc       *nats.Conn
 	link     *link
 	requests requests
+	acks     requests // of what is appended to logs
 	services services
+	options  logOptions
+	js       jetstream.JetStream
+	account  atomic.Pointer[account]
 
 	// sending is held for reading while a message is handed over, and for writing
 	// to set closed: what was let in has been written when Close flushes.
@@ -34,27 +39,44 @@ type Transport struct {
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}
+	members   map[*member]struct{}
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
-func newTransport(log *slog.Logger, address string) *Transport {
-	return &Transport{log: log, address: address, link: newLink(), done: make(chan struct{}), silent: make(chan struct{}), receivers: make(map[*receiver]struct{})}
+func newTransport(o *Options) *Transport {
+	return &Transport{
+		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(),
+		done: make(chan struct{}), silent: make(chan struct{}),
+		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
+	}
 }
 
 // begin subscribes to what the Transport itself needs.
-func (t *Transport) begin(nc *nats.Conn) (*Transport, error) {
+func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error) {
 	t.nc = nc
 	t.services.t = t
 	if !nc.HeadersSupported() {
 		nc.Close()
 		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "natsx: the server at %s carries no headers: use one that does", t.address)
 	}
-	if err := t.requests.begin(nc); err != nil {
+	if err := t.subscribeToReplies(); err != nil {
 		nc.Close()
 		return nil, t.failure(err, transport.OutcomeNotDone, "subscribe to replies")
 	}
+	t.probe(ctx)
 	return t, nil
+}
+
+func (t *Transport) subscribeToReplies() (err error) {
+	if err = t.requests.begin(t.nc); err != nil {
+		return err
+	}
+	if err = t.acks.begin(t.nc); err != nil {
+		return err
+	}
+	t.js, err = jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix())
+	return err
 }
 
 // Conn returns the connection under a transport that natsx, or a wrapper with a
@@ -70,11 +92,6 @@ func Conn(t transport.Transport) (*nats.Conn, bool) {
 
 // Conn returns the connection.
 func (t *Transport) Conn() *nats.Conn { return t.nc }
-
-// Capabilities implements [transport.Transport].
-func (t *Transport) Capabilities() transport.Capabilities {
-	return transport.Capabilities{Name: "nats", MaxPayload: t.maxPayload()}
-}
 
 // maxPayload is asked of nats.go only while connected: see link.
 func (t *Transport) maxPayload() int {
@@ -122,14 +139,6 @@ func (t *Transport) send(msg *nats.Msg, what string) error {
 	return nil
 }
 
-// Log implements [transport.Transport].
-func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
-	if err := t.ready(ctx, "log "+c.Name); err != nil {
-		return nil, err
-	}
-	return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "log %q: natsx has no logs", c.Name)
-}
-
 // Close implements [transport.Transport]. Replies that have reached this
 // connection, and the server's word that nobody is subscribed, are given to those
 // who wait for them; other requests fail with an unknown outcome. When ctx ends
@@ -155,11 +164,12 @@ func (t *Transport) close(ctx context.Context) (err error) {
 	t.closed.Store(true)
 	t.sending.Unlock()
 	t.closeReceivers()
+	t.closeMembers()
 	if !t.link.down() {
 		err = t.finish(ctx)
 	}
 	t.nc.Close()
-	t.requests.fail(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the transport was closed while it waited for the reply"))
 	t.services.close()
 	select {
@@ -179,7 +189,11 @@ func (t *Transport) finish(ctx context.Context) error {
 		}
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "what was published last may not have left: %w", err)
 	}
-	return t.requests.drain(ctx, t.link.watch())
+	broken := t.link.watch()
+	if err := t.requests.drain(ctx, broken); err != nil {
+		return err
+	}
+	return t.acks.drain(ctx, broken)
 }
 
 func (t *Transport) closeReceivers() {

@@ -23,7 +23,9 @@ type Options struct {
 	// else may use it.
 	Dir string
 
-	// Memory keeps everything in memory instead: nothing survives the server.
+	// Memory keeps everything in memory instead: nothing survives the server. This
+	// process's own client knows; one that connects from elsewhere has Memory in its
+	// natsx.Options, or only logs with MemoryStorage.
 	Memory bool
 
 	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 is a

@@ -42,6 +42,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Client.Memory = o.Client.Memory || o.Memory
 	s := &Server{client: o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
 	if err := s.takeStore(&o, so); err != nil {
 		return nil, err

@@ -1,0 +1,189 @@
+package natsx
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// Remove implements [transport.Log].
+func (l *log) Remove(ctx context.Context, sequence uint64) error {
+	what := "message " + strconv.FormatUint(sequence, 10) + " of " + l.what
+	_, err := ask(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
+		return none, l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &none)
+	})
+	return err
+}
+
+// Purge implements [transport.Log].
+func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
+	patterns, err := l.purged(&p)
+	if err != nil {
+		return 0, err
+	}
+	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
+		if p.Before, err = l.keptFrom(ctx, &p); err != nil || p.Before == 0 {
+			return 0, err
+		}
+		p.Keep = 0
+	}
+	var total uint64
+	for _, pattern := range patterns {
+		n, err := l.purge(ctx, pattern, &p)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// purged returns the stored forms of what is to be deleted; "" is everything.
+func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
+	if p.Subject == "" {
+		return []string{""}, nil
+	}
+	if err := transport.ValidatePattern(p.Subject); err != nil {
+		return nil, err
+	}
+	return l.lanes.filter([]string{p.Subject}, anyLane), nil
+}
+
+// keptFrom returns the sequence from which the last Keep messages that match are
+// kept; 0 when there are no more than that.
+func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
+	var kept []uint64
+	r := transport.ReadConfig{}
+	if p.Subject != "" {
+		r.Filter = []string{p.Subject}
+	}
+	for d, err := range l.Read(ctx, r) {
+		if err != nil {
+			return 0, err
+		}
+		if p.Before > 0 && d.Sequence >= p.Before {
+			break
+		}
+		kept = append(kept, d.Sequence)
+		if uint64(len(kept)) > p.Keep {
+			kept = kept[1:]
+		}
+	}
+	if uint64(len(kept)) < p.Keep {
+		return 0, nil
+	}
+	return kept[0], nil
+}
+
+// purge is asked once: a second answer would not count what the first one had
+// deleted.
+func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfig) (uint64, error) {
+	var request struct {
+		Filter string `json:"filter,omitempty"`
+		Before uint64 `json:"seq,omitempty"`
+		Keep   uint64 `json:"keep,omitempty"`
+	}
+	request.Filter, request.Before, request.Keep = pattern, p.Before, p.Keep
+	var answer struct {
+		Purged uint64 `json:"purged"`
+	}
+	err := l.t.api(ctx, "STREAM.PURGE."+l.config.Name, request, &answer)
+	return answer.Purged, l.t.apiError(err, "purge "+l.what)
+}
+
+// Info implements [transport.Log]. Its Config names no Groups: those are in Groups.
+func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
+	s, err := ask(ctx, l.t, l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	if err != nil {
+		return transport.LogInfo{}, err
+	}
+	state := s.CachedInfo().State
+	info := transport.LogInfo{
+		Config: l.logConfig(&s.CachedInfo().Config), First: state.FirstSeq, Last: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes,
+	}
+	if state.Msgs == 0 {
+		info.First = state.LastSeq + 1
+	}
+	if info.Config.Delays {
+		info.Delayed, err = l.countDelayed(ctx)
+	}
+	return info, err
+}
+
+// Groups implements [transport.Log].
+func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
+	consumers, err := l.durables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string][]*jetstream.ConsumerInfo)
+	for _, c := range consumers {
+		byName[groupOf(c)] = append(byName[groupOf(c)], c)
+	}
+	var groups []transport.GroupInfo
+	for _, of := range byName {
+		groups = append(groups, groupInfo(of))
+	}
+	slices.SortFunc(groups, func(a, b transport.GroupInfo) int { return strings.Compare(a.Config.Name, b.Config.Name) })
+	return groups, nil
+}
+
+// durables lists the consumers of all groups.
+func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
+	return ask(ctx, l.t, "groups of "+l.what, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
+		s, err := l.t.js.Stream(ctx, l.config.Name)
+		if err != nil {
+			return nil, err
+		}
+		list := s.ListConsumers(ctx)
+		for c := range list.Info() {
+			if c.Config.Durable != "" && c.Config.DeliverSubject == "" {
+				durables = append(durables, c)
+			}
+		}
+		return durables, list.Err()
+	})
+}
+
+// groupInfo adds up the consumers of a group. A lane in which nothing waits holds
+// back nothing.
+func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
+	info := transport.GroupInfo{Config: groupConfig(of[0])}
+	var highest, lowest uint64
+	busy := false
+	for _, c := range of {
+		open := uint64(max(c.NumAckPending, 0)) + c.NumPending
+		if highest = max(highest, c.AckFloor.Stream); open > 0 && (!busy || c.AckFloor.Stream < lowest) {
+			busy, lowest = true, c.AckFloor.Stream
+		}
+		info.InFlight += uint64(max(c.NumAckPending, 0))
+		info.Undelivered += c.NumPending
+		info.Redelivered += uint64(max(c.NumRedelivered, 0))
+	}
+	if info.Settled = highest; busy {
+		info.Settled = lowest
+	}
+	return info
+}
+
+// DeleteGroup implements [transport.Log].
+func (l *log) DeleteGroup(ctx context.Context, name string) error {
+	consumers, err := l.durables(ctx)
+	if err != nil {
+		return err
+	}
+	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
+	if len(consumers) == 0 {
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s is not there", name, l.what)
+	}
+	_, err = inParallel(len(consumers), func(i int) (struct{}, error) {
+		return ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, l.t.js.DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
+		})
+	})
+	return err
+}

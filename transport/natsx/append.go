@@ -1,0 +1,276 @@
+package natsx
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// Append implements [transport.Log].
+func (l *log) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	type result struct {
+		transport.Appended
+		err error
+	}
+	appended := make(chan result, 1)
+	if err := l.AppendAsync(ctx, m, o, func(a transport.Appended, err error) { appended <- result{a, err} }); err != nil {
+		return transport.Appended{}, err
+	}
+	select {
+	case r := <-appended:
+		return r.Appended, r.err
+	case <-ctx.Done():
+		return transport.Appended{}, transport.ContextError(ctx, transport.OutcomeUnknown,
+			"append to %s on %q: %v while it waited for the acknowledgement", l.what, m.Subject, ctx.Err())
+	}
+}
+
+// AppendAsync implements [transport.Log]. An answer that does not come within 20
+// seconds is given up.
+func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
+	if err := l.admit(ctx, m, &o); err != nil {
+		return err
+	}
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	a := &appending{l: l, subject: m.Subject, o: o, done: done}
+	if err := a.begin(ctx, m); err != nil {
+		a.leave()
+		return err
+	}
+	return nil
+}
+
+// admit reports why m cannot be appended now.
+func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.AppendOptions) error {
+	if err := l.t.admit(ctx, m); err != nil {
+		return err
+	}
+	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
+		return tooOld("append to %s: NotBefore", l.what)
+	}
+	return o.Validate(&l.config, m.Subject)
+}
+
+// enter waits until fewer than maxAppending appends wait for their answer.
+func (l *log) enter(ctx context.Context) error {
+	select {
+	case l.window <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case l.window <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: %d others wait for their acknowledgement", l.what, maxAppending)
+	}
+}
+
+// appending is an append that waits for its answer.
+type appending struct {
+	l       *log
+	subject string
+	o       transport.AppendOptions
+	done    func(transport.Appended, error)
+}
+
+func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
+
+func (a *appending) begin(ctx context.Context, m *transport.Message) error {
+	if a.delayed() {
+		a.l.later.underway.Add(1)
+		if err := a.l.checkDelay(ctx, &a.o); err != nil {
+			return err
+		}
+	}
+	msg := a.message(m)
+	token := a.l.t.acks.expect(msg.Subject, a.answered)
+	msg.Reply = a.l.t.acks.prefix + token
+	if err := a.l.t.send(msg, "append on "); err != nil {
+		if _, ours := a.l.t.acks.take(token); ours {
+			return err
+		}
+		// A loss of the connection has answered already.
+	}
+	return nil
+}
+
+func (a *appending) leave() {
+	if a.delayed() {
+		a.l.later.underway.Add(^uint64(0))
+	}
+	<-a.l.window
+}
+
+// message makes what is published.
+func (a *appending) message(m *transport.Message) *nats.Msg {
+	msg := toNATS(m)
+	msg.Subject = a.l.lanes.published(m.Subject)
+	if a.o.ID != "" {
+		setHeader(msg, jetstream.MsgIDHeader, a.o.ID)
+	}
+	if a.o.TTL > 0 {
+		// In whole seconds, which are all that count, and never too few.
+		setNumber(msg, jetstream.MsgTTLHeader, uint64((a.o.TTL+time.Second-1)/time.Second))
+	}
+	if e := a.o.Expect; e != nil {
+		a.expect(msg, e)
+	}
+	if a.delayed() {
+		a.l.schedule(msg, &a.o)
+	}
+	return msg
+}
+
+func (a *appending) expect(msg *nats.Msg, e *transport.Expectation) {
+	if e.Subject == "" {
+		setNumber(msg, jetstream.ExpectedLastSeqHeader, e.Sequence)
+		return
+	}
+	setNumber(msg, jetstream.ExpectedLastSubjSeqHeader, e.Sequence)
+	if e.Subject != a.subject {
+		setHeader(msg, jetstream.ExpectedLastSubjSeqSubjHeader, a.l.lanes.stored(e.Subject))
+	}
+}
+
+// answered is called with the answer, on the goroutine that all answers come on.
+// What needs another question to be understood moves to a goroutine of its own.
+func (a *appending) answered(got answer) {
+	switch {
+	case got.err != nil:
+		e := *got.err
+		e.Message = "append to " + a.l.what + " on " + strconv.Quote(a.subject) + ": " + e.Message
+		a.finish(transport.Appended{}, &e)
+		return
+	case nobody(got.msg):
+		go a.explainNobody()
+		return
+	}
+	ack, err := parseAck(got.msg.Data)
+	switch {
+	case err != nil:
+		a.finish(transport.Appended{}, transport.Errorf(transport.Internal, transport.OutcomeUnknown,
+			"append to %s on %q: somebody who is no stream answered %.100q: see who else subscribes to the subject", a.l.what, a.subject, got.msg.Data))
+	case ack.Error == nil && a.delayed():
+		a.finish(transport.Appended{Duplicate: ack.Duplicate}, nil)
+	case ack.Error == nil:
+		a.finish(transport.Appended{Sequence: ack.Seq, Duplicate: ack.Duplicate}, nil)
+	case a.mayBeStored(ack.Error):
+		go a.lookAgain(ack.Error)
+	default:
+		a.finish(transport.Appended{}, a.refused(ack.Error))
+	}
+}
+
+func (a *appending) finish(appended transport.Appended, err error) {
+	a.leave()
+	a.done(appended, err)
+}
+
+func (a *appending) refused(e *jetstream.APIError) error {
+	err := a.l.t.apiError(e, "append to "+a.l.what+" on "+strconv.Quote(a.subject))
+	if e.ErrorCode == codeIDInProcess {
+		err.(*transport.Error).Outcome = transport.OutcomeUnknown
+	}
+	return err
+}
+
+// explainNobody says why nobody took the message: the log is gone, or has no
+// leader for the moment.
+func (a *appending) explainNobody() {
+	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	_, err := ask(ctx, a.l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return a.l.t.js.Stream(ctx, a.l.config.Name) })
+	if !missing(err) {
+		err = unavailable("%s: the log does not take it now: it has no leader, or was made without this subject", what)
+	}
+	a.finish(transport.Appended{}, err)
+}
+
+// mayBeStored reports whether an append that was refused for its Expectation may
+// have been stored by an earlier attempt, and so be the last message itself.
+func (a *appending) mayBeStored(e *jetstream.APIError) bool {
+	return a.o.Expect != nil && a.o.ID != "" && codeFor(e) == transport.Aborted
+}
+
+// lookAgain asks for the last message that the Expectation is about.
+func (a *appending) lookAgain(refusal *jetstream.APIError) {
+	subject := ">"
+	if a.o.Expect.Subject != "" {
+		subject = a.l.lanes.stored(a.o.Expect.Subject)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	last, err := ask(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
+		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
+	})
+	switch {
+	case err == nil && last.Header.Get(jetstream.MsgIDHeader) == a.o.ID && a.l.lanes.original(last.Subject) == a.subject:
+		a.finish(transport.Appended{Sequence: last.Sequence, Duplicate: true}, nil)
+	case err == nil || missing(err):
+		a.finish(transport.Appended{}, a.refused(refusal))
+	default:
+		a.finish(transport.Appended{}, transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "%w", err))
+	}
+}
+
+// publishAck is a stream's answer to a message.
+type publishAck struct {
+	Seq       uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Error     *jetstream.APIError `json:"error"`
+}
+
+var (
+	ackSequence = []byte(`"seq":`)
+	ackError    = []byte(`"error"`)
+)
+
+// parseAck reads an answer. Most say no more than a sequence, and those are read
+// without a parser.
+func parseAck(data []byte) (ack publishAck, err error) {
+	if seq, ok := plainSequence(data); ok {
+		return publishAck{Seq: seq}, nil
+	}
+	if err := json.Unmarshal(data, &ack); err != nil {
+		return ack, err
+	}
+	if ack.Error == nil && ack.Seq == 0 && !bytes.Contains(data, ackSequence) {
+		return ack, errNoAck
+	}
+	return ack, nil
+}
+
+var errNoAck = transport.Errorf(transport.Internal, transport.OutcomeUnknown, "no acknowledgement")
+
+// plainSequence reads {"stream":"<name>", "seq":<digits>} with nothing else in it.
+func plainSequence(data []byte) (seq uint64, ok bool) {
+	if !bytes.HasPrefix(data, []byte(`{"stream":"`)) || bytes.Contains(data, ackError) {
+		return 0, false
+	}
+	_, rest, found := bytes.Cut(data, ackSequence)
+	if !found {
+		return 0, false
+	}
+	rest, found = bytes.CutSuffix(rest, []byte("}"))
+	if rest = bytes.TrimSpace(rest); !found || len(rest) == 0 || len(rest) > 19 {
+		return 0, false
+	}
+	for _, c := range rest {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		seq = seq*10 + uint64(c-'0')
+	}
+	return seq, true
+}

@@ -1,0 +1,51 @@
+package natsx
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+)
+
+// What answers an append may be anything. What a parser takes for no more than a
+// sequence is read as that without one.
+func FuzzParseAck(f *testing.F) {
+	f.Add([]byte(`{"stream":"l", "seq":12}`))
+	f.Add([]byte(`{"stream":"l", "seq":12,"duplicate":true}`))
+	f.Add([]byte(`{"error":{"code":400,"err_code":10071},"stream":"l","seq":0}`))
+	f.Add([]byte(`{"stream":"\"seq\":3}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ack, err := parseAck(data)
+		if seq, ok := plainSequence(data); ok && (err != nil || ack.Seq != seq || ack.Error != nil) {
+			t.Errorf("%q: %+v, %v", data, ack, err)
+		}
+	})
+}
+
+// The lane of a subject is added and taken off again.
+func TestLaneRoundTrip(t *testing.T) {
+	t.Parallel()
+	for subject, stored := range map[string]string{"a.k": "a._lane.7.k", "a.b._to.g._k.k": "a.b._to.g._k._lane.7.k", "a.*": "a._lane.7.*"} {
+		if got := addLane("7", subject); got != stored || trimLane(got) != subject {
+			t.Errorf("%s is stored as %s and comes back as %s", subject, got, trimLane(got))
+		}
+	}
+	for _, subject := range []string{"a", "a.b", "a.b.c", "", "_lane.1.k", "."} {
+		if got := trimLane(subject); got != subject {
+			t.Errorf("%q became %q", subject, got)
+		}
+	}
+}
+
+func FuzzAcksAsTheServerWritesThem(f *testing.F) {
+	f.Add("l", uint64(1))
+	f.Fuzz(func(t *testing.T, stream string, seq uint64) {
+		name, err := json.Marshal(stream)
+		if err != nil {
+			return
+		}
+		ack, err := parseAck(fmt.Appendf(nil, `{"stream":%s, "seq":%d}`, name, seq))
+		if err != nil || ack.Seq != seq {
+			t.Errorf("%q, %d: %+v, %v", stream, seq, ack, err)
+		}
+	})
+}

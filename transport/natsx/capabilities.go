@@ -1,0 +1,81 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// account is what is known about the account's JetStream.
+type account struct {
+	logs  bool
+	level int // of the API, which grows with what the server can do
+}
+
+// Levels of the API.
+const (
+	levelTTL    = 1 // nats-server 2.11: a message may have a TTL of its own
+	levelDelays = 4 // nats-server 2.14: a stream takes from another without loss
+)
+
+// Capabilities implements [transport.Transport].
+func (t *Transport) Capabilities() transport.Capabilities {
+	a := t.account.Load()
+	return transport.Capabilities{
+		Name: "nats", MaxPayload: t.maxPayload(),
+		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Lanes: a.logs, Durable: a.logs && !t.options.memory,
+	}
+}
+
+// probe asks what the account can do. An answer that does not come changes
+// nothing, except that at first the server's word counts for its accounts: a
+// cluster that has no leader yet answers nobody.
+func (t *Transport) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	info, err := t.js.AccountInfo(ctx)
+	switch {
+	case err == nil:
+		t.account.Store(&account{logs: true, level: info.API.Level})
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		t.account.Store(&account{})
+	case t.account.Load() == nil:
+		enabled, level := t.nc.ConnectedServerJetStream()
+		t.account.Store(&account{logs: enabled, level: level})
+	}
+}
+
+const probeTimeout = 2 * time.Second
+
+// supports reports what a log asks for and the server cannot do.
+func (t *Transport) supports(c *transport.LogConfig) error {
+	switch has := t.Capabilities(); {
+	case !has.Logs:
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
+			"log %q: the account at %s has no JetStream: enable it there, or use another account", c.Name, t.address)
+	case c.Delays && !has.Delays:
+		return tooOld("log %q: Delays", c.Name)
+	}
+	return nil
+}
+
+func tooOld(format string, args ...any) error {
+	return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, format+" needs nats-server 2.14 or later", args...)
+}
+
+// logOptions is what the options say about logs.
+type logOptions struct {
+	domain   string
+	replicas int
+	memory   bool
+	stream   func(string, *jetstream.StreamConfig)
+	consumer func(string, string, *jetstream.ConsumerConfig)
+}
+
+func (o *Options) logOptions() logOptions {
+	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer}
+}

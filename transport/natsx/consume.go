@@ -1,0 +1,437 @@
+package natsx
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// Consume implements [transport.Log].
+func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	if h == nil {
+		return nil, invalid("consume group %q of %s: the handler is nil", c.Group.Name, l.what)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	consumers, err := l.openGroup(ctx, c.Group, false)
+	if err != nil {
+		return nil, err
+	}
+	m := newMember(l, &c, consumers)
+	if err := m.begin(); err != nil {
+		return nil, l.t.failure(err, transport.OutcomeNotDone, "consume group "+c.Group.Name)
+	}
+	go m.run(h)
+	go m.keep()
+	return m, nil
+}
+
+// member is one member of a group. nats.go's goroutine brings deliveries, one
+// goroutine of the member's own (run) pulls and calls the handler, and another
+// (keep) keeps alive what is held and notices what does not come.
+type member struct {
+	l       *log
+	group   string
+	max     int           // deliveries with the handler
+	refresh time.Duration // how often what is held is kept alive
+	onEnd   func(error)
+	inbox   string
+	sub     *nats.Subscription
+
+	wake   chan struct{} // of capacity 1: run has something to look at
+	look   chan struct{} // of capacity 1: keep has
+	silent chan struct{} // closed when nats.go hands over nothing more
+	done   chan struct{} // closed when run has returned
+
+	mu      sync.Mutex
+	pulls   []*puller
+	byName  map[string]*puller
+	waiting queue    // ahead of the handler
+	held    delivery // the ring of all that is not settled
+	with    int      // deliveries with the handler
+	ahead   ahead
+	breaks  int           // of the connection, when it was last looked at
+	ending  bool          // no more deliveries
+	settled chan struct{} // closed, once ending, when none is with the handler
+}
+
+var _ transport.Receiver = (*member)(nil)
+
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerConfig) *member {
+	m := &member{
+		l: l, group: c.Group.Name, max: max(c.MaxInFlight, 1), refresh: max(consumers[0].AckWait/4, minRefresh), onEnd: c.OnEnd,
+		inbox: l.t.nc.NewInbox(), byName: make(map[string]*puller, len(consumers)),
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
+	}
+	m.held.prev, m.held.next = &m.held, &m.held
+	for i, consumer := range consumers {
+		p := newPuller(l.t, l.config.Name, consumer, m.inbox, i)
+		m.pulls = append(m.pulls, p)
+		m.byName[p.consumer] = p
+	}
+	m.ahead.ordered = isOrdered(consumers[0])
+	return m
+}
+
+// begin subscribes to what will be pulled.
+func (m *member) begin() (err error) {
+	t := m.l.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed.Load() {
+		return nats.ErrConnectionClosed
+	}
+	m.breaks, _ = t.link.state()
+	if m.sub, err = t.nc.Subscribe(m.inbox+".>", m.arrive); err != nil {
+		return err
+	}
+	m.sub.SetClosedHandler(func(string) { close(m.silent) })
+	t.members[m] = struct{}{}
+	return m.sub.SetPendingLimits(-1, -1)
+}
+
+func (m *member) forget() {
+	m.l.t.mu.Lock()
+	delete(m.l.t.members, m)
+	m.l.t.mu.Unlock()
+}
+
+func (t *Transport) closeMembers() {
+	t.mu.Lock()
+	members := slices.Collect(maps.Keys(t.members))
+	t.mu.Unlock()
+	for _, m := range members {
+		m.Close()
+	}
+}
+
+// nudge wakes the goroutine that reads from a channel of capacity 1.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// arrive is called by nats.go for one message after another.
+func (m *member) arrive(msg *nats.Msg) {
+	if isStatus(msg) {
+		m.status(msg)
+		return
+	}
+	about, err := msg.Metadata()
+	if err != nil {
+		return // from no stream
+	}
+	d := &delivery{m: m, reply: msg.Reply}
+	fillDelivery(&d.Delivery, msg, about, m.l.lanes)
+	d.Attempt, d.Fence, d.Settler = int(about.NumDelivered), about.Sequence.Consumer, d
+	if !m.accept(d, about.Consumer) {
+		_ = d.publish(nakBody) // without a connection others get it anyway
+	}
+}
+
+// accept takes a delivery in, unless nothing more is wanted.
+func (m *member) accept(d *delivery, consumer string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ending {
+		return false
+	}
+	if p := m.byName[consumer]; p != nil {
+		p.came()
+	}
+	d.prev, d.next = m.held.prev, &m.held
+	d.prev.next, m.held.prev = d, d
+	m.waiting.push(d)
+	nudge(m.wake)
+	return true
+}
+
+// status takes the server's word about a pull.
+func (m *member) status(msg *nats.Msg) {
+	index, round, ok := statusOf(msg, m.inbox)
+	if !ok || index < 0 || index >= len(m.pulls) {
+		return
+	}
+	m.mu.Lock()
+	p := m.pulls[index]
+	if round != p.round {
+		m.mu.Unlock()
+		return
+	}
+	deleted := p.status(msg)
+	if p.suspect || deleted {
+		p.suspect = true
+		nudge(m.look)
+	}
+	m.mu.Unlock()
+	nudge(m.wake)
+}
+
+// run calls the handler for one delivery after another, and asks for more ahead of
+// it.
+func (m *member) run(h func(*transport.Delivery)) {
+	defer close(m.done)
+	for {
+		d, pulls, ended := m.next()
+		for _, p := range pulls {
+			_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // one that is lost is noticed by tick
+		}
+		switch {
+		case ended:
+			return
+		case d != nil:
+			h(&d.Delivery)
+		default:
+			<-m.wake
+		}
+	}
+}
+
+// next returns the delivery for the handler, nil if there is none or the handler
+// has all it may have, and what to ask for.
+func (m *member) next() (d *delivery, pulls []pull, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ending {
+		return nil, nil, true
+	}
+	if m.with < m.max {
+		if d = m.waiting.pop(); d != nil {
+			d.begun = true
+			m.with++
+		}
+	}
+	if _, up := m.l.t.link.state(); up {
+		pulls = m.wanted()
+	}
+	return d, pulls, false
+}
+
+// wanted returns what to ask for now.
+func (m *member) wanted() (pulls []pull) {
+	for _, p := range m.pulls {
+		if p.held {
+			continue
+		}
+		if n := m.ahead.wanted(m.max-m.with, m.waiting.len(), p.asked); n > 0 {
+			pulls = append(pulls, p.ask(n))
+		}
+	}
+	return pulls
+}
+
+// release takes a delivery that was settled out of what is held.
+func (m *member) release(d *delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d.next == nil {
+		return
+	}
+	d.prev.next, d.next.prev = d.next, d.prev
+	d.prev, d.next = nil, nil
+	if !d.begun {
+		return
+	}
+	m.with--
+	m.ahead.settled++
+	m.checkSettled()
+	nudge(m.wake)
+}
+
+// checkSettled tells who waits for the last settlement.
+func (m *member) checkSettled() {
+	if !m.ending || m.with > 0 {
+		return
+	}
+	select {
+	case <-m.settled:
+	default:
+		close(m.settled)
+		nudge(m.look)
+	}
+}
+
+// end stops deliveries, and reports whether it was this call that did.
+func (m *member) end() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ending {
+		return false
+	}
+	m.ending = true
+	m.checkSettled()
+	nudge(m.wake)
+	nudge(m.look)
+	return true
+}
+
+// holding returns what is not settled: all, or what the handler has not seen.
+func (m *member) holding(all bool) (held []*delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for d := m.held.next; d != &m.held; d = d.next {
+		if all || !d.begun {
+			held = append(held, d)
+		}
+	}
+	return held
+}
+
+// handBack gives up deliveries, so that others get them at once.
+func (m *member) handBack(all bool) (n int) {
+	for _, d := range m.holding(all) {
+		if d.settle(nakBody) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Drain implements [transport.Receiver].
+func (m *member) Drain(ctx context.Context) error {
+	m.end()
+	m.leave(ctx)
+	m.handBack(false)
+	for _, wait := range []chan struct{}{m.settled, m.done} {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			n := m.handBack(true)
+			m.forget()
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of %s: %d deliveries were not settled and are handed back", m.group, m.l.what, n)
+		}
+	}
+	m.forget()
+	if m.l.t.closed.Load() {
+		return nil
+	}
+	return m.l.t.flush(ctx, "drain of group "+strconv.Quote(m.group)+" of "+m.l.what)
+}
+
+// leave ends the subscription at the server, and returns when all that the server
+// had sent has been handed back. See receiver.stop.
+func (m *member) leave(ctx context.Context) {
+	broken := m.l.t.link.watch()
+	if err := m.sub.Drain(); err == nil {
+		select {
+		case <-m.silent:
+			return
+		case <-broken:
+		case <-ctx.Done():
+		}
+	}
+	_ = m.sub.Unsubscribe() // an error says that it has ended already
+}
+
+// Close implements [transport.Receiver].
+func (m *member) Close() {
+	m.end()
+	m.handBack(true)
+	m.forget()
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+		defer cancel()
+		m.leave(ctx)
+	}()
+}
+
+// minRefresh bounds the work for a consumer that somebody else has made, with an
+// AckWait that no group has.
+const minRefresh = 10 * time.Millisecond
+
+// keep looks after what is held until nothing can come any more and nothing is
+// held.
+func (m *member) keep() {
+	tick := time.NewTicker(min(pullTick, m.refresh))
+	defer tick.Stop()
+	extended := time.Now()
+	for !m.over() {
+		select {
+		case <-tick.C:
+		case <-m.look:
+			m.checkSuspects()
+			continue
+		}
+		if time.Since(extended) >= m.refresh {
+			extended = time.Now()
+			for _, d := range m.holding(true) {
+				d.extend()
+			}
+		}
+		m.tick()
+	}
+}
+
+// over reports whether keep has nothing more to do.
+func (m *member) over() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ending && m.held.next == &m.held
+}
+
+// tick notices what did not come. What was asked for over a connection that broke
+// will not.
+func (m *member) tick() {
+	breaks, _ := m.l.t.link.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pulls {
+		if p.tick(); breaks != m.breaks {
+			p.restart()
+		}
+	}
+	m.breaks = breaks
+	nudge(m.wake)
+}
+
+// checkSuspects asks whether the consumers are there whose pulls nobody heard.
+func (m *member) checkSuspects() {
+	for _, p := range m.suspects() {
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		_, err := m.l.consumer(ctx, p.consumer)
+		cancel()
+		if missing(err) {
+			m.gone(err)
+			return
+		}
+	}
+}
+
+func (m *member) suspects() (suspects []*puller) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pulls {
+		if p.suspect {
+			p.suspect = false
+			suspects = append(suspects, p)
+		}
+	}
+	return suspects
+}
+
+// gone ends the member because its group is not there any more.
+func (m *member) gone(cause error) {
+	if !m.end() {
+		return
+	}
+	_ = m.sub.Unsubscribe()
+	for _, d := range m.holding(false) {
+		d.drop()
+	}
+	m.forget()
+	if m.onEnd != nil {
+		m.onEnd(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s was deleted while it was consumed: %w", m.group, m.l.what, cause))
+	}
+}

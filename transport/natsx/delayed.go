@@ -1,0 +1,167 @@
+package natsx
+
+import (
+	"context"
+	"crypto/rand"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// Messages that wait for their time are in a stream of their own: one that
+// schedules cannot refuse when it is full, and the log may have to. There each has
+// a subject of its own, from which the server moves it at its time to the subject
+// of those that are due; the log's stream takes those from a consumer that keeps
+// them until they are stored, so that a full log loses nothing. While it is full,
+// it tries again about every two seconds.
+//
+//	_delayed.<log>.at.<id>          waits
+//	_delayed.<log>.due.<subject>    is due
+const (
+	delayedPrefix = "_delayed."
+	delayedSuffix = "_delayed"
+	sourceName    = "source" // of the consumer from which the log takes
+)
+
+// Headers of a schedule (ADR-51). The id of a message is not kept when it is
+// moved, so it is carried under another name.
+const (
+	headerSchedule = "Nats-Schedule"
+	headerTarget   = "Nats-Schedule-Target"
+	headerMovedID  = "Nats-Mono-Id"
+)
+
+// sourcePending is how many messages the log takes before it confirms them.
+const sourcePending = 1000
+
+func (l *log) delayedName() string { return l.config.Name + delayedSuffix }
+
+func (l *log) delayedSubject(rest string) string { return delayedPrefix + l.config.Name + "." + rest }
+
+func (l *log) delayedSource() *jetstream.StreamSource {
+	return &jetstream.StreamSource{
+		Name:              l.delayedName(),
+		Consumer:          &jetstream.StreamConsumerSource{Name: sourceName, DeliverSubject: l.delayedSubject("deliver")},
+		SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: l.delayedSubject("due.>"), Destination: ">"}},
+	}
+}
+
+func (l *log) delayedConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
+	s := base
+	s.Name = l.delayedName()
+	s.Subjects = []string{l.delayedSubject("at.*"), l.delayedSubject("due.>")}
+	s.Retention = jetstream.WorkQueuePolicy
+	s.AllowMsgSchedules = true
+	s.Duplicates = l.config.Window()
+	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: numeral(l.config.Generation)})
+	l.place(&s)
+	return s
+}
+
+// openDelayed makes the second stream and the consumer that the first takes from.
+func (l *log) openDelayed(ctx context.Context) error {
+	is, err := l.t.stream(ctx, l.delayedName())
+	switch {
+	case missing(err):
+		_, err = l.makeStream(ctx, l.delayedConfig(jetstream.StreamConfig{}))
+	case err == nil && !is.AllowMsgSchedules:
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"%s: its Delays need the stream %s, and there is another of that name: rename one of them", l.what, l.delayedName())
+	case err == nil:
+		_, err = l.updateStream(ctx, is, l.delayedConfig(*is))
+	}
+	if err != nil {
+		return err
+	}
+	return l.openSource(ctx)
+}
+
+func (l *log) openSource(ctx context.Context) error {
+	_, err := ask(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
+		c, err := l.t.js.PushConsumer(ctx, l.delayedName(), sourceName)
+		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
+			return c, err
+		}
+		return l.t.js.CreateOrUpdatePushConsumer(ctx, l.delayedName(), jetstream.ConsumerConfig{
+			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
+			DeliverSubject: l.delayedSubject("deliver"), FilterSubject: l.delayedSubject("due.>"),
+		})
+	})
+	return err
+}
+
+// schedule makes msg, which is complete but for where it goes, wait for its time.
+// The server parses fractions of a second, which nats.go's own option cuts off.
+func (l *log) schedule(msg *nats.Msg, o *transport.AppendOptions) {
+	setHeader(msg, headerSchedule, "@at "+o.NotBefore.UTC().Format(time.RFC3339Nano))
+	setHeader(msg, headerTarget, l.delayedSubject("due."+msg.Subject))
+	if o.ID != "" {
+		setHeader(msg, headerMovedID, o.ID)
+	}
+	msg.Subject = l.delayedSubject("at." + rand.Text())
+}
+
+// The server counts time in nanoseconds since 1970, in 64 bits.
+var (
+	firstTime = time.Unix(0, 0)
+	lastTime  = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// checkDelay reports a delay that cannot be kept, and too many of them.
+func (l *log) checkDelay(ctx context.Context, o *transport.AppendOptions) error {
+	if !o.NotBefore.Before(lastTime) {
+		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "append to %s: NotBefore is %v: want a time before 2262", l.what, o.NotBefore)
+	}
+	if o.NotBefore.Before(firstTime) {
+		o.NotBefore = firstTime
+	}
+	if l.config.MaxDelayed == 0 {
+		return nil
+	}
+	waiting, err := l.countDelayed(ctx)
+	if err != nil {
+		return err
+	}
+	if waiting+l.later.underway.Load() > l.config.MaxDelayed {
+		return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
+			"append to %s: %d messages wait for their time, and MaxDelayed is %d: try later, or raise it", l.what, waiting, l.config.MaxDelayed)
+	}
+	return nil
+}
+
+// delayedCount counts the delayed appends of this log that have no answer yet.
+type delayedCount struct{ underway atomic.Uint64 }
+
+// countDelayed returns how many messages wait for their time. Those that are due
+// are in the same stream, until the log has confirmed that it has them.
+func (l *log) countDelayed(ctx context.Context) (uint64, error) {
+	what := l.what + ": its delayed messages"
+	due, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
+		return l.t.js.PushConsumer(ctx, l.delayedName(), sourceName)
+	})
+	if err != nil {
+		return 0, err
+	}
+	all, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.delayedName()) })
+	if err != nil {
+		return 0, err
+	}
+	moved := due.CachedInfo().NumPending + uint64(max(due.CachedInfo().NumAckPending, 0))
+	messages := all.CachedInfo().State.Msgs
+	return messages - min(moved, messages), nil
+}
+
+// setHeader sets a header of a message that may have none.
+func setHeader(msg *nats.Msg, name, value string) {
+	if msg.Header == nil {
+		msg.Header = make(nats.Header, 4)
+	}
+	msg.Header[name] = []string{value}
+}
+
+func setNumber(msg *nats.Msg, name string, n uint64) { setHeader(msg, name, strconv.FormatUint(n, 10)) }

@@ -1,0 +1,127 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// delivery is a message that a member holds until it is settled.
+type delivery struct {
+	transport.Delivery
+	m     *member
+	reply string // where its settlement goes
+
+	prev, next *delivery // in the member's list of what it holds
+	begun      bool      // h has seen it; guarded by the member's lock
+
+	// mu is held while something is published about it, so that nothing is said
+	// after its settlement: to extend a message after a Nak with a delay would
+	// undo the delay.
+	mu      sync.Mutex
+	settled bool
+}
+
+// What is published to settle a delivery.
+var (
+	ackBody      = []byte("+ACK")
+	nakBody      = []byte("-NAK")
+	progressBody = []byte("+WPI")
+)
+
+const maxReason = 512 // bytes
+
+// fillDelivery takes over a message of a stream.
+func fillDelivery(d *transport.Delivery, msg *nats.Msg, about *nats.MsgMetadata, lanes lanes) {
+	d.Message = *fromNATS(msg)
+	d.Subject, d.Reply = lanes.original(msg.Subject), ""
+	d.ID = idOf(msg.Header)
+	d.Sequence, d.Stored = about.Sequence.Stream, about.Timestamp
+	d.Remaining = about.NumPending
+}
+
+// idOf returns the id with which a message was appended. One that had waited for
+// its time carries it under another name, and one by a plain client may carry
+// mono's.
+func idOf(h nats.Header) string {
+	for _, name := range []string{jetstream.MsgIDHeader, headerMovedID, transport.HeaderID} {
+		if values := h[name]; len(values) > 0 && values[0] != "" {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// Ack implements [transport.Settler]. Nothing in it waits, so ctx is not read.
+func (d *delivery) Ack(context.Context) error { return d.settle(ackBody) }
+
+// Nak implements [transport.Settler].
+func (d *delivery) Nak(_ context.Context, delay time.Duration) error {
+	if delay <= 0 {
+		return d.settle(nakBody)
+	}
+	return d.settle([]byte(`-NAK {"delay":` + strconv.FormatInt(int64(delay), 10) + `}`))
+}
+
+// Terminate implements [transport.Settler].
+func (d *delivery) Terminate(_ context.Context, reason string) error {
+	if len(reason) > maxReason {
+		reason = reason[:maxReason]
+	}
+	return d.settle([]byte("+TERM " + reason))
+}
+
+func (d *delivery) settle(body []byte) error {
+	err := d.publish(body)
+	if !errors.Is(err, errSettled) {
+		d.m.release(d)
+	}
+	return err
+}
+
+var errSettled = errors.New("settled before")
+
+// publish says the one thing about a delivery that counts.
+func (d *delivery) publish(body []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.settled {
+		e := transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"message %d of group %q: it was settled before, or handed back", d.Sequence, d.m.group)
+		e.Err = errSettled
+		return e
+	}
+	d.settled = true
+	if err := d.m.l.t.nc.Publish(d.reply, body); err != nil {
+		e := unavailable("message %d of group %q: the connection to %s is lost, it will be delivered again", d.Sequence, d.m.group, d.m.l.t.address)
+		e.Err = err
+		return e
+	}
+	return nil
+}
+
+// extend keeps the delivery from being made again.
+func (d *delivery) extend() {
+	if !d.mu.TryLock() {
+		return // it is being settled
+	}
+	defer d.mu.Unlock()
+	if !d.settled {
+		_ = d.m.l.t.nc.Publish(d.reply, progressBody) // without a connection others get it
+	}
+}
+
+// drop settles a delivery without a word.
+func (d *delivery) drop() {
+	d.mu.Lock()
+	d.settled = true
+	d.mu.Unlock()
+	d.m.release(d)
+}

@@ -1,0 +1,319 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// A group is a durable consumer; an ordered group of a log with lanes is one for
+// each lane. The metadata says which group a consumer belongs to; one that was made
+// by somebody else is a group of its own name.
+
+// consumers lists the names of a group's consumers and what each filters.
+func (l *log) consumers(g *transport.GroupConfig) (names []string, filters [][]string, err error) {
+	if !g.Ordered || l.lanes.n == 0 {
+		return []string{g.Name}, [][]string{l.lanes.filter(g.Filter, anyLane)}, l.checkFilter(g, anyLane)
+	}
+	for lane := range l.lanes.n {
+		names = append(names, laneName(g.Name, lane))
+		filters = append(filters, l.lanes.filter(g.Filter, lane))
+	}
+	return names, filters, l.checkFilter(g, 0)
+}
+
+func laneName(group string, lane int) string { return group + "_lane_" + strconv.Itoa(lane) }
+
+// checkFilter reports a filter that would become none, which is everything.
+func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
+	if len(g.Filter) > 0 && len(l.lanes.filter(g.Filter, lane)) == 0 {
+		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+			"group %q of %s: its filter %s matches none of the log's subjects %s", g.Name, l.what, strings.Join(g.Filter, ", "), strings.Join(l.lanes.subjects, ", "))
+	}
+	return nil
+}
+
+// openGroup makes what is missing of a group, changes what differs and may be
+// changed, and returns its consumers. made says that the log is new.
+func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool) ([]*jetstream.ConsumerConfig, error) {
+	if l.config.Retention == transport.InterestRetention && !made {
+		g.Start = transport.Start{New: true}
+	}
+	names, filters, err := l.consumers(&g)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.checkShape(ctx, &g); err != nil {
+		return nil, err
+	}
+	return inParallel(len(names), func(i int) (*jetstream.ConsumerConfig, error) {
+		return l.openConsumer(ctx, &g, names[i], filters[i])
+	})
+}
+
+// inParallel calls do for 0 to n-1, some at once, and returns all results or the
+// first error.
+func inParallel[T any](n int, do func(int) (T, error)) ([]T, error) {
+	results, errs := make([]T, n), make([]error, n)
+	var wg sync.WaitGroup
+	free := make(chan struct{}, maxParallel)
+	for i := range n {
+		free <- struct{}{}
+		wg.Go(func() {
+			results[i], errs[i] = do(i)
+			<-free
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+const maxParallel = 16
+
+// checkShape reports a group that is there with as many consumers as the other
+// kind has.
+func (l *log) checkShape(ctx context.Context, g *transport.GroupConfig) error {
+	if l.lanes.n == 0 {
+		return nil // one consumer either way
+	}
+	other := g.Name
+	if !g.Ordered {
+		other = laneName(g.Name, 0)
+	}
+	is, err := l.consumer(ctx, other)
+	if missing(err) {
+		return nil
+	}
+	if err == nil && groupOf(is) == g.Name {
+		return l.cannotReorder(g)
+	}
+	return err
+}
+
+// errOrdered says that a group is there and of the other kind.
+var errOrdered = errors.New("the order of a group cannot be changed")
+
+func (l *log) cannotReorder(g *transport.GroupConfig) error {
+	err := cannotChange("group "+strconv.Quote(g.Name)+" of "+l.what, "Ordered", !g.Ordered, g.Ordered)
+	err.Err = errOrdered
+	return err
+}
+
+// consumer asks for a consumer.
+func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
+	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+		return l.t.js.Consumer(ctx, l.config.Name, name)
+	})
+}
+
+func (l *log) askConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
+	if err != nil {
+		return nil, err
+	}
+	return c.CachedInfo(), nil
+}
+
+// openConsumer makes or changes one consumer of a group. Somebody else may make it
+// meanwhile.
+func (l *log) openConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerConfig, error) {
+	is, err := l.consumer(ctx, name)
+	if missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+		is, err = l.makeConsumer(ctx, g, name, filter)
+		if code := codeOfAPI(err); code == jetstream.JSErrCodeConsumerExists || code == jetstream.JSErrCodeConsumerNameExists {
+			is, err = l.consumer(ctx, name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.changeConsumer(ctx, g, is, filter)
+}
+
+func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {
+	base := jetstream.ConsumerConfig{Durable: name, Name: name}
+	start(&base, g.Start)
+	want, err := l.hookConsumer(g.Name, l.consumerConfig(base, g, filter))
+	if err != nil {
+		return nil, err
+	}
+	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+		return l.t.js.CreateConsumer(ctx, l.config.Name, want)
+	})
+}
+
+// changeConsumer changes what differs in a consumer that is there. Ordered is
+// looked at even where nothing may be changed: whoever takes part in a group must
+// know whether it is.
+func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *jetstream.ConsumerInfo, filter []string) (*jetstream.ConsumerConfig, error) {
+	switch {
+	case groupOf(is) != g.Name:
+		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"group %q of %s: its consumer %s belongs to the group %q: choose another name", g.Name, l.what, is.Name, groupOf(is))
+	case isOrdered(&is.Config) != g.Ordered:
+		return nil, l.cannotReorder(g)
+	case !g.Update || number(is.Config.Metadata[metaGeneration]) > g.Generation:
+		return &is.Config, nil
+	}
+	want, err := l.hookConsumer(g.Name, l.consumerConfig(is.Config, g, filter))
+	if err != nil || same(want, is.Config) {
+		return &is.Config, err
+	}
+	is, err = l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+		return l.t.js.UpdateConsumer(ctx, l.config.Name, want)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &is.Config, nil
+}
+
+// groupOf returns the group to which a consumer belongs.
+func groupOf(is *jetstream.ConsumerInfo) string {
+	if group := is.Config.Metadata[metaGroup]; group != "" {
+		return group
+	}
+	return is.Name
+}
+
+func isOrdered(c *jetstream.ConsumerConfig) bool { return c.MaxAckPending == 1 }
+
+// consumerConfig returns what a consumer of the group is to be, where base is what
+// it is, or only its name and start.
+func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupConfig, filter []string) jetstream.ConsumerConfig {
+	c := base
+	c.AckPolicy = jetstream.AckExplicitPolicy
+	c.AckWait = g.AckWait
+	if c.AckWait == 0 {
+		c.AckWait = transport.DefaultAckWait
+	}
+	c.MaxDeliver = -1
+	c.BackOff = nil
+	c.MaxAckPending = -1
+	if g.Ordered {
+		c.MaxAckPending = 1
+	}
+	setFilter(&c, filter)
+	c.Metadata = metadata(base.Metadata, usersMetadata(base.Metadata), l.groupMetadata(g))
+	return c
+}
+
+func (l *log) groupMetadata(g *transport.GroupConfig) map[string]string {
+	m := map[string]string{metaGroup: g.Name, metaGeneration: numeral(g.Generation)}
+	if g.Ordered {
+		m[metaOrdered] = "true"
+	}
+	if l.lanes.n > 0 {
+		m[metaFilter] = strings.Join(g.Filter, " ")
+	}
+	return m
+}
+
+// setFilter sets the filter, unless it is there already.
+func setFilter(c *jetstream.ConsumerConfig, filter []string) {
+	if len(filter) == 0 && c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy {
+		filter = []string{">"} // which the server wants to be told
+	}
+	if sorted(filterOf(c)) == sorted(filter) {
+		return
+	}
+	c.FilterSubject, c.FilterSubjects = "", filter
+	if len(filter) == 1 {
+		c.FilterSubject, c.FilterSubjects = filter[0], nil
+	}
+}
+
+func sorted(filter []string) string {
+	return strings.Join(slices.Sorted(slices.Values(filter)), " ")
+}
+
+func filterOf(c *jetstream.ConsumerConfig) []string {
+	if c.FilterSubject != "" {
+		return []string{c.FilterSubject}
+	}
+	return c.FilterSubjects
+}
+
+// start sets where a new consumer begins.
+func start(c *jetstream.ConsumerConfig, s transport.Start) {
+	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
+	switch {
+	case s.New:
+		c.DeliverPolicy = jetstream.DeliverNewPolicy
+	case s.Sequence > 0:
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.Sequence
+	case !s.Time.IsZero():
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.Time
+	case s.LastPerSubject:
+		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+	}
+}
+
+func startOf(c *jetstream.ConsumerConfig) (s transport.Start) {
+	switch c.DeliverPolicy {
+	case jetstream.DeliverNewPolicy:
+		s.New = true
+	case jetstream.DeliverByStartSequencePolicy:
+		s.Sequence = c.OptStartSeq
+	case jetstream.DeliverByStartTimePolicy:
+		if c.OptStartTime != nil {
+			s.Time = *c.OptStartTime
+		}
+	case jetstream.DeliverLastPerSubjectPolicy:
+		s.LastPerSubject = true
+	}
+	return s
+}
+
+// groupConfig returns what a consumer says of its group.
+func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
+	c := &is.Config
+	g := transport.GroupConfig{
+		Name: groupOf(is), Filter: filterOf(c), Start: startOf(c), AckWait: c.AckWait, Ordered: isOrdered(c),
+		Generation: number(c.Metadata[metaGeneration]),
+	}
+	if g.Start.LastPerSubject && slices.Equal(g.Filter, []string{">"}) {
+		g.Filter = nil
+	}
+	if original, ok := c.Metadata[metaFilter]; ok {
+		g.Filter = strings.Fields(original)
+	} else if slices.ContainsFunc(g.Filter, func(f string) bool { return trimLane(f) != f }) {
+		g.Filter = nil // of all of a log with lanes
+	}
+	return g
+}
+
+// guardedConsumer are the fields of a consumer that its hook must leave.
+var guardedConsumer = []string{
+	"Name", "Durable", "DeliverPolicy", "OptStartSeq", "OptStartTime", "AckPolicy", "AckWait", "MaxDeliver", "BackOff",
+	"FilterSubject", "FilterSubjects", "MaxAckPending", "HeadersOnly", "InactiveThreshold", "MemoryStorage",
+	"PriorityPolicy", "PriorityGroups", "DeliverSubject", "DeliverGroup", "FlowControl", "IdleHeartbeat",
+}
+
+// hookConsumer lets the user's hook change a configuration.
+func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
+	if l.t.options.consumer == nil {
+		return c, nil
+	}
+	changed := c
+	changed.Metadata, changed.FilterSubjects = maps.Clone(c.Metadata), slices.Clone(c.FilterSubjects)
+	l.t.options.consumer(l.config.Name, group, &changed)
+	what := "group " + strconv.Quote(group) + " of " + l.what
+	if err := guard(what, c, changed, guardedConsumer); err != nil {
+		return c, err
+	}
+	return changed, guardMetadata(what, c.Metadata, changed.Metadata)
+}

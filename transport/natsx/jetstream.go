@@ -1,0 +1,206 @@
+package natsx
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// apiPrefix begins the subjects of JetStream's API.
+func (t *Transport) apiPrefix() string {
+	if t.options.domain == "" {
+		return "$JS.API"
+	}
+	return "$JS." + t.options.domain + ".API"
+}
+
+// How long JetStream's API is waited for. A server that has no leader to answer
+// may not answer a question at all, although it would answer the same one a moment
+// later, so it is asked again.
+const (
+	askTimeout   = 10 * time.Second // where the caller's context has no deadline
+	firstAttempt = time.Second      // doubled with each
+	askPause     = 100 * time.Millisecond
+)
+
+// ask calls JetStream's API until it answers. do must not mind being called again
+// after a call whose answer was lost.
+func ask[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+	}
+	for patience := firstAttempt; ; patience *= 2 {
+		if err := t.ready(ctx, what); err != nil {
+			var none T
+			return none, err
+		}
+		result, err := attempt(ctx, patience, do)
+		if err == nil || !transient(ctx, err) || !pause(ctx, askPause) {
+			return result, t.apiError(err, what)
+		}
+	}
+}
+
+func attempt[T any](ctx context.Context, patience time.Duration, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return do(ctx)
+}
+
+// api sends one request to JetStream's API, for what nats.go has no method or one
+// that hides the error.
+func (t *Transport) api(ctx context.Context, subject string, request, answer any) error {
+	if err := t.ready(ctx, subject); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout) // the sooner of both
+	defer cancel()
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	reply, err := t.nc.RequestWithContext(ctx, t.apiPrefix()+"."+subject, body)
+	if err != nil {
+		return err
+	}
+	var refused struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &refused); err != nil {
+		return err
+	}
+	if refused.Error != nil {
+		return refused.Error
+	}
+	return json.Unmarshal(reply.Data, answer)
+}
+
+// pause reports whether the wait was over before ctx.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// transient reports whether another attempt may fare better.
+func transient(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		return true
+	}
+	return codeOfAPI(err) == codeNotAvailable
+}
+
+// Codes of JetStream's API that nats.go does not name.
+const (
+	codeNotAvailable     jetstream.ErrorCode = 10008
+	codeNoPeers          jetstream.ErrorCode = 10005
+	codeAccountResources jetstream.ErrorCode = 10002
+	codeResources        jetstream.ErrorCode = 10023
+	codeMemory           jetstream.ErrorCode = 10028
+	codeSequenceNotFound jetstream.ErrorCode = 10043
+	codeStorage          jetstream.ErrorCode = 10047
+	codeInvalidConfig    jetstream.ErrorCode = 10052
+	codeDeleteFailed     jetstream.ErrorCode = 10057
+	codeStreamMismatch   jetstream.ErrorCode = 10060
+	codeSubjectOverlap   jetstream.ErrorCode = 10065
+	codeNotClustered     jetstream.ErrorCode = 10074
+	codeStoreFailed      jetstream.ErrorCode = 10077
+	codeHeaderTooLarge   jetstream.ErrorCode = 10097
+	codeMaxBytesRequired jetstream.ErrorCode = 10113
+	codeIDInProcess      jetstream.ErrorCode = 10158
+	codeTTLDisabled      jetstream.ErrorCode = 10166
+	codeTooMany          jetstream.ErrorCode = 10167
+)
+
+// codeOfAPI returns the code of an answer of JetStream's, 0 for any other error.
+func codeOfAPI(err error) jetstream.ErrorCode {
+	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
+		return e.APIError().ErrorCode
+	}
+	return 0
+}
+
+// missing reports that what was asked for is not there.
+func missing(err error) bool {
+	if e, ok := errors.AsType[*transport.Error](err); ok {
+		return e.Code == transport.NotFound
+	}
+	return false
+}
+
+// apiError turns what JetStream's API answered into an error of ours.
+func (t *Transport) apiError(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[jetstream.JetStreamError](err)
+	if !ok || e.APIError() == nil {
+		return t.failure(err, transport.OutcomeUnknown, what)
+	}
+	fail := transport.Errorf(codeFor(e.APIError()), transport.OutcomeNotDone, "%s at %s: %s", what, t.address, e.APIError().Description)
+	if code := e.APIError().ErrorCode; advice[code] != "" {
+		fail.Message += ": " + advice[code]
+	}
+	fail.Err = err
+	return fail
+}
+
+// advice says what to do about an error of JetStream's.
+var advice = map[jetstream.ErrorCode]string{
+	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or use fewer groups or lanes",
+	jetstream.JSErrCodeStreamNotFound:        "the log is gone, or was never made",
+	codeSubjectOverlap:                       "another log has one of its subjects: each subject belongs to one log",
+	codeMaxBytesRequired:                     "set MaxBytes",
+	codeResources:                            "the server has no room left for such a log",
+	codeStorage:                              "make room, or raise the limit",
+	codeMemory:                               "make room, or raise the limit",
+	codeTTLDisabled:                          "the log was made by a server before 2.11, or by hand, without TTLs for messages",
+}
+
+// codeFor classifies an error of JetStream's.
+func codeFor(e *jetstream.APIError) transport.Code {
+	switch e.ErrorCode {
+	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeMessageNotFound,
+		jetstream.JSErrCodeConsumerDoesNotExist, codeSequenceNotFound, codeDeleteFailed:
+		return transport.NotFound
+	case jetstream.JSErrCodeMaximumConsumersLimit, codeAccountResources, codeResources, codeMemory, codeStorage,
+		codeStoreFailed, codeTooMany, codeNoPeers:
+		return transport.ResourceExhausted
+	case codeInvalidConfig, codeSubjectOverlap, codeMaxBytesRequired, codeStreamMismatch, jetstream.JSErrCodeStreamNameInUse,
+		jetstream.JSErrCodeConsumerCreate, jetstream.JSErrCodeConsumerNameExists, jetstream.JSErrCodeConsumerExists:
+		return transport.FailedPrecondition
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return transport.Aborted
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge:
+		return transport.InvalidArgument
+	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount, codeTTLDisabled:
+		return transport.Unimplemented
+	case codeIDInProcess:
+		return transport.Unavailable
+	}
+	switch e.Code {
+	case 400:
+		return transport.InvalidArgument
+	case 404:
+		return transport.NotFound
+	case 503:
+		return transport.Unavailable
+	}
+	return transport.Internal
+}

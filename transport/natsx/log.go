@@ -1,0 +1,170 @@
+package natsx
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// log is a stream, and with Delays a second one. Its groups are durable consumers.
+type log struct {
+	t      *Transport
+	config transport.LogConfig // as it was asked for; Lanes and Delays as they are
+	lanes  lanes
+	what   string        // for errors
+	window chan struct{} // holds a token for each append that waits for its answer
+	later  delayedCount
+}
+
+var _ transport.Log = (*log)(nil)
+
+// maxAppending is how many appends of a log wait for their answer at most.
+const maxAppending = 4096
+
+// Log implements [transport.Transport].
+func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := t.ready(ctx, "log "+c.Name); err != nil {
+		return nil, err
+	}
+	if err := t.supports(&c); err != nil {
+		return nil, err
+	}
+	l := &log{
+		t: t, config: c, lanes: newLanes(c.Lanes, c.Subjects),
+		what: "log " + strconv.Quote(c.Name), window: make(chan struct{}, maxAppending),
+	}
+	if err := l.open(ctx); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// open makes what is missing and, for those that may, changes what differs. Others
+// may do the same at the same time: what somebody else has just made is looked at
+// again.
+func (l *log) open(ctx context.Context) error {
+	stream, made, err := l.openStream(ctx)
+	for inUse := 0; err != nil && codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse && inUse < maxRaces; inUse++ {
+		stream, made, err = l.openStream(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	l.adopt(stream)
+	for _, g := range l.config.Groups {
+		g.Update = g.Update || l.config.Update
+		if _, err := l.openGroup(ctx, g, made); err != nil && (g.Update || !errors.Is(err, errOrdered)) {
+			return err // a sender leaves a group of the other kind as it is
+		}
+	}
+	return nil
+}
+
+// maxRaces is how often somebody else may be first.
+const maxRaces = 5
+
+// openStream returns the stream, and whether it was made now.
+func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, error) {
+	is, err := l.t.stream(ctx, l.config.Name)
+	if missing(err) {
+		is, err = l.makeStreams(ctx)
+		return is, err == nil, err
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	known := l.logConfig(is)
+	if !l.config.Update || known.Generation > l.config.Generation {
+		return is, false, nil
+	}
+	if err := l.unchangeable(&known); err != nil {
+		return nil, false, err
+	}
+	is, err = l.updateStreams(ctx, is)
+	return is, false, err
+}
+
+// adopt takes over what a log that is there decides.
+func (l *log) adopt(stream *jetstream.StreamConfig) {
+	is := l.logConfig(stream)
+	l.config.Delays = is.Delays
+	l.lanes = newLanes(is.Lanes, l.config.Subjects)
+	if stream.SubjectTransform != nil && is.Lanes > 0 {
+		l.lanes.auto = stream.SubjectTransform.Source
+	}
+	l.config.Lanes = is.Lanes
+}
+
+// stream asks for a stream's configuration.
+func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
+	return askStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js.Stream(ctx, name) })
+}
+
+func askStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
+	s, err := ask(ctx, t, what, do)
+	if err != nil {
+		return nil, err
+	}
+	return &s.CachedInfo().Config, nil
+}
+
+func (l *log) makeStreams(ctx context.Context) (*jetstream.StreamConfig, error) {
+	if l.config.Delays {
+		if err := l.openDelayed(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return l.makeStream(ctx, l.streamConfig(jetstream.StreamConfig{}))
+}
+
+func (l *log) updateStreams(ctx context.Context, is *jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+	if l.config.Delays {
+		if err := l.openDelayed(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return l.updateStream(ctx, is, l.streamConfig(*is))
+}
+
+// makeStream makes a stream, on as many servers as there may be.
+func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+	automatic := c.Replicas == 0
+	if automatic {
+		c.Replicas = l.t.defaultReplicas()
+	}
+	c, err := l.hookStream(c)
+	if err != nil {
+		return nil, err
+	}
+	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.CreateStream(ctx, c) }
+	s, err := askStream(ctx, l.t, l.what, create)
+	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
+		l.t.log.Warn("natsx: a log is kept by one server alone: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
+		c.Replicas = 1
+		return askStream(ctx, l.t, l.what, create)
+	}
+	return s, err
+}
+
+func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+	want, err := l.hookStream(want)
+	if err != nil || same(want, *is) {
+		return is, err
+	}
+	return askStream(ctx, l.t, l.what+" is updated", func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.UpdateStream(ctx, want) })
+}
+
+// defaultReplicas is how many servers of a cluster keep a log.
+func (t *Transport) defaultReplicas() int {
+	if t.nc.ConnectedClusterName() == "" {
+		return 1
+	}
+	return 3
+}

@@ -1,0 +1,232 @@
+package natsx
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// Read implements [transport.Log]. It reads with a consumer of its own that
+// acknowledges nothing, and makes another where that one left off when a message is
+// missing, the connection was lost, or the server has forgotten it. A log with
+// InterestRetention is read message by message, since a consumer would be owed its
+// messages like a group.
+func (l *log) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	return func(yield func(*transport.Delivery, error) bool) {
+		if err := l.read(ctx, &r, func(d *transport.Delivery) bool { return yield(d, nil) }); err != nil && !(r.Follow && ctx.Err() != nil) {
+			yield(nil, err)
+		}
+	}
+}
+
+func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*transport.Delivery) bool) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	s, err := ask(ctx, l.t, "read "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	if err != nil {
+		return err
+	}
+	filter := l.lanes.filter(r.Filter, anyLane)
+	if len(r.Filter) > 0 && len(filter) == 0 { // nothing can match
+		if r.Follow {
+			<-ctx.Done()
+		}
+		return nil
+	}
+	state := s.CachedInfo().State
+	rd := &reader{l: l, follow: r.Follow, filter: filter, end: state.LastSeq, start: r.Start, yield: yield}
+	if !r.Follow && (state.Msgs == 0 || r.Start.New || r.Start.Sequence > rd.end) {
+		return nil
+	}
+	if s.CachedInfo().Config.Retention == jetstream.InterestPolicy {
+		return rd.walk(ctx, s.CachedInfo())
+	}
+	return rd.run(ctx)
+}
+
+// reader reads a log from beginning to end, or for ever.
+type reader struct {
+	l      *log
+	follow bool
+	filter []string
+	start  transport.Start
+	end    uint64 // the last sequence when it began
+	last   uint64 // the last sequence that it has passed
+	yield  func(*transport.Delivery) bool
+}
+
+// Results of a session.
+const (
+	goOn     = iota // with another
+	finished        // all is read, or the caller wants no more
+)
+
+func (rd *reader) run(ctx context.Context) error {
+	for {
+		how, err := rd.session(ctx)
+		switch {
+		case how == finished:
+			return err
+		case ctx.Err() != nil:
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
+		case err != nil && (transport.CodeOf(err) != transport.Unavailable || rd.l.t.closed.Load()):
+			return err
+		case err != nil && !pause(ctx, askPause):
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
+		}
+	}
+}
+
+// session reads with one consumer.
+func (rd *reader) session(ctx context.Context) (how int, err error) {
+	mail := newMailbox()
+	inbox := rd.l.t.nc.NewInbox()
+	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
+	if err != nil {
+		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+	}
+	defer sub.Unsubscribe()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+	}
+	is, err := rd.l.askConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
+		return rd.l.t.js.CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
+	})
+	if err != nil {
+		return goOn, err
+	}
+	defer rd.release(ctx, is.Name)
+	if is.NumPending == 0 && !rd.follow {
+		return finished, nil
+	}
+	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0))
+}
+
+// readerIdle is how long the server keeps a reader's consumer that nobody uses,
+// where it could not be told.
+const readerIdle = 30 * time.Second
+
+func (rd *reader) consumer() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle}
+	begin := rd.start
+	if rd.last > 0 && (!begin.LastPerSubject || rd.last >= rd.end) {
+		begin = transport.Start{Sequence: rd.last + 1}
+	}
+	start(&c, begin)
+	setFilter(&c, rd.filter)
+	return c
+}
+
+func (rd *reader) release(ctx context.Context, consumer string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	if rd.l.t.ready(ctx, "") == nil {
+		_ = rd.l.t.js.DeleteConsumer(ctx, rd.l.config.Name, consumer) // it goes by itself otherwise
+	}
+}
+
+// receive takes messages until one is missing or nothing is heard.
+func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller) (how int, err error) {
+	broken := rd.l.t.link.watch()
+	tick := time.NewTicker(pullTick)
+	defer tick.Stop()
+	expected := uint64(1)
+	for {
+		if p.asked <= maxAhead/2 && !p.held {
+			request := p.ask(maxAhead - p.asked)
+			if err := rd.l.t.nc.PublishRequest(request.subject, request.reply, request.body); err != nil {
+				return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+			}
+		}
+		msg := mail.take()
+		if msg == nil {
+			select {
+			case <-mail.filled:
+			case <-ctx.Done():
+				return goOn, nil
+			case <-broken:
+				return goOn, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
+			case <-tick.C:
+				if p.tick(); p.round > 0 {
+					return goOn, nil
+				}
+			}
+			continue
+		}
+		if isStatus(msg) {
+			if p.status(msg); p.round > 0 {
+				return goOn, nil // its consumer may be gone: the next one tells
+			}
+			continue
+		}
+		p.came()
+		about, err := msg.Metadata()
+		if err != nil {
+			continue // from no stream
+		}
+		if about.Sequence.Consumer != expected {
+			return goOn, nil
+		}
+		expected++
+		switch {
+		case rd.take(msg, about):
+			return finished, nil
+		case ctx.Err() != nil:
+			return goOn, nil
+		}
+	}
+}
+
+// take hands on a message, and reports that it was the last.
+func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
+	seq := about.Sequence.Stream
+	if !rd.follow && seq > rd.end {
+		return true
+	}
+	if seq > rd.last {
+		d := new(transport.Delivery)
+		fillDelivery(d, msg, about, rd.l.lanes)
+		rd.last = seq
+		if !rd.yield(d) {
+			return true
+		}
+	}
+	return !rd.follow && (seq >= rd.end || about.NumPending == 0)
+}
+
+// mailbox holds messages for one goroutine that also waits for other things.
+type mailbox struct {
+	filled chan struct{} // of capacity 1
+
+	mu  sync.Mutex
+	all []*nats.Msg
+}
+
+func newMailbox() *mailbox { return &mailbox{filled: make(chan struct{}, 1)} }
+
+func (b *mailbox) put(msg *nats.Msg) {
+	b.mu.Lock()
+	b.all = append(b.all, msg)
+	b.mu.Unlock()
+	nudge(b.filled)
+}
+
+// take returns the first message, nil if there is none.
+func (b *mailbox) take() *nats.Msg {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.all) == 0 {
+		return nil
+	}
+	msg := b.all[0]
+	b.all[0] = nil
+	b.all = b.all[1:]
+	return msg
+}

@@ -1,0 +1,77 @@
+package natsx_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+func TestReadOfBothRetentions(t *testing.T) {
+	t.Parallel()
+	for _, retention := range []transport.Retention{transport.LimitsRetention, transport.InterestRetention} {
+		t.Run(retention.String(), func(t *testing.T) {
+			t.Parallel()
+			tr := inProcess(t, nil)
+			l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Retention: retention, Groups: []transport.GroupConfig{{Name: "g"}}})
+			if got := read(t, l, transport.ReadConfig{}); len(got) > 0 {
+				t.Errorf("an empty one: %v", got)
+			}
+			var middle time.Time
+			for i := range 9 {
+				if i == 5 {
+					middle = time.Now()
+				}
+				appendTo(t, l, fmt.Sprint("l.", i%3), fmt.Sprint(i), transport.AppendOptions{})
+			}
+			if err := l.Remove(t.Context(), 2); err != nil {
+				t.Error(err)
+			}
+			wantCode(t, l.Remove(t.Context(), 2), transport.NotFound)
+			for want, r := range map[string]transport.ReadConfig{
+				"[0 2 3 4 5 6 7 8]": {},
+				"[5 6 7 8]":         {Start: transport.Start{Time: middle}},
+				"[6 7 8]":           {Start: transport.Start{LastPerSubject: true}},
+				"[2 3 5 6 8]":       {Start: transport.Start{Sequence: 2}, Filter: []string{"l.0", "l.2"}},
+				"[]":                {Start: transport.Start{New: true}},
+			} {
+				if got := fmt.Sprint(read(t, l, r)); got != want {
+					t.Errorf("%+v: %v, want %s", r, got, want)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var got []string
+			for d, err := range l.Read(ctx, transport.ReadConfig{Start: transport.Start{Sequence: 9}, Follow: true}) {
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				if got = append(got, string(d.Body)); len(got) == 1 {
+					appendTo(t, l, "l.0", "9", transport.AppendOptions{})
+				} else {
+					cancel()
+				}
+			}
+			if fmt.Sprint(got) != "[8 9]" {
+				t.Errorf("followed %v", got)
+			}
+			s, err := jetStream(t, tr).Stream(t.Context(), "l")
+			if err != nil || s.CachedInfo().State.Consumers != 1 {
+				t.Errorf("readers leave %d consumers, %v", s.CachedInfo().State.Consumers-1, err)
+			}
+			if n, err := l.Purge(t.Context(), transport.PurgeConfig{Before: 8, Keep: 2}); err != nil || n != 4 {
+				t.Errorf("purged %d, %v", n, err)
+			}
+			if got := fmt.Sprint(read(t, l, transport.ReadConfig{})); got != "[5 6 7 8 9]" {
+				t.Errorf("left %v", got)
+			}
+			info, err := l.Info(t.Context())
+			if err != nil || info.First != 6 || info.Last != 10 || info.Messages != 5 {
+				t.Errorf("%+v, %v", info, err)
+			}
+		})
+	}
+}

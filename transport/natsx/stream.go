@@ -1,0 +1,276 @@
+package natsx
+
+import (
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// What natsx keeps in the metadata of streams and consumers. Other names are the
+// user's, except those that begin with "_nats.", which are the server's.
+const (
+	metaGeneration = "mono-generation"
+	metaLanes      = "mono-lanes"
+	metaStorage    = "mono-storage" // what was asked of a server that keeps all in memory
+	metaMaxDelayed = "mono-max-delayed"
+	metaGroup      = "mono-group"
+	metaOrdered    = "mono-ordered"
+	metaFilter     = "mono-filter" // of a group in a log with lanes
+)
+
+var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter}
+
+func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
+
+// metadata returns what is to be stored: what the server has put there, the user's
+// own, and ours.
+func metadata(is, users, ours map[string]string) map[string]string {
+	m := make(map[string]string)
+	for name, value := range is {
+		if isServers(name) {
+			m[name] = value
+		}
+	}
+	maps.Copy(m, users)
+	for name, value := range ours {
+		if value != "" {
+			m[name] = value
+		}
+	}
+	return m
+}
+
+// usersMetadata returns what of stored metadata is the user's.
+func usersMetadata(stored map[string]string) map[string]string {
+	m := maps.Clone(stored)
+	maps.DeleteFunc(m, func(name, _ string) bool { return isServers(name) || slices.Contains(ownMetadata, name) })
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}
+
+func number(text string) uint64 {
+	n, _ := strconv.ParseUint(text, 10, 64) // what is no number was not written by us
+	return n
+}
+
+func numeral(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// streamConfig returns what the log's stream is to be, where base is what it is:
+// the zero value for one that is to be made. What the log does not say stays.
+func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
+	c, s := &l.config, base
+	s.Name = c.Name
+	s.Subjects = l.lanes.accepted()
+	s.Retention = jetstream.LimitsPolicy
+	if c.Retention == transport.InterestRetention {
+		s.Retention = jetstream.InterestPolicy
+	}
+	s.MaxAge = c.MaxAge
+	s.MaxMsgs, s.MaxBytes, s.MaxMsgsPerSubject = bound(c.MaxMessages), bound(c.MaxBytes), bound(c.MaxPerSubject)
+	s.Discard, s.DiscardNewPerSubject = jetstream.DiscardNew, c.MaxPerSubject > 0
+	if c.Full == transport.DropOldest {
+		s.Discard, s.DiscardNewPerSubject = jetstream.DiscardOld, false
+	}
+	s.Duplicates = c.Window()
+	s.AllowMsgTTL = base.AllowMsgTTL || l.t.account.Load().level >= levelTTL
+	if l.lanes.n > 0 {
+		s.SubjectTransform = l.lanes.transform()
+	}
+	if c.Delays {
+		s.Sources = withSource(base.Sources, l.delayedSource())
+	}
+	s.Metadata = metadata(base.Metadata, c.Metadata, l.streamMetadata())
+	l.place(&s)
+	return s
+}
+
+func (l *log) streamMetadata() map[string]string {
+	m := map[string]string{
+		metaGeneration: numeral(l.config.Generation),
+		metaLanes:      numeral(uint64(l.lanes.n)),
+		metaMaxDelayed: numeral(l.config.MaxDelayed),
+	}
+	if l.t.options.memory {
+		m[metaStorage] = l.config.Storage.String()
+	}
+	return m
+}
+
+// place says where the stream is kept.
+func (l *log) place(s *jetstream.StreamConfig) {
+	s.Storage = jetstream.FileStorage
+	if l.config.Storage == transport.MemoryStorage || l.t.options.memory {
+		s.Storage = jetstream.MemoryStorage
+	}
+	if n := l.t.options.replicas; n > 0 {
+		s.Replicas = n
+	}
+}
+
+// bound translates a bound: none is -1 for JetStream.
+func bound(n uint64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return int64(min(n, math.MaxInt64))
+}
+
+func boundOf(n int64) uint64 { return uint64(max(n, 0)) }
+
+func withSource(sources []*jetstream.StreamSource, ours *jetstream.StreamSource) []*jetstream.StreamSource {
+	if slices.ContainsFunc(sources, func(s *jetstream.StreamSource) bool { return s.Name == ours.Name }) {
+		return sources
+	}
+	return append(slices.Clone(sources), ours)
+}
+
+// logConfig returns what a stream says of its log.
+func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
+	c := transport.LogConfig{
+		Name: s.Name, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
+		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
+		Lanes:      int(min(number(s.Metadata[metaLanes]), transport.MaxLanes)),
+		MaxDelayed: number(s.Metadata[metaMaxDelayed]),
+		Generation: number(s.Metadata[metaGeneration]),
+		Metadata:   usersMetadata(s.Metadata),
+		Delays:     slices.ContainsFunc(s.Sources, func(s *jetstream.StreamSource) bool { return s.Name == l.delayedName() }),
+	}
+	for _, subject := range s.Subjects {
+		if c.Lanes == 0 || trimLane(subject) == subject {
+			c.Subjects = append(c.Subjects, subject)
+		}
+	}
+	if s.Retention == jetstream.InterestPolicy {
+		c.Retention = transport.InterestRetention
+	}
+	if s.Discard == jetstream.DiscardOld {
+		c.Full = transport.DropOldest
+	}
+	c.Storage = storageOf(s)
+	return c
+}
+
+func storageOf(s *jetstream.StreamConfig) transport.Storage {
+	if asked := s.Metadata[metaStorage]; asked == transport.FileStorage.String() {
+		return transport.FileStorage
+	}
+	if s.Storage == jetstream.MemoryStorage {
+		return transport.MemoryStorage
+	}
+	return transport.FileStorage
+}
+
+// unchangeable reports what of the log is and is wanted otherwise, and cannot be
+// changed in place. Changing what an acknowledgement does would delete messages.
+func (l *log) unchangeable(is *transport.LogConfig) error {
+	c := &l.config
+	for _, s := range []struct {
+		name     string
+		is, want any
+	}{
+		{"Retention", is.Retention, c.Retention},
+		{"Storage", is.Storage, c.Storage},
+		{"Lanes", is.Lanes, c.Lanes},
+	} {
+		if s.is != s.want {
+			return cannotChange("log "+strconv.Quote(c.Name), s.name, s.is, s.want)
+		}
+	}
+	return nil
+}
+
+func cannotChange(what, setting string, is, want any) *transport.Error {
+	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+		"%s is there with %s %v and %v is wanted, which cannot be changed in place: keep %v, or choose another name, or delete it with all it holds",
+		what, setting, is, want, is)
+}
+
+// same reports whether two configurations, one of them made from the other, say
+// the same.
+func same(a, b any) bool { return reflect.DeepEqual(normal(a), normal(b)) }
+
+// normal returns a copy of a configuration in which nothing is nil that may be
+// empty.
+func normal(config any) any {
+	v := reflect.New(reflect.TypeOf(config)).Elem()
+	v.Set(reflect.ValueOf(config))
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Map, reflect.Slice:
+			if f.Len() == 0 {
+				f.SetZero()
+			}
+		}
+	}
+	return v.Interface()
+}
+
+// guard reports a field that a hook has changed although mono's guarantees rest on
+// it.
+func guard(what string, before, after any, fields []string) error {
+	b, a := reflect.ValueOf(normal(before)), reflect.ValueOf(normal(after))
+	for _, name := range fields {
+		is, was := a.FieldByName(name).Interface(), b.FieldByName(name).Interface()
+		if !reflect.DeepEqual(is, was) {
+			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+				"%s: the hook in natsx.Options sets %s to %v, on which mono's guarantees rest: leave it at %v", what, name, is, was)
+		}
+	}
+	return nil
+}
+
+// guarded are the fields of a stream that its hook must leave.
+var guarded = []string{
+	"Name", "Subjects", "Retention", "Storage", "MaxAge", "MaxMsgs", "MaxBytes", "MaxMsgsPerSubject", "Discard",
+	"DiscardNewPerSubject", "Duplicates", "NoAck", "Sealed", "AllowMsgTTL", "AllowMsgCounter", "AllowMsgSchedules", "PersistMode",
+}
+
+// hookStream lets the user's hook change a configuration.
+func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	if l.t.options.stream == nil {
+		return s, nil
+	}
+	changed := s
+	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(s.Metadata), slices.Clone(s.Subjects), slices.Clone(s.Sources)
+	l.t.options.stream(l.config.Name, &changed)
+	what := "log " + strconv.Quote(l.config.Name)
+	fields := guarded
+	if l.lanes.n > 0 {
+		fields = append(slices.Clone(guarded), "SubjectTransform")
+	}
+	if err := guard(what, s, changed, fields); err != nil {
+		return s, err
+	}
+	if err := guardMetadata(what, s.Metadata, changed.Metadata); err != nil {
+		return s, err
+	}
+	if l.config.Delays && len(withSource(changed.Sources, l.delayedSource())) != len(changed.Sources) && s.Name == l.config.Name {
+		return s, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+			"%s: the hook in natsx.Options takes %s out of Sources, where its delayed messages come from: leave it there", what, l.delayedName())
+	}
+	return changed, nil
+}
+
+func guardMetadata(what string, before, after map[string]string) error {
+	for _, name := range ownMetadata {
+		if before[name] != after[name] {
+			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+				"%s: the hook in natsx.Options changes Metadata %q, which is mono's: leave it", what, name)
+		}
+	}
+	return nil
+}
