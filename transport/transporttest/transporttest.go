@@ -11,9 +11,14 @@
 //
 // A case has a name, and a rule: the sentence of the seam that it pins, which is
 // printed when the case fails. Cases run one after another in the order of the
-// seam's comments, each on a Transport of its own that is closed behind it.
-// Nothing in them depends on how fast a backend is: they wait for what must
-// happen, and show that something does not happen by what comes after it.
+// seam's comments, each on a Transport of its own that is closed behind it. Those
+// about logs, below the subtest "log", run side by side, since the shortest times
+// that a log knows are seconds. Nothing in them depends on how fast a backend is:
+// they wait for what must happen, and show that something does not happen by what
+// comes after it.
+//
+// Of logs, each case has one with a name and subjects of its own. They stay
+// behind: the seam cannot delete a log.
 //
 // Of a backend the suite asks one thing that package transport does not: when Ping
 // has returned, what the Transport published before has arrived at its own
@@ -25,6 +30,7 @@ package transporttest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -78,33 +84,99 @@ func cases() []conformanceCase {
 	)
 }
 
-func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around func(*testing.T, func(*testing.T))) {
-	var skipped []string
-	for _, c := range cases() {
-		t.Run(c.name, func(t *testing.T) {
-			around(t, func(t *testing.T) {
-				s := newSuite(t, newTransport(t))
-				if missing := c.missingFrom(s.Capabilities()); missing != "" {
-					skipped = append(skipped, c.name+": needs "+missing)
-					return
-				}
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("rule: %s", c.rule)
-					}
-				})
-				c.body(s)
-			})
-		})
+// logCases are the rows about logs, in the order in which they begin.
+func logCases() []conformanceCase {
+	return slices.Concat(
+		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, slices.Concat(
+			openCases,
+			sequenceCases,
+			dedupCases,
+			expectCases,
+			retentionCases,
+			fullCases,
+			removeCases,
+			configCases,
+			appendCases,
+			consumeCases,
+			settleCases,
+			leaveCases,
+			positionCases,
+			oneLaneCases,
+			readCases,
+			logCloseCases,
+		)),
+		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, laneCases),
+		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
+	)
+}
+
+// needing returns the cases with a capability as what they need; one that says
+// itself what is missing is asked too.
+func needing(what string, can func(transport.Capabilities) bool, cases []conformanceCase) []conformanceCase {
+	cases = slices.Clone(cases)
+	for i, c := range cases {
+		cases[i].missing = func(has transport.Capabilities) string {
+			if !can(has) {
+				return what
+			}
+			return c.missingFrom(has)
+		}
 	}
+	return cases
+}
+
+func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around func(*testing.T, func(*testing.T))) {
+	r := &runner{newTransport: newTransport, around: around}
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) { r.run(t, &c) })
+	}
+	t.Run("log", func(t *testing.T) {
+		for _, c := range logCases() {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(t, &c)
+			})
+		}
+	})
 	t.Run("skipped", func(t *testing.T) {
-		for _, s := range skipped {
+		for _, s := range r.skipped {
 			t.Log(s)
 		}
 	})
 }
 
-func (c conformanceCase) missingFrom(has transport.Capabilities) string {
+// runner runs cases, several at once.
+type runner struct {
+	newTransport func(*testing.T) transport.Transport
+	around       func(*testing.T, func(*testing.T))
+
+	mu      sync.Mutex
+	skipped []string
+}
+
+func (r *runner) run(t *testing.T, c *conformanceCase) {
+	r.around(t, func(t *testing.T) {
+		s := newSuite(t, r.newTransport(t))
+		if missing := c.missingFrom(s.Capabilities()); missing != "" {
+			r.skip(c.name + ": needs " + missing)
+			return
+		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("rule: %s", c.rule)
+			}
+		})
+		c.body(s)
+	})
+}
+
+func (r *runner) skip(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.skipped = append(r.skipped, why)
+}
+
+func (c *conformanceCase) missingFrom(has transport.Capabilities) string {
 	if c.missing == nil {
 		return ""
 	}

@@ -2,6 +2,7 @@ package transporttest_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,19 +21,24 @@ func TestBrokenTransportsFail(t *testing.T) {
 	for name, b := range breakages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBreakage$", "-test.v", "-test.timeout=1m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+only(b.fails), "-test.v", "-test.timeout=1m")
 			cmd.Env = append(os.Environ(), breakageVariable+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err == nil {
 				t.Fatalf("the suite passed:\n%s", out)
 			}
-			for _, want := range []string{"--- FAIL: TestBreakage/" + b.fails, "rule: " + b.rule} {
+			for _, want := range []string{"--- FAIL: TestBreakage/" + b.fails + " (", "rule: " + b.rule} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("want %q in\n%s", want, out)
 				}
 			}
 		})
 	}
+}
+
+// only returns the pattern of one case.
+func only(name string) string {
+	return "^TestBreakage$/^" + strings.ReplaceAll(name, "/", "$/^") + "$"
 }
 
 const breakageVariable = "TRANSPORTTEST_BREAKAGE"
@@ -46,11 +52,22 @@ func TestBreakage(t *testing.T) {
 	transporttest.RunInBubble(t, func(*testing.T) transport.Transport { return b.broken(inproc.New(nil)) })
 }
 
-var breakages = map[string]struct {
+// breakage is a way to break a rule, the case that fails then, and how the rule
+// begins.
+type breakage struct {
 	broken func(*inproc.Transport) transport.Transport
 	fails  string
 	rule   string
-}{
+}
+
+// breakages are all of them, by what they do.
+var breakages = func() map[string]breakage {
+	all := maps.Clone(brokenTransports)
+	maps.Copy(all, brokenLogs)
+	return all
+}()
+
+var brokenTransports = map[string]breakage{
 	"loses a message": {
 		func(tr *inproc.Transport) transport.Transport { return &lossy{Transport: tr} },
 		"publish/order", "What one goroutine publishes",

@@ -1,0 +1,302 @@
+package transporttest
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// log is a log of a case.
+type log struct {
+	transport.Log
+	s      *suite
+	config transport.LogConfig
+}
+
+// described returns c with a name and subjects that no other case has, where it
+// names none: everything under the case's subjects.
+func (s *suite) described(c transport.LogConfig) transport.LogConfig {
+	c.Name = cmp.Or(c.Name, s.root)
+	if c.Subjects == nil {
+		c.Subjects = []string{s.subject(">")}
+	}
+	return c
+}
+
+// log opens the log that c describes.
+func (s *suite) log(c transport.LogConfig) *log {
+	s.Helper()
+	l, err := s.open(c)
+	if err != nil {
+		s.Fatalf("Log %q: %v", l.config.Name, err)
+	}
+	return l
+}
+
+func (s *suite) open(c transport.LogConfig) (*log, error) {
+	c = s.described(c)
+	l, err := s.tr.Log(s.patient(), c)
+	return &log{Log: l, s: s, config: c}, err
+}
+
+// add appends a message.
+func (l *log) add(rest, body string, o transport.AppendOptions) transport.Appended {
+	l.s.Helper()
+	at, err := l.Append(l.s.patient(), l.s.message(rest, body), o)
+	if err != nil {
+		l.s.Fatalf("Append of %q on %q: %v", body, rest, err)
+	}
+	return at
+}
+
+// put appends messages without options.
+func (l *log) put(rest string, bodies ...string) {
+	l.s.Helper()
+	for _, body := range bodies {
+		l.add(rest, body, transport.AppendOptions{})
+	}
+}
+
+// refuses fails unless an append is refused.
+func (l *log) refuses(rest string, o transport.AppendOptions, code transport.Code) {
+	l.s.Helper()
+	at, err := l.Append(l.s.patient(), l.s.message(rest, "refused"), o)
+	if err == nil {
+		l.s.Fatalf("Append on %q was stored as %d, want %s", rest, at.Sequence, code)
+	}
+	l.s.wantError(err, code, transport.OutcomeNotDone)
+}
+
+// read returns all that a Read yields.
+func (l *log) read(c transport.ReadConfig) []*transport.Delivery {
+	l.s.Helper()
+	var all []*transport.Delivery
+	for d, err := range l.Read(l.s.patient(), c) {
+		if err != nil {
+			l.s.Fatalf("Read %+v: %v", c, err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// holds fails unless a Read of everything yields these bodies.
+func (l *log) holds(bodies ...string) {
+	l.s.Helper()
+	l.reads(transport.ReadConfig{}, bodies...)
+}
+
+func (l *log) reads(c transport.ReadConfig, bodies ...string) {
+	l.s.Helper()
+	if got := bodiesOf(l.read(c)); !slices.Equal(got, bodies) {
+		l.s.Fatalf("Read %+v yields %q, want %q", c, got, bodies)
+	}
+}
+
+func bodiesOf(deliveries []*transport.Delivery) []string {
+	var bodies []string
+	for _, d := range deliveries {
+		bodies = append(bodies, string(d.Body))
+	}
+	return bodies
+}
+
+func (l *log) info() transport.LogInfo {
+	l.s.Helper()
+	info, err := l.Info(l.s.patient())
+	if err != nil {
+		l.s.Fatalf("Info: %v", err)
+	}
+	return info
+}
+
+// groupInfo returns the state of a group that must be there.
+func (l *log) groupInfo(name string) transport.GroupInfo {
+	l.s.Helper()
+	groups, err := l.Groups(l.s.patient())
+	if err != nil {
+		l.s.Fatalf("Groups: %v", err)
+	}
+	for _, g := range groups {
+		if g.Config.Name == name {
+			return g
+		}
+	}
+	l.s.Fatalf("Groups lists no %q", name)
+	panic("unreachable")
+}
+
+// eventuallyHolds waits until the log has so many messages: nothing says when a
+// backend has taken note of a settlement.
+func (l *log) eventuallyHolds(messages uint64) {
+	l.s.Helper()
+	l.s.eventually("the number of messages to be right", func() bool { return l.info().Messages == messages })
+}
+
+// eventually waits until something holds.
+func (s *suite) eventually(what string, holds func() bool) {
+	s.Helper()
+	begun := time.Now()
+	for !holds() {
+		if time.Since(begun) > patience {
+			s.Fatalf("gave up waiting for %s", what)
+		}
+		s.pass(5 * time.Millisecond)
+	}
+}
+
+// pass lets time pass. What a case shows by it is shown by what comes then, never
+// by how long something took.
+func (s *suite) pass(d time.Duration) { <-time.After(d) }
+
+// member consumes from a group, and keeps what it gets until a case looks at it.
+type member struct {
+	transport.Receiver
+	s     *suite
+	group string
+	got   chan *transport.Delivery
+	ended chan error
+}
+
+// of describes a member of a group with nothing special.
+func of(group string, inFlight int) transport.ConsumeConfig {
+	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: group}, MaxInFlight: inFlight}
+}
+
+// consume makes a member. Its handler never waits as long as no more is delivered
+// than MaxInFlight allows.
+func (l *log) consume(c transport.ConsumeConfig) *member {
+	l.s.Helper()
+	m := &member{s: l.s, group: c.Group.Name, got: make(chan *transport.Delivery, max(c.MaxInFlight, 1)), ended: make(chan error, 4)}
+	stop := l.s.Context().Done()
+	c.OnEnd = func(err error) { m.ended <- err }
+	m.Receiver = l.handle(c, func(d *transport.Delivery) {
+		select {
+		case m.got <- d:
+		case <-stop:
+		}
+	})
+	return m
+}
+
+// handle is consume with a handler.
+func (l *log) handle(c transport.ConsumeConfig, h func(*transport.Delivery)) transport.Receiver {
+	l.s.Helper()
+	r, err := l.Consume(l.s.patient(), c, h)
+	if err != nil {
+		l.s.Fatalf("Consume from group %q: %v", c.Group.Name, err)
+	}
+	return r
+}
+
+// next returns the next delivery, unsettled.
+func (m *member) next() *transport.Delivery {
+	m.s.Helper()
+	return await(m.s, m.got, "a delivery to group "+m.group)
+}
+
+// take fails unless the next delivery is this message for that time.
+func (m *member) take(body string, attempt int) *transport.Delivery {
+	m.s.Helper()
+	d := m.next()
+	if string(d.Body) != body || d.Attempt != attempt {
+		m.s.Fatalf("group %s got %q at attempt %d, want %q at %d", m.group, d.Body, d.Attempt, body, attempt)
+	}
+	return d
+}
+
+// takes is take for the first deliveries of several messages.
+func (m *member) takes(bodies ...string) (all []*transport.Delivery) {
+	m.s.Helper()
+	for _, body := range bodies {
+		all = append(all, m.take(body, 1))
+	}
+	return all
+}
+
+// handles acknowledges the first deliveries of several messages, one by one.
+func (m *member) handles(bodies ...string) {
+	m.s.Helper()
+	for _, body := range bodies {
+		m.s.ack(m.take(body, 1))
+	}
+}
+
+// again fails unless the next delivery is this message, and not for the first
+// time. What was handed back may have been on its way to the one that closed.
+func (m *member) again(body string) *transport.Delivery {
+	m.s.Helper()
+	d := m.next()
+	if string(d.Body) != body || d.Attempt < 2 {
+		m.s.Fatalf("group %s got %q at attempt %d, want %q again", m.group, d.Body, d.Attempt, body)
+	}
+	return d
+}
+
+// goesOn acknowledges the next deliveries, whichever attempts they are: of what
+// another member may have had ahead.
+func (m *member) goesOn(bodies ...string) {
+	m.s.Helper()
+	for _, body := range bodies {
+		d := m.next()
+		if string(d.Body) != body {
+			m.s.Fatalf("group %s got %q, want %q", m.group, d.Body, body)
+		}
+		m.s.ack(d)
+	}
+}
+
+// handlesOnly is handles, and fails unless that is all: what has not come before
+// a message that is appended now never will.
+func (m *member) handlesOnly(l *log, rest string, bodies ...string) {
+	m.s.Helper()
+	l.put(rest, "that was all")
+	m.handles(append(bodies, "that was all")...)
+}
+
+// idle fails if a delivery has come that nobody waited for.
+func (m *member) idle() {
+	m.s.Helper()
+	m.s.settle()
+	select {
+	case d := <-m.got:
+		m.s.Fatalf("group %s got %q at attempt %d, want nothing", m.group, d.Body, d.Attempt)
+	default:
+	}
+}
+
+func (s *suite) ack(deliveries ...*transport.Delivery) {
+	s.Helper()
+	for _, d := range deliveries {
+		if err := d.Ack(context.Background()); err != nil {
+			s.Errorf("Ack of %q: %v", d.Body, err)
+		}
+	}
+}
+
+func (s *suite) nak(d *transport.Delivery, delay time.Duration) {
+	s.Helper()
+	if err := d.Nak(context.Background(), delay); err != nil {
+		s.Errorf("Nak of %q: %v", d.Body, err)
+	}
+}
+
+func (s *suite) terminate(d *transport.Delivery) {
+	s.Helper()
+	if err := d.Terminate(context.Background(), "because"); err != nil {
+		s.Errorf("Terminate of %q: %v", d.Body, err)
+	}
+}
+
+// drainMember drains a member whose deliveries are settled, and which gets no more.
+func (s *suite) drainMember(m *member) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	if err := m.Drain(ctx); err != nil {
+		s.Fatalf("Drain of a member of group %s: %v", m.group, err)
+	}
+}

@@ -1,0 +1,448 @@
+package transporttest_test
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+var brokenLogs = map[string]breakage{
+	"refuses nothing when it is full": {
+		alteration{log: func(c *transport.LogConfig) { c.Full = transport.DropOldest }}.broken,
+		"log/full/refuse-messages", "Refuse answers ResourceExhausted",
+	},
+	"refuses where it should drop": {
+		alteration{log: func(c *transport.LogConfig) { c.Full = transport.Refuse }}.broken,
+		"log/full/drop-oldest", "DropOldest removes the oldest message",
+	},
+	"lets any number of messages wait": {
+		alteration{log: func(c *transport.LogConfig) { c.MaxDelayed = 0 }}.broken,
+		"log/delayed/max", "MaxDelayed bounds how many messages",
+	},
+	"keeps what is settled": {
+		alteration{log: func(c *transport.LogConfig) { c.Retention = transport.LimitsRetention }}.broken,
+		"log/retention/interest", "InterestRetention removes a message",
+	},
+	"keeps what is old": {
+		alteration{log: func(c *transport.LogConfig) { c.MaxAge = 0 }}.broken,
+		"log/retention/max-age", "MaxAge removes a message",
+	},
+	"lets an older binary undo": {
+		alteration{log: func(c *transport.LogConfig) { c.Generation = 0 }}.broken,
+		"log/config/generation", "A log that was last updated with a higher Generation",
+	},
+	"lets a sender change it": {
+		alteration{log: func(c *transport.LogConfig) { c.Update = true }}.broken,
+		"log/config/sender", "Without Update (a sender)",
+	},
+	"ignores ids": {
+		alteration{append: func(o *transport.AppendOptions) { o.ID = "" }}.broken,
+		"log/dedup/once", "A second Append with an id",
+	},
+	"forgets ids too soon": {
+		alteration{log: func(c *transport.LogConfig) { c.DedupWindow = transport.MinDedupWindow }}.broken,
+		"log/dedup/in-the-window", "DedupWindow is how long ids are remembered",
+	},
+	"never forgets ids": {
+		alteration{log: func(c *transport.LogConfig) { c.DedupWindow = time.Hour }}.broken,
+		"log/dedup/window", "DedupWindow is how long ids are remembered",
+	},
+	"ignores expectations": {
+		alteration{append: func(o *transport.AppendOptions) { o.Expect = nil }}.broken,
+		"log/expect/log", "Append: Aborted when Expect does not hold",
+	},
+	"refuses what an earlier attempt has stored": {
+		alteration{append: func(o *transport.AppendOptions) {
+			if o.Expect != nil {
+				o.ID = ""
+			}
+		}}.broken,
+		"log/expect/same-id", "An Append that fails on its Expectation although",
+	},
+	"ignores a message's own time to live": {
+		alteration{append: func(o *transport.AppendOptions) {
+			if o.TTL >= transport.MinTTL {
+				o.TTL = time.Hour
+			}
+		}}.broken,
+		"log/retention/ttl", "TTL removes this message",
+	},
+	"delivers delayed messages early": {
+		alteration{append: func(o *transport.AppendOptions) {
+			if !o.NotBefore.IsZero() {
+				o.NotBefore = o.NotBefore.Add(-time.Millisecond)
+			}
+		}}.broken,
+		"log/delayed/arrives", "NotBefore delays delivery.",
+	},
+	"ignores filters": {
+		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Filter = nil }}.broken,
+		"log/position/filter", "Filter narrows the group",
+	},
+	"begins at the beginning": {
+		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Start = transport.Start{} }}.broken,
+		"log/position/start-new", "Start.New: what is stored from now on.",
+	},
+	"delivers more than MaxInFlight": {
+		alteration{consume: func(c *transport.ConsumeConfig) { c.MaxInFlight = max(c.MaxInFlight, 1) + 1 }}.broken,
+		"log/consume/in-flight", "h is called when fewer than MaxInFlight",
+	},
+	"reorders a lane": {
+		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Ordered = false }}.broken,
+		"log/lanes/order", "In an ordered group a message of a lane",
+	},
+	"takes a log for one lane": {
+		alteration{log: func(c *transport.LogConfig) { c.Lanes = 0 }}.broken,
+		"log/lanes/beside", "Ordered groups have at most one unsettled delivery",
+	},
+	"does not tell of a deleted group": {
+		alteration{consume: func(c *transport.ConsumeConfig) { c.OnEnd = nil }}.broken,
+		"log/leave/deleted", "A group that is deleted while it is consumed",
+	},
+	"does not count attempts": {
+		alteration{deliver: func(d *transport.Delivery) { d.Attempt = 1 }}.broken,
+		"log/settle/attempts", "An attempt is a delivery",
+	},
+	"has a fence that stands still": {
+		alteration{deliver: func(d *transport.Delivery) { d.Fence = 1 }}.broken,
+		"log/lanes/fence", "Fence grows with every delivery of a lane",
+	},
+	"does not follow": {
+		alteration{read: func(c *transport.ReadConfig) { c.Follow = false }}.broken,
+		"log/read/follow", "With Follow, Read goes on",
+	},
+	"reads what the filter does not match": {
+		alteration{read: func(c *transport.ReadConfig) { c.Filter = nil }}.broken,
+		"log/read/filter", "Read: only what matches the filter",
+	},
+	"reads more than the last of a subject": {
+		alteration{read: func(c *transport.ReadConfig) { c.Start.LastPerSubject = false }}.broken,
+		"log/read/last-per-subject", "LastPerSubject: the last of each subject",
+	},
+	"purges what it should keep": {
+		alteration{purge: func(c *transport.PurgeConfig) { c.Keep = 0 }}.broken,
+		"log/purge", "Purge deletes what matches",
+	},
+	"forgets acknowledgements": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = forgetful{d.Settler} }}.broken,
+		"log/settle/done", "Ack: the group is done with the message.",
+	},
+	"redelivers what was terminated": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = undying{d.Settler} }}.broken,
+		"log/settle/done", "Ack: the group is done with the message.",
+	},
+	"redelivers before the delay is over": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = hasty{d.Settler} }}.broken,
+		"log/settle/nak-delay", "Nak: deliver it again, once delay is over.",
+	},
+	"takes any number of settlements": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = generous{d.Settler} }}.broken,
+		"log/settle/once", "Exactly one of Ack, Nak and Terminate counts",
+	},
+	"lets a live member's deliveries go to others": {
+		alteration{deliver: func(d *transport.Delivery) {
+			time.AfterFunc(transport.MinAckWait, func() { _ = d.Settler.Nak(context.Background(), 0) })
+		}}.broken,
+		"log/consume/keep-alive", "What a member holds",
+	},
+	"hands out one body twice": {
+		func(tr *inproc.Transport) transport.Transport {
+			var bodies sync.Map
+			return alteration{deliver: func(d *transport.Delivery) {
+				body, _ := bodies.LoadOrStore(d.Sequence, d.Body)
+				d.Body = body.([]byte)
+			}}.broken(tr)
+		},
+		"log/append/ownership-receivers", "A message handed to a Handler belongs",
+	},
+	"loses hand-backs": {
+		replacing(func(l transport.Log) transport.Log { return &careless{Log: l, closing: true} }),
+		"log/leave/close", "Closing hands back what is unsettled.",
+	},
+	"loses on drain": {
+		replacing(func(l transport.Log) transport.Log { return &careless{Log: l} }),
+		"log/leave/drain", "Draining stops new deliveries",
+	},
+	"drains without waiting": {
+		replacing(func(l transport.Log) transport.Log { return impatient{l} }),
+		"log/leave/drain", "Draining stops new deliveries",
+	},
+	"forgets positions": {
+		replacing(func(l transport.Log) transport.Log { return &amnesiac{Log: l} }),
+		"log/position/durable", "A group is durable",
+	},
+	"calls a handler concurrently": {
+		replacing(func(l transport.Log) transport.Log { return concurrent{l} }),
+		"log/consume/serial", "h is called for one delivery after another",
+	},
+	"calls done twice": {
+		replacing(func(l transport.Log) transport.Log { return stuttering{l} }),
+		"log/append/order", "Messages are stored in the order of the calls.",
+	},
+	"lets any number of appends wait": {
+		replacing(func(l transport.Log) transport.Log { return boundless{l} }),
+		"log/append/back-pressure", "AppendAsync blocks",
+	},
+	"stores in another order": {
+		replacing(func(l transport.Log) transport.Log { return &shuffling{Log: l} }),
+		"log/append/order", "Messages are stored in the order of the calls.",
+	},
+	"reads what came later": {
+		replacing(func(l transport.Log) transport.Log { return endless{l} }),
+		"log/read/present", "Read ends at the last message",
+	},
+}
+
+// alteration breaks a log by changing what goes in, or comes out.
+type alteration struct {
+	log     func(*transport.LogConfig)
+	append  func(*transport.AppendOptions)
+	consume func(*transport.ConsumeConfig)
+	deliver func(*transport.Delivery)
+	read    func(*transport.ReadConfig)
+	purge   func(*transport.PurgeConfig)
+}
+
+func (a alteration) broken(tr *inproc.Transport) transport.Transport {
+	return logs{tr, a.log, func(l transport.Log) transport.Log { return altered{l, a} }}
+}
+
+// replacing breaks a log by another that is made from it.
+func replacing(by func(transport.Log) transport.Log) func(*inproc.Transport) transport.Transport {
+	return func(tr *inproc.Transport) transport.Transport { return logs{tr, nil, by} }
+}
+
+// logs is a transport with broken logs.
+type logs struct {
+	*inproc.Transport
+	config func(*transport.LogConfig)
+	by     func(transport.Log) transport.Log
+}
+
+func (b logs) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	if b.config != nil {
+		b.config(&c)
+	}
+	l, err := b.Transport.Log(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return b.by(l), nil
+}
+
+type altered struct {
+	transport.Log
+	alteration
+}
+
+func (a altered) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	if a.append != nil {
+		a.append(&o)
+	}
+	return a.Log.Append(ctx, m, o)
+}
+
+func (a altered) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	if a.consume != nil {
+		a.consume(&c)
+	}
+	return a.Log.Consume(ctx, c, func(d *transport.Delivery) {
+		if a.deliver != nil {
+			a.deliver(d)
+		}
+		h(d)
+	})
+}
+
+func (a altered) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	if a.read != nil {
+		a.read(&c)
+	}
+	return a.Log.Read(ctx, c)
+}
+
+func (a altered) Purge(ctx context.Context, c transport.PurgeConfig) (uint64, error) {
+	if a.purge != nil {
+		a.purge(&c)
+	}
+	return a.Log.Purge(ctx, c)
+}
+
+type forgetful struct{ transport.Settler }
+
+func (forgetful) Ack(context.Context) error { return nil }
+
+type undying struct{ transport.Settler }
+
+func (u undying) Terminate(ctx context.Context, _ string) error { return u.Nak(ctx, 0) }
+
+type hasty struct{ transport.Settler }
+
+func (h hasty) Nak(ctx context.Context, delay time.Duration) error {
+	return h.Settler.Nak(ctx, max(delay-time.Millisecond, 0))
+}
+
+type generous struct{ transport.Settler }
+
+func (g generous) Ack(ctx context.Context) error {
+	_ = g.Settler.Ack(ctx)
+	return nil
+}
+
+// careless is done with what a member has when it leaves: with all of it when it
+// is closed, with what it has ahead of the handler when it is drained.
+type careless struct {
+	transport.Log
+	closing bool
+}
+
+func (c *careless) Consume(ctx context.Context, config transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	m := &carelessMember{closing: c.closing, h: h, turn: make(chan struct{}, 1)}
+	if !c.closing {
+		config.MaxInFlight = 1000
+	}
+	var err error
+	m.Receiver, err = c.Log.Consume(ctx, config, m.take)
+	return m, err
+}
+
+type carelessMember struct {
+	transport.Receiver
+	closing bool
+	h       func(*transport.Delivery)
+	turn    chan struct{} // with the handler
+	lose    atomic.Bool
+
+	mu   sync.Mutex
+	held []*transport.Delivery
+}
+
+func (m *carelessMember) take(d *transport.Delivery) {
+	m.mu.Lock()
+	m.held = append(m.held, d)
+	m.mu.Unlock()
+	if m.closing {
+		m.h(d)
+		return
+	}
+	go m.begin(d)
+}
+
+// begin waits for the handler's turn. Order is not what this member breaks.
+func (m *carelessMember) begin(d *transport.Delivery) {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	if m.lose.Load() {
+		_ = d.Ack(context.Background())
+		return
+	}
+	m.h(d)
+}
+
+func (m *carelessMember) Close() {
+	m.mu.Lock()
+	held := slices.Clone(m.held)
+	m.mu.Unlock()
+	for _, d := range held {
+		_ = d.Terminate(context.Background(), "")
+	}
+	m.Receiver.Close()
+}
+
+func (m *carelessMember) Drain(ctx context.Context) error {
+	m.lose.Store(true)
+	return m.Receiver.Drain(ctx)
+}
+
+type impatient struct{ transport.Log }
+
+func (i impatient) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	r, err := i.Log.Consume(ctx, c, h)
+	return hurried{r}, err
+}
+
+type hurried struct{ transport.Receiver }
+
+func (h hurried) Drain(context.Context) error {
+	h.Close()
+	return nil
+}
+
+type amnesiac struct {
+	transport.Log
+}
+
+func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	_ = a.DeleteGroup(ctx, c.Group.Name)
+	return a.Log.Consume(ctx, c, h)
+}
+
+type concurrent struct{ transport.Log }
+
+func (c concurrent) Consume(ctx context.Context, config transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	return c.Log.Consume(ctx, config, func(d *transport.Delivery) { go h(d) })
+}
+
+type stuttering struct{ transport.Log }
+
+func (s stuttering) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
+	return s.Log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
+		done(at, err)
+		done(at, err)
+	})
+}
+
+type boundless struct{ transport.Log }
+
+func (b boundless) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
+	at, err := b.Append(ctx, m, o)
+	go done(at, err)
+	return nil
+}
+
+// shuffling stores every second message after the one that follows it.
+type shuffling struct {
+	transport.Log
+	mu   sync.Mutex
+	late func()
+}
+
+func (s *shuffling) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.late == nil {
+		m := m.Clone()
+		s.late = func() { _ = s.Log.AppendAsync(ctx, m, o, done) }
+		return nil
+	}
+	err := s.Log.AppendAsync(ctx, m, o, done)
+	s.late()
+	s.late = nil
+	return err
+}
+
+// endless goes on once more where a Read ends.
+type endless struct{ transport.Log }
+
+func (e endless) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	return func(yield func(*transport.Delivery, error) bool) {
+		var last uint64
+		for range 2 {
+			for d, err := range e.Log.Read(ctx, c) {
+				if !yield(d, err) {
+					return
+				}
+				if d != nil {
+					last = d.Sequence
+				}
+			}
+			c.Start = transport.Start{Sequence: last + 1}
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package transporttest
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+var configCases = []conformanceCase{
+	{
+		name: "config/sender",
+		rule: "Without Update (a sender) what is there stays as it is.",
+		body: func(s *suite) {
+			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
+			l := s.log(first)
+			s.log(transport.LogConfig{
+				MaxMessages: 9, Full: transport.DropOldest, Retention: transport.InterestRetention, Storage: transport.MemoryStorage, Generation: 2,
+				Groups: []transport.GroupConfig{{Name: "g", Ordered: true, AckWait: 5 * time.Second}},
+			})
+			is := l.info().Config
+			if is.MaxMessages != 5 || is.MaxAge != time.Hour || is.Full != transport.Refuse || is.Retention != transport.LimitsRetention || is.Storage != transport.FileStorage || is.Generation != 1 {
+				s.Errorf("the log became %+v", is)
+			}
+			if g := l.groupInfo("g").Config; g.Ordered || !slices.Equal(g.Filter, []string{s.subject("a")}) || g.AckWait != transport.DefaultAckWait {
+				s.Errorf("the group became %+v", g)
+			}
+		},
+	},
+	{
+		name: "config/sender-creates",
+		rule: "Without Update (a sender) what is missing is created: groups too.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", "0")
+			s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
+			l.put("a", "1")
+			l.consume(of("h", 1)).handles("0", "1")
+			l.consume(of("g", 1)).handles("0", "1")
+		},
+	},
+	{
+		name: "config/sender-adapts",
+		rule: "Without Update (a sender) what is there stays as it is, and decides: what the sender declared otherwise does not count.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Subjects: []string{s.subject("a"), s.subject("b")}, Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", "0")
+			sender := s.log(transport.LogConfig{Subjects: []string{s.subject("a"), s.subject("c")}, Groups: []transport.GroupConfig{{Name: "h"}}})
+			sender.refuses("c", transport.AppendOptions{}, transport.InvalidArgument)
+			sender.put("b", "1")
+			l.holds("0", "1")
+			h := sender.consume(of("h", 1)) // created now, in a log with InterestRetention
+			h.handlesOnly(l, "a", "1")
+		},
+	},
+	{
+		name: "config/update",
+		rule: "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Metadata: map[string]string{"k": "old"}})
+			l.put("a", "0", "1")
+			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
+			l = s.log(transport.LogConfig{
+				Subjects: []string{s.subject("a"), s.subject("b")}, MaxMessages: 3, MaxBytes: 50_000, MaxPerSubject: 10, MaxAge: time.Hour,
+				DedupWindow: time.Minute, Full: transport.DropOldest, Metadata: map[string]string{"k": "new"}, Update: true,
+				Groups: []transport.GroupConfig{{Name: "g", Start: transport.Start{New: true}}},
+			})
+			l.holds("0", "1")
+			l.put("b", "2", "3")
+			l.holds("1", "2", "3")
+			is := l.info().Config
+			if is.MaxMessages != 3 || is.MaxBytes != 50_000 || is.MaxPerSubject != 10 || is.MaxAge != time.Hour || is.DedupWindow != time.Minute || is.Full != transport.DropOldest || is.Metadata["k"] != "new" || len(is.Subjects) != 2 {
+				s.Errorf("the log became %+v", is)
+			}
+			l.consume(of("g", 1)).handles("2", "3")
+		},
+	},
+	{
+		name: "config/update-group",
+		rule: "With Update, groups whose settings differ are changed in place; without, what is there stays as it is.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}})
+			l.put("a", "0")
+			l.put("b", "1")
+			other := transport.GroupConfig{Name: "g", Filter: []string{s.subject("b")}, AckWait: 5 * time.Second}
+			m := l.consume(transport.ConsumeConfig{Group: other})
+			m.handlesOnly(l, "a", "0")
+			s.drainMember(m)
+			other.Update = true
+			m = l.consume(transport.ConsumeConfig{Group: other})
+			l.put("a", "not for it any more")
+			m.handlesOnly(l, "b")
+			if g := l.groupInfo("g").Config; !slices.Equal(g.Filter, other.Filter) || g.AckWait != other.AckWait {
+				s.Errorf("the group became %+v", g)
+			}
+		},
+	},
+	{
+		name: "config/update-groups",
+		rule: "Update is set by those that receive: it goes for the log's groups too.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 5 * time.Second}}})
+			s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 7 * time.Second}}, Update: true})
+			if g := l.groupInfo("g").Config; g.AckWait != 7*time.Second {
+				s.Errorf("the group became %+v", g)
+			}
+		},
+	},
+	{
+		name: "config/generation",
+		rule: "A log that was last updated with a higher Generation is left as it is.",
+		body: func(s *suite) {
+			group := func(wait time.Duration, generation uint64) []transport.GroupConfig {
+				return []transport.GroupConfig{{Name: "g", AckWait: wait, Generation: generation}}
+			}
+			for _, c := range []struct {
+				generation, declared, want uint64
+			}{{5, 5, 5}, {6, 6, 6}, {4, 4, 6}, {0, 9, 6}, {6, 7, 7}, {8, 8, 8}} {
+				wait := time.Duration(c.declared) * time.Second
+				l := s.log(transport.LogConfig{MaxMessages: c.declared, Generation: c.generation, Update: true, Groups: group(wait, c.generation)})
+				if is := l.info().Config; is.MaxMessages != c.want {
+					s.Fatalf("generation %d changed MaxMessages to %d, want %d", c.generation, is.MaxMessages, c.want)
+				}
+				if g := l.groupInfo("g").Config; g.AckWait != time.Duration(c.want)*time.Second {
+					s.Fatalf("generation %d changed AckWait to %v, want %d s", c.generation, g.AckWait, c.want)
+				}
+			}
+		},
+	},
+	{
+		name: "config/older-creates",
+		rule: "A log that was last updated with a higher Generation is left as it is; what is missing is created.",
+		body: func(s *suite) {
+			s.log(transport.LogConfig{Generation: 5, Update: true})
+			l := s.log(transport.LogConfig{Generation: 4, Update: true, Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", "0")
+			l.consume(of("g", 1)).handles("0")
+		},
+	},
+	{
+		name: "config/fixed",
+		rule: "A setting that cannot be changed is FailedPrecondition and names the setting, what is, and what was wanted. Nothing is ever deleted.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{MaxMessages: 5})
+			l.put("a", "0")
+			for setting, c := range map[string]transport.LogConfig{
+				"Storage":   {Storage: transport.MemoryStorage},
+				"Retention": {Retention: transport.InterestRetention},
+			} {
+				c.MaxMessages, c.Update = 7, true
+				_, err := s.open(c)
+				s.wantFixed(err, setting, map[string][2]string{"Storage": {"file", "memory"}, "Retention": {"limits", "interest"}}[setting])
+				c.Update = false
+				s.log(c)
+			}
+			l.holds("0")
+			if is := l.info().Config; is.MaxMessages != 5 {
+				s.Errorf("beside what was refused, the log became %+v", is)
+			}
+		},
+	},
+	{
+		name: "config/fixed-order",
+		rule: "Consume: FailedPrecondition when the group is there with a setting that cannot be changed, naming it and both values. Ordered is fixed at creation.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered", Ordered: true}, {Name: "free"}}})
+			l.put("a", "0")
+			for _, g := range []transport.GroupConfig{{Name: "ordered", Update: true}, {Name: "free", Ordered: true, Update: true}} {
+				_, err := l.Consume(s.patient(), transport.ConsumeConfig{Group: g}, func(*transport.Delivery) {})
+				s.wantFixed(err, "Ordered", [2]string{"true", "false"})
+			}
+			_, err := s.open(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered"}}, Update: true})
+			s.wantFixed(err, "Ordered", [2]string{"true", "false"})
+			l.consume(of("free", 1)).handles("0")
+		},
+	},
+}
+
+// wantFixed fails unless err says which setting cannot be changed, and both its
+// values.
+func (s *suite) wantFixed(err error, setting string, values [2]string) {
+	s.Helper()
+	if err == nil {
+		s.Fatalf("%s was changed", setting)
+	}
+	s.wantError(err, transport.FailedPrecondition, transport.OutcomeNotDone)
+	for _, part := range []string{setting, values[0], values[1]} {
+		if !strings.Contains(err.Error(), part) {
+			s.Errorf("%q does not name %q", err, part)
+		}
+	}
+}

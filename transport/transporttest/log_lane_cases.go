@@ -1,0 +1,441 @@
+package transporttest
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// lanes is how many lanes the logs of these cases have.
+const lanes = 4
+
+var laneCases = []conformanceCase{
+	{
+		name: "lanes/order",
+		rule: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier, over all members.",
+		body: func(s *suite) {
+			const n, keys = 240, 12
+			l := s.laned(transport.MemoryStorage)
+			o := newOrder(s)
+			for range 3 {
+				l.handle(ofOrdered(8), func(d *transport.Delivery) {
+					o.begin(transport.LaneOf(d.Subject, lanes), d)
+					go o.end(transport.LaneOf(d.Subject, lanes), d)
+				})
+			}
+			a := s.appending(l)
+			for i, body := range numbers(n) {
+				a.begin(s.message(strconv.Itoa(i%keys), body), transport.AppendOptions{})
+			}
+			a.results()
+			for range n {
+				await(s, o.handled, "all deliveries")
+			}
+		},
+	},
+	{
+		name: "lanes/beside",
+		rule: "Ordered groups have at most one unsettled delivery in each of the log's lanes, and one in each: lanes do not wait for each other.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			keys := keysOfLanes()
+			for lane, key := range keys {
+				l.put(key, "first of "+strconv.Itoa(lane), "second of "+strconv.Itoa(lane))
+			}
+			m := l.consume(ofOrdered(10))
+			held := make(map[int]*transport.Delivery)
+			for range keys {
+				d := m.next()
+				lane := transport.LaneOf(d.Subject, lanes)
+				if held[lane] != nil || string(d.Body) != "first of "+strconv.Itoa(lane) {
+					s.Fatalf("lane %d got %q", lane, d.Body)
+				}
+				held[lane] = d
+			}
+			m.idle()
+			for lane, d := range held {
+				s.ack(d)
+				s.ack(m.take("second of "+strconv.Itoa(lane), 1))
+				m.idle()
+			}
+		},
+	},
+	{
+		name: "lanes/lane-of",
+		rule: "A message's lane is LaneOf its subject: keys that share a lane wait for each other.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			one, other := keysOfOneLane()
+			l.put(one, "0")
+			l.put(other, "1")
+			l.put(one, "2")
+			m := l.consume(ofOrdered(10))
+			held := m.take("0", 1)
+			m.idle()
+			s.terminate(held)
+			held = m.take("1", 1)
+			m.idle()
+			s.ack(held)
+			m.handles("2")
+		},
+	},
+	{
+		name: "lanes/nak-blocks-its-lane",
+		rule: "A message of a lane is delivered when the one before it in that lane is settled: one that waits for its redelivery holds up its lane, and no other.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			keys := keysOfLanes()
+			l.put(keys[0], "0", "1")
+			m := l.consume(ofOrdered(10))
+			begun := time.Now()
+			s.nak(m.take("0", 1), aWhile)
+			for _, key := range keys[1:] {
+				l.put(key, "beside", "it")
+				m.handles("beside", "it")
+			}
+			again := m.take("0", 2)
+			if took := time.Since(begun); took < aWhile {
+				s.Errorf("it came again after %v, want %v", took, aWhile)
+			}
+			m.idle()
+			s.nak(again, 0)
+			again = m.take("0", 3)
+			m.idle()
+			s.ack(again)
+			m.handles("1")
+		},
+	},
+	{
+		name: "lanes/hand-back",
+		rule: "A message of a lane is delivered when the one before it is settled: what a member hands back comes before what follows it.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			key := keysOfLanes()[1]
+			l.put(key, "0", "1", "2")
+			m := l.consume(ofOrdered(3))
+			held := m.take("0", 1)
+			for range 3 {
+				m.idle()
+				m.Close()
+				m = l.consume(ofOrdered(3))
+				held = m.again("0")
+			}
+			s.ack(held)
+			m.handles("1", "2")
+		},
+	},
+	{
+		name: "lanes/fence",
+		rule: "Fence grows with every delivery of a lane, whichever member gets it.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			fences := make(map[int]uint64)
+			grows := func(d *transport.Delivery) {
+				s.Helper()
+				lane := transport.LaneOf(d.Subject, lanes)
+				if d.Fence <= fences[lane] {
+					s.Errorf("the fence of %q in lane %d is %d after %d", d.Body, lane, d.Fence, fences[lane])
+				}
+				fences[lane] = d.Fence
+			}
+			for round := range 3 {
+				m := l.consume(ofOrdered(10))
+				for _, key := range keysOfLanes() {
+					body := strconv.Itoa(round) + key
+					l.put(key, body)
+					d := m.take(body, 1)
+					grows(d)
+					s.nak(d, 0)
+					d = m.take(body, 2)
+					grows(d)
+					s.ack(d)
+				}
+				l.put("key", "closed")
+				grows(m.take("closed", 1))
+				m.Close()
+				m = l.consume(ofOrdered(10))
+				d := m.again("closed")
+				grows(d)
+				s.ack(d)
+				s.drainMember(m)
+			}
+		},
+	},
+	{
+		name: "lanes/subjects",
+		rule: "A log with Lanes is like any other but for its ordered groups: subjects, filters and conditions are those that were appended.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{
+				Subjects: []string{s.subject("a.*"), s.subject("b.*.c.*")}, Lanes: lanes, MaxPerSubject: 3, Full: transport.DropOldest,
+				Groups: []transport.GroupConfig{{Name: "free"}, {Name: "ordered", Ordered: true}},
+			})
+			l.put("a.x", "0")
+			l.put("b.1.c.x", "1")
+			l.put("a.y", "2")
+			l.refuses("a.x", l.expecting(2, "a.x"), transport.Aborted)
+			l.add("a.x", "3", l.expecting(1, "a.x"))
+			l.refuses("b.1.c.x", l.expecting(0, "b.1.c.x"), transport.Aborted)
+			l.add("b.1.c.x", "4", l.expecting(3, "a.y"))
+			l.refuses("a", transport.AppendOptions{}, transport.InvalidArgument)
+			l.refuses("a.x.y", transport.AppendOptions{}, transport.InvalidArgument)
+			subjects := []string{"a.x", "b.1.c.x", "a.y", "a.x", "b.1.c.x"}
+			for i, d := range l.read(transport.ReadConfig{}) {
+				if d.Subject != s.subject(subjects[i]) {
+					s.Errorf("%q is read on %q, want %q", d.Body, d.Subject, s.subject(subjects[i]))
+				}
+			}
+			free := l.consume(of("free", 10))
+			for i, d := range free.takes(numbers(5)...) {
+				if d.Subject != s.subject(subjects[i]) {
+					s.Errorf("%q is delivered on %q, want %q", d.Body, d.Subject, s.subject(subjects[i]))
+				}
+			}
+			ordered := l.consume(transport.ConsumeConfig{Group: transport.GroupConfig{Name: "ordered", Ordered: true}, MaxInFlight: 10})
+			for range subjects {
+				d := ordered.next()
+				if i, _ := strconv.Atoi(string(d.Body)); d.Subject != s.subject(subjects[i]) {
+					s.Errorf("%q is delivered on %q, want %q", d.Body, d.Subject, s.subject(subjects[i]))
+				}
+				s.ack(d)
+			}
+			l.reads(transport.ReadConfig{Filter: []string{s.subject("a.x")}}, "0", "3")
+			l.reads(transport.ReadConfig{Filter: []string{s.subject("*.*")}}, "0", "2", "3")
+			l.reads(transport.ReadConfig{Filter: []string{s.subject("b.>")}}, "1", "4")
+			l.reads(transport.ReadConfig{Filter: []string{s.subject("a")}})
+			l.reads(transport.ReadConfig{Start: transport.Start{LastPerSubject: true}}, "2", "3", "4")
+			l.put("a.x", "5", "6")
+			l.holds("1", "2", "3", "4", "5", "6")
+			if n, err := l.Purge(s.patient(), transport.PurgeConfig{Subject: s.subject("b.*.c.x"), Keep: 1}); n != 1 || err != nil {
+				s.Errorf("Purge returns %d, %v, want 1", n, err)
+			}
+			l.holds("2", "3", "4", "5", "6")
+			if c := l.info().Config; c.Lanes != lanes || len(c.Subjects) != 2 || c.Subjects[0] != s.subject("a.*") {
+				s.Errorf("the log is %+v", c)
+			}
+		},
+	},
+	{
+		name: "lanes/filter",
+		rule: "Filter narrows an ordered group too: to subjects as they were appended.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes})
+			for _, key := range keysOfLanes() {
+				l.put("a."+key, "a "+key)
+				l.put("b."+key, "b "+key)
+			}
+			keys := keysOfLanes()
+			c := ofOrdered(10)
+			c.Group.Filter = []string{s.subject("b.*"), s.subject("a." + keys[2])}
+			m := l.consume(c)
+			got := make(map[string]bool)
+			for range len(keys) + 1 {
+				d := m.next()
+				got[string(d.Body)] = true
+				s.ack(d)
+			}
+			for _, key := range keys {
+				if !got["b "+key] || got["a "+key] != (key == keys[2]) {
+					s.Errorf("got %v", got)
+				}
+			}
+			if g := l.groupInfo("g").Config; len(g.Filter) != 2 || !g.Ordered {
+				s.Errorf("the group is %+v", g)
+			}
+		},
+	},
+	{
+		name: "lanes/plain-publish",
+		rule: "The lane of a message is that of its subject: of one that was stored by a plain Publish too.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			keys := keysOfLanes()
+			for i, key := range keys {
+				s.publish(key, strconv.Itoa(i))
+			}
+			s.eventually("all to be stored", func() bool { return l.info().Messages == uint64(len(keys)) })
+			m := l.consume(ofOrdered(10))
+			got := make(map[string]bool)
+			for range keys { // all at once: they are in different lanes
+				d := m.next()
+				got[d.Subject] = true
+			}
+			for _, key := range keys {
+				if !got[s.subject(key)] {
+					s.Errorf("got %v, want %q", got, s.subject(key))
+				}
+			}
+		},
+	},
+	{
+		name: "lanes/interest",
+		rule: "InterestRetention and ordered groups go together: what they have settled goes, in whichever lane.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{
+				Subjects: []string{s.subject("*")}, Lanes: lanes, Retention: transport.InterestRetention,
+				Groups: []transport.GroupConfig{{Name: "g", Ordered: true}},
+			})
+			keys := keysOfLanes()
+			for _, key := range keys {
+				l.put(key, key)
+			}
+			m := l.consume(ofOrdered(10))
+			l.eventuallyIs("g", transport.GroupInfo{InFlight: lanes})
+			for range keys {
+				s.ack(m.next())
+			}
+			l.eventuallyHolds(0)
+			l.eventuallyLags("g", 0)
+		},
+	},
+	{
+		name: "lanes/deleted",
+		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: an ordered one once.",
+		body: func(s *suite) {
+			l := s.laned(transport.FileStorage)
+			m := l.consume(ofOrdered(10))
+			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
+				s.Fatal(err)
+			}
+			s.wantCode(await(s, m.ended, "OnEnd"), transport.NotFound)
+			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 0 {
+				s.Errorf("got groups %+v, %v", groups, err)
+			}
+			l.put("key", "0")
+			l.consume(ofOrdered(1)).handles("0")
+		},
+	},
+	{
+		name: "lanes/fixed",
+		rule: "Lanes is fixed at creation: changing it is FailedPrecondition and names the setting and both values.",
+		body: func(s *suite) {
+			c := transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes}
+			s.log(c)
+			c.Lanes = 8
+			s.log(c) // a sender takes it as it is
+			c.Update = true
+			_, err := s.open(c)
+			s.wantFixed(err, "Lanes", [2]string{"4", "8"})
+		},
+	},
+}
+
+// oneLaneCases need no lanes: a log without Lanes is one.
+var oneLaneCases = []conformanceCase{
+	{
+		name: "ordered/one-lane",
+		rule: "Ordered groups have at most one unsettled delivery in each of the log's lanes, over all members; a log without Lanes is one lane.",
+		body: func(s *suite) {
+			const n = 60
+			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
+			o := newOrder(s)
+			for range 2 {
+				l.handle(ofOrdered(8), func(d *transport.Delivery) {
+					o.begin(0, d)
+					go o.end(0, d)
+				})
+			}
+			for i, body := range numbers(n) {
+				l.put(strconv.Itoa(i%5), body)
+			}
+			for range n {
+				await(s, o.handled, "all deliveries")
+			}
+		},
+	},
+	{
+		name: "ordered/nak",
+		rule: "In an ordered group a message is delivered when the one before it is settled: one that waits for its redelivery holds up all that follow.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			l.put("a", "0")
+			l.put("b", "1", "2")
+			m := l.consume(ofOrdered(10))
+			begun := time.Now()
+			s.nak(m.take("0", 1), aWhile)
+			again := m.take("0", 2)
+			if took := time.Since(begun); took < aWhile {
+				s.Errorf("it came again after %v, want %v", took, aWhile)
+			}
+			m.idle()
+			s.ack(again)
+			last := m.take("1", 1)
+			m.idle()
+			s.terminate(last)
+			m.handlesOnly(l, "a", "2")
+		},
+	},
+}
+
+// laned opens a log with lanes whose keys are the subjects of the case.
+func (s *suite) laned(storage transport.Storage) *log {
+	s.Helper()
+	return s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes, Storage: storage})
+}
+
+// ofOrdered describes a member of the ordered group "g".
+func ofOrdered(inFlight int) transport.ConsumeConfig {
+	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: inFlight}
+}
+
+// keysOfLanes returns a key of each lane.
+func keysOfLanes() []string {
+	keys := make([]string, lanes)
+	for i, found := 0, 0; found < lanes; i++ {
+		key := "key-" + strconv.Itoa(i)
+		if lane := transport.LaneOf(key, lanes); keys[lane] == "" {
+			keys[lane] = key
+			found++
+		}
+	}
+	return keys
+}
+
+// keysOfOneLane returns two keys that share a lane.
+func keysOfOneLane() (one, other string) {
+	one = keysOfLanes()[0]
+	for i := 0; ; i++ {
+		other = "other-" + strconv.Itoa(i)
+		if transport.LaneOf(other, lanes) == transport.LaneOf(one, lanes) {
+			return one, other
+		}
+	}
+}
+
+// order notices two deliveries of one lane at once, and one that comes before an
+// older one.
+type order struct {
+	s       *suite
+	handled chan struct{}
+
+	mu   sync.Mutex
+	held map[int]string
+	last map[int]uint64
+}
+
+func newOrder(s *suite) *order {
+	return &order{s: s, handled: make(chan struct{}, 1000), held: make(map[int]string), last: make(map[int]uint64)}
+}
+
+func (o *order) begin(lane int, d *transport.Delivery) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if other, ok := o.held[lane]; ok {
+		o.s.Errorf("%q is delivered while %q is in hand, in lane %d", d.Body, other, lane)
+	}
+	if d.Sequence <= o.last[lane] {
+		o.s.Errorf("%q is delivered at %d, after %d", d.Body, d.Sequence, o.last[lane])
+	}
+	o.held[lane], o.last[lane] = string(d.Body), d.Sequence
+}
+
+// end settles a delivery, after a moment in which another could come.
+func (o *order) end(lane int, d *transport.Delivery) {
+	o.s.pass(time.Millisecond)
+	o.mu.Lock()
+	delete(o.held, lane)
+	o.mu.Unlock()
+	o.s.ack(d)
+	o.handled <- struct{}{}
+}

@@ -1,0 +1,440 @@
+package transporttest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// aWhile is a short delay in a case: long enough that what does not wait for it
+// comes before.
+const aWhile = 250 * time.Millisecond
+
+var settleCases = []conformanceCase{
+	{
+		name: "settle/done",
+		rule: "Ack: the group is done with the message. Terminate: the same although it was not handled.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			m := l.consume(transport.ConsumeConfig{Group: group})
+			l.put("a", "0", "1", "2")
+			m.handles("0")
+			s.terminate(m.take("1", 1))
+			if err := m.take("2", 1).Terminate(s.Context(), strings.Repeat("a long reason\n", 1000)); err != nil {
+				s.Error(err)
+			}
+			s.drainMember(m)
+			s.pass(transport.MinAckWait * 3 / 2)
+			m = l.consume(transport.ConsumeConfig{Group: group})
+			m.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "settle/attempts",
+		rule: "An attempt is a delivery: Attempt is 1 for the first.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
+			g, h := l.consume(of("g", 1)), l.consume(of("h", 1))
+			l.put("a", "0")
+			for attempt := range 5 {
+				s.nak(g.take("0", attempt+1), 0)
+			}
+			h.handles("0")
+			s.ack(g.take("0", 6))
+			g.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "settle/nak-first",
+		rule: "Redeliveries that are due come before first deliveries.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			l.put("a", "0", "1")
+			m := l.consume(of("g", 2))
+			for _, d := range m.takes("0", "1") {
+				s.nak(d, aWhile)
+			}
+			s.drainMember(m) // the backend has the settlements
+			s.pass(2 * aWhile)
+			l.put("a", "2", "3")
+			m = l.consume(of("g", 1))
+			m.gets(2, "0", "1")
+			m.handlesOnly(l, "a", "2", "3")
+		},
+	},
+	{
+		name: "settle/nak-delay",
+		rule: "Nak: deliver it again, once delay is over. A message is never redelivered before its delay is over.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			l.put("a", "0", "1")
+			begun := time.Now()
+			s.nak(m.take("0", 1), aWhile)
+			m.handles("1")
+			l.put("a", "2")
+			m.handles("2")
+			s.ack(m.take("0", 2))
+			if took := time.Since(begun); took < aWhile {
+				s.Errorf("it came again after %v, want %v", took, aWhile)
+			}
+		},
+	},
+	{
+		name: "settle/nak-delays",
+		rule: "Nak: deliver it again, once delay is over: each in its own time.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 4))
+			l.put("a", "0", "1", "2", "3")
+			held := m.takes("0", "1", "2", "3")
+			begun := time.Now()
+			s.nak(held[0], 2*aWhile)
+			s.nak(held[1], aWhile)
+			s.terminate(held[2])
+			s.nak(held[3], 0)
+			s.ack(m.take("3", 2), m.take("1", 2), m.take("0", 2))
+			if took := time.Since(begun); took < 2*aWhile {
+				s.Errorf("all came again after %v, want %v", took, 2*aWhile)
+			}
+		},
+	},
+	{
+		name: "settle/once",
+		rule: "Exactly one of Ack, Nak and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			settle := map[string]func(*transport.Delivery) error{
+				"Ack":       func(d *transport.Delivery) error { return d.Ack(s.Context()) },
+				"Nak":       func(d *transport.Delivery) error { return d.Nak(s.Context(), 0) },
+				"Terminate": func(d *transport.Delivery) error { return d.Terminate(s.Context(), "") },
+			}
+			for first, do := range settle {
+				l.put("a", first)
+				d := m.take(first, 1)
+				if err := do(d); err != nil {
+					s.Errorf("%s: %v", first, err)
+				}
+				if first == "Nak" {
+					again := m.take(first, 2)
+					s.ack(again)
+				}
+				for second, again := range settle {
+					if err := again(d); err == nil {
+						s.Errorf("%s after %s returns nil", second, first)
+					} else {
+						s.wantError(err, transport.FailedPrecondition, transport.OutcomeNotDone)
+					}
+				}
+				m.handlesOnly(l, "a")
+			}
+		},
+	},
+	{
+		name: "settle/room-once",
+		rule: "Exactly one settlement counts: a second one makes no room for another delivery.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", numbers(6)...)
+			m := l.consume(of("g", 2))
+			held := m.takes("0", "1")
+			s.ack(held[0])
+			for range 3 {
+				if err := held[0].Ack(s.Context()); err == nil {
+					s.Error("a second Ack returns nil")
+				}
+			}
+			held = append(held[1:], m.take("2", 1))
+			m.idle()
+			s.ack(held...)
+			m.handles("3", "4", "5")
+		},
+	},
+	{
+		name: "settle/in-the-handler",
+		rule: "h settles where it likes: before it returns too.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			got := make(chan string, 10)
+			l.handle(of("g", 1), func(d *transport.Delivery) {
+				if d.Attempt == 1 {
+					s.nak(d, 0)
+				} else {
+					s.ack(d)
+				}
+				got <- string(d.Body)
+			})
+			for _, body := range numbers(3) {
+				l.put("a", body)
+				for range 2 {
+					if d := await(s, got, body); d != body {
+						s.Errorf("got %q, want %q", d, body)
+					}
+				}
+			}
+		},
+	},
+	{
+		name: "settle/not-by-returning",
+		rule: "h passes work on to goroutines and settles from there: a delivery is not settled because h has returned.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			l.put("a", "0", "1")
+			d := m.take("0", 1)
+			m.idle()
+			l.holds("0", "1")
+			s.ack(d)
+			m.handles("1")
+			l.eventuallyHolds(0)
+		},
+	},
+}
+
+var leaveCases = []conformanceCase{
+	{
+		name: "leave/drain",
+		rule: "Draining stops new deliveries, hands back at once those that h has not seen, and waits for the settlement of those it has.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			const n = 10
+			seen := make(chan *transport.Delivery, n)
+			returns := s.newGate()
+			one := l.handle(of("g", n), func(d *transport.Delivery) {
+				seen <- d
+				<-returns.open
+			})
+			l.put("a", numbers(n)...)
+			first := await(s, seen, "the first delivery") // and others wait behind it, where the backend fetches ahead
+			two := l.consume(of("g", n))
+			drained := make(chan error, 1)
+			ctx := s.patient()
+			go func() { drained <- one.Drain(ctx) }()
+			got := make(map[string]bool)
+			for range n - 1 {
+				d := two.next()
+				got[string(d.Body)] = true
+				s.ack(d)
+			}
+			if len(got) != n-1 || got["0"] {
+				s.Errorf("the other member got %v, want all but 0", got)
+			}
+			returns.release()
+			two.idle()
+			select {
+			case err := <-drained:
+				s.Fatalf("Drain returned with %v before what the handler had seen was settled", err)
+			default:
+			}
+			s.ack(first)
+			if err := await(s, drained, "Drain"); err != nil {
+				s.Errorf("Drain: %v", err)
+			}
+			if len(seen) > 0 {
+				s.Errorf("the member that drains got %d more", len(seen))
+			}
+			two.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "leave/drain-backlog",
+		rule: "Draining loses nothing: what h has not seen is delivered to others, and what it has is settled once.",
+		body: func(s *suite) {
+			const n, rounds = 150, 6
+			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
+			a := s.appending(l)
+			for _, body := range numbers(n) {
+				a.begin(s.message("a", body), transport.AppendOptions{})
+			}
+			a.results()
+			settled := make(chan string, 2*n)
+			handled := make(chan struct{}, 2*n)
+			for round := range rounds {
+				r := l.handle(of("g", 8), func(d *transport.Delivery) {
+					go func() {
+						s.ack(d)
+						settled <- string(d.Body)
+						handled <- struct{}{}
+					}()
+				})
+				for range 10 * min(round, 1) {
+					await(s, handled, "a few deliveries")
+				}
+				if err := r.Drain(s.patient()); err != nil {
+					s.Errorf("Drain: %v", err)
+				}
+			}
+			m := l.consume(of("g", 1))
+			l.put("a", "end")
+			for {
+				d := m.next()
+				s.ack(d)
+				if string(d.Body) == "end" {
+					break
+				}
+				settled <- string(d.Body)
+			}
+			seen := make(map[string]int)
+			for len(settled) > 0 {
+				seen[<-settled]++
+			}
+			for _, body := range numbers(n) {
+				if seen[body] != 1 {
+					s.Errorf("%s was settled %d times", body, seen[body])
+				}
+			}
+		},
+	},
+	{
+		name: "leave/drain-ended",
+		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text: those that were handed back.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			one := l.consume(of("g", 3))
+			l.put("a", "0", "1", "2")
+			held := one.takes("0", "1", "2")
+			s.ack(held[0])
+			two := l.consume(of("g", 3))
+			ctx, cancel := shortly(s)
+			defer cancel()
+			err := one.Drain(ctx)
+			s.wantCode(err, transport.DeadlineExceeded)
+			if err == nil || !strings.Contains(err.Error(), "2") {
+				s.Errorf("%v does not say that 2 were handed back", err)
+			}
+			two.gets(2, "1", "2")
+			s.wantError(held[1].Ack(s.Context()), transport.FailedPrecondition, transport.OutcomeNotDone)
+		},
+	},
+	{
+		name: "leave/close",
+		rule: "Closing hands back what is unsettled. A hand-back is a Nak without delay and counts as an attempt.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			one := l.consume(of("g", 3))
+			l.put("a", "0", "1", "2")
+			held := one.takes("0", "1", "2")
+			s.ack(held[1])
+			s.within("Close", one.Close)
+			for _, err := range []error{held[0].Ack(s.Context()), held[2].Nak(s.Context(), time.Hour), held[0].Terminate(s.Context(), "")} {
+				s.wantError(err, transport.FailedPrecondition, transport.OutcomeNotDone)
+			}
+			two := l.consume(of("g", 1))
+			two.gets(2, "0", "2")
+			two.handlesOnly(l, "a")
+			s.within("a second Close", one.Close)
+			s.within("Drain", func() { _ = one.Drain(context.Background()) })
+		},
+	},
+	{
+		name: "leave/close-does-not-wait",
+		rule: "Close does not wait for a running handler; what it has is handed back.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			g := s.newGate()
+			r := l.handle(of("g", 3), func(d *transport.Delivery) { g.hold(&d.Message) })
+			l.put("a", "0")
+			await(s, g.entered, "the handler")
+			s.within("Close", r.Close)
+			two := l.consume(of("g", 1))
+			s.ack(two.again("0"))
+			g.release()
+			two.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "leave/no-more",
+		rule: "Consume calls h until the Receiver is drained or closed, and no more. OnEnd is not told of that.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			drained, closed := l.consume(of("g", 5)), l.consume(of("g", 5))
+			s.drainMember(drained)
+			closed.Close()
+			l.put("a", "0", "1", "2")
+			m := l.consume(of("g", 1))
+			m.gets(1, "0", "1", "2")
+			m.handlesOnly(l, "a")
+			for _, ended := range []*member{drained, closed} {
+				ended.idle()
+				if len(ended.ended) > 0 {
+					s.Errorf("OnEnd was told %v", <-ended.ended)
+				}
+			}
+		},
+	},
+	{
+		name: "leave/deleted",
+		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: NotFound.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
+			g1, g2, h := l.consume(of("g", 2)), l.consume(of("g", 2)), l.consume(of("h", 1))
+			l.put("a", "0")
+			h.handles("0")
+			var held *transport.Delivery
+			select {
+			case held = <-g1.got:
+			case held = <-g2.got:
+			case <-s.patient().Done():
+				s.Fatal("gave up waiting for a delivery to group g")
+			}
+			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
+				s.Fatal(err)
+			}
+			for _, m := range []*member{g1, g2} {
+				s.wantCode(await(s, m.ended, "OnEnd"), transport.NotFound)
+			}
+			l.put("a", "1")
+			h.handles("1")
+			if len(h.ended) > 0 || len(g1.ended) > 0 || len(g2.ended) > 0 {
+				s.Error("OnEnd was called once more")
+			}
+			s.within("Drain and Close", func() {
+				g1.Close()
+				g2.Close()
+				_ = g1.Drain(context.Background())
+			})
+			_ = held.Ack(s.Context()) // the message is nobody's any more
+			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 1 {
+				s.Errorf("got groups %+v, %v, want h", groups, err)
+			}
+		},
+	},
+	{
+		name: "leave/delete-group",
+		rule: "DeleteGroup removes a durable group and its position for good. NotFound when it is not there.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", "0", "1")
+			m := l.consume(of("g", 1))
+			m.handles("0", "1")
+			s.drainMember(m)
+			s.wantError(l.DeleteGroup(s.patient(), "h"), transport.NotFound, transport.OutcomeNotDone)
+			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
+				s.Fatal(err)
+			}
+			s.wantError(l.DeleteGroup(s.patient(), "g"), transport.NotFound, transport.OutcomeNotDone)
+			l.consume(of("g", 1)).handles("0", "1")
+		},
+	},
+}
+
+// gets acknowledges the next deliveries, which are these messages at that attempt
+// or later, in whichever order: none is promised among redeliveries, and what was
+// handed back may have been on its way to a member that closed.
+func (m *member) gets(attempt int, bodies ...string) {
+	m.s.Helper()
+	for len(bodies) > 0 {
+		d := m.next()
+		i := slices.Index(bodies, string(d.Body))
+		if i < 0 || d.Attempt < attempt {
+			m.s.Fatalf("group %s got %q at attempt %d, want one of %q at %d or later", m.group, d.Body, d.Attempt, bodies, attempt)
+		}
+		bodies = slices.Delete(bodies, i, i+1)
+		m.s.ack(d)
+	}
+}
