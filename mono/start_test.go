@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -52,6 +53,15 @@ type badPayload struct {
 	Notify chan int
 }
 
+// storeless is a transport that stores nothing.
+type storeless struct{ transport.Transport }
+
+func (s storeless) Capabilities() transport.Capabilities {
+	c := s.Transport.Capabilities()
+	c.Logs, c.Delays, c.Lanes = false, false, false
+	return c
+}
+
 // Everything that is wrong is reported at once.
 func TestStartReport(t *testing.T) {
 	t.Parallel()
@@ -73,7 +83,7 @@ func TestStartReport(t *testing.T) {
 		ticks    = mono.NewChannel[int]("report.ticks")
 	)
 	hear := func(context.Context, question) error { return nil }
-	app := newApp(t)
+	app := mono.New(storeless{openInproc(t)}, quiet(t))
 	app.Add(
 		module("a", func(s *mono.Scope) {
 			missing.Client(s)

@@ -149,6 +149,9 @@ func (t *Transport) apiError(err error, what string) error {
 	if err == nil {
 		return nil
 	}
+	if ours, ok := errors.AsType[*transport.Error](err); ok {
+		return ours
+	}
 	e, ok := errors.AsType[jetstream.JetStreamError](err)
 	if !ok || e.APIError() == nil {
 		return t.failure(err, transport.OutcomeUnknown, what)

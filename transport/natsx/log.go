@@ -13,7 +13,7 @@ import (
 // log is a stream, and with Delays a second one. Its groups are durable consumers.
 type log struct {
 	t      *Transport
-	config transport.LogConfig // as it was asked for; Lanes and Delays as they are
+	config transport.LogConfig // as it was asked for and, once the log is open, as it is
 	lanes  lanes
 	what   string        // for errors
 	window chan struct{} // holds a token for each append that waits for its answer
@@ -91,15 +91,15 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 	return is, false, err
 }
 
-// adopt takes over what a log that is there decides.
+// adopt takes over what a log that is there decides, whatever was asked for.
 func (l *log) adopt(stream *jetstream.StreamConfig) {
 	is := l.logConfig(stream)
-	l.config.Delays = is.Delays
-	l.lanes = newLanes(is.Lanes, l.config.Subjects)
+	is.Groups, is.Update, is.Generation = l.config.Groups, l.config.Update, l.config.Generation
+	l.config = is
+	l.lanes = newLanes(is.Lanes, is.Subjects)
 	if stream.SubjectTransform != nil && is.Lanes > 0 {
 		l.lanes.auto = stream.SubjectTransform.Source
 	}
-	l.config.Lanes = is.Lanes
 }
 
 // stream asks for a stream's configuration.
