@@ -72,25 +72,25 @@ func (h *heard) complete(t *tally) bool {
 		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
-// settleTime bounds the wait for the last events.
-const settleTime = 10 * time.Second
+// settleTime bounds the wait for the last events, and for what a process that was
+// killed had in hand.
+const settleTime = 30 * time.Second
 
 // settle asks the modules until they are through with everything. Events are at
 // most once, so it may end without; then the totals will not add up.
 func settle(ctx context.Context, app *mono.App, batch string, t *tally) (heard, error) {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
+	deadline := time.Now().Add(settleTime)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		h, err := ask(ctx, app, batch)
-		if err != nil || h.complete(t) {
+		if err != nil || h.complete(t) || time.Now().After(deadline) {
 			return h, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return h, nil
+			return h, ctx.Err()
 		}
 	}
 }
