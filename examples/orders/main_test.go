@@ -37,11 +37,30 @@ func TestMain(m *testing.M) {
 // said on the side.
 func table(t *testing.T, stdin string, args ...string) (totals, stderr string) {
 	t.Helper()
-	var out, side bytes.Buffer
+	var out bytes.Buffer
+	var side log
 	if err := run(t.Context(), args, strings.NewReader(stdin), &out, &side); err != nil {
 		t.Fatalf("%v: %v\n%s%s", args, err, out.String(), side.String())
 	}
 	return regexp.MustCompile(`(?m)^\s*time.*$`).ReplaceAllString(out.String(), ""), side.String()
+}
+
+// log is what is said on the side, by several goroutines.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // What happens to an order depends on the order alone, so the totals are the
