@@ -16,9 +16,13 @@ type Backend struct {
 	inboxes    *inboxes
 	picker     picker
 	clock      clock
+	scheduler  *scheduler // nil: everything happens by itself
+	fault      func(Point) Verdict
+	watched    bool // there is a scheduler or a fault
 
-	mu   sync.Mutex
-	logs map[string]*log
+	mu        sync.Mutex
+	logs      map[string]*log
+	connected int
 }
 
 // NewBackend makes a Backend. A nil o is the zero Options.
@@ -26,19 +30,26 @@ func NewBackend(o *Options) *Backend {
 	if o == nil {
 		o = new(Options)
 	}
-	return &Backend{
+	b := &Backend{
 		maxPayload: payloadLimit(o.MaxPayload),
 		router:     newRouter(),
 		inboxes:    newInboxes(),
 		picker:     newPicker(o.Seed),
 		clock:      newClock(),
+		fault:      o.Fault,
+		watched:    o.Rest != nil || o.Fault != nil,
 		logs:       make(map[string]*log),
 	}
+	b.scheduler = newScheduler(o, b.clock)
+	return b
 }
 
 // Connect makes a Transport of this Backend.
 func (b *Backend) Connect() *Transport {
-	return &Transport{backend: b, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.connected++
+	return &Transport{backend: b, number: b.connected, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
 }
 
 // openLog finds or makes the log that c describes, and changes it as c says.

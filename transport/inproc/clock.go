@@ -14,7 +14,9 @@ const never = math.MaxInt64
 
 func newClock() clock { return clock{time.Now()} }
 
-func (c clock) now() int64 { return int64(time.Since(c.began)) }
+func (c clock) now() int64 { return int64(c.since()) }
+
+func (c clock) since() time.Duration { return time.Since(c.began) }
 
 // at is the time of t. One that is centuries away is never.
 func (c clock) at(t time.Time) int64 { return int64(t.Sub(c.began)) }

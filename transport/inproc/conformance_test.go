@@ -1,7 +1,9 @@
 package inproc_test
 
 import (
+	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -20,4 +22,17 @@ func TestConformance(t *testing.T) {
 func TestConformanceInBubbles(t *testing.T) {
 	t.Parallel()
 	transporttest.RunInBubble(t, newTransport)
+}
+
+// What a backend promises holds in every order in which it can take its steps.
+func TestConformanceInSteps(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
+				return inproc.New(&inproc.Options{Seed: seed + 1, Rest: synctest.Wait})
+			})
+		})
+	}
 }

@@ -8,6 +8,8 @@ type delayed struct {
 	waiting heap[*waiting]
 	order   uint64
 	ids     dedup
+
+	proposed bool // to the scheduler
 }
 
 type waiting struct {
@@ -57,6 +59,10 @@ func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
 // as there is room.
 func (l *log) release() {
 	d := &l.delayed
+	if l.backend.scheduler != nil {
+		l.proposeRelease()
+		return
+	}
 	for len(d.waiting) > 0 && d.waiting[0].at <= l.now {
 		if _, bound := l.put(&d.waiting[0].entry); bound != "" {
 			return

@@ -49,26 +49,34 @@ func (d *delivery) open() {
 
 // Ack implements [transport.Settler].
 func (d *delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, (*group).finish)
+	return d.settle(ctx, Ack, (*group).finish)
 }
 
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
+	return d.settle(ctx, Nak, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
 }
 
 // Terminate implements [transport.Settler]. Nobody watches an inproc Backend: the
 // reason goes nowhere.
 func (d *delivery) Terminate(ctx context.Context, _ string) error {
-	return d.settle(ctx, (*group).finish)
+	return d.settle(ctx, Terminate, (*group).finish)
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.
-func (d *delivery) settle(ctx context.Context, verdict func(*group, *hold)) error {
+func (d *delivery) settle(ctx context.Context, action Action, verdict func(*group, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
 		return err
 	}
+	if m.transport.backend.watched {
+		return d.settleStep(ctx, action, verdict)
+	}
+	return d.end(verdict)
+}
+
+func (d *delivery) end(verdict func(*group, *hold)) error {
+	m := d.member
 	m.log.lock()
 	defer m.log.unlock()
 	switch {

@@ -33,6 +33,7 @@ type group struct {
 	members     []*member
 	idle        []*member // that would take a delivery, in the order in which they joined
 	gone        bool      // deleted
+	proposed    bool      // to the scheduler
 }
 
 // hold is a message that was delivered and is not settled.
@@ -151,30 +152,48 @@ func (g *group) removing(sequence uint64, sub *subject) {
 // offer hands out what can be delivered now, as long as a member would take it.
 // Which one is the Backend's pick.
 func (g *group) offer() {
+	if g.log.backend.scheduler != nil {
+		g.propose()
+		return
+	}
 	for len(g.idle) > 0 {
 		h := g.take()
 		if h == nil {
 			return
 		}
 		i := g.log.backend.picker.pick(len(g.idle))
-		m := g.idle[i]
-		g.idle = slices.Delete(g.idle, i, i+1)
-		g.deliver(m, h)
+		g.deliver(g.busy(i), h)
 	}
+}
+
+// busy takes a member out of the idle ones.
+func (g *group) busy(i int) *member {
+	m := g.idle[i]
+	g.idle = slices.Delete(g.idle, i, i+1)
+	return m
 }
 
 // take returns what is to be delivered next: a redelivery that is due, or the
 // oldest message in a lane that is free.
 func (g *group) take() *hold {
-	if len(g.again) > 0 && g.again[0].due <= g.log.now {
-		h := g.again.pop()
-		g.log.alarm.set(g.due(), g.log.now) // what comes next could not be told while this one was first
-		return h
+	switch {
+	case len(g.again) > 0 && g.again[0].due <= g.log.now:
+		return g.takeAgain(g.again[0])
+	case len(g.ready) > 0:
+		return g.takeNext(g.ready[0])
 	}
-	if len(g.ready) == 0 {
-		return nil
-	}
-	n := g.ready[0]
+	return nil
+}
+
+// takeAgain takes a redelivery that is due.
+func (g *group) takeAgain(h *hold) *hold {
+	g.again.remove(h)
+	g.log.alarm.set(g.due(), g.log.now) // what comes next could not be told while this one was first
+	return h
+}
+
+// takeNext takes the oldest message of a lane that is free.
+func (g *group) takeNext(n *lane) *hold {
 	h := &hold{sequence: n.cursor, lane: n, index: -1}
 	g.pending[h.sequence] = h
 	g.undelivered--

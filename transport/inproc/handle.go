@@ -23,7 +23,30 @@ func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.A
 	if err := h.admit(ctx, m, &o); err != nil {
 		return transport.Appended{}, err
 	}
+	if h.transport.backend.watched {
+		return h.appendStep(ctx, m, &o)
+	}
 	return h.append(m, &o)
+}
+
+// appendStep is an Append as a step.
+func (h *handle) appendStep(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (at transport.Appended, err error) {
+	s := Step{Action: Append, Subject: m.Subject, Log: h.log.name}
+	err = h.transport.act(ctx, s, m, func(times int) (err error) {
+		if times == 0 {
+			return h.transport.unheard(&s, "its acknowledgement did not come")
+		}
+		for range times {
+			if at, err = h.append(m, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		return transport.Appended{}, err
+	}
+	return at, nil
 }
 
 func (h *handle) append(m *transport.Message, o *transport.AppendOptions) (transport.Appended, error) {
@@ -41,6 +64,15 @@ func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transp
 	}
 	if err := h.done.reserve(ctx, h.log.name); err != nil {
 		return err
+	}
+	if h.transport.backend.watched {
+		at, err := h.appendStep(ctx, m, &o)
+		confirm := Step{Action: Confirm, Subject: m.Subject, Log: h.log.name, Sequence: at.Sequence}
+		h.done.add(func() {
+			_ = h.transport.Turn(context.Background(), confirm, nil) // its context does not end
+			done(at, err)
+		})
+		return nil
 	}
 	at, err := h.append(m, &o)
 	h.done.add(func() { done(at, err) })

@@ -1,5 +1,7 @@
 package inproc
 
+import "slices"
+
 // element is what a heap holds. It knows its own place, so that it can be taken
 // out of the middle; -1 is none.
 type element[E any] interface {
@@ -80,4 +82,28 @@ func (h *heap[E]) swap(i, j int) {
 	s := *h
 	s[i], s[j] = s[j], s[i]
 	*s[i].place(), *s[j].place() = i, j
+}
+
+// sorted returns elements, such as those of a heap, in their order.
+func sorted[E element[E]](elements []E) []E {
+	return slices.SortedFunc(slices.Values(elements), func(a, b E) int {
+		switch {
+		case a.before(b):
+			return -1
+		case b.before(a):
+			return 1
+		}
+		return 0
+	})
+}
+
+// together returns the elements of a heap that are like its first, in their order.
+func together[E element[E]](h heap[E], like func(E) bool) []E {
+	var all []E
+	for _, e := range h {
+		if like(e) {
+			all = append(all, e)
+		}
+	}
+	return sorted(all)
 }

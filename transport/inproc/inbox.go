@@ -37,6 +37,7 @@ const maxIdleInboxes = 64
 // closed.
 type inbox struct {
 	subject string
+	about   string // the subject of the request
 	owner   *Transport
 	reply   chan *transport.Message // of capacity 1: who takes the inbox out of its shard may send
 }
@@ -54,8 +55,9 @@ func (b *inboxes) shard(subject string) *inboxShard {
 	return &b.shards[int(subject[len(subject)-1])%len(b.shards)]
 }
 
-// open makes an inbox. It reports false when its Transport is closed.
-func (b *inboxes) open(t *Transport) (*inbox, bool) {
+// open makes an inbox for the reply to a request. It reports false when its
+// Transport is closed.
+func (b *inboxes) open(t *Transport, about string) (*inbox, bool) {
 	subject := inboxSubject(b.last.Add(1))
 	shard := b.shard(subject)
 	shard.mu.Lock()
@@ -64,7 +66,7 @@ func (b *inboxes) open(t *Transport) (*inbox, bool) {
 		return nil, false
 	}
 	in := shard.unused()
-	in.subject, in.owner = subject, t
+	in.subject, in.about, in.owner = subject, about, t
 	shard.waiting[subject] = in
 	return in, true
 }
@@ -98,6 +100,21 @@ func (b *inboxes) recycle(in *inbox) {
 	if len(shard.idle) < maxIdleInboxes {
 		shard.idle = append(shard.idle, in)
 	}
+}
+
+// subjectOf returns the subject of the request that waits on a subject, "" where
+// none does.
+func (b *inboxes) subjectOf(subject string) string {
+	if !strings.HasPrefix(subject, inboxPrefix) {
+		return ""
+	}
+	shard := b.shard(subject)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if in := shard.waiting[subject]; in != nil {
+		return in.about
+	}
+	return ""
 }
 
 // deliver hands a copy of m to the inbox that it is for. It reports false when m

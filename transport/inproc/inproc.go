@@ -21,6 +21,26 @@
 //
 // Publish on a subject that was published on lately takes no lock but that of
 // each queue it adds to, however many subscriptions there are.
+//
+// # Steps
+//
+// A Backend with [Options].Rest is for tests that want to know, and to choose, what
+// happens in which order. It takes one [Step] at a time, when all is at rest: each
+// is picked by the Seed among everything that could happen next, whether it is a
+// goroutine that publishes, a subscription's next message, a group's next delivery
+// and the member that gets it, or one of the messages whose time has come at the
+// same instant. The lanes of an ordered group go ahead of each other, as they do on
+// NATS. So in a testing/synctest bubble, where Rest is synctest.Wait, the same Seed
+// gives the same [Backend.Steps], as long as what the handlers do depends on
+// nothing but what they get: neither on chance, nor on which of two goroutines that
+// are awake at once is first. Two that wait to do exactly the same are told apart by
+// who came first.
+//
+// Steps take no time. A bubble has one synctest.Wait at a time: use
+// [Backend.Settle] instead, and one such Backend per bubble. Outside a bubble steps
+// are taken one at a time as well, but only Rest knows when.
+//
+// [Options].Fault works with and without it: see [Point] and [Verdict].
 package inproc
 
 import (
@@ -42,19 +62,35 @@ type Options struct {
 	MaxPayload int
 
 	// Seed makes the picks among the members of a group repeatable, as far as
-	// messages are published in the same order. 0 is a random seed.
+	// messages are published in the same order, and, with Rest, all that happens. 0
+	// is a random seed.
 	Seed uint64
+
+	// Rest, if not nil, lets nothing happen by itself: whoever publishes, requests,
+	// appends, settles or reads waits, as does every message that could be handed
+	// to a handler or whose time has come, until Rest has returned and the Seed has
+	// picked one of them. See the section on steps.
+	//
+	// Rest returns when everything else has come to rest: in a testing/synctest
+	// bubble it is synctest.Wait. It is called by one goroutine at a time.
+	Rest func()
+
+	// Fault, if not nil, is asked before and after each step that a message takes
+	// what is to become of it. It may be called concurrently, where Rest is nil.
+	Fault func(Point) Verdict
 }
 
 // Transport carries messages within the process: a connection to a Backend. Make
 // one with New, or with Connect.
 type Transport struct {
 	backend *Backend
+	number  int // in the order in which they were connected
 	closed  atomic.Bool
 	done    chan struct{} // closed when it is
 
-	mu        sync.Mutex
-	receivers map[receiver]struct{} // nil after Close
+	mu         sync.Mutex
+	receivers  map[receiver]struct{} // nil after Close
+	subscribed uint64                // subscriptions so far
 }
 
 // receiver is what a Transport ends with itself.
@@ -92,8 +128,25 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.admit(ctx, m); err != nil {
 		return err
 	}
+	if t.backend.watched {
+		return t.publishStep(ctx, m)
+	}
 	t.backend.deliver(m)
 	return nil
+}
+
+// publishStep is a Publish, or the reply to a request, as a step.
+func (t *Transport) publishStep(ctx context.Context, m *transport.Message) error {
+	s := Step{Action: Publish, Subject: m.Subject}
+	if asked := t.backend.inboxes.subjectOf(m.Subject); asked != "" {
+		s.Action, s.Subject = Reply, asked
+	}
+	return t.act(ctx, s, m, func(times int) error {
+		for range times {
+			t.backend.deliver(m)
+		}
+		return nil
+	}, nil)
 }
 
 // Request implements [transport.Transport].
@@ -105,16 +158,40 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
 	}
-	in, ok := t.backend.inboxes.open(t)
+	if t.backend.watched {
+		return t.requestStep(ctx, m)
+	}
+	return t.request(ctx, m, 1)
+}
+
+// requestStep is a Request as a step, which has taken effect when its reply has
+// come.
+func (t *Transport) requestStep(ctx context.Context, m *transport.Message) (reply *transport.Message, err error) {
+	err = t.act(ctx, Step{Action: Request, Subject: m.Subject}, m, func(times int) (err error) {
+		reply, err = t.request(ctx, m, times)
+		return err
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// request sends m that many times, and waits for the first reply. Sent 0 times it
+// is lost, which nobody notices.
+func (t *Transport) request(ctx context.Context, m *transport.Message, times int) (*transport.Message, error) {
+	in, ok := t.backend.inboxes.open(t, m.Subject)
 	if !ok {
 		return nil, errClosed("request on", m.Subject)
 	}
 	request := *m
 	request.Reply = in.subject
-	if t.backend.deliver(&request) == 0 {
-		t.backend.inboxes.close(in)
-		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
-			"request on %q: nobody is subscribed", m.Subject)
+	for range times {
+		if t.backend.deliver(&request) == 0 {
+			t.backend.inboxes.close(in)
+			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
+				"request on %q: nobody is subscribed", m.Subject)
+		}
 	}
 	return t.await(ctx, m.Subject, in)
 }
@@ -211,6 +288,10 @@ func (t *Transport) own(r receiver) bool {
 		return false
 	}
 	t.receivers[r] = struct{}{}
+	if s, ok := r.(*subscription); ok {
+		t.subscribed++
+		s.number = t.subscribed
+	}
 	return true
 }
 

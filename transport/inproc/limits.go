@@ -27,6 +27,19 @@ func (l *log) makeRoom(sub *subject, e *entry) (bound string) {
 	return ""
 }
 
+// fits reports whether a message would be stored now, or would not have to be.
+func (l *log) fits(e *entry) bool {
+	c := l.config
+	sub, own := l.store.subjects.get(e.subject), size(e.subject, e.record)
+	switch {
+	case c.Retention == transport.InterestRetention && !l.anyFrom(l.wanted(sub), l.store.last+1):
+		return true
+	case c.MaxBytes > 0 && own > c.MaxBytes:
+		return false
+	}
+	return c.Full != transport.Refuse || l.reached(sub, own) == ""
+}
+
 // reached says which bound a message of a subject would exceed.
 func (l *log) reached(sub *subject, own uint64) string {
 	c, s := l.config, l.store

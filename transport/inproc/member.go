@@ -83,6 +83,10 @@ func (m *member) run() {
 			return
 		}
 		d.open()
+		if m.transport.backend.watched {
+			m.hand(d)
+			continue
+		}
 		m.handler(&d.Delivery)
 	}
 }

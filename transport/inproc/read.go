@@ -39,6 +39,9 @@ func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*tr
 		r := h.begin(c)
 		defer r.finish()
 		for r.more(ctx) {
+			if h.transport.Turn(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
+				break
+			}
 			for _, d := range r.some() {
 				if r.ready(ctx) != nil {
 					break

@@ -13,7 +13,8 @@ import (
 // a batch on that side.
 type subscription struct {
 	transport *Transport
-	inForce   bool // guarded by the lock of the router
+	number    uint64 // among those of its Transport
+	inForce   bool   // guarded by the lock of the router
 	pattern   string
 	group     string
 	handler   transport.Handler
@@ -33,6 +34,7 @@ type subscription struct {
 	lost     int  // dropped by Close
 	dropped  uint64
 	dropping bool // in an episode of drops
+	turn     turn // of a Backend that takes steps
 
 	done chan struct{} // closed when the handler has returned for the last time
 }
@@ -128,6 +130,10 @@ func (s *subscription) run() {
 	defer close(s.done)
 	defer s.transport.disown(s)
 	defer s.Close()
+	if s.transport.backend.watched {
+		s.runSteps()
+		return
+	}
 	var batch []*transport.Message
 	for {
 		batch = s.next(batch)

@@ -1,0 +1,59 @@
+package inproc
+
+import (
+	"context"
+	"time"
+)
+
+// step describes a step of the delivery.
+func (d *delivery) step(a Action) Step {
+	return Step{
+		Action: a, Transport: d.member.transport.number, Subject: d.Subject, Receiver: d.member.number,
+		Log: d.member.log.name, Group: d.member.group.config.Name, Sequence: d.Sequence, Attempt: d.Attempt,
+	}
+}
+
+// hand hands a delivery to the handler, as often as the verdict says.
+func (m *member) hand(d *delivery) {
+	t, ctx, step := m.transport, context.Background(), d.step(Deliver)
+	before, waited := t.ask(ctx, &step, Before, &d.Message)
+	if waited {
+		_ = t.backend.turn(ctx, step, d.Body) // its context does not end
+	}
+	switch {
+	case t.closed.Load():
+		return // it was handed back
+	case before.Err != nil:
+		d.lose(0)
+		return
+	case before.Drop:
+		d.lose(m.group.config.AckWait)
+		return
+	}
+	for range before.times() {
+		own := d.Delivery
+		own.Message = *d.Message.Clone()
+		m.handler(&own)
+	}
+	if _, waited := t.ask(ctx, &step, After, &d.Message); waited {
+		_ = t.backend.turn(ctx, step, d.Body)
+	}
+}
+
+// lose ends the delivery without its handler: the message comes again after wait.
+func (d *delivery) lose(wait time.Duration) {
+	_ = d.end(func(g *group, h *hold) { g.handBack(h, after(g.log.now, wait)) }) // late: it was handed back already
+}
+
+// settleStep is a settlement as a step. One that is lost leaves the message to
+// come again after the AckWait.
+func (d *delivery) settleStep(ctx context.Context, action Action, verdict func(*group, *hold)) error {
+	lost := func() { d.lose(d.member.group.config.AckWait) }
+	return d.member.transport.act(ctx, d.step(action), &d.Message, func(times int) error {
+		if times == 0 {
+			lost()
+			return nil
+		}
+		return d.end(verdict)
+	}, lost)
+}

@@ -1,0 +1,288 @@
+package inproc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+var errFault = transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "the fault")
+
+// faulty runs body in a bubble with a fault at one point, the first time that it is
+// met, with and without steps.
+func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.Verdict, body func(*testing.T, *inproc.Backend)) {
+	t.Helper()
+	for name, rest := range map[string]func(){"at once": nil, "in steps": synctest.Wait} {
+		var met atomic.Bool
+		fault := func(p inproc.Point) inproc.Verdict {
+			if p.Action != action || p.Moment != moment || met.Swap(true) {
+				return inproc.Verdict{}
+			}
+			return v(p)
+		}
+		t.Run(name, func(t *testing.T) {
+			bubble(t, &inproc.Options{Seed: 1, Rest: rest, Fault: fault}, body)
+			if !met.Load() {
+				t.Error("the point was not met")
+			}
+		})
+	}
+}
+
+// still waits until all is at rest, with steps or without.
+func still(b *inproc.Backend) {
+	if b.Settle(context.Background()) != nil {
+		synctest.Wait()
+	}
+}
+
+// fate is what became of a message, and what its sender heard.
+type fate struct {
+	journal
+	began time.Time
+}
+
+func (f *fate) heard(err error) {
+	if err == nil {
+		f.say("ok@%v", time.Since(f.began))
+		return
+	}
+	var e *transport.Error
+	_ = errors.As(err, &e)
+	f.say("%s(%v)@%v", e.Code, e.Outcome, time.Since(f.began))
+}
+
+// The scenarios each do one thing, and say what happened and when.
+var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
+	"publish": func(t *testing.T, b *inproc.Backend, f *fate) {
+		tr := connect(t, b)
+		subscribe(t, tr, "a", func(m *transport.Message) { f.say("%s@%v", m.Body, time.Since(f.began)) })
+		f.heard(tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte("got")}))
+	},
+	"request": func(t *testing.T, b *inproc.Backend, f *fate) {
+		server, client := connect(t, b), connect(t, b)
+		subscribe(t, server, "a", func(m *transport.Message) {
+			f.say("asked@%v", time.Since(f.began))
+			f.heard(server.Publish(context.Background(), &transport.Message{Subject: m.Reply}))
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := client.Request(ctx, &transport.Message{Subject: "a"})
+		still(b) // the server may still speak
+		f.heard(err)
+	},
+	"log": func(t *testing.T, b *inproc.Backend, f *fate) {
+		worker, sender := connect(t, b), connect(t, b)
+		l := open(t, worker, jobs)
+		other := connect(t, b)
+		c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}
+		handle := func(d *transport.Delivery) {
+			f.say("%d@%v", d.Attempt, time.Since(f.began))
+			err := d.Ack(context.Background())
+			f.heard(err)
+		}
+		if _, err := l.Consume(t.Context(), c, handle); err != nil {
+			t.Fatal(err)
+		}
+		_, err := open(t, sender, jobs).Append(t.Context(), &transport.Message{Subject: "jobs.a"}, transport.AppendOptions{ID: "1"})
+		still(b)
+		f.say("append:")
+		f.heard(err)
+		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for what the first one leaves
+			t.Fatal(err)
+		}
+	},
+}
+
+// What each verdict does at each point, in the words of the scenarios.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	kill := func(p inproc.Point) inproc.Verdict { return inproc.Verdict{Run: p.By.Kill} }
+	fixed := func(v inproc.Verdict) func(inproc.Point) inproc.Verdict {
+		return func(inproc.Point) inproc.Verdict { return v }
+	}
+	drop, twice, lose := fixed(inproc.Verdict{Drop: true}), fixed(inproc.Verdict{Twice: true}), fixed(inproc.Verdict{LoseAck: true})
+	fail, delay, none := fixed(inproc.Verdict{Err: errFault}), fixed(inproc.Verdict{Delay: time.Second}), fixed(inproc.Verdict{})
+	for _, c := range []struct {
+		scenario string
+		action   inproc.Action
+		moment   inproc.Moment
+		name     string
+		verdict  func(inproc.Point) inproc.Verdict
+		want     string
+	}{
+		{"publish", inproc.Publish, inproc.Before, "none", none, "got@0s ok@0s"},
+		{"publish", inproc.Publish, inproc.Before, "drop", drop, "ok@0s"},
+		{"publish", inproc.Publish, inproc.Before, "twice", twice, "got@0s got@0s ok@0s"},
+		{"publish", inproc.Publish, inproc.Before, "lose", lose, "got@0s unavailable(unknown)@0s"},
+		{"publish", inproc.Publish, inproc.Before, "fail", fail, "unavailable(not done)@0s"},
+		{"publish", inproc.Publish, inproc.Before, "delay", delay, "got@1s ok@1s"},
+		{"publish", inproc.Publish, inproc.Before, "kill", kill, "unavailable(not done)@0s"},
+		{"publish", inproc.Publish, inproc.After, "none", none, "got@0s ok@0s"},
+		{"publish", inproc.Publish, inproc.After, "lose", lose, "got@0s unavailable(unknown)@0s"},
+		{"publish", inproc.Publish, inproc.After, "drop", drop, "got@0s unavailable(unknown)@0s"},
+		{"publish", inproc.Publish, inproc.After, "fail", fail, "got@0s unavailable(not done)@0s"},
+		{"publish", inproc.Publish, inproc.After, "delay", delay, "got@0s ok@1s"},
+		{"publish", inproc.Publish, inproc.After, "kill", kill, "unavailable(unknown)@0s"},
+		{"publish", inproc.Deliver, inproc.Before, "drop", drop, "ok@0s"},
+		{"publish", inproc.Deliver, inproc.Before, "fail", fail, "ok@0s"},
+		{"publish", inproc.Deliver, inproc.Before, "twice", twice, "got@0s got@0s ok@0s"},
+		{"publish", inproc.Deliver, inproc.Before, "delay", delay, "got@1s ok@0s"},
+		{"publish", inproc.Deliver, inproc.Before, "kill", kill, "ok@0s"},
+		{"publish", inproc.Deliver, inproc.After, "delay", delay, "got@0s ok@0s"},
+
+		{"request", inproc.Request, inproc.Before, "none", none, "asked@0s ok@0s ok@0s"},
+		{"request", inproc.Request, inproc.Before, "drop", drop, "deadline_exceeded(unknown)@1m0s"},
+		{"request", inproc.Request, inproc.Before, "twice", twice, "asked@0s asked@0s ok@0s ok@0s ok@0s"},
+		{"request", inproc.Request, inproc.Before, "lose", lose, "asked@0s ok@0s unavailable(unknown)@0s"},
+		{"request", inproc.Request, inproc.Before, "fail", fail, "unavailable(not done)@0s"},
+		{"request", inproc.Request, inproc.Before, "delay", delay, "asked@1s ok@1s ok@1s"},
+		{"request", inproc.Request, inproc.Before, "kill", kill, "unavailable(not done)@0s"},
+		{"request", inproc.Request, inproc.After, "lose", lose, "asked@0s ok@0s unavailable(unknown)@0s"},
+		{"request", inproc.Request, inproc.After, "fail", fail, "asked@0s ok@0s unavailable(not done)@0s"},
+		{"request", inproc.Request, inproc.After, "delay", delay, "asked@0s ok@0s ok@1s"},
+		{"request", inproc.Deliver, inproc.Before, "drop", drop, "deadline_exceeded(unknown)@1m0s"},
+		{"request", inproc.Deliver, inproc.Before, "kill", kill, "deadline_exceeded(unknown)@1m0s"},
+		{"request", inproc.Reply, inproc.Before, "drop", drop, "asked@0s deadline_exceeded(unknown)@1m0s ok@0s"},
+		{"request", inproc.Reply, inproc.Before, "delay", delay, "asked@0s ok@1s ok@1s"},
+		{"request", inproc.Reply, inproc.Before, "twice", twice, "asked@0s ok@0s ok@0s"},
+		{"request", inproc.Reply, inproc.Before, "fail", fail, "asked@0s deadline_exceeded(unknown)@1m0s unavailable(not done)@0s"},
+		{"request", inproc.Reply, inproc.Before, "kill", kill, "asked@0s deadline_exceeded(unknown)@1m0s unavailable(not done)@0s"},
+		{"request", inproc.Reply, inproc.After, "kill", kill, "asked@0s ok@0s unavailable(unknown)@0s"},
+
+		{"log", inproc.Append, inproc.Before, "none", none, "1@0s ok@0s append: ok@0s"},
+		{"log", inproc.Append, inproc.Before, "drop", drop, "append: unavailable(unknown)@0s"},
+		{"log", inproc.Append, inproc.Before, "twice", twice, "1@0s ok@0s append: ok@0s"}, // it has an id
+		{"log", inproc.Append, inproc.Before, "lose", lose, "1@0s ok@0s append: unavailable(unknown)@0s"},
+		{"log", inproc.Append, inproc.Before, "fail", fail, "append: unavailable(not done)@0s"},
+		{"log", inproc.Append, inproc.Before, "delay", delay, "1@1s ok@1s append: ok@1s"},
+		{"log", inproc.Append, inproc.After, "lose", lose, "1@0s ok@0s append: unavailable(unknown)@0s"},
+		{"log", inproc.Append, inproc.After, "kill", kill, "1@0s ok@0s append: unavailable(unknown)@0s"},
+		{"log", inproc.Deliver, inproc.Before, "drop", drop, "append: ok@0s 2@30s ok@30s"},
+		{"log", inproc.Deliver, inproc.Before, "fail", fail, "2@0s ok@0s append: ok@0s"},
+		{"log", inproc.Deliver, inproc.Before, "twice", twice, "1@0s ok@0s 1@0s failed_precondition(not done)@0s append: ok@0s"},
+		{"log", inproc.Deliver, inproc.Before, "delay", delay, "append: ok@0s 1@1s ok@1s"},
+		{"log", inproc.Deliver, inproc.Before, "kill", kill, "append: ok@0s 2@30s ok@30s"},
+		{"log", inproc.Deliver, inproc.After, "delay", delay, "1@0s ok@0s append: ok@0s"},
+		{"log", inproc.Ack, inproc.Before, "drop", drop, "1@0s ok@0s append: ok@0s 2@30s ok@30s"},
+		{"log", inproc.Ack, inproc.Before, "twice", twice, "1@0s ok@0s append: ok@0s"},
+		{"log", inproc.Ack, inproc.Before, "lose", lose, "1@0s unavailable(unknown)@0s append: ok@0s"},
+		{"log", inproc.Ack, inproc.Before, "fail", fail, "1@0s unavailable(not done)@0s append: ok@0s 2@30s ok@30s"},
+		{"log", inproc.Ack, inproc.Before, "delay", delay, "1@0s append: ok@0s ok@1s"},
+		{"log", inproc.Ack, inproc.Before, "kill", kill, "1@0s unavailable(not done)@0s append: ok@0s 2@30s ok@30s"},
+		{"log", inproc.Ack, inproc.After, "lose", lose, "1@0s unavailable(unknown)@0s append: ok@0s"},
+		{"log", inproc.Ack, inproc.After, "kill", kill, "1@0s unavailable(unknown)@0s append: ok@0s"},
+	} {
+		t.Run(fmt.Sprintf("%s/%s %s/%s", c.scenario, c.moment, c.action, c.name), func(t *testing.T) {
+			t.Parallel()
+			faulty(t, c.action, c.moment, c.verdict, func(t *testing.T, b *inproc.Backend) {
+				f := &fate{began: time.Now()}
+				scenarios[c.scenario](t, b, f)
+				<-time.After(10 * time.Minute)
+				if got := f.String(); alike(got) != alike(c.want) {
+					t.Errorf("%s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// alike makes texts alike that differ in who spoke first at one moment.
+func alike(s string) string {
+	parts := strings.Fields(s)
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}
+
+// Settlements have points of their own.
+func TestFaultsOfOtherSettlements(t *testing.T) {
+	t.Parallel()
+	for action, settle := range map[inproc.Action]func(*transport.Delivery) error{
+		inproc.Nak:       func(d *transport.Delivery) error { return d.Nak(context.Background(), time.Second) },
+		inproc.Terminate: func(d *transport.Delivery) error { return d.Terminate(context.Background(), "enough") },
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			t.Parallel()
+			faulty(t, action, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{Drop: true} }, func(t *testing.T, b *inproc.Backend) {
+				began, again := time.Now(), time.Duration(0)
+				l := open(t, connect(t, b), jobs)
+				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}, func(d *transport.Delivery) {
+					if d.Attempt == 1 {
+						_ = settle(d)
+						return
+					}
+					again = time.Since(began)
+					_ = d.Ack(context.Background())
+				}); err != nil {
+					t.Fatal(err)
+				}
+				store(t, l, "jobs.a", "", transport.AppendOptions{})
+				<-time.After(time.Hour)
+				still(b)
+				if again != 30*time.Second {
+					t.Errorf("it came again after %v, want the AckWait", again)
+				}
+			})
+		})
+	}
+}
+
+// AppendAsync has the points of Append, and tells its function.
+func TestFaultOfAppendAsync(t *testing.T) {
+	t.Parallel()
+	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{LoseAck: true} }, func(t *testing.T, b *inproc.Backend) {
+		l := open(t, connect(t, b), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+		told := make(chan error, 1)
+		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { told <- err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-told; transport.CodeOf(err) != transport.Unavailable {
+			t.Errorf("got %v", err)
+		}
+		if info, err := l.Info(t.Context()); err != nil || info.Messages != 1 {
+			t.Errorf("%+v, %v", info, err)
+		}
+	})
+}
+
+// A point says what it is about.
+func TestPointsSayWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	var said journal
+	fault := func(p inproc.Point) inproc.Verdict {
+		said.say("%s %s %q", p.Moment, p.Step, p.Message.Body)
+		return inproc.Verdict{}
+	}
+	bubble(t, &inproc.Options{Fault: fault}, func(t *testing.T, b *inproc.Backend) {
+		var f fate
+		l := open(t, connect(t, b), jobs)
+		if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(d *transport.Delivery) {
+			f.heard(d.Ack(context.Background()))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		store(t, l, "jobs.a", "x", transport.AppendOptions{})
+		synctest.Wait()
+	})
+	for _, want := range []string{
+		`before t1 append jobs.a in jobs "x"`,
+		`after t1 append jobs.a in jobs "x"`,
+		`before t1 deliver jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
+		`before t1 ack jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
+		`after t1 ack jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
+		`after t1 deliver jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
+	} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("nothing said %s in %s", want, said.String())
+		}
+	}
+}

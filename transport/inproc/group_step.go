@@ -1,0 +1,64 @@
+package inproc
+
+// propose lets the scheduler know that something could be delivered.
+func (g *group) propose() {
+	if g.proposed || g.ways() == 0 {
+		return
+	}
+	g.proposed = true
+	g.log.backend.scheduler.propose(&candidate{
+		step:    Step{Action: Deliver, Log: g.log.name, Group: g.config.Name},
+		choices: g.choices,
+		take:    g.pick,
+	})
+}
+
+// ways says in how many ways a delivery could be made now: to any member that is
+// idle, any of the redeliveries that are due at the same time, or else the oldest
+// message of any lane that is free.
+func (g *group) ways() int {
+	if g.gone {
+		return 0
+	}
+	if due := len(g.dueTogether()); due > 0 {
+		return due * len(g.idle)
+	}
+	return len(g.ready) * len(g.idle)
+}
+
+// dueTogether returns the redeliveries that are due and were due at the same time
+// as the first one.
+func (g *group) dueTogether() []*hold {
+	if len(g.again) == 0 || g.again[0].due > g.log.now {
+		return nil
+	}
+	return together(g.again, func(h *hold) bool { return h.due == g.again[0].due })
+}
+
+func (g *group) choices() int {
+	g.log.lock()
+	defer g.log.unlock()
+	n := g.ways()
+	if n == 0 {
+		g.proposed = false
+	}
+	return n
+}
+
+// pick makes a delivery in one of the ways.
+func (g *group) pick(choice int) Step {
+	g.log.lock()
+	defer g.log.unlock()
+	g.proposed = false
+	what, who := choice/len(g.idle), choice%len(g.idle)
+	var h *hold
+	if due := g.dueTogether(); len(due) > 0 {
+		h = g.takeAgain(due[what])
+	} else {
+		h = g.takeNext(sorted(g.ready)[what])
+	}
+	m := g.busy(who)
+	g.deliver(m, h)
+	g.propose()
+	return m.assigned.step(Deliver)
+}

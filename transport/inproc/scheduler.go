@@ -1,0 +1,205 @@
+package inproc
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+// scheduler takes the steps of a Backend one at a time: what could happen next is
+// proposed to it, and when all is at rest it picks one.
+//
+// Its goroutine is there while something is proposed, and only then: it keeps
+// nobody from ending, and virtual time moves when nothing can happen without it.
+type scheduler struct {
+	rest   func()
+	picker picker
+	clock  clock
+
+	mu       sync.Mutex
+	proposed []*candidate // in the order in which they were proposed
+	settling []chan struct{}
+	running  bool
+	steps    []Step
+}
+
+func newScheduler(o *Options, c clock) *scheduler {
+	if o.Rest == nil {
+		return nil
+	}
+	return &scheduler{rest: o.Rest, picker: newPicker(o.Seed), clock: c}
+}
+
+// propose adds what could happen next.
+func (s *scheduler) propose(c *candidate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proposed = append(s.proposed, c)
+	s.start()
+}
+
+// withdraw reports whether c was still proposed.
+func (s *scheduler) withdraw(c *candidate) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.proposed)
+	s.proposed = slices.DeleteFunc(s.proposed, func(other *candidate) bool { return other == c })
+	return len(s.proposed) < n
+}
+
+// start lets the scheduler's goroutine run; the lock is held.
+func (s *scheduler) start() {
+	if !s.running {
+		s.running = true
+		go s.run()
+	}
+}
+
+func (s *scheduler) run() {
+	for {
+		s.rest()
+		if !s.step() && s.end() {
+			return
+		}
+	}
+}
+
+// step takes one step, if there is one.
+func (s *scheduler) step() bool {
+	possible := s.possible()
+	total := 0
+	for _, p := range possible {
+		total += p.choices
+	}
+	if total == 0 {
+		return false
+	}
+	choice := s.picker.pick(total)
+	for _, p := range possible {
+		if choice < p.choices {
+			if s.withdraw(p.candidate) {
+				s.note(p.take(choice), total)
+			}
+			return true
+		}
+		choice -= p.choices
+	}
+	return false
+}
+
+// possibility is a candidate as it is at one moment.
+type possibility struct {
+	*candidate
+	choices int
+}
+
+// possible returns what can happen now, in an order that does not depend on which
+// goroutine was first, and forgets what cannot.
+func (s *scheduler) possible() []possibility {
+	s.mu.Lock()
+	all := slices.Clone(s.proposed)
+	s.mu.Unlock()
+	var possible []possibility
+	for _, c := range all {
+		if n := c.choices(); n > 0 {
+			possible = append(possible, possibility{c, n})
+		} else {
+			s.withdraw(c)
+		}
+	}
+	slices.SortStableFunc(possible, func(a, b possibility) int { return a.compare(b.candidate) })
+	return possible
+}
+
+// end ends the goroutine when nothing is proposed, and tells those who wait for
+// that.
+func (s *scheduler) end() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.proposed) > 0 {
+		return false
+	}
+	for _, settled := range s.settling {
+		close(settled)
+	}
+	s.settling, s.running = nil, false
+	return true
+}
+
+func (s *scheduler) note(step Step, of int) {
+	step.Of = of
+	step.At = s.clock.since()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.steps = append(s.steps, step)
+}
+
+// turn waits until a step is picked, and reports false when ctx ends first.
+func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
+	granted := make(chan struct{})
+	c := &candidate{
+		step:    step,
+		body:    body,
+		choices: func() int { return 1 },
+		take:    func(int) Step { close(granted); return step },
+	}
+	s.propose(c)
+	select {
+	case <-granted:
+		return true
+	case <-ctx.Done():
+		return !s.withdraw(c)
+	}
+}
+
+// Turn makes a step of something that is not the Transport's: it waits until s is
+// picked, whose Transport it sets. body, which it does not keep, tells s apart from
+// another that says the same. Without Options.Rest it returns at once. The error is
+// that of a ctx that ended first.
+func (t *Transport) Turn(ctx context.Context, s Step, body []byte) error {
+	s.Transport = t.number
+	return t.backend.turn(ctx, s, body)
+}
+
+func (b *Backend) turn(ctx context.Context, s Step, body []byte) error {
+	if b.scheduler == nil || b.scheduler.turn(ctx, s, body) {
+		return nil
+	}
+	return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: %w before it was picked", s, ctx.Err())
+}
+
+// Settle waits until nothing can happen any more unless time passes, or ctx ends.
+// It needs Options.Rest, and the caller to be the only one who begins anything.
+func (b *Backend) Settle(ctx context.Context) error {
+	if b.scheduler == nil {
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "settle: the Backend has no Options.Rest, so nobody knows when all is at rest")
+	}
+	settled := make(chan struct{})
+	b.scheduler.settle(settled)
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "settle: %w while something went on", ctx.Err())
+	}
+}
+
+func (s *scheduler) settle(settled chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settling = append(s.settling, settled)
+	s.start()
+}
+
+// Steps returns the steps that were taken so far, in order; none without
+// Options.Rest.
+func (b *Backend) Steps() []Step {
+	if b.scheduler == nil {
+		return nil
+	}
+	b.scheduler.mu.Lock()
+	defer b.scheduler.mu.Unlock()
+	return slices.Clone(b.scheduler.steps)
+}

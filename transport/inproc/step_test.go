@@ -1,0 +1,329 @@
+package inproc_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// steps runs body in a bubble, on a Backend that takes steps, and returns them.
+func steps(t *testing.T, seed uint64, body func(*testing.T, *inproc.Backend)) []inproc.Step {
+	t.Helper()
+	var taken []inproc.Step
+	bubble(t, &inproc.Options{Seed: seed, Rest: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
+		body(t, b)
+		settle(t, b)
+		taken = b.Steps()
+	})
+	return taken
+}
+
+func settle(t testing.TB, b *inproc.Backend) {
+	t.Helper()
+	if err := b.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// journal is what happened, in order.
+type journal struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (j *journal) say(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.said = append(j.said, fmt.Sprintf(format, args...))
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Join(j.said, " ")
+}
+
+// busy is a system in which much goes on at once: two transports, groups, lanes,
+// delays, requests, readers and several goroutines that send the like.
+func busy(t *testing.T, b *inproc.Backend) {
+	one, two := connect(t, b), connect(t, b)
+	config := jobs
+	config.Delays = true
+	l, other := open(t, one, config), open(t, two, config)
+	for _, log := range []transport.Log{l, other} {
+		var seen sync.Map
+		c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 2}
+		if _, err := log.Consume(t.Context(), c, func(d *transport.Delivery) {
+			go func() {
+				if _, again := seen.LoadOrStore(d.Sequence, true); !again && d.Sequence%2 == 0 {
+					_ = d.Nak(context.Background(), time.Second)
+					return
+				}
+				_ = one.Publish(context.Background(), &transport.Message{Subject: "done", Body: d.Body})
+				_ = d.Ack(context.Background())
+			}()
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tr := range []*inproc.Transport{one, two, one} {
+		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "done", Group: "q"}, func(m *transport.Message) {
+			_, _ = tr.Request(context.Background(), &transport.Message{Subject: "echo", Body: m.Body})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "echo", Group: "q"}, func(m *transport.Message) {
+			go func() { _ = tr.Publish(context.Background(), &transport.Message{Subject: m.Reply, Body: m.Body}) }()
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wait sync.WaitGroup
+	for i := range 3 {
+		wait.Go(func() {
+			for range rand.IntN(20) { // it does not matter which of them is first
+				runtime.Gosched()
+			}
+			store(t, l, fmt.Sprintf("jobs.now-%d", i), "", transport.AppendOptions{})
+			store(t, other, fmt.Sprintf("jobs.later-%d", i), "", transport.AppendOptions{NotBefore: time.Now().Add(time.Minute)})
+		})
+	}
+	wait.Wait()
+	settle(t, b)
+	<-time.After(time.Hour)
+}
+
+func TestSameSeedSameSteps(t *testing.T) {
+	t.Parallel()
+	for seed := uint64(1); seed <= 5; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			first := steps(t, seed, busy)
+			for range 20 {
+				again := steps(t, seed, busy)
+				if i := differ(first, again); i >= 0 {
+					t.Fatalf("step %d differs:\n%s\n\n%s", i, words(first), words(again))
+				}
+			}
+			if len(first) < 50 {
+				t.Errorf("only %d steps:\n%s", len(first), words(first))
+			}
+		})
+	}
+}
+
+func differ(a, b []inproc.Step) int {
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+func words(all []inproc.Step) string {
+	var b strings.Builder
+	for _, s := range all {
+		fmt.Fprintf(&b, "%v %s (of %d)\n", s.At, s, s.Of)
+	}
+	return b.String()
+}
+
+// Every order that is possible is reached by some seed.
+func TestSeedsReachEveryOrder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		orders int
+		body   func(*testing.T, *inproc.Backend, *journal)
+	}{
+		{"senders", 6, func(t *testing.T, b *inproc.Backend, j *journal) { // of two that send twice each
+			tr := connect(t, b)
+			subscribe(t, tr, "a", func(m *transport.Message) { j.say("%s", m.Body) })
+			for _, who := range []string{"x", "y"} {
+				go func() {
+					for range 2 {
+						_ = tr.Publish(context.Background(), &transport.Message{Subject: "a", Body: []byte(who)})
+					}
+				}()
+			}
+		}},
+		{"subscriptions", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+			tr := connect(t, b)
+			for who := range 3 {
+				subscribe(t, tr, "a", func(*transport.Message) { j.say("%d", who) })
+			}
+			if err := tr.Publish(t.Context(), &transport.Message{Subject: "a"}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"members of a group", 8, func(t *testing.T, b *inproc.Backend, j *journal) { // of three messages, two members
+			l := open(t, connect(t, b), jobs)
+			for who := range 2 {
+				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
+					j.say("%d:%d", d.Sequence, who)
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 3 {
+				store(t, l, "jobs.a", "", transport.AppendOptions{})
+				settle(t, b)
+			}
+		}},
+		{"messages that are due together", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+			config := jobs
+			config.Delays = true
+			l := open(t, connect(t, b), config)
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.say("%s", d.Body) }); err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now().Add(time.Second)
+			for _, body := range []string{"x", "y", "z"} {
+				store(t, l, "jobs.a", body, transport.AppendOptions{NotBefore: at})
+			}
+			store(t, l, "jobs.a", "later", transport.AppendOptions{NotBefore: at.Add(1)})
+			<-time.After(time.Minute)
+		}},
+		{"redeliveries that are due together", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+			l := open(t, connect(t, b), jobs)
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
+				go func() {
+					if d.Attempt == 1 {
+						_ = d.Nak(context.Background(), time.Second)
+						return
+					}
+					j.say("%d", d.Sequence)
+				}()
+			}); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				store(t, l, "jobs.a", "", transport.AppendOptions{})
+			}
+			settle(t, b)
+			<-time.After(time.Minute)
+		}},
+		{"lanes", 3, func(t *testing.T, b *inproc.Backend, j *journal) { // two of one lane, one of another
+			l := open(t, connect(t, b), transport.LogConfig{Name: "lanes", Subjects: []string{"lanes.*"}, Lanes: 16})
+			for _, key := range []string{"a", "a", "b"} {
+				store(t, l, "lanes."+key, "", transport.AppendOptions{})
+			}
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, func(d *transport.Delivery) {
+				j.say("%d", d.Sequence)
+				_ = d.Ack(context.Background())
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			reached := make(map[string]int)
+			for seed := uint64(1); seed <= 200; seed++ {
+				var j journal
+				steps(t, seed, func(t *testing.T, b *inproc.Backend) { c.body(t, b, &j); settle(t, b) })
+				reached[j.String()]++
+			}
+			if len(reached) != c.orders {
+				t.Errorf("%d orders were reached, want %d: %v", len(reached), c.orders, slices.Sorted(maps.Keys(reached)))
+			}
+			for order, n := range reached {
+				if n < 200/c.orders/4 {
+					t.Errorf("the order %q was reached %d times of 200, of %d orders", order, n, c.orders)
+				}
+			}
+		})
+	}
+}
+
+// Nothing is handed over by itself, and steps take no time.
+func TestStepsTakeNoTime(t *testing.T) {
+	t.Parallel()
+	steps(t, 1, func(t *testing.T, b *inproc.Backend) {
+		tr := connect(t, b)
+		began, n := time.Now(), 0
+		subscribe(t, tr, "a", func(m *transport.Message) {
+			if n++; n < 1000 {
+				_ = tr.Publish(context.Background(), &transport.Message{Subject: "a"})
+			}
+		})
+		if err := tr.Publish(t.Context(), &transport.Message{Subject: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, b)
+		if took := time.Since(began); n != 1000 || took != 0 {
+			t.Errorf("%d messages took %v", n, took)
+		}
+	})
+}
+
+// What waits to be picked gives up when its context ends, and is then not done.
+func TestTurnEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	resting := make(chan struct{})
+	b := inproc.NewBackend(&inproc.Options{Rest: func() { <-resting }})
+	tr := connect(t, b)
+	subscribe(t, tr, "a", func(*transport.Message) { t.Error("it was done") })
+	ctx, cancel := context.WithCancel(t.Context())
+	published := make(chan error)
+	go func() { published <- tr.Publish(ctx, &transport.Message{Subject: "a"}) }()
+	cancel()
+	err := <-published
+	if e, ok := err.(*transport.Error); !ok || e.Code != transport.Canceled || e.Outcome != transport.OutcomeNotDone {
+		t.Errorf("got %v", err)
+	}
+	close(resting)
+	if err := tr.Turn(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
+		t.Error(err)
+	}
+	if got := words(b.Steps()); !strings.Contains(got, "t1 think (of 1)") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Outside a bubble steps are taken one at a time too.
+func TestStepsOutsideABubble(t *testing.T) {
+	t.Parallel()
+	b := inproc.NewBackend(&inproc.Options{Seed: 1, Rest: runtime.Gosched})
+	tr := connect(t, b)
+	got := make(chan string, 100)
+	subscribe(t, tr, "a", func(m *transport.Message) { got <- string(m.Body) })
+	var wait sync.WaitGroup
+	for i := range 100 {
+		wait.Go(func() {
+			if err := tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte(fmt.Sprint(i))}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	all := make(map[string]bool)
+	for range 100 {
+		all[<-got] = true
+	}
+	if len(all) != 100 {
+		t.Errorf("%d messages came", len(all))
+	}
+}
+
+func TestSettleWithoutSteps(t *testing.T) {
+	t.Parallel()
+	if err := inproc.NewBackend(nil).Settle(t.Context()); transport.CodeOf(err) != transport.FailedPrecondition {
+		t.Errorf("got %v", err)
+	}
+	if err := connect(t, inproc.NewBackend(nil)).Turn(t.Context(), inproc.Step{}, nil); err != nil {
+		t.Error(err)
+	}
+}
