@@ -99,6 +99,7 @@ var receiverCases = []conformanceCase{
 			h := s.held("a", 0)
 			drained := h.drainAside()
 			s.eventuallyNobody("a")
+			s.rest()
 			select {
 			case err := <-drained:
 				s.Errorf("Drain returned %v while the handler ran", err)
