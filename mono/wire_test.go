@@ -1,0 +1,449 @@
+package mono_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+)
+
+var update = flag.Bool("update", false, "rewrite the files in testdata/wire")
+
+// What mono says on NATS is a promise to clients in other languages and to older
+// binaries. The files in testdata/wire hold it to the byte: subjects, headers and
+// bodies. After a change that is meant, `go test ./mono -run Wire -update` rewrites
+// them, and the diff shows what a client sees of it.
+func TestWire(t *testing.T) {
+	t.Parallel()
+	for _, f := range []struct {
+		name   string
+		scenes []scene
+	}{
+		{"service", serviceScenes()},
+		{"errors", errorScenes()},
+		{"event", eventScenes()},
+		{"queue", queueScenes()},
+		{"stream", streamScenes()},
+		{"dead-letters", letterScenes()},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			var text strings.Builder
+			for _, sc := range f.scenes {
+				fmt.Fprintf(&text, "# %s\n\n%s", sc.name, sc.record(t))
+			}
+			golden(t, filepath.Join("testdata", "wire", f.name+".txt"), text.String())
+		})
+	}
+}
+
+// golden compares a text with a file.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs from what went over the wire; if that is meant, run with -update:\n%s", file, firstDifference(string(want), got))
+	}
+}
+
+// firstDifference shows the lines around the first that differs.
+func firstDifference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	at := 0
+	for at < len(w) && at < len(g) && w[at] == g[at] {
+		at++
+	}
+	around := func(lines []string) string {
+		return strings.Join(lines[max(0, min(at, len(lines))-5):min(at+5, len(lines))], "\n")
+	}
+	return fmt.Sprintf("line %d\n--- want\n%s\n--- got\n%s", at+1, around(w), around(g))
+}
+
+// scene is something that modules say to each other, alone on a server.
+type scene struct {
+	name string
+	bind func(*mono.Scope)
+	play func(t *testing.T, app *mono.App)
+}
+
+// record plays a scene and returns all that it said.
+func (sc scene) record(t *testing.T) string {
+	t.Helper()
+	tr := openNATS(t)
+	conn, _ := natsx.Conn(tr)
+	tap := listen(t, conn)
+	app := mono.New(tr, quiet(t), mono.AlwaysWire())
+	app.Add(module("shop", sc.bind))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sc.play(t, app)
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	heard := tap()
+	if err := app.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	return transcript(heard)
+}
+
+// listen hears everything on a server. What it returns gives what it has heard.
+// The server hands on the messages of one connection in the order in which they
+// were sent, the tap's own included: what was sent before has been heard when
+// its marker has.
+func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
+	t.Helper()
+	all := make(chan *nats.Msg, 1000)
+	sub, err := conn.ChanSubscribe(">", all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() []*nats.Msg {
+		const marker = "wire.end"
+		if err := conn.Publish(marker, nil); err != nil {
+			t.Fatal(err)
+		}
+		var heard []*nats.Msg
+		for {
+			m := next(t, all)
+			if m.Subject == marker {
+				_ = sub.Unsubscribe()
+				return heard
+			}
+			heard = append(heard, m)
+		}
+	}
+}
+
+// transcript writes messages for people. What differs from run to run gets a
+// name, the same for the same value.
+func transcript(heard []*nats.Msg) string {
+	var b strings.Builder
+	names := naming{}
+	asked := map[string]bool{}
+	for _, m := range heard {
+		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
+			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
+		}
+		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
+		if answer(m.Reply) {
+			asked[m.Reply] = true
+			fmt.Fprintf(&b, "reply: %s\n", names.of(m.Reply))
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.Header)) {
+			for _, value := range m.Header[name] {
+				if name == transport.HeaderTimeout {
+					value = "<milliseconds>"
+				}
+				fmt.Fprintf(&b, "%s: %s\n", name, names.of(value))
+			}
+		}
+		fmt.Fprintf(&b, "\n%s\n", body(m.Data))
+	}
+	return b.String()
+}
+
+func answer(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") }
+
+func stored(body []byte) bool { return strings.HasPrefix(string(body), `{"stream":`) }
+
+// body writes bytes as they are when they are text, and in hexadecimal otherwise.
+func body(data []byte) string {
+	text := string(data)
+	printable := utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+	switch {
+	case text == "":
+		return ""
+	case printable:
+		return text + "\n"
+	}
+	return hex.Dump(data)
+}
+
+// naming gives names to what is drawn at random or taken from the clock.
+type naming map[string]string
+
+// An inbox, an id, the token of a delayed message, and a time with a fraction.
+var drawn = regexp.MustCompile(`_INBOX\.[A-Za-z0-9.]+|\b[0-9a-f]{32}\b|\b[A-Z2-7]{26}\b|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`)
+
+func (n naming) of(s string) string {
+	return drawn.ReplaceAllStringFunc(s, func(v string) string {
+		if n[v] == "" {
+			kind := "id"
+			switch {
+			case answer(v):
+				kind = "inbox"
+			case strings.HasSuffix(v, "Z") && strings.Contains(v, ":"):
+				kind = "time"
+			}
+			n[v] = fmt.Sprintf("<%s %d>", kind, len(n)+1)
+		}
+		return n[v]
+	})
+}
+
+// codecs are those that come with mono, each with a value in it.
+var codecs = []struct {
+	name  string
+	codec codec.Codec
+}{{"JSON", codec.JSON}, {"MessagePack", codec.MessagePack}}
+
+func serviceScenes() []scene {
+	raw := mono.NewService[[]byte, []byte]("wire.raw", mono.Codec(codec.Raw))
+	limited := mono.NewService[question, reply]("wire.limited", mono.Timeout(time.Hour))
+	var client mono.Func[question, reply]
+	scenes := []scene{{
+		"A call of bytes",
+		func(s *mono.Scope) {
+			raw.Handle(s, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil })
+		},
+		func(t *testing.T, app *mono.App) {
+			if _, err := raw.Call(t.Context(), app, []byte{1, 2, 3}); err != nil {
+				t.Error(err)
+			}
+		},
+	}, {
+		"A call by a module, with a header of its own and a time limit",
+		func(s *mono.Scope) {
+			client = limited.With(mono.Header("Tenant", "acme")).Client(s)
+			limited.Handle(s, func(ctx context.Context, q question) (reply, error) {
+				return reply{Text: mono.CallFrom(ctx).Header("Tenant")}, nil
+			})
+		},
+		func(t *testing.T, _ *mono.App) {
+			if _, err := client(t.Context(), question{Text: "who?"}); err != nil {
+				t.Error(err)
+			}
+		},
+	}}
+	for _, c := range codecs {
+		s := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
+		scenes = append(scenes, scene{
+			"A call in " + c.name,
+			func(sc *mono.Scope) { s.Handle(sc, echo) },
+			func(t *testing.T, app *mono.App) {
+				if _, err := s.Call(t.Context(), app, question{Text: "how?", Tags: []string{"a", "ö"}}); err != nil {
+					t.Error(err)
+				}
+			},
+		})
+	}
+	return scenes
+}
+
+func errorScenes() []scene {
+	var scenes []scene
+	fails := func(name string, s mono.Service[question, reply], fail func() error) {
+		scenes = append(scenes, scene{
+			name,
+			func(sc *mono.Scope) {
+				s.Handle(sc, func(context.Context, question) (reply, error) { return reply{}, fail() })
+			},
+			func(t *testing.T, app *mono.App) {
+				if _, err := s.Call(t.Context(), app, question{}); err == nil {
+					t.Error("no error")
+				}
+			},
+		})
+	}
+	s := mono.NewService[question, reply]("wire.ask")
+	for _, code := range []mono.Code{
+		mono.Canceled, mono.Unknown, mono.InvalidArgument, mono.DeadlineExceeded, mono.NotFound, mono.AlreadyExists, mono.PermissionDenied, mono.ResourceExhausted,
+		mono.FailedPrecondition, mono.Aborted, mono.OutOfRange, mono.Unimplemented, mono.Internal, mono.Unavailable, mono.DataLoss, mono.Unauthenticated, "teapot",
+	} {
+		fails("An error with the code "+string(code), s, func() error { return mono.Errorf(code, "it is so") })
+	}
+	fails("An error without a code, with a text that no header can carry", s, func() error { return errors.New("100% gone\nöl ") })
+	fails("A panic", s, func() error { panic("a secret") })
+	for _, c := range codecs {
+		packed := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
+		fails("A typed failure in "+c.name, packed, func() error { return fmt.Errorf("while asking: %w", short.With(shortage{Left: 3})) })
+	}
+	refused := func(name string, m *transport.Message) scene {
+		m.Subject = "services.wire.ask"
+		return scene{
+			name,
+			func(sc *mono.Scope) { s.Handle(sc, echo) },
+			func(t *testing.T, app *mono.App) {
+				if _, err := mono.Raw(app).Request(t.Context(), m); err != nil {
+					t.Error(err)
+				}
+			},
+		}
+	}
+	poetry := transport.Header{{Name: transport.HeaderContentType, Value: "text/poetry"}}
+	return append(scenes,
+		refused("A request that cannot be decoded", &transport.Message{Body: []byte(`{"text":7}`)}),
+		refused("A request of a content type that nobody knows", &transport.Message{Body: []byte(`{}`), Header: poetry}),
+	)
+}
+
+func eventScenes() []scene {
+	keyed := mono.NewEvent[job]("wire.keyed").KeyedBy(job.key)
+	durable := mono.NewEvent[job]("wire.durable", mono.Durable())
+	raw := mono.NewEvent[[]byte]("wire.raw", mono.Codec(codec.Raw))
+	scenes := []scene{
+		eventScene("An event of bytes", raw, []byte{0, 1}),
+		eventScene("An event with a key", keyed, job{N: 1, Key: "acme"}),
+		eventScene("A durable event", durable, job{N: 1}),
+		eventScene("An event with a header", mono.NewEvent[job]("wire.plain").With(mono.Header("Tenant", "acme")), job{N: 1}),
+	}
+	for _, c := range codecs {
+		scenes = append(scenes, eventScene("An event in "+c.name, mono.NewEvent[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+	}
+	return scenes
+}
+
+func eventScene[T any](name string, e mono.Event[T], v T) scene {
+	done := make(chan struct{}, 1)
+	return scene{
+		name,
+		func(s *mono.Scope) {
+			e.Handle(s, func(context.Context, T) error { done <- struct{}{}; return nil })
+		},
+		func(t *testing.T, app *mono.App) {
+			if err := e.Publish(t.Context(), app, v); err != nil {
+				t.Error(err)
+			}
+			next(t, done)
+		},
+	}
+}
+
+func queueScenes() []scene {
+	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
+	plain := mono.NewQueue[job]("wire.plain")
+	volatile := mono.NewQueue[job]("wire.volatile", mono.Volatile())
+	scenes := []scene{
+		queueScene("A job of bytes", raw, []byte{0, 1}),
+		queueScene("A job with a header and an id of its own", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
+		queueScene("A job that waits", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
+		queueScene("A job of a volatile queue", volatile, job{N: 1}),
+	}
+	for _, c := range codecs {
+		scenes = append(scenes, queueScene("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+	}
+	return scenes
+}
+
+func queueScene[T any](name string, q mono.Queue[T], v T) scene {
+	return scene{
+		name,
+		func(s *mono.Scope) { q.Handle(s, func(context.Context, T) error { return nil }) },
+		func(t *testing.T, app *mono.App) {
+			if err := q.Enqueue(t.Context(), app, v); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+}
+
+func streamScenes() []scene {
+	raw := mono.NewStream[[]byte]("wire.raw", mono.Codec(codec.Raw))
+	plain := mono.NewStream[job]("wire.plain")
+	keyed := mono.NewStream[job]("wire.keyed").KeyedBy(job.key)
+	scenes := []scene{
+		streamScene("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
+		streamScene("A message with a key, a header and an id of its own", keyed, func(t *testing.T, app *mono.App) error {
+			return keyed.With(mono.Header("Tenant", "acme"), mono.DedupID("entry-7")).Append(t.Context(), app, job{N: 1, Key: "acme"})
+		}),
+		streamScene("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
+			_, err := plain.AppendAfter(t.Context(), app, 0, job{N: 1})
+			return err
+		}),
+		streamScene("A message that is appended after another of its key", keyed, func(t *testing.T, app *mono.App) error {
+			_, err := keyed.AppendAfter(t.Context(), app, 0, job{N: 1, Key: "acme"})
+			return err
+		}),
+		streamScene("A message that nobody waits for", plain, func(t *testing.T, app *mono.App) error {
+			done := make(chan error, 1)
+			if err := plain.AppendAsync(t.Context(), app, job{N: 1}, func(err error) { done <- err }); err != nil {
+				return err
+			}
+			return next(t, done)
+		}),
+	}
+	for _, c := range codecs {
+		s := mono.NewStream[job]("wire.plain", mono.Codec(c.codec))
+		scenes = append(scenes, streamScene("A message in "+c.name, s, func(t *testing.T, app *mono.App) error { return s.Append(t.Context(), app, job{N: 1}) }))
+	}
+	return scenes
+}
+
+func streamScene[T any](name string, s mono.Stream[T], play func(*testing.T, *mono.App) error) scene {
+	return scene{
+		name,
+		func(sc *mono.Scope) { s.Appender(sc) },
+		func(t *testing.T, app *mono.App) {
+			if err := play(t, app); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+}
+
+func letterScenes() []scene {
+	q := mono.NewQueue[job]("wire.jobs", mono.MaxAttempts(1))
+	fail := func(ret error) func(*mono.Scope) {
+		return func(s *mono.Scope) { q.Handle(s, func(context.Context, job) error { return ret }) }
+	}
+	enqueue := func(t *testing.T, app *mono.App) {
+		if err := q.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")).Enqueue(t.Context(), app, job{N: 1}); err != nil {
+			t.Error(err)
+		}
+	}
+	await := func(t *testing.T, app *mono.App) mono.Letter[job] { return awaitLetters(t, q.DeadLetters(app), 1)[0] }
+	return []scene{
+		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
+		{"A job that was dropped", fail(mono.Drop(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
+		{"A plain publish that cannot be decoded", fail(nil), func(t *testing.T, app *mono.App) {
+			if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.wire.jobs", Body: []byte(`{"n":`)}); err != nil {
+				t.Error(err)
+			}
+			await(t, app)
+		}},
+		{"A letter that is edited and replayed", func(s *mono.Scope) {
+			q.Handle(s, func(_ context.Context, j job) error {
+				if j.N == 1 {
+					return mono.Drop(errors.New("not mine"))
+				}
+				return nil
+			})
+		}, func(t *testing.T, app *mono.App) {
+			enqueue(t, app)
+			edited, err := q.DeadLetters(app).Edit(t.Context(), await(t, app), job{N: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := q.DeadLetters(app).Replay(t.Context(), edited); err != nil {
+				t.Error(err)
+			}
+		}},
+	}
+}
