@@ -33,6 +33,7 @@ var bodyCases = []conformanceCase{
 	},
 	{
 		name: "body/binary",
+		seam: "It neither reads nor changes a body.",
 		rule: "A transport neither reads nor changes a body.",
 		body: func(s *suite) {
 			every := make([]byte, 256)
@@ -50,6 +51,7 @@ var bodyCases = []conformanceCase{
 	},
 	{
 		name:    "body/largest",
+		seam:    "MaxPayload is the size of the largest message in bytes, header included as [Message.Size] counts it.",
 		rule:    "MaxPayload is the size of the largest message in bytes, header included as Message.Size counts it.",
 		missing: limited,
 		body: func(s *suite) {
@@ -63,6 +65,7 @@ var bodyCases = []conformanceCase{
 	},
 	{
 		name:    "body/too-large",
+		seam:    "for one over the payload limit, naming both sizes",
 		rule:    "InvalidArgument for a message over the payload limit, naming both sizes.",
 		missing: limited,
 		body: func(s *suite) {
@@ -82,6 +85,7 @@ var bodyCases = []conformanceCase{
 	},
 	{
 		name:    "body/largest-reply",
+		seam:    "A reply is a Publish to the Reply of the message that is answered.",
 		rule:    "The payload limit is that of a Publish, whoever waits for the message.",
 		missing: limited,
 		body: func(s *suite) {

@@ -10,6 +10,7 @@ import (
 var closeCases = []conformanceCase{
 	{
 		name: "close/use-after",
+		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
 		rule: "After Close, every method returns Unavailable with OutcomeNotDone; Close itself returns nil.",
 		body: func(s *suite) {
 			s.closeNow()
@@ -30,6 +31,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/twice",
+		seam: "Every call after the first returns nil, once the first has finished.",
 		rule: "Every call of Close after the first returns nil, once the first has finished.",
 		body: func(s *suite) {
 			var wg sync.WaitGroup
@@ -42,6 +44,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/requests-wait",
+		seam: "Unavailable with OutcomeUnknown when the backend lost its connection, or the Transport was closed, while it waited.",
 		rule: "Unavailable with OutcomeUnknown when the Transport was closed while Request waited.",
 		body: func(s *suite) {
 			const n = 20
@@ -66,6 +69,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/ends-subscriptions",
+		seam: "Close ends every subscription as [Receiver.Close] does",
 		rule: "Close ends every subscription as Receiver.Close does: it drops what waited, and does not wait for a running handler.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
@@ -77,6 +81,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/ends-drains",
+		seam: "Close ends every subscription as [Receiver.Close] does",
 		rule: "Close ends every subscription as Receiver.Close does, those that drain included.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
@@ -90,6 +95,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/receivers-after",
+		seam: "Closing twice, or after a Drain, does nothing.",
 		rule: "Closing a Receiver twice does nothing: the Transport's Close was the first.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -114,6 +120,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/publishers",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method may be called from several goroutines at once: each Publish beside a Close is done, or not done.",
 		body: func(s *suite) {
 			s.listen("a")
@@ -141,6 +148,7 @@ var closeCases = []conformanceCase{
 	},
 	{
 		name: "close/requesters",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method may be called from several goroutines at once: each Request beside a Close returns.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "")

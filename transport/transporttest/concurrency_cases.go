@@ -11,6 +11,7 @@ import (
 var concurrencyCases = []conformanceCase{
 	{
 		name: "concurrency/thousands-of-subscriptions",
+		seam: "Publish hands m to every subscription without a group whose pattern matches",
 		rule: "A Transport holds thousands of subscriptions; each gets its own messages.",
 		body: func(s *suite) {
 			const n = 2000
@@ -37,6 +38,7 @@ var concurrencyCases = []conformanceCase{
 	},
 	{
 		name: "concurrency/many-receivers",
+		seam: "Publish hands m to every subscription without a group whose pattern matches",
 		rule: "Publish hands the message to every subscription without a group whose pattern matches, however many.",
 		body: func(s *suite) {
 			const n = 500
@@ -56,6 +58,7 @@ var concurrencyCases = []conformanceCase{
 	},
 	{
 		name: "concurrency/everything-at-once",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method of every type may be called from several goroutines at once.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("steady.*"), Group: "g"}, "")
@@ -93,6 +96,7 @@ var concurrencyCases = []conformanceCase{
 	},
 	{
 		name: "concurrency/subscribers-come-and-go",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "What is published on one subject reaches those subscribed to it, whatever others come and go meanwhile.",
 		body: func(s *suite) {
 			l := s.listen("steady")

@@ -12,6 +12,7 @@ import (
 var groupCases = []conformanceCase{
 	{
 		name: "group/one-member",
+		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
 		rule: "Publish hands the message to one member of each group.",
 		body: func(s *suite) {
 			got := s.newTally()
@@ -24,6 +25,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/across-patterns",
+		seam: "each goes to one of those whose pattern matches it, whichever their patterns are.",
 		rule: "Each message goes to one of the members whose pattern matches it, whichever their patterns are.",
 		body: func(s *suite) {
 			got := s.newTally()
@@ -65,6 +67,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/several",
+		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
 		rule: "Publish hands the message to one member of each group.",
 		body: func(s *suite) {
 			var groups []*tally
@@ -84,6 +87,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/beside-plain",
+		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
 		rule: "Publish hands the message to every subscription without a group, and to one member of each group.",
 		body: func(s *suite) {
 			got := s.newTally()
@@ -101,6 +105,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/other-subjects",
+		seam: "each goes to one of those whose pattern matches it, whichever their patterns are.",
 		rule: "Members whose pattern does not match take no part.",
 		body: func(s *suite) {
 			a, b := s.join("a", "g"), s.join("b", "g")
@@ -114,6 +119,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/order",
+		seam: "What one goroutine publishes on one Transport arrives at each subscription in the order in which it was published.",
 		rule: "What one goroutine publishes arrives at each subscription in the order in which it was published, members of a group included.",
 		body: func(s *suite) {
 			got := s.newTally()
@@ -130,6 +136,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/member-closes",
+		seam: "Close ends the subscription and drops what waited.",
 		rule: "A member that has ended takes no part.",
 		body: func(s *suite) {
 			l := s.join("a", "g")
@@ -143,6 +150,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/member-drains",
+		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived",
 		rule: "Drain stops new messages from arriving and lets the handler see those that had: while other members stay, nothing is lost.",
 		body: func(s *suite) {
 			got := s.newTally()
@@ -166,6 +174,7 @@ var groupCases = []conformanceCase{
 	},
 	{
 		name: "group/request",
+		seam: "shares the messages among all subscriptions with the same group name: each goes to one of those whose pattern matches it",
 		rule: "Request publishes the message: one member of the group answers.",
 		body: func(s *suite) {
 			got := s.newTally()

@@ -10,6 +10,7 @@ import (
 var handlerCases = []conformanceCase{
 	{
 		name: "handler/publishes",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "A Transport may be used from a handler: publishing, to its own subscription too.",
 		body: func(s *suite) {
 			l := s.listen("count.>")
@@ -26,6 +27,7 @@ var handlerCases = []conformanceCase{
 	},
 	{
 		name: "handler/requests",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "A Transport may be used from a handler: requesting from another subscription.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("inner")}, "inner ")
@@ -44,6 +46,7 @@ var handlerCases = []conformanceCase{
 	},
 	{
 		name: "handler/subscribes",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "A Transport may be used from a handler: subscribing.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -61,6 +64,7 @@ var handlerCases = []conformanceCase{
 	},
 	{
 		name: "handler/closes-receiver",
+		seam: "Close ends the subscription and drops what waited. It does not wait for a running handler.",
 		rule: "Close does not wait for a running handler, so a handler may close its own Receiver: nothing comes after that message.",
 		body: func(s *suite) {
 			receiver := make(chan transport.Receiver, 1)
@@ -83,6 +87,7 @@ var handlerCases = []conformanceCase{
 	},
 	{
 		name: "handler/closes-transport",
+		seam: "Close ends every subscription as [Receiver.Close] does",
 		rule: "Close ends every subscription as Receiver.Close does, so a handler may close the Transport.",
 		body: func(s *suite) {
 			closed := make(chan error, 1)
@@ -97,6 +102,7 @@ var handlerCases = []conformanceCase{
 	},
 	{
 		name: "handler/drains-others",
+		seam: "A handler must not drain its own subscription: it would wait for itself.",
 		rule: "A Transport may be used from a handler: draining another subscription.",
 		body: func(s *suite) {
 			other := s.listen("other")

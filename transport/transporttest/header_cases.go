@@ -10,6 +10,7 @@ import (
 var headerCases = []conformanceCase{
 	{
 		name: "header/none",
+		seam: "Header holds what is said about the body. It may be nil.",
 		rule: "Header may be nil: what was sent without one arrives without one.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -21,6 +22,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/case",
+		seam: "Names are case-sensitive; several values of one name keep their order",
 		rule: "Names are case-sensitive.",
 		body: func(s *suite) {
 			got := s.carried(transport.Header{{Name: "x-a", Value: "1"}, {Name: "X-A", Value: "2"}, {Name: "X-a", Value: "3"}})
@@ -31,6 +33,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/repeated",
+		seam: "several values of one name keep their order, the order among different names is not kept.",
 		rule: "Several values of one name keep their order.",
 		body: func(s *suite) {
 			var h transport.Header
@@ -45,6 +48,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/names",
+		seam: "a name that is no HTTP token (RFC 9110, section 5.1)",
 		rule: "A name is an HTTP token (RFC 9110, section 5.1).",
 		body: func(s *suite) {
 			for _, name := range []string{"a", "0", "!#$%&'*+-.^_`|~", "Content-Type", "Mono-X", "nats-lower", "NATS-UPPER", "status", "Status-Code"} {
@@ -56,6 +60,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/values",
+		seam: "a value with a control character or with white space at either end",
 		rule: "A transport carries headers as they are: all but control characters, and white space at either end.",
 		body: func(s *suite) {
 			for _, value := range []string{"", "two words", "a  b", "a\tb", "a: b", ":", "Grüße 日本", "\"q\" %0A \\", strings.Repeat("x", 8000)} {
@@ -68,6 +73,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/reserved",
+		seam: "belong to the backend: sending one is [InvalidArgument], and none is ever delivered.",
 		rule: `Names that begin with "Nats-", and the names "Status" and "Description", belong to the backend: sending one is InvalidArgument.`,
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -79,6 +85,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/bad-name",
+		seam: "a name that is no HTTP token (RFC 9110, section 5.1)",
 		rule: "Header.Validate reports, as an InvalidArgument, a name that is no HTTP token.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -90,6 +97,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/bad-value",
+		seam: "a value with a control character or with white space at either end",
 		rule: "Header.Validate reports, as an InvalidArgument, a value with a control character or with white space at either end.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -101,6 +109,7 @@ var headerCases = []conformanceCase{
 	},
 	{
 		name: "header/reply",
+		seam: "A reply is a Publish to the Reply of the message that is answered.",
 		rule: "A reply is a message like any other: its header arrives as it was sent.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {

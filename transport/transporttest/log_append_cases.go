@@ -13,6 +13,7 @@ import (
 var appendCases = []conformanceCase{
 	{
 		name: "append/as-it-is",
+		seam: "A transport carries subjects, headers and bodies as they are.",
 		rule: "A transport carries subjects, headers and bodies as they are: what is stored, read and delivered is what was appended.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -41,6 +42,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/invalid",
+		seam: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
 		rule: "Append: InvalidArgument for a message that cannot be carried. Message.Validate and AppendOptions.Validate come first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -63,6 +65,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name:    "append/too-large",
+		seam:    "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
 		rule:    "Append: InvalidArgument for a message that cannot be carried, as one over the payload limit.",
 		missing: limited,
 		body: func(s *suite) {
@@ -76,6 +79,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/ended",
+		seam: "with OutcomeNotDone when the message has not left",
 		rule: "Canceled with OutcomeNotDone when ctx had ended before the message was sent.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -90,6 +94,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/order",
+		seam: "Messages are stored in the order of the calls.",
 		rule: "Messages are stored in the order of the calls. done is called once, with what Append would have returned.",
 		body: func(s *suite) {
 			const n = 1000
@@ -108,6 +113,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/order-of-each",
+		seam: "Messages are stored in the order of the calls.",
 		rule: "Every method may be called from several goroutines at once: each one's messages are stored in the order of its calls, Append and AppendAsync alike.",
 		body: func(s *suite) {
 			const senders, each = 4, 60
@@ -142,6 +148,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/results",
+		seam: "done is called once, with what Append would have returned",
 		rule: "done is called with what Append would have returned: each append has its own result.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2})
@@ -173,6 +180,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/back-pressure",
+		seam: "AppendAsync blocks while too many wait for their acknowledgement (a number of the backend's, at least 256), as long as ctx allows.",
 		rule: "AppendAsync blocks while too many wait for their acknowledgement (at least 256), as long as ctx allows. An error it returns itself means that done will not be called.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -227,6 +235,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/ownership-receivers",
+		seam: "A message handed to a [Handler] belongs to that handler alone: no two receivers ever share a header or a body.",
 		rule: "A message handed to a Handler belongs to that handler alone: what it changes, neither the log, nor another group, nor the next attempt sees.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
@@ -254,6 +263,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/plain-publish",
+		seam: "On NATS a plain Publish to one of them is stored too, and inproc does the same.",
 		rule: "A plain Publish to one of the log's subjects is stored too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*")}, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -276,6 +286,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/reaches-subscribers",
+		seam: "Publish hands m to every subscription without a group whose pattern matches",
 		rule: "What is appended reaches the plain subscriptions to its subject, as a Publish does.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

@@ -9,6 +9,7 @@ import (
 var logCloseCases = []conformanceCase{
 	{
 		name: "close/use-after",
+		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
 		rule: "After Close, every method returns Unavailable with OutcomeNotDone.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -47,6 +48,7 @@ var logCloseCases = []conformanceCase{
 	},
 	{
 		name: "close/appends",
+		seam: "It first waits, as long as ctx allows, until what was published has left.",
 		rule: "Close first waits until what was published has left. done is called once for each append, whatever has become of it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -67,6 +69,7 @@ var logCloseCases = []conformanceCase{
 	},
 	{
 		name: "close/members",
+		seam: "Close ends every subscription as [Receiver.Close] does",
 		rule: "Close ends every subscription as Receiver.Close does: a member's too. It does not wait for a running handler.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -85,6 +88,7 @@ var logCloseCases = []conformanceCase{
 	},
 	{
 		name: "close/followers",
+		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
 		rule: "After Close, every method returns Unavailable: a Read with Follow that is under way ends with it.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
@@ -101,6 +105,7 @@ var logCloseCases = []conformanceCase{
 	},
 	{
 		name: "close/delayed-and-waiting",
+		seam: "releases what the Transport holds",
 		rule: "Close releases what the Transport holds: what waits for its time in the log does not hold it up.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}, Delays: s.Capabilities().Delays})

@@ -11,6 +11,7 @@ import (
 var configCases = []conformanceCase{
 	{
 		name: "config/sender",
+		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
 		rule: "Without Update (a sender) what is there stays as it is.",
 		body: func(s *suite) {
 			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
@@ -30,6 +31,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/sender-creates",
+		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
 		rule: "Without Update (a sender) what is missing is created: groups too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -42,6 +44,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/sender-adapts",
+		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
 		rule: "Without Update (a sender) what is there stays as it is, and decides: what the sender declared otherwise does not count.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Subjects: []string{s.subject("a"), s.subject("b")}, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -56,6 +59,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/update",
+		seam: "With it, an existing log and groups whose settings differ are changed in place.",
 		rule: "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Metadata: map[string]string{"k": "old"}})
@@ -78,6 +82,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/update-group",
+		seam: "With it, an existing log and groups whose settings differ are changed in place.",
 		rule: "With Update, groups whose settings differ are changed in place; without, what is there stays as it is.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}})
@@ -98,6 +103,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/update-groups",
+		seam: "Update is set by those that receive.",
 		rule: "Update is set by those that receive: it goes for the log's groups too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 5 * time.Second}}})
@@ -109,6 +115,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/generation",
+		seam: "a log that was last updated with a higher one is left as it is",
 		rule: "A log that was last updated with a higher Generation is left as it is.",
 		body: func(s *suite) {
 			group := func(wait time.Duration, generation uint64) []transport.GroupConfig {
@@ -130,6 +137,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/older-creates",
+		seam: "a log that was last updated with a higher one is left as it is",
 		rule: "A log that was last updated with a higher Generation is left as it is; what is missing is created.",
 		body: func(s *suite) {
 			s.log(transport.LogConfig{Generation: 5, Update: true})
@@ -140,6 +148,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/fixed",
+		seam: "A setting that cannot be changed is FailedPrecondition and names the setting, what is, what was wanted, and what to do.",
 		rule: "A setting that cannot be changed is FailedPrecondition and names the setting, what is, and what was wanted. Nothing is ever deleted.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 5})
@@ -162,6 +171,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name: "config/fixed-order",
+		seam: "FailedPrecondition when the group is there with a setting that cannot be changed, naming it and both values",
 		rule: "Consume: FailedPrecondition when the group is there with a setting that cannot be changed, naming it and both values. Ordered is fixed at creation.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered", Ordered: true}, {Name: "free"}}})

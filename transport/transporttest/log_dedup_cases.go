@@ -10,6 +10,7 @@ import (
 var dedupCases = []conformanceCase{
 	{
 		name: "dedup/once",
+		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
 		rule: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -23,6 +24,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/removed",
+		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
 		rule: "A second Append with an id stores nothing, whatever has become of the first one's message since.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3, Full: transport.DropOldest})
@@ -39,6 +41,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/settled",
+		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
 		rule: "A second Append with an id stores nothing, and is delivered to nobody, when the first one's message is settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -52,6 +55,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/window",
+		seam: "DedupWindow is how long ids are remembered",
 		rule: "DedupWindow is how long ids are remembered.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{DedupWindow: transport.MinDedupWindow})
@@ -65,6 +69,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/in-the-window",
+		seam: "0 is DefaultDedupWindow, or MaxAge where that is shorter",
 		rule: "DedupWindow is how long ids are remembered: 0 is 2 minutes.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -75,6 +80,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/no-id",
+		seam: "ID is the message's identity for deduplication. Empty is none.",
 		rule: "An empty ID is none.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -84,6 +90,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/each-log",
+		seam: "ID is the message's identity for deduplication.",
 		rule: "An id is one of its log: another log has not seen it.",
 		body: func(s *suite) {
 			for _, name := range []string{"1", "2"} {
@@ -94,6 +101,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/at-once",
+		seam: "A second Append with an id that was appended within the DedupWindow stores nothing",
 		rule: "A second Append with an id stores nothing: one of many at once does.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -113,6 +121,7 @@ var dedupCases = []conformanceCase{
 	},
 	{
 		name: "dedup/ids",
+		seam: "MaxID bounds an id, in bytes.",
 		rule: "An id has at most 256 bytes, without control characters and white space at the ends.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -144,6 +153,7 @@ func (l *log) appends(rest, body, id string, want transport.Appended) {
 var expectCases = []conformanceCase{
 	{
 		name: "expect/log",
+		seam: "Aborted when o.Expect does not hold",
 		rule: "Append: Aborted when Expect does not hold. Expect is a condition on the last sequence of the whole log; 0 means that there is none.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -159,6 +169,7 @@ var expectCases = []conformanceCase{
 	},
 	{
 		name: "expect/subject",
+		seam: "Expectation is a condition on the last sequence, of the whole log or of one subject. A Sequence of 0 means that there is none.",
 		rule: "Expect is a condition on the last sequence of one subject; 0 means that there is none.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -174,6 +185,7 @@ var expectCases = []conformanceCase{
 	},
 	{
 		name: "expect/other-subject",
+		seam: "Expectation is a condition on the last sequence, of the whole log or of one subject.",
 		rule: "Expect is a condition on the last sequence of one subject, which need not be the message's.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -186,6 +198,7 @@ var expectCases = []conformanceCase{
 	},
 	{
 		name: "expect/removed",
+		seam: "A Sequence of 0 means that there is none.",
 		rule: "An Expectation of 0 for a subject means that there is none: also when there was one.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -201,6 +214,7 @@ var expectCases = []conformanceCase{
 	},
 	{
 		name: "expect/same-id",
+		seam: "An Append that fails on it although the message with the same id is the last one is a success",
 		rule: "An Append that fails on its Expectation although the message with the same id is the last one is a success: an earlier attempt stored it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{DedupWindow: transport.MinDedupWindow})
@@ -225,6 +239,7 @@ var expectCases = []conformanceCase{
 	},
 	{
 		name: "expect/at-once",
+		seam: "Aborted when o.Expect does not hold",
 		rule: "Append: Aborted when Expect does not hold. Of many with one Expectation at once, one is stored.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

@@ -9,6 +9,7 @@ import (
 var delayedCases = []conformanceCase{
 	{
 		name: "delayed/arrives",
+		seam: "NotBefore delays delivery.",
 		rule: "NotBefore delays delivery. The message takes its sequence when its time has come, and is never delivered before.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -33,6 +34,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/past",
+		seam: "A time in the past is now.",
 		rule: "A NotBefore in the past is now.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -45,6 +47,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/order",
+		seam: "A message is never delivered before its NotBefore",
 		rule: "NotBefore delays delivery, of each message to its own time.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -64,6 +67,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/info",
+		seam: "waiting for their NotBefore",
 		rule: "Delayed is how many messages wait for their NotBefore: they are not among the others, nor owed to a group, yet.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -81,6 +85,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/dedup",
+		seam: "DedupWindow is how long ids are remembered, those of delayed messages apart from those of others.",
 		rule: "Ids are remembered of delayed messages too, apart from those of others: a second Append stores nothing.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -105,6 +110,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/max",
+		seam: "MaxDelayed, if not 0, bounds how many messages may wait for their time; more are ResourceExhausted.",
 		rule: "MaxDelayed bounds how many messages may wait for their time; more are ResourceExhausted.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{MaxDelayed: 2})
@@ -123,6 +129,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/full",
+		seam: "Nothing stored is dropped to make room unless the log was told to (Full).",
 		rule: "Nothing stored is dropped to make room: a delayed message whose time comes while a log is full that refuses arrives when there is room.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{MaxMessages: 2})
@@ -138,6 +145,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/many",
+		seam: "The message takes its sequence when its time has come.",
 		rule: "NotBefore delays delivery: of many at once, none is lost, and none comes twice.",
 		body: func(s *suite) {
 			const n = 100
@@ -167,6 +175,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name: "delayed/invalid",
+		seam: "options that do not go with a log of this configuration",
 		rule: "NotBefore goes with neither Expect nor TTL: its position is not known before its time. InvalidArgument.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
@@ -180,6 +189,7 @@ var delayedCases = []conformanceCase{
 	},
 	{
 		name:    "delayed/lanes",
+		seam:    "The message takes its sequence when its time has come.",
 		rule:    "A delayed message takes its place in its lane, and its subject is the one that was appended.",
 		missing: laned,
 		body: func(s *suite) {

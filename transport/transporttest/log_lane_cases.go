@@ -14,6 +14,7 @@ const lanes = 4
 var laneCases = []conformanceCase{
 	{
 		name: "lanes/order",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
 		rule: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier, over all members.",
 		body: func(s *suite) {
 			const n, keys = 240, 12
@@ -37,6 +38,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/beside",
+		seam: "Ordered groups have at most one unsettled delivery in each of the log's lanes, over all members",
 		rule: "Ordered groups have at most one unsettled delivery in each of the log's lanes, and one in each: lanes do not wait for each other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -64,6 +66,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/lane-of",
+		seam: "a message's lane is [LaneOf] its subject.",
 		rule: "A message's lane is LaneOf its subject: keys that share a lane wait for each other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -83,6 +86,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/nak-blocks-its-lane",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
 		rule: "A message of a lane is delivered when the one before it in that lane is settled: one that waits for its redelivery holds up its lane, and no other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -109,6 +113,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/hand-back",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
 		rule: "A message of a lane is delivered when the one before it is settled: what a member hands back comes before what follows it.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -165,6 +170,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/subjects",
+		seam: "Lanes, if not 0, divides the log, for groups that are Ordered",
 		rule: "A log with Lanes is like any other but for its ordered groups: subjects, filters and conditions are those that were appended.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
@@ -218,6 +224,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/filter",
+		seam: "Filter narrows the group to subjects and patterns, which must not overlap.",
 		rule: "Filter narrows an ordered group too: to subjects as they were appended.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes})
@@ -247,6 +254,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/plain-publish",
+		seam: "a message's lane is [LaneOf] its subject.",
 		rule: "The lane of a message is that of its subject: of one that was stored by a plain Publish too.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -270,6 +278,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/interest",
+		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
 		rule: "InterestRetention and ordered groups go together: what they have settled goes, in whichever lane.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
@@ -291,6 +300,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/deleted",
+		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
 		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: an ordered one once.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -308,6 +318,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name: "lanes/fixed",
+		seam: "the last token is the key. Fixed at creation; at most MaxLanes.",
 		rule: "Lanes is fixed at creation: changing it is FailedPrecondition and names the setting and both values.",
 		body: func(s *suite) {
 			c := transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes}
@@ -346,6 +357,7 @@ var oneLaneCases = []conformanceCase{
 	},
 	{
 		name: "ordered/nak",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
 		rule: "In an ordered group a message is delivered when the one before it is settled: one that waits for its redelivery holds up all that follow.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

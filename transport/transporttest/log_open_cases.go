@@ -12,6 +12,7 @@ import (
 var openCases = []conformanceCase{
 	{
 		name: "open/creates",
+		seam: "Log opens the log that c describes, and creates it if it is not there.",
 		rule: "Log opens the log, and creates it if it is not there. What Append has acknowledged is kept.",
 		body: func(s *suite) {
 			one := s.log(transport.LogConfig{})
@@ -24,6 +25,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/at-once",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method may be called from several goroutines at once: one log is made, and all have it.",
 		body: func(s *suite) {
 			const n = 8
@@ -52,6 +54,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/name",
+		seam: `Name identifies the log: letters, digits, "-" and "_".`,
 		rule: "Name: 1 to 240 letters, digits, - and _.",
 		body: func(s *suite) {
 			long := s.root + "_" + strings.Repeat("Z", 239-len(s.root))
@@ -62,6 +65,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/invalid",
+		seam: "Validate reports, as an InvalidArgument, a configuration that no backend can have. Every backend calls it first in Log.",
 		rule: "Every backend calls LogConfig.Validate first in Log: InvalidArgument for what no backend can have.",
 		body: func(s *suite) {
 			for _, change := range []func(*transport.LogConfig){
@@ -113,6 +117,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/subjects",
+		seam: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
 		rule: "Append: InvalidArgument for a subject that is not the log's.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b")}})
@@ -126,6 +131,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/info",
+		seam: "sequence of the oldest message; Last+1 when there is none",
 		rule: "Info returns the state of the log: First is Last+1 when there is no message, Last the highest sequence ever given.",
 		body: func(s *suite) {
 			c := transport.LogConfig{
@@ -171,6 +177,7 @@ var openCases = []conformanceCase{
 var sequenceCases = []conformanceCase{
 	{
 		name: "sequence/consecutive",
+		seam: "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1",
 		rule: "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -189,6 +196,7 @@ var sequenceCases = []conformanceCase{
 	},
 	{
 		name: "sequence/refused",
+		seam: "A refused Append uses none.",
 		rule: "A refused Append uses none, and neither does one that was appended before.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 1})
@@ -205,6 +213,7 @@ var sequenceCases = []conformanceCase{
 	},
 	{
 		name: "sequence/never-back",
+		seam: "Sequences begin at 1, are never used twice, and never go back, whatever is removed.",
 		rule: "Sequences are never used twice, and never go back, whatever is removed.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 2, Full: transport.DropOldest})

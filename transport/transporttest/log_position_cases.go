@@ -24,6 +24,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/owed",
+		seam: "Groups are created with the log, before anything is stored: they are owed every message from the first.",
 		rule: "Groups are created with the log: they are owed every message from the first, consumed or not.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -35,6 +36,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/later-interest",
+		seam: "under InterestRetention that is at the earliest its creation.",
 		rule: "Under InterestRetention, a group that is created later begins at the earliest with its creation.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -54,6 +56,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/filter",
+		seam: "Filter narrows the group to subjects and patterns, which must not overlap. Empty is all.",
 		rule: "Filter narrows the group to subjects and patterns. Empty is all.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -79,6 +82,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/start-new",
+		seam: "what is stored from now on",
 		rule: "Start.New: what is stored from now on.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -89,6 +93,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/start-sequence",
+		seam: "this one, or the first after it",
 		rule: "Start.Sequence: this one, or the first after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -109,6 +114,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/start-time",
+		seam: "the first stored at or after it",
 		rule: "Start.Time: the first stored at or after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -119,6 +125,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/start-last-per-subject",
+		seam: "the last of each subject, then what follows",
 		rule: "Start.LastPerSubject: the last of each subject, then what follows.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

@@ -13,6 +13,7 @@ import (
 var readCases = []conformanceCase{
 	{
 		name: "read/all",
+		seam: "a Delivery from Read has no Settler, no Fence and Attempt 0.",
 		rule: "Read returns what is stored, in order. A Delivery from Read has no Settler, no Fence and Attempt 0.",
 		body: func(s *suite) {
 			const n = 600
@@ -39,6 +40,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/present",
+		seam: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
 		rule: "Read ends at the last message that was stored when it began.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
@@ -62,6 +64,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/changes-nothing",
+		seam: "without belonging to a group and without changing anything.",
 		rule: "Read returns what is stored without belonging to a group and without changing anything.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
@@ -82,6 +85,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/starts",
+		seam: "At most one is set. None is the beginning.",
 		rule: "Start: a sequence is this one or the first after it, a time the first stored at or after it; New is what is stored from now on.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
@@ -111,6 +115,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/last-per-subject",
+		seam: "the last of each subject, then what follows",
 		rule: "LastPerSubject: the last of each subject, then what follows.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
@@ -129,6 +134,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/filter",
+		seam: "Read returns what is stored, in order",
 		rule: "Read: only what matches the filter, in order.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
@@ -154,6 +160,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/follow",
+		seam: "A Follow that ctx ended ends without an error.",
 		rule: "With Follow, Read goes on with what is stored later, until ctx ends; then it ends without an error.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -185,6 +192,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/follow-interest",
+		seam: "or, with r.Follow, when ctx ends.",
 		rule: "With Follow, Read goes on with what is stored later, as long as it is there.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -223,6 +231,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/break",
+		seam: "Read returns what is stored, in order",
 		rule: "Read can be left at any message, and begun again: each time it reads from its start.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -251,6 +260,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/errors",
+		seam: "Its last element may carry an error, with a nil Delivery",
 		rule: "The last element of Read may carry an error, with a nil Delivery: InvalidArgument for what cannot be read, Canceled when ctx ended first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -269,6 +279,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/at-once",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method may be called from several goroutines at once: each Read has its own place.",
 		body: func(s *suite) {
 			const n = 100

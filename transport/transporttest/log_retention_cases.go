@@ -11,6 +11,7 @@ import (
 var retentionCases = []conformanceCase{
 	{
 		name: "retention/limits",
+		seam: "LimitsRetention keeps a message until a bound or its age removes it.",
 		rule: "LimitsRetention keeps a message until a bound or its age removes it, whoever has settled it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -25,6 +26,7 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/interest",
+		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
 		rule: "InterestRetention removes a message that every group whose filter matches it has settled, and no other.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{
@@ -49,6 +51,7 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/handed-back",
+		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
 		rule: "InterestRetention removes what is settled: what was handed back is not.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -65,6 +68,7 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/no-group",
+		seam: "A message that matches no group is acknowledged and not stored.",
 		rule: "Under InterestRetention, a message that matches no group is acknowledged and not stored.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "b", Filter: []string{s.subject("b")}}}})
@@ -78,6 +82,7 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/group-deleted",
+		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
 		rule: "InterestRetention keeps a message for the groups that there are: for one that is deleted, no longer.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
@@ -132,6 +137,7 @@ var retentionCases = []conformanceCase{
 var fullCases = []conformanceCase{
 	{
 		name: "full/refuse-messages",
+		seam: "Refuse answers ResourceExhausted and stores nothing.",
 		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxMessages, until there is room.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3})
@@ -149,6 +155,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/refuse-bytes",
+		seam: "Refuse answers ResourceExhausted and stores nothing.",
 		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxBytes.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxBytes: 10_000})
@@ -163,6 +170,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/refuse-per-subject",
+		seam: "Refuse answers ResourceExhausted and stores nothing.",
 		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxPerSubject, for that subject.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2})
@@ -175,6 +183,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/refuse-interest",
+		seam: "Nothing stored is dropped to make room unless the log was told to (Full).",
 		rule: "A full log has room when its groups have settled: nothing that was acknowledged was dropped.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 2, Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -189,6 +198,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/drop-oldest",
+		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
 		rule: "DropOldest removes the oldest message of the log, at MaxMessages.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3, Full: transport.DropOldest})
@@ -202,6 +212,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/drop-oldest-bytes",
+		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
 		rule: "DropOldest removes the oldest message of the log, at MaxBytes.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxBytes: 10_000, Full: transport.DropOldest})
@@ -216,6 +227,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/drop-oldest-per-subject",
+		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
 		rule: "DropOldest removes the oldest message of the subject, for MaxPerSubject.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2, Full: transport.DropOldest})
@@ -267,6 +279,7 @@ var removeCases = []conformanceCase{
 	},
 	{
 		name: "remove/undelivered",
+		seam: "Remove deletes one message for good.",
 		rule: "What is removed is gone for the groups too: it is not delivered.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -281,6 +294,7 @@ var removeCases = []conformanceCase{
 	},
 	{
 		name: "remove/in-flight",
+		seam: "Remove deletes one message for good.",
 		rule: "What is removed is gone for the groups too: it is not delivered again.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -296,6 +310,7 @@ var removeCases = []conformanceCase{
 	},
 	{
 		name: "purge",
+		seam: "Purge deletes all messages that p matches and returns how many.",
 		rule: "Purge deletes what matches Subject and lies below Before, but for the last Keep, and returns how many.",
 		body: func(s *suite) {
 			for i, c := range []struct {
@@ -329,6 +344,7 @@ var removeCases = []conformanceCase{
 	},
 	{
 		name: "purge/groups",
+		seam: "Purge deletes all messages that p matches and returns how many.",
 		rule: "What is purged is owed to nobody: the groups go on behind it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -343,6 +359,7 @@ var removeCases = []conformanceCase{
 	},
 	{
 		name: "purge/invalid",
+		seam: "what matches Subject (a pattern; empty is all) and lies below Before (0 is no bound), but for the last Keep.",
 		rule: "Subject is a pattern; empty is all. InvalidArgument for what is none.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

@@ -16,6 +16,7 @@ const aWhile = 250 * time.Millisecond
 var settleCases = []conformanceCase{
 	{
 		name: "settle/done",
+		seam: "Ack: the group is done with the message.",
 		rule: "Ack: the group is done with the message. Terminate: the same although it was not handled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -35,6 +36,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/attempts",
+		seam: "An attempt is a delivery; one whose member died counts.",
 		rule: "An attempt is a delivery: Attempt is 1 for the first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
@@ -50,6 +52,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/nak-first",
+		seam: "Within a group, first deliveries happen in the order of sequences, redeliveries that are due before them.",
 		rule: "Redeliveries that are due come before first deliveries.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
@@ -68,6 +71,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/nak-delay",
+		seam: "Nak: deliver it again, to any member, once delay is over.",
 		rule: "Nak: deliver it again, once delay is over. A message is never redelivered before its delay is over.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -86,6 +90,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/nak-delays",
+		seam: "Nak: deliver it again, to any member, once delay is over.",
 		rule: "Nak: deliver it again, once delay is over: each in its own time.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -137,6 +142,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/room-once",
+		seam: "Exactly one of Ack, Nak and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
 		rule: "Exactly one settlement counts: a second one makes no room for another delivery.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -157,6 +163,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/in-the-handler",
+		seam: "h is called for one delivery after another, never concurrently; it passes work on to goroutines and settles from there.",
 		rule: "h settles where it likes: before it returns too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -181,6 +188,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/not-by-returning",
+		seam: "it passes work on to goroutines and settles from there.",
 		rule: "h passes work on to goroutines and settles from there: a delivery is not settled because h has returned.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -199,6 +207,7 @@ var settleCases = []conformanceCase{
 var leaveCases = []conformanceCase{
 	{
 		name: "leave/drain",
+		seam: "Draining stops new deliveries, hands back at once those that h has not seen, waits for the settlement of those it has, and until the backend has the settlements.",
 		rule: "Draining stops new deliveries, hands back at once those that h has not seen, and waits for the settlement of those it has.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -243,6 +252,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/drain-backlog",
+		seam: "Draining stops new deliveries, hands back at once those that h has not seen, waits for the settlement of those it has",
 		rule: "Draining loses nothing: what h has not seen is delivered to others, and what it has is settled once.",
 		body: func(s *suite) {
 			const n, rounds = 150, 6
@@ -292,6 +302,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/drain-ended",
+		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
 		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text: those that were handed back.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -333,6 +344,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/close-does-not-wait",
+		seam: "It does not wait for a running handler.",
 		rule: "Close does not wait for a running handler; what it has is handed back.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -349,6 +361,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/no-more",
+		seam: "calls h for its deliveries until the Receiver is drained or closed.",
 		rule: "Consume calls h until the Receiver is drained or closed, and no more. OnEnd is not told of that.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -369,6 +382,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/deleted",
+		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
 		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: NotFound.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})

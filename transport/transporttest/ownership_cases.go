@@ -30,6 +30,7 @@ var ownershipCases = []conformanceCase{
 	},
 	{
 		name: "ownership/requester",
+		seam: "may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
 		rule: "A message given to a transport may be changed by its owner as soon as Request has returned.",
 		body: func(s *suite) {
 			received := make(chan *transport.Message, 1)
@@ -48,6 +49,7 @@ var ownershipCases = []conformanceCase{
 	},
 	{
 		name: "ownership/responder",
+		seam: "may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
 		rule: "A message given to a transport may be changed by its owner as soon as the call has returned: a reply too.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -67,6 +69,7 @@ var ownershipCases = []conformanceCase{
 	},
 	{
 		name: "ownership/receivers",
+		seam: "no two receivers ever share a header or a body.",
 		rule: "A message handed to a Handler belongs to that handler alone: no two receivers ever share a header or a body.",
 		body: func(s *suite) {
 			listeners := []*listener{s.listen("a"), s.listen("a"), s.listen("*"), s.join("a", "g"), s.join(">", "h")}
@@ -91,6 +94,7 @@ var ownershipCases = []conformanceCase{
 	},
 	{
 		name: "ownership/append",
+		seam: "no two receivers ever share a header or a body.",
 		rule: "A message handed to a Handler belongs to that handler alone: growing it reaches no other.",
 		body: func(s *suite) {
 			l := s.listen("a")

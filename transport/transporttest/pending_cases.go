@@ -10,6 +10,7 @@ import (
 var pendingCases = []conformanceCase{
 	{
 		name: "pending/slow-holds-up-itself",
+		seam: "A slow h holds up its own subscription only",
 		rule: "A slow h holds up its own subscription only.",
 		body: func(s *suite) {
 			slow := s.newGate()
@@ -28,6 +29,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/waits",
+		seam: "Pending is how many messages may wait for the handler, besides the one that it has in hand.",
 		rule: "Up to Pending messages wait; the default is 65536.",
 		body: func(s *suite) {
 			const n = 10_000
@@ -50,6 +52,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/newest-dropped",
+		seam: "up to s.Pending messages wait, then the newest are dropped and counted.",
 		rule: "Up to Pending messages wait, then the newest are dropped and counted. OnDrop is told once per episode.",
 		body: func(s *suite) {
 			o := s.overflowing(10)
@@ -59,6 +62,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/exactly",
+		seam: "Pending is how many messages may wait for the handler, besides the one that it has in hand.",
 		rule: "Up to Pending messages wait: as many as that, and none more, are kept.",
 		body: func(s *suite) {
 			for _, pending := range []int{1, 2, 7} {
@@ -71,6 +75,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/episodes",
+		seam: "once per episode, when its first message is dropped, with the number dropped since the subscription began.",
 		rule: "OnDrop is told once per episode, with the number dropped since the subscription began. An episode ends when the handler has caught up.",
 		body: func(s *suite) {
 			o := s.overflowing(5)
@@ -93,6 +98,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/request-dropped",
+		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
 		rule: "A request that was dropped was not refused: somebody is subscribed, and ctx bounds the wait.",
 		body: func(s *suite) {
 			o := s.overflowing(1)
@@ -105,6 +111,7 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name: "pending/on-drop-may-publish",
+		seam: "It runs on a goroutine of the transport and must return soon.",
 		rule: "OnDrop runs on a goroutine of the transport.",
 		body: func(s *suite) {
 			l := s.listen("alarm")

@@ -27,11 +27,13 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "publish/nobody",
+		seam: "with nobody subscribed, it returns nil.",
 		rule: "With nobody subscribed, Publish returns nil.",
 		body: func(s *suite) { s.publish("nobody", "x") },
 	},
 	{
 		name: "publish/once",
+		seam: "Publish and Request deliver a message to a subscription once or not at all.",
 		rule: "Publish delivers a message to a subscription once or not at all.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -54,6 +56,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "publish/order-across-subjects",
+		seam: "What one goroutine publishes on one Transport arrives at each subscription in the order in which it was published.",
 		rule: "What one goroutine publishes arrives at each subscription in order, whichever the subjects that its pattern matches.",
 		body: func(s *suite) {
 			l := s.listen("*.x")
@@ -66,6 +69,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "publish/order-of-each-publisher",
+		seam: "Nothing is promised about the order between publishers.",
 		rule: "Nothing is promised about the order between publishers; each one's own is kept.",
 		body: func(s *suite) {
 			const publishers, each = 4, 500
@@ -95,6 +99,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "publish/fan-out",
+		seam: "Publish hands m to every subscription without a group whose pattern matches",
 		rule: "Publish hands the message to every subscription without a group whose pattern matches.",
 		body: func(s *suite) {
 			listeners := []*listener{s.listen("a.b"), s.listen("a.b"), s.listen("a.*"), s.listen("*.b"), s.listen("a.>"), s.listen(">")}
@@ -110,6 +115,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "subscribe/in-force",
+		seam: "When it returns, the subscription is in force",
 		rule: "When Subscribe returns, the subscription is in force.",
 		body: func(s *suite) {
 			for i := range 50 {
@@ -123,6 +129,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "subscribe/not-before",
+		seam: "what is published afterwards, on this or any other connection to the same server, reaches it.",
 		rule: "What is published afterwards reaches the subscription, and nothing that was published before.",
 		body: func(s *suite) {
 			for i := range 20 {

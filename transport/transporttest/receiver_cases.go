@@ -13,6 +13,7 @@ import (
 var receiverCases = []conformanceCase{
 	{
 		name: "close-receiver/ends",
+		seam: "Close ends the subscription and drops what waited.",
 		rule: "Close ends the subscription.",
 		body: func(s *suite) {
 			ended, other := s.listen("a"), s.listen("a")
@@ -27,6 +28,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "close-receiver/drops-what-waits",
+		seam: "Close ends the subscription and drops what waited. It does not wait for a running handler.",
 		rule: "Close drops what waited. It does not wait for a running handler.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
@@ -57,6 +59,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "close-receiver/resubscribe",
+		seam: "When it returns, the subscription is in force",
 		rule: "A subscription that has ended leaves nothing behind: another one on the same subject is new.",
 		body: func(s *suite) {
 			for _, body := range numbers(30) {
@@ -70,6 +73,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/idle",
+		seam: "returns when its last call has returned.",
 		rule: "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -81,6 +85,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/handles-what-arrived",
+		seam: "lets the handler see those that had arrived",
 		rule: "Drain lets the handler see those messages that had arrived.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
@@ -94,6 +99,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/waits",
+		seam: "returns when its last call has returned.",
 		rule: "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			h := s.held("a", 0)
@@ -114,6 +120,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/nothing-new",
+		seam: "A request that is sent after Drain began finds nobody, at once.",
 		rule: "Drain stops new messages from arriving. A request that is sent after Drain began finds nobody, at once.",
 		body: func(s *suite) {
 			h := s.held("a", 3)
@@ -136,6 +143,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/deadline",
+		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
 		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text.",
 		body: func(s *suite) {
 			h := s.held("a", 37)
@@ -146,6 +154,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/cancel",
+		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
 		rule: "If ctx ends first, Drain does what Close does and returns Canceled with the number of messages that were lost in its text.",
 		body: func(s *suite) {
 			h := s.held("a", 41)
@@ -156,6 +165,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/twice",
+		seam: "Every method of every type in this package may be called from several goroutines at once",
 		rule: "Every method may be called from several goroutines at once, and Drain again after it.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
@@ -171,6 +181,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "drain/others-go-on",
+		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived",
 		rule: "Drain is about its own subscription.",
 		body: func(s *suite) {
 			l, other := s.listen("a"), s.listen("a")

@@ -12,6 +12,7 @@ import (
 var requestCases = []conformanceCase{
 	{
 		name: "request/reply",
+		seam: "Request publishes m and waits for the first reply.",
 		rule: "Request publishes m and waits for the first reply. A reply is a Publish to the Reply of the message that is answered.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("echo")}, "echo ")
@@ -22,6 +23,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/message",
+		seam: "Subject is where it goes; on a received message, where it went.",
 		rule: "Reply is the subject on which its sender waits for answers. On a received message, Subject is where it went.",
 		body: func(s *suite) {
 			seen := make(chan transport.Message, 1)
@@ -46,6 +48,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/reply-subjects-differ",
+		seam: "Reply, unless empty, is the subject on which its sender waits for answers.",
 		rule: "Reply is the subject on which the sender waits: no two requests share one.",
 		body: func(s *suite) {
 			l := s.replySubjects("a")
@@ -62,6 +65,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/reply-from-goroutine",
+		seam: "what takes long, or waits for another message of the same subscription, moves to a goroutine of the handler's.",
 		rule: "What takes long moves to a goroutine of the handler's: a reply may be published at any time, from anywhere.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -74,6 +78,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/concurrent",
+		seam: "Request publishes m and waits for the first reply.",
 		rule: "Each request gets its own reply.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -98,6 +103,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/nobody",
+		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
 		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
 		body: func(s *suite) {
 			s.listen("other")
@@ -110,6 +116,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/nobody-any-more",
+		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
 		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
 		body: func(s *suite) {
 			for range 10 {
@@ -122,6 +129,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/somebody",
+		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
 		rule: "A wildcard or a group is somebody: the request is theirs.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("star.*")}, "star ")
@@ -136,6 +144,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/first-reply",
+		seam: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
 		rule: "Request waits for the first reply. Later replies are dropped.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -152,6 +161,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/several-responders",
+		seam: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
 		rule: "Request publishes m, to everybody, and waits for the first reply, from anybody.",
 		body: func(s *suite) {
 			handled := make(chan string, 10)
@@ -183,6 +193,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/leaves-message",
+		seam: "A message given to a transport may be changed by its owner as soon as the call has returned",
 		rule: "A message given to a transport stays its owner's: the same one can be sent again.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
@@ -197,6 +208,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/reply-subject-of-choice",
+		seam: "Reply, unless empty, is the subject on which its sender waits for answers.",
 		rule: "Reply, unless empty, is the subject on which its sender waits for answers: any subject will do, for as many answers as come.",
 		body: func(s *suite) {
 			answers := s.listen("answers.*")
@@ -214,6 +226,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/conversation",
+		seam: "A reply is a Publish to the Reply of the message that is answered.",
 		rule: "A reply is a Publish: it may have a Reply itself.",
 		body: func(s *suite) {
 			l := s.listen("back")
@@ -229,6 +242,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/error-reply",
+		seam: "A reply that carries an error in its header (see [ErrorFromHeader]) is a reply: it is returned with a nil error.",
 		rule: "A reply that carries an error in its header is a reply: it is returned with a nil error.",
 		body: func(s *suite) {
 			sent := transport.Errorf(transport.NotFound, transport.OutcomeAnswered, "no book \"Grüße\"\r\n100%% gone ")
@@ -248,6 +262,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/empty-reply",
+		seam: "An empty body and a nil one are the same.",
 		rule: "An empty message is a reply.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { s.reply(m, "") })
@@ -258,6 +273,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name: "request/reply-to-nobody",
+		seam: "Later replies are dropped.",
 		rule: "Later replies are dropped: publishing one is no error, and no other request gets it.",
 		body: func(s *suite) {
 			l := s.replySubjects("a")
@@ -291,6 +307,7 @@ func (s *suite) wantNobody(rest string) {
 var contextCases = []conformanceCase{
 	{
 		name: "context/ended-request",
+		seam: "with OutcomeNotDone when it had ended before the message was sent",
 		rule: "DeadlineExceeded or Canceled with OutcomeNotDone when ctx had ended before the message was sent.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -304,6 +321,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/ended-publish",
+		seam: "ctx bounds the hand-over as far as the backend's client heeds it, not the delivery.",
 		rule: "ctx bounds the hand-over: a message whose ctx had ended is not sent.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -317,6 +335,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/ended-call",
+		seam: "ctx bounds the call alone.",
 		rule: "ctx bounds the call: Subscribe and Ping with one that has ended do nothing.",
 		body: func(s *suite) {
 			for code, ctx := range s.endedContexts() {
@@ -329,6 +348,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/deadline",
+		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
 		rule: "DeadlineExceeded with OutcomeUnknown when ctx ends first.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -342,6 +362,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/cancel",
+		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
 		rule: "Canceled with OutcomeUnknown when ctx ends first.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.Context())
@@ -353,6 +374,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/late-reply",
+		seam: "Later replies are dropped.",
 		rule: "A reply that comes after its request was given up is dropped.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.Context())
@@ -373,6 +395,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/of-subscribe",
+		seam: "ctx bounds the call alone.",
 		rule: "ctx bounds the call of Subscribe alone.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.patient())
@@ -389,6 +412,7 @@ var contextCases = []conformanceCase{
 	},
 	{
 		name: "context/of-publish",
+		seam: "ctx bounds the hand-over as far as the backend's client heeds it, not the delivery.",
 		rule: "ctx bounds the hand-over, not the delivery.",
 		body: func(s *suite) {
 			l := s.listen("a")

@@ -23,6 +23,7 @@ var badTokens = []string{"a.b", "a b", ".", "*", ">", "a*", "a\tb", "a\nb", "a\x
 var subjectCases = []conformanceCase{
 	{
 		name: "subject/star",
+		seam: `A pattern may use "*" for exactly one token`,
 		rule: `A pattern may use "*" for exactly one token.`,
 		body: func(s *suite) {
 			l := s.listen("a.*.c")
@@ -36,6 +37,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/stars",
+		seam: `A pattern may use "*" for exactly one token`,
 		rule: `A pattern may use "*" for exactly one token, and more than once.`,
 		body: func(s *suite) {
 			l := s.listen("*.*")
@@ -47,6 +49,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/rest",
+		seam: `and ">" as the last token for one or more.`,
 		rule: `A pattern may use ">" as the last token for one or more.`,
 		body: func(s *suite) {
 			l := s.listen("t.>")
@@ -59,6 +62,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/star-and-rest",
+		seam: `A pattern may use "*" for exactly one token, and ">" as the last token for one or more.`,
 		rule: "Wildcards may be combined.",
 		body: func(s *suite) {
 			l := s.listen("*.b.*.>")
@@ -72,6 +76,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/literal",
+		seam: "A subject is one or more tokens joined by dots, as in NATS (ADR-6).",
 		rule: "Without a wildcard, a pattern matches the very same subject, in upper and lower case.",
 		body: func(s *suite) {
 			l := s.listen("Orders.placed")
@@ -83,6 +88,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/characters",
+		seam: `A token is not empty and holds neither white space, control characters, nor "*" and ">".`,
 		rule: `A token holds neither white space, control characters, nor "*" and ">". A subject is valid UTF-8.`,
 		body: func(s *suite) {
 			all := s.listen(">")
@@ -98,6 +104,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/longest",
+		seam: "A subject is valid UTF-8 and at most [MaxSubject] bytes long.",
 		rule: "A subject is at most MaxSubject bytes long.",
 		body: func(s *suite) {
 			rest := strings.Repeat("x", transport.MaxSubject-len(s.subject("")))
@@ -109,6 +116,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/many-tokens",
+		seam: "A subject is one or more tokens joined by dots",
 		rule: "A subject is one or more tokens joined by dots.",
 		body: func(s *suite) {
 			rest := strings.Repeat("x.", 200) + "x"
@@ -119,6 +127,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/bad-publish",
+		seam: "Errors: InvalidArgument for a message that [Message.Validate] rejects",
 		rule: "Publish: InvalidArgument for a message that Message.Validate rejects: a subject that is no subject (a pattern is none).",
 		body: func(s *suite) {
 			all := s.listen(">")
@@ -133,6 +142,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/bad-reply",
+		seam: "a reply that is neither empty nor a subject",
 		rule: "Publish: InvalidArgument for a reply that is neither empty nor a subject.",
 		body: func(s *suite) {
 			l := s.listen("a")
@@ -149,6 +159,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/bad-pattern",
+		seam: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable.",
 		rule: "Subscribe: InvalidArgument for a bad subject.",
 		body: func(s *suite) {
 			for _, pattern := range badPatterns {
@@ -158,6 +169,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/bad-group",
+		seam: "A group name is one token.",
 		rule: "Subscribe: InvalidArgument for a bad group. A group name is one token.",
 		body: func(s *suite) {
 			for _, group := range badTokens {

@@ -9,8 +9,8 @@
 //		})
 //	}
 //
-// A case has a name, and a rule: the sentence of the seam that it pins, which is
-// printed when the case fails. Cases run one after another in the order of the
+// A case has a name, the sentence of the seam that it pins, and a rule: what of the
+// sentence it is about. Both are printed when the case fails. Cases run one after another in the order of the
 // seam's comments, each on a Transport of its own that is closed behind it. Those
 // about logs, below the subtest "log", run side by side, since the shortest times
 // that a log knows are seconds. Nothing in them depends on how fast a backend is:
@@ -24,8 +24,9 @@
 // has returned, what the Transport published before has arrived at its own
 // subscriptions. Every backend that keeps the order of one connection does that.
 //
-// Cases that need what a backend cannot do, by its Capabilities, do not run. The
-// last subtest, "skipped", logs which and why.
+// Cases that need what a backend cannot do, by its Capabilities, are skipped and
+// say why. The last subtest, "skipped", lists them, and fails for a backend that
+// says it can do everything.
 package transporttest
 
 import (
@@ -55,6 +56,12 @@ func RunInBubble(t *testing.T, newTransport func(t *testing.T) transport.Transpo
 // conformanceCase is one row of the suite.
 type conformanceCase struct {
 	name string
+
+	// seam is a sentence of the comments of package transport, or a part of one,
+	// word by word; "" when rule is that.
+	seam string
+
+	// rule says what of it this case pins.
 	rule string
 
 	// missing says what the case needs and the backend lacks; "" is nothing. A nil
@@ -139,8 +146,12 @@ func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around
 		}
 	})
 	t.Run("skipped", func(t *testing.T) {
+		report := t.Log
+		if claimsEverything(r.has) {
+			report = t.Error
+		}
 		for _, s := range r.skipped {
-			t.Log(s)
+			report(s)
 		}
 	})
 }
@@ -151,29 +162,44 @@ type runner struct {
 	around       func(*testing.T, func(*testing.T))
 
 	mu      sync.Mutex
+	has     transport.Capabilities
 	skipped []string
 }
 
 func (r *runner) run(t *testing.T, c *conformanceCase) {
 	r.around(t, func(t *testing.T) {
 		s := newSuite(t, r.newTransport(t))
-		if missing := c.missingFrom(s.Capabilities()); missing != "" {
-			r.skip(c.name + ": needs " + missing)
-			return
+		if missing := r.missing(c, s.Capabilities()); missing != "" {
+			t.Skip("needs " + missing)
 		}
 		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("rule: %s", c.rule)
+			if !t.Failed() {
+				return
+			}
+			t.Logf("rule: %s", c.rule)
+			if c.seam != "" {
+				t.Logf("package transport: %q", c.seam)
 			}
 		})
 		c.body(s)
 	})
 }
 
-func (r *runner) skip(why string) {
+// missing returns what a case needs and a backend lacks, and keeps it for the last
+// subtest.
+func (r *runner) missing(c *conformanceCase, has transport.Capabilities) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, why)
+	r.has = has
+	missing := c.missingFrom(has)
+	if missing != "" {
+		r.skipped = append(r.skipped, c.name+": needs "+missing)
+	}
+	return missing
+}
+
+func claimsEverything(has transport.Capabilities) bool {
+	return has.MaxPayload > 0 && has.Logs && has.Delays && has.Lanes && has.Durable
 }
 
 func (c *conformanceCase) missingFrom(has transport.Capabilities) string {

@@ -1,0 +1,64 @@
+package transporttest
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The comments of package transport are the specification: each case pins a
+// sentence of theirs, and quotes it.
+func TestCasesQuoteTheSeam(t *testing.T) {
+	comments := seamComments(t)
+	for _, c := range slices.Concat(cases(), logCases()) {
+		quote := c.seam
+		if quote == "" {
+			quote = c.rule
+		}
+		if len(strings.Fields(quote)) < 3 || !strings.Contains(comments, quote) {
+			t.Errorf("%s pins %q, which package transport does not say", c.name, quote)
+		}
+		if c.rule == c.seam {
+			t.Errorf("%s says %q twice", c.name, c.rule)
+		}
+	}
+}
+
+func TestCasesHaveNamesOfTheirOwn(t *testing.T) {
+	for _, table := range [][]conformanceCase{cases(), logCases()} {
+		seen := make(map[string]bool)
+		for _, c := range table {
+			if seen[c.name] {
+				t.Errorf("there are two cases %q", c.name)
+			}
+			seen[c.name] = true
+		}
+	}
+}
+
+// seamComments returns the text of every comment of package transport, with single
+// spaces.
+func seamComments(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range parsed.Comments {
+			all = append(all, strings.Join(strings.Fields(group.Text()), " "))
+		}
+	}
+	return strings.Join(all, "\n")
+}
