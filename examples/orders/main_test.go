@@ -76,7 +76,7 @@ func TestTotalsAreTheSameOnEveryTransport(t *testing.T) {
 	if !strings.Contains(stderr, "line 264 is no order") {
 		t.Errorf("the malformed line is not reported: %s", stderr)
 	}
-	for _, row := range []string{"lines read +541", "malformed +1", "placed +445", "refused, out of stock +33", "refused, card declined: card expired +21", "released +54", "notified +445", "receipts sent +440", "receipts retried +65", "receipts dead +5", "ledger entries +445", "revenue +60115.90", "revenue, by the ledger +60115.90"} {
+	for _, row := range []string{"lines read +541", "malformed +1", "repeated +0", "placed +445", "refused, out of stock +33", "refused, card declined: card expired +21", "released +54", "notified +445", "receipts sent +440", "receipts retried +65", "receipts dead +5", "ledger entries +445", "revenue +60115.90", "revenue, by the ledger +60115.90"} {
 		if !regexp.MustCompile(`(?m)^ *` + row + `$`).MatchString(want) {
 			t.Errorf("no row %q in\n%s", row, want)
 		}
@@ -108,6 +108,30 @@ nonsense
 	}
 	if !strings.Contains(stderr, "line 2 is no order") {
 		t.Errorf("got %s", stderr)
+	}
+}
+
+// A line that is no order, whatever is wrong with it, does not stop the run.
+func TestBadLines(t *testing.T) {
+	t.Parallel()
+	good := order("good")
+	for bad, want := range map[string]string{
+		`{"id":"x"`: "malformed: unexpected end of JSON input",
+		`["x"]`:     "malformed: json: cannot unmarshal array",
+		`{"id":"x","quantity":99999999999999999999}`: "malformed: json: cannot unmarshal number",
+		strings.Repeat("x", 2*maxLine):               "malformed: it is longer than 1048576 bytes",
+		order("first"):                               "repeated: its id is that of line 1",
+	} {
+		got, stderr := table(t, order("first")+"\n"+bad+"\n"+good, "-transport", "inproc", "-orders", "-")
+		kind, _, _ := strings.Cut(want, ":")
+		for _, row := range []string{"lines read +3", kind + " +1", "placed +2", "refused +0", "charged +2"} {
+			if !regexp.MustCompile(`(?m)^ *` + row + `$`).MatchString(got) {
+				t.Errorf("%.50s: no row %q in\n%s", bad, row, got)
+			}
+		}
+		if !strings.Contains(stderr, "line 2 is no order: "+want) {
+			t.Errorf("%.50s: got %s, want %s", bad, stderr, want)
+		}
 	}
 }
 

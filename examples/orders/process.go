@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,17 +34,25 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 	for range workers {
 		wait.Go(func() {
 			for l := range lines {
-				t.add(l, place(ctx, app, batch, l, stderr))
+				l.order.Batch = batch
+				_, err := contract.Place.Call(ctx, app, l.order)
+				t.add(err)
 			}
 		})
 	}
-	err := read(ctx, input, lines, progressTo(stderr))
+	err := read(ctx, input, lines, progressTo(stderr), func(n int, err error) {
+		fmt.Fprintf(stderr, "\rline %d is no order: %v\n", n, err)
+		t.add(err)
+	})
 	close(lines)
 	wait.Wait()
 	if err != nil {
 		return err
 	}
 	heard, err := settle(ctx, app, batch, t)
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted before everything was heard of that follows from the orders")
+	}
 	if err != nil {
 		return err
 	}
@@ -53,44 +62,69 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 // line is one line of the input.
 type line struct {
 	number int
-	text   []byte
+	order  contract.Order
 }
 
-// read sends the lines that are not empty, and shows how far it is.
-func read(ctx context.Context, input io.Reader, lines chan<- line, progress func(int)) error {
-	scanner := bufio.NewScanner(input)
-	scanner.Buffer(nil, maxLine)
-	n := 0
-	for scanner.Scan() {
-		n++
+// read sends the lines that are orders, reports those that are not, and shows how
+// far it is. Empty lines are nothing.
+func read(ctx context.Context, input io.Reader, lines chan<- line, progress func(int), report func(int, error)) error {
+	in := bufio.NewReader(input)
+	seen := make(map[string]int) // the line of each id
+	for n := 1; ; n++ {
+		text, end := readLine(in)
+		if end != nil && end != io.EOF {
+			return fmt.Errorf("reading the orders at line %d: %w", n, end)
+		}
 		progress(n)
-		text := bytes.TrimSpace(scanner.Bytes())
-		if len(text) == 0 {
-			continue
+		if text = bytes.TrimSpace(text); len(text) > 0 {
+			o, err := parseOrder(text, n, seen)
+			if err != nil {
+				report(n, err)
+			} else if err := send(ctx, lines, line{n, o}); err != nil {
+				return err
+			}
 		}
-		select {
-		case lines <- line{n, bytes.Clone(text)}:
-		case <-ctx.Done():
-			return fmt.Errorf("interrupted at line %d", n)
+		if end != nil {
+			progress(0)
+			return nil
 		}
 	}
-	progress(0)
-	if err := scanner.Err(); err != nil {
-		return fmt.Errorf("reading the orders after line %d: %w", n, err)
-	}
-	return nil
 }
 
-// place places the order of one line.
-func place(ctx context.Context, app *mono.App, batch string, l line, stderr io.Writer) error {
-	var o contract.Order
-	if err := json.Unmarshal(l.text, &o); err != nil {
-		fmt.Fprintf(stderr, "\rline %d is no order: %v\n", l.number, err)
-		return errMalformed
+// readLine returns the next line, and one byte too many of one that is too long.
+func readLine(in *bufio.Reader) (text []byte, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		text = append(text, part[:min(len(part), maxLine+1-len(text))]...)
+		if err != bufio.ErrBufferFull {
+			return text, err
+		}
 	}
-	o.Batch = batch
-	_, err := contract.Place.Call(ctx, app, o)
-	return err
+}
+
+func parseOrder(text []byte, n int, seen map[string]int) (o contract.Order, err error) {
+	if len(text) > maxLine {
+		return o, fmt.Errorf("%w: it is longer than %d bytes", errMalformed, maxLine)
+	}
+	if err := json.Unmarshal(text, &o); err != nil {
+		return o, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if first := seen[o.ID]; first > 0 {
+		return o, fmt.Errorf("%w: its id is that of line %d", errRepeated, first)
+	}
+	if o.ID != "" {
+		seen[o.ID] = n
+	}
+	return o, nil
+}
+
+func send(ctx context.Context, lines chan<- line, l line) error {
+	select {
+	case lines <- l:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("interrupted at line %d", l.number)
+	}
 }
 
 // progressTo returns what shows the number of a line on a terminal, and nothing

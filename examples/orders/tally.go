@@ -17,7 +17,11 @@ import (
 	"gomono.dev/mono"
 )
 
-var errMalformed = errors.New("malformed")
+// What is wrong with a line that no order is placed for.
+var (
+	errMalformed = errors.New("malformed")
+	errRepeated  = errors.New("repeated")
+)
 
 // tally counts what became of each line.
 type tally struct {
@@ -25,13 +29,14 @@ type tally struct {
 	read      int
 	placed    int
 	malformed int
+	repeated  int
 	declined  int
 	refused   map[string]int
 }
 
 func newTally() *tally { return &tally{refused: make(map[string]int)} }
 
-func (t *tally) add(_ line, err error) {
+func (t *tally) add(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.read++
@@ -40,6 +45,8 @@ func (t *tally) add(_ line, err error) {
 		t.placed++
 	case errors.Is(err, errMalformed):
 		t.malformed++
+	case errors.Is(err, errRepeated):
+		t.repeated++
 	case ok:
 		t.declined++
 		t.refused["card declined: "+decline.Reason]++
@@ -132,6 +139,7 @@ func (t *tally) print(w io.Writer, h heard, took time.Duration) error {
 	}
 	row("lines read", t.read)
 	row("malformed", t.malformed)
+	row("repeated", t.repeated)
 	row("placed", t.placed)
 	refused := 0
 	for _, why := range slices.Sorted(maps.Keys(t.refused)) {
@@ -177,7 +185,7 @@ func (t *tally) check(h heard, refused int) error {
 			errs = append(errs, fmt.Errorf("the totals do not add up: %s: %d and %d", what, a, b))
 		}
 	}
-	equal("lines read, and what became of them", t.read, t.placed+refused+t.malformed)
+	equal("lines read, and what became of them", t.read, t.placed+refused+t.malformed+t.repeated)
 	equal("placed, and heard of by analytics", t.placed, h.report.Placed)
 	equal("placed, and notified", t.placed, h.count.Notified)
 	equal("placed, and receipts sent or dead", t.placed, h.count.Receipts+h.dead)

@@ -66,7 +66,7 @@ func (o *Options) connectError(err error) error {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return fail(transport.Unauthenticated, "natsx: %s refused the credentials (%s): check them and the server's accounts", o.address(), o.auth())
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), isTLS(err):
-		return fail(transport.FailedPrecondition, "natsx: TLS with %s failed: %v", o.address(), err)
+		return fail(transport.FailedPrecondition, "natsx: TLS with %s failed: %v: check the server's certificate, and the options TLS, CAFile and CertFile", o.address(), err)
 	}
 	if o.InProcess != nil {
 		// Its pipe is closed before the refusal has been read.

@@ -74,6 +74,9 @@ func TestConnectBadOptions(t *testing.T) {
 		"no URL":            {URLs: []string{"not a url"}},
 		"another scheme":    {URLs: []string{"http://127.0.0.1:1"}},
 		"no host":           {URLs: []string{"nats://"}},
+		"colons":            {URLs: []string{"nats://::::"}},
+		"no port":           {URLs: []string{"nats://127.0.0.1:0"}},
+		"a port too high":   {URLs: []string{"nats://127.0.0.1:70000"}},
 		"two ways":          {User: "u", Password: "p", Token: "t"},
 		"half a pair":       {CertFile: "x"},
 		"no credentials":    {CredentialsFile: missing},
@@ -141,6 +144,10 @@ func TestDefect13ExternalServerWithCredentialsAndTLS(t *testing.T) {
 	_, err = natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, User: "me", Password: "wr0ng", CAFile: ca})
 	if transport.CodeOf(err) != transport.Unauthenticated || strings.Contains(err.Error(), "wr0ng") || !strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("wrong password: %v", err)
+	}
+	_, err = natsx.Connect(t.Context(), natsx.Options{URLs: []string{strings.Replace(url, "://", "://me:wr0ng@", 1)}, CAFile: ca})
+	if transport.CodeOf(err) != transport.Unauthenticated || strings.Contains(err.Error(), "wr0ng") || !strings.Contains(err.Error(), "in the URL") {
+		t.Errorf("wrong password in the URL: %v", err)
 	}
 	_, err = natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, User: "me", Password: "s3cret"})
 	if transport.CodeOf(err) != transport.FailedPrecondition || !strings.Contains(err.Error(), "TLS") {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,21 +103,30 @@ func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // auth names the ways in which the options prove who this is.
 func (o Options) auth() string {
-	var ways []string
-	for way, set := range map[string]bool{
-		"credentials file": o.CredentialsFile != "",
-		"nkey":             o.NKeySeedFile != "",
-		"user":             o.User != "" || o.Password != "",
-		"token":            o.Token != "",
-	} {
-		if set {
-			ways = append(ways, way)
+	ways := o.ways()
+	for _, raw := range o.URLs {
+		if strings.Contains(raw, "@") {
+			ways = append(ways, "in the URL")
+			break
 		}
 	}
 	if len(ways) == 0 {
 		return "none"
 	}
 	return strings.Join(ways, " and ")
+}
+
+func (o Options) ways() (ways []string) {
+	note := func(set bool, way string) {
+		if set {
+			ways = append(ways, way)
+		}
+	}
+	note(o.CredentialsFile != "", "credentials file")
+	note(o.NKeySeedFile != "", "nkey")
+	note(o.User != "" || o.Password != "", "user")
+	note(o.Token != "", "token")
+	return ways
 }
 
 // address is what errors call the server.
@@ -171,8 +181,8 @@ func (o *Options) defaults() error {
 			*d = value
 		}
 	}
-	if strings.Contains(o.auth(), " and ") {
-		return invalid("more than one way to prove who this is, %s: choose one", o.auth())
+	if ways := o.ways(); len(ways) > 1 {
+		return invalid("more than one way to prove who this is, %s: choose one", strings.Join(ways, " and "))
 	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
 		return invalid("Replicas is %d: want 1, 3 or 5, or 0 for what the cluster can do", o.Replicas)
@@ -189,7 +199,7 @@ func (o *Options) checkURLs() error {
 			return invalid("%q has a comma: give each URL its own place in URLs, and write %%2C in a password", redact(raw))
 		}
 		u, err := url.Parse(raw)
-		if err != nil || u.Host == "" || u.Hostname() == "" {
+		if err != nil || !isHost(u) {
 			return invalid("%q is no URL of a server: want one such as nats://127.0.0.1:4222", redact(raw))
 		}
 		switch u.Scheme {
@@ -199,6 +209,17 @@ func (o *Options) checkURLs() error {
 		}
 	}
 	return nil
+}
+
+// isHost reports whether a URL has a host, and a port that can be one.
+func isHost(u *url.URL) bool {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+	}
+	host := u.Hostname()
+	return host != "" && (!strings.Contains(host, ":") || strings.HasPrefix(u.Host, "["))
 }
 
 // checkFiles reports files that cannot be read before a connection hides why.

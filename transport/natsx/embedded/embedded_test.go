@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,6 +308,7 @@ func TestStartFailures(t *testing.T) {
 		"a file as directory":    {embedded.Options{Dir: file}, file},
 		"a directory in a file":  {embedded.Options{Dir: filepath.Join(file, "x")}, file},
 		"a store that is a file": {embedded.Options{Dir: withFileInside(t)}, "store directory"},
+		"a cluster of nobody":    {embedded.Options{Dir: t.TempDir(), ConfigFile: configFile(t, "cluster { name: c, listen: 127.0.0.1:-1 }")}, "name the other members"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -413,6 +415,32 @@ func TestMonitor(t *testing.T) {
 	if err == nil {
 		reply.Body.Close()
 	}
+}
+
+// A trace of the server's own account is one option more than a trace.
+func TestTraceSystem(t *testing.T) {
+	t.Parallel()
+	said := make(chan struct{})
+	open(t, embedded.Options{Memory: true, Trace: true, TraceSystem: true, Logger: slog.New(&untilSaid{text: "$SYS.", said: said})})
+	<-said
+}
+
+// untilSaid is a log handler that waits for a text.
+type untilSaid struct {
+	text string
+	once sync.Once
+	said chan struct{}
+}
+
+func (u *untilSaid) Enabled(context.Context, slog.Level) bool { return true }
+func (u *untilSaid) WithAttrs([]slog.Attr) slog.Handler       { return u }
+func (u *untilSaid) WithGroup(string) slog.Handler            { return u }
+
+func (u *untilSaid) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, u.text) {
+		u.once.Do(func() { close(u.said) })
+	}
+	return nil
 }
 
 // What the server says goes to the logger that was given.

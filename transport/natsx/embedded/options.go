@@ -85,9 +85,10 @@ type Options struct {
 	Monitor string
 
 	// Logger gets what the server says. The default is slog.Default. Debug and
-	// Trace make it say more; a trace contains messages.
-	Logger       *slog.Logger
-	Debug, Trace bool
+	// Trace make it say more; a trace contains messages. TraceSystem, with Trace,
+	// includes those of the server's own account.
+	Logger                    *slog.Logger
+	Debug, Trace, TraceSystem bool
 
 	// StartTimeout bounds the start. 0 is 10 s.
 	StartTimeout time.Duration
@@ -151,6 +152,7 @@ func (o *Options) serverOptions() (*server.Options, error) {
 	so.JetStream = true
 	so.JetStreamLimits.DefaultMaxConsumers = -1
 	so.Debug, so.Trace = so.Debug || o.Debug, so.Trace || o.Trace
+	so.TraceVerbose = so.TraceVerbose || o.TraceSystem
 	for _, set := range []func(*server.Options) error{o.setStore, o.setListen, o.setAuth, o.setCluster, o.setMonitor} {
 		if err := set(so); err != nil {
 			return nil, err

@@ -91,7 +91,7 @@ func (s *Server) start(ctx context.Context, o *Options, so *server.Options) erro
 	}
 	s.server = ns
 	l := newLogger(o.Logger)
-	ns.SetLoggerV2(l, so.Debug, so.Trace, false)
+	ns.SetLoggerV2(l, so.Debug, so.Trace, so.TraceVerbose)
 	timeout := o.StartTimeout
 	if timeout == 0 {
 		timeout = 10 * time.Second
@@ -166,6 +166,8 @@ func startFailure(text string, so *server.Options) error {
 	switch {
 	case strings.Contains(text, "address already in use"):
 		return failed("the server cannot start: %s: stop what listens there, or choose another port", text)
+	case strings.Contains(text, "configured routes"):
+		return failed("the server cannot start: %s: name the other members, in Cluster.Routes or the configuration file", text)
 	case strings.Contains(text, "JetStream"):
 		return failed("the server cannot start: %s: check the store directory %s", text, so.StoreDir)
 	}
