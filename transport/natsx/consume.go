@@ -302,7 +302,10 @@ func (m *member) handBack(all bool) (n int) {
 // Drain implements [transport.Receiver].
 func (m *member) Drain(ctx context.Context) error {
 	m.end()
-	m.leave(ctx)
+	select {
+	case <-m.leave():
+	case <-ctx.Done():
+	}
 	m.handBack(false)
 	for _, wait := range []chan struct{}{m.settled, m.done} {
 		select {
@@ -320,31 +323,34 @@ func (m *member) Drain(ctx context.Context) error {
 	return m.l.t.flush(ctx, "drain of group "+strconv.Quote(m.group)+" of "+m.l.what)
 }
 
-// leave ends the subscription at the server, and returns when all that the server
-// had sent has been handed back. See receiver.stop.
-func (m *member) leave(ctx context.Context) {
+// leave ends the subscription at the server. What it returns is closed when all
+// that the server had sent before has been handed back; that happens whoever
+// waits for it, or else others would get it only after the AckWait. What is handed
+// back after leave does not come back here. See receiver.stop.
+func (m *member) leave() (left <-chan struct{}) {
+	done := make(chan struct{})
 	broken := m.l.t.link.watch()
-	if err := m.sub.Drain(); err == nil {
-		select {
-		case <-m.silent:
-			return
-		case <-broken:
-		case <-ctx.Done():
+	ended := m.sub.Drain() != nil
+	go func() {
+		defer close(done)
+		if !ended {
+			select {
+			case <-m.silent:
+			case <-broken:
+			case <-time.After(writeTimeout):
+			}
 		}
-	}
-	_ = m.sub.Unsubscribe() // an error says that it has ended already
+		_ = m.sub.Unsubscribe() // an error says that it has ended already
+	}()
+	return done
 }
 
 // Close implements [transport.Receiver].
 func (m *member) Close() {
 	m.end()
+	m.leave()
 	m.handBack(true)
 	m.forget()
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
-		defer cancel()
-		m.leave(ctx)
-	}()
 }
 
 // minRefresh bounds the work for a consumer that somebody else has made, with an

@@ -102,13 +102,13 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	for range 4 {
 		held = append(held, receive(t, deliveries))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	ctx, giveUp := context.WithCancel(t.Context())
 	drained := make(chan error, 1)
 	go func() { drained <- r.Drain(ctx) }()
 	ack(t, held[0])
 	ack(t, held[1])
-	wantCode(t, receive(t, drained), transport.DeadlineExceeded, "2 deliveries")
+	giveUp()
+	wantCode(t, receive(t, drained), transport.Canceled, "2 deliveries")
 	wantCode(t, held[2].Ack(t.Context()), transport.FailedPrecondition)
 	other, r2 := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 20})
 	for range 8 {
@@ -117,8 +117,8 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	if err := r2.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
-	groups, err := l.Groups(t.Context())
-	if err != nil || groups[0].Settled != 10 {
-		t.Errorf("%+v, %v", groups, err)
-	}
+	eventually(t, "all are settled", func() bool { // the server has heard of it, and takes its time
+		groups, err := l.Groups(t.Context())
+		return err == nil && groups[0].Settled == 10
+	})
 }
