@@ -68,11 +68,18 @@
 //
 // A call whose provider is in the same App does not leave it: the handler runs
 // on the caller's goroutine. It means what it means on the wire, with these
-// differences: a handler that ignores its context delays its caller, who then
-// gets DeadlineExceeded; the transport's payload limit does not count; and
-// runtime.Goexit in a handler ends its caller, as it ends the receiver of a
-// handler from the wire that runs one message at a time. [AlwaysWire] switches
-// calls at home off.
+// differences and no others:
+//
+//   - its caller waits for the handler itself, whose context ends when the
+//     caller's does; a handler that ignores its context delays its caller, who then
+//     gets DeadlineExceeded, or Canceled
+//   - the transport's payload limit does not count
+//   - runtime.Goexit in a handler ends its caller (as it ends the receiver of a
+//     handler from the wire that runs one message at a time)
+//   - while a module stops, calls from within the process reach it until its Stop
+//     has returned
+//
+// [AlwaysWire] switches calls at home off.
 //
 // # On the wire
 //

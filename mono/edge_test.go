@@ -3,7 +3,6 @@ package mono_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,52 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gomono.dev/codec"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
-
-// Every caller whose handler still runs when the time is over is told before the
-// transport closes.
-func TestStopTellsEveryCallerBeforeItCloses(t *testing.T) {
-	t.Parallel()
-	onPaths(t, func(t *testing.T, p path) {
-		const callers = 100
-		var inside sync.WaitGroup
-		inside.Add(callers)
-		release := make(chan struct{})
-		app := p.app(t, mono.StopTimeout(20*time.Millisecond))
-		app.Add(provider(func(ctx context.Context, _ question) (reply, error) {
-			inside.Done()
-			<-ctx.Done()
-			if p.wire {
-				<-release // it does not even heed its context
-			}
-			return reply{}, ctx.Err()
-		}))
-		if err := app.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		outcomes := make(chan string, callers)
-		for range callers {
-			go func() {
-				_, err := ask.Call(context.Background(), app, question{})
-				outcomes <- fmt.Sprint(mono.CodeOf(err), " ", mono.OutcomeOf(err))
-			}()
-		}
-		inside.Wait()
-		if err := app.Stop(context.Background()); p.wire && !errors.Is(err, mono.ErrDeadlineExceeded) {
-			t.Errorf("Stop: %v", err)
-		}
-		for range callers {
-			if got := <-outcomes; got != "unavailable unknown" {
-				t.Errorf("a caller was told %s", got)
-			}
-		}
-		close(release)
-	})
-}
 
 func TestHealthChecksAreShared(t *testing.T) {
 	t.Parallel()
@@ -170,60 +127,11 @@ func TestRollbackClosesChannels(t *testing.T) {
 	}
 }
 
-// A sentinel has its code, wherever it comes from.
-func TestSentinelsKeepTheirCode(t *testing.T) {
+func TestStartErrorHasACode(t *testing.T) {
 	t.Parallel()
-	onPaths(t, func(t *testing.T, p path) {
-		app := p.start(t, provider(func(context.Context, question) (reply, error) {
-			return reply{}, fmt.Errorf("row 5: %w", mono.ErrNotFound)
-		}))
-		if _, err := ask.Call(t.Context(), app, question{}); !errors.Is(err, mono.ErrNotFound) || !strings.Contains(err.Error(), "row 5") {
-			t.Errorf("got %v", err)
-		}
-	})
 	if got := mono.CodeOf(&mono.StartError{}); got != mono.FailedPrecondition {
 		t.Errorf("a StartError is %s", got)
 	}
-}
-
-// Code outside modules speaks a handle's own codec although no module here does.
-func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
-	t.Parallel()
-	tr := inproc.New(nil)
-	t.Cleanup(func() { _ = tr.Close(context.Background()) })
-	serving := mono.New(borrowed{tr}, quiet(t))
-	serving.Add(module("provider", func(s *mono.Scope) {
-		askPack.Handle(s, func(_ context.Context, q question) (reply, error) {
-			if q.Text == "fail" {
-				return reply{}, short.With(shortage{Left: 7})
-			}
-			return reply{Text: q.Text}, nil
-		})
-	}))
-	begin(t, serving)
-	calling := mono.New(borrowed{tr}, quiet(t))
-	begin(t, calling)
-	if got, err := askPack.Call(t.Context(), calling, question{Text: "x"}); err != nil || got.Text != "x" {
-		t.Errorf("got %v, %v", got, err)
-	}
-	_, err := askPack.Call(t.Context(), calling, question{Text: "fail"})
-	if got, ok := short.Match(err); !ok || got.Left != 7 {
-		t.Errorf("got %v, %v, %v", got, ok, err)
-	}
-}
-
-// A failure crosses from a service of bytes too.
-func TestFailureOfARawService(t *testing.T) {
-	t.Parallel()
-	onPaths(t, func(t *testing.T, p path) {
-		app := p.start(t, module("provider", func(s *mono.Scope) {
-			askRaw.Handle(s, func(context.Context, []byte) ([]byte, error) { return nil, short.With(shortage{Left: 4}) })
-		}))
-		_, err := askRaw.Call(t.Context(), app, []byte("x"))
-		if got, ok := short.Match(err); !ok || got.Left != 4 {
-			t.Errorf("got %v, %v, %v", got, ok, err)
-		}
-	})
 }
 
 // A Scope of an attempt that failed reaches nothing of the next one.
@@ -319,28 +227,6 @@ func TestWrapPanics(t *testing.T) {
 		if err := app.Stop(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// A reply in a codec that nobody here speaks is an error that says so.
-func TestReplyInAStrangeCodec(t *testing.T) {
-	t.Parallel()
-	app := newApp(t)
-	app.Remote(ask)
-	begin(t, app)
-	sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, func(m *transport.Message) {
-		r := &transport.Message{Subject: m.Reply, Header: transport.Header{{Name: transport.HeaderContentType, Value: "image/png"}}}
-		if err := mono.Raw(app).Publish(context.Background(), r); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sub.Close()
-	_, err = ask.Call(t.Context(), app, question{})
-	if mono.CodeOf(err) != mono.InvalidArgument || mono.Remote(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
-		t.Errorf("got %v, remote %v", err, mono.Remote(err))
 	}
 }
 

@@ -108,6 +108,9 @@ func answer(err error, k codec.Codec) (transport.Header, []byte) {
 	if coded, ok := errors.AsType[*Error](err); ok && err.Error() == coded.Error() {
 		e.Message = coded.Message
 	}
+	if late, ok := err.(*overtime); ok {
+		e.Outcome = late.coded.Outcome
+	}
 	if k.ContentType() == codec.Raw.ContentType() {
 		k = codec.JSON
 	}

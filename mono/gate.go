@@ -89,7 +89,8 @@ func (g *gate) enterHome(ctx, app context.Context) (phase, error) {
 		if app.Err() != nil {
 			return 0, notDone(Unavailable, "its module is stopping")
 		}
-		return 0, transport.ContextError(ctx, OutcomeNotDone, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", cap(g.slots))
+		// Over the wire the request would lie with the provider, and be handled yet.
+		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", cap(g.slots))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -182,6 +182,21 @@ func (r *receiver) serve(ctx context.Context, m *transport.Message) *transport.M
 	return reply
 }
 
+// inTime returns the error of a handler, or one that says that its time was over:
+// to report that is no verdict, and its caller may have found it out already.
+func (r *receiver) inTime(ctx context.Context, err error) error {
+	if ctx.Err() == context.DeadlineExceeded && CodeOf(err) == DeadlineExceeded {
+		return &overtime{transport.ContextError(ctx, OutcomeUnknown, "%s: the time of the handler was over: %v", r.decl, err)}
+	}
+	return err
+}
+
+// overtime is the error of a handler whose time was over.
+type overtime struct{ coded *Error }
+
+func (o *overtime) Error() string { return o.coded.Error() }
+func (o *overtime) Unwrap() error { return o.coded }
+
 // codecOf returns the codec of a message; where that fails, one to answer with.
 func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 	k, err := r.in.codecs.of(m.Header, r.codec)
@@ -205,6 +220,7 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
+		return r.inTime(ctx, r.run(ctx, c))
 	}
 	return r.run(ctx, c)
 }

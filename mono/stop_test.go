@@ -177,19 +177,6 @@ func stopUnderLoad(t *testing.T, calling, serving *mono.App, handled *atomic.Int
 	}
 }
 
-func TestStopUnderLoad(t *testing.T) {
-	t.Parallel()
-	onPaths(t, func(t *testing.T, p path) {
-		var handled atomic.Int64
-		app := p.app(t)
-		app.Add(provider(counting(&handled), mono.Concurrency(8)))
-		if err := app.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		stopUnderLoad(t, app, app, &handled)
-	})
-}
-
 // The callers are another process's, as far as NATS can tell: it has a connection
 // of its own.
 func TestStopUnderLoadFromElsewhere(t *testing.T) {
@@ -215,74 +202,6 @@ func TestStopUnderLoadFromElsewhere(t *testing.T) {
 	calling.Remote(ask)
 	begin(t, calling)
 	stopUnderLoad(t, calling, serving, &handled)
-}
-
-// While a module stops, what it needs serves it, and its own services serve
-// callers in the process: its own HTTP server may be using them.
-func TestStopServesTheModuleThatStops(t *testing.T) {
-	t.Parallel()
-	var inner, own error
-	var dependency, self handler
-	app := newApp(t)
-	app.Add(
-		&lifecycle{name: "front",
-			bind: func(s *mono.Scope) error {
-				dependency, self = ask.Client(s), askPack.Client(s)
-				askPack.Handle(s, echo)
-				return nil
-			},
-			stop: func(ctx context.Context) error {
-				_, inner = dependency(ctx, question{})
-				_, own = self(ctx, question{})
-				return nil
-			}},
-		provider(echo))
-	if err := app.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := app.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if inner != nil || own != nil {
-		t.Errorf("its dependency: %v, its own service: %v", inner, own)
-	}
-	if _, err := self(t.Context(), question{}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
-		t.Errorf("a call after the stop: %v", err)
-	}
-}
-
-// Requests that wait for a free handler when the time is over are told that
-// nothing was done.
-func TestStopAnswersThoseWhoWait(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		app := paths[1].app(t, mono.StopTimeout(time.Second))
-		app.Add(provider(func(ctx context.Context, _ question) (reply, error) {
-			<-ctx.Done()
-			return reply{}, ctx.Err()
-		}, mono.Concurrency(1)))
-		if err := app.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		outcomes := make(chan mono.Outcome, 10)
-		for range 10 {
-			go func() {
-				_, err := ask.Call(context.Background(), app, question{})
-				outcomes <- mono.OutcomeOf(err)
-			}()
-		}
-		synctest.Wait()
-		_ = app.Stop(t.Context())
-		count := make(map[mono.Outcome]int)
-		for range 10 {
-			count[<-outcomes]++
-		}
-		if count[mono.OutcomeNotDone] != 9 {
-			t.Errorf("got %v, want 9 times %v", count, mono.OutcomeNotDone)
-		}
-		close(release)
-	})
 }
 
 func TestStopPanics(t *testing.T) {

@@ -1,0 +1,237 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"gomono.dev/mono"
+)
+
+// verdict is a failure whose value is an error itself.
+type verdict struct{ Reason string }
+
+func (v verdict) Error() string { return v.Reason }
+
+var (
+	judged  = mono.NewFailure[verdict]("test.judged", mono.PermissionDenied)
+	precise = mono.NewFailure[float64]("test.precise", mono.Aborted)
+	linked  = mono.NewFailure[*shortage]("test.linked", mono.NotFound)
+)
+
+// failing is a handler that returns err.
+func failing(err error) handler {
+	return func(context.Context, question) (reply, error) { return reply{}, err }
+}
+
+var serviceErrorCases = []serviceCase{
+	{"an error keeps its code and text", "", func(s *stage) {
+		err := s.fails(failing(mono.Errorf(mono.NotFound, "no %s, 100%% gone\nreally", "öl")))
+		s.want(err, mono.NotFound, mono.OutcomeAnswered, "no öl, 100% gone\nreally")
+		if !errors.Is(err, mono.ErrNotFound) || !mono.Remote(err) {
+			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		}
+	}},
+	{"an error without a code is unknown, with its text", "", func(s *stage) {
+		s.want(s.fails(failing(errors.New("plain"))), mono.Unknown, mono.OutcomeAnswered, "plain")
+	}},
+	{"an unknown code keeps its name", "", func(s *stage) {
+		s.want(s.fails(failing(mono.Errorf("teapot", "short and stout"))), "teapot", mono.OutcomeAnswered, "stout")
+	}},
+	{"a code that no header can carry is unknown", "", func(s *stage) {
+		for _, code := range []mono.Code{"two\nlines", " padded ", mono.Code(strings.Repeat("x", 65))} {
+			s.want(s.fails(failing(mono.Errorf(code, "odd"))), mono.Unknown, mono.OutcomeAnswered, "odd")
+		}
+	}},
+	{"a text is cut after 4096 bytes", "", func(s *stage) {
+		err := s.fails(failing(errors.New(strings.Repeat("ü", 4096))))
+		if n := strings.Count(err.Error(), "ü"); n != 2048 {
+			s.Errorf("%d of 4096 characters of 2 bytes arrived", n)
+		}
+	}},
+	{"a wrapped code counts, and the text of the wrapping stays", "", func(s *stage) {
+		err := s.fails(failing(fmt.Errorf("row 5: %w", mono.Errorf(mono.OutOfRange, "too far"))))
+		s.want(err, mono.OutOfRange, mono.OutcomeAnswered, "row 5", "too far")
+	}},
+	{"a sentinel has its code, wherever it comes from", "", func(s *stage) {
+		err := s.fails(failing(fmt.Errorf("row 5: %w", mono.ErrNotFound)))
+		s.want(err, mono.NotFound, mono.OutcomeAnswered, "row 5")
+	}},
+	{"the cause of an error stays at home", "", func(s *stage) {
+		err := s.fails(failing(mono.Errorf(mono.Internal, "wrapped: %w", context.Canceled)))
+		s.want(err, mono.Internal, mono.OutcomeAnswered)
+		if errors.Is(err, context.Canceled) {
+			s.Errorf("the cause crossed: %v", err)
+		}
+	}},
+	{"the error of a context that is not the caller's is the handler's verdict", "", func(s *stage) {
+		err := s.fails(failing(context.DeadlineExceeded))
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeAnswered)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			s.Errorf("got %v", err)
+		}
+	}},
+	{"what steers the delivery of stored messages is an error like others", "", func(s *stage) {
+		s.want(s.fails(failing(mono.Drop(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+		s.want(s.fails(failing(mono.RetryIn(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+	}},
+	{"an error of an earlier call is this handler's own", "", func(s *stage) {
+		app := s.start(
+			provider(failing(mono.Errorf(mono.NotFound, "inner"))),
+			module("outer", func(sc *mono.Scope) {
+				client := ask.Client(sc)
+				askPack.Handle(sc, client)
+			}))
+		_, err := askPack.Call(s.Context(), app, question{})
+		s.want(err, mono.NotFound, mono.OutcomeAnswered, "inner")
+	}},
+	{"an error that was not the peer's becomes one on its way back", "", func(s *stage) {
+		app := s.app()
+		app.Remote(ask)
+		app.Add(module("outer", func(sc *mono.Scope) {
+			client := ask.Client(sc)
+			askPack.Handle(sc, client)
+		}))
+		begin(s.T, app)
+		_, err := askPack.Call(s.Context(), app, question{})
+		s.want(err, mono.Unavailable, mono.OutcomeAnswered, "test.ask")
+	}},
+	{"a reply that comes with an error is dropped", "", func(s *stage) {
+		err := s.fails(func(context.Context, question) (reply, error) {
+			return reply{Text: "half done"}, mono.Errorf(mono.Aborted, "no")
+		})
+		s.want(err, mono.Aborted, mono.OutcomeAnswered)
+	}},
+
+	{"a failure crosses with its type", "", func(s *stage) {
+		err := s.fails(failing(fmt.Errorf("while asking: %w", short.With(shortage{Left: 3}))))
+		s.want(err, mono.FailedPrecondition, mono.OutcomeAnswered, "while asking")
+		got, ok := short.Match(err)
+		if !ok || got.Left != 3 || !errors.Is(err, short) || errors.Is(err, other) || !mono.Remote(err) {
+			s.Errorf("got %v, %v, %v", got, ok, err)
+		}
+		if _, ok := other.Match(err); ok {
+			s.Error("it matches another failure")
+		}
+	}},
+	{"a failure's value is the caller's own", "", func(s *stage) {
+		kept := &shortage{Left: 3}
+		app := s.serve(failing(linked.With(kept)))
+		for range 2 {
+			_, err := ask.Call(s.Context(), app, question{})
+			got, ok := linked.Match(err)
+			if !ok || got == kept || got.Left != 3 {
+				s.Fatalf("got %v, %v, %v", got, ok, err)
+			}
+			got.Left = 4
+		}
+	}},
+	{"a failure's value that is an error adds its text", "", func(s *stage) {
+		err := s.fails(failing(judged.With(verdict{"too young"})))
+		s.want(err, mono.PermissionDenied, mono.OutcomeAnswered, "test.judged", "too young")
+		if got, ok := judged.Match(err); !ok || got.Reason != "too young" {
+			s.Errorf("got %v, %v", got, ok)
+		}
+	}},
+	{"a failure's value that cannot be encoded is the provider's bug", "", func(s *stage) {
+		err := s.fails(failing(precise.With(math.NaN())))
+		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.precise")
+		if errors.Is(err, precise) {
+			s.Errorf("it is still the failure: %v", err)
+		}
+	}},
+	{"a failure crosses two services", "", func(s *stage) {
+		app := s.start(
+			module("inner", func(sc *mono.Scope) { ask.Handle(sc, failing(short.With(shortage{Left: 9}))) }),
+			module("outer", func(sc *mono.Scope) {
+				client := ask.Client(sc)
+				askPack.Handle(sc, client)
+			}))
+		_, err := askPack.Call(s.Context(), app, question{})
+		if got, ok := short.Match(err); !ok || got.Left != 9 {
+			s.Errorf("got %v, %v, %v", got, ok, err)
+		}
+	}},
+	{"a failure crosses from a service of bytes", "", func(s *stage) {
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, short.With(shortage{Left: 4}) })
+		}))
+		_, err := askRaw.Call(s.Context(), app, []byte("x"))
+		if got, ok := short.Match(err); !ok || got.Left != 4 {
+			s.Errorf("got %v, %v, %v", got, ok, err)
+		}
+	}},
+
+	{"a panic is an internal error that tells nothing of itself", "", func(s *stage) {
+		for _, value := range []any{"a secret", errors.New("a secret"), mono.Errorf(mono.NotFound, "a secret"), 7} {
+			err := s.fails(func(context.Context, question) (reply, error) { panic(value) })
+			s.want(err, mono.Internal, mono.OutcomeAnswered, "panicked")
+			if strings.Contains(err.Error(), "secret") || !mono.Remote(err) {
+				s.Errorf("got %v", err)
+			}
+		}
+	}},
+	{"a panic is logged with its stack and told to observers", "", func(s *stage) {
+		var tr trace
+		log := &logBuffer{}
+		app := mono.New(s.path.open(s.T), log.option())
+		if s.path.wire {
+			app = mono.New(s.path.open(s.T), log.option(), mono.AlwaysWire())
+		}
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			if p, ok := o.(mono.Panicked); ok {
+				tr.add(fmt.Sprintf("%s: %v", p.Where, p.Value))
+			}
+		}))
+		app.Add(provider(func(context.Context, question) (reply, error) { panic("a secret") }))
+		begin(s.T, app)
+		if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal {
+			s.Errorf("got %v", err)
+		}
+		if got := tr.all(); len(got) != 1 || !strings.Contains(got[0], "provider") || !strings.Contains(got[0], "test.ask") || !strings.Contains(got[0], "a secret") {
+			s.Errorf("observers heard %q", got)
+		}
+		if text := log.String(); !strings.Contains(text, "service_error_cases_test.go") {
+			s.Errorf("no stack in the log: %s", text)
+		}
+	}},
+	{"the next call finds a provider that has panicked well", "", func(s *stage) {
+		app := s.serve(func(ctx context.Context, q question) (reply, error) {
+			if q.Text == "panic" {
+				panic("x")
+			}
+			return echo(ctx, q)
+		}, mono.Concurrency(1))
+		for range 3 {
+			if _, err := ask.Call(s.Context(), app, question{Text: "panic"}); mono.CodeOf(err) != mono.Internal {
+				s.Errorf("got %v", err)
+			}
+		}
+		if got, err := ask.Call(s.Context(), app, question{Text: "x"}); err != nil || got.Text != "x" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+
+	{"nobody serves: unavailable at once, and nothing was done", "", func(s *stage) {
+		app := s.app()
+		app.Remote(ask)
+		app.Add(module("caller", func(sc *mono.Scope) { ask.Client(sc) }))
+		begin(s.T, app)
+		_, err := ask.Call(s.Context(), app, question{})
+		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
+	}},
+	{"an App that has not started has done nothing", "", func(s *stage) {
+		app := s.app()
+		app.Add(provider(echo))
+		_, err := ask.Call(s.Context(), app, question{})
+		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
+	}},
+	{"a module that has not declared the service has done nothing", "", func(s *stage) {
+		var scope *mono.Scope
+		s.start(provider(echo), module("stranger", func(sc *mono.Scope) { scope = sc }))
+		_, err := ask.Call(s.Context(), scope, question{})
+		s.want(err, mono.FailedPrecondition, mono.OutcomeNotDone, "test.ask", "stranger")
+	}},
+}

@@ -1,0 +1,227 @@
+package mono_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// crowd is a handler that counts how many of it run at once.
+type crowd struct {
+	running, most atomic.Int32
+}
+
+func (c *crowd) handle(fn handler) handler {
+	return func(ctx context.Context, q question) (reply, error) {
+		n := c.running.Add(1)
+		defer c.running.Add(-1)
+		for m := c.most.Load(); n > m && !c.most.CompareAndSwap(m, n); m = c.most.Load() {
+		}
+		return fn(ctx, q)
+	}
+}
+
+// callers lets n callers ask at once, and waits for all.
+func (s *stage) callers(n int, app *mono.App) {
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() {
+			if _, err := ask.Call(s.Context(), app, question{Text: fmt.Sprint(i)}); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+var serviceLimitCases = []serviceCase{
+	{"handlers run at once up to their limit", "", func(s *stage) {
+		var c crowd
+		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
+			<-time.After(tick)
+			return reply{}, nil
+		}), mono.Concurrency(3))
+		began := time.Now()
+		s.callers(9, app)
+		if s.took(began, 3*tick); c.most.Load() > 3 || s.virtual() && c.most.Load() != 3 {
+			s.Errorf("%d handlers ran at once", c.most.Load())
+		}
+	}},
+	{"a limit of one is one after another", "", func(s *stage) {
+		var c crowd
+		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
+			runtime.Gosched()
+			return reply{}, nil
+		}), mono.Concurrency(1))
+		if s.callers(50, app); c.most.Load() != 1 {
+			s.Errorf("%d handlers ran at once", c.most.Load())
+		}
+	}},
+	{"without a limit of its own a service has the default one", "", func(s *stage) {
+		release := make(chan struct{})
+		var inside sync.WaitGroup
+		inside.Add(mono.DefaultConcurrency)
+		var c crowd
+		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
+			if c.running.Load() <= mono.DefaultConcurrency {
+				inside.Done()
+			}
+			<-release
+			return reply{}, nil
+		}))
+		go func() {
+			inside.Wait()
+			close(release)
+		}()
+		if s.callers(mono.DefaultConcurrency, app); c.most.Load() != mono.DefaultConcurrency {
+			s.Errorf("%d handlers ran at once", c.most.Load())
+		}
+	}},
+	{"those who wait for a free handler come in the order in which they asked", "", func(s *stage) {
+		if !s.virtual() {
+			return // in which order callers' requests leave is not seen there
+		}
+		var tr trace
+		app := s.serve(func(_ context.Context, q question) (reply, error) {
+			tr.add(q.Text)
+			<-time.After(tick)
+			return reply{}, nil
+		}, mono.Concurrency(1))
+		var wait sync.WaitGroup
+		for i := range 5 {
+			wait.Go(func() {
+				<-time.After(time.Duration(i+1) * time.Millisecond)
+				if _, err := ask.Call(s.Context(), app, question{Text: fmt.Sprint(i)}); err != nil {
+					s.Error(err)
+				}
+			})
+		}
+		if wait.Wait(); strings.Join(tr.all(), "") != "01234" {
+			s.Errorf("they came in the order %q", tr.all())
+		}
+	}},
+	{"whichever way they came, calls share the limit", "", func(s *stage) {
+		var c crowd
+		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
+			<-time.After(tick / 10)
+			return reply{}, nil
+		}), mono.Concurrency(2))
+		var wait sync.WaitGroup
+		for range 6 {
+			wait.Go(func() {
+				if _, err := mono.Raw(app).Request(s.Context(), &transport.Message{Subject: "services.test.ask", Body: []byte("{}")}); err != nil {
+					s.Error(err)
+				}
+			})
+		}
+		s.callers(6, app)
+		if wait.Wait(); c.most.Load() > 2 {
+			s.Errorf("%d handlers ran at once", c.most.Load())
+		}
+	}},
+	{"a handler may call its own service while its limit allows", "", func(s *stage) {
+		var client handler
+		app := s.start(module("both", func(sc *mono.Scope) {
+			client = ask.Client(sc)
+			ask.Handle(sc, func(ctx context.Context, q question) (reply, error) {
+				if len(q.Text) == 4 {
+					return reply{Text: q.Text}, nil
+				}
+				got, err := client(ctx, question{Text: q.Text + "x"})
+				return reply{Text: got.Text}, err
+			}, mono.Concurrency(5))
+		}))
+		if got, err := ask.Call(s.Context(), app, question{}); err != nil || got.Text != "xxxx" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a request over the transport's limit is not sent", unbounded, func(s *stage) {
+		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: strings.Repeat("x", 2<<20)})
+		if s.atHome(unbounded) {
+			if err != nil || len(got.Text) != 2<<20 {
+				s.Errorf("got %d bytes, %v", len(got.Text), err)
+			}
+			return
+		}
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20972")
+	}},
+	{"a reply over the transport's limit is an error at the caller, not a silence", unbounded, func(s *stage) {
+		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
+			return reply{Text: strings.Repeat("x", 2<<20)}, nil
+		}), question{})
+		if s.atHome(unbounded) {
+			if err != nil || len(got.Text) != 2<<20 {
+				s.Errorf("got %d bytes, %v", len(got.Text), err)
+			}
+			return
+		}
+		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.ask")
+	}},
+	{"a handler that ends its goroutine gives its place back", exits, func(s *stage) {
+		app := s.serve(func(ctx context.Context, q question) (reply, error) {
+			if q.Text == "exit" {
+				runtime.Goexit()
+			}
+			return echo(ctx, q)
+		}, mono.Concurrency(2))
+		for range 3 {
+			ended := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(s.Context(), tick)
+				defer cancel()
+				defer close(ended)
+				_, err := ask.Call(ctx, app, question{Text: "exit"})
+				ended <- err
+			}()
+			if err, returned := <-ended; returned == s.atHome(exits) || returned && mono.CodeOf(err) != mono.DeadlineExceeded {
+				s.Errorf("the call returned: %v, with %v", returned, err)
+			}
+		}
+		if got, err := ask.Call(s.Context(), app, question{Text: "x"}); err != nil || got.Text != "x" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"what discovery says of a service is true", "", func(s *stage) {
+		if s.path.name != "nats" {
+			return // discovery is NATS's
+		}
+		s.discovers(s.path)
+		s.discovers(path{"home over nats", false, openNATS})
+	}},
+}
+
+// discovers checks what discovery says of a service that is called a hundred
+// times at once.
+func (s *stage) discovers(p path) {
+	app := p.start(s.T, provider(func(_ context.Context, q question) (reply, error) {
+		if strings.HasSuffix(q.Text, "7") {
+			return reply{}, mono.Errorf(mono.Aborted, "as asked")
+		}
+		return reply{}, nil
+	}))
+	var wait sync.WaitGroup
+	for i := range 100 {
+		wait.Go(func() { _, _ = ask.Call(s.Context(), app, question{Text: fmt.Sprint(i)}) })
+	}
+	wait.Wait()
+	got, err := mono.Raw(app).Request(s.Context(), &transport.Message{Subject: "$SRV.STATS.provider"})
+	if err != nil {
+		s.Fatal(err)
+	}
+	home := 100
+	if p.wire {
+		home = 0
+	}
+	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"home_requests":%d`, home), `"name":"test_ask"`} {
+		if !strings.Contains(string(got.Body), want) {
+			s.Errorf("%s: no %s in %s", p.name, want, got.Body)
+		}
+	}
+}

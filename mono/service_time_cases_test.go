@@ -1,0 +1,240 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+// heeding is a handler that waits until its context ends.
+func heeding(ctx context.Context, _ question) (reply, error) {
+	<-ctx.Done()
+	return reply{}, ctx.Err()
+}
+
+// remaining is a handler that answers with the time it has, in whole seconds.
+func remaining(ctx context.Context, _ question) (reply, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return reply{Text: "none"}, nil
+	}
+	return reply{Text: time.Until(deadline).Round(time.Second).String()}, nil
+}
+
+// brief starts an App in which fn answers askBrief.
+func (s *stage) brief(fn handler) *mono.App {
+	return s.start(module("provider", func(sc *mono.Scope) { askBrief.Handle(sc, fn) }))
+}
+
+var serviceTimeCases = []serviceCase{
+	{"the deadline of the caller bounds the handler", "", func(s *stage) {
+		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
+		defer cancel()
+		if got, err := ask.Call(ctx, s.serve(remaining), question{}); err != nil || got.Text != "10m0s" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a handler without a deadline from its caller has the default one", "", func(s *stage) {
+		if got, err := ask.Call(s.Context(), s.serve(remaining), question{}); err != nil || got.Text != mono.DefaultTimeout.String() {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a service's Timeout counts where it is earlier", "", func(s *stage) {
+		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
+		defer cancel()
+		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
+			deadline, ok := ctx.Deadline()
+			return reply{Text: fmt.Sprint(ok, time.Until(deadline) <= 4*tick)}, nil
+		})
+		if got, err := askBrief.Call(ctx, app, question{}); err != nil || got.Text != "true true" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a caller's deadline counts where it is earlier", "", func(s *stage) {
+		ctx, cancel := context.WithTimeout(s.Context(), tick)
+		defer cancel()
+		began := time.Now()
+		_, err := askBrief.Call(ctx, s.brief(heeding), question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
+		s.took(began, tick)
+	}},
+	{"a deadline of a handler bounds what it calls", "", func(s *stage) {
+		app := s.start(provider(remaining), module("outer", func(sc *mono.Scope) {
+			client := ask.Client(sc)
+			askPack.Handle(sc, client)
+		}))
+		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Minute)
+		defer cancel()
+		if got, err := askPack.Call(ctx, app, question{}); err != nil || got.Text != "5m0s" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"the Timeout ends a call whose handler heeds it", "", func(s *stage) {
+		app := s.brief(heeding)
+		began := time.Now()
+		_, err := askBrief.Call(s.Context(), app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
+		if !errors.Is(err, context.DeadlineExceeded) || mono.Remote(err) {
+			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		}
+		s.took(began, 4*tick)
+	}},
+	{"the handler sees that its time is over", "", func(s *stage) {
+		saw := make(chan error, 1)
+		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
+			<-ctx.Done()
+			saw <- ctx.Err()
+			return reply{}, ctx.Err()
+		})
+		_, err := askBrief.Call(s.Context(), app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
+		if got := <-saw; got != context.DeadlineExceeded {
+			s.Errorf("the handler saw %v", got)
+		}
+	}},
+	{"a handler that only looks sees that its time is over", "", func(s *stage) {
+		saw := make(chan error, 1)
+		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
+			<-time.After(5 * tick)
+			saw <- ctx.Err()
+			return reply{}, ctx.Err()
+		})
+		_, err := askBrief.Call(s.Context(), app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
+		if got := <-saw; got != context.DeadlineExceeded {
+			s.Errorf("the handler saw %v", got)
+		}
+	}},
+	{"a handler that ignores its context is not waited for", waits, func(s *stage) {
+		app := s.brief(func(context.Context, question) (reply, error) {
+			<-time.After(20 * tick)
+			return reply{Text: "late"}, nil
+		})
+		began := time.Now()
+		got, err := askBrief.Call(s.Context(), app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
+		if got.Text != "" {
+			s.Errorf("the caller got %v", got)
+		}
+		want := 4 * tick
+		if s.atHome(waits) {
+			want = 20 * tick
+		}
+		s.took(began, want)
+	}},
+	{"a reply in time is one, however late", "", func(s *stage) {
+		app := s.brief(func(context.Context, question) (reply, error) {
+			<-time.After(tick)
+			return reply{Text: "just"}, nil
+		})
+		if got, err := askBrief.Call(s.Context(), app, question{}); err != nil || got.Text != "just" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a context that has ended sends nothing", "", func(s *stage) {
+		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
+		ctx, cancel := context.WithCancel(s.Context())
+		cancel()
+		_, err := ask.Call(ctx, app, question{})
+		s.want(err, mono.Canceled, mono.OutcomeNotDone, "test.ask")
+		if !errors.Is(err, context.Canceled) {
+			s.Errorf("got %v", err)
+		}
+		late, cancel := context.WithTimeout(s.Context(), -1)
+		defer cancel()
+		_, err = ask.Call(late, app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeNotDone, "test.ask")
+	}},
+	{"cancelling while the handler runs ends the wait", waits, func(s *stage) {
+		entered, release := make(chan struct{}), make(chan struct{})
+		var ended atomic.Bool
+		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
+			close(entered)
+			select {
+			case <-ctx.Done():
+				ended.Store(ctx.Err() == context.Canceled)
+			case <-release:
+			}
+			return reply{}, nil
+		})
+		ctx, cancel := context.WithCancel(s.Context())
+		go func() {
+			<-entered
+			cancel()
+		}()
+		_, err := ask.Call(ctx, app, question{})
+		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
+		if !errors.Is(err, context.Canceled) || ended.Load() != s.atHome(waits) {
+			s.Errorf("got %v; the handler's context ended: %v", err, ended.Load())
+		}
+		close(release)
+	}},
+	{"a caller whose context ends while it waits for a free handler does not know", "", func(s *stage) {
+		release := make(chan struct{})
+		entered := make(chan struct{}, 3)
+		app := s.serve(func(context.Context, question) (reply, error) {
+			entered <- struct{}{}
+			<-release
+			return reply{}, nil
+		}, mono.Concurrency(1))
+		first := make(chan error)
+		go func() {
+			_, err := ask.Call(s.Context(), app, question{})
+			first <- err
+		}()
+		<-entered
+		late, cancelLate := context.WithTimeout(s.Context(), tick)
+		defer cancelLate()
+		began := time.Now()
+		_, err := ask.Call(late, app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask")
+		s.took(began, tick)
+		ctx, cancel := context.WithCancel(s.Context())
+		time.AfterFunc(tick, cancel)
+		_, err = ask.Call(ctx, app, question{})
+		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
+		close(release)
+		if err := <-first; err != nil {
+			s.Errorf("the first caller got %v", err)
+		}
+	}},
+	{"a handler's context ends with the handler", "", func(s *stage) {
+		kept := make(chan context.Context, 2)
+		app := s.serve(func(ctx context.Context, q question) (reply, error) {
+			if q.Text == "used" {
+				ctx.Done()
+			}
+			kept <- ctx
+			return reply{}, nil
+		})
+		for _, text := range []string{"used", "unused"} {
+			if _, err := ask.Call(s.Context(), app, question{Text: text}); err != nil {
+				s.Fatal(err)
+			}
+			ctx := <-kept
+			<-ctx.Done()
+			if ctx.Err() != context.Canceled {
+				s.Errorf("%s: the context says %v", text, ctx.Err())
+			}
+		}
+	}},
+	{"what a handler derives from its context ends with it", "", func(s *stage) {
+		ended := make(chan error, 1)
+		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
+			derived, cancel := context.WithCancel(ctx)
+			defer cancel()
+			<-derived.Done()
+			ended <- derived.Err()
+			return reply{}, derived.Err()
+		})
+		_, err := askBrief.Call(s.Context(), app, question{})
+		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
+		if got := <-ended; got != context.DeadlineExceeded {
+			s.Errorf("the derived context ended with %v", got)
+		}
+	}},
+}

@@ -1,0 +1,286 @@
+package mono_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"sync"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+)
+
+// parcel has a part of every kind that values are made of.
+type parcel struct {
+	Label  string
+	Count  int
+	Weight float64
+	Sent   time.Time
+	Items  []string
+	Tags   map[string]int
+	Next   *parcel
+	Seal   []byte
+	Sides  [2]int
+	Extra  any
+	note   string
+}
+
+func newParcel() parcel {
+	return parcel{
+		Label: "box", Count: 7, Weight: 1.5, Sent: time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC),
+		Items: []string{"a", "b"}, Tags: map[string]int{"x": 1}, Next: &parcel{Label: "inner", Items: []string{"c"}},
+		Seal: []byte{0, 255}, Sides: [2]int{1, 2}, Extra: "more",
+	}
+}
+
+// spoil changes all that p leads to.
+func (p parcel) spoil() {
+	p.Items[0] = "spoiled"
+	p.Tags["x"] = -1
+	p.Tags["new"] = -1
+	p.Next.Label = "spoiled"
+	p.Next.Items[0] = "spoiled"
+	p.Seal[0] = 99
+}
+
+// brittle is a type whose own methods decide what crosses.
+type brittle struct{ Text string }
+
+func (b brittle) MarshalJSON() ([]byte, error) {
+	switch b.Text {
+	case "fails":
+		return nil, errors.New("will not be written")
+	case "panics":
+		panic("while it is written")
+	}
+	return fmt.Appendf(nil, "%q", b.Text), nil
+}
+
+func (b *brittle) UnmarshalJSON(text []byte) error {
+	switch string(text) {
+	case `"unreadable"`:
+		return errors.New("will not be read")
+	case `"explosive"`:
+		panic("while it is read")
+	}
+	b.Text = "read " + string(text)
+	return nil
+}
+
+var (
+	send      = mono.NewService[parcel, parcel]("test.send")
+	sendPack  = mono.NewService[parcel, parcel]("test.send-pack", mono.Codec(codec.MessagePack))
+	sendLink  = mono.NewService[*parcel, *parcel]("test.send-link")
+	sendFloat = mono.NewService[float64, float64]("test.send-float")
+	sendAny   = mono.NewService[any, any]("test.send-any")
+	sendNone  = mono.NewService[struct{}, struct{}]("test.send-none")
+	sendOdd   = mono.NewService[brittle, brittle]("test.send-odd")
+)
+
+// through lets fn answer a service, and calls it.
+func through[Req, Resp any](s *stage, service mono.Service[Req, Resp], fn mono.Func[Req, Resp], req Req) (Resp, error) {
+	app := s.start(module("provider", func(sc *mono.Scope) { service.Handle(sc, fn) }))
+	return service.Call(s.Context(), app, req)
+}
+
+// same returns what it gets.
+func same[T any](_ context.Context, v T) (T, error) { return v, nil }
+
+var serviceValueCases = []serviceCase{
+	{"a reply comes back", "", func(s *stage) {
+		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: "x", Tags: []string{"a"}})
+		if err != nil || got.Text != "x" || len(got.Tags) != 1 {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a bound client is the call, from its module", "", func(s *stage) {
+		var client handler
+		s.start(module("caller", func(sc *mono.Scope) { client = ask.Client(sc) }), provider(func(ctx context.Context, q question) (reply, error) {
+			return reply{Text: mono.CallFrom(ctx).Sender() + q.Text}, nil
+		}))
+		for _, text := range []string{"1", "2"} {
+			if got, err := client(s.Context(), question{Text: text}); err != nil || got.Text != "caller"+text {
+				s.Errorf("got %v, %v", got, err)
+			}
+		}
+	}},
+	{"a module can call its own service", "", func(s *stage) {
+		var client handler
+		s.start(module("both", func(sc *mono.Scope) {
+			client = ask.Client(sc)
+			ask.Handle(sc, echo)
+		}))
+		if got, err := client(s.Context(), question{Text: "x"}); err != nil || got.Text != "x" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"handlers call other services, and each gets its own answer", "", func(s *stage) {
+		app := s.start(provider(echo), module("outer", func(sc *mono.Scope) {
+			client := ask.Client(sc)
+			askPack.Handle(sc, func(ctx context.Context, q question) (reply, error) {
+				got, err := client(ctx, question{Text: "inner " + q.Text})
+				return reply{Text: "outer " + got.Text}, err
+			})
+		}))
+		var wait sync.WaitGroup
+		for i := range 50 {
+			wait.Go(func() {
+				got, err := askPack.Call(s.Context(), app, question{Text: fmt.Sprint(i)})
+				if want := fmt.Sprint("outer inner ", i); err != nil || got.Text != want {
+					s.Errorf("got %v, %v, want %s", got, err, want)
+				}
+			})
+		}
+		wait.Wait()
+	}},
+	{"every kind of part arrives, as its codec carries it", "", func(s *stage) {
+		sent := newParcel()
+		sent.note = "not exported"
+		want := newParcel()
+		for _, service := range []mono.Service[parcel, parcel]{send, sendPack} {
+			got, err := through(s, service, same, sent)
+			if err != nil || !got.Sent.Equal(want.Sent) {
+				s.Errorf("%s: got %+v, %v", service.Name(), got, err)
+			}
+			if got.Sent = want.Sent; !reflect.DeepEqual(got, want) {
+				s.Errorf("%s: got %+v, want %+v", service.Name(), got, want)
+			}
+		}
+	}},
+	{"bytes arrive as they are", "", func(s *stage) {
+		got, err := through(s, askRaw, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil }, []byte{0, 1})
+		if err != nil || string(got) != "\x00\x01\xff" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"a struct without fields is a message", "", func(s *stage) {
+		if got, err := through(s, sendNone, same, struct{}{}); err != nil || got != struct{}{} {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"zero values, nil and empty arrive as their codec carries them", "", func(s *stage) {
+		for _, service := range []mono.Service[parcel, parcel]{send, sendPack} {
+			for _, v := range []parcel{{}, {Items: []string{}, Tags: map[string]int{}, Seal: []byte{}, Next: &parcel{}}} {
+				got, err := through(s, service, same, v)
+				if err != nil || (got.Items == nil) != (v.Items == nil) || (got.Tags == nil) != (v.Tags == nil) || (got.Next == nil) != (v.Next == nil) || got.Extra != nil || !got.Sent.IsZero() {
+					s.Errorf("%s: got %#v, want %#v, %v", service.Name(), got, v, err)
+				}
+			}
+		}
+	}},
+	{"a nil pointer arrives as one", "", func(s *stage) {
+		if got, err := through(s, sendLink, same, nil); err != nil || got != nil {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"what an interface held arrives as its codec reads it", "", func(s *stage) {
+		got, err := through(s, sendAny, func(_ context.Context, v any) (any, error) { return fmt.Sprintf("%T", v), nil }, any(7))
+		if err != nil || got != "float64" {
+			s.Errorf("got %v, %v", got, err)
+		}
+	}},
+	{"text that is not UTF-8 arrives as its codec carries it", "", func(s *stage) {
+		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: "a\xffb"})
+		if err != nil || got.Text != "a\ufffdb" {
+			s.Errorf("got %q, %v", got.Text, err)
+		}
+	}},
+	{"a type's own methods decide what crosses", "", func(s *stage) {
+		got, err := through(s, sendOdd, same, brittle{"x"})
+		if want := `read "read \"x\""`; err != nil || got.Text != want {
+			s.Errorf("got %q, %v, want %q", got.Text, err, want)
+		}
+	}},
+
+	{"the handler has its own copy of the request", "", func(s *stage) {
+		mine := newParcel()
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			send.Handle(sc, func(_ context.Context, p parcel) (parcel, error) {
+				p.spoil()
+				return parcel{}, nil
+			})
+		}))
+		if _, err := send.Call(s.Context(), app, mine); err != nil || !reflect.DeepEqual(mine, newParcel()) {
+			s.Errorf("the caller's value changed: %+v, %v", mine, err)
+		}
+	}},
+	{"what the caller does to its request later does not reach the handler", "", func(s *stage) {
+		var kept parcel
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			send.Handle(sc, func(_ context.Context, p parcel) (parcel, error) { kept = p; return parcel{}, nil })
+		}))
+		mine := newParcel()
+		if _, err := send.Call(s.Context(), app, mine); err != nil {
+			s.Fatal(err)
+		}
+		if mine.spoil(); kept.Items[0] != "a" || kept.Tags["x"] != 1 || kept.Next.Label != "inner" || kept.Seal[0] != 0 {
+			s.Errorf("the handler's value changed: %+v", kept)
+		}
+	}},
+	{"each caller has its own copy of the reply", "", func(s *stage) {
+		cached := newParcel()
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			send.Handle(sc, func(context.Context, parcel) (parcel, error) { return cached, nil })
+		}))
+		for range 2 {
+			got, err := send.Call(s.Context(), app, parcel{})
+			if err != nil || got.Items[0] != "a" || got.Tags["x"] != 1 || got.Next.Label != "inner" || got.Seal[0] != 0 {
+				s.Fatalf("got %+v, %v", got, err)
+			}
+			got.spoil()
+		}
+		if !reflect.DeepEqual(cached, newParcel()) {
+			s.Errorf("the handler's value changed: %+v", cached)
+		}
+	}},
+	{"a request that is returned is not the caller's own", "", func(s *stage) {
+		mine := newParcel()
+		got, err := through(s, sendLink, same, &mine)
+		if err != nil || got == &mine {
+			s.Fatalf("got %p, %v, sent %p", got, err, &mine)
+		}
+		if got.spoil(); mine.Items[0] != "a" || mine.Next.Label != "inner" {
+			s.Errorf("the caller's value changed: %+v", mine)
+		}
+	}},
+
+	{"a request that cannot be encoded is not sent", "", func(s *stage) {
+		_, err := through(s, sendFloat, func(context.Context, float64) (float64, error) { panic("it was called") }, math.NaN())
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-float")
+	}},
+	{"a reply that cannot be encoded is the provider's bug", "", func(s *stage) {
+		_, err := through(s, sendFloat, func(context.Context, float64) (float64, error) { return math.Inf(1), nil }, 1)
+		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.send-float")
+	}},
+	{"a request that contains itself is not sent", "", func(s *stage) {
+		loop := &parcel{}
+		loop.Next = loop
+		_, err := through(s, sendLink, same, loop)
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-link")
+	}},
+	{"a request that its type will not write is not sent", "", func(s *stage) {
+		_, err := through(s, sendOdd, same, brittle{"fails"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "will not be written")
+	}},
+	{"a request that its type will not read is the caller's mistake, found by the provider", "", func(s *stage) {
+		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { panic("it was called") }, brittle{"unreadable"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeAnswered, "test.send-odd")
+	}},
+	{"a reply that its type will not read leaves open what was done", "", func(s *stage) {
+		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"unreadable"}, nil }, brittle{"x"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeUnknown, "reply of service test.send-odd")
+	}},
+	{"a type whose methods panic ends neither side", "", func(s *stage) {
+		_, err := through(s, sendOdd, same, brittle{"panics"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-odd", "panicked")
+		_, err = through(s, sendOdd, same, brittle{"explosive"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeAnswered, "test.send-odd", "panicked")
+		_, err = through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"panics"}, nil }, brittle{"x"})
+		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.send-odd", "panicked")
+		_, err = through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"explosive"}, nil }, brittle{"x"})
+		s.want(err, mono.InvalidArgument, mono.OutcomeUnknown, "test.send-odd", "panicked")
+	}},
+}
