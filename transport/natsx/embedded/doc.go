@@ -10,7 +10,10 @@
 //  2. One store, one server. A store directory is locked while a server uses it;
 //     a second one, in this process or another, is refused.
 //  3. Stored messages are synced to disk before they are acknowledged, unless
-//     SyncInterval relaxes that.
+//     SyncInterval relaxes that. What has no room under MaxStore is
+//     resource_exhausted. On a disk that is full although the limit is not
+//     reached, the server logs the failed write and does not answer: the sender
+//     gets deadline_exceeded, and nothing that was acknowledged is lost.
 //  4. What keeps the server from starting is an error in words, at once. The
 //     server never ends the process and handles no signals.
 //  5. Close ends the client, then the server, then frees the store; when it has

@@ -393,6 +393,35 @@ func TestPayloadOverTheLimit(t *testing.T) {
 	}
 }
 
+// A store at its limit refuses what has no room, and keeps what it has.
+func TestStoreAtItsLimit(t *testing.T) {
+	t.Parallel()
+	tr := open(t, embedded.Options{Dir: t.TempDir(), MaxStore: 1 << 20, SyncInterval: time.Minute})
+	l, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := 0
+	for err == nil {
+		if _, err = l.Append(t.Context(), &transport.Message{Subject: "l", Body: make([]byte, 64<<10)}, transport.AppendOptions{}); err == nil {
+			stored++
+		}
+	}
+	if transport.CodeOf(err) != transport.ResourceExhausted || stored < 8 {
+		t.Errorf("after %d messages of 64 KiB: %v", stored, err)
+	}
+	read := 0
+	for _, err := range l.Read(t.Context(), transport.ReadConfig{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read++
+	}
+	if read != stored {
+		t.Errorf("%d messages are left of %d", read, stored)
+	}
+}
+
 // Stored messages are synced unless the options relax it.
 func TestSync(t *testing.T) {
 	t.Parallel()
