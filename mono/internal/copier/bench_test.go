@@ -1,0 +1,89 @@
+package copier_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono/internal/copier"
+)
+
+// Flat is a request of scalars and strings.
+type Flat struct {
+	ID       string  `json:"id"`
+	Customer string  `json:"customer"`
+	Amount   int64   `json:"amount"`
+	Rate     float64 `json:"rate"`
+	Express  bool    `json:"express"`
+	Currency string  `json:"currency"`
+}
+
+// Order is a nested order of about 250 bytes of JSON.
+type Order struct {
+	ID       string    `json:"id"`
+	Customer Customer  `json:"customer"`
+	Lines    []Line    `json:"lines"`
+	Placed   time.Time `json:"placed"`
+	Note     *string   `json:"note,omitempty"`
+	Total    int64     `json:"total"`
+}
+
+// Customer is who ordered.
+type Customer struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	City string `json:"city"`
+}
+
+// Line is a line of an order.
+type Line struct {
+	SKU      string  `json:"sku"`
+	Quantity int     `json:"quantity"`
+	Price    float64 `json:"price"`
+}
+
+func anOrder() *Order {
+	note := "leave it at the door"
+	return &Order{
+		ID:       "order-000001",
+		Customer: Customer{"customer-17", "Ada Lovelace", "London"},
+		Lines:    []Line{{"apples", 3, 1.25}, {"pears", 4, 2.5}, {"plums", 5, 0.75}},
+		Placed:   time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		Note:     &note,
+		Total:    1750,
+	}
+}
+
+func BenchmarkCopy(b *testing.B) {
+	values := []struct {
+		name  string
+		value any
+	}{
+		{"flat", &Flat{"order-000001", "customer-17", 1250, 0.19, true, "EUR"}},
+		{"order", anOrder()},
+		{"map", &map[string]string{"a": "1", "b": "2", "c": "3"}},
+	}
+	for _, k := range []codec.Codec{codec.JSON, codec.MessagePack} {
+		for _, v := range values {
+			p := copier.For(reflect.TypeOf(v.value).Elem(), k)
+			if p.Doubt() != nil {
+				b.Fatal(p.Doubt())
+			}
+			b.Run(v.name+"/"+k.ContentType()[len("application/"):], func(b *testing.B) {
+				b.ReportAllocs()
+				to := reflect.New(reflect.TypeOf(v.value).Elem())
+				dst, zero := to.Interface(), to.Elem()
+				for b.Loop() {
+					zero.SetZero()
+					if err := p.Copy(dst, v.value); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if !reflect.DeepEqual(dst, v.value) {
+					b.Fatalf("%+v", dst)
+				}
+			})
+		}
+	}
+}

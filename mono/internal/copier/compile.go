@@ -1,0 +1,442 @@
+package copier
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"gomono.dev/codec"
+)
+
+// compile makes the plan for a type and a known codec.
+func compile(t reflect.Type, k codec.Codec) *Plan {
+	p := &Plan{t: t, pointer: reflect.PointerTo(t), codec: k}
+	if checker, ok := k.(codec.TypeChecker); ok {
+		if p.doubt = checker.CheckType(t); p.doubt != nil {
+			return p
+		}
+	}
+	if k == codec.Raw {
+		p.root = &program{t: t, steps: []step{{do: actPart, part: rawPart{}}}}
+		return p
+	}
+	c := &compiler{json: k == codec.JSON, programs: make(map[reflect.Type]*program)}
+	p.root, p.doubt = c.program(t)
+	return p
+}
+
+// compiler makes the programs of a plan, one for the type and one for each that
+// is behind a pointer, slice or map.
+type compiler struct {
+	json     bool // else MessagePack
+	programs map[reflect.Type]*program
+}
+
+func (c *compiler) program(t reflect.Type) (*program, error) {
+	if p := c.programs[t]; p != nil {
+		return p, nil
+	}
+	p := &program{t: t}
+	c.programs[t] = p
+	l := &layout{compiler: c}
+	if err := l.value(t, place{}); err != nil {
+		delete(c.programs, t)
+		return nil, err
+	}
+	p.steps = l.steps
+	p.bare = !pointers(t)
+	p.bytes = p.bare && !l.gaps && (len(l.steps) == 0 || len(l.steps) == 1 && l.steps[0].do == actBytes)
+	l.shorten()
+	return p, nil
+}
+
+// pointers reports whether values of a type hold pointers.
+func pointers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return t.Len() > 0 && pointers(t.Elem())
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if pointers(f.Type) {
+				return true
+			}
+		}
+		return false
+	}
+	return t.Kind() > reflect.Complex128
+}
+
+// place is where in a program's value something is.
+type place struct {
+	offset    uintptr
+	level     int
+	omitEmpty bool
+	omitZero  bool
+}
+
+// layout collects the steps of one program.
+type layout struct {
+	*compiler
+	steps  []step
+	sealed bool // the last step must not be extended, since something is left out behind it
+	gaps   bool // something is left out
+}
+
+func (l *layout) add(at place, s step) {
+	s.offset, s.level = at.offset, at.level
+	l.steps = append(l.steps, s)
+	l.sealed = false
+}
+
+// bytes copies a number or a boolean, together with one before it.
+func (l *layout) bytes(t reflect.Type, at place) {
+	if t.Size() == 0 {
+		return
+	}
+	if n := len(l.steps); n > 0 && !l.sealed && l.steps[n-1].do == actBytes {
+		last := &l.steps[n-1]
+		align := uintptr(t.Align())
+		if end := last.offset + last.size; (end+align-1)/align*align == at.offset {
+			last.size = at.offset + t.Size() - last.offset
+			return
+		}
+	}
+	l.add(at, step{do: actBytes, size: t.Size()})
+}
+
+// shorten replaces steps by those that do the same in fewer instructions.
+func (l *layout) shorten() {
+	for i := range l.steps {
+		if s := &l.steps[i]; s.do == actBytes && s.size == 8 {
+			s.do = actWord
+		}
+	}
+}
+
+func (l *layout) value(t reflect.Type, at place) error {
+	if t == timeType {
+		if l.json {
+			l.add(at, step{do: actPart, part: rfc3339Part{omitZero: at.omitZero}})
+		} else {
+			l.add(at, step{do: actPart, part: timePart{}})
+		}
+		return nil
+	}
+	if t == numberType {
+		return fmt.Errorf("%v has rules of its own", t)
+	}
+	if l.methods(t) {
+		return fmt.Errorf("%v has methods of its own", t)
+	}
+	if at.omitEmpty && !l.json && t.Implements(isZeroer) || at.omitZero && (t.Implements(isZeroer) || reflect.PointerTo(t).Implements(isZeroer)) {
+		return fmt.Errorf("%v says itself when it is empty", t)
+	}
+	switch t.Kind() {
+	case reflect.Bool,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		l.bytes(t, at)
+	case reflect.Float32, reflect.Float64:
+		l.float(t, at)
+	case reflect.String:
+		if l.json {
+			l.add(at, step{do: actText})
+		} else {
+			l.add(at, step{do: actString})
+		}
+	case reflect.Slice:
+		return l.slice(t, at)
+	case reflect.Array:
+		return l.array(t, at)
+	case reflect.Struct:
+		return l.structure(t, at)
+	case reflect.Pointer:
+		return l.pointer(t, at)
+	case reflect.Map:
+		return l.mapping(t, at)
+	default:
+		return fmt.Errorf("%v can hold anything", t)
+	}
+	return nil
+}
+
+func (l *layout) float(t reflect.Type, at place) {
+	single := t.Kind() == reflect.Float32
+	if at.omitEmpty || at.omitZero {
+		if single {
+			l.add(at, step{do: actSigned32})
+		} else {
+			l.add(at, step{do: actSigned64})
+		}
+	}
+	switch {
+	case l.json && single:
+		l.add(at, step{do: actFloat32})
+	case l.json:
+		l.add(at, step{do: actFloat64})
+	case single:
+		l.add(at, step{do: actNumber32})
+	default:
+		l.bytes(t, at)
+	}
+}
+
+func (l *layout) slice(t reflect.Type, at place) error {
+	elem, err := l.program(t.Elem())
+	if err != nil {
+		return err
+	}
+	l.add(at, step{do: actPart, part: &slicePart{
+		t: t, elem: elem, size: t.Elem().Size(),
+		empty:     reflect.MakeSlice(t, 0, 0).UnsafePointer(),
+		omitEmpty: at.omitEmpty,
+	}})
+	return nil
+}
+
+func (l *layout) array(t reflect.Type, at place) error {
+	if !l.json && t.Elem().Kind() == reflect.Uint8 && t.Elem() != reflect.TypeFor[byte]() {
+		return fmt.Errorf("%v cannot be encoded everywhere", t)
+	}
+	elem, err := l.program(t.Elem())
+	switch {
+	case err != nil:
+		return err
+	case t.Size() == 0:
+	case at.omitZero:
+		whole, err := l.alone(t)
+		if err != nil {
+			return err
+		}
+		l.add(at, step{do: actPart, part: &valuePart{elem: whole}})
+	case elem.bytes:
+		l.bytes(t, at)
+	default:
+		l.add(at, step{do: actPart, part: &arrayPart{elem: elem, size: t.Elem().Size(), len: uintptr(t.Len())}})
+	}
+	return nil
+}
+
+// alone returns the program for a struct or an array within a larger one.
+func (l *layout) alone(t reflect.Type) (*program, error) {
+	return l.program(t)
+}
+
+func (l *layout) pointer(t reflect.Type, at place) error {
+	elem, err := l.program(t.Elem())
+	if err != nil {
+		return err
+	}
+	part := &pointerPart{elem: elem}
+	switch t.Elem().Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		part.hollow = true
+	}
+	l.add(at, step{do: actPart, part: part})
+	return nil
+}
+
+func (l *layout) mapping(t reflect.Type, at place) error {
+	switch k := t.Key().Kind(); {
+	case k == reflect.String, reflect.Int <= k && k <= reflect.Uintptr:
+	case k == reflect.Bool && !l.json:
+	default:
+		return fmt.Errorf("%v may be the same key as another once it is encoded", t.Key())
+	}
+	key, err := l.program(t.Key())
+	if err != nil {
+		return err
+	}
+	elem, err := l.program(t.Elem())
+	if err != nil {
+		return err
+	}
+	l.add(at, step{do: actPart, part: &mapPart{t: t, key: key, elem: elem, omitEmpty: at.omitEmpty}})
+	return nil
+}
+
+var (
+	timeType   = reflect.TypeFor[time.Time]()
+	numberType = reflect.TypeFor[json.Number]()
+	isZeroer   = reflect.TypeFor[interface{ IsZero() bool }]()
+
+	jsonMethods = []reflect.Type{
+		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
+		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+	}
+	msgpackMethods = []reflect.Type{
+		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.CustomDecoder](),
+		reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.Unmarshaler](),
+		reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
+		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+	}
+)
+
+// methods reports a type with methods for encoding, or whose pointer has some.
+func (c *compiler) methods(t reflect.Type) bool {
+	list := msgpackMethods
+	if c.json {
+		list = jsonMethods
+	}
+	for _, iface := range list {
+		if t.Implements(iface) || reflect.PointerTo(t).Implements(iface) {
+			return true
+		}
+	}
+	return false
+}
+
+// structure copies the fields of a struct, and of structs within it, as if they
+// were fields of the program's own value.
+func (l *layout) structure(t reflect.Type, at place) error {
+	if at.omitZero {
+		whole, err := l.alone(t)
+		if err != nil {
+			return err
+		}
+		l.add(at, step{do: actPart, part: &valuePart{elem: whole}})
+		return nil
+	}
+	return l.fields(t, at, make(map[string]bool))
+}
+
+// fields adds the fields of a struct. names are those that are taken, by the
+// fields of the structs that it is embedded in too.
+func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
+	for f := range t.Fields() {
+		sent, err := l.field(f)
+		if err != nil {
+			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
+		}
+		inside := place{at.offset + f.Offset, at.level + 1, sent.omitEmpty, sent.omitZero}
+		switch {
+		case !sent.yes:
+			l.gaps = l.gaps || f.Type.Size() > 0
+			l.sealed = true
+			continue
+		case sent.inlined:
+			err = l.fields(f.Type, inside, names)
+		default:
+			for _, name := range sent.names {
+				if names[name] {
+					return fmt.Errorf("%v.%s: there may be another field named %q", t, f.Name, name)
+				}
+			}
+			for _, name := range sent.names {
+				names[name] = true
+			}
+			err = l.value(f.Type, inside)
+		}
+		if err != nil {
+			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
+		}
+	}
+	return nil
+}
+
+// sent says how a field travels.
+type sent struct {
+	yes                 bool
+	inlined             bool
+	names               []string // that it may go by
+	omitEmpty, omitZero bool
+}
+
+func (l *layout) field(f reflect.StructField) (sent, error) {
+	if l.json {
+		return jsonField(f)
+	}
+	return msgpackField(f)
+}
+
+var (
+	errPointer = fmt.Errorf("an embedded pointer")
+	errTag     = fmt.Errorf("an unusual tag")
+	errMethods = fmt.Errorf("an embedded struct with methods of its own")
+)
+
+func jsonField(f reflect.StructField) (sent, error) {
+	tag := f.Tag.Get("json")
+	inner := f.Type
+	if inner.Kind() == reflect.Pointer {
+		inner = inner.Elem()
+	}
+	embeds := f.Anonymous && inner.Kind() == reflect.Struct
+	if tag == "-" || !f.IsExported() && !embeds {
+		return sent{}, nil
+	}
+	name, options, _ := strings.Cut(tag, ",")
+	s := sent{yes: true, names: []string{f.Name}}
+	for option := range strings.SplitSeq(options, ",") {
+		s.omitEmpty = s.omitEmpty || option == "omitempty"
+		s.omitZero = s.omitZero || option == "omitzero"
+	}
+	switch {
+	case embeds && name != "" && (!plain(name) || !f.IsExported()):
+		return s, errTag
+	case embeds && name == "" && f.Type.Kind() == reflect.Pointer:
+		return s, errPointer
+	case embeds && name == "":
+		if (&compiler{json: true}).methods(inner) {
+			return s, errMethods
+		}
+		s.inlined = true
+	case plain(name):
+		s.names = []string{name}
+	case name != "":
+		s.names = append(s.names, name) // it depends on what is in it
+	}
+	return s, nil
+}
+
+// plain reports a name that needs no thought.
+func plain(name string) bool {
+	for _, c := range []byte(name) {
+		if c != '_' && c != '-' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// msgpackField relies on what codec.MessagePack's CheckType has made sure of: no
+// two fields go by the same name, and each field that is sent can be set.
+func msgpackField(f reflect.StructField) (sent, error) {
+	tag := f.Tag.Get("msgpack")
+	if tag == "" {
+		tag = f.Tag.Get("json")
+	}
+	name, options, _ := strings.Cut(tag, ",")
+	s := sent{yes: true}
+	switch {
+	case f.Name == "_msgpack", name != "" && !plain(name):
+		return s, errTag
+	case name == "-", !f.IsExported() && !f.Anonymous:
+		return sent{}, nil
+	}
+	for option := range strings.SplitSeq(options, ",") {
+		switch option {
+		case "omitempty":
+			s.omitEmpty = true
+		case "", "omitzero", "string":
+		default:
+			return s, errTag
+		}
+	}
+	switch {
+	case !f.Anonymous:
+	case f.Type.Kind() == reflect.Pointer:
+		return s, errPointer
+	case f.Type.Kind() == reflect.Struct:
+		if (&compiler{}).methods(f.Type) {
+			return s, errMethods
+		}
+		s.inlined = true
+	}
+	return s, nil
+}

@@ -1,0 +1,336 @@
+package copier_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math/big"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// The gallery: types that reflect.StructOf cannot make, and those that a plan
+// could get wrong.
+type (
+	Name  string
+	Level int8
+	Blob  []byte
+	Octet byte
+	Names []Name
+	Index map[Name]Level
+	Rate  float32
+
+	Tree struct {
+		Label    string
+		Children []Tree
+	}
+	List struct {
+		Value int
+		Next  *List
+	}
+	Graph struct {
+		Edges map[string]*Graph `json:",omitempty"`
+		Peer  *Graph
+	}
+	Self []Self
+	Nest map[string]Nest
+
+	Base struct {
+		ID      uint64
+		Created time.Time
+	}
+	lower struct {
+		Inner string
+		_     string
+	}
+	Embeds struct {
+		Base
+		lower
+		Level
+		Extra []string
+	}
+	EmbedsPointer struct {
+		*Base
+		Extra string
+	}
+	EmbedsHidden struct {
+		*lower
+		Extra string
+	}
+	EmbedsNamed struct {
+		Base  `json:"base"`
+		lower `json:"lower"`
+	}
+	EmbedsTagged struct {
+		Base `json:",omitempty"`
+		X    int `msgpack:"x,omitempty"`
+	}
+	EmbedsInline struct {
+		Base `msgpack:",inline"`
+		ID   string
+	}
+	EmbedsNotInline struct {
+		Base `msgpack:",noinline"`
+		X    int
+	}
+	EmbedsTime struct {
+		time.Time
+		Label string
+	}
+	EmbedsTwo struct {
+		time.Time
+		big.Int
+		Label string
+	}
+	EmbedsSelf struct {
+		*EmbedsSelf
+		X int
+	}
+	Shadows struct {
+		Base
+		ID string
+	}
+	Ambiguous struct {
+		Base
+		Twin
+	}
+	Twin struct {
+		ID   int
+		Only string
+	}
+	TaggedWins struct {
+		X int
+		B string `json:"X"`
+	}
+	Folded struct {
+		Key string `json:"key"`
+		KEY string
+		Kéy int `json:"kéy"`
+		K   int `json:"K"` // the sign of Kelvin
+	}
+	OmitsZero struct {
+		T  time.Time         `json:",omitzero"`
+		P  *time.Time        `json:"p,omitempty"`
+		F  float64           `json:",omitzero"`
+		G  float32           `json:",omitempty"`
+		A  [2]float64        `json:",omitzero"`
+		S  struct{ F Rate }  `json:",omitzero"`
+		B  Base              `json:",omitzero"`
+		L  []int             `json:",omitzero"`
+		M  map[string]string `json:",omitempty"`
+		E  []byte            `json:",omitempty"`
+		N  Names             `json:",omitempty"`
+		T2 time.Time         `json:",omitempty"`
+	}
+	OmitsOwn struct {
+		E Emptiable  `json:",omitempty"`
+		Z Emptiable  `json:",omitzero"`
+		P *Emptiable `json:",omitempty"`
+		Q *Emptiable `json:",omitzero"`
+	}
+	OmitsTime struct {
+		P *time.Time `json:",omitempty"`
+		Q *time.Time `json:",omitzero"`
+	}
+	Pads struct {
+		A int8
+		_ int8
+		C int64
+		D int8
+		_ int64
+		F int16
+		_ int16
+		G int32
+		H bool
+	}
+	Hollow struct {
+		A **int
+		B *[]string
+		C *map[string]int
+		D ***string
+		E *[]byte
+		F **[]int `json:",omitempty"`
+	}
+	Holds struct {
+		Any   any
+		Anys  []any
+		ByKey map[string]any
+	}
+	Fails struct {
+		Err error
+	}
+	Numbers struct {
+		N json.Number
+		Q json.Number `json:",string"`
+		P *json.Number
+	}
+	Foreign struct {
+		Addr   netip.Addr
+		Number *big.Int
+		Raw    json.RawMessage
+		Wait   time.Duration
+		URL    url.URL
+		Month  time.Month
+	}
+	Packed struct {
+		Raw msgpack.RawMessage
+	}
+	Octets struct {
+		A []Octet
+		B [3]Octet
+		C map[string][2]Octet
+		D []Shout
+		E [2]byte
+	}
+	Keys struct {
+		A map[int8]string
+		B map[uint64]bool
+		C map[Name]Name
+		D map[Upper]int
+		E map[netip.Addr]int
+	}
+	OddKeys struct {
+		A map[bool]int
+		B map[float64]int
+		C map[[2]int8]int
+		D map[time.Time]int
+		E map[struct{ X string }]int
+		F map[*int]int
+		G map[any]int
+	}
+	Unsendable struct {
+		C chan int
+	}
+	Skips struct {
+		C chan int `json:"-"`
+		F func()   `json:"-"`
+		X int
+	}
+	None struct{}
+	Big  struct {
+		Flat  [40]int32
+		Inner struct {
+			A, B [3]Line
+			M    map[string][]map[int]*Line
+		}
+	}
+)
+
+// field is a field of a struct that the linters would not let pass.
+func field[T any](name, tag string) reflect.StructField {
+	f := reflect.StructField{Name: name, Type: reflect.TypeFor[T](), Tag: reflect.StructTag(tag)}
+	if r, _ := utf8.DecodeRuneInString(name); !unicode.IsUpper(r) {
+		f.PkgPath = "gomono.dev/mono/internal/copier_test"
+	}
+	return f
+}
+
+func structOf(fields ...reflect.StructField) reflect.Type { return reflect.StructOf(fields) }
+
+var (
+	sameName = structOf(field[int]("A", `json:"x"`), field[string]("B", `json:"x"`), field[bool]("C", ""))
+	hidden   = structOf(field[int]("x", ""))
+	oddTags  = structOf(
+		field[int]("A", `json:"a b"`), field[int]("B", `json:"\"quoted\""`), field[[]string]("C", `json:" ,omitempty"`),
+		field[int]("D", `json:"-,"`), field[string]("E", `json:"<e>&"`), field[[]int]("F", `json:"f,omitempty" msgpack:"g"`),
+		field[*int]("G", `msgpack:"-"`), field[int]("H", `json:"-"`), field[float64]("I", `json:"i,string"`),
+		field[*int64]("J", `json:",string"`), field[string]("K", `json:"k,string"`), field[[]string]("L", `json:"l,string,omitempty"`),
+		field[time.Time]("M", `json:"m,omitzero"`), field[bool]("N", `json:"n,string"`), field[**uint8]("O", `json:"o,string"`),
+	)
+	asArray  = structOf(field[struct{}]("_msgpack", `msgpack:",as_array"`), field[[]int]("A", `msgpack:",omitempty"`), field[string]("B", ""))
+	omitsAll = structOf(field[struct{}]("_msgpack", `msgpack:",omitempty"`), field[[]int]("A", ""), field[map[string]int]("B", ""))
+)
+
+// Emptiable says itself when it is empty.
+type Emptiable struct{ Text string }
+
+func (e Emptiable) IsZero() bool { return e.Text != "" }
+
+// Shout is a byte that is text.
+type Shout byte
+
+func (s Shout) MarshalText() ([]byte, error) { return []byte{'0' + byte(s)%10}, nil }
+
+func (s *Shout) UnmarshalText(b []byte) error {
+	if len(b) != 1 {
+		return errors.New("not a shout")
+	}
+	*s = Shout(b[0])
+	return nil
+}
+
+// Upper is a string that is read in capitals.
+type Upper string
+
+func (u Upper) MarshalText() ([]byte, error) { return []byte(u), nil }
+
+func (u *Upper) UnmarshalText(b []byte) error {
+	*u = Upper(strings.ToUpper(string(b)))
+	return nil
+}
+
+// Picky refuses some of its values, in either direction.
+type Picky struct{ N int8 }
+
+func (p Picky) MarshalJSON() ([]byte, error) {
+	if p.N < 0 {
+		return nil, errors.New("negative")
+	}
+	return json.Marshal(p.N)
+}
+
+func (p *Picky) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &p.N); err != nil || p.N > 100 {
+		return errors.New("too much")
+	}
+	return nil
+}
+
+func (p Picky) MarshalMsgpack() ([]byte, error) {
+	if p.N < 0 {
+		return nil, errors.New("negative")
+	}
+	return msgpack.Marshal(p.N)
+}
+
+func (p *Picky) UnmarshalMsgpack(b []byte) error {
+	if err := msgpack.Unmarshal(b, &p.N); err != nil || p.N > 100 {
+		return errors.New("too much")
+	}
+	return nil
+}
+
+// ByPointer has methods on its pointer only.
+type ByPointer struct{ X int }
+
+func (p *ByPointer) MarshalJSON() ([]byte, error)           { return json.Marshal(p.X + 1) }
+func (p *ByPointer) UnmarshalJSON(b []byte) error           { return json.Unmarshal(b, &p.X) }
+func (p *ByPointer) EncodeMsgpack(e *msgpack.Encoder) error { return e.EncodeInt(int64(p.X)) }
+func (p *ByPointer) DecodeMsgpack(d *msgpack.Decoder) (err error) {
+	p.X, err = d.DecodeInt()
+	return err
+}
+
+func gallery() []reflect.Type {
+	return []reflect.Type{
+		reflect.TypeFor[Flat](), reflect.TypeFor[Order](), reflect.TypeFor[*Order](), reflect.TypeFor[[]Line](),
+		reflect.TypeFor[Blob](), reflect.TypeFor[Names](), reflect.TypeFor[Index](),
+		reflect.TypeFor[Tree](), reflect.TypeFor[List](), reflect.TypeFor[*List](), reflect.TypeFor[Graph](), reflect.TypeFor[Self](), reflect.TypeFor[Nest](),
+		reflect.TypeFor[Embeds](), reflect.TypeFor[EmbedsPointer](), reflect.TypeFor[EmbedsHidden](), reflect.TypeFor[EmbedsNamed](),
+		reflect.TypeFor[EmbedsTagged](), reflect.TypeFor[EmbedsInline](), reflect.TypeFor[EmbedsNotInline](), reflect.TypeFor[EmbedsTime](),
+		reflect.TypeFor[EmbedsTwo](), reflect.TypeFor[EmbedsSelf](), reflect.TypeFor[Shadows](), reflect.TypeFor[Ambiguous](),
+		sameName, reflect.TypeFor[TaggedWins](), reflect.TypeFor[Folded](), oddTags,
+		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), asArray, omitsAll,
+		reflect.TypeFor[Pads](), reflect.TypeFor[[]Pads](), reflect.TypeFor[Hollow](), reflect.TypeFor[Holds](), reflect.TypeFor[Fails](),
+		reflect.TypeFor[Numbers](), reflect.TypeFor[Foreign](), reflect.TypeFor[Packed](), reflect.TypeFor[Octets](),
+		reflect.TypeFor[Keys](), reflect.TypeFor[OddKeys](), reflect.TypeFor[Unsendable](), reflect.TypeFor[Skips](), reflect.TypeFor[[]Skips](),
+		hidden, reflect.TypeFor[None](), reflect.TypeFor[[]None](), reflect.TypeFor[Big](),
+		reflect.TypeFor[Picky](), reflect.TypeFor[ByPointer](), reflect.TypeFor[map[string]ByPointer](), reflect.TypeFor[[]Picky](),
+	}
+}

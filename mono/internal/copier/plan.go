@@ -1,0 +1,94 @@
+package copier
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+	"unsafe"
+
+	"gomono.dev/codec"
+)
+
+// Plan copies the values of one type as one codec would carry them. It never
+// changes, and may be used by any number of goroutines at once.
+type Plan struct {
+	t       reflect.Type
+	pointer reflect.Type // to t
+	codec   codec.Codec
+	root    *program
+	doubt   error // why there is no root
+}
+
+// plans are the plans for the codecs of package codec, by key. They are
+// immutable.
+var plans sync.Map
+
+type key struct {
+	t     reflect.Type
+	codec codec.Codec
+}
+
+// For returns the plan for a type and a codec.
+func For(t reflect.Type, k codec.Codec) *Plan {
+	if !known(k) {
+		return &Plan{t: t, pointer: reflect.PointerTo(t), codec: k, doubt: fmt.Errorf("nothing is known of %s", k.ContentType())}
+	}
+	p, ok := plans.Load(key{t, k})
+	if !ok {
+		p, _ = plans.LoadOrStore(key{t, k}, compile(t, k))
+	}
+	return p.(*Plan)
+}
+
+func known(k codec.Codec) bool {
+	return k == codec.JSON || k == codec.MessagePack || k == codec.Raw
+}
+
+// Doubt says why the plan always takes the codec's round trip, nil if it does
+// not.
+func (p *Plan) Doubt() error { return p.doubt }
+
+// EncodeError is the error of an encoder: the value would not have been sent. Its
+// text is that of Err.
+type EncodeError struct{ Err error }
+
+func (e *EncodeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the encoder's error.
+func (e *EncodeError) Unwrap() error { return e.Err }
+
+// Copy fills the value that dst points to with what decoding the encoded value
+// that src points to would give. Both are non-nil pointers to the plan's type,
+// and dst points to a zero value. The two values share no memory that could be
+// changed.
+//
+// An error of the encoder is an [*EncodeError], any other is the decoder's own;
+// after either, what dst points to is of no use.
+func (p *Plan) Copy(dst, src any) error {
+	if p.root == nil {
+		return p.roundTrip(dst, src)
+	}
+	to, from := p.address(dst), p.address(src)
+	if p.root.copy(to, from, 0) {
+		return nil
+	}
+	reflect.NewAt(p.t, to).Elem().SetZero()
+	return p.roundTrip(dst, src)
+}
+
+// address checks what the walk over memory relies on.
+func (p *Plan) address(x any) unsafe.Pointer {
+	v := reflect.ValueOf(x)
+	if reflect.TypeOf(x) != p.pointer || v.IsNil() {
+		panic(fmt.Sprintf("copier: want a %v that is not nil, got %T", p.pointer, x))
+	}
+	return v.UnsafePointer()
+}
+
+func (p *Plan) roundTrip(dst, src any) error {
+	data, err := p.codec.Marshal(src)
+	if err != nil {
+		return &EncodeError{err}
+	}
+	return p.codec.Unmarshal(data, dst)
+}

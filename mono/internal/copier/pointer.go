@@ -1,0 +1,50 @@
+package copier
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// pointerPart copies what a pointer points to.
+type pointerPart struct {
+	elem *program
+
+	// hollow: what it points to may be nil itself. The encoding cannot tell that
+	// from a nil pointer, so that is what arrives.
+	hollow bool
+}
+
+func (p *pointerPart) copy(dst, src unsafe.Pointer, depth int) bool {
+	from := *(*unsafe.Pointer)(src)
+	switch {
+	case from == nil:
+		return true
+	case depth >= maxDepth:
+		return false
+	case p.hollow && *(*unsafe.Pointer)(from) == nil:
+		return true
+	}
+	to := reflect.New(p.elem.t).UnsafePointer()
+	if !p.elem.copy(to, from, depth+1) {
+		return false
+	}
+	if p.hollow && *(*unsafe.Pointer)(to) == nil {
+		return true
+	}
+	*(*unsafe.Pointer)(dst) = to
+	return true
+}
+
+// valuePart copies a struct or an array that is left out when it is zero: by
+// package reflect's idea of that, which differs from that of a copy on the signs
+// of zeros.
+type valuePart struct {
+	elem *program
+}
+
+func (p *valuePart) copy(dst, src unsafe.Pointer, depth int) bool {
+	if reflect.NewAt(p.elem.t, src).Elem().IsZero() {
+		return true
+	}
+	return p.elem.copy(dst, src, depth)
+}

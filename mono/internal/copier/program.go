@@ -1,0 +1,112 @@
+package copier
+
+import (
+	"reflect"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// maxDepth is how deep a value may nest before the codec has to judge it: it may
+// contain itself, or be deeper than the codec allows. It counts pointers too, and
+// is below what either codec refuses.
+const maxDepth = 500
+
+// program copies values of one type, step by step. It does not change after
+// compilation.
+//
+// It walks memory by the offsets that package reflect gave for the type. That is
+// safe because the steps touch only what lies within a value of the type, by the
+// field's own type where it holds pointers, so that the garbage collector sees
+// every pointer that is written; runs of bytes are copied only where there are
+// none.
+type program struct {
+	t     reflect.Type
+	steps []step
+	bytes bool // copying all bytes is all there is to do
+	bare  bool // values hold no pointers
+}
+
+// step copies a part of a value. What lies between the parts is not sent, and
+// stays zero.
+type step struct {
+	do     action
+	offset uintptr
+	size   uintptr // of actBytes
+	level  int     // how many structs and arrays there are around it
+	part   part    // of actPart
+}
+
+// part copies something that takes more than a few instructions. depth is how
+// much there is around it.
+type part interface {
+	copy(dst, src unsafe.Pointer, depth int) bool
+}
+
+type action uint8
+
+const (
+	actBytes action = iota
+	actWord
+	actString
+	actText     // a string that must be UTF-8
+	actFloat32  // a number, neither NaN nor infinite
+	actFloat64  // the same
+	actNumber32 // no NaN: its bits may change
+	actSigned32 // nothing: only checks that it is not a negative zero
+	actSigned64 // the same
+	actPart
+)
+
+// copy copies what src points to into the zero value that dst points to. It
+// returns false where only the codec can tell what would arrive.
+func (p *program) copy(dst, src unsafe.Pointer, depth int) bool {
+	for i := range p.steps {
+		s := &p.steps[i]
+		to, from := unsafe.Add(dst, s.offset), unsafe.Add(src, s.offset)
+		switch s.do {
+		case actWord:
+			*(*uint64)(to) = *(*uint64)(from)
+		case actString:
+			*(*string)(to) = *(*string)(from)
+		case actText:
+			text := *(*string)(from)
+			if !utf8.ValidString(text) {
+				return false
+			}
+			*(*string)(to) = text
+		case actBytes:
+			copy(unsafe.Slice((*byte)(to), s.size), unsafe.Slice((*byte)(from), s.size))
+		case actFloat64:
+			x := *(*float64)(from)
+			if x-x != 0 {
+				return false
+			}
+			*(*float64)(to) = x
+		case actFloat32:
+			x := *(*float32)(from)
+			if x-x != 0 {
+				return false
+			}
+			*(*float32)(to) = x
+		case actNumber32:
+			x := *(*float32)(from)
+			if x != x {
+				return false
+			}
+			*(*float32)(to) = x
+		case actSigned32:
+			if *(*uint32)(from) == 1<<31 {
+				return false
+			}
+		case actSigned64:
+			if *(*uint64)(from) == 1<<63 {
+				return false
+			}
+		case actPart:
+			if !s.part.copy(to, from, depth+s.level) {
+				return false
+			}
+		}
+	}
+	return true
+}
