@@ -38,6 +38,12 @@ var rules = []struct {
 	},
 	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},
 	{[]string{"transport"}, []string{modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},
+	{
+		[]string{"testkit"},
+		[]string{"github.com/nats-io"},
+		[]string{"testkit/natstest"},
+		"a unit test that needs no server links none",
+	},
 	{[]string{"mono"}, []string{modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, "mono knows the seam, and no backend"},
 }
 

@@ -29,9 +29,11 @@ type Step struct {
 	// that a delivery is for, in the order in which they came.
 	Receiver uint64
 
-	// Of what is in a log: the log, the group, and the delivery.
+	// Group is that of the subscription or of the member, "" for none.
+	Group string
+
+	// Of what is in a log: the log, and the delivery.
 	Log      string
-	Group    string
 	Sequence uint64
 	Attempt  int
 
@@ -77,12 +79,15 @@ func (s Step) String() string {
 		fmt.Fprintf(&b, " attempt %d", s.Attempt)
 	}
 	switch {
-	case s.Group != "":
+	case s.Log != "" && s.Group != "":
 		fmt.Fprintf(&b, " to member %d of %s of %s", s.Receiver, s.Group, s.Log)
 	case s.Log != "":
 		b.WriteString(" in " + s.Log)
 	case s.Receiver > 0:
 		fmt.Fprintf(&b, " to subscription %d", s.Receiver)
+		if s.Group != "" {
+			b.WriteString(" of " + s.Group)
+		}
 	}
 	return b.String()
 }

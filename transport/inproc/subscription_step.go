@@ -49,7 +49,7 @@ func (s *subscription) nextStep() *transport.Message {
 }
 
 func (s *subscription) step(m *transport.Message) Step {
-	return Step{Action: Deliver, Transport: s.transport.number, Subject: m.Subject, Receiver: s.number}
+	return Step{Action: Deliver, Transport: s.transport.number, Subject: m.Subject, Receiver: s.number, Group: s.group}
 }
 
 // choices says whether there is still something to deliver.

@@ -1,0 +1,133 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// end ends the test: it looks for what was left undone, stops the App, and says
+// what happened where the test has failed.
+func (h *Harness) end() {
+	h.t.Helper()
+	if err := h.net.settle(context.Background()); err != nil {
+		h.t.Errorf("testkit: the end of the test: %v", err)
+	}
+	h.mu.Lock()
+	h.ended = true
+	h.mu.Unlock()
+	if !h.t.Failed() {
+		h.checkFaults()
+		h.checkRunning()
+		h.checkUndone()
+	}
+	h.Stop()
+	h.background.Wait()
+	h.report()
+}
+
+// report says how to see the failure again.
+func (h *Harness) report() {
+	h.t.Helper()
+	if h.t.Failed() {
+		h.t.Logf("testkit: run it again with -testkit.seed=%d; %s", h.seed, h.history())
+	}
+}
+
+func (h *Harness) checkFaults() {
+	h.t.Helper()
+	for _, in := range h.faults.neverMet() {
+		h.t.Errorf("testkit: the fault %s was never met: let the test do what meets it, or take it away, or say Sometimes", in)
+	}
+}
+
+// checkRunning reports handlers and calls that have not ended.
+func (h *Harness) checkRunning() {
+	h.t.Helper()
+	for _, e := range h.journal.all(func(e *entry) bool { return e.side != "" && !e.ended && !e.process.dead.Load() }) {
+		what := "the handler of " + e.handle.String() + " still runs"
+		if e.side == mono.Sending {
+			what = "it still waits for " + e.handle.String()
+		}
+		h.t.Errorf("testkit: at the end of the test, in %s: %s, since %v: %s\n\tgive it the time that it needs with h.Advance, or end what it waits for", e.who(), what, clock(e.at), show(e.value))
+	}
+}
+
+// checkUndone reports stored messages that a group has begun with and is not done
+// with.
+func (h *Harness) checkUndone() {
+	h.t.Helper()
+	if len(h.processes) == 0 {
+		return
+	}
+	tr, err := h.net.connect(context.Background())
+	if err != nil {
+		h.t.Errorf("testkit: looking for messages that nobody is done with: %v", err)
+		return
+	}
+	defer tr.Close(context.Background())
+	for _, d := range h.app().Describe().Handles {
+		k := handleKey{d.Kind, d.Name}
+		if len(d.Hears) > 0 && h.topology.isStored(k) && !h.isLeft(k) {
+			h.checkGroups(tr, k, d.Subject)
+		}
+	}
+}
+
+func (h *Harness) isLeft(k handleKey) bool {
+	for _, handle := range h.left {
+		if keyOf(handle) == k {
+			return true
+		}
+	}
+	return false
+}
+
+// app returns the App of the latest process, running or not.
+func (h *Harness) app() *mono.App { return h.processes[len(h.processes)-1].app }
+
+func (h *Harness) checkGroups(tr transport.Transport, k handleKey, subject string) {
+	h.t.Helper()
+	groups, err := h.groups(tr, subject)
+	if err != nil {
+		h.t.Errorf("testkit: looking for messages of %s that nobody is done with: %v", k, err)
+		return
+	}
+	for _, g := range groups {
+		if g.InFlight > 0 {
+			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s was begun and is not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
+				plural(int(g.InFlight), "message"), k, g.Config.Name, h.lastAttempt(k, g.Config.Name))
+		}
+	}
+}
+
+// groups returns the state of the groups of a stored handle.
+func (h *Harness) groups(tr transport.Transport, subject string) ([]transport.GroupInfo, error) {
+	subject, _, _ = strings.Cut(subject, "._k")
+	log, err := tr.Log(context.Background(), transport.LogConfig{Name: strings.ReplaceAll(subject, ".", "_"), Subjects: []string{subject}})
+	if err != nil {
+		return nil, err
+	}
+	return log.Groups(context.Background())
+}
+
+// lastAttempt says what is known of the last attempt of a group.
+func (h *Harness) lastAttempt(k handleKey, group string) string {
+	all := h.journal.all(func(e *entry) bool { return isHandled(k)(e) && e.group == group })
+	if len(all) == 0 {
+		return "no handler has seen it"
+	}
+	last := all[len(all)-1]
+	return fmt.Sprintf("the last thing was, at %v, %s", clock(last.at), h.journal.line(&last))
+}
+
+// panicked is told of a panic that was contained.
+func (h *Harness) panicked(o mono.Panicked) {
+	h.journal.note(nil, "panic", "panic in %s: %v", o.Where, o.Value)
+	if !h.panicsOK {
+		h.t.Errorf("testkit: %s panicked: %v\n%s\nsay h.AllowPanics() where that is meant", o.Where, o.Value, o.Stack)
+	}
+}

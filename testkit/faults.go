@@ -1,0 +1,273 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// faults decides at each point of inproc what becomes of a message.
+type faults struct {
+	h *Harness
+
+	mu       sync.Mutex
+	declared []*Injection
+	inboxes  map[string]string // where replies go → the id of the request
+	seen     map[string]uint64 // how often a point was met, for the seed's decisions
+	dropped  map[messageKey]bool
+}
+
+func newFaults(h *Harness) *faults {
+	return &faults{h: h, inboxes: make(map[string]string), seen: make(map[string]uint64), dropped: make(map[messageKey]bool)}
+}
+
+// crashes reports whether a fault ends a process.
+func (f *faults) crashes() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, in := range f.declared {
+		if in.fault.crash {
+			return true
+		}
+	}
+	return false
+}
+
+// ask is inproc's Options.Fault.
+func (f *faults) ask(p inproc.Point) inproc.Verdict {
+	k, ok := f.handleOf(p.Subject)
+	if !ok {
+		return inproc.Verdict{}
+	}
+	m := f.passing(&p, k)
+	v := f.decide(&p, m, k)
+	f.follow(&p, messageKey{k, m.ID}, &v)
+	return v
+}
+
+// follow notes whether the transport has taken what is sent.
+func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.Verdict) {
+	if !isSend(p.Action) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.Moment == inproc.Before {
+		f.dropped[k] = v.Drop || v.Err != nil || v.Run != nil
+		return
+	}
+	if !f.dropped[k] {
+		f.h.journal.took(k)
+	}
+	delete(f.dropped, k)
+}
+
+// handleOf finds the handle of a subject: <kind>s.<name>, after the namespace and
+// before what begins with "_".
+func (f *faults) handleOf(subject string) (handleKey, bool) {
+	if namespace := f.h.topology.prefix(); namespace != "" {
+		subject = strings.TrimPrefix(subject, namespace+".")
+	}
+	kind, name, ok := strings.Cut(subject, "s.")
+	switch k := mono.Kind(kind); k {
+	case mono.KindService, mono.KindQueue, mono.KindEvent, mono.KindStream:
+		name, _, _ = strings.Cut(name, "._")
+		return handleKey{k, name}, ok
+	}
+	return handleKey{}, false
+}
+
+// passing says what is known of the message at a point.
+func (f *faults) passing(p *inproc.Point, k handleKey) *Passing {
+	m := &Passing{
+		Handle: k.String(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
+		ID: p.Message.Header.Get(transport.HeaderID), From: p.Message.Header.Get(transport.HeaderSender),
+	}
+	switch {
+	case p.Action == inproc.Reply:
+		m.ID = f.requestOf(p.Message.Subject)
+	case p.Action == inproc.Deliver && p.Message.Reply != "":
+		f.remember(p.Message.Reply, m.ID)
+	}
+	if sent := f.h.journal.sender(messageKey{k, m.ID}); sent != nil {
+		m.From, m.Value = sent.module, sent.value
+	}
+	if k.kind == mono.KindService {
+		m.To = f.h.topology.provider(k)
+	} else if m.Group != "" {
+		m.To = f.h.topology.member(k, m.Group)
+	}
+	return m
+}
+
+func (f *faults) requestOf(inbox string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inboxes[inbox]
+}
+
+func (f *faults) remember(inbox, id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inboxes[inbox] = id
+}
+
+// decide returns the verdict of the first fault that is for this point.
+func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict {
+	in := f.meet(fmt.Sprint(p.Moment, " ", p.Step), func(in *Injection) bool { return in.matches(p, m, k) })
+	switch {
+	case in == nil && f.h.set.doubled && p.Action == inproc.Deliver && p.Moment == inproc.Before && p.Log != "":
+		return inproc.Verdict{Twice: true}
+	case in == nil:
+		return inproc.Verdict{}
+	}
+	f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+	v := in.fault.verdict
+	switch {
+	case in.fault.crash:
+		process := f.h.processOf(p.By)
+		v.Run = func() {
+			f.h.crash(process, strings.TrimSuffix(strings.TrimPrefix(in.fault.name, "Crash("), ")")+about(m))
+		}
+	case in.fault.code != "":
+		v.Err = transport.Errorf(in.fault.code, transport.OutcomeNotDone, "the fault that was declared at %s", in.place)
+	}
+	return v
+}
+
+// about says which message was met.
+func about(m *Passing) string {
+	text := " of " + m.Handle
+	if m.From != "" {
+		text += " from " + m.From
+	}
+	if m.Attempt > 1 {
+		text += fmt.Sprintf(", attempt %d", m.Attempt)
+	}
+	return text
+}
+
+// meet finds the first fault that is for a point, and counts it as met.
+func (f *faults) meet(point string, matches func(*Injection) bool) *Injection {
+	f.mu.Lock()
+	declared := f.declared
+	f.mu.Unlock()
+	for _, in := range declared {
+		if f.allowed(in) && matches(in) && f.take(in, point) {
+			return in
+		}
+	}
+	return nil
+}
+
+// allowed reports whether a fault may still be met.
+func (f *faults) allowed(in *Injection) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return in.left != 0
+}
+
+func (f *faults) take(in *Injection, point string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if in.left == 0 {
+		return false
+	}
+	if in.sometimes && !f.lucky(in, point) {
+		return false
+	}
+	in.met++
+	if in.left > 0 {
+		in.left--
+	}
+	return true
+}
+
+// lucky lets the seed decide. The decision depends on the point and on how often it
+// was met, not on which of two points was met first.
+func (f *faults) lucky(in *Injection, point string) bool {
+	key := in.String() + " " + point
+	f.seen[key]++
+	x := mix(f.h.seed ^ mix(f.seen[key]^hashOf(key)))
+	return float64(x>>11)/(1<<53) < in.chance
+}
+
+// hashOf is FNV-1a, which is the same in every process.
+func hashOf(s string) uint64 {
+	x := uint64(14695981039346656037)
+	for i := range len(s) {
+		x = (x ^ uint64(s[i])) * 1099511628211
+	}
+	return x
+}
+
+// mix is the end of SplitMix64.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// slow lets a handler take longer.
+func (f *faults) slow(ctx context.Context, e *entry) {
+	m := &Passing{Handle: e.handle.String(), From: e.from, To: e.module, Group: e.group, Attempt: e.attempt, Sequence: e.sequence, ID: e.id, Value: e.value}
+	in := f.meet(fmt.Sprint("slow ", e.handle, e.module, e.attempt), func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
+	if in == nil {
+		return
+	}
+	f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+	wait(ctx, in.fault.slow)
+}
+
+// neverMet lists the faults that should have been met and were not.
+func (f *faults) neverMet() []*Injection {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []*Injection
+	for _, in := range f.declared {
+		if in.met == 0 && !in.sometimes {
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// checkDeclared reports faults that cannot be met.
+func (h *Harness) checkDeclared() {
+	h.t.Helper()
+	h.faults.mu.Lock()
+	declared := h.faults.declared
+	h.faults.mu.Unlock()
+	for _, in := range declared {
+		h.checkInjection(in)
+	}
+}
+
+func (h *Harness) checkInjection(in *Injection) {
+	h.t.Helper()
+	known := h.topology.moduleNames()
+	for _, module := range []string{in.from, in.to} {
+		if module != "" && !slices.Contains(known, module) {
+			h.t.Fatalf("testkit: the fault %s: there is no module %q that uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
+		}
+	}
+	if in.handle == nil {
+		return
+	}
+	k := keyOf(in.handle)
+	switch {
+	case k.kind == mono.KindChannel || k.kind == mono.KindResource || k.kind == mono.KindFailure:
+		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
+	case k.kind == mono.KindService && h.set.home && in.fault.slow == 0:
+		h.t.Fatalf("testkit: the fault %s: with HomeCalls, calls do not cross the transport, where faults are: leave HomeCalls out, or let a Fake fail", in)
+	case in.fault.acked && k.kind != mono.KindService && !h.topology.isStored(k):
+		h.t.Fatalf("testkit: the fault %s: nobody acknowledges what is not stored: use Drop, or declare the %s mono.Durable", in, k.kind)
+	}
+}

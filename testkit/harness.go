@@ -1,0 +1,374 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// Harness holds the system under test: one process, unless Instance makes another,
+// with all modules in one App. It is a mono.Binder: whatever sends through it is the
+// test, from outside any module, and finds the App that runs at that moment, so that
+// a bound client outlives a restart.
+//
+// Its methods are for the test's goroutine; a Scope may be asked for on any.
+type Harness struct {
+	t       testing.TB
+	set     *settings
+	seed    uint64
+	net     network
+	journal *journal
+	faults  *faults
+
+	makes      []maker
+	fakes      map[string]*fakeModule
+	middleware []mono.Middleware
+	panicsOK   bool
+	left       []mono.Handle
+
+	mu         sync.Mutex
+	instances  []*Instance
+	processes  []*process
+	background sync.WaitGroup // of what a crash leaves to do
+	topology   topology
+	ended      bool
+}
+
+// maker makes a module for one run of the App.
+type maker struct {
+	name  string // of a plugin
+	given mono.Module
+	make  func() mono.Module
+	place string
+}
+
+func newHarness(t testing.TB, set *settings, seed uint64, n network) *Harness {
+	h := &Harness{t: t, set: set, seed: seed, net: n, fakes: make(map[string]*fakeModule)}
+	h.journal = newJournal()
+	h.faults = newFaults(h)
+	n.attach(h)
+	return h
+}
+
+// Add adds modules. They keep what they remember when the App is stopped and
+// started again, so they cannot crash: AddFunc is for those that do.
+func (h *Harness) Add(modules ...mono.Module) {
+	h.t.Helper()
+	for _, m := range modules {
+		h.add("Add", maker{given: m, make: func() mono.Module { return m }})
+	}
+}
+
+// AddFunc adds modules that are made anew at each start, so that a crash leaves
+// nothing but what is durable.
+func (h *Harness) AddFunc(makes ...func() mono.Module) {
+	h.t.Helper()
+	for _, f := range makes {
+		h.add("AddFunc", maker{make: f})
+	}
+}
+
+// Plugin adds a module under a name of its own, as App.Plugin does, made anew at
+// each start.
+func (h *Harness) Plugin(name string, f func() mono.Module) {
+	h.t.Helper()
+	h.add("Plugin", maker{name: name, make: f})
+}
+
+// Use adds middleware to the App, as App.Use does. The same value serves every run.
+func (h *Harness) Use(middleware ...mono.Middleware) {
+	h.t.Helper()
+	h.notStarted("Use")
+	h.middleware = append(h.middleware, middleware...)
+}
+
+func (h *Harness) add(what string, m maker) {
+	h.t.Helper()
+	h.notStarted(what)
+	m.place = callerOutside()
+	h.makes = append(h.makes, m)
+}
+
+func (h *Harness) notStarted(what string) {
+	h.t.Helper()
+	if len(h.instances) > 0 {
+		h.t.Fatalf("testkit: %s after MustStart: build the system first, then start it", what)
+	}
+}
+
+// MustStart starts the App, and fails the test where it does not start. After Stop
+// it starts it again, on what is durable.
+func (h *Harness) MustStart() {
+	h.t.Helper()
+	if err := h.Start(); err != nil {
+		h.t.Fatalf("testkit: the App does not start: %v", err)
+	}
+}
+
+// Start is MustStart for a test that wants to see the error.
+func (h *Harness) Start() error {
+	h.t.Helper()
+	h.checkMakes()
+	if len(h.instances) == 0 {
+		h.instances = []*Instance{{h: h, number: 1}}
+	}
+	first := h.instances[0]
+	if p := first.running(); p != nil {
+		h.t.Fatalf("testkit: the App has been started already: Stop it before MustStart, or make another with Instance")
+	}
+	p, err := h.newProcess(1)
+	if err != nil {
+		return err
+	}
+	first.become(p)
+	if err := p.start(context.Background()); err != nil {
+		first.become(nil)
+		p.end(context.Background())
+		return err
+	}
+	h.checkDeclared()
+	return nil
+}
+
+// checkMakes reports modules that do not fit what the test wants to do to them.
+func (h *Harness) checkMakes() {
+	h.t.Helper()
+	if len(h.makes) == 0 && len(h.fakes) == 0 {
+		h.t.Fatal("testkit: the system has no modules: add some with h.Add or h.AddFunc before h.MustStart")
+	}
+	if h.faults.crashes() {
+		h.mustBeMade("a fault crashes the App")
+	}
+}
+
+// mustBeMade fails the test where a module was given as a value.
+func (h *Harness) mustBeMade(why string) {
+	h.t.Helper()
+	for _, m := range h.makes {
+		if m.given != nil {
+			h.t.Fatalf("testkit: %s, and the %T added at %s would keep what it remembers: add it with h.AddFunc(func() mono.Module { return … }), which makes it anew", why, m.given, m.place)
+		}
+	}
+}
+
+// Stop stops all instances of the App, the youngest first. An error fails the test.
+func (h *Harness) Stop() {
+	h.t.Helper()
+	for i := len(h.instances) - 1; i >= 0; i-- {
+		h.instances[i].Stop()
+	}
+}
+
+// Crash ends the process of the App as a loss of power would, and starts it anew,
+// with all that is durable. What the modules of the old one still do has no effect.
+func (h *Harness) Crash() {
+	h.t.Helper()
+	h.first().Crash()
+}
+
+// first is the instance that a MustStart began.
+func (h *Harness) first() *Instance {
+	h.t.Helper()
+	if len(h.instances) == 0 {
+		h.t.Fatal("testkit: the App has not been started: call h.MustStart first")
+	}
+	return h.instances[0]
+}
+
+// Settle waits until nothing can happen any more unless time passes.
+func (h *Harness) Settle() {
+	h.t.Helper()
+	if err := h.net.settle(context.Background()); err != nil {
+		h.t.Fatalf("testkit: Settle: %v", err)
+	}
+}
+
+// Advance lets d pass, which is longer than 0, once all that can happen before has
+// happened, and then waits until nothing can happen any more.
+func (h *Harness) Advance(d time.Duration) {
+	h.t.Helper()
+	if d <= 0 {
+		h.t.Fatalf("testkit: Advance(%v): time passes forwards only; Settle waits without it", d)
+	}
+	h.Settle()
+	<-time.After(d)
+	h.Settle()
+}
+
+// App returns the App as it runs now, to ask it for Describe or Health.
+func (h *Harness) App() *mono.App {
+	h.t.Helper()
+	p := h.first().running()
+	if p == nil {
+		h.t.Fatal("testkit: the App does not run: call h.MustStart first")
+	}
+	return p.app
+}
+
+// Scope makes the Harness a mono.Binder.
+func (h *Harness) Scope() *mono.Scope {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.instances) == 0 {
+		return &mono.Scope{}
+	}
+	return h.instances[0].scope()
+}
+
+// Virtual reports whether time is virtual and faults are possible: not so on a real
+// server.
+func (h *Harness) Virtual() bool { return h.net.virtual() }
+
+// Seed returns the seed of this run.
+func (h *Harness) Seed() uint64 { return h.seed }
+
+// AllowPanics lets the test pass although a panic was contained in it.
+func (h *Harness) AllowPanics() { h.panicsOK = true }
+
+// Leave lets the test end although the messages of these handles are not done with.
+func (h *Harness) Leave(handles ...mono.Handle) { h.left = append(h.left, handles...) }
+
+// Instance is another process with the same App, such as a second machine has. It
+// is a mono.Binder too.
+type Instance struct {
+	h       *Harness
+	number  int
+	process *process // nil: stopped; guarded by the lock of the Harness
+}
+
+// Instance starts another instance of the App on the same transport.
+func (h *Harness) Instance() *Instance {
+	h.t.Helper()
+	h.first()
+	h.mustBeMade("an App of another process has modules of its own")
+	i := &Instance{h: h, number: len(h.instances) + 1}
+	h.mu.Lock()
+	h.instances = append(h.instances, i)
+	h.mu.Unlock()
+	i.start()
+	return i
+}
+
+func (i *Instance) start() {
+	i.h.t.Helper()
+	p, err := i.h.newProcess(i.number)
+	if err == nil {
+		i.become(p)
+		err = p.start(context.Background())
+	}
+	if err != nil {
+		i.h.t.Fatalf("testkit: instance %d of the App does not start: %v", i.number, err)
+	}
+}
+
+// Stop stops the instance. An error fails the test.
+func (i *Instance) Stop() {
+	i.h.t.Helper()
+	p := i.running()
+	if p == nil {
+		return
+	}
+	if err := p.stop(context.Background()); err != nil {
+		i.h.t.Errorf("testkit: the stop of %s: %v", p, err)
+	}
+	i.become(nil)
+}
+
+// Crash is Harness.Crash for this instance.
+func (i *Instance) Crash() {
+	i.h.t.Helper()
+	i.h.mustBeMade("Crash ends the process of the App")
+	p := i.running()
+	if p == nil {
+		i.h.t.Fatalf("testkit: Crash: instance %d of the App does not run", i.number)
+	}
+	i.h.crash(p, "the test wants it")
+	i.h.Settle()
+}
+
+// Scope makes the Instance a mono.Binder.
+func (i *Instance) Scope() *mono.Scope {
+	i.h.mu.Lock()
+	defer i.h.mu.Unlock()
+	return i.scope()
+}
+
+// scope is Scope with the lock held.
+func (i *Instance) scope() *mono.Scope {
+	if i.process == nil {
+		return &mono.Scope{}
+	}
+	return i.process.app.Scope()
+}
+
+func (i *Instance) running() *process {
+	i.h.mu.Lock()
+	defer i.h.mu.Unlock()
+	return i.process
+}
+
+func (i *Instance) become(p *process) {
+	i.h.mu.Lock()
+	defer i.h.mu.Unlock()
+	i.process = p
+}
+
+// crash ends a process and starts its instance anew. It may be called on any
+// goroutine, and does not wait.
+func (h *Harness) crash(p *process, where string) {
+	if p.dead.Swap(true) {
+		return
+	}
+	h.journal.note(p, "crash", "%s crashes: %s", p, where)
+	h.net.kill(p.tr)
+	h.background.Go(p.bury)
+	h.mu.Lock()
+	instance := h.instances[p.instance-1]
+	again := !h.ended && instance.process == p
+	h.mu.Unlock()
+	if !again {
+		return
+	}
+	next, err := h.newProcess(p.instance)
+	if err != nil {
+		h.t.Errorf("testkit: %s cannot be made anew: %v", p, err)
+		return
+	}
+	instance.become(next)
+	h.background.Go(func() {
+		if err := next.start(context.Background()); err != nil && !next.dead.Load() {
+			h.t.Errorf("testkit: %s does not start after the crash: %v", next, err)
+		}
+	})
+}
+
+// callerOutside returns the place of the nearest caller outside this package, as
+// file:line.
+func callerOutside() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "gomono.dev/testkit.") || strings.HasSuffix(f.File, "_test.go") || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+	}
+}
+
+// network is what the processes of a Harness have in common.
+type network interface {
+	attach(h *Harness)
+	connect(ctx context.Context) (transport.Transport, error)
+	kill(t transport.Transport)
+	settle(ctx context.Context) error
+	virtual() bool
+	steps() int
+}

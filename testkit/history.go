@@ -1,0 +1,153 @@
+package testkit
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+// maxLines is how many lines of a history are printed: what can be read without
+// scrolling.
+const maxLines = 30
+
+// history says what happened, in order.
+func (h *Harness) history() string {
+	lines := h.journal.lines()
+	var b strings.Builder
+	fmt.Fprintf(&b, "what happened, in order (seed %d):\n", h.seed)
+	if len(lines) == 0 {
+		b.WriteString("\tnothing\n")
+	}
+	if skipped := len(lines) - maxLines; skipped > 0 {
+		head := maxLines / 3
+		for _, l := range lines[:head] {
+			b.WriteString("\t" + l + "\n")
+		}
+		fmt.Fprintf(&b, "\t… %d more …\n", skipped)
+		lines = lines[head+skipped:]
+	}
+	for _, l := range lines {
+		b.WriteString("\t" + l + "\n")
+	}
+	return b.String()
+}
+
+// lines returns the journal, a line for each entry.
+func (j *journal) lines() []string {
+	var lines []string
+	for _, e := range j.all(func(*entry) bool { return true }) {
+		lines = append(lines, cut(fmt.Sprintf("%8s  %s", clock(e.at), j.line(&e)), maxLine))
+	}
+	return lines
+}
+
+// maxLine bounds a line, in bytes.
+const maxLine = 160
+
+func clock(d time.Duration) string {
+	if d < time.Second {
+		return d.String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+func (j *journal) line(e *entry) string {
+	switch {
+	case e.died != nil:
+		return fmt.Sprintf("%s gives up %s after %s: %s", e.who(), e.handle, plural(e.attempt, "attempt"), e.died.Reason)
+	case e.side == mono.Sending:
+		return fmt.Sprintf("%s %s %s %s%s", e.who(), sendVerb(e.handle.kind), e.handle.name, show(e.value), e.result())
+	case e.side == mono.Receiving:
+		return j.handledLine(e)
+	}
+	return "— " + e.text
+}
+
+func (j *journal) handledLine(e *entry) string {
+	attempt := ""
+	if e.attempt > 1 {
+		attempt = fmt.Sprintf(", attempt %d", e.attempt)
+	}
+	verb := "hears"
+	switch e.handle.kind {
+	case mono.KindService:
+		return fmt.Sprintf("%s serves %s%s", e.who(), e.handle.name, e.result())
+	case mono.KindQueue:
+		verb = "works on"
+	case mono.KindStream:
+		verb = "consumes"
+	}
+	line := fmt.Sprintf("%s %s %s%s: %s", e.who(), verb, e.handle.name, attempt, j.outcome(e, e.id, e.err))
+	if f := j.fateOf(e, e.id); f.outcome == Retried {
+		line += fmt.Sprintf(" in %v", f.wait)
+	}
+	if e.err != nil {
+		line += ": " + e.err.Error()
+	}
+	return line
+}
+
+func (e *entry) who() string {
+	name := e.module
+	if name == "" {
+		name = "the test"
+	}
+	if e.process != nil && e.process.instance > 1 {
+		name += fmt.Sprintf("#%d", e.process.instance)
+	}
+	return name
+}
+
+// result says how a send or a call came out.
+func (e *entry) result() string {
+	switch {
+	case !e.ended:
+		return " … has not ended"
+	case e.err != nil:
+		return " → " + e.err.Error()
+	case e.handle.kind == mono.KindService:
+		return " → " + show(e.reply)
+	}
+	return ""
+}
+
+func sendVerb(k mono.Kind) string {
+	switch k {
+	case mono.KindEvent:
+		return "publishes"
+	case mono.KindQueue:
+		return "enqueues"
+	case mono.KindStream:
+		return "appends"
+	}
+	return "calls"
+}
+
+// show returns a payload in few words.
+func show(v any) string {
+	if b, err := json.Marshal(v); err == nil {
+		return cut(string(b), maxValue)
+	}
+	return cut(fmt.Sprintf("%+v", v), maxValue)
+}
+
+// maxValue bounds a payload in a line, in bytes.
+const maxValue = 72
+
+func cut(s string, n int) string {
+	s = strings.ReplaceAll(s, "\n", " ")
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

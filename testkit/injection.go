@@ -1,0 +1,189 @@
+package testkit
+
+import (
+	"fmt"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport/inproc"
+)
+
+// Injection is a fault that was declared. It is met once, unless Times or Always
+// says otherwise; one that is never met fails the test. Its methods change it, before
+// the App is started or later, and return it.
+type Injection struct {
+	h        *Harness
+	fault    Fault
+	handle   mono.Handle // nil: any
+	from, to string      // modules; "": any
+	both     bool        // in both directions
+	when     []Condition
+	place    string
+
+	// Guarded by the lock of faults.
+	left      int // how often it may still be met; -1: always
+	chance    float64
+	sometimes bool
+	met       int
+}
+
+// Condition says whether a fault is for this message.
+type Condition func(m Passing) bool
+
+// Passing is a message that a fault could meet.
+type Passing struct {
+	Handle   string // "event orders.placed"
+	From     string // the module that sent it, "" for the test
+	To       string // the module that gets it, "" where that is not decided
+	Group    string
+	Attempt  int    // of a delivery, from 1
+	Sequence uint64 // of a stored message
+	ID       string
+	Value    any // what was sent; nil for what did not come from a handle
+}
+
+// Payload makes a Condition of what was sent, whose type is T.
+func Payload[T any](is func(T) bool) Condition {
+	return func(m Passing) bool {
+		v, ok := m.Value.(T)
+		return ok && is(v)
+	}
+}
+
+// Attempt is the Condition that a delivery is the nth.
+func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
+
+// Fault declares a fault for what passes through a handle.
+func (h *Harness) Fault(handle mono.Handle, f Fault) *Injection {
+	h.t.Helper()
+	return h.declare(&Injection{fault: f, handle: handle})
+}
+
+// Between declares a fault for what module from sends to module to: calls, events,
+// jobs and messages of streams.
+func (h *Harness) Between(from, to string, f Fault) *Injection {
+	h.t.Helper()
+	return h.declare(&Injection{fault: f, from: from, to: to})
+}
+
+// Anywhere declares a fault for every message of every handle, which is made for
+// Sometimes.
+func (h *Harness) Anywhere(f Fault) *Injection {
+	h.t.Helper()
+	return h.declare(&Injection{fault: f})
+}
+
+// Partition lets nothing pass between two modules, in either direction, until Heal:
+// calls wait in vain, events are lost, and what is stored comes after its AckWait.
+func (h *Harness) Partition(one, other string) *Injection {
+	h.t.Helper()
+	in := h.declare(&Injection{fault: Drop, from: one, to: other, both: true})
+	in.fault.name = "Partition"
+	return in.Always()
+}
+
+func (h *Harness) declare(in *Injection) *Injection {
+	h.t.Helper()
+	if !h.Virtual() {
+		h.t.Fatalf("testkit: %s: a real server knows no faults: declare them where h.Virtual() is true", in.fault.name)
+	}
+	if h.set.free && in.fault.crash {
+		h.t.Fatalf("testkit: %s needs an order of steps: run it without testkit.Unordered", in.fault.name)
+	}
+	in.h, in.left, in.place = h, 1, callerOutside()
+	h.faults.mu.Lock()
+	h.faults.declared = append(h.faults.declared, in)
+	h.faults.mu.Unlock()
+	if len(h.instances) > 0 {
+		h.checkMakes()
+		h.checkInjection(in)
+	}
+	return in
+}
+
+// Times lets the fault be met up to n times.
+func (in *Injection) Times(n int) *Injection {
+	in.h.t.Helper()
+	if n < 1 {
+		in.h.t.Fatalf("testkit: %s: Times(%d): want at least 1", in, n)
+	}
+	return in.change(func() { in.left = n })
+}
+
+// Always lets the fault be met every time, until Heal.
+func (in *Injection) Always() *Injection { return in.change(func() { in.left = -1 }) }
+
+// Heal ends the fault.
+func (in *Injection) Heal() *Injection { return in.change(func() { in.left = 0 }) }
+
+// Sometimes lets the seed decide each time whether the fault is met, with this
+// probability, and allows that it never is.
+func (in *Injection) Sometimes(probability float64) *Injection {
+	return in.change(func() { in.chance, in.sometimes = probability, true })
+}
+
+// When narrows the fault to messages for which all conditions are true.
+func (in *Injection) When(conditions ...Condition) *Injection {
+	return in.change(func() { in.when = append(in.when, conditions...) })
+}
+
+// From narrows the fault to what this module sends.
+func (in *Injection) From(module string) *Injection {
+	return in.change(func() { in.from = module })
+}
+
+// To narrows the fault to what this module gets.
+func (in *Injection) To(module string) *Injection { return in.change(func() { in.to = module }) }
+
+// Met returns how often the fault was met.
+func (in *Injection) Met() int {
+	in.h.faults.mu.Lock()
+	defer in.h.faults.mu.Unlock()
+	return in.met
+}
+
+func (in *Injection) change(f func()) *Injection {
+	in.h.faults.mu.Lock()
+	defer in.h.faults.mu.Unlock()
+	f()
+	return in
+}
+
+// String returns the fault in words.
+func (in *Injection) String() string {
+	where := "anywhere"
+	switch {
+	case in.handle != nil:
+		where = "of " + keyOf(in.handle).String()
+	case in.from != "" && in.to != "":
+		where = "between " + in.from + " and " + in.to
+	}
+	return fmt.Sprintf("%s %s (%s)", in.fault.name, where, in.place)
+}
+
+// matches reports whether the fault is for this point.
+func (in *Injection) matches(p *inproc.Point, m *Passing, k handleKey) bool {
+	if in.fault.at == nil || !in.fault.at(p, in.to != "") {
+		return false
+	}
+	return in.isFor(m, k)
+}
+
+// isFor reports whether the fault is for this message.
+func (in *Injection) isFor(m *Passing, k handleKey) bool {
+	if in.handle != nil && keyOf(in.handle) != k {
+		return false
+	}
+	if !in.directed(m.From, m.To) && !(in.both && in.directed(m.To, m.From)) {
+		return false
+	}
+	for _, condition := range in.when {
+		if !condition(*m) {
+			return false
+		}
+	}
+	return true
+}
+
+func (in *Injection) directed(from, to string) bool {
+	return (in.from == "" || in.from == from) && (in.to == "" || in.to == to)
+}

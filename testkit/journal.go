@@ -1,0 +1,178 @@
+package testkit
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+// journal is what happened, in order. It belongs to the Harness: what it holds are
+// copies, and no module can change them.
+type journal struct {
+	began time.Time
+
+	mu      sync.Mutex
+	entries []*entry
+	sent    map[messageKey]*entry // the last one of each
+	fates   map[attemptKey]fate
+}
+
+// handleKey is what makes two handles the same.
+type handleKey struct {
+	kind mono.Kind
+	name string
+}
+
+func keyOf(h mono.Handle) handleKey { return handleKey{h.Kind(), h.Name()} }
+
+func (k handleKey) String() string { return string(k.kind) + " " + k.name }
+
+// messageKey tells a message among all.
+type messageKey struct {
+	handle handleKey
+	id     string
+}
+
+// attemptKey tells an attempt among all.
+type attemptKey struct {
+	messageKey
+	group   string
+	attempt int
+}
+
+// fate is what became of a message after an attempt that failed.
+type fate struct {
+	outcome Outcome
+	wait    time.Duration
+	reason  mono.Reason
+}
+
+// entry is one thing that happened.
+type entry struct {
+	at      time.Duration
+	side    mono.Side // "": a note
+	process *process
+
+	handle   handleKey
+	module   string // whose side it is
+	from     string // on the receiving side: the module that sent it
+	group    string
+	id       string
+	attempt  int
+	sequence uint64
+	value    any
+	reply    any
+
+	began  time.Time
+	lasted time.Duration
+	ended  bool
+	err    error
+	late   bool // its process had crashed before it ended
+	left   bool // the transport has taken it, whatever its sender was told
+
+	died *mono.MessageDied // a message that became a dead letter
+	what string            // of a note: "crash", "fault", …
+	text string
+}
+
+func newJournal() *journal {
+	return &journal{began: time.Now(), sent: make(map[messageKey]*entry), fates: make(map[attemptKey]fate)}
+}
+
+// begin notes that a message leaves, or that its handler begins.
+func (j *journal) begin(p *process, c *mono.Call) *entry {
+	now := time.Now()
+	e := &entry{
+		at: now.Sub(j.began), began: now, side: c.Side(), process: p, handle: keyOf(c.Handle()), module: c.Module(), from: c.Sender(),
+		group: c.Group(), id: c.ID(), attempt: c.Attempt(), sequence: c.Sequence(), value: copyOf(c.Payload()),
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, e)
+	if e.side == mono.Sending {
+		j.sent[messageKey{e.handle, e.id}] = e
+	}
+	return e
+}
+
+// end notes how that came out.
+func (j *journal) end(e *entry, c *mono.Call, err error) {
+	reply := copyOf(c.Reply())
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e.ended, e.err, e.reply, e.lasted, e.late = true, err, reply, time.Since(e.began), e.process.dead.Load()
+	if e.sequence == 0 {
+		e.sequence = c.Sequence()
+	}
+}
+
+// took notes that the transport has taken a message.
+func (j *journal) took(k messageKey) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e := j.sent[k]; e != nil {
+		e.left = true
+	}
+}
+
+// sender returns what was sent as this message, nil for one that came from
+// elsewhere.
+func (j *journal) sender(k messageKey) *entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sent[k]
+}
+
+// decide notes what becomes of a message whose attempt has failed.
+func (j *journal) decide(k attemptKey, f fate) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fates[k] = f
+}
+
+// bury notes a dead letter.
+func (j *journal) bury(p *process, d mono.MessageDied) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, &entry{
+		at: time.Since(j.began), process: p, what: "dead", handle: keyOf(d.Handle), module: d.Module, group: d.Group, id: d.ID, attempt: d.Attempts,
+		err: d.Err, died: &d,
+	})
+}
+
+// note notes what is not a message's.
+func (j *journal) note(p *process, what, format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, &entry{at: time.Since(j.began), process: p, what: what, text: fmt.Sprintf(format, args...)})
+}
+
+// all returns copies of the entries that keep accepts.
+func (j *journal) all(keep func(*entry) bool) []entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []entry
+	for _, e := range j.entries {
+		if keep(e) {
+			all = append(all, *e)
+		}
+	}
+	return all
+}
+
+// fateOf returns what became of the message of an attempt.
+func (j *journal) fateOf(e *entry, id string) fate {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fates[attemptKey{messageKey{e.handle, id}, e.group, e.attempt}]
+}
+
+// has reports whether anything happened with a handle.
+func (j *journal) has(k handleKey) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.handle == k })
+}

@@ -1,0 +1,43 @@
+package testkit
+
+import (
+	"context"
+	"testing/synctest"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// memory is the network of a test in memory: inproc, one step at a time.
+type memory struct {
+	set     *settings
+	backend *inproc.Backend
+}
+
+func newMemory(set *settings) *memory { return &memory{set: set} }
+
+func (m *memory) attach(h *Harness) {
+	o := &inproc.Options{Seed: h.seed, Rest: synctest.Wait, Fault: h.faults.ask}
+	if m.set.free {
+		o.Rest = nil
+	}
+	m.backend = inproc.NewBackend(o)
+}
+
+func (m *memory) connect(context.Context) (transport.Transport, error) {
+	return m.backend.Connect(), nil
+}
+
+func (m *memory) kill(t transport.Transport) { t.(*inproc.Transport).Kill() }
+
+func (m *memory) settle(ctx context.Context) error {
+	if m.set.free {
+		synctest.Wait()
+		return nil
+	}
+	return m.backend.Settle(ctx)
+}
+
+func (m *memory) virtual() bool { return true }
+
+func (m *memory) steps() int { return len(m.backend.Steps()) }

@@ -1,0 +1,135 @@
+package testkit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gomono.dev/mono"
+)
+
+// RequirePublished returns the one event that was published and for which all
+// conditions are true. Where there is none, or more than one, the test fails, and
+// says what happened instead.
+func RequirePublished[T any](t testing.TB, h *Harness, e mono.Event[T], where ...func(T) bool) T {
+	t.Helper()
+	return requireSent(t, h, e, "published", Published(h, e), where)
+}
+
+// RequireEnqueued is RequirePublished for a job.
+func RequireEnqueued[T any](t testing.TB, h *Harness, q mono.Queue[T], where ...func(T) bool) T {
+	t.Helper()
+	return requireSent(t, h, q, "enqueued", Enqueued(h, q), where)
+}
+
+// RequireAppended is RequirePublished for a message of a stream.
+func RequireAppended[T any](t testing.TB, h *Harness, s mono.Stream[T], where ...func(T) bool) T {
+	t.Helper()
+	return requireSent(t, h, s, "appended", Appended(h, s), where)
+}
+
+func requireSent[T any](t testing.TB, h *Harness, handle mono.Handle, verb string, all []Sent[T], where []func(T) bool) T {
+	t.Helper()
+	return only(t, h, handle, verb, all, func(s Sent[T]) T { return s.Value }, where).Value
+}
+
+// RequireCalled returns the one call of a service for whose request all conditions
+// are true.
+func RequireCalled[Req, Resp any](t testing.TB, h *Harness, s mono.Service[Req, Resp], where ...func(Req) bool) Exchange[Req, Resp] {
+	t.Helper()
+	return only(t, h, s, "called", Called(h, s), func(x Exchange[Req, Resp]) Req { return x.Request }, where)
+}
+
+// RequireConsumed returns the one attempt that ended well, at a message for which
+// all conditions are true. Attempts that failed before it do not count; one of
+// another group, or a second one that ended well, does.
+func RequireConsumed[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Delivery[T] {
+	t.Helper()
+	done := slices.DeleteFunc(Consumed(h, m), func(d Delivery[T]) bool { return d.Outcome != Done })
+	return only(t, h, m, "consumed", done, func(d Delivery[T]) T { return d.Value }, where)
+}
+
+// RequireDeadLettered returns the one dead letter for whose message all conditions
+// are true.
+func RequireDeadLettered[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Dead[T] {
+	t.Helper()
+	return only(t, h, m, "given up as a dead letter", DeadLettered(h, m), func(d Dead[T]) T { return d.Value }, where)
+}
+
+// RequireNone fails the test where anything was sent through one of these handles.
+func RequireNone(t testing.TB, h *Harness, handles ...mono.Handle) {
+	t.Helper()
+	for _, handle := range handles {
+		sent := h.asked(handle, isSent(keyOf(handle)))
+		if len(sent) > 0 {
+			h.unlike(t, "%s was %s %s, and should not have been", keyOf(handle), verbOf(handle.Kind()), times(len(sent)))
+		}
+	}
+}
+
+func verbOf(k mono.Kind) string {
+	switch k {
+	case mono.KindEvent:
+		return "published"
+	case mono.KindQueue:
+		return "enqueued"
+	case mono.KindStream:
+		return "appended to"
+	}
+	return "called"
+}
+
+// only returns the one element whose value fits.
+func only[E, T any](t testing.TB, h *Harness, handle mono.Handle, verb string, all []E, value func(E) T, where []func(T) bool) E {
+	t.Helper()
+	fits := func(e E) bool {
+		return !slices.ContainsFunc(where, func(is func(T) bool) bool { return !is(value(e)) })
+	}
+	var fit []E
+	for _, e := range all {
+		if fits(e) {
+			fit = append(fit, e)
+		}
+	}
+	if len(fit) == 1 {
+		return fit[0]
+	}
+	as := ""
+	if len(where) > 0 && len(all) > 0 {
+		as = fmt.Sprintf(" as the condition says (%s at all)", times(len(all)))
+	}
+	h.unlike(t, "%s was %s %s%s, and should have been once", keyOf(handle), verb, times(len(fit)), as)
+	panic("unreachable")
+}
+
+func times(n int) string {
+	switch n {
+	case 0:
+		return "never"
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// unlike fails the test, and says what happened.
+func (h *Harness) unlike(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Fatalf("testkit: %s\n%s", fmt.Sprintf(format, args...), h.history())
+}
+
+// mustKnow fails the test for a handle that nobody uses.
+func (h *Harness) mustKnow(handle mono.Handle) {
+	h.t.Helper()
+	k := keyOf(handle)
+	if len(h.processes) == 0 {
+		h.t.Fatalf("testkit: asked about %s before the App was started: call h.MustStart first", k)
+	}
+	if !h.topology.uses(k) && !h.journal.has(k) {
+		h.t.Fatalf("testkit: asked about %s, which no module uses and nobody sent through: add the module that binds it; what is used is\n\t%s",
+			k, strings.Join(h.topology.handles(), "\n\t"))
+	}
+}

@@ -1,0 +1,306 @@
+package testkit_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/testkit"
+)
+
+type order struct {
+	ID    string `json:"id"`
+	Cents int    `json:"cents"`
+}
+
+var (
+	place    = mono.NewService[order, string]("shop.place")
+	charge   = mono.NewService[order, string]("bank.charge")
+	placed   = mono.NewEvent[order]("shop.placed", mono.Durable(), mono.AckWait(2*time.Second))
+	told     = mono.NewEvent[order]("shop.told")
+	receipts = mono.NewQueue[order]("shop.receipts", mono.MaxAttempts(3), mono.Backoff(mono.Constant(time.Second)))
+	ledger   = mono.NewStream[order]("shop.ledger")
+)
+
+// shop charges, keeps the ledger, and tells.
+type shop struct {
+	scope  *mono.Scope
+	charge mono.Func[order, string]
+}
+
+func (s *shop) Name() string { return "shop" }
+
+func (s *shop) Bind(sc *mono.Scope) error {
+	s.scope, s.charge = sc, charge.Client(sc)
+	sc.Use(placed, told, receipts, ledger)
+	place.Handle(sc, s.place)
+	return nil
+}
+
+func (s *shop) place(ctx context.Context, o order) (string, error) {
+	receipt, err := s.charge(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	for _, send := range []func() error{
+		func() error { return ledger.Append(ctx, s.scope, o) },
+		func() error { return placed.Publish(ctx, s.scope, o) },
+		func() error { return told.Publish(ctx, s.scope, o) },
+		func() error { return receipts.Enqueue(ctx, s.scope, o) },
+	} {
+		if err := send(); err != nil {
+			return "", err
+		}
+	}
+	return receipt, nil
+}
+
+var errBusy = errors.New("the mail server is busy")
+
+// post hears and works; it fails as often as fail says.
+func post(fail func(order, int) error) mono.Module {
+	return mono.NewModule("post", func(sc *mono.Scope) error {
+		work := func(ctx context.Context, o order) error { return fail(o, mono.CallFrom(ctx).Attempt()) }
+		receipts.Handle(sc, work)
+		placed.Handle(sc, work)
+		told.Handle(sc, work)
+		ledger.Handle(sc, work)
+		return nil
+	})
+}
+
+func fine(order, int) error { return nil }
+
+// open adds the shop, the post and a bank, and starts them.
+func open(h *testkit.Harness, fail func(order, int) error) {
+	h.AddFunc(func() mono.Module { return &shop{} }, func() mono.Module { return post(fail) })
+	testkit.Fake(h, charge, func(_ context.Context, o order) (string, error) { return "R-" + o.ID, nil })
+	h.MustStart()
+}
+
+func buy(t testing.TB, h mono.Binder) {
+	t.Helper()
+	if receipt, err := place.Call(t.Context(), h, order{ID: "a", Cents: 5}); err != nil || receipt != "R-a" {
+		t.Fatalf("%q, %v", receipt, err)
+	}
+}
+
+func TestEveryKindIsObserved(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, fine)
+		buy(t, h)
+		want := order{ID: "a", Cents: 5}
+		for what, got := range map[string]order{
+			"published":         testkit.RequirePublished(t, h, placed),
+			"published, told":   testkit.RequirePublished(t, h, told),
+			"enqueued":          testkit.RequireEnqueued(t, h, receipts),
+			"appended":          testkit.RequireAppended(t, h, ledger),
+			"called":            testkit.RequireCalled(t, h, charge).Request,
+			"consumed, placed":  testkit.RequireConsumed(t, h, placed).Value,
+			"consumed, told":    testkit.RequireConsumed(t, h, told).Value,
+			"consumed, queue":   testkit.RequireConsumed(t, h, receipts).Value,
+			"consumed, stream":  testkit.RequireConsumed(t, h, ledger).Value,
+			"with a condition":  testkit.RequireEnqueued(t, h, receipts, func(o order) bool { return o.Cents > 1 }),
+			"served by the app": testkit.Served(h, place)[0].Request,
+		} {
+			if got != want {
+				t.Errorf("%s: %v", what, got)
+			}
+		}
+		if x := testkit.Called(h, charge)[0]; x.Reply != "R-a" || x.From != "shop" || x.Err != nil {
+			t.Errorf("%+v", x)
+		}
+		if d := testkit.RequireConsumed(t, h, receipts); d.Module != "post" || d.From != "shop" || d.Attempt != 1 || d.Sequence != 1 || d.Group != mono.DefaultGroup {
+			t.Errorf("%+v", d)
+		}
+		if dead := testkit.DeadLettered(h, receipts); len(dead) != 0 {
+			t.Errorf("%v", dead)
+		}
+	})
+}
+
+// A retry happens when its time has come, which takes no time.
+func TestRetriesInVirtualTime(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, func(o order, attempt int) error { return map[bool]error{true: errBusy}[attempt < 3] })
+		h.Leave(placed, ledger)
+		buy(t, h)
+		if d := testkit.Consumed(h, receipts); len(d) != 1 || d[0].Outcome != testkit.Retried || !errors.Is(d[0].Err, errBusy) {
+			t.Errorf("%+v", d)
+		}
+		h.Advance(time.Second)
+		if d := testkit.Consumed(h, receipts); len(d) != 2 || d[1].Attempt != 2 || d[1].At-d[0].At != time.Second {
+			t.Errorf("%+v", d)
+		}
+		h.Advance(time.Hour)
+		if d := testkit.RequireConsumed(t, h, receipts); d.Attempt != 3 {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, func(o order, attempt int) error { return errBusy })
+		buy(t, h)
+		h.Advance(time.Hour)
+		d := testkit.RequireDeadLettered(t, h, receipts)
+		if d.Value.ID != "a" || d.Attempts != 3 || d.Reason != mono.ReasonAttempts || !errors.Is(d.Err, errBusy) || d.Module != "post" {
+			t.Errorf("%+v", d)
+		}
+		if d := testkit.Consumed(h, receipts); len(d) != 3 || d[2].Outcome != testkit.Died {
+			t.Errorf("%+v", d)
+		}
+		if d := testkit.Consumed(h, told); len(d) != 1 || d[0].Outcome != testkit.Failed {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+// A bound client finds the App that runs when it is called.
+func TestClientOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		client := place.Client(h)
+		if _, err := client(t.Context(), order{}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("before the start: %v", err)
+		}
+		open(h, fine)
+		if _, err := client(t.Context(), order{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+		h.Stop()
+		if _, err := client(t.Context(), order{ID: "b"}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("after the stop: %v", err)
+		}
+		h.MustStart()
+		if _, err := client(t.Context(), order{ID: "c"}); err != nil {
+			t.Error(err)
+		}
+		if got := testkit.Appended(h, ledger); len(got) != 2 || got[1].Sequence != 2 {
+			t.Errorf("the ledger is not durable: %+v", got)
+		}
+	})
+}
+
+// What is observed is a copy: a module that goes on changing its message changes
+// nothing that the test sees.
+func TestObservationsAreCopies(t *testing.T) {
+	t.Parallel()
+	lists := mono.NewEvent[map[string][]*order]("test.lists")
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+			lists.Handle(sc, func(_ context.Context, v map[string][]*order) error {
+				v["x"][0].Cents++
+				delete(v, "x")
+				return nil
+			})
+			return nil
+		}))
+		h.MustStart()
+		v := map[string][]*order{"x": {{ID: "a", Cents: 1}}}
+		if err := lists.Publish(t.Context(), h, v); err != nil {
+			t.Fatal(err)
+		}
+		v["x"][0].Cents = 7
+		if got := testkit.RequirePublished(t, h, lists); got["x"][0].Cents != 1 {
+			t.Errorf("published %d", got["x"][0].Cents)
+		}
+		if got := testkit.RequireConsumed(t, h, lists).Value; len(got["x"]) != 1 || got["x"][0].Cents != 1 {
+			t.Errorf("consumed %v", got)
+		}
+	})
+}
+
+// A second instance shares the work, and lives and dies on its own.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, fine)
+		other := h.Instance()
+		for range 40 {
+			buy(t, other)
+		}
+		seen := make(map[int]int)
+		for _, d := range testkit.Consumed(h, receipts) {
+			seen[d.Instance]++
+		}
+		if seen[1] == 0 || seen[2] == 0 || seen[1]+seen[2] != 40 {
+			t.Errorf("jobs by instance: %v", seen)
+		}
+		other.Crash()
+		buy(t, other)
+		other.Stop()
+		buy(t, h)
+		if got := testkit.Consumed(h, receipts); len(got) != 42 || got[41].Instance != 1 {
+			t.Errorf("%d jobs, the last %+v", len(got), got[len(got)-1])
+		}
+	})
+}
+
+func TestStubAndProvide(t *testing.T) {
+	t.Parallel()
+	clock := mono.NewResource[func() int]("test.clock")
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		var now func() int
+		h.Add(mono.NewModule("m", func(sc *mono.Scope) error {
+			clock.Need(sc, &now)
+			charge.Client(sc)
+			place.Client(sc)
+			return nil
+		}))
+		testkit.Provide(h, clock, func() int { return 7 })
+		testkit.Stub(h, charge)
+		testkit.Stub(h, place, "fixed")
+		h.MustStart()
+		if now() != 7 {
+			t.Error("no clock")
+		}
+		if got, err := charge.Call(t.Context(), h, order{}); got != "" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if got, err := place.Call(t.Context(), h, order{}); got != "fixed" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+// Batches are observed message by message.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Add(mono.NewModule("batches", func(sc *mono.Scope) error {
+			sc.Use(ledger)
+			ledger.HandleBatch(sc, func(_ context.Context, batch []mono.Message[order]) error {
+				errs := make([]error, len(batch))
+				for i, m := range batch {
+					if m.Value.Cents == 1 {
+						errs[i] = mono.Drop(errBusy)
+					}
+				}
+				return mono.PerMessage(errs...)
+			})
+			return nil
+		}))
+		h.MustStart()
+		for n := range 3 {
+			if err := ledger.Append(t.Context(), h, order{Cents: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.Advance(time.Second)
+		var outcomes []testkit.Outcome
+		for _, d := range testkit.Consumed(h, ledger) {
+			outcomes = append(outcomes, d.Outcome)
+		}
+		if len(outcomes) != 3 || outcomes[0] != testkit.Done || outcomes[1] != testkit.Died || outcomes[2] != testkit.Done {
+			t.Errorf("%v", outcomes)
+		}
+		testkit.RequireDeadLettered(t, h, ledger, func(o order) bool { return o.Cents == 1 })
+	})
+}

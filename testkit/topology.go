@@ -1,0 +1,128 @@
+package testkit
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"gomono.dev/mono"
+)
+
+// topology is what the App told about itself when it started.
+type topology struct {
+	mu        sync.Mutex
+	roles     map[handleKey]map[mono.Role][]string // modules
+	groups    map[handleKey]map[string]string      // the group of a module that has one of its own
+	stored    map[handleKey]bool                   // where its options say otherwise than its kind
+	modules   map[string]bool
+	namespace string
+}
+
+func (t *topology) bound(o mono.HandleBound) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.roles == nil {
+		t.roles = make(map[handleKey]map[mono.Role][]string)
+		t.modules = make(map[string]bool)
+	}
+	t.modules[o.Module] = true
+	k := keyOf(o.Handle)
+	if t.roles[k] == nil {
+		t.roles[k] = make(map[mono.Role][]string)
+	}
+	if !slices.Contains(t.roles[k][o.Role], o.Module) {
+		t.roles[k][o.Role] = append(t.roles[k][o.Role], o.Module)
+	}
+}
+
+func (t *topology) configured(o mono.Configured) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case o.Handle == nil && o.Name == "Namespace":
+		t.namespace = o.Value
+	case o.Name == "Group" && o.Module != "":
+		if t.groups == nil {
+			t.groups = make(map[handleKey]map[string]string)
+		}
+		k := keyOf(o.Handle)
+		if t.groups[k] == nil {
+			t.groups[k] = make(map[string]string)
+		}
+		t.groups[k][o.Module] = o.Value
+	case o.Handle != nil && (o.Name == "Durable" || o.Name == "Volatile"):
+		if t.stored == nil {
+			t.stored = make(map[handleKey]bool)
+		}
+		t.stored[keyOf(o.Handle)] = o.Name == "Durable"
+	}
+}
+
+// uses reports whether a module uses a handle.
+func (t *topology) uses(k handleKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.roles[k] != nil
+}
+
+// handles lists those that modules use.
+func (t *topology) handles() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []string
+	for k := range t.roles {
+		all = append(all, k.String())
+	}
+	return slices.Sorted(slices.Values(all))
+}
+
+// provider returns the module that provides a service, or "".
+func (t *topology) provider(k handleKey) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.roles[k][mono.Provides]; len(p) > 0 {
+		return p[0]
+	}
+	return ""
+}
+
+// member returns the module that receives in a group of a handle, or "" where
+// several share it.
+func (t *topology) member(k handleKey, group string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hears := t.roles[k][mono.Hears]
+	for _, m := range hears {
+		if own := t.groups[k][m]; own == group || own == "" && m == group {
+			return m
+		}
+	}
+	if k.kind == mono.KindQueue && len(hears) == 1 {
+		return hears[0]
+	}
+	return ""
+}
+
+// moduleNames lists the modules that use a handle.
+func (t *topology) moduleNames() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.modules))
+}
+
+// isStored reports whether messages of a handle are kept until they are handled.
+func (t *topology) isStored(k handleKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if said, ok := t.stored[k]; ok {
+		return said
+	}
+	return k.kind == mono.KindQueue || k.kind == mono.KindStream
+}
+
+// prefix is the namespace of the App, or "".
+func (t *topology) prefix() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.namespace
+}

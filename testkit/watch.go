@@ -1,0 +1,70 @@
+package testkit
+
+import (
+	"context"
+	"time"
+
+	"gomono.dev/mono"
+)
+
+var (
+	_ mono.Middleware = (*process)(nil)
+	_ mono.Observer   = (*process)(nil)
+)
+
+// Wrap implements mono.Middleware: it writes down what passes. It is innermost, so
+// that it sees what leaves and what the handler says.
+func (p *process) Wrap(next mono.Next) mono.Next {
+	return func(ctx context.Context, c *mono.Call) (err error) {
+		e := p.h.journal.begin(p, c)
+		returned := false
+		defer func() {
+			if !returned {
+				err = errGoexit
+			}
+			p.h.journal.end(e, c, err)
+		}()
+		err = next(ctx, c)
+		returned = true
+		if c.Side() == mono.Receiving {
+			p.h.faults.slow(ctx, e)
+		}
+		return err
+	}
+}
+
+// errGoexit is the error of a handler that ended its goroutine.
+var errGoexit = mono.Errorf(mono.Internal, "the handler ended its goroutine: a test's FailNow, as in Fatal, is for the test's own goroutine; return an error")
+
+// Observe implements mono.Observer.
+func (p *process) Observe(o mono.Observation) {
+	if p.dead.Load() {
+		return
+	}
+	j := p.h.journal
+	switch o := o.(type) {
+	case mono.HandleBound:
+		p.h.topology.bound(o)
+	case mono.Configured:
+		p.h.topology.configured(o)
+	case mono.MessageRetried:
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, fate{outcome: Retried, wait: o.Wait})
+	case mono.MessageDied:
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: Died, reason: o.Reason})
+		j.bury(p, o)
+	case mono.MessagesDropped:
+		j.note(p, "dropped", "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
+	case mono.Panicked:
+		p.h.panicked(o)
+	}
+}
+
+// wait waits for d, or for the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
