@@ -88,6 +88,9 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		generation:    buildGeneration(),
 	}
 	for _, opt := range opts {
+		if opt == nil {
+			panic("mono.New: an option is nil: leave it out")
+		}
 		opt(&o)
 	}
 	if err := o.check(t); err != nil {

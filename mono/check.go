@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"fmt"
 	"slices"
 
 	"gomono.dev/transport"
@@ -8,6 +9,9 @@ import (
 
 // bindAll makes a unit of every module and binds it.
 func (in *instance) bindAll() {
+	if slices.ContainsFunc(in.app.observers, func(o Observer) bool { return isNil(o) }) {
+		in.report.add("", nil, "an observer is nil: give Observe a value")
+	}
 	for _, m := range in.app.middleware {
 		in.addMiddleware(m)
 	}
@@ -50,16 +54,26 @@ func (in *instance) add(r registration) {
 		in.report.add(r.name, nil, "a module is nil: give Add a value")
 		return
 	}
-	u := &unit{name: r.name, explicit: true, plugin: r.plugin, version: moduleVersion(r.module), module: r.module, senders: make(map[identity]*sender)}
-	if u.name == "" {
-		u.name, u.explicit = moduleName(r.module)
-	}
-	if d, ok := r.module.(interface{ Doc() string }); ok {
-		u.doc = d.Doc()
+	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: r.module, senders: make(map[identity]*sender)}
+	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", r.module), in.panicked, u.introduce); err != nil {
+		in.report.add(r.name, nil, "%v", err)
+		return
 	}
 	u.scope = &Scope{in: in, unit: u}
 	in.checkModule(u)
 	in.units = append(in.units, u)
+}
+
+// introduce asks the module what it says about itself.
+func (u *unit) introduce() error {
+	if u.name == "" {
+		u.name, u.explicit = moduleName(u.module)
+	}
+	u.version = moduleVersion(u.module)
+	if d, ok := u.module.(interface{ Doc() string }); ok {
+		u.doc = d.Doc()
+	}
+	return nil
 }
 
 func (in *instance) checkModule(u *unit) {
@@ -186,9 +200,9 @@ func (in *instance) checkHandles() {
 		for _, d := range u.messages() {
 			in.checkTypes(u, d)
 			if d.stored() && !capabilities.Logs {
-				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not", capabilities.Name)
+				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS that is JetStream, which its server and this account must have", capabilities.Name)
 			}
-			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && !capabilities.Lanes {
+			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && capabilities.Logs && !capabilities.Lanes {
 				in.report.add(u.name, d, "keeps order within a key, which %s cannot: declare it mono.Unordered", capabilities.Name)
 			}
 		}

@@ -50,7 +50,9 @@ func (r *receiver) take(d *transport.Delivery) {
 func (r *receiver) work(t *ticket, d *transport.Delivery) {
 	defer r.gate.leave(t)
 	c := r.callOf(d)
-	r.settle(c, d, r.attempt(c, d))
+	var err error = gone(r.where)
+	defer func() { r.settle(c, d, err) }()
+	err = r.attempt(c, d)
 }
 
 // callOf describes a delivery to its handler.

@@ -21,6 +21,7 @@ type ModuleInfo struct {
 	Needs    []string `json:"needs,omitempty"`
 	Emits    []string `json:"emits,omitempty"`
 	Hears    []string `json:"hears,omitempty"`
+	Reads    []string `json:"reads,omitempty"`
 }
 
 // HandleInfo describes a handle. The lists name modules.
@@ -38,6 +39,7 @@ type HandleInfo struct {
 	Needs    []string          `json:"neededBy,omitempty"`
 	Emits    []string          `json:"emittedBy,omitempty"`
 	Hears    []string          `json:"heardBy,omitempty"`
+	Reads    []string          `json:"readBy,omitempty"`
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }
 
@@ -89,15 +91,14 @@ func (in *instance) describe(d *declaration) *HandleInfo {
 }
 
 func (m *ModuleInfo) note(b HandleBound) {
-	add(&m.Provides, &m.Needs, &m.Emits, &m.Hears, b.Role, b.Handle.declared().String())
+	add(map[Role]*[]string{Provides: &m.Provides, Needs: &m.Needs, Emits: &m.Emits, Hears: &m.Hears, Reads: &m.Reads}[b.Role], b.Handle.declared().String())
 }
 
 func (h *HandleInfo) note(b HandleBound) {
-	add(&h.Provides, &h.Needs, &h.Emits, &h.Hears, b.Role, b.Module)
+	add(map[Role]*[]string{Provides: &h.Provides, Needs: &h.Needs, Emits: &h.Emits, Hears: &h.Hears, Reads: &h.Reads}[b.Role], b.Module)
 }
 
-func add(provides, needs, emits, hears *[]string, role Role, what string) {
-	to := map[Role]*[]string{Provides: provides, Needs: needs, Emits: emits, Hears: hears}[role]
+func add(to *[]string, what string) {
 	if !slices.Contains(*to, what) {
 		*to = append(*to, what)
 	}

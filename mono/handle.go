@@ -89,7 +89,7 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	d := &declaration{kind: kind, name: name, types: types, place: callerOutside()}
 	err := checkName(name)
 	for _, o := range opts {
-		err = errors.Join(err, o.apply(&d.config))
+		err = errors.Join(err, applyTo(&d.config, o))
 	}
 	err = errors.Join(err, d.config.check(kind))
 	if err != nil {

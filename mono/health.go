@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"gomono.dev/codec"
 )
 
 // Health is how an App is at one moment. It is data: it marshals to JSON.
@@ -29,7 +31,8 @@ type Check struct {
 	Duration time.Duration
 }
 
-// MarshalJSON writes the duration as text, such as "1.5ms".
+// MarshalJSON writes the duration as text, such as "1.5ms", and in the place of a
+// detail that JSON cannot carry, why not.
 func (c Check) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Healthy  bool           `json:"healthy"`
@@ -37,12 +40,22 @@ func (c Check) MarshalJSON() ([]byte, error) {
 		Message  string         `json:"message,omitempty"`
 		Details  map[string]any `json:"details,omitempty"`
 		Duration string         `json:"duration"`
-	}{c.Healthy, c.Checked, c.Message, c.Details, c.Duration.String()})
+	}{c.Healthy, c.Checked, c.Message, printable(c.Details), c.Duration.String()})
+}
+
+func printable(values map[string]any) map[string]any {
+	values = maps.Clone(values)
+	for name, value := range values {
+		if _, err := codec.JSON.Marshal(&value); err != nil {
+			values[name] = err.Error()
+		}
+	}
+	return values
 }
 
 // ReportDetail adds a detail to the health check that ctx belongs to, whatever
 // its result will be. Elsewhere it does nothing. The value should marshal to
-// JSON.
+// JSON, and must not change any more.
 func ReportDetail(ctx context.Context, name string, value any) {
 	if d, ok := ctx.Value(detailsKey{}).(*details); ok {
 		d.mu.Lock()
@@ -185,11 +198,14 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
 		defer cancel()
+		r.err = gone("the health check of " + name)
+		defer func() {
+			h.mu.Lock()
+			delete(h.running, name)
+			h.mu.Unlock()
+			close(r.returned)
+		}()
 		r.err = guard("the health check of "+name, a.panicked, func() error { return f(ctx) })
-		h.mu.Lock()
-		delete(h.running, name)
-		h.mu.Unlock()
-		close(r.returned)
 	}()
 	return r
 }

@@ -9,6 +9,8 @@ import (
 )
 
 // guard calls f and turns a panic into an error. report gets the panic's value.
+// The error that f returns is tried out: one whose methods panic, such as a nil
+// pointer of an error type, would do so where nobody is prepared for it.
 func guard(what string, report func(what string, value any), f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -16,7 +18,15 @@ func guard(what string, report func(what string, value any), f func() error) (er
 			err = Errorf(Internal, "%s panicked", what)
 		}
 	}()
-	return f()
+	if err = f(); err != nil {
+		_, _ = err.Error(), CodeOf(err)
+	}
+	return err
+}
+
+// gone is the error of a function that never returned: it ended its goroutine.
+func gone(what string) *Error {
+	return Errorf(Internal, "%s ended its goroutine (runtime.Goexit, or a test's FailNow): return an error instead", what)
 }
 
 // hook runs what may ignore its context: it waits no longer than ctx allows. What
@@ -26,14 +36,17 @@ func hook(ctx context.Context, what string, report func(string, any), f func(con
 	result := make(chan error)
 	leave := make(chan struct{})
 	go func() {
-		err := guard(what, report, func() error { return f(ctx) })
-		select {
-		case result <- err:
-		case <-leave:
-			if err == nil && late != nil {
-				_ = guard(what+", late", report, func() error { late(); return nil })
+		var err error = gone(what)
+		defer func() {
+			select {
+			case result <- err:
+			case <-leave:
+				if err == nil && late != nil {
+					_ = guard(what+", late", report, func() error { late(); return nil })
+				}
 			}
-		}
+		}()
+		err = guard(what, report, func() error { return f(ctx) })
 	}()
 	select {
 	case err := <-result:

@@ -67,8 +67,8 @@ func newInstance(a *App) *instance {
 		providers: make(map[identity]*receiver),
 		resources: make(map[identity]*resource),
 		channels:  make(map[identity]*channel),
-		codecs:    newCodecs(a.options.codec),
 	}
+	in.codecs = newCodecs(in.contain(a.options.codec))
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
 	return in
@@ -79,9 +79,9 @@ func (in *instance) panicked(where string, value any) { in.app.panicked(where, v
 
 func (in *instance) codecOf(d *declaration) codec.Codec {
 	if d.config.Codec != nil {
-		return d.config.Codec
+		return in.contain(d.config.Codec)
 	}
-	return in.app.options.codec
+	return in.contain(in.app.options.codec)
 }
 
 // sender returns the unit's sender of a handle, and declares it where it is new.
@@ -104,7 +104,7 @@ func (in *instance) know(u *unit, d *declaration) {
 	first, ok := in.handles[d.identity()]
 	if !ok {
 		in.handles[d.identity()] = d
-		in.codecs.add(d.config.Codec)
+		in.codecs.add(in.contain(d.config.Codec))
 		return
 	}
 	if how := first.differs(d); how != "" {
@@ -154,7 +154,7 @@ func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noH
 		sc.problem(d, "is handled by nil at %s: give a function", r.place)
 	}
 	for _, o := range opts {
-		if err := o.apply(&r.config); err != nil {
+		if err := applyTo(&r.config, o); err != nil {
 			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
 		}
 	}

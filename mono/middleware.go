@@ -1,6 +1,10 @@
 package mono
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+)
 
 // Middleware runs around every message of every kind, on both sides: around
 // sending one (encoding and transport included), and around handling one. What
@@ -41,9 +45,21 @@ type MiddlewareFunc func(next Next) Next
 func (f MiddlewareFunc) Wrap(next Next) Next { return f(next) }
 
 // chain wraps last with every middleware, the first one outermost.
-func chain(all []Middleware, last Next) Next {
-	for i := len(all) - 1; i >= 0; i-- {
-		last = all[i].Wrap(last)
+func (in *instance) chain(last Next) Next {
+	for _, m := range slices.Backward(in.app.middleware) {
+		var wrapped Next
+		err := guard(fmt.Sprintf("Wrap of the middleware %T", m), in.panicked, func() error {
+			wrapped = m.Wrap(last)
+			return nil
+		})
+		switch {
+		case err != nil:
+			in.report.add("", nil, "%v", err)
+		case wrapped == nil:
+			in.report.add("", nil, "Wrap of the middleware %T returned nil: return next where there is nothing to do", m)
+		default:
+			last = wrapped
+		}
 	}
 	return last
 }

@@ -214,6 +214,24 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// A reader of a stream is in the topology as what it is.
+func TestDescribeReaders(t *testing.T) {
+	t.Parallel()
+	history := mono.NewStream[fact]("test.history")
+	app := newApp(t)
+	app.Add(
+		module("writer", func(s *mono.Scope) { history.Appender(s) }),
+		module("reader", func(s *mono.Scope) { history.Reader(s) }))
+	begin(t, app)
+	got := app.Describe()
+	if h := got.Handles[0]; !slices.Equal(h.Emits, []string{"writer"}) || !slices.Equal(h.Reads, []string{"reader"}) {
+		t.Errorf("handle %+v", h)
+	}
+	if m := got.Modules[1]; m.Name != "reader" || !slices.Equal(m.Reads, []string{"stream test.history"}) {
+		t.Errorf("module %+v", m)
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	t.Parallel()
 	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("says what it is"))

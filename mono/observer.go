@@ -147,7 +147,9 @@ func (a *App) observe(o Observation) {
 		}
 	}
 	for _, observer := range a.observers {
-		a.tell(observer, o)
+		if !isNil(observer) { // the start report says so
+			a.tell(observer, o)
+		}
 	}
 }
 

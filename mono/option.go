@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,6 +93,14 @@ func set(ok bool, assign func(*config), format string, args ...any) option {
 		assign(c)
 		return nil
 	}
+}
+
+// applyTo applies an option, which may be nil in a list that a program builds.
+func applyTo(c *config, o interface{ apply(*config) error }) error {
+	if isNil(o) {
+		return errors.New("an option is nil: leave it out")
+	}
+	return o.apply(c)
 }
 
 // Version says which version of its contract a handle has, by Semantic

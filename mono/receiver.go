@@ -61,7 +61,7 @@ func (r *receiver) group() string {
 func (r *receiver) compile() {
 	r.codec = r.in.codecOf(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
-	r.next = chain(r.in.app.middleware, r.guarded)
+	r.next = r.in.chain(r.guarded)
 	concurrency := r.config.Concurrency
 	if concurrency == 0 {
 		concurrency = 1
@@ -131,10 +131,22 @@ func (r *receiver) receive(m *transport.Message) {
 
 func (r *receiver) handle(t *ticket) {
 	defer r.gate.leave(t)
-	reply := r.serve(r.in.ctx, t.message)
-	if r.gate.claim(t) {
-		r.respond(t.message, reply)
-	}
+	var reply *transport.Message
+	returned := false
+	defer func() {
+		switch {
+		case !r.gate.claim(t):
+		case returned:
+			r.respond(t.message, reply)
+		case r.newReply != nil:
+			e := gone(r.where)
+			e.Outcome = OutcomeAnswered
+			r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "error", e)
+			r.respondError(t.message, e)
+		}
+	}()
+	reply = r.serve(r.in.ctx, t.message)
+	returned = true
 }
 
 // serveHome is the way of a call that does not leave the process. The handler

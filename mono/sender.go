@@ -42,7 +42,7 @@ func (s *sender) compile() {
 		s.storage = s.in.storageOf(s.decl)
 	}
 	if s.next == nil {
-		s.next = chain(s.in.app.middleware, transmit)
+		s.next = s.in.chain(transmit)
 	}
 }
 

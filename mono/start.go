@@ -65,6 +65,9 @@ func (in *instance) start(ctx context.Context) error {
 	}
 	in.tellConfiguration()
 	in.compile()
+	if err := in.report.err(); err != nil {
+		return err
+	}
 	in.app.current.Store(in)
 	in.openLogs(ctx)
 	if err := in.report.err(); err != nil {
@@ -80,7 +83,7 @@ func (in *instance) start(ctx context.Context) error {
 }
 
 func (in *instance) compile() {
-	in.outsideNext = chain(in.app.middleware, transmit)
+	in.outsideNext = in.chain(transmit)
 	for _, u := range in.units {
 		for _, s := range u.senders {
 			s.compile()

@@ -13,11 +13,25 @@ func (in *instance) subjectOf(d *declaration, payload any) (string, error) {
 	if d.key == nil {
 		return in.prefix(d), nil
 	}
-	key := d.key(payload)
+	key, err := in.keyOf(d, payload)
+	if err != nil {
+		return "", err
+	}
 	if err := transport.ValidateToken(key); err != nil {
 		return "", notDone(InvalidArgument, "its key function returned what cannot be a key: %w", err)
 	}
 	return in.prefix(d) + "._k." + key, nil
+}
+
+// keyOf calls the key function, which is the user's.
+func (in *instance) keyOf(d *declaration, payload any) (key string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			in.panicked("the key function of "+d.String(), v)
+			err = notDone(Internal, "its key function panicked")
+		}
+	}()
+	return d.key(payload), nil
 }
 
 // patternsOf returns what a receiver subscribes to.

@@ -1,0 +1,37 @@
+package mono
+
+import (
+	"reflect"
+
+	"gomono.dev/codec"
+)
+
+// contain makes a codec of the user's one whose panics are errors. Those of
+// package codec do not panic.
+func (in *instance) contain(k codec.Codec) codec.Codec {
+	switch k {
+	case nil, codec.JSON, codec.MessagePack, codec.Raw:
+		return k
+	}
+	return &contained{k, in}
+}
+
+type contained struct {
+	codec.Codec
+	in *instance
+}
+
+func (k *contained) Marshal(v any) (data []byte, err error) {
+	err = guard("the codec of "+k.ContentType(), k.in.panicked, func() (err error) {
+		data, err = k.Codec.Marshal(v)
+		return err
+	})
+	return data, err
+}
+
+func (k *contained) Unmarshal(data []byte, v any) error {
+	return guard("the codec of "+k.ContentType(), k.in.panicked, func() error { return k.Codec.Unmarshal(data, v) })
+}
+
+// CheckType asks the codec, where it can tell.
+func (k *contained) CheckType(t reflect.Type) error { return checkType(k.Codec, t) }

@@ -1,0 +1,253 @@
+package mono_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// fussy is an error type whose methods want a value. A nil pointer to one, the
+// classic mistake, is an error all the same.
+type fussy struct{ text string }
+
+func (f *fussy) Error() string { return f.text }
+
+// An error that panics when it is read is as a panic of whoever returned it.
+func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		heard := make(chan fact, 1)
+		tried := mono.NewQueue[fact]("test.fussy", mono.MaxAttempts(1))
+		app := p.app(t)
+		app.Add(&lifecycle{name: "listener",
+			bind: func(s *mono.Scope) error {
+				ask.Handle(s, func(_ context.Context, q question) (reply, error) {
+					if q.Text == "coded" {
+						return reply{}, (*mono.Error)(nil)
+					}
+					return reply{}, (*fussy)(nil)
+				})
+				told.Handle(s, func(_ context.Context, f fact) error {
+					if f.N == 0 {
+						return (*fussy)(nil)
+					}
+					heard <- f
+					return nil
+				})
+				tried.Handle(s, func(context.Context, fact) error { return (*fussy)(nil) })
+				return nil
+			},
+			health: func(context.Context) error { return (*fussy)(nil) },
+			stop:   func(context.Context) error { return (*fussy)(nil) }})
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"", "coded"} {
+			if _, err := ask.Call(t.Context(), app, question{Text: text}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+		for n := range 2 {
+			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-heard
+		if err := tried.Enqueue(t.Context(), app, fact{}); err != nil {
+			t.Fatal(err)
+		}
+		awaitLetters(t, tried.DeadLetters(app), 1)
+		if c := app.Health(t.Context()).Modules["listener"]; c.Healthy || !strings.Contains(c.Message, "panicked") {
+			t.Errorf("health: %+v", c)
+		}
+		if err := app.Stop(t.Context()); mono.CodeOf(err) != mono.Internal || !strings.Contains(err.Error(), "module listener") {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+}
+
+// A handler that ends its goroutine, as a test's FailNow does, has answered, and
+// its job is tried again.
+func TestHandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		jobs := mono.NewQueue[fact]("test.goexit", mono.Backoff(mono.Constant(time.Millisecond)))
+		done := make(chan int, 1)
+		app := p.start(t, module("worker", func(s *mono.Scope) {
+			ask.Handle(s, func(context.Context, question) (reply, error) {
+				runtime.Goexit()
+				return reply{}, nil
+			})
+			jobs.Handle(s, func(ctx context.Context, _ fact) error {
+				if n := mono.CallFrom(ctx).Attempt(); n > 1 {
+					done <- n
+					return nil
+				}
+				runtime.Goexit()
+				return nil
+			}, mono.Concurrency(2))
+		}))
+		if p.wire { // at home it ends its caller
+			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) || !strings.Contains(err.Error(), "Goexit") {
+				t.Errorf("the caller got %v", err)
+			}
+		}
+		if err := jobs.Enqueue(t.Context(), app, fact{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-done; n != 2 {
+			t.Errorf("done at attempt %d", n)
+		}
+	})
+}
+
+// So does a hook: it is named at once.
+func TestHookThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		end := func(context.Context) error { runtime.Goexit(); return nil }
+		app := newApp(t)
+		app.Add(&lifecycle{name: "gone", health: end, stop: end})
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if c := app.Health(t.Context()).Modules["gone"]; c.Healthy || !strings.Contains(c.Message, "Goexit") {
+			t.Errorf("health: %+v", c)
+		}
+		if err := app.Stop(t.Context()); !strings.Contains(err.Error(), "Stop of module gone") || time.Since(began) > 0 {
+			t.Errorf("Stop: %v after %v", err, time.Since(began))
+		}
+		again := newApp(t)
+		again.Add(&lifecycle{name: "gone", start: end})
+		if err := again.Start(t.Context()); mono.CodeOf(err) != mono.Internal || !strings.Contains(err.Error(), "module gone") || time.Since(began) > 0 {
+			t.Errorf("Start: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// fragile is a codec that panics over the text "boom".
+type fragile struct{}
+
+func (fragile) ContentType() string { return "application/fragile" }
+
+func (fragile) Marshal(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if strings.Contains(string(data), "boom") {
+		panic("boom")
+	}
+	return data, err
+}
+
+func (fragile) Unmarshal(data []byte, v any) error {
+	if strings.Contains(string(data), "boom") {
+		panic("boom")
+	}
+	return json.Unmarshal(data, v)
+}
+
+func (fragile) CheckType(t reflect.Type) error {
+	if t.Kind() == reflect.Chan {
+		return errors.New("no channels")
+	}
+	return nil
+}
+
+// A codec, or a key function, that panics is an error to whoever sends, and to
+// whoever is sent what it cannot decode.
+func TestCodecThatPanics(t *testing.T) {
+	t.Parallel()
+	var _ codec.TypeChecker = fragile{}
+	onPaths(t, func(t *testing.T, p path) {
+		service := mono.NewService[question, reply]("test.fragile", mono.Codec(fragile{}))
+		channels := mono.NewEvent[chan int]("test.fragile-channels", mono.Codec(fragile{}))
+		keyless := mono.NewEvent[fact]("test.keyless").KeyedBy(func(fact) string { panic("no key") })
+		app := p.start(t, module("provider", func(s *mono.Scope) {
+			service.Handle(s, func(_ context.Context, q question) (reply, error) {
+				if q.Text == "reply" {
+					return reply{Text: "boom"}, nil
+				}
+				return reply{Text: q.Text}, nil
+			})
+		}))
+		if got, err := service.Call(t.Context(), app, question{Text: "fine"}); err != nil || got.Text != "fine" {
+			t.Errorf("got %v, %v", got, err)
+		}
+		for _, text := range []string{"boom", "reply"} {
+			if _, err := service.Call(t.Context(), app, question{Text: text}); err == nil || !strings.Contains(err.Error(), "application/fragile panicked") {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		m, err := mono.Raw(app).Request(t.Context(), &transport.Message{Subject: "services.test.fragile", Body: []byte(`"boom"`),
+			Header: transport.Header{{Name: transport.HeaderContentType, Value: "application/fragile"}}})
+		if err != nil || transport.ErrorFromHeader(m.Header) == nil {
+			t.Errorf("what cannot be decoded: %v, %v", m, err)
+		}
+		if err := keyless.Publish(t.Context(), app, fact{}); mono.CodeOf(err) != mono.Internal || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+			t.Errorf("a key function: %v", err)
+		}
+		again := p.app(t)
+		again.Add(module("sender", func(s *mono.Scope) { channels.Publisher(s) }))
+		requireProblem(t, problems(t, again), "event test.fragile-channels", "no channels")
+	})
+}
+
+// What is given to an App and cannot be used is in the report too, by name.
+func TestStartReportOfWhatIsGiven(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Use(nil, mono.MiddlewareFunc(nil))
+	app.Observe(nil, mono.ObserverFunc(nil))
+	app.Add(nameless{}, provider(echo))
+	got := problems(t, app)
+	requireProblem(t, got, "a middleware is nil")
+	requireProblem(t, got, "an observer is nil")
+	requireProblem(t, got, "mono_test.nameless panicked")
+
+	app = newApp(t)
+	app.Use(mono.MiddlewareFunc(func(mono.Next) mono.Next { return nil }))
+	app.Use(wraps{})
+	app.Add(provider(echo))
+	got = problems(t, app)
+	requireProblem(t, got, "MiddlewareFunc returned nil")
+	requireProblem(t, got, "mono_test.wraps panicked")
+}
+
+type nameless struct{}
+
+func (nameless) Name() string           { panic("no name") }
+func (nameless) Bind(*mono.Scope) error { return nil }
+
+type wraps struct{}
+
+func (wraps) Wrap(mono.Next) mono.Next { panic("no wrap") }
+
+// Health is data whatever its details are.
+func TestHealthDetailsThatAreNoJSON(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Add(&lifecycle{name: "odd", health: func(ctx context.Context) error {
+		mono.ReportDetail(ctx, "channel", make(chan int))
+		mono.ReportDetail(ctx, "ratio", math.NaN())
+		mono.ReportDetail(ctx, "rows", 5)
+		return nil
+	}})
+	begin(t, app)
+	text, err := json.Marshal(app.Health(t.Context()))
+	for _, want := range []string{`"rows":5`, "unsupported type: chan int", "NaN", `"healthy":true`} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s, %v", want, text, err)
+		}
+	}
+}
