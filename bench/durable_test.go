@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	messages = 20_000
+	messages = 50_000
 	size     = 256
 )
 
@@ -148,26 +148,21 @@ func rawConsume(b *testing.B, js jetstream.JetStream, n int, c jetstream.Consume
 	if err != nil {
 		b.Fatal(err)
 	}
-	done := make(chan struct{})
-	seen := 0
-	began := time.Now()
+	handled := newSpan(n)
 	cc, err := consumer.Consume(func(m jetstream.Msg) {
 		if len(m.Data()) != size {
 			b.Error("a message was damaged")
 		}
+		handled.one()
 		if err := m.Ack(); err != nil {
 			b.Error(err)
-		}
-		if seen++; seen == n {
-			close(done)
 		}
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer cc.Stop()
-	<-done
-	return time.Since(began)
+	return handled.wait()
 }
 
 // consume handles n messages that are there.
@@ -175,29 +170,48 @@ func consume(b *testing.B, s *embedded.Server, st mono.Stream[[]byte], n int, op
 	filler := app(b, s, mono.NewModule("filler", func(sc *mono.Scope) error { sc.Use(st); return nil }))
 	fill(b, filler, st, n)
 	stop(b, filler)
-	done := make(chan struct{})
-	var seen atomic.Int64
-	began := time.Now()
+	handled := newSpan(n)
 	a := app(b, s, mono.NewModule("consumer", func(sc *mono.Scope) error {
 		st.Handle(sc, func(_ context.Context, v []byte) error {
 			if len(v) != size {
 				b.Error("a message was damaged")
 			}
-			if seen.Add(1) == int64(n) {
-				close(done)
-			}
+			handled.one()
 			return nil
 		}, opts...)
 		return nil
 	}))
-	<-done
-	took := time.Since(began)
+	took := handled.wait()
 	stop(b, a)
-	if seen.Load() != int64(n) {
-		b.Errorf("%d messages were handled, want %d", seen.Load(), n)
+	if seen := handled.seen.Load(); seen != int64(n) {
+		b.Errorf("%d messages were handled, want %d", seen, n)
 	}
 	return took
 }
+
+// span is the time from the first of n messages to the last.
+type span struct {
+	n     int64
+	seen  atomic.Int64
+	began time.Time
+	cpu time.Duration
+	done  chan time.Duration
+}
+
+func newSpan(n int) *span {
+	return &span{n: int64(n), done: make(chan time.Duration, 1)}
+}
+
+func (s *span) one() {
+	switch s.seen.Add(1) {
+	case 1:
+		s.began = time.Now()
+	case s.n:
+		s.done <- time.Since(s.began)
+	}
+}
+
+func (s *span) wait() time.Duration { return <-s.done }
 
 // BenchmarkInprocStream: append, handle and acknowledge in memory. At least
 // 300,000 a second are promised.
