@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -39,7 +38,7 @@ func median(all []float64) float64 {
 // server starts a NATS server that keeps its store on disk, and syncs it now and
 // then, for both sides alike.
 func server(b *testing.B) *embedded.Server {
-	s, err := embedded.Start(b.Context(), embedded.Options{Dir: b.TempDir(), SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler)})
+	s, err := embedded.Start(b.Context(), embedded.Options{Dir: b.TempDir(), SyncInterval: time.Minute, Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -68,7 +67,7 @@ func raw(b *testing.B, s *embedded.Server) jetstream.JetStream {
 
 // app starts an App of modules over a connection of its own.
 func app(b *testing.B, s *embedded.Server, modules ...mono.Module) *mono.App {
-	a := mono.New(connect(b, s), mono.Logger(slog.New(slog.DiscardHandler)))
+	a := mono.New(connect(b, s), mono.Logger(quiet))
 	a.Add(modules...)
 	if err := a.Start(b.Context()); err != nil {
 		b.Fatal(err)

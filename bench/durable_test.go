@@ -2,9 +2,9 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -46,9 +46,8 @@ func key(v []byte) string { return fmt.Sprintf("key-%d", int(v[0])%64) }
 // id is an id such as mono's.
 func id() string {
 	var b [16]byte
-	for i := range b {
-		b[i] = byte(rand.Uint32())
-	}
+	binary.LittleEndian.PutUint64(b[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
 	return hex.EncodeToString(b[:])
 }
 
@@ -194,7 +193,7 @@ type span struct {
 	n     int64
 	seen  atomic.Int64
 	began time.Time
-	cpu time.Duration
+	cpu   time.Duration
 	done  chan time.Duration
 }
 
@@ -221,7 +220,7 @@ func BenchmarkInprocStream(b *testing.B) {
 	for b.Loop() {
 		done := make(chan struct{})
 		var seen atomic.Int64
-		a := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
+		a := mono.New(inproc.New(nil), mono.Logger(quiet))
 		a.Add(mono.NewModule("both", func(sc *mono.Scope) error {
 			sc.Use(st)
 			st.Handle(sc, func(_ context.Context, v []byte) error {
