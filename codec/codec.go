@@ -33,6 +33,17 @@ type TypeChecker interface {
 	CheckType(t reflect.Type) error
 }
 
+// Lender is an ability that a [Codec] may have, where bytes and value can be one
+// memory. Without it they are copied.
+type Lender interface {
+	// Lend is Marshal, but the bytes may be memory of *v: they are good until *v
+	// changes, and must not be changed.
+	Lend(v any) ([]byte, error)
+
+	// Take is Unmarshal, but data is given away: *v may be memory of data.
+	Take(data []byte, v any) error
+}
+
 // The codecs of this package. Each is a [TypeChecker] too.
 var (
 	// JSON is encoding/json, with its defaults. Its content type is

@@ -10,6 +10,19 @@ type rawCodec struct{}
 func (rawCodec) ContentType() string { return "application/octet-stream" }
 
 func (c rawCodec) Marshal(v any) ([]byte, error) {
+	lent, err := c.Lend(v)
+	return bytes.Clone(lent), err
+}
+
+func (c rawCodec) Unmarshal(data []byte, v any) error {
+	return c.Take(append([]byte{}, data...), v)
+}
+
+// Lend implements [Lender].
+func (c rawCodec) Lend(v any) ([]byte, error) {
+	if bytes, ok := v.(*[]byte); ok && bytes != nil {
+		return *bytes, nil
+	}
 	target, err := pointee(v)
 	if err != nil {
 		return nil, err
@@ -17,10 +30,18 @@ func (c rawCodec) Marshal(v any) ([]byte, error) {
 	if err := c.CheckType(target.Type()); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(target.Bytes()), nil
+	return target.Bytes(), nil
 }
 
-func (c rawCodec) Unmarshal(data []byte, v any) error {
+// Take implements [Lender].
+func (c rawCodec) Take(data []byte, v any) error {
+	if data == nil {
+		data = []byte{}
+	}
+	if bytes, ok := v.(*[]byte); ok && bytes != nil {
+		*bytes = data
+		return nil
+	}
 	target, err := pointee(v)
 	if err != nil {
 		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
@@ -28,7 +49,7 @@ func (c rawCodec) Unmarshal(data []byte, v any) error {
 	if err := c.CheckType(target.Type()); err != nil {
 		return undecodable(c.ContentType(), target.Type(), err)
 	}
-	target.SetBytes(append([]byte{}, data...))
+	target.SetBytes(data)
 	return nil
 }
 

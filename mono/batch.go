@@ -148,7 +148,8 @@ func (r *receiver) workBatch(batch []*transport.Delivery) {
 	var members []*Call
 	var deliveries []*transport.Delivery
 	for _, d := range batch {
-		c := r.callOf(d)
+		c := new(Call)
+		r.describe(c, d)
 		if err := r.open(c, d); err != nil {
 			r.settle(c, d, err)
 			continue
@@ -171,7 +172,7 @@ func (r *receiver) open(c *Call, d *transport.Delivery) error {
 	}
 	k, err := r.codecOf(&d.Message)
 	if err == nil {
-		err = r.decodeInto(c, &d.Message, k)
+		err = r.decodeInto(c, &d.Message, k, decode)
 	}
 	return err
 }

@@ -35,6 +35,8 @@ type Call struct {
 	sequence uint64
 	stored   time.Time
 	fence    uint64
+
+	around context.Context // of the handler: see within
 }
 
 // Side says on which side of a message a Call is.

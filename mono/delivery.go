@@ -49,29 +49,36 @@ func (r *receiver) take(d *transport.Delivery) {
 // work makes one attempt and settles the delivery.
 func (r *receiver) work(t *ticket, d *transport.Delivery) {
 	defer r.gate.leave(t)
-	c := r.callOf(d)
-	var err error = gone(r.where)
-	defer func() { r.settle(c, d, err) }()
-	err = r.attempt(c, d)
+	c := &t.call
+	r.describe(c, d)
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = gone(r.where)
+		}
+		r.settle(c, d, err)
+	}()
+	err = r.attempt(t, d)
+	returned = true
 }
 
-// callOf describes a delivery to its handler.
-func (r *receiver) callOf(d *transport.Delivery) *Call {
-	return &Call{
-		side: Receiving, decl: r.decl, module: r.unit.name, group: r.group(), id: d.ID,
-		attempt: d.Attempt, sequence: d.Sequence, stored: d.Stored, fence: d.Fence,
-	}
+// describe tells a handler about its delivery.
+func (r *receiver) describe(c *Call, d *transport.Delivery) {
+	c.side, c.decl, c.module, c.group, c.id = Receiving, r.decl, r.unit.name, r.group(), d.ID
+	c.attempt, c.sequence, c.stored, c.fence = d.Attempt, d.Sequence, d.Stored, d.Fence
 }
 
-// attempt runs the handler, unless the last attempt was one before.
-func (r *receiver) attempt(c *Call, d *transport.Delivery) error {
+// attempt runs the handler, unless the last attempt was one before. The payload is
+// a copy: what becomes a dead letter is the message as it came.
+func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if d.Attempt > r.config.maxAttempts() {
 		return r.overdue()
 	}
 	began := time.Now()
 	k, err := r.codecOf(&d.Message)
 	if err == nil {
-		err = r.process(r.in.ctx, &d.Message, k, c)
+		err = r.process(r.in.ctx, &d.Message, k, t, decode)
 	}
 	r.stats.record(time.Since(began), err)
 	return err

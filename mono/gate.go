@@ -17,11 +17,12 @@ type gate struct {
 
 	mu      sync.Mutex
 	phase   phase
-	gaveUp  bool                 // nobody may enter
-	running map[*ticket]struct{} // messages from the wire
-	home    [closed]int          // calls from within the process, by the phase in which they entered
-	waiting bool                 // somebody waits for left
-	left    chan struct{}        // closed when the next one leaves
+	gaveUp  bool          // nobody may enter
+	running ticket        // messages from the wire: the ring's own link
+	inside  int           // of running
+	home    [closed]int   // calls from within the process, by the phase in which they entered
+	waiting bool          // somebody waits for left
+	left    chan struct{} // closed when the next one leaves
 }
 
 // phase says who may enter a gate.
@@ -34,18 +35,21 @@ const (
 )
 
 func newGate(concurrency int) *gate {
-	return &gate{
-		slots:   make(chan struct{}, concurrency),
-		running: make(map[*ticket]struct{}),
-		left:    make(chan struct{}),
-	}
+	g := &gate{slots: make(chan struct{}, concurrency), left: make(chan struct{})}
+	g.running.prev, g.running.next = &g.running, &g.running
+	return g
 }
 
 // ticket is one message from the wire whose handler runs. Its answer is given
 // once: by the handler, or by whoever gives it up.
 type ticket struct {
-	message  *transport.Message
-	answered bool // guarded by the gate's mutex
+	message    *transport.Message
+	answered   bool    // guarded by the gate's mutex
+	prev, next *ticket // guarded by the gate's mutex
+
+	// What its handler needs, so that it is all one piece of memory.
+	call    Call
+	limited limitedContext
 }
 
 // enter waits for a free slot and takes a message in. It is nil when the App
@@ -60,8 +64,9 @@ func (g *gate) enter(ctx context.Context, m *transport.Message) *ticket {
 		<-g.slots
 		return nil
 	}
-	t := &ticket{message: m}
-	g.running[t] = struct{}{}
+	t := &ticket{message: m, prev: g.running.prev, next: &g.running}
+	t.prev.next, t.next.prev = t, t
+	g.inside++
 	return t
 }
 
@@ -76,7 +81,8 @@ func (g *gate) claim(t *ticket) bool {
 
 func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
-	delete(g.running, t)
+	t.prev.next, t.next.prev = t.next, t.prev
+	g.inside--
 	g.wake()
 	g.mu.Unlock()
 	<-g.slots
@@ -153,7 +159,7 @@ func (g *gate) giveUp() []*transport.Message {
 	defer g.mu.Unlock()
 	g.gaveUp = true
 	var unanswered []*transport.Message
-	for t := range g.running {
+	for t := g.running.next; t != &g.running; t = t.next {
 		if !t.answered {
 			t.answered = true
 			unanswered = append(unanswered, t.message)
@@ -167,7 +173,7 @@ func (g *gate) giveUp() []*transport.Message {
 func (g *gate) wait(ctx context.Context) int {
 	for {
 		g.mu.Lock()
-		n, left := len(g.running), g.left
+		n, left := g.inside, g.left
 		for p := range g.phase {
 			n += g.home[p]
 		}

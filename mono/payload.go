@@ -57,9 +57,14 @@ func checkType(k codec.Codec, t reflect.Type) error {
 	return checker.CheckType(t)
 }
 
-// encode sets the body and the content type of m. JSON goes without saying.
+// encode sets the body and the content type of m. JSON goes without saying. The
+// body may be memory of the payload: a transport copies what it gets.
 func encode(m *transport.Message, k codec.Codec, payload any) error {
-	body, err := k.Marshal(payload)
+	marshal := k.Marshal
+	if lender, ok := k.(codec.Lender); ok {
+		marshal = lender.Lend
+	}
+	body, err := marshal(payload)
 	if err != nil {
 		return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
 	}
@@ -73,10 +78,23 @@ func encode(m *transport.Message, k codec.Codec, payload any) error {
 // decode reads the body of m. An empty body is an empty struct, so that a plain
 // client need not send {}.
 func decode(m *transport.Message, k codec.Codec, payload any) error {
+	return unmarshal(m, k.Unmarshal, payload)
+}
+
+// take is decode for a message that nobody else looks at again: the payload may
+// be memory of its body.
+func take(m *transport.Message, k codec.Codec, payload any) error {
+	if lender, ok := k.(codec.Lender); ok {
+		return unmarshal(m, lender.Take, payload)
+	}
+	return decode(m, k, payload)
+}
+
+func unmarshal(m *transport.Message, from func([]byte, any) error, payload any) error {
 	if _, ok := payload.(*struct{}); ok && len(m.Body) == 0 {
 		return nil
 	}
-	if err := k.Unmarshal(m.Body, payload); err != nil {
+	if err := from(m.Body, payload); err != nil {
 		return Errorf(InvalidArgument, "%w", err)
 	}
 	return nil

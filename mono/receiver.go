@@ -145,7 +145,7 @@ func (r *receiver) handle(t *ticket) {
 			r.respondError(t.message, e)
 		}
 	}()
-	reply = r.serve(r.in.ctx, t.message)
+	reply = r.serve(r.in.ctx, t.message, t, take)
 	returned = true
 }
 
@@ -160,7 +160,7 @@ func (r *receiver) serveHome(ctx context.Context, m *transport.Message) (*transp
 	m.Header = append(transport.Header(nil), m.Header...)
 	hctx, cancel := homeContext(ctx, r.in.ctx)
 	defer cancel()
-	reply := r.serve(hctx, m)
+	reply := r.serve(hctx, m, new(ticket), decode)
 	r.stats.home.Add(1)
 	switch {
 	case ctx.Err() != nil:
@@ -172,24 +172,26 @@ func (r *receiver) serveHome(ctx context.Context, m *transport.Message) (*transp
 }
 
 // serve handles one message and makes its reply, nil for kinds without one.
-func (r *receiver) serve(ctx context.Context, m *transport.Message) *transport.Message {
+func (r *receiver) serve(ctx context.Context, m *transport.Message, t *ticket, open opener) (reply *transport.Message) {
 	began := time.Now()
-	c := &Call{side: Receiving, decl: r.decl, module: r.unit.name, group: r.group(), attempt: 1}
+	c := &t.call
+	c.side, c.decl, c.module, c.group, c.attempt = Receiving, r.decl, r.unit.name, r.group(), 1
 	k, err := r.codecOf(m)
 	if err == nil {
-		err = r.process(ctx, m, k, c)
+		err = r.process(ctx, m, k, t, open)
 	}
-	reply := &transport.Message{}
-	if err == nil && r.newReply != nil {
-		err = r.encodeReply(reply, k, c)
+	if r.newReply != nil {
+		reply = newMessage()
+		if err == nil {
+			err = r.encodeReply(reply, k, c)
+		}
 	}
 	r.stats.record(time.Since(began), err)
 	if err != nil {
 		r.failed(c, err)
-		reply.Header, reply.Body = answer(err, k)
-	}
-	if r.newReply == nil {
-		return nil
+		if reply != nil {
+			reply.Header, reply.Body = answer(err, k)
+		}
 	}
 	return reply
 }
@@ -197,7 +199,7 @@ func (r *receiver) serve(ctx context.Context, m *transport.Message) *transport.M
 // inTime returns the error of a handler, or one that says that its time was over:
 // to report that is no verdict, and its caller may have found it out already.
 func (r *receiver) inTime(ctx context.Context, err error) error {
-	if ctx.Err() == context.DeadlineExceeded && CodeOf(err) == DeadlineExceeded {
+	if err != nil && ctx.Err() == context.DeadlineExceeded && CodeOf(err) == DeadlineExceeded {
 		return &overtime{transport.ContextError(ctx, OutcomeUnknown, "%s: the time of the handler was over: %v", r.decl, err)}
 	}
 	return err
@@ -209,6 +211,9 @@ type overtime struct{ coded *Error }
 func (o *overtime) Error() string { return o.coded.Error() }
 func (o *overtime) Unwrap() error { return o.coded }
 
+// opener is decode or take.
+type opener func(*transport.Message, codec.Codec, any) error
+
 // codecOf returns the codec of a message; where that fails, one to answer with.
 func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 	k, err := r.in.codecs.of(m.Header, r.codec)
@@ -219,8 +224,9 @@ func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 }
 
 // process decodes a message and runs the handler.
-func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, c *Call) error {
-	if err := r.decodeInto(c, m, k); err != nil {
+func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, t *ticket, open opener) error {
+	c := &t.call
+	if err := r.decodeInto(c, m, k, open); err != nil {
 		return err
 	}
 	if r.newReply != nil {
@@ -229,22 +235,21 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 		if err != nil {
 			return about(r.decl.String(), err)
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+		ctx = t.limited.begin(ctx, limit)
+		defer t.limited.end()
 		return r.inTime(ctx, r.run(ctx, c))
 	}
 	return r.run(ctx, c)
 }
 
 // decodeInto fills in a Call from a message.
-func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec) error {
+func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec, open opener) error {
 	if id := m.Header.Get(transport.HeaderID); id != "" {
 		c.id = id
 	}
 	c.header, c.sender, c.size, c.subject = m.Header, m.Header.Get(transport.HeaderSender), len(m.Body), m.Subject
 	c.payload = r.newPayload()
-	if err := decode(m, k, c.payload); err != nil {
+	if err := open(m, k, c.payload); err != nil {
 		return about(r.decl.String(), err)
 	}
 	c.decoded = true
@@ -253,7 +258,7 @@ func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec) erro
 
 // run runs the handler with all that is around it.
 func (r *receiver) run(ctx context.Context, c *Call) error {
-	ctx = context.WithValue(ctx, callKey{}, c)
+	ctx = c.within(ctx)
 	if len(r.in.app.middleware) == 0 {
 		return r.guarded(ctx, c)
 	}

@@ -24,6 +24,7 @@ type sender struct {
 	next   Next      // middleware, then transmit
 	home   *receiver // the provider of a service in this App, which is called directly
 	module string
+	prefix string // of its subjects
 
 	storage  *storage     // of a stored handle
 	accepted atomic.Int64 // when a volatile queue last took a job, in ns of Unix time
@@ -32,6 +33,7 @@ type sender struct {
 // compile is called once all modules are bound.
 func (s *sender) compile() {
 	s.codec = s.in.codecOf(s.decl)
+	s.prefix = s.in.prefix(s.decl)
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
@@ -122,11 +124,15 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	if err := checkFields(c.header); err != nil {
 		return nil, err
 	}
-	subject, err := s.in.subjectOf(s.decl, c.payload)
+	subject, err := s.subjectOf(c.payload)
 	if err != nil {
 		return nil, err
 	}
-	m := &transport.Message{Subject: subject, Header: c.header}
+	m := newMessage()
+	m.Subject = subject
+	if c.header != nil {
+		m.Header = c.header
+	}
 	m.Header.Add(transport.HeaderID, c.ID())
 	if s.module != "" {
 		m.Header.Add(transport.HeaderSender, s.module)
@@ -144,6 +150,16 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	return m, nil
 }
 
+// newMessage makes a message with room for the fields of its header.
+func newMessage() *transport.Message {
+	m := new(struct {
+		transport.Message
+		fields [4]transport.Field
+	})
+	m.Header = m.fields[:0]
+	return &m.Message
+}
+
 // leaveRoom reports a message that is stored and could not become a dead letter.
 func (s *sender) leaveRoom(m *transport.Message) error {
 	limit := s.in.app.transport.Capabilities().MaxPayload
@@ -155,9 +171,9 @@ func (s *sender) leaveRoom(m *transport.Message) error {
 
 // call exchanges a request for a reply, at home where the provider is.
 func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
-	request := s.in.app.transport.Request
+	request, open := s.in.app.transport.Request, take
 	if s.home != nil {
-		request = s.home.serveHome
+		request, open = s.home.serveHome, decode
 	}
 	reply, err := request(ctx, m)
 	if err != nil {
@@ -168,7 +184,7 @@ func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error 
 	}
 	k, err := s.in.codecs.of(reply.Header, s.codec)
 	if err == nil {
-		err = decode(reply, k, c.reply)
+		err = open(reply, k, c.reply)
 	}
 	if err != nil {
 		return about("reply of "+s.decl.String(), err)

@@ -6,21 +6,21 @@ import (
 	"gomono.dev/transport"
 )
 
-// subjectOf returns where a payload of a handle is sent: services.<name>,
+// subjectOf returns where a payload is sent: services.<name>,
 // queues.<name>, events.<name> or streams.<name>, after the App's namespace, and
 // with ._k.<key> at the end of a keyed handle's.
-func (in *instance) subjectOf(d *declaration, payload any) (string, error) {
-	if d.key == nil {
-		return in.prefix(d), nil
+func (s *sender) subjectOf(payload any) (string, error) {
+	if s.decl.key == nil {
+		return s.prefix, nil
 	}
-	key, err := in.keyOf(d, payload)
+	key, err := s.in.keyOf(s.decl, payload)
 	if err != nil {
 		return "", err
 	}
 	if err := transport.ValidateToken(key); err != nil {
 		return "", notDone(InvalidArgument, "its key function returned what cannot be a key: %w", err)
 	}
-	return in.prefix(d) + "._k." + key, nil
+	return s.prefix + "._k." + key, nil
 }
 
 // keyOf calls the key function, which is the user's.
