@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -614,22 +615,22 @@ func TestGroupDeletedWhileConsumed(t *testing.T) {
 func TestGroupDeletedWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
-	p := newProxy(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+	p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
 	admin, err := s.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer admin.Close(context.Background())
-	tr := connect(t, "nats://"+p.address())
+	tr := connect(t, "nats://"+p.Address())
 	config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Storage: transport.MemoryStorage}
 	l := openLog(t, tr, config)
 	ended := make(chan error, 1)
 	consume(t, l, transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, OnEnd: func(err error) { ended <- err }})
-	p.cut()
+	p.Cut()
 	if err := openLog(t, admin, config).DeleteGroup(t.Context(), "g"); err != nil {
 		t.Fatal(err)
 	}
-	p.mend()
+	p.Mend()
 	wantCode(t, receive(t, ended), transport.NotFound)
 }
 

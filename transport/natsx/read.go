@@ -42,11 +42,14 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 	}
 	state := s.CachedInfo().State
 	rd := &reader{l: l, follow: r.Follow, filter: filter, end: state.LastSeq, start: r.Start, yield: yield}
+	if r.Start.New { // of this moment, not of a later session's
+		rd.start = transport.Start{Sequence: rd.end + 1}
+	}
 	if !r.Follow && (state.Msgs == 0 || r.Start.New || r.Start.Sequence > rd.end) {
 		return nil
 	}
 	if s.CachedInfo().Config.Retention == jetstream.InterestPolicy {
-		return rd.walk(ctx, s.CachedInfo())
+		return rd.walk(ctx)
 	}
 	return rd.run(ctx)
 }

@@ -3,10 +3,12 @@ package natsx_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/proxytest"
 )
 
 func TestReadOfBothRetentions(t *testing.T) {
@@ -73,5 +75,54 @@ func TestReadOfBothRetentions(t *testing.T) {
 				t.Errorf("%+v, %v", info, err)
 			}
 		})
+	}
+}
+
+// A reader from now on that has read nothing misses nothing when its connection is
+// lost.
+func TestFollowNewWhileDisconnected(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+	admin, err := s.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	tr := connect(t, "nats://"+p.Address())
+	config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Storage: transport.MemoryStorage}
+	l, there := openLog(t, tr, config), openLog(t, admin, config)
+	appendTo(t, there, "l", "old", transport.AppendOptions{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan string, 10)
+	go func() {
+		for d, err := range l.Read(ctx, transport.ReadConfig{Start: transport.Start{New: true}, Follow: true}) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got <- string(d.Body)
+		}
+	}()
+	stream, err := jetStream(t, admin).Stream(t.Context(), "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumers := func() int {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Consumers
+	}
+	eventually(t, "the reader to be there", func() bool { return consumers() == 1 })
+	p.Cut()
+	eventually(t, "the connection to be lost", func() bool { return tr.Ping(t.Context()) != nil })
+	appendTo(t, there, "l", "away", transport.AppendOptions{})
+	p.Mend()
+	appendTo(t, there, "l", "back", transport.AppendOptions{})
+	if first, second := receive(t, got), receive(t, got); first != "away" || second != "back" {
+		t.Errorf("got %q and %q", first, second)
 	}
 }

@@ -237,7 +237,8 @@ func unavailable(format string, args ...any) *transport.Error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, format, args...)
 }
 
-// flush waits until the server has taken all that was sent.
+// flush waits until the server has taken all that was sent, or the connection is
+// lost: nats.go forgets a flush that begins while it reconnects.
 func (t *Transport) flush(ctx context.Context, what string) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -246,11 +247,13 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 	}
 	// nats.go writes under a lock that no context frees. The goroutine ends when
 	// the write does.
-	flushed := make(chan error, 1)
+	flushed, broken := make(chan error, 1), t.link.watch()
 	go func() { flushed <- t.nc.FlushWithContext(ctx) }()
 	var err error
 	select {
 	case err = <-flushed:
+	case <-broken:
+		err = nats.ErrConnectionReconnecting
 	case <-ctx.Done():
 		err = ctx.Err()
 	}

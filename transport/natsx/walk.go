@@ -53,17 +53,14 @@ func headerOf(block []byte) (nats.Header, error) {
 const walkPause = 100 * time.Millisecond
 
 // walk reads a log message by message.
-func (rd *reader) walk(ctx context.Context, is *jetstream.StreamInfo) error {
+func (rd *reader) walk(ctx context.Context) error {
 	if len(rd.filter) == 0 {
 		rd.filter = []string{">"}
 	}
 	if rd.start.LastPerSubject {
 		return rd.walkLast(ctx)
 	}
-	switch {
-	case rd.start.New:
-		rd.last = is.State.LastSeq
-	case rd.start.Sequence > 0:
+	if rd.start.Sequence > 0 {
 		rd.last = rd.start.Sequence - 1
 	}
 	return rd.walkOn(ctx)

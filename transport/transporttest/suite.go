@@ -27,6 +27,10 @@ type suite struct {
 	tr   transport.Transport
 	root string
 
+	// Where the connection can be taken away, see Line.
+	line    *Line
+	newLine func(*testing.T) *Line
+
 	mu   sync.Mutex
 	over bool
 }

@@ -42,7 +42,7 @@ import (
 // all of them may use one server, since each case has subjects of its own. What a
 // Transport leaves behind is for t.Cleanup of the test that it is given.
 func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, func(t *testing.T, body func(*testing.T)) { body(t) })
+	run(t, newTransport, directly)
 }
 
 // RunInBubble is Run with every case in a testing/synctest bubble of its own. It
@@ -133,42 +133,42 @@ func needing(what string, can func(transport.Capabilities) bool, cases []conform
 }
 
 func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around func(*testing.T, func(*testing.T))) {
-	r := &runner{newTransport: newTransport, around: around}
+	r := &runner{
+		newSuite: func(t *testing.T) *suite { return newSuite(t, newTransport(t)) },
+		around:   around,
+	}
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) { r.run(t, &c) })
 	}
-	t.Run("log", func(t *testing.T) {
-		for _, c := range logCases() {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				r.run(t, &c)
-			})
-		}
-	})
-	t.Run("skipped", func(t *testing.T) {
-		report := t.Log
-		if claimsEverything(r.has) {
-			report = t.Error
-		}
-		for _, s := range r.skipped {
-			report(s)
-		}
-	})
+	t.Run("log", func(t *testing.T) { r.table(t, logCases()) })
+	t.Run("skipped", r.reportSkipped)
 }
+
+func directly(t *testing.T, body func(*testing.T)) { body(t) }
 
 // runner runs cases, several at once.
 type runner struct {
-	newTransport func(*testing.T) transport.Transport
-	around       func(*testing.T, func(*testing.T))
+	newSuite func(*testing.T) *suite
+	around   func(*testing.T, func(*testing.T))
 
 	mu      sync.Mutex
 	has     transport.Capabilities
 	skipped []string
 }
 
+// table runs cases side by side.
+func (r *runner) table(t *testing.T, cases []conformanceCase) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r.run(t, &c)
+		})
+	}
+}
+
 func (r *runner) run(t *testing.T, c *conformanceCase) {
 	r.around(t, func(t *testing.T) {
-		s := newSuite(t, r.newTransport(t))
+		s := r.newSuite(t)
 		if missing := r.missing(c, s.Capabilities()); missing != "" {
 			t.Skip("needs " + missing)
 		}
@@ -183,6 +183,18 @@ func (r *runner) run(t *testing.T, c *conformanceCase) {
 		})
 		c.body(s)
 	})
+}
+
+// reportSkipped lists what was skipped. A backend that says it can do everything
+// may skip nothing.
+func (r *runner) reportSkipped(t *testing.T) {
+	report := t.Log
+	if claimsEverything(r.has) {
+		report = t.Error
+	}
+	for _, s := range r.skipped {
+		report(s)
+	}
 }
 
 // missing returns what a case needs and a backend lacks, and keeps it for the last

@@ -3,9 +3,12 @@ package embedded_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 	"gomono.dev/transport/transporttest"
@@ -34,6 +37,22 @@ func TestConformanceTCP(t *testing.T) {
 			t.Fatal(err)
 		}
 		return tr
+	})
+}
+
+// When the connection is lost and comes back.
+func TestConformanceReconnect(t *testing.T) {
+	t.Parallel()
+	s := conformanceServer(t, embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	transporttest.RunReconnect(t, func(t *testing.T) *transporttest.Line {
+		p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+		tr, err := natsx.Connect(t.Context(), natsx.Options{
+			URLs: []string{"nats://" + p.Address()}, ReconnectWait: 5 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &transporttest.Line{Transport: tr, Cut: p.Cut, Mend: p.Mend}
 	})
 }
 

@@ -1,0 +1,91 @@
+// Package proxytest stands between a client and a server in tests, and can cut them
+// off from each other.
+package proxytest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Proxy forwards connections to a server. Its methods may be called from several
+// goroutines at once.
+type Proxy struct {
+	l      net.Listener
+	server string
+
+	mu    sync.Mutex
+	down  bool
+	conns []net.Conn
+}
+
+// New makes a Proxy for the server at that TCP address. It ends with the test.
+func New(t testing.TB, server string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{l: l, server: server}
+	t.Cleanup(func() { l.Close(); p.Cut() })
+	go p.serve()
+	return p
+}
+
+// Address is where clients connect.
+func (p *Proxy) Address() string { return p.l.Addr().String() }
+
+// Cut ends every connection without a farewell, and lets none through.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = true
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
+// Mend lets connections through again.
+func (p *Proxy) Mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = false
+}
+
+func (p *Proxy) serve() {
+	for {
+		client, err := p.l.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		if !p.keep(client, server) {
+			client.Close()
+			server.Close()
+			continue
+		}
+		go pipe(client, server)
+		go pipe(server, client)
+	}
+}
+
+func (p *Proxy) keep(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down {
+		return false
+	}
+	p.conns = append(p.conns, conns...)
+	return true
+}
+
+func pipe(to, from net.Conn) {
+	_, _ = io.Copy(to, from)
+	to.Close()
+}

@@ -1,0 +1,487 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+var awayLogCases = []conformanceCase{
+	{
+		name: "log/unavailable",
+		seam: "Unavailable when the backend cannot be reached, with OutcomeNotDone when the message has not left",
+		rule: "While disconnected, every method of a Log returns Unavailable, and nothing has been stored or removed.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			l.put("a", "0")
+			s.cut()
+			_, err := l.Append(s.patient(), s.message("a", "away"), transport.AppendOptions{ID: "away"})
+			s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
+			results := make(chan error, 1)
+			if err := l.AppendAsync(s.patient(), s.message("a", "away"), transport.AppendOptions{}, func(_ transport.Appended, err error) { results <- err }); err != nil {
+				results <- err
+			}
+			s.wantError(await(s, results, "the result"), transport.Unavailable, transport.OutcomeNotDone)
+			ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+			defer cancel()
+			for what, do := range map[string]func() error{
+				"Log":         func() error { _, err := s.tr.Log(ctx, s.described(transport.LogConfig{})); return err },
+				"Consume":     func() error { _, err := l.Consume(ctx, of("h", 1), func(*transport.Delivery) {}); return err },
+				"Remove":      func() error { return l.Remove(ctx, 1) },
+				"Purge":       func() error { _, err := l.Purge(ctx, transport.PurgeConfig{}); return err },
+				"Info":        func() error { _, err := l.Info(ctx); return err },
+				"Groups":      func() error { _, err := l.Groups(ctx); return err },
+				"DeleteGroup": func() error { return l.DeleteGroup(ctx, "g") },
+				"Read": func() (last error) {
+					for _, err := range l.Read(ctx, transport.ReadConfig{}) {
+						last = err
+					}
+					return last
+				},
+			} {
+				if err := do(); transport.CodeOf(err) != transport.Unavailable {
+					s.Errorf("%s returns %v, want %s", what, err, transport.Unavailable)
+				}
+			}
+			s.mend()
+			l.holds("0")
+			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 1 {
+				s.Errorf("got groups %+v, %v, want g", groups, err)
+			}
+		},
+	},
+	{
+		name: "log/goes-on",
+		seam: "Losing the connection does not: deliveries go on when it is back.",
+		rule: "A member gets what was stored while its connection was away, in order, each once.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			o := s.another().log(l.config)
+			m := l.consume(of("g", 1))
+			for round := range 3 {
+				for i := range 5 {
+					o.put("a", fmt.Sprint(round, " ", i))
+				}
+				for i := range 5 {
+					m.goesOn(fmt.Sprint(round, " ", i))
+				}
+				s.settle() // the backend has the settlements
+				s.cut()
+				for i := range 5 {
+					o.put("a", fmt.Sprint(round, " away ", i))
+				}
+				s.mend()
+				for i := range 5 {
+					m.goesOn(fmt.Sprint(round, " away ", i))
+				}
+			}
+			l.eventuallyIs("g", transport.GroupInfo{Settled: 30})
+			if len(m.ended) > 0 {
+				s.Errorf("OnEnd was told %v", <-m.ended)
+			}
+		},
+	},
+	{
+		name: "log/held",
+		seam: "What a member holds, with h or ahead of it, is kept from being redelivered for as long as the member lives",
+		rule: "A delivery that a member holds while its connection is away for less than the AckWait is its own still: it comes to nobody else, and can be settled.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g", AckWait: time.Minute}}})
+			o := s.another().log(l.config)
+			m := l.consume(transport.ConsumeConfig{Group: l.config.Groups[0], MaxInFlight: 2})
+			l.put("a", "0", "1")
+			held := m.takes("0", "1")
+			s.cut()
+			other := o.consume(transport.ConsumeConfig{Group: l.config.Groups[0], MaxInFlight: 2})
+			o.put("a", "2")
+			other.goesOn("2")
+			s.mend()
+			s.ack(held...)
+			s.drainMember(m)
+			l.eventuallyHolds(0)
+			other.handlesOnly(o, "b")
+		},
+	},
+	{
+		name: "log/settled-while-away",
+		seam: "Unavailable, while disconnected, means that the message will be delivered again; it is settled as far as the member goes.",
+		rule: "A settlement that fails with the connection makes room at the member, and the message comes again.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
+			l.put("a", "0", "1")
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			held := m.takes("0", "1")
+			s.cut()
+			s.wantCode(held[0].Ack(s.patient()), transport.Unavailable)
+			s.wantCode(held[1].Nak(s.patient(), 0), transport.Unavailable)
+			s.wantError(held[0].Ack(s.patient()), transport.FailedPrecondition, transport.OutcomeNotDone)
+			s.mend()
+			m.gets(2, "0", "1")
+			m.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "log/member-dies",
+		seam: "when it dies, others get it after the group's AckWait.",
+		rule: "What a member held whose connection does not come back is delivered to others, and its death counts as an attempt.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			l.put("a", "0", "1", "2")
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			held := m.takes("0", "1")
+			begun := time.Now()
+			s.cut()
+			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 3})
+			got := make(map[string]int)
+			for range 3 {
+				d := other.next()
+				got[string(d.Body)] = d.Attempt
+				o.s.ack(d)
+			}
+			if took := time.Since(begun); took < transport.MinAckWait/2 {
+				s.Errorf("they came after %v, and the AckWait is %v", took, transport.MinAckWait)
+			}
+			if got["0"] < 2 || got["1"] < 2 || got["2"] < 1 {
+				s.Errorf("got attempts %v, want a second one of 0 and 1", got)
+			}
+			for _, d := range held {
+				s.wantCode(d.Ack(s.patient()), transport.Unavailable)
+			}
+			other.handlesOnly(o, "a")
+		},
+	},
+	{
+		name: "log/late",
+		seam: "A settlement counts even when it comes after the AckWait, or while the message is being delivered again.",
+		rule: "A member that was taken for dead and is back settles what it held, and the message does not come again.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			l.put("a", "0")
+			m := l.consume(transport.ConsumeConfig{Group: group})
+			held := m.take("0", 1)
+			s.cut()
+			other := o.consume(transport.ConsumeConfig{Group: group})
+			again := other.again("0")
+			s.mend()
+			s.ack(held)
+			s.drainMember(m)
+			l.eventuallyHolds(0)
+			_ = again.Nak(s.patient(), 0) // of what is settled: whatever it returns, nothing comes of it
+			other.handlesOnly(o, "b")
+		},
+	},
+	{
+		name: "log/append-waiting",
+		seam: "After the latter a second Append with the same id stores it once.",
+		rule: "Each append that is under way when the connection is lost gets a result, and appending again what failed stores all of it once.",
+		body: func(s *suite) {
+			const n = 2000
+			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
+			o := s.another().log(l.config)
+			type result struct {
+				body string
+				err  error
+			}
+			results := make(chan result, 2*n)
+			begun := make(chan struct{}, n)
+			go func() {
+				for _, body := range numbers(n) {
+					begun <- struct{}{}
+					err := l.AppendAsync(s.Context(), s.message("a", body), transport.AppendOptions{ID: body}, func(_ transport.Appended, err error) { results <- result{body, err} })
+					if err != nil {
+						results <- result{body, err}
+					}
+				}
+			}()
+			for range n / 4 {
+				await(s, begun, "appends")
+			}
+			s.cut()
+			count := make(map[string]int)
+			var failed []string
+			for range n {
+				r := await(s, results, "a result")
+				count[r.body]++
+				if r.err != nil {
+					s.wantCode(r.err, transport.Unavailable)
+					failed = append(failed, r.body)
+				}
+			}
+			if len(count) != n {
+				s.Errorf("%d appends have a result, want %d", len(count), n)
+			}
+			s.mend()
+			for _, body := range failed {
+				l.add("a", body, transport.AppendOptions{ID: body})
+			}
+			stored := make(map[string]int)
+			for _, body := range bodiesOf(o.read(transport.ReadConfig{})) {
+				stored[body]++
+			}
+			for _, body := range numbers(n) {
+				if stored[body] != 1 {
+					s.Errorf("%s is stored %d times", body, stored[body])
+				}
+			}
+			if len(results) > 0 {
+				s.Error("an append has a second result")
+			}
+		},
+	},
+	{
+		name: "log/follow",
+		seam: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
+		rule: "A Read with Follow goes on when the connection is back: it misses nothing, and yields nothing twice.",
+		body: func(s *suite) {
+			o := s.another()
+			for _, start := range []transport.Start{{}, {New: true}, {LastPerSubject: true}} {
+				for _, retention := range []transport.Retention{transport.LimitsRetention, transport.InterestRetention} {
+					name := fmt.Sprintf("%s-%t-%t", retention, start.New, start.LastPerSubject)
+					l := s.log(transport.LogConfig{
+						Name: s.root + "-" + name, Subjects: []string{s.subject(name)}, Retention: retention, Groups: []transport.GroupConfig{{Name: "g"}},
+					})
+					s.follows(l, o.log(l.config), start)
+				}
+			}
+		},
+	},
+	{
+		name: "log/deleted-while-away",
+		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
+		rule: "A group that is deleted while the connection is away is missed when it is back.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			o := s.another().log(l.config)
+			s.cut()
+			if err := o.DeleteGroup(s.patient(), "g"); err != nil {
+				s.Fatal(err)
+			}
+			s.mend()
+			s.wantCode(await(s, m.ended, "OnEnd"), transport.NotFound)
+		},
+	},
+	{
+		name: "log/drain-while-away",
+		seam: "waits for the settlement of those it has, and until the backend has the settlements.",
+		rule: "A member that drains when its connection is lost leaves nothing behind: what it could not settle or hand back comes to others.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			l.put("a", numbers(5)...)
+			held := m.takes("0", "1")
+			s.cut()
+			drained := make(chan error, 1)
+			ctx := s.patient()
+			go func() { drained <- m.Drain(ctx) }()
+			for _, d := range held {
+				_ = d.Ack(s.patient())
+			}
+			s.mend()
+			await(s, drained, "Drain") // nil, or that the backend does not have the settlements
+			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 5})
+			for seen := make(map[string]bool); len(seen) < 5; {
+				d := other.next()
+				seen[string(d.Body)] = true
+				o.s.ack(d)
+			}
+			l.eventuallyHolds(0)
+		},
+	},
+	{
+		name: "log/close-while-away",
+		seam: "Close ends every subscription as [Receiver.Close] does",
+		rule: "A Transport can be closed while its connection is away: what its members held comes to others after the AckWait.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			l.put("a", "0", "1")
+			l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2}).takes("0", "1")
+			s.cut()
+			s.within("Close", func() { _ = s.tr.Close(s.patient()) })
+			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			other.gets(2, "0", "1")
+			other.handlesOnly(o, "a")
+		},
+	},
+	{
+		name: "log/dedup",
+		seam: "A second Append with an id that was appended within the DedupWindow stores nothing",
+		rule: "An id is remembered whichever connection it came over.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			at := l.add("a", "0", transport.AppendOptions{ID: "0"})
+			s.cut()
+			s.mend()
+			if again := l.add("a", "0", transport.AppendOptions{ID: "0"}); !again.Duplicate || again.Sequence != at.Sequence {
+				s.Errorf("got %+v, want a duplicate of %d", again, at.Sequence)
+			}
+			l.holds("0")
+		},
+	},
+	{
+		name: "log/expect",
+		seam: "Aborted when o.Expect does not hold",
+		rule: "An Expectation is of the log as it is, whatever was appended by others while the connection was away.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			o := s.another().log(l.config)
+			at := l.add("a", "0", transport.AppendOptions{})
+			s.cut()
+			o.put("a", "1")
+			s.mend()
+			l.refuses("a", transport.AppendOptions{Expect: &transport.Expectation{Sequence: at.Sequence}}, transport.Aborted)
+			l.add("a", "2", transport.AppendOptions{Expect: &transport.Expectation{Sequence: at.Sequence + 1}})
+			l.holds("0", "1", "2")
+		},
+	},
+	{
+		name: "log/config",
+		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
+		rule: "A Log that was opened before the connection was lost goes on by what it has become meanwhile.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{})
+			l.put("a", "0")
+			o := s.another()
+			s.cut()
+			changed := l.config
+			changed.MaxMessages, changed.Update = 2, true
+			o.log(changed)
+			s.mend()
+			l.put("a", "1")
+			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
+			if got := l.info().Config.MaxMessages; got != 2 {
+				s.Errorf("MaxMessages is %d, want 2", got)
+			}
+		},
+	},
+}
+
+var awayLaneCases = []conformanceCase{
+	{
+		name: "lanes/take-over",
+		seam: "Fence grows with every delivery of a lane, whichever member gets it.",
+		rule: "When a member dies, its lanes go on at another in order, with a higher Fence.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 4, Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			l.put("a", "0", "1", "2")
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
+			held := m.take("0", 1)
+			s.cut()
+			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
+			again := other.again("0")
+			if again.Fence <= held.Fence {
+				s.Errorf("the fence is %d, and was %d at the member that died", again.Fence, held.Fence)
+			}
+			other.idle()
+			o.s.ack(again)
+			other.goesOn("1", "2")
+		},
+	},
+	{
+		name: "lanes/go-on",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
+		rule: "The order of a lane stays when the connection comes and goes while its messages are handled.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 2, Groups: []transport.GroupConfig{group}})
+			o := s.another().log(l.config)
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			n := 0
+			for range 3 {
+				for i := range 4 {
+					o.put("a", strconv.Itoa(n+i))
+				}
+				held := m.next()
+				s.cut()
+				_ = held.Ack(s.patient()) // it comes again
+				s.mend()
+				for last := n + 3; n <= last; {
+					d := m.next()
+					switch got, err := strconv.Atoi(string(d.Body)); {
+					case err != nil || got > n:
+						s.Fatalf("got %q, want %d", d.Body, n)
+					case got == n:
+						n++
+					}
+					_ = d.Ack(s.patient())
+				}
+			}
+		},
+	},
+}
+
+var awayDelayedCases = []conformanceCase{
+	{
+		name: "delayed/while-away",
+		seam: "The message takes its sequence when its time has come.",
+		rule: "What waits for its time is the log's: it arrives though its sender's connection is away.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Delays: true, Groups: []transport.GroupConfig{{Name: "g"}}})
+			o := s.another().log(l.config)
+			m := o.consume(of("g", 1))
+			due := time.Now().Add(aWhile)
+			l.add("a", "0", transport.AppendOptions{NotBefore: due})
+			s.cut()
+			o.s.ack(m.take("0", 1))
+			if now := time.Now(); now.Before(due) {
+				s.Errorf("it came %v early", due.Sub(now))
+			}
+			_, err := l.Append(s.patient(), s.message("a", "1"), transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)})
+			s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
+			s.mend()
+			l.add("a", "2", transport.AppendOptions{NotBefore: time.Now().Add(aWhile)})
+			m.handles("2")
+		},
+	},
+}
+
+// follows fails unless a Read with Follow yields what is stored before, while and
+// after the connection is away.
+func (s *suite) follows(l, o *log, start transport.Start) {
+	s.Helper()
+	rest := strings.TrimPrefix(l.config.Subjects[0], s.root+".")
+	f := l.follow(transport.ReadConfig{Start: start})
+	defer f.stop()
+	if begun := "begun"; start.New {
+		for len(f.got) == 0 { // from whichever message on
+			o.put(rest, begun)
+			s.pass(5 * time.Millisecond)
+		}
+		o.put(rest, "first")
+		for begun == "begun" {
+			begun = f.next()
+		}
+		if begun != "first" {
+			s.Errorf("got %q, want first", begun)
+		}
+	} else {
+		o.put(rest, "first")
+		f.want("first")
+	}
+	for _, round := range numbers(2) {
+		s.cut()
+		o.put(rest, "away "+round)
+		s.mend()
+		o.put(rest, "back "+round)
+		f.want("away "+round, "back "+round)
+	}
+	f.stop()
+	if err := await(s, f.ended, "the end of a Read whose ctx ended"); err != nil {
+		s.Error(err)
+	}
+}
