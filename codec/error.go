@@ -23,12 +23,13 @@ type Error struct {
 
 	// Offset is where in the input it went wrong, in bytes: for MessagePack where
 	// the offending item begins, for malformed JSON its first wrong byte, for a JSON
-	// value of the wrong type about where it ends. -1 when unknown.
+	// value of the wrong type about where it ends, for one that a method of its type
+	// refused where it begins. -1 when unknown.
 	Offset int64
 
-	// Path is the field, by its names on the wire, as in "lines[3].quantity"; in
-	// JSON without indexes. Empty when unknown, or when it is the whole value. Keys
-	// of maps are left out, since they are content.
+	// Path is the field, by its names on the wire, as in "lines[3].quantity"; for a
+	// JSON value of the wrong type without indexes. Empty when unknown, or when it is
+	// the whole value. Keys of maps are left out, since they are content.
 	Path string
 
 	// Err is the cause. Its own text may quote the payload.
@@ -56,7 +57,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // under puts a step in front of the path.
 func (e *Error) under(step string) *Error {
-	if e.Path != "" && e.Path[0] != '[' {
+	if step != "" && e.Path != "" && e.Path[0] != '[' {
 		step += "."
 	}
 	e.Path = step + e.Path
@@ -120,6 +121,13 @@ func (p *panicked) Format(s fmt.State, verb rune) {
 	fmt.Fprint(s, p.Error())
 	if verb == 'v' && s.Flag('+') {
 		fmt.Fprintf(s, ": %v\n%s", p.value, p.stack)
+	}
+}
+
+// catchAt, deferred, turns a panic into the error of the item that begins at start.
+func catchAt(start int, failure **Error) {
+	if p := recover(); p != nil {
+		*failure = &Error{Offset: int64(start), Err: &panicked{p, debug.Stack()}}
 	}
 }
 

@@ -53,9 +53,9 @@ func TestErrorsNameTypeAndPlace(t *testing.T) {
 		{"json range", codec.JSON, `{"lines":[{"quantity":4111}]}`, into + ` at byte 26 (field lines.quantity): a number that does not fit int8`},
 		{"json fraction", codec.JSON, `{"count":1.5}`, into + ` at byte 12 (field count): a number that does not fit uint8`},
 		{"json negative", codec.JSON, `{"count":-1}`, into + ` at byte 11 (field count): a number that does not fit uint8`},
-		{"json time", codec.JSON, `{"at":"hunter2"}`, into + `: not a time: want RFC 3339`},
-		{"json own error", codec.JSON, `{"rude":"hunter2"}`, into + `: a value was refused (*errors.errorString)`},
-		{"json own panic", codec.JSON, `{"rude":"panic"}`, into + `: a method of the type panicked (string)`},
+		{"json time", codec.JSON, `{"at":"hunter2"}`, into + ` at byte 6 (field at): not a time: want RFC 3339`},
+		{"json own error", codec.JSON, `{"rude":"hunter2"}`, into + ` at byte 8 (field rude): a value was refused (*errors.errorString)`},
+		{"json own panic", codec.JSON, `{"rude":"panic"}`, into + ` at byte 8 (field rude): a method of the type panicked (string)`},
 
 		{"msgpack empty", codec.MessagePack, "", into + ` at byte 0: the message is empty`},
 		{"msgpack cut", codec.MessagePack, "\x81\xa7account", into + ` at byte 9: the message ends early`},
@@ -75,7 +75,7 @@ func TestErrorsNameTypeAndPlace(t *testing.T) {
 		{"msgpack time", codec.MessagePack, packed(M{"at": "hunter2"}), into + ` at byte 4 (field at): not a time: want RFC 3339`},
 		{"msgpack nsec", codec.MessagePack, "\x81\xa2at\xd7\xff\xff\xff\xff\xff\xff\xff\xff\xff", into + ` at byte 4 (field at): a malformed timestamp`},
 		{"msgpack own error", codec.MessagePack, packed(M{"rude": "hunter2"}), into + ` at byte 6 (field rude): a value was refused (*errors.errorString)`},
-		{"msgpack own panic", codec.MessagePack, packed(M{"rude": "panic"}), into + `: a method of the type panicked (string)`},
+		{"msgpack own panic", codec.MessagePack, packed(M{"rude": "panic"}), into + ` at byte 6 (field rude): a method of the type panicked (string)`},
 		{"msgpack ext into map", codec.MessagePack, "\x81\xa2at\xc7\x05\x01\xdf\xff\xff\xff\xff", into + ` at byte 4 (field at): an extension type cannot become time.Time: want a timestamp`},
 		{"msgpack short tuple", codec.MessagePack, "\x91\x00", into + ` at byte 0: an array of 1, and codec_test.PlaceRequest has 5 fields`},
 		{"msgpack field name", codec.MessagePack, "\x81\x01\x02", into + ` at byte 1: the name of a field of codec_test.PlaceRequest is an integer: want a string`},
@@ -99,6 +99,33 @@ func TestErrorsNameTypeAndPlace(t *testing.T) {
 				t.Errorf("quotes the payload: %s", e)
 			}
 		})
+	}
+}
+
+// What a method of a type refuses is found wherever it is.
+func TestJSONPlaces(t *testing.T) {
+	t.Parallel()
+	type Since struct{ Since time.Time }
+	type deep struct {
+		Since
+		More   []*deep `json:"more"`
+		ByName map[string]deep
+		Blob   []byte `json:"blob"`
+		Any    any
+		N      int `json:"n"`
+		Own    Rude
+	}
+	for data, want := range map[string]string{
+		`{"Since":"x"}`: ` at byte 9 (field Since): not a time`,
+		`{ "n" : 1, "more": [null, {}, {"MORE" : [ {"since": "x"} ] }]}`:           ` at byte 52 (field more[2].MORE[0].since): not a time`,
+		`{"ByName":{"k":{"blob":"?"}}}`:                                            ` at byte 23 (field ByName.blob): illegal base64`,
+		`{"Any":{"Since":"x"},"unknown":[{"Since":"x"}],"more":[{"Own":"panic"}]}`: ` at byte 62 (field more[0].Own): a method of the type panicked`,
+		`{"more":null,"Own":"hunter2","Since":"x"}`:                                ` at byte 19 (field Own): a value was refused`,
+	} {
+		err := codec.JSON.Unmarshal([]byte(data), new(deep))
+		if err == nil || !strings.Contains(err.Error(), "codec_test.deep"+want) {
+			t.Errorf("%s: got %v, want %s", data, err, want)
+		}
 	}
 }
 

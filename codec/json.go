@@ -27,7 +27,7 @@ func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
 	if err != nil {
 		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
 	}
-	wrap := func(err error) error { return c.failure(target.Type(), len(data), err) }
+	wrap := func(err error) error { return c.failure(target.Type(), data, err) }
 	defer catch(&err, wrap)
 	if len(data) == 0 {
 		return wrap(problem("the message is empty"))
@@ -41,13 +41,16 @@ func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
 // failure takes the place out of what encoding/json says. What a type's own
 // UnmarshalJSON got from encoding/json looks the same, and counts from where its
 // value begins. Behind a number at the end encoding/json counts one too many.
-func (c jsonCodec) failure(t reflect.Type, length int, err error) *Error {
+func (c jsonCodec) failure(t reflect.Type, data []byte, err error) *Error {
 	e := undecodable(c.ContentType(), t, err)
 	switch err := err.(type) {
 	case *json.SyntaxError:
 		e.Offset = max(0, err.Offset-1)
 	case *json.UnmarshalTypeError:
-		e.Offset, e.Path = min(err.Offset, int64(length)), err.Field
+		e.Offset, e.Path = min(err.Offset, int64(len(data))), err.Field
+	case problem:
+	default:
+		e.locate(data)
 	}
 	return e
 }

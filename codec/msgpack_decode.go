@@ -403,7 +403,8 @@ func timestamp(b []byte) (sec, nsec int64, ok bool) {
 
 // library lets the library decode one item: what a type's DecodeMsgpack does, and
 // extension types that were registered with it. It sees that item only.
-func (d *decoder) delegate(start int, n *node, v reflect.Value) *Error {
+func (d *decoder) delegate(start int, n *node, v reflect.Value) (failure *Error) {
+	defer catchAt(start, &failure)
 	dec := msgpack.NewDecoder(bytes.NewReader(d.item(start)))
 	dec.SetCustomStructTag("json")
 	if err := dec.DecodeValue(v); err != nil {
@@ -413,7 +414,8 @@ func (d *decoder) delegate(start int, n *node, v reflect.Value) *Error {
 }
 
 // methods lets a type's own method decode one item, from a copy.
-func (d *decoder) methods(start int, t token, n *node, v reflect.Value) *Error {
+func (d *decoder) methods(start int, t token, n *node, v reflect.Value) (failure *Error) {
+	defer catchAt(start, &failure)
 	if t.kind == kindExt {
 		return d.delegate(start, n, v)
 	}

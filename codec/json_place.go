@@ -1,0 +1,163 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// locate adds the place of a value that a method of its type refused, or that is
+// no base64: encoding/json does not tell. It reads the message once more, which has
+// been found well formed.
+func (e *Error) locate(data []byte) {
+	defer func() { _ = recover() }() // what panicked before may do so again
+	s := jsonSearch{dec: json.NewDecoder(bytes.NewReader(data))}
+	if place := s.value(e.Type); place != nil {
+		e.Offset, e.Path = place.Offset, place.Path
+	}
+}
+
+// jsonSearch looks for the first value that is refused. What does not have the
+// form that its type wants ends it.
+type jsonSearch struct {
+	dec  *json.Decoder
+	over bool
+}
+
+// value returns the place of what is refused in the next value, or nil.
+func (s *jsonSearch) value(t reflect.Type) *Error {
+	switch {
+	case t.Kind() == reflect.Interface:
+		s.skip()
+		return nil
+	case reflect.PointerTo(t).Implements(jsonUnmarshaler), reflect.PointerTo(t).Implements(textUnmarshaler), isBytes(t):
+		return s.try(t)
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return s.value(t.Elem())
+	case reflect.Slice, reflect.Array:
+		return s.list(t.Elem())
+	case reflect.Map:
+		return s.object(func(string) (reflect.Type, string) { return t.Elem(), "" })
+	case reflect.Struct:
+		return s.object(func(name string) (reflect.Type, string) { return jsonFieldType(t, name, 0), name })
+	}
+	s.skip()
+	return nil
+}
+
+func (s *jsonSearch) skip() json.RawMessage {
+	var raw json.RawMessage
+	s.over = s.over || s.dec.Decode(&raw) != nil
+	return raw
+}
+
+// try decodes a value on its own.
+func (s *jsonSearch) try(t reflect.Type) (place *Error) {
+	raw := s.skip()
+	begin := s.dec.InputOffset() - int64(len(raw))
+	defer func() {
+		if recover() != nil {
+			place = &Error{Offset: begin}
+		}
+	}()
+	if s.over || json.Unmarshal(raw, reflect.New(t).Interface()) == nil {
+		return nil
+	}
+	return &Error{Offset: begin}
+}
+
+// enter reads the beginning of a list or an object. null is neither.
+func (s *jsonSearch) enter(delim json.Delim) bool {
+	token, err := s.dec.Token()
+	if err == nil && token == delim {
+		return true
+	}
+	s.over = s.over || err != nil || token != nil
+	return false
+}
+
+func (s *jsonSearch) more() bool { return !s.over && s.dec.More() }
+
+func (s *jsonSearch) leave() {
+	_, err := s.dec.Token()
+	s.over = s.over || err != nil
+}
+
+func (s *jsonSearch) list(elem reflect.Type) *Error {
+	if !s.enter('[') {
+		return nil
+	}
+	for i := 0; s.more(); i++ {
+		if place := s.value(elem); place != nil {
+			return place.under(fmt.Sprintf("[%d]", i))
+		}
+	}
+	s.leave()
+	return nil
+}
+
+// object reads an object whose members' types, and names in a path, field tells.
+// A member without a type is skipped.
+func (s *jsonSearch) object(field func(name string) (reflect.Type, string)) *Error {
+	if !s.enter('{') {
+		return nil
+	}
+	for s.more() {
+		key, err := s.dec.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			s.over = true
+			return nil
+		}
+		t, step := field(name)
+		if t == nil {
+			s.skip()
+			continue
+		}
+		if place := s.value(t); place != nil {
+			return place.under(step)
+		}
+	}
+	s.leave()
+	return nil
+}
+
+// maxEmbedding bounds the search for a field in structs that embed one another.
+const maxEmbedding = 10
+
+// jsonFieldType returns the type of the field that a name in JSON means, nil where
+// there is none.
+func jsonFieldType(t reflect.Type, name string, depth int) reflect.Type {
+	var alike reflect.Type
+	var embedded []reflect.Type
+	for f := range t.Fields() {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case f.Tag.Get("json") == "-":
+		case f.Anonymous && tag == "" && inner.Kind() == reflect.Struct:
+			embedded = append(embedded, inner)
+		case !f.IsExported():
+		case tag == name, tag == "" && f.Name == name:
+			return f.Type
+		case strings.EqualFold(tag, name), tag == "" && strings.EqualFold(f.Name, name):
+			alike = f.Type
+		}
+	}
+	if alike != nil || depth == maxEmbedding {
+		return alike
+	}
+	for _, inner := range embedded {
+		if found := jsonFieldType(inner, name, depth+1); found != nil {
+			return found
+		}
+	}
+	return nil
+}
