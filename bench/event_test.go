@@ -130,8 +130,7 @@ func tell(b *testing.B, path eventPath, size int) {
 		}
 	})
 	body := make([]byte, size)
-	b.ReportAllocs()
-	b.ResetTimer()
+	end := meter(b)
 	for i := range b.N {
 		if i%stride == 0 {
 			ahead <- struct{}{}
@@ -143,6 +142,7 @@ func tell(b *testing.B, path eventPath, size int) {
 	}
 	<-done
 	b.StopTimer()
+	end()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }
 

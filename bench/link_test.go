@@ -87,6 +87,16 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 	})
 }
 
+// meter begins a measurement. Beside the time that passes, the benchmark reports the
+// processor time that both ends and, on NATS, the server have used: other programs
+// on the machine lengthen the one and hardly the other.
+func meter(b *testing.B) (end func()) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := spent()
+	return func() { b.ReportMetric(float64(spent()-before)/float64(b.N), "cpu-ns/op") }
+}
+
 // payload is a size that is measured.
 type payload struct {
 	name string

@@ -123,7 +123,7 @@ func ask(b *testing.B, ask mono.Func[[]byte, []byte], size int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	question := make([]byte, size)
-	b.ReportAllocs()
+	end := meter(b)
 	i := 0
 	for b.Loop() {
 		mark(question, i)
@@ -133,6 +133,7 @@ func ask(b *testing.B, ask mono.Func[[]byte, []byte], size int) {
 		}
 		i++
 	}
+	end()
 }
 
 // callers are how many ask at once.
@@ -158,8 +159,7 @@ func askAtOnce(b *testing.B, ask mono.Func[[]byte, []byte], n int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	ended := make(chan error, n)
-	b.ReportAllocs()
-	b.ResetTimer()
+	end := meter(b)
 	for c := range n {
 		go func() {
 			question := make([]byte, size)
@@ -176,4 +176,5 @@ func askAtOnce(b *testing.B, ask mono.Func[[]byte, []byte], n int) {
 	for range n {
 		<-ended
 	}
+	end()
 }

@@ -88,32 +88,48 @@ func Reserved(name string) bool {
 }
 
 func (f Field) validate() error {
-	if f.Name == "" || strings.IndexFunc(f.Name, notTokenRune) >= 0 {
+	if f.Name == "" || !isToken(f.Name) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
 			"header name %q: want letters, digits and !#$%%&'*+-.^_`|~", f.Name)
 	}
-	if strings.IndexFunc(f.Value, isControl) >= 0 {
+	if hasControl(f.Value) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
 			"header %q has a control character in its value: encode it first", f.Name)
 	}
-	if f.Value != strings.Trim(f.Value, " \t") {
+	if n := len(f.Value); n > 0 && (isBlank(f.Value[0]) || isBlank(f.Value[n-1])) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
 			"header %q has white space at an end of its value, which is lost on the wire: trim or encode it", f.Name)
 	}
 	return nil
 }
 
-func notTokenRune(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-		return false
+// tokenBytes are those of an HTTP token.
+var tokenBytes = func() (set [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		set[c] = true
 	}
-	return !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	return set
+}()
+
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !tokenBytes[s[i]] {
+			return false
+		}
+	}
+	return true
 }
 
-func isControl(r rune) bool {
-	return r < ' ' && r != '\t' || r == 0x7f
+func hasControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // size is the length of the header block as NATS writes it (ADR-4): a version
 // line, "name: value" lines, an empty line. No fields, no block.

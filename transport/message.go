@@ -52,8 +52,27 @@ func (m *Message) CheckSize(limit int) error {
 
 // Clone returns a copy that shares nothing with m.
 func (m *Message) Clone() *Message {
-	c := *m
-	c.Header = slices.Clone(m.Header)
+	c := m.withHeader()
 	c.Body = slices.Clone(m.Body)
-	return &c
+	return c
 }
+
+// withHeader returns a copy that shares the body alone. A short header lies in one
+// piece of memory with it.
+func (m *Message) withHeader() *Message {
+	if len(m.Header) == 0 || len(m.Header) > shortHeader {
+		c := *m
+		c.Header = slices.Clone(m.Header)
+		return &c
+	}
+	c := new(struct {
+		Message
+		fields [shortHeader]Field
+	})
+	c.Message = *m
+	c.Header = append(c.fields[:0], m.Header...)
+	return &c.Message
+}
+
+// shortHeader is how many fields most headers have at most.
+const shortHeader = 4

@@ -37,6 +37,9 @@ func ValidateToken(token string) error {
 }
 
 func validate(subject string, wildcards bool) error {
+	if plain(subject) {
+		return nil
+	}
 	what := "subject"
 	if wildcards {
 		what = "pattern"
@@ -53,6 +56,23 @@ func validate(subject string, wildcards bool) error {
 		}
 	}
 	return nil
+}
+
+// plain reports whether a subject is one, without wildcards and all ASCII, as nearly
+// all are. It says nothing about others.
+func plain(subject string) bool {
+	if len(subject) > MaxSubject {
+		return false
+	}
+	last := byte('.')
+	for i := 0; i < len(subject); i++ {
+		c := subject[i]
+		if c <= ' ' || c >= 0x7f || c == '*' || c == '>' || c == '.' && last == '.' {
+			return false
+		}
+		last = c
+	}
+	return last != '.'
 }
 
 func badToken(token string, wildcards, last bool) string {
