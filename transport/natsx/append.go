@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
@@ -112,15 +111,15 @@ func (a *appending) leave() {
 }
 
 // message makes what is published.
-func (a *appending) message(m *transport.Message) *nats.Msg {
-	msg := toNATS(m)
+func (a *appending) message(m *transport.Message) *outgoing {
+	msg := a.l.t.toNATS(m)
 	msg.Subject = a.l.lanes.published(m.Subject)
 	if a.o.ID != "" {
-		setHeader(msg, jetstream.MsgIDHeader, a.o.ID)
+		msg.set(jetstream.MsgIDHeader, a.o.ID)
 	}
 	if a.o.TTL > 0 {
 		// In whole seconds, which are all that count, and never too few.
-		setNumber(msg, jetstream.MsgTTLHeader, uint64((a.o.TTL+time.Second-1)/time.Second))
+		msg.setNumber(jetstream.MsgTTLHeader, uint64((a.o.TTL+time.Second-1)/time.Second))
 	}
 	if e := a.o.Expect; e != nil {
 		a.expect(msg, e)
@@ -131,14 +130,14 @@ func (a *appending) message(m *transport.Message) *nats.Msg {
 	return msg
 }
 
-func (a *appending) expect(msg *nats.Msg, e *transport.Expectation) {
+func (a *appending) expect(msg *outgoing, e *transport.Expectation) {
 	if e.Subject == "" {
-		setNumber(msg, jetstream.ExpectedLastSeqHeader, e.Sequence)
+		msg.setNumber(jetstream.ExpectedLastSeqHeader, e.Sequence)
 		return
 	}
-	setNumber(msg, jetstream.ExpectedLastSubjSeqHeader, e.Sequence)
+	msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, e.Sequence)
 	if e.Subject != a.subject {
-		setHeader(msg, jetstream.ExpectedLastSubjSeqSubjHeader, a.l.lanes.stored(e.Subject))
+		msg.set(jetstream.ExpectedLastSubjSeqSubjHeader, a.l.lanes.stored(e.Subject))
 	}
 }
 

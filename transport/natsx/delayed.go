@@ -3,11 +3,9 @@ package natsx
 import (
 	"context"
 	"crypto/rand"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
@@ -97,11 +95,11 @@ func (l *log) openSource(ctx context.Context) error {
 
 // schedule makes msg, which is complete but for where it goes, wait for its time.
 // The server parses fractions of a second, which nats.go's own option cuts off.
-func (l *log) schedule(msg *nats.Msg, o *transport.AppendOptions) {
-	setHeader(msg, headerSchedule, "@at "+o.NotBefore.UTC().Format(time.RFC3339Nano))
-	setHeader(msg, headerTarget, l.delayedSubject("due."+msg.Subject))
+func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
+	msg.set(headerSchedule, "@at "+o.NotBefore.UTC().Format(time.RFC3339Nano))
+	msg.set(headerTarget, l.delayedSubject("due."+msg.Subject))
 	if o.ID != "" {
-		setHeader(msg, headerMovedID, o.ID)
+		msg.set(headerMovedID, o.ID)
 	}
 	msg.Subject = l.delayedSubject("at." + rand.Text())
 }
@@ -155,13 +153,3 @@ func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	messages := all.CachedInfo().State.Msgs
 	return messages - min(moved, messages), nil
 }
-
-// setHeader sets a header of a message that may have none.
-func setHeader(msg *nats.Msg, name, value string) {
-	if msg.Header == nil {
-		msg.Header = make(nats.Header, 4)
-	}
-	msg.Header[name] = []string{value}
-}
-
-func setNumber(msg *nats.Msg, name string, n uint64) { setHeader(msg, name, strconv.FormatUint(n, 10)) }

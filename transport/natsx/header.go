@@ -10,30 +10,52 @@ import (
 	"gomono.dev/transport"
 )
 
-// toNATS makes what nats.go sends. It shares the body: nats.go has copied it
-// when its publish returns.
-func toNATS(m *transport.Message) *nats.Msg {
-	msg := &nats.Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Body}
-	if len(m.Header) == 0 {
-		return msg
+// outgoing is what nats.go sends. When its publish returns it has copied everything,
+// so that the memory serves again.
+type outgoing struct {
+	nats.Msg
+	values []string // one array for all names with one value
+}
+
+// toNATS makes what is to be sent. It shares the body. Whoever sends it ends it.
+func (t *Transport) toNATS(m *transport.Message) *outgoing {
+	o, _ := t.outgoing.Get().(*outgoing)
+	if o == nil {
+		o = &outgoing{Msg: nats.Msg{Header: make(nats.Header)}}
 	}
-	msg.Header = make(nats.Header, len(m.Header)+2)
-	values := make([]string, len(m.Header)) // one array for all names with one value
-	for i, f := range m.Header {
-		if earlier, ok := msg.Header[f.Name]; ok {
-			msg.Header[f.Name] = append(earlier, f.Value)
+	o.Subject, o.Reply, o.Data = m.Subject, m.Reply, m.Body
+	for _, f := range m.Header {
+		if earlier, ok := o.Header[f.Name]; ok {
+			o.Header[f.Name] = append(earlier, f.Value)
 			continue
 		}
-		values[i] = f.Value
-		msg.Header[f.Name] = values[i : i+1 : i+1]
+		o.set(f.Name, f.Value)
 	}
-	return msg
+	return o
+}
+
+// set gives a header one value.
+func (o *outgoing) set(name, value string) {
+	o.values = append(o.values, value)
+	last := len(o.values)
+	o.Header[name] = o.values[last-1 : last : last]
+}
+
+func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.FormatUint(n, 10)) }
+
+// end gives the memory back.
+func (t *Transport) end(o *outgoing) {
+	clear(o.Header)
+	clear(o.values)
+	o.values = o.values[:0]
+	o.Subject, o.Reply, o.Data = "", "", nil
+	t.outgoing.Put(o)
 }
 
 // addServiceError adds the error that m carries in the words of NATS services,
 // cut to what is of use to people, and left out where it would exceed the limit:
 // mono's own headers hold all of it.
-func addServiceError(msg *nats.Msg, m *transport.Message, limit int) {
+func addServiceError(o *outgoing, m *transport.Message, limit int) {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
 		return
@@ -41,7 +63,8 @@ func addServiceError(msg *nats.Msg, m *transport.Message, limit int) {
 	text, code := oneLine(e.Message, string(e.Code)), strconv.Itoa(e.Code.HTTPStatus())
 	more := len(micro.ErrorHeader+text+micro.ErrorCodeHeader+code) + 2*len(": \r\n")
 	if limit == 0 || m.Size()+more <= limit {
-		msg.Header[micro.ErrorHeader], msg.Header[micro.ErrorCodeHeader] = []string{text}, []string{code}
+		o.set(micro.ErrorHeader, text)
+		o.set(micro.ErrorCodeHeader, code)
 	}
 }
 
@@ -63,11 +86,11 @@ func oneLine(text, otherwise string) string {
 // fromNATS makes a message of what nats.go received. nats.go hands out a body of
 // its own for each subscription, so it is not copied.
 func fromNATS(msg *nats.Msg) *transport.Message {
-	m := &transport.Message{Subject: msg.Subject, Reply: msg.Reply, Body: msg.Data}
+	m := emptyMessage(len(msg.Header))
+	m.Subject, m.Reply, m.Body = msg.Subject, msg.Reply, msg.Data
 	if len(msg.Header) == 0 {
 		return m
 	}
-	m.Header = make(transport.Header, 0, len(msg.Header))
 	for name, values := range msg.Header {
 		if transport.Reserved(name) {
 			continue
@@ -80,6 +103,24 @@ func fromNATS(msg *nats.Msg) *transport.Message {
 		m.Header.SetError(&transport.Error{Code: codeOf(code), Outcome: transport.OutcomeAnswered, Message: text})
 	}
 	return m
+}
+
+// emptyMessage makes a message with room for the fields of its header, if they are
+// few in the same piece of memory.
+func emptyMessage(fields int) *transport.Message {
+	const few = 5
+	switch {
+	case fields == 0:
+		return new(transport.Message)
+	case fields > few:
+		return &transport.Message{Header: make(transport.Header, 0, fields)}
+	}
+	m := new(struct {
+		transport.Message
+		fields [few]transport.Field
+	})
+	m.Header = m.fields[:0]
+	return &m.Message
 }
 
 // codeOf returns the code for the number that a service written elsewhere gave,

@@ -199,7 +199,7 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)
-	msg := toNATS(m)
+	msg := t.toNATS(m)
 	msg.Reply = t.requests.prefix + token
 	if err := t.send(msg, "request on "); err != nil {
 		t.requests.take(token)

@@ -28,6 +28,7 @@ type Transport struct {
 	options  logOptions
 	js       jetstream.JetStream
 	account  atomic.Pointer[account]
+	outgoing sync.Pool // of *outgoing
 
 	// sending is held for reading while a message is handed over, and for writing
 	// to set closed: what was let in has been written when Close flushes.
@@ -121,19 +122,20 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.admit(ctx, m); err != nil {
 		return err
 	}
-	msg := toNATS(m)
+	msg := t.toNATS(m)
 	addServiceError(msg, m, t.maxPayload())
 	return t.send(msg, "publish on ")
 }
 
-// send hands a message to the connection.
-func (t *Transport) send(msg *nats.Msg, what string) error {
+// send hands a message to the connection, and ends it.
+func (t *Transport) send(msg *outgoing, what string) error {
+	defer t.end(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
 		return unavailable("%s%s: the transport is closed", what, msg.Subject)
 	}
-	if err := t.nc.PublishMsg(msg); err != nil {
+	if err := t.nc.PublishMsg(&msg.Msg); err != nil {
 		return t.failure(err, transport.OutcomeNotDone, what+msg.Subject)
 	}
 	return nil
