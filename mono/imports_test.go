@@ -33,7 +33,7 @@ var rules = []struct {
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"testing", "pgregory.net/rapid"},
-		[]string{"transport/transporttest"},
+		[]string{"transport/transporttest", "transport/internal/proxytest"},
 		"a production binary links no test support",
 	},
 	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},
