@@ -2,9 +2,12 @@ package mono
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"gomono.dev/transport"
 )
 
 // BackoffPolicy says how long to wait before a failed attempt is repeated.
@@ -39,7 +42,8 @@ func (c constant) Wait(int) time.Duration { return time.Duration(c) }
 
 // Exponential waits about first after the first attempt and doubles the wait
 // with each that follows, up to limit. Each wait is drawn from its upper half,
-// so that what failed together does not come back together.
+// so that what failed together does not come back together: by chance where Wait is
+// called, and for a message by its handle, group, sequence and attempt.
 func Exponential(first, limit time.Duration) BackoffPolicy {
 	if first <= 0 || limit < first {
 		panic(fmt.Sprintf("mono.Exponential(%v, %v): want 0 < first <= limit", first, limit))
@@ -49,12 +53,23 @@ func Exponential(first, limit time.Duration) BackoffPolicy {
 
 type exponential struct{ first, limit time.Duration }
 
-func (e exponential) Wait(attempt int) time.Duration {
+func (e exponential) Wait(attempt int) time.Duration { return e.draw(attempt, rand.Uint64()) }
+
+// draw makes a wait of a random number.
+func (e exponential) draw(attempt int, number uint64) time.Duration {
 	wait := e.first
 	for i := 1; i < attempt && wait < e.limit; i++ {
 		wait = min(2*wait, e.limit)
 	}
-	return wait - rand.N(wait/2+1)
+	return wait - time.Duration(number%uint64(wait/2+1))
+}
+
+// drawFor makes a wait for an attempt at a message. It depends on nothing else, so
+// that a test in virtual time finds the same each time.
+func (e exponential) drawFor(r *receiver, d *transport.Delivery) time.Duration {
+	h := fnv.New64a()
+	fmt.Fprint(h, r.decl, " ", r.group(), " ", d.Sequence, " ", d.Attempt)
+	return e.draw(d.Attempt, h.Sum64())
 }
 
 // Waits waits the first time after the first attempt, and so on; the last counts

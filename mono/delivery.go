@@ -104,7 +104,7 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 		r.bury(c, d, reason, err)
 		return
 	}
-	wait := r.wait(d.Attempt, err)
+	wait := r.wait(d, err)
 	r.in.log.Warn("mono: attempt failed, another follows", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempt", d.Attempt, "of", r.config.maxAttempts(), "wait", wait, "error", err)
 	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.group, ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
@@ -135,7 +135,7 @@ func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error
 	if kept := r.in.keep(r.decl, letter); kept != nil {
 		r.in.log.Error("mono: dead letter not stored, the message comes again", "module", r.unit.name, "handle", r.decl.name,
 			"id", c.ID(), "reason", reason, "error", err, "because", kept)
-		r.told(d, d.Nak(context.Background(), max(r.wait(d.Attempt, nil), minBurialWait)))
+		r.told(d, d.Nak(context.Background(), max(r.wait(d, nil), minBurialWait)))
 		return
 	}
 	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,

@@ -3,6 +3,8 @@ package mono
 import (
 	"errors"
 	"time"
+
+	"gomono.dev/transport"
 )
 
 // Drop makes an error with which a handler of a stored message gives it up now,
@@ -48,7 +50,7 @@ func (c *config) maxAttempts() int {
 }
 
 // wait is how long to wait after an attempt that ended with err.
-func (r *receiver) wait(attempt int, err error) (wait time.Duration) {
+func (r *receiver) wait(d *transport.Delivery, err error) (wait time.Duration) {
 	if asked, ok := errors.AsType[*retryIn](err); ok {
 		return asked.wait
 	}
@@ -56,12 +58,15 @@ func (r *receiver) wait(attempt int, err error) (wait time.Duration) {
 	if policy == nil {
 		policy = defaultBackoff
 	}
+	if e, ok := policy.(exponential); ok {
+		return e.drawFor(r, d)
+	}
 	failed := guard("the Backoff of "+r.decl.String(), r.in.panicked, func() error {
-		wait = policy.Wait(attempt)
+		wait = policy.Wait(d.Attempt)
 		return nil
 	})
 	if failed != nil {
-		return defaultBackoff.Wait(attempt)
+		return defaultBackoff.drawFor(r, d)
 	}
 	return max(wait, 0)
 }

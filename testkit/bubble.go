@@ -11,7 +11,7 @@ import (
 // bubble is what is known of a bubble from outside.
 type bubble struct {
 	name  atomic.Value // "synctest bubble 7", as in the first line of a stack
-	ended chan end
+	ended chan any     // what it panicked with, or nil
 }
 
 // bubbleName returns what stacks call the bubble of this goroutine.
@@ -60,7 +60,7 @@ func allStacks() string {
 
 // machinery is what runs a bubble itself.
 func (g *goroutine) machinery() bool {
-	return strings.HasPrefix(g.state, "synctest.Run") || strings.Contains(g.stack, "testing/synctest.testingSynctestTest(")
+	return strings.HasPrefix(g.state, "synctest.Run") || strings.Contains(g.stack, "internal/synctest.Run(") || strings.Contains(g.stack, "testing/synctest.testingSynctestTest(")
 }
 
 // hang says why a bubble has not ended in time: who waits for something that is
@@ -77,7 +77,7 @@ func (b *bubble) hang(limit time.Duration) string {
 		}
 	}
 	if culprits == 0 {
-		text.WriteString(": everything waits for virtual time, which passes without an end; bound the wait with a context, or the work with a deadline")
+		text.WriteString(": either virtual time passes without an end, or a goroutine runs without a pause; bound the wait with a context, or the work with a deadline")
 	}
 	for _, g := range all {
 		if g.why() == "" && !g.machinery() {
@@ -88,7 +88,7 @@ func (b *bubble) hang(limit time.Duration) string {
 }
 
 // why says what keeps a goroutine's bubble from coming to rest, "" for one that
-// rests.
+// rests or runs.
 func (g *goroutine) why() string {
 	state := g.state
 	switch {
@@ -100,8 +100,8 @@ func (g *goroutine) why() string {
 		return "a goroutine waits for a lock that is never released, or that is held by somebody who waits: hold no lock while you send or call"
 	case strings.HasPrefix(state, "IO wait"), strings.HasPrefix(state, "syscall"):
 		return "a goroutine waits for a real network or file, which virtual time cannot wait for: use testkit.Fake, or net.Pipe, or natstest"
-	case strings.HasPrefix(state, "running"), strings.HasPrefix(state, "runnable"):
-		return "a goroutine runs without a pause: let it wait for something"
+	case strings.HasPrefix(state, "running"), strings.HasPrefix(state, "runnable"), strings.HasPrefix(state, "sleep"):
+		return ""
 	}
 	return "a goroutine waits for what is outside the bubble (" + state + ")"
 }

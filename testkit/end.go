@@ -33,8 +33,16 @@ func (h *Harness) end() {
 func (h *Harness) report() {
 	h.t.Helper()
 	if h.t.Failed() {
-		h.t.Logf("testkit: run it again with -testkit.seed=%d; %s", h.seed, h.history())
+		h.t.Logf("testkit: %s", h.again())
 	}
+}
+
+func (h *Harness) again() string {
+	again := fmt.Sprintf("run it again with -testkit.seed=%d", h.seed)
+	if h.told {
+		return again
+	}
+	return again + "; " + h.history()
 }
 
 func (h *Harness) checkFaults() {

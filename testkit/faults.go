@@ -120,14 +120,16 @@ func (f *faults) remember(inbox, id string) {
 
 // decide returns the verdict of the first fault that is for this point.
 func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict {
-	in := f.meet(fmt.Sprint(p.Moment, " ", p.Step), func(in *Injection) bool { return in.matches(p, m, k) })
+	in := f.meet(func() string { return fmt.Sprint(p.Moment, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
 	switch {
 	case in == nil && f.h.set.doubled && p.Action == inproc.Deliver && p.Moment == inproc.Before && p.Log != "":
 		return inproc.Verdict{Twice: true}
 	case in == nil:
 		return inproc.Verdict{}
 	}
-	f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+	if !in.fault.crash { // which notes itself
+		f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+	}
 	v := in.fault.verdict
 	switch {
 	case in.fault.crash:
@@ -153,8 +155,9 @@ func about(m *Passing) string {
 	return text
 }
 
-// meet finds the first fault that is for a point, and counts it as met.
-func (f *faults) meet(point string, matches func(*Injection) bool) *Injection {
+// meet finds the first fault that is for a point, and counts it as met. point names
+// it, for the seed's decision.
+func (f *faults) meet(point func() string, matches func(*Injection) bool) *Injection {
 	f.mu.Lock()
 	declared := f.declared
 	f.mu.Unlock()
@@ -173,13 +176,13 @@ func (f *faults) allowed(in *Injection) bool {
 	return in.left != 0
 }
 
-func (f *faults) take(in *Injection, point string) bool {
+func (f *faults) take(in *Injection, point func() string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if in.left == 0 {
 		return false
 	}
-	if in.sometimes && !f.lucky(in, point) {
+	if in.sometimes && !f.lucky(in, point()) {
 		return false
 	}
 	in.met++
@@ -218,7 +221,7 @@ func mix(x uint64) uint64 {
 // slow lets a handler take longer.
 func (f *faults) slow(ctx context.Context, e *entry) {
 	m := &Passing{Handle: e.handle.String(), From: e.from, To: e.module, Group: e.group, Attempt: e.attempt, Sequence: e.sequence, ID: e.id, Value: e.value}
-	in := f.meet(fmt.Sprint("slow ", e.handle, e.module, e.attempt), func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
+	in := f.meet(func() string { return fmt.Sprint("slow ", e.handle, e.module, e.attempt) }, func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
 	if in == nil {
 		return
 	}

@@ -33,6 +33,7 @@ type Harness struct {
 	middleware []mono.Middleware
 	panicsOK   bool
 	left       []mono.Handle
+	told       bool // what happened has been printed
 
 	mu         sync.Mutex
 	instances  []*Instance

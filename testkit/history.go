@@ -48,7 +48,7 @@ func (j *journal) lines() []string {
 const maxLine = 160
 
 func clock(d time.Duration) string {
-	if d < time.Second {
+	if d < time.Millisecond {
 		return d.String()
 	}
 	return d.Round(time.Millisecond).String()

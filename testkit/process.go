@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"gomono.dev/mono"
@@ -28,7 +29,7 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	p := &process{h: h, instance: instance, tr: tr, started: make(chan struct{})}
-	opts := []mono.AppOption{mono.Logger(slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})}))}
+	opts := []mono.AppOption{mono.Logger(slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})}))}
 	if !h.set.home {
 		opts = append(opts, mono.AlwaysWire())
 	}
@@ -95,14 +96,15 @@ func (p *process) bury() {
 	_ = p.app.Stop(ctx) // a dead process makes no errors
 }
 
-// logHandler drops what a dead process says.
+// logHandler lets the modules' warnings through. It drops what a dead process says,
+// and what mono does, which the history has.
 type logHandler struct {
 	p *process
 	slog.Handler
 }
 
 func (l *logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if l.p.dead.Load() {
+	if l.p.dead.Load() || strings.HasPrefix(r.Message, "mono: ") {
 		return nil
 	}
 	return l.Handler.Handle(ctx, r)

@@ -63,7 +63,7 @@ func RequireNone(t testing.TB, h *Harness, handles ...mono.Handle) {
 	for _, handle := range handles {
 		sent := h.asked(handle, isSent(keyOf(handle)))
 		if len(sent) > 0 {
-			h.unlike(t, "%s was %s %s, and should not have been", keyOf(handle), verbOf(handle.Kind()), times(len(sent)))
+			h.unlike(t, "%s was %s, and should not have been", keyOf(handle), happened(len(sent), verbOf(handle.Kind())))
 		}
 	}
 }
@@ -95,18 +95,23 @@ func only[E, T any](t testing.TB, h *Harness, handle mono.Handle, verb string, a
 	if len(fit) == 1 {
 		return fit[0]
 	}
-	as := ""
-	if len(where) > 0 && len(all) > 0 {
-		as = fmt.Sprintf(" as the condition says (%s at all)", times(len(all)))
+	which := ""
+	if len(where) > 0 {
+		which = fmt.Sprintf(" such that the conditions hold (%s in all)", times(len(all)))
 	}
-	h.unlike(t, "%s was %s %s%s, and should have been once", keyOf(handle), verb, times(len(fit)), as)
+	h.unlike(t, "%s was %s%s, and should have been once", keyOf(handle), happened(len(fit), verb), which)
 	panic("unreachable")
+}
+
+func happened(n int, verb string) string {
+	if n == 0 {
+		return "never " + verb
+	}
+	return verb + " " + times(n)
 }
 
 func times(n int) string {
 	switch n {
-	case 0:
-		return "never"
 	case 1:
 		return "once"
 	case 2:
@@ -118,6 +123,7 @@ func times(n int) string {
 // unlike fails the test, and says what happened.
 func (h *Harness) unlike(t testing.TB, format string, args ...any) {
 	t.Helper()
+	h.told = true
 	t.Fatalf("testkit: %s\n%s", fmt.Sprintf(format, args...), h.history())
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,13 +39,23 @@ func Run(t *testing.T, body func(t *testing.T, h *Harness), opts ...Option) {
 
 func runOnce(t *testing.T, set *settings, seed uint64, body func(*testing.T, *Harness)) {
 	t.Helper()
-	var h *Harness
-	ok := inBubble(t, set.limit(), func(t *testing.T) {
-		h = newHarness(t, set, seed, newMemory(set))
-		t.Cleanup(h.end)
+	var running atomic.Pointer[Harness] // read while it hangs, too
+	failed := true
+	problem, _ := inBubble(t, set.limit(), func(t *testing.T) {
+		h := newHarness(t, set, seed, newMemory(set))
+		running.Store(h)
+		t.Cleanup(func() {
+			h.end()
+			failed = t.Failed()
+		})
 		contain(t, func() { body(t, h) })
 	})
-	if !ok {
+	switch h := running.Load(); {
+	case problem != "" && h != nil:
+		t.Fatalf("testkit: %s\n%s", problem, h.again())
+	case problem != "":
+		t.Fatalf("testkit: %s", problem)
+	case failed:
 		t.FailNow()
 	}
 }
@@ -70,43 +81,32 @@ func panicText(v any, stack []byte) string {
 	}
 }
 
-// inBubble runs body in a bubble, and reports whether that came to a good end. It
-// does so on another goroutine, so that one that hangs can be left behind.
-func inBubble(t *testing.T, limit time.Duration, body func(*testing.T)) bool {
+// inBubble runs body in a bubble, and says what was wrong with that, body's own
+// failures apart. It does so on another goroutine, so that one that hangs can be left
+// behind: ended is false then.
+func inBubble(t *testing.T, limit time.Duration, body func(*testing.T)) (problem string, ended bool) {
 	t.Helper()
-	b := &bubble{ended: make(chan end, 1)}
+	b := &bubble{ended: make(chan any, 1)}
 	go b.run(t, body)
 	watchdog := time.NewTimer(limit)
 	defer watchdog.Stop()
 	select {
-	case e := <-b.ended:
-		if e.panicked != nil {
-			t.Errorf("testkit: %s", b.explain(e.panicked))
+	case panicked := <-b.ended:
+		if panicked != nil {
+			return b.explain(panicked), true
 		}
-		return e.ok
+		return "", true
 	case <-watchdog.C:
-		t.Errorf("testkit: %s", b.hang(limit))
-		return false
+		return b.hang(limit), false
 	}
 }
 
-// end is how a bubble ended.
-type end struct {
-	ok       bool
-	panicked any
-}
-
 func (b *bubble) run(t *testing.T, body func(*testing.T)) {
-	var e end
-	defer func() {
-		e.panicked = recover()
-		b.ended <- e
-	}()
+	defer func() { b.ended <- recover() }()
 	synctest.Test(t, func(t *testing.T) {
 		b.name.Store(bubbleName())
 		body(t)
 	})
-	e.ok = true
 }
 
 // Option says what differs for one Run.

@@ -34,7 +34,7 @@ func (p *process) Wrap(next mono.Next) mono.Next {
 }
 
 // errGoexit is the error of a handler that ended its goroutine.
-var errGoexit = mono.Errorf(mono.Internal, "the handler ended its goroutine: a test's FailNow, as in Fatal, is for the test's own goroutine; return an error")
+var errGoexit = mono.Errorf(mono.Internal, "the handler ended its goroutine, as Fatal does: return an error")
 
 // Observe implements mono.Observer.
 func (p *process) Observe(o mono.Observation) {

@@ -1,0 +1,272 @@
+package testkit_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/testkit"
+)
+
+// failing runs a body that fails, and returns what it said.
+func failing(t *testing.T, body func(testing.TB, *testkit.Harness), opts ...testkit.Option) string {
+	t.Helper()
+	e := testkit.Explore(t, 1, body, opts...)
+	if len(e.Failures) != 1 {
+		t.Fatal("the body did not fail")
+	}
+	return e.Failures[0].Text
+}
+
+// Each misuse is a failure that says what is wrong and what to write instead.
+func TestMisuse(t *testing.T) {
+	t.Parallel()
+	idle := mono.NewModule("idle", func(sc *mono.Scope) error { sc.Use(told); return nil })
+	for name, c := range map[string]struct {
+		body func(testing.TB, *testkit.Harness)
+		want []string
+	}{
+		"no modules": {
+			func(t testing.TB, h *testkit.Harness) { h.MustStart() },
+			[]string{"the system has no modules", "h.Add or h.AddFunc"}},
+		"asked before the start": {
+			func(t testing.TB, h *testkit.Harness) { testkit.Published(h, told) },
+			[]string{"event shop.told before the App was started", "h.MustStart first"}},
+		"sent before the start": {
+			func(t testing.TB, h *testkit.Harness) {
+				if err := told.Publish(t.Context(), h, order{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{"event shop.told: the App has not been started"}},
+		"a handle nobody bound": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Add(idle)
+				h.MustStart()
+				testkit.RequirePublished(t, h, placed)
+			},
+			[]string{"event shop.placed, which no module uses", "add the module that binds it", "event shop.told"}},
+		"added too late": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, fine)
+				h.Add(idle)
+			},
+			[]string{"Add after MustStart", "build the system first"}},
+		"started twice": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, fine)
+				h.MustStart()
+			},
+			[]string{"has been started already", "Instance"}},
+		"does not start": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Add(&shop{})
+				h.MustStart()
+			},
+			[]string{"the App does not start", "service bank.charge", "no module provides it"}},
+		"backwards": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, fine)
+				h.Advance(0)
+			},
+			[]string{"Advance(0s)", "Settle waits without it"}},
+		"a crash of what was added as a value": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Fault(told, testkit.Crash(testkit.BeforeSend))
+				h.Add(idle)
+				h.MustStart()
+			},
+			[]string{"added at misuse_test.go:", "h.AddFunc(func() mono.Module { return … })"}},
+		"an instance of what was added as a value": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Add(idle)
+				h.MustStart()
+				h.Instance()
+			},
+			[]string{"modules of its own", "h.AddFunc"}},
+		"a fault that is never met": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Fault(receipts, testkit.LoseAck).Times(3)
+				open(h, fine)
+			},
+			[]string{"the fault LoseAck of queue shop.receipts (misuse_test.go:", "was never met"}},
+		"an acknowledgement of what is not stored": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Fault(told, testkit.LoseAck)
+				open(h, fine)
+			},
+			[]string{"nobody acknowledges what is not stored", "mono.Durable"}},
+		"a fault of a module that is not there": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Partition("shop", "banc")
+				open(h, fine)
+			},
+			[]string{`no module "banc"`, "bank, post, shop"}},
+		"a fault of a call that stays at home": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Fault(charge, testkit.Drop)
+				open(h, fine)
+			},
+			[]string{"with HomeCalls, calls do not cross the transport"}},
+		"a retry left behind": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, func(order, int) error { return errBusy })
+				if err := receipts.Enqueue(t.Context(), h, order{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts: retried in 1s", "h.Advance", "h.Leave"}},
+		"a handler that still runs": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, func(order, int) error { <-time.After(time.Hour); return nil })
+				if err := told.Publish(t.Context(), h, order{ID: "x"}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{"in post: the handler of event shop.told still runs", `"id":"x"`}},
+		"a panic": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, func(order, int) error { panic("ouch") })
+				if err := told.Publish(t.Context(), h, order{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{"module post: the handler of event shop.told panicked: ouch", "misuse_test.go", "h.AllowPanics()"}},
+		"a panic of the test": {
+			func(t testing.TB, h *testkit.Harness) { panic("ouch") },
+			[]string{"the test panicked: ouch", "misuse_test.go"}},
+		"FailNow in a handler": {
+			func(t testing.TB, h *testkit.Harness) {
+				open(h, func(order, int) error { t.Fatal("in the handler"); return nil })
+				if err := told.Publish(t.Context(), h, order{}); err != nil {
+					t.Error(err)
+				}
+			},
+			[]string{"in the handler", "return an error"}},
+		"a stop that fails": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Add(&stopper{func() error { return errBusy }})
+				h.MustStart()
+			},
+			[]string{"the stop of the App", "module stopper", "the mail server is busy"}},
+		"a goroutine that is left over": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Add(mono.NewModule("leaky", func(sc *mono.Scope) error {
+					sc.Use(told)
+					go func() {
+						for range time.NewTicker(time.Second).C {
+						}
+					}()
+					return nil
+				}))
+				h.MustStart()
+			},
+			[]string{"goroutines are left over", "end them in the Stop of the module", "misuse_test.go"}},
+		"everything waits": {
+			func(t testing.TB, h *testkit.Harness) { <-make(chan int) },
+			[]string{"everything waits for something that will never happen", "misuse_test.go"}},
+		"t.Run in the body": {
+			func(tb testing.TB, h *testkit.Harness) { panic("testing: t.Run called inside synctest bubble") },
+			[]string{"call testkit.Run in each subtest instead"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var opts []testkit.Option
+			if strings.Contains(name, "home") {
+				opts = append(opts, testkit.HomeCalls())
+			}
+			expect(t, failing(t, c.body, opts...), c.want)
+		})
+	}
+}
+
+func expect(t *testing.T, got string, want []string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("no %q in\n%s", w, got)
+		}
+	}
+}
+
+type stopper struct{ stop func() error }
+
+func (s *stopper) Name() string               { return "stopper" }
+func (s *stopper) Bind(sc *mono.Scope) error  { sc.Use(told); return nil }
+func (s *stopper) Stop(context.Context) error { return s.stop() }
+
+// What waits for something outside the bubble does not hang for ever: the watchdog
+// says who it is.
+func TestWatchdog(t *testing.T) {
+	t.Parallel()
+	outside := make(chan int)
+	var enough atomic.Bool
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	for name, c := range map[string]struct {
+		handler func(context.Context)
+		free    func()
+		want    []string
+	}{
+		"a channel from outside": {
+			func(context.Context) { <-outside },
+			func() { close(outside) },
+			[]string{"a goroutine waits on a channel that was made outside the bubble", "misuse_test.go"}},
+		"a real network": {
+			func(context.Context) { _, _ = listener.Accept() },
+			func() { listener.Close() },
+			[]string{"waits for a real network", "testkit.Fake", "misuse_test.go"}},
+		"time without an end": {
+			func(ctx context.Context) {
+				for !enough.Load() {
+					<-time.After(time.Hour)
+				}
+			},
+			func() { enough.Store(true) },
+			[]string{"virtual time passes without an end"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan struct{})
+			got := failing(t, func(t testing.TB, h *testkit.Harness) {
+				done := make(chan struct{})
+				h.Add(mono.NewModule("blocked", func(sc *mono.Scope) error {
+					told.Handle(sc, func(ctx context.Context, o order) error {
+						defer close(ended)
+						c.handler(ctx)
+						close(done)
+						return nil
+					})
+					return nil
+				}))
+				h.MustStart()
+				if err := told.Publish(t.Context(), h, order{}); err != nil {
+					t.Fatal(err)
+				}
+				if name == "time without an end" {
+					<-done
+				}
+				h.Settle()
+			}, testkit.Watchdog(300*time.Millisecond))
+			expect(t, got, append(c.want, "has not ended after 300ms of real time"))
+			c.free()
+			<-ended
+		})
+	}
+}
+
+func TestRunInABubble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		got := failing(t, func(testing.TB, *testkit.Harness) {})
+		expect(t, got, []string{"testkit.Run was called in a bubble", "outside synctest.Test"})
+	})
+}
