@@ -25,27 +25,39 @@ func compile(t reflect.Type, k codec.Codec) *Plan {
 		p.root = &program{t: t, steps: []step{{do: actPart, part: rawPart{}}}}
 		return p
 	}
-	c := &compiler{json: k == codec.JSON, programs: make(map[reflect.Type]*program)}
-	p.root, p.doubt = c.program(t)
+	c := &compiler{codec: k, json: k == codec.JSON, programs: make(map[purpose]*program)}
+	if t != timeType && c.methods(t) {
+		p.doubt = fmt.Errorf("%v has methods of its own", t)
+		return p
+	}
+	p.root, p.doubt = c.program(t, true)
 	return p
 }
 
 // compiler makes the programs of a plan, one for the type and one for each that
 // is behind a pointer, slice or map.
 type compiler struct {
+	codec    codec.Codec
 	json     bool // else MessagePack
-	programs map[reflect.Type]*program
+	programs map[purpose]*program
 }
 
-func (c *compiler) program(t reflect.Type) (*program, error) {
-	if p := c.programs[t]; p != nil {
+// purpose is a type, and whether it is outside of slices, arrays and maps.
+type purpose struct {
+	t    reflect.Type
+	once bool
+}
+
+func (c *compiler) program(t reflect.Type, once bool) (*program, error) {
+	of := purpose{t, once}
+	if p := c.programs[of]; p != nil {
 		return p, nil
 	}
 	p := &program{t: t}
-	c.programs[t] = p
-	l := &layout{compiler: c}
+	c.programs[of] = p
+	l := &layout{compiler: c, once: once}
 	if err := l.value(t, place{}); err != nil {
-		delete(c.programs, t)
+		delete(c.programs, of)
 		return nil, err
 	}
 	p.steps = l.steps
@@ -77,11 +89,13 @@ type place struct {
 	level     int
 	omitEmpty bool
 	omitZero  bool
+	quoted    bool
 }
 
 // layout collects the steps of one program.
 type layout struct {
 	*compiler
+	once   bool
 	steps  []step
 	sealed bool // the last step must not be extended, since something is left out behind it
 	gaps   bool // something is left out
@@ -127,14 +141,11 @@ func (l *layout) value(t reflect.Type, at place) error {
 		}
 		return nil
 	}
-	if t == numberType {
-		return fmt.Errorf("%v has rules of its own", t)
-	}
-	if l.methods(t) {
-		return fmt.Errorf("%v has methods of its own", t)
-	}
 	if at.omitEmpty && !l.json && t.Implements(isZeroer) || at.omitZero && (t.Implements(isZeroer) || reflect.PointerTo(t).Implements(isZeroer)) {
 		return fmt.Errorf("%v says itself when it is empty", t)
+	}
+	if l.methods(t) {
+		return l.trip(t, at)
 	}
 	switch t.Kind() {
 	case reflect.Bool,
@@ -159,9 +170,42 @@ func (l *layout) value(t reflect.Type, at place) error {
 		return l.pointer(t, at)
 	case reflect.Map:
 		return l.mapping(t, at)
+	case reflect.Interface:
+		return l.iface(t, at)
 	default:
-		return fmt.Errorf("%v can hold anything", t)
+		return fmt.Errorf("%v has no encoding", t)
 	}
+	return nil
+}
+
+// trip leaves a part to the codec.
+func (l *layout) trip(t reflect.Type, at place) error {
+	switch {
+	case !l.once:
+		return fmt.Errorf("there may be many %v, each with methods of its own", t)
+	case at.quoted, at.omitEmpty && !l.json:
+		return fmt.Errorf("%v has methods of its own, and an option in its tag", t)
+	}
+	l.add(at, step{do: actPart, part: l.tripPart(t, at)})
+	return nil
+}
+
+func (l *layout) tripPart(t reflect.Type, at place) *tripPart {
+	return &tripPart{t: t, codec: l.codec, omitEmpty: at.omitEmpty, omitZero: at.omitZero}
+}
+
+func (l *layout) iface(t reflect.Type, at place) error {
+	if t.NumMethod() > 0 {
+		return l.trip(t, at)
+	}
+	if at.omitEmpty && !l.json {
+		return fmt.Errorf("%v is left out if what it holds is empty", t)
+	}
+	part := &anyPart{json: l.json}
+	if l.once {
+		part.trip = l.tripPart(t, at)
+	}
+	l.add(at, step{do: actPart, part: part})
 	return nil
 }
 
@@ -187,7 +231,7 @@ func (l *layout) float(t reflect.Type, at place) {
 }
 
 func (l *layout) slice(t reflect.Type, at place) error {
-	elem, err := l.program(t.Elem())
+	elem, err := l.program(t.Elem(), false)
 	if err != nil {
 		return err
 	}
@@ -203,7 +247,7 @@ func (l *layout) array(t reflect.Type, at place) error {
 	if !l.json && t.Elem().Kind() == reflect.Uint8 && t.Elem() != reflect.TypeFor[byte]() {
 		return fmt.Errorf("%v cannot be encoded everywhere", t)
 	}
-	elem, err := l.program(t.Elem())
+	elem, err := l.program(t.Elem(), false)
 	switch {
 	case err != nil:
 		return err
@@ -224,17 +268,17 @@ func (l *layout) array(t reflect.Type, at place) error {
 
 // alone returns the program for a struct or an array within a larger one.
 func (l *layout) alone(t reflect.Type) (*program, error) {
-	return l.program(t)
+	return l.program(t, l.once)
 }
 
 func (l *layout) pointer(t reflect.Type, at place) error {
-	elem, err := l.program(t.Elem())
+	elem, err := l.program(t.Elem(), l.once)
 	if err != nil {
 		return err
 	}
 	part := &pointerPart{elem: elem}
 	switch t.Elem().Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice:
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
 		part.hollow = true
 	}
 	l.add(at, step{do: actPart, part: part})
@@ -248,13 +292,17 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 	default:
 		return fmt.Errorf("%v may be the same key as another once it is encoded", t.Key())
 	}
-	key, err := l.program(t.Key())
+	key, err := l.program(t.Key(), false)
 	if err != nil {
 		return err
 	}
-	elem, err := l.program(t.Elem())
+	elem, err := l.program(t.Elem(), false)
 	if err != nil {
 		return err
+	}
+	if part := labels(t, l.json, at.omitEmpty, elem); part != nil {
+		l.add(at, step{do: actPart, part: part})
+		return nil
 	}
 	l.add(at, step{do: actPart, part: &mapPart{t: t, key: key, elem: elem, omitEmpty: at.omitEmpty}})
 	return nil
@@ -278,7 +326,14 @@ var (
 )
 
 // methods reports a type with methods for encoding, or whose pointer has some.
+// json.Number has none, but rules of its own.
 func (c *compiler) methods(t reflect.Type) bool {
+	switch {
+	case t.Kind() == reflect.Pointer && t.Elem() == timeType:
+		return false
+	case t == numberType:
+		return c.json
+	}
 	list := msgpackMethods
 	if c.json {
 		list = jsonMethods
@@ -313,7 +368,7 @@ func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
 		if err != nil {
 			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
 		}
-		inside := place{at.offset + f.Offset, at.level + 1, sent.omitEmpty, sent.omitZero}
+		inside := place{at.offset + f.Offset, at.level + 1, sent.omitEmpty, sent.omitZero, sent.quoted}
 		switch {
 		case !sent.yes:
 			l.gaps = l.gaps || f.Type.Size() > 0
@@ -345,6 +400,7 @@ type sent struct {
 	inlined             bool
 	names               []string // that it may go by
 	omitEmpty, omitZero bool
+	quoted              bool
 }
 
 func (l *layout) field(f reflect.StructField) (sent, error) {
@@ -375,6 +431,7 @@ func jsonField(f reflect.StructField) (sent, error) {
 	for option := range strings.SplitSeq(options, ",") {
 		s.omitEmpty = s.omitEmpty || option == "omitempty"
 		s.omitZero = s.omitZero || option == "omitzero"
+		s.quoted = s.quoted || option == "string"
 	}
 	switch {
 	case embeds && name != "" && (!plain(name) || !f.IsExported()):

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var values = flag.Int("copier.values", 20_000, "how many values TestCopy draws for each codec")
+var values = flag.Int("copier.values", 10_000, "how many values TestCopy draws for each codec")
 
 // perType is how many values TestCopy draws of each type, and perCheck how many
 // types rapid draws by default.

@@ -1,13 +1,17 @@
 package copier_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
 	"net/netip"
+	"os"
 	"reflect"
+	"testing"
 	"time"
+	_ "time/tzdata"
 
 	"github.com/vmihailenco/msgpack/v5"
 	"pgregory.net/rapid"
@@ -123,6 +127,13 @@ func (d *drawing) value(v reflect.Value) {
 		return
 	case *List:
 		d.list(x)
+		return
+	case *json.RawMessage:
+		if d.chance(4) {
+			*x = json.RawMessage(d.text())
+			return
+		}
+		*x = json.RawMessage(rapid.SampledFrom([]string{"null", " 1", `{"a":[1e5]}`, "", `"\xff"`, "[[[]]]"}).Draw(d.T, "raw"))
 		return
 	case *msgpack.RawMessage:
 		*x = msgpack.RawMessage{rapid.ByteRange(0, 0x7f).Draw(d.T, "raw")}
@@ -274,8 +285,24 @@ func (d *drawing) text() string {
 	return rapid.StringN(0, 12, -1).Draw(d.T, "text")
 }
 
+// Local time has summers: the zone that an offset means depends on the time.
+var berlin, newYork = zone("Europe/Berlin"), zone("America/New_York")
+
+func zone(name string) *time.Location {
+	z, err := time.LoadLocation(name)
+	if err != nil {
+		panic(err)
+	}
+	return z
+}
+
+func TestMain(m *testing.M) {
+	time.Local = berlin
+	os.Exit(m.Run())
+}
+
 var zones = []*time.Location{
-	time.UTC, time.Local, time.FixedZone("", 3600), time.FixedZone("GMT", 0), time.FixedZone("odd", -5400), time.FixedZone("LMT", 1172),
+	time.UTC, berlin, newYork, time.FixedZone("", 3600), time.FixedZone("summer", 2*3600), time.FixedZone("GMT", 0), time.FixedZone("odd", -5400), time.FixedZone("LMT", 1172),
 	time.FixedZone("day", 24*60*60), time.FixedZone("edge", 24*60*60-60), time.FixedZone("edge", 60-24*60*60), time.FixedZone("tiny", -59), time.FixedZone("", -7*3600),
 }
 

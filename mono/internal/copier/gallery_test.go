@@ -5,8 +5,8 @@ import (
 	"errors"
 	"math/big"
 	"net/netip"
-	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -134,6 +134,36 @@ type (
 		P *Emptiable `json:",omitempty"`
 		Q *Emptiable `json:",omitzero"`
 	}
+	EmbedsForeign struct {
+		guests
+		Own Picky
+	}
+	guests struct {
+		Addr   netip.Addr      `json:",omitempty"`
+		Raw    json.RawMessage `json:"raw,omitempty"`
+		Odd    Picky           `json:",omitzero"`
+		Deep   *ByPointer
+		Deeper **Picky
+		Own    ByPointer
+		Any    any `json:"any,omitempty"`
+		Error  *any
+	}
+	Quotes struct {
+		S Shout       `json:",string"`
+		N json.Number `json:",omitempty"`
+		T *time.Time
+	}
+	Quiets struct {
+		Q Quiet
+		P *Quiet
+		R **Quiet
+		L Loud `json:",omitzero"`
+	}
+	Deepest struct {
+		Next *Deepest
+		Any  any
+		Raw  json.RawMessage
+	}
 	OmitsTime struct {
 		P *time.Time `json:",omitempty"`
 		Q *time.Time `json:",omitzero"`
@@ -175,7 +205,6 @@ type (
 		Number *big.Int
 		Raw    json.RawMessage
 		Wait   time.Duration
-		URL    url.URL
 		Month  time.Month
 	}
 	Packed struct {
@@ -306,6 +335,37 @@ func (p *Picky) UnmarshalMsgpack(b []byte) error {
 	return nil
 }
 
+// Quiet is null on the wire when it is zero.
+type Quiet struct{ X int }
+
+func (q Quiet) MarshalJSON() ([]byte, error) {
+	if q.X == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(q.X)
+}
+
+func (q *Quiet) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		q.X = 17
+		return nil
+	}
+	return json.Unmarshal(b, &q.X)
+}
+
+// Loud is a float that is text.
+type Loud float64
+
+func (l Loud) MarshalText() ([]byte, error) {
+	return []byte(strconv.FormatFloat(float64(l), 'g', -1, 64)), nil
+}
+
+func (l *Loud) UnmarshalText(b []byte) error {
+	f, err := strconv.ParseFloat(string(b), 64)
+	*l = Loud(f)
+	return err
+}
+
 // ByPointer has methods on its pointer only.
 type ByPointer struct{ X int }
 
@@ -326,7 +386,8 @@ func gallery() []reflect.Type {
 		reflect.TypeFor[EmbedsTagged](), reflect.TypeFor[EmbedsInline](), reflect.TypeFor[EmbedsNotInline](), reflect.TypeFor[EmbedsTime](),
 		reflect.TypeFor[EmbedsTwo](), reflect.TypeFor[EmbedsSelf](), reflect.TypeFor[Shadows](), reflect.TypeFor[Ambiguous](),
 		sameName, reflect.TypeFor[TaggedWins](), reflect.TypeFor[Folded](), oddTags,
-		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), asArray, omitsAll,
+		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), reflect.TypeFor[EmbedsForeign](), reflect.TypeFor[Quotes](), reflect.TypeFor[Quiets](), reflect.TypeFor[Deepest](), reflect.TypeFor[*any](), reflect.TypeFor[map[string]any](),
+		asArray, omitsAll,
 		reflect.TypeFor[Pads](), reflect.TypeFor[[]Pads](), reflect.TypeFor[Hollow](), reflect.TypeFor[Holds](), reflect.TypeFor[Fails](),
 		reflect.TypeFor[Numbers](), reflect.TypeFor[Foreign](), reflect.TypeFor[Packed](), reflect.TypeFor[Octets](),
 		reflect.TypeFor[Keys](), reflect.TypeFor[OddKeys](), reflect.TypeFor[Unsendable](), reflect.TypeFor[Skips](), reflect.TypeFor[[]Skips](),

@@ -24,7 +24,7 @@ func (p *pointerPart) copy(dst, src unsafe.Pointer, depth int) bool {
 	case p.hollow && *(*unsafe.Pointer)(from) == nil:
 		return true
 	}
-	to := reflect.New(p.elem.t).UnsafePointer()
+	to := p.elem.new()
 	if !p.elem.copy(to, from, depth+1) {
 		return false
 	}
@@ -33,6 +33,17 @@ func (p *pointerPart) copy(dst, src unsafe.Pointer, depth int) bool {
 	}
 	*(*unsafe.Pointer)(dst) = to
 	return true
+}
+
+// new returns a new zero value.
+func (p *program) new() unsafe.Pointer {
+	switch {
+	case p.bare:
+		return allocate(p.t.Size())
+	case p.t.Kind() == reflect.String:
+		return unsafe.Pointer(new(string))
+	}
+	return reflect.New(p.t).UnsafePointer()
 }
 
 // valuePart copies a struct or an array that is left out when it is zero: by

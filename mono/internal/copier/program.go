@@ -2,7 +2,6 @@ package copier
 
 import (
 	"reflect"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -70,7 +69,7 @@ func (p *program) copy(dst, src unsafe.Pointer, depth int) bool {
 			*(*string)(to) = *(*string)(from)
 		case actText:
 			text := *(*string)(from)
-			if !utf8.ValidString(text) {
+			if !isText(text) {
 				return false
 			}
 			*(*string)(to) = text

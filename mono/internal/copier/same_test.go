@@ -124,13 +124,11 @@ func shared(a, b reflect.Value) string {
 	return found
 }
 
-var locationType = reflect.TypeFor[*time.Location]()
-
 // memory visits what a value refers to. It goes on where visit says so.
 func memory(v reflect.Value, path string, visit func(at uintptr, path string) bool) {
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() && v.Type() != locationType && v.Type().Elem().Size() > 0 && visit(v.Pointer(), path) {
+		if !v.IsNil() && v.Type() != reflect.TypeFor[*time.Location]() && v.Type().Elem().Size() > 0 && visit(v.Pointer(), path) {
 			memory(v.Elem(), "(*"+path+")", visit)
 		}
 	case reflect.Interface:
@@ -153,6 +151,9 @@ func memory(v reflect.Value, path string, visit func(at uintptr, path string) bo
 			memory(i.Value(), fmt.Sprintf("%s[%v]", path, i.Key()), visit)
 		}
 	case reflect.Struct:
+		if v.Type().PkgPath() == "unique" {
+			return // shared on purpose
+		}
 		for i := range v.NumField() {
 			memory(v.Field(i), path+"."+v.Type().Field(i).Name, visit)
 		}

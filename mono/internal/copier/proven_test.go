@@ -1,0 +1,56 @@
+package copier_test
+
+import (
+	"encoding/json"
+	"math/big"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono/internal/copier"
+)
+
+// Types that a plan copies, and types that it leaves to the codec.
+func TestDoubt(t *testing.T) {
+	t.Parallel()
+	const none = ""
+	cases := []struct {
+		t       reflect.Type
+		json    string // what the doubt holds
+		msgpack string
+	}{
+		{reflect.TypeFor[Flat](), none, none},
+		{reflect.TypeFor[*Order](), none, none},
+		{reflect.TypeFor[[]byte](), none, none},
+		{reflect.TypeFor[struct{}](), none, none},
+		{reflect.TypeFor[time.Time](), none, none},
+		{reflect.TypeFor[[]*time.Time](), none, none},
+		{reflect.TypeFor[Tree](), none, none},
+		{reflect.TypeFor[map[Name][]Line](), none, none},
+		{reflect.TypeFor[any](), none, none},
+		{reflect.TypeFor[[]map[string]any](), none, none},
+		{reflect.TypeFor[Embeds](), none, none},
+		{reflect.TypeFor[Foreign](), none, none},
+		{oddTags, none, "tag"},
+
+		{reflect.TypeFor[[]netip.Addr](), "methods of its own", "methods of its own"},
+		{reflect.TypeFor[big.Int](), "methods of its own", "methods of its own"},
+		{reflect.TypeFor[json.Number](), "methods of its own", none},
+		{reflect.TypeFor[EmbedsPointer](), "embedded pointer", "embedded pointer"},
+		{reflect.TypeFor[Shadows](), "another field", "two fields"},
+		{reflect.TypeFor[map[bool]int](), "key", none},
+		{reflect.TypeFor[map[float64]int](), "key", "key"},
+		{reflect.TypeFor[chan int](), "chan int", "chan int"},
+	}
+	for _, c := range cases {
+		for k, want := range map[codec.Codec]string{codec.JSON: c.json, codec.MessagePack: c.msgpack} {
+			doubt := copier.For(c.t, k).Doubt()
+			if (doubt == nil) != (want == none) || doubt != nil && !strings.Contains(doubt.Error(), want) {
+				t.Errorf("%v, %s: got doubt %v, want %q", c.t, k.ContentType(), doubt, want)
+			}
+		}
+	}
+}
