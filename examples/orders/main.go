@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer input.Close()
 	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restore()
+	context.AfterFunc(ctx, restore) // a second signal ends the process
 	tr, err := set.connect(ctx, stderr)
 	if err != nil {
 		return err
@@ -80,7 +81,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil && set.serve != "" {
 		<-ctx.Done()
 	}
-	restore() // a second signal ends the process
 	return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
 }
 

@@ -301,6 +301,39 @@ func readLedger(t *testing.T, store string) map[string]int {
 	return entries
 }
 
+// A signal ends a run whose input says nothing, as a terminal does.
+func TestInterruptedWhileReading(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0], "-transport", "inproc", "-orders", "-")
+	cmd.Env = append(os.Environ(), "ORDERS_AS_PROGRAM=1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	said := bufio.NewScanner(stderr)
+	if _, err := io.WriteString(stdin, "nonsense\n"); err != nil || !said.Scan() || !strings.Contains(said.Text(), "line 1 is no order") {
+		t.Fatalf("%v, it said %q", err, said.Text())
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if !said.Scan() || !strings.Contains(said.Text(), "interrupted") {
+		t.Errorf("it said %q", said.Text())
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("it ended as if nothing had happened")
+	}
+}
+
 // A second signal ends the process at once, whoever is being served.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()

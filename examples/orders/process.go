@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"sync"
 	"time"
@@ -29,25 +30,32 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 	began := time.Now()
 	batch := began.UTC().Format("20060102-150405.000000000")
 	t := newTally()
-	lines := make(chan line)
+	lines, end := make(chan line), make(chan error, 1)
+	go func() { // left behind if it is interrupted while the input says nothing
+		defer close(lines)
+		end <- read(ctx, input, lines, progressTo(stderr), func(n int, err error) {
+			fmt.Fprintf(stderr, "\rline %d is no order: %v\n", n, err)
+			t.add(err)
+		})
+	}()
 	var wait sync.WaitGroup
 	for range workers {
 		wait.Go(func() {
-			for l := range lines {
+			for l := range until(ctx, lines) {
 				l.order.Batch = batch
 				_, err := contract.Place.Call(ctx, app, l.order)
 				t.add(err)
 			}
 		})
 	}
-	err := read(ctx, input, lines, progressTo(stderr), func(n int, err error) {
-		fmt.Fprintf(stderr, "\rline %d is no order: %v\n", n, err)
-		t.add(err)
-	})
-	close(lines)
 	wait.Wait()
-	if err != nil {
-		return err
+	select {
+	case err := <-end:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return errors.New("interrupted before all orders were read")
 	}
 	heard, err := settle(ctx, app, batch, t)
 	if err != nil && ctx.Err() != nil {
@@ -57,6 +65,22 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 		return err
 	}
 	return t.print(stdout, heard, time.Since(began))
+}
+
+// until receives lines until there are no more, or ctx ends.
+func until(ctx context.Context, lines <-chan line) iter.Seq[line] {
+	return func(yield func(line) bool) {
+		for {
+			select {
+			case l, ok := <-lines:
+				if !ok || !yield(l) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // line is one line of the input.
