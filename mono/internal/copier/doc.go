@@ -12,10 +12,12 @@
 //     whole value to the codec where the answer is not certain: strings that are not
 //     UTF-8, NaN and infinities, times that RFC 3339 cannot say, zeros that
 //     omitempty drops the sign of, values that nest deep or contain themselves;
-//   - a type that it cannot prove it always leaves to the codec: types with methods
-//     of their own for encoding, interfaces, two fields of one name, embedded
-//     pointers, keys of maps other than strings, integers and booleans, what the
-//     codec's CheckType refuses, and every codec but those of package codec.
+//   - what it cannot prove of a type it leaves to the codec. A part with methods of
+//     its own for encoding takes a round trip by itself, as what an interface holds
+//     does if it is of an unusual type. The whole value takes one if there may be
+//     many such parts (in slices, arrays and maps), and for two fields of one name,
+//     embedded pointers, keys of maps other than strings, integers and booleans,
+//     what the codec's CheckType refuses, and every codec but those of package codec.
 //
 // What is not sent (unexported fields, fields tagged "-", the monotonic clock)
 // comes out zero, what is empty and omitted comes out nil, and a pointer that the

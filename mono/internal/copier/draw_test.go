@@ -93,8 +93,8 @@ func drawStruct(t *rapid.T, depth int) reflect.Type {
 // drawing draws a value.
 type drawing struct {
 	*rapid.T
-	pointers map[reflect.Type][]reflect.Value // made so far, to be shared within the value
-	room     int                              // how many more elements there may be
+	made map[reflect.Type][]reflect.Value // pointers, slices and maps, to be shared within the value
+	room int                              // how many more elements there may be
 }
 
 func drawValue(t *rapid.T, v reflect.Value) {
@@ -173,47 +173,58 @@ func (d *drawing) value(v reflect.Value) {
 	}
 }
 
+// shared takes a pointer, slice or map that is there already, perhaps one that
+// holds the place that it goes to.
+func (d *drawing) shared(v reflect.Value) bool {
+	made := d.made[v.Type()]
+	if len(made) == 0 || !d.chance(8) {
+		return false
+	}
+	v.Set(rapid.SampledFrom(made).Draw(d.T, "shared"))
+	return true
+}
+
+// make sets v to something new that later ones may share.
+func (d *drawing) make(v, fresh reflect.Value) {
+	v.Set(fresh.Convert(v.Type()))
+	d.made[v.Type()] = append(d.made[v.Type()], fresh.Convert(v.Type()))
+}
+
 func (d *drawing) slice(v reflect.Value) {
-	if d.chance(5) {
+	if d.chance(5) || d.shared(v) {
 		return
 	}
 	n := d.length()
-	v.Set(reflect.MakeSlice(v.Type(), n, n+rapid.IntRange(0, 1).Draw(d.T, "cap")))
+	s := reflect.MakeSlice(v.Type(), n, n+rapid.IntRange(0, 1).Draw(d.T, "cap"))
+	d.make(v, s)
 	for i := range n {
-		d.value(v.Index(i))
+		d.value(s.Index(i))
 	}
 }
 
 func (d *drawing) mapping(v reflect.Value) {
-	if d.chance(5) {
+	if d.chance(5) || d.shared(v) {
 		return
 	}
-	v.Set(reflect.MakeMap(v.Type()))
+	m := reflect.MakeMap(v.Type())
+	d.make(v, m)
 	for range d.length() {
 		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		d.value(key)
 		d.value(elem)
 		if key.Comparable() {
-			v.SetMapIndex(key, elem)
+			m.SetMapIndex(key, elem)
 		}
 	}
 }
 
-// pointer makes a new value, or takes one that is there already, perhaps one that
-// holds the pointer itself.
 func (d *drawing) pointer(v reflect.Value) {
-	made := d.pointers[v.Type()]
-	switch {
-	case d.room == 0 || d.chance(4):
-		return
-	case len(made) > 0 && d.chance(6):
-		v.Set(rapid.SampledFrom(made).Draw(d.T, "shared"))
+	if d.room == 0 || d.chance(4) || d.shared(v) {
 		return
 	}
 	d.room--
 	p := reflect.New(v.Type().Elem())
-	v.Set(p.Convert(v.Type()))
-	d.pointers[v.Type()] = append(made, v)
+	d.make(v, p)
 	d.value(p.Elem())
 }
 

@@ -136,7 +136,7 @@ type (
 	}
 	EmbedsForeign struct {
 		guests
-		Own Picky
+		Local Picky
 	}
 	guests struct {
 		Addr   netip.Addr      `json:",omitempty"`

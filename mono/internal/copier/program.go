@@ -64,7 +64,7 @@ func (p *program) copy(dst, src unsafe.Pointer, depth int) bool {
 		to, from := unsafe.Add(dst, s.offset), unsafe.Add(src, s.offset)
 		switch s.do {
 		case actWord:
-			*(*uint64)(to) = *(*uint64)(from)
+			*(*[8]byte)(to) = *(*[8]byte)(from) // aligned or not
 		case actString:
 			*(*string)(to) = *(*string)(from)
 		case actText:

@@ -182,3 +182,43 @@ func refers(key reflect.Value) bool {
 	}
 	return false
 }
+
+// folded reports a value that shares so much within itself that writing it out
+// would take for ever. One that contains itself is refused before that.
+func folded(v reflect.Value) bool {
+	f := folding{room: 20_000}
+	f.visit(v, 0)
+	return f.room <= 0
+}
+
+type folding struct{ room int }
+
+// visit goes through a value as an encoder does. It returns false where that ends.
+func (f *folding) visit(v reflect.Value, depth int) bool {
+	if f.room--; f.room <= 0 || depth > 1100 {
+		return false
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return v.IsNil() || f.visit(v.Elem(), depth+1)
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if !f.visit(v.Index(i), depth+1) {
+				return false
+			}
+		}
+	case reflect.Map:
+		for i := v.MapRange(); i.Next(); {
+			if !f.visit(i.Key(), depth+1) || !f.visit(i.Value(), depth+1) {
+				return false
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !f.visit(v.Field(i), depth) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -53,6 +53,7 @@ func TestValues(t *testing.T) {
 	wantMade(t, codec.JSON, new(*int), nil)
 	wantMade[any](t, codec.JSON, []any{1, "a", nil}, []any{1.0, "a", nil})
 	wantMade[any](t, codec.MessagePack, []any{1, "a", []byte("b")}, []any{int64(1), "a", []byte("b")})
+	wantMade[any](t, codec.MessagePack, uint64(math.MaxUint64), uint64(math.MaxUint64))
 	now := time.Now()
 	wantMade(t, codec.JSON, now, now.Round(0))
 	wantMade(t, codec.MessagePack, now, now.UTC())

@@ -1,0 +1,271 @@
+package copier
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// place is where in a program's value something is.
+type place struct {
+	offset    uintptr
+	level     int
+	omitEmpty bool
+	omitZero  bool
+	quoted    bool
+}
+
+// layout collects the steps of one program.
+type layout struct {
+	*compiler
+	once   bool // as in purpose
+	steps  []step
+	sealed bool // the last step must not be extended, since something is left out behind it
+	gaps   bool // something is left out
+}
+
+func (l *layout) add(at place, s step) {
+	s.offset, s.level = at.offset, at.level
+	l.steps = append(l.steps, s)
+	l.sealed = false
+}
+
+// bytes copies a number or a boolean, together with one before it.
+func (l *layout) bytes(t reflect.Type, at place) {
+	if n := len(l.steps); n > 0 && !l.sealed && l.steps[n-1].do == actBytes {
+		last := &l.steps[n-1]
+		align := uintptr(t.Align())
+		if end := last.offset + last.size; (end+align-1)/align*align == at.offset {
+			last.size = at.offset + t.Size() - last.offset
+			return
+		}
+	}
+	l.add(at, step{do: actBytes, size: t.Size()})
+}
+
+// shorten replaces steps by those that do the same in fewer instructions.
+func (l *layout) shorten() {
+	for i := range l.steps {
+		if s := &l.steps[i]; s.do == actBytes && s.size == 8 {
+			s.do = actWord
+		}
+	}
+}
+
+func (l *layout) value(t reflect.Type, at place) error {
+	if t == timeType {
+		if l.json {
+			l.add(at, step{do: actPart, part: rfc3339Part{omitZero: at.omitZero}})
+		} else {
+			l.add(at, step{do: actPart, part: timePart{}})
+		}
+		return nil
+	}
+	if at.omitEmpty && !l.json && t.Implements(isZeroer) || at.omitZero && (t.Implements(isZeroer) || reflect.PointerTo(t).Implements(isZeroer)) {
+		return fmt.Errorf("%v says itself when it is empty", t)
+	}
+	if l.methods(t) {
+		return l.trip(t, at)
+	}
+	switch t.Kind() {
+	case reflect.Bool,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		l.bytes(t, at)
+	case reflect.Float32, reflect.Float64:
+		l.float(t, at)
+	case reflect.String:
+		if l.json {
+			l.add(at, step{do: actText})
+		} else {
+			l.add(at, step{do: actString})
+		}
+	case reflect.Slice:
+		return l.slice(t, at)
+	case reflect.Array:
+		return l.array(t, at)
+	case reflect.Struct:
+		return l.structure(t, at)
+	case reflect.Pointer:
+		return l.pointer(t, at)
+	case reflect.Map:
+		return l.mapping(t, at)
+	case reflect.Interface:
+		return l.iface(t, at)
+	default:
+		return fmt.Errorf("%v has no encoding", t)
+	}
+	return nil
+}
+
+// trip leaves a part to the codec.
+func (l *layout) trip(t reflect.Type, at place) error {
+	switch {
+	case !l.once:
+		return fmt.Errorf("there may be many %v, each with methods of its own", t)
+	case at.quoted, at.omitEmpty && !l.json:
+		return fmt.Errorf("%v has methods of its own, and an option in its tag", t)
+	}
+	l.add(at, step{do: actPart, part: l.tripPart(t, at)})
+	return nil
+}
+
+func (l *layout) tripPart(t reflect.Type, at place) *tripPart {
+	return &tripPart{t: t, codec: l.codec, omitEmpty: at.omitEmpty, omitZero: at.omitZero}
+}
+
+func (l *layout) iface(t reflect.Type, at place) error {
+	if t.NumMethod() > 0 {
+		return l.trip(t, at)
+	}
+	if at.omitEmpty && !l.json {
+		return fmt.Errorf("%v is left out if what it holds is empty", t)
+	}
+	part := &anyPart{json: l.json}
+	if l.once {
+		part.trip = l.tripPart(t, at)
+	}
+	l.add(at, step{do: actPart, part: part})
+	return nil
+}
+
+func (l *layout) float(t reflect.Type, at place) {
+	single := t.Kind() == reflect.Float32
+	if at.omitEmpty || at.omitZero {
+		if single {
+			l.add(at, step{do: actSigned32})
+		} else {
+			l.add(at, step{do: actSigned64})
+		}
+	}
+	switch {
+	case l.json && single:
+		l.add(at, step{do: actFloat32})
+	case l.json:
+		l.add(at, step{do: actFloat64})
+	case single:
+		l.add(at, step{do: actNumber32})
+	default:
+		l.bytes(t, at)
+	}
+}
+
+func (l *layout) slice(t reflect.Type, at place) error {
+	elem, err := l.program(t.Elem(), false)
+	if err != nil {
+		return err
+	}
+	l.add(at, step{do: actPart, part: &slicePart{
+		t: t, elem: elem, size: t.Elem().Size(),
+		empty:     reflect.MakeSlice(t, 0, 0).UnsafePointer(),
+		omitEmpty: at.omitEmpty,
+	}})
+	return nil
+}
+
+func (l *layout) array(t reflect.Type, at place) error {
+	if !l.json && t.Elem().Kind() == reflect.Uint8 && t.Elem() != reflect.TypeFor[byte]() {
+		return fmt.Errorf("%v is of named bytes, which MessagePack cannot write in a map", t)
+	}
+	elem, err := l.program(t.Elem(), false)
+	switch {
+	case err != nil:
+		return err
+	case t.Size() == 0:
+	case at.omitZero:
+		whole, err := l.program(t, l.once)
+		if err != nil {
+			return err
+		}
+		l.add(at, step{do: actPart, part: &valuePart{elem: whole}})
+	case elem.bytes:
+		l.bytes(t, at)
+	default:
+		l.add(at, step{do: actPart, part: &arrayPart{elem: elem, size: t.Elem().Size(), len: uintptr(t.Len())}})
+	}
+	return nil
+}
+
+func (l *layout) pointer(t reflect.Type, at place) error {
+	elem, err := l.program(t.Elem(), l.once)
+	if err != nil {
+		return err
+	}
+	part := &pointerPart{elem: elem}
+	switch t.Elem().Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
+		part.hollow = true
+	}
+	l.add(at, step{do: actPart, part: part})
+	return nil
+}
+
+func (l *layout) mapping(t reflect.Type, at place) error {
+	switch k := t.Key().Kind(); {
+	case k == reflect.String, reflect.Int <= k && k <= reflect.Uintptr:
+	case k == reflect.Bool && !l.json:
+	default:
+		return fmt.Errorf("%v may be the same key as another once it is encoded", t.Key())
+	}
+	key, err := l.program(t.Key(), false)
+	if err != nil {
+		return err
+	}
+	elem, err := l.program(t.Elem(), false)
+	if err != nil {
+		return err
+	}
+	if part := labels(t, l.json, at.omitEmpty, elem); part != nil {
+		l.add(at, step{do: actPart, part: part})
+		return nil
+	}
+	l.add(at, step{do: actPart, part: &mapPart{t: t, key: key, elem: elem, omitEmpty: at.omitEmpty}})
+	return nil
+}
+
+// structure copies the fields of a struct, and of structs within it, as if they
+// were fields of the program's own value.
+func (l *layout) structure(t reflect.Type, at place) error {
+	if at.omitZero {
+		whole, err := l.program(t, l.once)
+		if err != nil {
+			return err
+		}
+		l.add(at, step{do: actPart, part: &valuePart{elem: whole}})
+		return nil
+	}
+	return l.fields(t, at, make(map[string]bool))
+}
+
+// fields adds the fields of a struct. names are those that are taken, by the
+// fields of the structs that it is embedded in too.
+func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
+	for f := range t.Fields() {
+		sent, err := l.field(f)
+		if err != nil {
+			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
+		}
+		inside := place{at.offset + f.Offset, at.level + 1, sent.omitEmpty, sent.omitZero, sent.quoted}
+		switch {
+		case !sent.yes:
+			l.gaps = l.gaps || f.Type.Size() > 0
+			l.sealed = true
+			continue
+		case sent.inlined:
+			err = l.fields(f.Type, inside, names)
+		default:
+			for _, name := range sent.names {
+				if names[name] {
+					return fmt.Errorf("%v.%s: there may be another field named %q", t, f.Name, name)
+				}
+			}
+			for _, name := range sent.names {
+				names[name] = true
+			}
+			err = l.value(f.Type, inside)
+		}
+		if err != nil {
+			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
+		}
+	}
+	return nil
+}
