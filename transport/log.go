@@ -312,7 +312,8 @@ type Delivery struct {
 	Fence uint64
 
 	// Remaining is how many messages for this group came after it when it was
-	// delivered.
+	// delivered. One that had only just been appended may not be counted: it tells
+	// how busy the group is, and not that there is nothing more.
 	Remaining uint64
 
 	// Settler ends the delivery.
