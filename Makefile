@@ -28,8 +28,8 @@ fuzz: ## Run every fuzz target for FUZZTIME each (10s)
 	done
 
 .PHONY: bench
-bench: ## Run all benchmarks, each beside its baseline
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
+	go run ./bench/report
 
 .PHONY: lint
 lint: ## Check format, go vet, staticcheck, and what tests must not do

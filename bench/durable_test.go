@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	messages = 50_000
+	messages = 30_000
 	size     = 256
 )
 

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// budget is a promise about speed.
+type budget struct {
+	path    string
+	promise string
+	check   func(results) verdict
+	from    string // the benchmark
+}
+
+// verdict is what became of a promise.
+type verdict struct {
+	measured string
+	kept     bool
+}
+
+var missing = verdict{measured: "not measured"}
+
+// budgets are in the order in which they are shown.
+var budgets = []budget{
+	{"home call, flat request and reply", "≤ 250 ns, ≤ 2 allocations", cost("Home/flat", 250, 2), "Home/flat"},
+	{"home call with mono.Timeout", "≤ 700 ns, ≤ 6 allocations", cost("Home/timeout", 700, 6), "Home/timeout"},
+	{"home call, mono.Shared", "≤ 100 ns, ≤ 1 allocation", cost("Home/shared", 100, 1), "Home/shared"},
+	{"home call, nested order, isolated", "≤ 700 ns", cost("Home/nested", 700, -1), "Home/nested"},
+	{"the order flow, home", "≤ 5 µs", cost("OrderFlow/home", 5000, -1), "OrderFlow/home"},
+	{"deriving a handle, With(Delay, DedupID)", "0 allocations", cost("With", -1, 0), "With"},
+	{"service over inproc's wire, 256 B", "≤ 1.5 µs", cost("Service/256B/inproc", 1500, -1), "Service/256B/inproc"},
+	{"event over inproc, 256 B, one subscriber", "≥ 2,000,000/s", atLeast("Event/256B/inproc", speed, 2e6, "%.0f/s"), "Event/256B/inproc"},
+	{"service over NATS in process, 256 B", "≤ 1.10 × raw, ≤ 8 more allocations", beside("in-process"), "Service/256B/nats-in-process"},
+	{"service over NATS by TCP, 256 B", "≤ 1.10 × raw, ≤ 8 more allocations", beside("tcp"), "Service/256B/nats-tcp"},
+	{"event over NATS in process, 256 B", "≥ 0.90 of raw", asFast("in-process"), "Event/256B/nats-in-process"},
+	{"event over NATS by TCP, 256 B", "≥ 0.90 of raw", asFast("tcp"), "Event/256B/nats-tcp"},
+	{"App on inproc, start with 100 modules", "≤ 5 ms", cost("Modules/100/start", 5e6, -1), "Modules/100/start"},
+	{"a call with 1,000 modules, against 10", "≤ 1.1 ×", times("Modules/1000/call", "Modules/10/call", 1.1), "Modules/1000/call"},
+	{"pipelined append", "≥ 0.90 of raw", atLeast("PipelinedAppend", "ratio", 0.90, "%.2f"), "PipelinedAppend"},
+	{"unordered handling with acknowledgement", "≥ 0.90 of raw", atLeast("Unordered", "ratio", 0.90, "%.2f"), "Unordered"},
+	{"sixteen lanes", "≥ 0.65 of unordered raw", atLeast("SixteenLanes", "ratio", 0.65, "%.2f"), "SixteenLanes"},
+	{"one lane", "≥ 0.90 of raw with one in flight", atLeast("OneLane", "ratio", 0.90, "%.2f"), "OneLane"},
+	{"append, handle, acknowledge on inproc", "≥ 300,000/s", atLeast("InprocStream", "mono/s", 300_000, "%.0f/s"), "InprocStream"},
+	{"heap of a million waiting over a hundred thousand", "≤ 64 MB", atMost("Backlog", "MB/900k", 64, "%.1f MB"), "Backlog"},
+	{"longest pause while a million are consumed", "≤ 2 s", atMost("Backlog", "longest-gap-s", 2, "%.2f s"), "Backlog"},
+}
+
+// cost bounds time and allocations; a negative bound is none.
+func cost(name string, ns, allocs float64) func(results) verdict {
+	return func(rs results) verdict {
+		took, ok := rs.get(name, nanoseconds)
+		if !ok {
+			return missing
+		}
+		n, _ := rs.get(name, allocations)
+		v := verdict{measured: duration(took), kept: ns < 0 || took <= ns}
+		if allocs >= 0 {
+			v.measured += ", " + plural(n, "allocation")
+			v.kept = v.kept && n <= allocs
+		}
+		return v
+	}
+}
+
+func atLeast(name, unit string, bound float64, format string) func(results) verdict {
+	return func(rs results) verdict {
+		got, ok := rs.get(name, unit)
+		if !ok {
+			return missing
+		}
+		return verdict{fmt.Sprintf(format, got), got >= bound}
+	}
+}
+
+func atMost(name, unit string, bound float64, format string) func(results) verdict {
+	return func(rs results) verdict {
+		got, ok := rs.get(name, unit)
+		if !ok {
+			return missing
+		}
+		return verdict{fmt.Sprintf(format, got), got <= bound}
+	}
+}
+
+// times bounds what one benchmark takes by another.
+func times(name, base string, bound float64) func(results) verdict {
+	return func(rs results) verdict {
+		ratio, ok := rs.ratio(name, base, nanoseconds)
+		if !ok {
+			return missing
+		}
+		return verdict{fmt.Sprintf("%.2f ×", ratio), ratio <= bound}
+	}
+}
+
+// beside compares a service over NATS with nats.go alone.
+func beside(link string) func(results) verdict {
+	name, base := "Service/256B/nats-"+link, "Service/256B/raw-"+link
+	return func(rs results) verdict {
+		ratio, ok := rs.ratio(name, base, nanoseconds)
+		if !ok {
+			return missing
+		}
+		ours, _ := rs.get(name, allocations)
+		raw, _ := rs.get(base, allocations)
+		processor, _ := rs.ratio(name, base, processor)
+		return verdict{fmt.Sprintf("%.2f × (processor time %.2f ×), %+.0f allocations", ratio, processor, ours-raw), ratio <= 1.10 && ours-raw <= 8}
+	}
+}
+
+// asFast compares the speed of an event over NATS with that of nats.go alone.
+func asFast(link string) func(results) verdict {
+	name, base := "Event/256B/nats-"+link, "Event/256B/raw-"+link
+	return func(rs results) verdict {
+		ratio, ok := rs.ratio(name, base, speed)
+		if !ok {
+			return missing
+		}
+		processor, _ := rs.ratio(base, name, processor)
+		return verdict{fmt.Sprintf("%.2f (by processor time %.2f)", ratio, processor), ratio >= 0.90}
+	}
+}
+
+func (rs results) ratio(name, base, unit string) (float64, bool) {
+	a, ok := rs.get(name, unit)
+	b, okBase := rs.get(base, unit)
+	if !ok || !okBase || b == 0 {
+		return 0, false
+	}
+	return a / b, true
+}
+
+// budgets lists all budgets for people.
+func (r *report) budgets() string {
+	var b strings.Builder
+	for _, budget := range budgets {
+		v := budget.check(r.found)
+		fmt.Fprintf(&b, "%-8s %-52s %-38s %s\n", mark(v), budget.path, budget.promise, v.measured)
+	}
+	return b.String()
+}
+
+func mark(v verdict) string {
+	if v.kept {
+		return "kept"
+	}
+	return "MISSED"
+}
+
+func plural(n float64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%.0f %ss", n, what)
+}
+
+// duration is a time of so many nanoseconds, with three digits.
+func duration(ns float64) string {
+	for _, unit := range []struct {
+		name string
+		size float64
+	}{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} {
+		if ns >= unit.size {
+			return fmt.Sprintf("%.3g %s", ns/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.3g ns", ns)
+}

@@ -1,0 +1,100 @@
+// Report runs the benchmarks, prints the budgets with what was measured, and
+// writes docs/benchmarks.md and docs/benchmarks.svg. It is run at the root of the
+// module, by make bench.
+//
+// A round runs every benchmark once. There are several, one after another, and of
+// each benchmark the best counts: what else runs on a machine can only make it
+// slower. Benchmarks of what is stored alternate by themselves.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	rounds := flag.Int("rounds", 3, "how often everything is measured")
+	each := flag.Duration("time", 100*time.Millisecond, "how long each benchmark runs in a round")
+	docs := flag.String("docs", "docs", "where the report is written")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := run(ctx, *rounds, *each, *docs); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// The benchmarks, by how they are run.
+const (
+	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Callers|Modules|Handles)$"
+	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|OneLane|InprocStream)$"
+	once      = "^BenchmarkBacklog$"
+)
+
+func run(ctx context.Context, rounds int, each time.Duration, docs string) error {
+	dir, err := os.MkdirTemp("", "mono-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	began := time.Now()
+	binary := filepath.Join(dir, "bench.test")
+	if err := command(ctx, os.Stderr, "go", "test", "-c", "-o", binary, "./bench"); err != nil {
+		return err
+	}
+	found := make(results)
+	for round := range rounds {
+		log.Printf("round %d of %d (%v)", round+1, rounds, time.Since(began).Round(time.Second))
+		if err := found.measure(ctx, binary, timed, each.String()); err != nil {
+			return err
+		}
+	}
+	log.Printf("what is stored (%v)", time.Since(began).Round(time.Second))
+	if err := found.measure(ctx, binary, contested, "3x"); err != nil {
+		return err
+	}
+	if err := found.measure(ctx, binary, once, "1x"); err != nil {
+		return err
+	}
+	log.Printf("programs (%v)", time.Since(began).Round(time.Second))
+	programs, err := programs(ctx, dir)
+	if err != nil {
+		return err
+	}
+	r := report{found: found, programs: programs, rounds: rounds, each: each, took: time.Since(began)}
+	fmt.Print(r.budgets())
+	if err := os.WriteFile(filepath.Join(docs, "benchmarks.md"), []byte(r.markdown()), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(docs, "benchmarks.svg"), []byte(r.plot()), 0o644)
+}
+
+// measure runs benchmarks and keeps what they say.
+func (rs results) measure(ctx context.Context, binary, pattern, each string) error {
+	var out strings.Builder
+	if err := command(ctx, &out, binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "20m"); err != nil {
+		return fmt.Errorf("%w\n%s", err, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		rs.add(line)
+	}
+	return nil
+}
+
+func command(ctx context.Context, out interface{ Write([]byte) (int, error) }, name string, args ...string) error {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Stdout, c.Stderr = out, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(c.Args, " "), err)
+	}
+	return nil
+}

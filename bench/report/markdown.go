@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// report is all that was measured.
+type report struct {
+	found    results
+	programs []program
+	rounds   int
+	each     time.Duration
+	took     time.Duration
+}
+
+const introduction = `# Benchmarks
+
+Written by ` + "`make bench`" + `. Each benchmark stands beside its baseline: the same work
+without mono, on the same server, with the same ids, headers and sync setting, and with
+its results checked in the loop. Raw is nats.go (or its jetstream package) alone.
+
+Of the rounds of a benchmark the best counts, on both sides: what else runs on the
+machine can only make it slower. Benchmarks of what is stored take turns with their
+baseline instead, and give the median of the ratios. Processor time is that of all who
+take part, the server included.
+
+`
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	b.WriteString(introduction)
+	fmt.Fprintf(&b, "- Machine: %d cores, %s, %s/%s, %s\n", runtime.NumCPU(), processorName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	fmt.Fprintf(&b, "- Versions: %s\n", strings.Join(versions("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"), ", "))
+	fmt.Fprintf(&b, "- Command: `go run ./bench/report -rounds %d -time %v`, which took %v\n\n", r.rounds, r.each, r.took.Round(time.Second))
+	b.WriteString("![Time of a call and of an event, by path](benchmarks.svg)\n\n")
+
+	b.WriteString("## Budgets\n\n| path | budget | measured | | benchmark |\n|---|---|---|---|---|\n")
+	for _, budget := range budgets {
+		v := budget.check(r.found)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", budget.path, budget.promise, v.measured, mark(v), budget.from)
+	}
+	r.bySize(&b, "Service", "A question and its answer", servicePaths, "Each when the last was answered. Times the baseline: the function for home, the channel for\ninproc, raw nats.go for NATS.")
+	r.bySize(&b, "Event", "An event, from its publisher to the end of its handler", eventPaths, "A stream of them, one subscriber.")
+	r.homes(&b)
+	r.growth(&b)
+	r.stored(&b)
+	r.sizes(&b)
+	if notes, err := os.ReadFile("bench/report/notes.md"); err == nil {
+		b.WriteString("\n" + string(notes))
+	}
+	return b.String()
+}
+
+// path is a row of a table and what it is compared with.
+type path struct{ name, base string }
+
+var (
+	payloads     = []string{"64B", "256B", "4KiB", "256KiB"}
+	servicePaths = []path{{"function", ""}, {"channel", ""}, {"home", "function"}, {"inproc", "channel"}, {"raw-in-process", ""}, {"nats-in-process", "raw-in-process"}, {"raw-tcp", ""}, {"nats-tcp", "raw-tcp"}}
+	eventPaths   = []path{{"function", ""}, {"channel", ""}, {"inproc", "channel"}, {"raw-in-process", ""}, {"nats-in-process", "raw-in-process"}, {"raw-tcp", ""}, {"nats-tcp", "raw-tcp"}}
+)
+
+// bySize is a table of paths and payloads.
+func (r *report) bySize(b *strings.Builder, benchmark, title string, paths []path, note string) {
+	fmt.Fprintf(b, "\n## %s\n\n%s\n\n| path | %s |\n|---|%s\n", title, note, strings.Join(payloads, " | "), strings.Repeat("---|", len(payloads)))
+	for _, p := range paths {
+		fmt.Fprintf(b, "| %s |", p.name)
+		for _, size := range payloads {
+			name := benchmark + "/" + size + "/"
+			fmt.Fprintf(b, " %s |", r.cell(name+p.name, name+p.base, p.base != ""))
+		}
+		b.WriteString("\n")
+	}
+}
+
+// cell is time, allocations, and how many times the baseline's time.
+func (r *report) cell(name, base string, compare bool) string {
+	took, ok := r.found.get(name, nanoseconds)
+	if !ok {
+		return ""
+	}
+	n, _ := r.found.get(name, allocations)
+	text := fmt.Sprintf("%s, %.0f allocs", duration(took), n)
+	if ratio, ok := r.found.ratio(name, base, nanoseconds); ok && compare {
+		text += fmt.Sprintf(", **%.3g ×**", ratio)
+	}
+	return text
+}
+
+func (r *report) homes(b *strings.Builder) {
+	b.WriteString("\n## Calls that stay at home, and the order flow\n\nThe flow is an order that asks inventory, payment and notification in turn.\n\n| benchmark | cost |\n|---|---|\n")
+	for _, p := range []path{
+		{"Home/function", ""}, {"Home/flat", "Home/function"}, {"Home/shared", "Home/function"}, {"Home/timeout", "Home/function"}, {"Home/nested", "Home/function"},
+		{"OrderFlow/function", ""}, {"OrderFlow/home", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
+		{"OrderFlow/raw-in-process", ""}, {"OrderFlow/nats-in-process", "OrderFlow/raw-in-process"},
+	} {
+		fmt.Fprintf(b, "| %s | %s |\n", p.name, r.cell(p.name, p.base, p.base != ""))
+	}
+}
+
+func (r *report) growth(b *strings.Builder) {
+	b.WriteString("\n## As the work grows\n\n| modules | start | a call |\n|---|---|---|\n")
+	for _, n := range []string{"10", "100", "1000"} {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", n, r.cell("Modules/"+n+"/start", "", false), r.cell("Modules/"+n+"/call", "", false))
+	}
+	b.WriteString("\n| handles of a module | a call |\n|---|---|\n")
+	for _, n := range []string{"10", "100", "1000", "10000"} {
+		fmt.Fprintf(b, "| %s | %s |\n", n, r.cell("Handles/"+n, "", false))
+	}
+	names := []string{"function", "channel", "home", "inproc", "raw-in-process", "nats-in-process"}
+	fmt.Fprintf(b, "\nA call of 256 B, with many callers at once:\n\n| callers | %s |\n|---|%s\n", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
+	for _, n := range []string{"1", "4", "16", "64", "256"} {
+		fmt.Fprintf(b, "| %s |", n)
+		for _, name := range names {
+			took, _ := r.found.get("Callers/"+n+"/"+name, nanoseconds)
+			fmt.Fprintf(b, " %s |", duration(took))
+		}
+		b.WriteString("\n")
+	}
+}
+
+func (r *report) stored(b *strings.Builder) {
+	b.WriteString("\n## What is stored\n\n256 B, on JetStream with a store on disk.\n\n| benchmark | raw | mono | ratio |\n|---|---|---|---|\n")
+	for _, name := range []string{"PipelinedAppend", "Unordered", "SixteenLanes", "OneLane"} {
+		base, _ := r.found.get(name, "baseline/s")
+		own, _ := r.found.get(name, "mono/s")
+		ratio, _ := r.found.get(name, "ratio")
+		fmt.Fprintf(b, "| %s | %.0f/s | %.0f/s | **%.2f** |\n", name, base, own, ratio)
+	}
+}
+
+func (r *report) sizes(b *strings.Builder) {
+	b.WriteString("\n## Programs\n\nHello, from its execution to its first answer over the wire of its transport.\n\n| program | binary | start | resident memory |\n|---|---|---|---|\n")
+	for _, p := range r.programs {
+		fmt.Fprintf(b, "| %s, %s | %.1f MB | %s | %.1f MB |\n", p.name, p.what, float64(p.size)/1e6, duration(float64(p.start)), float64(p.memory)/1e6)
+	}
+}
+
+// processorName is what the system calls its processor, where it says so in a
+// file.
+func processorName() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "processor unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "processor unknown"
+}
+
+// versions returns those of modules that this program links.
+func versions(paths ...string) (all []string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, dep := range info.Deps {
+		for _, path := range paths {
+			if dep.Path == path {
+				all = append(all, dep.Path+" "+dep.Version)
+			}
+		}
+	}
+	return all
+}
