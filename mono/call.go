@@ -82,7 +82,7 @@ func (c *Call) Group() string { return c.group }
 
 // ID identifies the message: the same on both sides, the same for all that
 // receive it, and for all attempts. A message from a plain client that set none
-// gets one on arrival.
+// gets one on arrival, or, where it is stored, from its place there.
 func (c *Call) ID() string {
 	if c.id == "" && c.decl != nil {
 		c.id = newID()

@@ -65,7 +65,7 @@ func (r *receiver) work(t *ticket, d *transport.Delivery) {
 
 // describe tells a handler about its delivery.
 func (r *receiver) describe(c *Call, d *transport.Delivery) {
-	c.side, c.decl, c.module, c.group, c.id = Receiving, r.decl, r.unit.name, r.group(), d.ID
+	c.side, c.decl, c.module, c.group, c.id = Receiving, r.decl, r.unit.name, r.group(), r.storage.idOf(d)
 	c.attempt, c.sequence, c.stored, c.fence = d.Attempt, d.Sequence, d.Stored, d.Fence
 }
 
@@ -132,7 +132,12 @@ func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
 // be kept, the message comes again.
 func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error) {
 	letter := r.letter(c, d, reason, err)
-	if kept := r.in.keep(r.decl, letter); kept != nil {
+	kept := r.in.keep(r.decl, letter)
+	if CodeOf(kept) == InvalidArgument {
+		shorten(letter)
+		kept = r.in.keep(r.decl, letter)
+	}
+	if kept != nil {
 		r.in.log.Error("mono: dead letter not stored, the message comes again", "module", r.unit.name, "handle", r.decl.name,
 			"id", c.ID(), "reason", reason, "error", err, "because", kept)
 		r.told(d, d.Nak(context.Background(), max(r.wait(d, nil), minBurialWait)))

@@ -15,15 +15,25 @@ import (
 // These tests are named after ways in which durable delivery goes wrong elsewhere.
 
 // A handler that is slower than the acknowledgement wait, and than any idle time
-// of a consumer, keeps its group and its place.
-func TestDefect1SlowHandlerLosesItsConsumer(t *testing.T) {
+// of a consumer, keeps its group and its place, whether it takes one message or a
+// batch.
+func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.slow", mono.AckWait(time.Second))
 	onBackends(t, func(t *testing.T, b backend) {
-		got := make(chan handled, 10)
+		got, batches := make(chan handled, 10), make(chan mono.Message[job], 10)
+		slowly := func() { <-time.After(2500 * time.Millisecond) } // the handler's own slowness is what is tested
 		app := b.start(t, consumer("slow", s, got, func(handled) error {
-			<-time.After(2500 * time.Millisecond) // the handler's own slowness is what is tested
+			slowly()
 			return nil
+		}), module("batches", func(sc *mono.Scope) {
+			s.HandleBatch(sc, func(_ context.Context, batch []mono.Message[job]) error {
+				slowly()
+				for _, m := range batch {
+					batches <- m
+				}
+				return nil
+			}, mono.BatchSize(1))
 		}))
 		for n := range 3 {
 			if err := s.Append(t.Context(), app, job{N: n}); err != nil {
@@ -34,12 +44,15 @@ func TestDefect1SlowHandlerLosesItsConsumer(t *testing.T) {
 			if h := next(t, got); h.N != n || h.attempt != 1 {
 				t.Errorf("got %+v, want %d at attempt 1", h, n)
 			}
+			if m := next(t, batches); m.Value.N != n || m.Attempt != 1 {
+				t.Errorf("got %+v, want %d at attempt 1", m, n)
+			}
 		}
 	})
 }
 
 // One undecodable message in a batch harms no other, and is not lost.
-func TestDefect2UndecodableMessageSpoilsItsBatch(t *testing.T) {
+func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.batch")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -76,7 +89,7 @@ func TestDefect2UndecodableMessageSpoilsItsBatch(t *testing.T) {
 
 // Two durable events, and two subscribers of one, do not get into each other's
 // way, whatever their names begin with.
-func TestDefect3EventsShareAStream(t *testing.T) {
+func TestDefect03EventsShareAStream(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("defect.shared", mono.Durable())
 	longer := mono.NewEvent[job]("defect.shared.longer", mono.Durable())
@@ -100,7 +113,7 @@ func TestDefect3EventsShareAStream(t *testing.T) {
 }
 
 // A group's place belongs to its name, not to the order in which modules start.
-func TestDefect4PositionsSwapAfterRestart(t *testing.T) {
+func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.places")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -127,7 +140,7 @@ func TestDefect4PositionsSwapAfterRestart(t *testing.T) {
 
 // A job is acknowledged after its handler, not before: a failure is tried again,
 // and so is a job whose worker was gone in the middle of it.
-func TestDefect6QueueAcknowledgesBeforeTheHandler(t *testing.T) {
+func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("defect.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
 	onBackends(t, func(t *testing.T, b backend) {

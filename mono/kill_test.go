@@ -117,7 +117,7 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	last := make(map[int]int) // the highest attempt that was begun, by job
+	begun := make(map[[2]int]bool) // job and attempt
 	kills := 0
 	for range rounds {
 		victims := make([]*victim, atOnce)
@@ -128,22 +128,26 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 		var wait sync.WaitGroup
 		for _, v := range victims {
 			wait.Go(func() {
-				begun := v.kill(t)
+				work := v.kill(t)
 				mu.Lock()
 				defer mu.Unlock()
 				kills++
-				for _, b := range begun {
-					if b[1] <= last[b[0]] {
-						t.Errorf("job %d began attempt %d after attempt %d", b[0], b[1], last[b[0]])
+				for _, w := range work {
+					if begun[w] {
+						t.Errorf("attempt %d of job %d was begun twice", w[1], w[0])
 					}
-					last[b[0]] = b[1]
+					begun[w] = true
 				}
 			})
 		}
 		wait.Wait()
 	}
-	if kills != rounds*atOnce {
-		t.Errorf("%d workers were killed, want %d", kills, rounds*atOnce)
+	if kills != rounds*atOnce || len(begun) < kills {
+		t.Errorf("%d workers were killed in the middle of %d attempts, want %d", kills, len(begun), rounds*atOnce)
+	}
+	tried := make(map[int]int) // the last attempt that was begun, by job
+	for w := range begun {
+		tried[w[0]] = max(tried[w[0]], w[1])
 	}
 	got := make(chan handled, jobs)
 	finisher, err := server.Connect(t.Context())
@@ -160,8 +164,8 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 			t.Errorf("job %d was done twice", h.N)
 		}
 		done[h.N] = true
-		if h.attempt <= last[h.N] {
-			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, last[h.N])
+		if h.attempt <= tried[h.N] {
+			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, tried[h.N])
 		}
 	}
 	if n := len(letters(t, doomed.DeadLetters(app), mono.LetterFilter{})); n > 0 {

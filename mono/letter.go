@@ -2,6 +2,7 @@ package mono
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,8 +57,9 @@ func (l *Letter[T]) Value() (T, error) {
 	return v, nil
 }
 
-// letterRoom is what a dead letter adds to its message at most, in bytes. A
-// message that is stored leaves it free, so that it can become one.
+// letterRoom is what a dead letter adds to its message at most, and the backend to
+// either, in bytes. A message that is stored leaves it free, so that it can become
+// one.
 const letterRoom = 4 << 10
 
 // maxLetterError bounds the text of the error in a letter, in bytes as encoded.
@@ -71,7 +73,7 @@ func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err err
 			m.Header.Add(f.Name, f.Value)
 		}
 	}
-	m.Header.Set(transport.HeaderID, c.ID())
+	m.Header.Set(transport.HeaderID, carried(c.ID()))
 	m.Header.Set(transport.HeaderLetterReason, string(reason))
 	m.Header.Set(transport.HeaderLetterGroup, r.group())
 	m.Header.Set(transport.HeaderLetterAttempts, strconv.Itoa(d.Attempt))
@@ -79,8 +81,25 @@ func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err err
 	m.Header.Set(transport.HeaderLetterError, transport.EncodeText(err.Error(), maxLetterError))
 	m.Header.Set(transport.HeaderLetterSequence, strconv.FormatUint(d.Sequence, 10))
 	m.Header.Set(transport.HeaderLetterStored, d.Stored.Format(time.RFC3339Nano))
-	m.Header.Set(transport.HeaderLetterSubject, d.Subject)
+	m.Header.Set(transport.HeaderLetterSubject, carried(d.Subject))
 	return m
+}
+
+// carried returns a text of a plain client's as a header can carry it.
+func carried(text string) string {
+	if (transport.Header{{Name: transport.HeaderID, Value: text}}).Validate() == nil {
+		return text
+	}
+	return transport.EncodeText(text, maxLetterError)
+}
+
+// shorten leaves out of a letter what it can do without: the text of the error,
+// and the header of a message that leaves no room for what is said of its death.
+// Only a plain client can store one.
+func shorten(letter *transport.Message) {
+	letter.Header = slices.DeleteFunc(letter.Header, func(f transport.Field) bool {
+		return f.Name == transport.HeaderLetterError || !strings.HasPrefix(f.Name, "Mono-") && f.Name != transport.HeaderContentType
+	})
 }
 
 // readLetter is the reverse of letter. It takes any header: what cannot be read

@@ -1,10 +1,13 @@
 package mono_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -264,6 +267,176 @@ func TestDurableEvent(t *testing.T) {
 		}
 		if h := next(t, got); h.N != 2 || h.attempt != 1 || h.id != "k" {
 			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// Whatever a plain client stores can become a letter, so that it holds up nobody:
+// what could not is not stored in the first place.
+func TestEveryMessageCanBeALetter(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("letters.large")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, consumer("c", s, got, succeed))
+		limit := mono.Raw(app).Capabilities().MaxPayload
+		if limit == 0 {
+			limit = 1 << 20
+		}
+		header := func(name, value string) transport.Header { return transport.Header{{Name: name, Value: value}} }
+		for _, m := range []*transport.Message{
+			{Body: bytes.Repeat([]byte("x"), limit)},
+			{Body: bytes.Repeat([]byte("x"), limit-4<<10)},
+			{Body: []byte("x"), Header: header("Large", strings.Repeat("x", 55<<10))},
+			{Body: []byte("x"), Header: header("Large", strings.Repeat("x", 63<<10))},
+			{Body: []byte("x"), Header: header("Mono-Id", strings.Repeat("x", 1000))},
+		} {
+			m.Subject = "streams.letters.large"
+			if err := mono.Raw(app).Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Append(t.Context(), app, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != 1 {
+			t.Errorf("got %+v", h)
+		}
+		largest := 0
+		for _, l := range letters(t, s.DeadLetters(app), mono.LetterFilter{}) {
+			if l.Reason != mono.ReasonUndecodable {
+				t.Errorf("got %s, %s", l.Reason, l.Error)
+			}
+			largest = max(largest, len(l.Body))
+		}
+		if largest != limit-4<<10 {
+			t.Errorf("the largest body of a letter has %d bytes, want %d", largest, limit-4<<10)
+		}
+	})
+}
+
+// A job whose last attempt nobody told the end of is not begun once more, and not
+// lost.
+func TestOutcomeUnknownIsALetter(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.unknown", mono.MaxAttempts(1), mono.AckWait(time.Second))
+	onBackends(t, func(t *testing.T, b backend) {
+		begun, release := make(chan job, 10), make(chan struct{})
+		t.Cleanup(func() { close(release) })
+		hung := b.app(t, module("worker", func(s *mono.Scope) {
+			q.Handle(s, func(_ context.Context, j job) error {
+				begun <- j
+				<-release // whatever its context says
+				return nil
+			})
+		}))
+		if err := hung.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Enqueue(t.Context(), hung, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, begun)
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = hung.Stop(over) // there is no time: the handler is given up
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+		if l.Reason != mono.ReasonOutcomeUnknown || l.Attempts != 2 || !strings.Contains(l.Error, "how attempt 1 ended") {
+			t.Errorf("got %+v", l)
+		}
+		none(t, got)
+		if err := q.DeadLetters(app).Replay(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != 1 || h.attempt != 1 {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// noLetters is a transport that cannot open logs of dead letters for a while.
+type noLetters struct {
+	transport.Transport
+	refuse *atomic.Int64 // so many times
+}
+
+func (n noLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	if strings.HasSuffix(c.Name, "__dead") && n.refuse.Add(-1) >= 0 {
+		return nil, mono.Errorf(mono.PermissionDenied, "no letters here")
+	}
+	return n.Transport.Log(ctx, c)
+}
+
+// A message whose letter cannot be kept is not ended: it comes again until it can.
+func TestLetterThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.refused")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		var refuse atomic.Int64
+		refuse.Store(1)
+		app := mono.New(noLetters{b.connect(), &refuse}, quiet(t))
+		app.Add(worker("worker", q, got, func(handled) error { return mono.Drop(errors.New("hopeless")) }))
+		begin(t, app)
+		if err := q.Enqueue(t.Context(), app, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if a, z := next(t, got), next(t, got); a.attempt != 1 || z.attempt != 2 {
+			t.Errorf("got %+v and %+v", a, z)
+		}
+		if l := awaitLetters(t, q.DeadLetters(app), 1)[0]; l.Reason != mono.ReasonDropped || l.Attempts != 2 {
+			t.Errorf("got %+v", l)
+		}
+	})
+}
+
+// Each field of a filter counts.
+func TestLetterFilter(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("letters.filter").KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, consumer("c", s, got, func(h handled) error {
+			if h.N == 1 {
+				return mono.Drop(mono.Errorf(mono.DataLoss, "hopeless"))
+			}
+			return mono.Drop(nil)
+		}))
+		for n, key := range []string{"a", "b", "b"} {
+			if err := s.With(mono.DedupID(fmt.Sprint("id", n))).Append(t.Context(), app, job{N: n, Key: key}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dl := s.DeadLetters(app)
+		all := awaitLetters(t, dl, 3)
+		for want, filter := range map[string]mono.LetterFilter{
+			"id0 id1 id2": {Group: "c", Reason: mono.ReasonDropped},
+			"id1 id2":     {Key: "b"},
+			"id1":         {Code: mono.DataLoss},
+			"id2":         {Key: "b", ID: "id2"},
+			"":            {Reason: mono.ReasonAttempts},
+		} {
+			var ids []string
+			for _, l := range letters(t, dl, filter) {
+				ids = append(ids, l.ID)
+			}
+			slices.Sort(ids)
+			if strings.Join(ids, " ") != want {
+				t.Errorf("%+v: got %v, want %s", filter, ids, want)
+			}
+		}
+		last := all[len(all)-1].Died
+		after, before := letters(t, dl, mono.LetterFilter{After: last}), letters(t, dl, mono.LetterFilter{Before: last})
+		if len(after) == 0 || len(after)+len(before) != 3 {
+			t.Errorf("%d died at %v or later, %d earlier, want 3 together", len(after), last, len(before))
+		}
+		if n, err := dl.DiscardAll(t.Context(), mono.LetterFilter{Key: "b"}); n != 2 || err != nil {
+			t.Errorf("DiscardAll: %d, %v", n, err)
+		}
+		if left := letters(t, dl, mono.LetterFilter{}); len(left) != 1 || left[0].ID != "id0" {
+			t.Errorf("left: %+v", left)
 		}
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gomono.dev/mono"
@@ -116,27 +118,83 @@ func TestQueueOutcomes(t *testing.T) {
 	})
 }
 
-// A delayed job waits; a time in the past is now.
+// A delayed job waits, and comes in time; a time in the past is now.
 func TestQueueDelay(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.delay")
 	onBackends(t, func(t *testing.T, b backend) {
-		got := make(chan handled, 10)
-		app := b.start(t, worker("worker", q, got, succeed))
+		type arrival struct {
+			n          int
+			at, stored time.Time // by the clocks of the worker, and of the store
+		}
+		got := make(chan arrival, 10)
+		app := b.start(t, module("worker", func(s *mono.Scope) {
+			q.Handle(s, func(ctx context.Context, j job) error {
+				got <- arrival{j.N, time.Now(), mono.CallFrom(ctx).Time()}
+				return nil
+			})
+		}))
 		due := time.Now().Add(1100 * time.Millisecond)
-		for n, q := range []mono.Queue[job]{q.With(mono.At(due)), q.With(mono.Delay(-time.Hour)), q.With(mono.At(time.Now().Add(-time.Hour)))} {
+		for n, q := range []mono.Queue[job]{q.With(mono.At(due)), q.With(mono.Delay(-time.Hour)), q.With(mono.At(time.Now().Add(-time.Hour))), q.With(mono.At(time.Time{}))} {
 			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if a, b := next(t, got), next(t, got); a.N != 1 || b.N != 2 {
-			t.Errorf("got %v and %v at once, want 1 and 2", a, b)
+		for n := range 3 {
+			if a := next(t, got); a.n != n+1 {
+				t.Errorf("got %d at once, want %d", a.n, n+1)
+			}
 		}
-		if h := next(t, got); h.N != 0 || time.Now().Before(due) {
-			t.Errorf("got %v %v early", h, time.Until(due))
+		if a := next(t, got); a.n != 0 || a.at.Before(due) || a.stored.Sub(due) > 300*time.Millisecond {
+			t.Errorf("got %d, stored %v and handled %v after its time, want 0 to 300ms", a.n, a.stored.Sub(due), a.at.Sub(due))
 		}
-		if late := time.Since(due); late > 300*time.Millisecond {
-			t.Errorf("%v late", late)
+	})
+}
+
+// In memory, a delay and a wait between attempts are as long as they say.
+func TestQueueDelayToTheMillisecond(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.exact", mono.Backoff(mono.Waits(5*time.Minute, time.Millisecond)), mono.MaxAttempts(4))
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		got := make(chan string, 10)
+		app := newApp(t)
+		app.Add(module("worker", func(s *mono.Scope) {
+			q.Handle(s, func(ctx context.Context, j job) error {
+				got <- fmt.Sprint(j.N, " ", time.Since(began))
+				if j.N == 1 && mono.CallFrom(ctx).Attempt() == 3 {
+					return mono.RetryIn(7*time.Second, errors.New("soon"))
+				}
+				if j.N == 1 && mono.CallFrom(ctx).Attempt() < 3 {
+					return errors.New("again")
+				}
+				return nil
+			}, mono.Concurrency(4))
+		}))
+		begin(t, app)
+		for n, delay := range []time.Duration{time.Millisecond, time.Second, 1501 * time.Millisecond, 90 * time.Minute} {
+			if err := q.With(mono.Delay(delay)).Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, want := range []string{"0 1ms", "1 1s", "2 1.501s", "1 5m1s", "1 5m1.001s", "1 5m8.001s", "3 1h30m0s"} {
+			if a := <-got; a != want {
+				t.Errorf("got %s, want %s", a, want)
+			}
+		}
+	})
+}
+
+// A time that nobody can count is not now.
+func TestQueueDelayTooFar(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.far")
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t)
+		for _, q := range []mono.Queue[job]{q.With(mono.At(time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC))), q.With(mono.Delay(math.MaxInt64))} {
+			if err := q.Enqueue(t.Context(), app, job{}); mono.CodeOf(err) != mono.InvalidArgument || !strings.Contains(err.Error(), "want a time before 2262") {
+				t.Errorf("got %v", err)
+			}
 		}
 	})
 }
@@ -186,7 +244,8 @@ func TestQueueMaxPending(t *testing.T) {
 				}
 			}
 			err := q.Enqueue(t.Context(), app, job{N: 3})
-			if mono.CodeOf(err) != mono.ResourceExhausted || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "queue.full") {
+			if mono.CodeOf(err) != mono.ResourceExhausted || mono.OutcomeOf(err) != mono.OutcomeNotDone ||
+				!strings.Contains(err.Error(), "queue.full") || !strings.Contains(err.Error(), "wait until there is room, or raise the bound") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -199,6 +258,34 @@ func TestQueueMaxPending(t *testing.T) {
 		for mono.CodeOf(q.Enqueue(t.Context(), app, job{N: 4})) == mono.ResourceExhausted { // until the last acknowledgement has arrived
 		}
 		if h := next(t, got); h.N != 4 {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// So does one in which as many jobs wait for their time as may, to those who send
+// another for later.
+func TestQueueMaxDelayed(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("queue.later-full", mono.MaxDelayed(2))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, succeed))
+		later := q.With(mono.Delay(time.Hour))
+		for n := range 2 {
+			if err := later.Enqueue(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := later.Enqueue(t.Context(), app, job{N: 2})
+		if mono.CodeOf(err) != mono.ResourceExhausted || mono.OutcomeOf(err) != mono.OutcomeNotDone ||
+			!strings.Contains(err.Error(), "queue.later-full") || !strings.Contains(err.Error(), "MaxDelayed") || !strings.Contains(err.Error(), "or raise") {
+			t.Errorf("got %v", err)
+		}
+		if err := q.Enqueue(t.Context(), app, job{N: 3}); err != nil {
+			t.Errorf("a job for now: %v", err)
+		}
+		if h := next(t, got); h.N != 3 {
 			t.Errorf("got %+v", h)
 		}
 	})
@@ -281,18 +368,32 @@ func TestQueueStopLosesNothing(t *testing.T) {
 	})
 }
 
-// A plain message in a queue's subject is a job like any other.
+// A plain message in a queue's subject is a job like any other, under one id at all
+// its attempts.
 func TestQueueTakesPlainMessages(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("queue.plain")
+	q := mono.NewQueue[job]("queue.plain", mono.Backoff(mono.Constant(time.Millisecond)))
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
-		app := b.start(t, worker("worker", q, got, succeed))
-		if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.queue.plain", Body: []byte(`{"n":7}`)}); err != nil {
-			t.Fatal(err)
+		app := b.start(t, worker("worker", q, got, func(h handled) error {
+			if h.attempt == 1 {
+				return errors.New("once")
+			}
+			return nil
+		}))
+		ids := make(map[string]bool)
+		for n := range 2 {
+			if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.queue.plain", Body: fmt.Appendf(nil, `{"n":%d}`, n)}); err != nil {
+				t.Fatal(err)
+			}
+			first, second := next(t, got), next(t, got)
+			if first.N != n || first.attempt != 1 || second.N != n || second.attempt != 2 || first.id != second.id {
+				t.Errorf("got %+v and %+v", first, second)
+			}
+			ids[first.id] = true
 		}
-		if h := next(t, got); h.N != 7 || h.attempt != 1 || h.id == "" {
-			t.Errorf("got %+v", h)
+		if len(ids) != 2 || ids[""] {
+			t.Errorf("the ids are %v, want two", ids)
 		}
 	})
 }

@@ -179,11 +179,8 @@ func readConfig(d *declaration, opts []ReadOption) (*config, error) {
 // open decodes a stored message.
 func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Message[T], error) {
 	m := Message[T]{
-		ID: stored.Header.Get(transport.HeaderID), Key: keyOf(stored.Subject),
+		ID: in.storageOf(d).idOf(stored), Key: keyOf(stored.Subject),
 		Sequence: stored.Sequence, Time: stored.Stored, Header: stored.Header,
-	}
-	if m.ID == "" {
-		m.ID = stored.ID
 	}
 	k, err := in.codecs.of(stored.Header, in.codecOf(d))
 	if err == nil {

@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -33,11 +34,20 @@ type (
 // InvalidArgument when the message is sent.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
-// Delay keeps a job back for this long. 0 or less is no delay.
+// Delay keeps a job back for this long. 0 or less is no delay. One that ends after
+// 2261 is an InvalidArgument when the job is sent, as with At.
 func Delay(d time.Duration) QueueSendOption { return delayOption(d) }
 
 // At keeps a job back until t. A time in the past is now.
-func At(t time.Time) QueueSendOption { return atOption(t.UnixNano()) }
+func At(t time.Time) QueueSendOption {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		t = time.Unix(0, 0)
+	case t.After(time.Unix(0, math.MaxInt64)): // what 64 bits of nanoseconds cannot count
+		t = time.Unix(0, math.MaxInt64)
+	}
+	return atOption(t.UnixNano())
+}
 
 // DedupID identifies a job or a message, instead of the id that it gets otherwise:
 // within the DedupWindow it is stored once, however often it is sent. Delayed jobs

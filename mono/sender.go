@@ -144,9 +144,6 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 		return nil, err
 	}
 	c.size = len(m.Body)
-	if s.storage != nil {
-		return m, s.leaveRoom(m)
-	}
 	return m, nil
 }
 
@@ -158,15 +155,6 @@ func newMessage() *transport.Message {
 	})
 	m.Header = m.fields[:0]
 	return &m.Message
-}
-
-// leaveRoom reports a message that is stored and could not become a dead letter.
-func (s *sender) leaveRoom(m *transport.Message) error {
-	limit := s.in.app.transport.Capabilities().MaxPayload
-	if limit == 0 {
-		return nil
-	}
-	return m.CheckSize(max(limit-letterRoom, limit/2))
 }
 
 // call exchanges a request for a reply, at home where the provider is.

@@ -3,6 +3,7 @@ package mono
 import (
 	"context"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,18 @@ func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	return log, nil
 }
 
+// idOf returns the id of a stored message. One by a plain client that set none has
+// one all the same, the same at each attempt: its place.
+func (s *storage) idOf(d *transport.Delivery) string {
+	if d.ID != "" {
+		return d.ID
+	}
+	if id := d.Header.Get(transport.HeaderID); id != "" {
+		return id
+	}
+	return s.config.Name + "-" + strconv.FormatUint(d.Sequence, 10)
+}
+
 // openLogs opens the logs of all stored handles that the App's modules use, so
 // that what is wrong with one shows at the start, and nothing is sent to a queue
 // whose groups are not there yet.
@@ -106,6 +119,7 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 		DedupWindow: d.config.DedupWindow,
 		Generation:  in.app.options.generation,
 		Metadata:    map[string]string{"mono-handle": d.String()},
+		MaxSize:     in.maxStored(),
 	}
 	if d.key != nil {
 		c.Subjects = []string{subject + "._k.*", subject + "._to.*._k.*"}
@@ -119,6 +133,13 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 		c.Retention = transport.InterestRetention
 	}
 	return c
+}
+
+// maxStored is the size of the largest message that can be stored, and be a dead
+// letter later.
+func (in *instance) maxStored() int {
+	limit := in.app.transport.Capabilities().MaxPayload
+	return max(limit-letterRoom, limit/2)
 }
 
 func (in *instance) configureQueue(c *transport.LogConfig, d *declaration) {

@@ -45,8 +45,9 @@ type Log interface {
 	// Append stores m, whose subject must be one of the log's, and returns where.
 	//
 	// Errors: InvalidArgument for a message that cannot be carried or a subject
-	// that is not the log's; ResourceExhausted when the log is full and refuses;
-	// Aborted when o.Expect does not hold; Unimplemented for a NotBefore without
+	// that is not the log's, and for one over the log's MaxSize or with a header over
+	// MaxStoredHeader; ResourceExhausted when the log is full and refuses; Aborted
+	// when o.Expect does not hold; Unimplemented for a NotBefore without
 	// Capabilities.Delays; Unavailable when the backend cannot be reached, with
 	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
 	// acknowledgement did not come. After the latter a second Append with the same
@@ -139,6 +140,11 @@ type LogConfig struct {
 	MaxPerSubject uint64
 	Full          FullPolicy
 
+	// MaxSize bounds what is stored, in bytes as [Message.Size] counts them. A larger
+	// message is InvalidArgument, and that of a plain client is not stored, where a
+	// backend may let pass 1 KiB more for headers of its own. 0 is the payload limit.
+	MaxSize int
+
 	// DedupWindow is how long ids are remembered, those of delayed messages
 	// apart from those of others. 0 is DefaultDedupWindow, or MaxAge where that is
 	// shorter; at least 100 ms, and at most MaxAge where that is set.
@@ -221,8 +227,8 @@ type AppendOptions struct {
 	// ID is the message's identity for deduplication. Empty is none.
 	ID string
 
-	// NotBefore delays delivery. A time in the past is now. The message takes its
-	// sequence when its time has come.
+	// NotBefore delays delivery. A time in the past is now. One after 2261 is
+	// InvalidArgument. The message takes its sequence when its time has come.
 	NotBefore time.Time
 
 	// TTL removes this message earlier than MaxAge would. At least 1 s.

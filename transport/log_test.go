@@ -29,6 +29,7 @@ func TestLogConfigValidate(t *testing.T) {
 		"DedupWindow is 1ms":       func(c *transport.LogConfig) { c.DedupWindow = time.Millisecond },
 		"longer than messages":     func(c *transport.LogConfig) { c.MaxAge, c.DedupWindow = time.Second, time.Minute },
 		"MaxDelayed is 1":          func(c *transport.LogConfig) { c.MaxDelayed = 1 },
+		"MaxSize is -1":            func(c *transport.LogConfig) { c.MaxSize = -1 },
 		"none of those there are":  func(c *transport.LogConfig) { c.Full = 7 },
 		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },
 		"ends in no key":           func(c *transport.LogConfig) { c.Lanes = 4 },
@@ -49,24 +50,34 @@ func TestLogConfigValidate(t *testing.T) {
 
 func TestAppendOptionsValidate(t *testing.T) {
 	t.Parallel()
-	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}
-	for want, o := range map[string]transport.AppendOptions{
-		"TTL is 1ms":       {TTL: time.Millisecond},
-		"without Delays":   {NotBefore: time.Now()},
-		"the id has 257":   {ID: strings.Repeat("a", 257)},
-		"want at most 256": {ID: "a\nb"},
+	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, MaxSize: 100_000}
+	delays := c
+	delays.Delays = true
+	for want, test := range map[string]struct {
+		c *transport.LogConfig
+		m transport.Message
+		o transport.AppendOptions
+	}{
+		"TTL is 1ms":                    {&c, transport.Message{}, transport.AppendOptions{TTL: time.Millisecond}},
+		"without Delays":                {&c, transport.Message{}, transport.AppendOptions{NotBefore: time.Now()}},
+		"before 2262":                   {&delays, transport.Message{}, transport.AppendOptions{NotBefore: time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"NotBefore goes with neither":   {&delays, transport.Message{}, transport.AppendOptions{NotBefore: time.Now(), TTL: time.Hour}},
+		"the id has 257":                {&c, transport.Message{}, transport.AppendOptions{ID: strings.Repeat("a", 257)}},
+		"want at most 256":              {&c, transport.Message{}, transport.AppendOptions{ID: "a\nb"}},
+		"stores only l.*":               {&c, transport.Message{Subject: "m"}, transport.AppendOptions{}},
+		"has 100001 bytes":              {&c, transport.Message{Body: make([]byte, 100_001)}, transport.AppendOptions{}},
+		"stores at most 57344: put it ": {&c, transport.Message{Header: transport.Header{{Name: "A", Value: strings.Repeat("a", transport.MaxStoredHeader)}}}, transport.AppendOptions{}},
 	} {
-		if err := o.Validate(&c, "l.x"); transport.CodeOf(err) != transport.InvalidArgument || !strings.Contains(err.Error(), want) {
+		if test.m.Subject == "" {
+			test.m.Subject = "l.x"
+		}
+		if err := test.o.Validate(test.c, &test.m); transport.CodeOf(err) != transport.InvalidArgument || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if err := new(transport.AppendOptions).Validate(&c, "m"); err == nil || !strings.Contains(err.Error(), "stores only l.*") {
-		t.Errorf("got %v", err)
-	}
-	c.Delays = true
-	o := transport.AppendOptions{NotBefore: time.Now(), TTL: time.Hour}
-	if err := o.Validate(&c, "l.x"); err == nil {
-		t.Error("a delay and a TTL go together")
+	m := transport.Message{Subject: "l.x", Body: make([]byte, 100_000)}
+	if err := new(transport.AppendOptions).Validate(&c, &m); err != nil {
+		t.Error(err)
 	}
 }
 

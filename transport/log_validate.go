@@ -17,6 +17,7 @@ const (
 	MinAckWait         = time.Second
 	MinTTL             = time.Second
 	MaxLanes           = 256
+	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, headers of its own included
 )
 
 // LaneOf returns the lane of a message in a log with that many lanes: the 32-bit
@@ -74,6 +75,8 @@ func (c *LogConfig) Validate() error {
 		return c.invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge)
 	case c.MaxDelayed > 0 && !c.Delays:
 		return c.invalid("MaxDelayed is %d without Delays", c.MaxDelayed)
+	case c.MaxSize < 0:
+		return c.invalid("MaxSize is %d: want 0 or more", c.MaxSize)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
 		return c.invalid("its Retention, Storage or Full is none of those there are")
 	}
@@ -167,18 +170,25 @@ func (r *ReadConfig) Validate() error {
 }
 
 // Validate reports, as an InvalidArgument, options that do not go with a log of
-// this configuration, and a subject that is not its own.
-func (o *AppendOptions) Validate(c *LogConfig, subject string) error {
+// this configuration, and a message that it does not store: one whose subject is
+// not its own, or one that is too large.
+func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 	invalid := func(format string, args ...any) error {
-		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, subject}, args...)...)
+		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, m.Subject}, args...)...)
 	}
 	switch {
-	case !Contains(c.Subjects, subject):
+	case !Contains(c.Subjects, m.Subject):
 		return invalid("the log stores only %s", strings.Join(c.Subjects, ", "))
+	case c.MaxSize > 0 && m.Size() > c.MaxSize:
+		return invalid("the message has %d bytes with its header, the log stores at most %d: send less, or a reference to where it is stored", m.Size(), c.MaxSize)
+	case m.Header.size() > MaxStoredHeader:
+		return invalid("the header has %d bytes, a log stores at most %d: put it into the body", m.Header.size(), MaxStoredHeader)
 	case o.TTL != 0 && o.TTL < MinTTL:
 		return invalid("TTL is %v: want 0 or at least %v", o.TTL, MinTTL)
 	case !o.NotBefore.IsZero() && !c.Delays:
 		return invalid("NotBefore is set, and the log was made without Delays")
+	case !o.NotBefore.Before(endOfTime):
+		return invalid("NotBefore is %v: want a time before %d", o.NotBefore, endOfTime.Year())
 	case !o.NotBefore.IsZero() && (o.Expect != nil || o.TTL != 0):
 		return invalid("NotBefore goes with neither Expect nor TTL: its position is not known before its time")
 	case len(o.ID) > MaxID || (Field{HeaderID, o.ID}).validate() != nil:
@@ -186,6 +196,10 @@ func (o *AppendOptions) Validate(c *LogConfig, subject string) error {
 	}
 	return nil
 }
+
+// endOfTime is when 64 bits of nanoseconds since 1970, which is how backends count
+// time, are about to end.
+var endOfTime = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // MaxID bounds an id, in bytes.
 const MaxID = 256

@@ -115,7 +115,12 @@ func (b *Backend) checkSubjects(c *transport.LogConfig) error {
 // publish stores a message that came by a plain Publish or Request, and answers
 // the latter as a NATS server does.
 func (b *Backend) publish(l *log, m *transport.Message) {
-	at, err := l.append(m, &transport.AppendOptions{})
+	var at transport.Appended
+	o := &transport.AppendOptions{}
+	err := o.Validate(l.settings.Load(), m)
+	if err == nil {
+		at, err = l.append(m, o)
+	}
 	if m.Reply != "" {
 		b.deliver(&transport.Message{Subject: m.Reply, Body: l.acknowledgement(at, err)})
 	}

@@ -88,7 +88,7 @@ func (h *handle) admit(ctx context.Context, m *transport.Message, o *transport.A
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"append to log %q on %q: it has the reply subject %q, which is not stored: leave it empty", h.log.name, m.Subject, m.Reply)
 	}
-	return o.Validate(h.log.settings.Load(), m.Subject)
+	return o.Validate(h.log.settings.Load(), m)
 }
 
 // Consume implements [transport.Log].

@@ -56,7 +56,7 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
 		return tooOld("append to %s: NotBefore", l.what)
 	}
-	return o.Validate(&l.config, m.Subject)
+	return o.Validate(&l.config, m)
 }
 
 // enter waits until fewer than maxAppending appends wait for their answer.

@@ -104,17 +104,11 @@ func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
 	msg.Subject = l.delayedSubject("at." + rand.Text())
 }
 
-// The server counts time in nanoseconds since 1970, in 64 bits.
-var (
-	firstTime = time.Unix(0, 0)
-	lastTime  = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
-)
+// firstTime is the first that the server can count, in nanoseconds since 1970.
+var firstTime = time.Unix(0, 0)
 
-// checkDelay reports a delay that cannot be kept, and too many of them.
+// checkDelay reports that too many messages wait for their time.
 func (l *log) checkDelay(ctx context.Context, o *transport.AppendOptions) error {
-	if !o.NotBefore.Before(lastTime) {
-		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "append to %s: NotBefore is %v: want a time before 2262", l.what, o.NotBefore)
-	}
 	if o.NotBefore.Before(firstTime) {
 		o.NotBefore = firstTime
 	}

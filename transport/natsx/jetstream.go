@@ -173,7 +173,14 @@ var advice = map[jetstream.ErrorCode]string{
 	codeResources:                            "the server has no room left for such a log",
 	codeStorage:                              "make room, or raise the limit",
 	codeMemory:                               "make room, or raise the limit",
-	codeTTLDisabled:                          "the log was made by a server before 2.11, or by hand, without TTLs for messages",
+	codeStoreFailed:                          "wait until there is room, or raise the bound",
+	codeHeaderTooLarge:                       "put it into the body",
+
+	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "send less, or a reference to where it is stored",
+	jetstream.JSErrCodeStreamWrongLastSequence:         "read what is new, and decide again",
+	jetstream.JSErrCodeStreamWrongLastSequenceConstant: "read what is new, and decide again",
+
+	codeTTLDisabled: "the log was made by a server before 2.11, or by hand, without TTLs for messages",
 }
 
 // codeFor classifies an error of JetStream's.

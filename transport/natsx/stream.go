@@ -81,6 +81,9 @@ func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 	}
 	s.MaxAge = c.MaxAge
 	s.MaxMsgs, s.MaxBytes, s.MaxMsgsPerSubject = bound(c.MaxMessages), bound(c.MaxBytes), bound(c.MaxPerSubject)
+	if c.MaxSize > 0 {
+		s.MaxMsgSize = int32(min(c.MaxSize+ownHeader, math.MaxInt32))
+	}
 	s.Discard, s.DiscardNewPerSubject = jetstream.DiscardNew, c.MaxPerSubject > 0
 	if c.Full == transport.DropOldest {
 		s.Discard, s.DiscardNewPerSubject = jetstream.DiscardOld, false
@@ -121,6 +124,10 @@ func (l *log) place(s *jetstream.StreamConfig) {
 	}
 }
 
+// ownHeader is how many bytes natsx, and the server when a message was delayed, add
+// to one at most.
+const ownHeader = 1 << 10
+
 // bound translates a bound: none is -1 for JetStream.
 func bound(n uint64) int64 {
 	if n == 0 {
@@ -143,6 +150,7 @@ func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 	c := transport.LogConfig{
 		Name: s.Name, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
 		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
+		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
 		Lanes:      int(min(number(s.Metadata[metaLanes]), transport.MaxLanes)),
 		MaxDelayed: number(s.Metadata[metaMaxDelayed]),
 		Generation: number(s.Metadata[metaGeneration]),

@@ -21,6 +21,10 @@ var brokenLogs = map[string]breakage{
 		alteration{log: func(c *transport.LogConfig) { c.Full = transport.Refuse }}.broken,
 		"log/full/drop-oldest", "DropOldest removes the oldest message",
 	},
+	"stores what is too large": {
+		alteration{log: func(c *transport.LogConfig) { c.MaxSize = 0 }}.broken,
+		"log/full/max-size", "A larger message is InvalidArgument",
+	},
 	"lets any number of messages wait": {
 		alteration{log: func(c *transport.LogConfig) { c.MaxDelayed = 0 }}.broken,
 		"log/delayed/max", "MaxDelayed bounds how many messages",

@@ -237,6 +237,32 @@ var fullCases = []conformanceCase{
 			l.holds("1", "3", "4", "5")
 		},
 	},
+	{
+		name: "full/max-size",
+		rule: "A larger message is InvalidArgument, and that of a plain client is not stored",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{MaxSize: 1000})
+			fits, large := s.message("a", string(big(0))), s.message("a", string(big(1))+"x")
+			if _, err := l.Append(s.patient(), fits, transport.AppendOptions{ID: "x"}); err != nil {
+				s.Error(err)
+			}
+			_, err := l.Append(s.patient(), large, transport.AppendOptions{})
+			s.wantError(err, transport.InvalidArgument, transport.OutcomeNotDone)
+			large.Body = append(large.Body, make([]byte, 2<<10)...)
+			if err := s.tr.Publish(s.patient(), large); err != nil {
+				s.Error(err)
+			}
+			l.put("a", "2")
+			l.holds(string(big(0)), "2")
+			if is := l.info().Config.MaxSize; is != 1000 {
+				s.Errorf("MaxSize is %d", is)
+			}
+			s.log(transport.LogConfig{MaxSize: 2000, Update: true})
+			if is := l.info().Config.MaxSize; is != 2000 {
+				s.Errorf("MaxSize is %d after an update", is)
+			}
+		},
+	},
 }
 
 // fill appends messages of 1000 bytes until one is refused, and returns how many
