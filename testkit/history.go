@@ -80,7 +80,7 @@ func (j *journal) handledLine(e *entry) string {
 	case mono.KindStream:
 		verb = "consumes"
 	}
-	line := fmt.Sprintf("%s %s %s%s: %s", e.who(), verb, e.handle.name, attempt, j.outcome(e, e.id, e.err))
+	line := fmt.Sprintf("%s %s %s %s%s: %s", e.who(), verb, e.handle.name, cut(show(e.value), maxHandled), attempt, j.outcome(e, e.id, e.err))
 	if f := j.fateOf(e, e.id); f.outcome == Retried {
 		line += fmt.Sprintf(" in %v", f.wait)
 	}
@@ -134,8 +134,11 @@ func show(v any) string {
 	return cut(fmt.Sprintf("%+v", v), maxValue)
 }
 
-// maxValue bounds a payload in a line, in bytes.
-const maxValue = 72
+// How many bytes of a payload a line has: where it is sent, and where it is handled.
+const (
+	maxValue   = 72
+	maxHandled = 32
+)
 
 func cut(s string, n int) string {
 	s = strings.ReplaceAll(s, "\n", " ")

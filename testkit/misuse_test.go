@@ -120,7 +120,7 @@ func TestMisuse(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts: retried in 1s", "h.Advance", "h.Leave"}},
+			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts {\"id\":\"\",\"cents\":0}: retried in 1s", "h.Advance", "h.Leave"}},
 		"a handler that still runs": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { <-time.After(time.Hour); return nil })

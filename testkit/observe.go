@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"gomono.dev/mono"
@@ -62,8 +63,9 @@ type Messages[T any] interface {
 }
 
 // Published returns the events that left, in order: those that their publisher
-// believes published, and those of which it does not know although they were. Like
-// every question it waits first until nothing can happen any more.
+// believes published, and those of which it does not know although they were. What
+// was stored once is there once, however often it was sent with its id. Like every
+// question it waits first until nothing can happen any more.
 func Published[T any](h *Harness, e mono.Event[T]) []Sent[T] {
 	h.t.Helper()
 	return sentThrough[T](h, e)
@@ -85,12 +87,19 @@ func sentThrough[T any](h *Harness, handle mono.Handle) []Sent[T] {
 	h.t.Helper()
 	var all []Sent[T]
 	for _, e := range h.asked(handle, isSent(keyOf(handle))) {
-		if e.arrived() {
-			v, _ := e.value.(T)
-			all = append(all, Sent[T]{Value: v, ID: e.id, From: e.module, Sequence: e.sequence, At: e.at})
+		v, _ := e.value.(T)
+		sent := Sent[T]{Value: v, ID: e.id, From: e.module, Sequence: e.sequence, At: e.at}
+		if e.arrived() && !slices.ContainsFunc(all, sent.again) {
+			all = append(all, sent)
 		}
 	}
 	return all
+}
+
+// again reports whether two messages are the same one, sent twice: they have one id,
+// and no two positions.
+func (s Sent[T]) again(other Sent[T]) bool {
+	return s.ID == other.ID && (s.Sequence == other.Sequence || s.Sequence == 0 || other.Sequence == 0)
 }
 
 // arrived reports whether a message left its sender.

@@ -59,10 +59,16 @@ func TestSpeed(t *testing.T) {
 		"four modules and ten messages":    {fourModules, 2 * time.Millisecond},
 		"an hour of retries, one a second": {anHour, 100 * time.Millisecond},
 	} {
-		took := fastest(20, func() { testkit.Explore(t, 1, c.body).MustPass() })
+		took := fastest(10, func() { testkit.Explore(t, 1, c.body).MustPass() })
 		t.Logf("%s: %v", name, took)
 		if took > c.limit && !raceEnabled {
 			t.Errorf("%s took %v, at most %v are promised", name, took, c.limit)
 		}
+	}
+	const tenth = 100 // of the thousand schedules that take less than 10 s on two processors
+	took := fastest(1, func() { testkit.Explore(t, tenth, orderFlow(none)).MustPass() })
+	t.Logf("%d schedules of the order flow: %v", tenth, took)
+	if took > 2*time.Second && !raceEnabled {
+		t.Errorf("%d schedules of the order flow took %v of processor time, at most 2s are promised", tenth, took)
 	}
 }

@@ -170,4 +170,4 @@ func (l *log) deleteGroup(name string) error {
 }
 
 // String names the group in errors.
-func (g *group) String() string { return fmt.Sprintf("group %q of log %q", g.config.Name, g.log.name) }
+func (g *group) String() string { return fmt.Sprintf("group %q of log %q", g.name, g.log.name) }

@@ -1,15 +1,12 @@
 package inproc
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // step describes a step of the delivery.
 func (d *delivery) step(a Action) Step {
 	return Step{
 		Action: a, Transport: d.member.transport.number, Subject: d.Subject, Receiver: d.member.number,
-		Log: d.member.log.name, Group: d.member.group.config.Name, Sequence: d.Sequence, Attempt: d.Attempt,
+		Log: d.member.log.name, Group: d.member.group.name, Sequence: d.Sequence, Attempt: d.Attempt,
 	}
 }
 
@@ -24,10 +21,10 @@ func (m *member) hand(d *delivery) {
 	case t.closed.Load():
 		return // it was handed back
 	case before.Err != nil:
-		d.lose(0)
+		d.lose(true)
 		return
 	case before.Drop:
-		d.lose(m.group.config.AckWait)
+		d.lose(false)
 		return
 	}
 	for range before.times() {
@@ -40,15 +37,22 @@ func (m *member) hand(d *delivery) {
 	}
 }
 
-// lose ends the delivery without its handler: the message comes again after wait.
-func (d *delivery) lose(wait time.Duration) {
-	_ = d.end(func(g *group, h *hold) { g.handBack(h, after(g.log.now, wait)) }) // late: it was handed back already
+// lose ends the delivery without its handler: the message comes again, at once or
+// after the AckWait.
+func (d *delivery) lose(atOnce bool) {
+	_ = d.end(func(g *group, h *hold) { // late: it was handed back already
+		due := g.log.now
+		if !atOnce {
+			due = after(due, g.config.AckWait)
+		}
+		g.handBack(h, due)
+	})
 }
 
 // settleStep is a settlement as a step. One that is lost leaves the message to
 // come again after the AckWait.
 func (d *delivery) settleStep(ctx context.Context, action Action, verdict func(*group, *hold)) error {
-	lost := func() { d.lose(d.member.group.config.AckWait) }
+	lost := func() { d.lose(false) }
 	return d.member.transport.act(ctx, d.step(action), &d.Message, func(times int) error {
 		if times == 0 {
 			lost()

@@ -16,6 +16,7 @@ import (
 // redelivery is in again too. So a backlog costs a group nothing, however long.
 type group struct {
 	log    *log
+	name   string // that of config, for those who do not hold the lock
 	config transport.GroupConfig
 	start  uint64          // nothing below is for this group
 	latest map[uint64]bool // what of latestEnd and below is; nil is all
@@ -57,7 +58,7 @@ func (h *hold) place() *int { return &h.index }
 
 // addGroup makes a group that begins where its configuration says.
 func (l *log) addGroup(c transport.GroupConfig) *group {
-	g := &group{log: l, config: declaredGroup(c), pending: make(map[uint64]*hold)}
+	g := &group{log: l, name: c.Name, config: declaredGroup(c), pending: make(map[uint64]*hold)}
 	l.groups = append(l.groups, g)
 	l.epoch++
 	start := c.Start

@@ -7,7 +7,7 @@ func (g *group) propose() {
 	}
 	g.proposed = true
 	g.log.backend.scheduler.propose(&candidate{
-		step:    Step{Action: Deliver, Log: g.log.name, Group: g.config.Name},
+		step:    Step{Action: Deliver, Log: g.log.name, Group: g.name},
 		choices: g.choices,
 		take:    g.pick,
 	})
