@@ -31,6 +31,10 @@ fuzz: ## Run every fuzz target for FUZZTIME each (10s)
 bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
 	go run ./bench/report
 
+.PHONY: peers
+peers: ## Run benchmarks beside other libraries, which are fetched for it
+	cd bench/peers && go test -run '^$$' -bench . -benchmem
+
 .PHONY: lint
 lint: ## Check format, go vet, staticcheck, and what tests must not do
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi

@@ -77,7 +77,8 @@ func natsEcho(b testing.TB, l link) (ask mono.Func[[]byte, []byte]) {
 	return ask
 }
 
-// rawEcho is what nats.go does alone, with the headers that mono sends.
+// rawEcho is what nats.go does alone, with the headers that mono sends, and a context
+// that ends with its caller's and at a deadline, as mono's does.
 func rawEcho(b testing.TB, l link) mono.Func[[]byte, []byte] {
 	sender, receiver := l.open(b.(*testing.B))
 	client, server := conn(b, sender), conn(b, receiver)
@@ -94,8 +95,10 @@ func rawEcho(b testing.TB, l link) mono.Func[[]byte, []byte] {
 	if err := server.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	return func(_ context.Context, body []byte) ([]byte, error) {
-		reply, err := client.RequestMsg(&nats.Msg{Subject: "raw.echo", Data: body, Header: requestHeader()}, 30*time.Second)
+	return func(ctx context.Context, body []byte) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		reply, err := client.RequestMsgWithContext(ctx, &nats.Msg{Subject: "raw.echo", Data: body, Header: requestHeader()})
 		if err != nil {
 			return nil, err
 		}
