@@ -1,6 +1,8 @@
 package mono_test
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -31,6 +33,33 @@ func TestWithAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A call at home makes what its handler keeps, and nothing else: one piece of
+// memory that is its context and holds both payloads.
+func TestHomeAllocates(t *testing.T) {
+	app, c := startHome(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, budget := range []struct {
+		name   string
+		allocs float64
+		call   func() (flatReply, error)
+	}{
+		{"flat request and reply", 1, func() (flatReply, error) { return c.flat(ctx, aFlatRequest) }},
+		{"the same through Call", 1, func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) }},
+		{"with a Timeout", 1, func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) }},
+		{"Shared", 1, func() (flatReply, error) { return c.shared(ctx, aFlatRequest) }},
+		{"a nested order, whose lines are copied", 2, func() (flatReply, error) { return c.nested(ctx, anOrder) }},
+	} {
+		if n := testing.AllocsPerRun(100, func() {
+			if got, err := budget.call(); err != nil || !got.OK {
+				t.Error(got, err)
+			}
+		}); n > budget.allocs {
+			t.Errorf("%s: %v allocations, want at most %v", budget.name, n, budget.allocs)
+		}
+	}
+}
+
 // A derived handle does not change the one that it comes from, however many
 // headers it has.
 func TestWithDerivesAValue(t *testing.T) {
@@ -51,3 +80,6 @@ func TestWithDerivesAValue(t *testing.T) {
 		}
 	}
 }
+
+// discard is a log that nobody reads.
+var discard = slog.New(slog.DiscardHandler)

@@ -186,7 +186,7 @@ func (r *receiver) runBatch(members []*Call) error {
 		c.size += m.size
 	}
 	err := r.run(r.in.ctx, &c)
-	r.stats.record(time.Since(began), err)
+	r.stats.record(&r.stats.wire, time.Since(began), err)
 	return err
 }
 

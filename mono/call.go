@@ -24,8 +24,10 @@ type Call struct {
 	payload any // pointer to the payload
 	reply   any // pointer to the reply, nil if there is none
 	size    int
-	replied bool    // reply holds one
-	via     *sender // on the sending side
+	replied bool         // reply holds one
+	whole   bool         // header holds mono's own fields
+	via     *sender      // on the sending side
+	home    *homeContext // of a call that stays in the process
 
 	sent    sendOptions
 	decoded bool // payload holds the message
@@ -84,17 +86,31 @@ func (c *Call) Group() string { return c.group }
 // receive it, and for all attempts. A message from a plain client that set none
 // gets one on arrival, or, where it is stored, from its place there.
 func (c *Call) ID() string {
-	if c.id == "" && c.decl != nil {
+	switch {
+	case c.id != "" || c.decl == nil:
+	case c.side == Receiving && c.home != nil:
+		c.id = c.home.newID()
+	default:
 		c.id = newID()
 	}
 	return c.id
 }
 
 // Header returns the first value of a header that the sender has set, or "".
-func (c *Call) Header(name string) string { return c.header.Get(name) }
+func (c *Call) Header(name string) string { return c.fields(name).Get(name) }
 
 // HeaderValues returns all values of a header.
-func (c *Call) HeaderValues(name string) []string { return c.header.Values(name) }
+func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values(name) }
+
+// fields returns the header. Of a call that stays in the process it makes what
+// mono would have sent, once somebody asks for it.
+func (c *Call) fields(name string) transport.Header {
+	if c.side == Receiving && c.home != nil && !c.whole && ownField(name) {
+		c.whole = true
+		c.header = c.home.wireHeader(c)
+	}
+	return c.header
+}
 
 // SetHeader sets a header. On the sending side it goes with the message; on the
 // receiving side later middleware and the handler see it. What [Header] says of
@@ -115,9 +131,15 @@ func (c *Call) Reply() any {
 	return deref(c.reply)
 }
 
-// Size returns how many bytes the encoded payload has, 0 where it was not
-// encoded (on the sending side: before it was sent).
-func (c *Call) Size() int { return c.size }
+// Size returns how many bytes the encoded payload has, 0 on the sending side
+// before it was sent. Where the payload is not encoded to be sent, Size does it.
+func (c *Call) Size() int {
+	if c.size == 0 && c.home != nil {
+		body, _ := c.home.sender.codec.Marshal(c.payload) // it has been encoded, or copied as if
+		c.size = len(body)
+	}
+	return c.size
+}
 
 // Attempt returns which delivery of the message this is, from 1. It is 0 on the
 // sending side and in an empty Call.

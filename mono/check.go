@@ -54,7 +54,7 @@ func (in *instance) add(r registration) {
 		in.report.add(r.name, nil, "a module is nil: give Add a value")
 		return
 	}
-	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: r.module, senders: make(map[identity]*sender)}
+	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: r.module, senders: make(map[identity]*sender), declared: make(map[*declaration]*sender)}
 	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", r.module), in.panicked, u.introduce); err != nil {
 		in.report.add(r.name, nil, "%v", err)
 		return

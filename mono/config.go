@@ -19,6 +19,8 @@ type config struct {
 	Timeout     time.Duration
 	Concurrency int
 	Pending     int
+	Anywhere    bool
+	Shared      bool
 
 	Group     string
 	Broadcast bool

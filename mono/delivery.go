@@ -15,7 +15,7 @@ func (r *receiver) consume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: cap(r.gate.slots), OnEnd: r.lost}
+	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
 	c.Group.Update = true
 	h := r.take
 	if r.pack != nil {
@@ -39,7 +39,7 @@ func (r *receiver) take(d *transport.Delivery) {
 	switch {
 	case t == nil:
 		r.handBack(d)
-	case cap(r.gate.slots) == 1:
+	case r.gate.limit == 1:
 		r.work(t, d)
 	default:
 		go r.work(t, d)
@@ -80,7 +80,7 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if err == nil {
 		err = r.process(r.in.ctx, &d.Message, k, t, decode)
 	}
-	r.stats.record(time.Since(began), err)
+	r.stats.record(&r.stats.wire, time.Since(began), err)
 	return err
 }
 

@@ -2,7 +2,9 @@ package mono
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"gomono.dev/transport"
 )
@@ -11,19 +13,38 @@ import (
 // once, knows who is inside, and closes in two steps: first for messages from
 // the wire, then for calls from within the process.
 //
-// Its mutex is never held while something blocks.
+// A call from within the process takes no lock while there is room and nobody
+// waits for anything: one word says who is inside. Whoever has to wait sets
+// crowded in it, under the mutex; from then on all go through the mutex, until
+// nobody waits any more. The mutex is never held while something blocks.
 type gate struct {
-	slots chan struct{}
+	limit int
+	state atomic.Uint64
 
 	mu      sync.Mutex
-	phase   phase
-	gaveUp  bool          // nobody may enter
+	gaveUp  bool          // nobody may enter; crowded is set for good
 	running ticket        // messages from the wire: the ring's own link
 	inside  int           // of running
-	home    [closed]int   // calls from within the process, by the phase in which they entered
+	queue   []*waiter     // who waits for a place, first come first served
 	waiting bool          // somebody waits for left
 	left    chan struct{} // closed when the next one leaves
 }
+
+// The state of a gate is three counts of places, the phase, and crowded.
+const (
+	onePlace = 1       // of all that are taken
+	oneEarly = 1 << 20 // of those taken by calls from the process that entered while serving
+	oneLate  = 1 << 40 // of those that entered while draining
+	onePhase = 1 << 60
+	crowded  = 1 << 63
+
+	maxPlaces = oneEarly - 1
+)
+
+func taken(state uint64) int     { return int(state % oneEarly) }
+func early(state uint64) int     { return int(state / oneEarly % (1 << 20)) }
+func late(state uint64) int      { return int(state / oneLate % (1 << 20)) }
+func phaseIn(state uint64) phase { return phase(state / onePhase % 4) }
 
 // phase says who may enter a gate.
 type phase int
@@ -34,8 +55,20 @@ const (
 	closed                    // nobody; so it is before the start, as 0
 )
 
+// place is what a call from within the process takes, depending on the phase in
+// which it enters.
+func (p phase) place() uint64 {
+	if p == serving {
+		return onePlace + oneEarly
+	}
+	return onePlace + oneLate
+}
+
+// open reports whether calls from within the process may enter.
+func (p phase) open() bool { return p == serving || p == draining }
+
 func newGate(concurrency int) *gate {
-	g := &gate{slots: make(chan struct{}, concurrency), left: make(chan struct{})}
+	g := &gate{limit: min(concurrency, maxPlaces), left: make(chan struct{})}
 	g.running.prev, g.running.next = &g.running, &g.running
 	return g
 }
@@ -52,16 +85,19 @@ type ticket struct {
 	limited limitedContext
 }
 
-// enter waits for a free slot and takes a message in. It is nil when the App
+// waiter waits for a place. Whoever leaves its own hands it over by closing ready.
+type waiter struct{ ready chan struct{} }
+
+// enter waits for a free place and takes a message in. It is nil when the App
 // gave up meanwhile, so that no handler began.
 func (g *gate) enter(ctx context.Context, m *transport.Message) *ticket {
-	if !g.takeSlot(ctx, nil) {
+	if !g.takePlace(ctx, nil) {
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gaveUp {
-		<-g.slots
+		g.free(onePlace)
 		return nil
 	}
 	t := &ticket{message: m, prev: g.running.prev, next: &g.running}
@@ -81,75 +117,163 @@ func (g *gate) claim(t *ticket) bool {
 
 func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	t.prev.next, t.next.prev = t.next, t.prev
 	g.inside--
-	g.wake()
-	g.mu.Unlock()
-	<-g.slots
+	g.free(onePlace)
 }
 
 // enterHome takes in a call from within the process. What it returns is for
 // leaveHome.
-func (g *gate) enterHome(ctx, app context.Context) (phase, error) {
-	if !g.takeSlot(ctx, app.Done()) {
+func (g *gate) enterHome(ctx, app context.Context) (place uint64, err error) {
+	for {
+		state := g.state.Load()
+		p := phaseIn(state)
+		if state >= crowded || taken(state) >= g.limit || !p.open() {
+			return g.enterCrowd(ctx, app)
+		}
+		if place := p.place(); g.state.CompareAndSwap(state, state+place) {
+			return place, nil
+		}
+	}
+}
+
+// enterCrowd is enterHome where there may be no room.
+func (g *gate) enterCrowd(ctx, app context.Context) (place uint64, err error) {
+	if !g.takePlace(ctx, app.Done()) {
 		if app.Err() != nil {
 			return 0, notDone(Unavailable, "its module is stopping")
 		}
 		// Over the wire the request would lie with the provider, and be handled yet.
-		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", cap(g.slots))
+		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", g.limit)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.phase != serving && g.phase != draining || g.gaveUp {
-		<-g.slots
-		return 0, notDone(Unavailable, "its module has stopped or has not started")
+	for {
+		state := g.state.Load()
+		p := phaseIn(state)
+		if !p.open() || g.gaveUp {
+			g.free(onePlace)
+			return 0, notDone(Unavailable, "its module has stopped or has not started")
+		}
+		if g.state.CompareAndSwap(state, state+p.place()-onePlace) {
+			return p.place(), nil
+		}
 	}
-	g.home[g.phase]++
-	return g.phase, nil
 }
 
-func (g *gate) leaveHome(entered phase) {
+func (g *gate) leaveHome(place uint64) {
+	for {
+		state := g.state.Load()
+		if state >= crowded {
+			break
+		}
+		if g.state.CompareAndSwap(state, state-place) {
+			return
+		}
+	}
 	g.mu.Lock()
-	g.home[entered]--
-	g.wake()
-	g.mu.Unlock()
-	<-g.slots
+	defer g.mu.Unlock()
+	g.free(place)
 }
 
-// wake wakes those who wait; the mutex is held.
-func (g *gate) wake() {
+// takePlace waits until a place is free, ctx ends, or done is closed.
+func (g *gate) takePlace(ctx context.Context, done <-chan struct{}) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	w := g.tryPlace()
+	if w == nil {
+		return true
+	}
+	select {
+	case <-w.ready:
+		return true
+	case <-ctx.Done():
+	case <-done:
+	}
+	return g.leaveQueue(w)
+}
+
+// tryPlace takes a place, or a place in the queue.
+func (g *gate) tryPlace() *waiter {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 && g.takeFree() {
+		return nil
+	}
+	g.state.Or(crowded)
+	if len(g.queue) == 0 && g.takeFree() { // somebody left before crowded was set
+		g.thinOut()
+		return nil
+	}
+	w := &waiter{make(chan struct{})}
+	g.queue = append(g.queue, w)
+	return w
+}
+
+// takeFree takes a place if one is free; the mutex is held.
+func (g *gate) takeFree() bool {
+	for {
+		state := g.state.Load()
+		if taken(state) >= g.limit {
+			return false
+		}
+		if g.state.CompareAndSwap(state, state+onePlace) {
+			return true
+		}
+	}
+}
+
+// leaveQueue gives up waiting. A place that was handed over meanwhile goes back,
+// and the result is false all the same.
+func (g *gate) leaveQueue(w *waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.queue, w); i >= 0 {
+		g.queue = slices.Delete(g.queue, i, i+1)
+		g.thinOut()
+	} else {
+		g.free(onePlace)
+	}
+	return false
+}
+
+// free gives a place back, to whoever waits for it or to all, and wakes those who
+// wait for somebody to leave; the mutex is held.
+func (g *gate) free(place uint64) {
+	if len(g.queue) > 0 {
+		next := g.queue[0]
+		g.queue = slices.Delete(g.queue, 0, 1)
+		place -= onePlace
+		close(next.ready)
+	}
+	g.state.Add(-place)
 	if g.waiting {
 		close(g.left)
 		g.left = make(chan struct{})
 		g.waiting = false
 	}
+	g.thinOut()
 }
 
-// takeSlot waits until a handler is free, ctx ends, or done is closed.
-func (g *gate) takeSlot(ctx context.Context, done <-chan struct{}) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-done:
-		return false
+// thinOut ends the crowd once nobody waits for anything; the mutex is held.
+func (g *gate) thinOut() {
+	if len(g.queue) == 0 && !g.waiting && !g.gaveUp {
+		g.state.And(^uint64(crowded))
 	}
 }
 
 // enterPhase changes who may enter.
 func (g *gate) enterPhase(p phase) {
 	g.mu.Lock()
-	g.phase = p
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	for {
+		state := g.state.Load()
+		if g.state.CompareAndSwap(state, state-uint64(phaseIn(state))*onePhase+uint64(p)*onePhase) {
+			return
+		}
+	}
 }
 
 // giveUp lets nobody in any more and returns the messages that are still without
@@ -158,6 +282,7 @@ func (g *gate) giveUp() []*transport.Message {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gaveUp = true
+	g.state.Or(crowded)
 	var unanswered []*transport.Message
 	for t := g.running.next; t != &g.running; t = t.next {
 		if !t.answered {
@@ -172,13 +297,7 @@ func (g *gate) giveUp() []*transport.Message {
 // returns how many are still inside when ctx ends.
 func (g *gate) wait(ctx context.Context) int {
 	for {
-		g.mu.Lock()
-		n, left := g.inside, g.left
-		for p := range g.phase {
-			n += g.home[p]
-		}
-		g.waiting = true
-		g.mu.Unlock()
+		n, left := g.remain()
 		if n == 0 {
 			return 0
 		}
@@ -188,4 +307,19 @@ func (g *gate) wait(ctx context.Context) int {
 			return n
 		}
 	}
+}
+
+// remain counts those who entered before the gate's phase, and returns what is
+// closed when the next one leaves.
+func (g *gate) remain() (int, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	state := g.state.Or(crowded)
+	n := g.inside + early(state)
+	if phaseIn(state) == closed {
+		n += late(state)
+	}
+	g.waiting = n > 0
+	g.thinOut()
+	return n, g.left
 }

@@ -15,10 +15,15 @@ func guard(what string, report func(what string, value any), f func() error) (er
 	defer func() {
 		if v := recover(); v != nil {
 			report(what, v)
-			err = Errorf(Internal, "%s panicked", what)
+			err = panicError(what)
 		}
 	}()
-	if err = f(); err != nil {
+	return tried(f())
+}
+
+// tried asks an error for its text and code, which may panic.
+func tried(err error) error {
+	if err != nil {
 		_, _ = err.Error(), CodeOf(err)
 	}
 	return err
@@ -28,6 +33,8 @@ func guard(what string, report func(what string, value any), f func() error) (er
 func gone(what string) *Error {
 	return Errorf(Internal, "%s ended its goroutine (runtime.Goexit, or a test's FailNow): return an error instead", what)
 }
+
+func panicError(what string) error { return Errorf(Internal, "%s panicked", what) }
 
 // hook runs what may ignore its context: it waits no longer than ctx allows. What
 // does not return is named and left behind; if it then succeeds after all, late

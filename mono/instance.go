@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gomono.dev/codec"
 )
@@ -30,9 +31,10 @@ type instance struct {
 	started   []step
 	storages  sync.Map // name → *storage
 
-	outside     sync.Map    // identity → *sender, for code outside modules
+	outside     sync.Map    // *declaration → *sender, for code outside modules
 	outsideNext Next        // middleware, then transmit, for them all
 	ended       atomic.Bool // nothing is sent any more
+	clock       clock
 }
 
 // unit is one module, plugin or middleware in an instance.
@@ -49,6 +51,7 @@ type unit struct {
 
 	order     []identity // of senders, as declared
 	senders   map[identity]*sender
+	declared  map[*declaration]*sender // the same, found faster
 	receivers []*receiver
 	provided  []*resource
 	needed    []need
@@ -67,6 +70,7 @@ func newInstance(a *App) *instance {
 		providers: make(map[identity]*receiver),
 		resources: make(map[identity]*resource),
 		channels:  make(map[identity]*channel),
+		clock:     clock{time.Now()},
 	}
 	in.codecs = newCodecs(in.contain(a.options.codec))
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
@@ -86,15 +90,15 @@ func (in *instance) codecOf(d *declaration) codec.Codec {
 
 // sender returns the unit's sender of a handle, and declares it where it is new.
 func (u *unit) sender(in *instance, d *declaration) *sender {
-	id := d.identity()
-	if s, ok := u.senders[id]; ok {
-		in.know(u, d)
-		return s
-	}
-	s := &sender{in: in, unit: u, decl: d}
 	in.know(u, d)
-	u.senders[id] = s
-	u.order = append(u.order, id)
+	id := d.identity()
+	s, ok := u.senders[id]
+	if !ok {
+		s = &sender{in: in, unit: u, decl: d}
+		u.senders[id] = s
+		u.order = append(u.order, id)
+	}
+	u.declared[d] = s
 	return s
 }
 
@@ -118,16 +122,18 @@ func (in *instance) senderOf(u *unit, d *declaration) (*sender, error) {
 	if u == nil {
 		return in.outsideSender(d)
 	}
-	s, ok := u.senders[d.identity()]
-	if !ok {
-		return nil, notDone(FailedPrecondition, "module %s sends through %s, which it has not declared: ask for a bound sender in Bind, or call Scope.Use there", u.name, d)
+	if s, ok := u.declared[d]; ok {
+		return s, nil
 	}
-	return s, nil
+	if s, ok := u.senders[d.identity()]; ok {
+		return s, nil
+	}
+	return nil, notDone(FailedPrecondition, "module %s sends through %s, which it has not declared: ask for a bound sender in Bind, or call Scope.Use there", u.name, d)
 }
 
 // outsideSender makes a sender for code outside modules when it is first needed.
 func (in *instance) outsideSender(d *declaration) (*sender, error) {
-	if s, ok := in.outside.Load(d.identity()); ok {
+	if s, ok := in.outside.Load(d); ok {
 		return s.(*sender), nil
 	}
 	switch in.app.State() {
@@ -142,7 +148,7 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	}
 	s := &sender{in: in, decl: d, next: in.outsideNext}
 	s.compile()
-	actual, _ := in.outside.LoadOrStore(d.identity(), s)
+	actual, _ := in.outside.LoadOrStore(d, s)
 	return actual.(*sender), nil
 }
 

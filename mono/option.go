@@ -129,6 +129,20 @@ func Timeout(d time.Duration) ServiceOption {
 		"Timeout(%v): want at least 1ms", d)
 }
 
+// Anywhere lets calls go over the transport although their provider is in the same
+// App, so that they are spread over all instances that provide the service.
+func Anywhere() ServiceOption {
+	return option(func(c *config) error { c.Anywhere = true; return nil })
+}
+
+// Shared passes the values of calls that stay in the process as they are: the
+// handler and its caller share what their pointers, slices and maps lead to, and
+// nothing is checked or copied. Neither side may change a value after it has sent
+// it, nor one that it got. Over the wire nothing changes.
+func Shared() ServiceOption {
+	return option(func(c *config) error { c.Shared = true; return nil })
+}
+
 // Concurrency says how many handlers of one receiver run at once in this
 // process. Services have [DefaultConcurrency], all others 1: one message after
 // another, in order.

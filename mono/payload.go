@@ -66,7 +66,7 @@ func encode(m *transport.Message, k codec.Codec, payload any) error {
 	}
 	body, err := marshal(payload)
 	if err != nil {
-		return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
+		return notEncoded(k, err)
 	}
 	m.Body = body
 	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
@@ -95,7 +95,13 @@ func unmarshal(m *transport.Message, from func([]byte, any) error, payload any) 
 		return nil
 	}
 	if err := from(m.Body, payload); err != nil {
-		return Errorf(InvalidArgument, "%w", err)
+		return notDecoded(err)
 	}
 	return nil
 }
+
+func notEncoded(k codec.Codec, err error) *Error {
+	return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
+}
+
+func notDecoded(err error) *Error { return Errorf(InvalidArgument, "%w", err) }

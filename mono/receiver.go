@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gomono.dev/codec"
+	"gomono.dev/mono/internal/copier"
 	"gomono.dev/transport"
 )
 
@@ -28,13 +29,18 @@ type receiver struct {
 	newPayload func() any
 	newReply   func() any // nil: no reply
 	invoke     func(ctx context.Context, c *Call) error
+	typed      any                                                 // the handler of a service, a Func
+	callHome   func(ctx context.Context, s *sender, c *Call) error // calls it from within the process
 
-	codec codec.Codec
-	next  Next // middleware, then invoke
-	gate  *gate
-	where string // what a panic's log calls the handler
-	stats stats
-	subs  []transport.Receiver
+	codec    codec.Codec
+	request  *copier.Plan // of a service whose calls stay at home; nil: values as they are
+	response *copier.Plan
+	next     Next // middleware, then invoke
+	plain    bool // there is no middleware
+	gate     *gate
+	where    string // what a panic's log calls the handler
+	stats    stats
+	subs     []transport.Receiver
 
 	storage *storage              // of a stored handle
 	pack    func([]*Call) any     // makes the payload of a batch; nil: one message at a time
@@ -62,6 +68,7 @@ func (r *receiver) compile() {
 	r.codec = r.in.codecOf(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.next = r.in.chain(r.guarded)
+	r.plain = len(r.in.app.middleware) == 0
 	concurrency := r.config.Concurrency
 	if concurrency == 0 {
 		concurrency = 1
@@ -70,6 +77,9 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
+	if r.decl.kind == KindService && !r.config.Shared {
+		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
+	}
 	if r.decl.stored() {
 		r.storage = r.in.storageOf(r.decl)
 	}
@@ -122,7 +132,7 @@ func (r *receiver) receive(m *transport.Message) {
 		r.accept(m)
 	}
 	switch {
-	case cap(r.gate.slots) == 1:
+	case r.gate.limit == 1:
 		r.handle(t)
 	default:
 		go r.handle(t)
@@ -149,28 +159,6 @@ func (r *receiver) handle(t *ticket) {
 	returned = true
 }
 
-// serveHome is the way of a call that does not leave the process. The handler
-// runs on the caller's goroutine and gets what it would get from the wire.
-func (r *receiver) serveHome(ctx context.Context, m *transport.Message) (*transport.Message, error) {
-	entered, err := r.gate.enterHome(ctx, r.in.ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.gate.leaveHome(entered)
-	m.Header = append(transport.Header(nil), m.Header...)
-	hctx, cancel := homeContext(ctx, r.in.ctx)
-	defer cancel()
-	reply := r.serve(hctx, m, new(ticket), decode)
-	r.stats.home.Add(1)
-	switch {
-	case ctx.Err() != nil:
-		return nil, transport.ContextError(ctx, OutcomeUnknown, "the handler took longer than its caller had time")
-	case r.in.ctx.Err() != nil && reply.Header.Has(transport.HeaderCode):
-		return nil, r.abandoned()
-	}
-	return reply, nil
-}
-
 // serve handles one message and makes its reply, nil for kinds without one.
 func (r *receiver) serve(ctx context.Context, m *transport.Message, t *ticket, open opener) (reply *transport.Message) {
 	began := time.Now()
@@ -186,9 +174,9 @@ func (r *receiver) serve(ctx context.Context, m *transport.Message, t *ticket, o
 			err = r.encodeReply(reply, k, c)
 		}
 	}
-	r.stats.record(time.Since(began), err)
+	r.stats.record(&r.stats.wire, time.Since(began), err)
 	if err != nil {
-		r.failed(c, err)
+		r.failed(c.ID, err)
 		if reply != nil {
 			reply.Header, reply.Body = answer(err, k)
 		}
@@ -258,8 +246,12 @@ func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec, open
 
 // run runs the handler with all that is around it.
 func (r *receiver) run(ctx context.Context, c *Call) error {
-	ctx = c.within(ctx)
-	if len(r.in.app.middleware) == 0 {
+	return r.around(c.within(ctx), c)
+}
+
+// around runs the handler and middleware with a context that knows the Call.
+func (r *receiver) around(ctx context.Context, c *Call) error {
+	if r.plain {
 		return r.guarded(ctx, c)
 	}
 	return guard("middleware of "+r.decl.String(), r.in.panicked, func() error { return r.next(ctx, c) })
@@ -298,11 +290,16 @@ const maxTimeout = 24 * time.Hour
 
 func (r *receiver) encodeReply(reply *transport.Message, k codec.Codec, c *Call) error {
 	if err := encode(reply, k, c.reply); err != nil {
-		err := about("reply of "+r.decl.String(), err)
-		err.Code = Internal
-		return err
+		return r.badReply(err)
 	}
 	return nil
+}
+
+// badReply is the error of a reply that cannot be encoded: a bug of the handler.
+func (r *receiver) badReply(err error) *Error {
+	e := about("reply of "+r.decl.String(), err)
+	e.Code = Internal
+	return e
 }
 
 // respond sends a reply to whoever waits for one. It is sent even when the App
@@ -369,9 +366,9 @@ func (r *receiver) respondError(m *transport.Message, e *Error) {
 
 // failed logs what nobody else will hear of: a message that its sender does not
 // wait for, and a bug.
-func (r *receiver) failed(c *Call, err error) {
+func (r *receiver) failed(id func() string, err error) {
 	if r.newReply == nil || CodeOf(err) == Internal {
-		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", c.ID(), "error", err)
+		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
 	}
 }
 

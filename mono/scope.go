@@ -74,13 +74,18 @@ func (s *Scope) problem(d *declaration, format string, args ...any) {
 	s.in.report.add(s.unit.name, d, format, args...)
 }
 
-// send sends through a handle that the module has declared; code outside modules
-// declares nothing.
-func (s *Scope) send(ctx context.Context, d *declaration, sent *sending, payload, reply any) error {
+// sender returns the sender of a handle that the module has declared; code outside
+// modules declares nothing.
+func (s *Scope) sender(d *declaration) (*sender, error) {
 	if s.in == nil {
-		return notDone(Unavailable, "%s: the App has not been started", d)
+		return nil, notDone(Unavailable, "%s: the App has not been started", d)
 	}
-	sender, err := s.in.senderOf(s.unit, d)
+	return s.in.senderOf(s.unit, d)
+}
+
+// send sends through a handle.
+func (s *Scope) send(ctx context.Context, d *declaration, sent *sending, payload, reply any) error {
+	sender, err := s.sender(d)
 	if err != nil {
 		return err
 	}

@@ -132,10 +132,15 @@ func (s *sending) header() transport.Header {
 	return append(h, s.more...)
 }
 
+// ownField reports whether a header field is mono's own.
+func ownField(name string) bool {
+	return strings.HasPrefix(name, "Mono-") || name == transport.HeaderContentType
+}
+
 // checkFields reports a field that is not the sender's to set.
 func checkFields(h transport.Header) error {
 	for _, f := range h {
-		if strings.HasPrefix(f.Name, "Mono-") || f.Name == transport.HeaderContentType {
+		if ownField(f.Name) {
 			return notDone(InvalidArgument, "header %q is set by mono: choose another name", f.Name)
 		}
 	}

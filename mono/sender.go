@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync/atomic"
@@ -23,8 +24,12 @@ type sender struct {
 	codec  codec.Codec
 	next   Next      // middleware, then transmit
 	home   *receiver // the provider of a service in this App, which is called directly
+	direct bool      // there is no middleware on the way to it
 	module string
 	prefix string // of its subjects
+
+	// How long a call may take where its caller has no deadline, or whatever that is.
+	patience time.Duration
 
 	storage  *storage     // of a stored handle
 	accepted atomic.Int64 // when a volatile queue last took a job, in ns of Unix time
@@ -34,11 +39,13 @@ type sender struct {
 func (s *sender) compile() {
 	s.codec = s.in.codecOf(s.decl)
 	s.prefix = s.in.prefix(s.decl)
+	s.patience = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
-	if s.decl.kind == KindService && !s.in.app.options.alwaysWire {
+	if s.decl.kind == KindService && !s.in.app.options.alwaysWire && !s.decl.config.Anywhere {
 		s.home = s.in.providers[s.decl.identity()]
+		s.direct = s.home != nil && len(s.in.app.middleware) == 0
 	}
 	if s.decl.stored() {
 		s.storage = s.in.storageOf(s.decl)
@@ -74,19 +81,18 @@ func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (e
 
 // bound gives a call its deadline.
 func (s *sender) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	limit := s.decl.config.Timeout
-	if limit == 0 {
-		limit = DefaultTimeout
-		if _, ok := ctx.Deadline(); ok {
-			return ctx, func() {}
-		}
+	if _, ok := ctx.Deadline(); ok && s.decl.config.Timeout == 0 {
+		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, limit)
+	return context.WithTimeout(ctx, s.patience)
 }
 
 // transmit is the end of every chain: it encodes and hands over.
 func transmit(ctx context.Context, c *Call) error {
 	s := c.via
+	if s.home != nil {
+		return s.callHome(ctx, c)
+	}
 	m, err := s.message(ctx, c)
 	if err != nil {
 		return about(s.decl.String(), err)
@@ -118,7 +124,7 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 
 // message makes what crosses the wire.
 func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, error) {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return nil, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
 	}
 	if err := checkFields(c.header); err != nil {
@@ -138,7 +144,7 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 		m.Header.Add(transport.HeaderSender, s.module)
 	}
 	if deadline, ok := ctx.Deadline(); ok && s.decl.kind == KindService {
-		m.Header.Add(transport.HeaderTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+		m.Header.Add(transport.HeaderTimeout, timeoutText(time.Until(deadline)))
 	}
 	if err := encode(m, s.codec, c.payload); err != nil {
 		return nil, err
@@ -157,13 +163,24 @@ func newMessage() *transport.Message {
 	return &m.Message
 }
 
-// call exchanges a request for a reply, at home where the provider is.
-func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
-	request, open := s.in.app.transport.Request, take
-	if s.home != nil {
-		request, open = s.home.serveHome, decode
+// timeoutText is how the time that is left for a call travels.
+func timeoutText(left time.Duration) string {
+	return strconv.FormatInt(max(1, left.Milliseconds()), 10)
+}
+
+// callHome calls a provider in this App after middleware has seen the call.
+func (s *sender) callHome(ctx context.Context, c *Call) error {
+	if ctx.Err() == nil {
+		if err := checkFields(c.header); err != nil {
+			return about(s.decl.String(), err)
+		}
 	}
-	reply, err := request(ctx, m)
+	return s.home.callHome(ctx, s, c)
+}
+
+// call exchanges a request for a reply.
+func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
+	reply, err := s.in.app.transport.Request(ctx, m)
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
@@ -172,7 +189,7 @@ func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error 
 	}
 	k, err := s.in.codecs.of(reply.Header, s.codec)
 	if err == nil {
-		err = open(reply, k, c.reply)
+		err = take(reply, k, c.reply)
 	}
 	if err != nil {
 		return about("reply of "+s.decl.String(), err)

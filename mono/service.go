@@ -3,6 +3,7 @@ package mono
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 
 	"gomono.dev/transport"
@@ -43,12 +44,15 @@ func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
 // service's Timeout, whichever is earlier, and DefaultTimeout without either; it
 // travels along and bounds the handler too. Cancelling ctx ends the wait.
 //
-// The provider in the same App is called directly, on this goroutine, with a
-// copy of the request as if it had crossed the wire. The differences are two: a
-// handler that ignores its context delays its caller, who then gets
-// DeadlineExceeded; and the transport's payload limit does not count.
+// The provider in the same App is called directly, on this goroutine, as if the
+// call had crossed the wire; what differs is in the package's doc.
 func (s Service[Req, Resp]) Call(ctx context.Context, b Binder, req Req) (Resp, error) {
-	return s.through(ctx, b.Scope().send, req)
+	sender, err := b.Scope().sender(s.decl)
+	if err != nil {
+		var none Resp
+		return none, err
+	}
+	return s.through(ctx, sender, req)
 }
 
 // Client returns Call as a function. In Bind, with the module's Scope, it also
@@ -59,15 +63,29 @@ func (s Service[Req, Resp]) Client(b Binder) Func[Req, Resp] {
 		return func(ctx context.Context, req Req) (Resp, error) { return s.Call(ctx, b, req) }
 	}
 	return func(ctx context.Context, req Req) (Resp, error) {
-		return s.through(ctx, func(ctx context.Context, _ *declaration, sent *sending, payload, reply any) error {
-			return sender.send(ctx, sent, payload, reply)
-		}, req)
+		return s.through(ctx, sender, req)
 	}
 }
 
-func (s Service[Req, Resp]) through(ctx context.Context, send func(context.Context, *declaration, *sending, any, any) error, req Req) (Resp, error) {
+func (s Service[Req, Resp]) through(ctx context.Context, sender *sender, req Req) (Resp, error) {
+	if !sender.direct {
+		return s.exchange(ctx, sender, req)
+	}
+	var rare *rarities
+	if s.sent.n > 0 {
+		rare = &rarities{header: s.sent.header()}
+		if err := checkFields(rare.header); err != nil {
+			var none Resp
+			return none, about(s.decl.String(), err)
+		}
+	}
+	return callHome(ctx, sender, rare, sender.home.typed.(Func[Req, Resp]), req)
+}
+
+// exchange is the way of a call that middleware sees, or that leaves the process.
+func (s Service[Req, Resp]) exchange(ctx context.Context, sender *sender, req Req) (Resp, error) {
 	var resp Resp
-	if err := send(ctx, s.decl, &s.sent, &req, &resp); err != nil {
+	if err := sender.send(ctx, &s.sent, &req, &resp); err != nil {
 		var none Resp
 		return none, err
 	}
@@ -83,6 +101,15 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	r.invoke = func(ctx context.Context, c *Call) (err error) {
 		*c.reply.(*Resp), err = fn(ctx, *c.payload.(*Req))
 		return err
+	}
+	r.typed = fn
+	r.callHome = func(ctx context.Context, s *sender, c *Call) error {
+		resp, err := callHome(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
+		if err != nil {
+			return err
+		}
+		*c.reply.(*Resp), c.replied = resp, true
+		return nil
 	}
 }
 

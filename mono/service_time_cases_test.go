@@ -55,10 +55,11 @@ var serviceTimeCases = []serviceCase{
 		}
 	}},
 	{"a caller's deadline counts where it is earlier", "", func(s *stage) {
+		app := s.brief(heeding)
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(s.Context(), tick)
 		defer cancel()
-		began := time.Now()
-		_, err := askBrief.Call(ctx, s.brief(heeding), question{})
+		_, err := askBrief.Call(ctx, app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
 		s.took(began, tick)
 	}},
@@ -170,6 +171,32 @@ var serviceTimeCases = []serviceCase{
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
 		if !errors.Is(err, context.Canceled) || ended.Load() != s.atHome(waits) {
 			s.Errorf("got %v; the handler's context ended: %v", err, ended.Load())
+		}
+		close(release)
+	}},
+	{"a handler that only looks sees its caller's cancellation", waits, func(s *stage) {
+		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		saw := make(chan error, 1)
+		home := s.atHome(waits)
+		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
+			close(entered)
+			<-cancelled
+			saw <- ctx.Err()
+			if !home {
+				<-release
+			}
+			return reply{}, nil
+		})
+		ctx, cancel := context.WithCancel(s.Context())
+		go func() {
+			<-entered
+			cancel()
+			close(cancelled)
+		}()
+		_, err := ask.Call(ctx, app, question{})
+		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
+		if got := <-saw; (got == context.Canceled) != home {
+			s.Errorf("the handler saw %v", got)
 		}
 		close(release)
 	}},
