@@ -96,10 +96,13 @@ type Log interface {
 	// Follow that ctx ended ends without an error.
 	Read(ctx context.Context, r ReadConfig) iter.Seq2[*Delivery, error]
 
-	// Remove deletes one message for good. NotFound when it is not there.
+	// Remove deletes one message for good. NotFound when it is not there. As where age
+	// or a bound deletes it, it is settled for every group, also where a member has it
+	// in hand: what that says of it is in vain, and its lane goes on.
 	Remove(ctx context.Context, sequence uint64) error
 
-	// Purge deletes all messages that p matches and returns how many.
+	// Purge deletes all messages that p matches and returns how many. What a member
+	// has in hand of a Subject may hold up its lane until the member settles it.
 	Purge(ctx context.Context, p PurgeConfig) (uint64, error)
 
 	// Info returns the state of the log.
@@ -369,7 +372,7 @@ type LogInfo struct {
 	Last     uint64 // highest sequence ever given
 	Messages uint64
 	Bytes    uint64
-	Delayed  uint64 // waiting for their NotBefore
+	Delayed  uint64 // waiting for their NotBefore; one that is due and waits for room is not counted
 }
 
 // GroupInfo is the state of a group.

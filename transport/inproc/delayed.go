@@ -34,13 +34,26 @@ func (d *delayed) due(now int64) int64 {
 	return d.waiting[0].at
 }
 
+// count is how many wait for their time.
+func (d *delayed) count(now int64) (n uint64) {
+	if d.due(now) != never || len(d.waiting) == 0 {
+		return uint64(len(d.waiting))
+	}
+	for _, w := range d.waiting {
+		if w.at > now {
+			n++
+		}
+	}
+	return n
+}
+
 // delay keeps a message until its time.
 func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
 	d := &l.delayed
 	if _, ok := d.ids.find(id, l.now, l.config.Window()); ok {
 		return transport.Appended{Duplicate: true}, nil
 	}
-	if max := l.config.MaxDelayed; max > 0 && uint64(len(d.waiting)) >= max {
+	if max := l.config.MaxDelayed; max > 0 && d.count(l.now) >= max {
 		return transport.Appended{}, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
 			"append to log %q on %q: %d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise the bound",
 			l.name, e.subject, max)

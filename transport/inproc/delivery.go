@@ -49,7 +49,7 @@ func (d *delivery) open() {
 
 // Ack implements [transport.Settler].
 func (d *delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, Ack, (*group).finish)
+	return d.settle(ctx, Ack, (*group).settle)
 }
 
 // Nak implements [transport.Settler].
@@ -60,7 +60,7 @@ func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
 // Terminate implements [transport.Settler]. Nobody watches an inproc Backend: the
 // reason goes nowhere.
 func (d *delivery) Terminate(ctx context.Context, _ string) error {
-	return d.settle(ctx, Terminate, (*group).finish)
+	return d.settle(ctx, Terminate, (*group).settle)
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.

@@ -43,7 +43,7 @@ type hold struct {
 	lane     *lane
 	attempt  int
 	member   *member // that has it; nil while it waits for its redelivery
-	gone     bool    // was removed from the log meanwhile: there will be no other attempt
+	gone     bool    // was removed from the log meanwhile, and is settled by that
 
 	due   int64
 	order uint64 // of hand-backs, where they are due at the same time
@@ -129,15 +129,15 @@ func (g *group) arrived(sequence uint64, sub *subject) {
 	g.offer()
 }
 
-// removing takes note of a message that goes now. What a member has in hand is its
-// own until it is settled: it holds up its lane as before.
+// removing takes note of a message that goes now. As on NATS it is settled by that,
+// also where a member has it in hand: what the member says then is in vain.
 func (g *group) removing(sequence uint64, sub *subject) {
 	if h := g.pending[sequence]; h != nil {
 		h.gone = true
 		if h.member == nil {
 			g.again.remove(h)
-			g.finish(h)
 		}
+		g.finish(h)
 		return
 	}
 	n := g.laneOf(sub)
@@ -215,7 +215,6 @@ func (g *group) due() int64 {
 // handBack lets a message be delivered again at that time.
 func (g *group) handBack(h *hold, due int64) {
 	if h.gone {
-		g.finish(h)
 		return
 	}
 	g.order++
@@ -224,7 +223,14 @@ func (g *group) handBack(h *hold, due int64) {
 	g.log.alarm.set(g.due(), g.log.now)
 }
 
-// finish settles a message for this group.
+// settle is what a member says of a message that it was given.
+func (g *group) settle(h *hold) {
+	if !h.gone {
+		g.finish(h)
+	}
+}
+
+// finish ends a message for this group.
 func (g *group) finish(h *hold) {
 	delete(g.pending, h.sequence)
 	h.lane.held--

@@ -129,6 +129,7 @@ func (h *handle) Remove(ctx context.Context, sequence uint64) error {
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "log %q has no message %d to remove", h.log.name, sequence)
 	}
 	h.log.remove(sequence)
+	h.log.offer()
 	return nil
 }
 
@@ -149,6 +150,7 @@ func (h *handle) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, er
 	for _, sequence := range doomed {
 		h.log.remove(sequence)
 	}
+	h.log.offer()
 	return uint64(len(doomed)), nil
 }
 
@@ -178,7 +180,7 @@ func (h *handle) Info(ctx context.Context) (transport.LogInfo, error) {
 		Last:     l.store.last,
 		Messages: l.store.messages,
 		Bytes:    l.store.bytes,
-		Delayed:  uint64(len(l.delayed.waiting)),
+		Delayed:  l.delayed.count(l.now),
 	}, nil
 }
 

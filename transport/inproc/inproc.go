@@ -19,6 +19,18 @@
 //     handler. After Close, each of its goroutines ends as soon as the handler
 //     that it runs has returned.
 //
+// # Where it differs from NATS
+//
+// What random programs found that run on both, and inproc keeps on purpose, since
+// the other way is a server's slip (nats-server 2.15.2):
+//
+//   - What is purged is settled, also where a member has it in hand. NATS takes
+//     messages of a subject that are purged together for in flight until their
+//     members settle them, and may say that a group has settled more than it has.
+//   - Undelivered of a group that began at the last message of each subject is
+//     exact. NATS counts too few when other messages are removed before the group
+//     gets there.
+//
 // Publish on a subject that was published on lately takes no lock but that of
 // each queue it adds to, however many subscriptions there are.
 //
@@ -96,6 +108,7 @@ type Transport struct {
 // receiver is what a Transport ends with itself.
 type receiver interface {
 	transport.Receiver
+	silence() // nothing more comes
 	kill()
 }
 
@@ -264,7 +277,8 @@ func (t *Transport) Close(context.Context) error {
 // stop, send and settle afterwards is Unavailable and has no effect.
 func (t *Transport) Kill() { t.end(receiver.kill) }
 
-// end lets nothing more be done with the Transport, and ends its receivers.
+// end lets nothing more be done with the Transport, and ends its receivers: all of
+// them get nothing more before what the first one held goes to others.
 func (t *Transport) end(how func(receiver)) {
 	t.mu.Lock()
 	receivers := t.receivers
@@ -273,6 +287,9 @@ func (t *Transport) end(how func(receiver)) {
 		close(t.done)
 	}
 	t.mu.Unlock()
+	for r := range receivers {
+		r.silence()
+	}
 	for r := range receivers {
 		how(r)
 	}

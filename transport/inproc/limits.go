@@ -18,12 +18,16 @@ func (l *log) makeRoom(sub *subject, e *entry) (bound string) {
 	if c.Full == transport.Refuse {
 		return l.reached(sub, own)
 	}
+	if l.reached(sub, own) == "" {
+		return ""
+	}
 	for c.MaxPerSubject > 0 && sub.count >= c.MaxPerSubject {
 		l.remove(sub.first)
 	}
 	for l.reached(sub, own) != "" {
 		l.remove(l.store.first)
 	}
+	l.offer()
 	return ""
 }
 

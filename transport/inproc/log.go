@@ -202,13 +202,19 @@ func (l *log) wanted(s *subject) []*group {
 	return s.wanted
 }
 
-// remove deletes a message that is stored. Every removal goes through here.
+// remove deletes a message that is stored. Every removal goes through here. What
+// was held up by it may be delivered then: whoever removes calls offer, when all
+// that is to go has gone.
 func (l *log) remove(sequence uint64) {
 	sub := l.store.subjectAt(sequence)
 	for _, g := range l.groups {
 		g.removing(sequence, sub)
 	}
 	l.store.remove(sequence)
+}
+
+// offer lets every group see whether there is something to do.
+func (l *log) offer() {
 	for _, g := range l.groups {
 		g.offer()
 	}

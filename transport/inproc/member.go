@@ -28,6 +28,7 @@ type member struct {
 	lost     int       // of those, what Close has handed back
 
 	ended    ending
+	silent   bool          // about to end
 	returned bool          // its goroutine has
 	finished chan struct{} // closed when the goroutine has returned and nothing is held
 }
@@ -108,7 +109,7 @@ func (m *member) next() *delivery {
 // offer puts the member among the idle ones of its group, if it is one, and lets
 // the group see whether there is something to do.
 func (m *member) offer() {
-	if m.parked && m.assigned == nil && m.held < m.limit && m.ended == live {
+	if m.parked && m.assigned == nil && m.held < m.limit && m.ended == live && !m.silent {
 		i, there := slices.BinarySearchFunc(m.group.idle, m, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
 		if !there {
 			m.group.idle = slices.Insert(m.group.idle, i, m)
@@ -191,6 +192,16 @@ func (m *member) Drain(ctx context.Context) error {
 
 // Close implements [transport.Receiver].
 func (m *member) Close() { m.stop(closed, 0) }
+
+// silence lets the member get nothing more, before it ends.
+func (m *member) silence() {
+	m.log.lock()
+	defer m.log.unlock()
+	m.silent = true
+	if m.group != nil {
+		m.group.drop(m)
+	}
+}
 
 // kill ends the member as the end of its process would.
 func (m *member) kill() {

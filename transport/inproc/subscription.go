@@ -193,6 +193,9 @@ func (s *subscription) Close() {
 	s.abandon()
 }
 
+// silence implements receiver.
+func (s *subscription) silence() { s.end() }
+
 // kill implements receiver: there is nothing to hand back.
 func (s *subscription) kill() { s.Close() }
 

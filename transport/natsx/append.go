@@ -3,6 +3,7 @@ package natsx
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -80,6 +81,7 @@ type appending struct {
 	subject string
 	o       transport.AppendOptions
 	done    func(transport.Appended, error)
+	full    error // what it comes to, unless it was stored before
 }
 
 func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
@@ -87,9 +89,11 @@ func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
 func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 	if a.delayed() {
 		a.l.later.underway.Add(1)
-		if err := a.l.checkDelay(ctx, &a.o); err != nil {
+		err := a.l.checkDelay(ctx, &a.o)
+		if err != nil && (a.o.ID == "" || transport.CodeOf(err) != transport.ResourceExhausted) {
 			return err
 		}
+		a.full = err
 	}
 	msg := a.message(m)
 	token := a.l.t.acks.expect(msg.Subject, a.answered)
@@ -127,6 +131,10 @@ func (a *appending) message(m *transport.Message) *outgoing {
 	if a.delayed() {
 		a.l.schedule(msg, &a.o)
 	}
+	if a.full != nil {
+		// No message has this id, so nothing is stored; ids are looked at before.
+		msg.set(jetstream.ExpectedLastMsgIDHeader, rand.Text())
+	}
 	return msg
 }
 
@@ -163,6 +171,8 @@ func (a *appending) answered(got answer) {
 		a.finish(transport.Appended{Duplicate: ack.Duplicate}, nil)
 	case ack.Error == nil:
 		a.finish(transport.Appended{Sequence: ack.Seq, Duplicate: ack.Duplicate}, nil)
+	case a.full != nil && ack.Error.ErrorCode == codeWrongLastID:
+		a.finish(transport.Appended{}, a.full)
 	case a.mayBeStored(ack.Error):
 		go a.lookAgain(ack.Error)
 	default:
@@ -214,7 +224,7 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
 	})
 	switch {
-	case err == nil && last.Header.Get(jetstream.MsgIDHeader) == a.o.ID && a.l.lanes.original(last.Subject) == a.subject:
+	case err == nil && appendedID(last.Header) == a.o.ID:
 		a.finish(transport.Appended{Sequence: last.Sequence, Duplicate: true}, nil)
 	case err == nil || missing(err):
 		a.finish(transport.Appended{}, a.refused(refusal))

@@ -51,7 +51,20 @@ func fillDelivery(d *transport.Delivery, msg *nats.Msg, about *nats.MsgMetadata,
 // its time carries it under another name, and one by a plain client may carry
 // mono's.
 func idOf(h nats.Header) string {
-	for _, name := range []string{jetstream.MsgIDHeader, headerMovedID, transport.HeaderID} {
+	if id := appendedID(h); id != "" {
+		return id
+	}
+	return firstOf(h, transport.HeaderID)
+}
+
+// appendedID is the id that a message was appended with, if it was.
+func appendedID(h nats.Header) string {
+	return firstOf(h, jetstream.MsgIDHeader, headerMovedID)
+}
+
+// firstOf returns the first value of several headers that is not empty.
+func firstOf(h nats.Header, names ...string) string {
+	for _, name := range names {
 		if values := h[name]; len(values) > 0 && values[0] != "" {
 			return values[0]
 		}

@@ -124,6 +124,7 @@ const (
 	codeHeaderTooLarge   jetstream.ErrorCode = 10097
 	codeMaxBytesRequired jetstream.ErrorCode = 10113
 	codeIDInProcess      jetstream.ErrorCode = 10158
+	codeWrongLastID      jetstream.ErrorCode = 10070
 	codeTTLDisabled      jetstream.ErrorCode = 10166
 	codeTooMany          jetstream.ErrorCode = 10167
 )

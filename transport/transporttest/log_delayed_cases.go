@@ -195,12 +195,12 @@ var delayedCases = []conformanceCase{
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes, Delays: true})
 			keys := keysOfLanes()
+			l.put("a."+keys[0], "0")
 			at := time.Now().Add(aWhile)
 			for _, key := range keys {
 				l.add("a."+key, "delayed", transport.AppendOptions{NotBefore: at})
 				l.add("b."+key, "delayed", transport.AppendOptions{NotBefore: at.Add(aWhile)})
 			}
-			l.put("a."+keys[0], "0")
 			m := l.consume(ofOrdered(10))
 			m.handles("0")
 			for _, prefix := range []string{"a.", "b."} {

@@ -1,0 +1,590 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// Backend is what programs run on.
+type Backend struct {
+	// Name is what reports call it.
+	Name string
+
+	// Open returns the backend for one program: how to connect to it, and how to get
+	// rid of the log that was made there, for backends that all programs share. The
+	// latter may be nil.
+	Open func() (connect func(context.Context) (transport.Transport, error), forget func(context.Context, transport.Transport, string) error)
+
+	// Kill ends a Transport as the end of its process would: nothing that it holds
+	// is handed back. Nil means that programs have no Crash.
+	Kill func(transport.Transport)
+
+	// Bubble runs every program in a testing/synctest bubble of its own: programs
+	// may then let minutes pass.
+	Bubble bool
+}
+
+// outcome is what a program came to: what is to be seen after each step.
+type outcome struct {
+	steps   []stepOutcome
+	err     error // where it ended early
+	starved bool  // the machine was too busy to tell
+}
+
+type stepOutcome struct {
+	results []string
+	view    view
+}
+
+// patienceWith is how long nothing may happen on the way to what the model says.
+// When a program has failed, smaller ones are given less: the shortest AckWait, and
+// how long a full log takes to look again for room.
+type patienceWith time.Duration
+
+const (
+	firstPatience = patienceWith(15 * time.Second)
+	laterPatience = patienceWith(3 * time.Second)
+)
+
+// play runs a program on a backend. The model says when all is at rest; that it
+// never comes to what the model says is an error.
+func play(ctx context.Context, b *Backend, p *Program, patience patienceWith) (o outcome) {
+	y := newPlayer(b, p)
+	y.patience = patience
+	if !b.Bubble {
+		w := watchStarvation()
+		defer func() { o.starved = w.stop() }()
+	}
+	defer func() {
+		if err := y.end(); err != nil && o.err == nil {
+			o.err = err
+		}
+	}()
+	if err := y.open(ctx); err != nil {
+		return outcome{err: fmt.Errorf("the log cannot be opened: %w", err)}
+	}
+	m := newModel(p.Log)
+	for i := range p.Steps {
+		y.step = i
+		step, err := y.play(ctx, &p.Steps[i], m)
+		if err != nil {
+			o.err = fmt.Errorf("step %d, %s on %s: %w", i, p.Steps[i].Do, b.Name, err)
+			return o
+		}
+		o.steps = append(o.steps, step)
+	}
+	for s := m.farewell(); s != nil; s = m.farewell() {
+		step, err := y.play(ctx, s, m)
+		if err != nil {
+			o.err = fmt.Errorf("at the end, %s of %s%d on %s: %w", s.Do, s.Group, s.Number, b.Name, err)
+			return o
+		}
+		o.steps = append(o.steps, step)
+	}
+	o.err = y.farewell(ctx)
+	return o
+}
+
+// player runs one program.
+type player struct {
+	backend *Backend
+	program *Program
+	root    string
+	connect func(context.Context) (transport.Transport, error)
+	forget  func(context.Context, transport.Transport, string) error
+	step    int
+
+	patience  patienceWith
+	processes map[int]*process
+
+	mu       sync.Mutex
+	groups   []*playGroup
+	members  []*playMember
+	subs     []*playSubscription
+	messages map[string]*played // by body
+	opened   bool               // the log was, with its groups
+	last     uint64             // the highest sequence that was seen
+	present  map[uint64]bool    // sequences of what the log held then
+	broken   error              // the first promise that was
+}
+
+// process is a Transport and the log as it sees it.
+type process struct {
+	tr  transport.Transport
+	log transport.Log
+}
+
+// played is a message that was sent.
+type played struct {
+	key, id   string
+	fates     []string
+	notBefore time.Time
+	sequence  uint64 // 0 before it is known
+}
+
+type playSubscription struct {
+	transport.Receiver
+	group string
+	got   []string
+}
+
+func newPlayer(b *Backend, p *Program) *player {
+	y := &player{
+		backend: b, program: p, root: "program-" + strconv.FormatUint(rand.Uint64(), 36),
+		processes: make(map[int]*process), messages: make(map[string]*played),
+	}
+	y.connect, y.forget = b.Open()
+	for _, g := range p.Log.Groups {
+		y.addGroup(g)
+	}
+	return y
+}
+
+func (y *player) open(ctx context.Context) error {
+	_, err := y.process(ctx, 0)
+	return err
+}
+
+// process returns a process, which begins now if it is not there.
+func (y *player) process(ctx context.Context, number int) (*process, error) {
+	if p := y.processes[number]; p != nil {
+		return p, nil
+	}
+	tr, err := y.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{tr: tr}
+	y.processes[number] = p
+	p.log, err = tr.Log(ctx, y.config())
+	y.opened = true
+	return p, err
+}
+
+// config is that of the log, with its name and subjects.
+func (y *player) config() transport.LogConfig {
+	c := y.program.Log
+	c.Name, c.Subjects = y.root, []string{y.root + ".*"}
+	c.Groups = nil
+	if !y.opened {
+		for _, g := range y.program.Log.Groups {
+			c.Groups = append(c.Groups, y.groupConfig(g))
+		}
+	}
+	return c
+}
+
+func (y *player) groupConfig(g transport.GroupConfig) transport.GroupConfig {
+	var filter []string
+	for _, key := range g.Filter {
+		filter = append(filter, y.subject(key))
+	}
+	g.Filter = filter
+	g.AckWait = y.ackWait()
+	return g
+}
+
+// ackWait is short where a program waits for it, and long where it only says how
+// busy the machine may be.
+func (y *player) ackWait() time.Duration {
+	if slices.ContainsFunc(y.program.Steps, func(s Step) bool { return s.Do == Crash }) {
+		return transport.MinAckWait
+	}
+	return 10 * transport.MinAckWait
+}
+
+func (y *player) subject(rest string) string { return y.root + "." + rest }
+
+// play takes a step, and waits until all is at rest.
+func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, error) {
+	results, err := y.take(ctx, s)
+	if err != nil {
+		return stepOutcome{}, err
+	}
+	want := m.do(s)
+	if !slices.Equal(results, want) {
+		return stepOutcome{}, fmt.Errorf("it returns %q, and the model says %q", results, want)
+	}
+	if y.backend.Bubble {
+		<-time.After(time.Millisecond) // no two steps are at the same instant
+	}
+	got, err := y.rest(ctx, m.view())
+	return stepOutcome{results, got}, err
+}
+
+// rest waits until what is to be seen is what is wanted, and no promise is broken.
+func (y *player) rest(ctx context.Context, want view) (got view, err error) {
+	wanted := want.lines()
+	var before []string
+	moved := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if err := y.brokenPromise(); err != nil {
+			return got, err
+		}
+		seen, err := y.view(ctx)
+		if err != nil {
+			return got, err
+		}
+		for i := range want.Groups {
+			seen.Groups[i].Vague = want.Groups[i].Vague
+		}
+		lines := seen.lines()
+		if slices.Equal(lines, wanted) && !y.waitsForDrain() {
+			y.checkSettled()
+			return seen, y.brokenPromise()
+		}
+		if !slices.Equal(lines, before) {
+			before, moved = lines, time.Now()
+		}
+		if time.Since(moved) > time.Duration(y.patience) {
+			return got, fmt.Errorf("it does not come to what the model says:\n%s", differences("is", lines, "want", wanted))
+		}
+		<-time.After(pause)
+	}
+}
+
+func (y *player) waitsForDrain() bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return slices.ContainsFunc(y.members, (*playMember).leaves)
+}
+
+func (y *player) brokenPromise() error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.broken
+}
+
+// breaks notes that a promise is broken. Its caller has the lock.
+func (y *player) breaks(format string, args ...any) {
+	if y.broken == nil {
+		y.broken = fmt.Errorf(format, args...)
+	}
+}
+
+// view looks at everything.
+func (y *player) view(ctx context.Context) (v view, err error) {
+	log, err := y.anyLog(ctx)
+	if err != nil {
+		return v, err
+	}
+	if v.Log, err = y.logView(ctx, log); err != nil {
+		return v, err
+	}
+	infos, err := log.Groups(ctx)
+	if err != nil {
+		return v, fmt.Errorf("Groups: %w", err)
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, g := range y.groups {
+		gv := g.view(y.present)
+		for _, info := range infos {
+			if info.Config.Name == gv.Name && !gv.Deleted {
+				gv.Undelivered, gv.InFlight = int(info.Undelivered), int(info.InFlight)
+				g.info = info
+			}
+		}
+		v.Groups = append(v.Groups, gv)
+	}
+	shared := make(map[string][]string)
+	for _, sub := range y.subs {
+		if sub.group != "" {
+			shared[sub.group] = append(shared[sub.group], sub.got...)
+			continue
+		}
+		v.Subscriptions = append(v.Subscriptions, slices.Clone(sub.got))
+	}
+	for _, group := range slices.Sorted(maps.Keys(shared)) {
+		v.Shared = append(v.Shared, group+": "+strings.Join(slices.Sorted(slices.Values(shared[group])), " "))
+	}
+	return v, nil
+}
+
+// anyLog returns the log as a process that is there sees it.
+func (y *player) anyLog(ctx context.Context) (transport.Log, error) {
+	for _, number := range slices.Sorted(maps.Keys(y.processes)) {
+		return y.processes[number].log, nil
+	}
+	p, err := y.process(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	return p.log, nil
+}
+
+func (y *player) logView(ctx context.Context, log transport.Log) (v logView, err error) {
+	info, err := log.Info(ctx)
+	if err != nil {
+		return v, fmt.Errorf("Info: %w", err)
+	}
+	v.First, v.Last, v.Delayed = info.First, info.Last, info.Delayed
+	present := make(map[uint64]bool)
+	for d, err := range log.Read(ctx, transport.ReadConfig{}) {
+		if err != nil {
+			return v, fmt.Errorf("Read: %w", err)
+		}
+		present[d.Sequence] = true
+		v.Holds = append(v.Holds, fmt.Sprintf("%d: %s on %s id %q", d.Sequence, d.Body, strings.TrimPrefix(d.Subject, y.root+"."), d.ID))
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if info.Last < y.last {
+		y.breaks("the last sequence of the log is %d and was %d: sequences never go back", info.Last, y.last)
+	}
+	y.last, y.present = info.Last, present
+	return v, nil
+}
+
+// take takes a step.
+func (y *player) take(ctx context.Context, s *Step) ([]string, error) {
+	p, err := y.process(ctx, s.Process)
+	if err != nil {
+		return nil, err
+	}
+	switch s.Do {
+	case Append:
+		return y.append(ctx, p, s)
+	case Publish:
+		return y.publish(ctx, p, s)
+	case Request:
+		return y.request(ctx, p, s)
+	case Subscribe:
+		err = y.subscribe(ctx, p, s)
+	case Unsubscribe:
+		err = y.subs[s.Number].Drain(ctx)
+	case Join:
+		err = y.join(ctx, p, s)
+	case Drain:
+		y.members[s.Number].drain(ctx)
+	case Close:
+		err = y.members[s.Number].close(ctx)
+	case Crash:
+		err = y.crash(ctx, s.Process)
+	case Settle:
+		err = y.settle(ctx, s)
+	case Remove:
+		err = p.log.Remove(ctx, s.Sequence)
+	case Purge:
+		return y.purge(ctx, p, s)
+	case AddGroup:
+		err = y.addGroupLater(ctx, p, s)
+	case DeleteGroup:
+		err = y.deleteGroup(ctx, p, s)
+	case Wait:
+		<-time.After(s.Delay)
+	}
+	result, err := resultOf(done, err)
+	return []string{result}, err
+}
+
+// resultOf returns the code of an error that a step may come to, or what it
+// returned.
+func resultOf(result string, err error) (string, error) {
+	switch code := transport.CodeOf(err); {
+	case err == nil:
+		return result, nil
+	case code == transport.Aborted, code == transport.ResourceExhausted, code == transport.NotFound:
+		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Outcome != transport.OutcomeNotDone {
+			return "", fmt.Errorf("%w: want it to be an Error that says that nothing was done", err)
+		}
+		return string(code), nil
+	}
+	return "", err
+}
+
+// message makes the ith message of a step, and remembers it before it is sent.
+func (y *player) message(s *Step, i int) *transport.Message {
+	m := &transport.Message{Subject: y.subject(pattern(s)), Body: []byte(body(y.step, i))}
+	m.Header.Set("Key", s.Key)
+	sent := &played{key: s.Key, id: s.ID, fates: s.Fates}
+	if s.Do == Append && s.Delay > 0 {
+		sent.notBefore = time.Now().Add(s.Delay)
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.messages[string(m.Body)] = sent
+	return m
+}
+
+func (y *player) append(ctx context.Context, p *process, s *Step) ([]string, error) {
+	type answer struct {
+		at  transport.Appended
+		err error
+	}
+	answers := make([]answer, s.count())
+	var all sync.WaitGroup
+	for i := range answers {
+		m := y.message(s, i)
+		o := transport.AppendOptions{ID: s.ID, TTL: s.TTL, NotBefore: y.messages[string(m.Body)].notBefore}
+		if s.Expect != nil {
+			expect := *s.Expect
+			if expect.Subject != "" {
+				expect.Subject = y.subject(expect.Subject)
+			}
+			o.Expect = &expect
+		}
+		all.Add(1)
+		if err := p.log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
+			answers[i] = answer{at, err}
+			all.Done()
+		}); err != nil {
+			answers[i].err = err
+			all.Done()
+		}
+	}
+	all.Wait()
+	var results []string
+	for i, a := range answers {
+		result, err := resultOf(y.appended(body(y.step, i), a.at), a.err)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// appended says where a message was stored.
+func (y *player) appended(body string, at transport.Appended) string {
+	if at.Duplicate {
+		return fmt.Sprintf("duplicate of %d", at.Sequence)
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.located(body, at.Sequence)
+	return fmt.Sprintf("stored as %d", at.Sequence)
+}
+
+// located notes the sequence of a message, by whomever it is known.
+func (y *player) located(body string, sequence uint64) {
+	m := y.messages[body]
+	if m.sequence != 0 && sequence != 0 && m.sequence != sequence {
+		y.breaks("message %s is at %d and at %d", body, m.sequence, sequence)
+	}
+	m.sequence = max(m.sequence, sequence)
+}
+
+// publish sends plain messages. A refused append behind them tells when the log has
+// seen them.
+func (y *player) publish(ctx context.Context, p *process, s *Step) (results []string, err error) {
+	for i := range s.count() {
+		if err := p.tr.Publish(ctx, y.message(s, i)); err != nil {
+			return nil, err
+		}
+		results = append(results, done)
+	}
+	if s.Key == "" {
+		return results, p.tr.Ping(ctx)
+	}
+	_, err = p.log.Append(ctx, &transport.Message{Subject: y.subject(barrier)}, transport.AppendOptions{Expect: &transport.Expectation{Sequence: 1 << 60}})
+	if transport.CodeOf(err) != transport.Aborted {
+		return nil, fmt.Errorf("an append on an expectation that cannot hold returns %v", err)
+	}
+	return results, nil
+}
+
+// barrier is the key of messages that are not part of the program.
+const barrier = "barrier"
+
+// request asks the log to store messages, as a client does that knows nothing of
+// logs. What such a client is told is the backend's.
+func (y *player) request(ctx context.Context, p *process, s *Step) (results []string, err error) {
+	for i := range s.count() {
+		reply, err := p.tr.Request(ctx, y.message(s, i))
+		if err != nil {
+			return nil, err
+		}
+		result, err := y.acknowledged(body(y.step, i), reply.Body)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+func (y *player) subscribe(ctx context.Context, p *process, s *Step) (err error) {
+	sub := &playSubscription{group: s.Group}
+	sub.Receiver, err = p.tr.Subscribe(ctx, transport.Subscription{Subject: y.subject(pattern(s)), Group: s.Group}, func(m *transport.Message) {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		if m.Subject != y.subject(barrier) {
+			sub.got = append(sub.got, string(m.Body))
+		}
+	})
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.subs = append(y.subs, sub)
+	return err
+}
+
+func (y *player) purge(ctx context.Context, p *process, s *Step) ([]string, error) {
+	c := transport.PurgeConfig{Before: s.Sequence, Keep: uint64(s.Count)}
+	if s.Key != "" {
+		c.Subject = y.subject(s.Key)
+	}
+	n, err := p.log.Purge(ctx, c)
+	return []string{fmt.Sprintf("%d purged", n)}, err
+}
+
+// crash ends a process, and what it says afterwards is in vain.
+func (y *player) crash(ctx context.Context, number int) error {
+	p := y.processes[number]
+	delete(y.processes, number)
+	y.backend.Kill(p.tr)
+	for _, m := range y.membersOf(p) {
+		if err := m.crash(ctx); err != nil {
+			return err
+		}
+	}
+	_ = p.tr.Close(ctx) // only so that it leaves nothing in this process
+	return nil
+}
+
+func (y *player) membersOf(p *process) []*playMember {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(y.members), func(m *playMember) bool { return m.process != p })
+}
+
+// farewell waits for the members, which drain and hold nothing.
+func (y *player) farewell(ctx context.Context) error {
+	for _, m := range y.members {
+		if err := m.left(ctx); err != nil {
+			return fmt.Errorf("at the end, member %d: %w", m.number, err)
+		}
+	}
+	return y.brokenPromise()
+}
+
+// end closes everything and forgets the log.
+func (y *player) end() (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if y.forget != nil && len(y.processes) > 0 {
+		p, _ := y.anyProcess()
+		err = y.forget(ctx, p.tr, y.root)
+	}
+	for _, p := range y.processes {
+		err = errors.Join(err, p.tr.Close(ctx))
+	}
+	return err
+}
+
+func (y *player) anyProcess() (*process, bool) {
+	for _, p := range y.processes {
+		return p, true
+	}
+	return nil, false
+}

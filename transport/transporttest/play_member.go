@@ -1,0 +1,348 @@
+package transporttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// playGroup is what a group of a player was given, and what became of it.
+type playGroup struct {
+	config  transport.GroupConfig // of the program
+	number  int
+	deleted bool
+	endings int // of members, each of which may have cost a message an attempt
+	joins   int
+	info    transport.GroupInfo   // when it was last looked at
+	states  map[string]*playState // by body
+	lanes   map[string][]string
+	fences  map[string]uint64 // by lane
+	highest uint64            // sequence that was delivered
+}
+
+// playState is what became of a message in a group.
+type playState struct {
+	times     int
+	attempt   int
+	settled   bool      // acknowledged or terminated
+	notBefore time.Time // of the next delivery
+	held      *transport.Delivery
+	by        *playMember // who holds it
+	lane      string
+	endings   int // of the group's, when it was first delivered
+}
+
+// playMember is a member of a group.
+type playMember struct {
+	transport.Receiver
+	y       *player
+	group   *playGroup
+	process *process
+	number  int
+
+	busy    bool // the handler runs
+	ended   bool
+	drains  time.Time  // since when
+	drained chan error // of capacity 1: what Drain has returned
+}
+
+func (y *player) addGroup(c transport.GroupConfig) *playGroup {
+	g := &playGroup{
+		config: c, number: len(y.groups),
+		states: make(map[string]*playState), lanes: make(map[string][]string), fences: make(map[string]uint64),
+	}
+	y.groups = append(y.groups, g)
+	return g
+}
+
+// addGroupLater adds a group to a log that is there.
+func (y *player) addGroupLater(ctx context.Context, p *process, s *Step) error {
+	c := y.config()
+	c.Groups = []transport.GroupConfig{y.groupConfig(s.groupConfig())}
+	if _, err := p.tr.Log(ctx, c); err != nil {
+		return err
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.addGroup(s.groupConfig())
+	return nil
+}
+
+func (y *player) group(name string) *playGroup {
+	for _, g := range y.groups {
+		if g.config.Name == name && !g.deleted {
+			return g
+		}
+	}
+	return nil
+}
+
+func (y *player) deleteGroup(ctx context.Context, p *process, s *Step) error {
+	y.mu.Lock()
+	g := y.group(s.Group)
+	g.deleted = true
+	y.mu.Unlock()
+	if err := p.log.DeleteGroup(ctx, s.Group); err != nil {
+		return err
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, state := range g.states {
+		if state.held != nil { // so that its Receiver comes to its end
+			_ = state.held.Ack(ctx)
+			state.held = nil
+		}
+	}
+	return nil
+}
+
+func (y *player) join(ctx context.Context, p *process, s *Step) (err error) {
+	y.mu.Lock()
+	m := &playMember{y: y, group: y.group(s.Group), process: p, number: len(y.members)}
+	m.group.joins++
+	y.members = append(y.members, m)
+	y.mu.Unlock()
+	c := transport.ConsumeConfig{Group: y.groupConfig(m.group.config), MaxInFlight: s.InFlight}
+	m.Receiver, err = p.log.Consume(ctx, c, m.handle)
+	return err
+}
+
+// handle is the handler of a member.
+func (m *playMember) handle(d *transport.Delivery) {
+	f, counts := m.received(d)
+	if !counts {
+		_ = d.Ack(context.Background())
+		return
+	}
+	if err := perform(context.Background(), d, f); err != nil {
+		m.y.mu.Lock()
+		defer m.y.mu.Unlock()
+		if !m.ended && !m.group.deleted {
+			m.y.breaks("%s cannot be settled: %v", d.Body, err)
+		}
+	}
+	m.y.mu.Lock()
+	defer m.y.mu.Unlock()
+	m.busy = false
+}
+
+func perform(ctx context.Context, d *transport.Delivery, f fate) error {
+	switch f {
+	case terminates:
+		return d.Terminate(ctx, "as the program says")
+	case naks:
+		return d.Nak(ctx, 0)
+	case delays:
+		return d.Nak(ctx, nakDelay)
+	case postpones:
+		return d.Nak(ctx, longDelay)
+	case holds:
+		return nil
+	}
+	return d.Ack(ctx)
+}
+
+// received notes a delivery, holds it to what is promised, and says what becomes of
+// it. One to a member that was ended from outside does not count.
+func (m *playMember) received(d *transport.Delivery) (fate, bool) {
+	y, g := m.y, m.group
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if m.ended || g.deleted {
+		return acks, false
+	}
+	sent := y.messages[string(d.Body)]
+	if sent == nil {
+		y.breaks("%q was delivered and never sent", d.Body)
+		return acks, false
+	}
+	state := g.states[string(d.Body)]
+	if state == nil {
+		state = &playState{lane: fmt.Sprint(transport.LaneOf(sent.key, y.program.Log.Lanes)), endings: g.endings}
+		g.states[string(d.Body)] = state
+	}
+	state.times++
+	m.check(d, sent, state)
+	state.attempt = d.Attempt
+	if g.config.Ordered {
+		g.lanes[state.lane] = append(g.lanes[state.lane], fmt.Sprintf("%s×%d", d.Body, state.times))
+	}
+	f := fateOf(sent.fates, g.number, state.times)
+	m.decided(d, state, f)
+	m.busy = true
+	return f, true
+}
+
+// decided notes what is about to be said about a delivery, before anything can come
+// of it.
+func (m *playMember) decided(d *transport.Delivery, state *playState, f fate) {
+	state.held, state.by = nil, nil
+	switch f {
+	case acks, terminates:
+		state.settled = true
+	case delays:
+		state.notBefore = time.Now().Add(nakDelay)
+	case postpones:
+		state.notBefore = time.Now().Add(longDelay)
+	case holds:
+		state.held, state.by = d, m
+	}
+}
+
+// settle ends a delivery that is held.
+func (y *player) settle(ctx context.Context, s *Step) error {
+	y.mu.Lock()
+	var held *transport.Delivery
+	f := fate(s.Fates[0][0])
+	for _, state := range y.group(s.Group).states {
+		if state.held != nil && state.held.Sequence == s.Sequence {
+			held = state.held
+			state.by.decided(held, state, f)
+			break
+		}
+	}
+	y.mu.Unlock()
+	if held == nil {
+		return fmt.Errorf("message %d is not held", s.Sequence)
+	}
+	return perform(ctx, held, f)
+}
+
+// holds lists what a member has in hand. Its caller has the lock.
+func (m *playMember) holds() (states []*playState) {
+	for _, state := range m.group.states {
+		if state.held != nil && state.by == m {
+			states = append(states, state)
+		}
+	}
+	return states
+}
+
+// drain begins to drain a member. It waits for the beginning as well as that can be
+// done, since nothing tells of it.
+func (m *playMember) drain(ctx context.Context) {
+	m.y.mu.Lock()
+	m.group.endings++
+	m.drained = make(chan error, 1)
+	m.drains = time.Now()
+	m.y.mu.Unlock()
+	go func() {
+		err := m.Drain(ctx)
+		m.y.mu.Lock()
+		defer m.y.mu.Unlock()
+		if err == nil && len(m.holds()) > 0 && !m.ended && !m.group.deleted {
+			m.y.breaks("a Drain has returned while the member held %d deliveries", len(m.holds()))
+		}
+		m.drained <- err
+	}()
+	select {
+	case err := <-m.drained:
+		m.drained <- err
+	case <-time.After(drainTime):
+	}
+}
+
+// drainTime is how long a Drain may take to begin.
+const drainTime = 20 * time.Millisecond
+
+// leaves reports whether a member drains and has not been drained although nothing
+// keeps it. Its caller has the lock.
+func (m *playMember) leaves() bool {
+	return m.drained != nil && len(m.drained) == 0 && len(m.holds()) == 0 && !m.ended
+}
+
+// left waits until a member that drains has gone.
+func (m *playMember) left(ctx context.Context) error {
+	if m.drained == nil {
+		return nil
+	}
+	select {
+	case err := <-m.drained:
+		m.y.mu.Lock()
+		defer m.y.mu.Unlock()
+		if m.ended || m.group.deleted {
+			return nil // and Drain may say so
+		}
+		m.ended = true
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("its Drain does not return although it holds nothing: %w", ctx.Err())
+	}
+}
+
+// close ends a member: what it holds is not its own any more.
+func (m *playMember) close(ctx context.Context) error {
+	held := m.giveUp(0)
+	m.Close()
+	for _, d := range held {
+		if err := d.Ack(ctx); transport.CodeOf(err) != transport.FailedPrecondition {
+			return fmt.Errorf("Ack of %s after Close returns %v", d.Body, err)
+		}
+	}
+	return nil
+}
+
+// crash notes that the member's process has ended. What it held comes again, not at
+// once: whoever kept it from being delivered may have done so a moment ago, or a
+// quarter of the AckWait.
+func (m *playMember) crash(ctx context.Context) error {
+	for _, d := range m.giveUp(m.y.ackWait() / 2) {
+		if err := d.Ack(ctx); transport.CodeOf(err) != transport.Unavailable {
+			return fmt.Errorf("Ack of %s by a process that is no more returns %v", d.Body, err)
+		}
+	}
+	return nil
+}
+
+// giveUp takes what a member holds away from it.
+func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
+	m.y.mu.Lock()
+	defer m.y.mu.Unlock()
+	if m.ended {
+		return nil
+	}
+	m.ended = true
+	m.group.endings++
+	for _, state := range m.holds() {
+		held = append(held, state.held)
+		state.held, state.by = nil, nil
+		state.notBefore = time.Now().Add(delay)
+	}
+	return held
+}
+
+// view is what is to be seen of a group without asking the backend.
+func (g *playGroup) view(present map[uint64]bool) groupView {
+	v := groupView{Name: g.config.Name, Deleted: g.deleted, Given: make(map[string]int), Lanes: maps.Clone(g.lanes)}
+	for lane := range v.Lanes {
+		v.Lanes[lane] = slices.Clone(v.Lanes[lane])
+	}
+	for body, state := range g.states {
+		v.Given[body] = state.times
+		if state.held != nil && present[state.held.Sequence] {
+			v.Held = append(v.Held, fmt.Sprintf("%s×%d", body, state.times))
+		}
+	}
+	return v
+}
+
+// acknowledged reads what a plain client is told about its message.
+func (y *player) acknowledged(body string, reply []byte) (string, error) {
+	var ack struct {
+		Sequence  uint64 `json:"seq"`
+		Duplicate bool   `json:"duplicate"`
+		Error     any    `json:"error"`
+	}
+	if err := json.Unmarshal(reply, &ack); err != nil {
+		return "", fmt.Errorf("a plain request is answered %q: %w", reply, err)
+	}
+	if ack.Error != nil {
+		return string(transport.ResourceExhausted), nil
+	}
+	return y.appended(body, transport.Appended{Sequence: ack.Sequence, Duplicate: ack.Duplicate}), nil
+}

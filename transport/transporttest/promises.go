@@ -1,0 +1,87 @@
+package transporttest
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// check holds a delivery to what is promised of each. Its caller has the lock.
+func (m *playMember) check(d *transport.Delivery, sent *played, state *playState) {
+	y, g := m.y, m.group
+	name := string(d.Body)
+	if m.busy {
+		y.breaks("%s was delivered while the handler was called: it is never called concurrently", name)
+	}
+	if state.settled {
+		y.breaks("%s was delivered to group %s after it had been settled there", name, g.config.Name)
+	}
+	if state.held != nil {
+		y.breaks("%s was delivered to group %s while a member that lives held it", name, g.config.Name)
+	}
+	now := time.Now()
+	if m.drained != nil && now.Sub(m.drains) >= drainTime {
+		y.breaks("%s was delivered to a member that drains", name)
+	}
+	if now.Before(state.notBefore) {
+		y.breaks("%s was delivered to group %s %v before its delay was over", name, g.config.Name, state.notBefore.Sub(now))
+	}
+	if now.Before(sent.notBefore) {
+		y.breaks("%s was delivered %v before its NotBefore", name, sent.notBefore.Sub(now))
+	}
+	if d.Subject != y.subject(sent.key) || d.ID != sent.id || d.Header.Get("Key") != sent.key || d.Sequence == 0 {
+		y.breaks("%s was delivered on %q with id %q, header %v and sequence %d: that is not what was sent", name, d.Subject, d.ID, d.Header, d.Sequence)
+	}
+	if len(g.config.Filter) > 0 && !slices.Contains(g.config.Filter, strings.TrimPrefix(d.Subject, y.root+".")) {
+		y.breaks("%s was delivered to group %s, whose filter does not match it", name, g.config.Name)
+	}
+	y.located(name, d.Sequence)
+	m.checkAttempt(d, state)
+	m.checkOrder(d, state)
+}
+
+// checkAttempt: an attempt is a delivery. One that a member was given and its
+// handler has not seen counts, and there are such only where a member has ended.
+func (m *playMember) checkAttempt(d *transport.Delivery, state *playState) {
+	g := m.group
+	if most := state.times + g.endings; d.Attempt <= state.attempt || d.Attempt < state.times || d.Attempt > most {
+		m.y.breaks("%s was delivered to group %s for the %dth time as attempt %d after attempt %d: want %d to %d",
+			d.Body, g.config.Name, state.times, d.Attempt, state.attempt, max(state.times, state.attempt+1), most)
+	}
+}
+
+// checkOrder: a fence that grows in each lane of an ordered group, whose order is to
+// be seen afterwards, and first deliveries in the order of their sequences as far as
+// one member can tell.
+func (m *playMember) checkOrder(d *transport.Delivery, state *playState) {
+	y, g := m.y, m.group
+	if g.config.Ordered {
+		if fence := g.fences[state.lane]; d.Fence <= fence {
+			y.breaks("%s was delivered to group %s with fence %d after one with %d", d.Body, g.config.Name, d.Fence, fence)
+		}
+		g.fences[state.lane] = d.Fence
+		return
+	}
+	if g.joins == 1 && state.times == 1 && d.Sequence < g.highest && d.Attempt == 1 {
+		y.breaks("%s at %d was delivered to group %s for the first time after what is at %d", d.Body, d.Sequence, g.config.Name, g.highest)
+	}
+	g.highest = max(g.highest, d.Sequence)
+}
+
+// checkSettled: what is not settled is not said to be.
+func (y *player) checkSettled() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, g := range y.groups {
+		for body, state := range g.states {
+			if state.held != nil && state.held.Sequence <= g.info.Settled && y.present[state.held.Sequence] && !g.deleted {
+				y.breaks("group %s says that all up to %d is settled, and holds %s at %d", g.config.Name, g.info.Settled, body, state.held.Sequence)
+			}
+		}
+		if g.info.Settled > y.last {
+			y.breaks("group %s says that all up to %d is settled, and the last message is at %d", g.config.Name, g.info.Settled, y.last)
+		}
+	}
+}
