@@ -41,7 +41,7 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 		return nil
 	}
 	state := s.CachedInfo().State
-	rd := &reader{l: l, follow: r.Follow, filter: filter, end: state.LastSeq, start: r.Start, yield: yield}
+	rd := &reader{l: l, follow: r.Follow, replicated: s.CachedInfo().Config.Replicas > 1, filter: filter, end: state.LastSeq, start: r.Start, yield: yield}
 	if r.Start.New { // of this moment, not of a later session's
 		rd.start = transport.Start{Sequence: rd.end + 1}
 	}
@@ -56,13 +56,14 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 
 // reader reads a log from beginning to end, or for ever.
 type reader struct {
-	l      *log
-	follow bool
-	filter []string
-	start  transport.Start
-	end    uint64 // the last sequence when it began
-	last   uint64 // the last sequence that it has passed
-	yield  func(*transport.Delivery) bool
+	l          *log
+	follow     bool
+	replicated bool
+	filter     []string
+	start      transport.Start
+	end        uint64 // the last sequence when it began
+	last       uint64 // the last sequence that it has passed
+	yield      func(*transport.Delivery) bool
 }
 
 // Results of a session.
@@ -106,10 +107,13 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 		return goOn, err
 	}
 	defer rd.release(ctx, is.Name)
-	if is.NumPending == 0 && !rd.follow {
-		return finished, nil
+	idle := is.NumPending == 0 && !rd.follow
+	if idle {
+		if how, err := rd.over(ctx); how == finished || err != nil {
+			return how, err
+		}
 	}
-	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0))
+	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0), idle)
 }
 
 // readerIdle is how long the server keeps a reader's consumer that nobody uses,
@@ -135,8 +139,9 @@ func (rd *reader) release(ctx context.Context, consumer string) {
 	}
 }
 
-// receive takes messages until one is missing or nothing is heard.
-func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller) (how int, err error) {
+// receive takes messages until one is missing or nothing is heard. While idle, its
+// consumer had nothing more when it was heard last.
+func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bool) (how int, err error) {
 	broken := rd.l.t.link.watch()
 	tick := time.NewTicker(pullTick)
 	defer tick.Stop()
@@ -159,6 +164,11 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller) (how in
 			case <-tick.C:
 				if p.tick(); p.round > 0 {
 					return goOn, nil
+				}
+				if idle {
+					if how, err := rd.over(ctx); how == finished || err != nil {
+						return how, err
+					}
 				}
 			}
 			continue
@@ -184,7 +194,36 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller) (how in
 		case ctx.Err() != nil:
 			return goOn, nil
 		}
+		if idle = !rd.follow && about.NumPending == 0; idle {
+			if how, err := rd.over(ctx); how == finished || err != nil {
+				return how, err
+			}
+		}
 	}
+}
+
+// over is finished when a reader whose consumer has nothing more has read all that
+// there was. The consumer may be on a replica that has yet to hear of the last
+// messages, so the leader is asked for the last that matches.
+func (rd *reader) over(ctx context.Context) (how int, err error) {
+	if !rd.replicated {
+		return finished, nil
+	}
+	patterns := rd.filter
+	if len(patterns) == 0 {
+		patterns = []string{">"}
+	}
+	for _, pattern := range patterns {
+		m, err := rd.l.get(ctx, map[string]any{"last_by_subj": pattern})
+		switch {
+		case missing(err):
+		case err != nil:
+			return goOn, err
+		case m.Sequence > rd.last && m.Sequence >= rd.start.Sequence && !m.Time.Before(rd.start.Time):
+			return goOn, nil
+		}
+	}
+	return finished, nil
 }
 
 // take hands on a message, and reports that it was the last.
@@ -201,7 +240,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 			return true
 		}
 	}
-	return !rd.follow && (seq >= rd.end || about.NumPending == 0)
+	return !rd.follow && seq >= rd.end
 }
 
 // mailbox holds messages for one goroutine that also waits for other things.
