@@ -161,7 +161,7 @@ func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadO
 func readConfig(d *declaration, opts []ReadOption) (*config, error) {
 	c := d.config
 	for _, o := range opts {
-		if err := o.apply(&c); err != nil {
+		if err := applyTo(&c, o); err != nil {
 			return nil, notDone(InvalidArgument, "%w", err)
 		}
 	}

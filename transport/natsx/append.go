@@ -54,6 +54,10 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if err := l.t.admit(ctx, m); err != nil {
 		return err
 	}
+	if l.origin != "" {
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"append to %s on %q: it is a mirror of %s: append to that", l.what, m.Subject, l.origin)
+	}
 	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
 		return tooOld("append to %s: NotBefore", l.what)
 	}

@@ -59,6 +59,7 @@ type member struct {
 	held    delivery // the ring of all that is not settled
 	with    int      // deliveries with the handler
 	ahead   ahead
+	rate    rate
 	breaks  int           // of the connection, when it was last looked at
 	ending  bool          // no more deliveries
 	settled chan struct{} // closed, once ending, when none is with the handler
@@ -80,6 +81,7 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 		m.byName[p.consumer] = p
 	}
 	m.ahead.ordered = isOrdered(consumers[0])
+	m.rate.bits = number(consumers[0].Metadata[metaRate])
 	return m
 }
 
@@ -184,7 +186,7 @@ func (m *member) status(msg *nats.Msg) {
 func (m *member) run(h func(*transport.Delivery)) {
 	defer close(m.done)
 	for {
-		d, pulls, ended := m.next()
+		d, pulls, rest, ended := m.next()
 		for _, p := range pulls {
 			_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // one that is lost is noticed by tick
 		}
@@ -193,30 +195,45 @@ func (m *member) run(h func(*transport.Delivery)) {
 			return
 		case d != nil:
 			h(&d.Delivery)
+		case rest > 0:
+			m.rest(rest)
 		default:
 			<-m.wake
 		}
 	}
 }
 
+// rest waits until the time is over, or there is something else to look at.
+func (m *member) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-m.wake:
+	case <-timer.C:
+	}
+}
+
 // next returns the delivery for the handler, nil if there is none or the handler
-// has all it may have, and what to ask for.
-func (m *member) next() (d *delivery, pulls []pull, ended bool) {
+// has all it may have or it is too early for another, for how long that is so, and
+// what to ask for.
+func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ending {
-		return nil, nil, true
+		return nil, nil, 0, true
 	}
-	if m.with < m.max {
-		if d = m.waiting.pop(); d != nil {
+	if m.with < m.max && m.waiting.len() > 0 {
+		if rest = m.rate.rest(); rest == 0 {
+			d = m.waiting.pop()
 			d.begun = true
 			m.with++
+			m.rate.took(&d.Message)
 		}
 	}
 	if _, up := m.l.t.link.state(); up {
 		pulls = m.wanted()
 	}
-	return d, pulls, false
+	return d, pulls, rest, false
 }
 
 // wanted returns what to ask for now.

@@ -172,6 +172,9 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 	if err != nil || same(want, is.Config) {
 		return &is.Config, err
 	}
+	if err := fixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
+		return nil, err
+	}
 	is, err = l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js.UpdateConsumer(ctx, l.config.Name, want)
 	})
@@ -296,9 +299,29 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	return g
 }
 
+// fixed reports a setting that only a hook can want otherwise, and that the server
+// does not change.
+func fixed(what string, is, want *jetstream.ConsumerConfig) error {
+	for _, s := range []struct {
+		name     string
+		is, want any
+	}{
+		{"DeliverPolicy", is.DeliverPolicy, want.DeliverPolicy},
+		{"OptStartSeq", is.OptStartSeq, want.OptStartSeq},
+		{"AckPolicy", is.AckPolicy, want.AckPolicy},
+		{"ReplayPolicy", is.ReplayPolicy, want.ReplayPolicy},
+		{"MaxWaiting", is.MaxWaiting, want.MaxWaiting},
+	} {
+		if s.is != s.want {
+			return cannotChange(what, s.name, s.is, s.want)
+		}
+	}
+	return nil
+}
+
 // guardedConsumer are the fields of a consumer that its hook must leave.
 var guardedConsumer = []string{
-	"Name", "Durable", "DeliverPolicy", "OptStartSeq", "OptStartTime", "AckPolicy", "AckWait", "MaxDeliver", "BackOff",
+	"Name", "Durable", "AckWait", "MaxDeliver", "BackOff",
 	"FilterSubject", "FilterSubjects", "MaxAckPending", "HeadersOnly", "InactiveThreshold", "MemoryStorage",
 	"PriorityPolicy", "PriorityGroups", "DeliverSubject", "DeliverGroup", "FlowControl", "IdleHeartbeat",
 }
@@ -315,5 +338,15 @@ func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.
 	if err := guard(what, c, changed, guardedConsumer); err != nil {
 		return c, err
 	}
-	return changed, guardMetadata(what, c.Metadata, changed.Metadata)
+	if err := guardMetadata(what, c.Metadata, changed.Metadata); err != nil {
+		return c, err
+	}
+	if changed.AckPolicy != jetstream.AckExplicitPolicy && isOrdered(&c) {
+		return c, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+			"%s: the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it, or make the group Unordered", what, changed.AckPolicy)
+	}
+	if changed.RateLimit > 0 {
+		changed.Metadata[metaRate], changed.RateLimit = numeral(changed.RateLimit), 0
+	}
+	return changed, nil
 }

@@ -18,6 +18,7 @@ type log struct {
 	what   string        // for errors
 	window chan struct{} // holds a token for each append that waits for its answer
 	later  delayedCount
+	origin string // the stream of which it is a mirror
 }
 
 var _ transport.Log = (*log)(nil)
@@ -94,6 +95,9 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 // adopt takes over what a log that is there decides, whatever was asked for.
 func (l *log) adopt(stream *jetstream.StreamConfig) {
 	is := l.logConfig(stream)
+	if stream.Mirror != nil {
+		l.origin, is.Subjects, is.DedupWindow = stream.Mirror.Name, l.config.Subjects, l.config.DedupWindow
+	}
 	is.Groups, is.Update, is.Generation = l.config.Groups, l.config.Update, l.config.Generation
 	l.config = is
 	l.lanes = newLanes(is.Lanes, is.Subjects)

@@ -70,12 +70,25 @@ type Options struct {
 	Memory bool
 
 	// Stream and Consumer, if not nil, set what JetStream can do and mono does not
-	// name: compression, placement, republishing, rate limits, descriptions. They
-	// are called before a stream or consumer is made or updated, with what is there
+	// name, for a log or one of its groups by name: the number of replicas, mirrors,
+	// sources, republishing, subject transforms, compression, placement, metadata,
+	// sampling, descriptions and the like. The log of a mono handle has the name of its
+	// subject, with "_" for ".": streams_orders_ledger, and streams_orders_ledger__dead
+	// for its dead letters.
+	//
+	// They are called before a stream or consumer is made or updated, with what is there
 	// and what the log or group asks for, and must do the same each time. A log with
 	// Delays has a second stream, whose c.Name ends in "_delayed"; an ordered group
 	// has a consumer for each lane. What mono's guarantees rest on must stay as it
-	// is: to change it is InvalidArgument.
+	// is: to change it is InvalidArgument. But:
+	//
+	//   - A log with a Mirror keeps what it mirrors, and refuses appends.
+	//   - DeliverPolicy says where a new group begins, instead of its Start.
+	//   - AckPolicy, of a group without order, gives up what it promises: with
+	//     AckNonePolicy each message is delivered once, whatever becomes of it, and with
+	//     AckAllPolicy to settle one settles all before it.
+	//   - RateLimit, which the server has for push consumers only, is kept by each
+	//     member of the group, in bits of headers and bodies a second.
 	Stream   func(log string, c *jetstream.StreamConfig)
 	Consumer func(log, group string, c *jetstream.ConsumerConfig)
 

@@ -22,10 +22,11 @@ const (
 	metaMaxDelayed = "mono-max-delayed"
 	metaGroup      = "mono-group"
 	metaOrdered    = "mono-ordered"
-	metaFilter     = "mono-filter" // of a group in a log with lanes
+	metaFilter     = "mono-filter"     // of a group in a log with lanes
+	metaRate       = "mono-rate-limit" // in bits a second
 )
 
-var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter}
+var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaRate}
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 
@@ -270,7 +271,21 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 		return s, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"%s: the hook in natsx.Options takes %s out of Sources, where its delayed messages come from: leave it there", what, l.delayedName())
 	}
-	return changed, nil
+	if changed.Mirror == nil {
+		return changed, nil
+	}
+	return changed, l.mirror(&changed)
+}
+
+// mirror takes from the configuration of a mirror what it cannot have, since all
+// that it holds comes from another stream, in the form in which it is stored there.
+func (l *log) mirror(s *jetstream.StreamConfig) error {
+	if l.config.Delays || len(s.Sources) > 0 {
+		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
+			"%s: the hook in natsx.Options makes it a mirror of %s, and it takes delayed messages, or has Sources: only one of these can be", l.what, s.Mirror.Name)
+	}
+	s.Subjects, s.SubjectTransform, s.Duplicates = nil, nil, 0
+	return nil
 }
 
 func guardMetadata(what string, before, after map[string]string) error {

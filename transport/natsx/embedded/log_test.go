@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
 
@@ -26,6 +27,11 @@ func openCluster(t *testing.T) (nodes [3]*embedded.Transport) {
 			tr, err := embedded.Open(t.Context(), embedded.Options{
 				Dir: dirs[i], StartTimeout: time.Minute, SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler),
 				Cluster: &embedded.Cluster{Name: "c", Listen: address, Routes: addresses},
+				Client: natsx.Options{Stream: func(log string, c *jetstream.StreamConfig) {
+					if log == "placed" {
+						c.Replicas, c.Placement = 1, &jetstream.Placement{Cluster: "c"}
+					}
+				}},
 			})
 			if err != nil {
 				t.Error(err)
@@ -75,6 +81,13 @@ func TestLogInACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s, err := js.Stream(ctx, "l"); err != nil || s.CachedInfo().Config.Replicas != 3 {
+		t.Errorf("%+v, %v", s.CachedInfo().Config, err)
+	}
+
+	if _, err := nodes[1].Log(ctx, transport.LogConfig{Name: "placed", Subjects: []string{"placed"}}); err != nil {
+		t.Error(err)
+	}
+	if s, err := js.Stream(ctx, "placed"); err != nil || s.CachedInfo().Config.Replicas != 1 || s.CachedInfo().Config.Placement.Cluster != "c" {
 		t.Errorf("%+v, %v", s.CachedInfo().Config, err)
 	}
 
