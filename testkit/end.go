@@ -77,12 +77,15 @@ func (h *Harness) checkUndone() {
 		return
 	}
 	defer tr.Close(context.Background())
-	for _, d := range h.app().Describe().Handles {
-		k := handleKey{d.Kind, d.Name}
-		if len(d.Hears) > 0 && h.topology.isStored(k) && !h.isLeft(k) {
-			h.checkGroups(tr, k, d.Subject)
+	h.eachGroup(tr, func(k handleKey, g transport.GroupInfo, err error) {
+		switch {
+		case err != nil:
+			h.t.Errorf("testkit: looking for messages of %s that nobody is done with: %v", k, err)
+		case g.InFlight > 0 && !h.isLeft(k):
+			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s was begun and is not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
+				plural(int(g.InFlight), "message"), k, g.Config.Name, h.lastAttempt(k, g.Config.Name))
 		}
-	}
+	})
 }
 
 func (h *Harness) isLeft(k handleKey) bool {
@@ -97,23 +100,26 @@ func (h *Harness) isLeft(k handleKey) bool {
 // app returns the App of the latest process, running or not.
 func (h *Harness) app() *mono.App { return h.processes[len(h.processes)-1].app }
 
-func (h *Harness) checkGroups(tr transport.Transport, k handleKey, subject string) {
-	h.t.Helper()
-	groups, err := h.groups(tr, subject)
-	if err != nil {
-		h.t.Errorf("testkit: looking for messages of %s that nobody is done with: %v", k, err)
-		return
-	}
-	for _, g := range groups {
-		if g.InFlight > 0 {
-			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s was begun and is not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
-				plural(int(g.InFlight), "message"), k, g.Config.Name, h.lastAttempt(k, g.Config.Name))
+// eachGroup asks for the state of every group of the stored handles that modules
+// hear.
+func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.GroupInfo, error)) {
+	for _, d := range h.app().Describe().Handles {
+		k := handleKey{d.Kind, d.Name}
+		if len(d.Hears) == 0 || !h.topology.isStored(k) {
+			continue
+		}
+		groups, err := groupsOf(tr, d.Subject)
+		if err != nil {
+			f(k, transport.GroupInfo{}, err)
+		}
+		for _, g := range groups {
+			f(k, g, nil)
 		}
 	}
 }
 
-// groups returns the state of the groups of a stored handle.
-func (h *Harness) groups(tr transport.Transport, subject string) ([]transport.GroupInfo, error) {
+// groupsOf returns the state of the groups of a stored handle.
+func groupsOf(tr transport.Transport, subject string) ([]transport.GroupInfo, error) {
 	subject, _, _ = strings.Cut(subject, "._k")
 	log, err := tr.Log(context.Background(), transport.LogConfig{Name: strings.ReplaceAll(subject, ".", "_"), Subjects: []string{subject}})
 	if err != nil {

@@ -286,6 +286,9 @@ func (i *Instance) Stop() {
 // Crash is Harness.Crash for this instance.
 func (i *Instance) Crash() {
 	i.h.t.Helper()
+	if !i.h.Virtual() {
+		i.h.t.Fatal("testkit: Crash: a real server knows no crashes of its clients: crash where h.Virtual() is true")
+	}
 	i.h.mustBeMade("Crash ends the process of the App")
 	p := i.running()
 	if p == nil {

@@ -16,6 +16,7 @@ type journal struct {
 
 	mu      sync.Mutex
 	entries []*entry
+	changes int
 	sent    map[messageKey]*entry // the last one of each
 	fates   map[attemptKey]fate
 }
@@ -92,6 +93,7 @@ func (j *journal) begin(p *process, c *mono.Call) *entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.entries = append(j.entries, e)
+	j.changes++
 	if e.side == mono.Sending {
 		j.sent[messageKey{e.handle, e.id}] = e
 	}
@@ -103,6 +105,7 @@ func (j *journal) end(e *entry, c *mono.Call, err error) {
 	reply := copyOf(c.Reply())
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.changes++
 	e.ended, e.err, e.reply, e.lasted, e.late = true, err, reply, time.Since(e.began), e.process.dead.Load()
 	if e.sequence == 0 {
 		e.sequence = c.Sequence()
@@ -175,4 +178,18 @@ func (j *journal) has(k handleKey) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.handle == k })
+}
+
+// version changes with all that happens.
+func (j *journal) version() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.changes
+}
+
+// running reports whether a message is on its way, or a handler runs.
+func (j *journal) running() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.side != "" && !e.ended })
 }

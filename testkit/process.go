@@ -129,3 +129,15 @@ func (h *Harness) processOf(tr transport.Transport) *process {
 	}
 	return nil
 }
+
+// live returns a process that runs, or nil.
+func (h *Harness) live() *process {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, i := range h.instances {
+		if i.process != nil {
+			return i.process
+		}
+	}
+	return nil
+}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -294,7 +295,7 @@ func (o *Options) natsOptions() (*nats.Options, error) {
 // apply reports what nats.go refuses before a connection hides why.
 func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 	all := nats.GetDefaultOptions()
-	all.Url = strings.Join(o.URLs, ",")
+	all.Servers = slices.Clone(o.URLs)
 	for _, opt := range opts {
 		if err := opt(&all); err != nil {
 			return nil, invalid("%v", err)

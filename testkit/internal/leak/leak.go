@@ -1,0 +1,66 @@
+// Package leak finds the goroutines that a test has left over where real time
+// passes, and other tests run at the same time: they carry the test's label.
+package leak
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Watch is what one test began.
+type Watch struct{ label string }
+
+var watches atomic.Int64
+
+// New makes a Watch.
+func New(name string) *Watch {
+	return &Watch{fmt.Sprintf("%s %d", name, watches.Add(1))}
+}
+
+const key = "gomono.dev/testkit"
+
+// Do calls f, whose goroutines, and theirs, belong to the Watch.
+func (w *Watch) Do(f func()) {
+	pprof.Do(context.Background(), pprof.Labels(key, w.label), func(context.Context) { f() })
+}
+
+// Left waits until all goroutines of the Watch have ended, and returns the stacks
+// of those that have not within limit.
+func (w *Watch) Left(limit time.Duration) string {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		stacks := w.stacks()
+		if stacks == "" {
+			return ""
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			return stacks
+		}
+	}
+}
+
+// stacks are those of the goroutines with the label.
+func (w *Watch) stacks() string {
+	var profile bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		return ""
+	}
+	var found []string
+	label := fmt.Sprintf("%q:%q", key, w.label)
+	for record := range strings.SplitSeq(profile.String(), "\n\n") {
+		if strings.Contains(record, label) {
+			found = append(found, record)
+		}
+	}
+	return strings.Join(found, "\n\n")
+}

@@ -1,0 +1,165 @@
+// Package natstest gives tests real NATS servers, and runs what package testkit runs
+// in memory on them. It is a package of its own because it links the server, which
+// most tests of a system do without.
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"gomono.dev/testkit"
+	"gomono.dev/testkit/internal/leak"
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// NATS starts a server for one test, with logs in a directory of the test and a free
+// port on the loopback. It ends with the test; a client that is still connected then,
+// or a goroutine that is left over, fails the test. What the server complains about
+// is in the test's log.
+func NATS(t testing.TB) *embedded.Server {
+	t.Helper()
+	return start(t, leak.New(t.Name()), embedded.Options{Listen: "127.0.0.1:0"})
+}
+
+// Cluster starts n servers, three or more, that form one cluster, as NATS does for
+// one.
+func Cluster(t testing.TB, n int) []*embedded.Server {
+	t.Helper()
+	if n < 3 {
+		t.Fatalf("natstest: a cluster of %d servers: want at least 3, so that one can be missed", n)
+	}
+	routes := freeAddresses(t, n)
+	watch := leak.New(t.Name())
+	servers := make([]*embedded.Server, n)
+	begun := make(chan int, n)
+	for i := range n {
+		o := embedded.Options{
+			ServerName: fmt.Sprintf("n%d", i+1), Listen: "127.0.0.1:0",
+			Cluster: &embedded.Cluster{Name: "test", Listen: routes[i], Routes: routes},
+		}
+		prepare(t, &o)
+		go func() { // a member is ready when a leader is chosen, which takes several
+			watch.Do(func() {
+				s, err := embedded.Start(context.Background(), o)
+				if err != nil {
+					t.Errorf("natstest: server %s: %v", o.ServerName, err)
+				}
+				servers[i] = s
+			})
+			begun <- i
+		}()
+	}
+	for range n {
+		<-begun
+	}
+	t.Cleanup(func() { end(t, watch, servers) })
+	if t.Failed() {
+		t.FailNow()
+	}
+	return servers
+}
+
+// Server is NATS for testkit.RunOn and testkit.Each.
+func Server() testkit.Server {
+	return testkit.Server{Name: "nats", Start: func(t testing.TB) func(context.Context) (transport.Transport, error) {
+		s := NATS(t)
+		return func(ctx context.Context) (transport.Transport, error) { return s.Connect(ctx) }
+	}}
+}
+
+// Run is testkit.RunOn a server of its own.
+func Run(t *testing.T, body func(t *testing.T, h *testkit.Harness), opts ...testkit.Option) {
+	t.Helper()
+	testkit.RunOn(t, Server(), body, opts...)
+}
+
+// Each is testkit.Each, with a server.
+func Each(t *testing.T, body func(t *testing.T, h *testkit.Harness)) {
+	t.Helper()
+	testkit.Each(t, body, Server())
+}
+
+func start(t testing.TB, watch *leak.Watch, o embedded.Options) *embedded.Server {
+	t.Helper()
+	prepare(t, &o)
+	var s *embedded.Server
+	var err error
+	watch.Do(func() { s, err = embedded.Start(context.Background(), o) })
+	if err != nil {
+		t.Fatalf("natstest: %v", err)
+	}
+	t.Cleanup(func() { end(t, watch, []*embedded.Server{s}) })
+	return s
+}
+
+// prepare fills in what all servers of a test have. Their stores are synced rarely:
+// a loss of power loses the test too.
+func prepare(t testing.TB, o *embedded.Options) {
+	o.Dir, o.SyncInterval = t.TempDir(), time.Minute
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+}
+
+// How long the end of a test waits for the last client, and for what is left over.
+const (
+	clientTimeout = 5 * time.Second
+	leakTimeout   = 10 * time.Second
+)
+
+// end stops servers, and looks for what the test has left.
+func end(t testing.TB, watch *leak.Watch, servers []*embedded.Server) {
+	t.Helper()
+	for _, s := range servers {
+		if s != nil {
+			awaitClients(t, s)
+		}
+	}
+	for _, s := range servers {
+		if s == nil {
+			continue
+		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Errorf("natstest: stopping %s: %v", s.NATS().Name(), err)
+		}
+	}
+	if left := watch.Left(leakTimeout); left != "" {
+		t.Errorf("natstest: goroutines of the server are left over\n\n%s", left)
+	}
+}
+
+// awaitClients waits until nobody is connected: the server hears of a close a
+// little later.
+func awaitClients(t testing.TB, s *embedded.Server) {
+	t.Helper()
+	limit := time.NewTimer(clientTimeout)
+	defer limit.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for s.NATS().NumClients() > 0 {
+		select {
+		case <-look.C:
+		case <-limit.C:
+			t.Errorf("natstest: %d clients are still connected to %s at the end of the test: close their transports", s.NATS().NumClients(), s.NATS().Name())
+			return
+		}
+	}
+}
+
+// freeAddresses returns addresses on the loopback that were free a moment ago.
+func freeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	addresses := make([]string, n)
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses[i] = l.Addr().String()
+	}
+	return addresses
+}
