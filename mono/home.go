@@ -51,7 +51,16 @@ func callHome[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn 
 	if err != nil {
 		return none, about(s.decl.String(), err)
 	}
-	if took, err := h.handle(fn, place, response); err != nil || h.endsBadly(took) {
+	var watched *sharedValue
+	if s.in.shared != nil && plan == nil {
+		watched = s.in.shared.keep(&h.homeContext, "request", &h.request)
+	}
+	took, err := h.handle(fn, place, response)
+	if watched != nil {
+		s.in.shared.look(watched)
+		s.in.shared.keep(&h.homeContext, "reply", &h.made)
+	}
+	if err != nil || h.endsBadly(took) {
 		return none, h.outcome(took, err)
 	}
 	return *response, nil

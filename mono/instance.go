@@ -35,6 +35,7 @@ type instance struct {
 	outsideNext Next        // middleware, then transmit, for them all
 	ended       atomic.Bool // nothing is sent any more
 	clock       clock
+	shared      *sharedValues // nil: nobody watches them
 }
 
 // unit is one module, plugin or middleware in an instance.
@@ -75,6 +76,7 @@ func newInstance(a *App) *instance {
 	in.codecs = newCodecs(in.contain(a.options.codec))
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
+	in.shared = in.watchShared()
 	return in
 }
 

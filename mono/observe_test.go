@@ -147,7 +147,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 		}
 	}
 	last := -1
-	for _, want := range []string{"state starting", "StopTimeout=7s", " test.ask-brief Timeout=200ms", "provider provides test.ask", "provider test.ask Concurrency=3",
+	for _, want := range []string{"state starting", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
 		"listener hears test.told", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)

@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"iter"
 	"runtime/debug"
 	"time"
 )
@@ -21,7 +22,7 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, MessagesDropped, MessageRetried, MessageDied, GroupLost,
-// GroupAbandoned and Panicked. Later versions may add others, so
+// GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -106,6 +107,15 @@ type (
 		Group  string
 	}
 
+	// SharedChanged: a value that a call passed as it is, through a service that is
+	// Shared, was changed after it was sent. It is looked for in tests only.
+	SharedChanged struct {
+		Handle   Handle
+		What     string // "request" or "reply"
+		Caller   string // module, "" outside any
+		Provider string // module
+	}
+
 	// Panicked: a handler, hook, middleware or check panicked and was contained.
 	Panicked struct {
 		Where string
@@ -124,6 +134,7 @@ func (MessageRetried) observation()  {}
 func (MessageDied) observation()     {}
 func (GroupLost) observation()       {}
 func (GroupAbandoned) observation()  {}
+func (SharedChanged) observation()   {}
 func (Panicked) observation()        {}
 
 // Role is what a module does with a handle.
@@ -141,14 +152,24 @@ const (
 // observe tells all observers. One that panics is logged and the others are
 // told all the same.
 func (a *App) observe(o Observation) {
-	for _, m := range a.middleware {
-		if observer, ok := m.(Observer); ok {
-			a.tell(observer, o)
-		}
+	for observer := range a.allObservers() {
+		a.tell(observer, o)
 	}
-	for _, observer := range a.observers {
-		if !isNil(observer) { // the start report says so
-			a.tell(observer, o)
+}
+
+// allObservers are middleware that observes, then the observers, in the order in
+// which they were added.
+func (a *App) allObservers() iter.Seq[Observer] {
+	return func(yield func(Observer) bool) {
+		for _, m := range a.middleware {
+			if observer, ok := m.(Observer); ok && !yield(observer) {
+				return
+			}
+		}
+		for _, observer := range a.observers {
+			if !isNil(observer) && !yield(observer) { // the start report says so
+				return
+			}
 		}
 	}
 }

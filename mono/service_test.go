@@ -41,7 +41,7 @@ var (
 
 // tick is a time that is short where it passes, over NATS, and long enough for a
 // message to be handled in it.
-const tick = 50 * time.Millisecond
+const tick = 100 * time.Millisecond
 
 type handler = mono.Func[question, reply]
 

@@ -112,6 +112,7 @@ func (in *instance) stop(ctx context.Context) error {
 		awaitAbandon(abandon, told, hard)
 	}
 	in.ended.Store(true)
+	in.shared.lookAtAll()
 	in.giveUp(errors.New("the App has stopped"))
 	return errors.Join(errs...)
 }
