@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -195,7 +196,8 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 }
 
 // Whatever ends the process, every order that was answered with 201 is in the
-// ledger, once, and the next process knows it.
+// ledger, once, and the next process knows it. So is one that was not answered, and
+// is posted again.
 func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
@@ -203,7 +205,7 @@ func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 			t.Parallel()
 			store := t.TempDir()
 			p := startProgram(t, "-store", store)
-			answered := p.load(t, 200, func() {
+			answered, unanswered := p.load(200, func() {
 				if err := p.cmd.Process.Signal(end); err != nil {
 					t.Error(err)
 				}
@@ -217,6 +219,12 @@ func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 					t.Errorf("order %s: %d after the restart", id, status)
 				}
 			}
+			all := slices.Concat(answered, unanswered)
+			for _, id := range all {
+				if status, err := again.post(strings.NewReader(order(id))); err != nil || status != http.StatusCreated {
+					t.Errorf("order %s, posted again: %d, %v", id, status, err)
+				}
+			}
 			if err := again.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -224,21 +232,23 @@ func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 				t.Errorf("the program: %v\n%s", err, again.stderr.String())
 			}
 			entries := readLedger(t, store)
-			for _, id := range answered {
+			for _, id := range all {
 				if entries[id] != 1 {
 					t.Errorf("order %s has %d entries in the ledger, want 1", id, entries[id])
 				}
+			}
+			if len(entries) != len(all) {
+				t.Errorf("%d orders are in the ledger, want %d", len(entries), len(all))
 			}
 		})
 	}
 }
 
 // load posts orders from several customers at once, calls end after enough were
-// answered, and returns the ids of all that were, once nobody is answered any more.
-// An order without an answer is posted again, as a customer does.
-func (p *program) load(t *testing.T, enough int, end func()) []string {
+// answered, and returns the ids of those that were placed, and of those that nobody
+// answered, once nobody is answered any more.
+func (p *program) load(enough int, end func()) (answered, unanswered []string) {
 	var mu sync.Mutex
-	var answered []string
 	var once sync.Once
 	var wait sync.WaitGroup
 	for customer := range 8 {
@@ -246,17 +256,19 @@ func (p *program) load(t *testing.T, enough int, end func()) []string {
 			for n := 0; ; n++ {
 				id := fmt.Sprintf("c%d-%d", customer, n)
 				reply, err := http.Post(p.url+"/orders", "application/json", strings.NewReader(order(id)))
+				mu.Lock()
+				if err == nil && reply.StatusCode == http.StatusCreated {
+					answered = append(answered, id)
+				} else {
+					unanswered = append(unanswered, id)
+				}
+				stop := len(answered) >= enough
+				mu.Unlock()
 				if err != nil {
 					return
 				}
 				_, _ = io.Copy(io.Discard, reply.Body)
 				reply.Body.Close()
-				mu.Lock()
-				if reply.StatusCode == http.StatusCreated {
-					answered = append(answered, id)
-				}
-				stop := len(answered) >= enough
-				mu.Unlock()
 				if stop {
 					once.Do(end)
 				}
@@ -264,7 +276,7 @@ func (p *program) load(t *testing.T, enough int, end func()) []string {
 		})
 	}
 	wait.Wait()
-	return answered
+	return answered, unanswered
 }
 
 func (p *program) get(t *testing.T, path string) int {
