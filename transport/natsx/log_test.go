@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -388,6 +389,32 @@ func TestDelayedIsInTime(t *testing.T) {
 	if err != nil || info.Delayed != 0 {
 		t.Errorf("%+v, %v", info, err)
 	}
+}
+
+// A server that is too old for delays keeps logs all the same, and says what it
+// cannot.
+func TestServerTooOldForDelays(t *testing.T) {
+	t.Parallel()
+	level := regexp.MustCompile(`"level":[0-9]`)
+	p := proxytest.NewLiar(t, strings.TrimPrefix(startServer(t, nil).ClientURL(), "nats://"), func(said []byte) {
+		if at := level.FindIndex(said); at != nil {
+			said[at[1]-1] = '2' // which is that of nats-server 2.12
+		}
+	})
+	tr := connect(t, "nats://"+p.Address())
+	if c := tr.Capabilities(); !c.Logs || c.Delays {
+		t.Errorf("got %+v", c)
+	}
+	config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Storage: transport.MemoryStorage}
+	l := openLog(t, tr, config)
+	_, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)})
+	wantCode(t, err, transport.Unimplemented, "needs nats-server 2.14 or later")
+	if a := appendTo(t, l, "l", "now", transport.AppendOptions{}); a.Sequence != 1 {
+		t.Errorf("got %+v", a)
+	}
+	config.Name, config.Subjects, config.Delays = "m", []string{"m"}, true
+	_, err = tr.Log(t.Context(), config)
+	wantCode(t, err, transport.Unimplemented, `"m"`, "needs nats-server 2.14 or later")
 }
 
 func TestMaxDelayed(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package proxytest stands between a client and a server in tests, and can cut them
-// off from each other.
+// off from each other, and lie.
 package proxytest
 
 import (
@@ -14,6 +14,7 @@ import (
 type Proxy struct {
 	l      net.Listener
 	server string
+	says   func([]byte)
 
 	mu    sync.Mutex
 	down  bool
@@ -23,11 +24,18 @@ type Proxy struct {
 // New makes a Proxy for the server at that TCP address. It ends with the test.
 func New(t testing.TB, server string) *Proxy {
 	t.Helper()
+	return NewLiar(t, server, func([]byte) {})
+}
+
+// NewLiar makes a Proxy that lets says change, in place, each piece of what the
+// server says.
+func NewLiar(t testing.TB, server string, says func([]byte)) *Proxy {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{l: l, server: server}
+	p := &Proxy{l: l, server: server, says: says}
 	t.Cleanup(func() { l.Close(); p.Cut() })
 	go p.serve()
 	return p
@@ -70,7 +78,7 @@ func (p *Proxy) serve() {
 			server.Close()
 			continue
 		}
-		go pipe(client, server)
+		go pipe(client, liar{server, p.says})
 		go pipe(server, client)
 	}
 }
@@ -83,6 +91,18 @@ func (p *Proxy) keep(conns ...net.Conn) bool {
 	}
 	p.conns = append(p.conns, conns...)
 	return true
+}
+
+// liar is a connection from which something else is read than was said.
+type liar struct {
+	net.Conn
+	says func([]byte)
+}
+
+func (l liar) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	l.says(p[:n])
+	return n, err
 }
 
 func pipe(to, from net.Conn) {
