@@ -159,10 +159,18 @@ func (r *receiver) workBatch(batch []*transport.Delivery) {
 	if len(members) == 0 {
 		return
 	}
-	err := r.runBatch(members)
-	for i, d := range deliveries {
-		r.settle(members[i], d, r.ownError(err, i, len(members)))
-	}
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = r.exited()
+		}
+		for i, d := range deliveries {
+			r.settle(members[i], d, r.ownError(err, i, len(members)))
+		}
+	}()
+	err = r.runBatch(members)
+	returned = true
 }
 
 // open decodes one message of a batch.

@@ -83,6 +83,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		jobs := mono.NewQueue[fact]("test.goexit", mono.Backoff(mono.Constant(time.Millisecond)))
+		batches := mono.NewStream[fact]("test.goexit-batches", mono.Backoff(mono.Constant(time.Millisecond)))
 		done := make(chan int, 1)
 		app := p.start(t, module("worker", func(s *mono.Scope) {
 			ask.Handle(s, func(context.Context, question) (reply, error) {
@@ -97,17 +98,57 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 				runtime.Goexit()
 				return nil
 			}, mono.Concurrency(2))
+			batches.HandleBatch(s, func(_ context.Context, batch []mono.Message[fact]) error {
+				if n := batch[0].Attempt; n > 1 {
+					done <- n
+					return nil
+				}
+				runtime.Goexit()
+				return nil
+			}, mono.BatchSize(1), mono.Group("batches"))
 		}))
 		if p.wire { // at home it ends its caller
 			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) || !strings.Contains(err.Error(), "Goexit") {
 				t.Errorf("the caller got %v", err)
 			}
 		}
-		if err := jobs.Enqueue(t.Context(), app, fact{}); err != nil {
+		for _, send := range []func(context.Context, mono.Binder, fact) error{jobs.Enqueue, batches.Append} {
+			if err := send(t.Context(), app, fact{}); err != nil {
+				t.Fatal(err)
+			}
+			if n := <-done; n != 2 {
+				t.Errorf("done at attempt %d", n)
+			}
+		}
+	})
+}
+
+// Where messages come one at a time, it is the goroutine on which they come: the
+// module is not healthy any more.
+func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.app(t)
+		app.Add(module("listener", func(s *mono.Scope) {
+			told.Handle(s, func(context.Context, fact) error { runtime.Goexit(); return nil })
+		}))
+		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := <-done; n != 2 {
-			t.Errorf("done at attempt %d", n)
+		if err := told.Publish(t.Context(), app, fact{}); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		var c mono.Check
+		for ; c.Message == ""; <-tick.C {
+			c = app.Health(t.Context()).Modules["listener"]
+		}
+		if c.Healthy || !strings.Contains(c.Message, "event test.told: nothing is received any more") || !strings.Contains(c.Message, "Goexit") {
+			t.Errorf("health: %+v", c)
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Errorf("Stop: %v", err)
 		}
 	})
 }

@@ -55,7 +55,7 @@ func (r *receiver) work(t *ticket, d *transport.Delivery) {
 	returned := false
 	defer func() {
 		if !returned {
-			err = gone(r.where)
+			err = r.exited()
 		}
 		r.settle(c, d, err)
 	}()
@@ -171,13 +171,14 @@ func (r *receiver) told(d *transport.Delivery, err error) {
 func (r *receiver) lost(err error) {
 	r.in.log.Error("mono: group lost, nothing is received any more", "module", r.unit.name, "handle", r.decl.name, "group", r.group(), "error", err)
 	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
+	err = fmt.Errorf("group %q is gone: %w; restart the App to make it anew", r.group(), err)
 	r.gone.Store(&err)
 }
 
 // checkGroup is the health of a receiver: that its group is there.
 func (r *receiver) checkGroup() error {
 	if err := r.gone.Load(); err != nil {
-		return fmt.Errorf("%s: group %q is gone: %w; restart the App to make it anew", r.decl, r.group(), *err)
+		return fmt.Errorf("%s: %w", r.decl, *err)
 	}
 	return nil
 }

@@ -149,14 +149,28 @@ func (r *receiver) handle(t *ticket) {
 		case returned:
 			r.respond(t.message, reply)
 		case r.newReply != nil:
-			e := gone(r.where)
+			e := r.exited()
 			e.Outcome = OutcomeAnswered
-			r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "error", e)
 			r.respondError(t.message, e)
+		default:
+			_ = r.exited() // nobody waits for it
 		}
 	}()
 	reply = r.serve(r.in.ctx, t.message, t, take)
 	returned = true
+}
+
+// exited is told that a handler has ended its goroutine, and says so. Where that is
+// the one on which messages come, no more will: the module is not healthy then.
+func (r *receiver) exited() *Error {
+	e := gone(r.where)
+	serial := r.gate.limit == 1 && r.pack == nil
+	r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "error", e, "receives no more", serial)
+	if serial {
+		err := fmt.Errorf("nothing is received any more: %w", e)
+		r.gone.Store(&err)
+	}
+	return e
 }
 
 // serve handles one message and makes its reply, nil for kinds without one.

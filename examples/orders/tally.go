@@ -196,5 +196,8 @@ func (t *tally) check(h heard, refused int) error {
 		}
 	}
 	equal("declined, and released", t.declined, h.report.Released)
+	if len(errs) > 0 {
+		errs = append(errs, errors.New("another process with these modules, on the same server, hears a part of the events: stop it, and run this again"))
+	}
 	return errors.Join(errs...)
 }
