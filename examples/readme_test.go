@@ -7,23 +7,28 @@ import (
 	"testing"
 )
 
-// The code in the README that names a file stands in that file, which compiles.
-func TestReadmeCodeIsCompiledCode(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := regexp.MustCompile("(?s)<!-- (examples/\\S+) -->\n```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	if len(blocks) < 2 {
-		t.Fatalf("%d blocks of code name a file, want at least 2", len(blocks))
-	}
-	for _, block := range blocks {
-		file, err := os.ReadFile("../" + block[1])
+// The code in the documents that names a file stands in that file, which compiles.
+func TestCodeInDocumentsIsCompiledCode(t *testing.T) {
+	for document, least := range map[string]int{"README.md": 2, "docs/testing.md": 9} {
+		text, err := os.ReadFile("../" + document)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(file), block[2]) {
-			t.Errorf("the README's code is not that of %s: copy it anew", block[1])
+		blocks := regexp.MustCompile("(?s)<!-- (\\S+) -->\n```\\w+\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		if len(blocks) < least {
+			t.Errorf("%s: %d blocks of code name a file, want at least %d", document, len(blocks), least)
+		}
+		for _, block := range blocks {
+			file, err := os.ReadFile("../" + block[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(file), block[2]) {
+				t.Errorf("%s: the code is not that of %s: copy it anew", document, block[1])
+			}
+		}
+		if n := strings.Count(string(text), "```go\n"); document == "docs/testing.md" && n != strings.Count(string(text), "-->\n```go\n") {
+			t.Errorf("%s: not every block of code names its file", document)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict
 			f.h.crash(process, strings.TrimSuffix(strings.TrimPrefix(in.fault.name, "Crash("), ")")+about(m))
 		}
 	case in.fault.code != "":
-		v.Err = transport.Errorf(in.fault.code, transport.OutcomeNotDone, "the fault that was declared at %s", in.place)
+		v.Err = transport.Errorf(in.fault.code, transport.OutcomeNotDone, "%s, a fault of the test", in.fault.name)
 	}
 	return v
 }

@@ -53,9 +53,10 @@ type fate struct {
 
 // entry is one thing that happened.
 type entry struct {
-	at      time.Duration
-	side    mono.Side // "": a note
-	process *process
+	at          time.Duration
+	begun, over int       // their places among all that happened
+	side        mono.Side // "": a note
+	process     *process
 
 	handle   handleKey
 	module   string // whose side it is
@@ -92,12 +93,18 @@ func (j *journal) begin(p *process, c *mono.Call) *entry {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.entries = append(j.entries, e)
-	j.changes++
+	j.add(e)
 	if e.side == mono.Sending {
 		j.sent[messageKey{e.handle, e.id}] = e
 	}
 	return e
+}
+
+// add adds an entry; the lock is held.
+func (j *journal) add(e *entry) {
+	j.changes++
+	e.begun = j.changes
+	j.entries = append(j.entries, e)
 }
 
 // end notes how that came out.
@@ -106,6 +113,7 @@ func (j *journal) end(e *entry, c *mono.Call, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.changes++
+	e.over = j.changes
 	e.ended, e.err, e.reply, e.lasted, e.late = true, err, reply, time.Since(e.began), e.process.dead.Load()
 	if e.sequence == 0 {
 		e.sequence = c.Sequence()
@@ -140,7 +148,7 @@ func (j *journal) decide(k attemptKey, f fate) {
 func (j *journal) bury(p *process, d mono.MessageDied) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.entries = append(j.entries, &entry{
+	j.add(&entry{
 		at: time.Since(j.began), process: p, what: "dead", handle: keyOf(d.Handle), module: d.Module, group: d.Group, id: d.ID, attempt: d.Attempts,
 		err: d.Err, died: &d,
 	})
@@ -150,7 +158,7 @@ func (j *journal) bury(p *process, d mono.MessageDied) {
 func (j *journal) note(p *process, what, format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.entries = append(j.entries, &entry{at: time.Since(j.began), process: p, what: what, text: fmt.Sprintf(format, args...)})
+	j.add(&entry{at: time.Since(j.began), process: p, what: what, text: fmt.Sprintf(format, args...)})
 }
 
 // all returns copies of the entries that keep accepts.

@@ -23,9 +23,9 @@ func TestFailureText(t *testing.T) {
 	})
 	const want = `testkit: event shop.placed was never published such that the conditions hold (once in all), and should have been once
 what happened, in order (seed 1):
-	      0s  the test calls shop.place {"id":"a","cents":0} → unavailable: service bank.charge: the fault that was declared at require_test.go:16
-	      0s  shop serves shop.place → unavailable: service bank.charge: the fault that was declared at require_test.go:16
-	      0s  shop calls bank.charge {"id":"a","cents":0} → unavailable: service bank.charge: the fault that was declared at require_test.go:16
+	      0s  the test calls shop.place {"id":"a","cents":0} → unavailable: service bank.charge: Fail(unavailable), a fault of the test
+	      0s  shop serves shop.place → unavailable: service bank.charge: Fail(unavailable), a fault of the test
+	      0s  shop calls bank.charge {"id":"a","cents":0} → unavailable: service bank.charge: Fail(unavailable), a fault of the test
 	      0s  — Fail(unavailable) of service bank.charge from shop
 	      0s  the test calls shop.place {"id":"b","cents":0} → "R-b"
 	      0s  shop serves shop.place → "R-b"

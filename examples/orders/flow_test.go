@@ -33,8 +33,8 @@ func system(h *testkit.Harness) {
 }
 
 // buy places an order for a book.
-func buy(t testing.TB, h *testkit.Harness, id, card string) error {
-	_, err := orders.Place.Call(t.Context(), h, orders.Order{ID: id, Card: card, Product: "book", Quantity: 1})
+func buy(t testing.TB, b mono.Binder, id, card string) error {
+	_, err := orders.Place.Call(t.Context(), b, orders.Order{ID: id, Card: card, Product: "book", Quantity: 1})
 	return err
 }
 

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"gomono.dev/examples/orders/ledger"
+	post "gomono.dev/examples/orders/notifications"
+	"gomono.dev/examples/orders/orders"
+	"gomono.dev/testkit"
+	"gomono.dev/testkit/natstest"
+)
+
+// Wherever a process crashes, a customer who asks again is served once.
+func TestEverySchedule(t *testing.T) {
+	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
+		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+		h.Fault(post.Receipts, testkit.LoseAck).Sometimes(0.2)
+		system(h)
+		for tries := 0; buy(t, h, "a1", good) != nil && tries < 20; tries++ {
+			h.Settle() // the process that crashed has started again
+		}
+		h.Advance(time.Hour)
+		testkit.RequireAppended(t, h, ledger.Entries)
+		testkit.RequireEnqueued(t, h, post.Receipts)
+	}).MustPass()
+}
+
+// What happens to an order does not depend on how messages travel.
+func TestEveryWay(t *testing.T) {
+	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
+		system(h)
+		must(t, buy(t, h, "a1", good))
+		testkit.RequireAppended(t, h, ledger.Entries)
+		testkit.RequireEnqueued(t, h, post.Receipts)
+		sent, err := post.Sent.Call(t.Context(), h, post.SentRequest{})
+		if must(t, err); sent.Receipts != 1 {
+			t.Errorf("%d receipts", sent.Receipts)
+		}
+	})
+}
+
+// The picture of an order, for the guide.
+func TestPicture(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Fault(post.Receipts, testkit.Crash(testkit.AfterHandle))
+		system(h)
+		must(t, buy(t, h, "a1", good))
+		h.Advance(time.Minute)
+		testkit.Golden(t, h)
+	})
+}
+
+// Two machines share the receipts; the one that is left takes over from the other.
+func TestTwoMachines(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		system(h)
+		other := h.Instance()
+		h.Fault(post.Receipts, testkit.Slow(time.Hour)).When(testkit.Payload(func(c orders.Confirmation) bool { return c.Order.ID == "a1" }))
+		must(t, buy(t, h, "a1", good))
+		must(t, buy(t, other, "a2", good))
+		h.Settle()
+		for _, d := range testkit.Consumed(h, post.Receipts) {
+			if d.Outcome == testkit.Unfinished {
+				map[int]interface{ Crash() }{1: h, 2: other}[d.Instance].Crash()
+			}
+		}
+		h.Advance(time.Minute)
+		done := make(map[string]int)
+		for _, d := range testkit.Consumed(h, post.Receipts) {
+			if d.Outcome == testkit.Done {
+				done[d.Value.Order.ID]++
+			}
+		}
+		if done["a1"] != 1 || done["a2"] != 1 {
+			t.Errorf("receipts: %v", done)
+		}
+	})
+}
