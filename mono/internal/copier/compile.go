@@ -3,8 +3,8 @@ package copier
 import (
 	"encoding"
 	"encoding/json"
-	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -25,11 +25,7 @@ func compile(t reflect.Type, k codec.Codec) *Plan {
 		return p
 	}
 	c := &compiler{codec: k, json: k == codec.JSON, programs: make(map[purpose]*program)}
-	if t != timeType && c.methods(t) {
-		p.doubt = fmt.Errorf("%v has methods of its own", t)
-		return p
-	}
-	p.root, p.doubt = c.program(t, true)
+	p.root, p.doubt = c.program(t, true, place{whole: true})
 	return p
 }
 
@@ -39,6 +35,7 @@ type compiler struct {
 	codec    codec.Codec
 	json     bool // else MessagePack
 	programs map[purpose]*program
+	parts    int // that are left to the codec
 }
 
 // purpose is a type, and whether it is outside of slices, arrays and maps.
@@ -47,7 +44,16 @@ type purpose struct {
 	once bool
 }
 
-func (c *compiler) program(t reflect.Type, once bool) (*program, error) {
+// elem returns the program for what is behind a pointer, slice or map. once says
+// whether there can be only one of it.
+func (c *compiler) elem(t reflect.Type, once bool) (*program, error) {
+	if p := c.programs[purpose{t, true}]; p != nil && !p.made {
+		once = false // a type that holds itself
+	}
+	return c.program(t, once, place{})
+}
+
+func (c *compiler) program(t reflect.Type, once bool, at place) (*program, error) {
 	of := purpose{t, once}
 	if p := c.programs[of]; p != nil {
 		return p, nil
@@ -55,10 +61,11 @@ func (c *compiler) program(t reflect.Type, once bool) (*program, error) {
 	p := &program{t: t}
 	c.programs[of] = p
 	l := &layout{compiler: c, once: once}
-	if err := l.value(t, place{}); err != nil {
+	if err := l.value(t, at); err != nil {
 		delete(c.programs, of)
 		return nil, err
 	}
+	p.made = true
 	p.steps = l.steps
 	p.bare = !pointers(t)
 	p.bytes = p.bare && !l.gaps && (len(l.steps) == 0 || len(l.steps) == 1 && l.steps[0].do == actBytes)
@@ -87,15 +94,14 @@ var (
 	numberType = reflect.TypeFor[json.Number]()
 	isZeroer   = reflect.TypeFor[interface{ IsZero() bool }]()
 
-	jsonMethods = []reflect.Type{
-		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
-		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+	textEncoder, textDecoder = reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()
+
+	jsonMethods     = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](), textEncoder, textDecoder}
+	msgpackEncoders = []reflect.Type{ // in the order in which the library looks for them
+		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[encoding.BinaryMarshaler](), textEncoder,
 	}
-	msgpackMethods = []reflect.Type{
-		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.CustomDecoder](),
-		reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.Unmarshaler](),
-		reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
-		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
+	msgpackDecoders = []reflect.Type{
+		reflect.TypeFor[msgpack.CustomDecoder](), reflect.TypeFor[msgpack.Unmarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](), textDecoder,
 	}
 )
 
@@ -107,14 +113,27 @@ func (c *compiler) methods(t reflect.Type) bool {
 		return false
 	case t == numberType:
 		return c.json
+	case c.json:
+		return implements(reflect.PointerTo(t), jsonMethods) || implements(t, jsonMethods)
 	}
-	list := msgpackMethods
-	if c.json {
-		list = jsonMethods
-	}
-	for _, iface := range list {
-		if t.Implements(iface) || reflect.PointerTo(t).Implements(iface) {
-			return true
+	return implements(reflect.PointerTo(t), msgpackEncoders) || implements(reflect.PointerTo(t), msgpackDecoders) ||
+		implements(t, msgpackEncoders) || implements(t, msgpackDecoders)
+}
+
+func implements(t reflect.Type, any []reflect.Type) bool {
+	return slices.ContainsFunc(any, t.Implements)
+}
+
+// mixed reports a type with a method of its own and a preferred one of its
+// pointer: MessagePack uses the first in a field, and the second for a value that
+// is sent by itself.
+func mixed(t reflect.Type) bool {
+	for _, iface := range msgpackEncoders {
+		switch {
+		case t.Implements(iface):
+			return false
+		case reflect.PointerTo(t).Implements(iface):
+			return implements(t, msgpackEncoders)
 		}
 	}
 	return false

@@ -11,13 +11,14 @@
 //   - what only the value can decide it looks at while it copies, and leaves the
 //     whole value to the codec where the answer is not certain: strings that are not
 //     UTF-8, NaN and infinities, times that RFC 3339 cannot say, zeros that
-//     omitempty drops the sign of, values that nest deep or contain themselves;
-//   - what it cannot prove of a type it leaves to the codec. A part with methods of
-//     its own for encoding takes a round trip by itself, as what an interface holds
-//     does if it is of an unusual type. The whole value takes one if there may be
-//     many such parts (in slices, arrays and maps), and for two fields of one name,
-//     embedded pointers, keys of maps other than strings, integers and booleans,
-//     what the codec's CheckType refuses, and every codec but those of package codec.
+//     omitempty drops the sign of, what an interface holds, values that nest deep or
+//     contain themselves;
+//   - what it cannot prove of a type it leaves to the codec: methods of its own for
+//     encoding, two fields of one name, embedded pointers, keys of maps other than
+//     strings, integers and booleans. A few such parts take a round trip each, next
+//     to the rest that is copied. The whole value takes one if there may be many, as
+//     in a slice or a map; if the codec's CheckType refuses the type; and with every
+//     codec but those of package codec.
 //
 // What is not sent (unexported fields, fields tagged "-", the monotonic clock)
 // comes out zero, what is empty and omitted comes out nil, and a pointer that the

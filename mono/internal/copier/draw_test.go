@@ -180,7 +180,7 @@ func (d *drawing) shared(v reflect.Value) bool {
 	if len(made) == 0 || !d.chance(8) {
 		return false
 	}
-	v.Set(rapid.SampledFrom(made).Draw(d.T, "shared"))
+	v.Set(made[rapid.IntRange(0, len(made)-1).Draw(d.T, "shared")]) // by its index, since rapid prints what it draws
 	return true
 }
 
@@ -291,6 +291,7 @@ func (d *drawing) text() string {
 	if d.chance(8) {
 		return rapid.SampledFrom([]string{
 			"\xff", "a\xc3", "\xed\xa0\x80", "\ufffd", "\u2028\u2029", "<&>", "null", `"`, `\`, "\x00", "\xef\xbf\xbe", "123", "-1e5", "\xf4\x90\x80\x80",
+			"long enough\xff", "\xfflong enough", "as long as it takes to be looked at in another way\xc3", "abcd\xff", "größer als Eins",
 		}).Draw(d.T, "odd")
 	}
 	return rapid.StringN(0, 12, -1).Draw(d.T, "text")

@@ -116,7 +116,6 @@ type (
 	}
 	OmitsZero struct {
 		T  time.Time         `json:",omitzero"`
-		P  *time.Time        `json:"p,omitempty"`
 		F  float64           `json:",omitzero"`
 		G  float32           `json:",omitempty"`
 		A  [2]float64        `json:",omitzero"`
@@ -139,13 +138,15 @@ type (
 		Local Picky
 	}
 	guests struct {
-		Addr   netip.Addr      `json:",omitempty"`
-		Raw    json.RawMessage `json:"raw,omitempty"`
-		Odd    Picky           `json:",omitzero"`
+		Addr netip.Addr      `msgpack:",omitempty"`
+		Raw  json.RawMessage `json:"raw,omitempty" msgpack:"raw"`
+		Odd  Picky           `json:",omitzero"`
+	}
+	Parts struct {
 		Deep   *ByPointer
 		Deeper **Picky
-		Own    ByPointer
-		Any    any `json:"any,omitempty"`
+		Own    ByPointer `json:",omitempty" msgpack:"own"`
+		Any    any       `json:"any,omitempty" msgpack:"any"`
 		Error  *any
 	}
 	Quotes struct {
@@ -159,14 +160,41 @@ type (
 		R **Quiet
 		L Loud `json:",omitzero"`
 	}
+	Mixes struct {
+		A int32
+		M Mixed
+		P *Mixed
+		L []Mixed
+	}
+	Ragged struct {
+		A int32
+		B EmbedsInline
+		C int8
+		E []netip.Addr
+		F EmbedsPointer
+		G []byte
+	}
+	SomeFail struct {
+		A, B int8
+		C    EmbedsPointer
+		D    int8
+		_    int8
+		F    []Shout `json:",omitempty" msgpack:"f"`
+	}
+	Recurses struct {
+		Next *Recurses
+		List []netip.Addr
+		Addr netip.Addr
+	}
 	Deepest struct {
 		Next *Deepest
 		Any  any
 		Raw  json.RawMessage
 	}
 	OmitsTime struct {
-		P *time.Time `json:",omitempty"`
-		Q *time.Time `json:",omitzero"`
+		P *time.Time  `json:",omitempty"`
+		Q *time.Time  `json:",omitzero"`
+		R **time.Time `json:",omitempty,omitzero"`
 	}
 	Pads struct {
 		A int8
@@ -366,6 +394,27 @@ func (l *Loud) UnmarshalText(b []byte) error {
 	return err
 }
 
+// Mixed is text by itself, and something else by its pointer.
+type Mixed struct{ X int8 }
+
+func (m Mixed) MarshalText() ([]byte, error) { return []byte(strconv.Itoa(int(m.X))), nil }
+
+func (m *Mixed) EncodeMsgpack(e *msgpack.Encoder) error { return e.EncodeString("17") }
+
+func (m *Mixed) UnmarshalText(b []byte) error {
+	i, err := strconv.Atoi(string(b))
+	m.X = int8(i)
+	return err
+}
+
+func (m *Mixed) DecodeMsgpack(d *msgpack.Decoder) error {
+	b, err := d.DecodeBytes()
+	if err != nil {
+		return err
+	}
+	return m.UnmarshalText(b)
+}
+
 // ByPointer has methods on its pointer only.
 type ByPointer struct{ X int }
 
@@ -386,7 +435,7 @@ func gallery() []reflect.Type {
 		reflect.TypeFor[EmbedsTagged](), reflect.TypeFor[EmbedsInline](), reflect.TypeFor[EmbedsNotInline](), reflect.TypeFor[EmbedsTime](),
 		reflect.TypeFor[EmbedsTwo](), reflect.TypeFor[EmbedsSelf](), reflect.TypeFor[Shadows](), reflect.TypeFor[Ambiguous](),
 		sameName, reflect.TypeFor[TaggedWins](), reflect.TypeFor[Folded](), oddTags,
-		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), reflect.TypeFor[EmbedsForeign](), reflect.TypeFor[Quotes](), reflect.TypeFor[Quiets](), reflect.TypeFor[Deepest](), reflect.TypeFor[*any](), reflect.TypeFor[map[string]any](),
+		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), reflect.TypeFor[EmbedsForeign](), reflect.TypeFor[Quotes](), reflect.TypeFor[Quiets](), reflect.TypeFor[Deepest](), reflect.TypeFor[Mixes](), reflect.TypeFor[Ragged](), reflect.TypeFor[Parts](), reflect.TypeFor[SomeFail](), reflect.TypeFor[Recurses](), reflect.TypeFor[*any](), reflect.TypeFor[map[string]any](),
 		asArray, omitsAll,
 		reflect.TypeFor[Pads](), reflect.TypeFor[[]Pads](), reflect.TypeFor[Hollow](), reflect.TypeFor[Holds](), reflect.TypeFor[Fails](),
 		reflect.TypeFor[Numbers](), reflect.TypeFor[Foreign](), reflect.TypeFor[Packed](), reflect.TypeFor[Octets](),

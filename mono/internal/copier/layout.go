@@ -3,6 +3,7 @@ package copier
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // place is where in a program's value something is.
@@ -12,6 +13,7 @@ type place struct {
 	omitEmpty bool
 	omitZero  bool
 	quoted    bool
+	whole     bool // the value is all that the plan copies
 }
 
 // layout collects the steps of one program.
@@ -51,20 +53,65 @@ func (l *layout) shorten() {
 	}
 }
 
+// value adds what copies a value of a type. Where that cannot be proved to be what
+// the codec makes of it, the codec copies that part, if there is only one of it.
 func (l *layout) value(t reflect.Type, at place) error {
 	if t == timeType {
-		if l.json {
-			l.add(at, step{do: actPart, part: rfc3339Part{omitZero: at.omitZero}})
-		} else {
-			l.add(at, step{do: actPart, part: timePart{}})
-		}
+		l.time(at)
 		return nil
+	}
+	if t == reflect.PointerTo(timeType) && (at.omitEmpty && !l.json || at.omitZero) {
+		return l.timePointer(t, at)
 	}
 	if at.omitEmpty && !l.json && t.Implements(isZeroer) || at.omitZero && (t.Implements(isZeroer) || reflect.PointerTo(t).Implements(isZeroer)) {
 		return fmt.Errorf("%v says itself when it is empty", t)
 	}
+	steps, sealed, gaps := slices.Clone(l.steps), l.sealed, l.gaps
+	err := l.prove(t, at)
+	if err != nil && l.trips(t, at) {
+		l.steps, l.sealed, l.gaps = steps, sealed, gaps
+		l.add(at, step{do: actPart, part: l.trip(t, at)})
+		return nil
+	}
+	return err
+}
+
+func (l *layout) time(at place) {
+	if l.json {
+		l.add(at, step{do: actPart, part: rfc3339Part{omitZero: at.omitZero}})
+	} else {
+		l.add(at, step{do: actPart, part: timePart{}})
+	}
+}
+
+// timePointer is for a time that is left out when it is zero, although the pointer
+// to it is not nil.
+func (l *layout) timePointer(t reflect.Type, at place) error {
+	elem, err := l.elem(t.Elem(), l.once)
+	if err == nil {
+		l.add(at, step{do: actPart, part: &timePointerPart{pointerPart{elem: elem}}})
+	}
+	return err
+}
+
+// trips reports whether the codec may copy a part: outside of what there may be
+// many of, without an option of MessagePack that tripPart does not know, and not
+// if it is all there is.
+func (l *layout) trips(t reflect.Type, at place) bool {
+	if !l.once || at.whole || at.quoted || at.omitEmpty && !l.json || !l.json && mixed(t) {
+		return false
+	}
+	l.parts++
+	return l.parts <= maxTrips
+}
+
+func (l *layout) trip(t reflect.Type, at place) *tripPart {
+	return &tripPart{t: t, codec: l.codec, omitEmpty: at.omitEmpty, omitZero: at.omitZero}
+}
+
+func (l *layout) prove(t reflect.Type, at place) error {
 	if l.methods(t) {
-		return l.trip(t, at)
+		return fmt.Errorf("%v has methods of its own", t)
 	}
 	switch t.Kind() {
 	case reflect.Bool,
@@ -97,32 +144,16 @@ func (l *layout) value(t reflect.Type, at place) error {
 	return nil
 }
 
-// trip leaves a part to the codec.
-func (l *layout) trip(t reflect.Type, at place) error {
-	switch {
-	case !l.once:
-		return fmt.Errorf("there may be many %v, each with methods of its own", t)
-	case at.quoted, at.omitEmpty && !l.json:
-		return fmt.Errorf("%v has methods of its own, and an option in its tag", t)
-	}
-	l.add(at, step{do: actPart, part: l.tripPart(t, at)})
-	return nil
-}
-
-func (l *layout) tripPart(t reflect.Type, at place) *tripPart {
-	return &tripPart{t: t, codec: l.codec, omitEmpty: at.omitEmpty, omitZero: at.omitZero}
-}
-
 func (l *layout) iface(t reflect.Type, at place) error {
 	if t.NumMethod() > 0 {
-		return l.trip(t, at)
+		return fmt.Errorf("%v may hold anything", t)
 	}
 	if at.omitEmpty && !l.json {
 		return fmt.Errorf("%v is left out if what it holds is empty", t)
 	}
 	part := &anyPart{json: l.json}
 	if l.once {
-		part.trip = l.tripPart(t, at)
+		part.trip = l.trip(t, at)
 	}
 	l.add(at, step{do: actPart, part: part})
 	return nil
@@ -150,7 +181,7 @@ func (l *layout) float(t reflect.Type, at place) {
 }
 
 func (l *layout) slice(t reflect.Type, at place) error {
-	elem, err := l.program(t.Elem(), false)
+	elem, err := l.elem(t.Elem(), false)
 	if err != nil {
 		return err
 	}
@@ -166,13 +197,13 @@ func (l *layout) array(t reflect.Type, at place) error {
 	if !l.json && t.Elem().Kind() == reflect.Uint8 && t.Elem() != reflect.TypeFor[byte]() {
 		return fmt.Errorf("%v is of named bytes, which MessagePack cannot write in a map", t)
 	}
-	elem, err := l.program(t.Elem(), false)
+	elem, err := l.elem(t.Elem(), false)
 	switch {
 	case err != nil:
 		return err
 	case t.Size() == 0:
 	case at.omitZero:
-		whole, err := l.program(t, l.once)
+		whole, err := l.program(t, l.once, place{})
 		if err != nil {
 			return err
 		}
@@ -186,7 +217,7 @@ func (l *layout) array(t reflect.Type, at place) error {
 }
 
 func (l *layout) pointer(t reflect.Type, at place) error {
-	elem, err := l.program(t.Elem(), l.once)
+	elem, err := l.elem(t.Elem(), l.once)
 	if err != nil {
 		return err
 	}
@@ -206,11 +237,11 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 	default:
 		return fmt.Errorf("%v may be the same key as another once it is encoded", t.Key())
 	}
-	key, err := l.program(t.Key(), false)
+	key, err := l.elem(t.Key(), false)
 	if err != nil {
 		return err
 	}
-	elem, err := l.program(t.Elem(), false)
+	elem, err := l.elem(t.Elem(), false)
 	if err != nil {
 		return err
 	}
@@ -226,7 +257,7 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 // were fields of the program's own value.
 func (l *layout) structure(t reflect.Type, at place) error {
 	if at.omitZero {
-		whole, err := l.program(t, l.once)
+		whole, err := l.program(t, l.once, place{})
 		if err != nil {
 			return err
 		}
@@ -244,7 +275,10 @@ func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
 		if err != nil {
 			return fmt.Errorf("%v.%s: %w", t, f.Name, err)
 		}
-		inside := place{at.offset + f.Offset, at.level + 1, sent.omitEmpty, sent.omitZero, sent.quoted}
+		inside := place{
+			offset: at.offset + f.Offset, level: at.level + 1,
+			omitEmpty: sent.omitEmpty, omitZero: sent.omitZero, quoted: sent.quoted,
+		}
 		switch {
 		case !sent.yes:
 			l.gaps = l.gaps || f.Type.Size() > 0

@@ -23,6 +23,7 @@ type program struct {
 	steps []step
 	bytes bool // copying all bytes is all there is to do
 	bare  bool // values hold no pointers
+	made  bool // compilation is over
 }
 
 // step copies a part of a value. What lies between the parts is not sent, and

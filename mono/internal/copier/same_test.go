@@ -56,7 +56,9 @@ func (c *comparison) value(a, b reflect.Value, path string) string {
 
 func scalarsEqual(a, b reflect.Value) bool {
 	switch a.Kind() {
-	case reflect.Float32, reflect.Float64:
+	case reflect.Float32:
+		return float32Bits(a) == float32Bits(b)
+	case reflect.Float64:
 		return math.Float64bits(a.Float()) == math.Float64bits(b.Float())
 	case reflect.Complex64, reflect.Complex128:
 		return a.Complex() == b.Complex()
@@ -64,6 +66,19 @@ func scalarsEqual(a, b reflect.Value) bool {
 		return a.Pointer() == b.Pointer()
 	}
 	return a.Equal(b)
+}
+
+// float32Bits does not go by way of a float64, which changes some NaNs.
+func float32Bits(v reflect.Value) uint32 {
+	switch {
+	case v.CanAddr():
+		return *(*uint32)(v.Addr().UnsafePointer())
+	case v.CanInterface():
+		p := reflect.New(v.Type())
+		p.Elem().Set(v)
+		return *(*uint32)(p.UnsafePointer())
+	}
+	return math.Float32bits(float32(v.Float()))
 }
 
 func (c *comparison) pointer(a, b reflect.Value, path string) string {

@@ -60,3 +60,13 @@ func inOffset(at time.Time, offset int) time.Time {
 	}
 	return at.In(time.FixedZone("", offset))
 }
+
+// timePointerPart copies a pointer to a time that is left out when it is zero.
+type timePointerPart struct{ pointerPart }
+
+func (p *timePointerPart) copy(dst, src unsafe.Pointer, depth int) bool {
+	if at := *(**time.Time)(src); at == nil || at.IsZero() {
+		return true
+	}
+	return p.pointerPart.copy(dst, src, depth)
+}

@@ -8,17 +8,22 @@ import (
 	"gomono.dev/codec"
 )
 
-// tripPart copies a part of a value by the codec's round trip: a type with methods
-// of its own, next to others that need none. What a codec writes for a value does
-// not depend on where it is, but for how deep that is, and for methods of the
-// pointer, which what is in a map does not have; so parts are used outside of maps
-// only. They are not used in slices either, where one round trip of the whole is
-// faster than many.
+// tripPart copies a part of a value by the codec's round trip, next to others that
+// need none: what a codec writes for a value does not depend on where it is, but for
+// how deep that is, for options in the tag of its field, and for methods of the
+// pointer, which what is in a map does not have.
+//
+// Parts are used where there can be only one of it, so not within slices, arrays
+// and maps, where one round trip of the whole is faster than many.
 type tripPart struct {
 	t                   reflect.Type
 	codec               codec.Codec
 	omitEmpty, omitZero bool
 }
+
+// maxTrips is how many parts of a type may take a round trip each, before the
+// whole takes one.
+const maxTrips = 4
 
 // tripDepth bounds how deep such a part may nest: below what either codec refuses
 // together with maxDepth.

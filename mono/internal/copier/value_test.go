@@ -1,6 +1,7 @@
 package copier_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"reflect"
@@ -76,6 +77,12 @@ func TestValues(t *testing.T) {
 		t.Errorf("got %T: %v", err, err)
 	}
 	wantMade(t, codec.JSON, list(5000, false), list(5000, false))
+
+	deep := json.RawMessage(strings.Repeat("[", 9_998) + strings.Repeat("]", 9_998))
+	wantMade(t, codec.JSON, Deepest{Raw: deep}, Deepest{Raw: deep, Any: nil})
+	if err := refused(t, codec.JSON, Deepest{Next: &Deepest{Next: &Deepest{Raw: deep}}}); !isDecodeError(err) {
+		t.Errorf("got %T: %v", err, err)
+	}
 }
 
 func refused[T any](t *testing.T, k codec.Codec, v T) error {
