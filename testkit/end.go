@@ -39,6 +39,9 @@ func (h *Harness) report() {
 
 func (h *Harness) again() string {
 	again := fmt.Sprintf("run it again with -testkit.seed=%d", h.seed)
+	if !h.Virtual() {
+		again = "in real time"
+	}
 	if h.told {
 		return again
 	}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"gomono.dev/mono"
 )
@@ -16,7 +17,7 @@ import (
 // fakes of services whose names begin alike are one module of that name.
 func Fake[Req, Resp any](h *Harness, s mono.Service[Req, Resp], f mono.Func[Req, Resp]) {
 	h.t.Helper()
-	h.fake(s, func(sc *mono.Scope) { s.Handle(sc, f) })
+	h.fake(s, func(_ *fakeModule, sc *mono.Scope) { s.Handle(sc, f) })
 }
 
 // Stub answers a service that a module needs and the test does not care about,
@@ -34,30 +35,60 @@ func Stub[Req, Resp any](h *Harness, s mono.Service[Req, Resp], reply ...Resp) {
 	})
 }
 
-// Provide gives a resource that a module needs.
+// Provide gives a resource that a module needs. One with a method Close is closed
+// when the App stops.
 func Provide[T any](h *Harness, r mono.Resource[T], v T) {
 	h.t.Helper()
-	h.fake(r, func(sc *mono.Scope) {
+	h.fake(r, func(_ *fakeModule, sc *mono.Scope) {
 		r.Provide(sc, func(context.Context) (T, error) { return v, nil })
+	})
+}
+
+// Discard takes what a module sends on a channel from which no module under test
+// receives.
+func Discard[T any](h *Harness, c mono.Channel[T]) {
+	h.t.Helper()
+	h.fake(c, func(f *fakeModule, sc *mono.Scope) {
+		values := c.Receive(sc)
+		f.runs = append(f.runs, func() {
+			for range values {
+			}
+		})
 	})
 }
 
 // fakeModule is what stands in for a module.
 type fakeModule struct {
 	name string
-	bind []func(*mono.Scope)
+	bind []func(*fakeModule, *mono.Scope)
+
+	runs    []func() // from the start until the channels are closed
+	running sync.WaitGroup
 }
 
 func (f *fakeModule) Name() string { return f.name }
 
 func (f *fakeModule) Bind(s *mono.Scope) error {
+	f.runs = nil
 	for _, bind := range f.bind {
-		bind(s)
+		bind(f, s)
 	}
 	return nil
 }
 
-func (h *Harness) fake(handle mono.Handle, bind func(*mono.Scope)) {
+func (f *fakeModule) Start(context.Context) error {
+	for _, run := range f.runs {
+		f.running.Go(run)
+	}
+	return nil
+}
+
+func (f *fakeModule) Stop(context.Context) error {
+	f.running.Wait()
+	return nil
+}
+
+func (h *Harness) fake(handle mono.Handle, bind func(*fakeModule, *mono.Scope)) {
 	h.t.Helper()
 	h.notStarted("Fake")
 	name, _, _ := strings.Cut(handle.Name(), ".")
@@ -72,11 +103,11 @@ func (h *Harness) fake(handle mono.Handle, bind func(*mono.Scope)) {
 func (h *Harness) fakeModules(modules map[string]bool) []mono.Module {
 	var all []mono.Module
 	for _, name := range slices.Sorted(maps.Keys(h.fakes)) {
-		f := *h.fakes[name]
+		f := &fakeModule{name: name, bind: h.fakes[name].bind}
 		if modules[name] {
 			f.name += "-fake"
 		}
-		all = append(all, &f)
+		all = append(all, f)
 	}
 	return all
 }

@@ -42,7 +42,7 @@ func (f *faults) crashes() bool {
 // ask is inproc's Options.Fault.
 func (f *faults) ask(p inproc.Point) inproc.Verdict {
 	k, ok := f.handleOf(p.Subject)
-	if !ok {
+	if !ok || f.h.over() {
 		return inproc.Verdict{}
 	}
 	m := f.passing(&p, k)

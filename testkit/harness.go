@@ -119,24 +119,25 @@ func (h *Harness) Start() error {
 	h.t.Helper()
 	h.checkMakes()
 	if len(h.instances) == 0 {
-		h.instances = []*Instance{{h: h, number: 1}}
+		h.addInstance()
 	}
 	first := h.instances[0]
 	if p := first.running(); p != nil {
 		h.t.Fatalf("testkit: the App has been started already: Stop it before MustStart, or make another with Instance")
 	}
-	p, err := h.newProcess(1)
-	if err != nil {
-		return err
-	}
-	first.become(p)
-	if err := p.start(context.Background()); err != nil {
-		first.become(nil)
-		p.end(context.Background())
+	if err := first.start(); err != nil {
 		return err
 	}
 	h.checkDeclared()
 	return nil
+}
+
+func (h *Harness) addInstance() *Instance {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := &Instance{h: h, number: len(h.instances) + 1}
+	h.instances = append(h.instances, i)
+	return i
 }
 
 // checkMakes reports modules that do not fit what the test wants to do to them.
@@ -240,9 +241,12 @@ func (h *Harness) Leave(handles ...mono.Handle) { h.left = append(h.left, handle
 // Instance is another process with the same App, such as a second machine has. It
 // is a mono.Binder too.
 type Instance struct {
-	h       *Harness
-	number  int
-	process *process // nil: stopped; guarded by the lock of the Harness
+	h      *Harness
+	number int
+
+	// Guarded by the lock of the Harness.
+	process  *process // nil: stopped
+	stopping bool
 }
 
 // Instance starts another instance of the App on the same transport.
@@ -250,24 +254,31 @@ func (h *Harness) Instance() *Instance {
 	h.t.Helper()
 	h.first()
 	h.mustBeMade("an App of another process has modules of its own")
-	i := &Instance{h: h, number: len(h.instances) + 1}
-	h.mu.Lock()
-	h.instances = append(h.instances, i)
-	h.mu.Unlock()
-	i.start()
+	i := h.addInstance()
+	if err := i.start(); err != nil {
+		h.t.Fatalf("testkit: instance %d of the App does not start: %v", i.number, err)
+	}
 	return i
 }
 
-func (i *Instance) start() {
-	i.h.t.Helper()
+// start starts a process. Where a fault crashes it meanwhile, the next one counts.
+func (i *Instance) start() error {
 	p, err := i.h.newProcess(i.number)
-	if err == nil {
-		i.become(p)
-		err = p.start(context.Background())
-	}
 	if err != nil {
-		i.h.t.Fatalf("testkit: instance %d of the App does not start: %v", i.number, err)
+		return err
 	}
+	i.become(p)
+	err = p.start(context.Background())
+	switch {
+	case err == nil:
+		return nil
+	case p.dead.Load():
+		i.h.Settle()
+		return nil
+	}
+	i.become(nil)
+	p.end(context.Background())
+	return err
 }
 
 // Stop stops the instance. An error fails the test.
@@ -277,10 +288,19 @@ func (i *Instance) Stop() {
 	if p == nil {
 		return
 	}
-	if err := p.stop(context.Background()); err != nil {
+	i.stops(true)
+	if err := p.stop(context.Background()); err != nil && !p.dead.Load() {
 		i.h.t.Errorf("testkit: the stop of %s: %v", p, err)
 	}
 	i.become(nil)
+	i.stops(false)
+}
+
+// stops says that a crash begins no other process.
+func (i *Instance) stops(now bool) {
+	i.h.mu.Lock()
+	defer i.h.mu.Unlock()
+	i.stopping = now
 }
 
 // Crash is Harness.Crash for this instance.
@@ -336,7 +356,7 @@ func (h *Harness) crash(p *process, where string) {
 	h.background.Go(p.bury)
 	h.mu.Lock()
 	instance := h.instances[p.instance-1]
-	again := !h.ended && instance.process == p
+	again := instance.process == p && !instance.stopping
 	h.mu.Unlock()
 	if !again {
 		return

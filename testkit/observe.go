@@ -195,7 +195,7 @@ func DeadLettered[T any](h *Harness, m Messages[T]) []Dead[T] {
 // asked answers a question about a handle, once all is at rest.
 func (h *Harness) asked(handle mono.Handle, keep func(*entry) bool) []entry {
 	h.t.Helper()
-	if !h.ended {
+	if !h.over() {
 		h.Settle()
 	}
 	h.mustKnow(handle)

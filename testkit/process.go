@@ -15,8 +15,8 @@ import (
 // the middleware and the observer of its App.
 type process struct {
 	h        *Harness
-	number   int // among all
 	instance int
+	again    bool // its instance has run before
 	app      *mono.App
 	tr       transport.Transport
 	dead     atomic.Bool   // it has crashed
@@ -52,8 +52,10 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 	p.app.Add(h.fakeModules(names)...)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, other := range h.processes {
+		p.again = p.again || other.instance == instance
+	}
 	h.processes = append(h.processes, p)
-	p.number = len(h.processes)
 	return p, nil
 }
 
@@ -67,14 +69,17 @@ func (p *process) String() string {
 
 func (p *process) start(ctx context.Context) error {
 	defer close(p.started)
-	if p.number > 1 {
+	switch {
+	case p.again:
 		p.h.journal.note(p, "start", "%s starts again", p)
+	case p.instance > 1:
+		p.h.journal.note(p, "start", "%s starts", p)
 	}
 	return p.app.Start(ctx)
 }
 
 func (p *process) stop(ctx context.Context) error {
-	if !p.h.ended {
+	if !p.h.over() {
 		p.h.journal.note(p, "stop", "%s stops", p)
 	}
 	return p.app.Stop(ctx)
@@ -140,4 +145,11 @@ func (h *Harness) live() *process {
 		}
 	}
 	return nil
+}
+
+// over reports whether the test has ended, and only has to be taken down.
+func (h *Harness) over() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
 }

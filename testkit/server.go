@@ -21,8 +21,8 @@ type Server struct {
 }
 
 // RunOn is Run on a real server, in real time. Settle waits until nothing has
-// happened for a while, Advance really waits, and there are no faults, crashes and
-// seeds: Harness.Virtual tells.
+// happened for a while, Advance really waits, and there are no faults, crashes,
+// seeds and watchdog: Harness.Virtual tells.
 func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...Option) {
 	t.Helper()
 	connect := s.Start(t)

@@ -77,10 +77,8 @@ func TestEach(t *testing.T) {
 		if attempts[0] != 1 || attempts[1] != 2 || attempts[3] != 2 {
 			t.Errorf("attempts %v", attempts)
 		}
-		if h.Virtual() {
-			h.Stop()
-			h.MustStart()
-		}
+		h.Stop()
+		h.MustStart()
 		if n, err := ask.Call(t.Context(), h, job{21}); n != 42 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
