@@ -18,6 +18,7 @@ type ahead struct {
 
 const (
 	aheadTime  = 50 * time.Millisecond
+	minPace    = 32 // a handler that settles twice as many in no time is looked at early
 	maxAhead   = 512
 	laneAhead  = 128
 	laneRefill = laneAhead / 2
@@ -41,16 +42,18 @@ func (a *ahead) wanted(room, waiting, asked int) int {
 }
 
 // pace is how many deliveries the handler settles in aheadTime, going by the slower
-// of the last two periods: one burst is no pace.
+// of the last two periods: one burst is no pace. A period lasts aheadTime, or until
+// the handler has settled twice its pace, so that a fast one is known for one soon
+// after its start.
 func (a *ahead) pace() int { return min(a.rates[0], a.rates[1]) }
 
 func (a *ahead) measure() {
 	now := time.Now()
 	passed := now.Sub(a.from)
-	if passed < aheadTime {
+	if passed < aheadTime && a.settled < 2*max(a.pace(), minPace) {
 		return
 	}
-	rate := int(int64(a.settled) * int64(aheadTime) / int64(passed))
+	rate := int(int64(a.settled) * int64(aheadTime) / int64(max(passed, aheadTime)))
 	a.rates = [2]int{min(rate, maxAhead), a.rates[0]}
 	a.settled, a.from = 0, now
 }
