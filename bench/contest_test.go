@@ -46,7 +46,7 @@ func server(b *testing.B) *embedded.Server {
 	return s
 }
 
-func connect(b *testing.B, s *embedded.Server) *natsx.Transport {
+func connect(b testing.TB, s *embedded.Server) *natsx.Transport {
 	tr, err := s.Connect(b.Context())
 	if err != nil {
 		b.Fatal(err)

@@ -18,15 +18,15 @@ import (
 // connection of its own.
 type link struct {
 	name string
-	open func(b *testing.B) (sender, receiver *natsx.Transport)
+	open func(b testing.TB) (sender, receiver *natsx.Transport)
 }
 
 var links = []link{
-	{"in-process", func(b *testing.B) (*natsx.Transport, *natsx.Transport) {
+	{"in-process", func(b testing.TB) (*natsx.Transport, *natsx.Transport) {
 		s := broker(b, "")
 		return connect(b, s), connect(b, s)
 	}},
-	{"tcp", func(b *testing.B) (*natsx.Transport, *natsx.Transport) {
+	{"tcp", func(b testing.TB) (*natsx.Transport, *natsx.Transport) {
 		s := broker(b, "127.0.0.1:0")
 		return dial(b, s), dial(b, s)
 	}},

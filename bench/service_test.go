@@ -68,7 +68,7 @@ func localEcho(b testing.TB, opts ...mono.AppOption) (ask mono.Func[[]byte, []by
 }
 
 func natsEcho(b testing.TB, l link) (ask mono.Func[[]byte, []byte]) {
-	sender, receiver := l.open(b.(*testing.B))
+	sender, receiver := l.open(b)
 	serve(b, receiver, func(a *mono.App) { a.Add(module("server", func(s *mono.Scope) { echo.Handle(s, answerEcho) })) })
 	serve(b, sender, func(a *mono.App) {
 		a.Remote(echo)
@@ -80,7 +80,7 @@ func natsEcho(b testing.TB, l link) (ask mono.Func[[]byte, []byte]) {
 // rawEcho is what nats.go does alone, with the headers that mono sends, and a context
 // that ends with its caller's and at a deadline, as mono's does.
 func rawEcho(b testing.TB, l link) mono.Func[[]byte, []byte] {
-	sender, receiver := l.open(b.(*testing.B))
+	sender, receiver := l.open(b)
 	client, server := conn(b, sender), conn(b, receiver)
 	if _, err := server.QueueSubscribe("raw.echo", "q", func(m *nats.Msg) {
 		if m.Header.Get("Mono-Id") == "" {

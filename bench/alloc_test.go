@@ -1,0 +1,33 @@
+package bench
+
+import (
+	"testing"
+
+	"gomono.dev/mono"
+)
+
+// A call over NATS allocates at most eight times more than nats.go alone does for a
+// call with the same headers, both ends and the server included.
+func TestAllocationsOfACallOverNATS(t *testing.T) {
+	raw := allocationsOf(t, rawEcho(t, links[0]))
+	if ours := allocationsOf(t, natsEcho(t, links[0])); ours > raw+8 {
+		t.Errorf("a call allocates %v times, nats.go alone %v times", ours, raw)
+	}
+}
+
+// A call over inproc's wire allocates as often as its parts need: see the numbers.
+func TestAllocationsOfACallOverInproc(t *testing.T) {
+	const most = 26
+	if n := allocationsOf(t, localEcho(t, mono.AlwaysWire())); n > most {
+		t.Errorf("a call allocates %v times, want at most %d", n, most)
+	}
+}
+
+func allocationsOf(t *testing.T, ask mono.Func[[]byte, []byte]) float64 {
+	ctx, question := t.Context(), make([]byte, size)
+	return testing.AllocsPerRun(500, func() {
+		if answer, err := ask(ctx, question); err != nil || len(answer) != size {
+			t.Fatalf("%d bytes, %v", len(answer), err)
+		}
+	})
+}
