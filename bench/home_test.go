@@ -32,6 +32,7 @@ type (
 var (
 	flatEcho    = mono.NewService[flat, flat]("bench.flat")
 	limitedEcho = mono.NewService[flat, flat]("bench.limited", mono.Timeout(time.Second))
+	sharedEcho  = mono.NewService[flat, flat]("bench.shared", mono.Shared())
 	nestedEcho  = mono.NewService[nested, nested]("bench.nested")
 )
 
@@ -57,6 +58,9 @@ func aNested() nested {
 func BenchmarkHome(b *testing.B) {
 	b.Run("function", func(b *testing.B) { askSame(b, same[flat], flat{ID: "order-0123456789"}, setQuantity, quantity) })
 	b.Run("flat", func(b *testing.B) { askSame(b, home(b, flatEcho), flat{ID: "order-0123456789"}, setQuantity, quantity) })
+	b.Run("shared", func(b *testing.B) {
+		askSame(b, home(b, sharedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+	})
 	b.Run("timeout", func(b *testing.B) {
 		askSame(b, home(b, limitedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
 	})

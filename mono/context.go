@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"gomono.dev/transport"
 )
 
 // within returns the context of the Call's handler: ctx, from which CallFrom finds
@@ -26,8 +28,9 @@ func (c *callContext) Value(key any) any {
 	return c.around.Value(key)
 }
 
-// limitedContext is context.WithDeadline for handlers, most of which return without
-// a look at their context: the timer is set when somebody waits for it.
+// limitedContext is context.WithTimeout, but its timer is set when somebody waits for
+// it: most handlers return without a look at their context, and a transport has
+// timers of its own.
 type limitedContext struct {
 	parent   context.Context
 	deadline time.Time
@@ -36,6 +39,20 @@ type limitedContext struct {
 	real   context.Context // nil until somebody waits
 	cancel context.CancelFunc
 	ended  bool
+}
+
+var _ transport.Limited = (*limitedContext)(nil)
+
+// limit is context.WithTimeout.
+func limit(parent context.Context, limit time.Duration) *limitedContext {
+	l := new(limitedContext)
+	l.begin(parent, limit)
+	return l
+}
+
+// Limit implements [transport.Limited].
+func (l *limitedContext) Limit() (parent context.Context, deadline time.Time) {
+	return l.parent, l.deadline
 }
 
 // begin sets the limit, before the context is handed out.
@@ -77,10 +94,13 @@ func (l *limitedContext) Deadline() (time.Time, bool) {
 func (l *limitedContext) Done() <-chan struct{} { return l.wait().Done() }
 
 func (l *limitedContext) Err() error {
-	if l.over() {
-		return l.wait().Err()
+	if !l.over() {
+		return nil
 	}
-	return nil
+	if err := l.wait().Err(); err != nil || time.Now().Before(l.deadline) {
+		return err
+	}
+	return context.DeadlineExceeded // the timer is about to say so
 }
 
 // over reports whether the real context has something to say.

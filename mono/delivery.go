@@ -32,18 +32,15 @@ func (r *receiver) consume(ctx context.Context) error {
 	return nil
 }
 
-// take takes a delivery in. Where one handler runs at a time it runs here, in
-// order.
+// take takes a delivery in.
 func (r *receiver) take(d *transport.Delivery) {
 	t := r.gate.enter(r.in.ctx, &d.Message)
-	switch {
-	case t == nil:
+	if t == nil {
 		r.handBack(d)
-	case r.gate.limit == 1:
-		r.work(t, d)
-	default:
-		go r.work(t, d)
+		return
 	}
+	t.delivery = d
+	r.begin(t)
 }
 
 // work makes one attempt and settles the delivery.

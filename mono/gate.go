@@ -81,8 +81,9 @@ type ticket struct {
 	prev, next *ticket // guarded by the gate's mutex
 
 	// What its handler needs, so that it is all one piece of memory.
-	call    Call
-	limited limitedContext
+	call     Call
+	limited  limitedContext
+	delivery *transport.Delivery // nil: a message that was not stored
 }
 
 // waiter waits for a place. Whoever leaves its own hands it over by closing ready.
@@ -91,19 +92,34 @@ type waiter struct{ ready chan struct{} }
 // enter waits for a free place and takes a message in. It is nil when the App
 // gave up meanwhile, so that no handler began.
 func (g *gate) enter(ctx context.Context, m *transport.Message) *ticket {
+	t := &ticket{message: m}
+	if ctx.Err() == nil && g.letIn(t, g.takeFree) {
+		return t
+	}
 	if !g.takePlace(ctx, nil) {
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.gaveUp {
+	if !g.letIn(t, nil) {
+		g.mu.Lock()
 		g.free(onePlace)
+		g.mu.Unlock()
 		return nil
 	}
-	t := &ticket{message: m, prev: g.running.prev, next: &g.running}
+	return t
+}
+
+// letIn lets a message in, unless the App gave up. Its place is taken, or take takes
+// one where nobody waits for it.
+func (g *gate) letIn(t *ticket, take func() bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gaveUp || take != nil && (len(g.queue) > 0 || !take()) {
+		return false
+	}
+	t.prev, t.next = g.running.prev, &g.running
 	t.prev.next, t.next.prev = t, t
 	g.inside++
-	return t
+	return true
 }
 
 // claim reports whether the caller is the one to answer.

@@ -38,6 +38,7 @@ type receiver struct {
 	next     Next // middleware, then invoke
 	plain    bool // there is no middleware
 	gate     *gate
+	crew     *crew
 	where    string // what a panic's log calls the handler
 	stats    stats
 	subs     []transport.Receiver
@@ -77,6 +78,7 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
+	r.crew = newCrew(r.attend, r.in.ctx.Done())
 	if r.decl.kind == KindService && !r.config.Shared {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
@@ -120,8 +122,7 @@ func (r *receiver) subscription(subject string) transport.Subscription {
 const serviceGroup = "q"
 
 // receive takes a message from the wire. It waits for a free handler, which
-// holds up the subscription and nothing else. Where one handler runs at a time
-// it runs here, in order.
+// holds up the subscription and nothing else.
 func (r *receiver) receive(m *transport.Message) {
 	t := r.gate.enter(r.in.ctx, m)
 	switch {
@@ -131,12 +132,26 @@ func (r *receiver) receive(m *transport.Message) {
 	case r.volatile():
 		r.accept(m)
 	}
-	switch {
-	case r.gate.limit == 1:
-		r.handle(t)
-	default:
-		go r.handle(t)
+	r.begin(t)
+}
+
+// begin has a message handled: where one handler runs at a time here, in order,
+// otherwise beside others.
+func (r *receiver) begin(t *ticket) {
+	if r.gate.limit == 1 {
+		r.attend(t)
+		return
 	}
+	r.crew.hand(t)
+}
+
+// attend handles what was let in.
+func (r *receiver) attend(t *ticket) {
+	if t.delivery != nil {
+		r.work(t, t.delivery)
+		return
+	}
+	r.handle(t)
 }
 
 func (r *receiver) handle(t *ticket) {
@@ -337,8 +352,8 @@ func (r *receiver) respond(m, reply *transport.Message) {
 }
 
 func (r *receiver) publish(m *transport.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), replyTimeout)
-	defer cancel()
+	ctx := limit(context.Background(), replyTimeout)
+	defer ctx.end()
 	return r.in.app.transport.Publish(ctx, m)
 }
 

@@ -68,31 +68,46 @@ func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (e
 		return about(s.decl.String(), err)
 	}
 	if s.decl.kind == KindService {
-		var cancel context.CancelFunc
-		ctx, cancel = s.bound(ctx)
-		defer cancel()
+		if bound := s.bound(ctx); bound != nil {
+			defer bound.end()
+			ctx = bound
+		}
 	}
-	c := &Call{side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module, header: header, payload: payload, reply: reply, sent: sent.opts, id: sent.opts.dedup}
-	if len(s.in.app.middleware) == 0 {
-		return transmit(ctx, c)
+	if s.home == nil && len(s.in.app.middleware) == 0 {
+		c := s.callOf(sent, header, payload, reply) // nobody keeps it: it stays on the stack
+		return s.transmit(ctx, &c)
 	}
+	c := new(Call)
+	*c = s.callOf(sent, header, payload, reply)
 	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
 }
 
-// bound gives a call its deadline.
-func (s *sender) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// bound gives a call its deadline, nil where its caller has done so.
+func (s *sender) bound(ctx context.Context) *limitedContext {
 	if _, ok := ctx.Deadline(); ok && s.decl.config.Timeout == 0 {
-		return ctx, func() {}
+		return nil
 	}
-	return context.WithTimeout(ctx, s.patience)
+	return limit(ctx, s.patience)
 }
 
-// transmit is the end of every chain: it encodes and hands over.
-func transmit(ctx context.Context, c *Call) error {
-	s := c.via
-	if s.home != nil {
-		return s.callHome(ctx, c)
+// callOf describes a message to its sender's side.
+func (s *sender) callOf(sent *sending, header transport.Header, payload, reply any) Call {
+	return Call{
+		side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module,
+		header: header, payload: payload, reply: reply, sent: sent.opts, id: sent.opts.dedup,
 	}
+}
+
+// transmit is the end of every chain.
+func transmit(ctx context.Context, c *Call) error {
+	if c.via.home != nil {
+		return c.via.callHome(ctx, c)
+	}
+	return c.via.transmit(ctx, c)
+}
+
+// transmit encodes a message and hands it over.
+func (s *sender) transmit(ctx context.Context, c *Call) error {
 	m, err := s.message(ctx, c)
 	if err != nil {
 		return about(s.decl.String(), err)

@@ -61,6 +61,7 @@ import (
 	"sync/atomic"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/patience"
 )
 
 // DefaultMaxPayload is the payload limit unless Options say otherwise: 1 MiB, as
@@ -99,6 +100,7 @@ type Transport struct {
 	number  int // in the order in which they were connected
 	closed  atomic.Bool
 	done    chan struct{} // closed when it is
+	timers  patience.Timers
 
 	mu         sync.Mutex
 	receivers  map[receiver]struct{} // nil after Close
@@ -213,9 +215,17 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 // is returned even when both are noticed at once.
 func (t *Transport) await(ctx context.Context, subject string, in *inbox) (*transport.Message, error) {
 	var reply *transport.Message
+	done, late, timer := t.timers.Wait(ctx)
+	ended := false
 	select {
 	case reply = <-in.reply:
-	case <-ctx.Done():
+	case <-done:
+		ended = true
+	case <-late:
+		ended = true
+	}
+	t.timers.Stop(timer)
+	if ended {
 		if t.backend.inboxes.close(in) {
 			return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
 				"request on %q: %w while it waited for the reply", subject, ctx.Err())

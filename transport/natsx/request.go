@@ -212,9 +212,17 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 // returned even when both are noticed at once.
 func (t *Transport) await(ctx context.Context, subject, token string, reply chan answer) (*transport.Message, error) {
 	var a answer
+	done, late, timer := t.timers.Wait(ctx)
+	ended := false
 	select {
 	case a = <-reply:
-	case <-ctx.Done():
+	case <-done:
+		ended = true
+	case <-late:
+		ended = true
+	}
+	t.timers.Stop(timer)
+	if ended {
 		if _, waited := t.requests.take(token); waited {
 			return nil, transport.ContextError(ctx, transport.OutcomeUnknown, "request on %q: %v while it waited for the reply", subject, ctx.Err())
 		}

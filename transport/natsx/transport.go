@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/patience"
 )
 
 // Transport is a connection to NATS. Make one with Connect.
@@ -29,6 +30,7 @@ type Transport struct {
 	js       jetstream.JetStream
 	account  atomic.Pointer[account]
 	outgoing sync.Pool // of *outgoing
+	timers   patience.Timers
 
 	// sending is held for reading while a message is handed over, and for writing
 	// to set closed: what was let in has been written when Close flushes.

@@ -1,0 +1,41 @@
+// Package patience waits for contexts with timers that serve again.
+package patience
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// Timers are for waiting for contexts. The zero value is ready, and may be used
+// concurrently, by goroutines of one bubble of testing/synctest.
+type Timers struct{ idle sync.Pool }
+
+// Wait returns channels of which one delivers, or is closed, when ctx ends; either
+// may be nil. What it returns as timer is for Stop.
+func (ts *Timers) Wait(ctx context.Context) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
+	limited, ok := ctx.(transport.Limited)
+	if !ok {
+		return ctx.Done(), nil, nil
+	}
+	parent, deadline := limited.Limit()
+	left := time.Until(deadline)
+	timer, ok = ts.idle.Get().(*time.Timer)
+	if ok {
+		timer.Reset(left)
+	} else {
+		timer = time.NewTimer(left)
+	}
+	return parent.Done(), timer.C, timer
+}
+
+// Stop ends a wait.
+func (ts *Timers) Stop(timer *time.Timer) {
+	if timer == nil {
+		return
+	}
+	timer.Stop()
+	ts.idle.Put(timer)
+}
