@@ -12,7 +12,11 @@ import (
 // window that Optimistic allows after that, jobs are sent without asking.
 func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	if s.trusts() {
-		return s.in.app.transport.Publish(ctx, m)
+		err := s.in.app.transport.Publish(ctx, m)
+		if err != nil {
+			s.accepted.Store(0)
+		}
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
 	defer cancel()
