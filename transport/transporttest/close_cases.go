@@ -110,6 +110,7 @@ var closeCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
+			s.eventuallyNobody("a")
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
 				s.Fatal(err)

@@ -1,6 +1,7 @@
 package transporttest_test
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -197,6 +198,93 @@ var brokenLogs = map[string]breakage{
 		replacing(func(l transport.Log) transport.Log { return &shuffling{Log: l} }),
 		"log/append/order", "Messages are stored in the order of the calls.",
 	},
+	"shares ids among logs": {
+		func(tr *inproc.Transport) transport.Transport {
+			var ids sync.Map
+			return logs{tr, nil, func(l transport.Log) transport.Log {
+				return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+					if _, seen := ids.LoadOrStore(o.ID, true); o.ID != "" && seen {
+						return transport.Appended{Sequence: 1, Duplicate: true}, nil
+					}
+					return l.Append(ctx, m, o)
+				}}
+			}}
+		},
+		"log/dedup/each-log", "An id is one of its log",
+	},
+	"takes the body for an id": {
+		replacing(func(l transport.Log) transport.Log {
+			return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+				o.ID = cmp.Or(o.ID, string(m.Body))
+				return l.Append(ctx, m, o)
+			}}
+		}),
+		"log/dedup/no-id", "An empty ID is none.",
+	},
+	"counts from zero": {
+		replacing(func(l transport.Log) transport.Log {
+			return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+				at, err := l.Append(ctx, m, o)
+				at.Sequence = max(at.Sequence, 1) - 1
+				return at, err
+			}}
+		}),
+		"log/sequence/consecutive", "A stored message gets a sequence",
+	},
+	"takes what is another's": {
+		replacing(func(l transport.Log) transport.Log {
+			return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+				at, err := l.Append(ctx, m, o)
+				if transport.CodeOf(err) == transport.InvalidArgument {
+					return transport.Appended{Sequence: 1}, nil
+				}
+				return at, err
+			}}
+		}),
+		"log/open/subjects", "Append: InvalidArgument for a subject",
+	},
+	"does not say what waits for its time": {
+		replacing(func(l transport.Log) transport.Log { return silent{l} }),
+		"log/delayed/info", "Delayed is how many messages wait",
+	},
+	"removes what is not there": {
+		replacing(func(l transport.Log) transport.Log { return obliging{l} }),
+		"log/remove/one", "Remove deletes one message for good.",
+	},
+	"purges by any pattern": {
+		alteration{purge: func(c *transport.PurgeConfig) {
+			if transport.ValidatePattern(c.Subject) != nil {
+				c.Subject = ""
+			}
+		}}.broken,
+		"log/purge/invalid", "Subject is a pattern; empty is all.",
+	},
+	"reads on where it left off": {
+		replacing(func(l transport.Log) transport.Log { return &continuing{Log: l} }),
+		"log/read/break", "Read can be left at any message",
+	},
+	"empties a log that it opens": {
+		func(tr *inproc.Transport) transport.Transport {
+			return logs{tr, nil, func(l transport.Log) transport.Log {
+				_, _ = l.Purge(context.Background(), transport.PurgeConfig{})
+				return l
+			}}
+		},
+		"log/open/creates", "Log opens the log, and creates it",
+	},
+	"lets two logs have a subject": {
+		rewired(func(r *rewiring) {
+			r.log = func(ctx context.Context, c transport.LogConfig, then opener) (transport.Log, error) {
+				l, err := then(ctx, c)
+				if transport.CodeOf(err) == transport.FailedPrecondition {
+					c.Subjects = []string{"elsewhere"}
+					return then(ctx, c)
+				}
+				return l, err
+			}
+		}),
+		"log/open/subject-of-two", "No subject may belong to two logs.",
+	},
 	"reads what came later": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
 		"log/read/present", "Read ends at the last message",
@@ -391,6 +479,51 @@ type concurrent struct{ transport.Log }
 
 func (c concurrent) Consume(ctx context.Context, config transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
 	return c.Log.Consume(ctx, config, func(d *transport.Delivery) { go h(d) })
+}
+
+type appending struct {
+	transport.Log
+	append func(context.Context, *transport.Message, transport.AppendOptions) (transport.Appended, error)
+}
+
+func (a *appending) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	return a.append(ctx, m, o)
+}
+
+type silent struct{ transport.Log }
+
+func (s silent) Info(ctx context.Context) (transport.LogInfo, error) {
+	info, err := s.Log.Info(ctx)
+	info.Delayed = 0
+	return info, err
+}
+
+type obliging struct{ transport.Log }
+
+func (o obliging) Remove(ctx context.Context, sequence uint64) error {
+	_ = o.Log.Remove(ctx, sequence)
+	return nil
+}
+
+type continuing struct {
+	transport.Log
+	last atomic.Uint64
+}
+
+func (c *continuing) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	return func(yield func(*transport.Delivery, error) bool) {
+		if last := c.last.Load(); last > 0 && r.Start == (transport.Start{}) {
+			r.Start.Sequence = last + 1
+		}
+		for d, err := range c.Log.Read(ctx, r) {
+			if d != nil {
+				c.last.Store(d.Sequence)
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
 }
 
 type stuttering struct{ transport.Log }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gomono.dev/transport"
@@ -264,13 +265,14 @@ var leaveCases = []conformanceCase{
 			a.results()
 			settled := make(chan string, 2*n)
 			handled := make(chan struct{}, 2*n)
+			var wg sync.WaitGroup
 			for round := range rounds {
 				r := l.handle(of("g", 8), func(d *transport.Delivery) {
-					go func() {
+					wg.Go(func() {
 						s.ack(d)
 						settled <- string(d.Body)
 						handled <- struct{}{}
-					}()
+					})
 				})
 				for range 10 * min(round, 1) {
 					await(s, handled, "a few deliveries")
@@ -289,6 +291,7 @@ var leaveCases = []conformanceCase{
 				}
 				settled <- string(d.Body)
 			}
+			s.within("the handlers", wg.Wait)
 			seen := make(map[string]int)
 			for len(settled) > 0 {
 				seen[<-settled]++
