@@ -216,10 +216,13 @@ func (r *receiver) serve(ctx context.Context, m *transport.Message, t *ticket, o
 // inTime returns the error of a handler, or one that says that its time was over:
 // to report that is no verdict, and its caller may have found it out already.
 func (r *receiver) inTime(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == context.DeadlineExceeded && CodeOf(err) == DeadlineExceeded {
-		return &overtime{transport.ContextError(ctx, OutcomeUnknown, "%s: the time of the handler was over: %v", r.decl, err)}
+	if err == nil || CodeOf(err) != DeadlineExceeded {
+		return err
 	}
-	return err
+	if deadline, ok := ctx.Deadline(); !ok || time.Now().Before(deadline) { // its timer may be late
+		return err
+	}
+	return &overtime{transport.Errorf(DeadlineExceeded, OutcomeUnknown, "%s: the time of the handler was over: %v", r.decl, err)}
 }
 
 // overtime is the error of a handler whose time was over.

@@ -52,7 +52,7 @@ func (s Service[Req, Resp]) Call(ctx context.Context, b Binder, req Req) (Resp, 
 		var none Resp
 		return none, err
 	}
-	return s.through(ctx, sender, req)
+	return exchange[Req, Resp](ctx, sender, &s.sent, req)
 }
 
 // Client returns Call as a function. In Bind, with the module's Scope, it also
@@ -63,29 +63,31 @@ func (s Service[Req, Resp]) Client(b Binder) Func[Req, Resp] {
 		return func(ctx context.Context, req Req) (Resp, error) { return s.Call(ctx, b, req) }
 	}
 	return func(ctx context.Context, req Req) (Resp, error) {
-		return s.through(ctx, sender, req)
+		return exchange[Req, Resp](ctx, sender, &s.sent, req)
 	}
 }
 
-func (s Service[Req, Resp]) through(ctx context.Context, sender *sender, req Req) (Resp, error) {
+// exchange makes a call: directly where the provider is in this App and nobody
+// else has to see the call.
+func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending, req Req) (Resp, error) {
 	if !sender.direct {
-		return s.exchange(ctx, sender, req)
+		return dispatch[Req, Resp](ctx, sender, sent, req)
 	}
 	var rare *rarities
-	if s.sent.n > 0 {
-		rare = &rarities{header: s.sent.header()}
+	if sent.n > 0 {
+		rare = &rarities{header: sent.header()}
 		if err := checkFields(rare.header); err != nil {
 			var none Resp
-			return none, about(s.decl.String(), err)
+			return none, about(sender.decl.String(), err)
 		}
 	}
 	return callHome(ctx, sender, rare, sender.home.typed.(Func[Req, Resp]), req)
 }
 
-// exchange is the way of a call that middleware sees, or that leaves the process.
-func (s Service[Req, Resp]) exchange(ctx context.Context, sender *sender, req Req) (Resp, error) {
+// dispatch makes a call that middleware sees, or that leaves the process.
+func dispatch[Req, Resp any](ctx context.Context, sender *sender, sent *sending, req Req) (Resp, error) {
 	var resp Resp
-	if err := sender.send(ctx, &s.sent, &req, &resp); err != nil {
+	if err := sender.send(ctx, sent, &req, &resp); err != nil {
 		var none Resp
 		return none, err
 	}

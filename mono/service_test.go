@@ -31,12 +31,13 @@ type shortage struct {
 }
 
 var (
-	ask      = mono.NewService[question, reply]("test.ask")
-	askPack  = mono.NewService[question, reply]("test.ask-pack", mono.Codec(codec.MessagePack))
-	askRaw   = mono.NewService[[]byte, []byte]("test.ask-raw", mono.Codec(codec.Raw))
-	askBrief = mono.NewService[question, reply]("test.ask-brief", mono.Timeout(4*tick))
-	short    = mono.NewFailure[shortage]("test.short", mono.FailedPrecondition)
-	other    = mono.NewFailure[shortage]("test.other", mono.FailedPrecondition)
+	ask       = mono.NewService[question, reply]("test.ask")
+	askPack   = mono.NewService[question, reply]("test.ask-pack", mono.Codec(codec.MessagePack))
+	askRaw    = mono.NewService[[]byte, []byte]("test.ask-raw", mono.Codec(codec.Raw))
+	askMinute = mono.NewService[question, reply]("test.ask-minute", mono.Timeout(time.Minute))
+	askBrief  = mono.NewService[question, reply]("test.ask-brief", mono.Timeout(4*tick))
+	short     = mono.NewFailure[shortage]("test.short", mono.FailedPrecondition)
+	other     = mono.NewFailure[shortage]("test.other", mono.FailedPrecondition)
 )
 
 // tick is a time that is short where it passes, over NATS, and long enough for a
