@@ -52,6 +52,10 @@ func anHour(t testing.TB, h *testkit.Harness) {
 }
 
 func TestSpeed(t *testing.T) {
+	runs := 10
+	if raceEnabled {
+		runs = 1
+	}
 	for name, c := range map[string]struct {
 		body  func(testing.TB, *testkit.Harness)
 		limit time.Duration
@@ -59,7 +63,7 @@ func TestSpeed(t *testing.T) {
 		"four modules and ten messages":    {fourModules, 2 * time.Millisecond},
 		"an hour of retries, one a second": {anHour, 100 * time.Millisecond},
 	} {
-		took := fastest(10, func() { testkit.Explore(t, 1, c.body).MustPass() })
+		took := fastest(runs, func() { testkit.Explore(t, 1, c.body).MustPass() })
 		t.Logf("%s: %v", name, took)
 		if took > c.limit && !raceEnabled {
 			t.Errorf("%s took %v, at most %v are promised", name, took, c.limit)

@@ -100,9 +100,12 @@ func start(t testing.TB, watch *leak.Watch, o embedded.Options) *embedded.Server
 // prepare fills in what all servers of a test have. Their stores are synced rarely:
 // a loss of power loses the test too.
 func prepare(t testing.TB, o *embedded.Options) {
-	o.Dir, o.SyncInterval = t.TempDir(), time.Minute
+	o.Dir, o.SyncInterval, o.StartTimeout = t.TempDir(), time.Minute, startTimeout
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 }
+
+// startTimeout is for machines that run many tests at once.
+const startTimeout = time.Minute
 
 // How long the end of a test waits for the last client, and for what is left over.
 const (
