@@ -53,10 +53,7 @@ func run(ctx context.Context, kind string, out io.Writer) (err error) {
 	}
 	done := make(chan sent, 10)
 	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(mono.NewModule("mailer", func(s *mono.Scope) error {
-		Mails.Handle(s, func(ctx context.Context, m Mail) error { return send(ctx, m, done) })
-		return nil
-	}))
+	app.Add(mailer(done))
 	if err := app.Start(ctx); err != nil {
 		return err
 	}
@@ -69,6 +66,14 @@ func connect(ctx context.Context, kind string) (transport.Transport, error) {
 		return inproc.New(nil), nil
 	}
 	return embedded.Open(ctx, embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// mailer is the module that sends mails.
+func mailer(done chan<- sent) mono.Module {
+	return mono.NewModule("mailer", func(s *mono.Scope) error {
+		Mails.Handle(s, func(ctx context.Context, m Mail) error { return send(ctx, m, done) })
+		return nil
+	})
 }
 
 // send is the worker. What it returns decides what becomes of the job.
@@ -86,7 +91,7 @@ func send(ctx context.Context, m Mail, done chan<- sent) error {
 	return nil
 }
 
-func show(ctx context.Context, app *mono.App, out io.Writer, done <-chan sent) error {
+func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent) error {
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Fprintf(out, "%4.1fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
@@ -125,7 +130,7 @@ func show(ctx context.Context, app *mono.App, out io.Writer, done <-chan sent) e
 }
 
 // twoLetters waits until two mails are given up.
-func twoLetters(ctx context.Context, app *mono.App) ([]mono.Letter[Mail], error) {
+func twoLetters(ctx context.Context, app mono.Binder) ([]mono.Letter[Mail], error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
