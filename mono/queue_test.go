@@ -118,7 +118,8 @@ func TestQueueOutcomes(t *testing.T) {
 	})
 }
 
-// A delayed job waits, and comes in time; a time in the past is now.
+// A delayed job waits, and comes in time, unless the machine has none: then it is
+// tried again. A time in the past is now.
 func TestQueueDelay(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.delay")
@@ -134,21 +135,30 @@ func TestQueueDelay(t *testing.T) {
 				return nil
 			})
 		}))
-		due := time.Now().Add(1100 * time.Millisecond)
-		woke := make(chan time.Time, 1) // a timer, to know how late those of this machine are now
-		time.AfterFunc(time.Until(due), func() { woke <- time.Now() })
-		for n, q := range []mono.Queue[job]{q.With(mono.At(due)), q.With(mono.Delay(-time.Hour)), q.With(mono.At(time.Now().Add(-time.Hour))), q.With(mono.At(time.Time{}))} {
-			if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
-				t.Fatal(err)
+		const rounds = 5
+		for round := range rounds {
+			due := time.Now().Add(1100 * time.Millisecond)
+			for n, q := range []mono.Queue[job]{q.With(mono.At(due)), q.With(mono.Delay(-time.Hour)), q.With(mono.At(time.Now().Add(-time.Hour))), q.With(mono.At(time.Time{}))} {
+				if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		for n := range 3 {
-			if a := next(t, got); a.n != n+1 {
-				t.Errorf("got %d at once, want %d", a.n, n+1)
+			for n := range 3 {
+				if a := next(t, got); a.n != n+1 {
+					t.Errorf("got %d at once, want %d", a.n, n+1)
+				}
 			}
-		}
-		if a := next(t, got); a.n != 0 || a.at.Before(due) || a.stored.Sub(due) > 300*time.Millisecond+next(t, woke).Sub(due) {
-			t.Errorf("got %d, stored %v and handled %v after its time, want 0 to 300ms", a.n, a.stored.Sub(due), a.at.Sub(due))
+			a := next(t, got)
+			if a.n != 0 || a.at.Before(due) {
+				t.Errorf("got %d, handled %v early", a.n, due.Sub(a.at))
+			}
+			late := a.stored.Sub(due)
+			if late <= 300*time.Millisecond {
+				return
+			}
+			if round == rounds-1 {
+				t.Errorf("it is late each time, %v the last", late)
+			}
 		}
 	})
 }
