@@ -79,8 +79,8 @@ func (c *config) check(kind Kind) error {
 	if c.Unordered && c.Lanes > 0 {
 		errs = append(errs, errors.New("Unordered and Lanes exclude each other: lanes keep order"))
 	}
-	if list, ok := c.Backoff.(backoffList); ok && c.MaxAttempts > 0 && len(list) > c.MaxAttempts-1 {
-		errs = append(errs, fmt.Errorf("Backoff lists %d waits, MaxAttempts(%d) leaves room for %d", len(list), c.MaxAttempts, c.MaxAttempts-1))
+	if list, ok := c.Backoff.(backoffList); ok && len(list) > c.maxAttempts()-1 {
+		errs = append(errs, fmt.Errorf("Backoff lists %d waits, and %d attempts have %d between them: list fewer, or raise MaxAttempts", len(list), c.maxAttempts(), c.maxAttempts()-1))
 	}
 	return errors.Join(errs...)
 }

@@ -164,6 +164,8 @@ func TestDeclarationPanics(t *testing.T) {
 		`"no-code"`:               func() { mono.NewFailure[int]("no-code", "") },
 		`"no-json"`:               func() { mono.NewFailure[chan int]("no-json", mono.Aborted) },
 		`"backoff"`:               func() { mono.NewQueue[int]("backoff", mono.MaxAttempts(2), mono.Backoff(mono.Waits(1, 2))) },
+		`"backoff-5"`:             func() { mono.NewQueue[int]("backoff-5", mono.Backoff(mono.Waits(1, 2, 3, 4, 5))) },
+		"or raise MaxAttempts":    func() { mono.NewStream[int]("waits", mono.MaxAttempts(1), mono.Backoff(mono.Waits(1))) },
 		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.Volatile(), mono.MaxAttempts(3)) },
 		`"key"`:                   func() { mono.NewEvent[int]("key").KeyedBy(nil) },
 		strings.Repeat("x", 2000): func() { mono.NewEvent[int](strings.Repeat("x", 2000)) },

@@ -288,6 +288,27 @@ func TestStreamHandleBatch(t *testing.T) {
 	})
 }
 
+// A handler that does not say of each message how it ended has said nothing.
+func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.outcomes", mono.MaxAttempts(1))
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t, module("batches", func(sc *mono.Scope) {
+			s.HandleBatch(sc, func(context.Context, []mono.Message[job]) error { return mono.PerMessage(nil, nil, errors.New("x")) }, mono.BatchSize(2))
+		}))
+		for n := range 2 {
+			if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, l := range awaitLetters(t, s.DeadLetters(app), 2) {
+			if l.Code != mono.Internal || !strings.Contains(l.Error, "want one for each message") {
+				t.Errorf("got %+v", l)
+			}
+		}
+	})
+}
+
 // What is wrong with a stream's receivers is found at the start.
 func TestStreamStartErrors(t *testing.T) {
 	t.Parallel()
