@@ -41,6 +41,9 @@ func (f *faults) crashes() bool {
 
 // ask is inproc's Options.Fault.
 func (f *faults) ask(p inproc.Point) inproc.Verdict {
+	if !isSend(p.Action) && !f.any() {
+		return inproc.Verdict{}
+	}
 	k, ok := f.handleOf(p.Subject)
 	if !ok || f.h.over() {
 		return inproc.Verdict{}
@@ -49,6 +52,13 @@ func (f *faults) ask(p inproc.Point) inproc.Verdict {
 	v := f.decide(&p, m, k)
 	f.follow(&p, messageKey{k, m.ID}, &v)
 	return v
+}
+
+// any reports whether anything can go wrong at all.
+func (f *faults) any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.declared) > 0 || f.h.set.doubled
 }
 
 // follow notes whether the transport has taken what is sent.

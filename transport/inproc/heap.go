@@ -86,6 +86,9 @@ func (h *heap[E]) swap(i, j int) {
 
 // sorted returns elements, such as those of a heap, in their order.
 func sorted[E element[E]](elements []E) []E {
+	if len(elements) < 2 {
+		return elements // the usual case
+	}
 	return slices.SortedFunc(slices.Values(elements), func(a, b E) int {
 		switch {
 		case a.before(b):
