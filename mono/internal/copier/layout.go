@@ -47,7 +47,11 @@ func (l *layout) bytes(t reflect.Type, at place) {
 // shorten replaces steps by those that do the same in fewer instructions.
 func (l *layout) shorten() {
 	for i := range l.steps {
-		if s := &l.steps[i]; s.do == actBytes && s.size == 8 {
+		switch s := &l.steps[i]; {
+		case s.do != actBytes:
+		case s.size == 1:
+			s.do = actByte
+		case s.size == 8:
 			s.do = actWord
 		}
 	}

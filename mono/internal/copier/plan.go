@@ -78,11 +78,12 @@ func (p *Plan) Copy(dst, src any) error {
 
 // address checks what the walk over memory relies on.
 func (p *Plan) address(x any) unsafe.Pointer {
-	v := reflect.ValueOf(x)
-	if reflect.TypeOf(x) != p.pointer || v.IsNil() {
-		panic(fmt.Sprintf("copier: want a %v that is not nil, got %T", p.pointer, x))
+	if reflect.TypeOf(x) == p.pointer {
+		if at := reflect.ValueOf(x).UnsafePointer(); at != nil {
+			return at
+		}
 	}
-	return v.UnsafePointer()
+	panic(fmt.Sprintf("copier: want a %v that is not nil, got %T", p.pointer, x))
 }
 
 func (p *Plan) roundTrip(dst, src any) error {

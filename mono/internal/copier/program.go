@@ -46,6 +46,7 @@ type action uint8
 
 const (
 	actBytes action = iota
+	actByte
 	actWord
 	actString
 	actText     // a string that must be UTF-8
@@ -66,6 +67,8 @@ func (p *program) copy(dst, src unsafe.Pointer, depth int) bool {
 		switch s.do {
 		case actWord:
 			*(*[8]byte)(to) = *(*[8]byte)(from) // aligned or not
+		case actByte:
+			*(*byte)(to) = *(*byte)(from)
 		case actString:
 			*(*string)(to) = *(*string)(from)
 		case actText:
