@@ -138,7 +138,8 @@ func Anywhere() ServiceOption {
 // Shared passes the values of calls that stay in the process as they are: the
 // handler and its caller share what their pointers, slices and maps lead to, and
 // nothing is checked or copied. Neither side may change a value after it has sent
-// it, nor one that it got. Over the wire nothing changes.
+// it, nor one that it got; a test of package testkit with HomeCalls fails where one
+// does. Over the wire nothing changes.
 func Shared() ServiceOption {
 	return option(func(c *config) error { c.Shared = true; return nil })
 }

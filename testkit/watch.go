@@ -56,6 +56,8 @@ func (p *process) Observe(o mono.Observation) {
 		j.note(p, "dropped", "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
 		p.h.panicked(o)
+	case mono.SharedChanged:
+		p.h.sharedChanged(o)
 	}
 }
 
