@@ -182,12 +182,17 @@ func (g *gate) leaveHome(place uint64) {
 	for {
 		state := g.state.Load()
 		if state >= crowded {
-			break
+			g.leaveCrowd(place)
+			return
 		}
 		if g.state.CompareAndSwap(state, state-place) {
 			return
 		}
 	}
+}
+
+// leaveCrowd is leaveHome where somebody waits.
+func (g *gate) leaveCrowd(place uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.free(place)

@@ -60,8 +60,8 @@ func callHome[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn 
 		s.in.shared.look(watched)
 		s.in.shared.keep(&h.homeContext, "reply", &h.made)
 	}
-	if err != nil || h.endsBadly(took) {
-		return none, h.outcome(took, err)
+	if err = h.outcome(took, err); err != nil {
+		return none, err
 	}
 	return *response, nil
 }
@@ -125,12 +125,12 @@ func (h *homeContext) replied(err error) error {
 	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
 		return h.sender.home.badReply(notEncoded(h.sender.codec, e.Err))
 	}
-	if h.rare == nil {
-		h.rare = &rarities{}
-	}
-	h.rare.unread = about("reply of "+h.sender.decl.String(), notDecoded(err))
-	return nil
+	return &unread{about("reply of "+h.sender.decl.String(), notDecoded(err))}
 }
+
+// unread says that there is a reply, which its caller cannot read. It is no error
+// of the handler.
+type unread struct{ error }
 
 // leave is deferred around the handler: it gives the place back however the handler
 // ends, and a panic is its error. The context ends first: what the handler has left
@@ -149,22 +149,24 @@ func (h *homeContext) leave(place uint64, took *time.Duration, err *error) {
 // long it took.
 func (h *homeContext) record(err error) time.Duration {
 	took := h.sender.in.clock.now() - h.began
-	h.sender.home.stats.record(&h.sender.home.stats.home, took, err)
+	r := h.sender.home
+	r.stats.home.add(took)
 	if err != nil {
-		h.sender.home.failed(h.id, err)
+		h.failed(err)
 	}
 	return took
 }
 
-// endsBadly reports whether a call whose handler succeeded has no reply all the
-// same.
-func (h *homeContext) endsBadly(took time.Duration) bool {
-	return h.caller.Err() != nil || h.rare != nil && h.rare.unread != nil || h.late(took)
+func (h *homeContext) failed(err error) {
+	if _, ok := err.(*unread); !ok {
+		h.sender.home.stats.failed(err)
+		h.sender.home.failed(h.id, err)
+	}
 }
 
-// outcome is the error of a call that has no reply; err is its handler's.
+// outcome is the error that the caller gets; err is the handler's. What a call comes
+// to whose time was over before its handler returned does not depend on that.
 func (h *homeContext) outcome(took time.Duration, err error) error {
-	r := h.sender.home
 	switch {
 	case h.caller.Err() != nil:
 		return about(h.sender.decl.String(), transport.ContextError(h.caller, OutcomeUnknown, tookTooLong))
@@ -173,8 +175,18 @@ func (h *homeContext) outcome(took time.Duration, err error) error {
 		e.Err = context.DeadlineExceeded
 		return about(h.sender.decl.String(), e)
 	case err == nil:
-		return h.rare.unread
-	case r.in.ctx.Err() != nil:
+		return nil
+	}
+	return h.verdict(err)
+}
+
+// verdict is how the error of a handler arrives.
+func (h *homeContext) verdict(err error) error {
+	r := h.sender.home
+	if u, ok := err.(*unread); ok {
+		return u.error
+	}
+	if r.in.ctx.Err() != nil {
 		return r.abandoned()
 	}
 	reply := &transport.Message{}

@@ -32,7 +32,6 @@ type rarities struct {
 	header     transport.Header // what the sender has set
 	origin     *Call            // what middleware has seen on the sending side
 	unreadable error            // the request cannot be decoded
-	unread     error            // the reply cannot be decoded
 }
 
 // liveContext is a context of the standard library that ends when a homeContext

@@ -20,11 +20,15 @@ type stats struct {
 func (s *stats) record(t *tally, spent time.Duration, err error) {
 	t.add(spent)
 	if err != nil {
-		s.errors.Add(1)
-		s.mu.Lock()
-		s.last = err.Error()
-		s.mu.Unlock()
+		s.failed(err)
 	}
+}
+
+func (s *stats) failed(err error) {
+	s.errors.Add(1)
+	s.mu.Lock()
+	s.last = err.Error()
+	s.mu.Unlock()
 }
 
 func (s *stats) snapshot() transport.EndpointStats {
@@ -57,16 +61,22 @@ type tally struct {
 const (
 	tallyTime = 44
 	tallyLong = 1 << 30 // nanoseconds
+	tallyOne  = 1 << tallyTime
 	tallyMany = 1 << (tallyTime - 30 - 1)
+	tallyFull = tallyMany << tallyTime
 )
 
 func (t *tally) add(spent time.Duration) {
-	if uint64(spent) < tallyLong && t.word.Add(1<<tallyTime|uint64(spent))>>tallyTime < tallyMany {
-		return
+	if uint64(spent) >= tallyLong || t.word.Add(tallyOne|uint64(spent)) >= tallyFull {
+		t.move(spent)
 	}
+}
+
+// move empties the word, and counts what was too long for it.
+func (t *tally) move(spent time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.empty(); spent >= tallyLong {
+	if t.empty(); uint64(spent) >= tallyLong {
 		t.count++
 		t.spent += spent
 	}
