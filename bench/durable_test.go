@@ -193,7 +193,6 @@ type span struct {
 	n     int64
 	seen  atomic.Int64
 	began time.Time
-	cpu   time.Duration
 	done  chan time.Duration
 }
 

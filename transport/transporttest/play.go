@@ -283,7 +283,7 @@ func (y *player) view(ctx context.Context) (v view, err error) {
 	}
 	infos, err := log.Groups(ctx)
 	if err != nil {
-		return v, fmt.Errorf("Groups: %w", err)
+		return v, fmt.Errorf("asking for the groups: %w", err)
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -326,13 +326,13 @@ func (y *player) anyLog(ctx context.Context) (transport.Log, error) {
 func (y *player) logView(ctx context.Context, log transport.Log) (v logView, err error) {
 	info, err := log.Info(ctx)
 	if err != nil {
-		return v, fmt.Errorf("Info: %w", err)
+		return v, fmt.Errorf("asking for the info: %w", err)
 	}
 	v.First, v.Last, v.Delayed = info.First, info.Last, info.Delayed
 	present := make(map[uint64]bool)
 	for d, err := range log.Read(ctx, transport.ReadConfig{}) {
 		if err != nil {
-			return v, fmt.Errorf("Read: %w", err)
+			return v, fmt.Errorf("reading: %w", err)
 		}
 		present[d.Sequence] = true
 		v.Holds = append(v.Holds, fmt.Sprintf("%d: %s on %s id %q", d.Sequence, d.Body, strings.TrimPrefix(d.Subject, y.root+"."), d.ID))

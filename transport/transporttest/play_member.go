@@ -281,7 +281,7 @@ func (m *playMember) close(ctx context.Context) error {
 	m.Close()
 	for _, d := range held {
 		if err := d.Ack(ctx); transport.CodeOf(err) != transport.FailedPrecondition {
-			return fmt.Errorf("Ack of %s after Close returns %v", d.Body, err)
+			return fmt.Errorf("an Ack of %s after Close returns %v", d.Body, err)
 		}
 	}
 	return nil
@@ -293,7 +293,7 @@ func (m *playMember) close(ctx context.Context) error {
 func (m *playMember) crash(ctx context.Context) error {
 	for _, d := range m.giveUp(m.y.ackWait() / 2) {
 		if err := d.Ack(ctx); transport.CodeOf(err) != transport.Unavailable {
-			return fmt.Errorf("Ack of %s by a process that is no more returns %v", d.Body, err)
+			return fmt.Errorf("an Ack of %s by a process that is no more returns %v", d.Body, err)
 		}
 	}
 	return nil
