@@ -12,7 +12,6 @@
 //			if _, err := contract.Place.Call(t.Context(), h, order); err != nil {
 //				t.Fatal(err)
 //			}
-//			h.Settle()
 //			testkit.RequirePublished(t, h, contract.Placed)
 //		})
 //	}
@@ -41,6 +40,7 @@
 //	-testkit.seed=N      run with this seed only
 //	-testkit.runs=N      run each test with the seeds 1 to N
 //	-testkit.watchdog=D  how long one run may take, in real time (1m)
+//	-testkit.update      write the files of Golden anew
 //
 // Seeds that failed in several runs are kept in testdata/testkit, a file for each
 // test, and are tried first from then on. Remove one when it has no more to tell.

@@ -143,7 +143,7 @@ func (h *Harness) lastAttempt(k handleKey, group string) string {
 
 // panicked is told of a panic that was contained.
 func (h *Harness) panicked(o mono.Panicked) {
-	h.journal.note(nil, "panic", "panic in %s: %v", o.Where, o.Value)
+	h.journal.note(nil, "panic in %s: %v", o.Where, o.Value)
 	if !h.panicsOK {
 		h.t.Errorf("testkit: %s panicked: %v\n%s\nsay h.AllowPanics() where that is meant", o.Where, o.Value, o.Stack)
 	}

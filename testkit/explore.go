@@ -49,37 +49,61 @@ func Explore(t *testing.T, n int, body func(t testing.TB, h *Harness), opts ...O
 	case set.seed != 0:
 		seeds = []uint64{set.seed}
 	}
-	e := &Exploration{t: t}
-	var mu sync.Mutex
+	x := &explorer{t: t, set: set, body: body, seeds: seeds}
 	var workers sync.WaitGroup
-	hung := false
 	for range min(runtime.GOMAXPROCS(0), len(seeds)) {
-		workers.Go(func() {
-			for {
-				mu.Lock()
-				if len(seeds) == 0 || hung {
-					mu.Unlock()
-					return
-				}
-				seed := seeds[0]
-				seeds = seeds[1:]
-				mu.Unlock()
-				failure, ended := explored(t, set, seed, body)
-				mu.Lock()
-				e.Runs++
-				hung = hung || !ended
-				if failure != nil {
-					e.Failures = append(e.Failures, *failure)
-				}
-				mu.Unlock()
-			}
-		})
+		workers.Go(x.work)
 	}
 	workers.Wait()
-	slices.SortFunc(e.Failures, func(a, b Failure) int {
+	slices.SortFunc(x.failures, func(a, b Failure) int {
 		return cmp.Or(cmp.Compare(a.Steps, b.Steps), cmp.Compare(a.Seed, b.Seed))
 	})
-	return e
+	return &Exploration{Runs: x.runs, Failures: x.failures, t: t}
+}
+
+// explorer tries one seed after another, on several goroutines.
+type explorer struct {
+	t    *testing.T
+	set  *settings
+	body func(testing.TB, *Harness)
+
+	mu       sync.Mutex
+	seeds    []uint64 // that are left
+	runs     int
+	failures []Failure
+}
+
+func (x *explorer) work() {
+	for {
+		seed, ok := x.next()
+		if !ok {
+			return
+		}
+		x.note(explored(x.t, x.set, seed, x.body))
+	}
+}
+
+func (x *explorer) next() (seed uint64, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.seeds) == 0 {
+		return 0, false
+	}
+	seed, x.seeds = x.seeds[0], x.seeds[1:]
+	return seed, true
+}
+
+// note notes how a run ended. Where one hangs, no other is begun.
+func (x *explorer) note(f *Failure, ended bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.runs++
+	if f != nil {
+		x.failures = append(x.failures, *f)
+	}
+	if !ended {
+		x.seeds = nil
+	}
 }
 
 // MustPass fails the test where a schedule has failed, and says which one has the

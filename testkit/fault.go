@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"gomono.dev/mono"
@@ -21,7 +22,6 @@ type Fault struct {
 	code    transport.Code // of the verdict's error
 	crash   bool
 	slow    time.Duration // the handler takes longer
-	acked   bool          // somebody has to say that the message arrived
 }
 
 // The faults that need nothing said about them.
@@ -29,25 +29,28 @@ var (
 	// Drop loses a message on its way. Its sender does not notice that of an event,
 	// waits for the reply of a call until its time is over, and tries again where the
 	// message is to be stored.
-	Drop = Fault{name: "Drop", at: onTheWay, verdict: inproc.Verdict{Drop: true}}
+	Drop = fault("Drop", onTheWay, inproc.Verdict{Drop: true})
 
 	// LoseAck loses what the receiver says when it is done: the reply of a call, whose
 	// caller waits until its time is over, or the acknowledgement of a stored message,
 	// which comes again after its AckWait.
-	LoseAck = Fault{name: "LoseAck", acked: true, verdict: inproc.Verdict{Drop: true},
-		at: points(inproc.Before, inproc.Ack, inproc.Terminate, inproc.Reply)}
+	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.Verdict{Drop: true})
 
 	// Doubt lets a message arrive, and tells its sender that nobody knows. Mono tries
 	// again to store one, with the same id.
-	Doubt = Fault{name: "Doubt", at: points(inproc.Before, sends...), verdict: inproc.Verdict{LoseAck: true}}
+	Doubt = fault("Doubt", points(sends...), inproc.Verdict{LoseAck: true})
 
 	// Duplicate hands a message to its handler twice.
-	Duplicate = Fault{name: "Duplicate", at: points(inproc.Before, inproc.Deliver), verdict: inproc.Verdict{Twice: true}}
+	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.Verdict{Twice: true})
 )
+
+func fault(name string, at func(*inproc.Point, bool) bool, v inproc.Verdict) Fault {
+	return Fault{name: name, at: at, verdict: v}
+}
 
 // Delay lets a message arrive later.
 func Delay(d time.Duration) Fault {
-	return Fault{name: fmt.Sprintf("Delay(%v)", d), at: points(inproc.Before, inproc.Deliver), verdict: inproc.Verdict{Delay: d}}
+	return fault(fmt.Sprintf("Delay(%v)", d), points(inproc.Deliver), inproc.Verdict{Delay: d})
 }
 
 // Slow lets the handler take longer, after it has done its work.
@@ -56,7 +59,7 @@ func Slow(d time.Duration) Fault { return Fault{name: fmt.Sprintf("Slow(%v)", d)
 // Fail refuses a message: its sender gets an error with this code, and nothing else
 // happens.
 func Fail(code mono.Code) Fault {
-	return Fault{name: fmt.Sprintf("Fail(%s)", code), at: points(inproc.Before, sends...), code: code}
+	return Fault{name: fmt.Sprintf("Fail(%s)", code), at: points(sends...), code: code}
 }
 
 // Crash ends the process at this moment, and starts it anew with what is durable:
@@ -95,21 +98,12 @@ func (m Moment) is(p *inproc.Point) bool {
 // sends are the steps with which a message leaves.
 var sends = []inproc.Action{inproc.Publish, inproc.Request, inproc.Append}
 
-func isSend(a inproc.Action) bool {
-	return a == inproc.Publish || a == inproc.Request || a == inproc.Append
-}
+func isSend(a inproc.Action) bool { return slices.Contains(sends, a) }
 
-func points(m inproc.Moment, actions ...inproc.Action) func(*inproc.Point, bool) bool {
+// points are those before one of these steps.
+func points(actions ...inproc.Action) func(*inproc.Point, bool) bool {
 	return func(p *inproc.Point, _ bool) bool {
-		if p.Moment != m {
-			return false
-		}
-		for _, a := range actions {
-			if p.Action == a {
-				return true
-			}
-		}
-		return false
+		return p.Moment == inproc.Before && slices.Contains(actions, p.Action)
 	}
 }
 

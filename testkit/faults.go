@@ -138,7 +138,7 @@ func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict
 		return inproc.Verdict{}
 	}
 	if !in.fault.crash { // which notes itself
-		f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+		f.h.journal.note(nil, "%s%s", in.fault.name, about(m))
 	}
 	v := in.fault.verdict
 	switch {
@@ -235,7 +235,7 @@ func (f *faults) slow(ctx context.Context, e *entry) {
 	if in == nil {
 		return
 	}
-	f.h.journal.note(nil, "fault", "%s%s", in.fault.name, about(m))
+	f.h.journal.note(nil, "%s%s", in.fault.name, about(m))
 	wait(ctx, in.fault.slow)
 }
 
@@ -280,7 +280,7 @@ func (h *Harness) checkInjection(in *Injection) {
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.home && in.fault.slow == 0:
 		h.t.Fatalf("testkit: the fault %s: with HomeCalls, calls do not cross the transport, where faults are: leave HomeCalls out, or let a Fake fail", in)
-	case in.fault.acked && k.kind != mono.KindService && !h.topology.isStored(k):
+	case in.fault.name == LoseAck.name && k.kind != mono.KindService && !h.topology.isStored(k):
 		h.t.Fatalf("testkit: the fault %s: nobody acknowledges what is not stored: use Drop, or declare the %s mono.Durable", in, k.kind)
 	}
 }

@@ -1,12 +1,10 @@
 package testkit
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +27,7 @@ func Golden(t testing.TB, h *Harness) {
 	h.Settle()
 	base := strings.TrimSuffix(seedFile(t.Name()), ".seeds")
 	golden(t, base+".txt", describe(h.App().Describe())+"\nwhat happened, in order\n"+indent(h.journal.lines()))
-	golden(t, base+".mmd", h.journal.diagram(h.topology.provider))
+	golden(t, base+".mmd", h.diagram())
 }
 
 func golden(t testing.TB, file, got string) {
@@ -95,86 +93,4 @@ func describe(t mono.Topology) string {
 		}
 	}
 	return b.String()
-}
-
-// diagram draws the journal as a Mermaid sequence diagram.
-func (j *journal) diagram(provider func(handleKey) string) string {
-	type arrow struct {
-		order int
-		text  string
-	}
-	var arrows []arrow
-	participants := []string{}
-	name := func(module string) string {
-		if module == "" {
-			module = "test"
-		}
-		if !slices.Contains(participants, module) {
-			participants = append(participants, module)
-		}
-		return strings.ReplaceAll(module, "-", "_")
-	}
-	add := func(order int, format string, args ...any) {
-		arrows = append(arrows, arrow{order, fmt.Sprintf(format, args...)})
-	}
-	name("")
-	all := j.all(func(*entry) bool { return true })
-	for _, e := range all {
-		switch {
-		case e.side == mono.Sending && e.handle.kind == mono.KindService:
-			from, to := name(e.module), name(provider(e.handle))
-			add(e.begun, "%s->>%s: %s", from, to, e.handle.name)
-			switch {
-			case !e.ended:
-			case e.err != nil:
-				add(e.over, "%s--x%s: %s", to, from, mono.CodeOf(e.err))
-			default:
-				add(e.over, "%s-->>%s: reply", to, from)
-			}
-		case e.side == mono.Sending && !slices.ContainsFunc(all, e.isReceived):
-			add(e.begun, "Note over %s: %s %s", name(e.module), sendVerb(e.handle.kind), e.handle.name)
-		case e.side == mono.Receiving && e.handle.kind != mono.KindService:
-			from, to := name(e.from), name(e.module)
-			text := e.handle.name
-			if e.attempt > 1 {
-				text += fmt.Sprintf(", attempt %d", e.attempt)
-			}
-			if outcome := j.outcome(&e, e.id, e.err); outcome != Done {
-				text += ", " + string(outcome)
-			}
-			add(e.begun, "%s-)%s: %s", from, to, text)
-		case e.died != nil:
-			add(e.begun, "Note over %s: gives up %s", name(e.module), e.handle.name)
-		case e.side == "":
-			text, _, _ := strings.Cut(e.text, ":")
-			add(e.begun, "Note over %s: %s", everybody, text)
-		}
-	}
-	slices.SortStableFunc(arrows, func(a, b arrow) int { return cmp.Compare(a.order, b.order) })
-	var b strings.Builder
-	b.WriteString("sequenceDiagram\n")
-	for _, p := range participants {
-		fmt.Fprintf(&b, "    participant %s as %s\n", strings.ReplaceAll(p, "-", "_"), p)
-	}
-	for _, a := range arrows {
-		b.WriteString("    " + strings.Replace(a.text, everybody, span(participants), 1) + "\n")
-	}
-	return b.String()
-}
-
-// everybody stands for all participants while they are not known yet.
-const everybody = "*"
-
-// span is the first and the last of the participants.
-func span(participants []string) string {
-	first, last := participants[0], participants[len(participants)-1]
-	if first == last {
-		return first
-	}
-	return strings.ReplaceAll(first+","+last, "-", "_")
-}
-
-// isReceived reports whether other is a handler that got the message of e.
-func (e *entry) isReceived(other entry) bool {
-	return other.side == mono.Receiving && other.handle == e.handle && other.id == e.id
 }

@@ -351,7 +351,7 @@ func (h *Harness) crash(p *process, where string) {
 	if p.dead.Swap(true) {
 		return
 	}
-	h.journal.note(p, "crash", "%s crashes: %s", p, where)
+	h.journal.note(p, "%s crashes: %s", p, where)
 	h.net.kill(p.tr)
 	h.background.Go(p.bury)
 	h.mu.Lock()

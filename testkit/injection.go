@@ -59,7 +59,8 @@ func (h *Harness) Fault(handle mono.Handle, f Fault) *Injection {
 }
 
 // Between declares a fault for what module from sends to module to: calls, events,
-// jobs and messages of streams.
+// jobs and messages of streams. What happens where a message is sent, as Fail, Doubt
+// and a crash there do, meets calls only: who gets the others is decided later.
 func (h *Harness) Between(from, to string, f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f, from: from, to: to})

@@ -77,7 +77,7 @@ type entry struct {
 
 	died *mono.MessageDied // a message that became a dead letter
 	what string            // of a note: "crash", "fault", …
-	text string
+	text string            // of a note
 }
 
 func newJournal() *journal {
@@ -149,16 +149,16 @@ func (j *journal) bury(p *process, d mono.MessageDied) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.add(&entry{
-		at: time.Since(j.began), process: p, what: "dead", handle: keyOf(d.Handle), module: d.Module, group: d.Group, id: d.ID, attempt: d.Attempts,
+		at: time.Since(j.began), process: p, handle: keyOf(d.Handle), module: d.Module, group: d.Group, id: d.ID, attempt: d.Attempts,
 		err: d.Err, died: &d,
 	})
 }
 
 // note notes what is not a message's.
-func (j *journal) note(p *process, what, format string, args ...any) {
+func (j *journal) note(p *process, format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.add(&entry{at: time.Since(j.began), process: p, what: what, text: fmt.Sprintf(format, args...)})
+	j.add(&entry{at: time.Since(j.began), process: p, text: fmt.Sprintf(format, args...)})
 }
 
 // all returns copies of the entries that keep accepts.

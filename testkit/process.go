@@ -71,16 +71,16 @@ func (p *process) start(ctx context.Context) error {
 	defer close(p.started)
 	switch {
 	case p.again:
-		p.h.journal.note(p, "start", "%s starts again", p)
+		p.h.journal.note(p, "%s starts again", p)
 	case p.instance > 1:
-		p.h.journal.note(p, "start", "%s starts", p)
+		p.h.journal.note(p, "%s starts", p)
 	}
 	return p.app.Start(ctx)
 }
 
 func (p *process) stop(ctx context.Context) error {
 	if !p.h.over() {
-		p.h.journal.note(p, "stop", "%s stops", p)
+		p.h.journal.note(p, "%s stops", p)
 	}
 	return p.app.Stop(ctx)
 }

@@ -53,7 +53,7 @@ func (p *process) Observe(o mono.Observation) {
 		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: Died, reason: o.Reason})
 		j.bury(p, o)
 	case mono.MessagesDropped:
-		j.note(p, "dropped", "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
+		j.note(p, "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
 		p.h.panicked(o)
 	case mono.SharedChanged:

@@ -1,0 +1,120 @@
+package testkit
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gomono.dev/mono"
+)
+
+// diagram is a Mermaid sequence diagram of a journal.
+type diagram struct {
+	h            *Harness
+	entries      []entry
+	participants []string
+	arrows       []arrow
+}
+
+// arrow is one line of the diagram, and its place among all that happened.
+type arrow struct {
+	place int
+	text  string
+}
+
+// diagram draws what happened.
+func (h *Harness) diagram() string {
+	d := &diagram{h: h, entries: h.journal.all(func(*entry) bool { return true })}
+	d.name("")
+	for _, e := range d.entries {
+		d.draw(&e)
+	}
+	slices.SortStableFunc(d.arrows, func(a, b arrow) int { return cmp.Compare(a.place, b.place) })
+	return d.String()
+}
+
+func (d *diagram) draw(e *entry) {
+	switch {
+	case e.died != nil:
+		d.add(e.begun, "Note over %s: gives up %s", d.name(e.module), e.handle.name)
+	case e.side == "":
+		text, _, _ := strings.Cut(e.text, ":")
+		d.add(e.begun, "Note over %s: %s", everybody, text)
+	case e.side == mono.Sending && e.handle.kind == mono.KindService:
+		d.drawCall(e)
+	case e.side == mono.Sending && !slices.ContainsFunc(d.entries, e.isReceived):
+		d.add(e.begun, "Note over %s: %s %s", d.name(e.module), sendVerb(e.handle.kind), e.handle.name)
+	case e.side == mono.Receiving && e.handle.kind != mono.KindService:
+		d.drawHandled(e)
+	}
+}
+
+func (d *diagram) drawCall(e *entry) {
+	from, to := d.name(e.module), d.name(d.h.topology.provider(e.handle))
+	d.add(e.begun, "%s->>%s: %s", from, to, e.handle.name)
+	switch {
+	case e.ended && e.err != nil:
+		d.add(e.over, "%s--x%s: %s", to, from, mono.CodeOf(e.err))
+	case e.ended:
+		d.add(e.over, "%s-->>%s: reply", to, from)
+	}
+}
+
+func (d *diagram) drawHandled(e *entry) {
+	text := e.handle.name
+	if e.attempt > 1 {
+		text += fmt.Sprintf(", attempt %d", e.attempt)
+	}
+	if outcome := d.h.journal.outcome(e, e.id, e.err); outcome != Done {
+		text += ", " + string(outcome)
+	}
+	d.add(e.begun, "%s-)%s: %s", d.name(e.from), d.name(e.module), text)
+}
+
+func (d *diagram) add(place int, format string, args ...any) {
+	d.arrows = append(d.arrows, arrow{place, fmt.Sprintf(format, args...)})
+}
+
+// name returns what the diagram calls a module, which takes part in it from then on.
+func (d *diagram) name(module string) string {
+	if module == "" {
+		module = "test"
+	}
+	if !slices.Contains(d.participants, module) {
+		d.participants = append(d.participants, module)
+	}
+	return identifier(module)
+}
+
+// identifier is a module's name as Mermaid wants it.
+func identifier(module string) string { return strings.ReplaceAll(module, "-", "_") }
+
+// everybody stands for all participants while they are not known yet.
+const everybody = "*"
+
+// span is the first and the last of the participants.
+func (d *diagram) span() string {
+	first, last := identifier(d.participants[0]), identifier(d.participants[len(d.participants)-1])
+	if first == last {
+		return first
+	}
+	return first + "," + last
+}
+
+func (d *diagram) String() string {
+	var b strings.Builder
+	b.WriteString("sequenceDiagram\n")
+	for _, p := range d.participants {
+		fmt.Fprintf(&b, "    participant %s as %s\n", identifier(p), p)
+	}
+	for _, a := range d.arrows {
+		b.WriteString("    " + strings.Replace(a.text, "over "+everybody, "over "+d.span(), 1) + "\n")
+	}
+	return b.String()
+}
+
+// isReceived reports whether other is a handler that got the message of e.
+func (e *entry) isReceived(other entry) bool {
+	return other.side == mono.Receiving && other.handle == e.handle && other.id == e.id
+}
