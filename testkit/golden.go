@@ -17,16 +17,21 @@ var updateFlag = flag.Bool("testkit.update", false, "write the files of testkit.
 // testdata/testkit, which are named after the test: one of text, and a Mermaid
 // diagram for documents. -testkit.update writes them.
 //
-// It is the same in every run with a seed, and only in memory: on a real server it
-// does nothing.
+// It is the same in every run with the seed with which it was written, which the file
+// of text names; with another one, and on a real server, Golden does nothing.
 func Golden(t testing.TB, h *Harness) {
 	t.Helper()
 	if !h.Virtual() {
 		return
 	}
 	h.Settle()
-	base := strings.TrimSuffix(seedFile(t.Name()), ".seeds")
-	golden(t, base+".txt", describe(h.App().Describe())+"\nwhat happened, in order\n"+indent(h.journal.lines()))
+	name, _, _ := strings.Cut(t.Name(), "/seed=") // of the test that several seeds run
+	base := strings.TrimSuffix(seedFile(name), ".seeds")
+	seed := fmt.Sprintf("seed %d\n", h.seed)
+	if written, err := os.ReadFile(base + ".txt"); err == nil && !strings.HasPrefix(string(written), seed) && !*updateFlag {
+		return
+	}
+	golden(t, base+".txt", seed+"\n"+describe(h.App().Describe())+"\nwhat happened, in order\n"+indent(h.journal.lines()))
 	golden(t, base+".mmd", h.diagram())
 }
 

@@ -35,7 +35,7 @@ func TestGolden(t *testing.T) {
 		buy(t, h)
 		h.Advance(time.Minute)
 		testkit.Golden(t, h)
-	})
+	}, testkit.Seed(1))
 }
 
 // A change shows with its first line.
@@ -45,7 +45,7 @@ func TestGoldenDiffers(t *testing.T) {
 		open(h, fine)
 		testkit.Golden(named{t, "TestGolden"}, h)
 	})
-	expect(t, got, []string{"TestGolden.txt: line 10 is\n\tmodule post\nand was\n\tmodule post-office", "-testkit.update"})
+	expect(t, got, []string{"TestGolden.txt: line 12 is\n\tmodule post\nand was\n\tmodule post-office", "-testkit.update"})
 	got = failing(t, func(t testing.TB, h *testkit.Harness) {
 		open(h, fine)
 		testkit.Golden(named{t, "TestNowhere"}, h)

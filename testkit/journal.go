@@ -76,7 +76,6 @@ type entry struct {
 	left   bool // the transport has taken it, whatever its sender was told
 
 	died *mono.MessageDied // a message that became a dead letter
-	what string            // of a note: "crash", "fault", …
 	text string            // of a note
 }
 

@@ -152,8 +152,8 @@ func TestSeedsAreKept(t *testing.T) {
 // A process may crash while it starts, and while it stops.
 func TestCrashAtTheEnds(t *testing.T) {
 	t.Parallel()
-	starts := 0
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		starts := 0
 		h.Fault(told, testkit.Crash(testkit.BeforeSend))
 		h.Fault(ledger, testkit.Crash(testkit.AfterSend))
 		h.AddFunc(func() mono.Module { return &greeter{starts: &starts} })

@@ -127,7 +127,7 @@ func TestCrashBetweenChargeAndPublish(t *testing.T) {
 				must(t, buy(t, h, "a1", good))
 				h.Advance(time.Minute)
 				testkit.RequireAppended(t, h, ledger.Entries)
-				testkit.RequireConsumed(t, h, post.Receipts)
+				testkit.RequireEnqueued(t, h, post.Receipts)
 			})
 		})
 	}
