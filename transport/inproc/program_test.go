@@ -3,14 +3,15 @@ package inproc_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/transporttest"
 )
 
-// programs run in virtual time, so that minutes may pass in them.
-func backend(o *inproc.Options) transporttest.Backend {
+// A Backend of its own for each program, in virtual time, so that minutes may pass.
+func programBackend(o *inproc.Options) transporttest.Backend {
 	return transporttest.Backend{
 		Name: "inproc",
 		Open: func() (func(context.Context) (transport.Transport, error), func(context.Context, transport.Transport, string) error) {
@@ -24,5 +25,11 @@ func backend(o *inproc.Options) transporttest.Backend {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	transporttest.Model(t, backend(nil), transporttest.ProgramOptions{Programs: 1000})
+	transporttest.Model(t, programBackend(nil), transporttest.ProgramOptions{Programs: 1000})
+}
+
+// The model holds in whichever order the steps are taken.
+func TestModelInSteps(t *testing.T) {
+	t.Parallel()
+	transporttest.Model(t, programBackend(&inproc.Options{Rest: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
 }

@@ -164,7 +164,7 @@ func unfit(p *Program, backends []Backend) string {
 	for _, b := range backends {
 		for _, s := range p.Steps {
 			switch {
-			case s.Do == Crash && b.Kill == nil:
+			case (s.Do == Crash || s.Do == RushCrash) && b.Kill == nil:
 				return b.Name + " cannot be killed"
 			case s.Do == Wait && !b.Bubble:
 				return b.Name + " runs in real time"
@@ -206,6 +206,11 @@ const maxStarved = 5
 
 func (b *Backend) play(t *testing.T, p *Program, patience patienceWith) (o outcome) {
 	t.Helper()
+	defer func() {
+		if v := recover(); v != nil { // of synctest, when nothing can move any more
+			o.err = fmt.Errorf("%s: %v", b.Name, v)
+		}
+	}()
 	b.around(t, func(ctx context.Context) { o = play(ctx, b, p, patience) })
 	return o
 }

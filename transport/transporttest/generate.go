@@ -24,20 +24,29 @@ type kinds struct {
 // what is to be seen then, is what lets rapid shrink programs.
 type gene [6]int
 
+// genes draws bits, since rapid prefers small numbers, and an action would be rare
+// for no reason but its place in a list.
 var genes = rapid.Custom(func(t *rapid.T) (g gene) {
 	for i := range g {
-		g[i] = rapid.IntRange(0, 63).Draw(t, "")
+		for range 6 {
+			g[i] *= 2
+			if bits.Draw(t, "") {
+				g[i]++
+			}
+		}
 	}
 	return g
 })
+
+var bits = rapid.Bool()
 
 // programs makes Programs.
 func programs(k kinds) *rapid.Generator[made] {
 	return rapid.Custom(func(t *rapid.T) made {
 		c := &composer{kinds: k}
 		c.shape(genes.Draw(t, "log"), genes.Draw(t, "groups"))
-		for _, g := range rapid.SliceOfN(genes, 1, k.steps).Draw(t, "steps") {
-			if s := c.make(g); s != nil {
+		for _, g := range slices.Concat(acts.Draw(t, "acts")...) {
+			if s := c.make(g); s != nil && len(c.program.Steps) < k.steps {
 				c.program.Steps = append(c.program.Steps, *s)
 				c.m.do(s)
 			}
@@ -45,6 +54,10 @@ func programs(k kinds) *rapid.Generator[made] {
 		return made{c.program}
 	})
 }
+
+// acts are lists of steps: a list of lists is longer than a list, for which rapid
+// has a length in mind.
+var acts = rapid.SliceOfN(rapid.SliceOfN(genes, 1, -1), 1, -1)
 
 // made is a Program that says nothing when rapid has made it: it is printed where it
 // failed.
@@ -77,13 +90,13 @@ func (c *composer) shape(g, of gene) {
 		l.Lanes = pick(g[4], 0, 0, 2)
 	}
 	if c.delays && g[5]%8 == 7 {
-		l.Delays, l.MaxDelayed = true, pick[uint64](g[5]/8, 0, 2)
+		l.Delays, l.MaxDelayed = true, pick[uint64](g[5]/8, 0, 1, 2)
 	}
 	if c.timed {
 		l.MaxAge = pick(of[4], 0, 0, 0, 23*time.Minute)
 		l.DedupWindow = pick(of[5], 0, 0, 9*time.Minute)
 	}
-	for i := range of[0] % 3 {
+	for i := range pick(of[0], 0, 1, 2, 2) {
 		l.Groups = append(l.Groups, c.group(i, of[i+1]))
 	}
 	c.m = newModel(*l)
@@ -103,9 +116,9 @@ func (c *composer) make(g gene) *Step {
 	s := &Step{Process: pick(g[0]/24, 0, 1, 2)}
 	makers := []func(*Step, gene) bool{
 		c.makeAppend, c.makeAppend, c.makeAppend, c.makeAppend, c.makeAppend, c.makeAppend, c.makeAppend,
-		c.makeJoin, c.makeJoin, c.makeJoin, c.makeSettle, c.makeSettle, c.makeSettle,
+		c.makeJoin, c.makeJoin, c.makeJoin, c.makeJoin, c.makeSettle, c.makeSettle, c.makeSettle, c.makeSettle,
 		c.makePublish, c.makeSubscribe, c.makeRemove, c.makePurge, c.makeAddGroup,
-		c.makeDrain, c.makeClose, c.makeCrash, c.makeWait, c.makeUnsubscribe, c.makeDeleteGroup,
+		c.makeDrain, c.makeRush, c.makeRush, c.makeRushCrash, c.makeClose, c.makeClose, c.makeCrash, c.makeWait, c.makeUnsubscribe, c.makeDeleteGroup,
 	}
 	if !makers[g[0]%len(makers)](s, g) {
 		return nil
@@ -117,6 +130,9 @@ func (c *composer) makeAppend(s *Step, g gene) bool {
 	s.Do, s.Key, s.Fates = Append, pick(g[1], keys...), c.fates(g[2])
 	switch how := g[3] % 16; {
 	case how < 6:
+	case how >= 10 && c.program.Log.Delays:
+		s.Delay = pick(g[4], nakDelay, longDelay)
+		s.ID = pick(g[5], "", "x")
 	case how < 8:
 		s.Count = c.burst(g[4])
 	case how < 11:
@@ -126,9 +142,6 @@ func (c *composer) makeAppend(s *Step, g gene) bool {
 		s.ID = pick(g[5], "", "x", "y")
 	case how < 14:
 		s.Do = Request
-	case c.program.Log.Delays:
-		s.Delay = pick(g[4], nakDelay, longDelay)
-		s.ID = pick(g[5], "", "x")
 	case c.timed:
 		s.TTL = 10 * time.Minute
 	}
@@ -239,6 +252,39 @@ func (c *composer) makeCrash(s *Step, g gene) bool {
 	s.Do, s.Process = Crash, pick(g[1], 0, 1, 2)
 	ends := func(i int) bool { return c.m.members[i].process == s.Process }
 	return c.crashes && slices.ContainsFunc(c.m.members, func(m *modelMember) bool { return m.process == s.Process && !m.ended }) && c.certain(ends)
+}
+
+// makeRush lets others see to what a member leaves behind.
+func (c *composer) makeRush(s *Step, g gene) bool {
+	s.Do, s.Key = Rush, pick(g[2], keys...)
+	number, ok := c.member(g[1])
+	if s.Number = number; !ok || c.m.members[number].draining {
+		return false
+	}
+	s.Count = c.burst(g[3]) * 4
+	return s.Count > 0 && len(c.m.taking(c.m.members[number].group)) > 1
+}
+
+func (c *composer) makeRushCrash(s *Step, g gene) bool {
+	s.Do, s.Key, s.Number = RushCrash, pick(g[2], keys...), pick(g[1], 0, 1, 2)
+	ends := func(i int) bool { return c.m.members[i].process == s.Number }
+	some := false
+	for i, member := range c.m.members {
+		if !ends(i) || member.ended {
+			continue
+		}
+		some = true
+		if !slices.ContainsFunc(c.m.taking(member.group), func(i int) bool { return !ends(i) }) {
+			return false
+		}
+	}
+	for _, sub := range c.m.subs {
+		if sub.process == s.Number && !sub.ended {
+			return false // nobody knows what it gets
+		}
+	}
+	s.Count = c.burst(g[3]) * 4
+	return some && c.crashes && s.Process != s.Number && s.Count > 0 && c.certain(ends)
 }
 
 // certain reports that of each delivery that is held it is known whether one of the

@@ -34,6 +34,7 @@ type stored struct {
 	sequence      uint64
 	fates         []string
 	due, expires  time.Duration // 0: now, never
+	rushed        bool          // while a process crashed: it may be delivered more often
 }
 
 type remembered struct {
@@ -109,6 +110,14 @@ func (m *model) take(s *Step) []string {
 		m.end(s.Number)
 	case Crash:
 		m.crash(s.Process)
+	case Rush:
+		results := m.sends(s)
+		m.members[s.Number].draining = true
+		return results
+	case RushCrash:
+		results := m.sends(s)
+		m.crash(s.Number)
+		return results
 	case Settle:
 		m.settleHeld(s)
 	case Remove:
@@ -136,7 +145,7 @@ func (s *Step) groupConfig() transport.GroupConfig {
 
 func (m *model) sends(s *Step) (results []string) {
 	for i := range s.count() {
-		e := &stored{body: body(m.step, i), key: s.Key, id: s.ID, fates: s.Fates}
+		e := &stored{body: body(m.step, i), key: s.Key, id: s.ID, fates: s.Fates, rushed: s.Do == RushCrash}
 		if s.Do == Append && s.Delay > 0 {
 			results = append(results, m.delay(e, s.Delay))
 			continue
@@ -501,7 +510,7 @@ func (m *model) deliver(g *modelGroup) bool {
 		}
 		o.times++
 		g.given[o.body] = o.times
-		if g.config.Ordered {
+		if g.config.Ordered && !o.rushed {
 			lane := m.lane(g, o.key)
 			g.lanes[lane] = append(g.lanes[lane], fmt.Sprintf("%s×%d", o.body, o.times))
 		}

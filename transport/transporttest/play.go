@@ -129,6 +129,7 @@ type played struct {
 	key, id   string
 	fates     []string
 	notBefore time.Time
+	rushed    bool   // while a process crashed
 	sequence  uint64 // 0 before it is known
 }
 
@@ -197,13 +198,18 @@ func (y *player) groupConfig(g transport.GroupConfig) transport.GroupConfig {
 // ackWait is short where a program waits for it, and long where it only says how
 // busy the machine may be.
 func (y *player) ackWait() time.Duration {
-	if slices.ContainsFunc(y.program.Steps, func(s Step) bool { return s.Do == Crash }) {
+	if slices.ContainsFunc(y.program.Steps, func(s Step) bool { return s.Do == Crash || s.Do == RushCrash }) {
 		return transport.MinAckWait
 	}
 	return 10 * transport.MinAckWait
 }
 
 func (y *player) subject(rest string) string { return y.root + "." + rest }
+
+// stepTime is how long a step takes at least, in virtual time: so that what is due
+// because of one step has happened, with all short delays that it leads to, when the
+// same is due because of the next.
+const stepTime = 500 * time.Millisecond
 
 // play takes a step, and waits until all is at rest.
 func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, error) {
@@ -216,7 +222,7 @@ func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, erro
 		return stepOutcome{}, fmt.Errorf("it returns %q, and the model says %q", results, want)
 	}
 	if y.backend.Bubble {
-		<-time.After(time.Millisecond) // no two steps are at the same instant
+		<-time.After(stepTime)
 	}
 	got, err := y.rest(ctx, m.view())
 	return stepOutcome{results, got}, err
@@ -288,7 +294,7 @@ func (y *player) view(ctx context.Context) (v view, err error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	for _, g := range y.groups {
-		gv := g.view(y.present)
+		gv := g.view(y.present, func(body string) bool { return y.messages[body].rushed })
 		for _, info := range infos {
 			if info.Config.Name == gv.Name && !gv.Deleted {
 				gv.Undelivered, gv.InFlight = int(info.Undelivered), int(info.InFlight)
@@ -371,6 +377,13 @@ func (y *player) take(ctx context.Context, s *Step) ([]string, error) {
 		err = y.members[s.Number].close(ctx)
 	case Crash:
 		err = y.crash(ctx, s.Process)
+	case Rush:
+		return y.rush(ctx, p, s, func() error {
+			y.members[s.Number].drain(ctx)
+			return nil
+		})
+	case RushCrash:
+		return y.rush(ctx, p, s, func() error { return y.crash(ctx, s.Number) })
 	case Settle:
 		err = y.settle(ctx, s)
 	case Remove:
@@ -404,47 +417,28 @@ func resultOf(result string, err error) (string, error) {
 }
 
 // message makes the ith message of a step, and remembers it before it is sent.
-func (y *player) message(s *Step, i int) *transport.Message {
+func (y *player) message(s *Step, i int) (*transport.Message, *played) {
 	m := &transport.Message{Subject: y.subject(pattern(s)), Body: []byte(body(y.step, i))}
 	m.Header.Set("Key", s.Key)
-	sent := &played{key: s.Key, id: s.ID, fates: s.Fates}
+	sent := &played{key: s.Key, id: s.ID, fates: s.Fates, rushed: s.Do == RushCrash}
 	if s.Do == Append && s.Delay > 0 {
 		sent.notBefore = time.Now().Add(s.Delay)
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.messages[string(m.Body)] = sent
-	return m
+	return m, sent
 }
 
-func (y *player) append(ctx context.Context, p *process, s *Step) ([]string, error) {
-	type answer struct {
-		at  transport.Appended
-		err error
-	}
+// append stores one message, or several without a wait in between.
+func (y *player) append(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	answers := make([]answer, s.count())
-	var all sync.WaitGroup
-	for i := range answers {
-		m := y.message(s, i)
-		o := transport.AppendOptions{ID: s.ID, TTL: s.TTL, NotBefore: y.messages[string(m.Body)].notBefore}
-		if s.Expect != nil {
-			expect := *s.Expect
-			if expect.Subject != "" {
-				expect.Subject = y.subject(expect.Subject)
-			}
-			o.Expect = &expect
-		}
-		all.Add(1)
-		if err := p.log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
-			answers[i] = answer{at, err}
-			all.Done()
-		}); err != nil {
-			answers[i].err = err
-			all.Done()
-		}
+	if len(answers) == 1 {
+		m, o := y.appending(s, 0)
+		answers[0].at, answers[0].err = p.log.Append(ctx, m, o)
+	} else {
+		y.appendAll(ctx, p, s, answers)
 	}
-	all.Wait()
-	var results []string
 	for i, a := range answers {
 		result, err := resultOf(y.appended(body(y.step, i), a.at), a.err)
 		if err != nil {
@@ -453,6 +447,43 @@ func (y *player) append(ctx context.Context, p *process, s *Step) ([]string, err
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+// answer is what an append came to.
+type answer struct {
+	at  transport.Appended
+	err error
+}
+
+func (y *player) appendAll(ctx context.Context, p *process, s *Step, answers []answer) {
+	var all sync.WaitGroup
+	all.Add(len(answers))
+	for i := range answers {
+		m, o := y.appending(s, i)
+		err := p.log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
+			answers[i] = answer{at, err}
+			all.Done()
+		})
+		if err != nil {
+			answers[i].err = err
+			all.Done()
+		}
+	}
+	all.Wait()
+}
+
+// appending makes the ith message of a step and its options.
+func (y *player) appending(s *Step, i int) (*transport.Message, transport.AppendOptions) {
+	m, sent := y.message(s, i)
+	o := transport.AppendOptions{ID: s.ID, TTL: s.TTL, NotBefore: sent.notBefore}
+	if s.Expect != nil {
+		expect := *s.Expect
+		if expect.Subject != "" {
+			expect.Subject = y.subject(expect.Subject)
+		}
+		o.Expect = &expect
+	}
+	return m, o
 }
 
 // appended says where a message was stored.
@@ -479,7 +510,8 @@ func (y *player) located(body string, sequence uint64) {
 // seen them.
 func (y *player) publish(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	for i := range s.count() {
-		if err := p.tr.Publish(ctx, y.message(s, i)); err != nil {
+		m, _ := y.message(s, i)
+		if err := p.tr.Publish(ctx, m); err != nil {
 			return nil, err
 		}
 		results = append(results, done)
@@ -501,7 +533,8 @@ const barrier = "barrier"
 // logs. What such a client is told is the backend's.
 func (y *player) request(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	for i := range s.count() {
-		reply, err := p.tr.Request(ctx, y.message(s, i))
+		m, _ := y.message(s, i)
+		reply, err := p.tr.Request(ctx, m)
 		if err != nil {
 			return nil, err
 		}
@@ -538,14 +571,31 @@ func (y *player) purge(ctx context.Context, p *process, s *Step) ([]string, erro
 	return []string{fmt.Sprintf("%d purged", n)}, err
 }
 
+// rush appends while something else happens.
+func (y *player) rush(ctx context.Context, p *process, s *Step, meanwhile func() error) (results []string, err error) {
+	begun := make(chan struct{})
+	other := make(chan error, 1)
+	go func() {
+		<-begun
+		other <- meanwhile()
+	}()
+	close(begun)
+	results, err = y.append(ctx, p, s)
+	return results, errors.Join(err, <-other)
+}
+
 // crash ends a process, and what it says afterwards is in vain.
 func (y *player) crash(ctx context.Context, number int) error {
 	p := y.processes[number]
 	delete(y.processes, number)
-	y.backend.Kill(p.tr)
+	var held []*transport.Delivery
 	for _, m := range y.membersOf(p) {
-		if err := m.crash(ctx); err != nil {
-			return err
+		held = append(held, m.giveUp(y.ackWait()/2)...)
+	}
+	y.backend.Kill(p.tr)
+	for _, d := range held {
+		if err := d.Ack(ctx); transport.CodeOf(err) != transport.Unavailable {
+			return fmt.Errorf("an Ack of %s by a process that is no more returns %v", d.Body, err)
 		}
 	}
 	_ = p.tr.Close(ctx) // only so that it leaves nothing in this process

@@ -32,7 +32,7 @@ type playState struct {
 	settled   bool      // acknowledged or terminated
 	notBefore time.Time // of the next delivery
 	held      *transport.Delivery
-	by        *playMember // who holds it
+	by        *playMember // who holds it, or settled it
 	lane      string
 	endings   int // of the group's, when it was first delivered
 }
@@ -116,7 +116,6 @@ func (y *player) join(ctx context.Context, p *process, s *Step) (err error) {
 func (m *playMember) handle(d *transport.Delivery) {
 	f, counts := m.received(d)
 	if !counts {
-		_ = d.Ack(context.Background())
 		return
 	}
 	if err := perform(context.Background(), d, f); err != nil {
@@ -148,18 +147,19 @@ func perform(ctx context.Context, d *transport.Delivery, f fate) error {
 }
 
 // received notes a delivery, holds it to what is promised, and says what becomes of
-// it. One to a member that was ended from outside does not count.
+// it. One to a member that was ended from outside does not count: it is handed back,
+// or dies with its process, or with its group.
 func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	y, g := m.y, m.group
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if m.ended || g.deleted {
-		return acks, false
+		return holds, false
 	}
 	sent := y.messages[string(d.Body)]
 	if sent == nil {
 		y.breaks("%q was delivered and never sent", d.Body)
-		return acks, false
+		return holds, false
 	}
 	state := g.states[string(d.Body)]
 	if state == nil {
@@ -169,7 +169,7 @@ func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	state.times++
 	m.check(d, sent, state)
 	state.attempt = d.Attempt
-	if g.config.Ordered {
+	if g.config.Ordered && !sent.rushed {
 		g.lanes[state.lane] = append(g.lanes[state.lane], fmt.Sprintf("%s×%d", d.Body, state.times))
 	}
 	f := fateOf(sent.fates, g.number, state.times)
@@ -184,7 +184,7 @@ func (m *playMember) decided(d *transport.Delivery, state *playState, f fate) {
 	state.held, state.by = nil, nil
 	switch f {
 	case acks, terminates:
-		state.settled = true
+		state.settled, state.by = true, m
 	case delays:
 		state.notBefore = time.Now().Add(nakDelay)
 	case postpones:
@@ -287,19 +287,9 @@ func (m *playMember) close(ctx context.Context) error {
 	return nil
 }
 
-// crash notes that the member's process has ended. What it held comes again, not at
-// once: whoever kept it from being delivered may have done so a moment ago, or a
-// quarter of the AckWait.
-func (m *playMember) crash(ctx context.Context) error {
-	for _, d := range m.giveUp(m.y.ackWait() / 2) {
-		if err := d.Ack(ctx); transport.CodeOf(err) != transport.Unavailable {
-			return fmt.Errorf("an Ack of %s by a process that is no more returns %v", d.Body, err)
-		}
-	}
-	return nil
-}
-
-// giveUp takes what a member holds away from it.
+// giveUp takes what a member holds away from it. It comes again after a delay. Where
+// a process ends that is less than the AckWait: what the member held may have been
+// kept from others for the last time a quarter of the AckWait ago.
 func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 	m.y.mu.Lock()
 	defer m.y.mu.Unlock()
@@ -317,13 +307,15 @@ func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 }
 
 // view is what is to be seen of a group without asking the backend.
-func (g *playGroup) view(present map[uint64]bool) groupView {
+func (g *playGroup) view(present map[uint64]bool, rushed func(body string) bool) groupView {
 	v := groupView{Name: g.config.Name, Deleted: g.deleted, Given: make(map[string]int), Lanes: maps.Clone(g.lanes)}
 	for lane := range v.Lanes {
 		v.Lanes[lane] = slices.Clone(v.Lanes[lane])
 	}
 	for body, state := range g.states {
-		v.Given[body] = state.times
+		if v.Given[body] = state.times; rushed(body) {
+			v.Given[body] = 1 // or more
+		}
 		if state.held != nil && present[state.held.Sequence] {
 			v.Held = append(v.Held, fmt.Sprintf("%s×%d", body, state.times))
 		}

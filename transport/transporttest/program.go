@@ -61,6 +61,14 @@ const (
 	// subscriptions. It begins anew with its next step.
 	Crash Action = "crash"
 
+	// Rush appends Count messages through Process, pipelined, while the member of
+	// that Number begins to drain. Key, Number.
+	Rush Action = "rush"
+
+	// RushCrash appends Count messages through Process, pipelined, while another
+	// process crashes, whose number is Number. Key, Number.
+	RushCrash Action = "rush and crash"
+
 	// Settle ends a delivery that is held, by the letter that Fates begins with.
 	// Group, Sequence, Fates.
 	Settle Action = "settle"

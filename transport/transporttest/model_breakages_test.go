@@ -1,0 +1,240 @@
+package transporttest_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/transporttest"
+)
+
+// brokenForPrograms are the ways to break a log that random programs find, and what
+// they say then, or else that something is not as the model says: a program may meet
+// that first.
+var brokenForPrograms = map[string]string{
+	"refuses nothing when it is full":              `"stored as \d+"\], and the model says \["resource_exhausted"\]`,
+	"refuses where it should drop":                 `"resource_exhausted"\], and the model says \["stored as`,
+	"lets any number of messages wait":             `"stored as 0"\], and the model says \["resource_exhausted"\]`,
+	"keeps what is settled":                        `want\s+log: first \d+, last \d+, 0 messages`,
+	"keeps what is old":                            `want\s+log: first \d+, last \d+, \d+ messages`,
+	"ignores ids":                                  `the model says \["duplicate of \d+"\]|id ""`,
+	"never forgets ids":                            `returns \["duplicate of \d+"\], and the model says \["(stored as|resource)|cannot be opened`,
+	"ignores expectations":                         `the model says \["aborted"\]|an expectation that cannot hold`,
+	"refuses what an earlier attempt has stored":   `returns \["aborted"\], and the model says \["duplicate of \d+"\]|id ""`,
+	"ignores a message's own time to live":         `want\s+log: first \d+, last \d+, \d+ messages|was given`,
+	"delivers delayed messages early":              `before its NotBefore`,
+	"takes a log for one lane":                     `undelivered|in lane`,
+	"does not count attempts":                      `as attempt 1 after attempt 1`,
+	"has a fence that stands still":                `with fence 1 after one with 1`,
+	"forgets acknowledgements":                     `1 in flight\s+want\s+group \d \(g\d\): 0 in flight`,
+	"redelivers what was terminated":               `after it had been settled there`,
+	"redelivers before the delay is over":          `before its delay was over`,
+	"lets a live member's deliveries go to others": `while a member that lives held it`,
+	"purges what it should keep":                   `purged"\], and the model says \["\d+ purged"\]`,
+	"loses hand-backs":                             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given|after Close returns`,
+	"loses what waits when it is drained":          `was given`,
+	"drains without waiting":                       `a Drain has returned while the member held`,
+	"forgets positions":                            `after it had been settled there|was given|in flight`,
+	"stores in another order":                      `stored as|deadlock`,
+	"loses what a killed process held":             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given`,
+	"loses one message in five":                    `want\s+log: `,
+}
+
+// brokenOnce are broken in ways that only programs look at.
+var brokenOnce = map[string]func(*inproc.Transport) transport.Transport{
+	"loses what a killed process held": func(tr *inproc.Transport) transport.Transport {
+		held := make(chan *transport.Delivery, 10000)
+		broken := alteration{deliver: func(d *transport.Delivery) { held <- d }}.broken(tr)
+		return &mortal{Transport: broken, tr: tr, held: held}
+	},
+	"loses what waits when it is drained": replacing(func(l transport.Log) transport.Log { return &oblivious{l} }),
+	"loses one message in five":           replacing(func(l transport.Log) transport.Log { return &leaky{Log: l} }),
+}
+
+// mortal acknowledges what it holds when it is killed.
+type mortal struct {
+	transport.Transport
+	tr   *inproc.Transport
+	held chan *transport.Delivery
+}
+
+func (m *mortal) Kill() {
+	for len(m.held) > 0 {
+		_ = (<-m.held).Ack(context.Background())
+	}
+	m.tr.Kill()
+}
+
+// oblivious has a queue before the handler, and is done with what is in it when it
+// drains.
+type oblivious struct{ transport.Log }
+
+func (o *oblivious) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	m := &obliviousMember{h: h}
+	var err error
+	m.Receiver, err = o.Log.Consume(ctx, c, m.take)
+	return m, err
+}
+
+type obliviousMember struct {
+	transport.Receiver
+	h      func(*transport.Delivery)
+	drains atomic.Bool
+
+	turn  sync.Mutex // with the handler
+	mu    sync.Mutex
+	queue []*transport.Delivery
+}
+
+func (m *obliviousMember) take(d *transport.Delivery) {
+	m.mu.Lock()
+	m.queue = append(m.queue, d)
+	m.mu.Unlock()
+	go m.next()
+}
+
+func (m *obliviousMember) next() {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.mu.Lock()
+	d := m.queue[0]
+	m.queue = m.queue[1:]
+	m.mu.Unlock()
+	if m.drains.Load() {
+		_ = d.Ack(context.Background())
+		return
+	}
+	m.h(d)
+}
+
+func (m *obliviousMember) Drain(ctx context.Context) error {
+	m.drains.Store(true)
+	return m.Receiver.Drain(ctx)
+}
+
+// leaky forgets every fifth message that it has acknowledged.
+type leaky struct {
+	transport.Log
+	n int
+}
+
+func (l *leaky) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	at, err := l.Log.Append(ctx, m, o)
+	if l.n++; l.n%5 == 0 && at.Sequence > 0 {
+		_ = l.Remove(ctx, at.Sequence)
+	}
+	return at, err
+}
+
+func breakageForPrograms(name string) func(*inproc.Transport) transport.Transport {
+	if broken := brokenOnce[name]; broken != nil {
+		return broken
+	}
+	return brokenLogs[name].broken
+}
+
+// Random programs find what is broken, by the model and by comparing it with what
+// is not, and say in what it shows. They print a program that shows it.
+func TestProgramsCatchBrokenTransports(t *testing.T) {
+	t.Parallel()
+	for name, says := range brokenForPrograms {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := catches(t, "Model", name)
+			if !regexp.MustCompile(says+"|"+differs).MatchString(out) || !strings.Contains(out, "transporttest.Program{\n") {
+				t.Errorf("want %q and a program in\n%s", says, out)
+			}
+		})
+	}
+	for _, name := range []string{"ignores ids", "loses what a killed process held", "loses what waits when it is drained"} {
+		t.Run("by comparison "+name, func(t *testing.T) {
+			t.Parallel()
+			if out := catches(t, "Compare", name); !strings.Contains(out, "on broken") {
+				t.Errorf("want it to be said what is broken in\n%s", out)
+			}
+		})
+	}
+}
+
+// differs is what is said when what is to be seen is not what the model says.
+const differs = `want\s+(log: |group )`
+
+const programVariable = "TRANSPORTTEST_PROGRAM_BREAKAGE"
+
+// catches runs programs on a broken transport in a process of its own, and in a
+// directory of its own, where the program that failed is kept.
+func catches(t *testing.T, how, name string) string {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProgramBreakage$/^"+how+"$",
+		"-test.v", "-test.timeout=1m", "-rapid.nofailfile", "-rapid.shrinktime=2s")
+	cmd.Env = append(os.Environ(), programVariable+"="+name)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatalf("it was not caught:\n%s", out)
+	}
+	return string(out)
+}
+
+// TestProgramBreakage is what catches runs. By itself it tests nothing.
+func TestProgramBreakage(t *testing.T) {
+	name := os.Getenv(programVariable)
+	if brokenForPrograms[name] == "" {
+		return
+	}
+	broken := inMemory("broken", breakageForPrograms(name))
+	o := transporttest.ProgramOptions{Parallel: 1, Programs: 2000}
+	t.Run("Model", func(t *testing.T) { transporttest.Model(t, broken, o) })
+	t.Run("Compare", func(t *testing.T) {
+		whole := inMemory("whole", func(tr *inproc.Transport) transport.Transport { return tr })
+		transporttest.Compare(t, whole, broken, o)
+	})
+}
+
+func inMemory(name string, altered func(*inproc.Transport) transport.Transport) transporttest.Backend {
+	return transporttest.Backend{
+		Name: name,
+		Open: func() (func(context.Context) (transport.Transport, error), func(context.Context, transport.Transport, string) error) {
+			b := inproc.NewBackend(nil)
+			return func(context.Context) (transport.Transport, error) { return altered(b.Connect()), nil }, nil
+		},
+		Kill:   func(tr transport.Transport) { tr.(interface{ Kill() }).Kill() },
+		Bubble: true,
+	}
+}
+
+// A program that was printed can be pasted into a test.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	p := transporttest.Program{
+		Log: transport.LogConfig{Retention: 1, Storage: 1, Lanes: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},
+		Steps: []transporttest.Step{
+			{Do: "join", Group: "g0", InFlight: 100},
+			{Do: "append", Key: "k0", Count: 2, Fates: []string{"hh"}},
+			{Do: "append", Key: "k1", ID: "x", Fates: []string{"nd"}, TTL: 10 * time.Minute},
+			{Do: "append", Key: "k1", ID: "y", Expect: &transport.Expectation{Subject: "k0", Sequence: 1}},
+			{Do: "join", Process: 1, Group: "g0", InFlight: 100},
+			{Do: "crash"},
+			{Do: "settle", Group: "g0", Sequence: 1, Fates: []string{"a"}},
+			{Do: "wait", Delay: 11 * time.Minute},
+		},
+	}
+	transporttest.Replay(t, p, inMemory("one", func(tr *inproc.Transport) transport.Transport { return tr }))
+	want := []string{
+		`Log: transport.LogConfig{Retention: 1, Storage: 1, Lanes: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},`,
+		`{Do: "append", Key: "k1", ID: "x", Fates: []string{"nd"}, TTL: 10 * time.Minute},`,
+		`{Do: "append", Key: "k1", ID: "y", Expect: &transport.Expectation{Subject: "k0", Sequence: 1}},`,
+	}
+	for _, line := range want {
+		if !strings.Contains(p.String(), line) {
+			t.Errorf("want %s in\n%s", line, p)
+		}
+	}
+}
