@@ -43,7 +43,6 @@ var brokenForPrograms = map[string]string{
 	"loses what waits when it is drained":          `was given`,
 	"drains without waiting":                       `a Drain has returned while the member held`,
 	"forgets positions":                            `after it had been settled there|was given|in flight`,
-	"stores in another order":                      `stored as|deadlock`,
 	"loses what a killed process held":             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given`,
 	"loses one message in five":                    `want\s+log: `,
 }
