@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
+PROFILE ?= full
+SEED ?= 0
 
 .PHONY: help
 help: ## Say what can be made
@@ -27,6 +29,10 @@ fuzz: ## Run every fuzz target for FUZZTIME each (10s)
 		done; \
 	done
 
+.PHONY: conformance
+conformance: ## Run the suite, the model and the comparison on five targets (PROFILE=short: in two minutes; SEED=n)
+	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
+
 .PHONY: bench
 bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
 	go run ./bench/report
@@ -39,6 +45,7 @@ peers: ## Run benchmarks beside other libraries, which are fetched for it
 lint: ## Check format, go vet, staticcheck, and what tests must not do
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags conformance ./transport/conformance
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests wait for conditions, and none is skipped:"; echo "$$sleeps"; exit 1; fi
 	go mod tidy -diff

@@ -51,7 +51,8 @@ type Log interface {
 	// Capabilities.Delays; Unavailable when the backend cannot be reached, with
 	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
 	// acknowledgement did not come. After the latter a second Append with the same
-	// id stores it once.
+	// id stores it once. In a cluster a second Append while the first is under
+	// way may be Unavailable with OutcomeNotDone, instead of a duplicate.
 	Append(ctx context.Context, m *Message, o AppendOptions) (Appended, error)
 
 	// AppendAsync is Append without the wait: done is called once, with what
@@ -91,7 +92,8 @@ type Log interface {
 	// Read returns what is stored, in order, without belonging to a group and
 	// without changing anything. It ends at the last message that was stored when
 	// it began, or, with r.Follow, when ctx ends. A gap (messages that retention
-	// removed meanwhile) is skipped. Its last element may carry an error, with a
+	// removed meanwhile) is skipped. A server of a cluster may be a moment behind in
+	// what was removed, never in what was stored. Its last element may carry an error, with a
 	// nil Delivery; a Delivery from Read has no Settler, no Fence and Attempt 0. A
 	// Follow that ctx ended ends without an error.
 	Read(ctx context.Context, r ReadConfig) iter.Seq2[*Delivery, error]

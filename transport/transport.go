@@ -56,7 +56,9 @@ type Transport interface {
 
 	// Log opens the log that c describes, and creates it if it is not there. See
 	// [Log] for what it promises and [LogConfig] for when an existing one is
-	// changed. A backend without Capabilities.Logs answers Unimplemented.
+	// changed. A backend without Capabilities.Logs answers Unimplemented. Other
+	// servers of a cluster learn of a new log shortly after: until then an Append
+	// there is Unavailable, with OutcomeNotDone.
 	Log(ctx context.Context, c LogConfig) (Log, error)
 
 	// Close ends every subscription as [Receiver.Close] does, releases what the

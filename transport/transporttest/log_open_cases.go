@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ var openCases = []conformanceCase{
 				wg.Go(func() {
 					l, err := s.open(c)
 					if err == nil {
-						_, err = l.Append(s.Context(), s.message("a", strconv.Itoa(i)), transport.AppendOptions{})
+						err = l.eventuallyAppends("a", strconv.Itoa(i))
 					}
 					if err != nil {
 						s.Error(err)
@@ -233,4 +234,16 @@ var sequenceCases = []conformanceCase{
 			}
 		},
 	},
+}
+
+// eventuallyAppends appends to a log that somebody else may have made this moment:
+// the server of a cluster to which this Transport is connected may not know it yet.
+func (l *log) eventuallyAppends(rest, body string) error {
+	for begun := time.Now(); ; l.s.pass(20 * time.Millisecond) {
+		_, err := l.Append(l.s.Context(), l.s.message(rest, body), transport.AppendOptions{})
+		e, ok := errors.AsType[*transport.Error](err)
+		if !ok || e.Code != transport.Unavailable || e.Outcome != transport.OutcomeNotDone || time.Since(begun) > patience {
+			return err
+		}
+	}
 }

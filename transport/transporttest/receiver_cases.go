@@ -203,7 +203,7 @@ func shortly(s *suite) (context.Context, context.CancelFunc) {
 func (s *suite) drainQuietly(r transport.Receiver) { _ = r.Drain(s.patient()) }
 
 // probe is the body of requests that look whether anybody is there.
-const probe = "anybody?"
+const probe = "anybody"
 
 // eventuallyNobody waits until requests find nobody. What is asked meanwhile may
 // have been taken, and is given up.

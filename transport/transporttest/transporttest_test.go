@@ -39,6 +39,9 @@ func TestSuiteCatches(t *testing.T) {
 				cases = append(wanted[name], b.fails)
 			}
 			out, failed := runBroken(t, name, cases...)
+			for n := 0; n < 3 && !(slices.Contains(failed, b.fails) && strings.Contains(out, b.says)); n++ {
+				out, failed = runBroken(t, name, cases...) // where goroutines race, once may not be enough
+			}
 			m.add(name, failed)
 			if !slices.Contains(failed, b.fails) {
 				t.Fatalf("%s passed:\n%s", b.fails, out)

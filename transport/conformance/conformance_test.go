@@ -1,0 +1,163 @@
+//go:build conformance
+
+package conformance_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/testkit/natstest"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/internal/proxytest"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+	"gomono.dev/transport/transporttest"
+)
+
+var (
+	short = flag.Bool("conformance.short", false, "run in two minutes what otherwise takes a quarter of an hour")
+	seed  = flag.Uint64("conformance.seed", 0, "seed of the order in which inproc takes its steps; 0 is a random one")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	fmt.Printf("seed %d\n", *seed)
+	os.Exit(m.Run())
+}
+
+// repeats returns one of two numbers, by the profile.
+func repeats(shortly, fully int) int {
+	if *short {
+		return shortly
+	}
+	return fully
+}
+
+// again runs a target several times.
+func again(t *testing.T, times int, run func(t *testing.T, round uint64)) {
+	t.Helper()
+	for round := range times {
+		t.Run(fmt.Sprint(round), func(t *testing.T) { run(t, uint64(round)) })
+	}
+}
+
+func TestInproc(t *testing.T) {
+	again(t, repeats(1, 3), func(t *testing.T, _ uint64) {
+		transporttest.Run(t, func(*testing.T) transport.Transport { return inproc.New(nil) })
+	})
+}
+
+func TestInprocInBubbles(t *testing.T) {
+	again(t, repeats(2, 20), func(t *testing.T, round uint64) {
+		transporttest.RunInBubble(t, func(*testing.T) transport.Transport { return inproc.New(&inproc.Options{Seed: *seed + round}) })
+	})
+}
+
+func TestInprocInSteps(t *testing.T) {
+	again(t, repeats(5, 100), func(t *testing.T, round uint64) {
+		transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
+			return inproc.New(&inproc.Options{Seed: *seed + round, Rest: synctest.Wait})
+		})
+	})
+}
+
+func TestEmbeddedInMemory(t *testing.T) {
+	again(t, repeats(1, 3), func(t *testing.T, _ uint64) {
+		s, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+		transporttest.Run(t, func(t *testing.T) transport.Transport {
+			tr, err := s.Connect(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return tr
+		})
+	})
+}
+
+func TestEmbeddedOnDisk(t *testing.T) {
+	again(t, repeats(1, 2), func(t *testing.T, _ uint64) {
+		s := natstest.NATS(t)
+		transporttest.Run(t, over(natsx.Options{URLs: []string{s.ClientURL()}}))
+	})
+}
+
+// A nats-server in a process of its own, as it is deployed.
+func TestServer(t *testing.T) {
+	s := startProcess(t)
+	t.Run("suite", func(t *testing.T) {
+		again(t, repeats(1, 3), func(t *testing.T, _ uint64) {
+			transporttest.Run(t, over(natsx.Options{URLs: []string{s.url()}}))
+		})
+	})
+	t.Run("connection", func(t *testing.T) {
+		again(t, repeats(1, 5), func(t *testing.T, _ uint64) {
+			transporttest.RunReconnect(t, lines(s.address))
+		})
+	})
+	if *short {
+		return
+	}
+	// Everything again when the connection was lost and is back.
+	t.Run("reconnected", func(t *testing.T) {
+		newLine := lines(s.address)
+		transporttest.Run(t, func(t *testing.T) transport.Transport { return transporttest.Reconnected(t, newLine(t)) })
+	})
+}
+
+// A cluster of three, each of whose logs all three keep. Cases connect to one
+// server after another: the messages between servers are slower than those within
+// one, and the leader of a log is any of them.
+func TestCluster(t *testing.T) {
+	servers := natstest.Cluster(t, 3)
+	t.Run("suite", func(t *testing.T) {
+		again(t, repeats(1, 2), func(t *testing.T, round uint64) {
+			transporttest.Run(t, over(natsx.Options{URLs: []string{servers[round%3].ClientURL()}, Replicas: 3}))
+		})
+	})
+	if *short {
+		return
+	}
+	t.Run("connection", func(t *testing.T) {
+		transporttest.RunReconnect(t, lines(strings.TrimPrefix(servers[0].ClientURL(), "nats://")))
+	})
+}
+
+// over makes a connection for each case.
+func over(o natsx.Options) func(*testing.T) transport.Transport {
+	return func(t *testing.T) transport.Transport { return connect(t, o) }
+}
+
+func connect(t *testing.T, o natsx.Options) *natsx.Transport {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	tr, err := natsx.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// lines makes connections that can be cut.
+func lines(address string) func(*testing.T) *transporttest.Line {
+	return func(t *testing.T) *transporttest.Line {
+		p := proxytest.New(t, address)
+		tr := connect(t, natsx.Options{URLs: []string{"nats://" + p.Address()}, ReconnectWait: 5 * time.Millisecond})
+		return &transporttest.Line{Transport: tr, Cut: p.Cut, Mend: p.Mend}
+	}
+}
