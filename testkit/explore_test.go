@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +203,20 @@ func auditor(t testing.TB, out *world) mono.Module {
 func TestOrderFlow(t *testing.T) {
 	t.Parallel()
 	testkit.Explore(t, 100, orderFlow(none)).MustPass()
+}
+
+// The same seeds tell the same stories, to the letter, though several run at once.
+func TestSameSeedSameHistory(t *testing.T) {
+	t.Parallel()
+	first := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures
+	for range 3 {
+		if again := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures; !slices.Equal(first, again) {
+			t.Errorf("got\n%v\nand then\n%v", first, again)
+		}
+	}
+	if len(first) == 0 {
+		t.Error("no story was told")
+	}
 }
 
 // Each bug is found, and the seed that is printed finds it again.

@@ -205,7 +205,7 @@ func (f *faults) take(in *Injection, point func() string) bool {
 // lucky lets the seed decide. The decision depends on the point and on how often it
 // was met, not on which of two points was met first.
 func (f *faults) lucky(in *Injection, point string) bool {
-	key := in.String() + " " + point
+	key := fmt.Sprint(in.number, " ", point) // and not where it is declared: lines move
 	f.seen[key]++
 	x := mix(f.h.seed ^ mix(f.seen[key]^hashOf(key)))
 	return float64(x>>11)/(1<<53) < in.chance

@@ -18,6 +18,7 @@ type Injection struct {
 	both     bool        // in both directions
 	when     []Condition
 	place    string
+	number   int // among those of the test
 
 	// Guarded by the lock of faults.
 	left      int // how often it may still be met; -1: always
@@ -93,6 +94,7 @@ func (h *Harness) declare(in *Injection) *Injection {
 	in.h, in.left, in.place = h, 1, callerOutside()
 	h.faults.mu.Lock()
 	h.faults.declared = append(h.faults.declared, in)
+	in.number = len(h.faults.declared)
 	h.faults.mu.Unlock()
 	if len(h.instances) > 0 {
 		h.checkMakes()
