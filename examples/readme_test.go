@@ -9,7 +9,7 @@ import (
 
 // The code in the documents that names a file stands in that file, which compiles.
 func TestCodeInDocumentsIsCompiledCode(t *testing.T) {
-	for document, least := range map[string]int{"README.md": 2, "docs/testing.md": 9} {
+	for document, least := range map[string]int{"README.md": 5, "docs/testing.md": 9} {
 		text, err := os.ReadFile("../" + document)
 		if err != nil {
 			t.Fatal(err)
