@@ -1,6 +1,7 @@
 package transporttest_test
 
 import (
+	"log"
 	"testing"
 
 	"gomono.dev/transport"
@@ -8,12 +9,30 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
+// Carrier is a transport that was written elsewhere: it has the methods of
+// transport.Transport.
+type Carrier struct{ transport.Transport }
+
+// Connect makes a Carrier that is connected.
+func Connect(address string) (*Carrier, error) {
+	log.Printf("connecting to %s", address)
+	return &Carrier{inproc.New(nil)}, nil
+}
+
 // A transport that was written elsewhere is held to the seam by a constructor and
-// one call.
+// one call, and measured by another.
 func Example() {
+	newTransport := func(t testing.TB) transport.Transport {
+		c, err := Connect("localhost:1234")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
 	_ = func(t *testing.T) { // func TestConformance(t *testing.T)
-		transporttest.Run(t, func(t *testing.T) transport.Transport {
-			return inproc.New(nil) // or a connection of your own
-		})
+		transporttest.Run(t, func(t *testing.T) transport.Transport { return newTransport(t) })
+	}
+	_ = func(b *testing.B) { // func BenchmarkTransport(b *testing.B)
+		transporttest.Bench(b, func(b *testing.B) transport.Transport { return newTransport(b) })
 	}
 }
