@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"gomono.dev/mono"
 	"gomono.dev/transport/inproc"
@@ -40,16 +41,20 @@ func manyServices(n int) []mono.Service[flat, flat] {
 // startAndStop measures the start alone.
 func startAndStop(b *testing.B, modules []mono.Module) {
 	b.ReportAllocs()
+	var busy time.Duration
 	for b.Loop() {
+		before := spent()
 		a := mono.New(inproc.New(nil), mono.Logger(quiet))
 		a.Add(modules...)
 		if err := a.Start(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+		busy += spent() - before
 		b.StopTimer()
 		stop(b, a)
 		b.StartTimer()
 	}
+	b.ReportMetric(float64(busy)/float64(b.N), "cpu-ns/op")
 }
 
 // callOneOf calls the services in turn. It goes by the name of each, from outside

@@ -35,7 +35,7 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Callers|Modules|Handles)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Yardstick|Callers|Modules|Handles)$"
 	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|OneLane|InprocStream)$"
 	once      = "^BenchmarkBacklog$"
 )
