@@ -1,0 +1,90 @@
+package mono_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"gomono.dev/codec"
+	"gomono.dev/mono"
+)
+
+var (
+	rawAsk   = mono.NewService[[]byte, []byte]("test.raw-ask", mono.Codec(codec.Raw))
+	rawTold  = mono.NewEvent[[]byte]("test.raw-told", mono.Codec(codec.Raw))
+	rawQueue = mono.NewQueue[[]byte]("test.raw-queue", mono.Codec(codec.Raw))
+)
+
+// overwrite does to a payload the worst that its owner may do.
+func overwrite(b []byte) {
+	for i := range b {
+		b[i] = 'x'
+	}
+}
+
+// Bytes that travel as they are belong to whoever holds them: caller, handler, and
+// each of several hearers.
+func TestRawBytesAreNotShared(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		kept := make(chan []byte, 1)
+		heard := make(chan []byte, 2)
+		hearer := func(_ context.Context, b []byte) error {
+			heard <- bytes.Clone(b)
+			overwrite(b)
+			return nil
+		}
+		app := p.start(t,
+			module("answers", func(s *mono.Scope) {
+				rawAsk.Handle(s, func(_ context.Context, b []byte) ([]byte, error) {
+					reply := bytes.Clone(b)
+					overwrite(b)
+					kept <- reply
+					return reply, nil
+				})
+			}),
+			module("first", func(s *mono.Scope) { rawTold.Handle(s, hearer) }),
+			module("second", func(s *mono.Scope) { rawTold.Handle(s, hearer) }))
+
+		question := []byte("question")
+		answer, err := rawAsk.Call(t.Context(), app, question)
+		overwrite(<-kept)
+		if err != nil || string(answer) != "question" || string(question) != "question" {
+			t.Errorf("asked %q, got %q, %v", question, answer, err)
+		}
+
+		said := []byte("said")
+		if err := rawTold.Publish(t.Context(), app, said); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(said)
+		for range 2 {
+			if got := <-heard; string(got) != "said" {
+				t.Errorf("heard %q", got)
+			}
+		}
+	})
+}
+
+// A dead letter holds the message as it came, whatever its handler did to it.
+func TestRawDeadLetterIsTheMessage(t *testing.T) {
+	t.Parallel()
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.start(t, module("worker", func(s *mono.Scope) {
+			rawQueue.Handle(s, func(_ context.Context, b []byte) error {
+				overwrite(b)
+				return mono.Drop(errors.New("no use"))
+			})
+		}))
+		job := []byte("job")
+		if err := rawQueue.Enqueue(t.Context(), app, job); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(job)
+		letters := awaitLetters(t, rawQueue.DeadLetters(app), 1)
+		if held, err := letters[0].Value(); err != nil || string(held) != "job" {
+			t.Errorf("the letter holds %q, %v", held, err)
+		}
+	})
+}
