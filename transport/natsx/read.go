@@ -165,10 +165,13 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bo
 				if p.tick(); p.round > 0 {
 					return goOn, nil
 				}
-				if idle {
+				switch {
+				case idle:
 					if how, err := rd.over(ctx); how == finished || err != nil {
 						return how, err
 					}
+				case !rd.follow:
+					idle = rd.drained(ctx, p.consumer)
 				}
 			}
 			continue
@@ -200,6 +203,13 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bo
 			}
 		}
 	}
+}
+
+// drained reports whether a consumer has nothing more, although it had: messages
+// expire and are purged. What it has sent may be on its way yet.
+func (rd *reader) drained(ctx context.Context, consumer string) bool {
+	is, err := rd.l.consumer(ctx, consumer)
+	return err == nil && is.NumPending == 0
 }
 
 // over is finished when a reader whose consumer has nothing more has read all that

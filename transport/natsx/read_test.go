@@ -126,3 +126,37 @@ func TestFollowNewWhileDisconnected(t *testing.T) {
 		t.Errorf("got %q and %q", first, second)
 	}
 }
+
+// A reader ends when what it had yet to read is gone.
+func TestReadOfWhatIsPurgedMeanwhile(t *testing.T) {
+	t.Parallel()
+	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+	const n = 2000 // more than a reader asks for at once
+	appended := make(chan error, n)
+	for range n {
+		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { appended <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		if err := receive(t, appended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	got := 0
+	for _, err := range l.Read(ctx, transport.ReadConfig{}) {
+		if err != nil {
+			t.Fatalf("after %d messages: %v", got, err)
+		}
+		if got++; got == 1 {
+			if _, err := l.Purge(ctx, transport.PurgeConfig{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got == n {
+		t.Error("nothing was purged in time")
+	}
+}
