@@ -90,15 +90,23 @@ func (y *player) deleteGroup(ctx context.Context, p *process, s *Step) error {
 	if err := p.log.DeleteGroup(ctx, s.Group); err != nil {
 		return err
 	}
+	for _, d := range y.voids(g) {
+		_ = d.Ack(ctx) // so that its Receiver comes to its end
+	}
+	return nil
+}
+
+// voids takes away what the members of a group hold that is no more.
+func (y *player) voids(g *playGroup) (held []*transport.Delivery) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	for _, state := range g.states {
-		if state.held != nil { // so that its Receiver comes to its end
-			_ = state.held.Ack(ctx)
+		if state.held != nil {
+			held = append(held, state.held)
 			state.held = nil
 		}
 	}
-	return nil
+	return held
 }
 
 func (y *player) join(ctx context.Context, p *process, s *Step) (err error) {
