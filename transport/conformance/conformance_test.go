@@ -99,7 +99,7 @@ func TestEmbeddedOnDisk(t *testing.T) {
 
 // A nats-server in a process of its own, as it is deployed.
 func TestServer(t *testing.T) {
-	s := startProcess(t)
+	s := newProcess(t)
 	t.Run("suite", func(t *testing.T) {
 		again(t, repeats(1, 3), func(t *testing.T, _ uint64) {
 			transporttest.Run(t, over(natsx.Options{URLs: []string{s.url()}}))
@@ -109,6 +109,9 @@ func TestServer(t *testing.T) {
 		again(t, repeats(1, 5), func(t *testing.T, _ uint64) {
 			transporttest.RunReconnect(t, lines(s.address))
 		})
+	})
+	t.Run("killed", func(t *testing.T) {
+		again(t, repeats(1, 5), func(t *testing.T, _ uint64) { transporttest.RunCrash(t, killed) })
 	})
 	if *short {
 		return
@@ -136,6 +139,18 @@ func TestCluster(t *testing.T) {
 	t.Run("connection", func(t *testing.T) {
 		transporttest.RunReconnect(t, lines(strings.TrimPrefix(servers[0].ClientURL(), "nats://")))
 	})
+}
+
+// killed is a server of its own that is killed and started again.
+func killed(t *testing.T) *transporttest.Host {
+	p := newProcess(t)
+	return &transporttest.Host{
+		Connect: over(natsx.Options{URLs: []string{p.url()}}),
+		Crash: func(t *testing.T) {
+			p.kill()
+			p.start(t)
+		},
+	}
 }
 
 // over makes a connection for each case.

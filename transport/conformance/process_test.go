@@ -4,7 +4,9 @@ package conformance_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -12,49 +14,75 @@ import (
 	"time"
 )
 
-// process is a nats-server, built from the module that go.mod names.
+// buildServer builds a nats-server from the module that go.mod names, once.
+var buildServer = sync.OnceValues(func() (binary string, err error) {
+	dir, err := os.MkdirTemp("", "conformance")
+	if err != nil {
+		return "", err
+	}
+	binary = filepath.Join(dir, "nats-server")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build nats-server: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// process is a nats-server of a test, which may end and start again.
 type process struct {
 	address string
-	output  *lockedBuffer
+	dir     string
+	output  lockedBuffer
+	cmd     *exec.Cmd
 }
 
 func (p *process) url() string { return "nats://" + p.address }
 
-func startProcess(t *testing.T) *process {
+func newProcess(t *testing.T) *process {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "nats-server")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
-		t.Fatalf("go build nats-server: %v\n%s", err, out)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{address: l.Addr().String(), output: new(lockedBuffer)}
+	p := &process{address: l.Addr().String(), dir: t.TempDir()}
 	l.Close() // the server takes its place
+	t.Cleanup(p.kill)
+	p.start(t)
+	return p
+}
+
+// start starts the server, and waits until it listens.
+func (p *process) start(t *testing.T) {
+	t.Helper()
+	binary, err := buildServer()
+	if err != nil {
+		t.Fatal(err)
+	}
 	host, port, err := net.SplitHostPort(p.address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "-a", host, "-p", port, "-js", "-sd", t.TempDir())
-	cmd.Stdout, cmd.Stderr = p.output, p.output
-	if err := cmd.Start(); err != nil {
+	p.cmd = exec.Command(binary, "-a", host, "-p", port, "-js", "-sd", p.dir)
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for begun := time.Now(); ; {
+	for begun := time.Now(); ; <-time.After(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", p.address)
 		if err == nil {
 			conn.Close()
-			return p
+			return
 		}
 		if time.Since(begun) > 30*time.Second {
-			t.Fatalf("the nats-server does not listen at %s: %v\n%s", p.address, err, p.output)
+			t.Fatalf("the nats-server does not listen at %s: %v\n%s", p.address, err, p.output.String())
 		}
-		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// kill ends the server without a farewell.
+func (p *process) kill() {
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait() // it says that it was killed
 	}
 }
 

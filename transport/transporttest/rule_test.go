@@ -13,7 +13,7 @@ import (
 // sentence of theirs, and quotes it.
 func TestCasesQuoteTheSeam(t *testing.T) {
 	comments := seamComments(t)
-	for _, c := range slices.Concat(cases(), logCases(), reconnectCases()) {
+	for _, c := range slices.Concat(cases(), logCases(), reconnectCases(), crashCases()) {
 		quote := c.seam
 		if quote == "" {
 			quote = c.rule
@@ -28,7 +28,7 @@ func TestCasesQuoteTheSeam(t *testing.T) {
 }
 
 func TestCasesHaveNamesOfTheirOwn(t *testing.T) {
-	for _, table := range [][]conformanceCase{cases(), logCases(), reconnectCases()} {
+	for _, table := range [][]conformanceCase{cases(), logCases(), reconnectCases(), crashCases()} {
 		seen := make(map[string]bool)
 		for _, c := range table {
 			if seen[c.name] {

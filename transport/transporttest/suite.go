@@ -31,6 +31,8 @@ type suite struct {
 	line    *Line
 	newLine func(*testing.T) *Line
 
+	host *Host // where the backend can be ended
+
 	mu   sync.Mutex
 	over bool
 }

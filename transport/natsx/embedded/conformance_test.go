@@ -56,6 +56,30 @@ func TestConformanceReconnect(t *testing.T) {
 	})
 }
 
+// When the server ends, and starts again in its directory.
+func TestConformanceCrash(t *testing.T) {
+	t.Parallel()
+	transporttest.RunCrash(t, func(t *testing.T) *transporttest.Host {
+		dir := t.TempDir()
+		s := conformanceServer(t, embedded.Options{Dir: dir})
+		return &transporttest.Host{
+			Connect: func(t *testing.T) transport.Transport {
+				tr, err := s.Connect(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tr
+			},
+			Crash: func(t *testing.T) {
+				if err := s.Shutdown(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s = conformanceServer(t, embedded.Options{Dir: dir})
+			},
+		}
+	})
+}
+
 func conformanceServer(t *testing.T, o embedded.Options) *embedded.Server {
 	t.Helper()
 	o.Logger = slog.New(slog.DiscardHandler)

@@ -1,0 +1,48 @@
+package transporttest
+
+import (
+	"testing"
+
+	"gomono.dev/transport"
+)
+
+// Host is a backend that a test can end, and start again.
+type Host struct {
+	// Connect makes a connected Transport of it.
+	Connect func(t *testing.T) transport.Transport
+
+	// Crash ends the backend as the end of its process would, and starts it again
+	// on what it has on disk.
+	Crash func(t *testing.T)
+}
+
+// RunCrash runs, as subtests of t, the cases about what outlives the process of the
+// backend. It is for backends with Capabilities.Durable. newHost makes a Host of
+// its own for each case.
+func RunCrash(t *testing.T, newHost func(t *testing.T) *Host) {
+	r := &runner{
+		newSuite: func(t *testing.T) *suite {
+			host := newHost(t)
+			s := newSuite(t, host.Connect(t))
+			s.host = host
+			return s
+		},
+		around: directly,
+	}
+	t.Run("crash", func(t *testing.T) { r.table(t, crashCases()) }) // ends with the last of them
+	t.Run("skipped", r.reportSkipped)
+}
+
+func crashCases() []conformanceCase {
+	return needing("Durable", func(has transport.Capabilities) bool { return has.Logs && has.Durable }, durableCases)
+}
+
+// crash ends the backend and starts it again, and returns the case as it goes on
+// over a new connection.
+func (s *suite) crash() *suite {
+	s.Helper()
+	s.host.Crash(s.T)
+	again := newSuite(s.T, s.host.Connect(s.T))
+	again.root, again.host = s.root, s.host
+	return again
+}
