@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"sync"
@@ -100,7 +101,7 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 			t.Run(fmt.Sprint("worker-", i), func(t *testing.T) {
 				e := &explorer{generator: generator, backends: backends, patience: firstPatience}
 				defer e.keep(t)
-				for begun.Load() < int64(o.Programs) {
+				for e.shift = i; begun.Load() < int64(o.Programs); e.shift += o.Parallel {
 					rapid.Check(t, func(rt *rapid.T) {
 						if e.failed == nil && begun.Add(1) > int64(o.Programs) {
 							return
@@ -118,10 +119,24 @@ type explorer struct {
 	generator *rapid.Generator[made]
 	backends  []Backend
 	patience  patienceWith
+	shift     int
 	failed    *Program // the smallest so far
 }
 
+// seeded reports whether rapid was told where to begin. Every Check would then make
+// the same programs, were it not that each first draws something as often as no
+// other does.
+func seeded() bool {
+	f := flag.Lookup("rapid.seed")
+	return f != nil && f.Value.String() != "0"
+}
+
 func (e *explorer) try(t *testing.T, rt *rapid.T) {
+	for range e.shift {
+		if seeded() {
+			bits.Draw(rt, "")
+		}
+	}
 	p := e.generator.Draw(rt, "program").Program
 	if err := run1(t, &p, e.backends, e.patience); err != nil {
 		e.failed, e.patience = &p, laterPatience
