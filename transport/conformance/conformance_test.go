@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"gomono.dev/testkit/natstest"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -172,7 +174,10 @@ func connect(t *testing.T, o natsx.Options) *natsx.Transport {
 func lines(address string) func(*testing.T) *transporttest.Line {
 	return func(t *testing.T) *transporttest.Line {
 		p := proxytest.New(t, address)
-		tr := connect(t, natsx.Options{URLs: []string{"nats://" + p.Address()}, ReconnectWait: 5 * time.Millisecond})
+		tr := connect(t, natsx.Options{
+			URLs: []string{"nats://" + p.Address()}, ReconnectWait: 5 * time.Millisecond,
+			NATS: []nats.Option{nats.IgnoreDiscoveredServers()}, // of a cluster: they would be reached past the proxy
+		})
 		return &transporttest.Line{Transport: tr, Cut: p.Cut, Mend: p.Mend}
 	}
 }

@@ -14,8 +14,10 @@ import (
 )
 
 // patience is how long a case waits for what must happen. It is long for the
-// slowest machine; in a bubble it is over at once when nothing can move.
-const patience = 30 * time.Second
+// slowest machine, and longer than DefaultAckWait, after which comes what a server
+// of a cluster had sent to a member that another had seen leave. In a bubble it is
+// over at once when nothing can move.
+const patience = 45 * time.Second
 
 // suite is a case under way: a Transport, and subjects that no other case has.
 //
