@@ -92,14 +92,14 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 			Replay(t, p, backends...)
 		})
 	}
-	generator := programs(kindsFor(t, &o, backends))
+	kinds := kindsFor(t, &o, backends)
 	var begun atomic.Int64
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	for i := range o.Parallel { // not by t.Parallel: they wait more than they compute
 		workers.Go(func() {
 			t.Run(fmt.Sprint("worker-", i), func(t *testing.T) {
-				e := &explorer{generator: generator, backends: backends, patience: firstPatience}
+				e := &explorer{generator: programs(kinds), bits: rapid.Bool(), backends: backends, patience: firstPatience}
 				defer e.keep(t)
 				for e.shift = i; begun.Load() < int64(o.Programs); e.shift += o.Parallel {
 					rapid.Check(t, func(rt *rapid.T) {
@@ -119,7 +119,8 @@ type explorer struct {
 	generator *rapid.Generator[made]
 	backends  []Backend
 	patience  patienceWith
-	shift     int
+	shift     int // how often it draws something of bits first
+	bits      *rapid.Generator[bool]
 	failed    *Program // the smallest so far
 }
 
@@ -134,7 +135,7 @@ func seeded() bool {
 func (e *explorer) try(t *testing.T, rt *rapid.T) {
 	for range e.shift {
 		if seeded() {
-			bits.Draw(rt, "")
+			e.bits.Draw(rt, "")
 		}
 	}
 	p := e.generator.Draw(rt, "program").Program

@@ -24,24 +24,28 @@ type kinds struct {
 // what is to be seen then, is what lets rapid shrink programs.
 type gene [6]int
 
-// genes draws bits, since rapid prefers small numbers, and an action would be rare
-// for no reason but its place in a list.
-var genes = rapid.Custom(func(t *rapid.T) (g gene) {
-	for i := range g {
-		for range 6 {
-			g[i] *= 2
-			if bits.Draw(t, "") {
-				g[i]++
+// newGenes draws bits, since rapid prefers small numbers, and an action would be
+// rare for no reason but its place in a list. A generator of rapid's belongs to one
+// goroutine.
+func newGenes() *rapid.Generator[gene] {
+	bits := rapid.Bool()
+	return rapid.Custom(func(t *rapid.T) (g gene) {
+		for i := range g {
+			for range 6 {
+				g[i] *= 2
+				if bits.Draw(t, "") {
+					g[i]++
+				}
 			}
 		}
-	}
-	return g
-})
-
-var bits = rapid.Bool()
+		return g
+	})
+}
 
 // programs makes Programs.
 func programs(k kinds) *rapid.Generator[made] {
+	genes := newGenes()
+	acts := rapid.SliceOfN(rapid.SliceOfN(genes, 1, -1), 1, -1) // a list of lists is longer than a list, for which rapid has a length in mind
 	return rapid.Custom(func(t *rapid.T) made {
 		c := &composer{kinds: k}
 		c.shape(genes.Draw(t, "log"), genes.Draw(t, "groups"))
@@ -54,10 +58,6 @@ func programs(k kinds) *rapid.Generator[made] {
 		return made{c.program}
 	})
 }
-
-// acts are lists of steps: a list of lists is longer than a list, for which rapid
-// has a length in mind.
-var acts = rapid.SliceOfN(rapid.SliceOfN(genes, 1, -1), 1, -1)
 
 // made is a Program that says nothing when rapid has made it: it is printed where it
 // failed.
