@@ -3,6 +3,7 @@ package mono_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -98,9 +99,29 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 	})
 }
 
-// quiet sends an App's log to the test's.
+// quiet sends an App's log to the test's, as long as the test runs: a handler that
+// was given up may have something to say after it.
 func quiet(t *testing.T) mono.AppOption {
-	return mono.Logger(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	out := &testOutput{w: t.Output()}
+	t.Cleanup(func() { out.to(io.Discard) })
+	return mono.Logger(slog.New(slog.NewTextHandler(out, nil)))
+}
+
+type testOutput struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *testOutput) to(w io.Writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.w = w
+}
+
+func (o *testOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
 
 // logBuffer is a log that a test can read.
