@@ -126,15 +126,12 @@ func (m *playMember) handle(d *transport.Delivery) {
 	if !counts {
 		return
 	}
-	if err := perform(context.Background(), d, f); err != nil {
-		m.y.mu.Lock()
-		defer m.y.mu.Unlock()
-		if !m.ended && !m.group.deleted {
-			m.y.breaks("%s cannot be settled: %v", d.Body, err)
-		}
-	}
+	err := perform(context.Background(), d, f)
 	m.y.mu.Lock()
 	defer m.y.mu.Unlock()
+	if err != nil && !m.ended && !m.group.deleted {
+		m.y.breaks("%s cannot be settled: %v", d.Body, err)
+	}
 	m.busy = false
 }
 
