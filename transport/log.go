@@ -100,7 +100,9 @@ type Log interface {
 
 	// Remove deletes one message for good. NotFound when it is not there. As where age
 	// or a bound deletes it, it is settled for every group, also where a member has it
-	// in hand: what that says of it is in vain, and its lane goes on.
+	// in hand: what that says of it is in vain, and its lane goes on. In a cluster a
+	// group may hear of it a moment late: what is handed back until then may come
+	// once more.
 	Remove(ctx context.Context, sequence uint64) error
 
 	// Purge deletes all messages that p matches and returns how many. What a member

@@ -325,12 +325,14 @@ var removeCases = []conformanceCase{
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
-			l.put("a", "0", "1")
+			l.put("a", "0")
 			held := m.take("0", 1)
 			if err := l.Remove(s.patient(), 1); err != nil {
 				s.Fatal(err)
 			}
+			s.eventually("the group hears of the removal", func() bool { return l.groupInfo("g").InFlight == 0 })
 			s.nak(held, 0)
+			l.put("a", "1")
 			m.handlesOnly(l, "a", "1")
 		},
 	},
