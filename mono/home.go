@@ -40,7 +40,7 @@ func callHome[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn 
 	} else {
 		isolated := &isolatedCall[Req, Resp]{sent: req}
 		h, response = &isolated.homeCall, &isolated.response
-		if err := plan.Copy(&h.request, &isolated.sent); err != nil {
+		if err := copier.Copy(plan, &h.request, &isolated.sent); err != nil {
 			if rare, err = s.notCrossed(rare, err); err != nil {
 				return none, err
 			}
@@ -81,7 +81,7 @@ func (h *homeCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response 
 		err = r.around(h, h.asCall(&h.request, &h.made))
 	}
 	if err == nil && r.response != nil {
-		err = h.replied(r.response.Copy(response, &h.made))
+		err = h.replied(copier.Copy(r.response, response, &h.made))
 	}
 	return h.record(err), err
 }

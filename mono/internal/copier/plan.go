@@ -68,11 +68,23 @@ func (p *Plan) Copy(dst, src any) error {
 	if p.root == nil {
 		return p.roundTrip(dst, src)
 	}
-	to, from := p.address(dst), p.address(src)
-	if p.root.copy(to, from, 0) {
+	to := p.address(dst)
+	if p.root.copy(to, p.address(src), 0) {
 		return nil
 	}
 	reflect.NewAt(p.t, to).Elem().SetZero()
+	return p.roundTrip(dst, src)
+}
+
+// Copy is [Plan.Copy] where the type is known: it need not look into interfaces.
+func Copy[T any](p *Plan, dst, src *T) error {
+	if p.root == nil || p.pointer != reflect.TypeFor[*T]() || dst == nil || src == nil {
+		return p.Copy(dst, src)
+	}
+	if p.root.copy(unsafe.Pointer(dst), unsafe.Pointer(src), 0) {
+		return nil
+	}
+	clear(unsafe.Slice(dst, 1))
 	return p.roundTrip(dst, src)
 }
 

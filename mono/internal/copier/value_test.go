@@ -21,7 +21,7 @@ func made[T any](t *testing.T, k codec.Codec, v T) (T, error) {
 		t.Fatalf("%T would always take the round trip: %v", v, p.Doubt())
 	}
 	var got T
-	err := p.Copy(&got, &v)
+	err := copier.Copy(p, &got, &v)
 	return got, err
 }
 
