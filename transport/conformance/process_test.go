@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,13 +45,14 @@ func newProcess(t *testing.T) *process {
 		t.Fatal(err)
 	}
 	p := &process{address: l.Addr().String(), dir: t.TempDir()}
-	l.Close() // the server takes its place
+	l.Close() // the server takes its place, or somebody else: then it tries again
 	t.Cleanup(p.kill)
 	p.start(t)
 	return p
 }
 
-// start starts the server, and waits until it listens.
+// start starts the server, and waits until it says itself that it is ready: who
+// listens at its address may be another that is about to end.
 func (p *process) start(t *testing.T) {
 	t.Helper()
 	binary, err := buildServer()
@@ -61,21 +63,31 @@ func (p *process) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for begun := time.Now(); !p.run(t, binary, host, port); p.kill() {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("the nats-server does not start at %s:\n%s", p.address, p.output.String())
+		}
+	}
+}
+
+// run runs the server once, and reports whether it has become ready.
+func (p *process) run(t *testing.T, binary, host, port string) bool {
+	t.Helper()
+	p.output.reset()
 	p.cmd = exec.Command(binary, "-a", host, "-p", port, "-js", "-sd", p.dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for begun := time.Now(); ; <-time.After(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", p.address)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Since(begun) > 30*time.Second {
-			t.Fatalf("the nats-server does not listen at %s: %v\n%s", p.address, err, p.output.String())
+	for begun := time.Now(); time.Since(begun) < 10*time.Second; <-time.After(10 * time.Millisecond) {
+		switch said := p.output.String(); {
+		case strings.Contains(said, "Server is ready"):
+			return true
+		case strings.Contains(said, "[FTL]"):
+			return false
 		}
 	}
+	return false
 }
 
 // kill ends the server without a farewell.
@@ -96,6 +108,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 func (l *lockedBuffer) String() string {
