@@ -101,12 +101,13 @@ type Log interface {
 	// Remove deletes one message for good. NotFound when it is not there. As where age
 	// or a bound deletes it, it is settled for every group, also where a member has it
 	// in hand: what that says of it is in vain, and its lane goes on. In a cluster a
-	// group may hear of it a moment late: what is handed back until then may come
-	// once more.
+	// group may hear of it a moment late, and until then deliver what is gone.
 	Remove(ctx context.Context, sequence uint64) error
 
 	// Purge deletes all messages that p matches and returns how many. What a member
-	// has in hand of a Subject may hold up its lane until the member settles it.
+	// has in hand of a Subject may hold up its lane until the member settles it. In a
+	// cluster a group may hear of it a moment late, as with Remove, and until then
+	// deliver what is gone.
 	Purge(ctx context.Context, p PurgeConfig) (uint64, error)
 
 	// Info returns the state of the log.

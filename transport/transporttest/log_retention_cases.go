@@ -315,6 +315,7 @@ var removeCases = []conformanceCase{
 					s.Fatal(err)
 				}
 			}
+			s.eventually("the group hears of the removals", func() bool { return l.groupInfo("g").Undelivered == 2 })
 			l.consume(of("g", 1)).handlesOnly(l, "a", "1", "3")
 		},
 	},
@@ -381,6 +382,7 @@ var removeCases = []conformanceCase{
 			if _, err := l.Purge(s.patient(), transport.PurgeConfig{Subject: s.subject("a")}); err != nil {
 				s.Fatal(err)
 			}
+			s.eventually("the group hears of the purge", func() bool { return l.groupInfo("g").Undelivered == 1 })
 			m := l.consume(of("g", 1))
 			m.handlesOnly(l, "a", "2")
 		},
