@@ -241,6 +241,10 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 	default:
 		return fmt.Errorf("%v may be the same key as another once it is encoded", t.Key())
 	}
+	if part := labels(t, l.json, at.omitEmpty); part != nil {
+		l.add(at, step{do: actPart, part: part})
+		return nil
+	}
 	key, err := l.elem(t.Key(), false)
 	if err != nil {
 		return err
@@ -248,10 +252,6 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 	elem, err := l.elem(t.Elem(), false)
 	if err != nil {
 		return err
-	}
-	if part := labels(t, l.json, at.omitEmpty, elem); part != nil {
-		l.add(at, step{do: actPart, part: part})
-		return nil
 	}
 	l.add(at, step{do: actPart, part: &mapPart{t: t, key: key, elem: elem, omitEmpty: at.omitEmpty}})
 	return nil

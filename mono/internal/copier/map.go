@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"maps"
 	"reflect"
 	"unsafe"
 )
@@ -54,10 +55,11 @@ func variable(t reflect.Type) slot {
 }
 
 // labelsPart copies a map from strings to scalars or strings without package
-// reflect. The type of the map may have a name, but key and elements have none.
+// reflect: it looks at what is in the map, and then clones it, which hashes nothing.
+// The type of the map may have a name, but key and elements have none.
 type labelsPart[V any] struct {
-	text      bool // keys must be UTF-8
-	elem      *program
+	text      bool         // keys must be UTF-8
+	sound     func(V) bool // nil: every element is
 	omitEmpty bool
 }
 
@@ -66,42 +68,50 @@ func (l *labelsPart[V]) copy(dst, src unsafe.Pointer, depth int) bool {
 	switch {
 	case from == nil, l.omitEmpty && len(from) == 0:
 		return true
-	case depth >= maxDepth:
+	case depth >= maxDepth || !l.crosses(from):
 		return false
 	}
-	to := make(map[string]V, len(from))
-	*(*map[string]V)(dst) = to
-	var elem V // what the program reads and writes: it is the same before and after
-	at := unsafe.Pointer(&elem)
-	for key, value := range from {
-		if l.text && !isText(key) {
+	*(*map[string]V)(dst) = maps.Clone(from)
+	return true
+}
+
+func (l *labelsPart[V]) crosses(m map[string]V) bool {
+	if !l.text && l.sound == nil {
+		return true
+	}
+	for key, value := range m {
+		if l.text && !isText(key) || l.sound != nil && !l.sound(value) {
 			return false
 		}
-		if elem = value; !l.elem.copy(at, at, depth+1) {
-			return false
-		}
-		to[key] = value
 	}
 	return true
 }
 
 // labels returns the part for a map whose types are of the most common kinds, nil
-// for others.
-func labels(t reflect.Type, text, omitEmpty bool, elem *program) part {
+// for others. JSON wants texts to be UTF-8 and numbers to be finite.
+func labels(t reflect.Type, json, omitEmpty bool) part {
 	if t.Key() != reflect.TypeFor[string]() {
 		return nil
 	}
 	switch t.Elem() {
 	case reflect.TypeFor[string]():
-		return &labelsPart[string]{text, elem, omitEmpty}
+		l := &labelsPart[string]{text: json, omitEmpty: omitEmpty}
+		if json {
+			l.sound = isText
+		}
+		return l
 	case reflect.TypeFor[int]():
-		return &labelsPart[int]{text, elem, omitEmpty}
+		return &labelsPart[int]{text: json, omitEmpty: omitEmpty}
 	case reflect.TypeFor[int64]():
-		return &labelsPart[int64]{text, elem, omitEmpty}
+		return &labelsPart[int64]{text: json, omitEmpty: omitEmpty}
 	case reflect.TypeFor[float64]():
-		return &labelsPart[float64]{text, elem, omitEmpty}
+		l := &labelsPart[float64]{text: json, omitEmpty: omitEmpty}
+		if json {
+			l.sound = func(x float64) bool { return x-x == 0 }
+		}
+		return l
 	case reflect.TypeFor[bool]():
-		return &labelsPart[bool]{text, elem, omitEmpty}
+		return &labelsPart[bool]{text: json, omitEmpty: omitEmpty}
 	}
 	return nil
 }
