@@ -27,6 +27,17 @@ type (
 		Product  string
 		Quantity int
 	}
+	placed struct { // about 250 B of JSON
+		ID       string
+		Customer struct{ Name, Street, City string }
+		Lines    []line
+		Total    float64
+	}
+	confirmed struct {
+		ID       string
+		Quantity int
+		Accepted bool
+	}
 )
 
 var (
@@ -34,18 +45,31 @@ var (
 	limitedEcho = mono.NewService[flat, flat]("bench.limited", mono.Timeout(time.Second))
 	sharedEcho  = mono.NewService[flat, flat]("bench.shared", mono.Shared())
 	nestedEcho  = mono.NewService[nested, nested]("bench.nested")
+	confirm     = mono.NewService[placed, confirmed]("bench.confirm")
 )
 
 // home starts an App that answers with what it was asked.
-func home[T any](b testing.TB, s mono.Service[T, T]) (ask mono.Func[T, T]) {
+func home[T any](b testing.TB, s mono.Service[T, T]) mono.Func[T, T] { return homeOf(b, s, same) }
+
+func homeOf[Req, Resp any](b testing.TB, s mono.Service[Req, Resp], fn mono.Func[Req, Resp]) (ask mono.Func[Req, Resp]) {
 	local(b, func(sc *mono.Scope) {
-		s.Handle(sc, same)
+		s.Handle(sc, fn)
 		ask = s.Client(sc)
 	})
 	return ask
 }
 
 func same[T any](_ context.Context, v T) (T, error) { return v, nil }
+
+func confirmation(_ context.Context, p placed) (confirmed, error) {
+	return confirmed{p.ID, p.Lines[2].Quantity, len(p.Lines) == 3}, nil
+}
+
+func aPlaced() placed {
+	p := placed{ID: "order-0123456789", Lines: []line{{"book", 2}, {"lamp", 1}, {"chair", 4}}, Total: 417.5}
+	p.Customer.Name, p.Customer.Street, p.Customer.City = "Ada Lovelace", "12 St James's Square", "London"
+	return p
+}
 
 func aNested() nested {
 	text := "leave it at the neighbour's door, please"
@@ -56,23 +80,28 @@ func aNested() nested {
 
 // BenchmarkHome is a call that does not leave the process, by what it carries.
 func BenchmarkHome(b *testing.B) {
-	b.Run("function", func(b *testing.B) { askSame(b, same[flat], flat{ID: "order-0123456789"}, setQuantity, quantity) })
-	b.Run("flat", func(b *testing.B) { askSame(b, home(b, flatEcho), flat{ID: "order-0123456789"}, setQuantity, quantity) })
+	b.Run("function", func(b *testing.B) { askAbout(b, same[flat], flat{ID: "order-0123456789"}, setQuantity, quantity) })
+	b.Run("flat", func(b *testing.B) {
+		askAbout(b, home(b, flatEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+	})
 	b.Run("shared", func(b *testing.B) {
-		askSame(b, home(b, sharedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+		askAbout(b, home(b, sharedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
 	})
 	b.Run("timeout", func(b *testing.B) {
-		askSame(b, home(b, limitedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+		askAbout(b, home(b, limitedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+	})
+	b.Run("order", func(b *testing.B) {
+		askAbout(b, homeOf(b, confirm, confirmation), aPlaced(), func(p *placed, i int) { p.Lines[2].Quantity = i }, func(c confirmed) int { return c.Quantity })
 	})
 	b.Run("nested", func(b *testing.B) {
-		askSame(b, home(b, nestedEcho), aNested(), func(n *nested, i int) { n.Lines[2].Quantity = i }, func(n nested) int { return n.Lines[2].Quantity })
+		askAbout(b, home(b, nestedEcho), aNested(), func(n *nested, i int) { n.Lines[2].Quantity = i }, func(n nested) int { return n.Lines[2].Quantity })
 	})
 }
 
 func setQuantity(f *flat, i int) { f.Quantity = i }
 func quantity(f flat) int        { return f.Quantity }
 
-func askSame[T any](b *testing.B, ask mono.Func[T, T], v T, set func(*T, int), get func(T) int) {
+func askAbout[Req, Resp any](b *testing.B, ask mono.Func[Req, Resp], v Req, set func(*Req, int), get func(Resp) int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	end := meter(b)

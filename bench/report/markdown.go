@@ -99,7 +99,7 @@ func (r *report) cell(name, base string, compare bool) string {
 func (r *report) homes(b *strings.Builder) {
 	b.WriteString("\n## Calls that stay at home, and the order flow\n\nThe flow is an order that asks inventory, payment and notification in turn.\n\n| benchmark | cost |\n|---|---|\n")
 	for _, p := range []path{
-		{"Home/function", ""}, {"Home/flat", "Home/function"}, {"Home/shared", "Home/function"}, {"Home/timeout", "Home/function"}, {"Home/nested", "Home/function"},
+		{"Home/function", ""}, {"Home/flat", "Home/function"}, {"Home/shared", "Home/function"}, {"Home/timeout", "Home/function"}, {"Home/order", "Home/function"}, {"Home/nested", "Home/function"},
 		{"OrderFlow/function", ""}, {"OrderFlow/home", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
 		{"OrderFlow/raw-in-process", ""}, {"OrderFlow/nats-in-process", "OrderFlow/raw-in-process"},
 	} {
