@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"context"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -235,12 +236,12 @@ func TestWatchdog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ended := make(chan struct{})
+			bubble := make(chan string, 1)
 			got := failing(t, func(t testing.TB, h *testkit.Harness) {
+				bubble <- nameOfBubble()
 				done := make(chan struct{})
 				h.Add(mono.NewModule("blocked", func(sc *mono.Scope) error {
 					told.Handle(sc, func(ctx context.Context, o order) error {
-						defer close(ended)
 						c.handler(ctx)
 						close(done)
 						return nil
@@ -258,9 +259,22 @@ func TestWatchdog(t *testing.T) {
 			}, testkit.Watchdog(300*time.Millisecond))
 			expect(t, got, append(c.want, "has not ended after 300ms of real time"))
 			c.free()
-			<-ended
+			for name := <-bubble; strings.Contains(stacks(true), name); { // what was left behind must not outlast the tests
+				<-time.After(10 * time.Millisecond)
+			}
 		})
 	}
+}
+
+// nameOfBubble returns how stacks mark the goroutines of this one's bubble.
+func nameOfBubble() string {
+	header, _, _ := strings.Cut(stacks(false), ":\n")
+	return header[strings.Index(header, "synctest bubble "):]
+}
+
+func stacks(all bool) string {
+	b := make([]byte, 8<<20)
+	return string(b[:runtime.Stack(b, all)])
 }
 
 func TestRunInABubble(t *testing.T) {
