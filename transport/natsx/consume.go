@@ -61,7 +61,8 @@ type member struct {
 	ahead   ahead
 	rate    rate
 	breaks  int           // of the connection, when it was last looked at
-	ending  bool          // no more deliveries
+	ending  bool          // no more deliveries to the handler
+	left    bool          // the server has been told so
 	settled chan struct{} // closed, once ending, when none is with the handler
 }
 
@@ -143,11 +144,13 @@ func (m *member) arrive(msg *nats.Msg) {
 	}
 }
 
-// accept takes a delivery in, unless nothing more is wanted.
+// accept takes a delivery in, unless the server knows that nothing more is wanted.
+// What comes before it knows waits until it does: handed back earlier it might come
+// here again, for one more attempt.
 func (m *member) accept(d *delivery, consumer string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ending {
+	if m.left {
 		return false
 	}
 	if p := m.byName[consumer]; p != nil {
@@ -348,6 +351,7 @@ func (m *member) leave() (left <-chan struct{}) {
 	done := make(chan struct{})
 	broken := m.l.t.link.watch()
 	ended := m.sub.Drain() != nil
+	m.hasLeft()
 	go func() {
 		defer close(done)
 		if !ended {
@@ -360,6 +364,12 @@ func (m *member) leave() (left <-chan struct{}) {
 		_ = m.sub.Unsubscribe() // an error says that it has ended already
 	}()
 	return done
+}
+
+func (m *member) hasLeft() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left = true
 }
 
 // Close implements [transport.Receiver].
@@ -450,6 +460,7 @@ func (m *member) gone(cause error) {
 		return
 	}
 	_ = m.sub.Unsubscribe()
+	m.hasLeft()
 	for _, d := range m.holding(false) {
 		d.drop()
 	}
