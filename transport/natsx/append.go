@@ -85,19 +85,21 @@ type appending struct {
 	subject string
 	o       transport.AppendOptions
 	done    func(transport.Appended, error)
+	roomed  bool  // it is counted by the log's room
 	full    error // what it comes to, unless it was stored before
 }
 
 func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
 
 func (a *appending) begin(ctx context.Context, m *transport.Message) error {
-	if a.delayed() {
-		a.l.later.underway.Add(1)
-		err := a.l.checkDelay(ctx, &a.o)
-		if err != nil && (a.o.ID == "" || transport.CodeOf(err) != transport.ResourceExhausted) {
+	if a.delayed() && a.l.config.MaxDelayed > 0 {
+		if err := a.l.room.takeTurn(ctx); err != nil {
 			return err
 		}
-		a.full = err
+		defer a.l.room.endTurn()
+		if err := a.takeRoom(ctx); err != nil {
+			return err
+		}
 	}
 	msg := a.message(m)
 	token := a.l.t.acks.expect(msg.Subject, a.answered)
@@ -111,9 +113,22 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 	return nil
 }
 
+// takeRoom reports that there is no room for another message that is delayed, unless
+// that depends on its id.
+func (a *appending) takeRoom(ctx context.Context) error {
+	err := a.l.checkRoom(ctx)
+	if err != nil && (a.o.ID == "" || transport.CodeOf(err) != transport.ResourceExhausted) {
+		return err
+	}
+	a.full = err
+	a.roomed = true
+	a.l.room.underway.Add(1)
+	return nil
+}
+
 func (a *appending) leave() {
-	if a.delayed() {
-		a.l.later.underway.Add(^uint64(0))
+	if a.roomed {
+		a.l.room.leave()
 	}
 	<-a.l.window
 }

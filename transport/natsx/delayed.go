@@ -96,7 +96,11 @@ func (l *log) openSource(ctx context.Context) error {
 // schedule makes msg, which is complete but for where it goes, wait for its time.
 // The server parses fractions of a second, which nats.go's own option cuts off.
 func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
-	msg.set(headerSchedule, "@at "+o.NotBefore.UTC().Format(time.RFC3339Nano))
+	at := o.NotBefore
+	if at.Before(firstTime) {
+		at = firstTime
+	}
+	msg.set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
 	msg.set(headerTarget, l.delayedSubject("due."+msg.Subject))
 	if o.ID != "" {
 		msg.set(headerMovedID, o.ID)
@@ -107,27 +111,71 @@ func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
 // firstTime is the first that the server can count, in nanoseconds since 1970.
 var firstTime = time.Unix(0, 0)
 
-// checkDelay reports that too many messages wait for their time.
-func (l *log) checkDelay(ctx context.Context, o *transport.AppendOptions) error {
-	if o.NotBefore.Before(firstTime) {
-		o.NotBefore = firstTime
-	}
-	if l.config.MaxDelayed == 0 {
-		return nil
-	}
-	waiting, err := l.countDelayed(ctx)
-	if err != nil {
-		return err
-	}
-	if waiting+l.later.underway.Load() > l.config.MaxDelayed {
-		return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-			"append to %s: %d messages wait for their time, and MaxDelayed is %d: try later, or raise it", l.what, waiting, l.config.MaxDelayed)
-	}
-	return nil
+// room bounds the delayed messages of a log. The server counts those that it has
+// stored, and this process those that it has no answer for; one at a time looks and
+// sends, so that each is counted at least once.
+type room struct {
+	what     string        // for errors
+	turn     chan struct{} // of capacity 1: holds the token of whoever looks and sends
+	underway atomic.Uint64 // appends without an answer
+	answered chan struct{} // of capacity 1: there was one
 }
 
-// delayedCount counts the delayed appends of this log that have no answer yet.
-type delayedCount struct{ underway atomic.Uint64 }
+func newRoom(what string) *room {
+	return &room{what: what, turn: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+}
+
+func (r *room) takeTurn(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return r.busy(ctx)
+	}
+}
+
+func (r *room) endTurn() { <-r.turn }
+
+// leave notes that an append has its answer.
+func (r *room) leave() {
+	r.underway.Add(^uint64(0))
+	nudge(r.answered)
+}
+
+func (r *room) wait(ctx context.Context) error {
+	select {
+	case <-r.answered:
+		return nil
+	case <-ctx.Done():
+		return r.busy(ctx)
+	}
+}
+
+func (r *room) busy(ctx context.Context) error {
+	return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: others that are delayed wait for their acknowledgement", r.what)
+}
+
+// checkRoom reports that too many messages wait for their time. One that is stored
+// and not answered yet counts twice, so that only a count while nothing is underway
+// is the last word. Its caller has the turn.
+func (l *log) checkRoom(ctx context.Context) error {
+	for {
+		underway := l.room.underway.Load()
+		waiting, err := l.countDelayed(ctx)
+		switch {
+		case err != nil:
+			return err
+		case waiting+underway < l.config.MaxDelayed:
+			return nil
+		case underway == 0:
+			return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
+				"append to %s: %d messages wait for their time, and MaxDelayed is %d: try later, or raise it", l.what, waiting, l.config.MaxDelayed)
+		}
+		if err := l.room.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
 
 // countDelayed returns how many messages wait for their time. Those that are due
 // are in the same stream, until the log has confirmed that it has them.

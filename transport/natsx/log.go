@@ -17,8 +17,8 @@ type log struct {
 	lanes  lanes
 	what   string        // for errors
 	window chan struct{} // holds a token for each append that waits for its answer
-	later  delayedCount
-	origin string // the stream of which it is a mirror
+	room   *room         // for delayed messages
+	origin string        // the stream of which it is a mirror
 }
 
 var _ transport.Log = (*log)(nil)
@@ -41,6 +41,7 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 		t: t, config: c, lanes: newLanes(c.Lanes, c.Subjects),
 		what: "log " + strconv.Quote(c.Name), window: make(chan struct{}, maxAppending),
 	}
+	l.room = newRoom(l.what)
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
