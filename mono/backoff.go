@@ -40,6 +40,8 @@ type constant time.Duration
 
 func (c constant) Wait(int) time.Duration { return time.Duration(c) }
 
+func (c constant) String() string { return time.Duration(c).String() }
+
 // Exponential waits about first after the first attempt and doubles the wait
 // with each that follows, up to limit. Each wait is drawn from its upper half,
 // so that what failed together does not come back together: by chance where Wait is
@@ -54,6 +56,8 @@ func Exponential(first, limit time.Duration) BackoffPolicy {
 type exponential struct{ first, limit time.Duration }
 
 func (e exponential) Wait(attempt int) time.Duration { return e.draw(attempt, rand.Uint64()) }
+
+func (e exponential) String() string { return fmt.Sprintf("exponential, %v to %v", e.first, e.limit) }
 
 // draw makes a wait of a random number.
 func (e exponential) draw(attempt int, number uint64) time.Duration {

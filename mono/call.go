@@ -25,6 +25,7 @@ type Call struct {
 	reply   any // pointer to the reply, nil if there is none
 	size    int
 	replied bool         // reply holds one
+	left    bool         // it was sent, perhaps in vain
 	whole   bool         // header holds mono's own fields
 	via     *sender      // on the sending side
 	home    *homeContext // of a call that stays in the process
@@ -161,6 +162,16 @@ func (c *Call) Key() string { return keyOf(c.subject) }
 // A store that remembers the highest one it has seen of a key can refuse a process
 // that was taken for dead and comes back late. 0 for what is not stored.
 func (c *Call) Fence() uint64 { return c.fence }
+
+// sendAgain makes a Call ready for another send, where middleware sends twice: what
+// the first one has brought is no part of the second one's reply.
+func (c *Call) sendAgain() {
+	if c.left && c.reply != nil {
+		reflect.ValueOf(c.reply).Elem().SetZero()
+		c.replied = false
+	}
+	c.left = true
+}
 
 func deref(pointer any) any {
 	if pointer == nil {

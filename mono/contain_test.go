@@ -244,6 +244,30 @@ func TestCodecThatPanics(t *testing.T) {
 	})
 }
 
+// untitled is a codec that panics when it is asked for its content type.
+type untitled struct{ fragile }
+
+func (untitled) ContentType() string { panic("no name") }
+
+// An App whose codec panics does not start, and can be stopped.
+func TestCodecWithoutAName(t *testing.T) {
+	t.Parallel()
+	for name, app := range map[string]*mono.App{
+		"the App's":  newApp(t, mono.DefaultCodec(untitled{})),
+		"a handle's": newApp(t),
+	} {
+		app.Add(module("provider", func(s *mono.Scope) {
+			mono.NewService[question, reply]("test.untitled", mono.Codec(untitled{})).Handle(s, echo)
+		}))
+		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") || app.State() != mono.Created {
+			t.Errorf("%s codec: %v, the App is %s", name, err, app.State())
+		}
+		if err := app.Stop(t.Context()); err != nil || app.State() != mono.Stopped {
+			t.Errorf("%s codec: Stop: %v, the App is %s", name, err, app.State())
+		}
+	}
+}
+
 // What is given to an App and cannot be used is in the report too, by name.
 func TestStartReportOfWhatIsGiven(t *testing.T) {
 	t.Parallel()

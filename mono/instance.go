@@ -73,7 +73,6 @@ func newInstance(a *App) *instance {
 		channels:  make(map[identity]*channel),
 		clock:     clock{time.Now()},
 	}
-	in.codecs = newCodecs(in.contain(a.options.codec))
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
 	in.shared = in.watchShared()

@@ -232,6 +232,23 @@ func TestDescribeReaders(t *testing.T) {
 	}
 }
 
+// Settings are in words.
+func TestDescribeBackoff(t *testing.T) {
+	t.Parallel()
+	for want, policy := range map[string]mono.BackoffPolicy{
+		"1m0s":                      mono.Constant(time.Minute),
+		"exponential, 1s to 1h0m0s": mono.Exponential(time.Second, time.Hour),
+		"[1s 1m0s]":                 mono.Waits(time.Second, time.Minute),
+	} {
+		app := newApp(t)
+		app.Add(module("sender", func(s *mono.Scope) { mono.NewQueue[fact]("test.waits", mono.Backoff(policy)).Enqueuer(s) }))
+		begin(t, app)
+		if got := app.Describe().Handles[0].Settings["Backoff"]; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	t.Parallel()
 	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("says what it is"))

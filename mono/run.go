@@ -20,13 +20,15 @@ func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
 
 // Run starts the App and stops it when ctx ends or the process gets SIGINT or
 // SIGTERM; see the function Run. An App that does not start is stopped, which
-// closes its transport.
+// closes its transport; one that somebody else has started is left alone.
 func (a *App) Run(ctx context.Context) error {
 	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	context.AfterFunc(ctx, restore) // from then on a signal has its default effect
 	if err := a.Start(ctx); err != nil {
-		_ = a.Stop(context.WithoutCancel(ctx)) // err says what matters
+		if a.State() == Created {
+			_ = a.Stop(context.WithoutCancel(ctx)) // err says what matters
+		}
 		return err
 	}
 	<-ctx.Done()

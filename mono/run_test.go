@@ -60,3 +60,16 @@ func TestRunThatDoesNotStart(t *testing.T) {
 		t.Errorf("the transport is open: %v", err)
 	}
 }
+
+// An App that runs already is not stopped by whoever tries to run it again.
+func TestRunOfAnAppThatRuns(t *testing.T) {
+	app := newApp(t)
+	app.Add(provider(echo))
+	begin(t, app)
+	if err := app.Run(t.Context()); mono.CodeOf(err) != mono.FailedPrecondition {
+		t.Errorf("Run: %v", err)
+	}
+	if got, err := ask.Call(t.Context(), app, question{Text: "x"}); err != nil || got.Text != "x" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}

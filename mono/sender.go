@@ -100,6 +100,7 @@ func (s *sender) callOf(sent *sending, header transport.Header, payload, reply a
 
 // transmit is the end of every chain.
 func transmit(ctx context.Context, c *Call) error {
+	c.sendAgain()
 	if c.via.home != nil {
 		return c.via.callHome(ctx, c)
 	}

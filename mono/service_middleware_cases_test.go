@@ -2,6 +2,7 @@ package mono_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -136,6 +137,43 @@ var serviceMiddlewareCases = []serviceCase{
 		}))
 		if _, err := ask.Call(s.Context(), app, question{}); err != nil || len(ids.all()) != 2 || len(slices.Compact(ids.all())) != 1 {
 			s.Errorf("ids %q, %v", ids.all(), err)
+		}
+	}},
+	{"middleware that sends again gets the reply of the last call, and of it alone", "", func(s *stage) {
+		count := mono.NewService[question, map[string]int]("test.count")
+		fails := errors.New("the third call fails")
+		calls := 0
+		var saw trace
+		app := s.app()
+		app.Use(around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
+			if c.Side() == mono.Receiving {
+				return next(ctx, c)
+			}
+			for range 2 {
+				if err := next(ctx, c); err != nil {
+					return err
+				}
+				saw.add(fmt.Sprint(c.Reply()))
+			}
+			err := next(ctx, c)
+			saw.add(fmt.Sprint(c.Reply(), " ", mono.CodeOf(err)))
+			return nil
+		}))
+		app.Add(module("counter", func(sc *mono.Scope) {
+			count.Handle(sc, func(context.Context, question) (map[string]int, error) {
+				if calls++; calls == 3 {
+					return nil, fails
+				}
+				return map[string]int{fmt.Sprint("call ", calls): calls}, nil
+			})
+		}))
+		begin(s.T, app)
+		got, err := count.Call(s.Context(), app, question{})
+		if err != nil || len(got) != 0 {
+			s.Errorf("got %v, %v", got, err)
+		}
+		if want := []string{"map[call 1:1]", "map[call 2:2]", "<nil> unknown"}; !slices.Equal(saw.all(), want) {
+			s.Errorf("middleware saw %q, want %q", saw.all(), want)
 		}
 	}},
 	{"middleware on the receiving side sees a panic as the error that the caller gets", "", func(s *stage) {

@@ -59,6 +59,7 @@ func (a *App) acquire(ctx context.Context) error {
 func (a *App) release() { <-a.lifecycle }
 
 func (in *instance) start(ctx context.Context) error {
+	in.codecs = newCodecs(in.contain(in.app.options.codec))
 	in.bindAll()
 	if err := in.check(); err != nil {
 		return err
