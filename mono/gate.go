@@ -77,6 +77,7 @@ func newGate(concurrency int) *gate {
 // once: by the handler, or by whoever gives it up.
 type ticket struct {
 	message    *transport.Message
+	receiver   *receiver
 	answered   bool    // guarded by the gate's mutex
 	prev, next *ticket // guarded by the gate's mutex
 

@@ -98,7 +98,7 @@ func (r *receiver) subscribe(ctx context.Context) error {
 		subjects = r.volatileSubjects()
 	}
 	for _, subject := range subjects {
-		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
+		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), nil)
 		if err != nil {
 			return about(r.decl.String(), err)
 		}
@@ -108,7 +108,7 @@ func (r *receiver) subscribe(ctx context.Context) error {
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.Pending, OnDrop: r.dropped}
+	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.Pending, OnDrop: r.dropped, Begin: r.receive}
 	if r.decl.kind == KindService {
 		s.Group = serviceGroup
 		s.Endpoint = r.endpoint()
@@ -122,23 +122,34 @@ func (r *receiver) subscription(subject string) transport.Subscription {
 const serviceGroup = "q"
 
 // receive takes a message from the wire. It waits for a free handler, which
-// holds up the subscription and nothing else.
-func (r *receiver) receive(m *transport.Message) {
+// holds up the subscription and nothing else. What it returns is handled beside
+// other messages.
+func (r *receiver) receive(m *transport.Message) transport.Work {
 	t := r.gate.enter(r.in.ctx, m)
 	switch {
 	case t == nil:
 		r.refuse(m)
-		return
+		return nil
 	case r.volatile():
 		r.accept(m)
 	}
-	r.begin(t)
+	if r.serial() {
+		r.attend(t)
+		return nil
+	}
+	t.receiver = r
+	return t
 }
 
-// begin has a message handled: where one handler runs at a time here, in order,
-// otherwise beside others.
+// serial reports whether one handler runs at a time here, in order.
+func (r *receiver) serial() bool { return r.gate.limit == 1 }
+
+// Run implements [transport.Work].
+func (t *ticket) Run() { t.receiver.attend(t) }
+
+// begin has a stored message handled: in order, or beside others.
 func (r *receiver) begin(t *ticket) {
-	if r.gate.limit == 1 {
+	if r.serial() {
 		r.attend(t)
 		return
 	}

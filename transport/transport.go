@@ -74,6 +74,12 @@ type Transport interface {
 // to a goroutine of the handler's. It must not panic.
 type Handler func(m *Message)
 
+// Work is what is left to do of a message.
+type Work interface {
+	// Run does it. It must not panic.
+	Run()
+}
+
 // Subscription says what to receive.
 type Subscription struct {
 	// Subject is a subject or a pattern.
@@ -94,6 +100,13 @@ type Subscription struct {
 	// dropped since the subscription began. An episode ends when the handler has caught up with what waited. It
 	// runs on a goroutine of the transport and must return soon.
 	OnDrop func(total uint64)
+
+	// Begin, if not nil, is called in the place of h, in the same way, and returns
+	// what is left to do of the message, or nil. That is done beside the calls for later
+	// messages, on the goroutine of its own call where possible: a message that is
+	// to be handled beside others need not change goroutines for it. Drain and Close
+	// do not wait for work: whoever gave it knows when it is done.
+	Begin func(m *Message) Work
 
 	// Endpoint, if not nil, announces the subscription as a service to whatever
 	// the backend has for discovery. A backend without discovery ignores it.
@@ -121,6 +134,17 @@ func (s *Subscription) Validate() error {
 		return s.Endpoint.Validate()
 	}
 	return nil
+}
+
+// Beginner returns Begin, or h in its place. It is for backends.
+func (s *Subscription) Beginner(h Handler) func(m *Message) Work {
+	if s.Begin != nil {
+		return s.Begin
+	}
+	return func(m *Message) Work {
+		h(m)
+		return nil
+	}
 }
 
 // DefaultPending is how many messages wait for a handler unless the

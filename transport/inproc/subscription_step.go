@@ -7,45 +7,30 @@ import (
 )
 
 // turn is a subscription's place among what could happen next. It is guarded by
-// the lock of the subscription.
+// the lock of the intake.
 type turn struct {
 	proposed bool
 	granted  bool
 }
 
-// runSteps is run in a Backend that takes steps or asks for faults: the handler
-// sees one message at a time, each when it is picked.
-func (s *subscription) runSteps() {
-	for {
-		m := s.nextStep()
-		if m == nil {
-			return
-		}
-		s.hand(m)
-	}
+// takeStep takes a message in a Backend that takes steps or asks for faults: one at a
+// time, each when it is picked.
+func (s *subscription) takeStep(m *transport.Message) transport.Work {
+	s.hand(m)
+	return nil
 }
 
-// nextStep waits for a message, and for its turn. It returns nil when the
-// subscription has ended.
-func (s *subscription) nextStep() *transport.Message {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		switch {
-		case len(s.waiting) == 0 && s.ended:
-			return nil
-		case len(s.waiting) > 0 && (s.turn.granted || s.transport.backend.scheduler == nil):
-			s.turn.granted = false
-			m := s.waiting[0]
-			s.waiting[0] = nil
-			s.waiting = s.waiting[1:]
-			return m
-		case len(s.waiting) > 0 && !s.turn.proposed:
-			s.turn.proposed = true
-			s.transport.backend.scheduler.propose(&candidate{step: s.step(s.waiting[0]), choices: s.choices, take: s.take})
-		}
-		s.arrived.Wait()
+// isNext reports whether the first message that waits was picked, and proposes it.
+func (s *subscription) isNext(waiting []*transport.Message) bool {
+	switch {
+	case s.turn.granted || s.transport.backend.scheduler == nil:
+		s.turn.granted = false
+		return true
+	case !s.turn.proposed:
+		s.turn.proposed = true
+		s.transport.backend.scheduler.propose(&candidate{step: s.step(waiting[0]), choices: s.choices, take: s.take})
 	}
+	return false
 }
 
 func (s *subscription) step(m *transport.Message) Step {
@@ -53,22 +38,22 @@ func (s *subscription) step(m *transport.Message) Step {
 }
 
 // choices says whether there is still something to deliver.
-func (s *subscription) choices() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.waiting) == 0 {
-		s.turn.proposed = false
-		return 0
-	}
-	return 1
+func (s *subscription) choices() (n int) {
+	s.intake.Look(func(waiting []*transport.Message) {
+		if n = min(len(waiting), 1); n == 0 {
+			s.turn.proposed = false
+		}
+	})
+	return n
 }
 
-func (s *subscription) take(int) Step {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.turn = turn{granted: true}
-	s.arrived.Signal()
-	return s.step(s.waiting[0])
+func (s *subscription) take(int) (step Step) {
+	s.intake.Look(func(waiting []*transport.Message) {
+		s.turn = turn{granted: true}
+		step = s.step(waiting[0])
+	})
+	s.intake.Wake()
+	return step
 }
 
 // hand hands a message to the handler, as often as the verdict says.
@@ -86,7 +71,9 @@ func (s *subscription) hand(m *transport.Message) {
 		if before.Twice {
 			own = m.Clone()
 		}
-		s.handler(own)
+		if w := s.begin(own); w != nil {
+			go w.Run()
+		}
 	}
 	if _, waited := t.ask(ctx, &step, After, m); waited {
 		_ = t.backend.turn(ctx, step, m.Body)

@@ -1,14 +1,17 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/intake"
 )
 
 // Subscribe implements [transport.Transport].
@@ -20,7 +23,7 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 	if err := t.ready(ctx, what); err != nil {
 		return nil, err
 	}
-	r := newReceiver(t, s)
+	r := newReceiver(t, s, h)
 	sv, err := t.services.join(r, s)
 	if err != nil {
 		return nil, err
@@ -29,32 +32,45 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 		r.Close()
 		return nil, err
 	}
-	go r.run(h)
 	return r, nil
 }
 
 func checkSubscription(s transport.Subscription, h transport.Handler) error {
-	if h == nil {
+	if h == nil && s.Begin == nil {
 		return invalid("subscribe to %q: the handler is nil", s.Subject)
 	}
 	return s.Validate()
 }
 
 // receiver is one subscription.
+//
+// Its messages wait in an intake. nats.go has a queue too, but can only throw it
+// away with the subscription: it drains by polling, begins a new episode of drops
+// with every message that finds room, and subscribes again what is being drained
+// when the connection comes back, without ever ending it at the server, which goes
+// on sending to nobody. With the messages here, the subscription can end at once,
+// whatever a handler does.
 type receiver struct {
 	t        *Transport
 	sub      *nats.Subscription
-	inbox    *inbox
+	intake   *intake.Intake[*nats.Msg]
+	arrived  atomic.Uint64 // in the intake, or dropped there
 	ended    chan struct{} // closed when nats.go hands over nothing more
-	done     chan struct{} // closed when the last call of the handler has returned
 	endpoint *endpoint     // nil: not announced
 }
 
-func newReceiver(t *Transport, s transport.Subscription) *receiver {
-	if s.Pending == 0 {
-		s.Pending = transport.DefaultPending
+func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *receiver {
+	begin := s.Beginner(h)
+	take := func(msg *nats.Msg) transport.Work { return begin(fromNATS(msg)) }
+	return &receiver{
+		t: t, intake: intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, take), ended: make(chan struct{}),
 	}
-	return &receiver{t: t, inbox: newInbox(s.Pending, s.OnDrop), ended: make(chan struct{}), done: make(chan struct{})}
+}
+
+// put is called by nats.go for one message after another.
+func (r *receiver) put(msg *nats.Msg) {
+	r.intake.Put(msg)
+	r.arrived.Add(1)
 }
 
 // establish subscribes, announces what there is to announce, and waits until the
@@ -93,48 +109,37 @@ func (r *receiver) open(s transport.Subscription) (err error) {
 		return nats.ErrConnectionClosed
 	}
 	if s.Group == "" {
-		r.sub, err = r.t.nc.Subscribe(s.Subject, r.inbox.put)
+		r.sub, err = r.t.nc.Subscribe(s.Subject, r.put)
 	} else {
-		r.sub, err = r.t.nc.QueueSubscribe(s.Subject, s.Group, r.inbox.put)
+		r.sub, err = r.t.nc.QueueSubscribe(s.Subject, s.Group, r.put)
 	}
 	if err != nil {
 		return err
 	}
 	r.sub.SetClosedHandler(func(string) { close(r.ended) })
 	r.t.receivers[r] = struct{}{}
-	return r.sub.SetPendingLimits(-1, -1) // the inbox has the limit
-}
-
-func (r *receiver) run(h transport.Handler) {
-	defer close(r.done)
-	for {
-		msg, ok := r.inbox.take()
-		if !ok {
-			return
-		}
-		h(fromNATS(msg))
-	}
+	return r.sub.SetPendingLimits(-1, -1) // the intake has the limit
 }
 
 // Drain implements [transport.Receiver].
 func (r *receiver) Drain(ctx context.Context) error {
 	r.t.services.remove(r)
 	r.stop(ctx)
-	r.inbox.end()
+	r.intake.End()
 	select {
-	case <-r.done:
+	case <-r.intake.Done():
 		r.forget()
 		return nil
 	case <-ctx.Done():
 	}
-	lost := r.inbox.discard()
+	lost := r.intake.Discard()
 	r.Close()
 	return transport.ContextError(ctx, transport.OutcomeUnknown,
 		"drain of %q: a handler still runs; %d messages that waited for it were lost", r.sub.Subject, lost)
 }
 
 // stop ends the subscription at the server, and returns when all that the server
-// had sent before is in the inbox.
+// had sent before is in the intake.
 //
 // Without a connection nothing more can come, and the subscription must be gone
 // before nats.go makes the next, or it would be made again. So it goes at once
@@ -154,13 +159,13 @@ func (r *receiver) stop(ctx context.Context) {
 	_ = r.sub.Unsubscribe() // an error says that it has ended already
 }
 
-// catchUp waits until what nats.go has read for the subscription is in the inbox.
+// catchUp waits until what nats.go has read for the subscription is in the intake.
 // nats.go's goroutine moves it there, waits for nothing, and says nothing: looking
 // again is all there is. Looking at how much is left alone would not end while
 // more comes in.
 func (r *receiver) catchUp(ctx context.Context) {
 	left, _, err := r.sub.Pending()
-	for all := r.inbox.seen() + uint64(max(left, 0)); err == nil && left > 0 && r.inbox.seen() < all && ctx.Err() == nil; left, _, err = r.sub.Pending() {
+	for all := r.arrived.Load() + uint64(max(left, 0)); err == nil && left > 0 && r.arrived.Load() < all && ctx.Err() == nil; left, _, err = r.sub.Pending() {
 		runtime.Gosched()
 	}
 }
@@ -168,7 +173,7 @@ func (r *receiver) catchUp(ctx context.Context) {
 // Close implements [transport.Receiver].
 func (r *receiver) Close() {
 	r.t.services.remove(r)
-	r.inbox.discard()
+	r.intake.Discard()
 	if r.sub != nil {
 		_ = r.sub.Unsubscribe() // an error says that it has ended already
 	}

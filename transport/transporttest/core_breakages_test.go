@@ -130,6 +130,22 @@ func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) tr
 	})
 }
 
+// begins is a transport that begins messages in another way.
+func begins(change func(begin beginner) beginner) func(*inproc.Transport) transport.Transport {
+	return subscribes(func(s *transport.Subscription) {
+		if s.Begin != nil {
+			s.Begin = change(s.Begin)
+		}
+	})
+}
+
+type beginner = func(*transport.Message) transport.Work
+
+// work is what is left to do of a message.
+type work func()
+
+func (w work) Run() { w() }
+
 // receiving is a transport with other receivers.
 func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
@@ -172,6 +188,73 @@ func everyNth(n int64) func() bool {
 }
 
 var brokenCore = map[string]breakage{
+	"begins messages concurrently": {
+		begins(func(begin beginner) beginner {
+			return func(m *transport.Message) transport.Work {
+				return work(func() {
+					if w := begin(m); w != nil {
+						w.Run()
+					}
+				})
+			}
+		}),
+		"begin/order", "Begin is called for one message after another",
+	},
+	"finishes a message before the next": {
+		begins(func(begin beginner) beginner {
+			return func(m *transport.Message) transport.Work {
+				if w := begin(m); w != nil {
+					w.Run()
+				}
+				return nil
+			}
+		}),
+		"begin/beside", "What Begin returns is done beside",
+	},
+	"does what is left twice": {
+		begins(func(begin beginner) beginner {
+			return func(m *transport.Message) transport.Work {
+				w := begin(m)
+				if w == nil {
+					return nil
+				}
+				return work(func() {
+					w.Run()
+					w.Run()
+				})
+			}
+		}),
+		"begin/once", "What Begin returns is done once",
+	},
+	"waits for what is left when it drains": {
+		rewired(func(r *rewiring) {
+			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
+				begin := s.Begin
+				if begin == nil {
+					return then(ctx, s, h)
+				}
+				var left sync.WaitGroup
+				s.Begin = func(m *transport.Message) transport.Work {
+					w := begin(m)
+					if w == nil {
+						return nil
+					}
+					left.Add(1)
+					return work(func() {
+						defer left.Done()
+						w.Run()
+					})
+				}
+				inner, err := then(ctx, s, h)
+				return &receiver{Receiver: inner, drain: func(ctx context.Context) error {
+					err := inner.Drain(ctx)
+					left.Wait()
+					return err
+				}}, err
+			}
+		}),
+		"begin/drain", "Drain waits for the last call of Begin",
+	},
 	"delivers twice": {
 		hands(func(h transport.Handler) transport.Handler {
 			return func(m *transport.Message) {

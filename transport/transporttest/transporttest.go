@@ -86,6 +86,7 @@ func cases() []conformanceCase {
 		pendingCases,
 		receiverCases,
 		handlerCases,
+		beginCases,
 		closeCases,
 		concurrencyCases,
 	)

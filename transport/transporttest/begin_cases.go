@@ -1,0 +1,140 @@
+package transporttest
+
+import (
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"gomono.dev/transport"
+)
+
+// work is what is left to do of a message.
+type work func()
+
+func (w work) Run() { w() }
+
+var beginCases = []conformanceCase{
+	{
+		name: "begin/order",
+		seam: "Begin, if not nil, is called in the place of h, in the same way",
+		rule: "Begin is called for one message after another, in order, never concurrently.",
+		body: func(s *suite) {
+			const n = 500
+			var inside atomic.Int32
+			seen := make(chan string, n)
+			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+				if inside.Add(1) > 1 {
+					s.Error("Begin is called beside itself")
+				}
+				defer inside.Add(-1)
+				runtime.Gosched() // so that who comes too early meets this one
+				seen <- string(m.Body)
+				if len(seen)%3 == 0 {
+					return nil
+				}
+				return work(func() { s.reply(m, "") })
+			}}, nil)
+			bodies := numbers(n)
+			for _, body := range bodies {
+				s.publish("a", body)
+			}
+			for _, body := range bodies {
+				if got := await(s, seen, "Begin"); got != body {
+					s.Fatalf("Begin got %q, want %q", got, body)
+				}
+			}
+		},
+	},
+	{
+		name: "begin/beside",
+		seam: "That is done beside the calls for later messages",
+		rule: "What Begin returns is done beside the calls for later messages, and beside what is left of those.",
+		body: func(s *suite) {
+			const n = 50
+			all := make(chan struct{})
+			var left sync.WaitGroup
+			left.Add(n)
+			done := make(chan string, n)
+			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+				return work(func() {
+					left.Done()
+					<-all
+					done <- string(m.Body)
+				})
+			}}, nil)
+			for _, body := range numbers(n) {
+				s.publish("a", body)
+			}
+			s.within("all of it at once", left.Wait)
+			close(all)
+			got := make([]string, n)
+			for i := range got {
+				got[i] = await(s, done, "what is left")
+			}
+			if slices.Sort(got); len(slices.Compact(got)) != n {
+				s.Errorf("some was done twice: %q", got)
+			}
+		},
+	},
+	{
+		name: "begin/once",
+		seam: "returns what is left to do of the message, or nil",
+		rule: "What Begin returns is done once, of every message that came before Drain.",
+		body: func(s *suite) {
+			const publishers, each = 4, 500
+			var done [publishers * each]atomic.Int32
+			var left sync.WaitGroup
+			left.Add(len(done))
+			r := s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+				n, _ := strconv.Atoi(string(m.Body))
+				return work(func() {
+					if done[n].Add(1) == 1 {
+						left.Done()
+					}
+				})
+			}}, nil)
+			var wg sync.WaitGroup
+			for p := range publishers {
+				wg.Go(func() {
+					for i := range each {
+						s.publish("a", strconv.Itoa(p*each+i))
+					}
+				})
+			}
+			wg.Wait()
+			s.settle()
+			s.drain(r)
+			s.within("what is left of all messages", left.Wait)
+			for n := range done {
+				if times := done[n].Load(); times != 1 {
+					s.Errorf("message %d: %d times", n, times)
+				}
+			}
+		},
+	},
+	{
+		name: "begin/drain",
+		seam: "Drain and Close do not wait for work",
+		rule: "Drain waits for the last call of Begin, and not for what is left to do.",
+		body: func(s *suite) {
+			g := s.newGate()
+			var begun atomic.Int32
+			r := s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+				begun.Add(1)
+				return work(func() { g.hold(m) })
+			}}, nil)
+			for _, body := range numbers(10) {
+				s.publish("a", body)
+			}
+			await(s, g.entered, "what is left of a message")
+			s.settle()
+			s.within("Drain", func() { s.drainQuietly(r) })
+			if n := begun.Load(); n != 10 {
+				s.Errorf("Begin was called for %d messages before Drain returned, want 10", n)
+			}
+			s.wantNobody("a")
+		},
+	},
+}
