@@ -24,12 +24,24 @@ func (r *receiver) consume(ctx context.Context) error {
 		h = b.add
 		r.batcher = b
 	}
-	sub, err := log.Consume(ctx, c, h)
+	sub, err := log.Consume(ctx, c, r.own(h))
 	if err != nil {
 		return about(r.decl.String(), err)
 	}
 	r.subs = append(r.subs, sub)
 	return nil
+}
+
+// own passes over what is for another group: this one is done with it.
+func (r *receiver) own(h func(*transport.Delivery)) func(*transport.Delivery) {
+	prefix, group := r.in.prefix(r.decl), r.group()
+	return func(d *transport.Delivery) {
+		if toAnother(d.Subject, prefix, group) {
+			r.told(d, d.Ack(context.Background()))
+			return
+		}
+		h(d)
+	}
 }
 
 // take takes a delivery in.

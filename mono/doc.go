@@ -86,8 +86,9 @@
 // Subjects are services.<name>, queues.<name>, events.<name> and streams.<name>,
 // a keyed handle's with ._k.<key> at the end, all after an optional [Namespace].
 // Stored handles keep their messages in a log named like the subject with "_" for
-// ".", such as queues_orders_receipts; ._to.<group> at the end of a subject sends to
-// one group only, and dead letters are in a log whose name ends in __dead.
+// ".", such as queues_orders_receipts; ._to.<group> behind the name sends to one
+// group only (a plain client not where there are lanes), and dead letters are in a
+// log whose name ends in __dead.
 // Bodies are the codec's bytes and nothing else; package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a

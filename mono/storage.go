@@ -115,14 +115,14 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 	subject := in.prefix(d)
 	c := transport.LogConfig{
 		Name:        logName(subject),
-		Subjects:    []string{subject, subject + "._to.*"},
+		Subjects:    []string{subject, subject + toToken + "*"},
 		DedupWindow: d.config.DedupWindow,
 		Generation:  in.app.options.generation,
 		Metadata:    map[string]string{"mono-handle": d.String()},
 		MaxSize:     in.maxStored(),
 	}
 	if d.key != nil {
-		c.Subjects = []string{subject + "._k.*", subject + "._to.*._k.*"}
+		c.Subjects = []string{subject + "._k.*", subject + toToken + "*._k.*"}
 	}
 	switch d.kind {
 	case KindQueue:
@@ -163,12 +163,17 @@ func (in *instance) configureStream(c *transport.LogConfig, d *declaration) {
 	c.Lanes = d.config.lanes(d.key != nil)
 }
 
-// groupConfig describes a group of a stored handle: what is for everybody, and
-// what was replayed to it.
+// groupConfig describes a group of a stored handle. One that narrows nothing has no
+// filter, with which a backend is fastest: it hears what is replayed to other groups
+// too, and passes it over.
 func (in *instance) groupConfig(d *declaration, c *config, group string) transport.GroupConfig {
+	var filter []string
+	if len(c.Keys) > 0 {
+		filter = append(in.patternsOf(d, c), in.replaySubject(d, group, "*"))
+	}
 	return transport.GroupConfig{
 		Name:       group,
-		Filter:     append(in.patternsOf(d, c), in.replaySubject(d, group, "*")),
+		Filter:     filter,
 		Start:      c.From.start,
 		AckWait:    c.AckWait,
 		Ordered:    d.kind == KindStream && !c.Unordered,
@@ -178,11 +183,28 @@ func (in *instance) groupConfig(d *declaration, c *config, group string) transpo
 
 // replaySubject is where a message goes that is for one group only.
 func (in *instance) replaySubject(d *declaration, group, key string) string {
-	subject := in.prefix(d) + "._to." + group
+	subject := in.prefix(d) + toToken + group
 	if d.key != nil {
 		subject += "._k." + key
 	}
 	return subject
+}
+
+const toToken = "._to."
+
+// toAnother reports whether a message is for another group only. prefix is that of
+// its handle.
+func toAnother(subject, prefix, group string) bool {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
+		return false
+	}
+	rest, ok = strings.CutPrefix(rest, toToken)
+	if !ok {
+		return false
+	}
+	to, _, _ := strings.Cut(rest, ".")
+	return to != group
 }
 
 // logName turns a subject into the name of a log. Names of handles have no "_",

@@ -33,8 +33,9 @@ import (
 // # How mono uses it
 //
 // A queue is a log with InterestRetention over two subjects: queues.<name> for
-// every group, and queues.<name>._to.<group> for one of them (a replay). A
-// stream is a log with LimitsRetention over streams.<name>, or, with keys, over
+// every group, and queues.<name>._to.<group> for one of them (a replay), which the
+// others acknowledge without a look. So a group needs no filter, and every group is
+// done with a replay before it goes. A stream is a log with LimitsRetention over streams.<name>, or, with keys, over
 // streams.<name>._k.*. A durable event is a log with InterestRetention over the
 // event's subjects. Dead letters of a handle's group are a log of their own with
 // LimitsRetention; a letter's subject ends in the sequence of its message, and it
@@ -129,7 +130,8 @@ type LogConfig struct {
 
 	// Subjects are the subjects and patterns whose messages are stored. No
 	// subject may belong to two logs. On NATS a plain Publish to one of them is
-	// stored too, and inproc does the same.
+	// stored too, and inproc does the same. With Lanes that goes for the first of
+	// them alone.
 	Subjects []string
 
 	// Retention says what acknowledgements do.

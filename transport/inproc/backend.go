@@ -72,7 +72,7 @@ func (b *Backend) makeLog(c transport.LogConfig) (*log, error) {
 	}
 	l := newLog(b, c)
 	b.logs[c.Name] = l
-	b.router.move(l, nil, c.Subjects)
+	b.router.move(l, nil, plain(&c))
 	return l, nil
 }
 
@@ -88,9 +88,17 @@ func (b *Backend) updateLog(l *log, c transport.LogConfig) error {
 		return err
 	}
 	if changes {
-		b.router.move(l, was.Subjects, c.Subjects)
+		b.router.move(l, plain(was), plain(&c))
 	}
 	return nil
+}
+
+// plain returns the subjects whose plain messages a log stores.
+func plain(c *transport.LogConfig) []string {
+	if c.Lanes > 0 {
+		return c.Subjects[:1]
+	}
+	return c.Subjects
 }
 
 // checkSubjects reports a subject that another log has.

@@ -24,12 +24,12 @@ func FuzzParseAck(f *testing.F) {
 // The lane of a subject is added and taken off again.
 func TestLaneRoundTrip(t *testing.T) {
 	t.Parallel()
-	for subject, stored := range map[string]string{"a.k": "a._lane.7.k", "a.b._to.g._k.k": "a.b._to.g._k._lane.7.k", "a.*": "a._lane.7.*"} {
+	for subject, stored := range map[string]string{"a.k": "_lane.7.a.k", "a.b._to.g._k.k": "_lane.7.a.b._to.g._k.k", "a.*": "_lane.7.a.*"} {
 		if got := addLane("7", subject); got != stored || trimLane(got) != subject {
 			t.Errorf("%s is stored as %s and comes back as %s", subject, got, trimLane(got))
 		}
 	}
-	for _, subject := range []string{"a", "a.b", "a.b.c", "", "_lane.1.k", "."} {
+	for _, subject := range []string{"a", "a.b", "a.b.c", "", "_lane", "_lane.1", "_lanes.1.k", "."} {
 		if got := trimLane(subject); got != subject {
 			t.Errorf("%q became %q", subject, got)
 		}

@@ -38,10 +38,10 @@
 // in both directions.
 //
 // A message of a log is published on its subject and kept under it; its id is the
-// header Nats-Msg-Id. In a log with lanes "<parent>.<key>" is kept as
-// "<parent>._lane.<n>.<key>". The log's stream does that to what is published under
-// the first of its subjects, by whomever; under the others a plain client's message
-// is kept as it is and belongs to lane 0. Delayed messages wait in the stream
+// header Nats-Msg-Id. In a log with lanes it is kept under "_lane.<n>.<subject>". The
+// log's stream does that to what is published under the first of its subjects, by
+// whomever; what natsx appends under the others is published there by itself, and a
+// plain client's message under them is not kept. Delayed messages wait in the stream
 // "<log>_delayed". An ordered group of a log with lanes is the consumers
 // "<group>_lane_<n>". Metadata that begins with "mono-" holds what JetStream has no
 // field for. Delays need nats-server 2.14, a TTL per message 2.11.

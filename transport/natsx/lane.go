@@ -11,15 +11,14 @@ import (
 )
 
 // lanes says how the subjects of a log are stored. Without lanes they are stored as
-// they are. With lanes, "<parent>.<key>" is stored as "<parent>._lane.<n>.<key>", so
-// that a consumer can be given one lane. The lane stands before the key because the
-// server finds the subjects of a lane by their beginning; by their end it would look
-// at all keys for each message.
+// they are. With lanes, a subject is stored as "_lane.<n>.<subject>", so that one
+// filter, "_lane.<n>.>", is a lane, whatever the log's subjects are. The server takes
+// a much longer way to the next message of a consumer that has several.
 //
 // The stream itself does that to what is published on the first of the log's
 // patterns, by a plain client too: a stream has one transform. What natsx appends
-// under the others it gives the stored form itself. What a plain client publishes
-// there is stored without one, and lane 0 takes it.
+// under the others it gives the stored form itself; a plain client does not reach
+// them.
 type lanes struct {
 	n        int
 	subjects []string // of the log
@@ -43,10 +42,7 @@ func (l lanes) in(lane int, subject string) string {
 	return addLane(strconv.Itoa(lane), subject)
 }
 
-func addLane(lane, subject string) string {
-	key := strings.LastIndexByte(subject, '.')
-	return subject[:key+1] + laneToken + "." + lane + subject[key:]
-}
+func addLane(lane, subject string) string { return laneToken + "." + lane + "." + subject }
 
 // stored returns the form in which a subject is stored.
 func (l lanes) stored(subject string) string {
@@ -73,15 +69,11 @@ func (l lanes) original(stored string) string {
 }
 
 func trimLane(stored string) string {
-	key := strings.LastIndexByte(stored, '.')
-	if key < 0 {
-		return stored
+	rest, ok := strings.CutPrefix(stored, laneToken+".")
+	if _, subject, cut := strings.Cut(rest, "."); ok && cut {
+		return subject
 	}
-	lane := strings.LastIndexByte(stored[:key], '.')
-	if lane < 0 || !strings.HasSuffix(stored[:lane], "."+laneToken) {
-		return stored
-	}
-	return stored[:lane-len(laneToken)-1] + stored[key:]
+	return stored
 }
 
 // accepted returns the subjects of the stream.
@@ -90,9 +82,9 @@ func (l lanes) accepted() []string {
 		return l.subjects
 	}
 	accepted := slices.Clone(l.subjects)
-	for _, s := range l.subjects {
+	for i, s := range l.subjects {
 		if s != l.auto {
-			accepted = append(accepted, l.in(anyLane, s))
+			accepted[i] = l.in(anyLane, s)
 		}
 	}
 	return accepted
@@ -121,18 +113,13 @@ func (l lanes) filter(patterns []string, lane int) []string {
 		return patterns
 	}
 	if len(patterns) == 0 {
-		patterns = []string{">"}
+		return []string{l.in(lane, ">")}
 	}
 	var filter []string
 	for _, p := range patterns {
 		for _, s := range l.subjects {
-			both, ok := intersect(p, s)
-			if !ok {
-				continue
-			}
-			filter = append(filter, l.in(lane, both))
-			if s != l.auto && lane <= 0 {
-				filter = append(filter, both)
+			if both, ok := intersect(p, s); ok {
+				filter = append(filter, l.in(lane, both))
 			}
 		}
 	}

@@ -158,10 +158,9 @@ func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 		Metadata:   usersMetadata(s.Metadata),
 		Delays:     slices.ContainsFunc(s.Sources, func(s *jetstream.StreamSource) bool { return s.Name == l.delayedName() }),
 	}
+	lanes := lanes{n: c.Lanes}
 	for _, subject := range s.Subjects {
-		if c.Lanes == 0 || trimLane(subject) == subject {
-			c.Subjects = append(c.Subjects, subject)
-		}
+		c.Subjects = append(c.Subjects, lanes.original(subject))
 	}
 	if s.Retention == jetstream.InterestPolicy {
 		c.Retention = transport.InterestRetention

@@ -277,6 +277,25 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
+		name: "lanes/plain-publish-elsewhere",
+		seam: "With Lanes that goes for the first of them alone.",
+		rule: "A log with Lanes stores what is published under the first of its Subjects, and what is appended under any; a lane is of all of them.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes})
+			s.publish("b.x", "not stored")
+			s.publish("a.x", "0")
+			s.eventually("one to be stored", func() bool { return l.info().Messages == 1 })
+			l.put("b.x", "1")
+			l.put("a.x", "2")
+			m := l.consume(ofOrdered(10))
+			for i := range 3 {
+				s.ack(m.take(strconv.Itoa(i), 1))
+			}
+			l.eventuallyIs("g", transport.GroupInfo{Settled: 3})
+			l.holds("0", "1", "2")
+		},
+	},
+	{
 		name: "lanes/interest",
 		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
 		rule: "InterestRetention and ordered groups go together: what they have settled goes, in whichever lane.",
