@@ -85,8 +85,12 @@ func (h *Harness) checkUndone() {
 		case err != nil:
 			h.t.Errorf("testkit: looking for messages of %s that nobody is done with: %v", k, err)
 		case g.InFlight > 0 && !h.isLeft(k):
-			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s was begun and is not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
-				plural(int(g.InFlight), "message"), k, g.Config.Name, h.lastAttempt(k, g.Config.Name))
+			was, is := "was", "is"
+			if g.InFlight > 1 {
+				was, is = "were", "are"
+			}
+			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s %s begun and %s not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
+				plural(int(g.InFlight), "message"), k, g.Config.Name, was, is, h.lastAttempt(k, g.Config.Name))
 		}
 	})
 }

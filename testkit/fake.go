@@ -59,8 +59,9 @@ func Discard[T any](h *Harness, c mono.Channel[T]) {
 
 // fakeModule is what stands in for a module.
 type fakeModule struct {
-	name string
-	bind []func(*fakeModule, *mono.Scope)
+	name   string
+	bind   []func(*fakeModule, *mono.Scope)
+	places map[handleKey]string // where each fake was declared
 
 	runs    []func() // from the start until the channels are closed
 	running sync.WaitGroup
@@ -93,8 +94,13 @@ func (h *Harness) fake(handle mono.Handle, bind func(*fakeModule, *mono.Scope)) 
 	h.notStarted("Fake")
 	name, _, _ := strings.Cut(handle.Name(), ".")
 	if h.fakes[name] == nil {
-		h.fakes[name] = &fakeModule{name: name}
+		h.fakes[name] = &fakeModule{name: name, places: make(map[handleKey]string)}
 	}
+	k := keyOf(handle)
+	if place, ok := h.fakes[name].places[k]; ok {
+		h.t.Fatalf("testkit: %s has a fake already, declared at %s: remove one, or let one function decide by what it is asked", k, place)
+	}
+	h.fakes[name].places[k] = callerOutside()
 	h.fakes[name].bind = append(h.fakes[name].bind, bind)
 }
 

@@ -266,7 +266,8 @@ func (h *Harness) checkDeclared() {
 func (h *Harness) checkInjection(in *Injection) {
 	h.t.Helper()
 	known := h.topology.moduleNames()
-	for _, module := range []string{in.from, in.to} {
+	d, _ := in.narrowed()
+	for _, module := range []string{d.from, d.to} {
 		if module != "" && !slices.Contains(known, module) {
 			h.t.Fatalf("testkit: the fault %s: there is no module %q that uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
 		}

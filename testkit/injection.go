@@ -11,20 +11,35 @@ import (
 // says otherwise; one that is never met fails the test. Its methods change it, before
 // the App is started or later, and return it.
 type Injection struct {
-	h        *Harness
-	fault    Fault
-	handle   mono.Handle // nil: any
-	from, to string      // modules; "": any
-	both     bool        // in both directions
-	when     []Condition
-	place    string
-	number   int // among those of the test
+	h      *Harness
+	fault  Fault
+	handle mono.Handle // nil: any
+	both   bool        // in both directions
+	place  string
+	number int // among those of the test
 
 	// Guarded by the lock of faults.
+	direction
+	when      []Condition
 	left      int // how often it may still be met; -1: always
 	chance    float64
 	sometimes bool
 	met       int
+}
+
+// direction is from where to where a message goes, by modules; "" is any.
+type direction struct{ from, to string }
+
+// covers reports whether a message goes that way.
+func (d direction) covers(from, to string) bool {
+	return (d.from == "" || d.from == from) && (d.to == "" || d.to == to)
+}
+
+// narrowed returns what From, To and When have said by now.
+func (in *Injection) narrowed() (direction, []Condition) {
+	in.h.faults.mu.Lock()
+	defer in.h.faults.mu.Unlock()
+	return in.direction, in.when
 }
 
 // Condition says whether a fault is for this message.
@@ -64,7 +79,7 @@ func (h *Harness) Fault(handle mono.Handle, f Fault) *Injection {
 // and a crash there do, meets calls only: who gets the others is decided later.
 func (h *Harness) Between(from, to string, f Fault) *Injection {
 	h.t.Helper()
-	return h.declare(&Injection{fault: f, from: from, to: to})
+	return h.declare(&Injection{fault: f, direction: direction{from, to}})
 }
 
 // Anywhere declares a fault for every message of every handle, which is made for
@@ -78,7 +93,7 @@ func (h *Harness) Anywhere(f Fault) *Injection {
 // calls wait in vain, events are lost, and what is stored comes after its AckWait.
 func (h *Harness) Partition(one, other string) *Injection {
 	h.t.Helper()
-	in := h.declare(&Injection{fault: Drop, from: one, to: other, both: true})
+	in := h.declare(&Injection{fault: Drop, direction: direction{one, other}, both: true})
 	in.fault.name = "Partition"
 	return in.Always()
 }
@@ -118,9 +133,14 @@ func (in *Injection) Always() *Injection { return in.change(func() { in.left = -
 // Heal ends the fault.
 func (in *Injection) Heal() *Injection { return in.change(func() { in.left = 0 }) }
 
-// Sometimes lets the seed decide each time whether the fault is met, with this
-// probability, and allows that it never is.
+// Sometimes lets the seed decide about each message that could meet the fault, with
+// this probability, and allows that none does. It is still met once at most, unless
+// Times or Always says otherwise.
 func (in *Injection) Sometimes(probability float64) *Injection {
+	in.h.t.Helper()
+	if !(probability >= 0 && probability <= 1) {
+		in.h.t.Fatalf("testkit: %s: Sometimes(%v): want a probability, from 0 to 1", in, probability)
+	}
 	return in.change(func() { in.chance, in.sometimes = probability, true })
 }
 
@@ -154,21 +174,19 @@ func (in *Injection) change(f func()) *Injection {
 // String returns the fault in words.
 func (in *Injection) String() string {
 	where := "anywhere"
-	switch {
+	switch d, _ := in.narrowed(); {
 	case in.handle != nil:
 		where = "of " + keyOf(in.handle).String()
-	case in.from != "" && in.to != "":
-		where = "between " + in.from + " and " + in.to
+	case d.from != "" && d.to != "":
+		where = "between " + d.from + " and " + d.to
 	}
 	return fmt.Sprintf("%s %s (%s)", in.fault.name, where, in.place)
 }
 
 // matches reports whether the fault is for this point.
 func (in *Injection) matches(p *inproc.Point, m *Passing, k handleKey) bool {
-	if in.fault.at == nil || !in.fault.at(p, in.to != "") {
-		return false
-	}
-	return in.isFor(m, k)
+	d, _ := in.narrowed()
+	return in.fault.at != nil && in.fault.at(p, d.to != "") && in.isFor(m, k)
 }
 
 // isFor reports whether the fault is for this message.
@@ -176,17 +194,14 @@ func (in *Injection) isFor(m *Passing, k handleKey) bool {
 	if in.handle != nil && keyOf(in.handle) != k {
 		return false
 	}
-	if !in.directed(m.From, m.To) && !(in.both && in.directed(m.To, m.From)) {
+	d, when := in.narrowed()
+	if !d.covers(m.From, m.To) && !(in.both && d.covers(m.To, m.From)) {
 		return false
 	}
-	for _, condition := range in.when {
+	for _, condition := range when {
 		if !condition(*m) {
 			return false
 		}
 	}
 	return true
-}
-
-func (in *Injection) directed(from, to string) bool {
-	return (in.from == "" || in.from == from) && (in.to == "" || in.to == to)
 }

@@ -102,6 +102,15 @@ func TestMisuse(t *testing.T) {
 				open(h, fine)
 			},
 			[]string{"nobody acknowledges what is not stored", "mono.Durable"}},
+		"a fault that is more likely than certain": {
+			func(t testing.TB, h *testkit.Harness) { h.Fault(told, testkit.Drop).Sometimes(2) },
+			[]string{"Drop of event shop.told (misuse_test.go:", "Sometimes(2): want a probability"}},
+		"two fakes of one service": {
+			func(t testing.TB, h *testkit.Harness) {
+				testkit.Stub(h, charge)
+				testkit.Stub(h, charge)
+			},
+			[]string{"service bank.charge has a fake already, declared at misuse_test.go:"}},
 		"a fault of a module that is not there": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Partition("shop", "banc")

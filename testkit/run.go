@@ -121,7 +121,7 @@ type settings struct {
 	app      []mono.AppOption
 }
 
-// Seed sets the seed, which is not 0. The flag -testkit.seed wins over it.
+// Seed sets the seed, 0 for the usual ones. The flag -testkit.seed wins over it.
 func Seed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
 // HomeCalls keeps calls whose provider is in the same App within it, as in
