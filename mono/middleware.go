@@ -24,12 +24,13 @@ import (
 //
 //	Use(a, b):  send  → a → b → wire → a → b → handler
 //
-// A middleware that is also a Starter, a Stopper, a Checker or an Observer is
-// started before every module, stopped after every module, and asked like one.
-// One that is a Module is bound too, as a plugin.
+// A middleware that is also a Starter, a Stopper or a Checker is started before every
+// module, stopped after every module, and asked like one. One that is a Module is
+// bound too, as a plugin, and one that is an Observer observes.
 type Middleware interface {
 	// Wrap is called when the App starts, for each sender and each receiver of a
-	// handle in a module and once for code outside modules, and returns what runs instead of next. It must not block.
+	// handle in a module and once for code outside modules, and returns what runs
+	// instead of next. It must not block.
 	Wrap(next Next) Next
 }
 

@@ -30,8 +30,8 @@ type (
 )
 
 // Header sets a header of the message. Names that begin with "Mono-" or "Nats-"
-// are taken; such a name, or a value that no header can carry, is an
-// InvalidArgument when the message is sent.
+// are taken, and so are Content-Type, Status and Description; such a name, or a name
+// or value that no header can carry, is an InvalidArgument when the message is sent.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
 // Delay keeps a job back for this long. 0 or less is no delay. One that ends after
@@ -52,6 +52,9 @@ func At(t time.Time) QueueSendOption {
 // DedupID identifies a job or a message, instead of the id that it gets otherwise:
 // within the DedupWindow it is stored once, however often it is sent. Delayed jobs
 // are told apart from others. A volatile queue stores nothing and ignores it.
+//
+// An id has at most 256 bytes, without control characters and without white space at
+// its ends; another one is an InvalidArgument when the message is sent. "" is none.
 func DedupID(id string) interface {
 	QueueSendOption
 	StreamSendOption

@@ -1,91 +1,111 @@
 package testkit
 
-import "reflect"
+import (
+	"reflect"
+	"unsafe"
+)
 
 // copyOf returns a copy of a payload that shares nothing that can be changed with
-// it, as far as exported fields lead: what is behind others is its type's own.
+// it, as far as exported fields lead: what is behind others is its type's own. What
+// is in it twice is in the copy twice, as one: a tree may lead back to its root.
 func copyOf(v any) any {
 	if v == nil {
 		return nil
 	}
-	return copyValue(reflect.ValueOf(v), maxDepth).Interface()
+	c := copier{made: make(map[referent]reflect.Value)}
+	return c.value(reflect.ValueOf(v), maxDepth).Interface()
 }
 
-// maxDepth bounds how deep a copy goes. What is deeper was never encoded either.
-const maxDepth = 100
+// maxDepth bounds how deep a copy goes: deeper than what a codec carries.
+const maxDepth = 50_000
 
-func copyValue(v reflect.Value, depth int) reflect.Value {
+// copier makes one copy.
+type copier struct {
+	made map[referent]reflect.Value
+}
+
+// referent is what a pointer, slice or map leads to.
+type referent struct {
+	at  unsafe.Pointer
+	len int
+	t   reflect.Type
+}
+
+func (c *copier) value(v reflect.Value, depth int) reflect.Value {
 	if depth == 0 {
 		return v
 	}
 	switch v.Kind() {
-	case reflect.Pointer:
-		if v.IsNil() {
-			return v
-		}
-		c := reflect.New(v.Type().Elem())
-		c.Elem().Set(copyValue(v.Elem(), depth-1))
-		return c.Convert(v.Type())
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return c.reference(v, depth)
 	case reflect.Interface:
 		if v.IsNil() {
 			return v
 		}
-		c := reflect.New(v.Type()).Elem()
-		c.Set(copyValue(v.Elem(), depth-1))
-		return c
-	case reflect.Slice:
-		return copySlice(v, depth)
-	case reflect.Map:
-		return copyMap(v, depth)
+		to := reflect.New(v.Type()).Elem()
+		to.Set(c.value(v.Elem(), depth-1))
+		return to
 	case reflect.Array, reflect.Struct:
-		return copyParts(v, depth)
+		return c.parts(v, depth)
 	}
 	return v
 }
 
-func copySlice(v reflect.Value, depth int) reflect.Value {
+// reference copies what v leads to, once.
+func (c *copier) reference(v reflect.Value, depth int) reflect.Value {
 	if v.IsNil() {
 		return v
 	}
-	c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-	reflect.Copy(c, v)
-	if holdsReferences(v.Type().Elem()) {
-		for i := range v.Len() {
-			c.Index(i).Set(copyValue(v.Index(i), depth-1))
+	of := referent{at: v.UnsafePointer(), t: v.Type()}
+	if v.Kind() == reflect.Slice {
+		of.len = v.Len()
+	}
+	if to, ok := c.made[of]; ok {
+		return to
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		to := reflect.New(v.Type().Elem())
+		c.made[of] = to.Convert(v.Type())
+		to.Elem().Set(c.value(v.Elem(), depth-1))
+	case reflect.Slice:
+		to := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		c.made[of] = to
+		reflect.Copy(to, v)
+		if holdsReferences(v.Type().Elem()) {
+			for i := range v.Len() {
+				to.Index(i).Set(c.value(v.Index(i), depth-1))
+			}
+		}
+	case reflect.Map:
+		to := reflect.MakeMapWithSize(v.Type(), v.Len())
+		c.made[of] = to
+		for entries := v.MapRange(); entries.Next(); {
+			to.SetMapIndex(entries.Key(), c.value(entries.Value(), depth-1))
 		}
 	}
-	return c
+	return c.made[of]
 }
 
-func copyMap(v reflect.Value, depth int) reflect.Value {
-	if v.IsNil() {
-		return v
-	}
-	c := reflect.MakeMapWithSize(v.Type(), v.Len())
-	for entries := v.MapRange(); entries.Next(); {
-		c.SetMapIndex(entries.Key(), copyValue(entries.Value(), depth-1))
-	}
-	return c
-}
-
-func copyParts(v reflect.Value, depth int) reflect.Value {
+// parts copies an array or a struct.
+func (c *copier) parts(v reflect.Value, depth int) reflect.Value {
 	if !holdsReferences(v.Type()) {
 		return v
 	}
-	c := reflect.New(v.Type()).Elem()
-	c.Set(v)
+	to := reflect.New(v.Type()).Elem()
+	to.Set(v)
 	if v.Kind() == reflect.Array {
 		for i := range v.Len() {
-			c.Index(i).Set(copyValue(v.Index(i), depth-1))
+			to.Index(i).Set(c.value(v.Index(i), depth-1))
 		}
-		return c
+		return to
 	}
 	for i := range v.NumField() {
 		if v.Type().Field(i).IsExported() {
-			c.Field(i).Set(copyValue(v.Field(i), depth-1))
+			to.Field(i).Set(c.value(v.Field(i), depth-1))
 		}
 	}
-	return c
+	return to
 }
 
 // holdsReferences reports whether values of the type can share something.

@@ -3,6 +3,7 @@ package testkit
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -128,10 +129,24 @@ func sendVerb(k mono.Kind) string {
 
 // show returns a payload in few words.
 func show(v any) string {
-	if b, err := json.Marshal(v); err == nil {
+	b, err := inJSON(v)
+	switch {
+	case err == nil:
 		return cut(string(b), maxValue)
+	case holdsReferences(reflect.TypeOf(v)): // it may contain itself
+		return cut(fmt.Sprintf("%T: %v", v, err), maxValue)
 	}
 	return cut(fmt.Sprintf("%+v", v), maxValue)
+}
+
+// inJSON is json.Marshal for a value whose methods may panic.
+func inJSON(v any) (b []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it panics: %v", p)
+		}
+	}()
+	return json.Marshal(v)
 }
 
 // How many bytes of a payload a line has: where it is sent, and where it is handled.

@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,6 +216,58 @@ func TestObservationsAreCopies(t *testing.T) {
 			t.Errorf("consumed %v", got)
 		}
 	})
+}
+
+// node is a tree that leads back to its root, which is not sent.
+type node struct {
+	Name     string           `json:"name"`
+	Parent   *node            `json:"-"`
+	Children []*node          `json:"children,omitempty"`
+	Loop     []node           `json:"loop,omitempty"`
+	Others   map[string]*node `json:"others,omitempty"`
+}
+
+// A payload may lead back to itself: where that is not sent, and where it cannot be.
+func TestPayloadsThatLeadBack(t *testing.T) {
+	t.Parallel()
+	trees := mono.NewEvent[*node]("test.trees")
+	text := failing(t, func(t testing.TB, h *testkit.Harness) {
+		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+			trees.Handle(sc, func(context.Context, *node) error { return nil })
+			return nil
+		}))
+		h.MustStart()
+		root := &node{Name: "root"}
+		for range 5 {
+			child := &node{Name: "child", Parent: root}
+			root.Children = append(root.Children, child, child)
+			root.Children[0].Parent = child
+		}
+		if err := trees.Publish(t.Context(), h, root); err != nil {
+			t.Fatal(err)
+		}
+		if got := testkit.RequirePublished(t, h, trees); got == root || len(got.Children) != 10 || got.Children[2] != got.Children[3] || got.Children[2].Parent != got {
+			t.Errorf("published %+v", got)
+		}
+		if got := testkit.RequireConsumed(t, h, trees).Value; len(got.Children) != 10 || got.Children[2].Parent != nil {
+			t.Errorf("consumed %+v", got)
+		}
+		loop := &node{Loop: make([]node, 2)}
+		loop.Loop[0].Loop, loop.Loop[1].Loop = loop.Loop, loop.Loop[:1]
+		loop.Others = map[string]*node{"a": loop, "b": loop}
+		if err := trees.Publish(t.Context(), h, loop); mono.CodeOf(err) != mono.InvalidArgument {
+			t.Errorf("got %v", err)
+		}
+		t.Error("to see the history")
+	})
+	for _, want := range []string{`{"name":"root","children":[{`, "*testkit_test.node: json: unsupported value: encountered a cycle", "to see the history"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "published {") || strings.Contains(text, "consumed {") {
+		t.Error(text)
+	}
 }
 
 // A second instance shares the work, and lives and dies on its own.
