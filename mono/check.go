@@ -16,7 +16,11 @@ func (in *instance) bindAll() {
 		in.addMiddleware(m)
 	}
 	for _, r := range in.app.modules {
-		if r.plugin {
+		switch {
+		case !r.plugin:
+		case r.name == "":
+			in.report.add("", nil, "a plugin of type %T has no name: give Plugin one, or use Add", r.module)
+		default:
 			in.add(r)
 		}
 	}

@@ -119,10 +119,10 @@ func (h *Health) sum() {
 	if !h.Transport.Healthy {
 		bad = append(bad, "transport")
 	}
-	for _, name := range sortedChecks(h.Modules) {
+	for _, name := range unhealthy(h.Modules) {
 		bad = append(bad, "module "+name)
 	}
-	for _, name := range sortedChecks(h.Resources) {
+	for _, name := range unhealthy(h.Resources) {
 		bad = append(bad, "resource "+name)
 	}
 	h.Healthy = len(bad) == 0
@@ -131,8 +131,8 @@ func (h *Health) sum() {
 	}
 }
 
-// sortedChecks returns the names of the checks that are not healthy.
-func sortedChecks(checks map[string]Check) []string {
+// unhealthy returns the names of the checks that are not healthy, sorted.
+func unhealthy(checks map[string]Check) []string {
 	bad := make(map[string]string)
 	for name, c := range checks {
 		if !c.Healthy {

@@ -2,14 +2,16 @@ package mono
 
 import (
 	"context"
+	"errors"
 	"path"
 	"reflect"
 )
 
 // Module is a part of a system that talks to the others through handles only.
 // Whatever else it is, it says by implementing Starter, Stopper or Checker, and
-// by the methods Name() string (the default is its package's last element) and
-// Version() string (a semantic version, for service discovery).
+// by the methods Name() string (the default is its package's last element),
+// Version() string (a semantic version) and Doc() string (a sentence), the latter
+// two for service discovery.
 type Module interface {
 	// Bind says which handles the module uses and serves. It only declares: no
 	// I/O, no goroutines. It is called at each attempt to start the App, with a
@@ -49,11 +51,17 @@ type funcModule struct {
 	bind func(*Scope) error
 }
 
-func (m *funcModule) Name() string        { return m.name }
-func (m *funcModule) Bind(s *Scope) error { return m.bind(s) }
+func (m *funcModule) Name() string { return m.name }
 
-// moduleName returns what a module, a middleware or an observer is called, and
-// whether it said so itself.
+func (m *funcModule) Bind(s *Scope) error {
+	if m.bind == nil {
+		return errors.New("NewModule got nil: give it a function")
+	}
+	return m.bind(s)
+}
+
+// moduleName returns what a module or a middleware is called, and whether it said so
+// itself.
 func moduleName(m any) (name string, explicit bool) {
 	if n, ok := m.(interface{ Name() string }); ok {
 		return n.Name(), true

@@ -53,20 +53,17 @@ func (s *Scope) Logger() *slog.Logger {
 // its Scope instead of bound senders.
 func (s *Scope) Use(handles ...Handle) {
 	for _, h := range handles {
-		if s.binding("Use", h.declared()) {
-			s.unit.sender(s.in, h.declared())
-		}
+		s.binding("Use", h.declared())
+		s.unit.sender(s.in, h.declared())
 	}
 }
 
-// binding reports whether the Scope is one of a module that is being bound now,
-// and what is declared will count. Outside Bind it panics: the program's text is
-// wrong.
-func (s *Scope) binding(what string, d *declaration) bool {
+// binding panics unless the Scope is one of a module that is being bound now, so that
+// what is declared counts: elsewhere the program's text is wrong.
+func (s *Scope) binding(what string, d *declaration) {
 	if s.unit == nil || !s.unit.binding {
 		panic("mono: " + what + " of " + d.String() + " outside a module's Bind: declare it there, with the Scope that Bind gets")
 	}
-	return true
 }
 
 // problem notes a mistake for the start report.
