@@ -37,12 +37,12 @@ func BatchWait(d time.Duration) StreamHandlerOption {
 // which has attempts of its own; PerMessage tells them apart. A message that
 // cannot be decoded becomes a dead letter and is in no batch.
 func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, append(opts, Unordered()), func() any { return new(T) })
+	r := receive(sc, s.decl, fn == nil, append(opts, Unordered()), newTicket[T])
 	r.pack = func(calls []*Call) any {
 		batch := make([]Message[T], len(calls))
 		for i, c := range calls {
 			batch[i] = Message[T]{
-				Value: *c.payload.(*T), ID: c.ID(), Key: c.Key(), Sequence: c.sequence, Time: c.stored, Attempt: c.attempt, Header: c.header,
+				Value: *c.payload.(*T), ID: c.ID(), Key: c.Key(), Sequence: c.Sequence(), Time: c.Time(), Attempt: c.Attempt(), Header: c.header,
 			}
 		}
 		return &batch
@@ -129,8 +129,9 @@ func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 }
 
 func (b *batcher) handle(batch []*transport.Delivery) {
-	t := b.r.gate.enter(b.r.in.ctx, &batch[0].Message)
-	if t == nil {
+	t := new(ticket)
+	t.call.message = &batch[0].Message
+	if !b.r.gate.enter(b.r.in.ctx, t) {
 		for _, d := range batch {
 			b.r.handBack(d)
 		}
@@ -148,7 +149,7 @@ func (r *receiver) workBatch(batch []*transport.Delivery) {
 	var members []*Call
 	var deliveries []*transport.Delivery
 	for _, d := range batch {
-		c := new(Call)
+		c := &r.newTicket().call
 		r.describe(c, d)
 		if err := r.open(c, d); err != nil {
 			r.settle(c, d, err)
@@ -187,14 +188,14 @@ func (r *receiver) open(c *Call, d *transport.Delivery) error {
 
 // runBatch runs the handler, middleware included, for all of a batch at once.
 func (r *receiver) runBatch(members []*Call) error {
-	began := time.Now()
+	began := r.in.clock.now()
 	c := *members[0]
 	c.payload, c.size = r.pack(members), 0
 	for _, m := range members {
 		c.size += m.size
 	}
 	err := r.run(r.in.ctx, &c)
-	r.stats.record(&r.stats.wire, time.Since(began), err)
+	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
 	return err
 }
 

@@ -2,9 +2,11 @@ package mono
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"reflect"
+	"strconv"
 	"time"
 
 	"gomono.dev/transport"
@@ -13,12 +15,11 @@ import (
 // Call is one message on one side: what a handler can learn about the message in
 // hand, and what middleware sees. It belongs to the goroutine that runs the
 // handler or the send; it is not for concurrent use, nor for keeping.
+//
+// Each message has one of its own, so it holds little.
 type Call struct {
-	side    Side
 	decl    *declaration
-	module  string
 	sender  string
-	group   string
 	id      string
 	header  transport.Header
 	payload any // pointer to the payload
@@ -27,19 +28,20 @@ type Call struct {
 	replied bool         // reply holds one
 	left    bool         // it was sent, perhaps in vain
 	whole   bool         // header holds mono's own fields
-	via     *sender      // on the sending side
+	decoded bool         // payload holds the message
 	home    *homeContext // of a call that stays in the process
 
-	sent    sendOptions
-	decoded bool // payload holds the message
-	subject string
+	// On the sending side.
+	via      *sender
+	sent     *sendOptions
+	out      *outbound // memory for what crosses the wire, until it is used
+	sequence uint64    // of what was stored
 
-	attempt  int
-	sequence uint64
-	stored   time.Time
-	fence    uint64
-
-	around context.Context // of the handler: see within
+	// On the receiving side.
+	at       *receiver
+	message  *transport.Message  // nil: it stayed in the process
+	delivery *transport.Delivery // nil: it was not stored
+	around   context.Context     // of the handler: see within
 }
 
 // Side says on which side of a message a Call is.
@@ -63,7 +65,15 @@ func CallFrom(ctx context.Context) *Call {
 type callKey struct{}
 
 // Side returns the side on which the Call is.
-func (c *Call) Side() Side { return c.side }
+func (c *Call) Side() Side {
+	switch {
+	case c.at != nil:
+		return Receiving
+	case c.via != nil:
+		return Sending
+	}
+	return ""
+}
 
 // Handle returns the handle of the message.
 func (c *Call) Handle() Handle {
@@ -75,13 +85,26 @@ func (c *Call) Handle() Handle {
 
 // Module returns the module on whose side the Call is: the one that sends, or
 // the one that handles. It is "" for code outside any module.
-func (c *Call) Module() string { return c.module }
+func (c *Call) Module() string {
+	switch {
+	case c.at != nil:
+		return c.at.unit.name
+	case c.via != nil:
+		return c.via.module
+	}
+	return ""
+}
 
 // Sender returns the module that sent the message, "" where nothing is known.
 func (c *Call) Sender() string { return c.sender }
 
 // Group returns the group that the handler belongs to, "" for none.
-func (c *Call) Group() string { return c.group }
+func (c *Call) Group() string {
+	if c.at == nil {
+		return ""
+	}
+	return c.at.group()
+}
 
 // ID identifies the message: the same on both sides, the same for all that
 // receive it, and for all attempts. A message from a plain client that set none
@@ -89,7 +112,7 @@ func (c *Call) Group() string { return c.group }
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:
-	case c.side == Receiving && c.home != nil:
+	case c.at != nil && c.home != nil:
 		c.id = c.home.newID()
 	default:
 		c.id = newID()
@@ -106,7 +129,7 @@ func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values
 // fields returns the header. Of a call that stays in the process it makes what
 // mono would have sent, once somebody asks for it.
 func (c *Call) fields(name string) transport.Header {
-	if c.side == Receiving && c.home != nil && !c.whole && ownField(name) {
+	if c.at != nil && c.home != nil && !c.whole && ownField(name) {
 		c.whole = true
 		c.header = c.home.wireHeader(c)
 	}
@@ -144,24 +167,52 @@ func (c *Call) Size() int {
 
 // Attempt returns which delivery of the message this is, from 1. It is 0 on the
 // sending side and in an empty Call.
-func (c *Call) Attempt() int { return c.attempt }
+func (c *Call) Attempt() int {
+	switch {
+	case c.at == nil:
+		return 0
+	case c.delivery == nil:
+		return 1
+	}
+	return c.delivery.Attempt
+}
 
 // Sequence returns the position of a stored message in its log, 0 for others.
-func (c *Call) Sequence() uint64 { return c.sequence }
+func (c *Call) Sequence() uint64 {
+	if c.delivery == nil {
+		return c.sequence
+	}
+	return c.delivery.Sequence
+}
 
 // Time returns when a stored message was stored, by the clock of the store; the
 // zero time for others.
-func (c *Call) Time() time.Time { return c.stored }
+func (c *Call) Time() time.Time {
+	if c.delivery == nil {
+		return time.Time{}
+	}
+	return c.delivery.Stored
+}
 
 // Key returns the key of a message of a keyed handle on the receiving side, ""
 // otherwise.
-func (c *Call) Key() string { return keyOf(c.subject) }
+func (c *Call) Key() string {
+	if c.message == nil {
+		return ""
+	}
+	return keyOf(c.message.Subject)
+}
 
 // Fence returns a number that grows with every delivery of a stored message's key
 // (in an ordered group; of the whole group otherwise), whichever process gets it.
 // A store that remembers the highest one it has seen of a key can refuse a process
 // that was taken for dead and comes back late. 0 for what is not stored.
-func (c *Call) Fence() uint64 { return c.fence }
+func (c *Call) Fence() uint64 {
+	if c.delivery == nil {
+		return 0
+	}
+	return c.delivery.Fence
+}
 
 // sendAgain makes a Call ready for another send, where middleware sends twice: what
 // the first one has brought is no part of the second one's reply.
@@ -183,12 +234,22 @@ func deref(pointer any) any {
 // newID returns 128 random bits in hexadecimal digits, as the trace ids of W3C
 // Trace Context are written.
 func newID() string {
-	var b [16]byte
-	for i, x := 0, rand.Uint64(); i < 8; i++ {
-		b[i] = byte(x >> (8 * i))
-	}
-	for i, x := 0, rand.Uint64(); i < 8; i++ {
-		b[8+i] = byte(x >> (8 * i))
-	}
-	return hex.EncodeToString(b[:])
+	var b [idLength]byte
+	return string(appendID(b[:0]))
+}
+
+// newIDAnd returns a new id and the digits of a number, in one piece of memory.
+func newIDAnd(n int64) (id, digits string) {
+	var b [idLength + 20]byte
+	text := string(strconv.AppendInt(appendID(b[:0]), n, 10))
+	return text[:idLength], text[idLength:]
+}
+
+const idLength = 32
+
+func appendID(b []byte) []byte {
+	var bits [idLength / 2]byte
+	binary.LittleEndian.PutUint64(bits[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(bits[8:], rand.Uint64())
+	return hex.AppendEncode(b, bits[:])
 }

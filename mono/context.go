@@ -2,7 +2,7 @@ package mono
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"gomono.dev/transport"
@@ -33,88 +33,81 @@ func (c *callContext) Value(key any) any {
 // timers of its own.
 type limitedContext struct {
 	parent   context.Context
-	deadline time.Time
-
-	mu     sync.Mutex
-	real   context.Context // nil until somebody waits
-	cancel context.CancelFunc
-	ended  bool
+	in       *instance
+	deadline time.Duration // on the instance's clock
+	live     atomic.Pointer[liveContext]
 }
 
 var _ transport.Limited = (*limitedContext)(nil)
 
-// limit is context.WithTimeout.
-func limit(parent context.Context, limit time.Duration) *limitedContext {
-	l := new(limitedContext)
-	l.begin(parent, limit)
-	return l
-}
-
-// Limit implements [transport.Limited].
-func (l *limitedContext) Limit() (parent context.Context, deadline time.Time) {
-	return l.parent, l.deadline
-}
-
 // begin sets the limit, before the context is handed out.
-func (l *limitedContext) begin(parent context.Context, limit time.Duration) context.Context {
-	l.parent, l.deadline = parent, time.Now().Add(limit)
+func (l *limitedContext) begin(parent context.Context, in *instance, deadline time.Duration) context.Context {
+	l.parent, l.in, l.deadline = parent, in, deadline
 	return l
 }
 
 // end cancels the context.
 func (l *limitedContext) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
-	if l.cancel != nil {
-		l.cancel()
+	if !l.live.CompareAndSwap(nil, over) {
+		l.live.Load().end()
 	}
 }
 
-// wait returns the context that somebody can wait for.
+// Limit implements [transport.Limited].
+func (l *limitedContext) Limit() (parent context.Context, deadline time.Time) {
+	return l.parent, l.in.clock.at(l.deadline)
+}
+
+// wait returns the context that somebody can wait for, and makes it if need be.
+// Several goroutines may ask at once; one of theirs is kept.
 func (l *limitedContext) wait() context.Context {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.real == nil {
-		l.real, l.cancel = context.WithDeadline(l.parent, l.deadline)
-		if l.ended {
-			l.cancel()
+	for {
+		live := l.live.Load()
+		if live != nil && live != over {
+			return live
 		}
+		ctx, cancel := context.WithDeadline(l.parent, l.in.clock.at(l.deadline))
+		if live == over {
+			cancel()
+		}
+		if made := (&liveContext{ctx, cancel}); l.live.CompareAndSwap(live, made) {
+			return made
+		}
+		cancel()
 	}
-	return l.real
 }
 
 func (l *limitedContext) Deadline() (time.Time, bool) {
-	if earlier, ok := l.parent.Deadline(); ok && earlier.Before(l.deadline) {
+	own := l.in.clock.at(l.deadline)
+	if earlier, ok := l.parent.Deadline(); ok && earlier.Before(own) {
 		return earlier, true
 	}
-	return l.deadline, true
+	return own, true
 }
 
 func (l *limitedContext) Done() <-chan struct{} { return l.wait().Done() }
 
 func (l *limitedContext) Err() error {
-	if !l.over() {
+	if !l.settled() {
 		return nil
 	}
-	if err := l.wait().Err(); err != nil || time.Now().Before(l.deadline) {
+	if err := l.wait().Err(); err != nil || !l.late() {
 		return err
 	}
 	return context.DeadlineExceeded // the timer is about to say so
 }
 
-// over reports whether the real context has something to say.
-func (l *limitedContext) over() bool {
-	l.mu.Lock()
-	over := l.real != nil || l.ended
-	l.mu.Unlock()
-	return over || l.parent.Err() != nil || !time.Now().Before(l.deadline)
+// settled reports whether the real context has something to say.
+func (l *limitedContext) settled() bool {
+	return l.live.Load() != nil || l.parent.Err() != nil || l.late()
 }
+
+func (l *limitedContext) late() bool { return l.in.clock.now() >= l.deadline }
 
 // Value asks the real context, once there is one: contexts that derive from this
 // one find it there, and need no goroutine to wait for it.
 func (l *limitedContext) Value(key any) any {
-	if l.over() {
+	if l.settled() {
 		return l.wait().Value(key)
 	}
 	return l.parent.Value(key)

@@ -46,12 +46,12 @@ func (r *receiver) own(h func(*transport.Delivery)) func(*transport.Delivery) {
 
 // take takes a delivery in.
 func (r *receiver) take(d *transport.Delivery) {
-	t := r.gate.enter(r.in.ctx, &d.Message)
-	if t == nil {
+	t := r.newTicket()
+	t.call.message, t.call.delivery = &d.Message, d
+	if !r.gate.enter(r.in.ctx, t) {
 		r.handBack(d)
 		return
 	}
-	t.delivery = d
 	r.begin(t)
 }
 
@@ -74,8 +74,7 @@ func (r *receiver) work(t *ticket, d *transport.Delivery) {
 
 // describe tells a handler about its delivery.
 func (r *receiver) describe(c *Call, d *transport.Delivery) {
-	c.side, c.decl, c.module, c.group, c.id = Receiving, r.decl, r.unit.name, r.group(), r.storage.idOf(d)
-	c.attempt, c.sequence, c.stored, c.fence = d.Attempt, d.Sequence, d.Stored, d.Fence
+	c.at, c.decl, c.delivery, c.id = r, r.decl, d, r.storage.idOf(d)
 }
 
 // attempt runs the handler, unless the last attempt was one before. The payload is
@@ -84,12 +83,12 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if d.Attempt > r.config.maxAttempts() {
 		return r.overdue()
 	}
-	began := time.Now()
+	began := r.in.clock.now()
 	k, err := r.codecOf(&d.Message)
 	if err == nil {
-		err = r.process(r.in.ctx, &d.Message, k, t, decode)
+		err = r.process(r.in.ctx, &d.Message, k, t, began, decode)
 	}
-	r.stats.record(&r.stats.wire, time.Since(began), err)
+	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
 	return err
 }
 
@@ -116,7 +115,7 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 	wait := r.wait(d, err)
 	r.in.log.Warn("mono: attempt failed, another follows", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempt", d.Attempt, "of", r.config.maxAttempts(), "wait", wait, "error", err)
-	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.group, ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
+	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
 	r.told(d, d.Nak(context.Background(), wait))
 }
 
@@ -154,7 +153,7 @@ func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error
 	}
 	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempts", d.Attempt, "reason", reason, "error", err)
-	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.group, ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
+	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
 	r.told(d, d.Terminate(context.Background(), string(reason)))
 }
 

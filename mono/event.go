@@ -56,7 +56,7 @@ func (e Event[T]) With(opts ...EventSendOption) Event[T] {
 // Publish tells the event to whoever listens now. Nil means that the transport
 // has taken it; of a durable event, that it is stored.
 func (e Event[T]) Publish(ctx context.Context, b Binder, v T) error {
-	return b.Scope().send(ctx, e.decl, &e.sent, &v, nil)
+	return post(ctx, b, e.decl, &e.sent, v)
 }
 
 // Publisher returns Publish as a function. In Bind, with the module's Scope, it
@@ -66,13 +66,13 @@ func (e Event[T]) Publisher(b Binder) Sink[T] {
 	if sender == nil {
 		return func(ctx context.Context, v T) error { return e.Publish(ctx, b, v) }
 	}
-	return func(ctx context.Context, v T) error { return sender.send(ctx, &e.sent, &v, nil) }
+	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &e.sent, v) }
 }
 
 // Handle lets this module hear the event. Instances of the module share what
 // they hear; so do other receivers with the same Group.
 func (e Event[T]) Handle(sc *Scope, fn Sink[T], opts ...EventHandlerOption) {
-	r := receive(sc, e.decl, fn == nil, opts, func() any { return new(T) })
+	r := receive(sc, e.decl, fn == nil, opts, newTicket[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }
 

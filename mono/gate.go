@@ -73,63 +73,39 @@ func newGate(concurrency int) *gate {
 	return g
 }
 
-// ticket is one message from the wire whose handler runs. Its answer is given
-// once: by the handler, or by whoever gives it up.
-type ticket struct {
-	message    *transport.Message
-	receiver   *receiver
-	answered   bool    // guarded by the gate's mutex
-	prev, next *ticket // guarded by the gate's mutex
-
-	// What its handler needs, so that it is all one piece of memory.
-	call     Call
-	limited  limitedContext
-	delivery *transport.Delivery // nil: a message that was not stored
-}
-
 // waiter waits for a place. Whoever leaves its own hands it over by closing ready.
 type waiter struct{ ready chan struct{} }
 
-// enter waits for a free place and takes a message in. It is nil when the App
+// enter waits for a free place and takes a message in. It reports false when the App
 // gave up meanwhile, so that no handler began.
-func (g *gate) enter(ctx context.Context, m *transport.Message) *ticket {
-	t := &ticket{message: m}
-	if ctx.Err() == nil && g.letIn(t, g.takeFree) {
-		return t
+func (g *gate) enter(ctx context.Context, t *ticket) bool {
+	if ctx.Err() == nil && g.letIn(t, true) {
+		return true
 	}
 	if !g.takePlace(ctx, nil) {
-		return nil
+		return false
 	}
-	if !g.letIn(t, nil) {
+	if !g.letIn(t, false) {
 		g.mu.Lock()
 		g.free(onePlace)
 		g.mu.Unlock()
-		return nil
+		return false
 	}
-	return t
+	return true
 }
 
-// letIn lets a message in, unless the App gave up. Its place is taken, or take takes
-// one where nobody waits for it.
-func (g *gate) letIn(t *ticket, take func() bool) bool {
+// letIn lets a message in, unless the App gave up. Its place is taken, or, with take,
+// it takes one where nobody waits for it.
+func (g *gate) letIn(t *ticket, take bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.gaveUp || take != nil && (len(g.queue) > 0 || !take()) {
+	if g.gaveUp || take && (len(g.queue) > 0 || !g.takeFree()) {
 		return false
 	}
 	t.prev, t.next = g.running.prev, &g.running
 	t.prev.next, t.next.prev = t, t
 	g.inside++
 	return true
-}
-
-// claim reports whether the caller is the one to answer.
-func (g *gate) claim(t *ticket) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	first := !t.answered
-	t.answered = true
-	return first
 }
 
 func (g *gate) leave(t *ticket) {
@@ -307,9 +283,8 @@ func (g *gate) giveUp() []*transport.Message {
 	g.state.Or(crowded)
 	var unanswered []*transport.Message
 	for t := g.running.next; t != &g.running; t = t.next {
-		if !t.answered {
-			t.answered = true
-			unanswered = append(unanswered, t.message)
+		if t.claim() {
+			unanswered = append(unanswered, t.call.message)
 		}
 	}
 	return unanswered

@@ -157,7 +157,7 @@ func (h *homeContext) asCall(request, made any) *Call {
 	}
 	r := h.sender.home
 	c := &Call{
-		side: Receiving, decl: r.decl, module: r.unit.name, sender: h.sender.module, group: r.group(), attempt: 1,
+		at: r, decl: r.decl, sender: h.sender.module,
 		payload: request, reply: made, decoded: true, home: h,
 	}
 	if h.rare != nil {

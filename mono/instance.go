@@ -154,9 +154,9 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 }
 
 // receive declares a receiver; the typed Handle methods fill in what they know.
-func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, payload func() any) *receiver {
+func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, ticket func() *ticket) *receiver {
 	sc.binding("Handle", d)
-	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newPayload: payload}
+	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newTicket: ticket}
 	if noHandler {
 		sc.problem(d, "is handled by nil at %s: give a function", r.place)
 	}

@@ -46,7 +46,7 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 // (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
 // stored: with DedupID it can be sent again.
 func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {
-	return b.Scope().send(ctx, q.decl, &q.sent, &v, nil)
+	return post(ctx, b, q.decl, &q.sent, v)
 }
 
 // Enqueuer returns Enqueue as a function. In Bind, with the module's Scope, it
@@ -56,7 +56,7 @@ func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
 	if sender == nil {
 		return func(ctx context.Context, v T) error { return q.Enqueue(ctx, b, v) }
 	}
-	return func(ctx context.Context, v T) error { return sender.send(ctx, &q.sent, &v, nil) }
+	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &q.sent, v) }
 }
 
 // Handle makes fn a worker of the queue, in its one group, or in the one of its
@@ -64,6 +64,6 @@ func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
 // it a dead letter now, RetryIn says when it is tried again, and any other error
 // leaves that to Backoff.
 func (q Queue[T]) Handle(sc *Scope, fn Sink[T], opts ...QueueHandlerOption) {
-	r := receive(sc, q.decl, fn == nil, opts, func() any { return new(T) })
+	r := receive(sc, q.decl, fn == nil, opts, newTicket[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }

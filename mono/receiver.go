@@ -26,11 +26,10 @@ type receiver struct {
 	place  string
 
 	// What knows the types.
-	newPayload func() any
-	newReply   func() any // nil: no reply
-	invoke     func(ctx context.Context, c *Call) error
-	typed      any                                                 // the handler of a service, a Func
-	callHome   func(ctx context.Context, s *sender, c *Call) error // calls it from within the process
+	newTicket func() *ticket
+	invoke    func(ctx context.Context, c *Call) error
+	typed     any                                                 // the handler of a service, a Func
+	callHome  func(ctx context.Context, s *sender, c *Call) error // calls it from within the process
 
 	codec    codec.Codec
 	request  *copier.Plan // of a service whose calls stay at home; nil: values as they are
@@ -125,9 +124,10 @@ const serviceGroup = "q"
 // holds up the subscription and nothing else. What it returns is handled beside
 // other messages.
 func (r *receiver) receive(m *transport.Message) transport.Work {
-	t := r.gate.enter(r.in.ctx, m)
+	t := r.newTicket()
+	t.call.at, t.call.message = r, m
 	switch {
-	case t == nil:
+	case !r.gate.enter(r.in.ctx, t):
 		r.refuse(m)
 		return nil
 	case r.volatile():
@@ -137,15 +137,14 @@ func (r *receiver) receive(m *transport.Message) transport.Work {
 		r.attend(t)
 		return nil
 	}
-	t.receiver = r
 	return t
 }
 
+// replies reports whether its messages have replies.
+func (r *receiver) replies() bool { return r.decl.kind == KindService }
+
 // serial reports whether one handler runs at a time here, in order.
 func (r *receiver) serial() bool { return r.gate.limit == 1 }
-
-// Run implements [transport.Work].
-func (t *ticket) Run() { t.receiver.attend(t) }
 
 // begin has a stored message handled: in order, or beside others.
 func (r *receiver) begin(t *ticket) {
@@ -158,8 +157,8 @@ func (r *receiver) begin(t *ticket) {
 
 // attend handles what was let in.
 func (r *receiver) attend(t *ticket) {
-	if t.delivery != nil {
-		r.work(t, t.delivery)
+	if t.call.delivery != nil {
+		r.work(t, t.call.delivery)
 		return
 	}
 	r.handle(t)
@@ -171,18 +170,20 @@ func (r *receiver) handle(t *ticket) {
 	returned := false
 	defer func() {
 		switch {
-		case !r.gate.claim(t):
+		case !t.claim():
+		case returned && reply == nil:
 		case returned:
-			r.respond(t.message, reply)
-		case r.newReply != nil:
+			defer t.reply.handOver.end()
+			r.respond(&t.reply.handOver, t.call.message, reply)
+		case r.replies():
 			e := r.exited()
 			e.Outcome = OutcomeAnswered
-			r.respondError(t.message, e)
+			r.respondError(t.call.message, e)
 		default:
 			_ = r.exited() // nobody waits for it
 		}
 	}()
-	reply = r.serve(r.in.ctx, t.message, t, take)
+	reply = r.serve(t)
 	returned = true
 }
 
@@ -200,21 +201,26 @@ func (r *receiver) exited() *Error {
 }
 
 // serve handles one message and makes its reply, nil for kinds without one.
-func (r *receiver) serve(ctx context.Context, m *transport.Message, t *ticket, open opener) (reply *transport.Message) {
-	began := time.Now()
+func (r *receiver) serve(t *ticket) (reply *transport.Message) {
+	began := r.in.clock.now()
 	c := &t.call
-	c.side, c.decl, c.module, c.group, c.attempt = Receiving, r.decl, r.unit.name, r.group(), 1
-	k, err := r.codecOf(m)
+	c.at, c.decl = r, r.decl
+	k, err := r.codecOf(c.message)
 	if err == nil {
-		err = r.process(ctx, m, k, t, open)
+		err = r.process(r.in.ctx, c.message, k, t, began, take)
 	}
-	if r.newReply != nil {
-		reply = newMessage()
+	if r.replies() {
+		reply = &t.reply.message
+		reply.Header = t.reply.fields[:0]
 		if err == nil {
 			err = r.encodeReply(reply, k, c)
 		}
 	}
-	r.stats.record(&r.stats.wire, time.Since(began), err)
+	now := r.in.clock.now()
+	r.stats.record(&r.stats.wire, now-began, err)
+	if reply != nil {
+		t.reply.handOver.begin(context.Background(), r.in, now+replyTimeout)
+	}
 	if err != nil {
 		r.failed(c.ID, err)
 		if reply != nil {
@@ -255,19 +261,18 @@ func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 }
 
 // process decodes a message and runs the handler.
-func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, t *ticket, open opener) error {
+func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Codec, t *ticket, began time.Duration, open opener) error {
 	c := &t.call
 	if err := r.decodeInto(c, m, k, open); err != nil {
 		return err
 	}
-	if r.newReply != nil {
-		c.reply = r.newReply()
+	if r.replies() {
 		limit, err := r.limit(m.Header)
 		if err != nil {
 			return about(r.decl.String(), err)
 		}
-		ctx = t.limited.begin(ctx, limit)
-		defer t.limited.end()
+		ctx = t.reply.limited.begin(ctx, r.in, began+limit)
+		defer t.reply.limited.end()
 		return r.inTime(ctx, r.run(ctx, c))
 	}
 	return r.run(ctx, c)
@@ -278,8 +283,7 @@ func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec, open
 	if id := m.Header.Get(transport.HeaderID); id != "" {
 		c.id = id
 	}
-	c.header, c.sender, c.size, c.subject = m.Header, m.Header.Get(transport.HeaderSender), len(m.Body), m.Subject
-	c.payload = r.newPayload()
+	c.message, c.header, c.sender, c.size = m, m.Header, m.Header.Get(transport.HeaderSender), len(m.Body)
 	if err := open(m, k, c.payload); err != nil {
 		return about(r.decl.String(), err)
 	}
@@ -303,7 +307,7 @@ func (r *receiver) around(ctx context.Context, c *Call) error {
 // guarded runs the handler; a panic is an error that middleware sees too.
 func (r *receiver) guarded(ctx context.Context, c *Call) error {
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
-	c.replied = err == nil && r.newReply != nil
+	c.replied = err == nil && r.replies()
 	return err
 }
 
@@ -347,28 +351,22 @@ func (r *receiver) badReply(err error) *Error {
 
 // respond sends a reply to whoever waits for one. It is sent even when the App
 // is giving up, so it has a moment of its own to leave.
-func (r *receiver) respond(m, reply *transport.Message) {
-	if reply == nil || m.Reply == "" {
+func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
+	if m.Reply == "" {
 		return
 	}
 	reply.Subject = m.Reply
-	err := r.publish(reply)
+	err := r.in.app.transport.Publish(ctx, reply)
 	if CodeOf(err) == InvalidArgument {
 		tooLarge := about("reply of "+r.decl.String(), err)
 		tooLarge.Code = Internal
 		r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", err)
 		reply.Header, reply.Body = answer(tooLarge, r.codec)
-		err = r.publish(reply)
+		err = r.in.app.transport.Publish(ctx, reply)
 	}
 	if err != nil {
 		r.in.log.Warn("mono: reply not sent", "module", r.unit.name, "handle", r.decl.name, "error", err)
 	}
-}
-
-func (r *receiver) publish(m *transport.Message) error {
-	ctx := limit(context.Background(), replyTimeout)
-	defer ctx.end()
-	return r.in.app.transport.Publish(ctx, m)
 }
 
 // replyTimeout bounds the hand-over of a reply to the transport.
@@ -376,7 +374,7 @@ const replyTimeout = 5 * time.Second
 
 // refuse answers a message that no handler will see.
 func (r *receiver) refuse(m *transport.Message) {
-	if r.newReply == nil {
+	if !r.replies() {
 		if n := r.refused.Add(1); n == 1 {
 			r.in.log.Warn("mono: messages dropped, the App ran out of time to stop", "module", r.unit.name, "handle", r.decl.name)
 			r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: n})
@@ -390,7 +388,7 @@ func (r *receiver) refuse(m *transport.Message) {
 // of time.
 func (r *receiver) abandon(unanswered []*transport.Message) {
 	for _, m := range unanswered {
-		if r.newReply != nil {
+		if r.replies() {
 			r.respondError(m, r.abandoned())
 		}
 	}
@@ -401,16 +399,23 @@ func (r *receiver) abandoned() *Error {
 		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
 }
 
+// answer is respond outside of handlers.
+func (r *receiver) answer(m, reply *transport.Message) {
+	var ctx limitedContext
+	defer ctx.end()
+	r.respond(ctx.begin(context.Background(), r.in, r.in.clock.now()+replyTimeout), m, reply)
+}
+
 func (r *receiver) respondError(m *transport.Message, e *Error) {
 	reply := &transport.Message{}
 	reply.Header.SetError(e)
-	r.respond(m, reply)
+	r.answer(m, reply)
 }
 
 // failed logs what nobody else will hear of: a message that its sender does not
 // wait for, and a bug.
 func (r *receiver) failed(id func() string, err error) {
-	if r.newReply == nil || CodeOf(err) == Internal {
+	if !r.replies() || CodeOf(err) == Internal {
 		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
 	}
 }

@@ -1,7 +1,6 @@
 package mono
 
 import (
-	"context"
 	"log/slog"
 
 	"gomono.dev/transport"
@@ -78,15 +77,6 @@ func (s *Scope) sender(d *declaration) (*sender, error) {
 		return nil, notDone(Unavailable, "%s: the App has not been started", d)
 	}
 	return s.in.senderOf(s.unit, d)
-}
-
-// send sends through a handle.
-func (s *Scope) send(ctx context.Context, d *declaration, sent *sending, payload, reply any) error {
-	sender, err := s.sender(d)
-	if err != nil {
-		return err
-	}
-	return sender.send(ctx, sent, payload, reply)
 }
 
 // bind returns the sender to keep, for a Scope in Bind, and nil for any other

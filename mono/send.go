@@ -125,6 +125,19 @@ func (s sending) withField(f transport.Field) sending {
 	return s
 }
 
+// noOptions are those of most messages. Nobody writes to them.
+var noOptions sendOptions
+
+// options returns the options in memory of their own, if there are any.
+func (s *sending) options() *sendOptions {
+	o := &s.opts
+	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.done == nil {
+		return &noOptions
+	}
+	own := *o
+	return &own
+}
+
 // header returns the fields as a header of its own, or nil.
 func (s *sending) header() transport.Header {
 	if s.n == 0 {

@@ -56,7 +56,7 @@ func (s *sender) compile() {
 }
 
 // send sends one payload and, for a service, fills reply.
-func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (err error) {
+func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload, reply any) (err error) {
 	if s.next == nil {
 		return notDone(FailedPrecondition, "%s: sent before the App has started: send in Start or later", s.decl)
 	}
@@ -67,34 +67,34 @@ func (s *sender) send(ctx context.Context, sent *sending, payload, reply any) (e
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
-	if s.decl.kind == KindService {
-		if bound := s.bound(ctx); bound != nil {
-			defer bound.end()
-			ctx = bound
-		}
+	if out.limited != nil && s.limits(ctx) {
+		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.patience)
+		defer out.limited.end()
 	}
 	if s.home == nil && len(s.in.app.middleware) == 0 {
-		c := s.callOf(sent, header, payload, reply) // nobody keeps it: it stays on the stack
+		c := s.callOf(sent, header, out, payload, reply) // nobody keeps it: it stays on the stack
 		return s.transmit(ctx, &c)
 	}
 	c := new(Call)
-	*c = s.callOf(sent, header, payload, reply)
+	*c = s.callOf(sent, header, out, payload, reply)
 	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
 }
 
-// bound gives a call its deadline, nil where its caller has done so.
-func (s *sender) bound(ctx context.Context) *limitedContext {
-	if _, ok := ctx.Deadline(); ok && s.decl.config.Timeout == 0 {
-		return nil
+// limits reports whether a call gets a deadline here: its caller has given it none,
+// or the service has one.
+func (s *sender) limits(ctx context.Context) bool {
+	if s.decl.config.Timeout != 0 {
+		return true
 	}
-	return limit(ctx, s.patience)
+	_, ok := ctx.Deadline()
+	return !ok
 }
 
 // callOf describes a message to its sender's side.
-func (s *sender) callOf(sent *sending, header transport.Header, payload, reply any) Call {
+func (s *sender) callOf(sent *sending, header transport.Header, out *outbound, payload, reply any) Call {
 	return Call{
-		side: Sending, via: s, decl: s.decl, module: s.module, sender: s.module,
-		header: header, payload: payload, reply: reply, sent: sent.opts, id: sent.opts.dedup,
+		via: s, decl: s.decl, sender: s.module, out: out,
+		header: header, payload: payload, reply: reply, sent: sent.options(), id: sent.opts.dedup,
 	}
 }
 
@@ -150,17 +150,18 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	if err != nil {
 		return nil, err
 	}
-	m := newMessage()
+	m := c.newMessage()
 	m.Subject = subject
 	if c.header != nil {
 		m.Header = c.header
 	}
+	timeout := s.timeoutOf(ctx, c)
 	m.Header.Add(transport.HeaderID, c.ID())
 	if s.module != "" {
 		m.Header.Add(transport.HeaderSender, s.module)
 	}
-	if deadline, ok := ctx.Deadline(); ok && s.decl.kind == KindService {
-		m.Header.Add(transport.HeaderTimeout, timeoutText(time.Until(deadline)))
+	if timeout != "" {
+		m.Header.Add(transport.HeaderTimeout, timeout)
 	}
 	if err := encode(m, s.codec, c.payload); err != nil {
 		return nil, err
@@ -169,20 +170,37 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	return m, nil
 }
 
-// newMessage makes a message with room for the fields of its header.
-func newMessage() *transport.Message {
-	m := new(struct {
-		transport.Message
-		fields [4]transport.Field
-	})
-	m.Header = m.fields[:0]
-	return &m.Message
+// newMessage makes the message of a Call: the first in the memory that it came with.
+func (c *Call) newMessage() *transport.Message {
+	out := c.out
+	if c.out = nil; out == nil {
+		out = new(outbound)
+	}
+	out.message.Header = out.fields[:0]
+	return &out.message
 }
 
-// timeoutText is how the time that is left for a call travels.
-func timeoutText(left time.Duration) string {
-	return strconv.FormatInt(max(1, left.Milliseconds()), 10)
+// timeoutOf is how the time that is left for a call travels, "" where that is not
+// limited. It gives the call its id on the way: both are texts of the same memory.
+func (s *sender) timeoutOf(ctx context.Context, c *Call) (timeout string) {
+	if s.decl.kind != KindService {
+		return ""
+	}
+	deadline, ok := ctx.Deadline()
+	switch {
+	case !ok:
+		return ""
+	case c.id != "":
+		return timeoutText(time.Until(deadline))
+	}
+	c.id, timeout = newIDAnd(milliseconds(time.Until(deadline)))
+	return timeout
 }
+
+func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseconds(left), 10) }
+
+// milliseconds is how many are left, one at least.
+func milliseconds(left time.Duration) int64 { return max(1, left.Milliseconds()) }
 
 // callHome calls a provider in this App after middleware has seen the call.
 func (s *sender) callHome(ctx context.Context, c *Call) error {

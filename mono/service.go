@@ -71,7 +71,7 @@ func (s Service[Req, Resp]) Client(b Binder) Func[Req, Resp] {
 // else has to see the call.
 func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending, req Req) (Resp, error) {
 	if !sender.direct {
-		return dispatch[Req, Resp](ctx, sender, sent, req)
+		return ask[Req, Resp](ctx, sender, sent, req)
 	}
 	var rare *rarities
 	if sent.n > 0 {
@@ -84,22 +84,11 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 	return callHome(ctx, sender, rare, sender.home.typed.(Func[Req, Resp]), req)
 }
 
-// dispatch makes a call that middleware sees, or that leaves the process.
-func dispatch[Req, Resp any](ctx context.Context, sender *sender, sent *sending, req Req) (Resp, error) {
-	var resp Resp
-	if err := sender.send(ctx, sent, &req, &resp); err != nil {
-		var none Resp
-		return none, err
-	}
-	return resp, nil
-}
-
 // Handle makes fn the service's provider in this module's App. fn runs
 // concurrently, up to Concurrency (DefaultConcurrency by default). Its context
 // ends when the caller's time is over, and when the App runs out of time to stop.
 func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...ServiceHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, opts, func() any { return new(Req) })
-	r.newReply = func() any { return new(Resp) }
+	r := receive(sc, s.decl, fn == nil, opts, newRequestTicket[Req, Resp])
 	r.invoke = func(ctx context.Context, c *Call) (err error) {
 		*c.reply.(*Resp), err = fn(ctx, *c.payload.(*Req))
 		return err

@@ -54,7 +54,7 @@ func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
 
 // Append stores a message at the end. Nil means that it is stored.
 func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
-	return b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
+	return post(ctx, b, s.decl, &s.sent, v)
 }
 
 // AppendAsync is Append without the wait: many can be on their way at once, and
@@ -65,7 +65,7 @@ func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 // not the storing.
 func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {
 	s.sent.opts.done = done
-	return b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
+	return post(ctx, b, s.decl, &s.sent, v)
 }
 
 // AppendAfter stores a message only if last is the sequence of the last message of
@@ -75,7 +75,7 @@ func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(err
 func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) (uint64, error) {
 	var sequence uint64
 	s.sent.opts.conditional, s.sent.opts.last, s.sent.opts.stored = true, last, &sequence
-	err := b.Scope().send(ctx, s.decl, &s.sent, &v, nil)
+	err := post(ctx, b, s.decl, &s.sent, v)
 	return sequence, err
 }
 
@@ -86,12 +86,12 @@ func (s Stream[T]) Appender(b Binder) Sink[T] {
 	if sender == nil {
 		return func(ctx context.Context, v T) error { return s.Append(ctx, b, v) }
 	}
-	return func(ctx context.Context, v T) error { return sender.send(ctx, &s.sent, &v, nil) }
+	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &s.sent, v) }
 }
 
 // Handle makes fn a consumer of the stream, in the group that is named after its
 // module, or by Group. A new group begins where From says.
 func (s Stream[T]) Handle(sc *Scope, fn Sink[T], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, opts, func() any { return new(T) })
+	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }

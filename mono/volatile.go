@@ -82,7 +82,7 @@ func (s *sender) refusal(groups []string, errs []error) error {
 
 // accept tells the sender of a volatile job that a worker has it.
 func (r *receiver) accept(m *transport.Message) {
-	r.respond(m, &transport.Message{})
+	r.answer(m, &transport.Message{})
 }
 
 // volatile reports whether a receiver works on jobs that nobody stores.

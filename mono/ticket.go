@@ -1,0 +1,59 @@
+package mono
+
+import (
+	"sync/atomic"
+
+	"gomono.dev/transport"
+)
+
+// ticket is one message from the wire whose handler runs, and its Call. Its answer is
+// given once: by the handler, or by whoever gives it up.
+type ticket struct {
+	call       Call
+	prev, next *ticket // guarded by the gate's mutex
+	answered   atomic.Bool
+	reply      *replying // of a service
+}
+
+// claim reports whether the caller is the one to answer.
+func (t *ticket) claim() bool { return t.answered.CompareAndSwap(false, true) }
+
+// Run implements [transport.Work].
+func (t *ticket) Run() { t.call.at.attend(t) }
+
+// replying is what the handler of a service needs beside.
+type replying struct {
+	limited  limitedContext // of the handler
+	handOver limitedContext // of the reply
+	message  transport.Message
+	fields   [2]transport.Field
+}
+
+// A message and what its handler needs is one piece of memory, which the handler may
+// keep.
+type (
+	inbound[T any] struct {
+		ticket
+		payload T
+	}
+	inboundRequest[Req, Resp any] struct {
+		inbound[Req]
+		replying
+		response Resp
+	}
+)
+
+// newTicket makes the ticket of a message without a reply.
+func newTicket[T any]() *ticket {
+	in := new(inbound[T])
+	in.call.payload = &in.payload
+	return &in.ticket
+}
+
+// newRequestTicket makes the ticket of a request.
+func newRequestTicket[Req, Resp any]() *ticket {
+	in := new(inboundRequest[Req, Resp])
+	in.call.payload, in.call.reply = &in.payload, &in.response
+	in.reply = &in.replying
+	return &in.ticket
+}
