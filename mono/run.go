@@ -32,5 +32,6 @@ func (a *App) Run(ctx context.Context) error {
 		return err
 	}
 	<-ctx.Done()
+	restore() // before anybody sees that the App stops
 	return a.Stop(context.WithoutCancel(ctx))
 }

@@ -80,6 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	err = process(ctx, app, input, stdout, stderr)
 	if err == nil && set.serve != "" {
 		<-ctx.Done()
+		restore() // before anybody sees that it stops
 	}
 	return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
 }
