@@ -37,6 +37,47 @@ func TestQueueKeepsJobsForLaterWorkers(t *testing.T) {
 	})
 }
 
+// No name is that of what a backend keeps beside a queue: its delayed jobs and its
+// dead letters.
+func TestQueuesWithNamesAlike(t *testing.T) {
+	t.Parallel()
+	var all []mono.Queue[job]
+	for _, name := range []string{"queue.alike", "queue.alike.delayed", "queue.alike.later", "queue.alike.dead"} {
+		all = append(all, mono.NewQueue[job](name, mono.MaxPending(10)))
+	}
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make([]chan handled, len(all))
+		var modules []mono.Module
+		for i, q := range all {
+			got[i] = make(chan handled, 10)
+			modules = append(modules, worker(fmt.Sprint("worker-", i), q, got[i], func(h handled) error {
+				if h.N < 0 {
+					return mono.Drop(errors.New("no"))
+				}
+				return nil
+			}))
+		}
+		app := b.start(t, modules...)
+		for i, q := range all {
+			for n, send := range map[int]mono.Queue[job]{i: q, 10 + i: q.With(mono.Delay(10 * time.Millisecond)), -1: q} {
+				if err := send.Enqueue(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i, q := range all {
+			seen := make(map[int]bool)
+			for range 3 {
+				seen[next(t, got[i]).N] = true
+			}
+			if !seen[i] || !seen[10+i] || !seen[-1] {
+				t.Errorf("%s got %v", q.Name(), seen)
+			}
+			awaitLetters(t, q.DeadLetters(app), 1)
+		}
+	})
+}
+
 // Each group gets every job; the workers of a group share them.
 func TestQueueGroups(t *testing.T) {
 	t.Parallel()

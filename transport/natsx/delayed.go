@@ -18,12 +18,12 @@ import (
 // them until they are stored, so that a full log loses nothing. While it is full,
 // it tries again about every two seconds.
 //
-//	_delayed.<log>.at.<id>          waits
-//	_delayed.<log>.due.<subject>    is due
+//	_later.<log>.at.<id>          waits
+//	_later.<log>.due.<subject>    is due
 const (
-	delayedPrefix = "_delayed."
-	delayedSuffix = "_delayed"
-	sourceName    = "source" // of the consumer from which the log takes
+	delayedPrefix = "_later."
+	delayedSuffix = "__later" // no name of a handle makes two underscores
+	sourceName    = "source"  // of the consumer from which the log takes
 )
 
 // Headers of a schedule (ADR-51). The id of a message is not kept when it is

@@ -42,7 +42,7 @@
 // log's stream does that to what is published under the first of its subjects, by
 // whomever; what natsx appends under the others is published there by itself, and a
 // plain client's message under them is not kept. Delayed messages wait in the stream
-// "<log>_delayed". An ordered group of a log with lanes is the consumers
+// "<log>__later". An ordered group of a log with lanes is the consumers
 // "<group>_lane_<n>". Metadata that begins with "mono-" holds what JetStream has no
 // field for. Delays need nats-server 2.14, a TTL per message 2.11.
 package natsx

@@ -79,7 +79,7 @@ type Options struct {
 	//
 	// They are called before a stream or consumer is made or updated, with what is there
 	// and what the log or group asks for, and must do the same each time. A log with
-	// Delays has a second stream, whose c.Name ends in "_delayed"; an ordered group
+	// Delays has a second stream, whose c.Name ends in "__later"; an ordered group
 	// has a consumer for each lane. What mono's guarantees rest on must stay as it
 	// is: to change it is InvalidArgument. But:
 	//

@@ -37,7 +37,7 @@ func deleteLog(ctx context.Context, tr transport.Transport, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := js.DeleteStream(ctx, name+"_delayed"); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if err := js.DeleteStream(ctx, name+"__later"); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
 	return js.DeleteStream(ctx, name)
