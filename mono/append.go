@@ -16,10 +16,8 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {
-		o.Expect = &transport.Expectation{Sequence: c.sent.last}
-		if s.decl.key != nil {
-			o.Expect.Subject = m.Subject
-		}
+		// Of its subject also where there is no key: replays are in the log, too.
+		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
 	if c.sent.done != nil {
 		return s.storeAsync(ctx, log, m, o, c.sent.done)

@@ -74,11 +74,15 @@ type batcher struct {
 	size    int
 	wait    time.Duration
 	arrived chan *transport.Delivery
-	quit    chan struct{}
+	hurry   chan struct{} // closed when nobody waits for more any more
+	quit    chan struct{} // closed when nothing more comes
 }
 
 func newBatcher(r *receiver) *batcher {
-	b := &batcher{r: r, size: r.config.BatchSize, wait: r.config.BatchWait, arrived: make(chan *transport.Delivery), quit: make(chan struct{})}
+	b := &batcher{
+		r: r, size: r.config.BatchSize, wait: r.config.BatchWait,
+		arrived: make(chan *transport.Delivery), hurry: make(chan struct{}), quit: make(chan struct{}),
+	}
 	if b.size == 0 {
 		b.size = DefaultBatchSize
 	}
@@ -110,7 +114,7 @@ func (b *batcher) run() {
 }
 
 // collect waits until a batch is full or its first message has waited long
-// enough.
+// enough; in a receiver that drains, no longer.
 func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 	batch := append(make([]*transport.Delivery, 0, b.size), first)
 	enough := time.NewTimer(b.wait)
@@ -121,7 +125,7 @@ func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 			batch = append(batch, d)
 		case <-enough.C:
 			return batch
-		case <-b.quit:
+		case <-b.hurry:
 			return batch
 		}
 	}

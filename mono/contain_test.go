@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"runtime"
@@ -149,6 +150,55 @@ func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
 		}
 		if err := app.Stop(t.Context()); err != nil {
 			t.Errorf("Stop: %v", err)
+		}
+	})
+}
+
+// What waited for it, and what follows, goes to others.
+func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
+	t.Parallel()
+	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(2*time.Second))
+	history := mono.NewStream[job]("test.serial-history", mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		app := b.app(t, module("worker", func(s *mono.Scope) {
+			history.Handle(s, func(context.Context, job) error { runtime.Goexit(); return nil })
+		}), module("server", func(s *mono.Scope) {
+			asked.Handle(s, func(context.Context, question) (reply, error) { runtime.Goexit(); return reply{}, nil })
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer app.Stop(context.Background()) // tells of a call that met it while it left
+		caller := b.app(t, module("caller", func(s *mono.Scope) { s.Use(asked, history) }))
+		caller.Remote(asked)
+		begin(t, caller)
+		for n := range 40 {
+			if err := history.Append(t.Context(), caller, job{N: n, Key: fmt.Sprint(n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := asked.Call(t.Context(), caller, question{}); !strings.Contains(fmt.Sprint(err), "Goexit") {
+			t.Errorf("got %v", err)
+		}
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for app.Health(t.Context()).Modules["worker"].Healthy {
+			<-tick.C
+		}
+		got := make(chan handled, 100)
+		b.start(t, consumer("worker", history, got, succeed), module("server", func(s *mono.Scope) {
+			asked.Handle(s, func(context.Context, question) (reply, error) { return reply{}, nil })
+		}))
+		for range 40 {
+			next(t, got)
+		}
+		for calls, failed := 0, 0; calls < 20; calls++ {
+			if _, err := asked.Call(t.Context(), caller, question{}); err != nil {
+				if failed++; failed > 2 { // the first may meet it while it leaves
+					t.Fatal(err)
+				}
+				calls = 0
+			}
 		}
 	})
 }

@@ -428,6 +428,9 @@ func (r *receiver) dropped(total uint64) {
 // drain lets what has arrived be handled, and returns what had to be left.
 func (r *receiver) drain(soft, hard context.Context) error {
 	r.gate.enterPhase(draining)
+	if r.batcher != nil {
+		close(r.batcher.hurry)
+	}
 	var err error
 	for _, sub := range r.subs {
 		if e := sub.Drain(hard); e != nil && err == nil {

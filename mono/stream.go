@@ -69,7 +69,7 @@ func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(err
 }
 
 // AppendAfter stores a message only if last is the sequence of the last message of
-// its key, or of the whole stream where it has no key; 0 means that there is none.
+// its key, or of the whole stream where it has no key; 0 means that none is kept.
 // It returns the sequence of the new one. Aborted means that somebody else was
 // faster: read what he wrote, and decide anew.
 func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) (uint64, error) {

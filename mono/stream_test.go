@@ -207,6 +207,54 @@ func TestStreamAppendAfter(t *testing.T) {
 	})
 }
 
+// What was replayed to a group, and what is not kept any more, is nothing that a
+// writer could have read: it makes no condition fail.
+func TestStreamAppendAfterWhatIsRead(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.after-replay", mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
+	short := mono.NewStream[job]("stream.after-age", mono.MaxAge(100*time.Millisecond))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, consumer("c", s, got, func(handled) error { return mono.Drop(nil) }))
+		first, err := s.AppendAfter(t.Context(), app, 0, job{N: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next(t, got)
+		if err := s.DeadLetters(app).Replay(t.Context(), awaitLetters(t, s.DeadLetters(app), 1)[0]); err != nil {
+			t.Fatal(err)
+		}
+		next(t, got)
+		second, err := s.AppendAfter(t.Context(), app, first, job{N: 2})
+		if err != nil {
+			t.Fatalf("after a replay: %v", err)
+		}
+		if _, err := s.AppendAfter(t.Context(), app, first, job{N: 3}); mono.CodeOf(err) != mono.Aborted {
+			t.Errorf("got %v", err)
+		}
+		if _, err := s.AppendAfter(t.Context(), app, second, job{N: 4}); err != nil {
+			t.Error(err)
+		}
+
+		if err := short.Append(t.Context(), app, job{}); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for left := 1; left > 0; <-tick.C {
+			left = 0
+			for _, err := range short.Read(t.Context(), app) {
+				if left++; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := short.AppendAfter(t.Context(), app, 0, job{}); err != nil {
+			t.Errorf("where nothing is left: %v", err)
+		}
+	})
+}
+
 // Appends without a wait are stored in the order of the calls.
 func TestStreamAppendAsync(t *testing.T) {
 	t.Parallel()
@@ -284,6 +332,36 @@ func TestStreamHandleBatch(t *testing.T) {
 		}
 		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonDropped || l[0].Sequence != 4 {
 			t.Errorf("got %+v", l)
+		}
+	})
+}
+
+// An App that stops waits for no batch to fill.
+func TestStreamBatchDoesNotDelayStop(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.batch-stop")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan int, 10)
+		app := b.app(t, module("batches", func(sc *mono.Scope) {
+			sc.Use(s)
+			s.HandleBatch(sc, func(_ context.Context, batch []mono.Message[job]) error {
+				got <- len(batch)
+				return nil
+			}, mono.BatchSize(2), mono.BatchWait(time.Minute))
+		}))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			if err := s.Append(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next(t, got)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := app.Stop(ctx); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -185,9 +185,16 @@ func (m *member) status(msg *nats.Msg) {
 }
 
 // run calls the handler for one delivery after another, and asks for more ahead of
-// it.
+// it. A handler that ends its goroutine (runtime.Goexit, as a test's FailNow does)
+// closes the member, so that others get what waited for it.
 func (m *member) run(h func(*transport.Delivery)) {
 	defer close(m.done)
+	returned := false
+	defer func() {
+		if !returned {
+			m.Close()
+		}
+	}()
 	for {
 		d, pulls, rest, ended := m.next()
 		for _, p := range pulls {
@@ -195,6 +202,7 @@ func (m *member) run(h func(*transport.Delivery)) {
 		}
 		switch {
 		case ended:
+			returned = true
 			return
 		case d != nil:
 			h(&d.Delivery)

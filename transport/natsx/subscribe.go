@@ -53,6 +53,7 @@ func checkSubscription(s transport.Subscription, h transport.Handler) error {
 type receiver struct {
 	t        *Transport
 	sub      *nats.Subscription
+	begin    func(*transport.Message) transport.Work
 	intake   *intake.Intake[*nats.Msg]
 	arrived  atomic.Uint64 // in the intake, or dropped there
 	ended    chan struct{} // closed when nats.go hands over nothing more
@@ -60,11 +61,30 @@ type receiver struct {
 }
 
 func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *receiver {
-	begin := s.Beginner(h)
-	take := func(msg *nats.Msg) transport.Work { return begin(fromNATS(msg)) }
-	return &receiver{
-		t: t, intake: intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, take), ended: make(chan struct{}),
-	}
+	r := &receiver{t: t, begin: s.Beginner(h), ended: make(chan struct{})}
+	r.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, r.take)
+	return r
+}
+
+// take hands on a message. A handler that ends its goroutine (runtime.Goexit, as a
+// test's FailNow does) ends the intake and closes the receiver, so that others of
+// its group get what follows.
+func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
+	returned := false
+	defer func() {
+		if !returned {
+			r.exited()
+		}
+	}()
+	w = r.begin(fromNATS(msg))
+	returned = true
+	return w
+}
+
+func (r *receiver) exited() {
+	r.t.mu.Lock() // until open has returned
+	defer r.Close()
+	defer r.t.mu.Unlock()
 }
 
 // put is called by nats.go for one message after another.
@@ -74,7 +94,7 @@ func (r *receiver) put(msg *nats.Msg) {
 }
 
 // establish subscribes, announces what there is to announce, and waits until the
-// server has heard all of it. The handler is not called before it has succeeded.
+// server has heard all of it.
 func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *service, what string) error {
 	before := r.t.nc.LastError()
 	if err := r.open(s); err != nil {
