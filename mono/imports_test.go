@@ -21,19 +21,19 @@ var rules = []struct {
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"github.com/nats-io/nats-server"},
-		[]string{"transport/natsx/embedded"},
+		[]string{"transport/natsx/embedded", "transport/internal/clustertest"},
 		"only a program that runs a server links one",
 	},
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"github.com/nats-io"},
-		[]string{"transport/natsx"},
+		[]string{"transport/natsx", "transport/internal/clustertest"},
 		"a program that does not talk to NATS links none of it",
 	},
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"testing", "pgregory.net/rapid"},
-		[]string{"transport/transporttest", "transport/internal/proxytest"},
+		[]string{"transport/transporttest", "transport/internal/proxytest", "transport/internal/clustertest"},
 		"a production binary links no test support",
 	},
 	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},

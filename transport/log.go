@@ -263,7 +263,9 @@ type Appended struct {
 	Duplicate bool   // its id was stored before; Sequence is that one's
 }
 
-// Start is a point in a log.
+// Start is a point in a log. In a cluster, who looks for it may be a moment behind in
+// what was stored: LastPerSubject may begin with what was a subject's last one that
+// moment before, and the last one follows.
 type Start struct {
 	// At most one is set. None is the beginning.
 	New            bool      // what is stored from now on

@@ -7,10 +7,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/testkit"
 	"gomono.dev/testkit/internal/leak"
 	"gomono.dev/transport"
@@ -33,7 +33,10 @@ func Cluster(t testing.TB, n int) []*embedded.Server {
 	if n < 3 {
 		t.Fatalf("natstest: a cluster of %d servers: want at least 3, so that one can be missed", n)
 	}
-	routes := freeAddresses(t, n)
+	routes := make([]string, n)
+	for i := range routes {
+		routes[i] = loopback.Free(t)
+	}
 	watch := leak.New(t.Name())
 	servers := make([]*embedded.Server, n)
 	begun := make(chan int, n)
@@ -150,19 +153,4 @@ func awaitClients(t testing.TB, s *embedded.Server) {
 			return
 		}
 	}
-}
-
-// freeAddresses returns addresses on the loopback that were free a moment ago.
-func freeAddresses(t testing.TB, n int) []string {
-	t.Helper()
-	addresses := make([]string, n)
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
-	}
-	return addresses
 }

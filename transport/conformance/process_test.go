@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gomono.dev/internal/loopback"
 )
 
 // buildServer builds a nats-server from the module that go.mod names, once.
@@ -40,12 +42,7 @@ func (p *process) url() string { return "nats://" + p.address }
 
 func newProcess(t *testing.T) *process {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{address: l.Addr().String(), dir: t.TempDir()}
-	l.Close() // the server takes its place, or somebody else: then it tries again
+	p := &process{address: loopback.Free(t), dir: t.TempDir()}
 	t.Cleanup(p.kill)
 	p.start(t)
 	return p

@@ -56,14 +56,30 @@ func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
 // keptFrom returns the sequence from which the last Keep messages that match are
 // kept; 0 when there are no more than that.
 func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
-	var kept []uint64
+	for {
+		kept, err := l.lasts(ctx, p)
+		if err != nil || uint64(len(kept)) < p.Keep {
+			return 0, err
+		}
+		there, err := l.allThere(ctx, kept)
+		if there || err != nil {
+			return kept[0], err
+		}
+		if !pause(ctx, askPause) {
+			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while it was read", l.what, ctx.Err())
+		}
+	}
+}
+
+// lasts reads the last Keep messages that match.
+func (l *log) lasts(ctx context.Context, p *transport.PurgeConfig) (kept []uint64, err error) {
 	r := transport.ReadConfig{}
 	if p.Subject != "" {
 		r.Filter = []string{p.Subject}
 	}
 	for d, err := range l.Read(ctx, r) {
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if p.Before > 0 && d.Sequence >= p.Before {
 			break
@@ -73,10 +89,23 @@ func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, e
 			kept = kept[1:]
 		}
 	}
-	if uint64(len(kept)) < p.Keep {
-		return 0, nil
+	return kept, nil
+}
+
+// allThere reports whether messages that were read are there: what a server of a
+// cluster does not know to be removed would be counted as kept.
+func (l *log) allThere(ctx context.Context, sequences []uint64) (bool, error) {
+	if !l.replicated {
+		return true, nil
 	}
-	return kept[0], nil
+	for _, sequence := range sequences {
+		if _, err := l.get(ctx, map[string]any{"seq": sequence}); missing(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // purge is asked once: a second answer would not count what the first one had
@@ -97,13 +126,13 @@ func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfi
 
 // Info implements [transport.Log]. Its Config names no Groups: those are in Groups.
 func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
-	s, err := ask(ctx, l.t, l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	is, err := l.info(ctx, l.what)
 	if err != nil {
 		return transport.LogInfo{}, err
 	}
-	state := s.CachedInfo().State
+	state := is.State
 	info := transport.LogInfo{
-		Config: l.logConfig(&s.CachedInfo().Config), First: state.FirstSeq, Last: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes,
+		Config: l.logConfig(&is.Config), First: state.FirstSeq, Last: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes,
 	}
 	if state.Msgs == 0 {
 		info.First = state.LastSeq + 1

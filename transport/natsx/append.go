@@ -213,12 +213,16 @@ func (a *appending) refused(e *jetstream.APIError) error {
 }
 
 // explainNobody says why nobody took the message: the log is gone, or has no
-// leader for the moment.
+// leader for the moment. The cluster's leader may itself be a moment late to know a new
+// log, so it is believed when it says twice that there is none.
 func (a *appending) explainNobody() {
 	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	_, err := ask(ctx, a.l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return a.l.t.js.Stream(ctx, a.l.config.Name) })
+	_, err := a.l.info(ctx, what)
+	if missing(err) && a.l.replicated && pause(ctx, 5*askPause) {
+		_, err = a.l.info(ctx, what)
+	}
 	if !missing(err) {
 		err = unavailable("%s: the log does not take it now: it has no leader, or was made without this subject", what)
 	}

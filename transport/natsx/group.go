@@ -54,9 +54,20 @@ func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool)
 	if err := l.checkShape(ctx, &g); err != nil {
 		return nil, err
 	}
-	return inParallel(len(names), func(i int) (*jetstream.ConsumerConfig, error) {
+	consumers, err := inParallel(len(names), func(i int) (*jetstream.ConsumerInfo, error) {
 		return l.openConsumer(ctx, &g, names[i], filters[i])
 	})
+	if err == nil && slices.ContainsFunc(consumers, l.maybeUnknown) {
+		err = l.awaitReplicas(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	configs := make([]*jetstream.ConsumerConfig, len(consumers))
+	for i, is := range consumers {
+		configs[i] = &is.Config
+	}
+	return configs, nil
 }
 
 // inParallel calls do for 0 to n-1, some at once, and returns all results or the
@@ -129,7 +140,7 @@ func (l *log) askConsumer(ctx context.Context, name string, do func(context.Cont
 
 // openConsumer makes or changes one consumer of a group. Somebody else may make it
 // meanwhile.
-func (l *log) openConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerConfig, error) {
+func (l *log) openConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {
 	is, err := l.consumer(ctx, name)
 	if missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
 		is, err = l.makeConsumer(ctx, g, name, filter)
@@ -147,6 +158,9 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 	base := jetstream.ConsumerConfig{Durable: name, Name: name}
 	start(&base, g.Start)
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(base, g, filter))
+	if err == nil && l.replicated && want.DeliverPolicy == base.DeliverPolicy {
+		err = l.pin(ctx, &want, g.Start)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +172,7 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 // changeConsumer changes what differs in a consumer that is there. Ordered is
 // looked at even where nothing may be changed: whoever takes part in a group must
 // know whether it is.
-func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *jetstream.ConsumerInfo, filter []string) (*jetstream.ConsumerConfig, error) {
+func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *jetstream.ConsumerInfo, filter []string) (*jetstream.ConsumerInfo, error) {
 	switch {
 	case groupOf(is) != g.Name:
 		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
@@ -166,22 +180,18 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 	case isOrdered(&is.Config) != g.Ordered:
 		return nil, l.cannotReorder(g)
 	case !g.Update || number(is.Config.Metadata[metaGeneration]) > g.Generation:
-		return &is.Config, nil
+		return is, nil
 	}
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(is.Config, g, filter))
 	if err != nil || same(want, is.Config) {
-		return &is.Config, err
+		return is, err
 	}
 	if err := fixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
 		return nil, err
 	}
-	is, err = l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js.UpdateConsumer(ctx, l.config.Name, want)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &is.Config, nil
 }
 
 // groupOf returns the group to which a consumer belongs.
@@ -211,6 +221,7 @@ func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupCo
 	}
 	setFilter(&c, filter)
 	c.Metadata = metadata(base.Metadata, usersMetadata(base.Metadata), l.groupMetadata(g))
+	keepStart(&c, &base)
 	return c
 }
 
@@ -248,37 +259,6 @@ func filterOf(c *jetstream.ConsumerConfig) []string {
 		return []string{c.FilterSubject}
 	}
 	return c.FilterSubjects
-}
-
-// start sets where a new consumer begins.
-func start(c *jetstream.ConsumerConfig, s transport.Start) {
-	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
-	switch {
-	case s.New:
-		c.DeliverPolicy = jetstream.DeliverNewPolicy
-	case s.Sequence > 0:
-		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.Sequence
-	case !s.Time.IsZero():
-		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.Time
-	case s.LastPerSubject:
-		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-	}
-}
-
-func startOf(c *jetstream.ConsumerConfig) (s transport.Start) {
-	switch c.DeliverPolicy {
-	case jetstream.DeliverNewPolicy:
-		s.New = true
-	case jetstream.DeliverByStartSequencePolicy:
-		s.Sequence = c.OptStartSeq
-	case jetstream.DeliverByStartTimePolicy:
-		if c.OptStartTime != nil {
-			s.Time = *c.OptStartTime
-		}
-	case jetstream.DeliverLastPerSubjectPolicy:
-		s.LastPerSubject = true
-	}
-	return s
 }
 
 // groupConfig returns what a consumer says of its group.

@@ -19,6 +19,8 @@ type log struct {
 	window chan struct{} // holds a token for each append that waits for its answer
 	room   *room         // for delayed messages
 	origin string        // the stream of which it is a mirror
+
+	replicated bool // kept by several servers
 }
 
 var _ transport.Log = (*log)(nil)
@@ -99,12 +101,22 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 	if stream.Mirror != nil {
 		l.origin, is.Subjects, is.DedupWindow = stream.Mirror.Name, l.config.Subjects, l.config.DedupWindow
 	}
+	l.replicated = stream.Replicas > 1
 	is.Groups, is.Update, is.Generation = l.config.Groups, l.config.Update, l.config.Generation
 	l.config = is
 	l.lanes = newLanes(is.Lanes, is.Subjects)
 	if stream.SubjectTransform != nil && is.Lanes > 0 {
 		l.lanes.auto = stream.SubjectTransform.Source
 	}
+}
+
+// info asks the log's leader how it is.
+func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, error) {
+	s, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
 }
 
 // stream asks for a stream's configuration.

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -92,18 +93,9 @@ func TestConnectBadOptions(t *testing.T) {
 }
 
 // freeAddress is an address where nothing listens.
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestConnectWhereNothingListens(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := loopback.Free(t)
 	_, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{"nats://me:hidden@" + address}})
 	if transport.CodeOf(err) != transport.Unavailable || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "start one") || strings.Contains(err.Error(), "hidden") {
 		t.Errorf("got %v", err)
@@ -225,7 +217,7 @@ func clientGoroutines() int {
 // back, subscriptions go on.
 func TestReconnect(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := loopback.Free(t)
 	start := func() *embedded.Server {
 		return startServer(t, func(o *embedded.Options) { o.Listen = address })
 	}
@@ -335,7 +327,7 @@ func TestSlowSubscriber(t *testing.T) {
 // A connection that the server refuses for a while comes back.
 func TestReconnectOutlivesRefusedCredentials(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := loopback.Free(t)
 	start := func(token string) *embedded.Server {
 		return startServer(t, func(o *embedded.Options) { o.Listen, o.Token = address, token })
 	}
@@ -469,7 +461,7 @@ func (l *lockedBuffer) String() string {
 // leaves no member behind that swallows requests.
 func TestDrainOverAReconnect(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := loopback.Free(t)
 	start := func() *embedded.Server {
 		return startServer(t, func(o *embedded.Options) { o.Listen = address })
 	}

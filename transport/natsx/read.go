@@ -29,7 +29,7 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	s, err := ask(ctx, l.t, "read "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	is, err := l.info(ctx, "read "+l.what)
 	if err != nil {
 		return err
 	}
@@ -40,15 +40,16 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 		}
 		return nil
 	}
-	state := s.CachedInfo().State
-	rd := &reader{l: l, follow: r.Follow, replicated: s.CachedInfo().Config.Replicas > 1, filter: filter, end: state.LastSeq, start: r.Start, yield: yield}
-	if r.Start.New { // of this moment, not of a later session's
-		rd.start = transport.Start{Sequence: rd.end + 1}
+	rd := &reader{l: l, follow: r.Follow, replicated: is.Config.Replicas > 1, filter: filter, end: is.State.LastSeq, start: r.Start, yield: yield}
+	if r.Start.New || rd.replicated { // of this moment, not of a later session's
+		if rd.start, err = l.pinned(ctx, r.Start, rd.end); err != nil {
+			return err
+		}
 	}
-	if !r.Follow && (state.Msgs == 0 || r.Start.New || r.Start.Sequence > rd.end) {
+	if !r.Follow && (is.State.Msgs == 0 || rd.start.Sequence > rd.end) {
 		return nil
 	}
-	if s.CachedInfo().Config.Retention == jetstream.InterestPolicy {
+	if is.Config.Retention == jetstream.InterestPolicy {
 		return rd.walk(ctx)
 	}
 	return rd.run(ctx)
@@ -106,7 +107,7 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 	if err != nil {
 		return goOn, err
 	}
-	defer rd.release(ctx, is.Name)
+	defer rd.l.release(ctx, is.Name)
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
 		if how, err := rd.over(ctx); how == finished || err != nil {
@@ -129,14 +130,6 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	start(&c, begin)
 	setFilter(&c, rd.filter)
 	return c
-}
-
-func (rd *reader) release(ctx context.Context, consumer string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	if rd.l.t.ready(ctx, "") == nil {
-		_ = rd.l.t.js.DeleteConsumer(ctx, rd.l.config.Name, consumer) // it goes by itself otherwise
-	}
 }
 
 // receive takes messages until one is missing or nothing is heard. While idle, its
@@ -214,7 +207,8 @@ func (rd *reader) drained(ctx context.Context, consumer string) bool {
 
 // over is finished when a reader whose consumer has nothing more has read all that
 // there was. The consumer may be on a replica that has yet to hear of the last
-// messages, so the leader is asked for the last that matches.
+// messages, so the leader is asked for the next that matches: not for the last,
+// since of a log whose last message was removed it says that there is none.
 func (rd *reader) over(ctx context.Context) (how int, err error) {
 	if !rd.replicated {
 		return finished, nil
@@ -224,12 +218,12 @@ func (rd *reader) over(ctx context.Context) (how int, err error) {
 		patterns = []string{">"}
 	}
 	for _, pattern := range patterns {
-		m, err := rd.l.get(ctx, map[string]any{"last_by_subj": pattern})
+		m, err := rd.l.get(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
 		case missing(err):
 		case err != nil:
 			return goOn, err
-		case m.Sequence > rd.last && m.Sequence >= rd.start.Sequence && !m.Time.Before(rd.start.Time):
+		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
 			return goOn, nil
 		}
 	}

@@ -23,10 +23,11 @@ const (
 	metaGroup      = "mono-group"
 	metaOrdered    = "mono-ordered"
 	metaFilter     = "mono-filter"     // of a group in a log with lanes
+	metaStart      = "mono-start"      // of a group whose consumer begins at a sequence instead
 	metaRate       = "mono-rate-limit" // in bits a second
 )
 
-var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaRate}
+var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate}
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 

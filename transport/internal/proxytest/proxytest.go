@@ -1,5 +1,5 @@
 // Package proxytest stands between a client and a server in tests, and can cut them
-// off from each other, and lie.
+// off from each other, delay what they say, and lie.
 package proxytest
 
 import (
@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy forwards connections to a server. Its methods may be called from several
@@ -15,6 +16,7 @@ type Proxy struct {
 	l      net.Listener
 	server string
 	says   func([]byte)
+	delay  time.Duration
 
 	mu    sync.Mutex
 	down  bool
@@ -31,11 +33,22 @@ func New(t testing.TB, server string) *Proxy {
 // server says.
 func NewLiar(t testing.TB, server string, says func([]byte)) *Proxy {
 	t.Helper()
+	return start(t, &Proxy{server: server, says: says})
+}
+
+// NewSlow makes a Proxy that hands on what either side says so much later.
+func NewSlow(t testing.TB, server string, delay time.Duration) *Proxy {
+	t.Helper()
+	return start(t, &Proxy{server: server, says: func([]byte) {}, delay: delay})
+}
+
+func start(t testing.TB, p *Proxy) *Proxy {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{l: l, server: server, says: says}
+	p.l = l
 	t.Cleanup(func() { l.Close(); p.Cut() })
 	go p.serve()
 	return p
@@ -78,8 +91,8 @@ func (p *Proxy) serve() {
 			server.Close()
 			continue
 		}
-		go pipe(client, liar{server, p.says})
-		go pipe(server, client)
+		go p.pipe(client, liar{server, p.says})
+		go p.pipe(server, client)
 	}
 }
 
@@ -105,7 +118,38 @@ func (l liar) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func pipe(to, from net.Conn) {
-	_, _ = io.Copy(to, from)
+func (p *Proxy) pipe(to, from net.Conn) {
+	if p.delay > 0 {
+		copyLate(to, from, p.delay)
+	} else {
+		_, _ = io.Copy(to, from)
+	}
 	to.Close()
+}
+
+// late is what was said, and when it is to be handed on.
+type late struct {
+	said []byte
+	due  time.Time
+}
+
+func copyLate(to, from net.Conn, delay time.Duration) {
+	underway := make(chan late, 1<<10)
+	go func() {
+		defer close(underway)
+		for {
+			piece := make([]byte, 32<<10)
+			n, err := from.Read(piece)
+			if n > 0 {
+				underway <- late{piece[:n], time.Now().Add(delay)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for l := range underway {
+		time.Sleep(time.Until(l.due))
+		_, _ = to.Write(l.said) // an error is the end of the connection, which the reader sees
+	}
 }

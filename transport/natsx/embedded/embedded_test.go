@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -171,7 +172,7 @@ func TestConfigFile(t *testing.T) {
 // one of them is gone.
 func TestDefect14ClusterWithLogs(t *testing.T) {
 	t.Parallel()
-	addresses := []string{freeAddress(t), freeAddress(t), freeAddress(t)}
+	addresses := []string{loopback.Free(t), loopback.Free(t), loopback.Free(t)}
 	opened := make([]chan *embedded.Transport, 3)
 	for i, address := range addresses {
 		opened[i] = make(chan *embedded.Transport, 1)
@@ -248,15 +249,6 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("gave up waiting: %s", what)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestBadOptions(t *testing.T) {

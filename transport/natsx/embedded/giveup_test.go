@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -17,7 +18,7 @@ import (
 func TestGivenUpStartKeepsItsStore(t *testing.T) {
 	t.Parallel()
 	o := embedded.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), StartTimeout: 300 * time.Millisecond,
-		Cluster: &embedded.Cluster{Name: "c", Listen: freeAddress(t), Routes: []string{freeAddress(t)}}}
+		Cluster: &embedded.Cluster{Name: "c", Listen: loopback.Free(t), Routes: []string{loopback.Free(t)}}}
 	if _, err := embedded.Start(t.Context(), o); transport.CodeOf(err) != transport.DeadlineExceeded {
 		t.Fatalf("got %v", err)
 	}
@@ -39,7 +40,7 @@ func TestGivenUpStartKeepsItsStore(t *testing.T) {
 func TestMemberWithoutAMajorityIsNotReady(t *testing.T) {
 	t.Parallel()
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
-	addresses := []string{freeAddress(t), freeAddress(t), freeAddress(t)}
+	addresses := []string{loopback.Free(t), loopback.Free(t), loopback.Free(t)}
 	start := func(i int, timeout time.Duration) (*embedded.Server, error) {
 		return embedded.Start(context.Background(), embedded.Options{Dir: dirs[i], StartTimeout: timeout, SyncInterval: time.Minute,
 			Logger: slog.New(slog.DiscardHandler), Cluster: &embedded.Cluster{Name: "c", Listen: addresses[i], Routes: addresses}})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -19,7 +20,7 @@ import (
 // openCluster opens three members with logs.
 func openCluster(t *testing.T) (nodes [3]*embedded.Transport) {
 	t.Helper()
-	addresses := []string{freeAddress(t), freeAddress(t), freeAddress(t)}
+	addresses := []string{loopback.Free(t), loopback.Free(t), loopback.Free(t)}
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	var wg sync.WaitGroup
 	for i, address := range addresses {

@@ -1,0 +1,24 @@
+//go:build conformance
+
+package conformance_test
+
+import (
+	"testing"
+	"time"
+
+	"gomono.dev/transport/internal/clustertest"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/transporttest"
+)
+
+// A cluster of which one member is always behind: what a loaded machine makes of any of
+// them now and then.
+func TestLaggingCluster(t *testing.T) {
+	if *short {
+		return
+	}
+	servers := clustertest.NewLagging(t, 50*time.Millisecond)
+	again(t, 3, func(t *testing.T, round uint64) {
+		transporttest.Run(t, over(natsx.Options{URLs: []string{servers[round].ClientURL()}, Replicas: 3}))
+	})
+}

@@ -1,0 +1,116 @@
+package natsx
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// start sets where a new consumer begins.
+func start(c *jetstream.ConsumerConfig, s transport.Start) {
+	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
+	switch {
+	case s.New:
+		c.DeliverPolicy = jetstream.DeliverNewPolicy
+	case s.Sequence > 0:
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, s.Sequence
+	case !s.Time.IsZero():
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.Time
+	case s.LastPerSubject:
+		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+	}
+}
+
+func startOf(c *jetstream.ConsumerConfig) (s transport.Start) {
+	if s, ok := parseStart(c.Metadata[metaStart]); ok {
+		return s
+	}
+	switch c.DeliverPolicy {
+	case jetstream.DeliverNewPolicy:
+		s.New = true
+	case jetstream.DeliverByStartSequencePolicy:
+		s.Sequence = c.OptStartSeq
+	case jetstream.DeliverByStartTimePolicy:
+		if c.OptStartTime != nil {
+			s.Time = *c.OptStartTime
+		}
+	case jetstream.DeliverLastPerSubjectPolicy:
+		s.LastPerSubject = true
+	}
+	return s
+}
+
+// A consumer looks for the point where it begins on the server that it is on, which
+// in a cluster may be behind the stream's leader: what is new is older there, and what
+// was stored at a time is yet to come. So the leader is asked, the consumer begins at
+// a sequence, and its metadata says what was meant. Which messages are the last of
+// their subjects cannot be said as a sequence.
+
+// pinned turns a start that is a moment into a sequence, where last is the log's last
+// one now.
+func (l *log) pinned(ctx context.Context, s transport.Start, last uint64) (transport.Start, error) {
+	switch {
+	case s.New:
+		return transport.Start{Sequence: last + 1}, nil
+	case s.Time.IsZero():
+		return s, nil
+	}
+	m, err := l.get(ctx, map[string]any{"start_time": s.Time, "next_by_subj": ">"})
+	switch {
+	case missing(err):
+		return transport.Start{Sequence: last + 1}, nil
+	case err != nil || m.Time.Before(s.Time): // a server before 2.11 does not look at the time
+		return s, err
+	}
+	return transport.Start{Sequence: m.Sequence}, nil
+}
+
+// pin makes a consumer begin at a sequence.
+func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.Start) error {
+	meant := formatStart(s)
+	if meant == "" {
+		return nil
+	}
+	is, err := l.info(ctx, l.what)
+	if err != nil {
+		return err
+	}
+	at, err := l.pinned(ctx, s, is.State.LastSeq)
+	if err != nil || at == s {
+		return err
+	}
+	start(c, at)
+	c.Metadata[metaStart] = meant
+	return nil
+}
+
+// keepStart keeps what the metadata of a consumer says of its start.
+func keepStart(c, is *jetstream.ConsumerConfig) {
+	if meant, ok := is.Metadata[metaStart]; ok {
+		c.Metadata[metaStart] = meant
+	}
+}
+
+const startNew = "new"
+
+// formatStart returns a start that is a moment as text, and "" for any other.
+func formatStart(s transport.Start) string {
+	switch {
+	case s.New:
+		return startNew
+	case !s.Time.IsZero():
+		return s.Time.Format(time.RFC3339Nano)
+	}
+	return ""
+}
+
+func parseStart(text string) (s transport.Start, ok bool) {
+	if text == startNew {
+		return transport.Start{New: true}, true
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	return transport.Start{Time: at}, err == nil
+}
