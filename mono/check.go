@@ -203,6 +203,9 @@ func (in *instance) checkHandles() {
 	for _, u := range in.units {
 		for _, d := range u.messages() {
 			in.checkTypes(u, d)
+			if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
+				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, and has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last of all)")
+			}
 			if d.stored() && !capabilities.Logs {
 				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS that is JetStream, which its server and this account must have", capabilities.Name)
 			}

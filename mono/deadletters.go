@@ -3,8 +3,8 @@ package mono
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
-	"strconv"
 	"time"
 
 	"gomono.dev/transport"
@@ -65,6 +65,10 @@ func (dl DeadLetters[T]) List(ctx context.Context, f LetterFilter) iter.Seq2[Let
 			return
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
+			if CodeOf(err) == NotFound { // somebody has deleted the log, and all that was in it
+				in.lettersOf(dl.decl).reopen()
+				return
+			}
 			if err != nil {
 				yield(Letter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
@@ -101,7 +105,8 @@ func (dl DeadLetters[T]) Replay(ctx context.Context, l Letter[T]) error {
 		return err
 	}
 	m := &transport.Message{Subject: in.replaySubject(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
-	id := "replay-" + l.Group + "-" + strconv.FormatUint(l.position, 10)
+	// With both places, since positions begin anew in a log of letters that was deleted.
+	id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
 	if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
 		return dl.about(&l, err)
 	}
@@ -182,7 +187,7 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter LetterFilter, f func(c
 			err = f(ctx, l)
 		}
 		switch {
-		case CodeOf(err) == NotFound:
+		case errors.Is(err, errLetterGone):
 		case err != nil:
 			return n, err
 		default:
@@ -221,6 +226,9 @@ func (dl DeadLetters[T]) find(ctx context.Context, l *Letter[T]) (*instance, tra
 // stored returns the letter as it is stored.
 func (dl DeadLetters[T]) stored(ctx context.Context, log transport.Log, l *Letter[T]) (*transport.Delivery, error) {
 	for d, err := range log.Read(ctx, transport.ReadConfig{Start: transport.Start{Sequence: l.position}, Filter: []string{l.subject}}) {
+		if CodeOf(err) == NotFound { // the log itself
+			break
+		}
 		if err != nil {
 			return nil, dl.about(l, err)
 		}
@@ -241,8 +249,12 @@ func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *Lette
 }
 
 func (dl DeadLetters[T]) gone(l *Letter[T]) error {
-	return notDone(NotFound, "dead letter %s of %s in group %q is gone or was edited: list it again", l.ID, dl.decl, l.Group)
+	e := notDone(NotFound, "dead letter %s of %s in group %q is gone or was edited: list it again", l.ID, dl.decl, l.Group)
+	e.Err = errLetterGone
+	return e
 }
+
+var errLetterGone = errors.New("the letter is gone")
 
 func (dl DeadLetters[T]) about(l *Letter[T], err error) error {
 	var e *Error

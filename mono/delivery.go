@@ -95,7 +95,7 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 // overdue is why a delivery after the last attempt is not handled: nobody said
 // how that one ended.
 func (r *receiver) overdue() error {
-	return &unheard{Errorf(Unknown, "no word came of how attempt %d ended: its process died, or its acknowledgement was lost", r.config.maxAttempts())}
+	return &unheard{Errorf(Unknown, "no word came of how attempt %d ended: its process died, its acknowledgement was lost, or its dead letter could not be stored", r.config.maxAttempts())}
 }
 
 type unheard struct{ error }

@@ -89,7 +89,7 @@ func MaxBytes(n uint64) StreamOption {
 	return set(n >= 1, func(c *config) { c.MaxBytes = n }, "MaxBytes(%d): want at least 1", n)
 }
 
-// MaxPerKey keeps at most the last n messages of each key of a stream.
+// MaxPerKey keeps at most the last n messages of each key of a keyed stream.
 func MaxPerKey(n uint64) StreamOption {
 	return set(n >= 1, func(c *config) { c.MaxPerKey = n }, "MaxPerKey(%d): want at least 1", n)
 }

@@ -31,7 +31,7 @@ type Letter[T any] struct {
 	Reason   Reason    // why
 	Code     Code      // of the error of the last attempt
 	Error    string    // its text, cut after 1 KiB
-	Attempts int       // how many were begun
+	Attempts int       // deliveries; one more than were begun where the Reason is ReasonOutcomeUnknown
 	Sequence uint64    // where the message was in its log
 	Stored   time.Time // when the message was stored
 	Died     time.Time // when the letter was stored, or edited
@@ -127,11 +127,22 @@ func readLetter[T any](k codec.Codec, d *transport.Delivery) Letter[T] {
 	return l
 }
 
-// keep stores a letter. The subject makes storing it twice store it once.
+// keep stores a letter. The subject makes storing it twice store it once. A log of
+// letters that somebody has deleted is made anew.
 func (in *instance) keep(d *declaration, letter *transport.Message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), letterTimeout)
 	defer cancel()
-	log, err := in.lettersOf(d).log(ctx)
+	s := in.lettersOf(d)
+	err := s.keep(ctx, letter)
+	if CodeOf(err) == NotFound {
+		s.reopen()
+		err = s.keep(ctx, letter)
+	}
+	return err
+}
+
+func (s *storage) keep(ctx context.Context, letter *transport.Message) error {
+	log, err := s.log(ctx)
 	if err != nil {
 		return err
 	}

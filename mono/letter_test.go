@@ -392,6 +392,57 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 	})
 }
 
+// A log of letters that somebody deletes under a running App is made anew, and what
+// is replayed from it is told from what was replayed from the one before. Where the
+// queue's own log is deleted, nothing is replayed, and the letters stay.
+func TestLettersWhoseLogIsDeleted(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.deleted", mono.MaxAttempts(1))
+	b := backend{"nats", natsBackend(t)}
+	js := stockTools(t, b).js
+	got := make(chan handled, 10)
+	app := b.start(t, worker("worker", q, got, func(h handled) error { return mono.Drop(nil) }))
+	dl := q.DeadLetters(app)
+	for n := range 2 {
+		if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, got)
+		if l := awaitLetters(t, dl, 1); l[0].Attempts != 1 || l[0].Reason != mono.ReasonDropped {
+			t.Errorf("got %+v", l)
+		}
+		if n, err := dl.ReplayAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+			t.Fatalf("replayed %d, %v", n, err)
+		}
+		if h := next(t, got); h.N != n {
+			t.Errorf("got %+v", h)
+		}
+		awaitLetters(t, dl, 1)
+		if n == 0 {
+			if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := js.DeleteStream(t.Context(), "queues_letters_deleted"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := dl.ReplayAll(t.Context(), mono.LetterFilter{}); n != 0 || mono.CodeOf(err) != mono.NotFound {
+		t.Errorf("replayed %d, %v", n, err)
+	}
+	if left := letters(t, dl, mono.LetterFilter{}); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if left := letters(t, dl, mono.LetterFilter{}); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
 // Each field of a filter counts.
 func TestLetterFilter(t *testing.T) {
 	t.Parallel()

@@ -69,6 +69,10 @@ func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	return log, nil
 }
 
+// reopen lets the next one who needs the log open it anew, and make it where it is
+// gone.
+func (s *storage) reopen() { s.opened.Store(nil) }
+
 // idOf returns the id of a stored message. One by a plain client that set none has
 // one all the same, the same at each attempt: its place.
 func (s *storage) idOf(d *transport.Delivery) string {
