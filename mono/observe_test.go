@@ -114,7 +114,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []mono.Observation
-	app := newApp(t, mono.StopTimeout(7*time.Second))
+	app := newApp(t, mono.StopTimeout(7*time.Second), mono.Generation(42))
 	app.Observe(
 		mono.ObserverFunc(func(mono.Observation) { panic("an observer that panics harms nobody") }),
 		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
@@ -147,7 +147,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 		}
 	}
 	last := -1
-	for _, want := range []string{"state starting", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
+	for _, want := range []string{"state starting", "Generation=42", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
 		"listener hears test.told", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)

@@ -143,7 +143,7 @@ func (in *instance) tellConfiguration() {
 	settings := map[string]string{
 		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
 		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "AlwaysWire": fmt.Sprint(o.alwaysWire),
-		"Transport": in.app.transport.Capabilities().Name,
+		"Generation": fmt.Sprint(o.generation), "Transport": in.app.transport.Capabilities().Name,
 	}
 	for _, name := range sortedKeys(settings) {
 		in.observe(Configured{Name: name, Value: settings[name]})
