@@ -125,7 +125,9 @@ func (in *instance) check() error {
 func (in *instance) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
-		if err := r.config.check(r.decl.kind); err != nil {
+		own := r.config
+		own.Lanes = 0 // they are the log's: a receiver may give up the order that they keep
+		if err := own.check(r.decl.kind); err != nil {
 			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
 		in.checkKeys(r)

@@ -366,6 +366,40 @@ func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	})
 }
 
+// The lanes of a stream are for those of its receivers that want them.
+func TestStreamReceiversWithoutLanes(t *testing.T) {
+	t.Parallel()
+	s := mono.NewStream[job]("stream.lanes", mono.Lanes(2)).KeyedBy(job.key)
+	onBackends(t, func(t *testing.T, b backend) {
+		batched, unordered, ordered := make(chan job, 10), make(chan job, 10), make(chan job, 10)
+		into := func(c chan<- job) mono.Sink[job] {
+			return func(_ context.Context, j job) error { c <- j; return nil }
+		}
+		app := b.start(t, module("receivers", func(sc *mono.Scope) {
+			s.HandleBatch(sc, func(_ context.Context, batch []mono.Message[job]) error {
+				for _, m := range batch {
+					batched <- m.Value
+				}
+				return nil
+			}, mono.Group("batched"))
+			s.Handle(sc, into(unordered), mono.Group("unordered"), mono.Unordered())
+			s.Handle(sc, into(ordered), mono.Group("ordered"))
+		}))
+		for n := range 5 {
+			if err := s.Append(t.Context(), app, job{Key: "a", N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 5 {
+			next(t, batched)
+			next(t, unordered)
+			if j := next(t, ordered); j.N != n {
+				t.Errorf("got %d, want %d", j.N, n)
+			}
+		}
+	})
+}
+
 // A handler that does not say of each message how it ended has said nothing.
 func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
 	t.Parallel()
