@@ -82,7 +82,7 @@ func (j *journal) handledLine(e *entry) string {
 		verb = "consumes"
 	}
 	line := fmt.Sprintf("%s %s %s %s%s: %s", e.who(), verb, e.handle.name, cut(show(e.value), maxHandled), attempt, j.outcome(e, e.id, e.err))
-	if f := j.fateOf(e, e.id); f.outcome == Retried {
+	if f := j.fateOf(e, e.id, e.err); f.outcome == Retried {
 		line += fmt.Sprintf(" in %v", f.wait)
 	}
 	if e.err != nil {

@@ -18,7 +18,7 @@ type journal struct {
 	entries []*entry
 	changes int
 	sent    map[messageKey]*entry // the last one of each
-	fates   map[attemptKey]fate
+	fates   map[attemptKey][]fate
 }
 
 // handleKey is what makes two handles the same.
@@ -37,7 +37,8 @@ type messageKey struct {
 	id     string
 }
 
-// attemptKey tells an attempt among all.
+// attemptKey tells an attempt among all but those at the same message that have the
+// same number: where it was replayed, or handed over twice.
 type attemptKey struct {
 	messageKey
 	group   string
@@ -46,6 +47,7 @@ type attemptKey struct {
 
 // fate is what became of a message after an attempt that failed.
 type fate struct {
+	at      int // its place among all that happened
 	outcome Outcome
 	wait    time.Duration
 	reason  mono.Reason
@@ -80,7 +82,7 @@ type entry struct {
 }
 
 func newJournal() *journal {
-	return &journal{began: time.Now(), sent: make(map[messageKey]*entry), fates: make(map[attemptKey]fate)}
+	return &journal{began: time.Now(), sent: make(map[messageKey]*entry), fates: make(map[attemptKey][]fate)}
 }
 
 // begin notes that a message leaves, or that its handler begins.
@@ -140,7 +142,9 @@ func (j *journal) sender(k messageKey) *entry {
 func (j *journal) decide(k attemptKey, f fate) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fates[k] = f
+	j.changes++
+	f.at = j.changes
+	j.fates[k] = append(j.fates[k], f)
 }
 
 // bury notes a dead letter.
@@ -173,11 +177,30 @@ func (j *journal) all(keep func(*entry) bool) []entry {
 	return all
 }
 
-// fateOf returns what became of the message of an attempt.
-func (j *journal) fateOf(e *entry, id string) fate {
+// fateOf returns what became of the message of an attempt that came out as err: the
+// first that was decided after it, unless that is about a later one.
+func (j *journal) fateOf(e *entry, id string, err error) fate {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.fates[attemptKey{messageKey{e.handle, id}, e.group, e.attempt}]
+	for _, f := range j.fates[attemptKey{messageKey{e.handle, id}, e.group, e.attempt}] {
+		switch {
+		case f.at < max(e.begun, e.over):
+		case e.ended && err == nil && j.another(e, f.at):
+			return fate{}
+		default:
+			return f
+		}
+	}
+	return fate{}
+}
+
+// another reports whether the message of an attempt was handled again, with the same
+// number, before something happened; the lock is held.
+func (j *journal) another(e *entry, before int) bool {
+	return slices.ContainsFunc(j.entries, func(o *entry) bool {
+		return o.side == mono.Receiving && o.handle == e.handle && o.group == e.group && o.id == e.id && o.attempt == e.attempt &&
+			o.over > e.over && o.over < before
+	})
 }
 
 // has reports whether anything happened with a handle.

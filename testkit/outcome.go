@@ -17,7 +17,7 @@ const (
 
 // outcome returns that of a handled entry for one of its messages.
 func (j *journal) outcome(e *entry, id string, err error) Outcome {
-	f := j.fateOf(e, id)
+	f := j.fateOf(e, id, err)
 	switch {
 	case f.outcome != "":
 		return f.outcome

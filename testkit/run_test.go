@@ -189,6 +189,40 @@ func TestClientOutlivesARestart(t *testing.T) {
 	})
 }
 
+// A dead letter that is replayed is attempted from the beginning, and so is one that
+// is handed over twice: what became of an attempt is not what became of another with
+// its number.
+func TestAttemptsWithOneNumber(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]testkit.Option{"once": nil, "doubled": {testkit.Doubled()}} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+				mended, calls := false, 0
+				open(h, func(o order, attempt int) error {
+					if calls++; mended || name == "doubled" && calls == 2 {
+						return nil
+					}
+					return errBusy
+				})
+				if err := receipts.Enqueue(t.Context(), h, order{ID: "a"}); err != nil {
+					t.Fatal(err)
+				}
+				h.Advance(time.Minute)
+				mended = true
+				if n, err := receipts.DeadLetters(h).ReplayAll(t.Context(), mono.LetterFilter{}); err != nil || n == 0 {
+					t.Fatal(n, err)
+				}
+				h.Settle()
+				for i, d := range testkit.Consumed(h, receipts) {
+					if ended := d.Outcome == testkit.Done; ended != (d.Err == nil) {
+						t.Errorf("attempt %d of them all, its number %d: %s, %v", i+1, d.Attempt, d.Outcome, d.Err)
+					}
+				}
+			}, opts...)
+		})
+	}
+}
+
 // What is observed is a copy: a module that goes on changing its message changes
 // nothing that the test sees.
 func TestObservationsAreCopies(t *testing.T) {
