@@ -350,8 +350,24 @@ func TestAsyncAppendsKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// stalls returns how long this process has stood still at most since it was called
+// last: a message takes a few steps of which each waits for that.
+func stalls(t *testing.T) func() time.Duration {
+	var longest atomic.Int64
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for last := time.Now(); t.Context().Err() == nil; {
+			<-tick.C
+			longest.Store(max(longest.Load(), int64(time.Since(last))))
+			last = time.Now()
+		}
+	}()
+	return func() time.Duration { return time.Duration(longest.Swap(0)) }
+}
+
 // A delayed message is never early, and at most 300 ms late, unless the machine has
-// no time: then it is tried again.
+// no time: then it is tried again, and is no failure where it never has.
 func TestDelayedIsInTime(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -363,8 +379,11 @@ func TestDelayedIsInTime(t *testing.T) {
 		return err == nil && len(s.CachedInfo().Sources) == 1 && s.CachedInfo().Sources[0].Active >= 0
 	})
 	const n, rounds = 20, 5
-	var latest time.Duration
+	const standstill = 25 * time.Millisecond
+	stalled := stalls(t)
+	latest, stall := time.Duration(0), time.Hour
 	for round := range rounds {
+		stalled()
 		for i := range n {
 			due := time.Now().Add(time.Duration(300+i*83) * time.Millisecond)
 			a := appendTo(t, l, "l.x", due.Format(time.RFC3339Nano), transport.AppendOptions{ID: fmt.Sprint(round*n + i), NotBefore: due})
@@ -392,9 +411,14 @@ func TestDelayedIsInTime(t *testing.T) {
 		if latest <= 300*time.Millisecond {
 			break
 		}
+		stall = min(stall, stalled())
 	}
-	if latest > 300*time.Millisecond {
-		t.Errorf("something is late each time, %v the last", latest)
+	switch {
+	case latest <= 300*time.Millisecond:
+	case stall < standstill:
+		t.Errorf("something is late each time, %v the last, although the machine had time once", latest)
+	default:
+		t.Logf("something is late each time, %v the last: this process stood still for %v or more each time", latest, stall)
 	}
 	eventually(t, "nothing waits any more", func() bool {
 		info, err := l.Info(t.Context())

@@ -174,12 +174,12 @@ var consumeCases = []conformanceCase{
 		rule: "What a member holds, with h or ahead of it, is kept from being redelivered for as long as the member lives.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
-			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+			group := transport.GroupConfig{Name: "g", AckWait: 2 * transport.MinAckWait}
 			holder := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
 			l.put("a", "0", "1")
 			held := holder.takes("0", "1")
 			other := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
-			s.pass(transport.MinAckWait * 8 / 5)
+			s.pass(group.AckWait * 8 / 5)
 			other.handlesOnly(l, "a")
 			s.ack(held...) // which counts, however late it is
 			l.eventuallyIs("g", transport.GroupInfo{Settled: 3})

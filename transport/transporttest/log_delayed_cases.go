@@ -1,6 +1,8 @@
 package transporttest
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,16 +16,17 @@ var delayedCases = []conformanceCase{
 		seam: "NotBefore delays delivery.",
 		rule: "NotBefore delays delivery. The message takes its sequence when its time has come, and is never delivered before.",
 		body: func(s *suite) {
-			l := s.delayed(transport.LogConfig{})
-			m := s.message("a", "later")
-			m.Header = transport.Header{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}
-			at := time.Now().Add(aWhile)
-			appended, err := l.Append(s.patient(), m, transport.AppendOptions{NotBefore: at, ID: "the id"})
-			if err != nil || appended != (transport.Appended{}) {
-				s.Fatalf("Append returns %+v, %v, want sequence 0", appended, err)
-			}
+			var m *transport.Message
+			l, at := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) error {
+				m = s.message("a", "later")
+				m.Header = transport.Header{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}
+				appended, err := l.Append(s.patient(), m, transport.AppendOptions{NotBefore: at, ID: "the id"})
+				if err != nil || appended != (transport.Appended{}) {
+					return fmt.Errorf("Append returns %+v, %v, want sequence 0", appended, err)
+				}
+				return l.tries("a", "now", transport.AppendOptions{})
+			})
 			worker := l.consume(of("g", 1))
-			l.put("a", "now")
 			worker.handles("now")
 			d := worker.next()
 			s.wantMessage(d, m)
@@ -52,15 +55,17 @@ var delayedCases = []conformanceCase{
 		seam: "A message is never delivered before its NotBefore",
 		rule: "NotBefore delays delivery, of each message to its own time.",
 		body: func(s *suite) {
-			l := s.delayed(transport.LogConfig{})
-			now := time.Now()
-			for _, body := range []string{"2", "0", "1"} {
-				l.add("a", body, transport.AppendOptions{NotBefore: now.Add(aWhile * time.Duration(1+body[0]-'0'))})
-			}
+			l, first := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) (err error) {
+				for _, body := range []string{"2", "0", "1"} {
+					after := aWhile * time.Duration(body[0]-'0')
+					err = errors.Join(err, l.tries("a", body, transport.AppendOptions{NotBefore: at.Add(after)}))
+				}
+				return err
+			})
 			m := l.consume(of("g", 1))
 			for i, body := range numbers(3) {
 				d := m.take(body, 1)
-				if at := now.Add(aWhile * time.Duration(1+i)); d.Stored.Before(at) {
+				if at := first.Add(aWhile * time.Duration(i)); d.Stored.Before(at) {
 					s.Errorf("%s was stored at %v, want %v or later", body, d.Stored, at)
 				}
 				s.ack(d)
@@ -90,20 +95,27 @@ var delayedCases = []conformanceCase{
 		seam: "DedupWindow is how long ids are remembered, those of delayed messages apart from those of others.",
 		rule: "Ids are remembered of delayed messages too, apart from those of others: a second Append stores nothing.",
 		body: func(s *suite) {
-			l := s.delayed(transport.LogConfig{})
-			at := time.Now().Add(aWhile)
-			o := transport.AppendOptions{NotBefore: at, ID: "x"}
-			if first := l.add("a", "0", o); first != (transport.Appended{}) {
-				s.Errorf("the first is %+v", first)
-			}
-			if second := l.add("a", "again", o); second != (transport.Appended{Duplicate: true}) {
-				s.Errorf("the second is %+v", second)
-			}
-			l.appends("a", "at once", "x", transport.Appended{Sequence: 1})
+			l, at := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) error {
+				for _, c := range []struct {
+					body      string
+					notBefore time.Time
+					want      transport.Appended
+				}{
+					{"0", at, transport.Appended{}},
+					{"again", at, transport.Appended{Duplicate: true}},
+					{"at once", time.Time{}, transport.Appended{Sequence: 1}},
+				} {
+					got, err := l.Append(s.patient(), s.message("a", c.body), transport.AppendOptions{NotBefore: c.notBefore, ID: "x"})
+					if err != nil || got != c.want {
+						return fmt.Errorf("Append of %q returns %+v, %v, want %+v", c.body, got, err, c.want)
+					}
+				}
+				return nil
+			})
 			m := l.consume(of("g", 1))
 			m.handles("at once", "0")
-			o.NotBefore = at.Add(aWhile)
-			if third := l.add("a", "again", o); third != (transport.Appended{Duplicate: true}) {
+			third := l.add("a", "again", transport.AppendOptions{NotBefore: at.Add(aWhile), ID: "x"})
+			if third != (transport.Appended{Duplicate: true}) {
 				s.Errorf("the third is %+v", third)
 			}
 			s.pass(2 * aWhile)
@@ -134,11 +146,12 @@ var delayedCases = []conformanceCase{
 		seam: "Nothing stored is dropped to make room unless the log was told to (Full).",
 		rule: "Nothing stored is dropped to make room: a delayed message whose time comes while a log is full that refuses arrives when there is room.",
 		body: func(s *suite) {
-			l := s.delayed(transport.LogConfig{MaxMessages: 2})
-			l.add("a", "2", transport.AppendOptions{NotBefore: time.Now().Add(aWhile)})
-			l.put("a", "0", "1")
+			l, at := s.inTime(s.delayedLog(transport.LogConfig{MaxMessages: 2}), func(l *log, at time.Time) error {
+				return errors.Join(l.tries("a", "2", transport.AppendOptions{NotBefore: at}),
+					l.tries("a", "0", transport.AppendOptions{}), l.tries("a", "1", transport.AppendOptions{}))
+			})
 			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
-			s.pass(2 * aWhile)
+			s.pass(time.Until(at) + aWhile)
 			l.holds("0", "1")
 			m := l.consume(of("g", 1))
 			m.handles("0", "1", "2")
@@ -195,14 +208,17 @@ var delayedCases = []conformanceCase{
 		rule:    "A delayed message takes its place in its lane, and its subject is the one that was appended.",
 		missing: laned,
 		body: func(s *suite) {
-			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes, Delays: true})
 			keys := keysOfLanes()
-			l.put("a."+keys[0], "0")
-			at := time.Now().Add(aWhile)
-			for _, key := range keys {
-				l.add("a."+key, "delayed", transport.AppendOptions{NotBefore: at})
-				l.add("b."+key, "delayed", transport.AppendOptions{NotBefore: at.Add(aWhile)})
-			}
+			l, _ := s.inTime(func() *log {
+				return s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes, Delays: true})
+			}, func(l *log, at time.Time) error {
+				err := l.tries("a."+keys[0], "0", transport.AppendOptions{})
+				for _, key := range keys {
+					err = errors.Join(err, l.tries("a."+key, "delayed", transport.AppendOptions{NotBefore: at}),
+						l.tries("b."+key, "delayed", transport.AppendOptions{NotBefore: at.Add(aWhile)}))
+				}
+				return err
+			})
 			m := l.consume(ofOrdered(10))
 			got := make(map[string][]string) // by key
 			for range 1 + 2*len(keys) {
@@ -234,4 +250,33 @@ func (s *suite) delayed(c transport.LogConfig) *log {
 	c.Retention, c.Delays = transport.InterestRetention, true
 	c.Groups = []transport.GroupConfig{{Name: "g"}}
 	return s.log(c)
+}
+
+func (s *suite) delayedLog(c transport.LogConfig) func() *log {
+	return func() *log { return s.delayed(c) }
+}
+
+// inTime lets f do what is to be done before a time, which is soon, or later where f
+// takes longer: each time with a log of its own. What it says counts when it was in
+// time.
+func (s *suite) inTime(open func() *log, f func(*log, time.Time) error) (*log, time.Time) {
+	s.Helper()
+	for delay := aWhile; ; delay *= 4 {
+		l := open()
+		at := time.Now().Add(delay)
+		err := f(l, at)
+		switch inTime := time.Now().Before(at); {
+		case inTime && err == nil:
+			return l, at
+		case inTime || delay > patience:
+			s.Fatalf("within %v: %v", delay, err)
+		}
+		s.root = newRoot()
+	}
+}
+
+// tries appends a message, and returns why it could not.
+func (l *log) tries(rest, body string, o transport.AppendOptions) error {
+	_, err := l.Append(l.s.patient(), l.s.message(rest, body), o)
+	return err
 }

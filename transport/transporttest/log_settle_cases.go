@@ -63,7 +63,7 @@ var settleCases = []conformanceCase{
 				s.nak(d, aWhile)
 			}
 			s.drainMember(m) // the backend has the settlements
-			s.pass(2 * aWhile)
+			s.pass(4 * aWhile)
 			l.put("a", "2", "3")
 			m = l.consume(of("g", 1))
 			m.gets(2, "0", "1")

@@ -40,7 +40,7 @@ type suite struct {
 }
 
 func newSuite(t *testing.T, tr transport.Transport) *suite {
-	s := &suite{T: t, tr: tr, root: "conformance-" + strconv.FormatUint(rand.Uint64(), 36)}
+	s := &suite{T: t, tr: tr, root: newRoot()}
 	t.Cleanup(s.end)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -51,6 +51,8 @@ func newSuite(t *testing.T, tr transport.Transport) *suite {
 	})
 	return s
 }
+
+func newRoot() string { return "conformance-" + strconv.FormatUint(rand.Uint64(), 36) }
 
 func (s *suite) end() {
 	s.mu.Lock()
