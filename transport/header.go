@@ -70,11 +70,12 @@ func (h *Header) Del(name string) {
 // control character or with white space at either end, and a name that belongs
 // to the backend.
 func (h Header) Validate() error {
-	for _, f := range h {
+	for i := range h {
+		f := &h[i]
 		if err := f.validate(); err != nil {
 			return err
 		}
-		if Reserved(f.Name) {
+		if !ours(f.Name) && Reserved(f.Name) {
 			return Errorf(InvalidArgument, OutcomeNotDone,
 				"header %q belongs to the transport: choose another name", f.Name)
 		}
@@ -87,8 +88,17 @@ func Reserved(name string) bool {
 	return strings.HasPrefix(name, "Nats-") || name == "Status" || name == "Description"
 }
 
-func (f Field) validate() error {
-	if f.Name == "" || !isToken(f.Name) {
+// ours reports whether a name is one that most messages have, and known to be good.
+func ours(name string) bool {
+	switch name {
+	case HeaderID, HeaderSender, HeaderTimeout, HeaderContentType:
+		return true
+	}
+	return false
+}
+
+func (f *Field) validate() error {
+	if !ours(f.Name) && (f.Name == "" || !isToken(f.Name)) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
 			"header name %q: want letters, digits and !#$%%&'*+-.^_`|~", f.Name)
 	}
@@ -121,6 +131,19 @@ func isToken(s string) bool {
 }
 
 func hasControl(s string) bool {
+	n := len(s)
+	if n < 8 {
+		return hasControlByte(s)
+	}
+	for i := 0; i < n; i += 8 {
+		if w := wordAt(s, min(i, n-8)); anyBelow(w, ' ')|anyIs(w, 0x7f) != 0 {
+			return hasControlByte(s)
+		}
+	}
+	return false
+}
+
+func hasControlByte(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return true

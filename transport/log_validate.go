@@ -191,7 +191,7 @@ func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 		return invalid("NotBefore is %v: want a time before %d", o.NotBefore, endOfTime.Year())
 	case !o.NotBefore.IsZero() && (o.Expect != nil || o.TTL != 0):
 		return invalid("NotBefore goes with neither Expect nor TTL: its position is not known before its time")
-	case len(o.ID) > MaxID || (Field{HeaderID, o.ID}).validate() != nil:
+	case len(o.ID) > MaxID || (&Field{HeaderID, o.ID}).validate() != nil:
 		return invalid("the id has %d bytes: want at most %d, without control characters and white space at the ends", len(o.ID), MaxID)
 	}
 	return nil

@@ -60,19 +60,29 @@ func (m *Message) Clone() *Message {
 // withHeader returns a copy that shares the body alone. A short header lies in one
 // piece of memory with it.
 func (m *Message) withHeader() *Message {
-	if len(m.Header) == 0 || len(m.Header) > shortHeader {
+	switch n := len(m.Header); {
+	case n == 0:
 		c := *m
-		c.Header = slices.Clone(m.Header)
 		return &c
+	case n <= 2:
+		c := new(struct {
+			Message
+			fields [2]Field
+		})
+		return m.copyTo(&c.Message, c.fields[:0])
+	case n <= 4:
+		c := new(struct {
+			Message
+			fields [4]Field
+		})
+		return m.copyTo(&c.Message, c.fields[:0])
+	default:
+		return m.copyTo(new(Message), make(Header, 0, n))
 	}
-	c := new(struct {
-		Message
-		fields [shortHeader]Field
-	})
-	c.Message = *m
-	c.Header = append(c.fields[:0], m.Header...)
-	return &c.Message
 }
 
-// shortHeader is how many fields most headers have at most.
-const shortHeader = 4
+func (m *Message) copyTo(c *Message, fields Header) *Message {
+	c.Subject, c.Reply, c.Body = m.Subject, m.Reply, m.Body
+	c.Header = append(fields, m.Header...)
+	return c
+}

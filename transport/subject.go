@@ -61,6 +61,26 @@ func validate(subject string, wildcards bool) error {
 // plain reports whether a subject is one, without wildcards and all ASCII, as nearly
 // all are. It says nothing about others.
 func plain(subject string) bool {
+	n := len(subject)
+	if n < 8 || n > MaxSubject {
+		return plainBytes(subject)
+	}
+	if subject[0] == '.' || subject[n-1] == '.' {
+		return false
+	}
+	for i := 0; i < n-1; i += 7 { // so that each pair is in one word
+		w := wordAt(subject, min(i, n-8))
+		if w&tops|anyBelow(w, '!')|anyIs(w, 0x7f)|anyIs(w, '*')|anyIs(w, '>') != 0 {
+			return false
+		}
+		if dots := eachIs(w, '.'); dots&(dots>>8) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func plainBytes(subject string) bool {
 	if len(subject) > MaxSubject {
 		return false
 	}

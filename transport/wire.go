@@ -60,7 +60,7 @@ const maxCode = 64
 // onWire returns the code as it crosses the wire: one that is empty, too long, or
 // cannot be the value of a header is Unknown.
 func (c Code) onWire() Code {
-	if c == "" || len(c) > maxCode || (Field{HeaderCode, string(c)}).validate() != nil {
+	if c == "" || len(c) > maxCode || (&Field{HeaderCode, string(c)}).validate() != nil {
 		return Unknown
 	}
 	return c

@@ -57,7 +57,6 @@ package inproc
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -214,16 +213,7 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 
 // await waits for the first reply. A reply that came before the context ended
 // is returned even when both are noticed at once.
-//
-// It lets others run before it waits: where a handler answers at once, on this
-// processor, its reply is there then, and costs neither a timer nor a wake-up.
 func (t *Transport) await(ctx context.Context, subject string, in *inbox) (*transport.Message, error) {
-	runtime.Gosched()
-	select {
-	case reply := <-in.reply:
-		return t.answered(subject, in, reply)
-	default:
-	}
 	var reply *transport.Message
 	done, late, timer := t.timers.Wait(ctx)
 	ended := false
@@ -242,11 +232,6 @@ func (t *Transport) await(ctx context.Context, subject string, in *inbox) (*tran
 		}
 		reply = <-in.reply
 	}
-	return t.answered(subject, in, reply)
-}
-
-// answered ends a request whose inbox has got something.
-func (t *Transport) answered(subject string, in *inbox, reply *transport.Message) (*transport.Message, error) {
 	t.backend.inboxes.recycle(in)
 	if reply == nil {
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
