@@ -55,14 +55,14 @@ func (t *Transport) end(o *outgoing) {
 // addServiceError adds the error that m carries in the words of NATS services,
 // cut to what is of use to people, and left out where it would exceed the limit:
 // mono's own headers hold all of it.
-func addServiceError(o *outgoing, m *transport.Message, limit int) {
+func (t *Transport) addServiceError(o *outgoing, m *transport.Message) {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
 		return
 	}
 	text, code := oneLine(e.Message, string(e.Code)), strconv.Itoa(e.Code.HTTPStatus())
 	more := len(micro.ErrorHeader+text+micro.ErrorCodeHeader+code) + 2*len(": \r\n")
-	if limit == 0 || m.Size()+more <= limit {
+	if limit := t.maxPayload(); limit == 0 || m.Size()+more <= limit {
 		o.set(micro.ErrorHeader, text)
 		o.set(micro.ErrorCodeHeader, code)
 	}
@@ -91,13 +91,18 @@ func fromNATS(msg *nats.Msg) *transport.Message {
 	if len(msg.Header) == 0 {
 		return m
 	}
+	reserved := false
 	for name, values := range msg.Header {
 		if transport.Reserved(name) {
+			reserved = true
 			continue
 		}
 		for _, value := range values {
 			m.Header = append(m.Header, transport.Field{Name: name, Value: value})
 		}
+	}
+	if !reserved {
+		return m
 	}
 	if text, code := msg.Header.Get(micro.ErrorHeader), msg.Header.Get(micro.ErrorCodeHeader); (text != "" || code != "") && !m.Header.Has(transport.HeaderCode) {
 		m.Header.SetError(&transport.Error{Code: codeOf(code), Outcome: transport.OutcomeAnswered, Message: text})
@@ -108,19 +113,25 @@ func fromNATS(msg *nats.Msg) *transport.Message {
 // emptyMessage makes a message with room for the fields of its header, if they are
 // few in the same piece of memory.
 func emptyMessage(fields int) *transport.Message {
-	const few = 5
 	switch {
 	case fields == 0:
 		return new(transport.Message)
-	case fields > few:
-		return &transport.Message{Header: make(transport.Header, 0, fields)}
+	case fields <= 2:
+		m := new(struct {
+			transport.Message
+			fields [2]transport.Field
+		})
+		m.Header = m.fields[:0]
+		return &m.Message
+	case fields <= 4:
+		m := new(struct {
+			transport.Message
+			fields [4]transport.Field
+		})
+		m.Header = m.fields[:0]
+		return &m.Message
 	}
-	m := new(struct {
-		transport.Message
-		fields [few]transport.Field
-	})
-	m.Header = m.fields[:0]
-	return &m.Message
+	return &transport.Message{Header: make(transport.Header, 0, fields)}
 }
 
 // codeOf returns the code for the number that a service written elsewhere gave,

@@ -10,9 +10,10 @@ import (
 // in the order of events; that of a break comes before the next dial.
 type link struct {
 	maxPayload atomic.Int64
+	asked      atomic.Bool // for maxPayload, on this connection
+	cut        atomic.Bool // written under mu
 
 	mu     sync.Mutex
-	cut    bool
 	breaks int           // how often it broke
 	broken chan struct{} // closed while there is no connection
 	said   string        // the last complaint in this episode
@@ -27,24 +28,20 @@ func (l *link) watch() <-chan struct{} {
 	return l.broken
 }
 
-func (l *link) down() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cut
-}
+func (l *link) down() bool { return l.cut.Load() }
 
 // state returns how often the connection broke, and whether it is there.
 func (l *link) state() (breaks int, up bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.breaks, !l.cut
+	return l.breaks, !l.cut.Load()
 }
 
 func (l *link) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.cut {
-		l.cut, l.said = true, ""
+	if !l.cut.Swap(true) {
+		l.said = ""
 		l.breaks++
 		close(l.broken)
 	}
@@ -53,8 +50,10 @@ func (l *link) lose() {
 func (l *link) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cut {
-		l.cut, l.said, l.broken = false, "", make(chan struct{})
+	if l.cut.Load() {
+		l.said, l.broken = "", make(chan struct{})
+		l.asked.Store(false) // it may be another server
+		l.cut.Store(false)
 	}
 }
 

@@ -3,6 +3,7 @@ package natsx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -100,8 +101,19 @@ func (t *Transport) Conn() *nats.Conn { return t.nc }
 func (t *Transport) maxPayload() int {
 	if !t.link.down() {
 		t.link.maxPayload.Store(t.nc.MaxPayload())
+		t.link.asked.Store(true)
 	}
 	return int(t.link.maxPayload.Load())
+}
+
+// checkSize reports a message that is too large. It asks nats.go, which needs its
+// lock for the answer, once for each connection, and for what seems too large: the
+// limit may have grown. Where it has become smaller, nats.go says so.
+func (t *Transport) checkSize(m *transport.Message) error {
+	if t.link.asked.Load() && m.Size() <= int(t.link.maxPayload.Load()) {
+		return nil
+	}
+	return m.CheckSize(t.maxPayload())
 }
 
 // Ping implements [transport.Transport]. What was published on this Transport before
@@ -125,7 +137,7 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 		return err
 	}
 	msg := t.toNATS(m)
-	addServiceError(msg, m, t.maxPayload())
+	t.addServiceError(msg, m)
 	return t.send(msg, "publish on ")
 }
 
@@ -138,6 +150,9 @@ func (t *Transport) send(msg *outgoing, what string) error {
 		return unavailable("%s%s: the transport is closed", what, msg.Subject)
 	}
 	if err := t.nc.PublishMsg(&msg.Msg); err != nil {
+		if errors.Is(err, nats.ErrMaxPayload) {
+			err = fmt.Errorf("%w: it has %d bytes in its body, and the server carries %d with the header", err, len(msg.Data), t.maxPayload())
+		}
 		return t.failure(err, transport.OutcomeNotDone, what+msg.Subject)
 	}
 	return nil
@@ -220,7 +235,7 @@ func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 	if t.closed.Load() || ctx.Err() != nil || t.link.down() {
 		return t.ready(ctx, "message on "+m.Subject)
 	}
-	return m.CheckSize(t.maxPayload())
+	return t.checkSize(m)
 }
 
 // ready reports why nothing can be done now.
