@@ -121,6 +121,23 @@ func (j *journal) end(e *entry, c *mono.Call, err error) {
 	}
 }
 
+// eachValue calls f with what a message that died was: as it was sent, and then as
+// each handler of its group got it, by itself or in a batch. A letter that was edited is
+// not what was sent.
+func (j *journal) eachValue(dead *entry, f func(value any)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	k := messageKey{dead.handle, dead.id}
+	if sent := j.sent[k]; sent != nil {
+		f(sent.value)
+	}
+	for _, e := range j.entries {
+		if e.side == mono.Receiving && e.handle == k.handle && e.id == k.id && e.group == dead.group && e.begun < dead.begun {
+			f(e.value)
+		}
+	}
+}
+
 // took notes that the transport has taken a message.
 func (j *journal) took(k messageKey) {
 	j.mu.Lock()

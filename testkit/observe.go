@@ -45,7 +45,7 @@ type Delivery[T any] struct {
 
 // Dead is a message that became a dead letter.
 type Dead[T any] struct {
-	Value    T // the zero value for one that cannot be decoded, or did not come from a handle
+	Value    T // as its handler had it, or its sender where no handler had; else the zero value
 	ID       string
 	Module   string
 	Group    string
@@ -184,9 +184,11 @@ func DeadLettered[T any](h *Harness, m Messages[T]) []Dead[T] {
 	var all []Dead[T]
 	for _, e := range h.asked(m, func(e *entry) bool { return e.died != nil && e.handle == keyOf(m) }) {
 		d := Dead[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.died.Attempts, Reason: e.died.Reason, Err: e.err, At: e.at}
-		if sent := h.journal.sender(messageKey{e.handle, e.id}); sent != nil {
-			d.Value, _ = sent.value.(T)
-		}
+		h.journal.eachValue(&e, func(value any) {
+			if v, ok := value.(T); ok {
+				d.Value = v
+			}
+		})
 		all = append(all, d)
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 
 	"gomono.dev/mono"
 	"gomono.dev/testkit"
+	"gomono.dev/transport"
 )
 
 type order struct {
@@ -185,6 +186,41 @@ func TestClientOutlivesARestart(t *testing.T) {
 		}
 		if got := testkit.Appended(h, ledger); len(got) != 2 || got[1].Sequence != 2 {
 			t.Errorf("the ledger is not durable: %+v", got)
+		}
+	})
+}
+
+// A dead letter is what its last handler got, also where somebody has edited it, and
+// where no handle has sent it.
+func TestDeadLettersAsTheyWere(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, func(order, int) error { return mono.Drop(errBusy) })
+		if err := receipts.Enqueue(t.Context(), h, order{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		h.Settle()
+		dead := receipts.DeadLetters(h)
+		for l, err := range dead.List(t.Context(), mono.LetterFilter{}) {
+			if err == nil {
+				l, err = dead.Edit(t.Context(), l, order{ID: "b"})
+			}
+			if err == nil {
+				err = dead.Replay(t.Context(), l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := mono.Raw(h).Publish(t.Context(), &transport.Message{Subject: "queues.shop.receipts", Body: []byte(`{"id":"c"}`)}); err != nil {
+			t.Fatal(err)
+		}
+		ids := ""
+		for _, d := range testkit.DeadLettered(h, receipts) {
+			ids += d.Value.ID
+		}
+		if ids != "abc" && ids != "acb" {
+			t.Errorf("letters %q", ids)
 		}
 	})
 }
