@@ -195,8 +195,10 @@ func Durable() EventOption {
 	return option(func(c *config) error { c.Durable = true; return nil })
 }
 
-// Keys narrows a receiver of a keyed event or stream, or a reader, to some keys. With several the order
-// of a publisher holds for each key, and not among them.
+// Keys narrows a receiver of a keyed event or stream, or a reader, to some keys. With
+// several the order of a publisher holds for each key, and not among them. A durable
+// group whose Keys are changed gets what is stored from then on; of what its earlier
+// Keys left out, it may get some.
 func Keys(keys ...string) interface {
 	EventHandlerOption
 	StreamHandlerOption

@@ -34,8 +34,9 @@ type (
 // or value that no header can carry, is an InvalidArgument when the message is sent.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
-// Delay keeps a job back for this long. 0 or less is no delay. One that ends after
-// 2261 is an InvalidArgument when the job is sent, as with At.
+// Delay keeps a job back until this much later by this process's clock; the
+// backend's says when that has come, so the two should agree. 0 or less is no delay.
+// One that ends after 2261 is an InvalidArgument when the job is sent, as with At.
 func Delay(d time.Duration) QueueSendOption { return delayOption(d) }
 
 // At keeps a job back until t. A time in the past is now.

@@ -219,9 +219,13 @@ func (a *appending) explainNobody() {
 	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	_, err := a.l.info(ctx, what)
+	stream := a.l.config.Name
+	if a.delayed() {
+		stream = a.l.delayedName()
+	}
+	_, err := a.l.t.stream(ctx, stream)
 	if missing(err) && a.l.replicated && pause(ctx, 5*askPause) {
-		_, err = a.l.info(ctx, what)
+		_, err = a.l.t.stream(ctx, stream)
 	}
 	if !missing(err) {
 		err = unavailable("%s: the log does not take it now: it has no leader, or was made without this subject", what)

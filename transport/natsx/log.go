@@ -88,7 +88,7 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 	if !l.config.Update || known.Generation > l.config.Generation {
 		return is, false, nil
 	}
-	if err := l.unchangeable(&known); err != nil {
+	if err := l.unchangeable(is, &known); err != nil {
 		return nil, false, err
 	}
 	is, err = l.updateStreams(ctx, is)

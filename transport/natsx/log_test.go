@@ -276,6 +276,16 @@ func TestWhatCannotBeChanged(t *testing.T) {
 	wantCode(t, err, transport.FailedPrecondition, "Ordered")
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "other", Subjects: []string{"l.x"}})
 	wantCode(t, err, transport.FailedPrecondition, "each subject belongs to one log")
+
+	js, err := jetstream.New(tr.Conn())
+	if err == nil {
+		_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "theirs", Subjects: []string{"theirs"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.MemoryStorage})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "theirs", Subjects: []string{"theirs"}, Update: true})
+	wantCode(t, err, transport.FailedPrecondition, "Retention workqueue and limits is wanted")
 }
 
 func TestFullLogRefuses(t *testing.T) {
@@ -450,6 +460,25 @@ func TestServerTooOldForDelays(t *testing.T) {
 	config.Name, config.Subjects, config.Delays = "m", []string{"m"}, true
 	_, err = tr.Log(t.Context(), config)
 	wantCode(t, err, transport.Unimplemented, `"m"`, "needs nats-server 2.14 or later")
+}
+
+// Where the stream of those that wait is deleted, it is that which is missed.
+func TestDelayedStreamIsGone(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Delays: true})
+	js, err := jetstream.New(tr.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "l__later"); err != nil {
+		t.Fatal(err)
+	}
+	m := &transport.Message{Subject: "l"}
+	if _, err := l.Append(t.Context(), m, transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)}); transport.CodeOf(err) != transport.NotFound || !strings.Contains(err.Error(), "l__later") {
+		t.Errorf("got %v", err)
+	}
+	appendTo(t, l, "l", "now", transport.AppendOptions{})
 }
 
 func TestMaxDelayed(t *testing.T) {

@@ -185,8 +185,11 @@ func storageOf(s *jetstream.StreamConfig) transport.Storage {
 
 // unchangeable reports what of the log is and is wanted otherwise, and cannot be
 // changed in place. Changing what an acknowledgement does would delete messages.
-func (l *log) unchangeable(is *transport.LogConfig) error {
+func (l *log) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConfig) error {
 	c := &l.config
+	if stream.Retention == jetstream.WorkQueuePolicy { // made by somebody else
+		return cannotChange("log "+strconv.Quote(c.Name), "Retention", "workqueue", c.Retention)
+	}
 	for _, s := range []struct {
 		name     string
 		is, want any
