@@ -23,7 +23,8 @@ import (
 // named in the error. Stop returns at most about a second later.
 //
 // Stopping an App that was never started closes its transport. Stopping it twice
-// returns nil once the first has finished.
+// returns nil once the first has finished. While a start runs, Stop waits for its
+// end first, as long as ctx allows.
 func (a *App) Stop(ctx context.Context) error {
 	if err := a.acquire(ctx); err != nil {
 		return err
