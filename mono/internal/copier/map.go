@@ -1,7 +1,6 @@
 package copier
 
 import (
-	"maps"
 	"reflect"
 	"unsafe"
 )
@@ -55,8 +54,9 @@ func variable(t reflect.Type) slot {
 }
 
 // labelsPart copies a map from strings to scalars or strings without package
-// reflect: it looks at what is in the map, and then clones it, which hashes nothing.
-// The type of the map may have a name, but key and elements have none.
+// reflect. The type of the map may have a name, but key and elements have none. The
+// copy is as large as what is in the map, which maps.Clone would not make it: one
+// that is cleared and used again keeps all the room that it ever had.
 type labelsPart[V any] struct {
 	text      bool         // keys must be UTF-8
 	sound     func(V) bool // nil: every element is
@@ -68,22 +68,17 @@ func (l *labelsPart[V]) copy(dst, src unsafe.Pointer, depth int) bool {
 	switch {
 	case from == nil, l.omitEmpty && len(from) == 0:
 		return true
-	case depth >= maxDepth || !l.crosses(from):
+	case depth >= maxDepth:
 		return false
 	}
-	*(*map[string]V)(dst) = maps.Clone(from)
-	return true
-}
-
-func (l *labelsPart[V]) crosses(m map[string]V) bool {
-	if !l.text && l.sound == nil {
-		return true
-	}
-	for key, value := range m {
+	to := make(map[string]V, len(from))
+	for key, value := range from {
 		if l.text && !isText(key) || l.sound != nil && !l.sound(value) {
 			return false
 		}
+		to[key] = value
 	}
+	*(*map[string]V)(dst) = to
 	return true
 }
 
