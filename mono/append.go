@@ -36,9 +36,14 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 		if err != nil {
 			err = about(s.decl.String(), err)
 		}
-		if err := guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }); err != nil {
-			return // it was logged
-		}
+		returned := false
+		defer func() {
+			if !returned {
+				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): no more of them may be called", "handle", s.decl.name)
+			}
+		}()
+		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }) // it logs a panic
+		returned = true
 	})
 }
 

@@ -68,7 +68,7 @@ func Volatile() QueueOption {
 }
 
 // Optimistic lets a volatile queue skip the wait for acceptance for this long
-// after one has come.
+// after one has come. A job that nobody takes then is lost without a word.
 func Optimistic(window time.Duration) QueueOption {
 	return set(window >= 100*time.Millisecond, func(c *config) { c.Optimistic = window },
 		"Optimistic(%v): want at least 100ms", window)

@@ -41,8 +41,8 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 	return q
 }
 
-// Enqueue stores a job. Nil means that it is stored, or, in a volatile queue, that
-// a worker of each group has it. ResourceExhausted means that the queue is full
+// Enqueue stores a job. Nil means that it is stored, or, in a volatile queue that is
+// not Optimistic, that a worker of each group has it. ResourceExhausted means that the queue is full
 // (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
 // stored: with DedupID it can be sent again.
 func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {

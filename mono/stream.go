@@ -59,7 +59,8 @@ func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 
 // AppendAsync is Append without the wait: many can be on their way at once, and
 // are stored in the order of the calls. done is called once, when the message is
-// stored or is not, soon after, on another goroutine; it must return soon.
+// stored or is not, soon after, on another goroutine. It must return soon, and must not
+// end that goroutine (runtime.Goexit, a test's FailNow), which brings all others theirs.
 // AppendAsync blocks while too many are on their way, as long as ctx allows. When
 // it returns an error itself, done is not called. Middleware sees the hand-over,
 // not the storing.
