@@ -94,12 +94,13 @@ func newBatcher(r *receiver) *batcher {
 }
 
 // add takes a delivery in, and blocks while as many batches as may be are handled.
-func (b *batcher) add(d *transport.Delivery) {
+func (b *batcher) add(d *transport.Delivery) transport.Work {
 	select {
 	case b.arrived <- d:
 	case <-b.quit:
 		b.r.handBack(d)
 	}
+	return nil
 }
 
 func (b *batcher) run() {

@@ -17,14 +17,15 @@ func (r *receiver) consume(ctx context.Context) error {
 	}
 	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
 	c.Group.Update = true
-	h := r.take
+	begin := r.take
 	if r.pack != nil {
 		b := newBatcher(r)
 		c.MaxInFlight *= b.size
-		h = b.add
+		begin = b.add
 		r.batcher = b
 	}
-	sub, err := log.Consume(ctx, c, r.own(h))
+	c.Begin = r.own(begin)
+	sub, err := log.Consume(ctx, c, nil)
 	if err != nil {
 		return about(r.decl.String(), err)
 	}
@@ -33,26 +34,26 @@ func (r *receiver) consume(ctx context.Context) error {
 }
 
 // own passes over what is for another group: this one is done with it.
-func (r *receiver) own(h func(*transport.Delivery)) func(*transport.Delivery) {
+func (r *receiver) own(begin func(*transport.Delivery) transport.Work) func(*transport.Delivery) transport.Work {
 	prefix, group := r.in.prefix(r.decl), r.group()
-	return func(d *transport.Delivery) {
+	return func(d *transport.Delivery) transport.Work {
 		if toAnother(d.Subject, prefix, group) {
 			r.told(d, d.Ack(context.Background()))
-			return
+			return nil
 		}
-		h(d)
+		return begin(d)
 	}
 }
 
-// take takes a delivery in.
-func (r *receiver) take(d *transport.Delivery) {
+// take takes a delivery in, as receive does a message.
+func (r *receiver) take(d *transport.Delivery) transport.Work {
 	t := r.newTicket()
-	t.call.message, t.call.delivery = &d.Message, d
+	t.call.at, t.call.message, t.call.delivery = r, &d.Message, d
 	if !r.gate.enter(r.in.ctx, t) {
 		r.handBack(d)
-		return
+		return nil
 	}
-	r.begin(t)
+	return r.begin(t)
 }
 
 // work makes one attempt and settles the delivery.

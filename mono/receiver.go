@@ -37,7 +37,6 @@ type receiver struct {
 	next     Next // middleware, then invoke
 	plain    bool // there is no middleware
 	gate     *gate
-	crew     *crew
 	where    string // what a panic's log calls the handler
 	stats    stats
 	subs     []transport.Receiver
@@ -77,7 +76,6 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
-	r.crew = newCrew(r.attend, r.in.ctx.Done())
 	if r.decl.kind == KindService && !r.config.Shared {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
@@ -133,11 +131,7 @@ func (r *receiver) receive(m *transport.Message) transport.Work {
 	case r.volatile():
 		r.accept(m)
 	}
-	if r.serial() {
-		r.attend(t)
-		return nil
-	}
-	return t
+	return r.begin(t)
 }
 
 // replies reports whether its messages have replies.
@@ -146,13 +140,13 @@ func (r *receiver) replies() bool { return r.decl.kind == KindService }
 // serial reports whether one handler runs at a time here, in order.
 func (r *receiver) serial() bool { return r.gate.limit == 1 }
 
-// begin has a stored message handled: in order, or beside others.
-func (r *receiver) begin(t *ticket) {
+// begin has a message handled: in order, or beside others.
+func (r *receiver) begin(t *ticket) transport.Work {
 	if r.serial() {
 		r.attend(t)
-		return
+		return nil
 	}
-	r.crew.hand(t)
+	return t
 }
 
 // attend handles what was let in.

@@ -312,6 +312,23 @@ type ConsumeConfig struct {
 	// OnEnd, if not nil, is told why the Receiver ended without being drained or
 	// closed: NotFound when its group was deleted.
 	OnEnd func(error)
+
+	// Begin, if not nil, is called in the place of h, in the same way, and returns
+	// what is left to do of the delivery, or nil. That is done beside the calls for
+	// later deliveries, on the goroutine of its own call where possible. It is done
+	// when the delivery is settled, as far as a Receiver can tell.
+	Begin func(*Delivery) Work
+}
+
+// Beginner returns Begin, or h in its place. It is for backends.
+func (c *ConsumeConfig) Beginner(h func(*Delivery)) func(*Delivery) Work {
+	if c.Begin != nil {
+		return c.Begin
+	}
+	return func(d *Delivery) Work {
+		h(d)
+		return nil
+	}
 }
 
 // Delivery is one attempt to hand a stored message to a group.

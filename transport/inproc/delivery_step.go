@@ -30,7 +30,9 @@ func (m *member) hand(d *delivery) {
 	for range before.times() {
 		own := d.Delivery
 		own.Message = *d.Message.Clone()
-		m.handler(&own)
+		if w := m.begin(&own); w != nil {
+			go w.Run()
+		}
 	}
 	if _, waited := t.ask(ctx, &step, After, &d.Message); waited {
 		_ = t.backend.turn(ctx, step, d.Body)

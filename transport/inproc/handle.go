@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/intake"
 )
 
 // handle is a log as one Transport sees it.
@@ -96,7 +97,7 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if handler == nil {
+	if handler == nil && c.Begin == nil {
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "member of group %q of log %q has no handler", c.Group.Name, h.log.name)
 	}
 	if err := h.ready(ctx); err != nil {
@@ -114,7 +115,7 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 	case !joined:
 		return nil, errClosed("consume from log", h.log.name)
 	}
-	go m.run()
+	intake.NewRelay(m.step, m.leave)
 	return m, nil
 }
 

@@ -10,27 +10,27 @@ import (
 	"gomono.dev/transport"
 )
 
-// member is one receiver of a group, with a goroutine that calls its handler. Its
-// state is guarded by the lock of the log.
+// member is one receiver of a group, with goroutines that lead in turn and call its
+// handler ([intake.Relay]). Its state is guarded by the lock of the log.
 type member struct {
 	transport *Transport
 	log       *log
 	group     *group // nil before it has joined
-	handler   func(*transport.Delivery)
+	begin     func(*transport.Delivery) transport.Work
 	onEnd     func(error)
 	limit     int    // of held
 	number    uint64 // by which the members of a group are ordered
 
 	wake     sync.Cond // assigned or ended is set
-	parked   bool      // its goroutine waits for a delivery
+	parked   bool      // who leads waits for a delivery
 	assigned *delivery // what it gets when it wakes
 	held     int       // deliveries that are not settled
 	lost     int       // of those, what Close has handed back
 
 	ended    ending
 	silent   bool          // about to end
-	returned bool          // its goroutine has
-	finished chan struct{} // closed when the goroutine has returned and nothing is held
+	returned bool          // the handler is called no more
+	finished chan struct{} // closed when that is so and nothing is held
 }
 
 // ending is how far a member has come to its end.
@@ -47,7 +47,7 @@ func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transpor
 	m := &member{
 		transport: t,
 		log:       l,
-		handler:   h,
+		begin:     c.Beginner(h),
 		onEnd:     c.OnEnd,
 		limit:     max(c.MaxInFlight, 1),
 		finished:  make(chan struct{}),
@@ -74,22 +74,19 @@ func (m *member) join(c transport.GroupConfig) (bool, error) {
 	return true, nil
 }
 
-// run calls the handler until the member has ended. A handler that ends its
-// goroutine ends the member.
-func (m *member) run() {
-	defer m.leave()
-	for {
-		d := m.next()
-		if d == nil {
-			return
-		}
-		d.open()
-		if m.transport.backend.watched {
-			m.hand(d)
-			continue
-		}
-		m.handler(&d.Delivery)
+// step calls the handler for the next delivery, until the member has ended. A handler
+// that ends its goroutine ends the member.
+func (m *member) step() (w transport.Work, more bool) {
+	d := m.next()
+	if d == nil {
+		return nil, false
 	}
+	d.open()
+	if m.transport.backend.watched {
+		m.hand(d)
+		return nil, true
+	}
+	return m.begin(&d.Delivery), true
 }
 
 // next waits for a delivery. It returns nil when the member has ended.
@@ -118,7 +115,7 @@ func (m *member) offer() {
 	m.group.offer()
 }
 
-// leave is the end of the goroutine.
+// leave is the end of the calls.
 func (m *member) leave() {
 	m.log.lock()
 	defer m.log.unlock()

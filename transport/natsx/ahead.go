@@ -20,25 +20,26 @@ const (
 	aheadTime  = 50 * time.Millisecond
 	minPace    = 32 // a handler that settles twice as many in no time is looked at early
 	maxAhead   = 512
-	laneAhead  = 128
-	laneRefill = laneAhead / 2
+	laneAhead  = 512
+	laneRefill = 16 // so that there is one pull most of the time, each of which the server looks at
 )
 
-// wanted returns how many to ask for, where the handler has room for some, some
-// wait for it, and some have been asked for.
+// low reports whether a member has so little that it asks for more, where the handler
+// has room for some, some wait for it, and some have been asked for.
+func (a *ahead) low(room, waiting, asked int) bool {
+	if a.ordered {
+		return asked <= laneRefill
+	}
+	return (waiting+asked)*2 <= room+a.pace()
+}
+
+// wanted returns how many to ask for then.
 func (a *ahead) wanted(room, waiting, asked int) int {
 	if a.ordered {
-		if asked > laneRefill {
-			return 0
-		}
 		return laneAhead - asked
 	}
-	have := waiting + asked
-	if have*2 > room+a.pace() {
-		return 0
-	}
 	a.measure()
-	return max(room+a.pace()-have, 0)
+	return max(room+a.pace()-waiting-asked, 0)
 }
 
 // pace is how many deliveries the handler settles in aheadTime, going by the slower

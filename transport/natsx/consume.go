@@ -12,11 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/intake"
 )
 
 // Consume implements [transport.Log].
 func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
-	if h == nil {
+	if h == nil && c.Begin == nil {
 		return nil, invalid("consume group %q of %s: the handler is nil", c.Group.Name, l.what)
 	}
 	if err := c.Validate(); err != nil {
@@ -26,33 +27,37 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err != nil {
 		return nil, err
 	}
-	m := newMember(l, &c, consumers)
-	if err := m.begin(); err != nil {
+	m := newMember(l, &c, consumers, h)
+	if err := m.open(); err != nil {
 		return nil, l.t.failure(err, transport.OutcomeNotDone, "consume group "+c.Group.Name)
 	}
-	go m.run(h)
+	intake.NewRelay(m.step, m.called)
 	go m.keep()
 	return m, nil
 }
 
-// member is one member of a group. nats.go's goroutine brings deliveries, one
-// goroutine of the member's own (run) pulls and calls the handler, and another
-// (keep) keeps alive what is held and notices what does not come.
+// member is one member of a group. nats.go puts what it reads into a channel; who
+// leads (see [intake.Relay]) takes it from there, pulls, and calls the handler, so that
+// a message comes from the connection to its handler with one change of goroutine. One
+// more goroutine (keep) keeps alive what is held and notices what does not come.
 type member struct {
 	l       *log
 	group   string
+	begin   func(*transport.Delivery) transport.Work
 	max     int           // deliveries with the handler
 	refresh time.Duration // how often what is held is kept alive
 	onEnd   func(error)
 	inbox   string
 	sub     *nats.Subscription
+	arrived chan *nats.Msg // what nats.go has read, in order
 
-	wake   chan struct{} // of capacity 1: run has something to look at
+	wake   chan struct{} // of capacity 1: who leads has something to look at
 	look   chan struct{} // of capacity 1: keep has
-	silent chan struct{} // closed when nats.go hands over nothing more
-	done   chan struct{} // closed when run has returned
+	silent chan struct{} // closed when nats.go reads nothing more
+	done   chan struct{} // closed when the handler is called no more
 
 	mu      sync.Mutex
+	waits   bool // who leads waits, and is the one to take in what arrives
 	pulls   []*puller
 	byName  map[string]*puller
 	waiting queue    // ahead of the handler
@@ -68,9 +73,9 @@ type member struct {
 
 var _ transport.Receiver = (*member)(nil)
 
-func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerConfig) *member {
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerConfig, h func(*transport.Delivery)) *member {
 	m := &member{
-		l: l, group: c.Group.Name, max: max(c.MaxInFlight, 1), refresh: max(consumers[0].AckWait/4, minRefresh), onEnd: c.OnEnd,
+		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(consumers[0].AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*puller, len(consumers)),
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
@@ -83,11 +88,23 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 	}
 	m.ahead.ordered = isOrdered(consumers[0])
 	m.rate.bits = number(consumers[0].Metadata[metaRate])
+	m.arrived = make(chan *nats.Msg, m.room())
 	return m
 }
 
-// begin subscribes to what will be pulled.
-func (m *member) begin() (err error) {
+// room is how much may arrive at once: what is asked for, or, in a lane, what is in
+// flight; and what the server says of pulls. What nats.go finds no room for would be
+// redelivered after the AckWait.
+func (m *member) room() int {
+	const words = 16 // two a second while a pull lasts, and that it has ended
+	if m.ahead.ordered {
+		return (words + 2) * len(m.pulls)
+	}
+	return words*len(m.pulls) + m.max + maxAhead
+}
+
+// open subscribes to what will be pulled.
+func (m *member) open() (err error) {
 	t := m.l.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,12 +112,13 @@ func (m *member) begin() (err error) {
 		return nats.ErrConnectionClosed
 	}
 	m.breaks, _ = t.link.state()
-	if m.sub, err = t.nc.Subscribe(m.inbox+".>", m.arrive); err != nil {
+	if m.sub, err = t.nc.ChanSubscribe(m.inbox+".>", m.arrived); err != nil {
 		return err
 	}
-	m.sub.SetClosedHandler(func(string) { close(m.silent) })
+	silence := sync.OnceFunc(func() { close(m.silent) }) // a drain that came too late says so again
+	m.sub.SetClosedHandler(func(string) { silence() })
 	t.members[m] = struct{}{}
-	return m.sub.SetPendingLimits(-1, -1)
+	return nil
 }
 
 func (m *member) forget() {
@@ -126,7 +144,20 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// arrive is called by nats.go for one message after another.
+// takeIn takes in what has arrived, at most n; the lock is held, and nobody waits for
+// it.
+func (m *member) takeIn(n int) {
+	for range n {
+		select {
+		case msg := <-m.arrived:
+			m.arrive(msg)
+		default:
+			return
+		}
+	}
+}
+
+// arrive takes a message in; the lock is held.
 func (m *member) arrive(msg *nats.Msg) {
 	if isStatus(msg) {
 		m.status(msg)
@@ -136,43 +167,42 @@ func (m *member) arrive(msg *nats.Msg) {
 	if err != nil {
 		return // from no stream
 	}
-	d := &delivery{m: m, reply: msg.Reply}
-	fillDelivery(&d.Delivery, msg, about, m.l.lanes)
-	d.Attempt, d.Fence, d.Settler = int(about.NumDelivered), about.Sequence.Consumer, d
-	if !m.accept(d, about.Consumer) {
-		_ = d.publish(nakBody) // without a connection others get it anyway
-	}
-}
-
-// accept takes a delivery in, unless the server knows that nothing more is wanted.
-// What comes before it knows waits until it does: handed back earlier it might come
-// here again, for one more attempt.
-func (m *member) accept(d *delivery, consumer string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.left {
-		return false
-	}
-	if p := m.byName[consumer]; p != nil {
+	if p := m.byName[about.Consumer]; p != nil {
 		p.came()
 	}
+	d := &delivery{m: m, reply: msg.Reply, msg: msg, about: about}
+	d.Sequence = about.Sequence.Stream
 	d.prev, d.next = m.held.prev, &m.held
 	d.prev.next, m.held.prev = d, d
 	m.waiting.push(d)
-	nudge(m.wake)
-	return true
 }
 
-// status takes the server's word about a pull.
+// refuse hands back what has arrived when the server knows that nothing more is wanted.
+func (m *member) refuse() {
+	for {
+		select {
+		case msg := <-m.arrived:
+			m.turnDown(msg)
+		default:
+			return
+		}
+	}
+}
+
+func (m *member) turnDown(msg *nats.Msg) {
+	if _, err := msg.Metadata(); !isStatus(msg) && err == nil {
+		_ = m.l.t.nc.Publish(msg.Reply, nakBody) // without a connection others get it anyway
+	}
+}
+
+// status takes the server's word about a pull; the lock is held.
 func (m *member) status(msg *nats.Msg) {
 	index, round, ok := statusOf(msg, m.inbox)
 	if !ok || index < 0 || index >= len(m.pulls) {
 		return
 	}
-	m.mu.Lock()
 	p := m.pulls[index]
 	if round != p.round {
-		m.mu.Unlock()
 		return
 	}
 	deleted := p.status(msg)
@@ -180,21 +210,10 @@ func (m *member) status(msg *nats.Msg) {
 		p.suspect = true
 		nudge(m.look)
 	}
-	m.mu.Unlock()
-	nudge(m.wake)
 }
 
-// run calls the handler for one delivery after another, and asks for more ahead of
-// it. A handler that ends its goroutine (runtime.Goexit, as a test's FailNow does)
-// closes the member, so that others get what waited for it.
-func (m *member) run(h func(*transport.Delivery)) {
-	defer close(m.done)
-	returned := false
-	defer func() {
-		if !returned {
-			m.Close()
-		}
-	}()
+// step calls the handler for the next delivery, and asks for more ahead of it.
+func (m *member) step() (w transport.Work, more bool) {
 	for {
 		d, pulls, rest, ended := m.next()
 		for _, p := range pulls {
@@ -202,27 +221,75 @@ func (m *member) run(h func(*transport.Delivery)) {
 		}
 		switch {
 		case ended:
-			returned = true
-			return
+			return nil, false
 		case d != nil:
-			h(&d.Delivery)
-		case rest > 0:
-			m.rest(rest)
-		default:
-			<-m.wake
+			d.fill()
+			return m.begin(&d.Delivery), true
 		}
+		m.wait(rest)
 	}
 }
 
-// rest waits until the time is over, or there is something else to look at.
-func (m *member) rest(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// called is told that the handler is called no more. One that has ended its goroutine
+// (runtime.Goexit, as a test's FailNow does) closes the member, so that others get
+// what waited for it.
+func (m *member) called() {
+	if m.live() {
+		m.Close()
+	}
+	close(m.done)
+}
+
+func (m *member) live() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.ending
+}
+
+// wait waits for something to look at, or until the rest is over.
+func (m *member) wait(rest time.Duration) {
+	var over <-chan time.Time
+	if rest > 0 {
+		timer := time.NewTimer(rest)
+		defer timer.Stop()
+		over = timer.C
+	}
+	var msg *nats.Msg
 	select {
+	case msg = <-m.arrived:
 	case <-m.wake:
-	case <-timer.C:
+	case <-over:
+	}
+	if msg == nil {
+		m.resume()
+	} else if !m.resumeWith(msg) {
+		m.turnDown(msg)
 	}
 }
+
+func (m *member) resume() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waits = false
+}
+
+// resumeWith takes in what has arrived, unless the server knows that nothing more is
+// wanted. What comes before it knows is held until it does: handed back earlier it
+// might come here again, for one more attempt.
+func (m *member) resumeWith(msg *nats.Msg) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waits = false
+	if m.left {
+		return false
+	}
+	m.arrive(msg)
+	return true
+}
+
+// takeAtOnce bounds for how long settlements wait while who leads takes in what has
+// arrived.
+const takeAtOnce = 16
 
 // next returns the delivery for the handler, nil if there is none or the handler
 // has all it may have or it is too early for another, for how long that is so, and
@@ -233,25 +300,31 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 	if m.ending {
 		return nil, nil, 0, true
 	}
+	m.takeIn(takeAtOnce)
 	if m.with < m.max && m.waiting.len() > 0 {
 		if rest = m.rate.rest(); rest == 0 {
 			d = m.waiting.pop()
 			d.begun = true
 			m.with++
-			m.rate.took(&d.Message)
+			if m.rate.bits > 0 {
+				d.fill()
+				m.rate.took(&d.Message)
+			}
 		}
 	}
-	if _, up := m.l.t.link.state(); up {
-		pulls = m.wanted()
-	}
+	pulls = m.wanted()
+	m.waits = d == nil
 	return d, pulls, rest, false
 }
 
 // wanted returns what to ask for now.
 func (m *member) wanted() (pulls []pull) {
 	for _, p := range m.pulls {
-		if p.held {
+		if p.held || !m.ahead.low(m.max-m.with, m.waiting.len(), p.asked) {
 			continue
+		}
+		if _, up := m.l.t.link.state(); !up {
+			return nil
 		}
 		if n := m.ahead.wanted(m.max-m.with, m.waiting.len(), p.asked); n > 0 {
 			pulls = append(pulls, p.ask(n))
@@ -275,7 +348,14 @@ func (m *member) release(d *delivery) {
 	m.with--
 	m.ahead.settled++
 	m.checkSettled()
-	nudge(m.wake)
+	if m.waits && (m.waiting.len() > 0 || m.lacks()) {
+		nudge(m.wake)
+	}
+}
+
+// lacks reports whether there is more to ask for since something was settled.
+func (m *member) lacks() bool {
+	return !m.ahead.ordered && m.ahead.low(m.max-m.with, m.waiting.len(), m.pulls[0].asked)
 }
 
 // checkSettled tells who waits for the last settlement.
@@ -370,6 +450,7 @@ func (m *member) leave() (left <-chan struct{}) {
 			}
 		}
 		_ = m.sub.Unsubscribe() // an error says that it has ended already
+		m.refuse()
 	}()
 	return done
 }
@@ -422,12 +503,19 @@ func (m *member) over() bool {
 	return m.ending && m.held.next == &m.held
 }
 
-// tick notices what did not come. What was asked for over a connection that broke
-// will not.
+// tick takes in what has arrived while who leads is with the handler, so that it is
+// kept alive, and notices what did not come. What was asked for over a connection that
+// broke will not.
 func (m *member) tick() {
 	breaks, _ := m.l.t.link.state()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	switch {
+	case m.left:
+		m.refuse()
+	case !m.waits:
+		m.takeIn(cap(m.arrived))
+	}
 	for _, p := range m.pulls {
 		if p.tick(); breaks != m.breaks {
 			p.restart()

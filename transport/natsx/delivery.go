@@ -17,7 +17,11 @@ import (
 type delivery struct {
 	transport.Delivery
 	m     *member
-	reply string // where its settlement goes
+	reply string            // where its settlement goes
+	msg   *nats.Msg         // until the delivery is filled
+	about *nats.MsgMetadata // likewise
+
+	fields [fewFields]transport.Field // of the header, if there are few
 
 	prev, next *delivery // in the member's list of what it holds
 	begun      bool      // h has seen it; guarded by the member's lock
@@ -27,6 +31,21 @@ type delivery struct {
 	// undo the delay.
 	mu      sync.Mutex
 	settled bool
+}
+
+const fewFields = 4
+
+// fill makes of what came what the handler gets.
+func (d *delivery) fill() {
+	if d.msg == nil {
+		return
+	}
+	if n := len(d.msg.Header); n > 0 && n <= fewFields {
+		d.Header = d.fields[:0]
+	}
+	fillDelivery(&d.Delivery, d.msg, d.about, d.m.l.lanes)
+	d.Attempt, d.Fence, d.Settler = int(d.about.NumDelivered), d.about.Sequence.Consumer, d
+	d.msg, d.about = nil, nil
 }
 
 // What is published to settle a delivery.
@@ -40,7 +59,10 @@ const maxReason = 512 // bytes
 
 // fillDelivery takes over a message of a stream.
 func fillDelivery(d *transport.Delivery, msg *nats.Msg, about *nats.MsgMetadata, lanes lanes) {
-	d.Message = *fromNATS(msg)
+	if d.Header == nil && len(msg.Header) > 0 {
+		d.Header = make(transport.Header, 0, len(msg.Header))
+	}
+	takeOver(&d.Message, msg)
 	d.Subject, d.Reply = lanes.original(msg.Subject), ""
 	d.ID = idOf(msg.Header)
 	d.Sequence, d.Stored = about.Sequence.Stream, about.Timestamp

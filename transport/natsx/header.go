@@ -87,9 +87,15 @@ func oneLine(text, otherwise string) string {
 // its own for each subscription, so it is not copied.
 func fromNATS(msg *nats.Msg) *transport.Message {
 	m := emptyMessage(len(msg.Header))
+	takeOver(m, msg)
+	return m
+}
+
+// takeOver fills in a message, whose header has room already.
+func takeOver(m *transport.Message, msg *nats.Msg) {
 	m.Subject, m.Reply, m.Body = msg.Subject, msg.Reply, msg.Data
 	if len(msg.Header) == 0 {
-		return m
+		return
 	}
 	reserved := false
 	for name, values := range msg.Header {
@@ -102,12 +108,11 @@ func fromNATS(msg *nats.Msg) *transport.Message {
 		}
 	}
 	if !reserved {
-		return m
+		return
 	}
 	if text, code := msg.Header.Get(micro.ErrorHeader), msg.Header.Get(micro.ErrorCodeHeader); (text != "" || code != "") && !m.Header.Has(transport.HeaderCode) {
 		m.Header.SetError(&transport.Error{Code: codeOf(code), Outcome: transport.OutcomeAnswered, Message: text})
 	}
-	return m
 }
 
 // emptyMessage makes a message with room for the fields of its header, if they are

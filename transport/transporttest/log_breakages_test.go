@@ -106,6 +106,33 @@ var brokenLogs = map[string]breakage{
 		alteration{log: func(c *transport.LogConfig) { c.Lanes = 0 }}.broken,
 		"log/lanes/beside", "Ordered groups have at most one unsettled delivery",
 	},
+	"begins deliveries concurrently": {
+		alteration{consume: func(c *transport.ConsumeConfig) {
+			if begin := c.Begin; begin != nil {
+				c.Begin = func(d *transport.Delivery) transport.Work {
+					return work(func() {
+						if w := begin(d); w != nil {
+							w.Run()
+						}
+					})
+				}
+			}
+		}}.broken,
+		"log/consume/begin-order", "Begin is called for one delivery after another",
+	},
+	"finishes a delivery before the next": {
+		alteration{consume: func(c *transport.ConsumeConfig) {
+			if begin := c.Begin; begin != nil {
+				c.Begin = func(d *transport.Delivery) transport.Work {
+					if w := begin(d); w != nil {
+						w.Run()
+					}
+					return nil
+				}
+			}
+		}}.broken,
+		"log/consume/begin-beside", "What Begin returns is done beside",
+	},
 	"does not tell of a deleted group": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.OnEnd = nil }}.broken,
 		"log/leave/deleted", "A group that is deleted while it is consumed",

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -50,6 +51,82 @@ var consumeCases = []conformanceCase{
 				s.ack(d)
 			}
 			a.results()
+		},
+	},
+	{
+		name: "consume/begin-order",
+		seam: "Begin, if not nil, is called in the place of h, in the same way",
+		rule: "Begin is called for one delivery after another, in order, never concurrently, and what it returns is done once.",
+		body: func(s *suite) {
+			const n = 200
+			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
+			for _, body := range numbers(n) {
+				l.put("a", body)
+			}
+			var inside atomic.Int32
+			begun, done := make(chan string, n), make(chan string, 2*n)
+			c := of("g", 16)
+			c.Begin = func(d *transport.Delivery) transport.Work {
+				if inside.Add(1) > 1 {
+					s.Error("Begin is called beside itself")
+				}
+				defer inside.Add(-1)
+				runtime.Gosched() // so that who comes too early meets this one
+				begun <- string(d.Body)
+				finish := work(func() {
+					done <- string(d.Body)
+					s.ack(d)
+				})
+				if d.Sequence%3 == 0 {
+					finish.Run()
+					return nil
+				}
+				return finish
+			}
+			l.handle(c, nil)
+			for _, body := range numbers(n) {
+				if got := await(s, begun, "Begin"); got != body {
+					s.Fatalf("Begin got %q, want %q", got, body)
+				}
+			}
+			l.eventuallyLags("g", 0)
+			if len(done) != n {
+				s.Errorf("%d deliveries were done, want %d", len(done), n)
+			}
+		},
+	},
+	{
+		name: "consume/begin-beside",
+		seam: "That is done beside the calls for later deliveries",
+		rule: "What Begin returns is done beside the calls for later deliveries, as many as MaxInFlight allows, and a drain waits until those are settled.",
+		body: func(s *suite) {
+			const n, inFlight = 10, 4
+			l := s.log(transport.LogConfig{})
+			for _, body := range numbers(n) {
+				l.put("a", body)
+			}
+			all := make(chan struct{})
+			held := make(chan string, n)
+			c := of("g", inFlight)
+			c.Begin = func(d *transport.Delivery) transport.Work {
+				return work(func() {
+					held <- string(d.Body)
+					<-all
+					s.ack(d)
+				})
+			}
+			r := l.handle(c, nil)
+			got := make([]string, inFlight)
+			for i := range got {
+				got[i] = await(s, held, "what is left of a delivery")
+			}
+			if slices.Sort(got); !slices.Equal(got, numbers(inFlight)) {
+				s.Errorf("beside each other there are %q", got)
+			}
+			l.eventuallyIs("g", transport.GroupInfo{InFlight: inFlight, Undelivered: n - inFlight})
+			close(all)
+			l.eventuallyLags("g", 0)
+			s.drain(r)
 		},
 	},
 	{
