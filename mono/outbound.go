@@ -10,7 +10,8 @@ import (
 type outbound struct {
 	message transport.Message
 	fields  [4]transport.Field
-	limited *limitedContext // of a call
+	limited *limitedContext // of a call, if it has one of its own
+	fresh   bool            // limited has just begun
 }
 
 // What is sent and what sends it is one piece of memory.

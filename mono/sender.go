@@ -67,11 +67,13 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
+	wire := s.home == nil && len(s.in.app.middleware) == 0
 	if out.limited != nil && s.limits(ctx) {
+		out.fresh = wire
 		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.patience)
 		defer out.limited.end()
 	}
-	if s.home == nil && len(s.in.app.middleware) == 0 {
+	if wire {
 		c := s.callOf(sent, header, out, payload, reply) // nobody keeps it: it stays on the stack
 		return s.transmit(ctx, &c)
 	}
@@ -140,8 +142,9 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 
 // message makes what crosses the wire.
 func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, error) {
-	if ctx.Err() != nil {
-		return nil, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
+	left, err := s.timeLeft(ctx, c)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkFields(c.header); err != nil {
 		return nil, err
@@ -155,7 +158,7 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	if c.header != nil {
 		m.Header = c.header
 	}
-	timeout := s.timeoutOf(ctx, c)
+	timeout := c.timeout(left)
 	m.Header.Add(transport.HeaderID, c.ID())
 	if s.module != "" {
 		m.Header.Add(transport.HeaderSender, s.module)
@@ -180,21 +183,37 @@ func (c *Call) newMessage() *transport.Message {
 	return &out.message
 }
 
-// timeoutOf is how the time that is left for a call travels, "" where that is not
-// limited. It gives the call its id on the way: both are texts of the same memory.
-func (s *sender) timeoutOf(ctx context.Context, c *Call) (timeout string) {
-	if s.decl.kind != KindService {
-		return ""
+// timeLeft returns how much time there is for a call, 0 where that is not limited,
+// and an error where there is none. Of a context that has just begun it is known.
+func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err error) {
+	if c.out != nil && c.out.fresh {
+		ctx, left = c.out.limited.parent, s.patience
 	}
-	deadline, ok := ctx.Deadline()
+	if ctx.Err() != nil {
+		return 0, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
+	}
+	if s.decl.kind != KindService {
+		return 0, nil
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if until := max(1, time.Until(deadline)); left == 0 || until < left {
+			left = until
+		}
+	}
+	return left, nil
+}
+
+// timeout is how the time that is left for a call travels, "" where that is not
+// limited. It gives the call its id on the way: both are texts of the same memory.
+func (c *Call) timeout(left time.Duration) (text string) {
 	switch {
-	case !ok:
+	case left == 0:
 		return ""
 	case c.id != "":
-		return timeoutText(time.Until(deadline))
+		return timeoutText(left)
 	}
-	c.id, timeout = newIDAnd(milliseconds(time.Until(deadline)))
-	return timeout
+	c.id, text = newIDAnd(milliseconds(left))
+	return text
 }
 
 func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseconds(left), 10) }

@@ -26,7 +26,7 @@ type replying struct {
 	limited  limitedContext // of the handler
 	handOver limitedContext // of the reply
 	message  transport.Message
-	fields   [2]transport.Field
+	fields   [1]transport.Field // its content type; an error needs more
 }
 
 // A message and what its handler needs is one piece of memory, which the handler may

@@ -55,6 +55,9 @@ func (h *Header) Set(name, value string) {
 
 // Del removes every value of name.
 func (h *Header) Del(name string) {
+	if !h.Has(name) {
+		return
+	}
 	kept := (*h)[:0]
 	for _, f := range *h {
 		if f.Name != name {

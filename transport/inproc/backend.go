@@ -30,12 +30,13 @@ func NewBackend(o *Options) *Backend {
 	if o == nil {
 		o = new(Options)
 	}
+	made := newClock()
 	b := &Backend{
 		maxPayload: payloadLimit(o.MaxPayload),
 		router:     newRouter(),
-		inboxes:    newInboxes(),
+		inboxes:    newInboxes(made),
 		picker:     newPicker(o.Seed),
-		clock:      newClock(),
+		clock:      made,
 		fault:      o.Fault,
 		watched:    o.Rest != nil || o.Fault != nil,
 		logs:       make(map[string]*log),

@@ -57,6 +57,14 @@ func (a *alarm) start(now int64) {
 	a.timer.Reset(d)
 }
 
+// stop makes the alarm ring no more until it is set again.
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.at = never
+}
+
 // rings reports whether the time has come, and clears the alarm then.
 func (a *alarm) rings(now int64) bool {
 	if a.at > now {

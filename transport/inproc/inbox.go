@@ -17,6 +17,7 @@ const (
 // inboxes are where requests wait for their replies. They are found by subject,
 // so a reply costs neither a subscription nor a walk of the tree.
 type inboxes struct {
+	clock  clock
 	last   atomic.Uint64
 	shards [16]inboxShard
 }
@@ -27,25 +28,30 @@ type inboxShard struct {
 	mu      sync.Mutex
 	waiting map[string]*inbox
 	idle    []*inbox // to be used again, with another subject
-	_       [24]byte // keeps the locks on cache lines of their own
+	alarm   alarm    // no later than the deadline of any that waits
+	_       [48]byte // keeps the locks on cache lines of their own
 }
 
 // maxIdleInboxes bounds what a shard keeps after many requests at once.
 const maxIdleInboxes = 64
 
-// inbox waits for one reply. What it receives is nil when the transport was
-// closed.
+// inbox waits for one reply. What it receives is nil when the transport was closed or
+// its time is over.
 type inbox struct {
-	subject string
-	about   string // the subject of the request
-	owner   *Transport
-	reply   chan *transport.Message // of capacity 1: who takes the inbox out of its shard may send
+	subject  string
+	about    string // the subject of the request
+	owner    *Transport
+	deadline int64                   // never: its caller's context ends the wait alone
+	late     bool                    // its time is over
+	reply    chan *transport.Message // of capacity 1: who takes the inbox out of its shard may send
 }
 
-func newInboxes() *inboxes {
-	b := new(inboxes)
+func newInboxes(c clock) *inboxes {
+	b := &inboxes{clock: c}
 	for i := range b.shards {
-		b.shards[i].waiting = make(map[string]*inbox)
+		s := &b.shards[i]
+		s.waiting = make(map[string]*inbox)
+		s.alarm = alarm{at: never, wake: func() { s.expire(c) }}
 	}
 	return b
 }
@@ -55,9 +61,12 @@ func (b *inboxes) shard(subject string) *inboxShard {
 	return &b.shards[int(subject[len(subject)-1])%len(b.shards)]
 }
 
-// open makes an inbox for the reply to a request. It reports false when its
-// Transport is closed.
-func (b *inboxes) open(t *Transport, about string) (*inbox, bool) {
+// open makes an inbox for the reply to a request, until a deadline. It reports false
+// when its Transport is closed.
+//
+// No request has a timer of its own: most are answered long before their deadline,
+// and setting one and stopping it costs as much as finding the inbox again.
+func (b *inboxes) open(t *Transport, about string, deadline int64) (*inbox, bool) {
 	subject := inboxSubject(b.last.Add(1))
 	shard := b.shard(subject)
 	shard.mu.Lock()
@@ -66,8 +75,11 @@ func (b *inboxes) open(t *Transport, about string) (*inbox, bool) {
 		return nil, false
 	}
 	in := shard.unused()
-	in.subject, in.about, in.owner = subject, about, t
+	in.subject, in.about, in.owner, in.deadline, in.late = subject, about, t, deadline, false
 	shard.waiting[subject] = in
+	if deadline < shard.alarm.at {
+		shard.alarm.set(deadline, b.clock.now())
+	}
 	return in, true
 }
 
@@ -81,14 +93,16 @@ func (s *inboxShard) unused() *inbox {
 	return in
 }
 
-// close gives up waiting. It reports false when a reply has been taken, which
-// then is, or is about to be, in the channel.
-func (b *inboxes) close(in *inbox) bool {
-	if b.shard(in.subject).take(in.subject) == nil {
-		return false
+// take gives up waiting. It reports false when somebody else has taken the inbox, and
+// something is, or is about to be, in the channel.
+func (b *inboxes) take(in *inbox) bool { return b.shard(in.subject).take(in.subject) != nil }
+
+// close is take for one that is not waited for.
+func (b *inboxes) close(in *inbox) {
+	if !b.take(in) {
+		<-in.reply
 	}
 	b.recycle(in)
-	return true
 }
 
 // recycle keeps an inbox for another request. Its caller has received from it, or
@@ -159,7 +173,35 @@ func (s *inboxShard) close(t *Transport) []*inbox {
 			delete(s.waiting, subject)
 		}
 	}
+	if len(s.waiting) == 0 {
+		s.alarm.stop()
+	}
 	return closed
+}
+
+// expire ends the wait of those whose time is over.
+func (s *inboxShard) expire(c clock) {
+	for _, in := range s.takeLate(c.now()) {
+		in.reply <- nil
+	}
+}
+
+func (s *inboxShard) takeLate(now int64) (late []*inbox) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alarm.stop()
+	next := int64(never)
+	for subject, in := range s.waiting {
+		if in.deadline > now {
+			next = min(next, in.deadline)
+			continue
+		}
+		in.late = true
+		late = append(late, in)
+		delete(s.waiting, subject)
+	}
+	s.alarm.set(next, now)
+	return late
 }
 
 func inboxSubject(id uint64) string {

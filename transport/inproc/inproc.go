@@ -61,7 +61,6 @@ import (
 	"sync/atomic"
 
 	"gomono.dev/transport"
-	"gomono.dev/transport/internal/patience"
 )
 
 // DefaultMaxPayload is the payload limit unless Options say otherwise: 1 MiB, as
@@ -100,7 +99,6 @@ type Transport struct {
 	number  int // in the order in which they were connected
 	closed  atomic.Bool
 	done    chan struct{} // closed when it is
-	timers  patience.Timers
 
 	mu         sync.Mutex
 	receivers  map[receiver]struct{} // nil after Close
@@ -195,7 +193,8 @@ func (t *Transport) requestStep(ctx context.Context, m *transport.Message) (repl
 // request sends m that many times, and waits for the first reply. Sent 0 times it
 // is lost, which nobody notices.
 func (t *Transport) request(ctx context.Context, m *transport.Message, times int) (*transport.Message, error) {
-	in, ok := t.backend.inboxes.open(t, m.Subject)
+	done, deadline := t.limit(ctx)
+	in, ok := t.backend.inboxes.open(t, m.Subject, deadline)
 	if !ok {
 		return nil, errClosed("request on", m.Subject)
 	}
@@ -208,32 +207,39 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 				"request on %q: nobody is subscribed", m.Subject)
 		}
 	}
-	return t.await(ctx, m.Subject, in)
+	return t.await(ctx, done, m.Subject, in)
+}
+
+// limit returns what ends ctx: a channel, and a deadline by the Backend's clock where
+// the channel would need a timer.
+func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline int64) {
+	limited, ok := ctx.(transport.Limited)
+	if !ok {
+		return ctx.Done(), never
+	}
+	parent, end := limited.Limit()
+	return parent.Done(), t.backend.clock.at(end)
 }
 
 // await waits for the first reply. A reply that came before the context ended
 // is returned even when both are noticed at once.
-func (t *Transport) await(ctx context.Context, subject string, in *inbox) (*transport.Message, error) {
+func (t *Transport) await(ctx context.Context, done <-chan struct{}, subject string, in *inbox) (*transport.Message, error) {
 	var reply *transport.Message
-	done, late, timer := t.timers.Wait(ctx)
 	ended := false
 	select {
 	case reply = <-in.reply:
 	case <-done:
-		ended = true
-	case <-late:
-		ended = true
-	}
-	t.timers.Stop(timer)
-	if ended {
-		if t.backend.inboxes.close(in) {
-			return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
-				"request on %q: %w while it waited for the reply", subject, ctx.Err())
+		if ended = t.backend.inboxes.take(in); !ended {
+			reply = <-in.reply
 		}
-		reply = <-in.reply
 	}
+	ended = ended || reply == nil && in.late
 	t.backend.inboxes.recycle(in)
-	if reply == nil {
+	switch {
+	case ended:
+		return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
+			"request on %q: %w while it waited for the reply", subject, ctx.Err())
+	case reply == nil:
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 			"request on %q: the transport was closed while it waited for the reply", subject)
 	}

@@ -1,0 +1,64 @@
+package inproc_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// limited is a context that leaves its timer to whoever waits.
+type limited struct {
+	context.Context
+	deadline time.Time
+}
+
+func (l limited) Limit() (context.Context, time.Time) { return l.Context, l.deadline }
+
+func (l limited) Deadline() (time.Time, bool) { return l.deadline, true }
+
+func (l limited) Err() error {
+	if time.Now().Before(l.deadline) {
+		return l.Context.Err()
+	}
+	return context.DeadlineExceeded
+}
+
+// Each of many requests ends at its own deadline to the nanosecond, whichever began
+// first, and whatever was answered meanwhile.
+func TestDeadlinesOfManyRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := inproc.New(nil)
+		defer tr.Close(t.Context())
+		silent := func(*transport.Message) {}
+		answering := func(m *transport.Message) { _ = tr.Publish(t.Context(), &transport.Message{Subject: m.Reply}) }
+		for subject, h := range map[string]transport.Handler{"silent": silent, "answering": answering} {
+			if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: subject}, h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		random := rand.New(rand.NewPCG(1, 2))
+		var wait sync.WaitGroup
+		for range 500 {
+			pause, patience := time.Duration(random.Int64N(int64(time.Second))), time.Duration(1+random.Int64N(int64(time.Minute)))
+			wait.Go(func() {
+				<-time.After(pause)
+				ctx := limited{t.Context(), time.Now().Add(patience)}
+				if _, err := tr.Request(ctx, &transport.Message{Subject: "answering"}); err != nil {
+					t.Errorf("a request with %v: %v", patience, err)
+				}
+				_, err := tr.Request(ctx, &transport.Message{Subject: "silent"})
+				if over := time.Until(ctx.deadline); transport.CodeOf(err) != transport.DeadlineExceeded || over != 0 {
+					t.Errorf("a request with %v got %v, %v before its deadline", patience, err, over)
+				}
+			})
+		}
+		wait.Wait()
+	})
+}
