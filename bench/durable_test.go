@@ -18,6 +18,7 @@ import (
 
 	"gomono.dev/codec"
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -68,7 +69,7 @@ func BenchmarkPipelinedAppend(b *testing.B) {
 }
 
 func rawStream(b *testing.B, js jetstream.JetStream, name string) string {
-	_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "raw-" + name[6:], Subjects: []string{name}})
+	_, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "raw-" + name[6:], Subjects: []string{name, name + ".>"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -77,10 +78,14 @@ func rawStream(b *testing.B, js jetstream.JetStream, name string) string {
 
 // rawFill appends with an id and a content type, as mono does.
 func rawFill(b *testing.B, js jetstream.JetStream, subject string, n int) time.Duration {
+	return rawFillBy(b, js, func([]byte) string { return subject }, n)
+}
+
+func rawFillBy(b *testing.B, js jetstream.JetStream, subject func(v []byte) string, n int) time.Duration {
 	began := time.Now()
 	for i := range n {
-		unique := id()
-		m := &nats.Msg{Subject: subject, Data: body(i), Header: nats.Header{"Nats-Msg-Id": {unique}, "Mono-Id": {unique}, "Content-Type": {"application/octet-stream"}}}
+		unique, v := id(), body(i)
+		m := &nats.Msg{Subject: subject(v), Data: v, Header: nats.Header{"Nats-Msg-Id": {unique}, "Mono-Id": {unique}, "Content-Type": {"application/octet-stream"}}}
 		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(10*time.Second)); err != nil {
 			b.Fatal(err)
 		}
@@ -129,6 +134,18 @@ func BenchmarkSixteenLanes(b *testing.B) {
 	})
 }
 
+// BenchmarkSixteenInFlight: order within keys, beside as many raw consumers of as
+// many keys with one message in flight each, which is what order costs without mono.
+func BenchmarkSixteenInFlight(b *testing.B) {
+	s := server(b)
+	js := raw(b, s)
+	contest(b, messages, func() time.Duration {
+		return rawLanes(b, js, messages)
+	}, func() time.Duration {
+		return consume(b, s, stream(fresh("mono"), mono.Lanes(16)).KeyedBy(key), messages, mono.Concurrency(16))
+	})
+}
+
 // BenchmarkOneLane: one message in flight.
 func BenchmarkOneLane(b *testing.B) {
 	s := server(b)
@@ -144,24 +161,48 @@ func BenchmarkOneLane(b *testing.B) {
 func rawConsume(b *testing.B, js jetstream.JetStream, n int, c jetstream.ConsumerConfig) time.Duration {
 	subject := rawStream(b, js, fresh("raw"))
 	rawFill(b, js, subject, n)
-	consumer, err := js.CreateConsumer(b.Context(), "raw-"+subject[6:], c)
-	if err != nil {
-		b.Fatal(err)
+	return rawHandle(b, js, subject, n, c)
+}
+
+// rawLanes handles n messages that are there in sixteen lanes, divided as mono does
+// it.
+func rawLanes(b *testing.B, js jetstream.JetStream, n int) time.Duration {
+	const lanes = 16
+	name := rawStream(b, js, fresh("raw"))
+	rawFillBy(b, js, func(v []byte) string {
+		k := key(v)
+		return fmt.Sprintf("%s.%d.%s", name, transport.LaneOf(k, lanes), k)
+	}, n)
+	var all []jetstream.ConsumerConfig
+	for lane := range lanes {
+		all = append(all, jetstream.ConsumerConfig{
+			Durable: fmt.Sprint("c", lane), FilterSubject: fmt.Sprintf("%s.%d.>", name, lane), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 1,
+		})
 	}
+	return rawHandle(b, js, name, n, all...)
+}
+
+func rawHandle(b *testing.B, js jetstream.JetStream, subject string, n int, consumers ...jetstream.ConsumerConfig) time.Duration {
 	handled := newSpan(n)
-	cc, err := consumer.Consume(func(m jetstream.Msg) {
-		if len(m.Data()) != size {
-			b.Error("a message was damaged")
+	for _, c := range consumers {
+		consumer, err := js.CreateConsumer(b.Context(), "raw-"+subject[6:], c)
+		if err != nil {
+			b.Fatal(err)
 		}
-		handled.one()
-		if err := m.Ack(); err != nil {
-			b.Error(err)
+		cc, err := consumer.Consume(func(m jetstream.Msg) {
+			if len(m.Data()) != size {
+				b.Error("a message was damaged")
+			}
+			handled.one()
+			if err := m.Ack(); err != nil {
+				b.Error(err)
+			}
+		})
+		if err != nil {
+			b.Fatal(err)
 		}
-	})
-	if err != nil {
-		b.Fatal(err)
+		defer cc.Stop()
 	}
-	defer cc.Stop()
 	return handled.wait()
 }
 

@@ -130,7 +130,7 @@ func (r *report) growth(b *strings.Builder) {
 
 func (r *report) stored(b *strings.Builder) {
 	b.WriteString("\n## What is stored\n\n256 B, on JetStream with a store on disk.\n\n| benchmark | raw | mono | ratio |\n|---|---|---|---|\n")
-	for _, name := range []string{"PipelinedAppend", "Unordered", "SixteenLanes", "OneLane"} {
+	for _, name := range []string{"PipelinedAppend", "Unordered", "SixteenLanes", "SixteenInFlight", "OneLane"} {
 		base, _ := r.found.get(name, "baseline/s")
 		own, _ := r.found.get(name, "mono/s")
 		ratio, _ := r.found.get(name, "ratio")
