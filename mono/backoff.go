@@ -63,7 +63,7 @@ func (e exponential) String() string { return fmt.Sprintf("exponential, %v to %v
 func (e exponential) draw(attempt int, number uint64) time.Duration {
 	wait := e.first
 	for i := 1; i < attempt && wait < e.limit; i++ {
-		wait = min(2*wait, e.limit)
+		wait += min(wait, e.limit-wait) // which cannot overflow
 	}
 	return wait - time.Duration(number%uint64(wait/2+1))
 }

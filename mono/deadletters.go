@@ -151,8 +151,8 @@ func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f LetterFilter) (int, e
 }
 
 // Edit replaces the body of a letter, to be replayed then, and returns the letter
-// as it is now. The old one is good for nothing any more. NotFound means that
-// somebody was faster.
+// as it is now. Its key stays what it was. The old one is good for nothing any more.
+// NotFound means that somebody was faster.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l Letter[T], v T) (Letter[T], error) {
 	in, letters, err := dl.find(ctx, &l)
 	if err != nil {

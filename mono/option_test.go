@@ -2,6 +2,7 @@ package mono_test
 
 import (
 	"context"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -89,6 +90,9 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("attempt %d waits %v, want %v to %v", attempt, wait, most/2, most)
 			}
 		}
+	}
+	if wait := mono.Exponential(math.MaxInt64/2+1, math.MaxInt64).Wait(2); wait < math.MaxInt64/2 {
+		t.Errorf("the longest waits %v", wait)
 	}
 	list := mono.Waits(1, 2, 3)
 	for attempt, want := range map[int]time.Duration{0: 1, 1: 1, 2: 2, 3: 3, 9: 3} {
