@@ -182,7 +182,7 @@ func (r *receiver) workBatch(batch []*transport.Delivery) {
 // open decodes one message of a batch.
 func (r *receiver) open(c *Call, d *transport.Delivery) error {
 	if d.Attempt > r.config.maxAttempts() {
-		return r.overdue()
+		return r.overdue(d)
 	}
 	k, err := r.codecOf(&d.Message)
 	if err == nil {

@@ -82,7 +82,7 @@ func (r *receiver) describe(c *Call, d *transport.Delivery) {
 // a copy: what becomes a dead letter is the message as it came.
 func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if d.Attempt > r.config.maxAttempts() {
-		return r.overdue()
+		return r.overdue(d)
 	}
 	began := r.in.clock.now()
 	k, err := r.codecOf(&d.Message)
@@ -93,9 +93,12 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	return err
 }
 
-// overdue is why a delivery after the last attempt is not handled: nobody said
-// how that one ended.
-func (r *receiver) overdue() error {
+// overdue is why a delivery after the last attempt is not handled: its dead letter
+// could not be stored, or nobody said how that attempt ended.
+func (r *receiver) overdue(d *transport.Delivery) error {
+	if v := r.unburied.of(d.Sequence); v != nil {
+		return v
+	}
 	return &unheard{Errorf(Unknown, "no word came of how attempt %d ended: its process died, its acknowledgement was lost, or its dead letter could not be stored", r.config.maxAttempts())}
 }
 
@@ -122,6 +125,9 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 
 // deadBy says why a message gets no further attempt, "" where it does.
 func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
+	if v, ok := errors.AsType[*unburied](err); ok {
+		return v.reason
+	}
 	if _, ok := errors.AsType[*unheard](err); ok {
 		return ReasonOutcomeUnknown
 	}
@@ -149,9 +155,11 @@ func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error
 	if kept != nil {
 		r.in.log.Error("mono: dead letter not stored, the message comes again", "module", r.unit.name, "handle", r.decl.name,
 			"id", c.ID(), "reason", reason, "error", err, "because", kept)
+		r.unburied.remember(d.Sequence, reason, err)
 		r.told(d, d.Nak(context.Background(), max(r.wait(d, nil), minBurialWait)))
 		return
 	}
+	r.unburied.forget(d.Sequence)
 	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempts", d.Attempt, "reason", reason, "error", err)
 	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})

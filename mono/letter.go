@@ -31,7 +31,7 @@ type Letter[T any] struct {
 	Reason   Reason    // why
 	Code     Code      // of the error of the last attempt
 	Error    string    // its text, cut after 1 KiB
-	Attempts int       // deliveries; one more than were begun where the Reason is ReasonOutcomeUnknown
+	Attempts int       // deliveries, those included that came too late to begin an attempt
 	Sequence uint64    // where the message was in its log
 	Stored   time.Time // when the message was stored
 	Died     time.Time // when the letter was stored, or edited

@@ -443,6 +443,39 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 	}
 }
 
+// Its letter says then what its last attempt ended with.
+func TestLetterThatIsKeptLate(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.late", mono.MaxAttempts(1))
+	s := mono.NewStream[job]("letters.late", mono.MaxAttempts(1))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		var refuse atomic.Int64
+		refuse.Store(2)
+		app := mono.New(noLetters{b.connect(), &refuse}, quiet(t))
+		app.Add(worker("worker", q, got, func(handled) error { return mono.Errorf(mono.NotFound, "no such mailbox") }), module("batches", func(sc *mono.Scope) {
+			sc.Use(s)
+			s.HandleBatch(sc, func(context.Context, []mono.Message[job]) error { return errors.New("no such ledger") }, mono.BatchSize(1))
+		}))
+		begin(t, app)
+		if err := errors.Join(q.Enqueue(t.Context(), app, job{N: 1}), s.Append(t.Context(), app, job{N: 1})); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for refuse.Load() > 0 { // to list letters opens their log, too
+			<-tick.C
+		}
+		for error, dl := range map[string]mono.DeadLetters[job]{"no such mailbox": q.DeadLetters(app), "no such ledger": s.DeadLetters(app)} {
+			if l := awaitLetters(t, dl, 1)[0]; l.Reason != mono.ReasonAttempts || !strings.Contains(l.Error, error) || l.Attempts != 2 {
+				t.Errorf("got %+v", l)
+			}
+		}
+		next(t, got)
+		none(t, got)
+	})
+}
+
 // Each field of a filter counts.
 func TestLetterFilter(t *testing.T) {
 	t.Parallel()

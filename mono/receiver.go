@@ -46,6 +46,8 @@ type receiver struct {
 	batcher *batcher              // of a running receiver of batches
 	gone    atomic.Pointer[error] // why its group is no more
 
+	unburied graveyard // messages whose dead letters could not be stored
+
 	refused atomic.Uint64 // messages that came when the App had run out of time
 }
 

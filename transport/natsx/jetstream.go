@@ -171,6 +171,7 @@ var advice = map[jetstream.ErrorCode]string{
 	jetstream.JSErrCodeStreamNotFound:        "the log is gone, or was never made",
 	codeSubjectOverlap:                       "another log has one of its subjects: each subject belongs to one log",
 	codeMaxBytesRequired:                     "set MaxBytes",
+	codeAccountResources:                     "make room, or raise the account's limit",
 	codeResources:                            "the server has no room left for such a log",
 	codeStorage:                              "make room, or raise the limit",
 	codeMemory:                               "make room, or raise the limit",
