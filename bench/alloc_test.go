@@ -23,6 +23,26 @@ func TestAllocationsOfACallOverInproc(t *testing.T) {
 	}
 }
 
+// An event over inproc allocates its payload, its id, a copy of it and of its body, and
+// what its handler keeps.
+func TestAllocationsOfAnEventOverInproc(t *testing.T) {
+	const most = 5
+	var publish mono.Sink[[]byte]
+	heard := make(chan int, 1)
+	local(t, func(s *mono.Scope) {
+		hear(s, func(body []byte) { heard <- len(body) })
+		publish = told.Publisher(s)
+	})
+	ctx, body := t.Context(), make([]byte, size)
+	if n := testing.AllocsPerRun(500, func() {
+		if err := publish(ctx, body); err != nil || <-heard != size {
+			t.Error(err)
+		}
+	}); n > most {
+		t.Errorf("an event allocates %v times, want at most %d", n, most)
+	}
+}
+
 func allocationsOf(t *testing.T, ask mono.Func[[]byte, []byte]) float64 {
 	ctx, question := t.Context(), make([]byte, size)
 	return testing.AllocsPerRun(500, func() {
