@@ -163,15 +163,15 @@ func (m *member) arrive(msg *nats.Msg) {
 		m.status(msg)
 		return
 	}
-	about, err := msg.Metadata()
-	if err != nil {
+	var about nats.MsgMetadata
+	if readMetadata(&about, msg) != nil {
 		return // from no stream
 	}
 	if p := m.byName[about.Consumer]; p != nil {
 		p.came()
 	}
-	d := &delivery{m: m, reply: msg.Reply, msg: msg, about: about}
-	d.Sequence = about.Sequence.Stream
+	d := &delivery{m: m, reply: msg.Reply, msg: msg}
+	d.place(&about)
 	d.prev, d.next = m.held.prev, &m.held
 	d.prev.next, m.held.prev = d, d
 	m.waiting.push(d)
@@ -190,7 +190,7 @@ func (m *member) refuse() {
 }
 
 func (m *member) turnDown(msg *nats.Msg) {
-	if _, err := msg.Metadata(); !isStatus(msg) && err == nil {
+	if !isStatus(msg) && readMetadata(new(nats.MsgMetadata), msg) == nil {
 		_ = m.l.t.nc.Publish(msg.Reply, nakBody) // without a connection others get it anyway
 	}
 }

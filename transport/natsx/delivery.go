@@ -17,9 +17,8 @@ import (
 type delivery struct {
 	transport.Delivery
 	m     *member
-	reply string            // where its settlement goes
-	msg   *nats.Msg         // until the delivery is filled
-	about *nats.MsgMetadata // likewise
+	reply string    // where its settlement goes
+	msg   *nats.Msg // until the delivery is filled
 
 	fields [fewFields]transport.Field // of the header, if there are few
 
@@ -35,6 +34,12 @@ type delivery struct {
 
 const fewFields = 4
 
+// place says which delivery it is.
+func (d *delivery) place(about *nats.MsgMetadata) {
+	placeDelivery(&d.Delivery, about)
+	d.Attempt, d.Fence, d.Settler = int(about.NumDelivered), about.Sequence.Consumer, d
+}
+
 // fill makes of what came what the handler gets.
 func (d *delivery) fill() {
 	if d.msg == nil {
@@ -43,9 +48,8 @@ func (d *delivery) fill() {
 	if n := len(d.msg.Header); n > 0 && n <= fewFields {
 		d.Header = d.fields[:0]
 	}
-	fillDelivery(&d.Delivery, d.msg, d.about, d.m.l.lanes)
-	d.Attempt, d.Fence, d.Settler = int(d.about.NumDelivered), d.about.Sequence.Consumer, d
-	d.msg, d.about = nil, nil
+	fillDelivery(&d.Delivery, d.msg, d.m.l.lanes)
+	d.msg = nil
 }
 
 // What is published to settle a delivery.
@@ -58,13 +62,16 @@ var (
 const maxReason = 512 // bytes
 
 // fillDelivery takes over a message of a stream.
-func fillDelivery(d *transport.Delivery, msg *nats.Msg, about *nats.MsgMetadata, lanes lanes) {
+func fillDelivery(d *transport.Delivery, msg *nats.Msg, lanes lanes) {
 	if d.Header == nil && len(msg.Header) > 0 {
 		d.Header = make(transport.Header, 0, len(msg.Header))
 	}
 	takeOver(&d.Message, msg)
 	d.Subject, d.Reply = lanes.original(msg.Subject), ""
 	d.ID = idOf(msg.Header)
+}
+
+func placeDelivery(d *transport.Delivery, about *nats.MsgMetadata) {
 	d.Sequence, d.Stored = about.Sequence.Stream, about.Timestamp
 	d.Remaining = about.NumPending
 }

@@ -176,8 +176,8 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bo
 			continue
 		}
 		p.came()
-		about, err := msg.Metadata()
-		if err != nil {
+		about := new(nats.MsgMetadata)
+		if readMetadata(about, msg) != nil {
 			continue // from no stream
 		}
 		if about.Sequence.Consumer != expected {
@@ -238,7 +238,8 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	}
 	if seq > rd.last {
 		d := new(transport.Delivery)
-		fillDelivery(d, msg, about, rd.l.lanes)
+		placeDelivery(d, about)
+		fillDelivery(d, msg, rd.l.lanes)
 		rd.last = seq
 		if !rd.yield(d) {
 			return true

@@ -119,7 +119,8 @@ func (l *log) get(ctx context.Context, request map[string]any) (*storedMessage, 
 func (rd *reader) hand(m *storedMessage) bool {
 	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 	d := new(transport.Delivery)
-	fillDelivery(d, &msg, &nats.MsgMetadata{Sequence: nats.SequencePair{Stream: m.Sequence}, Timestamp: m.Time}, rd.l.lanes)
+	d.Sequence, d.Stored = m.Sequence, m.Time
+	fillDelivery(d, &msg, rd.l.lanes)
 	return rd.yield(d)
 }
 
