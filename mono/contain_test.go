@@ -157,7 +157,7 @@ func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
 // What waited for it, and what follows, goes to others.
 func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
 	t.Parallel()
-	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(2*time.Second))
+	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(5*time.Second))
 	history := mono.NewStream[job]("test.serial-history", mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		app := b.app(t, module("worker", func(s *mono.Scope) {
