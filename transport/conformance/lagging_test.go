@@ -18,7 +18,7 @@ func TestLaggingCluster(t *testing.T) {
 		return
 	}
 	servers := clustertest.NewLagging(t, 50*time.Millisecond)
-	again(t, 3, func(t *testing.T, round uint64) {
-		transporttest.Run(t, over(natsx.Options{URLs: []string{servers[round].ClientURL()}, Replicas: 3}))
+	again(t, 2, func(t *testing.T, round uint64) {
+		transporttest.Run(t, over(natsx.Options{URLs: []string{servers[2*round].ClientURL()}, Replicas: 3}))
 	})
 }
