@@ -79,7 +79,8 @@ type Log interface {
 	// Draining stops new deliveries, hands back at once those that h has not
 	// seen, waits for the settlement of those it has, and until the backend has
 	// the settlements. Closing hands back what is unsettled. A hand-back is a Nak
-	// without delay and counts as an attempt.
+	// without delay and counts as an attempt. In a cluster, what a server had sent to a
+	// member before it heard that the member left comes to others after the AckWait.
 	//
 	// A group that is deleted while it is consumed ends the Receiver; c.OnEnd
 	// tells why. Losing the connection does not: deliveries go on when it is back.

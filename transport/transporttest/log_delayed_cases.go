@@ -22,7 +22,7 @@ var delayedCases = []conformanceCase{
 				m.Header = transport.Header{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}
 				appended, err := l.Append(s.patient(), m, transport.AppendOptions{NotBefore: at, ID: "the id"})
 				if err != nil || appended != (transport.Appended{}) {
-					return fmt.Errorf("Append returns %+v, %v, want sequence 0", appended, err)
+					return fmt.Errorf("it returns %+v, %v, want sequence 0", appended, err)
 				}
 				return l.tries("a", "now", transport.AppendOptions{})
 			})
@@ -107,7 +107,7 @@ var delayedCases = []conformanceCase{
 				} {
 					got, err := l.Append(s.patient(), s.message("a", c.body), transport.AppendOptions{NotBefore: c.notBefore, ID: "x"})
 					if err != nil || got != c.want {
-						return fmt.Errorf("Append of %q returns %+v, %v, want %+v", c.body, got, err, c.want)
+						return fmt.Errorf("appending %q returns %+v, %v, want %+v", c.body, got, err, c.want)
 					}
 				}
 				return nil

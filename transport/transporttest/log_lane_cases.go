@@ -93,13 +93,7 @@ var laneCases = []conformanceCase{
 			keys := keysOfLanes()
 			l.put(keys[0], "0", "1")
 			m := l.consume(ofOrdered(10))
-			again := m.take("0", 1)
-			for delay := aWhile; ; delay *= 4 { // until it is long for this backend
-				waits, came := m.waitsBeside(l, keys[1:], again, delay)
-				if again = came; waits {
-					break
-				}
-			}
+			again := m.naksBeside(l, keys[1:], m.take("0", 1))
 			m.idle()
 			s.nak(again, 0)
 			again = m.take("0", again.Attempt+1)
@@ -466,6 +460,19 @@ func (o *order) end(lane int, d *transport.Delivery) {
 	o.mu.Unlock()
 	o.s.ack(d)
 	o.handled <- struct{}{}
+}
+
+// naksBeside naks a delivery with a delay, until others that are appended meanwhile all
+// come before it is over: for longer and longer, since a backend may be slow. It returns
+// the last delivery, unsettled.
+func (m *member) naksBeside(l *log, keys []string, d *transport.Delivery) *transport.Delivery {
+	m.s.Helper()
+	for delay := aWhile; ; delay *= 4 {
+		behind, again := m.waitsBeside(l, keys, d, delay)
+		if d = again; behind {
+			return d
+		}
+	}
 }
 
 // waitsBeside naks a delivery and handles two messages of each of the keys. It returns
