@@ -56,7 +56,10 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		if !pause(ctx, replicasPause) {
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "groups of %s: %v before all servers knew of them", l.what, ctx.Err())
 		}
-		if is, err = l.consumer(ctx, last.Name); err != nil {
+		switch now, err := l.consumer(ctx, last.Name); {
+		case err == nil:
+			is = now
+		case codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound: // who is asked may not know it yet
 			return err
 		}
 	}
