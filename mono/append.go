@@ -32,7 +32,11 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 
 // storeAsync appends without the wait. The middleware sees the hand-over.
 func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, done func(error)) error {
-	return log.AppendAsync(ctx, m, o, func(_ transport.Appended, err error) {
+	if !s.in.outgoing.enter() {
+		return notDone(Unavailable, "the App has stopped")
+	}
+	err := log.AppendAsync(ctx, m, o, func(_ transport.Appended, err error) {
+		defer s.in.outgoing.leave()
 		if err != nil {
 			err = about(s.decl.String(), err)
 		}
@@ -45,6 +49,10 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }) // it logs a panic
 		returned = true
 	})
+	if err != nil {
+		s.in.outgoing.leave()
+	}
+	return err
 }
 
 // appendOnce appends m once, however often it has to try: when the
@@ -96,7 +104,7 @@ func unsure(err error) error {
 
 // appendOptions are those of one message.
 func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
-	o := transport.AppendOptions{ID: id}
+	o := transport.AppendOptions{ID: id, Generated: s.dedup == ""}
 	switch {
 	case s.delay > 0:
 		o.NotBefore = time.Now().Add(s.delay)

@@ -214,6 +214,19 @@ func (c *Call) Fence() uint64 {
 	return c.delivery.Fence
 }
 
+// Stopping returns a channel that is closed when the App begins to stop. A handler
+// that takes long can end early then: its context ends only when the time to stop is
+// over. It is nil, which is never closed, in an empty Call.
+func (c *Call) Stopping() <-chan struct{} {
+	switch {
+	case c.at != nil:
+		return c.at.in.stopping
+	case c.via != nil:
+		return c.via.in.stopping
+	}
+	return nil
+}
+
 // sendAgain makes a Call ready for another send, where middleware sends twice: what
 // the first one has brought is no part of the second one's reply.
 func (c *Call) sendAgain() {

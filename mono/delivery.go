@@ -112,6 +112,12 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 		r.told(d, d.Ack(context.Background()))
 		return
 	}
+	if r.wasCutOff(c, err) {
+		r.in.log.Info("mono: handed back, the time to stop was over", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+			"id", c.ID(), "attempt", d.Attempt, "error", err)
+		r.handBack(d)
+		return
+	}
 	if reason := r.deadBy(c, d, err); reason != "" {
 		r.bury(c, d, reason, err)
 		return
@@ -121,6 +127,17 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 		"id", c.ID(), "attempt", d.Attempt, "of", r.config.maxAttempts(), "wait", wait, "error", err)
 	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
 	r.told(d, d.Nak(context.Background(), wait))
+}
+
+// wasCutOff reports whether an attempt ended because the App ran out of time to stop:
+// that is no verdict about the message, unless the handler gave one.
+func (r *receiver) wasCutOff(c *Call, err error) bool {
+	if r.in.ctx.Err() == nil || !c.decoded {
+		return false
+	}
+	_, dropped := errors.AsType[*drop](err)
+	_, retried := errors.AsType[*retryIn](err)
+	return !dropped && !retried
 }
 
 // deadBy says why a message gets no further attempt, "" where it does.
@@ -170,9 +187,9 @@ func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error
 // coming again and again without a pause.
 const minBurialWait = time.Second
 
-// handBack lets others have a delivery that was not begun.
+// handBack lets others have a delivery. It was no attempt.
 func (r *receiver) handBack(d *transport.Delivery) {
-	r.told(d, d.Nak(context.Background(), 0))
+	r.told(d, d.Release(context.Background()))
 }
 
 // told logs a settlement that the transport has not taken. The message comes

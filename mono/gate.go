@@ -274,49 +274,51 @@ func (g *gate) enterPhase(p phase) {
 	}
 }
 
-// giveUp lets nobody in any more and returns the messages that are still without
-// an answer; the caller answers them.
-func (g *gate) giveUp() []*transport.Message {
+// giveUp lets nobody in any more. It returns the messages that are still without an
+// answer, which the caller answers, and how many handlers run.
+func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gaveUp = true
-	g.state.Or(crowded)
-	var unanswered []*transport.Message
+	state := g.state.Or(crowded)
 	for t := g.running.next; t != &g.running; t = t.next {
 		if t.claim() {
 			unanswered = append(unanswered, t.call.message)
 		}
 	}
-	return unanswered
+	return unanswered, g.inside + early(state) + late(state)
 }
 
-// wait waits until everybody has left who entered before the gate's phase, and
-// returns how many are still inside when ctx ends.
+// wait waits until everybody has left who entered before the gate's phase. It returns
+// how many of them are still inside when ctx ends that entered in the phase before,
+// so that each is named once.
 func (g *gate) wait(ctx context.Context) int {
 	for {
-		n, left := g.remain()
-		if n == 0 {
+		all, lately, left := g.remain()
+		if all == 0 {
 			return 0
 		}
 		select {
 		case <-left:
 		case <-ctx.Done():
-			return n
+			return lately
 		}
 	}
 }
 
-// remain counts those who entered before the gate's phase, and returns what is
-// closed when the next one leaves.
-func (g *gate) remain() (int, <-chan struct{}) {
+// remain counts those who entered before the gate's phase, those of them that entered
+// in the phase before it, and returns what is closed when the next one leaves.
+func (g *gate) remain() (all, lately int, left <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	state := g.state.Or(crowded)
-	n := g.inside + early(state)
+	all = g.inside + early(state)
+	lately = all
 	if phaseIn(state) == closed {
-		n += late(state)
+		lately = late(state)
+		all += lately
 	}
-	g.waiting = n > 0
+	g.waiting = all > 0
 	g.thinOut()
-	return n, g.left
+	return all, lately, g.left
 }

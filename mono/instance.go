@@ -34,6 +34,8 @@ type instance struct {
 	outside     sync.Map    // *declaration → *sender, for code outside modules
 	outsideNext Next        // middleware, then transmit, for them all
 	ended       atomic.Bool // nothing is sent any more
+	outgoing    *outgoing
+	stopping    chan struct{} // closed when the stop begins
 	clock       clock
 	shared      *sharedValues // nil: nobody watches them
 }
@@ -72,6 +74,8 @@ func newInstance(a *App) *instance {
 		resources: make(map[identity]*resource),
 		channels:  make(map[identity]*channel),
 		clock:     clock{time.Now()},
+		outgoing:  newOutgoing(),
+		stopping:  make(chan struct{}),
 	}
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}

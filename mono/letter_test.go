@@ -337,9 +337,7 @@ func TestOutcomeUnknownIsALetter(t *testing.T) {
 			t.Fatal(err)
 		}
 		next(t, begun)
-		over, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = hung.Stop(over) // there is no time: the handler is given up
+		die(mono.Raw(hung))
 		got := make(chan handled, 10)
 		app := b.start(t, worker("worker", q, got, succeed))
 		l := awaitLetters(t, q.DeadLetters(app), 1)[0]

@@ -48,6 +48,7 @@ type receiver struct {
 
 	unburied graveyard // messages whose dead letters could not be stored
 
+	cutOff  atomic.Int64  // handlers that ran when the App had run out of time
 	refused atomic.Uint64 // messages that came when the App had run out of time
 }
 
@@ -436,8 +437,9 @@ func (r *receiver) drain(soft, hard context.Context) error {
 	if r.batcher != nil {
 		close(r.batcher.quit)
 	}
-	if n := r.gate.wait(soft); n > 0 {
-		return Errorf(DeadlineExceeded, "module %s: %d handlers of %s still run", r.unit.name, n, r.decl)
+	running := r.gate.wait(soft)
+	if cut := max(int(r.cutOff.Load()), running); cut > 0 {
+		return Errorf(DeadlineExceeded, "module %s: %d handlers of %s were cut off when the time to stop was over, %d still run", r.unit.name, cut, r.decl, running)
 	}
 	return err
 }

@@ -115,6 +115,10 @@ func (s *sender) transmit(ctx context.Context, c *Call) error {
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
+	if !s.in.outgoing.enter() {
+		return notDone(Unavailable, "%s: the App has stopped", s.decl)
+	}
+	defer s.in.outgoing.leave()
 	switch s.decl.kind {
 	case KindService:
 		return s.call(ctx, m, c)

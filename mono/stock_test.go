@@ -86,7 +86,7 @@ func TestStockToolsAgree(t *testing.T) {
 	next(t, begun)
 	awaitLetters(t, q.DeadLetters(app), 1)
 	tools := stockTools(t, b)
-	if got := tools.streams(); !slices.Equal(got, []string{"queues_stock_jobs", "queues_stock_jobs__dead", "queues_stock_jobs__later", "streams_stock_history"}) {
+	if got := tools.streams(); !slices.Equal(got, []string{"mono_state", "queues_stock_jobs", "queues_stock_jobs__dead", "queues_stock_jobs__later", "streams_stock_history"}) {
 		t.Errorf("the streams are %q", got)
 	}
 

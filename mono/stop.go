@@ -14,13 +14,19 @@ import (
 // For each module, its receivers stop taking messages from the wire and its
 // handlers finish; then its Stop is called, while calls from within the process
 // still reach it; then those are refused too. What it depends on serves it all
-// the while. At last the transport is closed. No caller sees a broken connection
-// because of it.
+// the while. At last, when the calls and appends that are on their way have their
+// answers, also those of code outside modules, the transport is closed. No caller
+// sees a broken connection because of it.
 //
 // ctx and StopTimeout bound the whole. When they end, the contexts of handlers
 // that still run are cancelled, their callers are told that the outcome is
 // unknown, waiting callers are told that nothing was done, and what overran is
 // named in the error. Stop returns at most about a second later.
+//
+// A handler of a stored message that was cut off, and returns an error that is
+// neither Drop nor RetryIn, has given no verdict: its message is handed back at once,
+// and the attempt does not count. [Call.Stopping] tells a handler of the stop before
+// its time is over.
 //
 // Stopping an App that was never started closes its transport. Stopping it twice
 // returns nil once the first has finished. While a start runs, Stop waits for its
@@ -100,6 +106,7 @@ func (in *instance) stop(ctx context.Context) error {
 	forgetAbandon := context.AfterFunc(soft, abandon)
 	defer forgetAbandon()
 
+	close(in.stopping)
 	in.closeUnsent()
 	var errs []error
 	for len(in.started) > 0 {
@@ -113,6 +120,9 @@ func (in *instance) stop(ctx context.Context) error {
 		awaitAbandon(abandon, told, hard)
 	}
 	in.ended.Store(true)
+	if n := in.outgoing.close(soft); n > 0 {
+		errs = append(errs, Errorf(DeadlineExceeded, "mono: %d calls and appends have no answer yet: what became of them is not known", n))
+	}
 	in.shared.lookAtAll()
 	in.giveUp(errors.New("the App has stopped"))
 	return errors.Join(errs...)
@@ -158,7 +168,8 @@ func (in *instance) abandon() {
 	var tell []func()
 	for _, u := range in.units {
 		for _, r := range u.receivers {
-			unanswered := r.gate.giveUp()
+			unanswered, running := r.gate.giveUp()
+			r.cutOff.Store(int64(running))
 			tell = append(tell, func() { r.abandon(unanswered) })
 		}
 	}
@@ -202,7 +213,7 @@ func (u *unit) refuseHome(s *stopping) error {
 	}
 	for _, r := range u.receivers {
 		if n := r.gate.wait(s.soft); n > 0 {
-			errs = append(errs, Errorf(DeadlineExceeded, "%d calls of %s from within the process still run", n, r.decl))
+			errs = append(errs, Errorf(DeadlineExceeded, "%d calls of %s from within the process, made while it stopped, still run", n, r.decl))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ import (
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
 
@@ -52,6 +53,16 @@ func natsBackend(t *testing.T) func() transport.Transport {
 		}
 		return tr
 	}
+}
+
+// die ends a transport as the end of its process would.
+func die(tr transport.Transport) {
+	if tr, ok := tr.(*inproc.Transport); ok {
+		tr.Kill()
+		return
+	}
+	conn, _ := natsx.Conn(tr)
+	conn.Close()
 }
 
 // app makes an App that logs to the test.

@@ -148,7 +148,7 @@ func transcript(heard []*nats.Msg) string {
 	names := naming{}
 	asked := map[string]bool{}
 	for _, m := range heard {
-		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
+		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
 			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
 		}
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))

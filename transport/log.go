@@ -19,16 +19,27 @@ import (
 //     dropped to make room unless the log was told to (Full).
 //  3. Once by id. A second Append with an id that was appended within the
 //     DedupWindow stores nothing and returns the first one's sequence, whatever
-//     has become of that message since.
+//     has become of that message since. A backend that ended meanwhile may have
+//     forgotten the ids of messages that are gone; see "What survives".
 //  4. At least once. Each group gets each message that matches its filter until
 //     one delivery is acknowledged or terminated. An attempt is a delivery; one
-//     whose member died counts.
+//     whose member died counts, and one that was handed back (Release, Drain,
+//     Close) does not.
 //  5. Order. Within a group, first deliveries happen in the order of sequences,
 //     redeliveries that are due before them. In an ordered group a message of a
 //     lane is delivered when the one before it in that lane is settled, and not
 //     earlier.
 //  6. Time is the backend's. A message is never delivered before its NotBefore,
 //     nor redelivered before its delay is over.
+//
+// # What survives
+//
+// Stored messages, groups and their configuration survive whatever the log's
+// Storage survives. A backend may keep the rest in memory, and lose some of it
+// when its process ends: positions (a settled message is delivered again), numbers
+// of attempts, delays of redeliveries, and the ids of messages that are gone. The
+// document docs/durability.md lists for each backend what survives which failure.
+// Two things never go back: sequences and fences.
 //
 // # How mono uses it
 //
@@ -78,9 +89,10 @@ type Log interface {
 	//
 	// Draining stops new deliveries, hands back at once those that h has not
 	// seen, waits for the settlement of those it has, and until the backend has
-	// the settlements. Closing hands back what is unsettled. A hand-back is a Nak
-	// without delay and counts as an attempt. In a cluster, what a server had sent to a
-	// member before it heard that the member left comes to others after the AckWait.
+	// the settlements. Closing hands back what is unsettled. What is handed back is
+	// delivered again at once, and the delivery was no attempt. In a cluster, what a
+	// server had sent to a member before it heard that the member left comes to others
+	// after the AckWait, and is an attempt.
 	//
 	// A group that is deleted while it is consumed ends the Receiver; c.OnEnd
 	// tells why. Losing the connection does not: deliveries go on when it is back.
@@ -238,6 +250,11 @@ type AppendOptions struct {
 	// ID is the message's identity for deduplication. Empty is none.
 	ID string
 
+	// Generated reports that ID was made for this message and dies with this
+	// process: nobody else sends it again. A backend that ends with the process need
+	// not remember it.
+	Generated bool
+
 	// NotBefore delays delivery. A time in the past is now. One after 2261 is
 	// InvalidArgument. The message takes its sequence when its time has come.
 	NotBefore time.Time
@@ -339,12 +356,13 @@ type Delivery struct {
 	ID       string
 	Sequence uint64
 	Stored   time.Time // by the backend's clock
-	Attempt  int       // 1 for the first
+	Attempt  int       // 1 for the first; hand-backs do not count
 
-	// Fence grows with every delivery of a lane, whichever member gets it. A store
-	// that remembers the highest it has seen of a key can refuse a member that was
-	// taken for dead and goes on. In a group that is not Ordered it grows with
-	// every delivery of the group.
+	// Fence grows with every delivery of a lane, whichever member gets it. It never
+	// goes back, also when the backend has ended meanwhile or the group was deleted and
+	// made again. A store that remembers the highest it has seen of a key can refuse a
+	// member that was taken for dead and goes on. In a group that is not Ordered it
+	// grows with every delivery of the group.
 	Fence uint64
 
 	// Remaining is how many messages for this group came after it when it was
@@ -356,7 +374,7 @@ type Delivery struct {
 	Settler
 }
 
-// Settler ends a delivery. Exactly one of Ack, Nak and Terminate counts, the
+// Settler ends a delivery. Exactly one of Ack, Nak, Release and Terminate counts, the
 // first; later ones return FailedPrecondition and do nothing. Nil means that the
 // backend's connection has taken the settlement, not that the backend has: one
 // that is lost with the connection lets the message be delivered again. A drain
@@ -371,6 +389,10 @@ type Settler interface {
 
 	// Nak: deliver it again, to any member, once delay is over.
 	Nak(ctx context.Context, delay time.Duration) error
+
+	// Release: hand it back. It is delivered again at once, to any member, and this
+	// delivery was no attempt. It is for a member that stops.
+	Release(ctx context.Context) error
 
 	// Terminate: the group is done with the message although it was not handled.
 	// The reason goes to whoever watches the backend.

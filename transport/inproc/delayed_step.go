@@ -7,7 +7,7 @@ func (l *log) proposeRelease() {
 		return
 	}
 	l.delayed.proposed = true
-	l.backend.scheduler.propose(&candidate{step: Step{Action: Release, Log: l.name}, choices: l.releases, take: l.releaseOne})
+	l.backend.scheduler.propose(&candidate{step: Step{Action: Due, Log: l.name}, choices: l.releases, take: l.releaseOne})
 }
 
 // releasable returns the delayed messages whose time came first, at the same time,
@@ -39,5 +39,5 @@ func (l *log) releaseOne(choice int) Step {
 	l.delayed.waiting.remove(w)
 	sequence, _ := l.put(&w.entry)
 	l.alarm.set(l.delayed.due(l.now), l.now)
-	return Step{Action: Release, Log: l.name, Subject: w.subject, Sequence: sequence}
+	return Step{Action: Due, Log: l.name, Subject: w.subject, Sequence: sequence}
 }

@@ -20,12 +20,12 @@ type delivery struct {
 
 // deliver hands a message to a member. Every delivery goes through here.
 func (g *group) deliver(m *member, h *hold) {
-	g.fence++
+	g.log.fence++
 	h.attempt++
 	h.member = m
 	d := g.log.read(h.sequence)
 	d.member, d.hold = m, h
-	d.Attempt, d.Fence, d.Remaining, d.Settler = h.attempt, g.fence, g.undelivered, d
+	d.Attempt, d.Fence, d.Remaining, d.Settler = h.attempt, g.log.fence, g.undelivered, d
 	m.assigned = d
 	m.held++
 	m.wake.Signal()
@@ -55,6 +55,11 @@ func (d *delivery) Ack(ctx context.Context) error {
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
 	return d.settle(ctx, Nak, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
+}
+
+// Release implements [transport.Settler].
+func (d *delivery) Release(ctx context.Context) error {
+	return d.settle(ctx, Release, (*group).release)
 }
 
 // Terminate implements [transport.Settler]. Nobody watches an inproc Backend: the

@@ -29,7 +29,6 @@ type group struct {
 	again       heap[*hold]
 	undelivered uint64 // how many messages are at the cursors and after
 	order       uint64 // of hand-backs
-	fence       uint64
 	joined      uint64 // members so far
 	members     []*member
 	idle        []*member // that would take a delivery, in the order in which they joined
@@ -223,6 +222,12 @@ func (g *group) handBack(h *hold, due int64) {
 	g.log.alarm.set(g.due(), g.log.now)
 }
 
+// release lets a message be delivered again at once. The delivery was no attempt.
+func (g *group) release(h *hold) {
+	h.attempt--
+	g.handBack(h, g.log.now)
+}
+
 // settle is what a member says of a message that it was given.
 func (g *group) settle(h *hold) {
 	if !h.gone {
@@ -256,7 +261,11 @@ func (g *group) heldBy(m *member) []*hold {
 func (g *group) handBackAll(m *member, delay time.Duration) int {
 	held := g.heldBy(m)
 	for _, h := range held {
-		g.handBack(h, after(g.log.now, delay))
+		if delay == 0 {
+			g.release(h)
+		} else {
+			g.handBack(h, after(g.log.now, delay))
+		}
 	}
 	g.offer()
 	return len(held)

@@ -29,6 +29,7 @@ type log struct {
 	ids     dedup
 	delayed delayed
 	groups  []*group
+	fence   uint64 // of the last delivery to any group: one that is made again goes on
 	epoch   uint64 // grows when groups or their filters change
 	readers map[chan struct{}]struct{}
 }

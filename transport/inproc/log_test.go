@@ -165,8 +165,8 @@ func TestCloseHandsBack(t *testing.T) {
 		}
 		synctest.Wait()
 		wantSequences(t, second.sequences(), 3, 4, 1, 2)
-		if d := second.last(); d.Attempt != 2 {
-			t.Errorf("attempt %d, want 2", d.Attempt)
+		if d := second.last(); d.Attempt != 1 {
+			t.Errorf("attempt %d, want 1: a hand-back is none", d.Attempt)
 		}
 		if err := first.got()[0].Ack(t.Context()); transport.CodeOf(err) != transport.Unavailable {
 			t.Errorf("got %v", err)

@@ -149,7 +149,7 @@ func (m *member) end(how ending, delay time.Duration) {
 	if unseen := m.assigned; unseen != nil && how == draining {
 		m.assigned = nil
 		m.held--
-		m.group.handBack(unseen.hold, m.log.now)
+		m.group.release(unseen.hold)
 		m.group.offer()
 	}
 	if how > draining {

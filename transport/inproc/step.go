@@ -54,9 +54,10 @@ const (
 	Deliver   Action = "deliver" // to a handler
 	Ack       Action = "ack"
 	Nak       Action = "nak"
+	Release   Action = "release"
 	Terminate Action = "terminate"
 
-	Release Action = "release" // store a message whose NotBefore has come
+	Due     Action = "due"     // store a message whose NotBefore has come
 	Confirm Action = "confirm" // call what AppendAsync was given
 	Read    Action = "read"    // from a log, without a group
 )

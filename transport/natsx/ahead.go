@@ -67,6 +67,9 @@ type queue struct {
 
 func (q *queue) len() int { return len(q.all) - q.head }
 
+// first returns the one that pop takes; there is one.
+func (q *queue) first() *delivery { return q.all[q.head] }
+
 func (q *queue) push(d *delivery) { q.all = append(q.all, d) }
 
 // pop takes the first, nil if there is none.

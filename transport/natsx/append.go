@@ -42,6 +42,7 @@ func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport
 		return err
 	}
 	a := &appending{l: l, subject: m.Subject, o: o, done: done}
+	a.recall()
 	if err := a.begin(ctx, m); err != nil {
 		a.leave()
 		return err
@@ -87,6 +88,33 @@ type appending struct {
 	done    func(transport.Appended, error)
 	roomed  bool  // it is counted by the log's room
 	full    error // what it comes to, unless it was stored before
+
+	earlier *transport.Appended // by an earlier process, which the server may have forgotten
+}
+
+// recall looks whether an earlier process has appended the message.
+func (a *appending) recall() {
+	if a.o.ID == "" || a.o.Generated {
+		return
+	}
+	if sequence, ok := a.l.t.journal.Recall(a.stream(), a.o.ID); ok {
+		a.earlier = &transport.Appended{Sequence: sequence, Duplicate: true}
+	}
+}
+
+// remember notes that the message was appended, for the next process.
+func (a *appending) remember(sequence uint64) {
+	if a.o.ID != "" && !a.o.Generated {
+		a.l.t.journal.Remember(a.stream(), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
+	}
+}
+
+// stream is the one that stores the message first. Each has ids of its own.
+func (a *appending) stream() string {
+	if a.delayed() {
+		return a.l.delayedName()
+	}
+	return a.l.config.Name
 }
 
 func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
@@ -150,7 +178,7 @@ func (a *appending) message(m *transport.Message) *outgoing {
 	if a.delayed() {
 		a.l.schedule(msg, &a.o)
 	}
-	if a.full != nil {
+	if a.full != nil || a.earlier != nil {
 		// No message has this id, so nothing is stored; ids are looked at before.
 		msg.set(jetstream.ExpectedLastMsgIDHeader, rand.Text())
 	}
@@ -186,10 +214,10 @@ func (a *appending) answered(got answer) {
 	case err != nil:
 		a.finish(transport.Appended{}, transport.Errorf(transport.Internal, transport.OutcomeUnknown,
 			"append to %s on %q: somebody who is no stream answered %.100q: see who else subscribes to the subject", a.l.what, a.subject, got.msg.Data))
-	case ack.Error == nil && a.delayed():
-		a.finish(transport.Appended{Duplicate: ack.Duplicate}, nil)
 	case ack.Error == nil:
-		a.finish(transport.Appended{Sequence: ack.Seq, Duplicate: ack.Duplicate}, nil)
+		a.stored(&ack)
+	case a.earlier != nil && ack.Error.ErrorCode == codeWrongLastID:
+		a.finish(*a.earlier, nil)
 	case a.full != nil && ack.Error.ErrorCode == codeWrongLastID:
 		a.finish(transport.Appended{}, a.full)
 	case a.mayBeStored(ack.Error):
@@ -197,6 +225,17 @@ func (a *appending) answered(got answer) {
 	default:
 		a.finish(transport.Appended{}, a.refused(ack.Error))
 	}
+}
+
+func (a *appending) stored(ack *publishAck) {
+	appended := transport.Appended{Sequence: ack.Seq, Duplicate: ack.Duplicate}
+	if a.delayed() {
+		appended.Sequence = 0 // it gets one when its time has come
+	}
+	if !ack.Duplicate {
+		a.remember(appended.Sequence)
+	}
+	a.finish(appended, nil)
 }
 
 func (a *appending) finish(appended transport.Appended, err error) {
@@ -219,13 +258,9 @@ func (a *appending) explainNobody() {
 	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	stream := a.l.config.Name
-	if a.delayed() {
-		stream = a.l.delayedName()
-	}
-	_, err := a.l.t.stream(ctx, stream)
+	_, err := a.l.t.stream(ctx, a.stream())
 	if missing(err) && a.l.replicated && pause(ctx, 5*askPause) {
-		_, err = a.l.t.stream(ctx, stream)
+		_, err = a.l.t.stream(ctx, a.stream())
 	}
 	if !missing(err) {
 		err = unavailable("%s: the log does not take it now: it has no leader, or was made without this subject", what)

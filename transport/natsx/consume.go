@@ -13,6 +13,7 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/intake"
+	"gomono.dev/transport/natsx/internal/journal"
 )
 
 // Consume implements [transport.Log].
@@ -28,6 +29,9 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 		return nil, err
 	}
 	m := newMember(l, &c, consumers, h)
+	if err := m.noteBoot(ctx); err != nil {
+		return nil, err
+	}
 	if err := m.open(); err != nil {
 		return nil, l.t.failure(err, transport.OutcomeNotDone, "consume group "+c.Group.Name)
 	}
@@ -56,16 +60,23 @@ type member struct {
 	silent chan struct{} // closed when nats.go reads nothing more
 	done   chan struct{} // closed when the handler is called no more
 
+	consumers []*consumer // they do not change
+
 	mu      sync.Mutex
 	waits   bool // who leads waits, and is the one to take in what arrives
-	pulls   []*puller
-	byName  map[string]*puller
+	byName  map[string]*consumer
 	waiting queue    // ahead of the handler
 	held    delivery // the ring of all that is not settled
 	with    int      // deliveries with the handler
 	ahead   ahead
 	rate    rate
-	breaks  int           // of the connection, when it was last looked at
+	fences  uint64 // what fences are raised by
+	breaks  int    // of the connection, when it was last looked at
+	renewed bool   // fences are those of the connection; nothing is asked for before
+
+	inquiries []*delivery // about which others are to be asked
+	inquiring bool
+
 	ending  bool          // no more deliveries to the handler
 	left    bool          // the server has been told so
 	settled chan struct{} // closed, once ending, when none is with the handler
@@ -73,21 +84,34 @@ type member struct {
 
 var _ transport.Receiver = (*member)(nil)
 
-func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerConfig, h func(*transport.Delivery)) *member {
+// consumer is one of a member's, of which an ordered group has several.
+type consumer struct {
+	puller
+	created  time.Time
+	past     *journal.Consumer
+	released released
+	releases string // the subject of what was handed back
+}
+
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h func(*transport.Delivery)) *member {
+	first := &consumers[0].Config
 	m := &member{
-		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(consumers[0].AckWait/4, minRefresh), onEnd: c.OnEnd,
-		inbox: l.t.nc.NewInbox(), byName: make(map[string]*puller, len(consumers)),
+		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
+		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
 	}
 	m.held.prev, m.held.next = &m.held, &m.held
-	for i, consumer := range consumers {
-		p := newPuller(l.t, l.config.Name, consumer, m.inbox, i)
-		m.pulls = append(m.pulls, p)
-		m.byName[p.consumer] = p
+	for i, is := range consumers {
+		c := &consumer{
+			puller: newPuller(l.t, l.config.Name, &is.Config, m.inbox, i), created: is.Created,
+			past: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
+		}
+		m.consumers = append(m.consumers, c)
+		m.byName[is.Name] = c
 	}
-	m.ahead.ordered = isOrdered(consumers[0])
-	m.rate.bits = number(consumers[0].Metadata[metaRate])
+	m.ahead.ordered = isOrdered(first)
+	m.rate.bits = number(first.Metadata[metaRate])
 	m.arrived = make(chan *nats.Msg, m.room())
 	return m
 }
@@ -98,9 +122,9 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 func (m *member) room() int {
 	const words = 16 // two a second while a pull lasts, and that it has ended
 	if m.ahead.ordered {
-		return (words + 2) * len(m.pulls)
+		return (words + 2) * len(m.consumers)
 	}
-	return words*len(m.pulls) + m.max + maxAhead
+	return words*len(m.consumers) + m.max + maxAhead
 }
 
 // open subscribes to what will be pulled.
@@ -167,41 +191,66 @@ func (m *member) arrive(msg *nats.Msg) {
 	if readMetadata(&about, msg) != nil {
 		return // from no stream
 	}
-	if p := m.byName[about.Consumer]; p != nil {
-		p.came()
+	from := m.byName[about.Consumer]
+	if from == nil {
+		return // of a consumer that was not asked
 	}
-	d := &delivery{m: m, reply: msg.Reply, msg: msg}
+	from.came()
+	d := &delivery{m: m, from: from, reply: msg.Reply, msg: msg}
 	d.place(&about)
 	d.prev, d.next = m.held.prev, &m.held
 	d.prev.next, m.held.prev = d, d
-	m.waiting.push(d)
+	m.recall(d, &about)
 }
 
 // refuse hands back what has arrived when the server knows that nothing more is wanted.
 func (m *member) refuse() {
+	var refused []*nats.Msg
 	for {
 		select {
 		case msg := <-m.arrived:
-			m.turnDown(msg)
+			refused = append(refused, msg)
+			continue
 		default:
-			return
 		}
+		break
+	}
+	m.turnDown(refused...)
+}
+
+func (m *member) turnDown(msgs ...*nats.Msg) {
+	var back []handBack
+	for _, msg := range msgs {
+		var about nats.MsgMetadata
+		if isStatus(msg) || readMetadata(&about, msg) != nil {
+			continue
+		}
+		if from := m.byName[about.Consumer]; from != nil {
+			back = append(back, refused(from, &about, msg.Reply))
+		}
+	}
+	if len(back) > 0 {
+		m.giveBack(context.Background(), back)
 	}
 }
 
-func (m *member) turnDown(msg *nats.Msg) {
-	if !isStatus(msg) && readMetadata(new(nats.MsgMetadata), msg) == nil {
-		_ = m.l.t.nc.Publish(msg.Reply, nakBody) // without a connection others get it anyway
+// refused is the hand-back of what nobody here has looked at. How many attempts there
+// were before is known of a first delivery, and of one after this process's own.
+func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
+	h := handBack{from: from, sequence: about.Sequence.Stream, stored: about.Timestamp, number: about.NumDelivered, reply: reply, attempts: -1}
+	if past, known := from.past.Past(h.sequence, h.stored); known && past.Delivery+1 == h.number || h.number == 1 {
+		h.attempts = past.Attempts
 	}
+	return h
 }
 
 // status takes the server's word about a pull; the lock is held.
 func (m *member) status(msg *nats.Msg) {
 	index, round, ok := statusOf(msg, m.inbox)
-	if !ok || index < 0 || index >= len(m.pulls) {
+	if !ok || index < 0 || index >= len(m.consumers) {
 		return
 	}
-	p := m.pulls[index]
+	p := m.consumers[index]
 	if round != p.round {
 		return
 	}
@@ -223,6 +272,7 @@ func (m *member) step() (w transport.Work, more bool) {
 		case ended:
 			return nil, false
 		case d != nil:
+			d.beginAttempt()
 			d.fill()
 			return m.begin(&d.Delivery), true
 		}
@@ -301,7 +351,7 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 		return nil, nil, 0, true
 	}
 	m.takeIn(takeAtOnce)
-	if m.with < m.max && m.waiting.len() > 0 {
+	if m.with < m.max && m.waiting.len() > 0 && !m.waiting.first().unknown {
 		if rest = m.rate.rest(); rest == 0 {
 			d = m.waiting.pop()
 			d.begun = true
@@ -319,11 +369,11 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 
 // wanted returns what to ask for now.
 func (m *member) wanted() (pulls []pull) {
-	for _, p := range m.pulls {
+	for _, p := range m.consumers {
 		if p.held || !m.ahead.low(m.max-m.with, m.waiting.len(), p.asked) {
 			continue
 		}
-		if _, up := m.l.t.link.state(); !up {
+		if breaks, up := m.l.t.link.state(); !up || !m.renewed || breaks != m.breaks {
 			return nil
 		}
 		if n := m.ahead.wanted(m.max-m.with, m.waiting.len(), p.asked); n > 0 {
@@ -353,9 +403,16 @@ func (m *member) release(d *delivery) {
 	}
 }
 
+// hasMore reports whether deliveries wait for the handler.
+func (m *member) hasMore() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.waiting.len() > 0
+}
+
 // lacks reports whether there is more to ask for since something was settled.
 func (m *member) lacks() bool {
-	return !m.ahead.ordered && m.ahead.low(m.max-m.with, m.waiting.len(), m.pulls[0].asked)
+	return !m.ahead.ordered && m.ahead.low(m.max-m.with, m.waiting.len(), m.consumers[0].asked)
 }
 
 // checkSettled tells who waits for the last settlement.
@@ -398,13 +455,21 @@ func (m *member) holding(all bool) (held []*delivery) {
 }
 
 // handBack gives up deliveries, so that others get them at once.
-func (m *member) handBack(all bool) (n int) {
+func (m *member) handBack(ctx context.Context, all bool) (n int) {
+	var given []*delivery
+	var back []handBack
 	for _, d := range m.holding(all) {
-		if d.settle(nakBody) == nil {
-			n++
+		if d.claim() == nil {
+			given, back = append(given, d), append(back, d.back())
 		}
 	}
-	return n
+	if len(back) > 0 {
+		m.giveBack(ctx, back)
+	}
+	for _, d := range given {
+		m.release(d)
+	}
+	return len(back)
 }
 
 // Drain implements [transport.Receiver].
@@ -414,12 +479,12 @@ func (m *member) Drain(ctx context.Context) error {
 	case <-m.leave():
 	case <-ctx.Done():
 	}
-	m.handBack(false)
+	m.handBack(ctx, false)
 	for _, wait := range []chan struct{}{m.settled, m.done} {
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			n := m.handBack(true)
+			n := m.handBack(ctx, true)
 			m.forget()
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of %s: %d deliveries were not settled and are handed back", m.group, m.l.what, n)
 		}
@@ -465,7 +530,7 @@ func (m *member) hasLeft() {
 func (m *member) Close() {
 	m.end()
 	m.leave()
-	m.handBack(true)
+	m.handBack(context.Background(), true)
 	m.forget()
 }
 
@@ -512,24 +577,63 @@ func (m *member) tick() {
 	defer m.mu.Unlock()
 	switch {
 	case m.left:
-		m.refuse()
+		go m.refuse()
 	case !m.waits:
 		m.takeIn(cap(m.arrived))
 	}
-	for _, p := range m.pulls {
+	for _, p := range m.consumers {
 		if p.tick(); breaks != m.breaks {
 			p.restart()
 		}
 	}
-	m.breaks = breaks
+	if breaks != m.breaks {
+		m.breaks, m.renewed = breaks, false
+		go m.renew()
+	}
 	nudge(m.wake)
+}
+
+// renew finds out, after a connection was lost, whether the server began anew. It
+// tries again until it has an answer, or another connection is lost.
+func (m *member) renew() {
+	for {
+		breaks, up := m.l.t.link.state()
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		err := error(nats.ErrDisconnected)
+		if up {
+			err = m.noteBoot(ctx)
+		}
+		cancel()
+		if m.renewedAt(breaks, err) {
+			return
+		}
+		if !pause(context.Background(), askPause) {
+			return
+		}
+	}
+}
+
+// renewedAt notes that fences are those of a connection. It reports whether there is
+// nothing more to do: not while that connection has no answer.
+func (m *member) renewedAt(breaks int, err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.ending || breaks != m.breaks:
+		return true
+	case err != nil:
+		return false
+	}
+	m.renewed = true
+	nudge(m.wake)
+	return true
 }
 
 // checkSuspects asks whether the consumers are there whose pulls nobody heard.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
 		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		_, err := m.l.consumer(ctx, p.consumer)
+		_, err := m.l.consumer(ctx, p.name)
 		cancel()
 		if missing(err) {
 			m.gone(err)
@@ -538,10 +642,10 @@ func (m *member) checkSuspects() {
 	}
 }
 
-func (m *member) suspects() (suspects []*puller) {
+func (m *member) suspects() (suspects []*consumer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, p := range m.pulls {
+	for _, p := range m.consumers {
 		if p.suspect {
 			p.suspect = false
 			suspects = append(suspects, p)

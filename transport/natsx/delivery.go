@@ -2,7 +2,6 @@ package natsx
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -16,18 +15,20 @@ import (
 // delivery is a message that a member holds until it is settled.
 type delivery struct {
 	transport.Delivery
-	m     *member
-	reply string    // where its settlement goes
-	msg   *nats.Msg // until the delivery is filled
+	m       *member
+	from    *consumer
+	number  uint64    // by the server's count
+	unknown bool      // others are asked what they know of it; guarded by the member's lock
+	reply   string    // where its settlement goes
+	msg     *nats.Msg // until the delivery is filled
 
 	fields [fewFields]transport.Field // of the header, if there are few
 
 	prev, next *delivery // in the member's list of what it holds
 	begun      bool      // h has seen it; guarded by the member's lock
 
-	// mu is held while something is published about it, so that nothing is said
-	// after its settlement: to extend a message after a Nak with a delay would
-	// undo the delay.
+	// mu is held while it is extended, so that nothing is said after its settlement:
+	// to extend a message after a Nak with a delay would undo the delay.
 	mu      sync.Mutex
 	settled bool
 }
@@ -37,7 +38,7 @@ const fewFields = 4
 // place says which delivery it is.
 func (d *delivery) place(about *nats.MsgMetadata) {
 	placeDelivery(&d.Delivery, about)
-	d.Attempt, d.Fence, d.Settler = int(about.NumDelivered), about.Sequence.Consumer, d
+	d.Fence, d.Settler = fence(d.m.fences, d.from.created, about.Sequence.Consumer), d
 }
 
 // fill makes of what came what the handler gets.
@@ -102,14 +103,18 @@ func firstOf(h nats.Header, names ...string) string {
 }
 
 // Ack implements [transport.Settler]. Nothing in it waits, so ctx is not read.
-func (d *delivery) Ack(context.Context) error { return d.settle(ackBody) }
+func (d *delivery) Ack(context.Context) error { return d.settle(ackBody, d.forget) }
 
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(_ context.Context, delay time.Duration) error {
+	return d.settle(nak(delay), func() { d.noteRetry(delay) })
+}
+
+func nak(delay time.Duration) []byte {
 	if delay <= 0 {
-		return d.settle(nakBody)
+		return nakBody
 	}
-	return d.settle([]byte(`-NAK {"delay":` + strconv.FormatInt(int64(delay), 10) + `}`))
+	return []byte(`-NAK {"delay":` + strconv.FormatInt(int64(delay), 10) + `}`)
 }
 
 // Terminate implements [transport.Settler].
@@ -117,36 +122,74 @@ func (d *delivery) Terminate(_ context.Context, reason string) error {
 	if len(reason) > maxReason {
 		reason = reason[:maxReason]
 	}
-	return d.settle([]byte("+TERM " + reason))
+	return d.settle([]byte("+TERM "+reason), d.forget)
 }
 
-func (d *delivery) settle(body []byte) error {
-	err := d.publish(body)
-	if !errors.Is(err, errSettled) {
-		d.m.release(d)
+// Release implements [transport.Settler]. It waits, a second at most, until members
+// elsewhere can know of it.
+func (d *delivery) Release(ctx context.Context) error {
+	if err := d.claim(); err != nil {
+		return err
 	}
-	return err
+	d.m.giveBack(ctx, []handBack{d.back()})
+	d.m.release(d)
+	return d.m.l.t.ready(ctx, "message "+strconv.FormatUint(d.Sequence, 10)+" of "+d.m.l.what)
 }
 
-var errSettled = errors.New("settled before")
-
-// publish says the one thing about a delivery that counts.
-func (d *delivery) publish(body []byte) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.settled {
-		e := transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"message %d of group %q: it was settled before, or handed back", d.Sequence, d.m.group)
-		e.Err = errSettled
-		return e
+// back describes the hand-back of the delivery.
+func (d *delivery) back() handBack {
+	h := handBack{from: d.from, sequence: d.Sequence, stored: d.Stored, number: d.number, attempts: d.Attempt - 1, reply: d.reply}
+	if d.isUnknown() {
+		h.attempts = -1
 	}
-	d.settled = true
-	if err := d.m.l.t.nc.Publish(d.reply, body); err != nil {
+	return h
+}
+
+func (d *delivery) isUnknown() bool {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	return d.unknown
+}
+
+// postpone lets the message be delivered again later. The handler has not seen it.
+func (d *delivery) postpone(delay time.Duration) { _ = d.settle(nak(delay), func() {}) }
+
+// settle says how the delivery ended, and notes it.
+func (d *delivery) settle(body []byte, note func()) error {
+	if err := d.claim(); err != nil {
+		return err
+	}
+	note()
+	err := d.m.l.t.nc.Publish(d.reply, body)
+	d.m.release(d)
+	if err != nil {
 		e := unavailable("message %d of group %q: the connection to %s is lost, it will be delivered again", d.Sequence, d.m.group, d.m.l.t.address)
 		e.Err = err
 		return e
 	}
 	return nil
+}
+
+// claim lets its caller settle the delivery, which is done once.
+func (d *delivery) claim() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.settled {
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"message %d of group %q: it was settled before, or handed back", d.Sequence, d.m.group)
+	}
+	d.settled = true
+	return nil
+}
+
+// forget drops what is known of a message that is settled.
+func (d *delivery) forget() {
+	if d.from.past.Knows() {
+		d.from.past.Forget(d.Sequence, d.m.hasMore())
+	}
+	if d.number > 1 {
+		d.from.released.forget(d.Sequence)
+	}
 }
 
 // extend keeps the delivery from being made again.

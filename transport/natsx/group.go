@@ -43,7 +43,7 @@ func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
 
 // openGroup makes what is missing of a group, changes what differs and may be
 // changed, and returns its consumers. made says that the log is new.
-func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool) ([]*jetstream.ConsumerConfig, error) {
+func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool) ([]*jetstream.ConsumerInfo, error) {
 	if l.config.Retention == transport.InterestRetention && !made {
 		g.Start = transport.Start{New: true}
 	}
@@ -60,14 +60,7 @@ func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool)
 	if err == nil && slices.ContainsFunc(consumers, l.maybeUnknown) {
 		err = l.awaitReplicas(ctx)
 	}
-	if err != nil {
-		return nil, err
-	}
-	configs := make([]*jetstream.ConsumerConfig, len(consumers))
-	for i, is := range consumers {
-		configs[i] = &is.Config
-	}
-	return configs, nil
+	return consumers, err
 }
 
 // inParallel calls do for 0 to n-1, some at once, and returns all results or the

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/internal/journal"
 )
 
 // Options say where and how to connect. The zero value connects to
@@ -95,6 +96,10 @@ type Options struct {
 
 	// InProcess connects to a server within the process, instead of URLs.
 	InProcess nats.InProcessConnProvider
+
+	// Journal outlives this process, where the server ends with it. Package embedded
+	// sets it; there is nothing else to set.
+	Journal *journal.Journal
 
 	// Logger gets what happens to the connection. The default is slog.Default.
 	Logger *slog.Logger

@@ -18,11 +18,11 @@ import (
 // (with few, nats.go's stands still for a whole expiry now and then), settlements
 // and what is ahead are known, and a lost connection is noticed at once.
 type puller struct {
-	consumer string
-	api      string // the subject of pulls
-	inbox    string // where answers go: "<inbox>.<index>.<round>"
-	index    int
-	round    int // answers to earlier rounds do not count
+	name  string // of the consumer
+	api   string // the subject of pulls
+	inbox string // where answers go: "<inbox>.<index>.<round>"
+	index int
+	round int // answers to earlier rounds do not count
 
 	asked   int  // for, and not come
 	heard   bool // since the last tick
@@ -43,9 +43,9 @@ const (
 	maxSilence    = 4 // ticks without a word until a pull is lost
 )
 
-func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) *puller {
-	p := &puller{
-		consumer: c.Name, api: t.apiPrefix() + ".CONSUMER.MSG.NEXT." + stream + "." + c.Name, inbox: inbox, index: index,
+func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) puller {
+	p := puller{
+		name: c.Name, api: t.apiPrefix() + ".CONSUMER.MSG.NEXT." + stream + "." + c.Name, inbox: inbox, index: index,
 		maxBatch: maxAhead, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {

@@ -114,7 +114,8 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 			return how, err
 		}
 	}
-	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0), idle)
+	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
+	return rd.receive(ctx, mail, &p, idle)
 }
 
 // readerIdle is how long the server keeps a reader's consumer that nobody uses,
@@ -164,7 +165,7 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bo
 						return how, err
 					}
 				case !rd.follow:
-					idle = rd.drained(ctx, p.consumer)
+					idle = rd.drained(ctx, p.name)
 				}
 			}
 			continue

@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/patience"
+	"gomono.dev/transport/natsx/internal/journal"
 )
 
 // Transport is a connection to NATS. Make one with Connect.
@@ -30,8 +32,13 @@ type Transport struct {
 	options  logOptions
 	js       jetstream.JetStream
 	account  atomic.Pointer[account]
-	outgoing sync.Pool // of *outgoing
-	timers   patience.Timers
+	boot     atomic.Pointer[boot]
+	journal  *journal.Journal
+
+	stateDenied sync.Once
+	stateThere  atomic.Bool // the state stream is
+	outgoing    sync.Pool // of *outgoing
+	timers      patience.Timers
 
 	// sending is held for reading while a message is handed over, and for writing
 	// to set closed: what was let in has been written when Close flushes.
@@ -50,7 +57,7 @@ var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(o *Options) *Transport {
 	return &Transport{
-		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(),
+		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
 		done: make(chan struct{}), silent: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}

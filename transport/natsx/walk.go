@@ -20,8 +20,12 @@ type storedMessage struct {
 	Data     []byte
 }
 
-// getMessage asks the stream's leader for one message.
+// getMessage asks the log's leader for one message.
 func (l *log) getMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
+	return l.t.getMessage(ctx, l.config.Name, request)
+}
+
+func (t *Transport) getMessage(ctx context.Context, stream string, request map[string]any) (*storedMessage, error) {
 	var answer struct {
 		Message *struct {
 			Subject  string    `json:"subject"`
@@ -31,7 +35,7 @@ func (l *log) getMessage(ctx context.Context, request map[string]any) (*storedMe
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := l.t.api(ctx, "STREAM.MSG.GET."+l.config.Name, request, &answer); err != nil {
+	if err := t.api(ctx, "STREAM.MSG.GET."+stream, request, &answer); err != nil {
 		return nil, err
 	}
 	m := answer.Message

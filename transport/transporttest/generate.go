@@ -164,8 +164,8 @@ func (c *composer) fates(n int) []string {
 	if n < 20 {
 		return nil
 	}
-	busy := pick(n, "n", "t", "d", "nd", "nnn", "nt")
-	held := pick(n, "h", "hh", "nh", "dh", "hnh", "th")
+	busy := pick(n, "n", "t", "d", "nd", "nnn", "nt", "r", "rnr")
+	held := pick(n, "h", "hh", "nh", "dh", "hnh", "th", "rh")
 	if c.timed && n%13 == 0 {
 		busy, held = "D", "Dh"
 	}
@@ -318,7 +318,7 @@ func (c *composer) makeSettle(s *Step, g gene) bool {
 	}
 	of := all[g[1]%len(all)]
 	s.Do, s.Process, s.Group, s.Sequence = Settle, 0, of.g.config.Name, of.o.sequence
-	s.Fates = []string{pick(g[2], "a", "n", "t", "d")}
+	s.Fates = []string{pick(g[2], "a", "n", "t", "d", "r")}
 	if c.timed && g[3]%8 == 7 {
 		s.Fates = []string{"D"}
 	}

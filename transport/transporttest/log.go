@@ -280,8 +280,15 @@ func (m *member) handlesBeside(others []string, bodies ...string) {
 	}
 }
 
-// again fails unless the next delivery is this message, and not for the first
-// time. What was handed back may have been on its way to the one that closed.
+// handedBack fails unless the next delivery is this message, whose earlier ones were
+// no attempts.
+func (m *member) handedBack(body string) *transport.Delivery {
+	m.s.Helper()
+	return m.take(body, 1)
+}
+
+// again fails unless the next delivery is this message, and not at its first
+// attempt.
 func (m *member) again(body string) *transport.Delivery {
 	m.s.Helper()
 	d := m.next()
@@ -337,6 +344,20 @@ func (s *suite) nak(d *transport.Delivery, delay time.Duration) {
 	if err := d.Nak(context.Background(), delay); err != nil {
 		s.Errorf("Nak of %q: %v", d.Body, err)
 	}
+}
+
+func (s *suite) release(d *transport.Delivery) {
+	s.Helper()
+	if err := d.Release(context.Background()); err != nil {
+		s.Errorf("Release of %q: %v", d.Body, err)
+	}
+}
+
+// drainOf lets a member drain that releases the last delivery that it has.
+func (s *suite) drainOf(m *member, d *transport.Delivery) {
+	s.Helper()
+	go func() { _ = d.Release(context.Background()) }()
+	s.drainMember(m)
 }
 
 func (s *suite) terminate(d *transport.Delivery) {

@@ -165,6 +165,14 @@ var brokenLogs = map[string]breakage{
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = forgetful{d.Settler} }}.broken,
 		"log/settle/done", "Ack: the group is done with the message.",
 	},
+	"counts releases as attempts": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = counting{d.Settler} }}.broken,
+		"log/settle/release", "The delivery was no attempt",
+	},
+	"releases to the end": {
+		alteration{deliver: func(d *transport.Delivery) { d.Settler = belated{d.Settler} }}.broken,
+		"log/settle/release-ordered", "What an ordered group's member releases comes before what follows it.",
+	},
 	"redelivers what was terminated": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = undying{d.Settler} }}.broken,
 		"log/settle/done", "Ack: the group is done with the message.",
@@ -175,7 +183,7 @@ var brokenLogs = map[string]breakage{
 	},
 	"takes any number of settlements": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = generous{d.Settler} }}.broken,
-		"log/settle/once", "Exactly one of Ack, Nak and Terminate counts",
+		"log/settle/once", "Exactly one of Ack, Nak, Release and Terminate counts",
 	},
 	"lets a live member's deliveries go to others": {
 		alteration{deliver: func(d *transport.Delivery) {
@@ -400,6 +408,14 @@ func (forgetful) Ack(context.Context) error { return nil }
 type undying struct{ transport.Settler }
 
 func (u undying) Terminate(ctx context.Context, _ string) error { return u.Nak(ctx, 0) }
+
+type counting struct{ transport.Settler }
+
+func (c counting) Release(ctx context.Context) error { return c.Nak(ctx, 0) }
+
+type belated struct{ transport.Settler }
+
+func (b belated) Release(ctx context.Context) error { return b.Ack(ctx) }
 
 type hasty struct{ transport.Settler }
 

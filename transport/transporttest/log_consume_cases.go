@@ -308,7 +308,7 @@ var consumeCases = []conformanceCase{
 			grows(m.take("4", 1))
 			m.Close()
 			m = l.consume(of("g", 1))
-			grows(m.again("4"))
+			grows(m.handedBack("4"))
 		},
 	},
 	{

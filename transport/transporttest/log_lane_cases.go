@@ -116,7 +116,7 @@ var laneCases = []conformanceCase{
 				m.idle()
 				m.Close()
 				m = l.consume(ofOrdered(3))
-				held = m.again("0")
+				held = m.handedBack("0")
 			}
 			s.ack(held)
 			m.handles("1", "2")
@@ -152,7 +152,7 @@ var laneCases = []conformanceCase{
 				grows(m.take("closed", 1))
 				m.Close()
 				m = l.consume(ofOrdered(10))
-				d := m.again("closed")
+				d := m.handedBack("closed")
 				grows(d)
 				s.ack(d)
 				s.drainMember(m)

@@ -37,7 +37,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/attempts",
-		seam: "An attempt is a delivery; one whose member died counts.",
+		seam: "An attempt is a delivery; one whose member died counts, and one that was handed back (Release, Drain, Close) does not.",
 		rule: "An attempt is a delivery: Attempt is 1 for the first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
@@ -49,6 +49,40 @@ var settleCases = []conformanceCase{
 			h.handles("0")
 			s.ack(g.take("0", 6))
 			g.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "settle/release",
+		seam: "Release: hand it back. It is delivered again at once, to any member, and this delivery was no attempt.",
+		rule: "Release: deliver it again at once. The delivery was no attempt, however often that happens, and whoever gets it next.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			l.put("a", "0")
+			for range 3 {
+				s.release(m.take("0", 1))
+			}
+			s.nak(m.take("0", 1), 0)
+			s.release(m.take("0", 2))
+			d := m.take("0", 2)
+			s.drainOf(m, d)
+			m = l.consume(of("g", 1))
+			s.nak(m.take("0", 2), 0)
+			s.ack(m.take("0", 3))
+			m.handlesOnly(l, "a")
+		},
+	},
+	{
+		name: "settle/release-ordered",
+		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
+		rule: "What an ordered group's member releases comes before what follows it.",
+		body: func(s *suite) {
+			group := transport.GroupConfig{Name: "g", Ordered: true}
+			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
+			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 3})
+			l.put("a", "0", "1")
+			s.release(m.take("0", 1))
+			m.handles("0", "1")
 		},
 	},
 	{
@@ -109,13 +143,14 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/once",
-		rule: "Exactly one of Ack, Nak and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
+		rule: "Exactly one of Ack, Nak, Release and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
 			settle := map[string]func(*transport.Delivery) error{
 				"Ack":       func(d *transport.Delivery) error { return d.Ack(s.Context()) },
 				"Nak":       func(d *transport.Delivery) error { return d.Nak(s.Context(), 0) },
+				"Release":   func(d *transport.Delivery) error { return d.Release(s.Context()) },
 				"Terminate": func(d *transport.Delivery) error { return d.Terminate(s.Context(), "") },
 			}
 			for first, do := range settle {
@@ -124,9 +159,8 @@ var settleCases = []conformanceCase{
 				if err := do(d); err != nil {
 					s.Errorf("%s: %v", first, err)
 				}
-				if first == "Nak" {
-					again := m.take(first, 2)
-					s.ack(again)
+				if attempt := map[string]int{"Nak": 2, "Release": 1}[first]; attempt > 0 {
+					s.ack(m.take(first, attempt))
 				}
 				for second, again := range settle {
 					if err := again(d); err == nil {
@@ -141,7 +175,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/room-once",
-		seam: "Exactly one of Ack, Nak and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
+		seam: "Exactly one of Ack, Nak, Release and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
 		rule: "Exactly one settlement counts: a second one makes no room for another delivery.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -316,13 +350,13 @@ var leaveCases = []conformanceCase{
 			if err == nil || !strings.Contains(err.Error(), "2") {
 				s.Errorf("%v does not say that 2 were handed back", err)
 			}
-			two.gets(2, "1", "2")
+			two.gets(1, "1", "2")
 			s.wantError(held[1].Ack(s.Context()), transport.FailedPrecondition, transport.OutcomeNotDone)
 		},
 	},
 	{
 		name: "leave/close",
-		rule: "Closing hands back what is unsettled. A hand-back is a Nak without delay and counts as an attempt.",
+		rule: "Closing hands back what is unsettled. What is handed back is delivered again at once, and the delivery was no attempt.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			one := l.consume(of("g", 3))
@@ -334,7 +368,7 @@ var leaveCases = []conformanceCase{
 				s.wantError(err, transport.FailedPrecondition, transport.OutcomeNotDone)
 			}
 			two := l.consume(of("g", 1))
-			two.gets(2, "0", "2")
+			two.gets(1, "0", "2")
 			two.handlesOnly(l, "a")
 			s.within("a second Close", one.Close)
 			s.within("Drain", func() { _ = one.Drain(context.Background()) })
@@ -352,7 +386,7 @@ var leaveCases = []conformanceCase{
 			await(s, g.entered, "the handler")
 			s.within("Close", r.Close)
 			two := l.consume(of("g", 1))
-			s.ack(two.again("0"))
+			s.ack(two.handedBack("0"))
 			g.release()
 			two.handlesOnly(l, "a")
 		},
@@ -435,16 +469,15 @@ var leaveCases = []conformanceCase{
 	},
 }
 
-// gets acknowledges the next deliveries, which are these messages at that attempt
-// or later, in whichever order: none is promised among redeliveries, and what was
-// handed back may have been on its way to a member that closed.
+// gets acknowledges the next deliveries, which are these messages at that attempt,
+// in whichever order: none is promised among redeliveries.
 func (m *member) gets(attempt int, bodies ...string) {
 	m.s.Helper()
 	for len(bodies) > 0 {
 		d := m.next()
 		i := slices.Index(bodies, string(d.Body))
-		if i < 0 || d.Attempt < attempt {
-			m.s.Fatalf("group %s got %q at attempt %d, want one of %q at %d or later", m.group, d.Body, d.Attempt, bodies, attempt)
+		if i < 0 || d.Attempt != attempt {
+			m.s.Fatalf("group %s got %q at attempt %d, want one of %q at %d", m.group, d.Body, d.Attempt, bodies, attempt)
 		}
 		bodies = slices.Delete(bodies, i, i+1)
 		m.s.ack(d)

@@ -418,7 +418,7 @@ func (m *model) settle(g *modelGroup, o *owed, f fate) {
 	switch f {
 	case acks, terminates:
 		g.done(o)
-	case naks, delays:
+	case naks, delays, releases:
 		o.holders = nil
 	case postpones:
 		o.holders, o.after = nil, m.now+longDelay

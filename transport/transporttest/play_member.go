@@ -27,14 +27,15 @@ type playGroup struct {
 
 // playState is what became of a message in a group.
 type playState struct {
-	times     int
-	attempt   int
-	settled   bool      // acknowledged or terminated
-	notBefore time.Time // of the next delivery
-	held      *transport.Delivery
-	by        *playMember // who holds it, or settled it
-	lane      string
-	endings   int // of the group's, when it was first delivered
+	times      int
+	handedBack int       // of times
+	attempt    int       // of the last delivery that was not handed back
+	settled    bool      // acknowledged or terminated
+	notBefore  time.Time // of the next delivery
+	held       *transport.Delivery
+	by         *playMember // who holds it, or settled it
+	lane       string
+	endings    int // of the group's, when it was first delivered
 }
 
 // playMember is a member of a group.
@@ -145,6 +146,8 @@ func perform(ctx context.Context, d *transport.Delivery, f fate) error {
 		return d.Nak(ctx, nakDelay)
 	case postpones:
 		return d.Nak(ctx, longDelay)
+	case releases:
+		return d.Release(ctx)
 	case holds:
 		return nil
 	}
@@ -194,9 +197,17 @@ func (m *playMember) decided(d *transport.Delivery, state *playState, f fate) {
 		state.notBefore = time.Now().Add(nakDelay)
 	case postpones:
 		state.notBefore = time.Now().Add(longDelay)
+	case releases:
+		state.takenBack()
 	case holds:
 		state.held, state.by = d, m
 	}
+}
+
+// takenBack notes that the last delivery was handed back: it was no attempt.
+func (s *playState) takenBack() {
+	s.handedBack++
+	s.attempt--
 }
 
 // settle ends a delivery that is held.
@@ -307,6 +318,9 @@ func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 		held = append(held, state.held)
 		state.held, state.by = nil, nil
 		state.notBefore = time.Now().Add(delay)
+		if delay == 0 {
+			state.takenBack()
+		}
 	}
 	return held
 }

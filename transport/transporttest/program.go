@@ -130,6 +130,7 @@ const (
 	naks       fate = 'n'
 	delays     fate = 'd'
 	postpones  fate = 'D'
+	releases   fate = 'r'
 	holds      fate = 'h'
 )
 

@@ -42,13 +42,14 @@ func (m *playMember) check(d *transport.Delivery, sent *played, state *playState
 	m.checkOrder(d, state)
 }
 
-// checkAttempt: an attempt is a delivery. One that a member was given and its
-// handler has not seen counts, and there are such only where a member has ended.
+// checkAttempt: an attempt is a delivery that was not handed back. One that a member
+// was given and its handler has not seen may count where a member has ended.
 func (m *playMember) checkAttempt(d *transport.Delivery, state *playState) {
 	g := m.group
-	if most := state.times + g.endings; d.Attempt <= state.attempt || d.Attempt < state.times || d.Attempt > most {
+	least := max(state.times-state.handedBack, state.attempt+1)
+	if most := least + g.endings; d.Attempt < least || d.Attempt > most {
 		m.y.breaks("%s was delivered to group %s for the %dth time as attempt %d after attempt %d: want %d to %d",
-			d.Body, g.config.Name, state.times, d.Attempt, state.attempt, max(state.times, state.attempt+1), most)
+			d.Body, g.config.Name, state.times, d.Attempt, state.attempt, least, most)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/internal/journal"
 )
 
 // Server is a NATS server in this process. Make one with Start, or use Open,
@@ -21,8 +23,11 @@ type Server struct {
 	server *server.Server
 	client natsx.Options
 	log    *slog.Logger
-	free   func()        // frees the store
-	begun  chan struct{} // closed when the server's Start has returned
+	free   func() // frees the store
+
+	// journal is what outlives this process, nil where nothing does.
+	journal *journal.Journal
+	begun   chan struct{} // closed when the server's Start has returned
 
 	stopping sync.Once
 	stopped  chan struct{}
@@ -63,9 +68,13 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 			return err
 		}
 		s.free = unlock
+		if err := s.openJournal(dir); err != nil {
+			unlock()
+			return err
+		}
 		if so.ServerName == "" {
 			if so.ServerName, err = storedName(dir); err != nil {
-				unlock()
+				s.free()
 				return err
 			}
 		}
@@ -81,6 +90,20 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 	so.StoreDir = dir
 	so.JetStreamMaxStore = 1 // nothing is stored there but what the server notes for itself
 	s.free = func() { _ = os.RemoveAll(dir) }
+	return nil
+}
+
+// openJournal opens what the server before this one has left to be known.
+func (s *Server) openJournal(dir string) (err error) {
+	s.journal, err = journal.Open(filepath.Join(dir, "mono"), s.log)
+	if err != nil {
+		return failed("the journal in the store %s: %w: see that it can be written", dir, err)
+	}
+	unlock := s.free
+	s.free = func() {
+		_ = s.journal.Close()
+		unlock()
+	}
 	return nil
 }
 
@@ -177,7 +200,7 @@ func startFailure(text string, so *server.Options) error {
 // Connect connects to the server without a socket.
 func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
 	o := s.client
-	o.InProcess, o.URLs = s.server, nil
+	o.InProcess, o.URLs, o.Journal = s.server, nil, s.journal
 	if o.Logger == nil {
 		o.Logger = s.log
 	}

@@ -1,0 +1,101 @@
+package journal
+
+import (
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// Journal is safe for concurrent use.
+type Journal struct {
+	log *slog.Logger
+	dir string // empty: nothing is written
+
+	mu        sync.Mutex
+	consumers map[consumerKey]*Consumer
+	numbers   uint64             // of consumers, so far
+	ids       map[idKey]appended // of earlier processes
+	idsEnd    time.Time          // when the last of ids expires
+	segment   *segment           // that is written; nil without a directory
+	closed    bool
+	failing   bool // the last write failed
+}
+
+type idKey struct{ log, id string }
+
+type appended struct {
+	sequence uint64
+	until    int64 // ns of Unix time
+}
+
+// Memory returns a Journal that writes nothing.
+func Memory() *Journal {
+	return &Journal{consumers: make(map[consumerKey]*Consumer), ids: make(map[idKey]appended)}
+}
+
+// Open reads the journal in dir, which is made if it is not there, and goes on
+// writing it. Only one Journal may use a directory. Files that cannot be read as a
+// journal are passed over.
+func Open(dir string, log *slog.Logger) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	j := Memory()
+	j.dir, j.log = dir, log
+	last, err := j.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := j.rotate(last + 1); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// Close ends the writing. What is noted afterwards is kept in memory.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.segment == nil || j.closed {
+		return nil
+	}
+	j.flush()
+	j.closed = true
+	return j.segment.file.Close()
+}
+
+// Lasting reports whether the journal outlives the process.
+func (j *Journal) Lasting() bool { return j.dir != "" }
+
+// Remember notes that a message with this id was appended, for the processes after
+// this one: the server itself remembers it as long as it runs.
+func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
+	if !j.Lasting() {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.record(func(b []byte) []byte { return appendID(b, log, id, appended{sequence, until.UnixNano()}) })
+	if j.segment != nil {
+		j.segment.idsEnd = max(j.segment.idsEnd, until.UnixNano())
+	}
+	j.flush()
+}
+
+// Recall returns the sequence of a message that an earlier process has appended with
+// this id, as long as that is remembered.
+func (j *Journal) Recall(log, id string) (sequence uint64, ok bool) {
+	if !j.Lasting() {
+		return 0, false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	if now.After(j.idsEnd) {
+		clear(j.ids)
+		return 0, false
+	}
+	a, ok := j.ids[idKey{log, id}]
+	return a.sequence, ok && now.UnixNano() < a.until
+}

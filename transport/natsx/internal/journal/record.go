@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Kinds of records. A record is its kind and then numbers, as varints, and texts,
+// each behind its length.
+const (
+	recordConsumer = 1 // number, stream, name, created
+	recordPast     = 2 // consumer, sequence, stored, delivery, attempts, due, noted
+	recordSettled  = 3 // consumer, sequence
+	recordID       = 4 // log, id, sequence, until
+	recordReset    = 5 // what came before of deliveries does not count
+)
+
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+func appendConsumer(b []byte, c *Consumer) []byte {
+	b = binary.AppendUvarint(append(b, recordConsumer), c.number)
+	b = appendText(appendText(b, c.key.stream), c.key.name)
+	return binary.AppendVarint(b, c.key.created)
+}
+
+func appendPast(b []byte, c *Consumer, sequence uint64, p Past) []byte {
+	due := int64(0)
+	if !p.Due.IsZero() {
+		due = p.Due.UnixNano()
+	}
+	b = binary.AppendUvarint(append(b, recordPast), c.number)
+	b = binary.AppendUvarint(b, sequence)
+	b = binary.AppendVarint(b, p.stored)
+	b = binary.AppendUvarint(b, p.Delivery)
+	b = binary.AppendUvarint(b, uint64(max(p.Attempts, 0)))
+	b = binary.AppendVarint(b, due)
+	return binary.AppendVarint(b, p.noted)
+}
+
+func appendSettled(b []byte, c *Consumer, sequence uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(append(b, recordSettled), c.number), sequence)
+}
+
+func appendID(b []byte, log, id string, a appended) []byte {
+	b = appendText(appendText(append(b, recordID), log), id)
+	return binary.AppendVarint(binary.AppendUvarint(b, a.sequence), a.until)
+}
+
+// reader takes records in. It refuses what it cannot understand.
+type reader struct {
+	j         *Journal
+	consumers map[uint64]*Consumer // by the numbers of the segment
+	now       time.Time
+
+	rest []byte
+	bad  bool
+}
+
+// frame reports whether all records of a frame were understood.
+func (r *reader) frame(payload []byte) bool {
+	for r.rest, r.bad = payload, false; len(r.rest) > 0 && !r.bad; {
+		kind := r.rest[0]
+		r.rest = r.rest[1:]
+		r.take(kind)
+	}
+	return !r.bad
+}
+
+func (r *reader) take(kind byte) {
+	switch kind {
+	case recordConsumer:
+		number := r.number()
+		key := consumerKey{r.text(), r.text(), r.signed()}
+		if !r.bad {
+			r.consumers[number] = r.j.consumer(key)
+		}
+	case recordPast:
+		c, sequence := r.consumers[r.number()], r.number()
+		p := Past{stored: r.signed(), Delivery: r.number(), Attempts: int(min(r.number(), maxAttempts))}
+		if due := r.signed(); due != 0 {
+			p.Due = time.Unix(0, due)
+		}
+		p.noted = r.signed()
+		if r.bad = r.bad || c == nil; !r.bad {
+			c.past[sequence] = p
+		}
+	case recordSettled:
+		c, sequence := r.consumers[r.number()], r.number()
+		if r.bad = r.bad || c == nil; !r.bad {
+			delete(c.past, sequence)
+		}
+	case recordID:
+		key := idKey{r.text(), r.text()}
+		a := appended{r.number(), r.signed()}
+		if !r.bad && a.until > r.now.UnixNano() {
+			r.j.ids[key] = a
+			if end := time.Unix(0, a.until); end.After(r.j.idsEnd) {
+				r.j.idsEnd = end
+			}
+		}
+	case recordReset:
+		for _, c := range r.j.consumers {
+			clear(c.past)
+		}
+	default:
+		r.bad = true
+	}
+}
+
+// maxAttempts bounds what a damaged file can claim.
+const maxAttempts = 1 << 30
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	r.skip(size)
+	return n
+}
+
+func (r *reader) signed() int64 {
+	n, size := binary.Varint(r.rest)
+	r.skip(size)
+	return n
+}
+
+func (r *reader) skip(size int) {
+	if size <= 0 {
+		r.bad, r.rest = true, nil
+		return
+	}
+	r.rest = r.rest[size:]
+}
+
+func (r *reader) text() string {
+	n := r.number()
+	if r.bad || n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return ""
+	}
+	text := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return text
+}

@@ -1,0 +1,199 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// segment is the file that is being written.
+type segment struct {
+	number  uint64
+	file    *os.File
+	at      int64  // where the next frame goes
+	pending []byte // the next frame: its head, and records that are to be written
+	idsEnd  int64  // when its last id expires, in ns of Unix time
+	older   []olderSegment
+}
+
+// olderSegment is kept for its ids.
+type olderSegment struct {
+	path   string
+	idsEnd int64
+}
+
+const (
+	suffix      = ".journal"
+	temporary   = ".tmp"
+	frameHead   = 8       // bytes
+	maxSegment  = 4 << 20 // bytes, after which another one is begun
+	maxFrame    = 1 << 30 // bytes
+	filePattern = "%08d" + suffix
+)
+
+var table = crc32.MakeTable(crc32.Castagnoli)
+
+// record adds to what is to be written.
+func (j *Journal) record(add func([]byte) []byte) {
+	if j.segment != nil && !j.closed {
+		j.segment.pending = add(j.segment.pending)
+	}
+}
+
+// flush writes what is to be written. What cannot be written is known to this process
+// alone; where it would have been, the next frame is tried.
+func (j *Journal) flush() {
+	s := j.segment
+	if s == nil || j.closed || len(s.pending) == frameHead {
+		return
+	}
+	seal(s.pending)
+	_, err := s.file.WriteAt(s.pending, s.at)
+	if err == nil {
+		s.at += int64(len(s.pending))
+		s.pending = s.pending[:frameHead]
+	}
+	if err == nil && s.at > maxSegment {
+		err = j.rotate(s.number + 1)
+	}
+	j.report(err)
+}
+
+// report logs that the journal cannot be written, once until it can.
+func (j *Journal) report(err error) {
+	if err != nil {
+		if s := j.segment; len(s.pending) > maxSegment {
+			s.pending, s.at = s.pending[:frameHead], maxSegment // the next segment has it all
+		}
+		if !j.failing && j.log != nil {
+			j.log.Error("natsx: the journal cannot be written: after the end of this process attempts may be counted anew", "directory", j.dir, "error", err)
+		}
+	}
+	j.failing = err != nil
+}
+
+// seal fills in the head of a frame.
+func seal(frame []byte) {
+	payload := frame[frameHead:]
+	binary.LittleEndian.PutUint32(frame, uint32(len(payload)))
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(payload, table))
+}
+
+// rotate begins another segment with all that is known of deliveries, and removes
+// those that are not needed any more.
+func (j *Journal) rotate(number uint64) error {
+	path := filepath.Join(j.dir, fmt.Sprintf(filePattern, number))
+	frame := j.snapshot(time.Now())
+	err := os.WriteFile(path+temporary, frame, 0o600)
+	if err == nil {
+		err = os.Rename(path+temporary, path)
+	}
+	if err != nil {
+		_ = os.Remove(path + temporary)
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	next := &segment{number: number, file: file, at: int64(len(frame)), pending: make([]byte, frameHead, 512)}
+	if s := j.segment; s != nil {
+		next.older = append(s.older, olderSegment{s.file.Name(), s.idsEnd})
+		_ = s.file.Close() // all of it was written
+	} else {
+		next.older = j.found(number)
+	}
+	next.older = slices.DeleteFunc(next.older, func(o olderSegment) bool {
+		return o.idsEnd < time.Now().UnixNano() && os.Remove(o.path) == nil
+	})
+	j.segment = next
+	return nil
+}
+
+// found lists the segments that were there when the journal was opened. Their ids
+// are taken for as old as the youngest one.
+func (j *Journal) found(before uint64) (older []olderSegment) {
+	numbers, _ := j.segments()
+	for _, n := range numbers {
+		if n < before {
+			older = append(older, olderSegment{filepath.Join(j.dir, fmt.Sprintf(filePattern, n)), j.idsEnd.UnixNano()})
+		}
+	}
+	return older
+}
+
+// snapshot returns a frame with all that is known of deliveries.
+func (j *Journal) snapshot(now time.Time) []byte {
+	frame := append(make([]byte, frameHead, 1024), recordReset)
+	for key, c := range j.consumers {
+		c.dropOld(now)
+		c.known.Store(int64(len(c.past)))
+		if len(c.past) == 0 && j.segment == nil {
+			delete(j.consumers, key) // of an earlier process
+			continue
+		}
+		frame = appendConsumer(frame, c)
+		for sequence, p := range c.past {
+			frame = appendPast(frame, c, sequence, p)
+		}
+	}
+	seal(frame)
+	return frame
+}
+
+// segments lists the numbers of the segments, in order.
+func (j *Journal) segments() (numbers []uint64, err error) {
+	entries, err := os.ReadDir(j.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if n, err := strconv.ParseUint(name, 10, 64); ok && err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// read takes in all segments, and returns the number of the last one.
+func (j *Journal) read() (last uint64, err error) {
+	numbers, err := j.segments()
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range numbers {
+		data, err := os.ReadFile(filepath.Join(j.dir, fmt.Sprintf(filePattern, n)))
+		if err != nil {
+			return 0, err
+		}
+		j.takeIn(data)
+		last = n
+	}
+	return last, nil
+}
+
+// takeIn reads frames until one is not whole.
+func (j *Journal) takeIn(data []byte) {
+	r := reader{j: j, consumers: make(map[uint64]*Consumer), now: time.Now()}
+	for len(data) >= frameHead {
+		n := binary.LittleEndian.Uint32(data)
+		if n > maxFrame || int(n) > len(data)-frameHead {
+			return
+		}
+		payload := data[frameHead : frameHead+int(n)]
+		if crc32.Checksum(payload, table) != binary.LittleEndian.Uint32(data[4:]) || !r.frame(payload) {
+			return
+		}
+		data = data[frameHead+int(n):]
+	}
+}

@@ -1,0 +1,122 @@
+package natsx
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport/natsx/internal/journal"
+)
+
+// released is what members have handed back of one consumer's deliveries, as far as
+// this process has read it.
+type released struct {
+	mu    sync.Mutex
+	last  uint64 // sequence in the state stream
+	bySeq map[uint64]journal.Past
+}
+
+// releaseRecord is what is stored of deliveries that were handed back.
+type releaseRecord struct {
+	Created  time.Time   `json:"created"`  // of the consumer: it may be another one of its name
+	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
+}
+
+// noteTimeout bounds the wait until others can know of a hand-back.
+const noteTimeout = time.Second
+
+// update reads what has been stored since the last time. Without an answer, or
+// permission, hand-backs elsewhere count as attempts.
+func (r *released) update(t *Transport, c *consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
+	defer cancel()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		m, err := t.stateMessage(ctx, map[string]any{"seq": r.last + 1, "next_by_subj": c.releases})
+		if err != nil {
+			return
+		}
+		r.last = m.Sequence
+		r.takeIn(m.Data, c.created)
+	}
+}
+
+func (r *released) takeIn(data []byte, created time.Time) {
+	var record releaseRecord
+	if json.Unmarshal(data, &record) != nil || !record.Created.Equal(created) {
+		return
+	}
+	if r.bySeq == nil {
+		r.bySeq = make(map[uint64]journal.Past)
+	}
+	for _, of := range record.Released {
+		r.bySeq[of[0]] = journal.Past{Delivery: of[1], Attempts: int(of[2])}
+	}
+}
+
+func (r *released) of(sequence uint64) (journal.Past, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.bySeq[sequence]
+	return p, ok
+}
+
+// forget drops what is not needed once a message is settled.
+func (r *released) forget(sequence uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.bySeq, sequence)
+}
+
+// handBack is one delivery that goes back.
+type handBack struct {
+	from     *consumer
+	sequence uint64
+	stored   time.Time
+	number   uint64
+	attempts int // before it; negative where that is not known
+	reply    string
+}
+
+// giveBack hands back deliveries: first it notes that they were no attempts, then
+// others may get them. One of which nobody could take note counts.
+func (m *member) giveBack(ctx context.Context, all []handBack) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, c := range m.consumers {
+		own := slices.DeleteFunc(slices.Clone(all), func(h handBack) bool { return h.from != c || h.attempts < 0 })
+		if len(own) > 0 {
+			wait.Go(func() { m.noteReleased(ctx, c, own) })
+		}
+	}
+	wait.Wait()
+	for _, h := range all {
+		_ = m.l.t.nc.Publish(h.reply, nakBody) // without a connection others get it after the AckWait
+	}
+}
+
+func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) {
+	record := releaseRecord{Created: c.created}
+	for _, h := range all {
+		c.past.Put(h.sequence, h.stored, journal.Past{Delivery: h.number, Attempts: h.attempts})
+		record.Released = append(record.Released, [3]uint64{h.sequence, h.number, uint64(h.attempts)})
+	}
+	msg := nats.NewMsg(c.releases)
+	msg.Data, _ = json.Marshal(record) // of numbers and a time
+	if m.l.t.account.Load().level >= levelTTL {
+		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
+	}
+	if err := m.l.t.ready(ctx, stateStream); err != nil {
+		return // there is no connection for the hand-back either
+	}
+	if err := m.l.t.putState(ctx, msg); err != nil {
+		m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", m.group, "log", m.l.config.Name, "error", err)
+	}
+}

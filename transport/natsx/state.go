@@ -1,0 +1,133 @@
+package natsx
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// What the members of groups have to know of each other, and the server does not
+// keep, is in a stream of its own, one for an account. It is made when it is first
+// needed.
+//
+//	_mono.boots                            how often the server has begun
+//	_mono.released.<stream>.<consumer>     deliveries that were no attempts
+const (
+	stateStream   = "mono_state" // no log has this name: those of handles name a kind
+	stateSubjects = "_mono.>"
+	bootsSubject  = "_mono.boots"
+
+	releasedPrefix = "_mono.released."
+)
+
+const (
+	maxReleases = 1000 // messages of one consumer
+	keepRelease = 7 * 24 * time.Hour
+)
+
+func (t *Transport) openState(ctx context.Context) error {
+	c := jetstream.StreamConfig{
+		Name: stateStream, Subjects: []string{stateSubjects}, Description: "what mono keeps for groups: server starts, deliveries that were handed back",
+		MaxMsgsPerSubject: maxReleases, AllowMsgTTL: t.account.Load().level >= levelTTL, Replicas: t.options.replicas,
+	}
+	if t.options.memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	if c.Replicas == 0 {
+		c.Replicas = t.defaultReplicas()
+	}
+	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js.CreateStream(ctx, c) }
+	_, err := askStream(ctx, t, "the stream "+stateStream, create)
+	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
+		c.Replicas = 1
+		_, err = askStream(ctx, t, "the stream "+stateStream, create)
+	}
+	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
+		return nil // somebody else was faster, perhaps another release
+	}
+	return err
+}
+
+// stateMessage asks for a message of the state.
+func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
+	return ask(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
+		return t.getMessage(ctx, stateStream, request)
+	})
+}
+
+// putState appends to the state, and makes it where it is not there. It looks before:
+// a plain subscriber to everything hides that nobody stores the message.
+func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
+	if !t.stateThere.Load() {
+		if err := t.openState(ctx); err != nil {
+			return err
+		}
+		t.stateThere.Store(true)
+	}
+	_, err := t.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.stateThere.Store(false) // somebody has deleted it: the next one makes it again
+	}
+	return t.apiError(err, "the stream "+stateStream)
+}
+
+// boot is one run of a server's process.
+type boot struct {
+	Server string `json:"server"` // its id, which is another one each time
+	Number uint64 `json:"number"` // of boots that were seen, from 1
+}
+
+// currentBoot returns the boot of the server that t is connected to. The first who
+// sees a server that began anew counts it. Servers of a cluster are not counted: they
+// keep for each other what one would forget.
+func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
+	server := t.nc.ConnectedServerId()
+	if known := t.boot.Load(); known != nil && known.Server == server {
+		return *known, nil
+	}
+	clustered := t.nc.ConnectedClusterName() != ""
+	for {
+		last, sequence, err := t.lastBoot(ctx)
+		if err != nil {
+			return boot{}, err
+		}
+		now := boot{server, last.Number}
+		if last.Server != server && !clustered {
+			now.Number++
+			err = t.putBoot(ctx, now, sequence)
+		}
+		switch {
+		case err == nil:
+			t.boot.Store(&now)
+			return now, nil
+		case transport.CodeOf(err) != transport.Aborted:
+			return boot{}, err
+		}
+	}
+}
+
+// lastBoot returns the last one that was counted, and where.
+func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
+	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
+	if missing(err) {
+		return boot{}, 0, nil
+	}
+	if err == nil {
+		sequence, err = m.Sequence, json.Unmarshal(m.Data, &b)
+	}
+	return b, sequence, err
+}
+
+func (t *Transport) putBoot(ctx context.Context, b boot, last uint64) error {
+	msg := nats.NewMsg(bootsSubject)
+	msg.Data, _ = json.Marshal(b) // of a text and a number
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
+	return t.putState(ctx, msg)
+}
