@@ -53,6 +53,17 @@ func (b *Backend) Connect() *Transport {
 	return &Transport{backend: b, number: b.connected, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
 }
 
+// Restart forgets what a NATS server elsewhere forgets when it ends and is started
+// again on its store, so that a test can rely on no more than that: the ids of
+// messages that are gone. Connections, and what members hold, stay as they are.
+func (b *Backend) Restart() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.logs {
+		l.forgetIDs()
+	}
+}
+
 // openLog finds or makes the log that c describes, and changes it as c says.
 func (b *Backend) openLog(c transport.LogConfig) (*log, error) {
 	b.mu.Lock()

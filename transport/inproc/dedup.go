@@ -1,6 +1,8 @@
 package inproc
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,6 +39,23 @@ func (d *dedup) add(id string, sequence uint64, now int64) {
 	id = strings.Clone(id)
 	d.sequences[id] = sequence
 	d.ids = append(d.ids, remembered{id, now})
+}
+
+// keep forgets all but the ids of these messages.
+func (d *dedup) keep(sequence func(uint64) bool) {
+	kept := make(map[string]bool)
+	for id, at := range d.sequences {
+		if sequence(at) {
+			kept[id] = true
+		}
+	}
+	d.keepIDs(kept)
+}
+
+// keepIDs forgets all but these.
+func (d *dedup) keepIDs(kept map[string]bool) {
+	maps.DeleteFunc(d.sequences, func(id string, _ uint64) bool { return !kept[id] })
+	d.ids = slices.DeleteFunc(d.ids, func(r remembered) bool { return !kept[r.id] })
 }
 
 // prune forgets what is older than the window.

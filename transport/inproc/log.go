@@ -155,6 +155,18 @@ func (l *log) idOf(sequence uint64) string {
 	return recordID(s.record, int(s.meta))
 }
 
+// forgetIDs forgets the ids of messages that are gone.
+func (l *log) forgetIDs() {
+	l.lock()
+	defer l.unlock()
+	l.ids.keep(func(sequence uint64) bool { return l.store.at(sequence) != nil })
+	waiting := make(map[string]bool)
+	for _, w := range l.delayed.waiting {
+		waiting[recordID(w.record, int(w.meta))] = true
+	}
+	l.delayed.ids.keepIDs(waiting)
+}
+
 func (l *log) remember(ids *dedup, id string, sequence uint64) {
 	if id != "" {
 		ids.add(id, sequence, l.now)

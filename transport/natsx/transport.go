@@ -37,7 +37,7 @@ type Transport struct {
 
 	stateDenied sync.Once
 	stateThere  atomic.Bool // the state stream is
-	outgoing    sync.Pool // of *outgoing
+	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
 
 	// sending is held for reading while a message is handed over, and for writing

@@ -1,0 +1,559 @@
+package embedded_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/internal/loopback"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// A fact is a promise about stored messages, and how to find out whether it holds.
+type fact struct {
+	name   string
+	config transport.LogConfig
+
+	// before brings it about, and returns what after has to know. What it leaves
+	// running ends with its process, or with its transport.
+	before func(l transport.Log) (note string, err error)
+
+	// after looks what has become of it.
+	after func(l transport.Log, note string) (outcome string, err error)
+}
+
+const (
+	kept      = "kept"
+	forgotten = "forgotten"
+	mayRepeat = "may repeat"
+
+	cannotHappen = "–" // the failure does not bring it about
+)
+
+// survivors is the group of all facts.
+var survivors = transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
+
+func interest() transport.LogConfig {
+	return transport.LogConfig{
+		Name: "facts", Subjects: []string{"facts.*"}, Retention: transport.InterestRetention, Delays: true,
+		DedupWindow: time.Hour, Groups: []transport.GroupConfig{survivors},
+	}
+}
+
+func history() transport.LogConfig {
+	c := interest()
+	c.Retention, c.Delays = transport.LimitsRetention, false
+	return c
+}
+
+var facts = []fact{
+	{"stored messages", history(), func(l transport.Log) (string, error) {
+		return "", put(l, 20, transport.AppendOptions{})
+	}, func(l transport.Log, _ string) (string, error) {
+		n := 0
+		err := retry(func() error {
+			n = 0
+			for _, err := range l.Read(context.Background(), transport.ReadConfig{}) {
+				if err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		return fmt.Sprint(n, " of 20"), err
+	}},
+	{"settled messages stay settled", history(), func(l transport.Log) (string, error) {
+		if err := put(l, 20, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		m := follow(l)
+		for range 20 {
+			if err := (<-m).Ack(context.Background()); err != nil {
+				return "", err
+			}
+		}
+		return "", await(func() (bool, error) {
+			groups, err := l.Groups(context.Background())
+			return err == nil && groups[0].Settled == 20, err
+		})
+	}, func(l transport.Log, _ string) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		repeated := 0
+		for d := range follow(l) {
+			if d.Sequence > 20 {
+				break
+			}
+			repeated++
+			_ = d.Ack(context.Background())
+		}
+		return fmt.Sprint(repeated, " of 20 again"), nil
+	}},
+	{"attempts that failed", interest(), func(l transport.Log) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		m := follow(l)
+		for _, delay := range []time.Duration{0, 0, waitForIt} {
+			if err := (<-m).Nak(context.Background(), delay); err != nil {
+				return "", err
+			}
+		}
+		_, err := l.Info(context.Background()) // by then the server has it
+		return "", err
+	}, attemptOf},
+	{"an attempt whose process died", interest(), func(l transport.Log) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		<-follow(l) // and it is never settled
+		return "", nil
+	}, attemptOf},
+	{"an attempt that an orderly stop cut off does not count", interest(), func(l transport.Log) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		first := make(chan *transport.Delivery, 1)
+		r, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors}, func(d *transport.Delivery) { first <- d })
+		if err != nil {
+			return "", err
+		}
+		d := <-first
+		go func() { _ = d.Release(context.Background()) }()
+		return "", r.Drain(context.Background())
+	}, attemptOf},
+	{"the delay before the next attempt", interest(), func(l transport.Log) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		d := <-follow(l)
+		due := time.Now().Add(waitForIt)
+		if err := d.Nak(context.Background(), waitForIt); err != nil {
+			return "", err
+		}
+		_, err := l.Info(context.Background()) // by then the server has it
+		return stamp(due), err
+	}, early},
+	{"a delayed message waits for its time", interest(), func(l transport.Log) (string, error) {
+		due := time.Now().Add(waitForIt)
+		return stamp(due), put(l, 1, transport.AppendOptions{NotBefore: due})
+	}, early},
+	{"ids of messages that are stored", history(), func(l transport.Log) (string, error) {
+		return "", put(l, 1, transport.AppendOptions{ID: "x"})
+	}, again},
+	{"ids of messages that are gone", interest(), func(l transport.Log) (string, error) {
+		if err := put(l, 1, transport.AppendOptions{ID: "x"}); err != nil {
+			return "", err
+		}
+		if err := (<-follow(l)).Ack(context.Background()); err != nil {
+			return "", err
+		}
+		return "", await(func() (bool, error) {
+			info, err := l.Info(context.Background())
+			return info.Messages == 0, err
+		})
+	}, again},
+	{"fences never go back", history(), func(l transport.Log) (string, error) {
+		if err := put(l, 300, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		var d *transport.Delivery
+		m := follow(l)
+		for range 300 {
+			d = <-m
+			_ = d.Ack(context.Background())
+		}
+		return strconv.FormatUint(d.Fence, 10), nil
+	}, func(l transport.Log, note string) (string, error) {
+		highest, err := strconv.ParseUint(note, 10, 64)
+		if err != nil {
+			return "", err
+		}
+		if err := put(l, 1, transport.AppendOptions{}); err != nil {
+			return "", err
+		}
+		d := <-follow(l)
+		return fmt.Sprintf("after %d comes %t higher", highest, d.Fence > highest), nil
+	}},
+}
+
+// wanted returns what a fact comes to where it is kept.
+func wanted(name string) string {
+	return map[string]string{
+		"stored messages":                                        "20 of 20",
+		"settled messages stay settled":                          "0 of 20 again",
+		"attempts that failed":                                   "attempt 4",
+		"an attempt whose process died":                          "attempt 2",
+		"an attempt that an orderly stop cut off does not count": "attempt 1",
+		"the delay before the next attempt":                      "not early",
+		"a delayed message waits for its time":                   "not early",
+		"ids of messages that are stored":                        "duplicate true",
+		"ids of messages that are gone":                          "duplicate true",
+	}[name]
+}
+
+const waitForIt = 3 * time.Second
+
+func put(l transport.Log, n int, o transport.AppendOptions) error {
+	for i := range n {
+		err := retry(func() error {
+			_, err := l.Append(context.Background(), &transport.Message{Subject: "facts.a", Body: []byte(strconv.Itoa(i))}, o)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retry tries again while the connection is lost.
+func retry(do func() error) error {
+	for {
+		err := do()
+		if transport.CodeOf(err) != transport.Unavailable {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// members are those of follow.
+var members = make(map[transport.Log]chan *transport.Delivery)
+
+// follow is a member of the group, the same for as long as its transport lives.
+func follow(l transport.Log) <-chan *transport.Delivery {
+	if got := members[l]; got != nil {
+		return got
+	}
+	got := make(chan *transport.Delivery, 1000)
+	members[l] = got
+	err := retry(func() error {
+		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors, MaxInFlight: 500}, func(d *transport.Delivery) { got <- d })
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	return got
+}
+
+func await(done func() (bool, error)) error {
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func attemptOf(l transport.Log, _ string) (string, error) {
+	d := <-follow(l)
+	return fmt.Sprint("attempt ", d.Attempt), d.Ack(context.Background())
+}
+
+func stamp(due time.Time) string { return strconv.FormatInt(due.UnixNano(), 10) }
+
+func early(l transport.Log, note string) (string, error) {
+	due, err := strconv.ParseInt(note, 10, 64)
+	if err != nil {
+		return "", err
+	}
+	d := <-follow(l)
+	if early := time.Until(time.Unix(0, due)); early > 0 {
+		return fmt.Sprint(early, " early"), nil
+	}
+	return "not early", d.Ack(context.Background())
+}
+
+func again(l transport.Log, _ string) (string, error) {
+	var at transport.Appended
+	err := retry(func() (err error) {
+		at, err = l.Append(context.Background(), &transport.Message{Subject: "facts.a"}, transport.AppendOptions{ID: "x"})
+		return err
+	})
+	return fmt.Sprint("duplicate ", at.Duplicate), err
+}
+
+// failures are the columns of the table.
+var failures = map[string]func(t *testing.T, f fact) (outcome string){
+	"worker": func(t *testing.T, f fact) string {
+		s, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+		note := life(t, f, "before", s.ClientURL(), "").killed(t)
+		return life(t, f, "after", s.ClientURL(), note).killed(t)
+	},
+	"embedded, killed": func(t *testing.T, f fact) string {
+		dir := t.TempDir()
+		note := life(t, f, "before", dir, "").killed(t)
+		return life(t, f, "after", dir, note).killed(t)
+	},
+	"embedded, stopped": func(t *testing.T, f fact) string {
+		dir := t.TempDir()
+		note := life(t, f, "before", dir, "").stopped(t)
+		return life(t, f, "after", dir, note).killed(t)
+	},
+	"server elsewhere": func(t *testing.T, f fact) string {
+		url, dir := "nats://"+loopback.Free(t), t.TempDir()
+		first := life(t, fact{name: "server"}, dir, url, "")
+		first.says(t)
+		tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, ReconnectWait: 10 * time.Millisecond, Logger: discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close(context.Background())
+		return inOneProcess(t, f, tr, func() {
+			first.kill(t)
+			life(t, fact{name: "server"}, dir, url, "").says(t)
+		})
+	},
+	"inproc, worker": func(t *testing.T, f fact) string {
+		b := inproc.NewBackend(nil)
+		first := b.Connect()
+		note := must(f.before(openFacts(first, f)))(t)
+		first.Kill()
+		return must(f.after(openFacts(b.Connect(), f), note))(t)
+	},
+	"inproc, restart": func(t *testing.T, f fact) string {
+		b := inproc.NewBackend(nil)
+		return inOneProcess(t, f, b.Connect(), b.Restart)
+	},
+}
+
+// inOneProcess lets a failure happen that the worker survives.
+func inOneProcess(t *testing.T, f fact, tr transport.Transport, fail func()) string {
+	l := openFacts(tr, f)
+	note := must(f.before(l))(t)
+	fail()
+	return must(f.after(l, note))(t)
+}
+
+func must(result string, err error) func(*testing.T) string {
+	return func(t *testing.T) string {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+}
+
+func openFacts(tr transport.Transport, f fact) transport.Log {
+	l, err := tr.Log(context.Background(), f.config)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+// process is one of those that are killed.
+type process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// survival names the environment variable that makes the test binary such a process:
+// a fact, "before" or "after", where the server is, and the note.
+const survival = "MONO_TEST_SURVIVAL"
+
+func life(t *testing.T, f fact, when, where, note string) *process {
+	p := &process{cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), survival+"="+strings.Join([]string{f.name, when, where, note}, "|"))
+	p.cmd.Stderr = t.Output()
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		p.in, err = p.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.out = bufio.NewReader(out)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	return p
+}
+
+func (p *process) says(t *testing.T) string {
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("the process said %q: %v", line, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+func (p *process) kill(t *testing.T) {
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait()
+}
+
+func (p *process) killed(t *testing.T) string {
+	said := p.says(t)
+	p.kill(t)
+	return said
+}
+
+func (p *process) stopped(t *testing.T) string {
+	said := p.says(t)
+	_ = p.in.Close()
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return said
+}
+
+// live is the main function of such a process. It says one line, and ends in order
+// when its standard input does.
+func live(what string) error {
+	words := strings.SplitN(what, "|", 4)
+	name, when, where, note := words[0], words[1], words[2], words[3]
+	if name == "server" {
+		return serve(when, where)
+	}
+	var tr transport.Transport
+	var err error
+	if strings.HasPrefix(where, "nats://") {
+		tr, err = natsx.Connect(context.Background(), natsx.Options{URLs: []string{where}, Logger: discard})
+	} else {
+		tr, err = embedded.Open(context.Background(), embedded.Options{Dir: where, Logger: discard})
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range facts {
+		if f.name != name {
+			continue
+		}
+		l := openFacts(tr, f)
+		said, err := "", errors.New("neither before nor after")
+		switch when {
+		case "before":
+			said, err = f.before(l)
+		case "after":
+			said, err = f.after(l, note)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Println(said)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return tr.Close(context.Background())
+}
+
+func serve(dir, url string) error {
+	_, err := embedded.Start(context.Background(), embedded.Options{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Logger: discard})
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// The table in docs/durability.md is true.
+func TestWhatSurvives(t *testing.T) {
+	rows, columns := survivalTable(t)
+	for _, f := range facts {
+		cells, ok := rows[f.name]
+		if !ok {
+			t.Errorf("the table has no row %q", f.name)
+			continue
+		}
+		delete(rows, f.name)
+		for i, column := range columns {
+			t.Run(f.name+"/"+column, func(t *testing.T) {
+				fail := failures[column]
+				switch {
+				case fail == nil:
+					t.Fatalf("the table has a column %q that nothing checks", column)
+				case cells[i] == cannotHappen:
+					return
+				}
+				checkFact(t, f, cells[i], fail(t, f))
+			})
+		}
+	}
+	for name := range rows {
+		t.Errorf("the table has a row %q that nothing checks", name)
+	}
+}
+
+func checkFact(t *testing.T, f fact, cell, outcome string) {
+	t.Log(outcome)
+	want := wanted(f.name)
+	if want == "" {
+		want = outcome
+		if !strings.Contains(outcome, "true higher") {
+			want = "a higher fence"
+		}
+	}
+	switch cell {
+	case kept:
+	case forgotten:
+		want = "duplicate false"
+	case mayRepeat:
+		want = outcome
+		if !regexp.MustCompile(`^\d+ of 20 again$`).MatchString(outcome) {
+			want = "some again"
+		}
+	default:
+		t.Fatalf("the table says %q, which is neither %q, %q nor %q", cell, kept, forgotten, mayRepeat)
+	}
+	if outcome != want {
+		t.Errorf("got %q, want %q: the table says %q", outcome, want, cell)
+	}
+}
+
+// survivalTable reads the table.
+func survivalTable(t *testing.T) (rows map[string][]string, columns []string) {
+	text, err := os.ReadFile("../../../docs/durability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "<!-- survival -->\n")
+	if !ok {
+		t.Fatal("docs/durability.md has no table")
+	}
+	rows = make(map[string][]string)
+	for i, line := range strings.Split(table, "\n") {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for j := range cells {
+			cells[j] = strings.TrimSpace(cells[j])
+		}
+		switch i {
+		case 0:
+			columns = cells[1:]
+		case 1:
+		default:
+			rows[cells[0]] = cells[1:]
+		}
+	}
+	return rows, columns
+}
