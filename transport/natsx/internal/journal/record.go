@@ -28,7 +28,7 @@ func appendConsumer(b []byte, c *Consumer) []byte {
 func appendPast(b []byte, c *Consumer, sequence uint64, p Past) []byte {
 	due := int64(0)
 	if !p.Due.IsZero() {
-		due = p.Due.UnixNano()
+		due = p.Due.Add(time.Microsecond - 1).UnixMicro() // never earlier; in ns it would end in 2262
 	}
 	b = binary.AppendUvarint(append(b, recordPast), c.number)
 	b = binary.AppendUvarint(b, sequence)
@@ -80,7 +80,7 @@ func (r *reader) take(kind byte) {
 		c, sequence := r.consumers[r.number()], r.number()
 		p := Past{stored: r.signed(), Delivery: r.number(), Attempts: int(min(r.number(), maxAttempts))}
 		if due := r.signed(); due != 0 {
-			p.Due = time.Unix(0, due)
+			p.Due = time.UnixMicro(due)
 		}
 		p.noted = r.signed()
 		if r.bad = r.bad || c == nil; !r.bad {
