@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/testkit"
 	"gomono.dev/testkit/natstest"
@@ -104,8 +105,7 @@ func TestCluster(t *testing.T) {
 	if err := servers[2].Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	ctx := realtime.Patient(t)
 	for {
 		_, err := log.Append(ctx, &transport.Message{Subject: "l"}, transport.AppendOptions{ID: "1"})
 		if err == nil {
