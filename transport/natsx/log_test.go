@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
@@ -24,7 +25,7 @@ import (
 )
 
 // inProcess connects to a server of its own that keeps all in memory.
-func inProcess(t *testing.T, change func(*natsx.Options)) *natsx.Transport {
+func inProcess(t testing.TB, change func(*natsx.Options)) *natsx.Transport {
 	t.Helper()
 	s := startServer(t, func(o *embedded.Options) {
 		o.Listen = ""
@@ -40,7 +41,7 @@ func inProcess(t *testing.T, change func(*natsx.Options)) *natsx.Transport {
 	return tr
 }
 
-func openLog(t *testing.T, tr transport.Transport, c transport.LogConfig) transport.Log {
+func openLog(t testing.TB, tr transport.Transport, c transport.LogConfig) transport.Log {
 	t.Helper()
 	l, err := tr.Log(t.Context(), c)
 	if err != nil {
@@ -49,7 +50,7 @@ func openLog(t *testing.T, tr transport.Transport, c transport.LogConfig) transp
 	return l
 }
 
-func appendTo(t *testing.T, l transport.Log, subject, body string, o transport.AppendOptions) transport.Appended {
+func appendTo(t testing.TB, l transport.Log, subject, body string, o transport.AppendOptions) transport.Appended {
 	t.Helper()
 	a, err := l.Append(t.Context(), &transport.Message{Subject: subject, Body: []byte(body)}, o)
 	if err != nil {
@@ -59,7 +60,7 @@ func appendTo(t *testing.T, l transport.Log, subject, body string, o transport.A
 }
 
 // consume makes a member whose deliveries come on a channel.
-func consume(t *testing.T, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
+func consume(t testing.TB, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
 	t.Helper()
 	deliveries := make(chan *transport.Delivery, 4096)
 	r, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { deliveries <- d })
@@ -70,18 +71,12 @@ func consume(t *testing.T, l transport.Log, c transport.ConsumeConfig) (<-chan *
 	return deliveries, r
 }
 
-func receive[T any](t *testing.T, from <-chan T) T {
+func receive[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing came")
-	}
-	panic("unreachable")
+	return realtime.Receive(t, from, "a value on a channel")
 }
 
-func ack(t *testing.T, d *transport.Delivery) {
+func ack(t testing.TB, d *transport.Delivery) {
 	t.Helper()
 	if err := d.Ack(t.Context()); err != nil {
 		t.Error(err)
