@@ -17,7 +17,7 @@ type Heartbeat struct {
 // StartHeartbeat starts one, which the caller stops.
 func StartHeartbeat() *Heartbeat {
 	h := &Heartbeat{stop: make(chan struct{}), longest: make(chan time.Duration, 1)}
-	go h.run()
+	go h.run(time.NewTicker(period), time.Now())
 	return h
 }
 
@@ -27,16 +27,20 @@ func (h *Heartbeat) Stop() time.Duration {
 	return <-h.longest
 }
 
-func (h *Heartbeat) run() {
-	beats := time.NewTicker(period)
+func (h *Heartbeat) run(beats *time.Ticker, last time.Time) {
 	defer beats.Stop()
-	longest, last := time.Duration(0), time.Now()
+	longest := time.Duration(0)
+	beat := func() {
+		now := time.Now()
+		longest, last = max(longest, now.Sub(last)-period), now
+	}
 	for {
 		select {
 		case <-beats.C:
-			longest, last = max(longest, time.Since(last)-period), time.Now()
+			beat()
 		case <-h.stop:
-			h.longest <- max(longest, time.Since(last)-period)
+			beat()
+			h.longest <- longest
 			return
 		}
 	}

@@ -14,10 +14,13 @@ import (
 )
 
 // standStill stops this process for half a second.
-func standStill(t testing.TB) {
+func standStill(t testing.TB) { standStillFor(t, 500*time.Millisecond) }
+
+func standStillFor(t testing.TB, d time.Duration) {
 	t.Helper()
 	pid := os.Getpid()
-	if out, err := exec.Command("sh", "-c", fmt.Sprintf("kill -STOP %d; sleep 0.5; kill -CONT %d", pid, pid)).CombinedOutput(); err != nil {
+	script := fmt.Sprintf("kill -STOP %d; sleep %v; kill -CONT %d", pid, d.Seconds(), pid)
+	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -27,6 +30,17 @@ func TestHeartbeatMeasuresAStall(t *testing.T) {
 	standStill(t)
 	if stall := h.Stop(); stall < 400*time.Millisecond {
 		t.Errorf("a stall of %v was measured, want about 500ms", stall)
+	}
+}
+
+func TestStallUsesUpNoPatience(t *testing.T) {
+	came := make(chan string, 1)
+	go func() {
+		standStillFor(t, 2*time.Second)
+		came <- "afterwards"
+	}()
+	if v, ok := realtime.ReceiveWithin(1900*time.Millisecond, came); !ok {
+		t.Errorf("got %q, %v", v, ok)
 	}
 }
 

@@ -66,7 +66,7 @@ func TestEach(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h.Advance(200 * time.Millisecond)
+		h.Advance(2 * time.Second)
 		testkit.RequireAppended(t, h, trail, func(j job) bool { return j.N == 6 })
 		if n := len(testkit.Appended(h, trail)); n != 4 {
 			t.Errorf("%d on the trail, want 4", n)
