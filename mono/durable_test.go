@@ -20,7 +20,7 @@ import (
 func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.slow", mono.AckWait(time.Second))
-	onBackends(t, func(t *testing.T, b backend) {
+	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {
 		got, batches := make(chan handled, 10), make(chan mono.Message[job], 10)
 		slowly := func() { <-time.After(2500 * time.Millisecond) } // the handler's own slowness is what is tested
 		app := b.start(t, consumer("slow", s, got, func(handled) error {
@@ -143,7 +143,7 @@ func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
 func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("defect.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
-	onBackends(t, func(t *testing.T, b backend) {
+	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {
 		begun := make(chan handled, 10)
 		hung := b.app(t, module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(ctx context.Context, j job) error {

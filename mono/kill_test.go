@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -60,7 +61,7 @@ type victim struct {
 	out *bufio.Reader
 }
 
-func newVictim(t *testing.T, url string) *victim {
+func newVictim(t testing.TB, url string) *victim {
 	v := &victim{cmd: exec.Command(os.Args[0])}
 	v.cmd.Env = append(os.Environ(), "MONO_TEST_WORKER="+url)
 	v.cmd.Stderr = t.Output()
@@ -77,7 +78,7 @@ func newVictim(t *testing.T, url string) *victim {
 
 // kill waits until the worker is in the middle of a job, kills it, and returns
 // what it had begun.
-func (v *victim) kill(t *testing.T) (begun [][2]int) {
+func (v *victim) kill(t testing.TB) (begun [][2]int) {
 	line, err := v.out.ReadString('\n')
 	if err != nil {
 		t.Errorf("the worker ended: %v", err)
@@ -100,6 +101,11 @@ func (v *victim) kill(t *testing.T) (begun [][2]int) {
 // lost, nothing is stuck, and every attempt is counted.
 func TestKilledWorkersLoseNothing(t *testing.T) {
 	t.Parallel()
+	rounds := realtime.Rounds{Stall: time.Second / 5} // of the AckWait
+	rounds.Run(t, killsWorkers)
+}
+
+func killsWorkers(t testing.TB) {
 	const rounds, atOnce, jobs = 10, 10, 25
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 type path struct {
 	name string
 	wire bool
-	open func(t *testing.T) transport.Transport
+	open func(t testing.TB) transport.Transport
 }
 
 var paths = []path{
@@ -27,7 +27,7 @@ var paths = []path{
 	{"nats", true, openNATS},
 }
 
-func openNATS(t *testing.T) transport.Transport {
+func openNATS(t testing.TB) transport.Transport {
 	tr, err := embedded.Open(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func openNATS(t *testing.T) transport.Transport {
 	return tr
 }
 
-func openInproc(t *testing.T) transport.Transport {
+func openInproc(t testing.TB) transport.Transport {
 	tr := inproc.New(nil)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	return tr
@@ -57,7 +57,7 @@ func onPaths(t *testing.T, test func(t *testing.T, p path)) {
 }
 
 // app makes an App on this path, which logs to the test.
-func (p path) app(t *testing.T, opts ...mono.AppOption) *mono.App {
+func (p path) app(t testing.TB, opts ...mono.AppOption) *mono.App {
 	if p.wire {
 		opts = append(opts, mono.AlwaysWire())
 	}
@@ -65,7 +65,7 @@ func (p path) app(t *testing.T, opts ...mono.AppOption) *mono.App {
 }
 
 // start starts an App of modules on this path and stops it with the test.
-func (p path) start(t *testing.T, modules ...mono.Module) *mono.App {
+func (p path) start(t testing.TB, modules ...mono.Module) *mono.App {
 	t.Helper()
 	app := p.app(t)
 	app.Add(modules...)
@@ -74,7 +74,7 @@ func (p path) start(t *testing.T, modules ...mono.Module) *mono.App {
 }
 
 // begin starts an App and stops it with the test.
-func begin(t *testing.T, app *mono.App) {
+func begin(t testing.TB, app *mono.App) {
 	t.Helper()
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatalf("Start: %v", err)
@@ -87,7 +87,7 @@ func begin(t *testing.T, app *mono.App) {
 }
 
 // newApp makes an App in memory.
-func newApp(t *testing.T, opts ...mono.AppOption) *mono.App {
+func newApp(t testing.TB, opts ...mono.AppOption) *mono.App {
 	return path{open: openInproc}.app(t, opts...)
 }
 
@@ -101,7 +101,7 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 
 // quiet sends an App's log to the test's, as long as the test runs: a handler that
 // was given up may have something to say after it.
-func quiet(t *testing.T) mono.AppOption {
+func quiet(t testing.TB) mono.AppOption {
 	out := &testOutput{w: t.Output()}
 	t.Cleanup(func() { out.to(io.Discard) })
 	return mono.Logger(slog.New(slog.NewTextHandler(out, nil)))

@@ -3,9 +3,11 @@ package mono_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 )
@@ -116,20 +118,15 @@ func awaitNoLag(t *testing.T, app *mono.App, name string, groups int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []transport.GroupInfo
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
-		if all, err = log.Groups(t.Context()); err != nil {
+	realtime.Until(t, fmt.Sprintf("%d groups to be done with all of %s", groups, name), func() bool {
+		all, err := log.Groups(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
 		lag := uint64(0)
 		for _, g := range all {
 			lag += g.Undelivered + g.InFlight
 		}
-		if lag == 0 && len(all) == groups {
-			return
-		}
-	}
-	t.Fatalf("the groups are %+v", all)
+		return lag == 0 && len(all) == groups
+	})
 }

@@ -94,7 +94,7 @@ var serviceErrorCases = []serviceCase{
 			client := ask.Client(sc)
 			askPack.Handle(sc, client)
 		}))
-		begin(s.T, app)
+		begin(s.TB, app)
 		_, err := askPack.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeAnswered, "test.ask")
 	}},
@@ -176,9 +176,9 @@ var serviceErrorCases = []serviceCase{
 	{"a panic is logged with its stack and told to observers", "", func(s *stage) {
 		var tr trace
 		log := &logBuffer{}
-		app := mono.New(s.path.open(s.T), log.option())
+		app := mono.New(s.path.open(s.TB), log.option())
 		if s.path.wire {
-			app = mono.New(s.path.open(s.T), log.option(), mono.AlwaysWire())
+			app = mono.New(s.path.open(s.TB), log.option(), mono.AlwaysWire())
 		}
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 			if p, ok := o.(mono.Panicked); ok {
@@ -186,7 +186,7 @@ var serviceErrorCases = []serviceCase{
 			}
 		}))
 		app.Add(provider(func(context.Context, question) (reply, error) { panic("a secret") }))
-		begin(s.T, app)
+		begin(s.TB, app)
 		if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal {
 			s.Errorf("got %v", err)
 		}
@@ -218,7 +218,7 @@ var serviceErrorCases = []serviceCase{
 		app := s.app()
 		app.Remote(ask)
 		app.Add(module("caller", func(sc *mono.Scope) { ask.Client(sc) }))
-		begin(s.T, app)
+		begin(s.TB, app)
 		_, err := ask.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},

@@ -174,10 +174,8 @@ var serviceLimitCases = []serviceCase{
 		for range 3 {
 			ended := make(chan error, 1)
 			go func() {
-				ctx, cancel := context.WithTimeout(s.Context(), tick)
-				defer cancel()
 				defer close(ended)
-				_, err := ask.Call(ctx, app, question{Text: "exit"})
+				_, err := ask.Call(s.Context(), app, question{Text: "exit"})
 				ended <- err
 			}()
 			if err, returned := <-ended; returned == s.atHome(exits) || returned && mono.CodeOf(err) != mono.Internal {
@@ -200,7 +198,7 @@ var serviceLimitCases = []serviceCase{
 // discovers checks what discovery says of a service that is called a hundred
 // times at once.
 func (s *stage) discovers(p path) {
-	app := p.start(s.T, provider(func(_ context.Context, q question) (reply, error) {
+	app := p.start(s.TB, provider(func(_ context.Context, q question) (reply, error) {
 		if strings.HasSuffix(q.Text, "7") {
 			return reply{}, mono.Errorf(mono.Aborted, "as asked")
 		}

@@ -84,7 +84,7 @@ var serviceMetadataCases = []serviceCase{
 				}
 			}))
 			app.Add(provider(telling(func(c *mono.Call) string { tr.add(c.ID()); return c.ID() })))
-			begin(s.T, app)
+			begin(s.TB, app)
 			got, err := ask.Call(s.Context(), app, question{})
 			if ids := slices.Compact(tr.all()); err != nil || len(ids) != 1 || ids[0] != got.Text {
 				s.Errorf("early %v: ids %q, %v", early, ids, err)
@@ -166,7 +166,7 @@ var serviceMetadataCases = []serviceCase{
 			c.SetHeader("Tenant", "t2")
 			return c.Header("Tenant")
 		})))
-		begin(s.T, app)
+		begin(s.TB, app)
 		if got, err := ask.With(mono.Header("Tenant", "t1")).Call(s.Context(), app, question{}); err != nil || got.Text != "t2" {
 			s.Errorf("got %v, %v", got, err)
 		}

@@ -21,7 +21,7 @@ func (s *stage) behind(fn handler, middleware ...mono.Middleware) *mono.App {
 	app := s.app()
 	app.Use(middleware...)
 	app.Add(provider(fn))
-	begin(s.T, app)
+	begin(s.TB, app)
 	return app
 }
 
@@ -54,7 +54,7 @@ var serviceMiddlewareCases = []serviceCase{
 		app := s.app()
 		app.Use(see)
 		app.Add(provider(echo), module("caller", func(sc *mono.Scope) { client = ask.Client(sc) }))
-		begin(s.T, app)
+		begin(s.TB, app)
 		if _, err := client(s.Context(), question{Text: "x"}); err != nil {
 			s.Fatal(err)
 		}
@@ -167,7 +167,7 @@ var serviceMiddlewareCases = []serviceCase{
 				return map[string]int{fmt.Sprint("call ", calls): calls}, nil
 			})
 		}))
-		begin(s.T, app)
+		begin(s.TB, app)
 		got, err := count.Call(s.Context(), app, question{})
 		if err != nil || len(got) != 0 {
 			s.Errorf("got %v, %v", got, err)

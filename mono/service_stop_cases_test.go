@@ -72,7 +72,7 @@ var serviceStopCases = []serviceCase{
 	{"a stop under load loses no reply, and refuses with nothing done", "", func(s *stage) {
 		var handled atomic.Int64
 		app := s.begun(s.app(), provider(counting(&handled), mono.Concurrency(8)))
-		stopUnderLoad(s.T, app, app, &handled)
+		stopUnderLoad(s.TB, app, app, &handled)
 	}},
 	{"while a module stops, what it needs serves it", "", func(s *stage) {
 		var inner error
@@ -205,7 +205,7 @@ var serviceStopCases = []serviceCase{
 		called := calling(app)
 		<-entered
 		_ = app.Stop(context.Background())
-		if got := <-saw; got != context.Canceled {
+		if got := next(s, saw); got != context.Canceled {
 			s.Errorf("the handler saw %v", got)
 		}
 		<-called

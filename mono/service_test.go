@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gomono.dev/codec"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -85,7 +86,7 @@ var serviceTable = slices.Concat(
 
 // stage is a case on one path.
 type stage struct {
-	*testing.T
+	testing.TB
 	path    path
 	differs difference
 }
@@ -93,12 +94,13 @@ type stage struct {
 // TestService runs the table. In memory time is virtual.
 func TestService(t *testing.T) {
 	t.Parallel()
+	rounds := &realtime.Rounds{Planned: len(serviceTable), Stall: tick / 2}
 	onPaths(t, func(t *testing.T, p path) {
 		for _, c := range serviceTable {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				if p.name == "nats" {
-					c.run(&stage{t, p, c.differs})
+					rounds.Run(t, func(t testing.TB) { c.run(&stage{t, p, c.differs}) })
 					return
 				}
 				synctest.Test(t, func(t *testing.T) { c.run(&stage{t, p, c.differs}) })
@@ -135,10 +137,10 @@ func (s *stage) atHome(d difference) bool {
 func (s *stage) virtual() bool { return s.path.name != "nats" }
 
 // app makes an App on this path.
-func (s *stage) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.T, opts...) }
+func (s *stage) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.TB, opts...) }
 
 // start starts an App of modules on this path.
-func (s *stage) start(modules ...mono.Module) *mono.App { return s.path.start(s.T, modules...) }
+func (s *stage) start(modules ...mono.Module) *mono.App { return s.path.start(s.TB, modules...) }
 
 // serve starts an App in which fn answers ask.
 func (s *stage) serve(fn handler, opts ...mono.ServiceHandlerOption) *mono.App {

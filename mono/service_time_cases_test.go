@@ -90,7 +90,7 @@ var serviceTimeCases = []serviceCase{
 		})
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
-		if got := <-saw; got != context.DeadlineExceeded {
+		if got := next(s, saw); got != context.DeadlineExceeded {
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
@@ -103,7 +103,7 @@ var serviceTimeCases = []serviceCase{
 		})
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
-		if got := <-saw; got != context.DeadlineExceeded {
+		if got := next(s, saw); got != context.DeadlineExceeded {
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
@@ -198,7 +198,7 @@ var serviceTimeCases = []serviceCase{
 		}()
 		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
-		if got := <-saw; (got == context.Canceled) != home {
+		if got := next(s, saw); (got == context.Canceled) != home {
 			s.Errorf("the handler saw %v", got)
 		}
 		close(release)
@@ -263,7 +263,7 @@ var serviceTimeCases = []serviceCase{
 		})
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
-		if got := <-ended; got != context.DeadlineExceeded {
+		if got := next(s, ended); got != context.DeadlineExceeded {
 			s.Errorf("the derived context ended with %v", got)
 		}
 	}},

@@ -143,7 +143,7 @@ func counting(handled *atomic.Int64) handler {
 // stopUnderLoad lets a hundred callers call through one App until they are
 // refused, and stops another meanwhile. Each call gets a reply, or an error that
 // says that it was not done.
-func stopUnderLoad(t *testing.T, calling, serving *mono.App, handled *atomic.Int64) {
+func stopUnderLoad(t testing.TB, calling, serving *mono.App, handled *atomic.Int64) {
 	t.Helper()
 	var replies, refused atomic.Int64
 	enough := make(chan struct{})

@@ -2,10 +2,12 @@ package mono_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -23,7 +25,7 @@ type backend struct {
 // onBackends runs a test on every backend that stores. What a user sees must not
 // depend on it.
 func onBackends(t *testing.T, test func(t *testing.T, b backend)) {
-	for name, open := range map[string]func(*testing.T) func() transport.Transport{"inproc": inprocBackend, "nats": natsBackend} {
+	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, backend{name, open(t)})
@@ -31,12 +33,26 @@ func onBackends(t *testing.T, test func(t *testing.T, b backend)) {
 	}
 }
 
-func inprocBackend(*testing.T) func() transport.Transport {
+// onBackendsInTime is onBackends for a test that a stall of the machine spoils: of a
+// member that is to be kept alive, for an AckWait.
+func onBackendsInTime(t *testing.T, ackWait time.Duration, test func(t testing.TB, b backend)) {
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rounds := &realtime.Rounds{Stall: ackWait / 5}
+			rounds.Run(t, func(t testing.TB) { test(t, backend{name, open(t)}) })
+		})
+	}
+}
+
+var stores = map[string]func(testing.TB) func() transport.Transport{"inproc": inprocBackend, "nats": natsBackend}
+
+func inprocBackend(testing.TB) func() transport.Transport {
 	b := inproc.NewBackend(nil)
 	return func() transport.Transport { return b.Connect() }
 }
 
-func natsBackend(t *testing.T) func() transport.Transport {
+func natsBackend(t testing.TB) func() transport.Transport {
 	server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		t.Fatal(err)
@@ -66,14 +82,14 @@ func die(tr transport.Transport) {
 }
 
 // app makes an App that logs to the test.
-func (b backend) app(t *testing.T, modules ...mono.Module) *mono.App {
+func (b backend) app(t testing.TB, modules ...mono.Module) *mono.App {
 	app := mono.New(b.connect(), quiet(t))
 	app.Add(modules...)
 	return app
 }
 
 // start starts an App of modules and stops it with the test.
-func (b backend) start(t *testing.T, modules ...mono.Module) *mono.App {
+func (b backend) start(t testing.TB, modules ...mono.Module) *mono.App {
 	t.Helper()
 	app := b.app(t, modules...)
 	begin(t, app)
@@ -81,7 +97,7 @@ func (b backend) start(t *testing.T, modules ...mono.Module) *mono.App {
 }
 
 // within runs modules until f has returned.
-func (b backend) within(t *testing.T, f func(*mono.App), modules ...mono.Module) {
+func (b backend) within(t testing.TB, f func(*mono.App), modules ...mono.Module) {
 	t.Helper()
 	app := b.app(t, modules...)
 	if err := app.Start(t.Context()); err != nil {
@@ -125,20 +141,14 @@ func worker(name string, q mono.Queue[job], got chan<- handled, do func(handled)
 func succeed(handled) error { return nil }
 
 // next returns the next value of a channel, and fails the test when none comes.
-func next[T any](t *testing.T, c <-chan T) T {
+func next[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing came")
-		panic("unreachable")
-	}
+	return realtime.Receive(t, c, "a value on a channel")
 }
 
 // none fails the test when something has come. What could have come was there
 // before the caller looked.
-func none[T any](t *testing.T, c <-chan T) {
+func none[T any](t testing.TB, c <-chan T) {
 	t.Helper()
 	select {
 	case v := <-c:
@@ -148,7 +158,7 @@ func none[T any](t *testing.T, c <-chan T) {
 }
 
 // letters lists the dead letters that match.
-func letters[T any](t *testing.T, dl mono.DeadLetters[T], f mono.LetterFilter) []mono.Letter[T] {
+func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.LetterFilter) []mono.Letter[T] {
 	t.Helper()
 	var all []mono.Letter[T]
 	for l, err := range dl.List(t.Context(), f) {
@@ -161,15 +171,11 @@ func letters[T any](t *testing.T, dl mono.DeadLetters[T], f mono.LetterFilter) [
 }
 
 // awaitLetters waits until there are n dead letters.
-func awaitLetters[T any](t *testing.T, dl mono.DeadLetters[T], n int) []mono.Letter[T] {
+func awaitLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.Letter[T]) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
-		if all := letters(t, dl, mono.LetterFilter{}); len(all) >= n {
-			return all
-		}
-	}
-	t.Fatalf("%d dead letters, want %d", len(letters(t, dl, mono.LetterFilter{})), n)
-	return nil
+	realtime.Until(t, fmt.Sprintf("%d dead letters", n), func() bool {
+		all = letters(t, dl, mono.LetterFilter{})
+		return len(all) >= n
+	})
+	return all
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 )
 
@@ -358,9 +359,7 @@ func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 			}
 		}
 		next(t, got)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		if err := app.Stop(ctx); err != nil {
+		if err := app.Stop(realtime.Patient(t)); err != nil {
 			t.Error(err)
 		}
 	})

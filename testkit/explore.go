@@ -2,13 +2,13 @@ package testkit
 
 import (
 	"cmp"
-	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"gomono.dev/internal/recorder"
 )
 
 // Exploration is what became of a body under many schedules.
@@ -123,17 +123,17 @@ func (e *Exploration) MustPass() {
 func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*Failure, bool) {
 	var running atomic.Pointer[Harness] // read while it hangs, too
 	problem, ended := inBubble(t, set.limit(), func(t *testing.T) {
-		r := newRecorder(t)
+		r := recorder.New(t)
 		h := newHarness(r, set, seed, newMemory(set))
 		running.Store(h)
 		r.Cleanup(h.end)
-		apart(func() { contain(r, func() { body(r, h) }) })
+		recorder.Apart(func() { contain(r, func() { body(r, h) }) })
 	})
 	h := running.Load()
 	if h == nil {
 		return &Failure{Seed: seed, Text: problem}, ended
 	}
-	r := h.t.(*recorder)
+	r := h.t.(*recorder.Recorder)
 	if problem != "" {
 		r.Errorf("testkit: %s", problem)
 		h.report()
@@ -141,83 +141,5 @@ func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *H
 	if !r.Failed() {
 		return nil, ended
 	}
-	return &Failure{Seed: seed, Steps: h.net.steps(), Text: r.text()}, ended
+	return &Failure{Seed: seed, Steps: h.net.steps(), Text: r.Text()}, ended
 }
-
-// apart calls f on a goroutine of its own, which f may end, and waits for it.
-func apart(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	<-done
-}
-
-// recorder is a testing.TB that keeps what it is told.
-type recorder struct {
-	testing.TB // of the bubble, for what is not about failing
-
-	mu     sync.Mutex
-	failed bool
-	said   []byte
-}
-
-func newRecorder(t testing.TB) *recorder { return &recorder{TB: t} }
-
-func (r *recorder) text() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return string(r.said)
-}
-
-func (r *recorder) say(failed bool, text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failed = r.failed || failed
-	r.said = append(r.said, text...)
-	if text != "" && text[len(text)-1] != '\n' {
-		r.said = append(r.said, '\n')
-	}
-}
-
-// Write is the writer that Output returns.
-func (r *recorder) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.said = append(r.said, p...)
-	return len(p), nil
-}
-
-func (r *recorder) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed
-}
-
-func (r *recorder) Helper()                           {}
-func (r *recorder) Fail()                             { r.say(true, "") }
-func (r *recorder) Log(args ...any)                   { r.say(false, fmt.Sprintln(args...)) }
-func (r *recorder) Logf(format string, args ...any)   { r.say(false, fmt.Sprintf(format, args...)) }
-func (r *recorder) Error(args ...any)                 { r.say(true, fmt.Sprintln(args...)) }
-func (r *recorder) Errorf(format string, args ...any) { r.say(true, fmt.Sprintf(format, args...)) }
-
-func (r *recorder) FailNow() {
-	r.Fail()
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatal(args ...any) {
-	r.Error(args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Output() io.Writer { return r }
-
-// Cleanup lets f fail the recorder and not the bubble.
-func (r *recorder) Cleanup(f func()) { r.TB.Cleanup(func() { apart(f) }) }

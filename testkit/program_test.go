@@ -59,7 +59,7 @@ var programs = map[string]func(t *testing.T){
 	},
 	"hang": func(t *testing.T) {
 		outside := make(chan int)
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { <-outside }, testkit.Watchdog(200*time.Millisecond))
+		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { <-outside }, testkit.Watchdog(time.Second))
 	},
 	"outside": func(*testing.T) {
 		testkit.Run(nil, func(*testing.T, *testkit.Harness) {})
@@ -94,7 +94,7 @@ func TestPrograms(t *testing.T) {
 		"parallel": {"t.Parallel was called in the body of testkit.Run", "call it before testkit.Run"},
 		"subtest":  {"t.Run was called in the body of testkit.Run", "call testkit.Run in each subtest instead"},
 		"leak":     {"goroutines are left over when all modules have stopped", "program_test.go"},
-		"hang":     {"has not ended after 200ms of real time", "made outside the bubble", "program_test.go"},
+		"hang":     {"has not ended after 1s of real time", "made outside the bubble", "program_test.go"},
 		"outside":  {"testkit.Run: the test is nil", "call it in a function TestX(t *testing.T)"},
 	} {
 		t.Run(program, func(t *testing.T) {

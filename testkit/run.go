@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 )
 
@@ -88,17 +89,13 @@ func inBubble(t *testing.T, limit time.Duration, body func(*testing.T)) (problem
 	t.Helper()
 	b := &bubble{ended: make(chan any, 1)}
 	go b.run(t, body)
-	watchdog := time.NewTimer(limit)
-	defer watchdog.Stop()
-	select {
-	case panicked := <-b.ended:
-		if panicked != nil {
-			return b.explain(panicked), true
-		}
-		return "", true
-	case <-watchdog.C:
+	switch panicked, ended := realtime.ReceiveWithin(limit, b.ended); {
+	case !ended:
 		return b.hang(limit), false
+	case panicked != nil:
+		return b.explain(panicked), true
 	}
+	return "", true
 }
 
 func (b *bubble) run(t *testing.T, body func(*testing.T)) {
@@ -136,7 +133,8 @@ func Doubled() Option { return func(s *settings) { s.doubled = true } }
 // outside a test: the race detector finds more, and a seed repeats nothing.
 func Unordered() Option { return func(s *settings) { s.free = true } }
 
-// Watchdog bounds a run in real time, 1 minute by default.
+// Watchdog bounds a run in real time, 1 minute by default. Time in which the machine
+// stands still does not count.
 func Watchdog(d time.Duration) Option { return func(s *settings) { s.watchdog = d } }
 
 // AppOptions are for every App that the Harness makes.

@@ -44,6 +44,11 @@ var budgets = []budget{
 	{"one lane", "≥ 0.90 of raw with one in flight", atLeast("OneLane", "ratio", 0.90, "%.2f"), "OneLane"},
 	{"append, handle, acknowledge on inproc", "≥ 300,000/s", streamed, "InprocStream"},
 	{"heap of a million waiting over a hundred thousand", "≤ 64 MB", atMost("Backlog", "MB/900k", 64, "%.1f MB"), "Backlog"},
+	{"a delayed job on NATS, after its time", "≤ 300 ms", atMost("Delayed", "latest-ms", 300, "%.0f ms"), "Delayed"},
+	{"a fresh job on NATS while 2,000 wait for their next attempt", "≤ 1 ms", cost("Fresh", 1e6, -1), "Fresh"},
+	{"a test of four modules and ten messages", "≤ 2 ms", cost("Testkit/modules", 2e6, -1), "Testkit/modules"},
+	{"an hour of retries in virtual time, one a second", "≤ 100 ms", cost("Testkit/hour", 100e6, -1), "Testkit/hour"},
+	{"one schedule of an order flow with crashes", "≤ 20 ms", cost("Testkit/schedule", 20e6, -1), "Testkit/schedule"},
 	{"longest pause while a million are consumed", "≤ 2 s", atMost("Backlog", "longest-gap-s", 2, "%.2f s"), "Backlog"},
 }
 

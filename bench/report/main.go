@@ -35,9 +35,9 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Yardstick|Callers|Modules|Handles)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
 	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream)$"
-	once      = "^BenchmarkBacklog$"
+	once      = "^Benchmark(Backlog|Delayed)$"
 )
 
 func run(ctx context.Context, rounds int, each time.Duration, docs string) error {
@@ -81,7 +81,7 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string) error
 // measure runs benchmarks and keeps what they say.
 func (rs results) measure(ctx context.Context, binary, pattern, each string) error {
 	var out strings.Builder
-	if err := command(ctx, &out, binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "20m"); err != nil {
+	if err := command(ctx, &out, binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "0"); err != nil {
 		return fmt.Errorf("%w\n%s", err, out.String())
 	}
 	for line := range strings.Lines(out.String()) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/testkit"
 	"gomono.dev/testkit/internal/leak"
 	"gomono.dev/transport"
@@ -108,7 +109,7 @@ func prepare(t testing.TB, o *embedded.Options) {
 }
 
 // startTimeout is for machines that run many tests at once.
-const startTimeout = time.Minute
+const startTimeout = realtime.Patience
 
 // How long the end of a test waits for the last client, and for what is left over.
 const (
@@ -141,16 +142,7 @@ func end(t testing.TB, watch *leak.Watch, servers []*embedded.Server) {
 // little later.
 func awaitClients(t testing.TB, s *embedded.Server) {
 	t.Helper()
-	limit := time.NewTimer(clientTimeout)
-	defer limit.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for s.NATS().NumClients() > 0 {
-		select {
-		case <-look.C:
-		case <-limit.C:
-			t.Errorf("natstest: %d clients are still connected to %s at the end of the test: close their transports", s.NATS().NumClients(), s.NATS().Name())
-			return
-		}
+	if !realtime.Within(clientTimeout, func() bool { return s.NATS().NumClients() == 0 }) {
+		t.Errorf("natstest: %d clients are still connected to %s at the end of the test: close their transports", s.NATS().NumClients(), s.NATS().Name())
 	}
 }

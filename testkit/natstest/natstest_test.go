@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/testkit"
 	"gomono.dev/testkit/natstest"
@@ -65,7 +66,7 @@ func TestEach(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h.Advance(200 * time.Millisecond)
+		h.Advance(2 * time.Second)
 		testkit.RequireAppended(t, h, trail, func(j job) bool { return j.N == 6 })
 		if n := len(testkit.Appended(h, trail)); n != 4 {
 			t.Errorf("%d on the trail, want 4", n)
@@ -104,8 +105,7 @@ func TestCluster(t *testing.T) {
 	if err := servers[2].Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	ctx := realtime.Patient(t)
 	for {
 		_, err := log.Append(ctx, &transport.Message{Subject: "l"}, transport.AppendOptions{ID: "1"})
 		if err == nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 )
 
 // buildServer builds a nats-server from the module that go.mod names, once.
@@ -61,7 +62,7 @@ func (p *process) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	for begun := time.Now(); !p.run(t, binary, host, port); p.kill() {
-		if time.Since(begun) > 30*time.Second {
+		if time.Since(begun) > realtime.Patience {
 			t.Fatalf("the nats-server does not start at %s:\n%s", p.address, p.output.String())
 		}
 	}
@@ -76,7 +77,7 @@ func (p *process) run(t *testing.T, binary, host, port string) bool {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for begun := time.Now(); time.Since(begun) < 10*time.Second; <-time.After(10 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < realtime.Patience; <-time.After(10 * time.Millisecond) {
 		switch said := p.output.String(); {
 		case strings.Contains(said, "Server is ready"):
 			return true

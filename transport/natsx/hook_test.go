@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 )
@@ -59,7 +60,7 @@ func TestStreamHook(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendTo(t, l, "special.raw.a", "1", transport.AppendOptions{})
-	if m, err := told.NextMsg(5 * time.Second); err != nil || m.Subject != "told.cooked.a" || string(m.Data) != "1" {
+	if m, err := told.NextMsg(realtime.Patience); err != nil || m.Subject != "told.cooked.a" || string(m.Data) != "1" {
 		t.Errorf("republished: %+v, %v", m, err)
 	}
 	appendTo(t, plain, "plain.b", "2", transport.AppendOptions{})

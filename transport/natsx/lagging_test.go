@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/clustertest"
 	"gomono.dev/transport/natsx"
@@ -23,19 +25,23 @@ func TestLaggingReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close(context.Background())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var wg sync.WaitGroup
-	for what, holds := range map[string]func(*lagging) error{
+	kinds := map[string]func(*lagging) error{
 		"reads":  (*lagging).readsAll,
 		"begins": (*lagging).startsExactly,
 		"owes":   (*lagging).owes,
 		"keeps":  (*lagging).keeps,
-	} {
-		for round := range 6 {
+	}
+	const each = 6
+	rounds := &realtime.Rounds{Planned: each * len(kinds), Stall: leaderless}
+	var wg sync.WaitGroup
+	var logs atomic.Int64
+	for what, holds := range kinds {
+		for range each {
 			wg.Go(func() {
-				l := &lagging{ctx: ctx, tr: tr, config: transport.LogConfig{Name: fmt.Sprint(what, round)}}
-				if err := holds(l); err != nil {
+				if err := rounds.Try(t, func() error {
+					name := fmt.Sprint(what, logs.Add(1))
+					return holds(&lagging{ctx: realtime.Patient(t), tr: tr, config: transport.LogConfig{Name: name}})
+				}); err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
 			})
@@ -43,6 +49,10 @@ func TestLaggingReplica(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// leaderless is a stall after which members of a cluster may choose another leader:
+// they hear of theirs once a second.
+const leaderless = time.Second
 
 // lagging is a log of which one server is behind.
 type lagging struct {

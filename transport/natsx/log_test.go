@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
@@ -24,7 +26,7 @@ import (
 )
 
 // inProcess connects to a server of its own that keeps all in memory.
-func inProcess(t *testing.T, change func(*natsx.Options)) *natsx.Transport {
+func inProcess(t testing.TB, change func(*natsx.Options)) *natsx.Transport {
 	t.Helper()
 	s := startServer(t, func(o *embedded.Options) {
 		o.Listen = ""
@@ -40,7 +42,7 @@ func inProcess(t *testing.T, change func(*natsx.Options)) *natsx.Transport {
 	return tr
 }
 
-func openLog(t *testing.T, tr transport.Transport, c transport.LogConfig) transport.Log {
+func openLog(t testing.TB, tr transport.Transport, c transport.LogConfig) transport.Log {
 	t.Helper()
 	l, err := tr.Log(t.Context(), c)
 	if err != nil {
@@ -49,7 +51,7 @@ func openLog(t *testing.T, tr transport.Transport, c transport.LogConfig) transp
 	return l
 }
 
-func appendTo(t *testing.T, l transport.Log, subject, body string, o transport.AppendOptions) transport.Appended {
+func appendTo(t testing.TB, l transport.Log, subject, body string, o transport.AppendOptions) transport.Appended {
 	t.Helper()
 	a, err := l.Append(t.Context(), &transport.Message{Subject: subject, Body: []byte(body)}, o)
 	if err != nil {
@@ -59,7 +61,7 @@ func appendTo(t *testing.T, l transport.Log, subject, body string, o transport.A
 }
 
 // consume makes a member whose deliveries come on a channel.
-func consume(t *testing.T, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
+func consume(t testing.TB, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
 	t.Helper()
 	deliveries := make(chan *transport.Delivery, 4096)
 	r, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { deliveries <- d })
@@ -70,18 +72,12 @@ func consume(t *testing.T, l transport.Log, c transport.ConsumeConfig) (<-chan *
 	return deliveries, r
 }
 
-func receive[T any](t *testing.T, from <-chan T) T {
+func receive[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing came")
-	}
-	panic("unreachable")
+	return realtime.Receive(t, from, "a value on a channel")
 }
 
-func ack(t *testing.T, d *transport.Delivery) {
+func ack(t testing.TB, d *transport.Delivery) {
 	t.Helper()
 	if err := d.Ack(t.Context()); err != nil {
 		t.Error(err)
@@ -360,75 +356,51 @@ func TestAsyncAppendsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// stalls returns how long this process has stood still at most since it was called
-// last: a message takes a few steps of which each waits for that.
-func stalls(t *testing.T) func() time.Duration {
-	var longest atomic.Int64
-	go func() {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for last := time.Now(); t.Context().Err() == nil; {
-			<-tick.C
-			longest.Store(max(longest.Load(), int64(time.Since(last))))
-			last = time.Now()
-		}
-	}()
-	return func() time.Duration { return time.Duration(longest.Swap(0)) }
-}
-
-// A delayed message is never early, and at most 300 ms late, unless the machine has
-// no time: then it is tried again, and is no failure where it never has.
-func TestDelayedIsInTime(t *testing.T) {
+// A delayed message waits for its time, and not for the next full second.
+func TestDelayedToTheNanosecond(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	group := transport.GroupConfig{Name: "g"}
 	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 2, Retention: transport.InterestRetention, Delays: true, Groups: []transport.GroupConfig{group}})
 	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 100})
-	eventually(t, "the log takes what is due", func() bool {
-		s, err := jetStream(t, tr).Stream(t.Context(), "l")
-		return err == nil && len(s.CachedInfo().Sources) == 1 && s.CachedInfo().Sources[0].Active >= 0
-	})
-	const n, rounds = 20, 5
-	const standstill = 25 * time.Millisecond
-	stalled := stalls(t)
-	latest, stall := time.Duration(0), time.Hour
-	for round := range rounds {
-		stalled()
-		for i := range n {
-			due := time.Now().Add(time.Duration(300+i*83) * time.Millisecond)
-			a := appendTo(t, l, "l.x", due.Format(time.RFC3339Nano), transport.AppendOptions{ID: fmt.Sprint(round*n + i), NotBefore: due})
-			if a.Sequence != 0 || a.Duplicate {
-				t.Errorf("got %+v", a)
-			}
-		}
-		if a := appendTo(t, l, "l.x", "again", transport.AppendOptions{ID: fmt.Sprint(round*n + 7), NotBefore: time.Now().Add(time.Hour)}); !a.Duplicate {
-			t.Errorf("the same again: %+v", a)
-		}
-		if info, err := l.Info(t.Context()); err != nil || info.Delayed > n {
-			t.Errorf("%+v, %v", info, err)
-		}
-		latest = 0
-		for i := range n {
-			d := receive(t, deliveries)
-			due, err := time.Parse(time.RFC3339Nano, string(d.Body))
-			late := d.Stored.Sub(due)
-			if err != nil || late < 0 || d.Subject != "l.x" || d.ID != fmt.Sprint(round*n+i) || len(d.Header) != 0 {
-				t.Errorf("got %+v, %v late, %v", d, late, err)
-			}
-			latest = max(latest, late)
-			ack(t, d)
-		}
-		if latest <= 300*time.Millisecond {
-			break
-		}
-		stall = min(stall, stalled())
+	schedules, err := tr.Conn().SubscribeSync("_later.l.at.*")
+	if err != nil {
+		t.Fatal(err)
 	}
-	switch {
-	case latest <= 300*time.Millisecond:
-	case stall < standstill:
-		t.Errorf("something is late each time, %v the last, although the machine had time once", latest)
-	default:
-		t.Logf("something is late each time, %v the last: this process stood still for %v or more each time", latest, stall)
+	const n = 20
+	due := make([]time.Time, n)
+	for i := range n {
+		due[i] = time.Now().Add(time.Duration(500+i*83) * time.Millisecond)
+		a := appendTo(t, l, "l.x", fmt.Sprint(i), transport.AppendOptions{ID: fmt.Sprint(i), NotBefore: due[i]})
+		if a.Sequence != 0 && time.Now().After(due[i]) {
+			continue // so slow was this machine
+		}
+		if a.Sequence != 0 || a.Duplicate {
+			t.Errorf("got %+v", a)
+		}
+		m, err := schedules.NextMsg(realtime.Patience)
+		if want := "@at " + due[i].UTC().Format(time.RFC3339Nano); err != nil || m.Header.Get("Nats-Schedule") != want {
+			t.Errorf("the server gets %+v, %v, want the schedule %q", m, err, want)
+		}
+	}
+	if a := appendTo(t, l, "l.x", "again", transport.AppendOptions{ID: "7", NotBefore: time.Now().Add(time.Hour)}); !a.Duplicate {
+		t.Errorf("the same again: %+v", a)
+	}
+	if info, err := l.Info(t.Context()); err != nil || info.Delayed > n {
+		t.Errorf("%+v, %v", info, err)
+	}
+	var got []string
+	for range n {
+		d := receive(t, deliveries)
+		i, err := strconv.Atoi(d.ID)
+		if err != nil || string(d.Body) != d.ID || d.Stored.Before(due[i]) || d.Subject != "l.x" || len(d.Header) != 0 {
+			t.Errorf("got %+v, %v", d, err)
+		}
+		got = append(got, d.ID)
+		ack(t, d)
+	}
+	if slices.Sort(got); len(slices.Compact(got)) != n {
+		t.Errorf("got %v", got)
 	}
 	eventually(t, "nothing waits any more", func() bool {
 		info, err := l.Info(t.Context())
@@ -609,7 +581,12 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 // group's AckWait.
 func TestHeldMessagesAreKeptAlive(t *testing.T) {
 	t.Parallel()
-	group := transport.GroupConfig{Name: "g", AckWait: time.Second}
+	rounds := realtime.Rounds{Stall: transport.MinAckWait / 5}
+	rounds.Run(t, holdsForLong)
+}
+
+func holdsForLong(t testing.TB) {
+	group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}})
 	for i := range 5 {
 		appendTo(t, l, "l", fmt.Sprint(i), transport.AppendOptions{})

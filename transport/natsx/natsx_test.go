@@ -21,13 +21,14 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
 
 // startServer starts a server that listens on a free port of the loopback.
-func startServer(t *testing.T, change func(*embedded.Options)) *embedded.Server {
+func startServer(t testing.TB, change func(*embedded.Options)) *embedded.Server {
 	t.Helper()
 	o := embedded.Options{Memory: true, Listen: "127.0.0.1:0", Logger: testLog(t)}
 	if change != nil {
@@ -41,7 +42,7 @@ func startServer(t *testing.T, change func(*embedded.Options)) *embedded.Server 
 	return s
 }
 
-func testLog(t *testing.T) *slog.Logger {
+func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
@@ -57,15 +58,9 @@ func connect(t *testing.T, url string) *natsx.Transport {
 }
 
 // eventually waits for a condition that nothing announces.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting: %s", what)
-		}
-	}
+	realtime.Until(t, what, holds)
 }
 
 func TestConnectBadOptions(t *testing.T) {
@@ -254,9 +249,7 @@ func TestReconnect(t *testing.T) {
 	if err := tr.Ping(t.Context()); transport.CodeOf(err) != transport.Unavailable {
 		t.Errorf("Ping: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := waits.Drain(ctx); err != nil {
+	if err := waits.Drain(realtime.Patient(t)); err != nil {
 		t.Errorf("Drain while disconnected: %v", err)
 	}
 	start()
@@ -374,9 +367,7 @@ func TestReplyUnderAnotherSubject(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "s", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if m, err := tr.Request(ctx, &transport.Message{Subject: "$JS.API.CONSUMER.MSG.NEXT.S.C"}); err != nil || string(m.Body) != "x" {
+	if m, err := tr.Request(realtime.Patient(t), &transport.Message{Subject: "$JS.API.CONSUMER.MSG.NEXT.S.C"}); err != nil || string(m.Body) != "x" {
 		t.Errorf("got %v, %v", m, err)
 	}
 }
@@ -588,7 +579,7 @@ func TestErrorHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc := tr.Conn()
-	msg, err := nc.Request("ours", nil, 5*time.Second)
+	msg, err := nc.Request("ours", nil, realtime.Patience)
 	if err != nil || msg.Header.Get("Nats-Service-Error") != "no such thing" || msg.Header.Get("Nats-Service-Error-Code") != "404" {
 		t.Errorf("got %v, %v", msg, err)
 	}

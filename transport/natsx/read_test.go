@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/proxytest"
 )
@@ -143,8 +144,7 @@ func TestReadOfWhatIsPurgedMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	ctx := realtime.Patient(t)
 	got := 0
 	for _, err := range l.Read(ctx, transport.ReadConfig{}) {
 		if err != nil {

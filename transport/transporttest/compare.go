@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 )
 
@@ -74,7 +75,8 @@ func Compare(t *testing.T, a, b Backend, o ProgramOptions) {
 // Replay runs one program on backends, and compares them where they are several.
 func Replay(t *testing.T, p Program, backends ...Backend) {
 	t.Helper()
-	if err := run1(t, &p, backends, firstPatience); err != nil {
+	r := &realtime.Rounds{Planned: 1, Stall: spoils}
+	if err := run1(t, &p, backends, firstPatience, r); err != nil {
 		t.Errorf("%v\n\n%s", err, p)
 	}
 }
@@ -93,13 +95,14 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 		})
 	}
 	kinds := kindsFor(t, &o, backends)
+	rounds := &realtime.Rounds{Planned: o.Programs, Stall: spoils}
 	var begun atomic.Int64
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	for i := range o.Parallel { // not by t.Parallel: they wait more than they compute
 		workers.Go(func() {
 			t.Run(fmt.Sprint("worker-", i), func(t *testing.T) {
-				e := &explorer{generator: programs(kinds), bits: rapid.Bool(), backends: backends, patience: firstPatience}
+				e := &explorer{generator: programs(kinds), bits: rapid.Bool(), backends: backends, rounds: rounds, patience: firstPatience}
 				defer e.keep(t)
 				for e.shift = i; begun.Load() < int64(o.Programs); e.shift += o.Parallel {
 					rapid.Check(t, func(rt *rapid.T) {
@@ -118,6 +121,7 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 type explorer struct {
 	generator *rapid.Generator[made]
 	backends  []Backend
+	rounds    *realtime.Rounds
 	patience  patienceWith
 	shift     int // how often it draws something of bits first
 	bits      *rapid.Generator[bool]
@@ -139,7 +143,7 @@ func (e *explorer) try(t *testing.T, rt *rapid.T) {
 		}
 	}
 	p := e.generator.Draw(rt, "program").Program
-	if err := run1(t, &p, e.backends, e.patience); err != nil {
+	if err := run1(t, &p, e.backends, e.patience, e.rounds); err != nil {
 		e.failed, e.patience = &p, laterPatience
 		rt.Fatalf("%v\n\n%s", err, p)
 	}
@@ -191,18 +195,11 @@ func unfit(p *Program, backends []Backend) string {
 }
 
 // run1 runs a program on every backend, and returns what is wrong.
-func run1(t *testing.T, p *Program, backends []Backend, patience patienceWith) error {
+func run1(t *testing.T, p *Program, backends []Backend, patience patienceWith, rounds *realtime.Rounds) error {
 	t.Helper()
 	var all []outcome
 	for _, b := range backends {
-		o := b.play(t, p, patience)
-		for again := 0; o.err != nil && o.starved && again < maxStarved; again++ {
-			o = b.play(t, p, patience)
-		}
-		if o.err != nil && o.starved {
-			t.Logf("a program was not run: the machine is too busy to tell what %s does: %v", b.Name, o.err)
-			return nil
-		}
+		o := b.round(t, p, patience, rounds)
 		if o.err != nil {
 			return o.err
 		}
@@ -216,9 +213,18 @@ func run1(t *testing.T, p *Program, backends []Backend, patience patienceWith) e
 	return nil
 }
 
-// maxStarved is how often a program that fails is run again because the machine was
-// too busy for it to mean anything.
-const maxStarved = 5
+// round plays a program, in real time again if a stall of the machine spoils it.
+func (b *Backend) round(t *testing.T, p *Program, patience patienceWith, rounds *realtime.Rounds) (o outcome) {
+	t.Helper()
+	if b.Bubble {
+		return b.play(t, p, patience)
+	}
+	_ = rounds.Try(t, func() error {
+		o = b.play(t, p, patience)
+		return o.err
+	})
+	return o
+}
 
 func (b *Backend) play(t *testing.T, p *Program, patience patienceWith) (o outcome) {
 	t.Helper()

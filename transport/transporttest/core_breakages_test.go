@@ -627,7 +627,7 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) {
 			r.publish = func(_ context.Context, m *transport.Message, then sender) error { return then(context.Background(), m) }
 			r.request = func(_ context.Context, m *transport.Message, then requester) (*transport.Message, error) {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 				defer cancel()
 				return then(ctx, m)
 			}

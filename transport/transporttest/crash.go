@@ -21,13 +21,13 @@ type Host struct {
 // its own for each case.
 func RunCrash(t *testing.T, newHost func(t *testing.T) *Host) {
 	r := &runner{
-		newSuite: func(t *testing.T) *suite {
-			host := newHost(t)
-			s := newSuite(t, host.Connect(t))
+		newSuite: func(test *testing.T, t testing.TB) *suite {
+			host := newHost(test)
+			s := newSuite(test, t, host.Connect(test))
 			s.host = host
 			return s
 		},
-		around: directly,
+		around: inRounds(len(crashCases())),
 	}
 	t.Run("crash", func(t *testing.T) { r.table(t, crashCases()) }) // ends with the last of them
 	t.Run("skipped", r.reportSkipped)
@@ -41,8 +41,8 @@ func crashCases() []conformanceCase {
 // over a new connection.
 func (s *suite) crash() *suite {
 	s.Helper()
-	s.host.Crash(s.T)
-	again := newSuite(s.T, s.host.Connect(s.T))
+	s.host.Crash(s.test)
+	again := newSuite(s.test, s.TB, s.host.Connect(s.test))
 	again.root, again.host = s.root, s.host
 	return again
 }

@@ -36,9 +36,8 @@ type Backend struct {
 
 // outcome is what a program came to: what is to be seen after each step.
 type outcome struct {
-	steps   []stepOutcome
-	err     error // where it ended early
-	starved bool  // the machine was too busy to tell
+	steps []stepOutcome
+	err   error // where it ended early
 }
 
 type stepOutcome struct {
@@ -52,7 +51,7 @@ type stepOutcome struct {
 type patienceWith time.Duration
 
 const (
-	firstPatience = patienceWith(15 * time.Second)
+	firstPatience = patienceWith(time.Minute)
 	laterPatience = patienceWith(3 * time.Second)
 )
 
@@ -61,10 +60,6 @@ const (
 func play(ctx context.Context, b *Backend, p *Program, patience patienceWith) (o outcome) {
 	y := newPlayer(b, p)
 	y.patience = patience
-	if !b.Bubble {
-		w := watchStarvation()
-		defer func() { o.starved = w.stop() }()
-	}
 	defer func() {
 		if err := y.end(); err != nil && o.err == nil {
 			o.err = err

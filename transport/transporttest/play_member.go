@@ -48,7 +48,7 @@ type playMember struct {
 
 	busy    bool // the handler runs
 	ended   bool
-	drains  time.Time  // since when
+	drains  bool       // its Drain has begun
 	drained chan error // of capacity 1: what Drain has returned
 }
 
@@ -239,13 +239,11 @@ func (m *playMember) holds() (states []*playState) {
 	return states
 }
 
-// drain begins to drain a member. It waits for the beginning as well as that can be
-// done, since nothing tells of it.
+// drain begins to drain a member, and waits until that has begun or is over.
 func (m *playMember) drain(ctx context.Context) {
 	m.y.mu.Lock()
 	m.group.endings++
 	m.drained = make(chan error, 1)
-	m.drains = time.Now()
 	m.y.mu.Unlock()
 	go func() {
 		err := m.Drain(ctx)
@@ -256,15 +254,28 @@ func (m *playMember) drain(ctx context.Context) {
 		}
 		m.drained <- err
 	}()
-	select {
-	case err := <-m.drained:
-		m.drained <- err
-	case <-time.After(drainTime):
-	}
+	m.awaitDrain(ctx)
+	m.y.mu.Lock()
+	defer m.y.mu.Unlock()
+	m.drains = true
 }
 
-// drainTime is how long a Drain may take to begin.
-const drainTime = 20 * time.Millisecond
+// awaitDrain waits until a Drain is over, or until a goroutine that became ready to
+// run later than the Drain has run so often that this has begun: nothing tells of it.
+// With the answer to the Ping the backend has what the Drain has sent.
+func (m *playMember) awaitDrain(ctx context.Context) {
+	turns := time.NewTicker(5 * time.Millisecond)
+	defer turns.Stop()
+	for range 20 {
+		select {
+		case err := <-m.drained:
+			m.drained <- err
+			return
+		case <-turns.C:
+		}
+	}
+	_ = m.process.tr.Ping(ctx)
+}
 
 // leaves reports whether a member drains and has not been drained although nothing
 // keeps it. Its caller has the lock.

@@ -22,7 +22,7 @@ func (m *playMember) check(d *transport.Delivery, sent *played, state *playState
 		y.breaks("%s was delivered to group %s while a member that lives held it", name, g.config.Name)
 	}
 	now := time.Now()
-	if m.drained != nil && now.Sub(m.drains) >= drainTime {
+	if m.drains {
 		y.breaks("%s was delivered to a member that drains", name)
 	}
 	if now.Before(state.notBefore) {

@@ -193,9 +193,12 @@ var receiverCases = []conformanceCase{
 	},
 }
 
+// soon is the end of a context that is to end during a call.
+const soon = 20 * time.Millisecond
+
 // shortly returns a context that ends soon.
 func shortly(s *suite) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.Context(), 20*time.Millisecond)
+	return context.WithTimeout(s.Context(), soon)
 }
 
 // drainQuietly waits, where the backend can, for the last call of a handler whose
@@ -209,8 +212,9 @@ const probe = "anybody"
 // have been taken, and is given up.
 func (s *suite) eventuallyNobody(rest string) {
 	s.Helper()
-	for patience := s.patient(); patience.Err() == nil; {
-		ctx, cancel := shortly(s)
+	wait := soon
+	for patience := s.patient(); patience.Err() == nil; wait += wait / 10 { // a slow machine needs more
+		ctx, cancel := context.WithTimeout(s.Context(), wait)
 		_, err := s.tr.Request(ctx, s.message(rest, probe))
 		cancel()
 		if transport.CodeOf(err) == transport.Unavailable {

@@ -29,13 +29,13 @@ type Line struct {
 // Transport for [Run] of a Line.
 func RunReconnect(t *testing.T, newLine func(t *testing.T) *Line) {
 	r := &runner{
-		newSuite: func(t *testing.T) *suite {
-			line := newLine(t)
-			s := newSuite(t, line)
+		newSuite: func(test *testing.T, t testing.TB) *suite {
+			line := newLine(test)
+			s := newSuite(test, t, line)
 			s.line, s.newLine = line, newLine
 			return s
 		},
-		around: directly,
+		around: inRounds(len(reconnectCases())),
 	}
 	t.Run("reconnect", func(t *testing.T) { r.table(t, reconnectCases()) }) // ends with the last of them
 	t.Run("skipped", r.reportSkipped)
@@ -44,7 +44,7 @@ func RunReconnect(t *testing.T, newLine func(t *testing.T) *Line) {
 // Reconnected cuts a Line and mends it, and returns it when it is back.
 func Reconnected(t *testing.T, line *Line) transport.Transport {
 	t.Helper()
-	s := &suite{T: t, tr: line, line: line}
+	s := &suite{TB: t, tr: line, line: line}
 	s.cut()
 	s.mend()
 	return line
@@ -64,33 +64,40 @@ func reconnectCases() []conformanceCase {
 // connection stays.
 func (s *suite) another() *suite {
 	s.Helper()
-	line := s.newLine(s.T)
+	line := s.newLine(s.test)
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := line.Close(ctx); err != nil {
-			s.T.Errorf("Close: %v", err)
+			s.TB.Errorf("Close: %v", err)
 		}
 	})
-	return &suite{T: s.T, tr: line, root: s.root}
+	return &suite{TB: s.TB, test: s.test, tr: line, root: s.root}
 }
 
 // cut takes the connection away, and waits until the Transport has noticed.
 func (s *suite) cut() {
 	s.Helper()
 	s.line.Cut()
-	s.eventually("the connection to be lost", func() bool { return !s.reaches() })
+	s.eventuallyPings("the connection to be lost", func(err error) bool { return transport.CodeOf(err) == transport.Unavailable })
 }
 
 // mend lets the connection come back, and waits for it.
 func (s *suite) mend() {
 	s.Helper()
 	s.line.Mend()
-	s.eventually("the connection to be back", s.reaches)
+	s.eventuallyPings("the connection to be back", func(err error) bool { return err == nil })
 }
 
-func (s *suite) reaches() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return s.tr.Ping(ctx) == nil
+// eventuallyPings waits until the result of a Ping is this one. Each has more time
+// than the one before.
+func (s *suite) eventuallyPings(what string, is func(error) bool) {
+	s.Helper()
+	wait := 500 * time.Millisecond
+	s.eventually(what, func() bool {
+		wait *= 2
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		return is(s.tr.Ping(ctx))
+	})
 }

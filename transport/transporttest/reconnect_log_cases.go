@@ -1,7 +1,6 @@
 package transporttest
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,8 +25,7 @@ var awayLogCases = []conformanceCase{
 				results <- err
 			}
 			s.wantError(await(s, results, "the result"), transport.Unavailable, transport.OutcomeNotDone)
-			ctx, cancel := context.WithTimeout(s.Context(), time.Second)
-			defer cancel()
+			ctx := s.patient()
 			for what, do := range map[string]func() error{
 				"Log":         func() error { _, err := s.tr.Log(ctx, s.described(transport.LogConfig{})); return err },
 				"Consume":     func() error { _, err := l.Consume(ctx, of("h", 1), func(*transport.Delivery) {}); return err },

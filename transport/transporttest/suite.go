@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 )
 
-// patience is how long a case waits for what must happen. It is long for the
-// slowest machine, and longer than DefaultAckWait, after which comes what a server
-// of a cluster had sent to a member that another had seen leave. In a bubble it is
-// over at once when nothing can move.
-const patience = 45 * time.Second
+// patience is how long a case waits for an event that must happen. It is longer than
+// DefaultAckWait, after which a message comes that a server of a cluster had sent to
+// a member that another had seen leave. In a bubble it is over at once if nothing can
+// move.
+const patience = realtime.Patience
 
 // suite is a case under way: a Transport, and subjects that no other case has.
 //
@@ -25,9 +26,10 @@ const patience = 45 * time.Second
 // fails, they may do so when the case is over already; that is ignored, where
 // testing.T would end the process.
 type suite struct {
-	*testing.T
-	tr   transport.Transport
-	root string
+	testing.TB            // of the round
+	test       *testing.T // for what makes Transports
+	tr         transport.Transport
+	root       string
 
 	// Where the connection can be taken away, see Line.
 	line    *Line
@@ -39,8 +41,8 @@ type suite struct {
 	over bool
 }
 
-func newSuite(t *testing.T, tr transport.Transport) *suite {
-	s := &suite{T: t, tr: tr, root: newRoot()}
+func newSuite(test *testing.T, t testing.TB, tr transport.Transport) *suite {
+	s := &suite{TB: t, test: test, tr: tr, root: newRoot()}
 	t.Cleanup(s.end)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -65,7 +67,7 @@ func (s *suite) Errorf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
-		s.T.Errorf(format, args...)
+		s.TB.Errorf(format, args...)
 	}
 }
 

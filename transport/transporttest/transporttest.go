@@ -15,7 +15,8 @@
 // about logs, below the subtest "log", run side by side, since the shortest times
 // that a log knows are seconds. Nothing in them depends on how fast a backend is:
 // they wait for what must happen, and show that something does not happen by what
-// comes after it.
+// comes after it. A case that fails in real time while a heartbeat measured that the
+// machine stood still is run again, at most one in ten.
 //
 // Of logs, each case has one with a name and subjects of its own. They stay
 // behind: the seam cannot delete a log.
@@ -35,6 +36,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 )
 
@@ -42,7 +44,7 @@ import (
 // all of them may use one server, since each case has subjects of its own. What a
 // Transport leaves behind is for t.Cleanup of the test that it is given.
 func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, directly)
+	run(t, newTransport, inRounds(len(cases())+len(logCases())))
 }
 
 // RunInBubble is Run with every case in a testing/synctest bubble of its own. It
@@ -50,7 +52,7 @@ func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
 // A goroutine that is blocked for good after the Transport was closed is a
 // deadlock, which synctest reports.
 func RunInBubble(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, synctest.Test)
+	run(t, newTransport, inBubble)
 }
 
 // conformanceCase is one row of the suite.
@@ -133,9 +135,9 @@ func needing(what string, can func(transport.Capabilities) bool, cases []conform
 	return cases
 }
 
-func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around func(*testing.T, func(*testing.T))) {
+func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around around) {
 	r := &runner{
-		newSuite: func(t *testing.T) *suite { return newSuite(t, newTransport(t)) },
+		newSuite: func(test *testing.T, t testing.TB) *suite { return newSuite(test, t, newTransport(test)) },
 		around:   around,
 	}
 	for _, c := range cases() {
@@ -145,12 +147,30 @@ func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around
 	t.Run("skipped", r.reportSkipped)
 }
 
-func directly(t *testing.T, body func(*testing.T)) { body(t) }
+// around runs a case: it calls body, perhaps again, with the test and with the
+// testing.TB on which the case reports.
+type around func(test *testing.T, body func(*testing.T, testing.TB))
+
+func inBubble(test *testing.T, body func(*testing.T, testing.TB)) {
+	synctest.Test(test, func(t *testing.T) { body(t, t) })
+}
+
+// spoils is the shortest stall that can make a case fail: a member tells four times
+// per AckWait that it lives, and misses one of these.
+const spoils = transport.MinAckWait / 5
+
+// inRounds runs so many cases, each as one round in real time.
+func inRounds(cases int) around {
+	rounds := &realtime.Rounds{Planned: cases, Stall: spoils}
+	return func(test *testing.T, body func(*testing.T, testing.TB)) {
+		rounds.Run(test, func(t testing.TB) { body(test, t) })
+	}
+}
 
 // runner runs cases, several at once.
 type runner struct {
-	newSuite func(*testing.T) *suite
-	around   func(*testing.T, func(*testing.T))
+	newSuite func(*testing.T, testing.TB) *suite
+	around   around
 
 	mu      sync.Mutex
 	has     transport.Capabilities
@@ -168,10 +188,11 @@ func (r *runner) table(t *testing.T, cases []conformanceCase) {
 }
 
 func (r *runner) run(t *testing.T, c *conformanceCase) {
-	r.around(t, func(t *testing.T) {
-		s := r.newSuite(t)
-		if missing := r.missing(c, s.Capabilities()); missing != "" {
-			t.Skip("needs " + missing)
+	missing := ""
+	r.around(t, func(test *testing.T, t testing.TB) {
+		s := r.newSuite(test, t)
+		if missing = r.missing(c, s.Capabilities()); missing != "" {
+			return
 		}
 		t.Cleanup(func() {
 			if !t.Failed() {
@@ -184,6 +205,9 @@ func (r *runner) run(t *testing.T, c *conformanceCase) {
 		})
 		c.body(s)
 	})
+	if missing != "" {
+		t.Skip("needs " + missing)
+	}
 }
 
 // reportSkipped lists what was skipped. A backend that says it can do everything

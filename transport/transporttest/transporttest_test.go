@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/transporttest"
@@ -111,7 +112,7 @@ func runBroken(t *testing.T, name string, cases ...string) (out string, failed [
 	t.Helper()
 	left := slices.Clone(cases)
 	for len(left) > 0 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+anyOf(left), "-test.v", "-test.parallel=1", "-test.timeout=30s")
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+anyOf(left), "-test.v", "-test.parallel=1", "-test.timeout="+realtime.Patience.String())
 		cmd.Env = append(os.Environ(), breakageVariable+"="+name)
 		output, err := cmd.CombinedOutput()
 		out += string(output)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"gomono.dev/internal/realtime"
 )
 
 // Watch is what one test began.
@@ -31,22 +33,12 @@ func (w *Watch) Do(f func()) {
 
 // Left waits until all goroutines of the Watch have ended, and returns the stacks
 // of those that have not within limit.
-func (w *Watch) Left(limit time.Duration) string {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
-		stacks := w.stacks()
-		if stacks == "" {
-			return ""
-		}
-		select {
-		case <-again.C:
-		case <-deadline.C:
-			return stacks
-		}
-	}
+func (w *Watch) Left(limit time.Duration) (stacks string) {
+	realtime.Within(limit, func() bool {
+		stacks = w.stacks()
+		return stacks == ""
+	})
+	return stacks
 }
 
 // stacks are those of the goroutines with the label.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
@@ -38,7 +39,7 @@ func NewLagging(t testing.TB, lag time.Duration) []*embedded.Server {
 		wg.Go(func() {
 			s, err := embedded.Start(t.Context(), embedded.Options{
 				Dir: dir, ServerName: fmt.Sprintf("n%d", i+1), Listen: "127.0.0.1:0", ConfigFile: file,
-				SyncInterval: time.Minute, StartTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+				SyncInterval: time.Minute, StartTimeout: realtime.Patience, Logger: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Errorf("server n%d: %v", i+1, err)
@@ -86,7 +87,7 @@ func awaitPeers(t testing.TB, s *embedded.Server) {
 		switch {
 		case err == nil:
 			return
-		case transport.CodeOf(err) != transport.ResourceExhausted || time.Since(begun) > time.Minute:
+		case transport.CodeOf(err) != transport.ResourceExhausted || time.Since(begun) > realtime.Patience:
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -50,7 +51,7 @@ func TestMemberWithoutAMajorityIsNotReady(t *testing.T) {
 	for i := range nodes {
 		go func() {
 			var err error
-			nodes[i], err = start(i, time.Minute)
+			nodes[i], err = start(i, realtime.Patience)
 			done <- err
 		}()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -26,7 +27,7 @@ func openCluster(t *testing.T) (nodes [3]*embedded.Transport) {
 	for i, address := range addresses {
 		wg.Go(func() {
 			tr, err := embedded.Open(t.Context(), embedded.Options{
-				Dir: dirs[i], StartTimeout: time.Minute, SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler),
+				Dir: dirs[i], StartTimeout: realtime.Patience, SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler),
 				Cluster: &embedded.Cluster{Name: "c", Listen: address, Routes: addresses},
 				Client: natsx.Options{Stream: func(log string, c *jetstream.StreamConfig) {
 					if log == "placed" {
@@ -59,8 +60,7 @@ func openCluster(t *testing.T) (nodes [3]*embedded.Transport) {
 func TestLogInACluster(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
+	ctx := realtime.Patient(t)
 	group := transport.GroupConfig{Name: "g", Ordered: true}
 	config := transport.LogConfig{Name: "l", Subjects: []string{"l.*", "m.*"}, Lanes: 4, Delays: true, Update: true, Groups: []transport.GroupConfig{group}}
 	var logs [3]transport.Log
