@@ -126,7 +126,8 @@ type Log interface {
 // LogConfig describes a log. The zero value of a field is its default; a log is
 // unbounded unless told otherwise.
 type LogConfig struct {
-	// Name identifies the log: letters, digits, "-" and "_".
+	// Name identifies the log: letters, digits, "-" and "_". It has 1 to MaxLogName
+	// bytes, and does not end in "__later": such logs belong to the backend.
 	Name string
 
 	// Subjects are the subjects and patterns whose messages are stored. No
@@ -277,8 +278,11 @@ type Start struct {
 
 // GroupConfig describes a group of consumers.
 type GroupConfig struct {
-	// Name identifies the group: letters, digits, "-" and "_". A group is durable:
-	// it keeps its position until it is deleted.
+	// Name identifies the group within its log: letters, digits, "-" and "_". It has
+	// 1 to MaxLogName bytes, and does not end in "_lane_" and a number: such names
+	// belong to the backend, which derives them from those of ordered groups. Groups
+	// of different logs may have the same name. A group is durable: it keeps its
+	// position until it is deleted.
 	Name string
 
 	// Filter narrows the group to subjects and patterns, which must not overlap.

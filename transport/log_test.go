@@ -22,6 +22,8 @@ func TestLogConfigValidate(t *testing.T) {
 	for want, change := range map[string]func(*transport.LogConfig){
 		"the name":                 func(c *transport.LogConfig) { c.Name = "a.b" },
 		"1 to 240":                 func(c *transport.LogConfig) { c.Name = strings.Repeat("a", 241) },
+		"ends in __later":          func(c *transport.LogConfig) { c.Name = "queues_a__later" },
+		"ends in _lane_":           func(c *transport.LogConfig) { c.Groups[0].Name = "workers_lane_0" },
 		"no subjects":              func(c *transport.LogConfig) { c.Subjects = nil },
 		"its subjects":             func(c *transport.LogConfig) { c.Subjects = []string{"a..b"} },
 		"overlap":                  func(c *transport.LogConfig) { c.Subjects = []string{"a.*", "a.b"} },
