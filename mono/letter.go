@@ -156,11 +156,15 @@ func (s *storage) keep(ctx context.Context, letter *transport.Message) error {
 // letterTimeout bounds the storing of a letter.
 const letterTimeout = 10 * time.Second
 
+// deadSuffix ends the name of a log of dead letters. No name of a handle contains an
+// underscore.
+const deadSuffix = "__dead"
+
 // lettersOf returns the storage of a handle's dead letters, which exists from the
 // first letter on.
 func (in *instance) lettersOf(d *declaration) *storage {
 	return in.storage("dead letters of "+d.String(), transport.LogConfig{
-		Name:          logName(in.prefix(d)) + "__dead",
+		Name:          logName(in.prefix(d)) + deadSuffix,
 		Subjects:      []string{in.letterSubject(d, "*", "*")},
 		MaxPerSubject: 1,
 		Full:          transport.DropOldest,

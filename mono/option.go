@@ -173,13 +173,19 @@ func Pending(n int) interface {
 
 // Group names the group that a receiver belongs to, instead of its module's
 // name. Each message goes to one member of every group.
+//
+// The name of a group has 1 to 200 lower-case letters, digits and single hyphens,
+// without dots. It is unique within its handle: groups of different handles may have
+// the same name. The group of a queue is one of its [Groups], [DefaultGroup] if it
+// declares none. A durable group keeps its position under its name, so one that is
+// renamed begins as a new group, and the old one is left until [Retire].
 func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
 } {
-	return set(isToken(name), func(c *config) { c.Group = name },
-		"Group(%q): want lower-case letters, digits and single hyphens", name)
+	return set(isGroup(name), func(c *config) { c.Group = name },
+		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
 }
 
 // Broadcast lets every instance of a module hear an event, instead of one.
