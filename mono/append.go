@@ -14,6 +14,9 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	if err != nil {
 		return err
 	}
+	if n := m.Size() - len(m.Body); n > maxHeader {
+		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
+	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {
 		// Of its subject also where there is no key: replays are in the log, too.

@@ -354,15 +354,27 @@ func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
 	reply.Subject = m.Reply
 	err := r.in.app.transport.Publish(ctx, reply)
 	if CodeOf(err) == InvalidArgument {
-		tooLarge := about("reply of "+r.decl.String(), err)
-		tooLarge.Code = Internal
-		r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", err)
-		reply.Header, reply.Body = answer(tooLarge, r.codec)
-		err = r.in.app.transport.Publish(ctx, reply)
+		err = r.respondLess(ctx, reply, err)
 	}
 	if err != nil {
 		r.in.log.Warn("mono: reply not sent", "module", r.unit.name, "handle", r.decl.name, "error", err)
 	}
+}
+
+// respondLess sends what the transport can carry of a reply that it has refused. A
+// value is replaced by an error; an error keeps its code and its failure's name.
+func (r *receiver) respondLess(ctx context.Context, reply *transport.Message, refused error) error {
+	r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", refused)
+	if !reply.Header.Has(transport.HeaderCode) {
+		tooLarge := about("reply of "+r.decl.String(), refused)
+		tooLarge.Code = Internal
+		reply.Header, reply.Body = answer(tooLarge, r.codec)
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	for CodeOf(refused) == InvalidArgument && cutError(reply) {
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	return refused
 }
 
 // replyTimeout bounds the hand-over of a reply to the transport.

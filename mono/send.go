@@ -31,7 +31,8 @@ type (
 
 // Header sets a header of the message. Names that begin with "Mono-" or "Nats-"
 // are taken, and so are Content-Type, Status and Description; such a name, or a name
-// or value that no header can carry, is an InvalidArgument when the message is sent.
+// or value that no header can carry, is an InvalidArgument when the message is sent. So
+// is a stored message whose header has more than 52 KiB.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
 // Delay keeps a job back until this much later by this process's clock; the
