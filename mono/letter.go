@@ -188,6 +188,7 @@ func (in *instance) lettersOf(d *declaration) *storage {
 	return in.storage("dead letters of "+d.String(), transport.LogConfig{
 		Name:          logName(in.prefix(d)) + deadSuffix,
 		Subjects:      []string{in.letterSubject(d, "*", "*")},
+		Description:   "dead letters of " + d.String(),
 		MaxPerSubject: 1,
 		Full:          transport.DropOldest,
 		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},

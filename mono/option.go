@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"gomono.dev/codec"
 	"gomono.dev/transport"
@@ -110,9 +111,13 @@ func Version(version string) MessageOption {
 		"Version(%q): want a semantic version such as 1.2.0", version)
 }
 
-// Doc describes a handle in a sentence, for Describe and service discovery.
+// Doc describes a handle for people, in a sentence, at most 4 KiB of UTF-8. Describe
+// reports it. It is the description of a stored handle's log, which `nats stream ls`
+// shows, and of a service's endpoint, as its metadata "doc". It changes there with the
+// other options, as Generation specifies.
 func Doc(text string) MessageOption {
-	return set(text != "", func(c *config) { c.Doc = text }, "Doc: the text is empty")
+	ok := text != "" && len(text) <= transport.MaxDescription && utf8.ValidString(text)
+	return set(ok, func(c *config) { c.Doc = text }, "Doc: want 1 to %d bytes of UTF-8, got %d bytes", transport.MaxDescription, len(text))
 }
 
 // Codec sets how a handle's payloads are encoded, instead of the App's default.

@@ -47,7 +47,9 @@ type Log interface {
 	//
 	// Errors: InvalidArgument for a message that cannot be carried or a subject
 	// that is not the log's, and for one over the log's MaxSize or with a header over
-	// MaxStoredHeader; ResourceExhausted when the log is full and refuses; Aborted
+	// MaxStoredHeader; NotFound when the log was deleted after it was opened, by an
+	// administrator for instance: nothing was stored, and nothing will be until
+	// [Transport.Log] creates it again; ResourceExhausted when the log is full and refuses; Aborted
 	// when o.Expect does not hold; Unimplemented for a NotBefore without
 	// Capabilities.Delays; Unavailable when the backend cannot be reached, with
 	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
@@ -192,6 +194,10 @@ type LogConfig struct {
 	// updated with a higher one is left as it is, so that an older binary that
 	// restarts does not undo a newer one's changes.
 	Generation uint64
+
+	// Description describes the log for people, in UTF-8 and at most MaxDescription
+	// bytes. `nats stream ls` shows it.
+	Description string
 
 	// Metadata is stored with the log and changes nothing.
 	Metadata map[string]string

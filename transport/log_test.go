@@ -33,6 +33,8 @@ func TestLogConfigValidate(t *testing.T) {
 		"MaxDelayed is 1":          func(c *transport.LogConfig) { c.MaxDelayed = 1 },
 		"MaxSize is -1":            func(c *transport.LogConfig) { c.MaxSize = -1 },
 		"none of those there are":  func(c *transport.LogConfig) { c.Full = 7 },
+		"description has 4097":     func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
+		"want at most 4096, in":    func(c *transport.LogConfig) { c.Description = "\xff" },
 		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },
 		"ends in no key":           func(c *transport.LogConfig) { c.Lanes = 4 },
 		`two groups "workers"`:     func(c *transport.LogConfig) { c.Groups = append(c.Groups, c.Groups[0]) },

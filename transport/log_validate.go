@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Defaults and bounds of logs and groups.
@@ -18,6 +19,7 @@ const (
 	MinTTL             = time.Second
 	MaxLanes           = 256
 	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, headers of its own included
+	MaxDescription     = 4 << 10  // bytes
 )
 
 // LaneOf returns the lane of a message in a log with that many lanes: the 32-bit
@@ -89,6 +91,8 @@ func (c *LogConfig) Validate() error {
 		return c.invalid("MaxDelayed is %d without Delays", c.MaxDelayed)
 	case c.MaxSize < 0:
 		return c.invalid("MaxSize is %d: want 0 or more", c.MaxSize)
+	case len(c.Description) > MaxDescription || !utf8.ValidString(c.Description):
+		return c.invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
 		return c.invalid("its Retention, Storage or Full is none of those there are")
 	}
