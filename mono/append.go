@@ -23,21 +23,26 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
 	if c.sent.done != nil {
-		return s.storeAsync(ctx, log, m, o, c.sent.done)
+		return s.storeAsync(ctx, log, m, o, c.sent)
+	}
+	if c.sent.stored != nil {
+		c.sent.stored.ID = o.ID
 	}
 	stored, err := appendOnce(ctx, log, m, o)
 	c.sequence = stored.Sequence
-	if err == nil && c.sent.stored != nil {
-		*c.sent.stored = stored.Sequence
+	if err == nil {
+		s.reportStored(c.sent, o.ID, stored)
 	}
 	return err
 }
 
 // storeAsync appends without the wait. The middleware sees the hand-over.
-func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, done func(error)) error {
-	return log.AppendAsync(ctx, m, o, func(_ transport.Appended, err error) {
+func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, sent *sendOptions) error {
+	return log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
 		if err != nil {
 			err = about(s.decl.String(), err)
+		} else {
+			s.reportStored(sent, o.ID, at)
 		}
 		returned := false
 		defer func() {
@@ -45,7 +50,7 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): no more of them may be called", "handle", s.decl.name)
 			}
 		}()
-		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }) // it logs a panic
+		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.done(err); return nil }) // it logs a panic
 		returned = true
 	})
 }

@@ -21,8 +21,8 @@ type ObserverFunc func(Observation)
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped, MessageRetried, MessageDied, GroupLost,
-// GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
+// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
+// GroupLost, GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -66,6 +66,16 @@ type (
 		Module string
 		Handle Handle
 		Total  uint64
+	}
+
+	// MessageDeduplicated: a message was sent with a DedupID that its log remembers, so
+	// nothing was stored. Sequence is the position of the message that was stored with
+	// it, 0 for a delayed job.
+	MessageDeduplicated struct {
+		Module   string // the sender's, "" outside any
+		Handle   Handle
+		ID       string
+		Sequence uint64
 	}
 
 	// MessageRetried: an attempt at a stored message failed, and another follows
@@ -124,18 +134,19 @@ type (
 	}
 )
 
-func (StateChanged) observation()    {}
-func (Configured) observation()      {}
-func (HandleBound) observation()     {}
-func (ModuleStarted) observation()   {}
-func (ModuleStopped) observation()   {}
-func (MessagesDropped) observation() {}
-func (MessageRetried) observation()  {}
-func (MessageDied) observation()     {}
-func (GroupLost) observation()       {}
-func (GroupAbandoned) observation()  {}
-func (SharedChanged) observation()   {}
-func (Panicked) observation()        {}
+func (StateChanged) observation()        {}
+func (Configured) observation()          {}
+func (HandleBound) observation()         {}
+func (ModuleStarted) observation()       {}
+func (ModuleStopped) observation()       {}
+func (MessagesDropped) observation()     {}
+func (MessageDeduplicated) observation() {}
+func (MessageRetried) observation()      {}
+func (MessageDied) observation()         {}
+func (GroupLost) observation()           {}
+func (GroupAbandoned) observation()      {}
+func (SharedChanged) observation()       {}
+func (Panicked) observation()            {}
 
 // Role is what a module does with a handle.
 type Role string

@@ -51,9 +51,14 @@ func At(t time.Time) QueueSendOption {
 	return atOption(t.UnixNano())
 }
 
-// DedupID identifies a job or a message, instead of the id that it gets otherwise:
-// within the DedupWindow it is stored once, however often it is sent. Delayed jobs
-// are told apart from others. A volatile queue stores nothing and ignores it.
+// DedupID identifies a job or a message, instead of the random id that it gets
+// otherwise: within the DedupWindow it is stored once, however often it is sent. That
+// holds also once it was handled, or became a dead letter that was discarded: a send
+// with the same id stores nothing and succeeds, so nil means "stored, now or before".
+// EnqueueStored and AppendStored tell a duplicate apart, and observers get a
+// MessageDeduplicated. To run a job again, send it with another id, or replay its dead
+// letter. Delayed jobs are told apart from others. A volatile queue stores nothing and
+// ignores it.
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends; another one is an InvalidArgument when the message is sent. "" is none.
@@ -95,7 +100,7 @@ type sendOptions struct {
 	dedup       string
 	conditional bool    // append only after last
 	last        uint64  // sequence
-	stored      *uint64 // gets the sequence
+	stored      *Stored // is filled in
 	done        func(error)
 }
 
