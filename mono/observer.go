@@ -22,7 +22,7 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
-// GroupLost, GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
+// HandlerStuck, GroupLost, GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -101,6 +101,18 @@ type (
 		Err      error
 	}
 
+	// HandlerStuck: an attempt at a stored message has taken longer than StuckAfter and
+	// has not returned, told once per attempt. Of a batch, ID and Attempt are those of
+	// its first message.
+	HandlerStuck struct {
+		Module  string
+		Handle  Handle
+		Group   string
+		ID      string
+		Attempt int
+		Since   time.Time // when the handler began
+	}
+
 	// GroupLost: somebody deleted the group of a receiver, which receives nothing
 	// any more.
 	GroupLost struct {
@@ -143,6 +155,7 @@ func (MessagesDropped) observation()     {}
 func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}
 func (MessageDied) observation()         {}
+func (HandlerStuck) observation()        {}
 func (GroupLost) observation()           {}
 func (GroupAbandoned) observation()      {}
 func (SharedChanged) observation()       {}

@@ -45,6 +45,7 @@ type receiver struct {
 	pack    func([]*Call) any     // makes the payload of a batch; nil: one message at a time
 	batcher *batcher              // of a running receiver of batches
 	gone    atomic.Pointer[error] // why its group is no more
+	watch   *watch                // of a stored handle
 
 	unburied graveyard // messages whose dead letters could not be stored
 
@@ -82,7 +83,7 @@ func (r *receiver) compile() {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
 	if r.decl.stored() {
-		r.storage = r.in.storageOf(r.decl)
+		r.storage, r.watch = r.in.storageOf(r.decl), newWatch(r)
 	}
 }
 
@@ -271,6 +272,8 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 		defer t.reply.limited.end()
 		return r.inTime(ctx, r.run(ctx, c))
 	}
+	r.watch.begin(t, began)
+	defer r.watch.end(t)
 	return r.run(ctx, c)
 }
 
@@ -435,6 +438,7 @@ func (r *receiver) dropped(total uint64) {
 
 // drain lets what has arrived be handled, and returns what had to be left.
 func (r *receiver) drain(soft, hard context.Context) error {
+	defer r.watch.stop()
 	r.gate.enterPhase(draining)
 	if r.batcher != nil {
 		close(r.batcher.hurry)
