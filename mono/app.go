@@ -59,7 +59,7 @@ func Logger(l *slog.Logger) AppOption { return func(o *appOptions) { o.logger = 
 // several systems can share one NATS. It has dot-separated tokens, as the name of a
 // handle has, at most 200 bytes. The tokens services, queues, events, streams,
 // channels, resources, failures, buckets, kv and objects are reserved: New panics on
-// a namespace that has one of them.
+// a namespace that contains one.
 func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = name } }
 
 // DefaultCodec sets the codec of handles that name none, JSON by default. All

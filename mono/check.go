@@ -82,7 +82,7 @@ func (u *unit) introduce() error {
 
 func (in *instance) checkModule(u *unit) {
 	if !isGroup(u.name) {
-		in.report.add(u.name, nil, "%q is no name for %T: want 1 to %d lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module, maxName)
+		in.report.add(u.name, nil, "%q cannot be the name of %T: want 1 to %d lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module, maxName)
 	}
 	if err := transport.ValidateVersion(u.version); err != nil {
 		in.report.add(u.name, nil, "its version: %v", err)

@@ -62,8 +62,8 @@ func panicOf(f func()) (text string) {
 	return ""
 }
 
-// What two handles of different names, kinds or namespaces use on a transport never
-// meets: neither subjects, nor names of logs, nor those of discovery.
+// Handles of different names, kinds or namespaces share nothing on a transport: no
+// subject, no log, no name in discovery.
 func TestNamesNeverMeet(t *testing.T) {
 	t.Parallel()
 	all := &addresses{names: make(map[string]owner), subjects: make(map[address]bool)}

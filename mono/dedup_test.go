@@ -66,7 +66,7 @@ func (d *dedup) enqueue(n int, opts ...mono.QueueSendOption) mono.Stored {
 }
 
 // A send with the id of a job that is done, or of a dead letter that was discarded,
-// succeeds and stores nothing: its sender and observers are told.
+// succeeds and stores nothing: it is reported to its sender and to observers.
 func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -103,7 +103,7 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 		}
 		want := []string{"sender dedup.jobs done 1", " dedup.jobs done 1", fmt.Sprint("sender dedup.jobs dead ", dead.Sequence), "sender dedup.jobs late 0"}
 		if told := d.told.all(); !slices.Equal(told, want) {
-			t.Errorf("observers were told %q, want %q", told, want)
+			t.Errorf("observed %q, want %q", told, want)
 		}
 	})
 }
@@ -133,7 +133,7 @@ func TestAppendStoredReportsDuplicates(t *testing.T) {
 		}
 		want := slices.Repeat([]string{"sender dedup.history one 1"}, 3)
 		if told := d.told.all(); !slices.Equal(told, want) {
-			t.Errorf("observers were told %q, want %q", told, want)
+			t.Errorf("observed %q, want %q", told, want)
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestStoredAfterALostAcknowledgement(t *testing.T) {
 			t.Errorf("got %+v, %v, and %+v was handled", stored, err, h)
 		}
 		if all := told.all(); len(all) != 0 {
-			t.Errorf("observers were told %q", all)
+			t.Errorf("observed %q", all)
 		}
 	})
 }
@@ -204,8 +204,7 @@ func (l *forgetfulLog) Append(ctx context.Context, m *transport.Message, o trans
 	return transport.Appended{}, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "its acknowledgement is lost")
 }
 
-// What stores nothing says so, and what fails tells the id with which it may be tried
-// again.
+// A send that stores nothing is an error, without an id if the message has not left.
 func TestStoredOfWhatIsNotStored(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {

@@ -68,7 +68,7 @@ func TestDocDescribesTheLog(t *testing.T) {
 	})
 }
 
-// description returns that of a log.
+// description returns the description of a log.
 func description(t *testing.T, app *mono.App, name string) string {
 	t.Helper()
 	log, err := mono.Raw(app).Log(t.Context(), transport.LogConfig{Name: name, Subjects: []string{"none." + name}})

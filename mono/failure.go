@@ -59,9 +59,9 @@ func (f Failure[T]) With(value T) error {
 }
 
 // Match returns the value of the failure that err is or wraps. It is false for
-// an error that is not this failure, and for one that came from another process
-// without a T: its value has another type there, or was too large for the transport.
-// errors.Is is true for the latter.
+// an error that is not this failure. It is also false if the value, from another
+// process, is not a T, or was too large for the transport and left out: errors.Is is
+// true then.
 func (f Failure[T]) Match(err error) (T, bool) {
 	var value T
 	e, ok := errors.AsType[*failed](err)

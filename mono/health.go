@@ -211,8 +211,8 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	return r
 }
 
-// checker is the health check of a unit, nil where there is nothing to check: that of
-// its receivers, if something is wrong with one, and its own.
+// checker is the health check of a unit, nil if there is nothing to check: it combines
+// the unit's own check with the errors of its receivers.
 func (u *unit) checker() func(context.Context) error {
 	own, _ := u.module.(Checker)
 	wrong := u.check()

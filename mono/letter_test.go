@@ -551,8 +551,8 @@ func (l smallLog) Append(ctx context.Context, m *transport.Message, o transport.
 	return l.Log.Append(ctx, m, o)
 }
 
-// A letter that is too large loses of the text of its error what has no room, and its
-// message's header only if there is no other way.
+// The text of the error in a letter that is too large is cut. The header of its message
+// goes only if that is not enough.
 func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.small")
@@ -598,7 +598,7 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 	})
 }
 
-// A header that leaves no room for what a dead letter adds is refused where it is sent.
+// A header that leaves no room for the fields of a dead letter is refused at its sender.
 func TestHeaderThatLeavesNoRoomForALetter(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.header", mono.MaxAttempts(1))

@@ -101,9 +101,9 @@ type (
 		Err      error
 	}
 
-	// HandlerStuck: an attempt at a stored message has taken longer than StuckAfter and
-	// has not returned, told once per attempt. Of a batch, ID and Attempt are those of
-	// its first message.
+	// HandlerStuck: the handler of a stored message has not returned within StuckAfter.
+	// It is reported once per attempt, and once for a batch, with the ID and the
+	// Attempt of the batch's first message.
 	HandlerStuck struct {
 		Module  string
 		Handle  Handle

@@ -180,10 +180,10 @@ func Pending(n int) interface {
 // name. Each message goes to one member of every group.
 //
 // The name of a group has 1 to 200 lower-case letters, digits and single hyphens,
-// without dots. It is unique within its handle: groups of different handles may have
-// the same name. The group of a queue is one of its [Groups], [DefaultGroup] if it
-// declares none. A durable group keeps its position under its name, so one that is
-// renamed begins as a new group, and the old one is left until [Retire].
+// without dots. Groups of different handles may have the same name. A receiver of a
+// queue names one of its [Groups], and needs no Group if the queue declares none: then
+// [DefaultGroup] is the only one. A durable group keeps its position under its name. A
+// renamed group therefore begins as a new one, and the old one stays until [Retire].
 func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption

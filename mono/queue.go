@@ -43,7 +43,7 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 
 // Enqueue stores a job. Nil means that it is stored: now, or, with a DedupID, by an
 // earlier Enqueue within the DedupWindow, whatever has become of that job since.
-// EnqueueStored tells these apart. In a volatile queue that is not Optimistic, nil
+// EnqueueStored returns which. In a volatile queue that is not Optimistic, nil
 // means that a worker of each group has the job. ResourceExhausted means that the queue
 // is full (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
 // stored: with DedupID it can be sent again.

@@ -55,10 +55,10 @@ func At(t time.Time) QueueSendOption {
 // otherwise: within the DedupWindow it is stored once, however often it is sent. That
 // holds also once it was handled, or became a dead letter that was discarded: a send
 // with the same id stores nothing and succeeds, so nil means "stored, now or before".
-// EnqueueStored and AppendStored tell a duplicate apart, and observers get a
+// EnqueueStored and AppendStored return whether it was a duplicate, and observers get a
 // MessageDeduplicated. To run a job again, send it with another id, or replay its dead
-// letter. Delayed jobs are told apart from others. A volatile queue stores nothing and
-// ignores it.
+// letter. Ids of delayed jobs are remembered apart from those of others. A volatile
+// queue stores nothing and ignores it.
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends; another one is an InvalidArgument when the message is sent. "" is none.

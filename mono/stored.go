@@ -31,8 +31,8 @@ func postStored[T any](ctx context.Context, b Binder, d *declaration, sent sendi
 }
 
 // reportStored reports a duplicate to observers, and to the sender how its message was
-// stored. A message with a random id is not a duplicate: the log found the first attempt
-// of its own append, whose acknowledgement was lost.
+// stored. A message with a random id is not a duplicate: the log found an earlier
+// attempt of the same append, whose acknowledgement was lost.
 func (s *sender) reportStored(o *sendOptions, id string, at transport.Appended) {
 	duplicate := at.Duplicate && o.dedup != ""
 	if duplicate {

@@ -53,8 +53,7 @@ func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
 }
 
 // Append stores a message at the end. Nil means that it is stored: now, or, with a
-// DedupID, by an earlier Append within the DedupWindow. AppendStored tells these
-// apart.
+// DedupID, by an earlier Append within the DedupWindow. AppendStored returns which.
 func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, s.decl, &s.sent, v)
 }

@@ -29,10 +29,10 @@ func StuckAfter(d time.Duration) interface {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.StuckAfter = d }, "StuckAfter(%v): want at least 100ms", d)
 }
 
-// watch finds the handlers of a receiver of stored messages that do not return. Health
-// looks for them when it is asked. Observers are told by a timer, which is set while
-// a handler runs and is not set again while none does: an idle App has no timers, and a
-// message costs two atomic stores and a load.
+// watch finds handlers of stored messages that do not return. Health looks at the
+// running ones when it is asked. For observers there is a timer, which is set while a
+// handler runs, and not again when none does: an idle App has no timers, and a message
+// costs two atomic stores and a load.
 type watch struct {
 	r     *receiver
 	after time.Duration
@@ -47,13 +47,13 @@ func newWatch(r *receiver) *watch {
 	return &watch{r: r, after: cmp.Or(r.config.StuckAfter, DefaultStuckAfter)}
 }
 
-// begin notes that the handler of a message begins. What tells of the message was
-// written before, and does not change until end.
+// begin notes that the handler of a message begins. The ticket's Call, or that of its
+// batch, does not change from then until end.
 func (w *watch) begin(t *ticket, now time.Duration) {
 	if w == nil {
 		return
 	}
-	t.since.Store(int64(now) + 1) // 0 is no time
+	t.since.Store(int64(now) + 1) // 0 means that no handler runs
 	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
 		w.set(w.after)
 	}
@@ -78,7 +78,7 @@ func (w *watch) set(d time.Duration) {
 	}
 }
 
-// stop ends the timer for good.
+// stop ends the timer, which is not set again.
 func (w *watch) stop() {
 	if w == nil {
 		return
@@ -93,27 +93,27 @@ func (w *watch) stop() {
 
 // ring is what the timer calls.
 func (w *watch) ring() {
-	next := w.tell()
+	next := w.report()
 	if next == 0 {
 		w.armed.Store(false)
 		// A handler that began before that found the timer set.
-		if next = w.tell(); next == 0 || !w.armed.CompareAndSwap(false, true) {
+		if next = w.report(); next == 0 || !w.armed.CompareAndSwap(false, true) {
 			return
 		}
 	}
 	w.set(next)
 }
 
-// tell tells observers of the handlers that are stuck, once each, and returns the time
-// until the next one would be: 0 if no other runs.
-func (w *watch) tell() (next time.Duration) {
+// report reports the handlers that are stuck to observers, once each, and returns the
+// time until the next one would be: 0 if no other runs.
+func (w *watch) report() (next time.Duration) {
 	var fresh []HandlerStuck
 	w.r.gate.each(func(t *ticket) {
 		o, ran := w.running(t)
 		switch {
-		case ran == 0 || t.told:
+		case ran == 0 || t.reported:
 		case ran >= w.after:
-			t.told = true
+			t.reported = true
 			fresh = append(fresh, o)
 		case next == 0 || w.after-ran < next:
 			next = w.after - ran
@@ -145,8 +145,8 @@ func (w *watch) running(t *ticket) (HandlerStuck, time.Duration) {
 	return o, max(w.r.in.clock.now()-since, 1)
 }
 
-// check is the health of the handlers: an error that names the one that has been stuck
-// for longest.
+// check is the health of the handlers: an error if some are stuck, which names the
+// oldest.
 func (w *watch) check() error {
 	if w == nil {
 		return nil
@@ -167,12 +167,12 @@ func (w *watch) check() error {
 	if stuck == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %d of its handlers in the group %q have not returned within StuckAfter (%v): the longest, of message %s in attempt %d, has run for %v: see where it waits in a goroutine profile, or raise StuckAfter",
+	return fmt.Errorf("%s: %d of its handlers in the group %q have not returned within StuckAfter (%v): the longest, of message %s in attempt %d, has run for %v: look for it in a goroutine profile, or raise StuckAfter",
 		w.r.decl, stuck, oldest.Group, w.after, oldest.ID, oldest.Attempt, longest.Round(time.Millisecond))
 }
 
-// check is the health of a unit's receivers: that their groups are there, and that their
-// handlers return.
+// check is the health of a unit's receivers: their groups exist, and their handlers
+// return.
 func (u *unit) check() error {
 	var errs []error
 	for _, r := range u.receivers {

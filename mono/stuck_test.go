@@ -35,7 +35,7 @@ type everyHandle struct {
 	handle func(*mono.Scope, mono.Sink[int])
 }
 
-// stuck collects what observers are told of handlers that are stuck.
+// stuck collects the observations of stuck handlers.
 func stuck(app *mono.App) <-chan mono.HandlerStuck {
 	told := make(chan mono.HandlerStuck, 100)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
@@ -52,7 +52,7 @@ func passes(d time.Duration) {
 	synctest.Wait()
 }
 
-// A handler of a stored message that does not return is told to observers once per
+// A handler of a stored message that does not return is reported to observers once per
 // attempt, and makes its module unhealthy until it returns.
 func TestStuckHandlerIsReported(t *testing.T) {
 	t.Parallel()
@@ -114,8 +114,8 @@ func TestStuckHandlerIsReported(t *testing.T) {
 	}
 }
 
-// Handlers that return in time are never reported, however many there are and however
-// long a message waits, and one of many is.
+// A stuck handler is reported among many that return in time, and those never are,
+// however long their messages wait.
 func TestStuckHandlerAmongOthers(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[time.Duration]("stuck.others", mono.Concurrency(5), mono.StuckAfter(time.Hour))
@@ -196,7 +196,7 @@ func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
 	})
 }
 
-// Where time is real, what is stuck is reported too.
+// Stuck handlers are reported in real time too, on each backend.
 func TestStuckHandlerOnBackends(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {

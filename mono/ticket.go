@@ -12,9 +12,9 @@ type ticket struct {
 	call       Call
 	prev, next *ticket // guarded by the gate's mutex
 	answered   atomic.Bool
-	told       bool         // that its handler is stuck; guarded by the gate's mutex
+	reported   bool         // as stuck; guarded by the gate's mutex
 	since      atomic.Int64 // its handler has been running, see watch.begin
-	batch      *Call        // of a batch: that of its first message
+	batch      *Call        // the first Call of a batch
 	reply      *replying    // of a service
 }
 

@@ -285,9 +285,8 @@ type Start struct {
 // GroupConfig describes a group of consumers.
 type GroupConfig struct {
 	// Name identifies the group within its log: letters, digits, "-" and "_". It has
-	// 1 to MaxLogName bytes, and does not end in "_lane_" and a number: such names
-	// belong to the backend, which derives them from those of ordered groups. Groups
-	// of different logs may have the same name. A group is durable: it keeps its
+	// 1 to MaxLogName bytes, and does not end in "_lane_" and a number: a backend
+	// derives such names from the names of ordered groups. Groups of different logs may have the same name. A group is durable: it keeps its
 	// position until it is deleted.
 	Name string
 

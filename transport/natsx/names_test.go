@@ -25,7 +25,7 @@ func oddWordNames() []string {
 	return slices.Compact(names)
 }
 
-// Whatever logs and groups are called, no two groups of a log share a consumer.
+// Two groups of a log never share a consumer.
 func TestGroupsShareNoConsumer(t *testing.T) {
 	t.Parallel()
 	l := &log{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, lanes: newLanes(12, []string{"l.*"})}
@@ -54,7 +54,7 @@ func TestGroupsShareNoConsumer(t *testing.T) {
 	}
 }
 
-// Whatever logs are called, no two share a stream, nor a subject of delayed messages.
+// Two logs never share a stream or a subject of delayed messages.
 func TestLogsShareNoStream(t *testing.T) {
 	t.Parallel()
 	of := make(map[string]string)

@@ -140,7 +140,7 @@ var openCases = []conformanceCase{
 		body: func(s *suite) {
 			c := transport.LogConfig{
 				MaxAge: time.Hour, MaxMessages: 10, MaxBytes: 100_000, MaxPerSubject: 5, Full: transport.DropOldest,
-				DedupWindow: time.Minute, Generation: 7, Description: "what it is for, größtenteils", Metadata: map[string]string{"owner": "conformance"},
+				DedupWindow: time.Minute, Generation: 7, Description: "for the conformance suite, größtenteils", Metadata: map[string]string{"owner": "conformance"},
 				Retention: transport.LimitsRetention, Storage: transport.MemoryStorage,
 			}
 			l := s.log(c)
