@@ -55,8 +55,11 @@ type appOptions struct {
 // output are the handler's.
 func Logger(l *slog.Logger) AppOption { return func(o *appOptions) { o.logger = l } }
 
-// Namespace puts name, dot-separated tokens as in the name of a handle, in front
-// of every subject, so that several systems can share one NATS.
+// Namespace puts name in front of every subject, log and micro service, so that
+// several systems can share one NATS. It has dot-separated tokens, as the name of a
+// handle has, at most 200 bytes. The tokens services, queues, events, streams,
+// channels, resources, failures, buckets, kv and objects are reserved: New panics on
+// a namespace that contains one.
 func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = name } }
 
 // DefaultCodec sets the codec of handles that name none, JSON by default. All
@@ -118,7 +121,7 @@ func (o *appOptions) check(t transport.Transport) error {
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
 		return fmt.Errorf("a timeout is not positive: StartTimeout(%v), StopTimeout(%v), HealthTimeout(%v)", o.startTimeout, o.stopTimeout, o.healthTimeout)
 	case o.namespace != "":
-		return checkName(o.namespace)
+		return checkNamespace(o.namespace)
 	}
 	return nil
 }

@@ -14,31 +14,39 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	if err != nil {
 		return err
 	}
+	if n := m.Size() - len(m.Body); n > maxHeader {
+		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
+	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {
 		// Of its subject also where there is no key: replays are in the log, too.
 		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
 	if c.sent.done != nil {
-		return s.storeAsync(ctx, log, m, o, c.sent.done)
+		return s.storeAsync(ctx, log, m, o, c.sent)
+	}
+	if c.sent.stored != nil {
+		c.sent.stored.ID = o.ID
 	}
 	stored, err := appendOnce(ctx, log, m, o)
 	c.sequence = stored.Sequence
-	if err == nil && c.sent.stored != nil {
-		*c.sent.stored = stored.Sequence
+	if err == nil {
+		s.reportStored(c.sent, o.ID, stored)
 	}
 	return err
 }
 
 // storeAsync appends without the wait. The middleware sees the hand-over.
-func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, done func(error)) error {
+func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, sent *sendOptions) error {
 	if !s.in.outgoing.enter() {
 		return notDone(Unavailable, "the App has stopped")
 	}
-	err := log.AppendAsync(ctx, m, o, func(_ transport.Appended, err error) {
+	err := log.AppendAsync(ctx, m, o, func(at transport.Appended, err error) {
 		defer s.in.outgoing.leave()
 		if err != nil {
 			err = about(s.decl.String(), err)
+		} else {
+			s.reportStored(sent, o.ID, at)
 		}
 		returned := false
 		defer func() {
@@ -46,7 +54,7 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): no more of them may be called", "handle", s.decl.name)
 			}
 		}()
-		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { done(err); return nil }) // it logs a panic
+		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.done(err); return nil }) // it logs a panic
 		returned = true
 	})
 	if err != nil {

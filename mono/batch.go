@@ -144,13 +144,13 @@ func (b *batcher) handle(batch []*transport.Delivery) {
 	}
 	go func() {
 		defer b.r.gate.leave(t)
-		b.r.workBatch(batch)
+		b.r.workBatch(t, batch)
 	}()
 }
 
 // workBatch makes one attempt at each message of a batch, and settles each on its
 // own.
-func (r *receiver) workBatch(batch []*transport.Delivery) {
+func (r *receiver) workBatch(t *ticket, batch []*transport.Delivery) {
 	var members []*Call
 	var deliveries []*transport.Delivery
 	for _, d := range batch {
@@ -175,7 +175,7 @@ func (r *receiver) workBatch(batch []*transport.Delivery) {
 			r.settle(members[i], d, r.ownError(err, i, len(members)))
 		}
 	}()
-	err = r.runBatch(members)
+	err = r.runBatch(t, members)
 	returned = true
 }
 
@@ -192,13 +192,16 @@ func (r *receiver) open(c *Call, d *transport.Delivery) error {
 }
 
 // runBatch runs the handler, middleware included, for all of a batch at once.
-func (r *receiver) runBatch(members []*Call) error {
+func (r *receiver) runBatch(t *ticket, members []*Call) error {
 	began := r.in.clock.now()
 	c := *members[0]
 	c.payload, c.size = r.pack(members), 0
 	for _, m := range members {
 		c.size += m.size
 	}
+	t.batch = members[0]
+	r.watch.begin(t, began)
+	defer r.watch.end(t)
 	err := r.run(r.in.ctx, &c)
 	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
 	return err

@@ -81,8 +81,8 @@ func (u *unit) introduce() error {
 }
 
 func (in *instance) checkModule(u *unit) {
-	if !isToken(u.name) {
-		in.report.add(u.name, nil, "%q is no name for %T: want lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module)
+	if !isGroup(u.name) {
+		in.report.add(u.name, nil, "%q cannot be the name of %T: want 1 to %d lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module, maxName)
 	}
 	if err := transport.ValidateVersion(u.version); err != nil {
 		in.report.add(u.name, nil, "its version: %v", err)
@@ -207,6 +207,9 @@ func (in *instance) checkHandles() {
 			in.checkTypes(u, d)
 			if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
 				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, and has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last of all)")
+			}
+			if n := len(logName(in.prefix(d)) + deadSuffix); d.stored() && n > transport.MaxLogName {
+				in.report.add(u.name, d, "its log of dead letters would have a name of %d bytes, at most %d are allowed: shorten the name or the Namespace", n, transport.MaxLogName)
 			}
 			if d.stored() && !capabilities.Logs {
 				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS that is JetStream, which its server and this account must have", capabilities.Name)

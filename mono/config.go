@@ -39,6 +39,7 @@ type config struct {
 	Volatile    bool
 	Optimistic  time.Duration
 	AckWait     time.Duration
+	StuckAfter  time.Duration
 
 	MaxAge      time.Duration
 	MaxMessages uint64
@@ -58,8 +59,8 @@ type config struct {
 // check reports options that contradict each other.
 func (c *config) check(kind Kind) error {
 	var errs []error
-	if kind == KindEvent && !c.Durable && (c.MaxAttempts > 0 || c.Backoff != nil || c.DedupWindow > 0 || c.AckWait > 0) {
-		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow and AckWait need Durable: an event that nobody stores is told once"))
+	if kind == KindEvent && !c.Durable && (c.MaxAttempts > 0 || c.Backoff != nil || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
+		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow, AckWait and StuckAfter need Durable: an event that nobody stores is told once"))
 	}
 	if c.Durable && c.Broadcast {
 		errs = append(errs, errors.New("Durable and Broadcast exclude each other: a durable group shares its messages among instances"))
@@ -70,8 +71,8 @@ func (c *config) check(kind Kind) error {
 	if c.Optimistic > 0 && !c.Volatile {
 		errs = append(errs, errors.New("Optimistic needs Volatile: a durable queue always waits for the acknowledgement of its store"))
 	}
-	if c.Volatile && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0) {
-		errs = append(errs, errors.New("Volatile excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow and AckWait: nothing is stored to try again"))
+	if c.Volatile && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
+		errs = append(errs, errors.New("Volatile excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: nothing is stored to try again"))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))

@@ -165,8 +165,7 @@ func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
 func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error) {
 	letter := r.letter(c, d, reason, err)
 	kept := r.in.keep(r.decl, letter)
-	if CodeOf(kept) == InvalidArgument {
-		shorten(letter)
+	for CodeOf(kept) == InvalidArgument && shorten(letter) {
 		kept = r.in.keep(r.decl, letter)
 	}
 	if kept != nil {

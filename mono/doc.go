@@ -88,7 +88,9 @@
 // Stored handles keep their messages in a log named like the subject with "_" for
 // ".", such as queues_orders_receipts; ._to.<group> behind the name sends to one
 // group only (a plain client not where there are lanes), and dead letters are in a
-// log whose name ends in __dead.
+// log whose name ends in __dead. In NATS service discovery a module is a service,
+// named <module> or <namespace>_<module>, and a service handle is its endpoint, both
+// with "_" for ".".
 // Bodies are the codec's bytes and nothing else; package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a

@@ -18,15 +18,15 @@ func MaxAttempts(n int) interface {
 }
 
 // Groups names the groups that each get every job of a queue. Without it a queue
-// has one group, which all its workers share.
+// has one group, [DefaultGroup], which all its workers share. For names see [Group].
 func Groups(names ...string) QueueOption {
 	ok := len(names) > 0
 	for _, name := range names {
-		ok = ok && isToken(name)
+		ok = ok && isGroup(name)
 	}
 	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
 	return set(ok && len(sorted) == len(names), func(c *config) { c.Groups = sorted },
-		"Groups(%q): want different names of lower-case letters, digits and single hyphens", names)
+		"Groups(%q): want different names of 1 to %d lower-case letters, digits and single hyphens", names, maxName)
 }
 
 // MaxPending bounds how many jobs may wait in a queue. A full one answers

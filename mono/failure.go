@@ -59,8 +59,9 @@ func (f Failure[T]) With(value T) error {
 }
 
 // Match returns the value of the failure that err is or wraps. It is false for
-// an error that is not this failure, and for one whose value, from another
-// process, is no T; errors.Is tells these two apart.
+// an error that is not this failure. It is also false if the value, from another
+// process, is not a T, or was too large for the transport and left out: errors.Is is
+// true then.
 func (f Failure[T]) Match(err error) (T, bool) {
 	var value T
 	e, ok := errors.AsType[*failed](err)
@@ -68,7 +69,7 @@ func (f Failure[T]) Match(err error) (T, bool) {
 		return value, false
 	}
 	if e.value == nil {
-		return value, e.codec != nil && e.codec.Unmarshal(e.body, &value) == nil
+		return value, e.codec != nil && !e.bare && e.codec.Unmarshal(e.body, &value) == nil
 	}
 	v, ok := e.value.(*T)
 	if !ok {
@@ -87,6 +88,7 @@ type failed struct {
 	codec       codec.Codec // nil: nobody here can read the body
 	contentType string
 	body        []byte
+	bare        bool // its value was too large to be carried
 }
 
 func (e *failed) Error() string { return e.coded.Error() }
@@ -122,11 +124,37 @@ func answer(err error, k codec.Codec) (transport.Header, []byte) {
 			e = &Error{Code: Internal, Outcome: OutcomeAnswered, Message: fmt.Sprintf("failure %s: %v", f.name, encodeErr)}
 		} else {
 			header.Set(transport.HeaderFailure, f.name)
-			header.Set(transport.HeaderContentType, f.media(k))
+			if !f.bare {
+				header.Set(transport.HeaderContentType, f.media(k))
+			}
 		}
 	}
 	header.SetError(e)
 	return header, body
+}
+
+// cutError leaves out a part of an error that is to be sent, and reports whether there
+// was one: first the value of its failure, with its content type, then three quarters
+// of its text at a time, and the name of its failure last.
+func cutError(reply *transport.Message) bool {
+	text := reply.Header.Get(transport.HeaderMessage)
+	switch {
+	case len(reply.Body) > 0 || reply.Header.Has(transport.HeaderContentType):
+		reply.Body = nil
+		reply.Header.Del(transport.HeaderContentType)
+	case text != "":
+		reply.Header.Set(transport.HeaderMessage, cutText(text, len(text)/4))
+	case reply.Header.Has(transport.HeaderFailure):
+		reply.Header.Del(transport.HeaderFailure)
+	default:
+		return false
+	}
+	return true
+}
+
+// cutText shortens an encoded text to at most limit bytes.
+func cutText(encoded string, limit int) string {
+	return transport.EncodeText(transport.DecodeText(encoded), limit)
 }
 
 // encode returns the value as bytes. One that came from elsewhere passes through
@@ -161,6 +189,7 @@ func verdict(m *transport.Message, codecs codecs, own codec.Codec) error {
 		k = nil // nobody here can read the value; the failure is what it is
 	}
 	f := &failed{coded: e, name: name, codec: k, contentType: m.Header.Get(transport.HeaderContentType), body: m.Body}
+	f.bare = f.contentType == "" && len(f.body) == 0
 	if f.contentType == "" && k != nil {
 		f.contentType = k.ContentType()
 	}

@@ -108,6 +108,15 @@ func (g *gate) letIn(t *ticket, take bool) bool {
 	return true
 }
 
+// each calls f for each message from the wire that is inside. The mutex is held.
+func (g *gate) each(f func(*ticket)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for t := g.running.next; t != &g.running; t = t.next {
+		f(t)
+	}
+}
+
 func (g *gate) leave(t *ticket) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -131,6 +131,9 @@ func checkName(name string) error {
 // maxName leaves room for a namespace, a key and a group in a subject.
 const maxName = 200
 
+// isGroup reports whether a group, or a module, can have this name.
+func isGroup(name string) bool { return isToken(name) && len(name) <= maxName }
+
 // isToken reports whether s matches [a-z0-9]+(-[a-z0-9]+)*.
 func isToken(s string) bool {
 	hyphen := true

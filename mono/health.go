@@ -3,6 +3,7 @@ package mono
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -210,17 +211,16 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	return r
 }
 
-// checker is the health check of a unit, nil where there is nothing to check: that
-// the groups of its receivers are there, then its own.
+// checker is the health check of a unit, nil if there is nothing to check: it combines
+// the unit's own check with the errors of its receivers.
 func (u *unit) checker() func(context.Context) error {
 	own, _ := u.module.(Checker)
-	for _, r := range u.receivers {
-		if r.gone.Load() != nil {
-			return func(context.Context) error { return r.checkGroup() }
-		}
-	}
-	if own == nil {
+	wrong := u.check()
+	switch {
+	case wrong == nil && own == nil:
 		return nil
+	case own == nil:
+		return func(context.Context) error { return wrong }
 	}
-	return own.Health
+	return func(ctx context.Context) error { return errors.Join(wrong, own.Health(ctx)) }
 }

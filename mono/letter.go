@@ -62,8 +62,16 @@ func (l *Letter[T]) Value() (T, error) {
 // one.
 const letterRoom = 4 << 10
 
-// maxLetterError bounds the text of the error in a letter, in bytes as encoded.
-const maxLetterError = 1 << 10
+// maxLetterError bounds the text of the error in a letter, in bytes as encoded. One
+// that has no room for it keeps minLetterError if possible.
+const (
+	maxLetterError = 1 << 10
+	minLetterError = 64
+)
+
+// maxHeader bounds the header of a message that is to be stored, in bytes. It leaves
+// room for what a dead letter adds.
+const maxHeader = transport.MaxStoredHeader - letterRoom
 
 // letter makes the dead letter of a delivery.
 func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
@@ -93,14 +101,28 @@ func carried(text string) string {
 	return transport.EncodeText(text, maxLetterError)
 }
 
-// shorten leaves out of a letter what it can do without: the text of the error,
-// and the header of a message that leaves no room for what is said of its death.
-// Only a plain client can store one.
-func shorten(letter *transport.Message) {
-	letter.Header = slices.DeleteFunc(letter.Header, func(f transport.Field) bool {
-		return f.Name == transport.HeaderLetterError || !strings.HasPrefix(f.Name, "Mono-") && f.Name != transport.HeaderContentType
-	})
+// shorten leaves out a part of a letter that cannot be stored as it is, and reports
+// whether there was one: three quarters of the error's text at a time, then the header
+// of its message, which only a plain client can make so large, then the rest of the
+// text.
+func shorten(letter *transport.Message) bool {
+	text := letter.Header.Get(transport.HeaderLetterError)
+	switch {
+	case len(text) > minLetterError:
+		letter.Header.Set(transport.HeaderLetterError, cutText(text, max(len(text)/4, minLetterError)))
+	case slices.ContainsFunc(letter.Header, foreignField):
+		letter.Header = slices.DeleteFunc(letter.Header, foreignField)
+	case text != "":
+		letter.Header.Del(transport.HeaderLetterError)
+	default:
+		return false
+	}
+	return true
 }
+
+// foreignField reports whether a header field of a letter is neither mono's nor needed
+// to decode its body.
+func foreignField(f transport.Field) bool { return !ownField(f.Name) }
 
 // readLetter is the reverse of letter. It takes any header: what cannot be read
 // is left at its zero value.
@@ -156,12 +178,17 @@ func (s *storage) keep(ctx context.Context, letter *transport.Message) error {
 // letterTimeout bounds the storing of a letter.
 const letterTimeout = 10 * time.Second
 
+// deadSuffix ends the name of a log of dead letters. No name of a handle contains an
+// underscore.
+const deadSuffix = "__dead"
+
 // lettersOf returns the storage of a handle's dead letters, which exists from the
 // first letter on.
 func (in *instance) lettersOf(d *declaration) *storage {
 	return in.storage("dead letters of "+d.String(), transport.LogConfig{
-		Name:          logName(in.prefix(d)) + "__dead",
+		Name:          logName(in.prefix(d)) + deadSuffix,
 		Subjects:      []string{in.letterSubject(d, "*", "*")},
+		Description:   "dead letters of " + d.String(),
 		MaxPerSubject: 1,
 		Full:          transport.DropOldest,
 		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},

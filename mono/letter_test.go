@@ -522,3 +522,101 @@ func TestLetterFilter(t *testing.T) {
 		}
 	})
 }
+
+// smallLetters is a transport whose logs of dead letters store nothing above a size.
+type smallLetters struct {
+	transport.Transport
+	limit int
+}
+
+func (s smallLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	l, err := s.Transport.Log(ctx, c)
+	if err == nil && strings.HasSuffix(c.Name, "__dead") {
+		l = smallLog{l, s.limit}
+	}
+	return l, err
+}
+
+type smallLog struct {
+	transport.Log
+	limit int
+}
+
+func (l smallLog) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	if err := m.CheckSize(l.limit); err != nil {
+		return transport.Appended{}, err
+	}
+	return l.Log.Append(ctx, m, o)
+}
+
+// The text of the error in a letter that is too large is cut. The header of its message
+// goes only if that is not enough.
+func TestLetterThatIsTooLargeIsCut(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.small")
+	text := strings.Repeat("hopeless ", 200)
+	onBackends(t, func(t *testing.T, b backend) {
+		for _, c := range []struct {
+			limit       int
+			least, most int // bytes of the text
+			header      bool
+		}{
+			{2000, 1000, 1024, true},
+			{1200, 200, 260, true},
+			{520, 10, 64, true},
+			{430, 10, 64, false},
+			{340, 0, 0, false},
+		} {
+			got := make(chan handled, 10)
+			app := mono.New(smallLetters{b.connect(), c.limit}, quiet(t))
+			app.Add(worker("worker", q, got, func(handled) error { return mono.Drop(errors.New(text)) }))
+			if err := app.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := q.With(mono.Header("Tenant", strings.Repeat("t", 100))).Enqueue(t.Context(), app, job{N: 1}); err != nil {
+				t.Fatal(err)
+			}
+			l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+			if v, err := l.Value(); err != nil || v.N != 1 || l.Reason != mono.ReasonDropped || l.Code != mono.Unknown || l.Group != mono.DefaultGroup {
+				t.Errorf("%d bytes: got %+v, %v", c.limit, l, err)
+			}
+			if n := len(l.Error); n < c.least || n > c.most || !strings.HasPrefix(text, l.Error) {
+				t.Errorf("%d bytes: the text has %d bytes, want %d to %d: %s", c.limit, n, c.least, c.most, l.Error)
+			}
+			if has := l.Header.Has("Tenant"); has != c.header {
+				t.Errorf("%d bytes: the header of the message is there: %v", c.limit, has)
+			}
+			if err := q.DeadLetters(app).Discard(t.Context(), l); err != nil {
+				t.Error(err)
+			}
+			if err := app.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A header that leaves no room for the fields of a dead letter is refused at its sender.
+func TestHeaderThatLeavesNoRoomForALetter(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("letters.header", mono.MaxAttempts(1))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		app := b.start(t, worker("worker", q, got, func(handled) error { return errors.New(strings.Repeat("ü", 1000)) }))
+		send := func(size int) error {
+			return q.With(mono.Header("Large", strings.Repeat("x", size))).Enqueue(t.Context(), app, job{N: 1})
+		}
+		err := send(52 << 10)
+		if mono.CodeOf(err) != mono.InvalidArgument || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "at most 53248 can be stored") || !strings.Contains(err.Error(), "letters.header") {
+			t.Errorf("got %v", err)
+		}
+		largest := 52<<10 - 200 // mono's own fields are there, too
+		if err := send(largest); err != nil {
+			t.Fatal(err)
+		}
+		l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+		if n := len(l.Header.Get("Large")); n != largest || len(l.Error) < 100 {
+			t.Errorf("the letter has %d bytes of the header and the text %q", n, l.Error)
+		}
+	})
+}

@@ -21,8 +21,8 @@ type ObserverFunc func(Observation)
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped, MessageRetried, MessageDied, GroupLost,
-// GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
+// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
+// HandlerStuck, GroupLost, GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -68,6 +68,16 @@ type (
 		Total  uint64
 	}
 
+	// MessageDeduplicated: a message was sent with a DedupID that its log remembers, so
+	// nothing was stored. Sequence is the position of the message that was stored with
+	// it, 0 for a delayed job.
+	MessageDeduplicated struct {
+		Module   string // the sender's, "" outside any
+		Handle   Handle
+		ID       string
+		Sequence uint64
+	}
+
 	// MessageRetried: an attempt at a stored message failed, and another follows
 	// after Wait.
 	MessageRetried struct {
@@ -89,6 +99,18 @@ type (
 		Attempts int
 		Reason   Reason
 		Err      error
+	}
+
+	// HandlerStuck: the handler of a stored message has not returned within StuckAfter.
+	// It is reported once per attempt, and once for a batch, with the ID and the
+	// Attempt of the batch's first message.
+	HandlerStuck struct {
+		Module  string
+		Handle  Handle
+		Group   string
+		ID      string
+		Attempt int
+		Since   time.Time // when the handler began
 	}
 
 	// GroupLost: somebody deleted the group of a receiver, which receives nothing
@@ -124,18 +146,20 @@ type (
 	}
 )
 
-func (StateChanged) observation()    {}
-func (Configured) observation()      {}
-func (HandleBound) observation()     {}
-func (ModuleStarted) observation()   {}
-func (ModuleStopped) observation()   {}
-func (MessagesDropped) observation() {}
-func (MessageRetried) observation()  {}
-func (MessageDied) observation()     {}
-func (GroupLost) observation()       {}
-func (GroupAbandoned) observation()  {}
-func (SharedChanged) observation()   {}
-func (Panicked) observation()        {}
+func (StateChanged) observation()        {}
+func (Configured) observation()          {}
+func (HandleBound) observation()         {}
+func (ModuleStarted) observation()       {}
+func (ModuleStopped) observation()       {}
+func (MessagesDropped) observation()     {}
+func (MessageDeduplicated) observation() {}
+func (MessageRetried) observation()      {}
+func (MessageDied) observation()         {}
+func (HandlerStuck) observation()        {}
+func (GroupLost) observation()           {}
+func (GroupAbandoned) observation()      {}
+func (SharedChanged) observation()       {}
+func (Panicked) observation()            {}
 
 // Role is what a module does with a handle.
 type Role string

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"gomono.dev/codec"
 	"gomono.dev/transport"
@@ -110,9 +111,13 @@ func Version(version string) MessageOption {
 		"Version(%q): want a semantic version such as 1.2.0", version)
 }
 
-// Doc describes a handle in a sentence, for Describe and service discovery.
+// Doc describes a handle for people, in a sentence, at most 4 KiB of UTF-8. Describe
+// reports it. It is the description of a stored handle's log, which `nats stream ls`
+// shows, and of a service's endpoint, as its metadata "doc". It changes there with the
+// other options, as Generation specifies.
 func Doc(text string) MessageOption {
-	return set(text != "", func(c *config) { c.Doc = text }, "Doc: the text is empty")
+	ok := text != "" && len(text) <= transport.MaxDescription && utf8.ValidString(text)
+	return set(ok, func(c *config) { c.Doc = text }, "Doc: want 1 to %d bytes of UTF-8, got %d bytes", transport.MaxDescription, len(text))
 }
 
 // Codec sets how a handle's payloads are encoded, instead of the App's default.
@@ -173,13 +178,19 @@ func Pending(n int) interface {
 
 // Group names the group that a receiver belongs to, instead of its module's
 // name. Each message goes to one member of every group.
+//
+// The name of a group has 1 to 200 lower-case letters, digits and single hyphens,
+// without dots. Groups of different handles may have the same name. A receiver of a
+// queue names one of its [Groups], and needs no Group if the queue declares none: then
+// [DefaultGroup] is the only one. A durable group keeps its position under its name. A
+// renamed group therefore begins as a new one, and the old one stays until [Retire].
 func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
 } {
-	return set(isToken(name), func(c *config) { c.Group = name },
-		"Group(%q): want lower-case letters, digits and single hyphens", name)
+	return set(isGroup(name), func(c *config) { c.Group = name },
+		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
 }
 
 // Broadcast lets every instance of a module hear an event, instead of one.

@@ -53,6 +53,7 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 		{"Backoff", mono.Backoff, "queue, event, stream"},
 		{"DedupWindow", mono.DedupWindow, "queue, event, stream"},
 		{"AckWait", mono.AckWait, "queue, event, stream"},
+		{"StuckAfter", mono.StuckAfter, "queue, event, stream, queue handler, event handler, stream handler"},
 		{"Groups", mono.Groups, "queue"},
 		{"MaxPending", mono.MaxPending, "queue"},
 		{"MaxDelayed", mono.MaxDelayed, "queue"},

@@ -41,12 +41,25 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 	return q
 }
 
-// Enqueue stores a job. Nil means that it is stored, or, in a volatile queue that is
-// not Optimistic, that a worker of each group has it. ResourceExhausted means that the queue is full
-// (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
+// Enqueue stores a job. Nil means that it is stored: now, or, with a DedupID, by an
+// earlier Enqueue within the DedupWindow, whatever has become of that job since.
+// EnqueueStored returns which. In a volatile queue that is not Optimistic, nil
+// means that a worker of each group has the job. ResourceExhausted means that the queue
+// is full (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
 // stored: with DedupID it can be sent again.
 func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, q.decl, &q.sent, v)
+}
+
+// EnqueueStored is Enqueue, and returns the job's id and position, and whether it is a
+// duplicate. The id is set even if an error leaves open whether the job is stored: it
+// can be sent again with that DedupID. A volatile queue stores nothing, so the error is
+// FailedPrecondition.
+func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, error) {
+	if q.decl.config.Volatile {
+		return Stored{}, notDone(FailedPrecondition, "%s: a volatile queue stores nothing: use Enqueue, or declare it without mono.Volatile", q.decl)
+	}
+	return postStored(ctx, b, q.decl, q.sent, v)
 }
 
 // Enqueuer returns Enqueue as a function. In Bind, with the module's Scope, it

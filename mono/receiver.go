@@ -45,6 +45,7 @@ type receiver struct {
 	pack    func([]*Call) any     // makes the payload of a batch; nil: one message at a time
 	batcher *batcher              // of a running receiver of batches
 	gone    atomic.Pointer[error] // why its group is no more
+	watch   *watch                // of a stored handle
 
 	unburied graveyard // messages whose dead letters could not be stored
 
@@ -83,7 +84,7 @@ func (r *receiver) compile() {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
 	if r.decl.stored() {
-		r.storage = r.in.storageOf(r.decl)
+		r.storage, r.watch = r.in.storageOf(r.decl), newWatch(r)
 	}
 }
 
@@ -272,6 +273,8 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 		defer t.reply.limited.end()
 		return r.inTime(ctx, r.run(ctx, c))
 	}
+	r.watch.begin(t, began)
+	defer r.watch.end(t)
 	return r.run(ctx, c)
 }
 
@@ -355,15 +358,27 @@ func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
 	reply.Subject = m.Reply
 	err := r.in.app.transport.Publish(ctx, reply)
 	if CodeOf(err) == InvalidArgument {
-		tooLarge := about("reply of "+r.decl.String(), err)
-		tooLarge.Code = Internal
-		r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", err)
-		reply.Header, reply.Body = answer(tooLarge, r.codec)
-		err = r.in.app.transport.Publish(ctx, reply)
+		err = r.respondLess(ctx, reply, err)
 	}
 	if err != nil {
 		r.in.log.Warn("mono: reply not sent", "module", r.unit.name, "handle", r.decl.name, "error", err)
 	}
+}
+
+// respondLess sends what the transport can carry of a reply that it has refused. A
+// value is replaced by an error; an error keeps its code and its failure's name.
+func (r *receiver) respondLess(ctx context.Context, reply *transport.Message, refused error) error {
+	r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", refused)
+	if !reply.Header.Has(transport.HeaderCode) {
+		tooLarge := about("reply of "+r.decl.String(), refused)
+		tooLarge.Code = Internal
+		reply.Header, reply.Body = answer(tooLarge, r.codec)
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	for CodeOf(refused) == InvalidArgument && cutError(reply) {
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	return refused
 }
 
 // replyTimeout bounds the hand-over of a reply to the transport.
@@ -424,6 +439,7 @@ func (r *receiver) dropped(total uint64) {
 
 // drain lets what has arrived be handled, and returns what had to be left.
 func (r *receiver) drain(soft, hard context.Context) error {
+	defer r.watch.stop()
 	r.gate.enterPhase(draining)
 	if r.batcher != nil {
 		close(r.batcher.hurry)

@@ -31,7 +31,8 @@ type (
 
 // Header sets a header of the message. Names that begin with "Mono-" or "Nats-"
 // are taken, and so are Content-Type, Status and Description; such a name, or a name
-// or value that no header can carry, is an InvalidArgument when the message is sent.
+// or value that no header can carry, is an InvalidArgument when the message is sent. So
+// is a stored message whose header has more than 52 KiB.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
 // Delay keeps a job back until this much later by this process's clock; the
@@ -50,9 +51,14 @@ func At(t time.Time) QueueSendOption {
 	return atOption(t.UnixNano())
 }
 
-// DedupID identifies a job or a message, instead of the id that it gets otherwise:
-// within the DedupWindow it is stored once, however often it is sent. Delayed jobs
-// are told apart from others. A volatile queue stores nothing and ignores it.
+// DedupID identifies a job or a message, instead of the random id that it gets
+// otherwise: within the DedupWindow it is stored once, however often it is sent. That
+// holds also once it was handled, or became a dead letter that was discarded: a send
+// with the same id stores nothing and succeeds, so nil means "stored, now or before".
+// EnqueueStored and AppendStored return whether it was a duplicate, and observers get a
+// MessageDeduplicated. To run a job again, send it with another id, or replay its dead
+// letter. Ids of delayed jobs are remembered apart from those of others. A volatile
+// queue stores nothing and ignores it.
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends; another one is an InvalidArgument when the message is sent. "" is none.
@@ -94,7 +100,7 @@ type sendOptions struct {
 	dedup       string
 	conditional bool    // append only after last
 	last        uint64  // sequence
-	stored      *uint64 // gets the sequence
+	stored      *Stored // is filled in
 	done        func(error)
 }
 

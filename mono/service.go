@@ -104,6 +104,15 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	}
 }
 
+// serviceName is the name of a module in discovery, after the App's namespace. Tokens
+// contain no "_", so two modules never share a name.
+func (in *instance) serviceName(u *unit) string {
+	if ns := in.app.options.namespace; ns != "" {
+		return logName(ns) + "_" + u.name
+	}
+	return u.name
+}
+
 // endpoint announces a service's receiver for discovery: the module is the
 // service, the handle is its endpoint.
 func (r *receiver) endpoint() *transport.Endpoint {
@@ -120,7 +129,7 @@ func (r *receiver) endpoint() *transport.Endpoint {
 		metadata["doc"] = r.config.Doc
 	}
 	return &transport.Endpoint{
-		Service:     r.unit.name,
+		Service:     r.in.serviceName(r.unit),
 		Instance:    r.in.id,
 		Version:     r.unit.version,
 		Description: r.unit.doc,

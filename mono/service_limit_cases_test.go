@@ -2,6 +2,7 @@ package mono_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -39,6 +40,31 @@ func (s *stage) callers(n int, app *mono.App) {
 		})
 	}
 	wait.Wait()
+}
+
+// heavy is a failure whose value may be large.
+var (
+	heavy      = mono.NewFailure[reply]("test.heavy", mono.ResourceExhausted)
+	heavyBytes = mono.NewFailure[[]byte]("test.heavy-bytes", mono.ResourceExhausted)
+)
+
+// tight is a transport that carries little in one direction: a reply, or only its
+// header, has at most so many bytes.
+type tight struct {
+	transport.Transport
+	message, header int
+}
+
+func (l tight) Publish(ctx context.Context, m *transport.Message) error {
+	if err := m.CheckSize(l.message); err != nil {
+		return err
+	}
+	bare := *m
+	bare.Body = nil
+	if err := bare.CheckSize(l.header); err != nil {
+		return err
+	}
+	return l.Transport.Publish(ctx, m)
 }
 
 var serviceLimitCases = []serviceCase{
@@ -163,6 +189,67 @@ var serviceLimitCases = []serviceCase{
 			return
 		}
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.ask")
+	}},
+	{"a failure whose value is over the transport's limit keeps its code, text and name", unbounded, func(s *stage) {
+		tooHeavy := fmt.Errorf("while asking: %w", heavy.With(reply{Text: strings.Repeat("x", 2<<20)}))
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			ask.Handle(sc, failing(tooHeavy))
+			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, tooHeavy })
+		}), module("outer", func(sc *mono.Scope) {
+			client := ask.Client(sc)
+			askPack.Handle(sc, client)
+		}))
+		_, inJSON := ask.Call(s.Context(), app, question{})
+		_, inBytes := askRaw.Call(s.Context(), app, nil)
+		_, relayed := askPack.Call(s.Context(), app, question{})
+		for _, err := range []error{inJSON, inBytes, relayed} {
+			s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered, "while asking: resource_exhausted: test.heavy")
+			if !errors.Is(err, heavy) || errors.Is(err, short) {
+				s.Errorf("it is not the failure: %v", err)
+			}
+			if got, ok := heavy.Match(err); ok != s.atHome(unbounded) || ok && len(got.Text) != 2<<20 {
+				s.Errorf("its value has %d bytes, %v", len(got.Text), ok)
+			}
+		}
+	}},
+	{"a failure of bytes whose value is over the limit has none", unbounded, func(s *stage) {
+		app := s.start(module("provider", func(sc *mono.Scope) {
+			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, heavyBytes.With(make([]byte, 2<<20)) })
+		}))
+		_, err := askRaw.Call(s.Context(), app, nil)
+		s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered, "test.heavy-bytes")
+		if got, ok := heavyBytes.Match(err); ok != s.atHome(unbounded) || !errors.Is(err, heavyBytes) {
+			s.Errorf("got %d bytes, %v, %v", len(got), ok, err)
+		}
+	}},
+	{"an error whose text is over the transport's limit arrives with what can be carried of it", unbounded, func(s *stage) {
+		text := strings.Repeat("größer", 400)
+		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
+			limit.Transport = s.path.open(s.T)
+			opts := []mono.AppOption{quiet(s.T)}
+			if s.path.wire {
+				opts = append(opts, mono.AlwaysWire())
+			}
+			app := mono.New(limit, opts...)
+			app.Add(provider(failing(heavy.With(reply{Text: "x"})), mono.Concurrency(1)), module("text", func(sc *mono.Scope) {
+				askMinute.Handle(sc, failing(mono.Errorf(mono.Aborted, "%s", text)))
+			}))
+			begin(s.T, app)
+			_, err := askMinute.Call(s.Context(), app, question{})
+			s.want(err, mono.Aborted, mono.OutcomeAnswered)
+			got := strings.TrimPrefix(err.Error(), "aborted: ")
+			if whole := got == text; whole != s.atHome(unbounded) || !whole && !strings.HasPrefix(text, strings.TrimPrefix(got, "aborted")) {
+				s.Errorf("limits %d and %d: got %d bytes %q", limit.message, limit.header, len(got), got)
+			}
+			if (limit.message == 1000 || limit.header == 300) && len(got) < 20 {
+				s.Errorf("limits %d and %d: only %q is left", limit.message, limit.header, got)
+			}
+			_, err = ask.Call(s.Context(), app, question{})
+			s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered)
+			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.atHome(unbounded)) {
+				s.Errorf("limits %d and %d: got %v, which is the failure: %v", limit.message, limit.header, err, named)
+			}
+		}
 	}},
 	{"a handler that ends its goroutine gives its place back", exits, func(s *stage) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {

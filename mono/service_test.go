@@ -112,16 +112,22 @@ func TestService(t *testing.T) {
 // The package's doc tells users what the table lets differ.
 func TestServiceDifferencesAreDocumented(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
+	doc := docOf(t, "doc.go")
 	for _, d := range []difference{waits, unbounded, exits, reaches} {
 		if !strings.Contains(doc, string(d)) {
 			t.Errorf("doc.go does not say: %s", d)
 		}
 	}
+}
+
+// docOf returns the text of a file of the package, with single spaces.
+func docOf(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
 }
 
 // atHome reports whether calls stay at home, to a case that is marked with what

@@ -122,6 +122,7 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 		Subjects:    []string{subject, subject + toToken + "*"},
 		DedupWindow: d.config.DedupWindow,
 		Generation:  in.app.options.generation,
+		Description: d.config.Doc,
 		Metadata:    map[string]string{"mono-handle": d.String()},
 		MaxSize:     in.maxStored(),
 	}

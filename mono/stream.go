@@ -52,9 +52,17 @@ func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
 	return s
 }
 
-// Append stores a message at the end. Nil means that it is stored.
+// Append stores a message at the end. Nil means that it is stored: now, or, with a
+// DedupID, by an earlier Append within the DedupWindow. AppendStored returns which.
 func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, s.decl, &s.sent, v)
+}
+
+// AppendStored is Append, and returns the message's id and position, and whether it is
+// a duplicate. The id is set even if an error leaves open whether the message is
+// stored: it can be sent again with that DedupID.
+func (s Stream[T]) AppendStored(ctx context.Context, b Binder, v T) (Stored, error) {
+	return postStored(ctx, b, s.decl, s.sent, v)
 }
 
 // AppendAsync is Append without the wait: many can be on their way at once, and
@@ -74,10 +82,9 @@ func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(err
 // It returns the sequence of the new one. Aborted means that somebody else was
 // faster: read what he wrote, and decide anew.
 func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) (uint64, error) {
-	var sequence uint64
-	s.sent.opts.conditional, s.sent.opts.last, s.sent.opts.stored = true, last, &sequence
-	err := post(ctx, b, s.decl, &s.sent, v)
-	return sequence, err
+	s.sent.opts.conditional, s.sent.opts.last = true, last
+	stored, err := postStored(ctx, b, s.decl, s.sent, v)
+	return stored.Sequence, err
 }
 
 // Appender returns Append as a function. In Bind, with the module's Scope, it

@@ -1,7 +1,9 @@
 package mono
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"gomono.dev/transport"
 )
@@ -56,4 +58,26 @@ func (in *instance) prefix(d *declaration) string {
 		subject = ns + "." + subject
 	}
 	return subject
+}
+
+// kindTokens are the tokens that precede the name of a handle in a subject, with
+// those reserved for kinds to come. A namespace contains none of them, so the first
+// one in a subject ends its namespace: the subjects of two handles are never equal.
+var kindTokens = []string{
+	"services", "queues", "events", "streams",
+	"channels", "resources", "failures", "buckets", "kv", "objects",
+}
+
+// checkNamespace reports a namespace that is not written like a name, or that has a
+// token of a kind.
+func checkNamespace(namespace string) error {
+	if err := checkName(namespace); err != nil {
+		return fmt.Errorf("Namespace(%q): %w", namespace, err)
+	}
+	for token := range strings.SplitSeq(namespace, ".") {
+		if slices.Contains(kindTokens, token) {
+			return fmt.Errorf("Namespace(%q): the token %q is reserved, since the name of a handle follows it in a subject: use another one, such as %q", namespace, token, "my-"+token)
+		}
+	}
+	return nil
 }

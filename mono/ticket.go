@@ -12,7 +12,10 @@ type ticket struct {
 	call       Call
 	prev, next *ticket // guarded by the gate's mutex
 	answered   atomic.Bool
-	reply      *replying // of a service
+	reported   bool         // as stuck; guarded by the gate's mutex
+	since      atomic.Int64 // its handler has been running, see watch.begin
+	batch      *Call        // the first Call of a batch
+	reply      *replying    // of a service
 }
 
 // claim reports whether the caller is the one to answer.

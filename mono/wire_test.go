@@ -285,6 +285,7 @@ func errorScenes() []scene {
 		packed := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
 		fails("A typed failure in "+c.name, packed, func() error { return fmt.Errorf("while asking: %w", short.With(shortage{Left: 3})) })
 	}
+	fails("A typed failure whose value is too large", s, func() error { return heavy.With(reply{Text: strings.Repeat("x", 1<<20)}) })
 	refused := func(name string, m *transport.Message) scene {
 		m.Subject = "services.wire.ask"
 		return scene{

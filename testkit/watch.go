@@ -52,6 +52,10 @@ func (p *process) Observe(o mono.Observation) {
 	case mono.MessageDied:
 		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: Died, reason: o.Reason})
 		j.bury(p, o)
+	case mono.MessageDeduplicated:
+		j.note(p, "a message of %s %s with the id %q is a duplicate: it was stored before", o.Handle.Kind(), o.Handle.Name(), o.ID)
+	case mono.HandlerStuck:
+		j.note(p, "module %s: the handler of %s %s is stuck since %v", o.Module, o.Handle.Kind(), o.Handle.Name(), clock(o.Since.Sub(j.began)))
 	case mono.MessagesDropped:
 		j.note(p, "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:

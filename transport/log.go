@@ -58,7 +58,9 @@ type Log interface {
 	//
 	// Errors: InvalidArgument for a message that cannot be carried or a subject
 	// that is not the log's, and for one over the log's MaxSize or with a header over
-	// MaxStoredHeader; ResourceExhausted when the log is full and refuses; Aborted
+	// MaxStoredHeader; NotFound when the log was deleted after it was opened, by an
+	// administrator for instance: nothing was stored, and nothing will be until
+	// [Transport.Log] creates it again; ResourceExhausted when the log is full and refuses; Aborted
 	// when o.Expect does not hold; Unimplemented for a NotBefore without
 	// Capabilities.Delays; Unavailable when the backend cannot be reached, with
 	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
@@ -138,7 +140,8 @@ type Log interface {
 // LogConfig describes a log. The zero value of a field is its default; a log is
 // unbounded unless told otherwise.
 type LogConfig struct {
-	// Name identifies the log: letters, digits, "-" and "_".
+	// Name identifies the log: letters, digits, "-" and "_". It has 1 to MaxLogName
+	// bytes, and does not end in "__later": such logs belong to the backend.
 	Name string
 
 	// Subjects are the subjects and patterns whose messages are stored. No
@@ -203,6 +206,10 @@ type LogConfig struct {
 	// updated with a higher one is left as it is, so that an older binary that
 	// restarts does not undo a newer one's changes.
 	Generation uint64
+
+	// Description describes the log for people, in UTF-8 and at most MaxDescription
+	// bytes. `nats stream ls` shows it.
+	Description string
 
 	// Metadata is stored with the log and changes nothing.
 	Metadata map[string]string
@@ -294,8 +301,10 @@ type Start struct {
 
 // GroupConfig describes a group of consumers.
 type GroupConfig struct {
-	// Name identifies the group: letters, digits, "-" and "_". A group is durable:
-	// it keeps its position until it is deleted.
+	// Name identifies the group within its log: letters, digits, "-" and "_". It has
+	// 1 to MaxLogName bytes, and does not end in "_lane_" and a number: a backend
+	// derives such names from the names of ordered groups. Groups of different logs may have the same name. A group is durable: it keeps its
+	// position until it is deleted.
 	Name string
 
 	// Filter narrows the group to subjects and patterns, which must not overlap.

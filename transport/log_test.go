@@ -22,6 +22,8 @@ func TestLogConfigValidate(t *testing.T) {
 	for want, change := range map[string]func(*transport.LogConfig){
 		"the name":                 func(c *transport.LogConfig) { c.Name = "a.b" },
 		"1 to 240":                 func(c *transport.LogConfig) { c.Name = strings.Repeat("a", 241) },
+		"ends in __later":          func(c *transport.LogConfig) { c.Name = "queues_a__later" },
+		"ends in _lane_":           func(c *transport.LogConfig) { c.Groups[0].Name = "workers_lane_0" },
 		"no subjects":              func(c *transport.LogConfig) { c.Subjects = nil },
 		"its subjects":             func(c *transport.LogConfig) { c.Subjects = []string{"a..b"} },
 		"overlap":                  func(c *transport.LogConfig) { c.Subjects = []string{"a.*", "a.b"} },
@@ -31,6 +33,8 @@ func TestLogConfigValidate(t *testing.T) {
 		"MaxDelayed is 1":          func(c *transport.LogConfig) { c.MaxDelayed = 1 },
 		"MaxSize is -1":            func(c *transport.LogConfig) { c.MaxSize = -1 },
 		"none of those there are":  func(c *transport.LogConfig) { c.Full = 7 },
+		"description has 4097":     func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
+		"want at most 4096, in":    func(c *transport.LogConfig) { c.Description = "\xff" },
 		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },
 		"ends in no key":           func(c *transport.LogConfig) { c.Lanes = 4 },
 		`two groups "workers"`:     func(c *transport.LogConfig) { c.Groups = append(c.Groups, c.Groups[0]) },

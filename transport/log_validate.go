@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Defaults and bounds of logs and groups.
@@ -18,6 +19,7 @@ const (
 	MinTTL             = time.Second
 	MaxLanes           = 256
 	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, headers of its own included
+	MaxDescription     = 4 << 10  // bytes
 )
 
 // LaneOf returns the lane of a message in a log with that many lanes: the 32-bit
@@ -52,13 +54,25 @@ func Contains(patterns []string, subject string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, subject) })
 }
 
-var logName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,240}$`)
+// MaxLogName is the length of the longest name of a log or a group, in bytes.
+const MaxLogName = 240
+
+var (
+	logName      = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,240}$`)
+	backendGroup = regexp.MustCompile(`_lane_[0-9]+$`)
+)
+
+// backendLog ends the names of the logs that a backend keeps for itself.
+const backendLog = "__later"
 
 // Validate reports, as an InvalidArgument, a configuration that no backend can
 // have. Every backend calls it first in Log.
 func (c *LogConfig) Validate() error {
 	if !logName.MatchString(c.Name) {
 		return c.invalid("the name: want 1 to 240 letters, digits, - and _")
+	}
+	if strings.HasSuffix(c.Name, backendLog) {
+		return c.invalid("a name that ends in %s belongs to the backend: choose another one", backendLog)
 	}
 	if len(c.Subjects) == 0 {
 		return c.invalid("it has no subjects: want at least one")
@@ -77,6 +91,8 @@ func (c *LogConfig) Validate() error {
 		return c.invalid("MaxDelayed is %d without Delays", c.MaxDelayed)
 	case c.MaxSize < 0:
 		return c.invalid("MaxSize is %d: want 0 or more", c.MaxSize)
+	case len(c.Description) > MaxDescription || !utf8.ValidString(c.Description):
+		return c.invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
 		return c.invalid("its Retention, Storage or Full is none of those there are")
 	}
@@ -122,6 +138,9 @@ func (c *LogConfig) Window() time.Duration {
 func (g *GroupConfig) Validate() error {
 	if !logName.MatchString(g.Name) {
 		return g.invalid("the name: want 1 to 240 letters, digits, - and _")
+	}
+	if backendGroup.MatchString(g.Name) {
+		return g.invalid("a name that ends in _lane_ and a number belongs to the backend: choose another one")
 	}
 	if err := validatePatterns(g.Filter); err != nil {
 		return g.invalid("its filter: %w", err)

@@ -30,7 +30,8 @@ const (
 	// with its grpc-message.
 	HeaderMessage = "Mono-Message"
 
-	// HeaderFailure names the declared failure whose value is in the body.
+	// HeaderFailure names the declared failure whose value is in the body. Without a
+	// body and a content type, the value was too large to be sent.
 	HeaderFailure = "Mono-Failure"
 
 	// HeaderOutcome is "not-done" when no handler has seen the request, and

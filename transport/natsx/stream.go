@@ -75,7 +75,7 @@ func numeral(n uint64) string {
 // the zero value for one that is to be made. What the log does not say stays.
 func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 	c, s := &l.config, base
-	s.Name = c.Name
+	s.Name, s.Description = c.Name, c.Description
 	s.Subjects = l.lanes.accepted()
 	s.Retention = jetstream.LimitsPolicy
 	if c.Retention == transport.InterestRetention {
@@ -150,7 +150,7 @@ func withSource(sources []*jetstream.StreamSource, ours *jetstream.StreamSource)
 // logConfig returns what a stream says of its log.
 func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 	c := transport.LogConfig{
-		Name: s.Name, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
+		Name: s.Name, Description: s.Description, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
 		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
 		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
 		Lanes:      int(min(number(s.Metadata[metaLanes]), transport.MaxLanes)),

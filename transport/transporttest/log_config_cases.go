@@ -14,14 +14,14 @@ var configCases = []conformanceCase{
 		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
 		rule: "Without Update (a sender) what is there stays as it is.",
 		body: func(s *suite) {
-			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
+			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Description: "first", Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
 			l := s.log(first)
 			s.log(transport.LogConfig{
-				MaxMessages: 9, Full: transport.DropOldest, Retention: transport.InterestRetention, Storage: transport.MemoryStorage, Generation: 2,
+				MaxMessages: 9, Full: transport.DropOldest, Description: "second", Retention: transport.InterestRetention, Storage: transport.MemoryStorage, Generation: 2,
 				Groups: []transport.GroupConfig{{Name: "g", Ordered: true, AckWait: 5 * time.Second}},
 			})
 			is := l.info().Config
-			if is.MaxMessages != 5 || is.MaxAge != time.Hour || is.Full != transport.Refuse || is.Retention != transport.LimitsRetention || is.Storage != transport.FileStorage || is.Generation != 1 {
+			if is.MaxMessages != 5 || is.MaxAge != time.Hour || is.Full != transport.Refuse || is.Retention != transport.LimitsRetention || is.Storage != transport.FileStorage || is.Description != "first" || is.Generation != 1 {
 				s.Errorf("the log became %+v", is)
 			}
 			if g := l.groupInfo("g").Config; g.Ordered || !slices.Equal(g.Filter, []string{s.subject("a")}) || g.AckWait != transport.DefaultAckWait {
@@ -62,19 +62,19 @@ var configCases = []conformanceCase{
 		seam: "With it, an existing log and groups whose settings differ are changed in place.",
 		rule: "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
 		body: func(s *suite) {
-			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Metadata: map[string]string{"k": "old"}})
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Description: "old", Metadata: map[string]string{"k": "old"}})
 			l.put("a", "0", "1")
 			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
 			l = s.log(transport.LogConfig{
 				Subjects: []string{s.subject("a"), s.subject("b")}, MaxMessages: 3, MaxBytes: 50_000, MaxPerSubject: 10, MaxAge: time.Hour,
-				DedupWindow: time.Minute, Full: transport.DropOldest, Metadata: map[string]string{"k": "new"}, Update: true,
+				DedupWindow: time.Minute, Full: transport.DropOldest, Description: "new", Metadata: map[string]string{"k": "new"}, Update: true,
 				Groups: []transport.GroupConfig{{Name: "g", Start: transport.Start{New: true}}},
 			})
 			l.holds("0", "1")
 			l.put("b", "2", "3")
 			l.holds("1", "2", "3")
 			is := l.info().Config
-			if is.MaxMessages != 3 || is.MaxBytes != 50_000 || is.MaxPerSubject != 10 || is.MaxAge != time.Hour || is.DedupWindow != time.Minute || is.Full != transport.DropOldest || is.Metadata["k"] != "new" || len(is.Subjects) != 2 {
+			if is.MaxMessages != 3 || is.MaxBytes != 50_000 || is.MaxPerSubject != 10 || is.MaxAge != time.Hour || is.DedupWindow != time.Minute || is.Full != transport.DropOldest || is.Metadata["k"] != "new" || is.Description != "new" || len(is.Subjects) != 2 {
 				s.Errorf("the log became %+v", is)
 			}
 			l.consume(of("g", 1)).handles("2", "3")

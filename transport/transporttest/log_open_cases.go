@@ -73,6 +73,8 @@ var openCases = []conformanceCase{
 				func(c *transport.LogConfig) { c.Name = "a.b" },
 				func(c *transport.LogConfig) { c.Name = "a b" },
 				func(c *transport.LogConfig) { c.Name = strings.Repeat("a", 241) },
+				func(c *transport.LogConfig) { c.Name += "__later" },
+				func(c *transport.LogConfig) { c.Groups = []transport.GroupConfig{{Name: "g_lane_0"}} },
 				func(c *transport.LogConfig) { c.Subjects = []string{} },
 				func(c *transport.LogConfig) { c.Subjects = []string{s.subject("a..b")} },
 				func(c *transport.LogConfig) { c.Subjects = []string{s.subject("*"), s.subject("b")} },
@@ -80,6 +82,7 @@ var openCases = []conformanceCase{
 				func(c *transport.LogConfig) { c.DedupWindow = time.Millisecond },
 				func(c *transport.LogConfig) { c.MaxAge, c.DedupWindow = time.Second, time.Minute },
 				func(c *transport.LogConfig) { c.MaxDelayed = 1 },
+				func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
 				func(c *transport.LogConfig) { c.Lanes = 4 },
 				func(c *transport.LogConfig) { c.Retention = 9 },
 				func(c *transport.LogConfig) { c.Groups = []transport.GroupConfig{{Name: "a.b"}} },
@@ -137,7 +140,7 @@ var openCases = []conformanceCase{
 		body: func(s *suite) {
 			c := transport.LogConfig{
 				MaxAge: time.Hour, MaxMessages: 10, MaxBytes: 100_000, MaxPerSubject: 5, Full: transport.DropOldest,
-				DedupWindow: time.Minute, Generation: 7, Metadata: map[string]string{"owner": "conformance"},
+				DedupWindow: time.Minute, Generation: 7, Description: "for the conformance suite, größtenteils", Metadata: map[string]string{"owner": "conformance"},
 				Retention: transport.LimitsRetention, Storage: transport.MemoryStorage,
 			}
 			l := s.log(c)
@@ -156,7 +159,7 @@ var openCases = []conformanceCase{
 			if is.MaxAge != want.MaxAge || is.MaxMessages != want.MaxMessages || is.MaxBytes != want.MaxBytes || is.MaxPerSubject != want.MaxPerSubject || is.Full != want.Full {
 				s.Errorf("its bounds are %+v, want %+v", is, want)
 			}
-			if is.DedupWindow != want.DedupWindow || is.Generation != want.Generation || is.Metadata["owner"] != "conformance" {
+			if is.DedupWindow != want.DedupWindow || is.Generation != want.Generation || is.Metadata["owner"] != "conformance" || is.Description != want.Description {
 				s.Errorf("it is %+v, want %+v", is, want)
 			}
 			if err := l.Remove(s.patient(), 1); err != nil {

@@ -1,0 +1,77 @@
+package natsx
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+
+	"gomono.dev/transport"
+)
+
+// oddWords are the parts of names that natsx derives from others.
+var oddWords = []string{"a", "lane", "0", "1", "10", "later", "dead", "source"}
+
+// oddWordNames returns words, alone and joined in the ways in which natsx joins them.
+func oddWordNames() []string {
+	names := slices.Clone(oddWords)
+	for _, join := range []string{"_", "__", "-"} {
+		for _, a := range oddWords {
+			for _, b := range oddWords {
+				names = append(names, a+join+b, a+join+b+"_0", a+"_"+b+join+"1")
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Two groups of a log never share a consumer.
+func TestGroupsShareNoConsumer(t *testing.T) {
+	t.Parallel()
+	l := &log{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, lanes: newLanes(12, []string{"l.*"})}
+	of := make(map[string]string)
+	for _, name := range oddWordNames() {
+		for _, ordered := range []bool{false, true} {
+			g := transport.GroupConfig{Name: name, Ordered: ordered}
+			if g.Validate() != nil {
+				continue
+			}
+			names, _, err := l.consumers(&g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			this := name + " ordered " + strconv.FormatBool(ordered)
+			for _, n := range names {
+				if other := of[n]; other != "" {
+					t.Errorf("the consumer %s belongs to the groups %s and %s", n, other, this)
+				}
+				of[n] = this
+			}
+		}
+	}
+	if len(of) < 1000 {
+		t.Errorf("only %d consumers", len(of))
+	}
+}
+
+// Two logs never share a stream or a subject of delayed messages.
+func TestLogsShareNoStream(t *testing.T) {
+	t.Parallel()
+	of := make(map[string]string)
+	for _, name := range oddWordNames() {
+		c := transport.LogConfig{Name: name, Subjects: []string{"l.x"}, Delays: true}
+		if c.Validate() != nil {
+			continue
+		}
+		l := &log{config: c, lanes: newLanes(0, c.Subjects)}
+		for _, n := range []string{name, l.delayedName(), l.delayedSubject("at.*"), l.delayedSubject("due.>"), l.delayedSubject("deliver")} {
+			if other := of[n]; other != "" {
+				t.Errorf("%s belongs to the logs %s and %s", n, other, name)
+			}
+			of[n] = name
+		}
+	}
+	if len(of) < 1000 {
+		t.Errorf("only %d names", len(of))
+	}
+}
