@@ -225,8 +225,8 @@ var serviceLimitCases = []serviceCase{
 	{"an error whose text is over the transport's limit arrives with what can be carried of it", unbounded, func(s *stage) {
 		text := strings.Repeat("größer", 400)
 		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
-			limit.Transport = s.path.open(s.T)
-			opts := []mono.AppOption{quiet(s.T)}
+			limit.Transport = s.path.open(s.TB)
+			opts := []mono.AppOption{quiet(s.TB)}
 			if s.path.wire {
 				opts = append(opts, mono.AlwaysWire())
 			}
@@ -234,7 +234,7 @@ var serviceLimitCases = []serviceCase{
 			app.Add(provider(failing(heavy.With(reply{Text: "x"})), mono.Concurrency(1)), module("text", func(sc *mono.Scope) {
 				askMinute.Handle(sc, failing(mono.Errorf(mono.Aborted, "%s", text)))
 			}))
-			begin(s.T, app)
+			begin(s.TB, app)
 			_, err := askMinute.Call(s.Context(), app, question{})
 			s.want(err, mono.Aborted, mono.OutcomeAnswered)
 			got := strings.TrimPrefix(err.Error(), "aborted: ")
