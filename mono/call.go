@@ -165,8 +165,9 @@ func (c *Call) Size() int {
 	return c.size
 }
 
-// Attempt returns which delivery of the message this is, from 1. It is 0 on the
-// sending side and in an empty Call.
+// Attempt returns which attempt at the message this is, from 1. A process that died
+// in the handler has used one; one that handed the message back when it stopped has
+// not. It is 0 on the sending side and in an empty Call.
 func (c *Call) Attempt() int {
 	switch {
 	case c.at == nil:
@@ -204,7 +205,8 @@ func (c *Call) Key() string {
 }
 
 // Fence returns a number that grows with every delivery of a stored message's key
-// (in an ordered group; of the whole group otherwise), whichever process gets it.
+// (in an ordered group; of the whole group otherwise), whichever process gets it. It
+// never goes back, also when processes or the server were killed meanwhile.
 // A store that remembers the highest one it has seen of a key can refuse a process
 // that was taken for dead and comes back late. 0 for what is not stored.
 func (c *Call) Fence() uint64 {

@@ -40,8 +40,10 @@ func MaxDelayed(n uint64) QueueOption {
 	return set(n >= 1, func(c *config) { c.MaxDelayed = n }, "MaxDelayed(%d): want at least 1", n)
 }
 
-// DedupWindow says how long ids are remembered, 2 minutes by default: within it
-// a message with the same id is stored once.
+// DedupWindow is how long ids are remembered, 2 minutes by default: within it a
+// message with the same id is stored once. A NATS server elsewhere that is restarted,
+// outside a cluster, forgets the ids of jobs that are done and of messages that a
+// bound has removed; an embedded one remembers those that its own process has sent.
 func DedupWindow(d time.Duration) interface {
 	QueueOption
 	StreamOption

@@ -18,4 +18,8 @@
 //     server never ends the process and handles no signals.
 //  5. Close ends the client, then the server, then frees the store; when it has
 //     returned, everything is on disk.
+//  6. The end of the process, however sudden, forgets no attempt that this process
+//     had begun, no delay that it had asked for, and no id with which it had stored a
+//     message. The server itself keeps these in memory; the folder "mono" in the store
+//     has them for the next process. docs/durability.md lists what survives what.
 package embedded
