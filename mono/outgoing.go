@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// outgoing counts what is on its way out and has no answer yet: calls over the
-// transport, and appends. A stop waits for them before the transport closes.
+// outgoing counts messages that wait for an answer: calls over the transport, and
+// appends. A stop waits for them before it closes the transport.
 type outgoing struct {
 	underway atomic.Int64
 	closed   atomic.Bool
-	left     chan struct{} // of capacity 1: one has left since closed was set
+	left     chan struct{} // of capacity 1: signals a leave after closed was set
 }
 
 func newOutgoing() *outgoing { return &outgoing{left: make(chan struct{}, 1)} }
 
-// enter counts one. It reports false when nothing may leave any more.
+// enter counts a message. It reports false after close.
 func (o *outgoing) enter() bool {
 	o.underway.Add(1)
 	if o.closed.Load() {
@@ -36,8 +36,8 @@ func (o *outgoing) leave() {
 	}
 }
 
-// close lets nothing out any more, waits for the answers of what has left, and
-// returns how many are missing when ctx ends.
+// close refuses further messages and waits for the answers of the others. It returns
+// the number of missing answers when ctx ends.
 func (o *outgoing) close(ctx context.Context) int64 {
 	o.closed.Store(true)
 	for {

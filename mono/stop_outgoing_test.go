@@ -13,8 +13,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// cutOff starts an App whose handler of q obeys its context and returns what obey
-// says, lets it begin a job, and stops it without time.
+// cutOff starts an App whose handler of q waits for the end of its context and returns
+// the result of obey. It waits for a job to begin, and stops the App without time.
 func cutOff(t *testing.T, b backend, q mono.Queue[job], obey func(context.Context) error) (attempt int, err error) {
 	t.Helper()
 	begun := make(chan int, 10)
@@ -37,7 +37,7 @@ func cutOff(t *testing.T, b backend, q mono.Queue[job], obey func(context.Contex
 
 // As many stops as there are attempts, and more, make no dead letter of a job whose
 // handlers obey: the job is handed back at once, and at its first attempt each time.
-// What a handler says of the job all the same counts.
+// Drop still counts.
 func TestStopIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("stop.verdict", mono.MaxAttempts(1), mono.AckWait(time.Hour))
@@ -55,7 +55,7 @@ func TestStopIsNoVerdict(t *testing.T) {
 				t.Errorf("Stop: %v", err)
 			}
 		}
-		if _, err := cutOff(t, b, q, func(context.Context) error { return errors.New("the database says that the context ended") }); err == nil {
+		if _, err := cutOff(t, b, q, func(context.Context) error { return errors.New("the database reports the end of the context") }); err == nil {
 			t.Error("Stop does not say that it cut off a handler")
 		}
 		if got := letters(t, q.DeadLetters(sender), mono.LetterFilter{}); len(got) > 0 {
@@ -68,7 +68,7 @@ func TestStopIsNoVerdict(t *testing.T) {
 	})
 }
 
-// The messages of a batch that a stop cuts off are handed back, too.
+// The messages of an interrupted batch are handed back, too.
 func TestStopIsNoVerdictAboutABatch(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("stop.batch", mono.MaxAttempts(1), mono.AckWait(time.Hour))
@@ -150,8 +150,8 @@ func TestStoppingTellsHandlers(t *testing.T) {
 	}
 }
 
-// Calls to another process that are on their way when the App stops get their
-// answers, also those of code outside modules.
+// Calls to another process that wait when the App stops get their answers, also for
+// callers outside modules.
 func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
 	t.Parallel()
 	probe := mono.NewEvent[job]("stop.probe")
@@ -183,7 +183,7 @@ func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
 		}
 		stopped := make(chan error, 1)
 		go func() { stopped <- app.Stop(context.Background()) }()
-		for probe.Publish(context.Background(), app, job{}) == nil { // until nothing leaves any more
+		for probe.Publish(context.Background(), app, job{}) == nil { // until sends are refused
 			runtime.Gosched()
 		}
 		if answered.Load() > 0 {
@@ -197,7 +197,7 @@ func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
 	})
 }
 
-// What a module appends in its Stop is acknowledged before the transport closes.
+// The appends of a module's Stop are acknowledged before the transport closes.
 func TestStopWaitsForAcknowledgements(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("stop.last-words")
@@ -235,7 +235,7 @@ func TestStopWaitsForAcknowledgements(t *testing.T) {
 	})
 }
 
-// What has no answer when the time to stop is over is named.
+// Calls without an answer at the end of the time to stop are named in the error.
 func TestStopNamesCallsWithoutAnswers(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {

@@ -7,21 +7,21 @@ import (
 	"gomono.dev/transport"
 )
 
-// A fence is the number of a delivery among those of its consumer, which the server
-// counts, raised so that it never goes back:
+// A fence is the sum of three numbers, and never goes back:
 //
-//   - by when the consumer was made, in microseconds: one that is made again counts
-//     from 1, and no consumer delivers more than one message in a microsecond;
-//   - by 2^32 for each boot of the server: one that was killed has forgotten the last
-//     deliveries, which are fewer.
+//   - the server's count of the consumer's deliveries;
+//   - the time of the consumer's creation, in microseconds: a consumer that is created
+//     again counts from 1, and delivers less than one message in a microsecond;
+//   - 2^32 for each boot of the server: a killed server forgets its last deliveries,
+//     which are fewer.
 //
 // It stays below 2^53, which JSON and most stores carry as a number, for 1.5 million
 // boots.
 
 const bootFences = 1 << 32
 
-// fenceBase is what fences are raised by for the boot of the server. An account that
-// may not use the state stream is told once that they may go back.
+// fenceBase returns the part of fences that depends on the boot of the server. If the
+// account may not use the state stream, it logs once that fences may go back.
 func (l *log) fenceBase(ctx context.Context) (uint64, error) {
 	b, err := l.t.currentBoot(ctx)
 	if transport.CodeOf(err) == transport.PermissionDenied {

@@ -9,19 +9,19 @@ import (
 	"gomono.dev/transport/natsx/internal/journal"
 )
 
-// The server numbers deliveries. Which attempt one is depends on what became of those
-// before it: what was handed back was no attempt, and a server that ended may number
-// anew. Three parties know of them: this process, the process before it (the journal),
-// and members elsewhere that have handed something back (the state stream). Most
-// deliveries are first ones, of which there is nothing to know.
+// The server numbers deliveries. The number of the attempt also depends on earlier
+// deliveries: one that was handed back is not an attempt, and a restarted server may
+// repeat numbers. Earlier deliveries are recorded in three places: in this process, in
+// the journal of the process before it, and in the state stream for hand-backs by other
+// members. Most deliveries are first ones and need none of them.
 
-// earlyError is how much too early the server may be that keeps times in whole
-// seconds while it is not running.
+// earlyError bounds how early a restarted server redelivers: it stores times in whole
+// seconds.
 const earlyError = 2 * time.Second
 
-// recall finds out which attempt a delivery is, and lets it wait for the handler. One
-// that came before its time waits for that first, or goes back; one about which others
-// may know more is asked about. The lock is held.
+// recall sets the attempt of a delivery and queues it for the handler. An early
+// delivery is postponed. If other members may have handed the message back, the handler
+// waits until the state stream is read. The lock is held.
 func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	past, known := d.from.past.Past(d.Sequence, d.Stored)
@@ -30,13 +30,13 @@ func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 		m.postpone(d, past, early)
 		return
 	}
-	if d.number > past.Delivery+1 { // those between were elsewhere
+	if d.number > past.Delivery+1 { // other members had it in between
 		m.inquire(d)
 	}
 	m.waiting.push(d)
 }
 
-// postpone keeps a delivery until it is due, or for the next delivery to be.
+// postpone holds a delivery until it is due, or hands it back if that takes long.
 func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
 	if early > earlyError {
 		past.Delivery = d.number
@@ -54,8 +54,8 @@ func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
 	})
 }
 
-// inquire asks what members elsewhere know of a delivery, which waits for the answer.
-// The lock is held.
+// inquire starts to read the hand-backs of other members. The delivery waits for the
+// result. The lock is held.
 func (m *member) inquire(d *delivery) {
 	d.unknown = true
 	m.inquiries = append(m.inquiries, d)
@@ -78,7 +78,7 @@ func (m *member) answerInquiries() {
 	}
 }
 
-// takeInquiries returns what is to be asked for now, nil when that is nothing.
+// takeInquiries returns the deliveries to ask about, nil if there are none.
 func (m *member) takeInquiries() []*delivery {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,7 +87,7 @@ func (m *member) takeInquiries() []*delivery {
 	return asked
 }
 
-// learn takes in what was found out about deliveries.
+// learn sets the attempts of deliveries whose hand-backs were read.
 func (m *member) learn(asked []*delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,13 +101,13 @@ func (m *member) learn(asked []*delivery) {
 	nudge(m.wake)
 }
 
-// begin notes that the handler gets a delivery: its attempt counts even if the
-// process ends now.
+// beginAttempt records the attempt before the handler begins, so that it counts even
+// if the process ends in the handler.
 func (d *delivery) beginAttempt() {
 	d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
 }
 
-// noteRetry notes when the next delivery is due.
+// noteRetry records the time of the next delivery.
 func (d *delivery) noteRetry(delay time.Duration) {
 	past := journal.Past{Delivery: d.number, Attempts: d.Attempt}
 	if delay > 0 {
@@ -116,8 +116,8 @@ func (d *delivery) noteRetry(delay time.Duration) {
 	d.from.past.Put(d.Sequence, d.Stored, past)
 }
 
-// noteBoot lets fences grow over the end of the server. It is called before what a
-// connection to another server delivers.
+// noteBoot updates the base of fences. It is called before the first delivery of each
+// connection.
 func (m *member) noteBoot(ctx context.Context) error {
 	base, err := m.l.fenceBase(ctx)
 	if err != nil {

@@ -13,25 +13,24 @@ import (
 	"gomono.dev/transport/natsx/internal/journal"
 )
 
-// released is what members have handed back of one consumer's deliveries, as far as
-// this process has read it.
+// released holds the hand-backs of one consumer that this process has read.
 type released struct {
 	mu    sync.Mutex
 	last  uint64 // sequence in the state stream
 	bySeq map[uint64]journal.Past
 }
 
-// releaseRecord is what is stored of deliveries that were handed back.
+// releaseRecord is the stored form of hand-backs.
 type releaseRecord struct {
-	Created  time.Time   `json:"created"`  // of the consumer: it may be another one of its name
+	Created  time.Time   `json:"created"`  // of the consumer, whose name may be used again
 	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
 }
 
-// noteTimeout bounds the wait until others can know of a hand-back.
+// noteTimeout bounds the time to store or read hand-backs.
 const noteTimeout = time.Second
 
-// update reads what has been stored since the last time. Without an answer, or
-// permission, hand-backs elsewhere count as attempts.
+// update reads the hand-backs that were stored since the last update. If that fails,
+// hand-backs by other members count as attempts.
 func (r *released) update(t *Transport, c *consumer) {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 	defer cancel()
@@ -67,25 +66,25 @@ func (r *released) of(sequence uint64) (journal.Past, bool) {
 	return p, ok
 }
 
-// forget drops what is not needed once a message is settled.
+// forget drops the hand-back of a settled message.
 func (r *released) forget(sequence uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.bySeq, sequence)
 }
 
-// handBack is one delivery that goes back.
+// handBack describes a delivery to hand back.
 type handBack struct {
 	from     *consumer
 	sequence uint64
 	stored   time.Time
 	number   uint64
-	attempts int // before it; negative where that is not known
+	attempts int // before it; negative if unknown
 	reply    string
 }
 
-// giveBack hands back deliveries: first it notes that they were no attempts, then
-// others may get them. One of which nobody could take note counts.
+// giveBack hands back deliveries. It first stores that they were not attempts, then
+// releases them to other members. If storing fails, they count as attempts.
 func (m *member) giveBack(ctx context.Context, all []handBack) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
@@ -114,7 +113,7 @@ func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) 
 		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
 	}
 	if err := m.l.t.ready(ctx, stateStream); err != nil {
-		return // there is no connection for the hand-back either
+		return // the hand-back itself is not possible either
 	}
 	if err := m.l.t.putState(ctx, msg); err != nil {
 		m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", m.group, "log", m.l.config.Name, "error", err)

@@ -13,14 +13,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// What the members of groups have to know of each other, and the server does not
-// keep, is in a stream of its own, one for an account. It is made when it is first
-// needed.
+// The state stream holds facts that members of groups share and the server does not
+// keep. An account has one. It is created on first use.
 //
-//	_mono.boots                            how often the server has begun
-//	_mono.released.<stream>.<consumer>     deliveries that were no attempts
+//	_mono.boots                            starts of the server
+//	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // no log has this name: those of handles name a kind
+	stateStream   = "mono_state" // names of logs contain a kind, so this is not one
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -34,7 +33,7 @@ const (
 
 func (t *Transport) openState(ctx context.Context) error {
 	c := jetstream.StreamConfig{
-		Name: stateStream, Subjects: []string{stateSubjects}, Description: "what mono keeps for groups: server starts, deliveries that were handed back",
+		Name: stateStream, Subjects: []string{stateSubjects}, Description: "shared by the members of mono's groups: server starts and hand-backs",
 		MaxMsgsPerSubject: maxReleases, AllowMsgTTL: t.account.Load().level >= levelTTL, Replicas: t.options.replicas,
 	}
 	if t.options.memory {
@@ -50,20 +49,20 @@ func (t *Transport) openState(ctx context.Context) error {
 		_, err = askStream(ctx, t, "the stream "+stateStream, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return nil // somebody else was faster, perhaps another release
+		return nil // another client has created it, perhaps another release
 	}
 	return err
 }
 
-// stateMessage asks for a message of the state.
+// stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
 	return ask(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
 		return t.getMessage(ctx, stateStream, request)
 	})
 }
 
-// putState appends to the state, and makes it where it is not there. It looks before:
-// a plain subscriber to everything hides that nobody stores the message.
+// putState appends to the state stream, and creates it first if needed. A missing
+// stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	if !t.stateThere.Load() {
 		if err := t.openState(ctx); err != nil {
@@ -73,20 +72,20 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	}
 	_, err := t.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		t.stateThere.Store(false) // somebody has deleted it: the next one makes it again
+		t.stateThere.Store(false) // it was deleted: create it again next time
 	}
 	return t.apiError(err, "the stream "+stateStream)
 }
 
 // boot is one run of a server's process.
 type boot struct {
-	Server string `json:"server"` // its id, which is another one each time
-	Number uint64 `json:"number"` // of boots that were seen, from 1
+	Server string `json:"server"` // its id, which is new for each boot
+	Number uint64 `json:"number"` // of observed boots, from 1
 }
 
-// currentBoot returns the boot of the server that t is connected to. The first who
-// sees a server that began anew counts it. Servers of a cluster are not counted: they
-// keep for each other what one would forget.
+// currentBoot returns the boot of the connected server. The first client of a new boot
+// counts it. Boots in a cluster are not counted: its servers replicate the counts of
+// deliveries.
 func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
 	server := t.nc.ConnectedServerId()
 	if known := t.boot.Load(); known != nil && known.Server == server {
@@ -113,7 +112,7 @@ func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
 	}
 }
 
-// lastBoot returns the last one that was counted, and where.
+// lastBoot returns the last counted boot and its sequence.
 func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
 	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
 	if missing(err) {

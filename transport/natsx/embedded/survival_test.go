@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,16 +23,16 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// A fact is a promise about stored messages, and how to find out whether it holds.
+// A fact is a promise about stored messages, with the means to check it.
 type fact struct {
 	name   string
 	config transport.LogConfig
 
-	// before brings it about, and returns what after has to know. What it leaves
-	// running ends with its process, or with its transport.
+	// before sets the fact up, and returns a note for after. Its goroutines end with
+	// the process or the transport.
 	before func(l transport.Log) (note string, err error)
 
-	// after looks what has become of it.
+	// after returns the outcome.
 	after func(l transport.Log, note string) (outcome string, err error)
 }
 
@@ -40,7 +41,7 @@ const (
 	forgotten = "forgotten"
 	mayRepeat = "may repeat"
 
-	cannotHappen = "–" // the failure does not bring it about
+	cannotHappen = "–" // the failure does not apply
 )
 
 // survivors is the group of all facts.
@@ -114,14 +115,14 @@ var facts = []fact{
 				return "", err
 			}
 		}
-		_, err := l.Info(context.Background()) // by then the server has it
+		_, err := l.Info(context.Background()) // a round trip: the server has the settlement
 		return "", err
 	}, attemptOf},
 	{"an attempt whose process died", interest(), func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
-		<-follow(l) // and it is never settled
+		<-follow(l) // never settled
 		return "", nil
 	}, attemptOf},
 	{"an attempt that an orderly stop cut off does not count", interest(), func(l transport.Log) (string, error) {
@@ -146,7 +147,7 @@ var facts = []fact{
 		if err := d.Nak(context.Background(), waitForIt); err != nil {
 			return "", err
 		}
-		_, err := l.Info(context.Background()) // by then the server has it
+		_, err := l.Info(context.Background()) // a round trip: the server has the settlement
 		return stamp(due), err
 	}, early},
 	{"a delayed message waits for its time", interest(), func(l transport.Log) (string, error) {
@@ -192,7 +193,7 @@ var facts = []fact{
 	}},
 }
 
-// wanted returns what a fact comes to where it is kept.
+// wanted returns the outcome of a kept fact.
 func wanted(name string) string {
 	return map[string]string{
 		"stored messages":                                        "20 of 20",
@@ -233,16 +234,16 @@ func retry(do func() error) error {
 	}
 }
 
-// members are those of follow.
-var members = make(map[transport.Log]chan *transport.Delivery)
+// members holds the results of follow.
+var members sync.Map // transport.Log → chan *transport.Delivery
 
-// follow is a member of the group, the same for as long as its transport lives.
+// follow joins the group once for each log.
 func follow(l transport.Log) <-chan *transport.Delivery {
-	if got := members[l]; got != nil {
+	made, there := members.LoadOrStore(l, make(chan *transport.Delivery, 1000))
+	got := made.(chan *transport.Delivery)
+	if there {
 		return got
 	}
-	got := make(chan *transport.Delivery, 1000)
-	members[l] = got
 	err := retry(func() error {
 		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors, MaxInFlight: 500}, func(d *transport.Delivery) { got <- d })
 		return err
@@ -338,7 +339,7 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 	},
 }
 
-// inOneProcess lets a failure happen that the worker survives.
+// inOneProcess checks a failure that the worker survives.
 func inOneProcess(t *testing.T, f fact, tr transport.Transport, fail func()) string {
 	l := openFacts(tr, f)
 	note := must(f.before(l))(t)
@@ -365,15 +366,15 @@ func openFacts(tr transport.Transport, f fact) transport.Log {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// process is one of those that are killed.
+// process is a process to be killed.
 type process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// survival names the environment variable that makes the test binary such a process:
-// a fact, "before" or "after", where the server is, and the note.
+// survival names the environment variable that makes the test binary such a process.
+// Its value has a fact, "before" or "after", the location of the server, and the note.
 const survival = "MONO_TEST_SURVIVAL"
 
 func life(t *testing.T, f fact, when, where, note string) *process {
@@ -401,7 +402,7 @@ func life(t *testing.T, f fact, when, where, note string) *process {
 func (p *process) says(t *testing.T) string {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
-		t.Fatalf("the process said %q: %v", line, err)
+		t.Fatalf("the process printed %q: %v", line, err)
 	}
 	return strings.TrimSpace(line)
 }
@@ -428,8 +429,8 @@ func (p *process) stopped(t *testing.T) string {
 	return said
 }
 
-// live is the main function of such a process. It says one line, and ends in order
-// when its standard input does.
+// live is the main function of such a process. It prints one line, and stops in order
+// at the end of its standard input.
 func live(what string) error {
 	words := strings.SplitN(what, "|", 4)
 	name, when, where, note := words[0], words[1], words[2], words[3]
@@ -476,6 +477,7 @@ func serve(dir, url string) error {
 
 // The table in docs/durability.md is true.
 func TestWhatSurvives(t *testing.T) {
+	t.Parallel()
 	rows, columns := survivalTable(t)
 	for _, f := range facts {
 		cells, ok := rows[f.name]
@@ -486,6 +488,7 @@ func TestWhatSurvives(t *testing.T) {
 		delete(rows, f.name)
 		for i, column := range columns {
 			t.Run(f.name+"/"+column, func(t *testing.T) {
+				t.Parallel()
 				fail := failures[column]
 				switch {
 				case fail == nil:
@@ -521,10 +524,10 @@ func checkFact(t *testing.T, f fact, cell, outcome string) {
 			want = "some again"
 		}
 	default:
-		t.Fatalf("the table says %q, which is neither %q, %q nor %q", cell, kept, forgotten, mayRepeat)
+		t.Fatalf("unknown cell %q: use %q, %q or %q", cell, kept, forgotten, mayRepeat)
 	}
 	if outcome != want {
-		t.Errorf("got %q, want %q: the table says %q", outcome, want, cell)
+		t.Errorf("got %q, want %q: the cell is %q", outcome, want, cell)
 	}
 }
 

@@ -7,23 +7,23 @@ import (
 
 // Past is what is known of the earlier deliveries of a message to a group.
 type Past struct {
-	// Delivery is the number of the last delivery that is known. The server counts
-	// them, from 1.
+	// Delivery is the number of the last known delivery. The server counts
+	// deliveries from 1.
 	Delivery uint64
 
-	// Attempts is how many attempts there were up to that delivery. What was handed
-	// back is none.
+	// Attempts is the number of attempts up to that delivery. A delivery that was
+	// handed back is not an attempt.
 	Attempts int
 
 	// Due, unless it is zero, is the earliest time of the next delivery.
 	Due time.Time
 
-	stored int64 // of the message, in ns of Unix time: its sequence may be used again
-	noted  int64 // when, in s of Unix time
+	stored int64 // of the message, in ns of Unix time: a new log repeats sequences
+	noted  int64 // time of the record, in s of Unix time
 }
 
-// Attempt returns which attempt the delivery with this number is. A server that has
-// forgotten deliveries numbers them again.
+// Attempt returns the number of the attempt for a delivery. A server that has
+// forgotten deliveries repeats their numbers.
 func (p Past) Attempt(delivery uint64) int {
 	n := 1
 	if delivery > p.Delivery {
@@ -32,23 +32,23 @@ func (p Past) Attempt(delivery uint64) int {
 	return p.Attempts + n
 }
 
-// Consumer is what is known of a consumer's deliveries.
+// Consumer records the deliveries of one consumer.
 type Consumer struct {
 	j      *Journal
 	number uint64
 	key    consumerKey
 	past   map[uint64]Past // by sequence; guarded by the journal's lock
 	known  atomic.Int64    // len(past)
-	sweep  int             // how large past may grow until the old are looked for
+	sweep  int             // size of past that triggers the next search for old records
 }
 
-// consumerKey tells a consumer from another one of its name that was there before.
+// consumerKey distinguishes a consumer from an earlier one with the same name.
 type consumerKey struct {
 	stream, name string
 	created      int64
 }
 
-// Consumer returns what is known of a consumer.
+// Consumer returns the record of a consumer.
 func (j *Journal) Consumer(stream, name string, created time.Time) *Consumer {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -66,10 +66,10 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 	return c
 }
 
-// Knows reports whether anything is known of any message.
+// Knows reports whether there is a record of any message.
 func (c *Consumer) Knows() bool { return c.known.Load() > 0 }
 
-// Past returns what is known of a message that was stored at this time.
+// Past returns the record of the message that was stored at this time.
 func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
 	if !c.Knows() {
 		return Past{}, false
@@ -80,15 +80,15 @@ func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
 	return p, ok && p.stored == stored.UnixNano()
 }
 
-// Begin notes, before a handler begins, that it is with this message. It is a matter
-// of the next process alone.
+// Begin records that a handler is about to begin with a message. Only the next
+// process needs that.
 func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) {
 	if c.j.Lasting() {
 		c.Put(sequence, stored, p)
 	}
 }
 
-// Put notes how the last delivery of a message ended that will come again.
+// Put records the last delivery of a message that is not settled.
 func (c *Consumer) Put(sequence uint64, stored time.Time, p Past) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
@@ -100,8 +100,8 @@ func (c *Consumer) Put(sequence uint64, stored time.Time, p Past) {
 	c.j.flush()
 }
 
-// Forget notes that a message is settled. With soon, another note follows at once, by
-// which it is written.
+// Forget records that a message is settled. With soon, the record is written together
+// with the next one.
 func (c *Consumer) Forget(sequence uint64, soon bool) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
@@ -118,10 +118,10 @@ func (c *Consumer) Forget(sequence uint64, soon bool) {
 
 const (
 	minSweep = 4096           // messages
-	keep     = 24 * time.Hour // what nobody settles here: others may have
+	keep     = 24 * time.Hour // for messages that another process may have settled
 )
 
-// forgetOld drops what was noted long ago, now and then.
+// forgetOld drops old records from time to time.
 func (c *Consumer) forgetOld() {
 	if len(c.past) < c.sweep {
 		return

@@ -34,9 +34,8 @@ func Memory() *Journal {
 	return &Journal{consumers: make(map[consumerKey]*Consumer), ids: make(map[idKey]appended)}
 }
 
-// Open reads the journal in dir, which is made if it is not there, and goes on
-// writing it. Only one Journal may use a directory. Files that cannot be read as a
-// journal are passed over.
+// Open reads the journal in dir and continues it. It creates the directory if needed.
+// Only one Journal may use a directory. Damaged files are read up to the damage.
 func Open(dir string, log *slog.Logger) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ func Open(dir string, log *slog.Logger) (*Journal, error) {
 	return j, nil
 }
 
-// Close ends the writing. What is noted afterwards is kept in memory.
+// Close stops writing. Later records are kept in memory only.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -68,8 +67,8 @@ func (j *Journal) Close() error {
 // Lasting reports whether the journal outlives the process.
 func (j *Journal) Lasting() bool { return j.dir != "" }
 
-// Remember notes that a message with this id was appended, for the processes after
-// this one: the server itself remembers it as long as it runs.
+// Remember records that a message with this id was appended. Later processes read
+// it; the running server remembers the id itself.
 func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
 	if !j.Lasting() {
 		return
@@ -83,8 +82,8 @@ func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
 	j.flush()
 }
 
-// Recall returns the sequence of a message that an earlier process has appended with
-// this id, as long as that is remembered.
+// Recall returns the sequence of a message that an earlier process appended with this
+// id, until the id expires.
 func (j *Journal) Recall(log, id string) (sequence uint64, ok bool) {
 	if !j.Lasting() {
 		return 0, false

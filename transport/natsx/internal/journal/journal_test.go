@@ -28,9 +28,8 @@ func open(t interface {
 	return j
 }
 
-// What was noted is known to the next process, whatever the order of the notes, and
-// however often the process ends without a Close.
-func TestNotesOutliveTheProcess(t *testing.T) {
+// Records outlive the process, in any order and without a Close.
+func TestRecordsOutliveTheProcess(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "journal")
@@ -106,8 +105,8 @@ func TestAnotherConsumerOfTheNameHasNoPast(t *testing.T) {
 	}
 }
 
-// The number of an attempt is that of the delivery less those that were none; a
-// server that counts anew is corrected.
+// The attempt is the delivery number without hand-backs, and continues when the server
+// starts counting again.
 func TestAttempt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -128,7 +127,7 @@ func TestAttempt(t *testing.T) {
 	}
 }
 
-// Segments are removed when nothing in them is needed, and what is known goes on.
+// Unneeded segments are removed, and open records are kept.
 func TestSegmentsAreRemoved(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -144,7 +143,7 @@ func TestSegmentsAreRemoved(t *testing.T) {
 		t.Fatalf("the files are %v, %v", files, err)
 	}
 	if !strings.HasSuffix(files[0], ".journal") || strings.HasSuffix(files[0], "00000001.journal") {
-		t.Errorf("the file is %s: no segment was begun", files[0])
+		t.Errorf("the file is %s: there was no second segment", files[0])
 	}
 	if p, ok := open(t, dir).Consumer("log", "a", made).Past(1, made); !ok || p.Attempts != 7 {
 		t.Errorf("got %+v, %v", p, ok)
@@ -165,7 +164,7 @@ func TestIDsExpire(t *testing.T) {
 	}
 }
 
-// A journal that cannot be written says so once, and goes on in memory.
+// A closed journal works in memory.
 func TestUnwritableJournalGoesOn(t *testing.T) {
 	t.Parallel()
 	var said strings.Builder
@@ -187,8 +186,7 @@ func TestUnwritableJournalGoesOn(t *testing.T) {
 	}
 }
 
-// Whatever is in the files, it is no panic, and nothing is claimed that was not
-// noted in a whole frame.
+// Damaged files cause no panic, and do not prevent later records.
 func FuzzDamagedFiles(f *testing.F) {
 	dir := f.TempDir()
 	j := open(f, dir)
@@ -210,7 +208,7 @@ func FuzzDamagedFiles(f *testing.F) {
 		c := j.Consumer("log", "b", made)
 		c.Put(5, made, journal.Past{Delivery: 1, Attempts: 1})
 		if p, ok := open(t, dir).Consumer("log", "b", made).Past(5, made); !ok || p.Attempts != 1 {
-			t.Errorf("what was noted afterwards is %+v, %v", p, ok)
+			t.Errorf("a later record is %+v, %v", p, ok)
 		}
 	})
 }

@@ -12,7 +12,7 @@ const (
 	recordPast     = 2 // consumer, sequence, stored, delivery, attempts, due, noted
 	recordSettled  = 3 // consumer, sequence
 	recordID       = 4 // log, id, sequence, until
-	recordReset    = 5 // what came before of deliveries does not count
+	recordReset    = 5 // discards earlier records of deliveries
 )
 
 func appendText(b []byte, text string) []byte {
@@ -28,7 +28,7 @@ func appendConsumer(b []byte, c *Consumer) []byte {
 func appendPast(b []byte, c *Consumer, sequence uint64, p Past) []byte {
 	due := int64(0)
 	if !p.Due.IsZero() {
-		due = p.Due.Add(time.Microsecond - 1).UnixMicro() // never earlier; in ns it would end in 2262
+		due = p.Due.Add(time.Microsecond - 1).UnixMicro() // rounded up; nanoseconds would overflow in 2262
 	}
 	b = binary.AppendUvarint(append(b, recordPast), c.number)
 	b = binary.AppendUvarint(b, sequence)
@@ -48,7 +48,7 @@ func appendID(b []byte, log, id string, a appended) []byte {
 	return binary.AppendVarint(binary.AppendUvarint(b, a.sequence), a.until)
 }
 
-// reader takes records in. It refuses what it cannot understand.
+// reader applies records. It stops at an unknown or damaged one.
 type reader struct {
 	j         *Journal
 	consumers map[uint64]*Consumer // by the numbers of the segment
@@ -58,7 +58,7 @@ type reader struct {
 	bad  bool
 }
 
-// frame reports whether all records of a frame were understood.
+// frame applies the records of a frame and reports whether all were valid.
 func (r *reader) frame(payload []byte) bool {
 	for r.rest, r.bad = payload, false; len(r.rest) > 0 && !r.bad; {
 		kind := r.rest[0]
@@ -109,7 +109,7 @@ func (r *reader) take(kind byte) {
 	}
 }
 
-// maxAttempts bounds what a damaged file can claim.
+// maxAttempts bounds the number that a damaged file can contain.
 const maxAttempts = 1 << 30
 
 func (r *reader) number() uint64 {

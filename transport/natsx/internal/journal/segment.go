@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// segment is the file that is being written.
+// segment is the current file.
 type segment struct {
 	number  uint64
 	file    *os.File
-	at      int64  // where the next frame goes
-	pending []byte // the next frame: its head, and records that are to be written
-	idsEnd  int64  // when its last id expires, in ns of Unix time
+	at      int64  // offset of the next frame
+	pending []byte // the next frame: its head and its records so far
+	idsEnd  int64  // expiry of its last id, in ns of Unix time
 	older   []olderSegment
 }
 
@@ -41,15 +41,15 @@ const (
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-// record adds to what is to be written.
+// record adds to the next frame.
 func (j *Journal) record(add func([]byte) []byte) {
 	if j.segment != nil && !j.closed {
 		j.segment.pending = add(j.segment.pending)
 	}
 }
 
-// flush writes what is to be written. What cannot be written is known to this process
-// alone; where it would have been, the next frame is tried.
+// flush writes the next frame. After a failed write its records stay in memory, and
+// the next frame uses the same offset.
 func (j *Journal) flush() {
 	s := j.segment
 	if s == nil || j.closed || len(s.pending) == frameHead {
@@ -67,14 +67,14 @@ func (j *Journal) flush() {
 	j.report(err)
 }
 
-// report logs that the journal cannot be written, once until it can.
+// report logs the first of several failed writes.
 func (j *Journal) report(err error) {
 	if err != nil {
 		if s := j.segment; len(s.pending) > maxSegment {
-			s.pending, s.at = s.pending[:frameHead], maxSegment // the next segment has it all
+			s.pending, s.at = s.pending[:frameHead], maxSegment // the next segment has a snapshot
 		}
 		if !j.failing && j.log != nil {
-			j.log.Error("natsx: the journal cannot be written: after the end of this process attempts may be counted anew", "directory", j.dir, "error", err)
+			j.log.Error("natsx: the journal cannot be written: the next process may repeat attempt numbers", "directory", j.dir, "error", err)
 		}
 	}
 	j.failing = err != nil
@@ -87,8 +87,8 @@ func seal(frame []byte) {
 	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(payload, table))
 }
 
-// rotate begins another segment with all that is known of deliveries, and removes
-// those that are not needed any more.
+// rotate begins another segment with a snapshot of all deliveries, and removes
+// expired segments.
 func (j *Journal) rotate(number uint64) error {
 	path := filepath.Join(j.dir, fmt.Sprintf(filePattern, number))
 	frame := j.snapshot(time.Now())
@@ -107,7 +107,7 @@ func (j *Journal) rotate(number uint64) error {
 	next := &segment{number: number, file: file, at: int64(len(frame)), pending: make([]byte, frameHead, 512)}
 	if s := j.segment; s != nil {
 		next.older = append(s.older, olderSegment{s.file.Name(), s.idsEnd})
-		_ = s.file.Close() // all of it was written
+		_ = s.file.Close() // it is written
 	} else {
 		next.older = j.found(number)
 	}
@@ -118,8 +118,8 @@ func (j *Journal) rotate(number uint64) error {
 	return nil
 }
 
-// found lists the segments that were there when the journal was opened. Their ids
-// are taken for as old as the youngest one.
+// found lists the segments from before the journal was opened. All of them are kept
+// until the last of their ids expires.
 func (j *Journal) found(before uint64) (older []olderSegment) {
 	numbers, _ := j.segments()
 	for _, n := range numbers {
@@ -130,7 +130,7 @@ func (j *Journal) found(before uint64) (older []olderSegment) {
 	return older
 }
 
-// snapshot returns a frame with all that is known of deliveries.
+// snapshot returns a frame with all deliveries.
 func (j *Journal) snapshot(now time.Time) []byte {
 	frame := append(make([]byte, frameHead, 1024), recordReset)
 	for key, c := range j.consumers {
