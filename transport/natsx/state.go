@@ -61,14 +61,21 @@ func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*
 	})
 }
 
+// ensureState creates the state stream, unless it is known to be there.
+func (t *Transport) ensureState(ctx context.Context) error {
+	if t.stateThere.Load() {
+		return nil
+	}
+	err := t.openState(ctx)
+	t.stateThere.Store(err == nil)
+	return err
+}
+
 // putState appends to the state stream, and creates it first if needed. A missing
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
-	if !t.stateThere.Load() {
-		if err := t.openState(ctx); err != nil {
-			return err
-		}
-		t.stateThere.Store(true)
+	if err := t.ensureState(ctx); err != nil {
+		return err
 	}
 	_, err := t.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
@@ -87,6 +94,8 @@ type boot struct {
 // counts it. Boots in a cluster are not counted: its servers replicate the counts of
 // deliveries.
 func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
+	t.booting.Lock() // the first of many members asks for all
+	defer t.booting.Unlock()
 	server := t.nc.ConnectedServerId()
 	if known := t.boot.Load(); known != nil && known.Server == server {
 		return *known, nil
@@ -98,7 +107,10 @@ func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
 			return boot{}, err
 		}
 		now := boot{server, last.Number}
-		if last.Server != server && !clustered {
+		switch {
+		case clustered:
+			err = t.ensureState(ctx) // now, since the first hand-back has little time
+		case last.Server != server:
 			now.Number++
 			err = t.putBoot(ctx, now, sequence)
 		}

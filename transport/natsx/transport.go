@@ -37,6 +37,7 @@ type Transport struct {
 
 	stateDenied sync.Once
 	stateThere  atomic.Bool // the state stream is
+	booting     sync.Mutex  // held while the boot of the server is looked up
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
 
