@@ -25,11 +25,55 @@
 //  6. Errors say where. Unmarshal fails with an [*Error], which names the Go type
 //     and, when they are known, the byte and the field. Its text holds nothing of
 //     the payload but, for malformed JSON, the one character that is wrong.
-//  7. Early. [TypeChecker] reports a type that cannot work before the first
-//     message, and names the path to the field that is to blame.
+//  7. Early. [TypeChecker] reports a type that cannot work, or that would lose a
+//     part of its values, before the first message, and names the path to the field
+//     that is to blame.
 //
 // A type that brings its own methods for encoding answers for what they do: for
 // keeping the bytes that it is lent (2), and for its own recursion and memory (5).
+//
+// # Types that are refused
+//
+// CheckType refuses a type if a part of its values would be lost without an error,
+// or if its values always fail. The error names the path to the field, the type,
+// the reason and the remedy. These are the reasons:
+//
+//   - No encoding: channels, functions, complex numbers, and uintptr in MessagePack;
+//     interfaces with methods, except error in MessagePack; structs with unexported
+//     fields only; keys of maps in JSON, except strings, integers and text.
+//   - Methods of an embedded type. A struct that embeds a [time.Time] has its methods,
+//     which carry the time and leave out the other fields. The struct needs its own
+//     methods, or the time in a named field. The same holds for methods that only
+//     write or only read, for text as the key of a map, and for IsZero with the option
+//     omitzero (JSON) or omitempty (MessagePack). The methods of an embedded pointer
+//     or interface cannot read: it is nil in a value to be filled.
+//   - Unused methods of an embedded type. If two embedded types have the same methods,
+//     the struct has neither, and their unexported fields are not sent. In JSON, a
+//     struct type without a name is written by such methods and read without them.
+//   - Methods of the pointer, if a map holds the value. That value has no address:
+//     JSON passes over its MarshalJSON, and MessagePack fails. MessagePack also fails
+//     on an array of a named byte type in a map, and takes now one, now the other of
+//     two encoding methods if the preferred one is on the pointer.
+//   - Reading methods on the value: they fill a copy.
+//   - Methods for one direction: MarshalText without UnmarshalText, or the reverse.
+//   - Two fields of one name, by embedding or by tags: at most one would be sent. A
+//     struct that embeds itself has the same fault. The case of a name distinguishes.
+//   - An embedded pointer to an unexported struct: it cannot be set.
+//   - Options of tags: string on a type with methods (JSON); omitempty on an
+//     interface, which drops a false in it, and on a struct with methods and without
+//     exported fields, which drops every value (MessagePack); the tag json:"-,", by
+//     which MessagePack leaves out the field.
+//
+// A type's own methods are believed for all that they cover. These are accepted too:
+//
+//   - omitempty on a struct: in JSON it has no effect.
+//   - Pointers that arrive as nil: to a nil slice, map, pointer or interface; to a
+//     zero value with IsZero, with the option omitzero (JSON) or omitempty
+//     (MessagePack); an embedded pointer to a struct of which nothing is sent.
+//   - Values in an interface. They arrive as other types: see below. If the methods
+//     of a pointer are to write them, the interface must hold the pointer.
+//   - Keys of maps with the same encoding, such as two times of one instant: they
+//     arrive as one key. JSON writes a string as a key without its MarshalText.
 //
 // # What changes on the way
 //

@@ -32,7 +32,7 @@ func (s *jsonSearch) value(t reflect.Type) *Error {
 	case t.Kind() == reflect.Interface:
 		s.skip()
 		return nil
-	case reflect.PointerTo(t).Implements(jsonUnmarshaler), reflect.PointerTo(t).Implements(textUnmarshaler), isBytes(t):
+	case unmarshalJSON.of(t), unmarshalText.of(t), isBytes(t):
 		return s.try(t)
 	}
 	switch t.Kind() {

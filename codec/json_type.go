@@ -1,30 +1,27 @@
 package codec
 
 import (
-	"encoding"
-	"encoding/json"
 	"fmt"
 	"reflect"
 )
 
-var (
-	jsonMarshaler   = reflect.TypeFor[json.Marshaler]()
-	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
-	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
-	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
+// jsonMethodSet are the methods of encoding/json.
+var jsonMethodSet = &methodSet{
+	encode:    []*method{marshalJSON, marshalText},
+	decode:    []*method{unmarshalJSON, unmarshalText},
+	pair:      "MarshalJSON and UnmarshalJSON",
+	leavesOut: func(f reflect.StructField) bool { return f.Tag.Get("json") == "-" },
+}
 
-// CheckType reports what encoding/json can never carry there and back: channels,
-// functions, complex numbers, keys of maps that are neither string, integer nor
-// text, interfaces with methods (which can be written but not read), structs of
-// unexported fields only, a MarshalText without its UnmarshalText. A type that
-// brings its own methods is believed for what they cover.
+// CheckType reports the types that encoding/json cannot carry there and back: see
+// the package documentation.
 func (c jsonCodec) CheckType(t reflect.Type) error {
 	if t == nil {
 		return uncarriable(c.ContentType(), t, problem("it is no type"))
 	}
 	check := jsonTypes{seen: make(map[jsonVisit]bool)}
-	if err := check.value(t, rootPath(t), writing|reading); err != nil {
+	root := jsonPlace{addressable: true, pointed: true}
+	if err := check.value(t, rootPath(t), writing|reading, root); err != nil {
 		return uncarriable(c.ContentType(), t, err)
 	}
 	return nil
@@ -39,9 +36,17 @@ const (
 	reading
 )
 
+// jsonPlace is the place of a value. encoding/json calls methods of its pointer if
+// the value is addressable, and in a map it is not. Of a struct type without a
+// name it calls methods for reading if a pointer leads to the value.
+type jsonPlace struct {
+	addressable, pointed bool
+}
+
 type jsonVisit struct {
 	t   reflect.Type
 	way directions
+	at  jsonPlace
 }
 
 // jsonTypes walks a type once.
@@ -49,32 +54,30 @@ type jsonTypes struct {
 	seen map[jsonVisit]bool
 }
 
-func (c *jsonTypes) value(t reflect.Type, path string, way directions) error {
-	switch {
-	case t.Kind() == reflect.Pointer:
+func (c *jsonTypes) value(t reflect.Type, path string, way directions, at jsonPlace) error {
+	switch t.Kind() {
+	case reflect.Pointer:
 		return c.pointer(t, path, way)
-	case t.Kind() == reflect.Interface:
+	case reflect.Interface:
 		return jsonInterface(t, path, way)
 	}
-	if way == writing|reading {
-		if err := jsonText(t, path); err != nil {
-			return err
-		}
+	way, err := jsonUncovered(t, path, way, at)
+	visit := jsonVisit{t, way, at}
+	if err != nil || way == 0 || c.seen[visit] {
+		return err
 	}
-	way &^= jsonMethods(t)
-	if way == 0 || c.seen[jsonVisit{t, way}] {
-		return nil
-	}
-	c.seen[jsonVisit{t, way}] = true
+	c.seen[visit] = true
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
 		return fmt.Errorf(`%s: %v has no encoding: leave the field out with the tag json:"-", or give its type MarshalJSON and UnmarshalJSON`, path, t)
-	case reflect.Slice, reflect.Array:
-		return c.value(t.Elem(), path+"[]", way)
+	case reflect.Slice:
+		return c.value(t.Elem(), path+"[]", way, jsonPlace{addressable: true})
+	case reflect.Array:
+		return c.value(t.Elem(), path+"[]", way, jsonPlace{addressable: at.addressable})
 	case reflect.Map:
 		return c.mapping(t, path, way)
 	case reflect.Struct:
-		return c.structure(t, path, way)
+		return c.structure(t, path, way, at.addressable)
 	}
 	return nil
 }
@@ -83,7 +86,7 @@ func (c *jsonTypes) pointer(t reflect.Type, path string, way directions) error {
 	if pointsToItself(t) {
 		return fmt.Errorf("%s: %v is a pointer to itself: give it something to point to", path, t)
 	}
-	return c.value(t.Elem(), path, way)
+	return c.value(t.Elem(), path, way, jsonPlace{addressable: true, pointed: true})
 }
 
 // pointsToItself reports a type like "type P *P", which ends nowhere.
@@ -105,34 +108,60 @@ func jsonInterface(t reflect.Type, path string, way directions) error {
 	return fmt.Errorf("%s: %v cannot be decoded, since nothing says which type it was: use a concrete type or any, or give the type that holds it UnmarshalJSON", path, t)
 }
 
-// jsonMethods returns the directions that the type's own methods cover.
-func jsonMethods(t reflect.Type) (way directions) {
-	if has(t, jsonMarshaler) || has(t, textMarshaler) {
-		way |= writing
+// jsonUncovered returns the directions that the type's own methods do not cover.
+func jsonUncovered(t reflect.Type, path string, way directions, at jsonPlace) (directions, error) {
+	if way == writing|reading {
+		if err := jsonText(t, path); err != nil {
+			return way, err
+		}
 	}
-	if has(t, jsonUnmarshaler) || has(t, textUnmarshaler) {
-		way |= reading
+	left := way
+	if m := preferred(jsonMethodSet.encode, reflect.PointerTo(t)); m != nil && way&writing != 0 {
+		left &^= writing
+		if err := jsonWriter(m, t, path, at); err != nil {
+			return way, err
+		}
 	}
-	return way
+	if m := preferred(jsonMethodSet.decode, reflect.PointerTo(t)); m != nil && way&reading != 0 {
+		if t.Name() == "" && !at.pointed {
+			return left, jsonUnnamed(m, t, path, left != way)
+		}
+		left &^= reading
+		return left, jsonMethodSet.checkDecoder(m, t, path)
+	}
+	return left, nil
+}
+
+func jsonWriter(m *method, t reflect.Type, path string, at jsonPlace) error {
+	if !at.addressable && preferred(jsonMethodSet.encode, t) != m {
+		return fmt.Errorf("%s: %v has %s on its pointer, which a value held by a map does not have: hold *%[2]v, or declare %[3]s on the value", path, t, m.name)
+	}
+	return jsonMethodSet.checkEncoder(m, t, path)
+}
+
+// jsonUnnamed reports a struct without a name if it is written by a method of a
+// type that it embeds: it is read by its fields.
+func jsonUnnamed(m *method, t reflect.Type, path string, written bool) error {
+	f, ok := m.source(t)
+	if !written || !ok {
+		return nil
+	}
+	return fmt.Errorf("%s: %v is written by the methods of the embedded %v and read without them, since it has no name: declare it as a named type, or make %[3]v a named field", path, t, f.Type)
 }
 
 // jsonText reports a type that is text in one direction only. Strings, and bytes
 // to be read, are text either way.
 func jsonText(t reflect.Type, path string) error {
-	way := jsonMethods(t)
+	written := marshalJSON.of(t) || marshalText.of(t)
+	read := unmarshalJSON.of(t) || unmarshalText.of(t)
 	switch {
 	case t.Kind() == reflect.String:
-	case way == writing && !has(t, jsonMarshaler):
+	case written && !read && !marshalJSON.of(t):
 		return fmt.Errorf("%s: %v has MarshalText but no way to read that back: give it UnmarshalText", path, t)
-	case way == reading && !has(t, jsonUnmarshaler) && !isBytes(t):
+	case read && !written && !unmarshalJSON.of(t) && !isBytes(t):
 		return fmt.Errorf("%s: %v has UnmarshalText but is not written as text: give it MarshalText", path, t)
 	}
 	return nil
-}
-
-// has reports whether t or a pointer to it implements an interface.
-func has(t, iface reflect.Type) bool {
-	return t.Implements(iface) || reflect.PointerTo(t).Implements(iface)
 }
 
 func isBytes(t reflect.Type) bool {
@@ -140,25 +169,40 @@ func isBytes(t reflect.Type) bool {
 }
 
 func (c *jsonTypes) mapping(t reflect.Type, path string, way directions) error {
-	key := t.Key()
-	written := way&writing == 0 || isJSONKey(key) || key.Implements(textMarshaler)
-	read := way&reading == 0 || isJSONKey(key) || reflect.PointerTo(key).Implements(textUnmarshaler)
-	if !written || !read {
-		return fmt.Errorf("%s: %v cannot be the key of a JSON object: use a string or an integer, or give it MarshalText (not on the pointer) and UnmarshalText", path, key)
+	if err := jsonKey(t.Key(), path, way); err != nil {
+		return err
 	}
-	return c.value(t.Elem(), path+"[]", way)
+	return c.value(t.Elem(), path+"[]", way, jsonPlace{})
 }
 
-func isJSONKey(t reflect.Type) bool {
-	return t.Kind() == reflect.String || reflect.Int <= t.Kind() && t.Kind() <= reflect.Uintptr
+// jsonKey reports a type that cannot be the key of an object. A string is written
+// as it is, whatever its methods.
+func jsonKey(t reflect.Type, path string, way directions) error {
+	plain := t.Kind() == reflect.String || reflect.Int <= t.Kind() && t.Kind() <= reflect.Uintptr
+	written := t.Kind() != reflect.String && t.Implements(marshalText.iface)
+	read := reflect.PointerTo(t).Implements(unmarshalText.iface)
+	switch {
+	case way&writing != 0 && !written && !plain, way&reading != 0 && !read && !plain,
+		way == writing|reading && written != read && t.Kind() != reflect.String:
+		return fmt.Errorf("%s: %v cannot be the key of a JSON object: use a string or an integer, or give it MarshalText (not on the pointer) and UnmarshalText", path, t)
+	}
+	if written && way&writing != 0 {
+		if err := jsonMethodSet.checkEncoder(marshalText, t, path+"[key]"); err != nil {
+			return err
+		}
+	}
+	if read && way&reading != 0 {
+		return jsonMethodSet.checkDecoder(unmarshalText, t, path+"[key]")
+	}
+	return nil
 }
 
-func (c *jsonTypes) structure(t reflect.Type, path string, way directions) error {
-	fields := jsonFields{check: c, way: way, embedded: make(map[reflect.Type]bool)}
+func (c *jsonTypes) structure(t reflect.Type, path string, way directions, addressable bool) error {
+	fields := jsonFields{check: c, way: way, addressable: addressable, embedded: make(map[reflect.Type]bool), names: make(map[string]bool)}
 	if err := fields.add(t, path); err != nil {
 		return err
 	}
-	if fields.sent == 0 && loses(t) {
+	if len(fields.names) == 0 && loses(t) {
 		return nothingSent(t, path)
 	}
 	return nil
@@ -179,48 +223,4 @@ func loses(t reflect.Type) bool {
 
 func nothingSent(t reflect.Type, path string) error {
 	return fmt.Errorf("%s: %v has no exported fields, so nothing of it would be sent: export what is to be sent, or give it methods of its own", path, t)
-}
-
-// jsonFields collects the fields of a struct and of those embedded in it.
-type jsonFields struct {
-	check    *jsonTypes
-	way      directions
-	embedded map[reflect.Type]bool
-	sent     int
-}
-
-func (s *jsonFields) add(t reflect.Type, path string) error {
-	if s.embedded[t] {
-		return nil
-	}
-	s.embedded[t] = true
-	for f := range t.Fields() {
-		if err := s.field(f, path+"."+f.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *jsonFields) field(f reflect.StructField, path string) error {
-	tag := f.Tag.Get("json")
-	inner := f.Type
-	if inner.Kind() == reflect.Pointer && inner.Name() == "" {
-		inner = inner.Elem()
-	}
-	embeds := f.Anonymous && inner.Kind() == reflect.Struct
-	switch {
-	case tag == "-", !f.IsExported() && !embeds:
-		return nil
-	case embeds && !f.IsExported() && f.Type.Kind() == reflect.Pointer && s.way&reading != 0:
-		return unsettable(f.Type, path)
-	case embeds && (!f.IsExported() || tag == "" || tag[0] == ','):
-		return s.add(inner, path)
-	}
-	s.sent++
-	return s.check.value(f.Type, path, s.way)
-}
-
-func unsettable(t reflect.Type, path string) error {
-	return fmt.Errorf("%s: a decoder cannot set %v, an embedded pointer to an unexported struct: embed it by value", path, t)
 }

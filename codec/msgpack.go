@@ -101,10 +101,8 @@ func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
 	return nil
 }
 
-// CheckType reports what MessagePack can never carry there and back: channels,
-// functions, complex numbers, uintptr, interfaces with methods other than error,
-// structs of unexported fields only, two fields of one name, methods for one
-// direction only, methods on the pointer of what a map holds by value.
+// CheckType reports the types that MessagePack cannot carry there and back: see the
+// package documentation.
 func (c msgpackCodec) CheckType(t reflect.Type) error {
 	if t == nil {
 		return uncarriable(c.ContentType(), t, problem("it is no type"))

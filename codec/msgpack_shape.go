@@ -1,12 +1,9 @@
 package codec
 
 import (
-	"encoding"
 	"reflect"
 	"sync"
 	"time"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // shape is what MessagePack knows of a Go type. It never changes once it is made.
@@ -84,26 +81,26 @@ const (
 	textMethods
 )
 
-var (
-	encoders = []reflect.Type{
-		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](),
-		reflect.TypeFor[encoding.BinaryMarshaler](), textMarshaler,
-	}
-	decoders = []reflect.Type{
-		reflect.TypeFor[msgpack.CustomDecoder](), reflect.TypeFor[msgpack.Unmarshaler](),
-		reflect.TypeFor[encoding.BinaryUnmarshaler](), textUnmarshaler,
-	}
-)
+// msgpackMethodSet has the methods in the order of the constants.
+var msgpackMethodSet = &methodSet{
+	encode: []*method{encodeMsgpack, marshalMsgpack, marshalBinary, marshalText},
+	decode: []*method{decodeMsgpack, unmarshalMsgpack, unmarshalBinary, unmarshalText},
+	pair:   "MarshalMsgpack and UnmarshalMsgpack",
+	leavesOut: func(f reflect.StructField) bool {
+		tag, err := parseTag(f)
+		return err == nil && tag.name == "-"
+	},
+}
 
 // methodsOf returns the methods of the type itself, else those of its pointer.
-func methodsOf(t reflect.Type, ifaces []reflect.Type) (m methods, onPointer bool) {
-	for i, iface := range ifaces {
-		if t.Implements(iface) {
+func methodsOf(t reflect.Type, all []*method) (m methods, onPointer bool) {
+	for i, method := range all {
+		if t.Implements(method.iface) {
 			return methods(i + 1), false
 		}
 	}
-	for i, iface := range ifaces {
-		if reflect.PointerTo(t).Implements(iface) {
+	for i, method := range all {
+		if reflect.PointerTo(t).Implements(method.iface) {
 			return methods(i + 1), true
 		}
 	}
@@ -182,12 +179,15 @@ func (b *builder) fill(n *node, path string, addressable bool) error {
 	case n.t.Kind() == reflect.Pointer:
 		return b.pointer(n, path)
 	}
-	encoder, onPointer := methodsOf(n.t, encoders)
-	decoder, _ := methodsOf(n.t, decoders)
+	encoder, onPointer := methodsOf(n.t, msgpackMethodSet.encode)
+	decoder, _ := methodsOf(n.t, msgpackMethodSet.decode)
 	if onPointer && !addressable {
 		return problemf("%s: %v is encoded by a method of its pointer, which a value held by a map or an interface does not have: hold *%[2]v instead", path, n.t)
 	}
 	if err := paired(n.t, path, encoder, decoder); err != nil {
+		return err
+	}
+	if err := complete(n.t, path, encoder, decoder); err != nil {
 		return err
 	}
 	n.opaque = encoder != noMethods
@@ -216,6 +216,23 @@ func paired(t reflect.Type, path string, encoder, decoder methods) error {
 	}
 	name := [...]string{noMethods: "no method", binaryMethods: "MarshalBinary or UnmarshalBinary", textMethods: "MarshalText or UnmarshalText"}
 	return problemf("%s: %v is encoded by %s and decoded by %s: give it both methods of a pair", path, t, name[encoder], name[decoder])
+}
+
+// complete reports methods that do not carry all of a type.
+func complete(t reflect.Type, path string, encoder, decoder methods) error {
+	if encoder != noMethods {
+		m := msgpackMethodSet.encode[encoder-1]
+		if p := preferred(msgpackMethodSet.encode, reflect.PointerTo(t)); p != m {
+			return problemf("%s: %v has %s on its values and %s on its pointer, and the library uses now one, now the other: declare %[4]s on the value", path, t, m.name, p.name)
+		}
+		if err := msgpackMethodSet.checkEncoder(m, t, path); err != nil {
+			return err
+		}
+	}
+	if decoder == noMethods {
+		return nil
+	}
+	return msgpackMethodSet.checkDecoder(msgpackMethodSet.decode[decoder-1], t, path)
 }
 
 func (b *builder) iface(n *node, path string) error {
@@ -260,6 +277,9 @@ func (b *builder) kind(n *node, path string, addressable bool) (err error) {
 	case decodeSlice:
 		return b.sequence(n, path, decodeBytes, true)
 	case decodeArray:
+		if elem := n.t.Elem(); elem.Kind() == reflect.Uint8 && elem != reflect.TypeFor[byte]() && !addressable {
+			return problemf("%s: the library cannot write %v as a value of a map or an interface: use an array of byte, a slice, or *%[2]v", path, n.t)
+		}
 		return b.sequence(n, path, decodeByteArray, addressable)
 	case decodeMap:
 		if n.key, err = b.node(n.t.Key(), path+"[key]", false); err != nil {

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -24,15 +25,21 @@ func (b *builder) structure(n *node, path string, addressable bool) error {
 type fieldSet struct {
 	list  []*field
 	names map[string]*field
+
+	// inlined are the names of the embedded structs. To the library these names are
+	// taken when it comes to inline the next struct.
+	inlined map[string]bool
+
+	omitEmpty bool // all of them
 }
 
 func (b *builder) fields(t reflect.Type, path string, addressable bool) (*fieldSet, error) {
 	if b.embedding[t] {
-		return nil, problemf("%s: %v embeds itself: make it a named field", path, t)
+		return nil, embedsItself(t, path)
 	}
 	b.embedding[t] = true
 	defer delete(b.embedding, t)
-	s := &fieldSet{names: make(map[string]*field)}
+	s := &fieldSet{names: make(map[string]*field), inlined: make(map[string]bool)}
 	for f := range t.Fields() {
 		if err := b.field(s, f, path+"."+f.Name, addressable); err != nil {
 			return nil, err
@@ -46,6 +53,9 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 	switch {
 	case err != nil:
 		return problemf("%s: %v", path, err)
+	case f.Name == "_msgpack":
+		s.omitEmpty = tag.has("omitempty") && !tag.has("as_array") && !tag.has("asArray")
+		return nil
 	case tag.name == "-", !f.IsExported() && !f.Anonymous:
 		return nil
 	}
@@ -54,12 +64,15 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 		return err
 	}
 	if inlined {
-		return s.inline(f, embedded, tag.has("inline"), path)
+		return s.inline(f, embedded, tag.name, path)
 	}
 	if !f.IsExported() {
 		return problemf(`%s: it would be sent but cannot be set: leave it out with the tag msgpack:"-"`, path)
 	}
 	n, err := b.node(f.Type, path, addressable)
+	if err == nil && (s.omitEmpty || tag.has("omitempty")) {
+		err = checkOmitEmpty(n, path)
+	}
 	if err != nil {
 		return err
 	}
@@ -83,37 +96,39 @@ func (b *builder) embedded(s *fieldSet, f reflect.StructField, tag fieldTag, pat
 		return nil, false, problemf("%s: the library fails to inline %v on demand: leave out the option inline", path, f.Type)
 	case inner.Kind() != reflect.Struct, !demanded && hasMethods(inner):
 		return nil, false, nil
-	case pointer && !f.IsExported():
-		return nil, false, unsettable(f.Type, path)
+	case hasMethods(inner) && hides(inner):
+		return nil, false, problemf("%s: %v is inlined, where its methods are not used, so its unexported fields would not be sent: leave out the option inline", path, inner)
 	}
 	fields, err := b.fields(inner, path, addressable || pointer)
-	if err != nil || demanded {
+	switch {
+	case err != nil, demanded:
 		return fields, true, err
-	}
-	for _, g := range fields.list {
-		if s.names[g.name] != nil {
-			return nil, false, nil
-		}
+	case slices.ContainsFunc(fields.list, s.taken):
+		return nil, false, nil
+	case pointer && !f.IsExported() && len(fields.list) > 0:
+		return nil, false, unsettable(f.Type, path)
 	}
 	return fields, true, nil
 }
 
-func hasMethods(t reflect.Type) bool {
-	encoder, _ := methodsOf(t, encoders)
-	decoder, _ := methodsOf(t, decoders)
-	return t == timeType || encoder != noMethods || decoder != noMethods
-}
+// taken reports a field of an embedded struct whose name keeps it from being
+// inlined.
+func (s *fieldSet) taken(f *field) bool { return s.names[f.name] != nil || s.inlined[f.name] }
 
-func (s *fieldSet) inline(f reflect.StructField, embedded *fieldSet, skipTaken bool, path string) error {
+func hasMethods(t reflect.Type) bool { return t == timeType || msgpackMethodSet.has(t) }
+
+// inline refuses a name that is taken: the library would not send the field.
+func (s *fieldSet) inline(f reflect.StructField, embedded *fieldSet, name, path string) error {
 	for _, g := range embedded.list {
-		if skipTaken && s.names[g.name] != nil {
-			continue
+		if s.inlined[g.name] {
+			return sameName(path, g.name)
 		}
 		index := append(append([]int{}, f.Index...), g.index...)
 		if err := s.add(&field{g.name, index, g.node}, path, ""); err != nil {
 			return err
 		}
 	}
+	s.inlined[name] = true
 	return nil
 }
 
@@ -122,11 +137,25 @@ func (s *fieldSet) add(f *field, path, alias string) error {
 	s.list = append(s.list, f)
 	for _, name := range []string{f.name, alias} {
 		if s.names[name] != nil {
-			return problemf("%s: there are two fields named %q: name one of them by a tag", path, name)
+			return sameName(path, name)
 		}
 		if name != "" {
 			s.names[name] = f
 		}
+	}
+	return nil
+}
+
+// checkOmitEmpty reports a field that the library may leave out although it is not
+// empty.
+func checkOmitEmpty(n *node, path string) error {
+	switch {
+	case n.t.Kind() == reflect.Interface:
+		return problemf("%s: omitempty drops false, zero and the empty string in an interface: leave out the option", path)
+	case n.t.Implements(isZero.iface):
+		return msgpackMethodSet.checkZero(n.t, path, "omitempty")
+	case n.opaque && n.t.Kind() == reflect.Struct && n.t.Size() > 0 && !msgpackMethodSet.sendsAny(n.t, 0):
+		return problemf("%s: omitempty drops every %v, since it has no exported fields: leave out the option, use a pointer, or give the type IsZero", path, n.t)
 	}
 	return nil
 }
@@ -145,6 +174,9 @@ func parseTag(f reflect.StructField) (fieldTag, error) {
 	name, rest, _ := strings.Cut(text, ",")
 	if strings.Contains(name, ":") || strings.ContainsAny(text, `'\()`) {
 		return fieldTag{}, problemf("the library reads the tag %q in another way than it looks: leave out quotes, brackets, and colons in the name", text)
+	}
+	if name == "-" && text != "-" && f.Tag.Get("msgpack") == "" {
+		return fieldTag{}, problemf("the library leaves out a field with the tag %q, which JSON sends under the name -: give it a msgpack tag", text)
 	}
 	tag := fieldTag{name: strings.TrimSpace(name)}
 	if tag.name == "" {

@@ -124,10 +124,10 @@ func TestCheckType(t *testing.T) {
 		{reflect.TypeFor[Self](), "pointer to itself", both},
 		{reflect.TypeFor[EmbeddedPointer](), "EmbeddedPointer.hidden: a decoder cannot set", both},
 		{reflect.TypeFor[struct{ L WriteOnly }](), "L: codec_test.WriteOnly has MarshalText but", "L: codec_test.WriteOnly is encoded by MarshalText or"},
-		{reflect.TypeFor[SelfEmbedded](), "", "embeds itself"},
-		{reflect.TypeFor[Shadowed](), "", `Shadowed.ID: there are two fields named "id"`},
-		{reflect.TypeFor[map[string]big.Int](), "", "big.Int is encoded by a method of its pointer"},
-		{reflect.TypeFor[map[string]struct{ X big.Int }](), "", "X: big.Int is encoded by a method of its pointer"},
+		{reflect.TypeFor[SelfEmbedded](), "SelfEmbedded.SelfEmbedded: codec_test.SelfEmbedded embeds itself", both},
+		{reflect.TypeFor[Shadowed](), `Shadowed.ID: two fields are named "id"`, both},
+		{reflect.TypeFor[map[string]big.Int](), "big.Int has MarshalJSON on its pointer", "big.Int is encoded by a method of its pointer"},
+		{reflect.TypeFor[map[string]struct{ X big.Int }](), "X: big.Int has MarshalJSON on its pointer", "X: big.Int is encoded by a method of its pointer"},
 		{reflect.TypeFor[map[string]*big.Int](), "", both},
 		{reflect.TypeFor[*url.URL](), "URL.User: url.Userinfo has no exported fields", ""},
 		{reflect.TypeFor[struct {
@@ -174,10 +174,20 @@ type OrderPlaced struct{ Notify chan int }
 
 func TestCheckTypeSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	err := codec.JSON.(codec.TypeChecker).CheckType(reflect.TypeFor[OrderPlaced]())
-	const want = `application/json cannot carry codec_test.OrderPlaced: OrderPlaced.Notify: chan int has no encoding: leave the field out with the tag json:"-", or give its type MarshalJSON and UnmarshalJSON`
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
+	cases := []struct {
+		c    codec.Codec
+		t    reflect.Type
+		want string
+	}{
+		{codec.JSON, reflect.TypeFor[OrderPlaced](), `application/json cannot carry codec_test.OrderPlaced: OrderPlaced.Notify: chan int has no encoding: leave the field out with the tag json:"-", or give its type MarshalJSON and UnmarshalJSON`},
+		{codec.JSON, reflect.TypeFor[StampedNote](), "application/json cannot carry codec_test.StampedNote: StampedNote.Note: codec_test.StampedNote has MarshalJSON from the embedded time.Time, which leaves this field out: make time.Time a named field, or give codec_test.StampedNote its own MarshalJSON and UnmarshalJSON"},
+		{codec.MessagePack, reflect.TypeFor[StampedNote](), "application/msgpack cannot carry codec_test.StampedNote: StampedNote.Note: codec_test.StampedNote has MarshalBinary from the embedded time.Time, which leaves this field out: make time.Time a named field, or give codec_test.StampedNote its own MarshalMsgpack and UnmarshalMsgpack"},
+		{codec.JSON, reflect.TypeFor[map[string]big.Int](), "application/json cannot carry map[string]big.Int: map[string]big.Int[]: big.Int has MarshalJSON on its pointer, which a value held by a map does not have: hold *big.Int, or declare MarshalJSON on the value"},
+	}
+	for _, tc := range cases {
+		if err := tc.c.(codec.TypeChecker).CheckType(tc.t); err == nil || err.Error() != tc.want {
+			t.Errorf("got  %v\nwant %s", err, tc.want)
+		}
 	}
 }
 

@@ -247,7 +247,7 @@ func (in *instance) checkTypes(u *unit, d *declaration) {
 	k := in.codecOf(d)
 	for _, t := range d.types {
 		if err := checkType(k, t); err != nil {
-			in.report.add(u.name, d, "%s cannot carry %s: %v", k.ContentType(), t, err)
+			in.report.add(u.name, d, "%v", err)
 		}
 	}
 }

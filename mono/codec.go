@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"fmt"
 	"reflect"
 
 	"gomono.dev/codec"
@@ -33,5 +34,11 @@ func (k *contained) Unmarshal(data []byte, v any) error {
 	return guard("the codec of "+k.ContentType(), k.in.panicked, func() error { return k.Codec.Unmarshal(data, v) })
 }
 
-// CheckType asks the codec, where it can tell.
-func (k *contained) CheckType(t reflect.Type) error { return checkType(k.Codec, t) }
+// CheckType asks the codec, if it is a [codec.TypeChecker]. The error begins as in
+// package codec.
+func (k *contained) CheckType(t reflect.Type) error {
+	if err := checkType(k.Codec, t); err != nil {
+		return fmt.Errorf("%s cannot carry %v: %w", k.ContentType(), t, err)
+	}
+	return nil
+}

@@ -78,7 +78,15 @@ var (
 	sendAny   = mono.NewService[any, any]("test.send-any")
 	sendNone  = mono.NewService[struct{}, struct{}]("test.send-none")
 	sendOdd   = mono.NewService[brittle, brittle]("test.send-odd")
+	sendTally = mono.NewService[tally, tally]("test.send-tally")
+	packTally = mono.NewService[tally, tally]("test.pack-tally", mono.Codec(codec.MessagePack))
 )
+
+// tally is a type whose pointer has the methods.
+type tally struct{ n byte }
+
+func (t *tally) MarshalText() ([]byte, error) { return []byte{'0' + t.n}, nil }
+func (t *tally) UnmarshalText(b []byte) error { t.n = b[0] - '0'; return nil }
 
 // through lets fn answer a service, and calls it.
 func through[Req, Resp any](s *stage, service mono.Service[Req, Resp], fn mono.Func[Req, Resp], req Req) (Resp, error) {
@@ -147,6 +155,13 @@ var serviceValueCases = []serviceCase{
 			}
 			if got.Sent = want.Sent; !reflect.DeepEqual(got, want) {
 				s.Errorf("%s: got %+v, want %+v", service.Name(), got, want)
+			}
+		}
+	}},
+	{"a value arrives by the methods of its pointer", "", func(s *stage) {
+		for _, service := range []mono.Service[tally, tally]{sendTally, packTally} {
+			if got, err := through(s, service, same, tally{7}); err != nil || got.n != 7 {
+				s.Errorf("%s: got %+v, %v", service.Name(), got, err)
 			}
 		}
 	}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gomono.dev/codec"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -144,6 +146,60 @@ func TestStartReport(t *testing.T) {
 	requireProblem(t, got, "a module is nil")
 	if len(got) != 21 {
 		t.Errorf("%d problems, want 21:\n%v", len(got), got)
+	}
+}
+
+// dated loses its note: the methods of time.Time carry it.
+type dated struct {
+	time.Time
+	Note string
+}
+
+// joined has two fields of one name, and apart keeps them apart.
+type (
+	twinA  struct{ Name string }
+	twinB  struct{ Name string }
+	joined struct {
+		twinA
+		Name string
+	}
+	apart struct {
+		First twinA
+		twinB
+	}
+)
+
+// A payload that would lose a part is reported by Start, with all the others, and
+// not by its first message.
+func TestStartReportsPayloadsThatLose(t *testing.T) {
+	t.Parallel()
+	methods := map[codec.Codec]string{codec.JSON: "has MarshalJSON", codec.MessagePack: "has MarshalBinary"}
+	for k, method := range methods {
+		var (
+			service = mono.NewService[dated, map[string]big.Int]("lossy.service")
+			queue   = mono.NewQueue[[]dated]("lossy.queue")
+			event   = mono.NewEvent[joined]("lossy.event")
+			stream  = mono.NewStream[struct{ Inner *dated }]("lossy.stream")
+			fine    = mono.NewEvent[apart]("lossy.not")
+		)
+		app := mono.New(openInproc(t), quiet(t), mono.DefaultCodec(k))
+		app.Add(module("a", func(s *mono.Scope) {
+			service.Handle(s, func(context.Context, dated) (map[string]big.Int, error) { return nil, nil })
+			queue.Enqueuer(s)
+			event.Publisher(s)
+			stream.Appender(s)
+			fine.Publisher(s)
+		}))
+		got := problems(t, app)
+		carry := k.ContentType() + " cannot carry "
+		requireProblem(t, got, "module a", "service lossy.service", carry+"mono_test.dated: dated.Note: mono_test.dated "+method+" from the embedded time.Time", "make time.Time a named field")
+		requireProblem(t, got, "service lossy.service", carry+"map[string]big.Int: ", "its pointer")
+		requireProblem(t, got, "queue lossy.queue", carry+"[]mono_test.dated: ", "Note", method)
+		requireProblem(t, got, "event lossy.event", carry+"mono_test.joined: ", "joined.Name", `two fields are named "Name"`)
+		requireProblem(t, got, "stream lossy.stream", carry, "Inner.Note", method)
+		if len(got) != 5 {
+			t.Errorf("%d problems, want 5:\n%v", len(got), got)
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ var (
 	textEncoder, textDecoder = reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()
 
 	jsonMethods     = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](), textEncoder, textDecoder}
-	msgpackEncoders = []reflect.Type{ // in the order in which the library looks for them
+	msgpackEncoders = []reflect.Type{
 		reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[encoding.BinaryMarshaler](), textEncoder,
 	}
 	msgpackDecoders = []reflect.Type{
@@ -122,19 +122,4 @@ func (c *compiler) methods(t reflect.Type) bool {
 
 func implements(t reflect.Type, any []reflect.Type) bool {
 	return slices.ContainsFunc(any, t.Implements)
-}
-
-// mixed reports a type with a method of its own and a preferred one of its
-// pointer: MessagePack uses the first in a field, and the second for a value that
-// is sent by itself.
-func mixed(t reflect.Type) bool {
-	for _, iface := range msgpackEncoders {
-		switch {
-		case t.Implements(iface):
-			return false
-		case reflect.PointerTo(t).Implements(iface):
-			return implements(t, msgpackEncoders)
-		}
-	}
-	return false
 }

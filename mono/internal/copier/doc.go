@@ -14,11 +14,11 @@
 //     omitempty drops the sign of, what an interface holds, values that nest deep or
 //     contain themselves;
 //   - what it cannot prove of a type it leaves to the codec: methods of its own for
-//     encoding, two fields of one name, embedded pointers, keys of maps other than
-//     strings, integers and booleans. A few such parts take a round trip each, next
-//     to the rest that is copied. The whole value takes one if there may be many, as
-//     in a slice or a map; if the codec's CheckType refuses the type; and with every
-//     codec but those of package codec.
+//     encoding, embedded pointers, keys of maps other than strings, integers and
+//     booleans. A few such parts take a round trip each, next to the rest that is
+//     copied. The whole value takes one if there may be many, as in a slice or a map;
+//     if the codec's CheckType refuses the type; and with every codec from outside
+//     package codec.
 //
 // What is not sent (unexported fields, fields tagged "-", the monotonic clock)
 // comes out zero, what is empty and omitted comes out nil, and a pointer that the

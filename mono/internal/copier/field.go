@@ -10,11 +10,12 @@ import (
 type sent struct {
 	yes                 bool
 	inlined             bool
-	names               []string // that it may go by
 	omitEmpty, omitZero bool
 	quoted              bool
 }
 
+// field relies on the codec's CheckType: no two fields go by the same name, and each
+// field that is sent can be set.
 func (l *layout) field(f reflect.StructField) (sent, error) {
 	if l.json {
 		return jsonField(f)
@@ -39,7 +40,7 @@ func jsonField(f reflect.StructField) (sent, error) {
 		return sent{}, nil
 	}
 	name, options, _ := strings.Cut(tag, ",")
-	s := sent{yes: true, names: []string{f.Name}}
+	s := sent{yes: true}
 	for option := range strings.SplitSeq(options, ",") {
 		s.omitEmpty = s.omitEmpty || option == "omitempty"
 		s.omitZero = s.omitZero || option == "omitzero"
@@ -55,10 +56,6 @@ func jsonField(f reflect.StructField) (sent, error) {
 			return s, errMethods
 		}
 		s.inlined = true
-	case plain(name):
-		s.names = []string{name}
-	case name != "":
-		s.names = append(s.names, name) // it depends on what is in it
 	}
 	return s, nil
 }
@@ -73,8 +70,6 @@ func plain(name string) bool {
 	return name != ""
 }
 
-// msgpackField relies on what codec.MessagePack's CheckType has made sure of: no
-// two fields go by the same name, and each field that is sent can be set.
 func msgpackField(f reflect.StructField) (sent, error) {
 	tag := f.Tag.Get("msgpack")
 	if tag == "" {

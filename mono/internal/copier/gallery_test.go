@@ -138,7 +138,7 @@ type (
 		Local Picky
 	}
 	guests struct {
-		Addr netip.Addr      `msgpack:",omitempty"`
+		Addr netip.Addr      `msgpack:"addr"`
 		Raw  json.RawMessage `json:"raw,omitempty" msgpack:"raw"`
 		Odd  Picky           `json:",omitzero"`
 	}
@@ -241,11 +241,27 @@ type (
 	Octets struct {
 		A []Octet
 		B [3]Octet
-		C map[string][2]Octet
+		C map[string]*[2]Octet
 		D []Shout
 		E [2]byte
 	}
-	Keys struct {
+	OctetsByValue map[string][2]Octet
+	Stamped       struct{ time.Time }
+	Stamps        struct {
+		A Stamped `json:",omitempty"`
+		B *struct{ time.Time }
+		C map[string]Stamped
+	}
+	Nameless struct {
+		A struct{ Doubles }
+		B *struct{ Doubles }
+	}
+	Beside struct {
+		Base
+		Rival
+	}
+	Rival struct{ Base, Other int }
+	Keys  struct {
 		A map[int8]string
 		B map[uint64]bool
 		C map[Name]Name
@@ -415,6 +431,16 @@ func (m *Mixed) DecodeMsgpack(d *msgpack.Decoder) error {
 	return m.UnmarshalText(b)
 }
 
+// Doubles reads twice the number that it writes.
+type Doubles struct{ N int }
+
+func (d *Doubles) UnmarshalJSON(b []byte) error {
+	type plain Doubles
+	err := json.Unmarshal(b, (*plain)(d))
+	d.N *= 2
+	return err
+}
+
 // ByPointer has methods on its pointer only.
 type ByPointer struct{ X int }
 
@@ -438,7 +464,7 @@ func gallery() []reflect.Type {
 		reflect.TypeFor[OmitsZero](), reflect.TypeFor[OmitsOwn](), reflect.TypeFor[OmitsTime](), reflect.TypeFor[EmbedsForeign](), reflect.TypeFor[Quotes](), reflect.TypeFor[Quiets](), reflect.TypeFor[Deepest](), reflect.TypeFor[Mixes](), reflect.TypeFor[Ragged](), reflect.TypeFor[Parts](), reflect.TypeFor[SomeFail](), reflect.TypeFor[Recurses](), reflect.TypeFor[*any](), reflect.TypeFor[map[string]any](),
 		asArray, omitsAll,
 		reflect.TypeFor[Pads](), reflect.TypeFor[[]Pads](), reflect.TypeFor[Hollow](), reflect.TypeFor[Holds](), reflect.TypeFor[Fails](),
-		reflect.TypeFor[Numbers](), reflect.TypeFor[Foreign](), reflect.TypeFor[Packed](), reflect.TypeFor[Octets](),
+		reflect.TypeFor[Numbers](), reflect.TypeFor[Foreign](), reflect.TypeFor[Packed](), reflect.TypeFor[Octets](), reflect.TypeFor[OctetsByValue](), reflect.TypeFor[Stamps](), reflect.TypeFor[Nameless](), reflect.TypeFor[Beside](),
 		reflect.TypeFor[Keys](), reflect.TypeFor[OddKeys](), reflect.TypeFor[Unsendable](), reflect.TypeFor[Skips](), reflect.TypeFor[[]Skips](),
 		hidden, reflect.TypeFor[None](), reflect.TypeFor[[]None](), reflect.TypeFor[Big](),
 		reflect.TypeFor[Picky](), reflect.TypeFor[ByPointer](), reflect.TypeFor[map[string]ByPointer](), reflect.TypeFor[[]Picky](),

@@ -100,9 +100,13 @@ func (l *layout) timePointer(t reflect.Type, at place) error {
 
 // trips reports whether the codec may copy a part: outside of what there may be
 // many of, without an option of MessagePack that tripPart does not know, and not
-// if it is all there is.
+// if it is all there is. A struct type without a name is read differently as a part:
+// encoding/json calls its methods only if a pointer leads to it.
 func (l *layout) trips(t reflect.Type, at place) bool {
-	if !l.once || at.whole || at.quoted || at.omitEmpty && !l.json || !l.json && mixed(t) {
+	if l.json && t.Kind() == reflect.Struct && t.Name() == "" {
+		return false
+	}
+	if !l.once || at.whole || at.quoted || at.omitEmpty && !l.json {
 		return false
 	}
 	l.parts++
@@ -152,9 +156,6 @@ func (l *layout) iface(t reflect.Type, at place) error {
 	if t.NumMethod() > 0 {
 		return fmt.Errorf("%v may hold anything", t)
 	}
-	if at.omitEmpty && !l.json {
-		return fmt.Errorf("%v is left out if what it holds is empty", t)
-	}
 	part := &anyPart{json: l.json}
 	if l.once {
 		part.trip = l.trip(t, at)
@@ -198,9 +199,6 @@ func (l *layout) slice(t reflect.Type, at place) error {
 }
 
 func (l *layout) array(t reflect.Type, at place) error {
-	if !l.json && t.Elem().Kind() == reflect.Uint8 && t.Elem() != reflect.TypeFor[byte]() {
-		return fmt.Errorf("%v is of named bytes, which MessagePack cannot write in a map", t)
-	}
 	elem, err := l.elem(t.Elem(), false)
 	switch {
 	case err != nil:
@@ -268,12 +266,10 @@ func (l *layout) structure(t reflect.Type, at place) error {
 		l.add(at, step{do: actPart, part: &valuePart{elem: whole}})
 		return nil
 	}
-	return l.fields(t, at, make(map[string]bool))
+	return l.fields(t, at)
 }
 
-// fields adds the fields of a struct. names are those that are taken, by the
-// fields of the structs that it is embedded in too.
-func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
+func (l *layout) fields(t reflect.Type, at place) error {
 	for f := range t.Fields() {
 		sent, err := l.field(f)
 		if err != nil {
@@ -289,16 +285,8 @@ func (l *layout) fields(t reflect.Type, at place, names map[string]bool) error {
 			l.sealed = true
 			continue
 		case sent.inlined:
-			err = l.fields(f.Type, inside, names)
+			err = l.fields(f.Type, inside)
 		default:
-			for _, name := range sent.names {
-				if names[name] {
-					return fmt.Errorf("%v.%s: there may be another field named %q", t, f.Name, name)
-				}
-			}
-			for _, name := range sent.names {
-				names[name] = true
-			}
 			err = l.value(f.Type, inside)
 		}
 		if err != nil {

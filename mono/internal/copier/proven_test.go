@@ -40,7 +40,7 @@ func TestDoubt(t *testing.T) {
 		{reflect.TypeFor[big.Int](), "methods of its own", "methods of its own"},
 		{reflect.TypeFor[json.Number](), "methods of its own", none},
 		{reflect.TypeFor[EmbedsPointer](), "embedded pointer", "embedded pointer"},
-		{reflect.TypeFor[Shadows](), "another field", "two fields"},
+		{reflect.TypeFor[Shadows](), "two fields", "two fields"},
 		{reflect.TypeFor[map[bool]int](), "key", none},
 		{reflect.TypeFor[map[float64]int](), "key", "key"},
 		{reflect.TypeFor[chan int](), "chan int", "chan int"},
