@@ -81,7 +81,8 @@ func (d *details) copy() map[string]any {
 }
 
 // Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. A check that hangs is unhealthy alone, and is
+// each for at most HealthTimeout. The transport is not healthy while it denies what the
+// App sends, nor a module while it denies what the module receives. A check that hangs is unhealthy alone, and is
 // not started again before it has returned. An App that does not run is not
 // healthy.
 func (a *App) Health(ctx context.Context) Health {
@@ -101,7 +102,7 @@ func (a *App) Health(ctx context.Context) Health {
 			mu.Unlock()
 		})
 	}
-	run("transport", a.transport.Ping, func(c Check) { h.Transport = c })
+	run("transport", in.checkTransport, func(c Check) { h.Transport = c })
 	for _, u := range in.units {
 		run("module "+u.name, u.checker(), func(c Check) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
@@ -211,16 +212,15 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 }
 
 // checker is the health check of a unit, nil where there is nothing to check: that
-// the groups of its receivers are there, then its own.
+// its receivers can receive, then its own.
 func (u *unit) checker() func(context.Context) error {
-	own, _ := u.module.(Checker)
 	for _, r := range u.receivers {
-		if r.gone.Load() != nil {
-			return func(context.Context) error { return r.checkGroup() }
+		if err := r.check(); err != nil {
+			return func(context.Context) error { return err }
 		}
 	}
-	if own == nil {
-		return nil
+	if own, ok := u.module.(Checker); ok {
+		return own.Health
 	}
-	return own.Health
+	return nil
 }

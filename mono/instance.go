@@ -36,6 +36,7 @@ type instance struct {
 	ended       atomic.Bool // nothing is sent any more
 	clock       clock
 	shared      *sharedValues // nil: nobody watches them
+	denials     denials
 }
 
 // unit is one module, plugin or middleware in an instance.

@@ -13,13 +13,14 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Server is a NATS server in this process. Make one with Start, or use Open,
 // which connects to it as well.
 type Server struct {
 	server *server.Server
-	client natsx.Options
+	client *natsx.Options // a pointer, which is all that a Server shows as text
 	log    *slog.Logger
 	free   func()        // frees the store
 	begun  chan struct{} // closed when the server's Start has returned
@@ -43,7 +44,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	o.Client.Memory = o.Client.Memory || o.Memory
-	s := &Server{client: o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
+	s := &Server{client: &o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
 	if err := s.takeStore(&o, so); err != nil {
 		return nil, err
 	}
@@ -85,12 +86,13 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 }
 
 func (s *Server) start(ctx context.Context, o *Options, so *server.Options) error {
+	known := secrets(so)
 	ns, err := server.NewServer(so)
 	if err != nil {
-		return invalid("the server refuses its options: %v", err)
+		return invalid("the server refuses its options: %w", redact.Error(err, known...))
 	}
 	s.server = ns
-	l := newLogger(o.Logger)
+	l := newLogger(o.Logger, known)
 	ns.SetLoggerV2(l, so.Debug, so.Trace, so.TraceVerbose)
 	timeout := o.StartTimeout
 	if timeout == 0 {
@@ -172,16 +174,6 @@ func startFailure(text string, so *server.Options) error {
 		return failed("the server cannot start: %s: check the store directory %s", text, so.StoreDir)
 	}
 	return failed("the server cannot start: %s", text)
-}
-
-// Connect connects to the server without a socket.
-func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
-	o := s.client
-	o.InProcess, o.URLs = s.server, nil
-	if o.Logger == nil {
-		o.Logger = s.log
-	}
-	return natsx.Connect(ctx, o)
 }
 
 // ClientURL returns the URL on which the server listens, or "".
