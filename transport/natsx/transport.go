@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -65,6 +66,11 @@ func newTransport(o *Options) *Transport {
 		done: make(chan struct{}), silent: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
+}
+
+// Format writes the address alone, whatever the verb: a connection holds credentials.
+func (t *Transport) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "natsx.Transport("+t.address+")")
 }
 
 // begin subscribes to what the Transport itself needs.

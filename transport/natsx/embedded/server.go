@@ -20,13 +20,18 @@ import (
 // which connects to it as well.
 type Server struct {
 	server *server.Server
-	client *natsx.Options // a pointer, which is all that a Server shows as text
+	client *natsx.Options
 	log    *slog.Logger
 	free   func()        // frees the store
 	begun  chan struct{} // closed when the server's Start has returned
 
 	stopping sync.Once
 	stopped  chan struct{}
+}
+
+// Format writes the addresses alone, whatever the verb: a server holds credentials.
+func (s *Server) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "embedded.Server(%s, %s)", s.ClientURL(), s.ClusterURL())
 }
 
 // Start starts a server and waits until it can serve: clients, and logs.

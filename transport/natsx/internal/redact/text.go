@@ -21,7 +21,7 @@ var (
 	connects = regexp.MustCompile(`\bCONNECT \{.*`)
 
 	// headers matches a header of a message that is quoted in a trace.
-	headers = regexp.MustCompile(`(?i)(\\r\\n[^\s:\\]*(?:auth|cookie|token|secret|passw|api-?key|credential)[^\s:\\]*:).*?(\\r\\n|$)`)
+	headers = regexp.MustCompile(`(?i)(\\r\\n[^\s:\\]*(?:auth|cookie|token|secret|passw|api-?key|credential)[^\s:\\]*:)(?:[^\\]|\\[^r])*`)
 )
 
 // Text returns a text that somebody else has written without URLs' credentials, keys,
@@ -33,7 +33,7 @@ func Text(text string, secrets ...string) string {
 	}
 	text = keys.ReplaceAllString(text, redacted)
 	text = connects.ReplaceAllString(text, "CONNECT "+redacted)
-	text = headers.ReplaceAllString(text, "${1} "+redacted+"$2")
+	text = headers.ReplaceAllString(text, "${1} "+redacted)
 	return shortenURLs(text)
 }
 

@@ -66,7 +66,7 @@ func Address(raw string) string {
 	switch {
 	case raw == "":
 		return ""
-	case err != nil, host != "" && !isHost(host), port != "-1" && !isNumber(port):
+	case err != nil, host != "" && !isHost(host), isIPv6(host) != strings.HasPrefix(raw, "["), port != "-1" && !isNumber(port):
 		return malformedAddress
 	}
 	return raw
