@@ -153,7 +153,7 @@ type address struct {
 func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.Scope, string) mono.Handle) {
 	t.Helper()
 	for _, name := range oddNames {
-		tr := &observed{Transport: inproc.New(nil)}
+		tr := &recorded{Transport: inproc.New(nil)}
 		app := mono.New(tr, mono.Logger(discard), mono.Namespace(namespace))
 		var h mono.Handle
 		app.Add(module("x", func(s *mono.Scope) { h = declare(s, name) }))
@@ -230,15 +230,15 @@ func (a *addresses) check(t *testing.T) {
 	t.Logf("%d names, %d pairs of subjects", len(a.names), compared)
 }
 
-// observed is a transport that notes what is used of it.
-type observed struct {
+// recorded is a transport that notes what is used of it.
+type recorded struct {
 	transport.Transport
 
 	mu                        sync.Mutex
 	names, services, subjects []string
 }
 
-func (o *observed) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+func (o *recorded) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	o.mu.Lock()
 	o.names = append(o.names, "log "+c.Name)
 	o.subjects = append(o.subjects, c.Subjects...)
@@ -246,7 +246,7 @@ func (o *observed) Log(ctx context.Context, c transport.LogConfig) (transport.Lo
 	return o.Transport.Log(ctx, c)
 }
 
-func (o *observed) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
+func (o *recorded) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
 	o.mu.Lock()
 	o.subjects = append(o.subjects, s.Subject)
 	if s.Endpoint != nil {

@@ -208,10 +208,13 @@ func (r *receiver) lost(err error) {
 	r.gone.Store(&err)
 }
 
-// checkGroup is the health of a receiver: that its group is there.
-func (r *receiver) checkGroup() error {
+// check is the health of a receiver: that its group is there, and that it may receive.
+func (r *receiver) check() error {
 	if err := r.gone.Load(); err != nil {
 		return fmt.Errorf("%s: %w", r.decl, *err)
+	}
+	if err := r.in.denials.of(endpoint{r.decl.identity(), r}); err != nil {
+		return about(r.decl.String(), err)
 	}
 	return nil
 }

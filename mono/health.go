@@ -82,7 +82,8 @@ func (d *details) copy() map[string]any {
 }
 
 // Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. A check that hangs is unhealthy alone, and is
+// each for at most HealthTimeout. The transport is not healthy while it denies what the
+// App sends, nor a module while it denies what the module receives. A check that hangs is unhealthy alone, and is
 // not started again before it has returned. An App that does not run is not
 // healthy.
 func (a *App) Health(ctx context.Context) Health {
@@ -102,7 +103,7 @@ func (a *App) Health(ctx context.Context) Health {
 			mu.Unlock()
 		})
 	}
-	run("transport", a.transport.Ping, func(c Check) { h.Transport = c })
+	run("transport", in.checkTransport, func(c Check) { h.Transport = c })
 	for _, u := range in.units {
 		run("module "+u.name, u.checker(), func(c Check) { h.Modules[u.name] = c })
 		for _, r := range u.provided {

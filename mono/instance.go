@@ -38,6 +38,7 @@ type instance struct {
 	stopping    chan struct{} // closed when the stop begins
 	clock       clock
 	shared      *sharedValues // nil: nobody watches them
+	denials     denials
 }
 
 // unit is one module, plugin or middleware in an instance.

@@ -22,7 +22,8 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
-// HandlerStuck, GroupLost, GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
+// HandlerStuck, GroupLost, GroupAbandoned, SendDenied, ReceiveDenied, SharedChanged
+// and Panicked. Later versions may add others, so
 // a type switch has a default.
 type Observation interface{ observation() }
 
@@ -129,6 +130,26 @@ type (
 		Group  string
 	}
 
+	// SendDenied: the server denies messages of a handle, which the account may not
+	// publish, and they reach nobody. It is told once, and again after the denial is
+	// over: when the server has taken a message, or the connection was made again.
+	// Sends that the server has not denied when they return are nil; later ones return
+	// Err, which names the subject.
+	SendDenied struct {
+		Handle Handle
+		Err    error
+	}
+
+	// ReceiveDenied: the server denies a receiver its subscription, or its group the
+	// deliveries or their settlement, since the App has started. It is told as
+	// SendDenied is.
+	ReceiveDenied struct {
+		Module string
+		Handle Handle
+		Group  string // "": every instance receives
+		Err    error
+	}
+
 	// SharedChanged: a value that a call passed as it is, through a service that is
 	// Shared, was changed after it was sent. It is looked for in tests only.
 	SharedChanged struct {
@@ -158,6 +179,8 @@ func (MessageDied) observation()         {}
 func (HandlerStuck) observation()        {}
 func (GroupLost) observation()           {}
 func (GroupAbandoned) observation()      {}
+func (SendDenied) observation()          {}
+func (ReceiveDenied) observation()       {}
 func (SharedChanged) observation()       {}
 func (Panicked) observation()            {}
 

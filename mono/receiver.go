@@ -94,11 +94,7 @@ func (r *receiver) subscribe(ctx context.Context) error {
 	if r.storage != nil {
 		return r.consume(ctx)
 	}
-	subjects := r.in.patternsOf(r.decl, &r.config)
-	if r.volatile() {
-		subjects = r.volatileSubjects()
-	}
-	for _, subject := range subjects {
+	for _, subject := range r.subjects() {
 		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), nil)
 		if err != nil {
 			return about(r.decl.String(), err)
@@ -106,6 +102,14 @@ func (r *receiver) subscribe(ctx context.Context) error {
 		r.subs = append(r.subs, sub)
 	}
 	return nil
+}
+
+// subjects are those of its subscriptions.
+func (r *receiver) subjects() []string {
+	if r.volatile() {
+		return r.volatileSubjects()
+	}
+	return r.in.patternsOf(r.decl, &r.config)
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {

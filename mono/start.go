@@ -70,6 +70,7 @@ func (in *instance) start(ctx context.Context) error {
 		return err
 	}
 	in.app.current.Store(in)
+	in.watchDenials()
 	in.openLogs(ctx)
 	if err := in.report.err(); err != nil {
 		return err

@@ -176,7 +176,7 @@ func (w *watch) check() error {
 func (u *unit) check() error {
 	var errs []error
 	for _, r := range u.receivers {
-		errs = append(errs, r.checkGroup(), r.watch.check())
+		errs = append(errs, r.check(), r.watch.check())
 	}
 	return errors.Join(errs...)
 }

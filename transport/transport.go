@@ -50,8 +50,8 @@ type Transport interface {
 	// slow h holds up its own subscription only: up to s.Pending messages wait,
 	// then the newest are dropped and counted.
 	//
-	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable.
-	// ctx bounds the call alone.
+	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;
+	// PermissionDenied. ctx bounds the call alone.
 	Subscribe(ctx context.Context, s Subscription, h Handler) (Receiver, error)
 
 	// Log opens the log that c describes, and creates it if it is not there. See
@@ -60,6 +60,14 @@ type Transport interface {
 	// servers of a cluster learn of a new log shortly after: until then an Append
 	// there is Unavailable, with OutcomeNotDone.
 	Log(ctx context.Context, c LogConfig) (Log, error)
+
+	// Watch calls f for each [Denial] that no call returns: of a message after
+	// Publish returned nil, of a subscription after Subscribe or Consume did. f is
+	// called again when the denial is over, and at once for those that are there when
+	// Watch is called. It runs on a goroutine of the transport, for one Denial
+	// after another, and must return soon. stop ends the calls; it does not wait for
+	// one that runs. A backend without permissions never calls f.
+	Watch(f func(Denial)) (stop func())
 
 	// Close ends every subscription as [Receiver.Close] does, releases what the
 	// Transport holds, and, where the Transport owns the backend, ends that too.

@@ -136,6 +136,9 @@ func (t *Transport) Ping(ctx context.Context) error {
 	return t.ready(ctx, "ping", "inproc")
 }
 
+// Watch implements [transport.Transport]. Nothing is denied in process.
+func (t *Transport) Watch(func(transport.Denial)) (stop func()) { return func() {} }
+
 // Publish implements [transport.Transport].
 func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.admit(ctx, m); err != nil {

@@ -120,8 +120,11 @@ func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfi
 	var answer struct {
 		Purged uint64 `json:"purged"`
 	}
-	err := l.t.api(ctx, "STREAM.PURGE."+l.config.Name, request, &answer)
-	return answer.Purged, l.t.apiError(err, "purge "+l.what)
+	what := "purge " + l.what
+	_, err := attempt(ctx, l.t, what, askTimeout, func(ctx context.Context) (none struct{}, err error) {
+		return none, l.t.api(ctx, "STREAM.PURGE."+l.config.Name, request, &answer)
+	})
+	return answer.Purged, l.t.apiError(err, what)
 }
 
 // Info implements [transport.Log]. Its Config names no Groups: those are in Groups.
@@ -164,7 +167,7 @@ func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 // durables lists the consumers of all groups.
 func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
 	return ask(ctx, l.t, "groups of "+l.what, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
-		s, err := l.t.js.Stream(ctx, l.config.Name)
+		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +214,7 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	}
 	_, err = inParallel(len(consumers), func(i int) (struct{}, error) {
 		return ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, l.t.js.DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
+			return struct{}{}, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
 	})
 	return err

@@ -55,6 +55,9 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if err := l.t.admit(ctx, m); err != nil {
 		return err
 	}
+	if err := l.t.listens("append to " + l.what); err != nil {
+		return err
+	}
 	if l.origin != "" {
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
 			"append to %s on %q: it is a mirror of %s: append to that", l.what, m.Subject, l.origin)
@@ -201,9 +204,7 @@ func (a *appending) expect(msg *outgoing, e *transport.Expectation) {
 func (a *appending) answered(got answer) {
 	switch {
 	case got.err != nil:
-		e := *got.err
-		e.Message = "append to " + a.l.what + " on " + strconv.Quote(a.subject) + ": " + e.Message
-		a.finish(transport.Appended{}, &e)
+		a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), got.err))
 		return
 	case nobody(got.msg):
 		go a.explainNobody()

@@ -35,9 +35,9 @@ func (t *Transport) Capabilities() transport.Capabilities {
 // nothing, except that at first the server's word counts for its accounts: a
 // cluster that has no leader yet answers nobody.
 func (t *Transport) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	info, err := t.js.AccountInfo(ctx)
+	info, err := attempt(ctx, t, "the account's JetStream", probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
+		return t.js(ctx).AccountInfo(ctx)
+	})
 	switch {
 	case err == nil:
 		t.account.Store(&account{logs: true, level: info.API.Level})

@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Connect connects to NATS. It tries each server once and does not wait for one
@@ -17,7 +20,8 @@ import (
 //
 // Errors: InvalidArgument for options that cannot be right; Unavailable when no
 // server answers; Unauthenticated when the credentials are refused;
-// FailedPrecondition when TLS fails. ctx bounds it.
+// ResourceExhausted when the server, or the account there, has all the connections
+// that it may have; FailedPrecondition when TLS fails. ctx bounds it.
 func Connect(ctx context.Context, o Options) (*Transport, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
@@ -26,6 +30,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	useDialer(opts)
 	t := newTransport(&o)
 	if err := t.handle(opts); err != nil {
 		return nil, err
@@ -56,23 +61,33 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 }
 
 // connectError says in words why no connection came about.
-func (o *Options) connectError(err error) error {
-	fail := func(code transport.Code, format string, args ...any) error {
-		e := transport.Errorf(code, transport.OutcomeNotDone, format, args...)
-		e.Err = err
+func (o *Options) connectError(err error) *transport.Error {
+	cause := redact.Error(err, o.secrets()...)
+	fail := func(code transport.Code, format string, args ...any) *transport.Error {
+		e := transport.Errorf(code, transport.OutcomeNotDone, "natsx: "+format, args...)
+		e.Err = cause
 		return e
 	}
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return fail(transport.Unauthenticated, "natsx: %s refused the credentials (%s): check them and the server's accounts", o.address(), o.auth())
+		return fail(transport.Unauthenticated, "%s refused the credentials (%s): check them and the server's accounts", o.address(), o.auth())
+	case says(err, nats.MAX_CONNECTIONS_ERR):
+		return fail(transport.ResourceExhausted, "%s is full: it has as many connections as its max_connections allows: raise that, or close others", o.address())
+	case says(err, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
+		return fail(transport.ResourceExhausted, "the account is full at %s: it has as many connections as its limit of connections allows: raise that, or close others", o.address())
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), isTLS(err):
-		return fail(transport.FailedPrecondition, "natsx: TLS with %s failed: %v: check the server's certificate, and the options TLS, CAFile and CertFile", o.address(), err)
+		return fail(transport.FailedPrecondition, "TLS with %s failed: %v: check the server's certificate, and the options TLS, CAFile and CertFile", o.address(), cause)
 	}
 	if o.InProcess != nil {
 		// Its pipe is closed before the refusal has been read.
-		return fail(transport.Unavailable, "natsx: %s ended the connection (%v): see that it runs, and check the credentials (%s)", o.address(), err, o.auth())
+		return fail(transport.Unavailable, "%s ended the connection (%v): see that it runs, and check the credentials (%s)", o.address(), cause, o.auth())
 	}
-	return fail(transport.Unavailable, "natsx: no NATS server answers at %s (%s): start one there, or correct the URL", o.address(), redactText(err.Error(), o.URLs))
+	return fail(transport.Unavailable, "no NATS server answers at %s (%v): start one there, or correct the URL", o.address(), cause)
+}
+
+// says reports whether an error holds the server's words.
+func says(err error, words string) bool {
+	return strings.Contains(strings.ToLower(err.Error()), words)
 }
 
 // isTLS reports whether a handshake or a certificate was at fault.
@@ -84,14 +99,6 @@ func isTLS(err error) bool {
 		return true
 	}
 	return errors.Is(err, nats.ErrTLS) || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
-}
-
-// redactText removes URLs with secrets from a text that is not ours.
-func redactText(text string, urls []string) string {
-	for _, u := range urls {
-		text = strings.ReplaceAll(text, u, redact(u))
-	}
-	return text
 }
 
 // handle puts the Transport between nats.go and the handlers that Options.NATS
@@ -106,15 +113,16 @@ func (t *Transport) handle(o *nats.Options) error {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			t.forgive()
 			t.link.mend()
 			go t.probe(context.Background()) // it may be another server
-			t.log.Info("natsx: reconnected", "address", redact(nc.ConnectedUrl()))
+			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
 				then.ReconnectedCB(nc)
 			}
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.complain("natsx: cannot reconnect yet", err)
+			t.cannotReconnect(err)
 			if then.ReconnectErrCB != nil {
 				then.ReconnectErrCB(nc, err)
 			}
@@ -133,12 +141,41 @@ func (t *Transport) handle(o *nats.Options) error {
 				then.AsyncErrorCB(nc, sub, err)
 			}
 		}),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			t.refusedAgain()
+			if then.CustomReconnectDelayCB != nil {
+				return then.CustomReconnectDelayCB(attempts)
+			}
+			jitter := then.ReconnectJitter
+			if then.Secure || then.TLSConfig != nil {
+				jitter = then.ReconnectJitterTLS
+			}
+			return then.ReconnectWait + rand.N(jitter+1)
+		}),
 	} {
 		if err := opt(o); err != nil {
-			return invalid("%v", err)
+			return invalid("%w", t.redact(err))
 		}
 	}
 	return nil
+}
+
+// cannotReconnect notes and logs why an attempt to connect again failed.
+func (t *Transport) cannotReconnect(err error) {
+	t.link.fail(t.why(err))
+	t.complain("natsx: cannot reconnect yet", err)
+}
+
+// refusedAgain is called when no server has taken the connection back, before the next
+// round. nats.go calls no handler for what a server says to one that connects.
+func (t *Transport) refusedAgain() {
+	nc := t.link.conn.Load()
+	if nc == nil {
+		return
+	}
+	if err := nc.LastError(); err != nil {
+		t.cannotReconnect(err)
+	}
 }
 
 func (t *Transport) lost(err error) {
@@ -146,7 +183,7 @@ func (t *Transport) lost(err error) {
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was lost while it waited for the reply", t.address))
 	if !t.closed.Load() {
-		t.log.Warn("natsx: disconnected, reconnecting", "address", t.address, "error", err)
+		t.log.Warn("natsx: disconnected, reconnecting", "address", t.address, "error", t.redact(err))
 	}
 }
 
@@ -157,28 +194,15 @@ func (t *Transport) ended(err error) {
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was closed while it waited for the reply", t.address))
 	if !t.closed.Load() {
-		t.log.Error("natsx: the connection is closed for good", "address", t.address, "error", err)
+		t.log.Error("natsx: the connection is closed for good", "address", t.address, "error", t.redact(err))
 	}
 }
 
 // complain logs an error, once while it repeats.
 func (t *Transport) complain(what string, err error) {
 	if !t.link.repeats(what + err.Error()) {
-		t.log.Error(what, "address", t.address, "error", err)
+		t.log.Error(what, "address", t.address, "error", t.redact(err))
 	}
-}
-
-// denied ends the wait of requests that the server has refused to carry.
-func (t *Transport) denied(err error) {
-	_, quoted, ok := strings.Cut(err.Error(), `Publish to "`)
-	if !ok || !errors.Is(err, nats.ErrPermissionViolation) {
-		return
-	}
-	subject, _, _ := strings.Cut(quoted, `"`)
-	refusal := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the account may not publish there at %s: grant it, or use another", t.address)
-	t.requests.failOn(subject, refusal)
-	t.acks.failOn(subject, refusal)
 }
 
 // failAll ends the wait of all who wait for an answer.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,8 +33,8 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := m.noteBoot(ctx); err != nil {
 		return nil, err
 	}
-	if err := m.open(); err != nil {
-		return nil, l.t.failure(err, transport.OutcomeNotDone, "consume group "+c.Group.Name)
+	if err := m.establish(ctx, "consume group "+strconv.Quote(c.Group.Name)+" of "+l.what); err != nil {
+		return nil, err
 	}
 	intake.NewRelay(m.step, m.called)
 	go m.keep()
@@ -80,6 +81,10 @@ type member struct {
 	ending  bool          // no more deliveries to the handler
 	left    bool          // the server has been told so
 	settled chan struct{} // closed, once ending, when none is with the handler
+
+	pulled  transport.Denial // that of pulls, until the server answers one
+	inForce bool             // Consume has returned; guarded by t.mu
+	denied  *transport.Error // by the server, on this connection; guarded by t.mu
 }
 
 var _ transport.Receiver = (*member)(nil)
@@ -110,6 +115,7 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 		m.consumers = append(m.consumers, c)
 		m.byName[is.Name] = c
 	}
+	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
 	m.ahead.ordered = isOrdered(first)
 	m.rate.bits = number(first.Metadata[metaRate])
 	m.arrived = make(chan *nats.Msg, m.room())
@@ -125,6 +131,47 @@ func (m *member) room() int {
 		return (words + 2) * len(m.consumers)
 	}
 	return words*len(m.consumers) + m.max + maxAhead
+}
+
+// establish subscribes and pulls, and waits until the server has heard both.
+func (m *member) establish(ctx context.Context, what string) error {
+	if err := m.open(); err != nil {
+		return m.l.t.failure(err, transport.OutcomeNotDone, what)
+	}
+	m.pull(m.firstPulls())
+	err := m.l.t.flush(ctx, what)
+	if denied := m.enterForce(); err == nil && denied != nil {
+		err = about(what, denied)
+	}
+	if err != nil {
+		m.Close()
+	}
+	return err
+}
+
+// enterForce reports that the server has denied the subscription or the pulls. From then
+// on watchers are told.
+func (m *member) enterForce() *transport.Error {
+	m.l.t.mu.Lock()
+	defer m.l.t.mu.Unlock()
+	m.inForce = m.denied == nil
+	return m.denied
+}
+
+func (m *member) denial(subject string) transport.Denial {
+	return transport.Denial{Subject: subject, Subscription: strings.HasPrefix(subject, m.inbox), Group: m.group, Log: m.l.config.Name}
+}
+
+func (m *member) firstPulls() []pull {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted()
+}
+
+func (m *member) pull(pulls []pull) {
+	for _, p := range pulls {
+		_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // one that is lost is noticed by tick
+	}
 }
 
 // open subscribes to what will be pulled.
@@ -183,6 +230,7 @@ func (m *member) takeIn(n int) {
 
 // arrive takes a message in; the lock is held.
 func (m *member) arrive(msg *nats.Msg) {
+	m.l.t.denials.over(m.pulled)
 	if isStatus(msg) {
 		m.status(msg)
 		return
@@ -265,9 +313,7 @@ func (m *member) status(msg *nats.Msg) {
 func (m *member) step() (w transport.Work, more bool) {
 	for {
 		d, pulls, rest, ended := m.next()
-		for _, p := range pulls {
-			_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // one that is lost is noticed by tick
-		}
+		m.pull(pulls)
 		switch {
 		case ended:
 			return nil, false

@@ -81,11 +81,11 @@ func (l *log) openDelayed(ctx context.Context) error {
 
 func (l *log) openSource(ctx context.Context) error {
 	_, err := ask(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
-		c, err := l.t.js.PushConsumer(ctx, l.delayedName(), sourceName)
+		c, err := l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
 			return c, err
 		}
-		return l.t.js.CreateOrUpdatePushConsumer(ctx, l.delayedName(), jetstream.ConsumerConfig{
+		return l.t.js(ctx).CreateOrUpdatePushConsumer(ctx, l.delayedName(), jetstream.ConsumerConfig{
 			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
 			DeliverSubject: l.delayedSubject("deliver"), FilterSubject: l.delayedSubject("due.>"),
 		})
@@ -182,12 +182,12 @@ func (l *log) checkRoom(ctx context.Context) error {
 func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	what := l.what + ": its delayed messages"
 	due, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		return l.t.js.PushConsumer(ctx, l.delayedName(), sourceName)
+		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
 	if err != nil {
 		return 0, err
 	}
-	all, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.delayedName()) })
+	all, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
 	if err != nil {
 		return 0, err
 	}

@@ -119,7 +119,7 @@ func (l *log) cannotReorder(g *transport.GroupConfig) error {
 // consumer asks for a consumer.
 func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
 	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
-		return l.t.js.Consumer(ctx, l.config.Name, name)
+		return l.t.js(ctx).Consumer(ctx, l.config.Name, name)
 	})
 }
 
@@ -158,7 +158,7 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 		return nil, err
 	}
 	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
-		return l.t.js.CreateConsumer(ctx, l.config.Name, want)
+		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, want)
 	})
 }
 
@@ -183,7 +183,7 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 		return nil, err
 	}
 	return l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
-		return l.t.js.UpdateConsumer(ctx, l.config.Name, want)
+		return l.t.js(ctx).UpdateConsumer(ctx, l.config.Name, want)
 	})
 }
 

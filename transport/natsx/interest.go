@@ -43,7 +43,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		FilterSubject: "_await." + rand.Text(), MemoryStorage: true, InactiveThreshold: 2 * replicasTimeout,
 	}
 	is, err := l.askConsumer(ctx, last.Name, func(ctx context.Context) (jetstream.Consumer, error) {
-		return l.t.js.CreateConsumer(ctx, l.config.Name, last)
+		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, last)
 	})
 	if codeOfAPI(err) == jetstream.JSErrCodeMaximumConsumersLimit {
 		return nil // the group was the last that there is room for
@@ -76,9 +76,10 @@ func heardFromAll(is *jetstream.ConsumerInfo) bool {
 
 // release deletes a consumer that is not needed any more.
 func (l *log) release(ctx context.Context, consumer string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	if l.t.ready(ctx, "") == nil {
-		_ = l.t.js.DeleteConsumer(ctx, l.config.Name, consumer) // it goes by itself otherwise
+	if ctx = context.WithoutCancel(ctx); l.t.ready(ctx, "") != nil {
+		return
 	}
+	_, _ = attempt(ctx, l.t, l.what, probeTimeout, func(ctx context.Context) (none struct{}, err error) {
+		return none, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumer)
+	}) // it goes by itself otherwise
 }

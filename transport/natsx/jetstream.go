@@ -42,17 +42,46 @@ func ask[T any](ctx context.Context, t *Transport, what string, do func(context.
 			var none T
 			return none, err
 		}
-		result, err := attempt(ctx, patience, do)
+		result, err := attempt(ctx, t, what, patience, do)
 		if err == nil || !transient(ctx, err) || !pause(ctx, askPause) {
 			return result, t.apiError(err, what)
 		}
 	}
 }
 
-func attempt[T any](ctx context.Context, patience time.Duration, do func(context.Context) (T, error)) (T, error) {
+// attempt calls do once, and ends its context when the server denies what it asks.
+func attempt[T any](ctx context.Context, t *Transport, what string, patience time.Duration, do func(context.Context) (T, error)) (result T, err error) {
+	if err := t.listens(what); err != nil {
+		return result, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return do(ctx)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	question := t.questions.watch("", func(a answer) { end(a.err) })
+	defer t.questions.take(question)
+	result, err = do(context.WithValue(ctx, questionKey{}, question))
+	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
+		err = about(what, denial)
+	}
+	return result, err
+}
+
+// questionKey is the key of the place of an attempt among the questions.
+type questionKey struct{}
+
+// asks says that an attempt, if ctx is of one, has sent a request on a subject.
+func (t *Transport) asks(ctx context.Context, subject string) {
+	if question, ok := ctx.Value(questionKey{}).(string); ok {
+		t.questions.about(question, subject)
+	}
+}
+
+// js returns JetStream's API for one attempt.
+func (t *Transport) js(ctx context.Context) jetstream.JetStream {
+	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.asks(ctx, subject) }})
+	js, _ := jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix(), trace) // it fails for options that are wrong
+	return js
 }
 
 // api sends one request to JetStream's API, for what nats.go has no method or one
@@ -67,7 +96,9 @@ func (t *Transport) api(ctx context.Context, subject string, request, answer any
 	if err != nil {
 		return err
 	}
-	reply, err := t.nc.RequestWithContext(ctx, t.apiPrefix()+"."+subject, body)
+	subject = t.apiPrefix() + "." + subject
+	t.asks(ctx, subject)
+	reply, err := t.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return err
 	}

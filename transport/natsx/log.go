@@ -112,7 +112,7 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 
 // info asks the log's leader how it is.
 func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, error) {
-	s, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.Stream(ctx, l.config.Name) })
+	s, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, err
 
 // stream asks for a stream's configuration.
 func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
-	return askStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js.Stream(ctx, name) })
+	return askStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
 }
 
 func askStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
@@ -160,7 +160,7 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 	if err != nil {
 		return nil, err
 	}
-	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.CreateStream(ctx, c) }
+	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
 	s, err := askStream(ctx, l.t, l.what, create)
 	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		l.t.log.Warn("natsx: a log is kept by one server alone: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
@@ -175,7 +175,7 @@ func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want
 	if err != nil || same(want, *is) {
 		return is, err
 	}
-	return askStream(ctx, l.t, l.what+" is updated", func(ctx context.Context) (jetstream.Stream, error) { return l.t.js.UpdateStream(ctx, want) })
+	return askStream(ctx, l.t, l.what+" is updated", func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
 }
 
 // defaultReplicas is how many servers of a cluster keep a log.

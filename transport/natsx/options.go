@@ -3,12 +3,11 @@ package natsx
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,20 +16,24 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx/internal/journal"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Options say where and how to connect. The zero value connects to
 // nats://127.0.0.1:4222 without credentials.
 type Options struct {
 	// URLs of servers of one cluster: nats://, tls://, ws:// or wss://. Any may
-	// be used, and others that they tell of.
+	// be used, and others that they tell of. A URL holds an address, may hold
+	// credentials (user:password@ or token@), and a path for ws and wss; anything
+	// else, such as a query, is InvalidArgument.
 	URLs []string
 
 	// Name of the connection, for operators. The default is the program's name.
 	Name string
 
 	// At most one way to prove who this is: a credentials file (JWT), an nkey
-	// seed file, a user and password, or a token.
+	// seed file, a user and password, a token, or credentials in the URLs. None
+	// appears in an error, in a log, or in the Options as text.
 	CredentialsFile string
 	NKeySeedFile    string
 	User, Password  string
@@ -109,26 +112,27 @@ type Options struct {
 	NATS []nats.Option
 }
 
-// String returns the options without secrets.
+// String returns the options without credentials.
 func (o Options) String() string {
-	return fmt.Sprintf("natsx.Options{URLs: %v, Name: %q, auth: %s}", redactAll(o.URLs), o.Name, o.auth())
+	return fmt.Sprintf("natsx.Options{URLs: %v, Name: %q, auth: %s}", redact.URLs(o.URLs), o.Name, o.auth())
 }
 
-// GoString returns the options without secrets.
+// GoString returns the options without credentials.
 func (o Options) GoString() string { return o.String() }
 
-// LogValue returns the options without secrets.
+// Format writes the options without credentials, whatever the verb.
+func (o Options) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, o.String()) }
+
+// LogValue returns the options without credentials.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// MarshalText returns the options without credentials, for JSON and the like. They
+// cannot be read back.
+func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // auth names the ways in which the options prove who this is.
 func (o Options) auth() string {
 	ways := o.ways()
-	for _, raw := range o.URLs {
-		if strings.Contains(raw, "@") {
-			ways = append(ways, "in the URL")
-			break
-		}
-	}
 	if len(ways) == 0 {
 		return "none"
 	}
@@ -145,6 +149,7 @@ func (o Options) ways() (ways []string) {
 	note(o.NKeySeedFile != "", "nkey")
 	note(o.User != "" || o.Password != "", "user")
 	note(o.Token != "", "token")
+	note(o.InProcess == nil && slices.ContainsFunc(o.URLs, hasCredentials), "in the URL")
 	return ways
 }
 
@@ -153,29 +158,16 @@ func (o Options) address() string {
 	if o.InProcess != nil {
 		return "the server in this process"
 	}
-	return strings.Join(redactAll(o.URLs), ", ")
+	return strings.Join(redact.URLs(o.URLs), ", ")
 }
 
-func redactAll(urls []string) []string {
-	redacted := make([]string, len(urls))
-	for i, u := range urls {
-		redacted[i] = redact(u)
+// secrets lists the credentials that the options hold as text.
+func (o Options) secrets() []string {
+	secrets := []string{o.Password, o.Token}
+	for _, raw := range o.URLs {
+		secrets = append(secrets, redact.Credentials(raw)...)
 	}
-	return redacted
-}
-
-// redact removes user and password from a URL, also from one that does not
-// parse.
-func redact(raw string) string {
-	i := strings.LastIndex(raw, "@")
-	if i < 0 {
-		return raw
-	}
-	scheme, _, ok := strings.Cut(raw[:i], "://")
-	if !ok {
-		return raw[i+1:]
-	}
-	return scheme + "://" + raw[i+1:]
+	return secrets
 }
 
 // defaults fills in what is not set, and reports what cannot be right.
@@ -212,35 +204,6 @@ func (o *Options) defaults() error {
 	return o.checkURLs()
 }
 
-func (o *Options) checkURLs() error {
-	for _, raw := range o.URLs {
-		if strings.Contains(raw, ",") {
-			return invalid("%q has a comma: give each URL its own place in URLs, and write %%2C in a password", redact(raw))
-		}
-		u, err := url.Parse(raw)
-		if err != nil || !isHost(u) {
-			return invalid("%q is no URL of a server: want one such as nats://127.0.0.1:4222", redact(raw))
-		}
-		switch u.Scheme {
-		case "nats", "tls", "ws", "wss":
-		default:
-			return invalid("%q has the scheme %q: want nats, tls, ws or wss", redact(raw), u.Scheme)
-		}
-	}
-	return nil
-}
-
-// isHost reports whether a URL has a host, and a port that can be one.
-func isHost(u *url.URL) bool {
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return false
-		}
-	}
-	host := u.Hostname()
-	return host != "" && (!strings.Contains(host, ":") || strings.HasPrefix(u.Host, "["))
-}
-
 // checkFiles reports files that cannot be read before a connection hides why.
 func (o *Options) checkFiles() error {
 	for what, file := range map[string]string{
@@ -251,7 +214,7 @@ func (o *Options) checkFiles() error {
 			continue
 		}
 		if _, err := os.ReadFile(file); err != nil {
-			return invalid("%s cannot be read: %w", what, err)
+			return invalid("%s %s cannot be read: %w: want the name of a file, not its contents", what, redact.File(file), redact.FileError(err))
 		}
 	}
 	return nil
@@ -290,7 +253,7 @@ func (o *Options) natsOptions() (*nats.Options, error) {
 	if o.NKeySeedFile != "" {
 		nkey, err := nats.NkeyOptionFromSeed(o.NKeySeedFile)
 		if err != nil {
-			return nil, invalid("NKeySeedFile %s holds no seed: %v", o.NKeySeedFile, err)
+			return nil, invalid("NKeySeedFile %s holds no seed: %w", o.NKeySeedFile, redact.Error(err))
 		}
 		opts = append(opts, nkey)
 	}
@@ -303,17 +266,17 @@ func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 	all.Servers = slices.Clone(o.URLs)
 	for _, opt := range opts {
 		if err := opt(&all); err != nil {
-			return nil, invalid("%v", err)
+			return nil, invalid("%w", redact.Error(err, o.secrets()...))
 		}
 	}
 	if o.CredentialsFile == "" {
 		return &all, nil
 	}
 	if _, err := all.UserJWT(); err != nil {
-		return nil, invalid("CredentialsFile %s holds no user: %v", o.CredentialsFile, err)
+		return nil, invalid("CredentialsFile %s holds no user: %w", o.CredentialsFile, redact.Error(err))
 	}
 	if _, err := all.SignatureCB(nil); err != nil {
-		return nil, invalid("CredentialsFile %s holds no seed: %v", o.CredentialsFile, err)
+		return nil, invalid("CredentialsFile %s holds no seed: %w", o.CredentialsFile, redact.Error(err))
 	}
 	return &all, nil
 }

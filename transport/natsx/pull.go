@@ -43,9 +43,12 @@ const (
 	maxSilence    = 4 // ticks without a word until a pull is lost
 )
 
+// nextSubject follows the prefix of the API in the subjects of pulls.
+const nextSubject = ".CONSUMER.MSG.NEXT"
+
 func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) puller {
 	p := puller{
-		name: c.Name, api: t.apiPrefix() + ".CONSUMER.MSG.NEXT." + stream + "." + c.Name, inbox: inbox, index: index,
+		name: c.Name, api: t.apiPrefix() + nextSubject + "." + stream + "." + c.Name, inbox: inbox, index: index,
 		maxBatch: maxAhead, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {

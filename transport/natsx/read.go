@@ -81,7 +81,7 @@ func (rd *reader) run(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
-		case err != nil && (transport.CodeOf(err) != transport.Unavailable || rd.l.t.closed.Load()):
+		case err != nil && !rd.l.t.passing(err):
 			return err
 		case err != nil && !pause(ctx, askPause):
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
@@ -93,6 +93,8 @@ func (rd *reader) run(ctx context.Context) error {
 func (rd *reader) session(ctx context.Context) (how int, err error) {
 	mail := newMailbox()
 	inbox := rd.l.t.nc.NewInbox()
+	denied := make(chan *transport.Error, 2) // for each subject
+	defer rd.l.t.onDenial(inbox+".>", denied)()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
 	if err != nil {
 		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
@@ -102,20 +104,21 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 	}
 	is, err := rd.l.askConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
-		return rd.l.t.js.CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
+		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
 	})
 	if err != nil {
 		return goOn, err
 	}
 	defer rd.l.release(ctx, is.Name)
+	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
+	defer rd.l.t.onDenial(p.api, denied)()
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
 		if how, err := rd.over(ctx); how == finished || err != nil {
 			return how, err
 		}
 	}
-	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
-	return rd.receive(ctx, mail, &p, idle)
+	return rd.receive(ctx, mail, &p, denied, idle)
 }
 
 // readerIdle is how long the server keeps a reader's consumer that nobody uses,
@@ -133,9 +136,9 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	return c
 }
 
-// receive takes messages until one is missing or nothing is heard. While idle, its
-// consumer had nothing more when it was heard last.
-func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bool) (how int, err error) {
+// receive takes messages until one is missing, nothing is heard, or the server denies
+// it. While idle, its consumer had nothing more when it was heard last.
+func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (how int, err error) {
 	broken := rd.l.t.link.watch()
 	tick := time.NewTicker(pullTick)
 	defer tick.Stop()
@@ -153,6 +156,8 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, idle bo
 			case <-mail.filled:
 			case <-ctx.Done():
 				return goOn, nil
+			case err := <-denied:
+				return goOn, about("read "+rd.l.what, err)
 			case <-broken:
 				return goOn, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
 			case <-tick.C:

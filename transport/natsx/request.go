@@ -162,8 +162,29 @@ func (r *requests) only() string {
 	return ""
 }
 
-// failOn ends the wait of the requests on a subject.
-func (r *requests) failOn(subject string, err *transport.Error) {
+// watch makes a place for one error, which done is called with: that of a request that
+// somebody else sends. See about.
+func (r *requests) watch(subject string, done func(answer)) (token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.add(waiter{subject: subject, done: done})
+}
+
+// about says that the place is for a request on another subject now.
+func (r *requests) about(token, subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w, ok := r.waiting[token]; ok {
+		w.subject = subject
+		r.waiting[token] = w
+	}
+}
+
+// listensOn reports whether it is the pattern on which replies come.
+func (r *requests) listensOn(pattern string) bool { return pattern == r.prefix+"*" }
+
+// failOn ends the wait of the requests on a subject, and reports whether there were any.
+func (r *requests) failOn(subject string, err *transport.Error) bool {
 	r.mu.Lock()
 	var denied []waiter
 	for token, w := range r.waiting {
@@ -176,6 +197,7 @@ func (r *requests) failOn(subject string, err *transport.Error) {
 	for _, w := range denied {
 		w.answer(answer{err: err})
 	}
+	return len(denied) > 0
 }
 
 // fail ends the wait of all requests.
@@ -196,6 +218,9 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
 	}
 	if err := t.admit(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := t.listens("request on " + strconv.Quote(m.Subject)); err != nil {
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)
@@ -230,9 +255,7 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	}
 	switch {
 	case a.err != nil:
-		e := *a.err
-		e.Message = "request on " + strconv.Quote(subject) + ": " + e.Message
-		return nil, &e
+		return nil, about("request on "+strconv.Quote(subject), a.err)
 	case nobody(a.msg):
 		return nil, unavailable("request on %q: nobody is subscribed", subject)
 	}

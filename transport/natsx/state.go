@@ -3,7 +3,6 @@ package natsx
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strconv"
 	"time"
 
@@ -42,7 +41,7 @@ func (t *Transport) openState(ctx context.Context) error {
 	if c.Replicas == 0 {
 		c.Replicas = t.defaultReplicas()
 	}
-	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js.CreateStream(ctx, c) }
+	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
 	_, err := askStream(ctx, t, "the stream "+stateStream, create)
 	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		c.Replicas = 1
@@ -77,11 +76,41 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	if err := t.ensureState(ctx); err != nil {
 		return err
 	}
-	_, err := t.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+	err := t.store(ctx, msg)
+	if missing(err) {
 		t.stateThere.Store(false) // it was deleted: create it again next time
 	}
-	return t.apiError(err, "the stream "+stateStream)
+	return err
+}
+
+// store publishes to the state stream and waits for the acknowledgement.
+func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
+	token, reply := t.acks.open(msg.Subject)
+	defer t.acks.take(token)
+	msg.Reply = t.acks.prefix + token
+	if err := t.nc.PublishMsg(msg); err != nil {
+		return t.failure(err, transport.OutcomeNotDone, "the stream "+stateStream)
+	}
+	select {
+	case got := <-reply:
+		return t.stored(got)
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s does not acknowledge: %v", stateStream, ctx.Err())
+	}
+}
+
+func (t *Transport) stored(got answer) error {
+	switch {
+	case got.err != nil:
+		return got.err
+	case nobody(got.msg):
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the stream %s is missing", stateStream)
+	}
+	ack, err := parseAck(got.msg.Data)
+	if err == nil && ack.Error != nil {
+		err = t.apiError(ack.Error, "the stream "+stateStream)
+	}
+	return err
 }
 
 // boot is one run of a server's process.

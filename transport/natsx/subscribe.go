@@ -3,9 +3,7 @@ package natsx
 import (
 	"cmp"
 	"context"
-	"errors"
 	"runtime"
-	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -58,6 +56,9 @@ type receiver struct {
 	arrived  atomic.Uint64 // in the intake, or dropped there
 	ended    chan struct{} // closed when nats.go hands over nothing more
 	endpoint *endpoint     // nil: not announced
+
+	inForce bool             // Subscribe has returned; guarded by t.mu
+	denied  *transport.Error // by the server, on this connection; guarded by t.mu
 }
 
 func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *receiver {
@@ -96,7 +97,6 @@ func (r *receiver) put(msg *nats.Msg) {
 // establish subscribes, announces what there is to announce, and waits until the
 // server has heard all of it.
 func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *service, what string) error {
-	before := r.t.nc.LastError()
 	if err := r.open(s); err != nil {
 		return r.t.failure(err, transport.OutcomeNotDone, what)
 	}
@@ -108,18 +108,24 @@ func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *
 	if err := r.t.flush(ctx, what); err != nil {
 		return err
 	}
-	return r.t.refused(before, s.Subject)
+	if err := r.enterForce(); err != nil {
+		return about(what, err)
+	}
+	r.t.denials.over(r.denial())
+	return nil
 }
 
-// refused reports that the server has refused a subscription. Its refusal comes
-// before the answer to the flush. One that was there before is of another.
-func (t *Transport) refused(before error, subject string) error {
-	err := t.nc.LastError()
-	if err == before || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+subject+`"`) {
-		return nil
-	}
-	return transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"subscribe to %s at %s: the account may not: grant it, or use another", subject, t.address)
+// enterForce reports that the server has denied the subscription. From then on watchers
+// are told.
+func (r *receiver) enterForce() *transport.Error {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	r.inForce = r.denied == nil
+	return r.denied
+}
+
+func (r *receiver) denial() transport.Denial {
+	return transport.Denial{Subject: r.sub.Subject, Group: r.sub.Queue, Subscription: true}
 }
 
 func (r *receiver) open(s transport.Subscription) (err error) {

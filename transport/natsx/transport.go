@@ -5,19 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/internal/patience"
 	"gomono.dev/transport/natsx/internal/journal"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Transport is a connection to NATS. Make one with Connect.
@@ -28,9 +30,17 @@ type Transport struct {
 	link     *link
 	requests requests
 	acks     requests // of what is appended to logs
+
+	// questions are requests that nats.go sends to JetStream's API, and subjects of
+	// readers. A place ends when the server denies its subject.
+	questions requests
+
+	denials  *denials
+	deaf     atomic.Pointer[transport.Error] // why replies cannot come
+	redact   func(error) error               // removes credentials from an error of nats.go
+	why      func(error) *transport.Error    // explains why there is no connection
 	services services
 	options  logOptions
-	js       jetstream.JetStream
 	account  atomic.Pointer[account]
 	boot     atomic.Pointer[boot]
 	journal  *journal.Journal
@@ -59,14 +69,22 @@ var _ transport.Transport = (*Transport)(nil)
 func newTransport(o *Options) *Transport {
 	return &Transport{
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
+		questions: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
+		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
 		done: make(chan struct{}), silent: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
 }
 
+// Format writes the address alone, whatever the verb: a connection holds credentials.
+func (t *Transport) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "natsx.Transport("+t.address+")")
+}
+
 // begin subscribes to what the Transport itself needs.
 func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error) {
 	t.nc = nc
+	t.link.conn.Store(nc)
 	t.services.t = t
 	if !nc.HeadersSupported() {
 		nc.Close()
@@ -80,15 +98,11 @@ func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error
 	return t, nil
 }
 
-func (t *Transport) subscribeToReplies() (err error) {
-	if err = t.requests.begin(t.nc); err != nil {
+func (t *Transport) subscribeToReplies() error {
+	if err := t.requests.begin(t.nc); err != nil {
 		return err
 	}
-	if err = t.acks.begin(t.nc); err != nil {
-		return err
-	}
-	t.js, err = jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix())
-	return err
+	return t.acks.begin(t.nc)
 }
 
 // Conn returns the connection under a transport that natsx, or a wrapper with a
@@ -146,7 +160,11 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	}
 	msg := t.toNATS(m)
 	t.addServiceError(msg, m)
-	return t.send(msg, "publish on ")
+	before, _ := t.denials.of(m.Subject)
+	if err := t.send(msg, "publish on "); err != nil || before == 0 {
+		return err
+	}
+	return t.confirm(ctx, m.Subject, before)
 }
 
 // send hands a message to the connection, and ends it.
@@ -255,17 +273,48 @@ func (t *Transport) ready(ctx context.Context, what string) error {
 		return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: the context ended before it began", what)
 	}
 	if t.link.down() {
-		return unavailable("%s: the connection to %s is lost and is being made again: try later", what, t.address)
+		return t.disconnected(what)
 	}
 	return nil
+}
+
+// disconnected is the error of what needs a connection while there is none.
+func (t *Transport) disconnected(what string) error {
+	err := unavailable("%s: the connection to %s is lost and is being made again: try later", what, t.address)
+	why := t.link.reason()
+	if why == nil {
+		return err
+	}
+	err.Message += "; the last attempt: " + strings.TrimPrefix(why.Message, "natsx: ")
+	if why.Code == transport.ResourceExhausted {
+		err.Code, err.Err = why.Code, errDisconnected
+	}
+	return err
+}
+
+// errDisconnected is the cause of an error that is not Unavailable although it passes
+// with the next connection.
+var errDisconnected = errors.New("disconnected")
+
+// passing reports an error that is over when the connection is made again.
+func (t *Transport) passing(err error) bool {
+	return !t.closed.Load() && (transport.CodeOf(err) == transport.Unavailable || errors.Is(err, errDisconnected))
+}
+
+// about says what an error is about.
+func about(what string, err *transport.Error) *transport.Error {
+	e := *err
+	e.Message = what + ": " + e.Message
+	return &e
 }
 
 func unavailable(format string, args ...any) *transport.Error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, format, args...)
 }
 
-// flush waits until the server has taken all that was sent, or the connection is
-// lost: nats.go forgets a flush that begins while it reconnects.
+// flush waits until the server has taken all that was sent, and what it denied of that
+// is known, or the connection is lost: nats.go forgets a flush that begins while it
+// reconnects.
 func (t *Transport) flush(ctx context.Context, what string) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -275,7 +324,13 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 	// nats.go writes under a lock that no context frees. The goroutine ends when
 	// the write does.
 	flushed, broken := make(chan error, 1), t.link.watch()
-	go func() { flushed <- t.nc.FlushWithContext(ctx) }()
+	go func() {
+		err := t.nc.FlushWithContext(ctx)
+		if err == nil {
+			err = t.denials.await(ctx, t.nc)
+		}
+		flushed <- err
+	}()
 	var err error
 	select {
 	case err = <-flushed:
@@ -296,6 +351,7 @@ const flushTimeout = 10 * time.Second
 
 // failure turns an error of nats.go into one of ours.
 func (t *Transport) failure(err error, outcome transport.Outcome, what string) error {
+	err = t.redact(err)
 	code, why := transport.Unavailable, err.Error()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -96,7 +96,7 @@ func (rd *reader) ends(err error) bool {
 	if missing(err) {
 		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
 	}
-	return !rd.follow || transport.CodeOf(err) != transport.Unavailable || rd.l.t.closed.Load()
+	return !rd.follow || !rd.l.t.passing(err)
 }
 
 // next returns the next message that matches one of the patterns.
@@ -133,7 +133,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
 		s, err := ask(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
-			s, err := rd.l.t.js.Stream(ctx, rd.l.config.Name)
+			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
 			if err != nil {
 				return nil, err
 			}

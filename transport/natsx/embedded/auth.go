@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // setAuth makes the server ask clients who they are.
@@ -23,7 +24,7 @@ func (o *Options) setAuth(so *server.Options) error {
 		return nil
 	}
 	if asks(so) {
-		return invalid("both the options and ConfigFile %s say who may connect: choose one", o.ConfigFile)
+		return invalid("both the options and ConfigFile %s say who may connect: choose one", redact.File(o.ConfigFile))
 	}
 	so.Username, so.Password, so.Authorization = o.User, o.Password, o.Token
 	return nil

@@ -4,22 +4,29 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // logger passes on what the server says, and keeps what it calls fatal: the
 // server only says so, and goes on as if nothing were the matter. The server's
-// own logger would end the process there.
+// own logger would end the process there. Credentials are left out.
 type logger struct {
-	log   *slog.Logger
-	fatal chan string
+	log    *slog.Logger
+	redact func(string) string
+	fatal  chan string
 }
 
-func newLogger(log *slog.Logger) *logger {
-	return &logger{log: log.With("component", "nats-server"), fatal: make(chan string, 1)}
+func newLogger(log *slog.Logger, secrets []string) *logger {
+	return &logger{
+		log:    log.With("component", "nats-server"),
+		redact: func(text string) string { return redact.Text(text, secrets...) },
+		fatal:  make(chan string, 1),
+	}
 }
 
 func (l *logger) Fatalf(format string, v ...any) {
-	text := fmt.Sprintf(format, v...)
+	text := l.redact(fmt.Sprintf(format, v...))
 	l.log.Error(text)
 	select {
 	case l.fatal <- text:
@@ -35,6 +42,6 @@ func (l *logger) Tracef(format string, v ...any)  { l.say(slog.LevelDebug-4, for
 
 func (l *logger) say(level slog.Level, format string, v []any) {
 	if ctx := context.Background(); l.log.Enabled(ctx, level) {
-		l.log.Log(ctx, level, fmt.Sprintf(format, v...))
+		l.log.Log(ctx, level, l.redact(fmt.Sprintf(format, v...)))
 	}
 }

@@ -3,17 +3,20 @@ package embedded
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Options say how the server runs. Either Dir, Memory or a ConfigFile that names
@@ -119,28 +122,41 @@ type Cluster struct {
 	User, Password string
 }
 
-// String returns the options without secrets.
+// String returns the options without credentials.
 func (o Options) String() string {
 	return fmt.Sprintf("embedded.Options{Dir: %q, Memory: %t, Listen: %q, ConfigFile: %q, ServerName: %q, Cluster: %v, authorization: %t}",
-		o.Dir, o.Memory, o.Listen, o.ConfigFile, o.ServerName, o.Cluster, o.User != "" || o.Token != "")
+		o.Dir, o.Memory, redact.Address(o.Listen), redact.File(o.ConfigFile), o.ServerName, o.Cluster, o.User != "" || o.Token != "")
 }
 
-// GoString returns the options without secrets.
+// GoString returns the options without credentials.
 func (o Options) GoString() string { return o.String() }
 
-// LogValue returns the options without secrets.
+// Format writes the options without credentials, whatever the verb.
+func (o Options) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, o.String()) }
+
+// LogValue returns the options without credentials.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// String returns the options without secrets.
+// MarshalText returns the options without credentials, for JSON and the like. They
+// cannot be read back.
+func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// String returns the options without credentials.
 func (c Cluster) String() string {
-	return fmt.Sprintf("{Name: %q, Listen: %q, Routes: %q}", c.Name, c.Listen, c.Routes)
+	return fmt.Sprintf("{Name: %q, Listen: %q, Routes: %q}", c.Name, redact.Address(c.Listen), redact.Addresses(c.Routes))
 }
 
-// GoString returns the options without secrets.
+// GoString returns the options without credentials.
 func (c Cluster) GoString() string { return c.String() }
 
-// LogValue returns the options without secrets.
+// Format writes the options without credentials, whatever the verb.
+func (c Cluster) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, c.String()) }
+
+// LogValue returns the options without credentials.
 func (c Cluster) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText returns the options without credentials.
+func (c Cluster) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // serverOptions translates the options for the server.
 func (o *Options) serverOptions() (*server.Options, error) {
@@ -170,17 +186,6 @@ func (o *Options) serverOptions() (*server.Options, error) {
 		return nil, invalid("a member of a cluster has to listen for clients: NATS forms none without")
 	}
 	return so, o.admitClient(so)
-}
-
-func (o *Options) fromFile() (*server.Options, error) {
-	if o.ConfigFile == "" {
-		return &server.Options{}, nil
-	}
-	so, err := server.ProcessConfigFile(o.ConfigFile)
-	if err != nil {
-		return nil, invalid("ConfigFile %s: %v", o.ConfigFile, err)
-	}
-	return so, nil
 }
 
 func (o *Options) setStore(so *server.Options) error {
@@ -286,7 +291,11 @@ func (o *Options) setCluster(so *server.Options) error {
 func (c *Cluster) routes() ([]*url.URL, error) {
 	routes := make([]*url.URL, len(c.Routes))
 	for i, address := range c.Routes {
-		if _, _, err := hostPort("Cluster.Routes", address); err != nil {
+		what := "Cluster.Routes[" + strconv.Itoa(i) + "]"
+		if strings.Contains(address, "@") {
+			return nil, invalid("%s has credentials: want host:port, such as 10.0.0.2:6222, and the credentials in Cluster.User and Cluster.Password", what)
+		}
+		if _, _, err := hostPort(what, address); err != nil {
 			return nil, err
 		}
 		routes[i] = &url.URL{Scheme: "nats-route", Host: address}
@@ -297,18 +306,19 @@ func (c *Cluster) routes() ([]*url.URL, error) {
 	return routes, nil
 }
 
-// hostPort reads an address. A port of 0 is the server's way to say a free one.
+// hostPort reads an address. A port of 0 is the server's way to say a free one. Its
+// errors do not quote the address, which may be a URL with credentials by mistake.
 func hostPort(what, address string) (string, int, error) {
+	if address == "" || redact.Address(address) != address {
+		return "", 0, invalid("%s is no address: want host:port, such as 127.0.0.1:4222, with a port of 0 to 65535", what)
+	}
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, invalid("%s is %q: want host:port, such as 127.0.0.1:4222", what, address)
-	}
-	if text == "-1" { // the server's own way to say a free one
-		text = "0"
+		return "", 0, invalid("%s is no address: want host:port", what)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return "", 0, invalid("%s is %q: %q is no port", what, address, text)
+	if text != "-1" && err != nil { // -1 is the server's own way to say a free one
+		return "", 0, invalid("%s is no address: want a port of 0 to 65535", what)
 	}
 	if host == "" {
 		host = "0.0.0.0"

@@ -15,13 +15,14 @@ import (
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/internal/journal"
+	"gomono.dev/transport/natsx/internal/redact"
 )
 
 // Server is a NATS server in this process. Make one with Start, or use Open,
 // which connects to it as well.
 type Server struct {
 	server *server.Server
-	client natsx.Options
+	client *natsx.Options
 	log    *slog.Logger
 	free   func() // frees the store
 
@@ -31,6 +32,11 @@ type Server struct {
 
 	stopping sync.Once
 	stopped  chan struct{}
+}
+
+// Format writes the addresses alone, whatever the verb: a server holds credentials.
+func (s *Server) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "embedded.Server(%s, %s)", s.ClientURL(), s.ClusterURL())
 }
 
 // Start starts a server and waits until it can serve: clients, and logs.
@@ -48,7 +54,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	o.Client.Memory = o.Client.Memory || o.Memory
-	s := &Server{client: o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
+	s := &Server{client: &o.Client, log: o.Logger, free: func() {}, stopped: make(chan struct{})}
 	if err := s.takeStore(&o, so); err != nil {
 		return nil, err
 	}
@@ -108,12 +114,13 @@ func (s *Server) openJournal(dir string) (err error) {
 }
 
 func (s *Server) start(ctx context.Context, o *Options, so *server.Options) error {
+	known := secrets(so)
 	ns, err := server.NewServer(so)
 	if err != nil {
-		return invalid("the server refuses its options: %v", err)
+		return invalid("the server refuses its options: %w", redact.Error(err, known...))
 	}
 	s.server = ns
-	l := newLogger(o.Logger)
+	l := newLogger(o.Logger, known)
 	ns.SetLoggerV2(l, so.Debug, so.Trace, so.TraceVerbose)
 	timeout := o.StartTimeout
 	if timeout == 0 {
@@ -195,16 +202,6 @@ func startFailure(text string, so *server.Options) error {
 		return failed("the server cannot start: %s: check the store directory %s", text, so.StoreDir)
 	}
 	return failed("the server cannot start: %s", text)
-}
-
-// Connect connects to the server without a socket.
-func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
-	o := s.client
-	o.InProcess, o.URLs, o.Journal = s.server, nil, s.journal
-	if o.Logger == nil {
-		o.Logger = s.log
-	}
-	return natsx.Connect(ctx, o)
 }
 
 // ClientURL returns the URL on which the server listens, or "".

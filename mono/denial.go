@@ -1,0 +1,155 @@
+package mono
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+// denials are the denials of the transport's backend that concern handles of an App.
+type denials struct {
+	mu  sync.Mutex
+	all map[endpoint]map[transport.Denial]*Error // by the Denial without its Err
+}
+
+// endpoint is a receiver, or, without one, all senders of a handle.
+type endpoint struct {
+	decl     identity
+	receiver *receiver
+}
+
+// watchDenials listens to the transport until the App has stopped.
+func (in *instance) watchDenials() {
+	stop := in.app.transport.Watch(in.denied)
+	in.started = append(in.started, step{what: "watching the transport", stop: func(*stopping) error {
+		stop()
+		return nil
+	}})
+}
+
+// denied is told of a denial, or of the end of one.
+func (in *instance) denied(d transport.Denial) {
+	err := d.Err
+	d.Err = nil
+	for e, h := range in.concerned(&d) {
+		switch first, last := in.denials.note(e, d, err); {
+		case first:
+			in.tellDenied(e, h, about(h.String(), err))
+		case last:
+			in.log.Info("mono: no longer denied", "kind", h.kind, "handle", h.name, "receiver", e.receiver != nil)
+		}
+	}
+}
+
+func (in *instance) tellDenied(e endpoint, h *declaration, err *Error) {
+	r := e.receiver
+	if r == nil {
+		in.log.Error("mono: messages denied, they reach nobody", "kind", h.kind, "handle", h.name, "error", err)
+		in.observe(SendDenied{Handle: h, Err: err})
+		return
+	}
+	in.log.Error("mono: receiver denied, it receives nothing or cannot settle", "module", r.unit.name, "kind", h.kind, "handle", h.name, "error", err)
+	in.observe(ReceiveDenied{Module: r.unit.name, Handle: h, Group: r.group(), Err: err})
+}
+
+// note takes a denial in, and reports whether it is the first of its endpoint, or
+// whether the last one is over.
+func (ds *denials) note(e endpoint, d transport.Denial, err *Error) (first, last bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	had := len(ds.all[e])
+	if err == nil {
+		delete(ds.all[e], d)
+		return false, had > 0 && len(ds.all[e]) == 0
+	}
+	if had == 0 {
+		if ds.all == nil {
+			ds.all = make(map[endpoint]map[transport.Denial]*Error)
+		}
+		ds.all[e] = make(map[transport.Denial]*Error)
+	}
+	ds.all[e][d] = err
+	return had == 0, false
+}
+
+// of returns the denial of an endpoint, nil if there is none.
+func (ds *denials) of(e endpoint) *Error {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for _, err := range ds.all[e] {
+		return err
+	}
+	return nil
+}
+
+// senders returns the handles whose messages are denied, in order.
+func (ds *denials) senders() []identity {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	var denied []identity
+	for e, all := range ds.all {
+		if e.receiver == nil && len(all) > 0 {
+			denied = append(denied, e.decl)
+		}
+	}
+	slices.SortFunc(denied, compareIdentity)
+	return denied
+}
+
+// checkTransport is the health of the transport: that it can be reached, and takes what
+// the App sends.
+func (in *instance) checkTransport(ctx context.Context) error {
+	if err := in.app.transport.Ping(ctx); err != nil {
+		return err
+	}
+	for _, id := range in.denials.senders() {
+		if err := in.denials.of(endpoint{decl: id}); err != nil {
+			return about(id.String(), err)
+		}
+	}
+	return nil
+}
+
+// concerned returns what of the App a denial is about.
+func (in *instance) concerned(d *transport.Denial) map[endpoint]*declaration {
+	if d.Log == "" && !d.Subscription {
+		return in.sendersOn(d.Subject)
+	}
+	concerned := make(map[endpoint]*declaration)
+	for _, u := range in.units {
+		for _, r := range u.receivers {
+			if r.receivesOn(d) {
+				concerned[endpoint{r.decl.identity(), r}] = r.decl
+			}
+		}
+	}
+	return concerned
+}
+
+// sendersOn returns the handles whose messages have a subject.
+func (in *instance) sendersOn(subject string) map[endpoint]*declaration {
+	handles := maps.Clone(in.handles)
+	in.outside.Range(func(d, _ any) bool {
+		handles[d.(*declaration).identity()] = d.(*declaration)
+		return true
+	})
+	on := make(map[endpoint]*declaration)
+	for id, d := range handles {
+		if rest, ok := strings.CutPrefix(subject, in.prefix(d)); ok && (rest == "" || strings.HasPrefix(rest, "._")) {
+			on[endpoint{decl: id}] = d
+		}
+	}
+	return on
+}
+
+// receivesOn reports whether a denied subscription, or a denied group, is the receiver's.
+func (r *receiver) receivesOn(d *transport.Denial) bool {
+	if r.storage != nil || d.Log != "" {
+		return r.storage != nil && r.storage.config.Name == d.Log && r.group() == d.Group
+	}
+	return slices.Contains(r.subjects(), d.Subject) && r.subscription(d.Subject).Group == d.Group
+}

@@ -1,0 +1,131 @@
+package natsx
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// dialer opens connections that hear that a server is full. The server says so and
+// closes the connection before it has read anything, so that what nats.go writes fails,
+// and what the server said is never read.
+type dialer struct {
+	net.Dialer
+	ordered bool // as the resolver lists addresses
+}
+
+// useDialer has nats.go use a dialer, unless the user has one. It takes over what nats.go
+// does with the addresses of a name.
+func useDialer(o *nats.Options) {
+	if o.CustomDialer != nil {
+		return
+	}
+	d := &dialer{ordered: o.NoRandomize}
+	if d.Timeout = o.Timeout; o.Dialer != nil {
+		d.Dialer = *o.Dialer
+	}
+	if o.AllowMultipathTCP != nil {
+		d.SetMultipathTCP(*o.AllowMultipathTCP)
+	}
+	o.CustomDialer, o.SkipHostLookup = d, true
+}
+
+// Dial implements [nats.CustomDialer]. All addresses of a name share the timeout.
+func (d *dialer) Dial(network, address string) (conn net.Conn, err error) {
+	addresses := d.resolve(address)
+	one := d.Dialer
+	one.Timeout /= time.Duration(len(addresses))
+	for _, address := range addresses {
+		if conn, err = one.Dial(network, address); err == nil {
+			return &greeting{Conn: conn}, nil
+		}
+	}
+	return nil, err
+}
+
+func (d *dialer) resolve(address string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || net.ParseIP(host) != nil {
+		return []string{address}
+	}
+	addresses, err := net.LookupHost(host)
+	if err != nil || len(addresses) == 0 {
+		return []string{address}
+	}
+	for i := range addresses {
+		addresses[i] = net.JoinHostPort(addresses[i], port)
+	}
+	if !d.ordered {
+		rand.Shuffle(len(addresses), func(i, j int) { addresses[i], addresses[j] = addresses[j], addresses[i] })
+	}
+	return addresses
+}
+
+// greeting is a connection that looks at how the server greets it: with its INFO, and
+// the answer to the first thing that it reads.
+type greeting struct {
+	net.Conn
+	reads atomic.Int32
+	full  atomic.Bool
+}
+
+// greetingReads are the reads of a greeting. What comes later is messages.
+const greetingReads = 2
+
+var (
+	errFull  = errors.New("nats: " + nats.MAX_CONNECTIONS_ERR)
+	fullLine = []byte("-ERR '" + nats.MAX_CONNECTIONS_ERR + "'")
+)
+
+// Read reads, and fails where the server says that it is full.
+func (g *greeting) Read(b []byte) (int, error) {
+	n, err := g.Conn.Read(b)
+	if g.reads.Load() >= greetingReads {
+		return n, err
+	}
+	g.reads.Add(1)
+	g.look(b[:n])
+	if g.full.Load() && !bytes.HasPrefix(b[:n], []byte("INFO")) {
+		return 0, errFull
+	}
+	return n, err
+}
+
+// look looks for the line with which a full server ends a connection.
+func (g *greeting) look(read []byte) {
+	for line := range bytes.Lines(read) {
+		if bytes.HasPrefix(bytes.ToLower(line), bytes.ToLower(fullLine)) {
+			g.full.Store(true)
+		}
+	}
+}
+
+// Write writes. Where that fails during the greeting, it reads why.
+func (g *greeting) Write(b []byte) (int, error) {
+	if g.full.Load() {
+		return 0, errFull
+	}
+	n, err := g.Conn.Write(b)
+	if err != nil && g.reads.Load() < greetingReads && g.saysFull() {
+		err = errFull
+	}
+	return n, err
+}
+
+func (g *greeting) saysFull() bool {
+	if err := g.SetReadDeadline(time.Now().Add(lastWordsTimeout)); err != nil {
+		return false
+	}
+	words := make([]byte, 4096)
+	n, _ := g.Conn.Read(words) // what there is tells
+	g.look(words[:n])
+	return g.full.Load()
+}
+
+// lastWordsTimeout bounds the wait for what a server has said that takes nothing more.
+const lastWordsTimeout = time.Second

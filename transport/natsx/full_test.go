@@ -1,0 +1,121 @@
+package natsx_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"gomono.dev/internal/loopback"
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// noRoom makes a server that takes no connections.
+func noRoom(o *embedded.Options) {
+	o.Configure = func(so *server.Options) { so.MaxConn = -1 }
+}
+
+func wantFull(t *testing.T, what string, err error) {
+	t.Helper()
+	if transport.CodeOf(err) != transport.ResourceExhausted || !strings.Contains(err.Error(), "max_connections") {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// A server that is full says so and closes the connection before it has read anything.
+func TestFullServerIsReported(t *testing.T) {
+	t.Parallel()
+	ca, serverTLS := certificate(t)
+	plain := startServer(t, noRoom)
+	secure := startServer(t, func(o *embedded.Options) { o.TLS = serverTLS; noRoom(o) })
+	for range 50 {
+		_, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{plain.ClientURL()}})
+		wantFull(t, "TCP", err)
+		_, err = natsx.Connect(t.Context(), natsx.Options{URLs: []string{secure.ClientURL()}, CAFile: ca})
+		wantFull(t, "TLS", err)
+		_, err = plain.Connect(t.Context())
+		wantFull(t, "within the process", err)
+	}
+}
+
+func TestFullAccountIsReported(t *testing.T) {
+	t.Parallel()
+	file := configFile(t, `accounts { A: { users: [ {user: a, password: p} ], limits: { max_connections: 1 } } }`)
+	s := startServer(t, func(o *embedded.Options) { o.ConfigFile = file })
+	o := natsx.Options{URLs: []string{s.ClientURL()}, User: "a", Password: "p"}
+	tr, err := natsx.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.Background())
+	_, err = natsx.Connect(t.Context(), o)
+	if transport.CodeOf(err) != transport.ResourceExhausted || !strings.Contains(err.Error(), "account") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// While the server has no room for a connection that was lost, senders and health are
+// told so, and whoever follows a log waits for the next one.
+func TestFullServerIsReportedWhileReconnecting(t *testing.T) {
+	t.Parallel()
+	address, dir := loopback.Free(t), t.TempDir()
+	start := func(change func(*embedded.Options)) *embedded.Server {
+		return startServer(t, func(o *embedded.Options) {
+			o.Memory, o.Dir, o.Listen, o.SyncInterval = false, dir, address, time.Minute
+			change(o)
+		})
+	}
+	stop := func(s *embedded.Server) {
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(func(*embedded.Options) {})
+	tr := connect(t, s.ClientURL())
+	l, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan uint64)
+	go func() {
+		defer close(read)
+		for d, err := range l.Read(t.Context(), transport.ReadConfig{Follow: true}) {
+			if err != nil {
+				t.Errorf("the reader: %v", err)
+				return
+			}
+			read <- d.Sequence
+		}
+	}()
+	stop(s)
+	s = start(noRoom)
+	eventually(t, "Ping reports that it is full", func() bool { return transport.CodeOf(tr.Ping(t.Context())) == transport.ResourceExhausted })
+	wantFull(t, "Ping", tr.Ping(t.Context()))
+	wantFull(t, "Publish", tr.Publish(t.Context(), &transport.Message{Subject: "a"}))
+	_, err = l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{})
+	wantFull(t, "Append", err)
+	stop(s)
+	start(func(*embedded.Options) {})
+	eventually(t, "the connection is back", func() bool { return tr.Ping(t.Context()) == nil })
+	if _, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}); err != nil {
+		t.Error(err)
+	}
+	if got := <-read; got != 1 {
+		t.Errorf("read message %d", got)
+	}
+}
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

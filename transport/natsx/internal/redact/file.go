@@ -1,0 +1,32 @@
+package redact
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+)
+
+// path matches what a name of a file may be. White space and braces, which text has,
+// are not in it.
+var path = regexp.MustCompile(`^([A-Za-z]:)?[\w./\\~+@-]{1,255}$`)
+
+// File returns the name of a file, unless there is no such file and the text may be
+// the contents of one instead.
+func File(name string) string {
+	if name == "" {
+		return ""
+	}
+	if _, err := os.Stat(name); err == nil || path.MatchString(name) && Text(name) == name {
+		return name
+	}
+	return "(no name of a file)"
+}
+
+// FileError returns why a file cannot be read, without its name.
+func FileError(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return errors.New("it cannot be read")
+}

@@ -1,0 +1,87 @@
+package natsx
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gomono.dev/transport/natsx/internal/redact"
+)
+
+// checkURLs reports URLs that nats.go cannot use, and parts of them that it would
+// ignore. No error quotes more of a URL than its scheme, host and port.
+func (o *Options) checkURLs() error {
+	for i, raw := range o.URLs {
+		if err := checkURL("URLs["+strconv.Itoa(i)+"]", raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkURL(what, raw string) error {
+	if strings.Contains(raw, ",") {
+		return invalid("%s has a comma: give each URL its own place in URLs, and write %%2C in a password", what)
+	}
+	u, err := redact.Parse(raw)
+	if err != nil {
+		return invalid("%s is %w, such as nats://127.0.0.1:4222", what, err)
+	}
+	what += " (" + redact.URL(raw) + ")"
+	if !slices.Contains(schemes, u.Scheme) {
+		return invalid("%s has the scheme %q: want nats, tls, ws or wss", what, u.Scheme)
+	}
+	return checkRest(what, u)
+}
+
+var schemes = []string{"nats", "tls", "ws", "wss"}
+
+// checkRest reports what nats.go ignores after the address.
+func checkRest(what string, u *url.URL) error {
+	switch {
+	case u.RawQuery != "" || u.ForceQuery:
+		return invalid("%s has a query, which NATS does not read: %s", what, adviseQuery(u.Query()))
+	case u.Fragment != "":
+		return invalid("%s has a fragment, which NATS does not read: remove it, or write %%23 for # in a password", what)
+	case u.Path != "" && u.Path != "/" && !strings.HasPrefix(u.Scheme, "ws"):
+		return invalid("%s has a path, which NATS does not read: remove it", what)
+	}
+	return nil
+}
+
+// adviseQuery names the options for what a query sets. It does not name what is
+// unknown, which may be a credential.
+func adviseQuery(query url.Values) string {
+	var options []string
+	for name := range query {
+		if option, ok := settings[strings.ToLower(name)]; ok && !slices.Contains(options, option) {
+			options = append(options, option)
+		}
+	}
+	if len(options) == 0 {
+		return "remove it, and use the fields of natsx.Options"
+	}
+	slices.Sort(options)
+	return "use " + strings.Join(options, ", ") + " in natsx.Options"
+}
+
+// settings maps what people write into a query to the option for it.
+var settings = map[string]string{
+	"token": "Token", "auth_token": "Token", "access_token": "Token",
+	"user": "User and Password", "username": "User and Password", "pass": "User and Password", "password": "User and Password",
+	"creds": "CredentialsFile", "credentials": "CredentialsFile", "jwt": "CredentialsFile",
+	"nkey": "NKeySeedFile", "seed": "NKeySeedFile",
+	"tls": "TLS", "tls_ca": "CAFile", "ca": "CAFile", "tls_cert": "CertFile", "cert": "CertFile", "tls_key": "KeyFile", "key": "KeyFile",
+	"name": "Name", "timeout": "ConnectTimeout", "inbox_prefix": "InboxPrefix", "domain": "Domain",
+}
+
+// hasCredentials reports whether a URL says who connects. An empty user does, too:
+// nats.go sends it, whatever the options are.
+func hasCredentials(raw string) bool {
+	u, err := redact.Parse(raw)
+	if err != nil {
+		return strings.Contains(raw, "@")
+	}
+	return u.User != nil
+}
