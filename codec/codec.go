@@ -27,9 +27,9 @@ type Codec interface {
 // TypeChecker is an ability that a [Codec] may have. Without it, a type that
 // cannot work is found out by the first message.
 type TypeChecker interface {
-	// CheckType reports a type whose values the codec can never carry there and
-	// back. The error names the path to the field that is to blame, and says what
-	// to do. nil does not promise that every value can be encoded.
+	// CheckType reports a type if its values always fail, or if a part of them would
+	// be lost without an error. The error names the path to the field, the reason and
+	// the remedy. nil does not promise that every value can be encoded.
 	CheckType(t reflect.Type) error
 }
 

@@ -13,12 +13,12 @@ import (
 	"gomono.dev/codec"
 )
 
-var typesToDraw = flag.Int("codec.types", 400, "the number of types that TestDrawnTypes draws for each codec")
+var typesToDraw = flag.Int("codec.types", 400, "the number of types that TestDrawnTypesArriveOrAreRefused draws for each codec")
 
 // All values of an accepted type arrive, and some value of a refused type does
 // not. Drawn values have zeros in interfaces only, and neither empty slices nor
 // empty maps: omitted, they arrive as nil.
-func TestDrawnTypes(t *testing.T) {
+func TestDrawnTypesArriveOrAreRefused(t *testing.T) {
 	t.Parallel()
 	const perCheck = 100
 	for _, c := range textCodecs() {
