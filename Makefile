@@ -1,12 +1,13 @@
 .DEFAULT_GOAL := help
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
+HANG := 3h# ends tests that hang, with their stacks
 PROFILE ?= full
 SEED ?= 0
 
 .PHONY: help
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: test
 test: ## Run all tests, as a user does
@@ -14,18 +15,26 @@ test: ## Run all tests, as a user does
 
 .PHONY: race
 race: ## Run all tests under the race detector
-	go test -race -timeout 5m ./...
+	go test -race -timeout $(HANG) ./...
 
 .PHONY: stress
 stress: ## Run the concurrent packages fifty times under the race detector
-	go test -race -count=50 -timeout 20m ./mono ./transport/inproc
-	go test -race -count=10 ./transport/natsx/...
+	go test -race -count=50 -timeout $(HANG) ./mono ./transport/inproc
+	go test -race -count=10 -timeout $(HANG) ./transport/natsx/...
+
+.PHONY: soak
+soak: ## List the pieces of the soak: the checks beside two busy loops, 45 minutes each at most
+	@.ci/soak
+
+.PHONY: soak-%
+soak-%: ## Run one piece of the soak, or all with soak-all
+	.ci/soak $*
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME each (10s)
+fuzz: ## Run every fuzz target for FUZZTIME each (10s; 5000x is a number of executions)
 	@for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
-			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -timeout $(HANG) $$pkg || exit 1; \
 		done; \
 	done
 

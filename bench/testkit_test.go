@@ -57,7 +57,7 @@ func fourModules(t testing.TB, h *testkit.Harness) {
 	}
 	h.Settle()
 	if n := len(testkit.Consumed(h, accepted)); n != 2 {
-		t.Errorf("%d orders were heard of, want 2", n)
+		t.Errorf("%d orders were consumed, want 2", n)
 	}
 }
 

@@ -17,8 +17,7 @@ func Patient(t testing.TB) context.Context {
 	return ctx
 }
 
-// Until waits until a condition holds that nothing announces. It fails the test at
-// the end of patience.
+// Until polls a condition until it holds. It fails the test at the end of patience.
 func Until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !Within(Patience, holds) {
@@ -26,9 +25,9 @@ func Until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Within waits until a condition holds, and reports false at its limit. It counts the
-// limit in beats: they are late on a machine that is busy, and a machine that stands
-// still has none.
+// Within polls a condition until it holds, and returns false at the limit. It counts
+// the limit in beats, which come late on a busy machine and not at all on one that
+// stands still.
 func Within(limit time.Duration, holds func() bool) bool {
 	beats := time.NewTicker(period)
 	defer beats.Stop()

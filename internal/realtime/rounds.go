@@ -12,11 +12,11 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Rounds runs the rounds of a harness that a stall can spoil: a member that was not
-// kept alive because its process stood still says nothing about the code. A round
-// that fails is discarded and run again if a heartbeat measured such a stall in it,
-// and for no other reason. The harness fails if it discards more than one round in
-// ten. Its methods may be called by several goroutines at once.
+// Rounds runs the rounds of a harness whose result a stall can spoil. For example, a
+// process that stands still keeps no member alive. A round that fails is discarded and
+// repeated if a heartbeat measured a stall in it, and for no other reason. The harness
+// fails if it discards more than one round in ten. Its methods may be called by several
+// goroutines at once.
 type Rounds struct {
 	// Planned is how many rounds the harness runs at least. Fewer than ten may
 	// discard one.
@@ -29,8 +29,8 @@ type Rounds struct {
 	discarded int
 }
 
-// Run runs a round, again if it is discarded. Failures and logs on its testing.TB are
-// those of t for the round that counts; everything else on it is that of t.
+// Run runs a round, and repeats it if it is discarded. The failures and the log of the
+// last round become those of t.
 func (r *Rounds) Run(t *testing.T, round func(t testing.TB)) {
 	t.Helper()
 	var last *attempt
@@ -45,8 +45,8 @@ func (r *Rounds) Run(t *testing.T, round func(t testing.TB)) {
 	last.report(t)
 }
 
-// Try is Run for a round that fails by the error it returns. It returns that of the
-// round that counts.
+// Try is Run for a round that returns an error if it fails. It returns the error of the
+// last round.
 func (r *Rounds) Try(t testing.TB, round func() error) error {
 	t.Helper()
 	for {
@@ -58,8 +58,7 @@ func (r *Rounds) Try(t testing.TB, round func() error) error {
 	}
 }
 
-// discard reports whether a round that failed is to be discarded, after the longest
-// stall in it.
+// discard reports whether to discard a round that failed, given its longest stall.
 func (r *Rounds) discard(t testing.TB, stall time.Duration, failed error) bool {
 	t.Helper()
 	if stall < r.Stall {
@@ -80,8 +79,8 @@ func (r *Rounds) discard(t testing.TB, stall time.Duration, failed error) bool {
 	return true
 }
 
-// tellVariable names a file to which discarded rounds are written, since go test
-// shows no log of a test that passes.
+// tellVariable names a file to which discarded rounds are written: go test does not
+// show the log of a test that passes.
 const tellVariable = "MONO_DISCARDED_ROUNDS"
 
 func tell(note string) error {
@@ -100,7 +99,7 @@ func tell(note string) error {
 	return f.Close()
 }
 
-// attempt is the testing.TB of one round, which has its own context and its own end.
+// attempt is the testing.TB of one round, with its own context and cleanups.
 type attempt struct {
 	*recorder.Recorder
 	ctx    context.Context
@@ -143,7 +142,7 @@ func (a *attempt) cleanup() (f func()) {
 	return f
 }
 
-// report ends the test as the round ended.
+// report gives t the result of the round.
 func (a *attempt) report(t *testing.T) {
 	t.Helper()
 	switch text := a.Text(); {

@@ -15,7 +15,7 @@ import (
 
 const stall = 100 * time.Millisecond
 
-// The tests of the table run in a process of their own, for some of them fail.
+// Each harness runs in its own process, since some fail.
 const roundsVariable = "MONO_TEST_ROUNDS"
 
 var harnesses = map[string]struct {
@@ -90,7 +90,7 @@ func TestRounds(t *testing.T) {
 			}
 			told, err := os.ReadFile(discarded)
 			if n := strings.Count(string(told), "\n"); n != h.discards || n > 0 && err != nil {
-				t.Errorf("%d discarded rounds are told, want %d: %q, %v", n, h.discards, told, err)
+				t.Errorf("the file has %d discarded rounds, want %d: %q, %v", n, h.discards, told, err)
 			}
 		})
 	}

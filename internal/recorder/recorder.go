@@ -1,5 +1,5 @@
-// Package recorder keeps what a test reports, for harnesses that decide themselves
-// what becomes of a failure.
+// Package recorder records the failures and the log of a test, for harnesses that
+// decide themselves whether a failure counts.
 package recorder
 
 import (
@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Recorder is a testing.TB that keeps its failures and its log. Everything else is
-// that of the TB it was made of. Its methods may be called by several goroutines at
-// once; FailNow and Fatal end the goroutine that calls them.
+// Recorder is a testing.TB that records failures and the log, and leaves everything
+// else to another TB. Its methods may be called by several goroutines at once. FailNow
+// and Fatal end the calling goroutine.
 type Recorder struct {
 	testing.TB
 
@@ -28,7 +28,7 @@ type Recorder struct {
 	helpers map[string]bool // functions that called Helper
 }
 
-// New makes a Recorder of t.
+// New returns a Recorder that leaves everything else to t.
 func New(t testing.TB) *Recorder { return &Recorder{TB: t, helpers: make(map[string]bool)} }
 
 // Text returns everything that was logged.
@@ -84,10 +84,10 @@ func (r *Recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// Cleanup lets f fail the Recorder and not the TB it was made of.
+// Cleanup registers f with the other TB. A failure of f fails the Recorder alone.
 func (r *Recorder) Cleanup(f func()) { r.TB.Cleanup(func() { Apart(f) }) }
 
-// Apart calls f on a goroutine of its own, which f may end, and waits for it.
+// Apart calls f on a new goroutine, which f may end, and waits for its end.
 func Apart(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -97,7 +97,7 @@ func Apart(f func()) {
 	<-done
 }
 
-// record is called by the methods above, which their callers call directly.
+// record adds text to the log.
 func (r *Recorder) record(failed bool, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
