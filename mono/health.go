@@ -82,7 +82,9 @@ func (d *details) copy() map[string]any {
 }
 
 // Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. A check that hangs is unhealthy alone, and is
+// each for at most HealthTimeout. A module is also unhealthy if a group of its receivers
+// was deleted, and while a handler of a stored message is stuck (StuckAfter). A check
+// that hangs is unhealthy alone, and is
 // not started again before it has returned. An App that does not run is not
 // healthy.
 func (a *App) Health(ctx context.Context) Health {
