@@ -10,12 +10,12 @@ import (
 
 // store appends a message to the log of its handle.
 func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error {
+	if n := m.Size() - len(m.Body); n > maxHeader {
+		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
+	}
 	log, err := s.storage.log(ctx)
 	if err != nil {
 		return err
-	}
-	if n := m.Size() - len(m.Body); n > maxHeader {
-		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
 	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {

@@ -82,8 +82,10 @@ func (d *details) copy() map[string]any {
 }
 
 // Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. The transport is not healthy while it denies what the
-// App sends, nor a module while it denies what the module receives. A check that hangs is unhealthy alone, and is
+// each for at most HealthTimeout. The transport is unhealthy while it denies a send of
+// the App. A module is also unhealthy while the transport denies one of its
+// subscriptions, if a group of its receivers was deleted, and while a handler of a
+// stored message is stuck (StuckAfter). A check that hangs is unhealthy alone, and is
 // not started again before it has returned. An App that does not run is not
 // healthy.
 func (a *App) Health(ctx context.Context) Health {

@@ -140,7 +140,7 @@ func TestStartReport(t *testing.T) {
 	requireProblem(t, got, "resource report.lost", "nil pointer")
 	requireProblem(t, got, "channel report.ticks", "no module receives")
 	requireProblem(t, got, "module c", "two modules have this name")
-	requireProblem(t, got, `"Bad Name" is no name`)
+	requireProblem(t, got, `"Bad Name" cannot be the name`)
 	requireProblem(t, got, "module fails", "will not bind")
 	requireProblem(t, got, "module panics", "panicked")
 	requireProblem(t, got, "a module is nil")

@@ -299,3 +299,22 @@ func (s slowLetters) Log(ctx context.Context, c transport.LogConfig) (transport.
 	}
 	return s.Transport.Log(ctx, c)
 }
+
+// StuckAfter fits what is stored.
+func TestStuckAfterNeedsStorage(t *testing.T) {
+	t.Parallel()
+	if got := panicOf(func() { mono.NewQueue[int]("stuck.volatile", mono.Volatile(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "Volatile excludes") {
+		t.Errorf("a volatile queue: %q", got)
+	}
+	if got := panicOf(func() { mono.NewQueue[int]("stuck.soon", mono.StuckAfter(time.Millisecond)) }); !strings.Contains(got, "StuckAfter(1ms): want at least 100ms") {
+		t.Errorf("too short: %q", got)
+	}
+	e := mono.NewEvent[int]("stuck.told")
+	app := newApp(t)
+	app.Add(module("hearer", func(s *mono.Scope) {
+		e.Handle(s, func(context.Context, int) error { return nil }, mono.StuckAfter(time.Second))
+	}))
+	if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "StuckAfter need Durable") {
+		t.Errorf("an event that is not durable: %v", err)
+	}
+}

@@ -151,6 +151,9 @@ func transcript(heard []*nats.Msg) string {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
 			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
 		}
+		if m.Header.Get("Status") == "100" {
+			continue // an idle heartbeat, which comes when the server has been idle for a while
+		}
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
 		if answer(m.Reply) {
 			asked[m.Reply] = true
