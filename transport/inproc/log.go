@@ -31,6 +31,8 @@ type log struct {
 	groups  []*group
 	epoch   uint64 // grows when groups or their filters change
 	readers map[chan struct{}]struct{}
+
+	declarations []declaration // of groups that must be there, in the order in which they came
 }
 
 func newLog(b *Backend, c transport.LogConfig) *log {

@@ -2,6 +2,7 @@ package natsx
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	consumers, err := l.openGroup(ctx, c.Group, false)
+	consumers, err := l.openGroup(ctx, c.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +74,9 @@ type member struct {
 
 var _ transport.Receiver = (*member)(nil)
 
-func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerConfig, h func(*transport.Delivery)) *member {
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h func(*transport.Delivery)) *member {
 	m := &member{
-		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(consumers[0].AckWait/4, minRefresh), onEnd: c.OnEnd,
+		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(consumers[0].Config.AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*puller, len(consumers)),
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
@@ -86,8 +87,8 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 		m.pulls = append(m.pulls, p)
 		m.byName[p.consumer] = p
 	}
-	m.ahead.ordered = isOrdered(consumers[0])
-	m.rate.bits = number(consumers[0].Metadata[metaRate])
+	m.ahead.ordered = isOrdered(&consumers[0].Config)
+	m.rate.bits = number(consumers[0].Config.Metadata[metaRate])
 	m.arrived = make(chan *nats.Msg, m.room())
 	return m
 }
@@ -519,21 +520,45 @@ func (m *member) tick() {
 	for _, p := range m.pulls {
 		if p.tick(); breaks != m.breaks {
 			p.restart()
+			p.suspect = true
+			nudge(m.look)
 		}
 	}
 	m.breaks = breaks
 	nudge(m.wake)
 }
 
-// checkSuspects asks whether the consumers are there whose pulls nobody heard.
+// checkSuspects asks whether the consumers are there whose pulls nobody heard. One that
+// was made again under the same name is another.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
 		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		_, err := m.l.consumer(ctx, p.consumer)
+		is, err := m.l.consumer(ctx, p.consumer)
 		cancel()
-		if missing(err) {
+		switch {
+		case missing(err):
 			m.gone(err)
 			return
+		case err == nil && !is.Created.Equal(p.made):
+			m.gone(errRemade)
+			return
+		}
+	}
+}
+
+var errRemade = errors.New("there is a new one of this name")
+
+// compare suspects the consumers that were made again.
+func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, is := range consumers {
+		if is == nil {
+			continue // it could not be opened
+		}
+		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.made) {
+			p.suspect = true
+			nudge(m.look)
 		}
 	}
 }

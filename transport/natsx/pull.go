@@ -19,8 +19,9 @@ import (
 // and what is ahead are known, and a lost connection is noticed at once.
 type puller struct {
 	consumer string
-	api      string // the subject of pulls
-	inbox    string // where answers go: "<inbox>.<index>.<round>"
+	made     time.Time // when it was: another of the same name is not the same
+	api      string    // the subject of pulls
+	inbox    string    // where answers go: "<inbox>.<index>.<round>"
 	index    int
 	round    int // answers to earlier rounds do not count
 
@@ -43,9 +44,10 @@ const (
 	maxSilence    = 4 // ticks without a word until a pull is lost
 )
 
-func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) *puller {
+func newPuller(t *Transport, stream string, is *jetstream.ConsumerInfo, inbox string, index int) *puller {
+	c := &is.Config
 	p := &puller{
-		consumer: c.Name, api: t.apiPrefix() + ".CONSUMER.MSG.NEXT." + stream + "." + c.Name, inbox: inbox, index: index,
+		consumer: c.Name, made: is.Created, api: t.apiPrefix() + ".CONSUMER.MSG.NEXT." + stream + "." + c.Name, inbox: inbox, index: index,
 		maxBatch: maxAhead, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {

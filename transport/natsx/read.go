@@ -114,7 +114,7 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 			return how, err
 		}
 	}
-	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0), idle)
+	return rd.receive(ctx, mail, newPuller(rd.l.t, rd.l.config.Name, is, inbox, 0), idle)
 }
 
 // readerIdle is how long the server keeps a reader's consumer that nobody uses,
