@@ -22,8 +22,8 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, MessagesDropped, MessageRetried, MessageDied, GroupLost,
-// GroupAbandoned, SharedChanged and Panicked. Later versions may add others, so
-// a type switch has a default.
+// GroupRestored, GroupAbandoned, SharedChanged and Panicked. Later versions may add
+// others, so a type switch has a default.
 type Observation interface{ observation() }
 
 type (
@@ -91,13 +91,22 @@ type (
 		Err      error
 	}
 
-	// GroupLost: somebody deleted the group of a receiver, which receives nothing
-	// any more.
+	// GroupLost: somebody deleted the group of a receiver. That of a queue or of a
+	// durable event is made again, and GroupRestored follows. The receiver of a stream
+	// receives nothing any more.
 	GroupLost struct {
 		Module string
 		Handle Handle
 		Group  string
 		Err    error
+	}
+
+	// GroupRestored: a group that was lost is there again, and its receiver receives
+	// what is stored from now on.
+	GroupRestored struct {
+		Module string
+		Handle Handle
+		Group  string
 	}
 
 	// GroupAbandoned: a durable group is there that nobody declares any more, told
@@ -133,6 +142,7 @@ func (MessagesDropped) observation() {}
 func (MessageRetried) observation()  {}
 func (MessageDied) observation()     {}
 func (GroupLost) observation()       {}
+func (GroupRestored) observation()   {}
 func (GroupAbandoned) observation()  {}
 func (SharedChanged) observation()   {}
 func (Panicked) observation()        {}
