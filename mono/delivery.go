@@ -11,10 +11,6 @@ import (
 
 // consume begins to receive stored messages.
 func (r *receiver) consume(ctx context.Context) error {
-	log, err := r.storage.log(ctx)
-	if err != nil {
-		return err
-	}
 	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
 	c.Group.Update = true
 	begin := r.take
@@ -25,12 +21,8 @@ func (r *receiver) consume(ctx context.Context) error {
 		r.batcher = b
 	}
 	c.Begin = r.own(begin)
-	sub, err := log.Consume(ctx, c, nil)
-	if err != nil {
-		return about(r.decl.String(), err)
-	}
-	r.subs = append(r.subs, sub)
-	return nil
+	r.membership = newMembership(c)
+	return r.join(ctx)
 }
 
 // own passes over what is for another group: this one is done with it.
@@ -200,15 +192,7 @@ func (r *receiver) told(d *transport.Delivery, err error) {
 	}
 }
 
-// lost is told that the receiver's group is gone.
-func (r *receiver) lost(err error) {
-	r.in.log.Error("mono: group lost, nothing is received any more", "module", r.unit.name, "handle", r.decl.name, "group", r.group(), "error", err)
-	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
-	err = fmt.Errorf("group %q is gone: %w; restart the App to make it anew", r.group(), err)
-	r.gone.Store(&err)
-}
-
-// check is the health of a receiver: that its group is there, and that it may receive.
+// check is the health of a receiver: its group is there, and it may receive.
 func (r *receiver) check() error {
 	if err := r.gone.Load(); err != nil {
 		return fmt.Errorf("%s: %w", r.decl, *err)

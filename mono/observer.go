@@ -22,9 +22,9 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
-// HandlerStuck, GroupLost, GroupAbandoned, SendDenied, ReceiveDenied, SharedChanged
-// and Panicked. Later versions may add others, so
-// a type switch has a default.
+// HandlerStuck, GroupLost, GroupRestored, GroupAbandoned, SendDenied, ReceiveDenied,
+// SharedChanged and Panicked. Later versions may add others, so a type switch has a
+// default.
 type Observation interface{ observation() }
 
 type (
@@ -114,13 +114,22 @@ type (
 		Since   time.Time // when the handler began
 	}
 
-	// GroupLost: somebody deleted the group of a receiver, which receives nothing
-	// any more.
+	// GroupLost: somebody deleted the group of a receiver. That of a queue or of a
+	// durable event is made again, and GroupRestored follows. The receiver of a stream
+	// receives nothing any more.
 	GroupLost struct {
 		Module string
 		Handle Handle
 		Group  string
 		Err    error
+	}
+
+	// GroupRestored: a group that was lost is there again, and its receiver receives
+	// what is stored from now on.
+	GroupRestored struct {
+		Module string
+		Handle Handle
+		Group  string
 	}
 
 	// GroupAbandoned: a durable group is there that nobody declares any more, told
@@ -178,6 +187,7 @@ func (MessageRetried) observation()      {}
 func (MessageDied) observation()         {}
 func (HandlerStuck) observation()        {}
 func (GroupLost) observation()           {}
+func (GroupRestored) observation()       {}
 func (GroupAbandoned) observation()      {}
 func (SendDenied) observation()          {}
 func (ReceiveDenied) observation()       {}

@@ -41,11 +41,12 @@ type receiver struct {
 	stats    stats
 	subs     []transport.Receiver
 
-	storage *storage              // of a stored handle
-	pack    func([]*Call) any     // makes the payload of a batch; nil: one message at a time
-	batcher *batcher              // of a running receiver of batches
-	gone    atomic.Pointer[error] // why its group is no more
-	watch   *watch                // of a stored handle
+	storage    *storage              // of a stored handle
+	membership *membership           // of a running receiver of a stored handle
+	pack       func([]*Call) any     // makes the payload of a batch; nil: one message at a time
+	batcher    *batcher              // of a running receiver of batches
+	gone       atomic.Pointer[error] // why nothing is received
+	watch      *watch                // of a stored handle
 
 	unburied graveyard // messages whose dead letters could not be stored
 
@@ -449,7 +450,7 @@ func (r *receiver) drain(soft, hard context.Context) error {
 		close(r.batcher.hurry)
 	}
 	var err error
-	for _, sub := range r.subs {
+	for _, sub := range append(r.subs, r.membership.end()...) {
 		if e := sub.Drain(hard); e != nil && err == nil {
 			err = about(r.decl.String(), e)
 		}

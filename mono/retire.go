@@ -52,21 +52,24 @@ func (in *instance) groupsHere(d *declaration) []string {
 	return groups
 }
 
-// nameAbandoned tells of groups that nobody here has declared and that nobody
-// receives with: what they are owed is kept for as long as they are there.
-func (in *instance) nameAbandoned(ctx context.Context, d *declaration, log transport.Log) {
+// unusedGroups lists groups that nobody here has declared and that nobody receives
+// with: what they are owed is kept for as long as they are there.
+func (in *instance) unusedGroups(ctx context.Context, d *declaration, log transport.Log) ([]transport.GroupInfo, error) {
 	groups, err := log.Groups(ctx)
-	if err != nil {
-		in.log.Warn("mono: groups not listed", "handle", d.name, "error", err)
-		return
-	}
 	here := in.groupsHere(d)
-	for _, g := range groups {
-		if g.Members > 0 || slices.Contains(here, g.Config.Name) {
-			continue
-		}
-		in.log.Warn("mono: nobody declares this group any more; it keeps what it is owed until mono.Retire removes it",
-			"handle", d.name, "kind", d.kind, "group", g.Config.Name, "undelivered", g.Undelivered)
-		in.observe(GroupAbandoned{Handle: d, Group: g.Config.Name})
+	return slices.DeleteFunc(groups, func(g transport.GroupInfo) bool {
+		return g.Members > 0 || slices.Contains(here, g.Config.Name)
+	}), err
+}
+
+// nameUnused tells of groups that nobody declares.
+func (o *opening) nameUnused() {
+	if o.unlisted != nil {
+		o.in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
+	}
+	for _, g := range o.unused {
+		o.in.log.Warn("mono: nobody declares this group any more; it keeps what it is owed until mono.Retire removes it",
+			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered)
+		o.in.observe(GroupAbandoned{Handle: o.decl, Group: g.Config.Name})
 	}
 }

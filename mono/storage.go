@@ -85,35 +85,6 @@ func (s *storage) idOf(d *transport.Delivery) string {
 	return s.config.Name + "-" + strconv.FormatUint(d.Sequence, 10)
 }
 
-// openLogs opens the logs of all stored handles that the App's modules use, so
-// that what is wrong with one shows at the start, and nothing is sent to a queue
-// whose groups are not there yet.
-func (in *instance) openLogs(ctx context.Context) {
-	for _, u := range in.units {
-		for _, r := range u.receivers {
-			if r.decl.stored() {
-				in.storageOf(r.decl).config.Update = true
-			}
-		}
-	}
-	for _, u := range in.units {
-		for _, d := range u.messages() {
-			if !d.stored() {
-				continue
-			}
-			s := in.storageOf(d)
-			known := s.opened.Load() != nil
-			log, err := s.log(ctx)
-			switch {
-			case err != nil:
-				in.report.add(u.name, d, "its log cannot be opened: %v", err)
-			case s.config.Update && !known:
-				in.nameAbandoned(ctx, d, log)
-			}
-		}
-	}
-}
-
 // logConfig describes the log of a stored handle.
 func (in *instance) logConfig(d *declaration) transport.LogConfig {
 	subject := in.prefix(d)

@@ -66,7 +66,8 @@ type Log interface {
 	// OutcomeNotDone when the message has not left and OutcomeUnknown when its
 	// acknowledgement did not come. After the latter a second Append with the same
 	// id stores it once. In a cluster a second Append while the first is under
-	// way may be Unavailable with OutcomeNotDone, instead of a duplicate.
+	// way may be Unavailable with OutcomeNotDone, instead of a duplicate; so is an
+	// Append while a group is missing (see LogConfig.Groups).
 	Append(ctx context.Context, m *Message, o AppendOptions) (Appended, error)
 
 	// AppendAsync is Append without the wait: done is called once, with what
@@ -133,7 +134,7 @@ type Log interface {
 	Groups(ctx context.Context) ([]GroupInfo, error)
 
 	// DeleteGroup removes a durable group and its position for good. NotFound
-	// when it is not there.
+	// when it is not there. One that must be there (LogConfig.Groups) is made again.
 	DeleteGroup(ctx context.Context, name string) error
 }
 
@@ -192,6 +193,14 @@ type LogConfig struct {
 	// every message from the first. One that is created later, here or by
 	// Consume, begins where its Start says; under InterestRetention that is at
 	// the earliest its creation.
+	//
+	// Under InterestRetention a group of these that is deleted is made again, as long
+	// as a Transport is open that has named it. It begins with what is appended from
+	// then on; an Append meanwhile waits, and is Unavailable if the group cannot be
+	// made. What is appended before the backend notices the deletion is acknowledged
+	// and may not be stored. inproc notices at once. A NATS server tells of a deletion,
+	// within milliseconds as a rule. If that is lost, or denied to the account, an
+	// Append looks for the groups, when the last look is 5 seconds old.
 	Groups []GroupConfig
 
 	// Update is set by those that receive. With it, an existing log and groups

@@ -279,6 +279,7 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	if err != nil {
 		return nil, err
 	}
+	l.declare(t, c.Groups)
 	return newHandle(t, l), nil
 }
 

@@ -32,6 +32,8 @@ type log struct {
 	fence   uint64 // of the last delivery to any group: one that is made again goes on
 	epoch   uint64 // grows when groups or their filters change
 	readers map[chan struct{}]struct{}
+
+	declarations []declaration // of groups that must be there, in the order in which they came
 }
 
 func newLog(b *Backend, c transport.LogConfig) *log {

@@ -60,6 +60,7 @@ const (
 	Due     Action = "due"     // store a message whose NotBefore has come
 	Confirm Action = "confirm" // call what AppendAsync was given
 	Read    Action = "read"    // from a log, without a group
+	End     Action = "end"     // call OnEnd of a member
 )
 
 // String returns the step in words, such as "t2 deliver jobs.a #3 attempt 2 to

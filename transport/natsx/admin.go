@@ -212,10 +212,10 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	if len(consumers) == 0 {
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s is not there", name, l.what)
 	}
-	_, err = inParallel(len(consumers), func(i int) (struct{}, error) {
-		return ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
+	return first(l.t.inParallel(ctx, len(consumers), func(i int) error {
+		_, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
-	})
-	return err
+		return err
+	})...)
 }

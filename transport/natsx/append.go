@@ -65,7 +65,10 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
 		return tooOld("append to %s: NotBefore", l.what)
 	}
-	return o.Validate(&l.config, m)
+	if err := o.Validate(&l.config, m); err != nil || l.declared == nil {
+		return err
+	}
+	return l.declared.there(ctx)
 }
 
 // enter waits until fewer than maxAppending appends wait for their answer.

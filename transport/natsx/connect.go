@@ -116,6 +116,7 @@ func (t *Transport) handle(o *nats.Options) error {
 			t.forgive()
 			t.link.mend()
 			go t.probe(context.Background()) // it may be another server
+			t.lookForGroups()
 			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
 				then.ReconnectedCB(nc)
@@ -135,7 +136,9 @@ func (t *Transport) handle(o *nats.Options) error {
 			}
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-			t.complain("natsx: the server reports an error", err)
+			if !t.advisoriesDenied(err) {
+				t.complain("natsx: the server reports an error", err)
+			}
 			t.denied(err)
 			if then.AsyncErrorCB != nil {
 				then.AsyncErrorCB(nc, sub, err)

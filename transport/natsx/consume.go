@@ -2,6 +2,7 @@ package natsx
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -25,7 +26,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	consumers, err := l.openGroup(ctx, c.Group, false)
+	consumers, err := l.openGroup(ctx, c.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -630,6 +631,8 @@ func (m *member) tick() {
 	for _, p := range m.consumers {
 		if p.tick(); breaks != m.breaks {
 			p.restart()
+			p.suspect = true
+			nudge(m.look)
 		}
 	}
 	if breaks != m.breaks {
@@ -675,15 +678,37 @@ func (m *member) renewedAt(breaks int, err error) bool {
 	return true
 }
 
-// checkSuspects asks whether the consumers are there whose pulls nobody heard.
+// checkSuspects asks whether the consumers are there whose pulls nobody heard. One that
+// was made again under the same name is another.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
 		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		_, err := m.l.consumer(ctx, p.name)
+		is, err := m.l.consumer(ctx, p.name)
 		cancel()
-		if missing(err) {
+		switch {
+		case missing(err):
 			m.gone(err)
 			return
+		case err == nil && !is.Created.Equal(p.created):
+			m.gone(errRemade)
+			return
+		}
+	}
+}
+
+var errRemade = errors.New("there is a new one of this name")
+
+// compare suspects the consumers that were made again.
+func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, is := range consumers {
+		if is == nil {
+			continue // it could not be opened
+		}
+		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.created) {
+			p.suspect = true
+			nudge(m.look)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -41,72 +40,6 @@ func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
 	return nil
 }
 
-// openGroup makes what is missing of a group, changes what differs and may be
-// changed, and returns its consumers. made says that the log is new.
-func (l *log) openGroup(ctx context.Context, g transport.GroupConfig, made bool) ([]*jetstream.ConsumerInfo, error) {
-	if l.config.Retention == transport.InterestRetention && !made {
-		g.Start = transport.Start{New: true}
-	}
-	names, filters, err := l.consumers(&g)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.checkShape(ctx, &g); err != nil {
-		return nil, err
-	}
-	consumers, err := inParallel(len(names), func(i int) (*jetstream.ConsumerInfo, error) {
-		return l.openConsumer(ctx, &g, names[i], filters[i])
-	})
-	if err == nil && slices.ContainsFunc(consumers, l.maybeUnknown) {
-		err = l.awaitReplicas(ctx)
-	}
-	return consumers, err
-}
-
-// inParallel calls do for 0 to n-1, some at once, and returns all results or the
-// first error.
-func inParallel[T any](n int, do func(int) (T, error)) ([]T, error) {
-	results, errs := make([]T, n), make([]error, n)
-	var wg sync.WaitGroup
-	free := make(chan struct{}, maxParallel)
-	for i := range n {
-		free <- struct{}{}
-		wg.Go(func() {
-			results[i], errs[i] = do(i)
-			<-free
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
-}
-
-const maxParallel = 16
-
-// checkShape reports a group that is there with as many consumers as the other
-// kind has.
-func (l *log) checkShape(ctx context.Context, g *transport.GroupConfig) error {
-	if l.lanes.n == 0 {
-		return nil // one consumer either way
-	}
-	other := g.Name
-	if !g.Ordered {
-		other = laneName(g.Name, 0)
-	}
-	is, err := l.consumer(ctx, other)
-	if missing(err) {
-		return nil
-	}
-	if err == nil && groupOf(is) == g.Name {
-		return l.cannotReorder(g)
-	}
-	return err
-}
-
 // errOrdered says that a group is there and of the other kind.
 var errOrdered = errors.New("the order of a group cannot be changed")
 
@@ -129,22 +62,6 @@ func (l *log) askConsumer(ctx context.Context, name string, do func(context.Cont
 		return nil, err
 	}
 	return c.CachedInfo(), nil
-}
-
-// openConsumer makes or changes one consumer of a group. Somebody else may make it
-// meanwhile.
-func (l *log) openConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {
-	is, err := l.consumer(ctx, name)
-	if missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
-		is, err = l.makeConsumer(ctx, g, name, filter)
-		if code := codeOfAPI(err); code == jetstream.JSErrCodeConsumerExists || code == jetstream.JSErrCodeConsumerNameExists {
-			is, err = l.consumer(ctx, name)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return l.changeConsumer(ctx, g, is, filter)
 }
 
 func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,10 +23,53 @@ import (
 // youth is how long servers may not know a consumer, when nothing is wrong.
 const youth = 30 * time.Second
 
+// awaited remembers the consumers that all servers know, by the time at which they were
+// made.
+type awaited struct {
+	mu    sync.Mutex
+	known map[string]time.Time
+}
+
+// has reports whether a consumer is known.
+func (a *awaited) has(is *jetstream.ConsumerInfo) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known[is.Name].Equal(is.Created)
+}
+
+func (a *awaited) add(all []*jetstream.ConsumerInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known == nil {
+		a.known = make(map[string]time.Time)
+	}
+	for _, is := range all {
+		a.known[is.Name] = is.Created
+	}
+}
+
+// awaitAll waits until all servers that keep the log know the parts that are open.
+func (l *log) awaitAll(ctx context.Context, parts []*part) error {
+	var unknown []*jetstream.ConsumerInfo
+	for _, p := range parts {
+		if p.err == nil && l.maybeUnknown(p.is) {
+			unknown = append(unknown, p.is)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	err := l.awaitReplicas(ctx)
+	if err == nil {
+		l.awaited.add(unknown)
+	}
+	return err
+}
+
 // maybeUnknown reports whether a server that keeps the log may not know a consumer yet,
 // whoever made it.
 func (l *log) maybeUnknown(is *jetstream.ConsumerInfo) bool {
-	return l.replicated && l.config.Retention == transport.InterestRetention && is.TimeStamp.Sub(is.Created) < youth
+	return l.replicated && l.config.Retention == transport.InterestRetention && is.TimeStamp.Sub(is.Created) < youth && !l.awaited.has(is)
 }
 
 // Times of awaitReplicas. A server that says nothing for so long, but is not known to be

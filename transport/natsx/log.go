@@ -3,6 +3,7 @@ package natsx
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,7 +21,9 @@ type log struct {
 	room   *room         // for delayed messages
 	origin string        // the stream of which it is a mirror
 
-	replicated bool // kept by several servers
+	replicated bool      // kept by several servers
+	awaited    awaited   // what they know
+	declared   *declared // nil: no groups that must be there
 }
 
 var _ transport.Log = (*log)(nil)
@@ -62,12 +65,22 @@ func (l *log) open(ctx context.Context) error {
 		return err
 	}
 	l.adopt(stream)
-	for _, g := range l.config.Groups {
-		g.Update = g.Update || l.config.Update
-		if _, err := l.openGroup(ctx, g, made); err != nil && (g.Update || !errors.Is(err, errOrdered)) {
-			return err // a sender leaves a group of the other kind as it is
+	return l.openDeclared(ctx, made)
+}
+
+// openDeclared opens the groups that the configuration names.
+func (l *log) openDeclared(ctx context.Context, made bool) error {
+	groups := slices.Clone(l.config.Groups)
+	for i := range groups {
+		groups[i].Update = groups[i].Update || l.config.Update
+	}
+	l.watchGroups()
+	for i, opened := range l.openGroups(ctx, groups, made) {
+		if opened.err != nil && (groups[i].Update || !errors.Is(opened.err, errOrdered)) {
+			return opened.err // a sender leaves a group of the other kind as it is
 		}
 	}
+	l.declare()
 	return nil
 }
 

@@ -50,6 +50,7 @@ type Transport struct {
 	booting     sync.Mutex  // held while the boot of the server is looked up
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
+	asking      chan struct{} // holds a token for each request of inParallel
 
 	// sending is held for reading while a message is handed over, and for writing
 	// to set closed: what was let in has been written when Close flushes.
@@ -62,16 +63,25 @@ type Transport struct {
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}
 	members   map[*member]struct{}
+	declared  map[string]*declared // by log
+
+	life    context.Context // ends when Close begins
+	endLife context.CancelFunc
+	upkeep  sync.WaitGroup // what is done meanwhile
+
+	warnUnadvised sync.Once
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(o *Options) *Transport {
+	life, end := context.WithCancel(context.Background())
 	return &Transport{
+		life: life, endLife: end, declared: make(map[string]*declared),
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
 		questions: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
 		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
-		done: make(chan struct{}), silent: make(chan struct{}),
+		asking: make(chan struct{}, maxAsking), done: make(chan struct{}), silent: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
 }
@@ -208,8 +218,10 @@ func (t *Transport) close(ctx context.Context) (err error) {
 	t.sending.Lock()
 	t.closed.Store(true)
 	t.sending.Unlock()
+	t.endLife()
 	t.closeReceivers()
 	t.closeMembers()
+	t.awaitUpkeep(ctx)
 	if !t.link.down() {
 		err = t.finish(ctx)
 	}
@@ -222,6 +234,34 @@ func (t *Transport) close(ctx context.Context) (err error) {
 	case <-ctx.Done():
 	}
 	return err
+}
+
+// begins starts what the Transport does by itself while it is open. It reports false
+// when it is not.
+func (t *Transport) begins(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed.Load() {
+		return false
+	}
+	t.upkeep.Go(f)
+	return true
+}
+
+// awaitUpkeep waits until nothing of that goes on.
+func (t *Transport) awaitUpkeep(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		t.upkeep.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	for _, d := range t.allDeclared() {
+		d.forget()
+	}
 }
 
 // finish waits until what was published has left, and replies that have arrived

@@ -320,6 +320,17 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/open/subject-of-two", "No subject may belong to two logs.",
 	},
+	"makes no deleted group again": {
+		undeclared, "log/remade/stored", "is made again: Append stores for it.",
+	},
+	"makes every deleted group again": {
+		replacing(func(l transport.Log) transport.Log { return restoring{l} }),
+		"log/remade/limits", "one that is deleted is not made again",
+	},
+	"deletes no group": {
+		replacing(func(l transport.Log) transport.Log { return undeletable{l} }),
+		"log/remade/new", "it is not owed what was stored before",
+	},
 	"reads what came later": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
 		"log/read/present", "Read ends at the last message",
@@ -517,6 +528,39 @@ func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h fun
 	_ = a.DeleteGroup(ctx, c.Group.Name)
 	return a.Log.Consume(ctx, c, h)
 }
+
+// undeclared makes groups from a Transport that it closes, and names none itself.
+func undeclared(*inproc.Transport) transport.Transport {
+	b := inproc.NewBackend(nil)
+	return rewired(func(r *rewiring) {
+		r.log = func(ctx context.Context, c transport.LogConfig, then opener) (transport.Log, error) {
+			maker := b.Connect()
+			_, err := maker.Log(ctx, c)
+			if err := cmp.Or(err, maker.Close(ctx)); err != nil {
+				return nil, err
+			}
+			c.Groups = nil
+			return then(ctx, c)
+		}
+	})(b.Connect())
+}
+
+type restoring struct{ transport.Log }
+
+func (r restoring) DeleteGroup(ctx context.Context, name string) error {
+	if err := r.Log.DeleteGroup(ctx, name); err != nil {
+		return err
+	}
+	m, err := r.Consume(ctx, transport.ConsumeConfig{Group: transport.GroupConfig{Name: name}}, func(*transport.Delivery) {})
+	if err == nil {
+		m.Close()
+	}
+	return err
+}
+
+type undeletable struct{ transport.Log }
+
+func (undeletable) DeleteGroup(context.Context, string) error { return nil }
 
 type concurrent struct{ transport.Log }
 

@@ -162,9 +162,29 @@ func (y *player) process(ctx context.Context, number int) (*process, error) {
 	}
 	p := &process{tr: tr}
 	y.processes[number] = p
+	if !y.opened {
+		y.opened = true
+		if err := y.make(ctx, y.program.Log.Groups...); err != nil {
+			return nil, err
+		}
+	}
 	p.log, err = tr.Log(ctx, y.config())
-	y.opened = true
 	return p, err
+}
+
+// make makes the log, or groups of it, from a Transport of its own: while one that has
+// named a group is open, the group cannot be deleted for good.
+func (y *player) make(ctx context.Context, groups ...transport.GroupConfig) error {
+	tr, err := y.connect(ctx)
+	if err != nil {
+		return err
+	}
+	c := y.config()
+	for _, g := range groups {
+		c.Groups = append(c.Groups, y.groupConfig(g))
+	}
+	_, err = tr.Log(ctx, c)
+	return errors.Join(err, tr.Close(ctx))
 }
 
 // config is that of the log, with its name and subjects.
@@ -172,11 +192,6 @@ func (y *player) config() transport.LogConfig {
 	c := y.program.Log
 	c.Name, c.Subjects = y.root, []string{y.root + ".*"}
 	c.Groups = nil
-	if !y.opened {
-		for _, g := range y.program.Log.Groups {
-			c.Groups = append(c.Groups, y.groupConfig(g))
-		}
-	}
 	return c
 }
 
@@ -386,7 +401,7 @@ func (y *player) take(ctx context.Context, s *Step) ([]string, error) {
 	case Purge:
 		return y.purge(ctx, p, s)
 	case AddGroup:
-		err = y.addGroupLater(ctx, p, s)
+		err = y.addGroupLater(ctx, s)
 	case DeleteGroup:
 		err = y.deleteGroup(ctx, p, s)
 	case Wait:

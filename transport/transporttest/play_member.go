@@ -62,10 +62,8 @@ func (y *player) addGroup(c transport.GroupConfig) *playGroup {
 }
 
 // addGroupLater adds a group to a log that is there.
-func (y *player) addGroupLater(ctx context.Context, p *process, s *Step) error {
-	c := y.config()
-	c.Groups = []transport.GroupConfig{y.groupConfig(s.groupConfig())}
-	if _, err := p.tr.Log(ctx, c); err != nil {
+func (y *player) addGroupLater(ctx context.Context, s *Step) error {
+	if err := y.make(ctx, s.groupConfig()); err != nil {
 		return err
 	}
 	y.mu.Lock()

@@ -266,6 +266,25 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
+		name: "log/remade-while-away",
+		seam: madeAgain,
+		rule: "A group that must be there and is deleted while the connection is away is made again when it is back.",
+		body: func(s *suite) {
+			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
+			m := l.consume(of("g", 1))
+			o := s.another().log(transport.LogConfig{Retention: transport.InterestRetention})
+			s.cut()
+			if err := o.DeleteGroup(s.patient(), "g"); err != nil {
+				s.Fatal(err)
+			}
+			s.mend()
+			l.eventuallyStores("a")
+			s.wantCode(await(s, m.ended, "OnEnd"), transport.NotFound)
+			l.put("a", "0")
+			l.consume(of("g", 1)).handlesBeside([]string{probeBody}, "0")
+		},
+	},
+	{
 		name: "log/drain-while-away",
 		seam: "waits for the settlement of those it has, and until the backend has the settlements.",
 		rule: "A member that drains when its connection is lost leaves nothing behind: what it could not settle or hand back comes to others.",

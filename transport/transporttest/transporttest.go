@@ -103,6 +103,7 @@ func logCases() []conformanceCase {
 			dedupCases,
 			expectCases,
 			retentionCases,
+			remadeCases,
 			fullCases,
 			removeCases,
 			configCases,
@@ -115,7 +116,7 @@ func logCases() []conformanceCase {
 			readCases,
 			logCloseCases,
 		)),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, laneCases),
+		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, slices.Concat(laneCases, remadeLaneCases)),
 		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
 	)
 }

@@ -1,0 +1,297 @@
+package mono_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// deleteGroup deletes a group of a log as an operator does, from a connection of its
+// own.
+func deleteGroup(t *testing.T, b backend, log, group string) {
+	t.Helper()
+	tr := b.connect()
+	defer tr.Close(context.Background())
+	l, err := tr.Log(t.Context(), transport.LogConfig{Name: log, Subjects: []string{"of." + log}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeleteGroup(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// groups tells of groups that an App loses and has again.
+func watchGroups(app *mono.App) (lost <-chan mono.GroupLost, restored <-chan mono.GroupRestored) {
+	l, r := make(chan mono.GroupLost, 10), make(chan mono.GroupRestored, 10)
+	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+		switch o := o.(type) {
+		case mono.GroupLost:
+			l <- o
+		case mono.GroupRestored:
+			r <- o
+		}
+	}))
+	return l, r
+}
+
+// A queue whose group somebody deletes says so, makes it again, and loses no job that
+// it accepts from then on.
+func TestQueueGroupThatIsDeletedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.jobs")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 100)
+		app := b.app(t, worker("worker", q, got, succeed))
+		lost, restored := watchGroups(app)
+		begin(t, app)
+		for round := range 3 {
+			deleteGroup(t, b, "queues_group_jobs", mono.DefaultGroup)
+			if g := next(t, lost); g.Module != "worker" || g.Group != mono.DefaultGroup || g.Handle.Name() != q.Name() || mono.CodeOf(g.Err) != mono.NotFound {
+				t.Errorf("got %+v", g)
+			}
+			if g := next(t, restored); g.Module != "worker" || g.Group != mono.DefaultGroup || g.Handle.Name() != q.Name() {
+				t.Errorf("got %+v", g)
+			}
+			if h := app.Health(t.Context()); !h.Healthy {
+				t.Errorf("the health is %+v", h)
+			}
+			for n := range 10 {
+				if err := q.Enqueue(t.Context(), app, job{N: 100*round + n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for n := range 10 {
+				if h := next(t, got); h.N != 100*round+n || h.attempt != 1 {
+					t.Errorf("got %+v", h)
+				}
+			}
+		}
+	})
+}
+
+// So does a durable event, whose publisher knows no groups.
+func TestEventGroupThatIsDeletedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := mono.NewEvent[job]("group.told", mono.Durable())
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan int, 100)
+		publisher := b.start(t, module("publisher", func(s *mono.Scope) { s.Use(e) }))
+		app := b.app(t, module("subscriber", func(s *mono.Scope) {
+			e.Handle(s, func(_ context.Context, j job) error { got <- j.N; return nil })
+		}))
+		lost, restored := watchGroups(app)
+		begin(t, app)
+		deleteGroup(t, b, "events_group_told", "subscriber")
+		next(t, lost)
+		next(t, restored)
+		for n := range 10 {
+			if err := e.Publish(t.Context(), publisher, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 10 {
+			if m := next(t, got); m != n {
+				t.Errorf("got %d, want %d", m, n)
+			}
+		}
+	})
+}
+
+// A process that only sends makes the group again that is deleted while no worker runs.
+func TestSenderMakesADeletedGroupAgain(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.unattended")
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 1000)
+		sender := b.start(t, module("sender", func(s *mono.Scope) { s.Use(q) }))
+		b.within(t, func(*mono.App) {}, worker("worker", q, got, succeed))
+		deleteGroup(t, b, "queues_group_unattended", mono.DefaultGroup)
+		b.awaitGroup(t, "queues_group_unattended", mono.DefaultGroup)
+		for n := range 10 {
+			if err := q.Enqueue(t.Context(), sender, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.start(t, worker("worker", q, got, succeed))
+		for n := range 10 {
+			if h := next(t, got); h.N != n {
+				t.Errorf("got %+v, want %d", h, n)
+			}
+		}
+	})
+}
+
+// awaitGroup waits until a group is there.
+func (b backend) awaitGroup(t *testing.T, log, group string) {
+	t.Helper()
+	tr := b.connect()
+	defer tr.Close(context.Background())
+	l, err := tr.Log(t.Context(), transport.LogConfig{Name: log, Subjects: []string{"of." + log}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.After(20 * time.Second); ; {
+		groups, err := l.Groups(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			if g.Config.Name == group {
+				return
+			}
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit:
+			t.Fatalf("group %q of %s is not there", group, log)
+		}
+	}
+}
+
+// A group that one program retires and another declares is made again by that one.
+func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
+	t.Parallel()
+	old := mono.NewQueue[job]("group.shared", mono.Groups("a", "b"))
+	now := mono.NewQueue[job]("group.shared", mono.Groups("a"))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan handled, 10)
+		running := b.app(t, worker("b", old, got, succeed))
+		lost, restored := watchGroups(running)
+		begin(t, running)
+		newer := b.start(t, worker("a", now, make(chan handled, 10), succeed))
+		if err := mono.Retire(t.Context(), newer, now, "b"); err != nil {
+			t.Fatal(err)
+		}
+		next(t, lost)
+		next(t, restored)
+		if err := now.Enqueue(t.Context(), newer, job{N: 7}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != 7 {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// refusing is an App on a server where groups can be made while it allows that.
+type refusing struct {
+	*mono.App
+	b       backend
+	refuses atomic.Bool
+}
+
+func newRefusing(t *testing.T, modules ...mono.Module) *refusing {
+	r := &refusing{}
+	o := embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)}
+	o.Client.Consumer = func(_, _ string, c *jetstream.ConsumerConfig) {
+		if r.refuses.Load() {
+			c.MaxDeliver = 1
+		}
+	}
+	server, err := embedded.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+	r.b = backend{"nats", func() transport.Transport {
+		tr, err := server.Connect(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	}}
+	r.App = r.b.app(t, modules...)
+	return r
+}
+
+// While a group cannot be made again its module is not healthy and senders fail. When
+// it can, all goes on.
+func TestDeletedGroupThatCannotBeMadeAgain(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.refused")
+	got := make(chan handled, 10)
+	app := newRefusing(t, worker("worker", q, got, succeed))
+	lost, restored := watchGroups(app.App)
+	begin(t, app.App)
+	app.refuses.Store(true)
+	deleteGroup(t, app.b, "queues_group_refused", mono.DefaultGroup)
+	next(t, lost)
+	await(t, "the health to say why", func() bool {
+		c := app.Health(t.Context()).Modules["worker"]
+		return !c.Healthy && strings.Contains(c.Message, `"workers" is gone, and cannot be made again yet`)
+	})
+	var err error
+	await(t, "senders to fail", func() bool { err = q.Enqueue(t.Context(), app, job{}); return err != nil })
+	if mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "deleted") {
+		t.Errorf("got %v", err)
+	}
+	none(t, restored)
+	app.refuses.Store(false)
+	next(t, restored)
+	await(t, "senders to succeed", func() bool { return q.Enqueue(t.Context(), app, job{N: 7}) == nil })
+	for next(t, got).N != 7 {
+	}
+	if h := app.Health(t.Context()); !h.Healthy {
+		t.Errorf("the health is %+v", h)
+	}
+}
+
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for limit := time.After(20 * time.Second); !holds(); {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit:
+			t.Fatalf("gave up waiting for %s", what)
+		}
+	}
+}
+
+// An App stops while it tries to make a group again, and nothing comes of it later.
+func TestStopWhileAGroupIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.stopped")
+	app := newRefusing(t, worker("worker", q, make(chan handled, 10), succeed))
+	lost, restored := watchGroups(app.App)
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	app.refuses.Store(true)
+	deleteGroup(t, app.b, "queues_group_stopped", mono.DefaultGroup)
+	next(t, lost)
+	if err := app.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	none(t, restored)
+}
+
+// Groups are there before the first module starts: what it sends in its Start reaches
+// those that start later.
+func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
+	t.Parallel()
+	e := mono.NewEvent[job]("group.early", mono.Durable())
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan int, 1)
+		var publish mono.Sink[job]
+		b.start(t, &lifecycle{
+			name:  "early",
+			bind:  func(s *mono.Scope) error { publish = e.Publisher(s); return nil },
+			start: func(ctx context.Context) error { return publish(ctx, job{N: 7}) },
+		}, module("later", func(s *mono.Scope) {
+			e.Handle(s, func(_ context.Context, j job) error { got <- j.N; return nil })
+		}))
+		if n := next(t, got); n != 7 {
+			t.Errorf("got %d", n)
+		}
+	})
+}

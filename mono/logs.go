@@ -1,0 +1,109 @@
+package mono
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"gomono.dev/transport"
+)
+
+// logsAtOnce is how many logs a start opens at once.
+const logsAtOnce = 16
+
+// opening is the log of a stored handle that a start opens.
+type opening struct {
+	*storage
+	decl  *declaration
+	users []string // modules
+
+	err      error
+	unused   []transport.GroupInfo // groups that nobody declares any more
+	unlisted error                 // why it is not known whether there are any
+}
+
+// openLogs opens the logs of all stored handles that the App's modules use, with the
+// groups of their receivers. What is wrong with one shows at the start, and nothing is
+// sent to a log whose groups are not there yet.
+func (in *instance) openLogs(ctx context.Context) {
+	in.declareGroups()
+	openings := in.openings()
+	openAll(ctx, openings)
+	for _, o := range openings {
+		for _, u := range o.users {
+			if o.err != nil {
+				in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
+			}
+		}
+		o.nameUnused()
+	}
+}
+
+// declareGroups adds the groups of receivers to the configurations of their logs.
+func (in *instance) declareGroups() {
+	for _, u := range in.units {
+		for _, r := range u.receivers {
+			if r.decl.stored() {
+				in.storageOf(r.decl).receive(in.groupConfig(r.decl, &r.config, r.group()))
+			}
+		}
+	}
+}
+
+// receive notes that the App receives with a group. Of two receivers with the same
+// group the last one that begins decides, as in different processes.
+func (s *storage) receive(g transport.GroupConfig) {
+	c := &s.config
+	c.Update = true
+	i := slices.IndexFunc(c.Groups, func(other transport.GroupConfig) bool { return other.Name == g.Name })
+	if i < 0 {
+		c.Groups = append(c.Groups, g)
+		return
+	}
+	c.Groups[i] = g
+}
+
+// openings lists the logs that modules use, each once, in the order of the modules.
+func (in *instance) openings() (all []*opening) {
+	known := make(map[*storage]*opening)
+	for _, u := range in.units {
+		for _, d := range u.messages() {
+			if !d.stored() {
+				continue
+			}
+			s := in.storageOf(d)
+			if known[s] == nil {
+				known[s] = &opening{storage: s, decl: d}
+				all = append(all, known[s])
+			}
+			known[s].users = append(known[s].users, u.name)
+		}
+	}
+	return all
+}
+
+// openAll opens logs, some at once.
+func openAll(ctx context.Context, openings []*opening) {
+	var wait sync.WaitGroup
+	free := make(chan struct{}, logsAtOnce)
+	for _, o := range openings {
+		free <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-free }()
+			o.open(ctx)
+		})
+	}
+	wait.Wait()
+}
+
+func (o *opening) open(ctx context.Context) {
+	what := "opening the log of " + o.what
+	o.err = gone(what)
+	o.err = guard(what, o.in.panicked, func() error {
+		log, err := o.log(ctx)
+		if err == nil && o.config.Update {
+			o.unused, o.unlisted = o.in.unusedGroups(ctx, o.decl, log)
+		}
+		return err
+	})
+}

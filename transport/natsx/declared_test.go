@@ -1,0 +1,313 @@
+package natsx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/internal/clustertest"
+	"gomono.dev/transport/internal/proxytest"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// wanted is a log that stores only what its group wants.
+func wanted(change func(*transport.LogConfig)) transport.LogConfig {
+	c := transport.LogConfig{
+		Name: "l", Subjects: []string{"l.*"}, Retention: transport.InterestRetention, Storage: transport.MemoryStorage,
+		Groups: []transport.GroupConfig{group},
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+var group = transport.GroupConfig{Name: "g"}
+
+// removeConsumer deletes a consumer as a tool of NATS does.
+func removeConsumer(t *testing.T, js jetstream.JetStream, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := js.DeleteConsumer(t.Context(), "l", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// consumerNames lists the durable consumers of the log.
+func consumerNames(t *testing.T, js jetstream.JetStream) (names []string) {
+	t.Helper()
+	s, err := js.Stream(t.Context(), "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := s.ListConsumers(t.Context())
+	for c := range list.Info() {
+		if c.Config.Durable != "" {
+			names = append(names, c.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// eventuallyStores appends until something is stored.
+func eventuallyStores(t *testing.T, l transport.Log) {
+	t.Helper()
+	eventually(t, "an append is stored", func() bool {
+		before := stored(t, l)
+		appendTo(t, l, "l.a", "x", transport.AppendOptions{})
+		return stored(t, l) > before
+	})
+}
+
+func stored(t *testing.T, l transport.Log) uint64 {
+	t.Helper()
+	info, err := l.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Messages
+}
+
+// delivers fails unless what is appended now is delivered to the group.
+func delivers(t *testing.T, l transport.Log, g transport.GroupConfig) {
+	t.Helper()
+	const n = 20
+	round := fmt.Sprint(rounds.Add(1))
+	for i := range n {
+		appendTo(t, l, fmt.Sprintf("l.%d", i), round, transport.AppendOptions{})
+	}
+	deliveries, r := consume(t, l, transport.ConsumeConfig{Group: g, MaxInFlight: 10})
+	defer r.Close()
+	for got := 0; got < n; {
+		d := receive(t, deliveries)
+		if string(d.Body) == round {
+			got++
+		}
+		ack(t, d)
+	}
+}
+
+var rounds atomic.Int64
+
+// A process that only sends makes a group again that somebody deletes.
+func TestDeletedGroupIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	l := openLog(t, connect(t, s.ClientURL()), wanted(nil))
+	delivers(t, l, group)
+	for range 3 {
+		removeConsumer(t, js, "g")
+		eventually(t, "the group is made again", func() bool { return len(consumerNames(t, js)) == 1 })
+		delivers(t, l, group)
+	}
+}
+
+// Of an ordered group, somebody deletes some consumers.
+func TestDeletedPartsOfAGroupAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	l := openLog(t, connect(t, s.ClientURL()), wanted(func(c *transport.LogConfig) {
+		c.Lanes, c.Groups[0].Ordered = 4, true
+	}))
+	all := consumerNames(t, js)
+	removeConsumer(t, js, all[1], all[3])
+	eventually(t, "the group is whole again", func() bool { return slices.Equal(consumerNames(t, js), all) })
+	delivers(t, l, transport.GroupConfig{Name: "g", Ordered: true})
+}
+
+// A group that is deleted in a cluster is there again when all servers know it.
+func TestDeletedGroupIsMadeAgainInACluster(t *testing.T) {
+	t.Parallel()
+	servers := clustertest.NewLagging(t, 50*time.Millisecond)
+	var transports []*natsx.Transport
+	for _, s := range servers {
+		transports = append(transports, connect(t, s.ClientURL()))
+	}
+	js := jetStream(t, transports[0])
+	l := openLog(t, transports[1], wanted(nil))
+	eventuallyStores(t, l)
+	for range 3 {
+		removeConsumer(t, js, "g")
+		eventuallyStores(t, l)
+		delivers(t, l, group)
+	}
+}
+
+// A member is told that its group was deleted although the group is there again.
+func TestMemberOfADeletedGroupEndsAlthoughItIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	l := openLog(t, connect(t, s.ClientURL()), wanted(nil))
+	for range 3 {
+		ended := make(chan error, 1)
+		consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
+		removeConsumer(t, js, "g")
+		wantCode(t, receive(t, ended), transport.NotFound, `"g"`, "deleted")
+	}
+}
+
+// What was deleted while there was no connection is missed when it is back.
+func TestGroupDeletedWhileDisconnectedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+	js := jetStream(t, connect(t, s.ClientURL()))
+	l := openLog(t, connect(t, "nats://"+p.Address()), wanted(nil))
+	ended := make(chan error, 1)
+	consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
+	p.Cut()
+	removeConsumer(t, js, "g")
+	p.Mend()
+	eventually(t, "the group is made again", func() bool { return len(consumerNames(t, js)) == 1 })
+	delivers(t, l, group)
+	wantCode(t, receive(t, ended), transport.NotFound)
+}
+
+// A member is told that its group is another one, which somebody made while there was
+// no connection.
+func TestGroupReplacedWhileDisconnected(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+	admin := connect(t, s.ClientURL())
+	config := wanted(func(c *transport.LogConfig) { c.Retention = transport.LimitsRetention })
+	l := openLog(t, connect(t, "nats://"+p.Address()), config)
+	ended := make(chan error, 1)
+	consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
+	p.Cut()
+	removeConsumer(t, jetStream(t, admin), "g")
+	openLog(t, admin, config)
+	p.Mend()
+	wantCode(t, receive(t, ended), transport.NotFound)
+}
+
+// unadvised is a server whose user u is denied the advisories.
+func unadvised(t *testing.T) *embedded.Server {
+	config := writeFile(t, `authorization { users: [ {user: u, password: p, permissions: { subscribe: {deny: "$JS.EVENT.>"} } }, {user: a, password: a} ] }`)
+	return startServer(t, func(o *embedded.Options) { o.ConfigFile = config })
+}
+
+// An account that is denied the advisories looks by itself while it appends, and says
+// so once.
+func TestDeletedGroupIsMadeAgainWithoutAdvisories(t *testing.T) {
+	t.Parallel()
+	url := unadvised(t).ClientURL()
+	var log lockedBuffer
+	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, User: "u", Password: "p", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.Background())
+	js := jetStream(t, connect(t, strings.Replace(url, "://", "://a:a@", 1)))
+	openLog(t, tr, wanted(func(c *transport.LogConfig) { c.Name, c.Subjects = "m", []string{"m"} }))
+	l := openLog(t, tr, wanted(nil))
+	delivers(t, l, group)
+	removeConsumer(t, js, "g")
+	eventuallyStores(t, l)
+	delivers(t, l, group)
+	eventually(t, "it says what to do", func() bool {
+		return strings.Contains(log.String(), "allow it to subscribe to $JS.EVENT.ADVISORY.CONSUMER.DELETED.>")
+	})
+	if n := strings.Count(log.String(), "denied"); n != 1 {
+		t.Errorf("it says so %d times:\n%s", n, log.String())
+	}
+	if n := strings.Count(log.String(), "made again"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("the log is\n%s", log.String())
+	}
+}
+
+// While a group cannot be made again, appends fail; then they are stored.
+func TestAppendFailsWhileADeletedGroupCannotBeMade(t *testing.T) {
+	t.Parallel()
+	var refuses atomic.Bool
+	var log lockedBuffer
+	tr := inProcess(t, func(o *natsx.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.Consumer = func(_, _ string, c *jetstream.ConsumerConfig) {
+			if refuses.Load() {
+				c.MaxDeliver = 1
+			}
+		}
+	})
+	l := openLog(t, tr, wanted(nil))
+	refuses.Store(true)
+	removeConsumer(t, jetStream(t, tr), "g")
+	var failure error
+	eventually(t, "an append fails", func() bool {
+		_, failure = l.Append(t.Context(), &transport.Message{Subject: "l.a"}, transport.AppendOptions{})
+		return failure != nil
+	})
+	wantCode(t, failure, transport.Unavailable, `"l"`, "deleted", "MaxDeliver")
+	if outcome(failure) != transport.OutcomeNotDone {
+		t.Errorf("the outcome of %v is %v", failure, outcome(failure))
+	}
+	refuses.Store(false)
+	eventually(t, "appends are taken", func() bool {
+		_, err := l.Append(t.Context(), &transport.Message{Subject: "l.a"}, transport.AppendOptions{})
+		return err == nil
+	})
+	delivers(t, l, group)
+	if n := strings.Count(log.String(), "cannot be made"); n != 1 {
+		t.Errorf("it says %d times that it cannot:\n%s", n, log.String())
+	}
+}
+
+// A log that is deleted as a whole is not made again.
+func TestDeletedLogIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	js := jetStream(t, tr)
+	l := openLog(t, tr, wanted(nil))
+	if err := js.DeleteStream(t.Context(), "l"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, err := l.Append(t.Context(), &transport.Message{Subject: "l.a"}, transport.AppendOptions{})
+		wantCode(t, err, transport.NotFound)
+	}
+}
+
+// A Transport that is closed makes no group any more, and says nothing.
+func TestClosedTransportMakesNoGroupAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	for range 20 {
+		var log lockedBuffer
+		tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{s.ClientURL()}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		openLog(t, tr, wanted(nil))
+		removeConsumer(t, js, "g") // it may be under way when the Transport is closed
+		if err := tr.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		said := log.String()
+		eventually(t, "what was under way is done", func() bool {
+			err := js.DeleteConsumer(t.Context(), "l", "g")
+			return errors.Is(err, jetstream.ErrConsumerNotFound) && len(connections(t, s)) == 1
+		})
+		if names := consumerNames(t, js); len(names) > 0 {
+			t.Fatalf("%q are there", names)
+		}
+		if log.String() != said {
+			t.Errorf("after Close it says\n%s", strings.TrimPrefix(log.String(), said))
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package natsx
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/transport"
+)
+
+// openedGroup is a group that was to be opened.
+type openedGroup struct {
+	consumers []*jetstream.ConsumerInfo
+	missing   bool // one of them was not there
+	err       error
+}
+
+// part is one consumer of a group that is to be opened.
+type part struct {
+	group  int // its index
+	config *transport.GroupConfig
+	name   string
+	filter []string
+	other  bool // only a group of the other kind has it: it must not be there
+
+	is      *jetstream.ConsumerInfo
+	missing bool
+	err     error
+}
+
+// openGroup opens one group of a log that is there, and returns its consumers.
+func (l *log) openGroup(ctx context.Context, g transport.GroupConfig) ([]*jetstream.ConsumerInfo, error) {
+	opened := l.openGroups(ctx, []transport.GroupConfig{g}, false)[0]
+	return opened.consumers, opened.err
+}
+
+// openGroups makes what is missing of groups, and changes what differs and may be
+// changed. made says that the log is new: then nothing is looked for.
+func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, made bool) []openedGroup {
+	opened := make([]openedGroup, len(groups))
+	var parts []*part
+	for i, g := range groups {
+		of, err := l.parts(i, g, made)
+		parts, opened[i].err = append(parts, of...), err
+	}
+	if !made {
+		l.lookFor(ctx, parts)
+		parts = withoutFailed(parts, opened)
+	}
+	l.t.doAll(ctx, parts, l.openPart)
+	awaited := l.awaitAll(ctx, parts)
+	for _, p := range parts {
+		g := &opened[p.group]
+		g.consumers = append(g.consumers, p.is)
+		g.missing = g.missing || p.missing
+		g.err = first(g.err, p.err, awaited)
+	}
+	return opened
+}
+
+// parts divides a group, if it can be opened.
+func (l *log) parts(index int, g transport.GroupConfig, made bool) (parts []*part, err error) {
+	if l.config.Retention == transport.InterestRetention && !made {
+		g.Start = transport.Start{New: true}
+	}
+	names, filters, err := l.consumers(&g)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		parts = append(parts, &part{group: index, config: &g, name: name, filter: filters[i], missing: made})
+	}
+	if other := l.otherKind(&g); other != "" && !made {
+		parts = append(parts, &part{group: index, config: &g, name: other, other: true})
+	}
+	return parts, nil
+}
+
+// otherKind returns the name of a consumer that the group has only if it is ordered
+// where g is not, or the reverse. "" is none: both have one consumer.
+func (l *log) otherKind(g *transport.GroupConfig) string {
+	switch {
+	case l.lanes.n == 0:
+		return ""
+	case g.Ordered:
+		return g.Name
+	}
+	return laneName(g.Name, 0)
+}
+
+// lookFor looks for all parts. If one is missing, what is being deleted is waited for.
+func (l *log) lookFor(ctx context.Context, parts []*part) {
+	l.t.doAll(ctx, parts, l.lookForPart)
+	if slices.ContainsFunc(parts, func(p *part) bool { return p.missing }) && !l.replicated {
+		l.awaitDeletions(ctx)
+	}
+}
+
+func (l *log) lookForPart(ctx context.Context, p *part) error {
+	is, err := l.consumer(ctx, p.name)
+	switch {
+	case missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
+		p.missing = !p.other
+		return nil
+	case err == nil && p.other && groupOf(is) == p.config.Name:
+		return l.cannotReorder(p.config)
+	}
+	p.is = is
+	return err
+}
+
+// withoutFailed leaves out the parts of groups that cannot be opened, and what must not
+// be there.
+func withoutFailed(parts []*part, opened []openedGroup) []*part {
+	for _, p := range parts {
+		opened[p.group].err = first(opened[p.group].err, p.err)
+	}
+	return slices.DeleteFunc(parts, func(p *part) bool { return p.other || opened[p.group].err != nil })
+}
+
+// openPart makes or changes a consumer. Somebody else may make it meanwhile.
+func (l *log) openPart(ctx context.Context, p *part) (err error) {
+	if p.missing {
+		p.is, err = l.makeConsumer(ctx, p.config, p.name, p.filter)
+		if code := codeOfAPI(err); code == jetstream.JSErrCodeConsumerExists || code == jetstream.JSErrCodeConsumerNameExists {
+			p.is, err = l.consumer(ctx, p.name)
+		}
+	}
+	if err == nil {
+		p.is, err = l.changeConsumer(ctx, p.config, p.is, p.filter)
+	}
+	return err
+}
+
+// doAll does something with each part, some at once, and notes the errors.
+func (t *Transport) doAll(ctx context.Context, parts []*part, do func(context.Context, *part) error) {
+	for i, err := range t.inParallel(ctx, len(parts), func(i int) error { return do(ctx, parts[i]) }) {
+		parts[i].err = err
+	}
+}
+
+// A server that stands alone forgets a consumer before it deletes its state, which a
+// new consumer of the same name would take over, or lose. Until the state is gone, the
+// stream counts more consumers than it lists.
+const (
+	deletionTimeout = 5 * time.Second
+	deletionPause   = 5 * time.Millisecond
+)
+
+// awaitDeletions waits until the state of what was deleted is gone.
+func (l *log) awaitDeletions(ctx context.Context) {
+	for begun := time.Now(); time.Since(begun) < deletionTimeout && l.deletes(ctx); {
+		if !pause(ctx, deletionPause) {
+			return
+		}
+	}
+}
+
+func (l *log) deletes(ctx context.Context) bool {
+	extra, err := ask(ctx, l.t, l.what, func(ctx context.Context) (int, error) {
+		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
+		if err != nil {
+			return 0, err
+		}
+		extra, list := s.CachedInfo().State.Consumers, s.ListConsumers(ctx)
+		for range list.Info() {
+			extra--
+		}
+		return extra, list.Err()
+	})
+	return err == nil && extra > 0
+}
