@@ -21,12 +21,13 @@ import (
 const bootFences = 1 << 32
 
 // fenceBase returns the part of fences that depends on the boot of the server. If the
-// account may not use the state stream, it logs once that fences may go back.
+// account cannot have the state stream, it logs once that fences may go back.
 func (l *log) fenceBase(ctx context.Context) (uint64, error) {
 	b, err := l.t.currentBoot(ctx)
-	if transport.CodeOf(err) == transport.PermissionDenied {
+	switch transport.CodeOf(err) {
+	case transport.PermissionDenied, transport.ResourceExhausted, transport.FailedPrecondition: // for good
 		l.t.stateDenied.Do(func() {
-			l.t.log.Warn("natsx: fences and attempts may go back when the server ends: the account may not use the stream "+stateStream, "address", l.t.address, "error", err)
+			l.t.log.Warn("natsx: fences may go back when the server ends, and hand-backs count as attempts: allow the account the stream "+stateStream, "address", l.t.address, "error", err)
 		})
 		return 0, nil
 	}

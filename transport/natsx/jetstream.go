@@ -143,6 +143,7 @@ const (
 	codeNoPeers          jetstream.ErrorCode = 10005
 	codeAccountResources jetstream.ErrorCode = 10002
 	codeResources        jetstream.ErrorCode = 10023
+	codeMaxStreams       jetstream.ErrorCode = 10027
 	codeMemory           jetstream.ErrorCode = 10028
 	codeSequenceNotFound jetstream.ErrorCode = 10043
 	codeStorage          jetstream.ErrorCode = 10047
@@ -203,6 +204,7 @@ var advice = map[jetstream.ErrorCode]string{
 	codeSubjectOverlap:                       "another log has one of its subjects: each subject belongs to one log",
 	codeMaxBytesRequired:                     "set MaxBytes",
 	codeAccountResources:                     "make room, or raise the account's limit",
+	codeMaxStreams:                           "raise the account's limit of streams (max streams), or use fewer logs",
 	codeResources:                            "the server has no room left for such a log",
 	codeStorage:                              "make room, or raise the limit",
 	codeMemory:                               "make room, or raise the limit",
@@ -222,7 +224,7 @@ func codeFor(e *jetstream.APIError) transport.Code {
 	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeMessageNotFound,
 		jetstream.JSErrCodeConsumerDoesNotExist, codeSequenceNotFound, codeDeleteFailed:
 		return transport.NotFound
-	case jetstream.JSErrCodeMaximumConsumersLimit, codeAccountResources, codeResources, codeMemory, codeStorage,
+	case jetstream.JSErrCodeMaximumConsumersLimit, codeAccountResources, codeResources, codeMaxStreams, codeMemory, codeStorage,
 		codeStoreFailed, codeTooMany, codeNoPeers:
 		return transport.ResourceExhausted
 	case codeInvalidConfig, codeSubjectOverlap, codeMaxBytesRequired, codeStreamMismatch, jetstream.JSErrCodeStreamNameInUse,

@@ -41,6 +41,9 @@ func (t *Transport) openState(ctx context.Context) error {
 	if c.Replicas == 0 {
 		c.Replicas = t.defaultReplicas()
 	}
+	if hook := t.options.stream; hook != nil {
+		hook(stateStream, &c) // for replicas, placement and the like
+	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
 	_, err := askStream(ctx, t, "the stream "+stateStream, create)
 	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
