@@ -432,6 +432,7 @@ func (m *member) wanted() (pulls []pull) {
 
 // release takes a delivery that was settled out of what is held.
 func (m *member) release(d *delivery) {
+	d.attempt.End()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d.next == nil {
@@ -448,13 +449,6 @@ func (m *member) release(d *delivery) {
 	if m.waits && (m.waiting.len() > 0 || m.lacks()) {
 		nudge(m.wake)
 	}
-}
-
-// hasMore reports whether deliveries wait for the handler.
-func (m *member) hasMore() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.waiting.len() > 0
 }
 
 // lacks reports whether there is more to ask for since something was settled.

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/internal/journal"
 )
 
 // delivery is a message that a member holds until it is settled.
@@ -17,7 +18,8 @@ type delivery struct {
 	transport.Delivery
 	m       *member
 	from    *consumer
-	number  uint64    // by the server's count
+	number  uint64 // by the server's count
+	attempt journal.Attempt
 	unknown bool      // others are asked what they know of it; guarded by the member's lock
 	reply   string    // where its settlement goes
 	msg     *nats.Msg // until the delivery is filled
@@ -185,7 +187,7 @@ func (d *delivery) claim() error {
 // forget drops what is known of a message that is settled.
 func (d *delivery) forget() {
 	if d.from.past.Knows() {
-		d.from.past.Forget(d.Sequence, d.m.hasMore())
+		d.from.past.Forget(d.Sequence)
 	}
 	if d.number > 1 {
 		d.from.released.forget(d.Sequence)

@@ -104,7 +104,7 @@ func (m *member) learn(asked []*delivery) {
 // beginAttempt records the attempt before the handler begins, so that it counts even
 // if the process ends in the handler.
 func (d *delivery) beginAttempt() {
-	d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
+	d.attempt = d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
 }
 
 // noteRetry records the time of the next delivery.

@@ -63,6 +63,7 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 	c := &Consumer{j: j, number: j.numbers, key: key, past: make(map[uint64]Past), sweep: minSweep}
 	j.consumers[key] = c
 	j.record(func(b []byte) []byte { return appendConsumer(b, c) })
+	j.flush() // slots refer to it
 	return c
 }
 
@@ -82,9 +83,36 @@ func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
 
 // Begin records that a handler is about to begin with a message. Only the next
 // process needs that.
-func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) {
-	if c.j.Lasting() {
+func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) Attempt {
+	if !c.j.Lasting() {
+		return Attempt{}
+	}
+	p.stored = stored.UnixNano()
+	c.j.mu.Lock()
+	offset, ok := c.j.slots.take(c.number, sequence, &p)
+	c.j.mu.Unlock()
+	if !ok {
 		c.Put(sequence, stored, p)
+		return Attempt{}
+	}
+	return Attempt{c.j, offset}
+}
+
+// Attempt is an attempt under way. Its zero value is in no slot.
+type Attempt struct {
+	j      *Journal
+	offset int
+}
+
+// End records the end of the attempt. The caller has recorded the result before.
+func (a Attempt) End() {
+	if a.j == nil {
+		return
+	}
+	a.j.mu.Lock()
+	defer a.j.mu.Unlock()
+	if !a.j.closed {
+		a.j.slots.release(a.offset)
 	}
 }
 
@@ -100,9 +128,8 @@ func (c *Consumer) Put(sequence uint64, stored time.Time, p Past) {
 	c.j.flush()
 }
 
-// Forget records that a message is settled. With soon, the record is written together
-// with the next one.
-func (c *Consumer) Forget(sequence uint64, soon bool) {
+// Forget records that a message is settled.
+func (c *Consumer) Forget(sequence uint64) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	if _, ok := c.past[sequence]; !ok {
@@ -111,9 +138,7 @@ func (c *Consumer) Forget(sequence uint64, soon bool) {
 	delete(c.past, sequence)
 	c.known.Store(int64(len(c.past)))
 	c.j.record(func(b []byte) []byte { return appendSettled(b, c, sequence) })
-	if !soon {
-		c.j.flush()
-	}
+	c.j.flush()
 }
 
 const (

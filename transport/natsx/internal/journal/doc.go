@@ -11,10 +11,11 @@
 // The directory holds segments, 00000001.journal and so on. A segment is a row of
 // frames: the length of the payload and its CRC-32C, 32 bits each and little
 // endian, then the payload, which is a sequence of records. One system call writes a
-// frame before the handler begins, so the end of the process loses none. The journal
-// does not sync: a loss of power may truncate it. A reader stops at the first
-// incomplete frame.
+// frame, so the end of the process loses none. The journal does not sync: a loss of
+// power may truncate it. A reader stops at the first incomplete frame.
 //
 // Each segment begins with a snapshot of all deliveries. Earlier segments are needed
 // for their ids only, and are removed when the last id has expired.
+//
+// The file "slots" holds the attempts under way. See slots.
 package journal

@@ -18,6 +18,7 @@ type Journal struct {
 	ids       map[idKey]appended // of earlier processes
 	idsEnd    time.Time          // when the last of ids expires
 	segment   *segment           // that is written; nil without a directory
+	slots     *slots             // attempts under way; nil without a directory
 	closed    bool
 	failing   bool // the last write failed
 }
@@ -49,7 +50,8 @@ func Open(dir string, log *slog.Logger) (*Journal, error) {
 	if err := j.rotate(last + 1); err != nil {
 		return nil, err
 	}
-	return j, nil
+	j.slots, err = openSlots(dir) // what the old ones held is in the new segment
+	return j, err
 }
 
 // Close stops writing. Later records are kept in memory only.
@@ -61,6 +63,10 @@ func (j *Journal) Close() error {
 	}
 	j.flush()
 	j.closed = true
+	if j.slots.memory != nil {
+		unmapFile(j.slots.memory)
+	}
+	j.slots = &slots{}
 	return j.segment.file.Close()
 }
 

@@ -42,6 +42,11 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 			consumer string
 			sequence uint64
 		}
+		type begun struct {
+			attempt journal.Attempt
+			past    journal.Past
+		}
+		underway := make(map[key]begun)
 		past, ids := make(map[key]journal.Past), make(map[string]uint64)
 		anyKey := func(t *rapid.T) key {
 			return key{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "consumer"), rapid.Uint64Range(1, 5).Draw(t, "sequence")}
@@ -60,7 +65,7 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 			},
 			"forget": func(t *rapid.T) {
 				k := anyKey(t)
-				consumer(k).Forget(k.sequence, false)
+				consumer(k).Forget(k.sequence)
 				delete(past, k)
 			},
 			"remember": func(t *rapid.T) {
@@ -68,8 +73,29 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 				ids[id] = rapid.Uint64Range(1, 99).Draw(t, "sequence")
 				j.Remember("log", id, ids[id], time.Now().Add(time.Hour))
 			},
+			"begin": func(t *rapid.T) {
+				k := anyKey(t)
+				p := journal.Past{Delivery: rapid.Uint64Range(1, 9).Draw(t, "delivery"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts")}
+				if a, begun := underway[k]; begun {
+					a.attempt.End()
+				}
+				underway[k] = begun{consumer(k).Begin(k.sequence, stored(k), p), p}
+			},
+			"settle": func(t *rapid.T) {
+				k := anyKey(t)
+				if a, begun := underway[k]; begun {
+					consumer(k).Forget(k.sequence)
+					a.attempt.End()
+					delete(past, k)
+					delete(underway, k)
+				}
+			},
 			"end": func(t *rapid.T) {
 				j = open(t, dir)
+				for k, a := range underway { // their process has died
+					past[k] = a.past
+				}
+				clear(underway)
 				for id, sequence := range ids {
 					if got, ok := j.Recall("log", id); !ok || got != sequence {
 						t.Fatalf("%s is %d, %v, want %d", id, got, ok, sequence)
@@ -135,10 +161,10 @@ func TestSegmentsAreRemoved(t *testing.T) {
 	c := j.Consumer("log", "a", made)
 	c.Put(1, made, journal.Past{Delivery: 7, Attempts: 7})
 	for i := range uint64(300_000) {
-		c.Begin(2+i, made, journal.Past{Delivery: 1, Attempts: 1})
-		c.Forget(2+i, true)
+		c.Put(2+i, made, journal.Past{Delivery: 1, Attempts: 1})
+		c.Forget(2 + i)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("the files are %v, %v", files, err)
 	}
@@ -158,7 +184,7 @@ func TestIDsExpire(t *testing.T) {
 	if _, ok := open(t, dir).Recall("log", "x"); ok {
 		t.Error("it is remembered")
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	files, _ := filepath.Glob(filepath.Join(dir, "*.journal"))
 	if open(t, dir); len(files) > 2 {
 		t.Errorf("the files are %v", files)
 	}

@@ -171,29 +171,32 @@ func (j *Journal) read() (last uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var consumers map[uint64]*Consumer // by the numbers of the last segment
 	for _, n := range numbers {
 		data, err := os.ReadFile(filepath.Join(j.dir, fmt.Sprintf(filePattern, n)))
 		if err != nil {
 			return 0, err
 		}
-		j.takeIn(data)
+		consumers = j.takeIn(data)
 		last = n
 	}
+	j.readSlots(consumers)
 	return last, nil
 }
 
-// takeIn reads frames until one is not whole.
-func (j *Journal) takeIn(data []byte) {
+// takeIn reads frames until one is not whole, and returns the consumers by number.
+func (j *Journal) takeIn(data []byte) map[uint64]*Consumer {
 	r := reader{j: j, consumers: make(map[uint64]*Consumer), now: time.Now()}
 	for len(data) >= frameHead {
 		n := binary.LittleEndian.Uint32(data)
 		if n > maxFrame || int(n) > len(data)-frameHead {
-			return
+			break
 		}
 		payload := data[frameHead : frameHead+int(n)]
 		if crc32.Checksum(payload, table) != binary.LittleEndian.Uint32(data[4:]) || !r.frame(payload) {
-			return
+			break
 		}
 		data = data[frameHead+int(n):]
 	}
+	return r.consumers
 }
