@@ -84,7 +84,7 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// There is no mailbox for order 101.
+// The mailbox for order 101 does not exist.
 func TestDeadLetter(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		system(h)
@@ -96,7 +96,7 @@ func TestDeadLetter(t *testing.T) {
 	})
 }
 
-// Whatever comes twice is done once.
+// A message that comes twice is handled once.
 func TestDuplicateDelivery(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(ledger.Entries, testkit.Duplicate)
@@ -112,25 +112,53 @@ func TestDuplicateDelivery(t *testing.T) {
 	})
 }
 
-// The process crashes when the card is charged and nobody knows. The customer tries
-// again, and gets one book.
+// The process crashes when the card is charged and the ledger does not know. The
+// customer tries again, gets one book, and pays once: the first charge goes back.
+func TestCrashBetweenChargeAndLedger(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Fault(ledger.Entries, testkit.Crash(testkit.BeforeSend))
+		system(h)
+		if err := buy(t, h, "a1", good); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("got %v", err)
+		}
+		h.Settle()
+		must(t, buy(t, h, "a1", good))
+		h.Advance(2 * time.Minute)
+		testkit.RequireAppended(t, h, ledger.Entries)
+		testkit.RequireEnqueued(t, h, post.Receipts)
+		testkit.RequireCalled(t, h, payments.Refund)
+	})
+}
+
+// The process crashes before it publishes an entry of the ledger, perhaps before its
+// customer has an answer. The next process publishes it.
 func TestCrashBetweenChargeAndPublish(t *testing.T) {
-	for name, handle := range map[string]mono.Handle{"before the ledger": ledger.Entries, "before the event": orders.Placed} {
-		t.Run(name, func(t *testing.T) {
-			testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-				h.Fault(handle, testkit.Crash(testkit.BeforeSend))
-				system(h)
-				if err := buy(t, h, "a1", good); mono.CodeOf(err) != mono.Unavailable {
-					t.Errorf("got %v", err)
-				}
-				h.Settle()
-				must(t, buy(t, h, "a1", good))
-				h.Advance(time.Minute)
-				testkit.RequireAppended(t, h, ledger.Entries)
-				testkit.RequireEnqueued(t, h, post.Receipts)
-			})
-		})
-	}
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Fault(orders.Placed, testkit.Crash(testkit.BeforeSend))
+		system(h)
+		if err := buy(t, h, "a1", good); err != nil && mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("got %v", err)
+		}
+		h.Advance(2 * time.Minute)
+		testkit.RequirePublished(t, h, orders.Placed)
+		testkit.RequireNone(t, h, payments.Refund)
+	})
+}
+
+// The ledger is full when the card is charged. Money and goods go back at once, and
+// the customer can try again.
+func TestRefusalAfterCharge(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.Fault(ledger.Entries, testkit.Fail(mono.ResourceExhausted))
+		system(h)
+		if err := buy(t, h, "a1", good); mono.CodeOf(err) != mono.ResourceExhausted {
+			t.Errorf("got %v", err)
+		}
+		testkit.RequireCalled(t, h, payments.Refund)
+		testkit.RequireCalled(t, h, inventory.Release)
+		must(t, buy(t, h, "a1", good))
+		testkit.RequirePublished(t, h, orders.Placed)
+	})
 }
 
 // The bank takes longer than the caller has time.

@@ -44,7 +44,7 @@ type settings struct {
 	transport, store, listen string
 	orders, serve            string
 	wire                     bool
-	stopTimeout              time.Duration
+	settleAfter, stopTimeout time.Duration
 }
 
 func main() {
@@ -95,6 +95,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&set.orders, "orders", "", "file of orders, one JSON object a line; - is standard input (default: the sample)")
 	flags.StringVar(&set.serve, "serve", "", "address to serve HTTP on until a signal, such as :8080")
 	flags.BoolVar(&set.wire, "wire", false, "send calls over the transport even within this process")
+	flags.DurationVar(&set.settleAfter, "settle-after", time.Minute, "age at which an order that is not placed by then gives back its goods and money")
 	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "how long a stop may take")
 	if err := flags.Parse(args); err != nil {
 		return set, err
@@ -105,7 +106,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	return set, nil
 }
 
-// defaultStore is where the embedded server keeps its data between runs.
+// defaultStore is the directory in which the embedded server keeps its data between
+// runs.
 func defaultStore() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -147,7 +149,7 @@ func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 	app.Add(
 		&inventory.Module{},
 		&payments.Module{},
-		&orders.Module{},
+		&orders.Module{SettleAfter: set.settleAfter},
 		&notifications.Module{},
 		&analytics.Module{},
 	)

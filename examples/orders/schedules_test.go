@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"gomono.dev/examples/orders/ledger"
@@ -11,7 +12,8 @@ import (
 	"gomono.dev/testkit/natstest"
 )
 
-// Wherever a process crashes, a customer who asks again is served once.
+// At whatever point a process crashes, a customer who tries again is served once, and
+// pays once.
 func TestEverySchedule(t *testing.T) {
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
 		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
@@ -21,12 +23,13 @@ func TestEverySchedule(t *testing.T) {
 			h.Settle() // the process that crashed has started again
 		}
 		h.Advance(time.Hour)
-		testkit.RequireAppended(t, h, ledger.Entries)
+		testkit.RequireAppended(t, h, ledger.Entries, isSale)
 		testkit.RequireEnqueued(t, h, post.Receipts)
+		requireBalanced(t, h)
 	}).MustPass()
 }
 
-// What happens to an order does not depend on how messages travel.
+// The fate of an order does not depend on the way of its messages.
 func TestEveryWay(t *testing.T) {
 	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
 		system(h)
@@ -42,6 +45,7 @@ func TestEveryWay(t *testing.T) {
 
 // The picture of an order, for the guide.
 func TestPicture(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 1) // for the ids of checkouts
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(post.Receipts, testkit.Crash(testkit.AfterHandle))
 		system(h)
@@ -51,7 +55,7 @@ func TestPicture(t *testing.T) {
 	}, testkit.Seed(1))
 }
 
-// Two machines share the receipts; the one that is left takes over from the other.
+// Two machines share the receipts. One crashes, and the other takes over.
 func TestTwoMachines(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		system(h)

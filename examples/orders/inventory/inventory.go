@@ -4,19 +4,21 @@ package inventory
 import "gomono.dev/mono"
 
 var (
-	// Check says what a product costs and how much of it one order can have.
+	// Check returns the price of a product and the most that one order can have.
 	Check = mono.NewService[CheckRequest, Product]("inventory.check",
 		mono.Version("1.0.0"), mono.Doc("price and availability of a product"))
 
-	// Reserve sets goods aside for an order. It fails with UnknownProduct or
-	// OutOfStock. Reserving again for the same order changes nothing.
+	// Reserve sets goods aside. It fails with UnknownProduct or OutOfStock.
+	// Reserving again with the same id changes nothing. A reservation that comes
+	// after its release is a FailedPrecondition.
 	Reserve = mono.NewService[ReserveRequest, Reservation]("inventory.reserve",
-		mono.Version("1.0.0"), mono.Doc("set goods aside for an order"))
+		mono.Version("1.1.0"), mono.Doc("set goods aside for an order"))
 
-	// Release puts back what was reserved for an order. Releasing what is not
-	// reserved changes nothing.
-	Release = mono.NewService[ReleaseRequest, struct{}]("inventory.release",
-		mono.Version("1.0.0"), mono.Doc("put back what was set aside"))
+	// Release puts back the goods of a reservation, and reports whether there were
+	// any. Releasing it again changes nothing. A reservation that has not been made
+	// will not be made after it.
+	Release = mono.NewService[ReleaseRequest, ReleaseReply]("inventory.release",
+		mono.Version("1.1.0"), mono.Doc("put back what was set aside"))
 
 	OutOfStock     = mono.NewFailure[Shortage]("inventory.out-of-stock", mono.FailedPrecondition)
 	UnknownProduct = mono.NewFailure[Missing]("inventory.unknown-product", mono.NotFound)
@@ -37,22 +39,27 @@ type Product struct {
 
 // ReserveRequest asks for goods.
 type ReserveRequest struct {
-	Order    string `json:"order"`
+	ID       string `json:"id"` // of the reservation
 	Product  string `json:"product"`
 	Quantity int    `json:"quantity"`
 }
 
-// Reservation is what was set aside.
+// Reservation is the goods that were set aside.
 type Reservation struct {
 	Cents int64 `json:"cents"` // for all of it
 }
 
-// ReleaseRequest names the order whose goods are not needed after all.
+// ReleaseRequest names the reservation whose goods are not needed after all.
 type ReleaseRequest struct {
-	Order string `json:"order"`
+	ID string `json:"id"`
 }
 
-// Shortage says how much there is.
+// ReleaseReply reports whether goods went back.
+type ReleaseReply struct {
+	Released bool `json:"released"`
+}
+
+// Shortage is the difference between an order and the shelf.
 type Shortage struct {
 	Product string `json:"product"`
 	Wanted  int    `json:"wanted"`

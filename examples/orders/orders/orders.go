@@ -1,26 +1,43 @@
 // Package orders is the contract of the module that takes orders.
 package orders
 
-import "gomono.dev/mono"
+import (
+	"time"
+
+	"gomono.dev/mono"
+)
 
 var (
-	// Place takes an order: it reserves the goods, charges the card, enters the
-	// order in the ledger, and tells Placed. It fails with what inventory.Reserve
-	// and payments.Charge fail with; then nothing is reserved or charged. Placing
-	// an order again that is in the ledger changes nothing.
+	// Place takes an order: it reserves the goods, charges the card and enters the
+	// order in the ledger. The ledger holds one entry for each order, so of several
+	// callers with one order, in any process, one places it.
+	//
+	// Placing an order again returns its confirmation, and AlreadyExists if it was
+	// placed with another content; the card does not count. Any other error means
+	// that the order was not placed, or, if the outcome is unknown, that a second
+	// call finds out. Goods and money of an order that was not placed are returned.
 	Place = mono.NewService[Order, Confirmation]("orders.place",
-		mono.Version("1.0.0"), mono.Doc("take an order"))
+		mono.Version("1.1.0"), mono.Doc("take an order"), mono.Timeout(10*time.Second))
 
-	// Get returns an order that was placed, or NotFound.
+	// Get returns an order that was placed, or NotFound. It knows of every order
+	// that any process has placed before the call.
 	Get = mono.NewService[GetRequest, Confirmation]("orders.get",
-		mono.Version("1.0.0"), mono.Doc("look up a placed order"))
+		mono.Version("1.0.0"), mono.Doc("look up a placed order"), mono.Timeout(10*time.Second))
 
-	// Placed is told once an order is paid for.
+	// Placed is published once for each entry of the ledger, soon after it; and
+	// again if the process that published it dies before the ledger's group knows.
 	Placed = mono.NewEvent[Confirmation]("orders.placed", mono.Version("1.0.0"))
 
-	// Released is told when reserved goods were put back because the card was
-	// declined.
+	// Released is published, at most once, when goods were put back because their
+	// order was refused after they had been reserved.
 	Released = mono.NewEvent[Order]("orders.released", mono.Version("1.0.0"))
+
+	// Checkouts has a job for every checkout, stored before the goods are reserved
+	// and due some time later. Its worker returns goods and money unless the
+	// checkout is in the ledger, even if the process that began it has crashed.
+	Checkouts = mono.NewQueue[Checkout]("orders.checkouts",
+		mono.Version("1.0.0"), mono.Doc("checkouts to be settled"),
+		mono.MaxAttempts(1000), mono.Backoff(mono.Exponential(time.Second, time.Minute)))
 )
 
 // Order is what a customer wants.
@@ -34,12 +51,7 @@ type Order struct {
 }
 
 // Key identifies an order among all.
-func (o Order) Key() string {
-	if o.Batch == "" {
-		return o.ID
-	}
-	return o.Batch + "/" + o.ID
-}
+func (o Order) Key() string { return GetRequest{ID: o.ID, Batch: o.Batch}.Key() }
 
 // Confirmation is an order that was placed.
 type Confirmation struct {
@@ -52,4 +64,20 @@ type Confirmation struct {
 type GetRequest struct {
 	ID    string `json:"id"`
 	Batch string `json:"batch,omitempty"`
+}
+
+// Key is the Key of the order.
+func (r GetRequest) Key() string {
+	if r.Batch == "" {
+		return r.ID
+	}
+	return r.Batch + "/" + r.ID
+}
+
+// Checkout is one attempt to place an order. Goods are reserved and cards are
+// charged for a checkout, so the loser of two can return its part without the
+// winner's.
+type Checkout struct {
+	ID    string `json:"id"`
+	Order Order  `json:"order"` // without its card
 }

@@ -5,21 +5,19 @@ import (
 	"context"
 	"maps"
 	"sync"
-	"time"
 
 	"gomono.dev/examples/orders/analytics"
+	"gomono.dev/examples/orders/follow"
 	"gomono.dev/examples/orders/ledger"
 	"gomono.dev/examples/orders/orders"
 	"gomono.dev/mono"
 )
 
-// Module adds up what it hears, and what it reads in the ledger. Its zero value is
-// ready.
+// Module adds up events and the entries of the ledger. Its zero value is ready.
 type Module struct {
 	scope   *mono.Scope
 	entries mono.Reader[ledger.Entry]
-	stop    context.CancelFunc
-	stopped chan struct{}
+	ledger  *follow.Follower
 
 	mu      sync.Mutex
 	byBatch map[string]*analytics.Report
@@ -28,10 +26,11 @@ type Module struct {
 // Version is the version of the implementation.
 func (m *Module) Version() string { return "1.0.0" }
 
-// Doc says what the module is for.
+// Doc describes the module.
 func (m *Module) Doc() string { return "adds up what is sold" }
 
-// Bind hears placed and released orders, reads the ledger and provides Totals.
+// Bind subscribes to placed and released orders, reads the ledger and provides
+// Totals.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
 	m.byBatch = make(map[string]*analytics.Report)
@@ -42,45 +41,22 @@ func (m *Module) Bind(s *mono.Scope) error {
 	return nil
 }
 
-// Start begins to read the ledger, from its first entry.
+// Start follows the ledger from its first entry.
 func (m *Module) Start(context.Context) error {
-	ctx, stop := context.WithCancel(context.Background())
-	m.stop, m.stopped = stop, make(chan struct{})
-	go m.follow(ctx)
+	m.ledger = follow.Start(m.entries, 1, m.scope.Logger(), m.enter)
 	return nil
 }
 
-// Stop stops reading.
+// Stop stops following.
 func (m *Module) Stop(context.Context) error {
-	m.stop()
-	<-m.stopped
+	m.ledger.Stop()
 	return nil
-}
-
-// follow reads the ledger until the module stops, and goes on where it was when
-// the reading breaks off.
-func (m *Module) follow(ctx context.Context) {
-	defer close(m.stopped)
-	next := uint64(1)
-	for ctx.Err() == nil {
-		for e, err := range m.entries(ctx, mono.From(mono.AtSequence(next)), mono.Follow()) {
-			if e.Sequence >= next {
-				next = e.Sequence + 1
-			}
-			if err != nil {
-				m.scope.Logger().Warn("reading the ledger", "error", err)
-				continue
-			}
-			m.enter(e.Value)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 func (m *Module) enter(e ledger.Entry) {
+	if e.IsVoid() {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.of(e.Placed.Order.Batch)

@@ -9,10 +9,12 @@ import (
 	"gomono.dev/mono"
 )
 
-// Module is the inventory. Its zero value is ready.
+// Module is the inventory. It remembers what this process has set aside; a real one
+// would ask a warehouse, as package payments asks its bank. Its zero value is ready.
 type Module struct {
 	mu       sync.Mutex
-	reserved map[string]inventory.ReserveRequest
+	reserved map[string]bool // by reservation; false once it is released
+	held     int
 	released int
 }
 
@@ -28,12 +30,12 @@ var catalog = map[string]inventory.Product{
 // Version is the version of the implementation.
 func (m *Module) Version() string { return "1.0.0" }
 
-// Doc says what the module is for.
+// Doc describes the module.
 func (m *Module) Doc() string { return "knows the products and what is on the shelf" }
 
 // Bind provides the three services.
 func (m *Module) Bind(s *mono.Scope) error {
-	m.reserved = make(map[string]inventory.ReserveRequest)
+	m.reserved = make(map[string]bool)
 	inventory.Check.Handle(s, m.check)
 	inventory.Reserve.Handle(s, m.reserve)
 	inventory.Release.Handle(s, m.release)
@@ -44,7 +46,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 func (m *Module) Health(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	mono.ReportDetail(ctx, "reserved", len(m.reserved))
+	mono.ReportDetail(ctx, "reserved", m.held)
 	mono.ReportDetail(ctx, "released", m.released)
 	return nil
 }
@@ -69,16 +71,25 @@ func (m *Module) reserve(ctx context.Context, r inventory.ReserveRequest) (inven
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reserved[r.Order] = r
+	held, known := m.reserved[r.ID]
+	if known && !held {
+		return inventory.Reservation{}, mono.Errorf(mono.FailedPrecondition, "the reservation %s has been released: begin another one", r.ID)
+	}
+	if !known {
+		m.reserved[r.ID] = true
+		m.held++
+	}
 	return inventory.Reservation{Cents: p.Cents * int64(r.Quantity)}, nil
 }
 
-func (m *Module) release(_ context.Context, r inventory.ReleaseRequest) (struct{}, error) {
+func (m *Module) release(_ context.Context, r inventory.ReleaseRequest) (inventory.ReleaseReply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.reserved[r.Order]; ok {
-		delete(m.reserved, r.Order)
+	held := m.reserved[r.ID]
+	if held {
+		m.held--
 		m.released++
 	}
-	return struct{}{}, nil
+	m.reserved[r.ID] = false
+	return inventory.ReleaseReply{Released: held}, nil
 }

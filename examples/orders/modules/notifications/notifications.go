@@ -29,11 +29,11 @@ func (m *Module) Name() string { return "notifications" }
 // Version is the version of the implementation.
 func (m *Module) Version() string { return "1.0.0" }
 
-// Doc says what the module is for.
+// Doc describes the module.
 func (m *Module) Doc() string { return "writes to customers" }
 
-// Bind hears placed orders, sends a receipt for each entry of the ledger, and
-// provides Sent.
+// Bind subscribes to placed orders, sends a receipt for each entry of the ledger,
+// and provides Sent.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
 	m.count, m.sent = make(map[string]*notifications.Count), make(map[string]bool)
@@ -52,9 +52,12 @@ func (m *Module) notify(_ context.Context, c orders.Confirmation) error {
 	return nil
 }
 
-// enqueue makes a job of an entry of the ledger. The entry may come twice, the
-// job is there once.
+// enqueue makes a job of an entry of the ledger. If the entry comes twice, the job
+// is stored once.
 func (m *Module) enqueue(ctx context.Context, e ledger.Entry) error {
+	if e.IsVoid() {
+		return nil
+	}
 	return notifications.Receipts.With(mono.DedupID(e.Placed.Order.Key())).Enqueue(ctx, m.scope, e.Placed)
 }
 
@@ -98,7 +101,7 @@ func (m *Module) counts(_ context.Context, r notifications.SentRequest) (notific
 	return notifications.Count{}, nil
 }
 
-// number is the number at the end of an order's id, 0 where there is none.
+// number is the number at the end of an order's id, or 0.
 func number(id string) int {
 	digits := id[len(strings.TrimRight(id, "0123456789")):]
 	n, err := strconv.Atoi(digits)

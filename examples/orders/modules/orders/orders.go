@@ -3,11 +3,10 @@ package orders
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
-	"sync"
+	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"gomono.dev/examples/orders/inventory"
 	"gomono.dev/examples/orders/ledger"
@@ -18,124 +17,139 @@ import (
 
 // Module takes orders. Its zero value is ready.
 type Module struct {
+	// SettleAfter is the age at which a checkout is given up, if its order is not in
+	// the ledger by then. The default is a minute.
+	SettleAfter time.Duration
+
 	reserve  mono.Func[inventory.ReserveRequest, inventory.Reservation]
-	release  mono.Func[inventory.ReleaseRequest, struct{}]
+	release  mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
 	charge   mono.Func[payments.ChargeRequest, payments.Receipt]
+	refund   mono.Func[payments.RefundRequest, struct{}]
+	payment  mono.Func[payments.GetRequest, payments.Payment]
 	placed   mono.Sink[orders.Confirmation]
 	released mono.Sink[orders.Order]
-	entries  mono.Reader[ledger.Entry]
 	scope    *mono.Scope
 
-	mu    sync.Mutex
-	byKey map[string]orders.Confirmation
+	book  book
+	turns turns
 }
 
-// Version is the version of the implementation.
-func (m *Module) Version() string { return "1.0.0" }
+// Name is the name of the module, and of its groups.
+func (m *Module) Name() string { return "orders" }
 
-// Doc says what the module is for.
+// Version is the version of the implementation.
+func (m *Module) Version() string { return "1.1.0" }
+
+// Doc describes the module.
 func (m *Module) Doc() string { return "takes orders" }
 
-// Bind needs inventory and payments, keeps the ledger, emits the events, and
-// provides the services.
+// Bind needs inventory and payments, keeps the ledger, settles checkouts, emits the
+// events, and provides the services.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
-	m.byKey = make(map[string]orders.Confirmation)
 	m.reserve = inventory.Reserve.Client(s)
 	m.release = inventory.Release.Client(s)
 	m.charge = payments.Charge.Client(s)
+	m.refund = payments.Refund.Client(s)
+	m.payment = payments.Get.Client(s)
 	m.placed = orders.Placed.Publisher(s)
 	m.released = orders.Released.Publisher(s)
-	m.entries = ledger.Entries.Reader(s)
-	s.Use(ledger.Entries)
+	m.book.bind(s)
+	s.Use(ledger.Entries, orders.Checkouts)
+	ledger.Entries.Handle(s, m.announce, mono.Concurrency(8))
+	orders.Checkouts.Handle(s, m.settle, mono.Concurrency(8))
 	orders.Place.Handle(s, m.place)
 	orders.Get.Handle(s, m.get)
 	return nil
 }
 
-// Start learns from the ledger which orders were placed before.
-func (m *Module) Start(ctx context.Context) error {
-	for e, err := range m.entries(ctx) {
-		if err != nil {
-			return fmt.Errorf("reading the ledger: %w", err)
-		}
-		m.remember(e.Value.Placed)
-	}
+// Start learns from the ledger which orders were placed before, and follows it.
+func (m *Module) Start(ctx context.Context) error { return m.book.open(ctx, m.scope.Logger()) }
+
+// Stop stops following the ledger.
+func (m *Module) Stop(context.Context) error {
+	m.book.close()
 	return nil
 }
 
+// place lets one caller of this process at a time try to place an order. The others
+// then find it in the ledger, or try themselves.
 func (m *Module) place(ctx context.Context, o orders.Order) (orders.Confirmation, error) {
 	if err := check(o); err != nil {
 		return orders.Confirmation{}, err
 	}
-	if c, ok := m.known(o.Key()); ok {
-		return c, nil
-	}
-	goods, err := m.reserve(ctx, inventory.ReserveRequest{Order: o.Key(), Product: o.Product, Quantity: o.Quantity})
+	done, err := m.turns.take(ctx, o.Key())
 	if err != nil {
 		return orders.Confirmation{}, err
 	}
-	receipt, err := m.charge(ctx, payments.ChargeRequest{Order: o.Key(), Card: o.Card, Cents: goods.Cents})
+	defer done()
+	p, err := m.book.find(ctx, orders.GetRequest{ID: o.ID, Batch: o.Batch})
 	if err != nil {
-		return orders.Confirmation{}, errors.Join(err, m.putBack(ctx, o))
-	}
-	o.Card = ""
-	c := orders.Confirmation{Order: o, Cents: goods.Cents, Receipt: receipt.Number}
-	if err := m.enter(ctx, c); err != nil {
 		return orders.Confirmation{}, err
 	}
-	m.remember(c)
-	return c, m.placed(ctx, c)
+	if p.placed() {
+		return confirm(o, p.entry.Placed)
+	}
+	return m.checkout(ctx, o, p.last)
 }
 
-// enter puts an order into the ledger, once however often it is placed. After it
-// the order is placed, whatever happens to this process.
-func (m *Module) enter(ctx context.Context, c orders.Confirmation) error {
-	entry := ledger.Entry{Account: "sales-" + c.Order.Product, Placed: c}
-	return ledger.Entries.With(mono.DedupID(c.Order.Key())).Append(ctx, m.scope, entry)
+// confirm answers the order o with its entry in the ledger.
+func confirm(o orders.Order, placed orders.Confirmation) (orders.Confirmation, error) {
+	if o.Card = ""; o != placed.Order {
+		return orders.Confirmation{}, mono.Errorf(mono.AlreadyExists, "the order %q was placed with another content: give this one another id", o.ID)
+	}
+	return placed, nil
 }
 
-// maxID bounds the id of an order, and the name of a batch, in bytes.
-const maxID = 100
+// get returns an order that was placed.
+func (m *Module) get(ctx context.Context, r orders.GetRequest) (orders.Confirmation, error) {
+	if err := checkName(r); err != nil {
+		return orders.Confirmation{}, err
+	}
+	p, err := m.book.find(ctx, r)
+	if err == nil && !p.placed() {
+		err = mono.Errorf(mono.NotFound, "no order %q was placed in the batch %q", r.ID, r.Batch)
+	}
+	return p.entry.Placed, err
+}
 
-// check reports an order that cannot be told from others.
+// announce publishes an entry of the ledger. The ledger's group calls it again if
+// it fails, or if this process dies, so that no order is placed in silence.
+func (m *Module) announce(ctx context.Context, e ledger.Entry) error {
+	if e.IsVoid() {
+		return nil
+	}
+	return m.placed(ctx, e.Placed)
+}
+
+// Bounds in bytes: of an order's id and of the name of a batch, and of a customer's
+// name.
+const (
+	maxName     = 100
+	maxCustomer = 1000
+)
+
+// check reports an order that has an ambiguous name, or does not fit.
 func check(o orders.Order) error {
-	bad := func(s string) bool {
-		return len(s) > maxID || strings.TrimSpace(s) != s || strings.Contains(s, "/") || strings.ContainsFunc(s, unicode.IsControl)
+	if err := checkName(orders.GetRequest{ID: o.ID, Batch: o.Batch}); err != nil {
+		return err
 	}
-	if o.ID == "" || bad(o.ID) || bad(o.Batch) {
-		return mono.Errorf(mono.InvalidArgument, "the order's id is %.200q in the batch %.200q: give it an id of at most %d bytes of plain text without slashes", o.ID, o.Batch, maxID)
+	if len(o.Customer) > maxCustomer {
+		return mono.Errorf(mono.InvalidArgument, "the customer's name has %d bytes: at most %d are allowed", len(o.Customer), maxCustomer)
 	}
 	return nil
 }
 
-func (m *Module) remember(c orders.Confirmation) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.byKey[c.Order.Key()] = c
-}
-
-func (m *Module) known(key string) (orders.Confirmation, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c, ok := m.byKey[key]
-	return c, ok
-}
-
-// putBack releases the goods although the caller may have gone.
-func (m *Module) putBack(ctx context.Context, o orders.Order) error {
-	ctx = context.WithoutCancel(ctx)
-	if _, err := m.release(ctx, inventory.ReleaseRequest{Order: o.Key()}); err != nil {
-		return err
+func checkName(r orders.GetRequest) error {
+	if r.ID == "" || !plain(r.ID) || !plain(r.Batch) {
+		return mono.Errorf(mono.InvalidArgument, "the order's id is %.200q in the batch %.200q: give it an id of at most %d bytes of UTF-8 text without slashes", r.ID, r.Batch, maxName)
 	}
-	o.Card = ""
-	return m.released(ctx, o)
+	return nil
 }
 
-func (m *Module) get(_ context.Context, r orders.GetRequest) (orders.Confirmation, error) {
-	c, ok := m.known(orders.Order{ID: r.ID, Batch: r.Batch}.Key())
-	if !ok {
-		return c, mono.Errorf(mono.NotFound, "no order %q was placed", r.ID)
-	}
-	return c, nil
+// plain reports whether a name is short, has one spelling, and fits into a path.
+// JSON decoders turn all bytes that are not UTF-8 into the one RuneError.
+func plain(name string) bool {
+	return len(name) <= maxName && name != "." && name != ".." && strings.TrimSpace(name) == name &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == utf8.RuneError || unicode.IsControl(r) })
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"time"
+	"net/url"
 
 	"gomono.dev/examples/orders/inventory"
 	"gomono.dev/examples/orders/orders"
@@ -15,8 +15,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// Module listens on Addr and serves POST /orders, GET /orders/{id} and GET
-// /health.
+// Module listens on Addr and serves POST /orders, GET /orders/{id}, with ?batch= for
+// an order of a batch, and GET /health.
 type Module struct {
 	Addr   string
 	Health func(context.Context) mono.Health
@@ -24,7 +24,7 @@ type Module struct {
 	place  mono.Func[orders.Order, orders.Confirmation]
 	get    mono.Func[orders.GetRequest, orders.Confirmation]
 	scope  *mono.Scope
-	server *http.Server
+	server *server
 }
 
 // Bind needs the orders, so that they serve before and after this module does.
@@ -45,25 +45,18 @@ func (m *Module) Start(ctx context.Context) error {
 	mux.HandleFunc("POST /orders", m.postOrder)
 	mux.HandleFunc("GET /orders/{id}", m.getOrder)
 	mux.HandleFunc("GET /health", m.getHealth)
-	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := m.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			m.scope.Logger().Error("serving ended", "error", err)
-		}
-	}()
+	m.server = serve(listener, mux, m.scope.Logger())
 	m.scope.Logger().Info("serving", "address", listener.Addr().String())
 	return nil
 }
 
-// Stop lets the requests that are being served finish.
-func (m *Module) Stop(ctx context.Context) error { return m.server.Shutdown(ctx) }
-
-const maxBody = 1 << 20
+// Stop answers the requests that clients are sending, and ends their connections.
+func (m *Module) Stop(ctx context.Context) error { return m.server.stop(ctx) }
 
 func (m *Module) postOrder(w http.ResponseWriter, r *http.Request) {
 	var o orders.Order
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&o); err != nil {
-		fail(w, mono.Errorf(mono.InvalidArgument, "the body is no order: %v", err))
+	if err := readJSON(w, r, &o); err != nil {
+		fail(w, err)
 		return
 	}
 	c, err := m.place(r.Context(), o)
@@ -71,11 +64,21 @@ func (m *Module) postOrder(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	w.Header().Set("Location", location(c.Order))
 	reply(w, http.StatusCreated, c)
 }
 
+// location is the path of an order.
+func location(o orders.Order) string {
+	u := url.URL{Path: "/orders/" + o.ID}
+	if o.Batch != "" {
+		u.RawQuery = url.Values{"batch": {o.Batch}}.Encode()
+	}
+	return u.String()
+}
+
 func (m *Module) getOrder(w http.ResponseWriter, r *http.Request) {
-	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id")})
+	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id"), Batch: r.URL.Query().Get("batch")})
 	if err != nil {
 		fail(w, err)
 		return
@@ -92,7 +95,7 @@ func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, h)
 }
 
-// fail answers with an error: its code, its text, and what a failure carries.
+// fail answers with an error: its code, its text, and the value of a failure.
 func fail(w http.ResponseWriter, err error) {
 	body := map[string]any{"code": mono.CodeOf(err), "message": err.Error()}
 	if shortage, ok := inventory.OutOfStock.Match(err); ok {
@@ -101,7 +104,11 @@ func fail(w http.ResponseWriter, err error) {
 	if decline, ok := payments.Declined.Match(err); ok {
 		body["decline"] = decline
 	}
-	reply(w, mono.CodeOf(err).HTTPStatus(), body)
+	status := mono.CodeOf(err).HTTPStatus()
+	if e, ok := errors.AsType[*bodyError](err); ok {
+		status = e.status
+	}
+	reply(w, status, body)
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

@@ -1,0 +1,99 @@
+package orders
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"gomono.dev/examples/orders/follow"
+	"gomono.dev/examples/orders/ledger"
+	"gomono.dev/examples/orders/orders"
+	"gomono.dev/mono"
+)
+
+// book is this process's view of the ledger. An entry never changes, so the view
+// may be behind but is never wrong: an order in it was placed, and about any other
+// order the ledger is asked.
+type book struct {
+	entries  mono.Reader[ledger.Entry]
+	follower *follow.Follower
+
+	mu     sync.Mutex
+	placed map[string]ledger.Entry // by order
+}
+
+// page is the last entry of one order.
+type page struct {
+	entry ledger.Entry
+	last  uint64 // its sequence, 0 if there is none or the order was placed
+}
+
+// placed reports whether the order is in the ledger.
+func (p page) placed() bool { return p.entry.Placed.Order.ID != "" }
+
+func (b *book) bind(s *mono.Scope) {
+	b.placed = make(map[string]ledger.Entry)
+	b.entries = ledger.Entries.Reader(s)
+}
+
+// open reads the ledger to its end and then follows it.
+func (b *book) open(ctx context.Context, log *slog.Logger) error {
+	next := uint64(1)
+	for m, err := range b.entries(ctx) {
+		next = max(next, m.Sequence+1)
+		switch {
+		case err == nil:
+			b.enter(m.Value)
+		case m.Sequence > 0: // it cannot be decoded
+			log.Warn("reading the ledger", "sequence", m.Sequence, "error", err)
+		default:
+			return fmt.Errorf("reading the ledger: %w", err)
+		}
+	}
+	b.follower = follow.Start(b.entries, next, log, b.enter)
+	return nil
+}
+
+func (b *book) close() { b.follower.Stop() }
+
+func (b *book) enter(e ledger.Entry) {
+	if e.IsVoid() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.placed[e.Placed.Order.Key()] = e
+}
+
+// find returns the page of an order. If the view has none, it reads the ledger up to
+// the end that it has at this moment, so it finds what other processes have entered.
+func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
+	b.mu.Lock()
+	e, ok := b.placed[r.Key()]
+	b.mu.Unlock()
+	if ok {
+		return page{entry: e}, nil
+	}
+	var p page
+	for m, err := range b.entries(ctx, mono.Keys(ledger.KeyOf(r)), mono.From(mono.LastPerKey())) {
+		if err != nil {
+			return p, unavailable(err)
+		}
+		p = page{entry: m.Value, last: m.Sequence}
+	}
+	if p.placed() {
+		b.enter(p.entry)
+	}
+	return p, nil
+}
+
+// unavailable is the error of a ledger that cannot be used. That it is not found, or
+// has moved on, does not mean this of the order.
+func unavailable(err error) error {
+	switch mono.CodeOf(err) {
+	case mono.NotFound, mono.Aborted:
+		return mono.Errorf(mono.Unavailable, "try again later: %w", err)
+	}
+	return err
+}

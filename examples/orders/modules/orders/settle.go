@@ -1,0 +1,81 @@
+package orders
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gomono.dev/examples/orders/inventory"
+	"gomono.dev/examples/orders/ledger"
+	"gomono.dev/examples/orders/orders"
+	"gomono.dev/examples/orders/payments"
+	"gomono.dev/mono"
+)
+
+// settle makes sure that a checkout is in the ledger or will never be, and in the
+// second case returns its goods and money. It is the worker of Checkouts, so it runs
+// for each of them, and until it succeeds.
+func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
+	name := orders.GetRequest{ID: c.Order.ID, Batch: c.Order.Batch}
+	for {
+		p, err := m.book.find(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case p.placed() && p.entry.Checkout == c.ID:
+			return nil
+		case p.placed(), p.entry.Checkout == c.ID: // by another checkout, or a void
+			return m.undo(ctx, c)
+		}
+		if undone, err := m.undone(ctx, c); undone || err != nil {
+			return err
+		}
+		// Its process may be slow and not dead. With the void, an entry comes too late.
+		_, err = ledger.Entries.AppendAfter(ctx, m.scope, p.last, ledger.Entry{Account: "void", Checkout: c.ID, Void: name})
+		switch {
+		case err == nil:
+			return m.undo(ctx, c)
+		case mono.CodeOf(err) != mono.Aborted:
+			return err
+		}
+	}
+}
+
+// undo returns the goods and the money of a checkout that is not in the ledger and
+// never will be. Doing it again changes nothing.
+func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
+	goods, err := m.release(ctx, inventory.ReleaseRequest{ID: c.ID})
+	if err != nil {
+		return err
+	}
+	if goods.Released {
+		err = m.released(ctx, c.Order)
+	}
+	_, failed := m.refund(ctx, payments.RefundRequest{ID: c.ID, Order: c.Order.Key()})
+	return errors.Join(err, failed)
+}
+
+// undone reports whether undo has been through with a checkout: the refund is its
+// last step.
+func (m *Module) undone(ctx context.Context, c orders.Checkout) (bool, error) {
+	p, err := m.payment(ctx, payments.GetRequest{ID: c.ID})
+	if mono.CodeOf(err) == mono.NotFound {
+		return false, nil
+	}
+	return p.Refunded, err
+}
+
+// end ends a checkout at once, although its caller may have gone. If that fails, the
+// stored job does it later.
+func (m *Module) end(ctx context.Context, c orders.Checkout, how func(context.Context, orders.Checkout) error) {
+	ctx, cancel := outlive(ctx)
+	defer cancel()
+	if err := how(ctx, c); err != nil {
+		m.scope.Logger().Warn("a checkout is settled later", "checkout", c.ID, "order", c.Order.Key(), "error", err)
+	}
+}
+
+// outlive returns a context that goes on for a moment after ctx has ended.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+}

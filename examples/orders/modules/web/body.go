@@ -1,0 +1,80 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"gomono.dev/mono"
+)
+
+// maxBody bounds the body of a request, in bytes.
+const maxBody = 1 << 20
+
+// readJSON decodes the one JSON value that the body of a request is.
+func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
+	if err := checkType(r.Header); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return unreadable(err)
+	}
+	// The limit was for the body. Beyond it, it would end the request's context.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if !utf8.Valid(body) {
+		return reject(http.StatusBadRequest, "the body is not UTF-8")
+	}
+	if err := json.Unmarshal(body, value); err != nil { // which also reports what follows the value
+		return reject(http.StatusBadRequest, "the body is not one JSON object: %v", err)
+	}
+	return nil
+}
+
+// checkType reports a body in another format than JSON. A request that names none is
+// taken for JSON.
+func checkType(h http.Header) error {
+	for _, encoding := range h.Values("Content-Encoding") {
+		if !strings.EqualFold(encoding, "identity") {
+			return reject(http.StatusUnsupportedMediaType, "unsupported content encoding %q: send the body as it is", encoding)
+		}
+	}
+	for _, given := range h.Values("Content-Type") {
+		media, params, err := mime.ParseMediaType(given)
+		charset, named := params["charset"]
+		if err != nil || media != "application/json" || named && !strings.EqualFold(charset, "utf-8") {
+			return reject(http.StatusUnsupportedMediaType, "unsupported content type %q: use application/json in UTF-8", given)
+		}
+	}
+	return nil
+}
+
+// unreadable is the error of a body that did not come whole.
+func unreadable(err error) error {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return reject(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", large.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return reject(http.StatusRequestTimeout, "the body did not come within %v", readTimeout)
+	}
+	return reject(http.StatusBadRequest, "the body cannot be read: %v", err)
+}
+
+// bodyError is an error with the status that HTTP has for it.
+type bodyError struct {
+	status int
+	error
+}
+
+func (e *bodyError) Unwrap() error { return e.error }
+
+func reject(status int, format string, args ...any) error {
+	return &bodyError{status, mono.Errorf(mono.InvalidArgument, "%s", fmt.Sprintf(format, args...))}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be the program itself, for tests of signals.
+func TestMain(m *testing.M) {
+	if os.Getenv("ORDERS_AS_PROGRAM") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func order(id string) string {
+	return fmt.Sprintf(`{"id":%q,"card":"4242 4242 4242 4242","product":"book","quantity":1}`, id)
+}
+
+// program is a running process that serves HTTP.
+type program struct {
+	cmd    *exec.Cmd
+	url    string
+	stderr *bytes.Buffer
+	killed atomic.Bool
+}
+
+func startProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	p := &program{cmd: exec.Command(os.Args[0], append(args, "-serve", address)...), url: "http://" + address, stderr: new(bytes.Buffer)}
+	p.cmd.Env = append(os.Environ(), "ORDERS_AS_PROGRAM=1")
+	p.cmd.Stderr = p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.HasPrefix(strings.TrimSpace(lines.Text()), "time") { // the table's end
+			go func() { _, _ = io.Copy(io.Discard, stdout) }()
+			return p
+		}
+	}
+	t.Fatalf("the program ended: %v\n%s", p.cmd.Wait(), p.stderr.String())
+	return nil
+}
+
+func (p *program) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustEnd waits for the end of the program, and reports one with an error.
+func (p *program) mustEnd(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the program: %v\n%s", err, p.stderr.String())
+	}
+}
+
+func (p *program) address() string { return strings.TrimPrefix(p.url, "http://") }
+
+// post posts an order whose body is sent when the handler asks for it.
+func (p *program) post(body io.Reader) (int, error) {
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequest(http.MethodPost, p.url+"/orders", body)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Expect", "100-continue")
+	reply, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer reply.Body.Close()
+	_, err = io.Copy(io.Discard, reply.Body)
+	return reply.StatusCode, err
+}
+
+// waitUntilClosed waits until the program refuses connections.
+func (p *program) waitUntilClosed(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+		conn, err := net.Dial("tcp", p.address())
+		if err != nil {
+			return
+		}
+		conn.Close()
+	}
+	t.Fatal("the program still listens")
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A hundred customers are being served when the process is asked to stop. Each gets
+// its answer, although new connections are refused.
+func TestSIGTERMUnderLoad(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"inproc":   {"-transport", "inproc"},
+		"embedded": {"-store", t.TempDir(), "-wire"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := serving(t, args...)
+			served := make(chan struct{}, 100)
+			release := make(chan struct{})
+			var wait sync.WaitGroup
+			for i := range 100 {
+				wait.Go(func() {
+					body := &heldBody{Reader: strings.NewReader(order(fmt.Sprint("t", i))), served: served, release: release}
+					if status, err := p.post(body); err != nil || status != http.StatusCreated {
+						t.Errorf("customer %d: %d, %v", i, status, err)
+					}
+				})
+			}
+			for range 100 {
+				<-served
+			}
+			p.signal(t, syscall.SIGTERM)
+			p.waitUntilClosed(t)
+			close(release)
+			wait.Wait()
+			p.mustEnd(t)
+		})
+	}
+}
+
+// A second signal ends the process at once, also while it serves requests.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p := serving(t, "-transport", "inproc")
+	served, release := make(chan struct{}, 1), make(chan struct{})
+	answered := make(chan error)
+	go func() {
+		_, err := p.post(&heldBody{Reader: strings.NewReader(order("x")), served: served, release: release})
+		answered <- err
+	}()
+	<-served
+	p.signal(t, syscall.SIGTERM)
+	p.waitUntilClosed(t)
+	p.signal(t, syscall.SIGTERM)
+	if err := p.cmd.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("the program: %v", err)
+	}
+	close(release)
+	if err := <-answered; err == nil {
+		t.Error("the customer got an answer from a process that was ended")
+	}
+}
+
+// Clients keep connections, which are idle when the process is asked to stop. Then
+// they send one more order on each, and all are answered.
+func TestKeptConnectionsAtSIGTERM(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		errs, took := stopWithKeptConnections(t, 40)
+		switch {
+		case len(errs) == 0:
+			return
+		case took < 900*time.Millisecond: // a connection may be idle for a second
+			t.Fatalf("%d of 40: %v", len(errs), errs[0])
+		}
+		t.Logf("the machine stood still: the orders were sent %v after the signal: once more", took)
+	}
+	t.Fatal("the machine stood still ten times")
+}
+
+// stopWithKeptConnections returns the errors of the last answers, and the time from
+// the signal until all orders were sent.
+func stopWithKeptConnections(t *testing.T, n int) (errs []error, took time.Duration) {
+	p := serving(t, "-transport", "inproc")
+	conns := make([]*keptConn, n)
+	for i := range conns {
+		conns[i] = dialKept(t, p)
+		if status, closed, err := conns[i].post(fmt.Sprint("before", i)); status != http.StatusCreated || closed || err != nil {
+			t.Fatalf("before the stop: %d, closed: %v, %v", status, closed, err)
+		}
+	}
+	began := time.Now()
+	p.signal(t, syscall.SIGTERM)
+	p.waitUntilClosed(t)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i, c := range conns {
+		<-tick.C
+		if err := c.send(fmt.Sprint("after", i)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	took = time.Since(began)
+	for _, c := range conns {
+		if status, closed, err := c.answer(); status != http.StatusCreated || !closed || err != nil {
+			errs = append(errs, fmt.Errorf("answered with %d, closed: %v, %w", status, closed, err))
+		}
+	}
+	p.mustEnd(t)
+	return errs, took
+}
+
+// keptConn is a connection with one request after another.
+type keptConn struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dialKept(t *testing.T, p *program) *keptConn {
+	t.Helper()
+	c, err := net.Dial("tcp", p.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &keptConn{c, bufio.NewReader(c)}
+}
+
+func (c *keptConn) post(id string) (status int, closed bool, err error) {
+	if err := c.send(id); err != nil {
+		return 0, false, err
+	}
+	return c.answer()
+}
+
+func (c *keptConn) send(id string) error {
+	body := order(id)
+	_, err := fmt.Fprintf(c, "POST /orders HTTP/1.1\r\nHost: orders\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return err
+}
+
+// answer also reports whether the answer is the connection's last one.
+func (c *keptConn) answer() (status int, closed bool, err error) {
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return 0, false, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, answer.Close, err
+}
+
+// Clients that send nothing, half a header, or half a body do not keep a process from
+// its stop.
+func TestHalfSentRequestsAtSIGTERM(t *testing.T) {
+	t.Parallel()
+	p := serving(t, "-transport", "inproc")
+	const header = "POST /orders HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 100\r\n"
+	var c *keptConn
+	for _, sent := range []string{"", header, strings.Replace(header, "POST /orders", "GET /health", 1) + "\r\n{", header + "\r\n"} {
+		c = dialKept(t, p)
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, err := c.answer(); status != http.StatusContinue || err != nil {
+		t.Fatalf("before the body: %d, %v", status, err)
+	}
+	if _, err := io.WriteString(c, `{"id":`); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGTERM)
+	if status, _, err := c.answer(); status != http.StatusRequestTimeout || err != nil {
+		t.Errorf("half a body: %d, %v", status, err)
+	}
+	p.mustEnd(t)
+}
+
+// heldBody is the body of a request that the server is serving: the client reads it
+// when the handler asks for it (RFC 9110, Expect: 100-continue).
+type heldBody struct {
+	io.Reader
+	once            sync.Once
+	served, release chan struct{}
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	b.once.Do(func() {
+		b.served <- struct{}{}
+		<-b.release
+	})
+	return b.Reader.Read(p)
+}
