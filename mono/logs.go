@@ -9,7 +9,7 @@ import (
 )
 
 // logsAtOnce is how many logs a start opens at once.
-const logsAtOnce = 16
+const logsAtOnce = 32
 
 // opening is the log of a stored handle that a start opens.
 type opening struct {

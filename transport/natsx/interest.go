@@ -76,7 +76,9 @@ func (l *log) maybeUnknown(is *jetstream.ConsumerInfo) bool {
 // away, is not waited for: it holds up no more than that.
 const (
 	replicasTimeout = 5 * time.Second
-	replicasPause   = 5 * time.Millisecond
+	replicasPause   = 5 * time.Millisecond // doubled with each question: many logs may ask at once
+
+	maxReplicasPause = 50 * time.Millisecond
 )
 
 // awaitReplicas waits until all servers that keep the log know the consumers that are
@@ -96,8 +98,9 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		return err
 	}
 	defer l.release(ctx, last.Name)
-	for begun := time.Now(); !heardFromAll(is) && time.Since(begun) < replicasTimeout; {
-		if !pause(ctx, replicasPause) {
+	wait := replicasPause
+	for begun := time.Now(); !heardFromAll(is) && time.Since(begun) < replicasTimeout; wait = min(2*wait, maxReplicasPause) {
+		if !pause(ctx, wait) {
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "groups of %s: %v before all servers knew of them", l.what, ctx.Err())
 		}
 		switch now, err := l.consumer(ctx, last.Name); {
