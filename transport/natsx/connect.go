@@ -108,7 +108,7 @@ func (t *Transport) handle(o *nats.Options) error {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			t.link.mend()
 			go t.probe(context.Background()) // it may be another server
-			t.lookForGroups()
+			t.checkGroups()
 			t.log.Info("natsx: reconnected", "address", redact(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
 				then.ReconnectedCB(nc)

@@ -28,6 +28,12 @@
 //     server's resolution: 250 ms at most, or longer while its log is full. A full
 //     log takes those that are due about every two seconds. A NotBefore in the past
 //     goes the same way, so that an id stays with those of delayed messages.
+//  8. A deleted group that has to exist (see [transport.LogConfig].Groups) is recreated
+//     by every Transport that declared it, also if only one consumer of an ordered
+//     group is missing. The announcements of the server have the subjects
+//     $JS.EVENT.ADVISORY.CONSUMER.DELETED.<log>.<consumer>. Without permission to
+//     subscribe to them, a Transport checks the groups of a log every 5 seconds during
+//     appends, and logs this once. It also checks them after each reconnect.
 //
 // # On the wire
 //

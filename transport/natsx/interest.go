@@ -23,8 +23,7 @@ import (
 // youth is how long servers may not know a consumer, when nothing is wrong.
 const youth = 30 * time.Second
 
-// awaited remembers the consumers that all servers know, by the time at which they were
-// made.
+// awaited holds the consumers that all servers know, by name and time of creation.
 type awaited struct {
 	mu    sync.Mutex
 	known map[string]time.Time
@@ -48,7 +47,7 @@ func (a *awaited) add(all []*jetstream.ConsumerInfo) {
 	}
 }
 
-// awaitAll waits until all servers that keep the log know the parts that are open.
+// awaitAll waits until all servers of the log know the opened parts.
 func (l *log) awaitAll(ctx context.Context, parts []*part) error {
 	var unknown []*jetstream.ConsumerInfo
 	for _, p := range parts {
@@ -76,7 +75,7 @@ func (l *log) maybeUnknown(is *jetstream.ConsumerInfo) bool {
 // away, is not waited for: it holds up no more than that.
 const (
 	replicasTimeout = 5 * time.Second
-	replicasPause   = 5 * time.Millisecond // doubled with each question: many logs may ask at once
+	replicasPause   = 5 * time.Millisecond // doubled with each question, since many logs may ask at once
 
 	maxReplicasPause = 50 * time.Millisecond
 )

@@ -19,7 +19,7 @@ import (
 // and what is ahead are known, and a lost connection is noticed at once.
 type puller struct {
 	consumer string
-	made     time.Time // when it was: another of the same name is not the same
+	made     time.Time // time of creation: tells it from another of the same name
 	api      string    // the subject of pulls
 	inbox    string    // where answers go: "<inbox>.<index>.<round>"
 	index    int
