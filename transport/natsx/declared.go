@@ -22,6 +22,9 @@ import (
 // an advisory. Advisories are plain messages: they get lost with a connection, and an
 // account may be denied their subjects. So every new connection checks the groups, and
 // an Append does if the last check is checkInterval old.
+//
+// The same holds for the consumer of delayed messages. Without it they are stored, and
+// never due.
 
 const (
 	checkInterval = 5 * time.Second
@@ -37,7 +40,8 @@ type declared struct {
 
 	mu       sync.Mutex
 	groups   []declaredGroup
-	names    map[string]bool // of their consumers
+	delays   *log            // the log, if it has delayed messages
+	names    map[string]bool // <stream>.<consumer>; true: appends need it
 	asked    bool            // for another check
 	checking bool            // a goroutine runs check
 	timer    *time.Timer     // sets due
@@ -56,10 +60,18 @@ type loss struct {
 	err   error         // of the latest attempt, once tried is closed
 }
 
-// listenForDeletions subscribes to the advisories about the log's groups. It ignores
+// needed returns the groups that have to exist.
+func (l *log) needed() []transport.GroupConfig {
+	if l.config.Retention != transport.InterestRetention || l.origin != "" {
+		return nil
+	}
+	return l.config.Groups
+}
+
+// listenForDeletions subscribes to the advisories about the log's consumers. It ignores
 // errors, since there are the checks.
 func (l *log) listenForDeletions() {
-	if l.config.Retention != transport.InterestRetention || len(l.config.Groups) == 0 || l.origin != "" {
+	if len(l.needed()) == 0 && !l.config.Delays {
 		return
 	}
 	t, name := l.t, l.config.Name
@@ -71,6 +83,9 @@ func (l *log) listenForDeletions() {
 	l.declared = &declared{t: t, log: name, names: make(map[string]bool)}
 	t.declared[name] = l.declared
 	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.advised)
+	if l.config.Delays {
+		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.advised)
+	}
 }
 
 // advisories begins the subjects of the advisories, in every JetStream domain.
@@ -84,14 +99,18 @@ func (l *log) declare() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, g := range l.config.Groups {
+	for _, g := range l.needed() {
 		g.Update = false // another process may have changed the group since
 		names, _, _ := l.consumers(&g)
 		for _, name := range names {
-			d.names[name] = true
+			d.names[d.log+"."+name] = true
 		}
 		d.groups = slices.DeleteFunc(d.groups, func(other declaredGroup) bool { return other.config.Name == g.Name })
 		d.groups = append(d.groups, declaredGroup{l, g})
+	}
+	if l.config.Delays {
+		d.delays = l
+		d.names[l.delayedName()+"."+sourceName] = false
 	}
 	d.remind(checkInterval)
 }
@@ -136,10 +155,12 @@ func (d *declared) await(ctx context.Context) error {
 // advised handles an advisory.
 func (d *declared) advised(msg *nats.Msg) {
 	d.mu.Lock()
-	ours := d.names[strings.TrimPrefix(msg.Subject, advisories+d.log+".")]
+	needed, ours := d.names[strings.TrimPrefix(msg.Subject, advisories)]
 	d.mu.Unlock()
-	if ours {
+	if needed {
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
+	}
+	if ours {
 		d.ask()
 	}
 }
@@ -205,8 +226,11 @@ func (d *declared) next() bool {
 // a missing one. Without an answer of the server, a group is missing if lost is true.
 func (d *declared) recreate(lost bool) (made []string, err error) {
 	d.mu.Lock()
-	groups := slices.Clone(d.groups)
+	groups, delays := slices.Clone(d.groups), d.delays
 	d.mu.Unlock()
+	if delays != nil {
+		_ = delays.openSource(d.t.life) // the next check tries again
+	}
 	for _, g := range groups {
 		opened := g.l.openGroups(d.t.life, []transport.GroupConfig{g.config}, false)[0]
 		d.t.suspectMembers(d.log, opened.consumers)

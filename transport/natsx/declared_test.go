@@ -265,6 +265,33 @@ func TestAppendFailsWhileADeletedGroupIsMissing(t *testing.T) {
 	}
 }
 
+// Delayed messages arrive although the consumer that moves them is deleted.
+func TestDeletedConsumerOfDelayedMessagesIsRecreated(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	for _, retention := range []transport.Retention{transport.InterestRetention, transport.LimitsRetention} {
+		tr := connect(t, s.ClientURL())
+		l := openLog(t, tr, wanted(func(c *transport.LogConfig) { c.Delays, c.Retention = true, retention }))
+		deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 10})
+		if err := js.DeleteConsumer(t.Context(), "l__later", "source"); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, l, "l.a", "later", transport.AppendOptions{NotBefore: time.Now().Add(100 * time.Millisecond)})
+		if d := receive(t, deliveries); string(d.Body) != "later" {
+			t.Errorf("got %q", d.Body)
+		}
+		if err := tr.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, stream := range []string{"l", "l__later"} {
+			if err := js.DeleteStream(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A deleted log is not recreated: appends fail.
 func TestDeletedLogIsNotRecreated(t *testing.T) {
 	t.Parallel()

@@ -157,17 +157,19 @@ func (l *log) awaitDeletions(ctx context.Context) {
 	}
 }
 
+// deleting reports whether the server deletes consumers now.
 func (l *log) deleting(ctx context.Context) bool {
-	extra, err := ask(ctx, l.t, l.what, func(ctx context.Context) (int, error) {
+	deleting, err := ask(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
 		s, err := l.t.js.Stream(ctx, l.config.Name)
 		if err != nil {
-			return 0, err
+			return false, err
 		}
-		extra, list := s.CachedInfo().State.Consumers, s.ListConsumers(ctx)
-		for range list.Info() {
-			extra--
+		names := make(map[string]bool) // a page may repeat some while others vanish
+		list := s.ListConsumers(ctx)
+		for is := range list.Info() {
+			names[is.Name] = true
 		}
-		return extra, list.Err()
+		return s.CachedInfo().State.Consumers > len(names), list.Err()
 	})
-	return err == nil && extra > 0
+	return err == nil && deleting
 }
