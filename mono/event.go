@@ -18,6 +18,10 @@ import (
 // once by every subscribing module from that module's first start on: one that
 // fails is tried again as Backoff says, while later ones go on, and becomes a dead
 // letter after MaxAttempts. It needs a transport that stores.
+//
+// A publisher does not know the groups of a Durable event. If a group is deleted in the
+// backend, the processes of its subscriber recreate it, at once if one is running. If
+// none is, the subscriber misses the events published until one starts.
 type Event[T any] struct {
 	decl *declaration
 	sent sending

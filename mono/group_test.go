@@ -15,8 +15,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// deleteGroup deletes a group of a log as an operator does, from a connection of its
-// own.
+// deleteGroup deletes a group through a Transport of its own.
 func deleteGroup(t *testing.T, b backend, log, group string) {
 	t.Helper()
 	tr := b.connect()
@@ -30,7 +29,7 @@ func deleteGroup(t *testing.T, b backend, log, group string) {
 	}
 }
 
-// groups tells of groups that an App loses and has again.
+// watchGroups observes lost and restored groups.
 func watchGroups(app *mono.App) (lost <-chan mono.GroupLost, restored <-chan mono.GroupRestored) {
 	l, r := make(chan mono.GroupLost, 10), make(chan mono.GroupRestored, 10)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
@@ -44,9 +43,9 @@ func watchGroups(app *mono.App) (lost <-chan mono.GroupLost, restored <-chan mon
 	return l, r
 }
 
-// A queue whose group somebody deletes says so, makes it again, and loses no job that
-// it accepts from then on.
-func TestQueueGroupThatIsDeletedIsMadeAgain(t *testing.T) {
+// A worker reports the deletion of its group and its recreation. No job accepted after
+// that is lost.
+func TestDeletedGroupOfAQueueIsRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.jobs")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -79,8 +78,8 @@ func TestQueueGroupThatIsDeletedIsMadeAgain(t *testing.T) {
 	})
 }
 
-// So does a durable event, whose publisher knows no groups.
-func TestEventGroupThatIsDeletedIsMadeAgain(t *testing.T) {
+// The subscriber recreates the group of a durable event: its publisher knows no groups.
+func TestDeletedGroupOfAnEventIsRecreated(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("group.told", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
@@ -107,8 +106,8 @@ func TestEventGroupThatIsDeletedIsMadeAgain(t *testing.T) {
 	})
 }
 
-// A process that only sends makes the group again that is deleted while no worker runs.
-func TestSenderMakesADeletedGroupAgain(t *testing.T) {
+// A process that only sends recreates a group deleted while no worker runs.
+func TestSenderRecreatesADeletedGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.unattended")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -158,7 +157,7 @@ func (b backend) awaitGroup(t *testing.T, log, group string) {
 	}
 }
 
-// A group that one program retires and another declares is made again by that one.
+// A program recreates its group after another program has retired it.
 func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
 	t.Parallel()
 	old := mono.NewQueue[job]("group.shared", mono.Groups("a", "b"))
@@ -183,7 +182,7 @@ func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
 	})
 }
 
-// refusing is an App on a server where groups can be made while it allows that.
+// refusing is an App that can be kept from creating groups.
 type refusing struct {
 	*mono.App
 	b       backend
@@ -214,9 +213,8 @@ func newRefusing(t *testing.T, modules ...mono.Module) *refusing {
 	return r
 }
 
-// While a group cannot be made again its module is not healthy and senders fail. When
-// it can, all goes on.
-func TestDeletedGroupThatCannotBeMadeAgain(t *testing.T) {
+// While a deleted group cannot be recreated, its module is unhealthy and sends fail.
+func TestDeletedGroupThatCannotBeRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.refused")
 	got := make(chan handled, 10)
@@ -228,7 +226,7 @@ func TestDeletedGroupThatCannotBeMadeAgain(t *testing.T) {
 	next(t, lost)
 	await(t, "the health to say why", func() bool {
 		c := app.Health(t.Context()).Modules["worker"]
-		return !c.Healthy && strings.Contains(c.Message, `"workers" is gone, and cannot be made again yet`)
+		return !c.Healthy && strings.Contains(c.Message, `"workers" is gone and cannot be recreated yet`)
 	})
 	var err error
 	await(t, "senders to fail", func() bool { err = q.Enqueue(t.Context(), app, job{}); return err != nil })
@@ -257,8 +255,8 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// An App stops while it tries to make a group again, and nothing comes of it later.
-func TestStopWhileAGroupIsMadeAgain(t *testing.T) {
+// A Stop ends the attempts to recreate a group.
+func TestStopDuringTheRecreationOfAGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.stopped")
 	app := newRefusing(t, worker("worker", q, make(chan handled, 10), succeed))
@@ -275,8 +273,8 @@ func TestStopWhileAGroupIsMadeAgain(t *testing.T) {
 	none(t, restored)
 }
 
-// Groups are there before the first module starts: what it sends in its Start reaches
-// those that start later.
+// Groups exist before the first module starts: an event published in its Start reaches
+// modules that start later.
 func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("group.early", mono.Durable())

@@ -9,22 +9,22 @@ import (
 )
 
 // logsAtOnce is how many logs a start opens at once.
-const logsAtOnce = 16
+const logsAtOnce = 32
 
-// opening is the log of a stored handle that a start opens.
+// opening is the opening of a log at the start.
 type opening struct {
 	*storage
 	decl  *declaration
 	users []string // modules
 
 	err      error
-	unused   []transport.GroupInfo // groups that nobody declares any more
-	unlisted error                 // why it is not known whether there are any
+	unused   []transport.GroupInfo // undeclared groups
+	unlisted error                 // why unused is incomplete
 }
 
-// openLogs opens the logs of all stored handles that the App's modules use, with the
-// groups of their receivers. What is wrong with one shows at the start, and nothing is
-// sent to a log whose groups are not there yet.
+// openLogs opens the logs of all stored handles of the modules, with the groups of the
+// receivers: errors appear in the start report, and no message is sent before the groups
+// exist.
 func (in *instance) openLogs(ctx context.Context) {
 	in.declareGroups()
 	openings := in.openings()
@@ -50,8 +50,8 @@ func (in *instance) declareGroups() {
 	}
 }
 
-// receive notes that the App receives with a group. Of two receivers with the same
-// group the last one that begins decides, as in different processes.
+// receive adds the group of a receiver. If two receivers share a group, the last one
+// determines its configuration, as in different processes.
 func (s *storage) receive(g transport.GroupConfig) {
 	c := &s.config
 	c.Update = true
@@ -63,7 +63,7 @@ func (s *storage) receive(g transport.GroupConfig) {
 	c.Groups[i] = g
 }
 
-// openings lists the logs that modules use, each once, in the order of the modules.
+// openings lists the logs of the modules, each once, in the order of the modules.
 func (in *instance) openings() (all []*opening) {
 	known := make(map[*storage]*opening)
 	for _, u := range in.units {

@@ -9,19 +9,19 @@ import (
 	"gomono.dev/transport"
 )
 
-// rejoinPause is the pause after a failed attempt to receive again.
+// rejoinPause is the pause after a failed attempt to rejoin a group.
 const rejoinPause = time.Second
 
-// membership is the place of a receiver in the group of its log. The receiver loses it
-// when somebody deletes the group.
+// membership is the membership of a receiver in the group of its log. The deletion of
+// the group ends it.
 type membership struct {
 	config transport.ConsumeConfig
 	stay   context.Context // ends when the receiver drains
 	leave  context.CancelFunc
 
 	mu     sync.Mutex
-	tries  int                // to join
-	last   int                // the try that member is from
+	tries  int                // number of attempts to join
+	last   int                // the attempt that returned member
 	member transport.Receiver // nil: none yet
 }
 
@@ -53,8 +53,8 @@ func (m *membership) begin() (try int) {
 	return m.tries
 }
 
-// hold keeps a member until the receiver drains. One from an earlier try than the last
-// has lost its group already.
+// hold keeps a member until the receiver drains. A member of an earlier try has lost its
+// group already.
 func (m *membership) hold(try int, member transport.Receiver) {
 	m.mu.Lock()
 	over := m.stay.Err() != nil
@@ -67,7 +67,7 @@ func (m *membership) hold(try int, member transport.Receiver) {
 	}
 }
 
-// end returns the member that is to be drained, if there is one. None follows it.
+// end returns the member to drain, if there is one. No other follows.
 func (m *membership) end() []transport.Receiver {
 	if m == nil {
 		return nil
@@ -81,23 +81,24 @@ func (m *membership) end() []transport.Receiver {
 	return []transport.Receiver{m.member}
 }
 
-// lost is told that the receiver's group was deleted. The group of a queue or of a
-// durable event is made again. That of a stream is not: its position is gone, and only
-// a person knows where it should begin.
+// lost handles the deletion of the receiver's group. The receiver of a queue or a durable
+// event rejoins it. The receiver of a stream does not: the position is gone, and only a
+// person knows a better one than the start that the declaration gives.
 func (r *receiver) lost(err error) {
 	r.in.log.Error("mono: group lost", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group(), "error", err)
 	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
 	if r.decl.kind == KindStream {
-		err = fmt.Errorf("group %q is gone, and its position with it: %w; restart the App to make it anew: it begins where mono.From says", r.group(), err)
+		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From says, by default with the oldest message", r.group(), err)
 		r.gone.Store(&err)
 		return
 	}
-	err = fmt.Errorf("group %q is gone, and is being made again: %w", r.group(), err)
+	err = fmt.Errorf("group %q is gone and is being recreated: %w", r.group(), err)
 	r.gone.Store(&err)
 	go r.rejoin(&err)
 }
 
-// rejoin receives again. Until then the receiver is not healthy.
+// rejoin joins the group again. The receiver is unhealthy until then, with gone or a
+// later error as the reason.
 func (r *receiver) rejoin(gone *error) {
 	for {
 		err := r.join(r.membership.stay)
@@ -107,9 +108,9 @@ func (r *receiver) rejoin(gone *error) {
 		if err == nil {
 			break
 		}
-		err = fmt.Errorf("group %q is gone, and cannot be made again yet: %w", r.group(), err)
+		err = fmt.Errorf("group %q is gone and cannot be recreated yet: %w", r.group(), err)
 		if !r.gone.CompareAndSwap(gone, &err) {
-			return // nothing can be received any more
+			return // the receiver has ended for another reason
 		}
 		gone = &err
 		select {
@@ -119,6 +120,6 @@ func (r *receiver) rejoin(gone *error) {
 		}
 	}
 	r.gone.CompareAndSwap(gone, nil)
-	r.in.log.Warn("mono: group made again, it receives what is stored from now on", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group())
+	r.in.log.Warn("mono: group recreated, it gets the messages stored from now on", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group())
 	r.in.observe(GroupRestored{Module: r.unit.name, Handle: r.decl, Group: r.group()})
 }

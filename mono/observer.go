@@ -114,9 +114,9 @@ type (
 		Since   time.Time // when the handler began
 	}
 
-	// GroupLost: somebody deleted the group of a receiver. That of a queue or of a
-	// durable event is made again, and GroupRestored follows. The receiver of a stream
-	// receives nothing any more.
+	// GroupLost: the group of a receiver was deleted in the backend. For a queue or a
+	// durable event it is recreated, and GroupRestored follows. The receiver of a
+	// stream gets no more messages.
 	GroupLost struct {
 		Module string
 		Handle Handle
@@ -124,8 +124,8 @@ type (
 		Err    error
 	}
 
-	// GroupRestored: a group that was lost is there again, and its receiver receives
-	// what is stored from now on.
+	// GroupRestored: a lost group was recreated, and its receiver gets the messages
+	// stored from now on.
 	GroupRestored struct {
 		Module string
 		Handle Handle

@@ -13,6 +13,10 @@ import (
 // MaxAttempts. Jobs begin in order; one that waits for its next attempt holds up
 // nobody.
 //
+// The deletion of a group in the backend deletes the jobs that wait in it. All processes
+// that use the queue recreate the group at once; see [transport.LogConfig].Groups for
+// the jobs that may be lost in between. Sends fail while that is impossible.
+//
 // It needs a transport that stores (transport.Capabilities.Logs); on another one
 // the App does not start. A Volatile queue needs none.
 type Queue[T any] struct {

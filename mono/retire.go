@@ -10,7 +10,8 @@ import (
 // Retire deletes a durable group of a queue, a stream or a durable event, and its
 // position, for good. What only it was owed is removed from a queue. The start of
 // an App names groups that nobody has declared any more; nothing is deleted by
-// itself.
+// itself. Another running process that declares a group of a queue or a durable event
+// recreates it, without its messages: stop such processes first.
 //
 // Errors: NotFound for a group that is not there; FailedPrecondition for one that
 // the App receives with now, and for a handle that is not stored.
@@ -52,8 +53,8 @@ func (in *instance) groupsHere(d *declaration) []string {
 	return groups
 }
 
-// unusedGroups lists groups that nobody here has declared and that nobody receives
-// with: what they are owed is kept for as long as they are there.
+// unusedGroups lists groups without a declaration here and without a member. Their
+// messages are kept until somebody deletes them.
 func (in *instance) unusedGroups(ctx context.Context, d *declaration, log transport.Log) ([]transport.GroupInfo, error) {
 	groups, err := log.Groups(ctx)
 	here := in.groupsHere(d)
@@ -62,7 +63,7 @@ func (in *instance) unusedGroups(ctx context.Context, d *declaration, log transp
 	}), err
 }
 
-// nameUnused tells of groups that nobody declares.
+// nameUnused reports undeclared groups.
 func (o *opening) nameUnused() {
 	if o.unlisted != nil {
 		o.in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)

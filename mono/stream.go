@@ -17,6 +17,10 @@ import (
 // Unordered gives that up. One that fails MaxAttempts times, or cannot be read,
 // becomes a dead letter, and the next one follows.
 //
+// Appends do not depend on groups. The deletion of a group in the backend loses its
+// position, and only a person knows where to continue. So its receivers stop, and their
+// modules are unhealthy, until the App restarts: then the group begins as From says.
+//
 // It needs a transport that stores (transport.Capabilities.Logs); on another one
 // the App does not start.
 type Stream[T any] struct {

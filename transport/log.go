@@ -134,7 +134,7 @@ type Log interface {
 	Groups(ctx context.Context) ([]GroupInfo, error)
 
 	// DeleteGroup removes a durable group and its position for good. NotFound
-	// when it is not there. One that must be there (LogConfig.Groups) is made again.
+	// when it is not there. A group that has to exist (LogConfig.Groups) is recreated.
 	DeleteGroup(ctx context.Context, name string) error
 }
 
@@ -194,13 +194,13 @@ type LogConfig struct {
 	// Consume, begins where its Start says; under InterestRetention that is at
 	// the earliest its creation.
 	//
-	// Under InterestRetention a group of these that is deleted is made again, as long
-	// as a Transport is open that has named it. It begins with what is appended from
-	// then on; an Append meanwhile waits, and is Unavailable if the group cannot be
-	// made. What is appended before the backend notices the deletion is acknowledged
-	// and may not be stored. inproc notices at once. A NATS server tells of a deletion,
-	// within milliseconds as a rule. If that is lost, or denied to the account, an
-	// Append looks for the groups, when the last look is 5 seconds old.
+	// Under InterestRetention the backend recreates a group of these after its
+	// deletion, as long as a Transport that declared it is open. The new group begins
+	// with later messages. During the recreation Append waits, and if that fails it is
+	// Unavailable. Before the backend notices the deletion, Append may acknowledge
+	// messages that are not stored. inproc notices at once. A NATS server announces a
+	// deletion within milliseconds. If the announcement is lost, or its subject denied
+	// to the account, an Append checks the groups once the last check is 5 seconds old.
 	Groups []GroupConfig
 
 	// Update is set by those that receive. With it, an existing log and groups

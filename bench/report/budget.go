@@ -38,6 +38,7 @@ var budgets = []budget{
 	{"event over NATS by TCP, 256 B", "≥ 0.90 of raw", asFast("tcp"), "Event/256B/nats-tcp"},
 	{"App on inproc, start with 100 modules", "≤ 5 ms", cost("Modules/100/start", 5e6, -1), "Modules/100/start"},
 	{"a call with 1,000 modules, against 10", "≤ 1.1 ×", times("Modules/1000/call", "Modules/10/call", 1.1), "Modules/1000/call"},
+	{"start with 20 queues and 10 keyed streams, 3 replicas", "≤ 1.5 × raw", atMost("ManyLogs", "times-raw", 1.5, "%.2f × raw"), "ManyLogs"},
 	{"pipelined append", "≥ 0.90 of raw", atLeast("PipelinedAppend", "ratio", 0.90, "%.2f"), "PipelinedAppend"},
 	{"unordered handling with acknowledgement", "≥ 0.90 of raw", atLeast("Unordered", "ratio", 0.90, "%.2f"), "Unordered"},
 	{"sixteen lanes", "≥ 0.65 of unordered raw", atLeast("SixteenLanes", "ratio", 0.65, "%.2f"), "SixteenLanes"},

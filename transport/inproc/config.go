@@ -151,7 +151,7 @@ func (g *group) update(c transport.GroupConfig) {
 	g.offer()
 }
 
-// deleteGroup ends a group and its members. One that must be there is made again.
+// deleteGroup ends a group and its members. A declared group is recreated.
 func (l *log) deleteGroup(name string) error {
 	l.lock()
 	defer l.unlock()
@@ -166,7 +166,7 @@ func (l *log) deleteGroup(name string) error {
 		m.deleted(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s was deleted", g))
 	}
 	l.forsake()
-	l.remake(name)
+	l.recreate(name)
 	return nil
 }
 

@@ -6,15 +6,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// declaration is a group that a Transport has named when it opened a log. Under
-// InterestRetention the group is made again for as long as the Transport is open.
+// declaration is a group in the LogConfig of a Transport. It has to exist as long as the
+// Transport is open.
 type declaration struct {
 	transport *Transport
 	group     transport.GroupConfig
 }
 
-// declare notes the groups that t names, and makes one that somebody has deleted since
-// the log was opened.
+// declare adds the groups of t. It recreates those deleted since the opening of the log.
 func (l *log) declare(t *Transport, groups []transport.GroupConfig) {
 	l.lock()
 	defer l.unlock()
@@ -27,13 +26,13 @@ func (l *log) declare(t *Transport, groups []transport.GroupConfig) {
 		})
 		l.declarations = append(l.declarations, declaration{t, g})
 		if l.group(g.Name) == nil {
-			l.remake(g.Name)
+			l.recreate(g.Name)
 		}
 	}
 }
 
-// remake makes a group again that was deleted, if a Transport that is open names it.
-func (l *log) remake(name string) {
+// recreate creates a deleted group again, if an open Transport declares it.
+func (l *log) recreate(name string) {
 	for _, d := range l.declarations {
 		if d.group.Name == name && !d.transport.closed.Load() {
 			d.group.Start = transport.Start{New: true}

@@ -33,7 +33,7 @@ type log struct {
 	epoch   uint64 // grows when groups or their filters change
 	readers map[chan struct{}]struct{}
 
-	declarations []declaration // of groups that must be there, in the order in which they came
+	declarations []declaration // in the order of the calls of Log
 }
 
 func newLog(b *Backend, c transport.LogConfig) *log {

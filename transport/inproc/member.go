@@ -223,13 +223,12 @@ func (m *member) stop(how ending, delay time.Duration) int {
 func (m *member) deleted(err error) {
 	m.end(draining, 0)
 	if m.onEnd != nil {
-		go m.tellEnd(err)
+		go m.callOnEnd(err)
 	}
 }
 
-// tellEnd tells why the member has ended, as a step: who is told may join again, and so
-// may others at the same time.
-func (m *member) tellEnd(err error) {
+// callOnEnd is a step, since several members of a deleted group may join again.
+func (m *member) callOnEnd(err error) {
 	_ = m.transport.Turn(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
 	m.onEnd(err)
 }

@@ -68,7 +68,7 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if err := o.Validate(&l.config, m); err != nil || l.declared == nil {
 		return err
 	}
-	return l.declared.there(ctx)
+	return l.declared.await(ctx)
 }
 
 // enter waits until fewer than maxAppending appends wait for their answer.

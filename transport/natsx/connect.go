@@ -116,7 +116,7 @@ func (t *Transport) handle(o *nats.Options) error {
 			t.forgive()
 			t.link.mend()
 			go t.probe(context.Background()) // it may be another server
-			t.lookForGroups()
+			t.checkGroups()
 			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
 				then.ReconnectedCB(nc)

@@ -672,8 +672,7 @@ func (m *member) renewedAt(breaks int, err error) bool {
 	return true
 }
 
-// checkSuspects asks whether the consumers are there whose pulls nobody heard. One that
-// was made again under the same name is another.
+// checkSuspects ends the member if a suspect consumer is gone, or a new one has its name.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
 		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
@@ -684,21 +683,21 @@ func (m *member) checkSuspects() {
 			m.gone(err)
 			return
 		case err == nil && !is.Created.Equal(p.created):
-			m.gone(errRemade)
+			m.gone(errRecreated)
 			return
 		}
 	}
 }
 
-var errRemade = errors.New("there is a new one of this name")
+var errRecreated = errors.New("a new group has its name")
 
-// compare suspects the consumers that were made again.
+// compare suspects consumers that were created later than the member's.
 func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, is := range consumers {
 		if is == nil {
-			continue // it could not be opened
+			continue // not opened
 		}
 		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.created) {
 			p.suspect = true

@@ -16,50 +16,62 @@ import (
 	"gomono.dev/transport"
 )
 
-// A log with InterestRetention acknowledges what no group wants and does not store it.
-// So the groups that LogConfig.Groups names must be there while somebody may append,
-// and one that is deleted is made again. The server announces a deletion by an
-// advisory. That is a plain message: it can be lost with a connection, and an account
-// can be denied its subject. So each new connection looks for the groups, and so does
-// an Append if the last look is lookInterval old.
+// A stream with interest retention acknowledges messages that no group wants, and
+// stores nothing. So the groups in LogConfig.Groups have to exist as long as the log is
+// open for appends, and a deleted one is recreated. The server announces a deletion with
+// an advisory. Advisories are plain messages: they get lost with a connection, and an
+// account may be denied their subjects. So every new connection checks the groups, and
+// an Append does if the last check is checkInterval old.
+//
+// The same holds for the consumer of delayed messages. Without it they are stored, and
+// never due.
 
 const (
-	lookInterval = 5 * time.Second
-	remakePause  = time.Second // after a group could not be made
+	checkInterval = 5 * time.Second
+	recreatePause = time.Second // after a failure
 )
 
-// declared holds the groups of a log that this Transport has named when it opened it.
+// declared holds the groups of one log that this Transport has to keep in existence.
 type declared struct {
 	t    *Transport
 	log  string
-	due  atomic.Bool          // the last look is lookInterval old
+	due  atomic.Bool          // the last check is checkInterval old
 	loss atomic.Pointer[loss] // nil: no group is known to be missing
 
-	mu      sync.Mutex
-	groups  []declaredGroup
-	names   map[string]bool // of their consumers
-	asked   bool            // for another look
-	looking bool            // a goroutine looks
-	timer   *time.Timer     // sets due
+	mu       sync.Mutex
+	groups   []declaredGroup
+	delays   *log            // the log, if it has delayed messages
+	names    map[string]bool // <stream>.<consumer>; true: appends need it
+	asked    bool            // for another check
+	checking bool            // a goroutine runs check
+	timer    *time.Timer     // sets due
 }
 
-// declaredGroup is a group as it was last named, and the log that named it.
+// declaredGroup is the latest configuration of a group, and the log that declared it.
 type declaredGroup struct {
 	l      *log
 	config transport.GroupConfig
 }
 
-// loss lasts from the moment at which a group is known to be missing until it is made
-// again. Appends wait for the first attempt, and fail after it.
+// loss is the time between the deletion of a group and its recreation. Appends wait for
+// the first attempt at that, and fail after it.
 type loss struct {
 	tried chan struct{} // closed after the first attempt
-	err   error         // of the last attempt, once tried is closed
+	err   error         // of the latest attempt, once tried is closed
 }
 
-// watchGroups begins to listen for deletions of the log's groups. An account that is
-// denied the advisories does without them.
-func (l *log) watchGroups() {
-	if l.config.Retention != transport.InterestRetention || len(l.config.Groups) == 0 || l.origin != "" {
+// needed returns the groups that have to exist.
+func (l *log) needed() []transport.GroupConfig {
+	if l.config.Retention != transport.InterestRetention || l.origin != "" {
+		return nil
+	}
+	return l.config.Groups
+}
+
+// listenForDeletions subscribes to the advisories about the log's consumers. It ignores
+// errors, since there are the checks.
+func (l *log) listenForDeletions() {
+	if len(l.needed()) == 0 && !l.config.Delays {
 		return
 	}
 	t, name := l.t, l.config.Name
@@ -71,12 +83,15 @@ func (l *log) watchGroups() {
 	l.declared = &declared{t: t, log: name, names: make(map[string]bool)}
 	t.declared[name] = l.declared
 	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.advised)
+	if l.config.Delays {
+		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.advised)
+	}
 }
 
-// advisories begins the subjects of the advisories, in every domain.
+// advisories begins the subjects of the advisories, in every JetStream domain.
 const advisories = "$JS.EVENT.ADVISORY.CONSUMER.DELETED."
 
-// declare adds the groups of a log, which are open.
+// declare adds the open groups of a log.
 func (l *log) declare() {
 	d := l.declared
 	if d == nil {
@@ -84,19 +99,23 @@ func (l *log) declare() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, g := range l.config.Groups {
-		g.Update = false // what somebody else makes meanwhile stays as it is
+	for _, g := range l.needed() {
+		g.Update = false // another process may have changed the group since
 		names, _, _ := l.consumers(&g)
 		for _, name := range names {
-			d.names[name] = true
+			d.names[d.log+"."+name] = true
 		}
 		d.groups = slices.DeleteFunc(d.groups, func(other declaredGroup) bool { return other.config.Name == g.Name })
 		d.groups = append(d.groups, declaredGroup{l, g})
 	}
-	d.remind(lookInterval)
+	if l.config.Delays {
+		d.delays = l
+		d.names[l.delayedName()+"."+sourceName] = false
+	}
+	d.remind(checkInterval)
 }
 
-// remind lets an Append look after some time; the lock is held.
+// remind makes a check due later; the lock is held.
 func (d *declared) remind(after time.Duration) {
 	if d.timer != nil {
 		d.timer.Stop()
@@ -104,8 +123,8 @@ func (d *declared) remind(after time.Duration) {
 	d.timer = time.AfterFunc(after, func() { d.due.Store(true) })
 }
 
-// forget lets nothing more happen.
-func (d *declared) forget() {
+// stop makes no check due any more.
+func (d *declared) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil {
@@ -113,11 +132,11 @@ func (d *declared) forget() {
 	}
 }
 
-// there returns once the groups are there, as far as is known, or why they are not.
-// Every Append calls it.
-func (d *declared) there(ctx context.Context) error {
+// await returns when no group is known to be missing, or why one is. Every Append calls
+// it.
+func (d *declared) await(ctx context.Context) error {
 	if d.due.Load() && d.due.CompareAndSwap(true, false) {
-		d.look()
+		d.ask()
 	}
 	lost := d.loss.Load()
 	if lost == nil {
@@ -129,95 +148,97 @@ func (d *declared) there(ctx context.Context) error {
 	case <-d.t.life.Done():
 		return unavailable("append to log %q: the transport is closed", d.log)
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to log %q: %v while a group that was deleted is made again", d.log, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to log %q: %v during the recreation of a deleted group", d.log, ctx.Err())
 	}
 }
 
-// advised is called with the server's advisories.
+// advised handles an advisory.
 func (d *declared) advised(msg *nats.Msg) {
 	d.mu.Lock()
-	ours := d.names[strings.TrimPrefix(msg.Subject, advisories+d.log+".")]
+	needed, ours := d.names[strings.TrimPrefix(msg.Subject, advisories)]
 	d.mu.Unlock()
-	if ours {
+	if needed {
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
-		d.look()
+	}
+	if ours {
+		d.ask()
 	}
 }
 
-// advisoriesDenied reports whether the server's error says that this account may not
-// hear of deletions. A Transport with many logs warns once.
+// advisoriesDenied reports whether err denies a subscription to advisories. It logs the
+// first one.
 func (t *Transport) advisoriesDenied(err error) bool {
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
 		return false
 	}
 	t.warnUnadvised.Do(func() {
-		t.log.Warn("natsx: the account is denied the server's word of deleted groups, which appends then look for: allow it to subscribe to "+advisories+">",
-			"address", t.address, "every", lookInterval)
+		t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
+			"address", t.address, "interval", checkInterval)
 	})
 	return true
 }
 
-// lookForGroups looks for the groups of all logs.
-func (t *Transport) lookForGroups() {
+// checkGroups checks the groups of all logs.
+func (t *Transport) checkGroups() {
 	for _, d := range t.allDeclared() {
-		d.look()
+		d.ask()
 	}
 }
 
 func (t *Transport) allDeclared() (all []*declared) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, d := range t.declared {
-		all = append(all, d)
-	}
-	return all
+	return slices.Collect(maps.Values(t.declared))
 }
 
-// look has a goroutine look for the groups and make those that are missing.
-func (d *declared) look() {
+// ask starts a check, or another one after the running check.
+func (d *declared) ask() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = true
-	if !d.looking {
-		d.looking = d.t.begins(d.keep)
+	if !d.checking {
+		d.checking = d.t.background(d.check)
 	}
 }
 
-// keep looks for the groups until nobody asks for another look.
-func (d *declared) keep() {
+// check recreates missing groups until no further check is asked for.
+func (d *declared) check() {
 	for d.next() {
 		before := d.loss.Load()
-		made, err := d.remake(before != nil)
+		made, err := d.recreate(before != nil)
 		if d.t.closed.Load() {
 			return
 		}
-		d.looked(before, made, err)
+		d.checked(before, made, err)
 	}
 }
 
-// next reports whether to look once more.
+// next reports whether a check was asked for.
 func (d *declared) next() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.looking = d.asked
+	d.checking = d.asked
 	d.asked = false
-	return d.looking
+	return d.checking
 }
 
-// remake opens all groups. It returns the names of those that it made, and why one is
-// missing. Where the server does not answer, lost says whether one is.
-func (d *declared) remake(lost bool) (made []string, err error) {
+// recreate opens all groups. It returns the names of the recreated ones, and the error of
+// a missing one. Without an answer of the server, a group is missing if lost is true.
+func (d *declared) recreate(lost bool) (made []string, err error) {
 	d.mu.Lock()
-	groups := slices.Clone(d.groups)
+	groups, delays := slices.Clone(d.groups), d.delays
 	d.mu.Unlock()
+	if delays != nil {
+		_ = delays.openSource(d.t.life) // the next check tries again
+	}
 	for _, g := range groups {
 		opened := g.l.openGroups(d.t.life, []transport.GroupConfig{g.config}, false)[0]
-		d.t.suspect(d.log, opened.consumers)
+		d.t.suspectMembers(d.log, opened.consumers)
 		switch {
 		case opened.err == nil && opened.missing:
 			made = append(made, g.config.Name)
 		case opened.err == nil, codeOfAPI(opened.err) == jetstream.JSErrCodeStreamNotFound, errors.Is(opened.err, errOrdered):
-			// It is there, or the whole log is not, which an Append reports.
+			// The group exists; or the log does not, and Append fails.
 		case opened.missing || lost:
 			err = opened.err
 		}
@@ -225,8 +246,8 @@ func (d *declared) remake(lost bool) (made []string, err error) {
 	return made, err
 }
 
-// suspect has members of a log look whether their groups are others now.
-func (t *Transport) suspect(log string, consumers []*jetstream.ConsumerInfo) {
+// suspectMembers makes the members of a log compare their groups with recreated ones.
+func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerInfo) {
 	t.mu.Lock()
 	members := slices.Collect(maps.Keys(t.members))
 	t.mu.Unlock()
@@ -237,46 +258,46 @@ func (t *Transport) suspect(log string, consumers []*jetstream.ConsumerInfo) {
 	}
 }
 
-// looked draws the consequences of a look.
-func (d *declared) looked(before *loss, made []string, err error) {
+// checked acts on the result of a check.
+func (d *declared) checked(before *loss, made []string, err error) {
 	d.mu.Lock()
-	d.remind(lookInterval)
+	d.remind(checkInterval)
 	d.mu.Unlock()
 	if len(made) > 0 {
-		d.t.log.Warn("natsx: groups were deleted and are made again: what was appended meanwhile may not be stored", "log", d.log, "groups", made)
+		d.t.log.Warn("natsx: deleted groups recreated: messages appended since their deletion may be lost", "log", d.log, "groups", made)
 	}
 	if err == nil {
-		d.found(before)
+		d.endLoss(before)
 		return
 	}
 	if before == nil || !before.failed() {
-		d.t.log.Warn("natsx: a group was deleted and cannot be made again yet: appends fail until it is", "log", d.log, "error", err)
+		d.t.log.Warn("natsx: deleted group cannot be recreated: appends fail, and it is tried again", "log", d.log, "error", err)
 	}
-	d.missed(err)
-	if !d.t.link.down() && pause(d.t.life, remakePause) { // a new connection looks by itself
-		d.look()
+	d.fail(err)
+	if !d.t.link.down() && pause(d.t.life, recreatePause) { // a new connection checks anyway
+		d.ask()
 	}
 }
 
-// found ends the loss that was there before the look: of a later one, the look may not
-// have seen the deletion.
-func (d *declared) found(before *loss) {
+// endLoss ends a loss from before the check. A later one is left to the next check, since
+// this one may not have seen the deletion.
+func (d *declared) endLoss(before *loss) {
 	if before != nil {
 		d.loss.CompareAndSwap(before, nil)
 		before.end(nil)
 	}
 }
 
-// missed lets appends fail.
-func (d *declared) missed(err error) {
+// fail makes appends fail.
+func (d *declared) fail(err error) {
 	failure := &loss{tried: make(chan struct{})}
-	failure.end(unavailable("append to log %q: one of its groups was deleted and cannot be made again yet: %v", d.log, err))
+	failure.end(unavailable("append to log %q: a deleted group cannot be recreated: %v", d.log, err))
 	if before := d.loss.Swap(failure); before != nil {
 		before.end(failure.err)
 	}
 }
 
-// end lets those who wait go on. The goroutine that looks is the only one to call it.
+// end lets waiting appends go on. Only the goroutine of check calls it.
 func (l *loss) end(err error) {
 	if !l.ended() {
 		l.err = err
@@ -293,5 +314,5 @@ func (l *loss) ended() bool {
 	}
 }
 
-// failed reports whether there was an attempt, and it failed.
+// failed reports whether the latest attempt failed.
 func (l *loss) failed() bool { return l.ended() && l.err != nil }

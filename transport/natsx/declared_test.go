@@ -20,7 +20,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// wanted is a log that stores only what its group wants.
+// wanted is a log with interest retention and one group.
 func wanted(change func(*transport.LogConfig)) transport.LogConfig {
 	c := transport.LogConfig{
 		Name: "l", Subjects: []string{"l.*"}, Retention: transport.InterestRetention, Storage: transport.MemoryStorage,
@@ -34,7 +34,7 @@ func wanted(change func(*transport.LogConfig)) transport.LogConfig {
 
 var group = transport.GroupConfig{Name: "g"}
 
-// removeConsumer deletes a consumer as a tool of NATS does.
+// removeConsumer deletes consumers with the stock client.
 func removeConsumer(t *testing.T, js jetstream.JetStream, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -80,7 +80,7 @@ func stored(t *testing.T, l transport.Log) uint64 {
 	return info.Messages
 }
 
-// delivers fails unless what is appended now is delivered to the group.
+// delivers fails unless the group gets all messages appended now.
 func delivers(t *testing.T, l transport.Log, g transport.GroupConfig) {
 	t.Helper()
 	const n = 20
@@ -101,8 +101,8 @@ func delivers(t *testing.T, l transport.Log, g transport.GroupConfig) {
 
 var rounds atomic.Int64
 
-// A process that only sends makes a group again that somebody deletes.
-func TestDeletedGroupIsMadeAgain(t *testing.T) {
+// A process without receivers recreates a deleted group.
+func TestDeletedGroupIsRecreated(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
@@ -110,13 +110,13 @@ func TestDeletedGroupIsMadeAgain(t *testing.T) {
 	delivers(t, l, group)
 	for range 3 {
 		removeConsumer(t, js, "g")
-		eventually(t, "the group is made again", func() bool { return len(consumerNames(t, js)) == 1 })
+		eventually(t, "the group is recreated", func() bool { return len(consumerNames(t, js)) == 1 })
 		delivers(t, l, group)
 	}
 }
 
-// Of an ordered group, somebody deletes some consumers.
-func TestDeletedPartsOfAGroupAreMadeAgain(t *testing.T) {
+// Some consumers of an ordered group are deleted.
+func TestDeletedPartsOfAGroupAreRecreated(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
@@ -129,8 +129,8 @@ func TestDeletedPartsOfAGroupAreMadeAgain(t *testing.T) {
 	delivers(t, l, transport.GroupConfig{Name: "g", Ordered: true})
 }
 
-// A group that is deleted in a cluster is there again when all servers know it.
-func TestDeletedGroupIsMadeAgainInACluster(t *testing.T) {
+// In a cluster a recreated group is in use once all servers know it.
+func TestDeletedGroupIsRecreatedInACluster(t *testing.T) {
 	t.Parallel()
 	servers := clustertest.NewLagging(t, 50*time.Millisecond)
 	var transports []*natsx.Transport
@@ -147,8 +147,8 @@ func TestDeletedGroupIsMadeAgainInACluster(t *testing.T) {
 	}
 }
 
-// A member is told that its group was deleted although the group is there again.
-func TestMemberOfADeletedGroupEndsAlthoughItIsMadeAgain(t *testing.T) {
+// The deletion of a group ends its members although the group is recreated.
+func TestMemberOfARecreatedGroupEnds(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
@@ -161,8 +161,8 @@ func TestMemberOfADeletedGroupEndsAlthoughItIsMadeAgain(t *testing.T) {
 	}
 }
 
-// What was deleted while there was no connection is missed when it is back.
-func TestGroupDeletedWhileDisconnectedIsMadeAgain(t *testing.T) {
+// A group deleted during a loss of the connection is recreated after it.
+func TestGroupDeletedWhileDisconnectedIsRecreated(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	p := proxytest.New(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
@@ -173,13 +173,12 @@ func TestGroupDeletedWhileDisconnectedIsMadeAgain(t *testing.T) {
 	p.Cut()
 	removeConsumer(t, js, "g")
 	p.Mend()
-	eventually(t, "the group is made again", func() bool { return len(consumerNames(t, js)) == 1 })
+	eventually(t, "the group is recreated", func() bool { return len(consumerNames(t, js)) == 1 })
 	delivers(t, l, group)
 	wantCode(t, receive(t, ended), transport.NotFound)
 }
 
-// A member is told that its group is another one, which somebody made while there was
-// no connection.
+// The replacement of a group during a loss of the connection ends its members.
 func TestGroupReplacedWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -196,15 +195,14 @@ func TestGroupReplacedWhileDisconnected(t *testing.T) {
 	wantCode(t, receive(t, ended), transport.NotFound)
 }
 
-// unadvised is a server whose user u is denied the advisories.
+// unadvised is a server that denies advisories to its user u.
 func unadvised(t *testing.T) *embedded.Server {
 	config := writeFile(t, `authorization { users: [ {user: u, password: p, permissions: { subscribe: {deny: "$JS.EVENT.>"} } }, {user: a, password: a} ] }`)
 	return startServer(t, func(o *embedded.Options) { o.ConfigFile = config })
 }
 
-// An account that is denied the advisories looks by itself while it appends, and says
-// so once.
-func TestDeletedGroupIsMadeAgainWithoutAdvisories(t *testing.T) {
+// Without permission for advisories, appends check the groups, and a warning appears once.
+func TestDeletedGroupIsRecreatedWithoutAdvisories(t *testing.T) {
 	t.Parallel()
 	url := unadvised(t).ClientURL()
 	var log lockedBuffer
@@ -220,19 +218,19 @@ func TestDeletedGroupIsMadeAgainWithoutAdvisories(t *testing.T) {
 	removeConsumer(t, js, "g")
 	eventuallyStores(t, l)
 	delivers(t, l, group)
-	eventually(t, "it says what to do", func() bool {
-		return strings.Contains(log.String(), "allow it to subscribe to $JS.EVENT.ADVISORY.CONSUMER.DELETED.>")
+	eventually(t, "the log has advice", func() bool {
+		return strings.Contains(log.String(), "allow the account to subscribe to $JS.EVENT.ADVISORY.CONSUMER.DELETED.>")
 	})
 	if n := strings.Count(log.String(), "denied"); n != 1 {
-		t.Errorf("it says so %d times:\n%s", n, log.String())
+		t.Errorf("the advice appears %d times in\n%s", n, log.String())
 	}
-	if n := strings.Count(log.String(), "made again"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
+	if n := strings.Count(log.String(), "recreated"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("the log is\n%s", log.String())
 	}
 }
 
-// While a group cannot be made again, appends fail; then they are stored.
-func TestAppendFailsWhileADeletedGroupCannotBeMade(t *testing.T) {
+// Appends fail while a deleted group cannot be recreated, and then succeed again.
+func TestAppendFailsWhileADeletedGroupIsMissing(t *testing.T) {
 	t.Parallel()
 	var refuses atomic.Bool
 	var log lockedBuffer
@@ -262,13 +260,40 @@ func TestAppendFailsWhileADeletedGroupCannotBeMade(t *testing.T) {
 		return err == nil
 	})
 	delivers(t, l, group)
-	if n := strings.Count(log.String(), "cannot be made"); n != 1 {
-		t.Errorf("it says %d times that it cannot:\n%s", n, log.String())
+	if n := strings.Count(log.String(), "cannot be recreated"); n != 1 {
+		t.Errorf("the failure appears %d times in\n%s", n, log.String())
 	}
 }
 
-// A log that is deleted as a whole is not made again.
-func TestDeletedLogIsNotMadeAgain(t *testing.T) {
+// Delayed messages arrive although the consumer that moves them is deleted.
+func TestDeletedConsumerOfDelayedMessagesIsRecreated(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	js := jetStream(t, connect(t, s.ClientURL()))
+	for _, retention := range []transport.Retention{transport.InterestRetention, transport.LimitsRetention} {
+		tr := connect(t, s.ClientURL())
+		l := openLog(t, tr, wanted(func(c *transport.LogConfig) { c.Delays, c.Retention = true, retention }))
+		deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 10})
+		if err := js.DeleteConsumer(t.Context(), "l__later", "source"); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, l, "l.a", "later", transport.AppendOptions{NotBefore: time.Now().Add(100 * time.Millisecond)})
+		if d := receive(t, deliveries); string(d.Body) != "later" {
+			t.Errorf("got %q", d.Body)
+		}
+		if err := tr.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, stream := range []string{"l", "l__later"} {
+			if err := js.DeleteStream(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A deleted log is not recreated: appends fail.
+func TestDeletedLogIsNotRecreated(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	js := jetStream(t, tr)
@@ -282,8 +307,8 @@ func TestDeletedLogIsNotMadeAgain(t *testing.T) {
 	}
 }
 
-// A Transport that is closed makes no group any more, and says nothing.
-func TestClosedTransportMakesNoGroupAgain(t *testing.T) {
+// A closed Transport recreates no group, and logs nothing.
+func TestClosedTransportRecreatesNoGroup(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
@@ -294,12 +319,12 @@ func TestClosedTransportMakesNoGroupAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		openLog(t, tr, wanted(nil))
-		removeConsumer(t, js, "g") // it may be under way when the Transport is closed
+		removeConsumer(t, js, "g") // its recreation may coincide with the Close
 		if err := tr.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		said := log.String()
-		eventually(t, "what was under way is done", func() bool {
+		eventually(t, "the last request of the Transport is done", func() bool {
 			err := js.DeleteConsumer(t.Context(), "l", "g")
 			return errors.Is(err, jetstream.ErrConsumerNotFound) && len(connections(t, s)) == 1
 		})
@@ -307,7 +332,7 @@ func TestClosedTransportMakesNoGroupAgain(t *testing.T) {
 			t.Fatalf("%q are there", names)
 		}
 		if log.String() != said {
-			t.Errorf("after Close it says\n%s", strings.TrimPrefix(log.String(), said))
+			t.Errorf("the log after Close:\n%s", strings.TrimPrefix(log.String(), said))
 		}
 	}
 }

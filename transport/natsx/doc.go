@@ -34,6 +34,12 @@
 //  9. A server outside a cluster that ends forgets the ids of messages that are gone,
 //     and may forget what was settled in its last moments. docs/durability.md lists
 //     what survives what.
+//  10. A deleted group that has to exist (see [transport.LogConfig].Groups) is recreated
+//     by every Transport that declared it, also if only one consumer of an ordered
+//     group is missing. The announcements of the server have the subjects
+//     $JS.EVENT.ADVISORY.CONSUMER.DELETED.<log>.<consumer>. Without permission to
+//     subscribe to them, a Transport checks the groups of a log every 5 seconds during
+//     appends, and logs this once. It also checks them after each reconnect.
 //
 // # On the wire
 //

@@ -23,8 +23,7 @@ import (
 // youth is how long servers may not know a consumer, when nothing is wrong.
 const youth = 30 * time.Second
 
-// awaited remembers the consumers that all servers know, by the time at which they were
-// made.
+// awaited holds the consumers that all servers know, by name and time of creation.
 type awaited struct {
 	mu    sync.Mutex
 	known map[string]time.Time
@@ -48,7 +47,7 @@ func (a *awaited) add(all []*jetstream.ConsumerInfo) {
 	}
 }
 
-// awaitAll waits until all servers that keep the log know the parts that are open.
+// awaitAll waits until all servers of the log know the opened parts.
 func (l *log) awaitAll(ctx context.Context, parts []*part) error {
 	var unknown []*jetstream.ConsumerInfo
 	for _, p := range parts {
@@ -76,7 +75,9 @@ func (l *log) maybeUnknown(is *jetstream.ConsumerInfo) bool {
 // away, is not waited for: it holds up no more than that.
 const (
 	replicasTimeout = 5 * time.Second
-	replicasPause   = 5 * time.Millisecond
+	replicasPause   = 5 * time.Millisecond // doubled with each question, since many logs may ask at once
+
+	maxReplicasPause = 50 * time.Millisecond
 )
 
 // awaitReplicas waits until all servers that keep the log know the consumers that are
@@ -96,8 +97,9 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		return err
 	}
 	defer l.release(ctx, last.Name)
-	for begun := time.Now(); !heardFromAll(is) && time.Since(begun) < replicasTimeout; {
-		if !pause(ctx, replicasPause) {
+	wait := replicasPause
+	for begun := time.Now(); !heardFromAll(is) && time.Since(begun) < replicasTimeout; wait = min(2*wait, maxReplicasPause) {
+		if !pause(ctx, wait) {
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "groups of %s: %v before all servers knew of them", l.what, ctx.Err())
 		}
 		switch now, err := l.consumer(ctx, last.Name); {

@@ -22,8 +22,8 @@ type log struct {
 	origin string        // the stream of which it is a mirror
 
 	replicated bool      // kept by several servers
-	awaited    awaited   // what they know
-	declared   *declared // nil: no groups that must be there
+	awaited    awaited   // consumers that all of them know
+	declared   *declared // groups that have to exist; nil: none
 }
 
 var _ transport.Log = (*log)(nil)
@@ -74,10 +74,10 @@ func (l *log) openDeclared(ctx context.Context, made bool) error {
 	for i := range groups {
 		groups[i].Update = groups[i].Update || l.config.Update
 	}
-	l.watchGroups()
+	l.listenForDeletions()
 	for i, opened := range l.openGroups(ctx, groups, made) {
 		if opened.err != nil && (groups[i].Update || !errors.Is(opened.err, errOrdered)) {
-			return opened.err // a sender leaves a group of the other kind as it is
+			return opened.err // a sender leaves a group of the other kind alone
 		}
 	}
 	l.declare()

@@ -10,34 +10,34 @@ import (
 	"gomono.dev/transport"
 )
 
-// openedGroup is a group that was to be opened.
+// openedGroup is the result of opening a group.
 type openedGroup struct {
 	consumers []*jetstream.ConsumerInfo
-	missing   bool // one of them was not there
+	missing   bool // a consumer did not exist
 	err       error
 }
 
-// part is one consumer of a group that is to be opened.
+// part is one consumer of a group to open.
 type part struct {
 	group  int // its index
 	config *transport.GroupConfig
 	name   string
 	filter []string
-	other  bool // only a group of the other kind has it: it must not be there
+	other  bool // only a group of the other kind has it
 
 	is      *jetstream.ConsumerInfo
 	missing bool
 	err     error
 }
 
-// openGroup opens one group of a log that is there, and returns its consumers.
+// openGroup opens one group of an existing log, and returns its consumers.
 func (l *log) openGroup(ctx context.Context, g transport.GroupConfig) ([]*jetstream.ConsumerInfo, error) {
 	opened := l.openGroups(ctx, []transport.GroupConfig{g}, false)[0]
 	return opened.consumers, opened.err
 }
 
-// openGroups makes what is missing of groups, and changes what differs and may be
-// changed. made says that the log is new: then nothing is looked for.
+// openGroups creates missing consumers of groups, and updates the others as far as they
+// may be changed. In a new log (made) all of them are missing.
 func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, made bool) []openedGroup {
 	opened := make([]openedGroup, len(groups))
 	var parts []*part
@@ -46,8 +46,8 @@ func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, ma
 		parts, opened[i].err = append(parts, of...), err
 	}
 	if !made {
-		l.lookFor(ctx, parts)
-		parts = withoutFailed(parts, opened)
+		l.find(ctx, parts)
+		parts = openable(parts, opened)
 	}
 	l.t.doAll(ctx, parts, l.openPart)
 	awaited := l.awaitAll(ctx, parts)
@@ -60,7 +60,7 @@ func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, ma
 	return opened
 }
 
-// parts divides a group, if it can be opened.
+// parts lists the consumers of a group, and one that only the other kind of group has.
 func (l *log) parts(index int, g transport.GroupConfig, made bool) (parts []*part, err error) {
 	if l.config.Retention == transport.InterestRetention && !made {
 		g.Start = transport.Start{New: true}
@@ -78,8 +78,8 @@ func (l *log) parts(index int, g transport.GroupConfig, made bool) (parts []*par
 	return parts, nil
 }
 
-// otherKind returns the name of a consumer that the group has only if it is ordered
-// where g is not, or the reverse. "" is none: both have one consumer.
+// otherKind returns the name of a consumer that only an ordered group has if g is not
+// ordered, and the reverse. Without lanes there is none.
 func (l *log) otherKind(g *transport.GroupConfig) string {
 	switch {
 	case l.lanes.n == 0:
@@ -90,15 +90,15 @@ func (l *log) otherKind(g *transport.GroupConfig) string {
 	return laneName(g.Name, 0)
 }
 
-// lookFor looks for all parts. If one is missing, what is being deleted is waited for.
-func (l *log) lookFor(ctx context.Context, parts []*part) {
-	l.t.doAll(ctx, parts, l.lookForPart)
+// find looks up all parts. If one is missing, it may be under deletion.
+func (l *log) find(ctx context.Context, parts []*part) {
+	l.t.doAll(ctx, parts, l.findPart)
 	if slices.ContainsFunc(parts, func(p *part) bool { return p.missing }) && !l.replicated {
 		l.awaitDeletions(ctx)
 	}
 }
 
-func (l *log) lookForPart(ctx context.Context, p *part) error {
+func (l *log) findPart(ctx context.Context, p *part) error {
 	is, err := l.consumer(ctx, p.name)
 	switch {
 	case missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
@@ -111,16 +111,15 @@ func (l *log) lookForPart(ctx context.Context, p *part) error {
 	return err
 }
 
-// withoutFailed leaves out the parts of groups that cannot be opened, and what must not
-// be there.
-func withoutFailed(parts []*part, opened []openedGroup) []*part {
+// openable returns the parts of groups without an error.
+func openable(parts []*part, opened []openedGroup) []*part {
 	for _, p := range parts {
 		opened[p.group].err = first(opened[p.group].err, p.err)
 	}
 	return slices.DeleteFunc(parts, func(p *part) bool { return p.other || opened[p.group].err != nil })
 }
 
-// openPart makes or changes a consumer. Somebody else may make it meanwhile.
+// openPart creates or updates a consumer. Another process may create it first.
 func (l *log) openPart(ctx context.Context, p *part) (err error) {
 	if p.missing {
 		p.is, err = l.makeConsumer(ctx, p.config, p.name, p.filter)
@@ -134,41 +133,43 @@ func (l *log) openPart(ctx context.Context, p *part) (err error) {
 	return err
 }
 
-// doAll does something with each part, some at once, and notes the errors.
+// doAll calls do for each part, some at once, and keeps the errors.
 func (t *Transport) doAll(ctx context.Context, parts []*part, do func(context.Context, *part) error) {
 	for i, err := range t.inParallel(ctx, len(parts), func(i int) error { return do(ctx, parts[i]) }) {
 		parts[i].err = err
 	}
 }
 
-// A server that stands alone forgets a consumer before it deletes its state, which a
-// new consumer of the same name would take over, or lose. Until the state is gone, the
-// stream counts more consumers than it lists.
+// Outside a cluster, the server stops listing a deleted consumer before it has removed
+// the files of its state. A new consumer of the same name would read them, or lose its
+// own. Until the files are gone the stream counts more consumers than it lists.
 const (
 	deletionTimeout = 5 * time.Second
 	deletionPause   = 5 * time.Millisecond
 )
 
-// awaitDeletions waits until the state of what was deleted is gone.
+// awaitDeletions waits until the state of deleted consumers is removed.
 func (l *log) awaitDeletions(ctx context.Context) {
-	for begun := time.Now(); time.Since(begun) < deletionTimeout && l.deletes(ctx); {
+	for begun := time.Now(); time.Since(begun) < deletionTimeout && l.deleting(ctx); {
 		if !pause(ctx, deletionPause) {
 			return
 		}
 	}
 }
 
-func (l *log) deletes(ctx context.Context) bool {
-	extra, err := ask(ctx, l.t, l.what, func(ctx context.Context) (int, error) {
+// deleting reports whether the server deletes consumers now.
+func (l *log) deleting(ctx context.Context) bool {
+	deleting, err := ask(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
 		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
 		if err != nil {
-			return 0, err
+			return false, err
 		}
-		extra, list := s.CachedInfo().State.Consumers, s.ListConsumers(ctx)
-		for range list.Info() {
-			extra--
+		names := make(map[string]bool) // a page may repeat some while others vanish
+		list := s.ListConsumers(ctx)
+		for is := range list.Info() {
+			names[is.Name] = true
 		}
-		return extra, list.Err()
+		return s.CachedInfo().State.Consumers > len(names), list.Err()
 	})
-	return err == nil && extra > 0
+	return err == nil && deleting
 }

@@ -7,12 +7,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// maxAsking is how many requests a Transport makes of JetStream's API at once when it
-// opens groups. More make a cluster no faster, and each of them late.
+// maxAsking bounds the concurrent requests of a Transport to JetStream's API for groups.
+// More do not make a cluster faster, and each of them takes longer.
 const maxAsking = 32
 
-// inParallel calls do for 0 to n-1, some at once, and returns all errors. do must not
-// call inParallel.
+// inParallel calls do for 0 to n-1, at most maxAsking at once over all callers, and
+// returns all errors. do must not call inParallel.
 func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) []error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

@@ -67,7 +67,7 @@ type Transport struct {
 
 	life    context.Context // ends when Close begins
 	endLife context.CancelFunc
-	upkeep  sync.WaitGroup // what is done meanwhile
+	running sync.WaitGroup // of background
 
 	warnUnadvised sync.Once
 }
@@ -221,7 +221,7 @@ func (t *Transport) close(ctx context.Context) (err error) {
 	t.endLife()
 	t.closeReceivers()
 	t.closeMembers()
-	t.awaitUpkeep(ctx)
+	t.awaitBackground(ctx)
 	if !t.link.down() {
 		err = t.finish(ctx)
 	}
@@ -236,23 +236,23 @@ func (t *Transport) close(ctx context.Context) (err error) {
 	return err
 }
 
-// begins starts what the Transport does by itself while it is open. It reports false
-// when it is not.
-func (t *Transport) begins(f func()) bool {
+// background runs f on a goroutine of its own, for which Close waits. It reports false
+// after Close.
+func (t *Transport) background(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed.Load() {
 		return false
 	}
-	t.upkeep.Go(f)
+	t.running.Go(f)
 	return true
 }
 
-// awaitUpkeep waits until nothing of that goes on.
-func (t *Transport) awaitUpkeep(ctx context.Context) {
+// awaitBackground waits until no such function runs.
+func (t *Transport) awaitBackground(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
-		t.upkeep.Wait()
+		t.running.Wait()
 		close(ended)
 	}()
 	select {
@@ -260,7 +260,7 @@ func (t *Transport) awaitUpkeep(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	for _, d := range t.allDeclared() {
-		d.forget()
+		d.stop()
 	}
 }
 

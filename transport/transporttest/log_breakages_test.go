@@ -320,16 +320,16 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/open/subject-of-two", "No subject may belong to two logs.",
 	},
-	"makes no deleted group again": {
-		undeclared, "log/remade/stored", "is made again: Append stores for it.",
+	"recreates no group": {
+		undeclared, "log/recreated/stored", "is recreated: Append stores messages for it.",
 	},
-	"makes every deleted group again": {
+	"recreates every group": {
 		replacing(func(l transport.Log) transport.Log { return restoring{l} }),
-		"log/remade/limits", "one that is deleted is not made again",
+		"log/recreated/limits", "a deleted group is not recreated",
 	},
 	"deletes no group": {
 		replacing(func(l transport.Log) transport.Log { return undeletable{l} }),
-		"log/remade/new", "it is not owed what was stored before",
+		"log/recreated/new", "A recreated group begins with later messages",
 	},
 	"reads what came later": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
@@ -529,7 +529,7 @@ func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h fun
 	return a.Log.Consume(ctx, c, h)
 }
 
-// undeclared makes groups from a Transport that it closes, and names none itself.
+// undeclared creates groups through another Transport, and declares none itself.
 func undeclared(*inproc.Transport) transport.Transport {
 	b := inproc.NewBackend(nil)
 	return rewired(func(r *rewiring) {

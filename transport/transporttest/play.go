@@ -172,8 +172,8 @@ func (y *player) process(ctx context.Context, number int) (*process, error) {
 	return p, err
 }
 
-// make makes the log, or groups of it, from a Transport of its own: while one that has
-// named a group is open, the group cannot be deleted for good.
+// make makes the log, or groups of it, from a Transport of its own. A group cannot be
+// deleted for good while a Transport that declared it is open.
 func (y *player) make(ctx context.Context, groups ...transport.GroupConfig) error {
 	tr, err := y.connect(ctx)
 	if err != nil {

@@ -266,9 +266,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/remade-while-away",
-		seam: madeAgain,
-		rule: "A group that must be there and is deleted while the connection is away is made again when it is back.",
+		name: "log/recreated-while-away",
+		seam: recreates,
+		rule: "A group of LogConfig.Groups that is deleted during a loss of the connection is recreated after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))

@@ -103,7 +103,7 @@ func logCases() []conformanceCase {
 			dedupCases,
 			expectCases,
 			retentionCases,
-			remadeCases,
+			recreatedCases,
 			fullCases,
 			removeCases,
 			configCases,
@@ -116,7 +116,7 @@ func logCases() []conformanceCase {
 			readCases,
 			logCloseCases,
 		)),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, slices.Concat(laneCases, remadeLaneCases)),
+		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, slices.Concat(laneCases, recreatedLaneCases)),
 		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
 	)
 }

@@ -7,17 +7,19 @@ import (
 	"gomono.dev/transport"
 )
 
+// Sentences about deleted groups.
 const (
-	madeAgain     = "Under InterestRetention a group of these that is deleted is made again, as long as a Transport is open that has named it."
-	beginsFromNow = "It begins with what is appended from then on"
+	recreates       = "Under InterestRetention the backend recreates a group of these after its deletion, as long as a Transport that declared it is open."
+	beginsWithLater = "The new group begins with later messages."
+	deletionEnds    = "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why."
 )
 
-// remadeCases are about groups that somebody deletes although they must be there.
-var remadeCases = []conformanceCase{
+// recreatedCases delete groups that have to exist.
+var recreatedCases = []conformanceCase{
 	{
-		name: "remade/stored",
-		seam: madeAgain,
-		rule: "Under InterestRetention a group that LogConfig.Groups names and somebody deletes is made again: Append stores for it.",
+		name: "recreated/stored",
+		seam: recreates,
+		rule: "Under InterestRetention a deleted group of LogConfig.Groups is recreated: Append stores messages for it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			for range 2 {
@@ -30,15 +32,15 @@ var remadeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "remade/new",
-		seam: beginsFromNow,
-		rule: "A group that is made again begins with what is appended from then on: it is not owed what was stored before.",
+		name: "recreated/new",
+		seam: beginsWithLater,
+		rule: "A recreated group begins with later messages: it does not get earlier ones.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{
 				{Name: "g"}, {Name: "other", Filter: []string{s.subject("a")}},
 			}})
 			l.put("a", "0", "1")
-			l.put("b", "of nobody else")
+			l.put("b", "for g alone")
 			l.loses("g")
 			l.put("a", "2")
 			l.consume(of("g", 1)).handlesBeside([]string{probeBody}, "2")
@@ -46,9 +48,9 @@ var remadeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "remade/member",
-		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
-		rule: "A group that is deleted while it is consumed ends the Receiver, also where it is made again: OnEnd tells NotFound.",
+		name: "recreated/member",
+		seam: deletionEnds,
+		rule: "The deletion of a group ends its Receivers with NotFound, also if the group is recreated.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 2))
@@ -56,15 +58,15 @@ var remadeCases = []conformanceCase{
 			held := m.take("0", 1)
 			l.loses("g")
 			s.wantCode(await(s, m.ended, "OnEnd"), transport.NotFound)
-			_ = held.Ack(context.Background()) // the message is nobody's any more
+			_ = held.Ack(context.Background()) // no group waits for it
 			l.put("a", "1")
 			l.consume(of("g", 1)).handlesBeside([]string{probeBody}, "1")
 		},
 	},
 	{
-		name: "remade/limits",
-		seam: madeAgain,
-		rule: "Under LimitsRetention, where Append stores without a group, one that is deleted is not made again.",
+		name: "recreated/limits",
+		seam: recreates,
+		rule: "Under LimitsRetention a deleted group is not recreated.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
@@ -79,11 +81,11 @@ var remadeCases = []conformanceCase{
 	},
 }
 
-var remadeLaneCases = []conformanceCase{
+var recreatedLaneCases = []conformanceCase{
 	{
-		name: "remade/lanes",
-		seam: madeAgain,
-		rule: "Under InterestRetention an ordered group that LogConfig.Groups names and somebody deletes is made again: Append stores for it in every lane.",
+		name: "recreated/lanes",
+		seam: recreates,
+		rule: "Under InterestRetention a deleted ordered group of LogConfig.Groups is recreated: Append stores messages for it in every lane.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
 				Subjects: []string{s.subject("*")}, Lanes: lanes, Retention: transport.InterestRetention,
@@ -108,16 +110,16 @@ var remadeLaneCases = []conformanceCase{
 	},
 }
 
-// probeBody is that of messages which may not be stored.
+// probeBody is the body of messages that may not be stored.
 const probeBody = "probe"
 
-// loses deletes a group that must be there, and returns when it is there again.
+// loses deletes a group, and returns when the backend has recreated it.
 func (l *log) loses(group string) {
 	l.s.Helper()
 	if err := l.DeleteGroup(l.s.patient(), group); err != nil {
 		l.s.Fatal(err)
 	}
-	l.s.eventually("the group "+group+" to be made again", func() bool {
+	l.s.eventually("the recreation of group "+group, func() bool {
 		l.put("b", probeBody)
 		groups, err := l.Groups(l.s.patient())
 		if err != nil {
@@ -130,7 +132,7 @@ func (l *log) loses(group string) {
 // eventuallyStores appends until a message is stored.
 func (l *log) eventuallyStores(rest string) {
 	l.s.Helper()
-	l.s.eventually("what is appended on "+rest+" to be stored", func() bool {
+	l.s.eventually("a stored message on "+rest, func() bool {
 		before := l.info().Messages
 		l.put(rest, probeBody)
 		return l.info().Messages > before
