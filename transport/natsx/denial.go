@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -115,22 +116,28 @@ func (d *denials) heard(err error) {
 }
 
 // await waits until what nats.go has read of violations is known: it keeps the last
-// one, and has the handler called by another goroutine.
-func (d *denials) await(ctx context.Context, nc *nats.Conn) error {
+// one, and has the handler called by another goroutine. If the handler is not called,
+// because the user has replaced it on the connection, the wait ends by itself.
+func (d *denials) await(ctx context.Context, nc *nats.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, heardTimeout)
+	defer cancel()
 	for {
 		d.mu.Lock()
 		last, next := d.last, d.next
 		d.mu.Unlock()
 		if err := nc.LastError(); err == last || !errors.Is(err, nats.ErrPermissionViolation) {
-			return nil
+			return
 		}
 		select {
 		case <-next:
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 	}
 }
+
+// heardTimeout is far longer than a handler takes to be called.
+const heardTimeout = 2 * time.Second
 
 // watcher is one function that is told, and what it has not been told yet.
 type watcher struct {
@@ -338,14 +345,12 @@ func settled(subject string) (before, stream, consumer string, ok bool) {
 func (t *Transport) deniedSubscription(v violation) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
 		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another", t.address, v.subject)
-	switch {
-	case t.questions.failOn(v.subject, err): // a reader's
-	case t.requests.listensOn(v.subject), t.acks.listensOn(v.subject):
+	if t.requests.listensOn(v.subject) || t.acks.listensOn(v.subject) {
 		t.deafen(v.subject)
-	default:
-		for _, key := range t.deny(v, err) {
-			t.denials.add(key, err)
-		}
+		return
+	}
+	for _, key := range t.deny(v, err) {
+		t.denials.add(key, err)
 	}
 }
 
@@ -386,12 +391,6 @@ func (t *Transport) deafen(subject string) {
 func inboxes(pattern string) string {
 	tokens := strings.Split(pattern, ".")
 	return strings.Join(tokens[:max(len(tokens)-2, 0)], ".") + ".>"
-}
-
-// onDenial has the error sent when the server denies a subject to a reader, until end.
-func (t *Transport) onDenial(subject string, denied chan<- *transport.Error) (end func()) {
-	place := t.questions.watch(subject, func(a answer) { denied <- a.err })
-	return func() { t.questions.take(place) }
 }
 
 // listens reports why no reply can come.

@@ -365,3 +365,58 @@ func TestWithdrawnPermissionsAreReported(t *testing.T) {
 		t.Errorf("a new connection: told of %+v", d)
 	}
 }
+
+// An inbox that is withdrawn is reported by whoever waits there: requests, appends,
+// members and readers.
+func TestWithdrawnInboxIsReported(t *testing.T) {
+	t.Parallel()
+	p := withPermissions(t, "")
+	tr := p.connect("limited")
+	w := watch(tr)
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "silent"}, func(*transport.Message) {}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "workers"}}, func(*transport.Delivery) {}); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error)
+	go func() {
+		_, err := tr.Request(hours(t), &transport.Message{Subject: "silent"})
+		waits <- err
+	}()
+	reads := make(chan error)
+	go func() { reads <- readAll(hours(t), l) }()
+	eventually(t, "the request and a reader are on their way", func() bool {
+		is, err := p.s.NATS().Varz(nil)
+		groups, _ := p.s.NATS().Jsz(nil)
+		return err == nil && is.InMsgs >= 2 && groups != nil && groups.Consumers == 2
+	})
+	p.change(`subscribe: { deny: "_INBOX.>" }`)
+	err = <-waits
+	wantDenied(t, "a request that waited", err, "_INBOX.>")
+	if outcome(err) != transport.OutcomeUnknown {
+		t.Errorf("a request that waited may be handled: %v", err)
+	}
+	_, err = tr.Request(hours(t), &transport.Message{Subject: "silent"})
+	wantDenied(t, "a request", err, "_INBOX.>")
+	_, err = l.Append(hours(t), &transport.Message{Subject: "l"}, transport.AppendOptions{})
+	wantDenied(t, "an append", err, "_INBOX.>")
+	wantDenied(t, "a reader", <-reads, "_INBOX.>")
+	eventually(t, "the member is named", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return slices.ContainsFunc(w.all, func(d transport.Denial) bool {
+			return d.Subscription && d.Log == "l" && d.Group == "workers" && d.Err != nil
+		})
+	})
+	p.change("")
+	p.disconnect(tr)
+	eventually(t, "replies come on another connection", func() bool {
+		_, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{})
+		return err == nil
+	})
+}

@@ -93,6 +93,16 @@ func TestFullServerIsReportedWhileReconnecting(t *testing.T) {
 			read <- d.Sequence
 		}
 	}()
+	store := func(want uint64) {
+		t.Helper()
+		if _, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-read; got != want {
+			t.Errorf("read message %d, want %d", got, want)
+		}
+	}
+	store(1)
 	stop(s)
 	s = start(noRoom)
 	eventually(t, "Ping reports that it is full", func() bool { return transport.CodeOf(tr.Ping(t.Context())) == transport.ResourceExhausted })
@@ -100,15 +110,14 @@ func TestFullServerIsReportedWhileReconnecting(t *testing.T) {
 	wantFull(t, "Publish", tr.Publish(t.Context(), &transport.Message{Subject: "a"}))
 	_, err = l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{})
 	wantFull(t, "Append", err)
+	eventually(t, "it has tried several times, and the reader too", func() bool {
+		is, err := s.NATS().Varz(nil)
+		return err == nil && is.TotalConnections > 10
+	})
 	stop(s)
 	start(func(*embedded.Options) {})
 	eventually(t, "the connection is back", func() bool { return tr.Ping(t.Context()) == nil })
-	if _, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}); err != nil {
-		t.Error(err)
-	}
-	if got := <-read; got != 1 {
-		t.Errorf("read message %d", got)
-	}
+	store(2)
 }
 
 func configFile(t *testing.T, text string) string {

@@ -93,8 +93,6 @@ func (rd *reader) run(ctx context.Context) error {
 func (rd *reader) session(ctx context.Context) (how int, err error) {
 	mail := newMailbox()
 	inbox := rd.l.t.nc.NewInbox()
-	denied := make(chan *transport.Error, 2) // for each subject
-	defer rd.l.t.onDenial(inbox+".>", denied)()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
 	if err != nil {
 		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
@@ -111,7 +109,9 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 	}
 	defer rd.l.release(ctx, is.Name)
 	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
-	defer rd.l.t.onDenial(p.api, denied)()
+	denied := make(chan *transport.Error, 1)
+	place := rd.l.t.questions.watch(p.api, func(a answer) { denied <- a.err })
+	defer rd.l.t.questions.take(place)
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
 		if how, err := rd.over(ctx); how == finished || err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -251,4 +253,39 @@ func TestNoTextHasContentsOfCredentialFiles(t *testing.T) {
 		}
 		noSecret(t, &x)
 	}
+}
+
+// leaky is a dialer whose errors quote a URL.
+type leaky struct{ dialed atomic.Bool }
+
+func (d *leaky) Dial(network, address string) (net.Conn, error) {
+	if d.dialed.Swap(true) {
+		return nil, errors.New("no way to nats://user:c4n4ry@" + address)
+	}
+	return net.Dial(network, address)
+}
+
+// What the user's own functions say of a connection is logged and returned without
+// credentials, too.
+func TestNoTextHasCredentialsFromADialer(t *testing.T) {
+	t.Parallel()
+	var x canary.Texts
+	s := startServer(t, nil)
+	o := natsx.Options{URLs: []string{s.ClientURL()}, Logger: x.Log(), ReconnectWait: time.Millisecond, NATS: []nats.Option{nats.SetCustomDialer(new(leaky))}}
+	tr, err := natsx.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.Background())
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the dialer is asked again", func() bool { return strings.Contains(fmt.Sprint(tr.Ping(t.Context())), "no way to") })
+	x.Error(tr.Ping(t.Context()))
+	_, err = natsx.Connect(t.Context(), o)
+	x.Error(err)
+	if x.Leak("no way to") == "" {
+		t.Error("what the dialer said appears nowhere")
+	}
+	noSecret(t, &x)
 }

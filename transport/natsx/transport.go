@@ -31,7 +31,7 @@ type Transport struct {
 	requests requests
 	acks     requests // of what is appended to logs
 
-	// questions are requests that nats.go sends to JetStream's API, and subjects of
+	// questions are requests that nats.go sends to JetStream's API, and pulls of
 	// readers. A place ends when the server denies its subject.
 	questions requests
 
@@ -367,7 +367,7 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 	go func() {
 		err := t.nc.FlushWithContext(ctx)
 		if err == nil {
-			err = t.denials.await(ctx, t.nc)
+			t.denials.await(ctx, t.nc)
 		}
 		flushed <- err
 	}()

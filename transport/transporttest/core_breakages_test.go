@@ -26,6 +26,7 @@ type rewiring struct {
 	ping      func(ctx context.Context, then func(context.Context) error) error
 	end       func(ctx context.Context, then func(context.Context) error) error
 	can       func(*transport.Capabilities)
+	denies    bool
 }
 
 type (
@@ -83,6 +84,13 @@ func (r *rewiring) Capabilities() transport.Capabilities {
 		r.can(&has)
 	}
 	return has
+}
+
+func (r *rewiring) Watch(f func(transport.Denial)) (stop func()) {
+	if r.denies {
+		f(transport.Denial{Subject: "a"})
+	}
+	return r.Transport.Watch(f)
 }
 
 // rewired returns what makes a transport with a wiring of its own.
@@ -582,6 +590,10 @@ var brokenCore = map[string]breakage{
 	"has no name": {
 		rewired(func(r *rewiring) { r.can = func(has *transport.Capabilities) { has.Name = "" } }),
 		"capabilities", "Name is what errors and health reports call the backend.",
+	},
+	"tells of denials that there are not": {
+		rewired(func(r *rewiring) { r.denies = true }),
+		"watch", "Watch calls f for what is denied, and for nothing else.",
 	},
 	"has no logs, and says that it does": {
 		rewired(func(r *rewiring) {

@@ -28,6 +28,21 @@ var transportCases = []conformanceCase{
 		},
 	},
 	{
+		name: "watch",
+		seam: "A backend without permissions never calls f.",
+		rule: "Watch calls f for what is denied, and for nothing else.",
+		body: func(s *suite) {
+			stop := s.tr.Watch(func(d transport.Denial) { s.Errorf("told of %+v", d) })
+			defer stop()
+			s.subscribe(transport.Subscription{Subject: s.subject("a"), Group: "g"}, func(*transport.Message) {})
+			s.publish("a", "x")
+			s.publish("b", "nobody is subscribed")
+			if err := s.tr.Ping(s.patient()); err != nil {
+				s.Error(err)
+			}
+		},
+	},
+	{
 		name: "logs-as-claimed",
 		seam: "A backend without Capabilities.Logs answers Unimplemented.",
 		rule: "A backend with Capabilities.Logs has logs, and one without answers Unimplemented.",

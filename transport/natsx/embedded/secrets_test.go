@@ -133,6 +133,7 @@ func TestNoLogLineOfTheServerHasCredentials(t *testing.T) {
 	config, credentials := operator(t)
 	for name, o := range map[string]embedded.Options{
 		"a password": {User: "user", Password: "c4n4ry,\"}c4n4ry"},
+		"a client":   {ConfigFile: configFile(t, `authorization { users: [ { user: user, password: "c4n4ry" } ] }`), Client: natsx.Options{User: "user", Password: "c4n4ry"}},
 		"a token":    {Token: "c4n4ry,\"}c4n4ry"},
 		"a JWT":      {ConfigFile: configFile(t, config), Client: natsx.Options{CredentialsFile: credentials}},
 		"remote":     {ConfigFile: configFile(t, fmt.Sprintf(`leafnodes { remotes: [ { url: "nats://user:c4n4ry@%s" }, { url: "nats://c4n4ry@%s" } ] }`, unreachable, unreachable))},

@@ -1,0 +1,66 @@
+package natsx
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// greeter is a server that has said something and takes nothing.
+type greeter struct {
+	net.Conn
+	says []string // by read
+}
+
+func (g *greeter) Read(b []byte) (int, error) {
+	if len(g.says) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, g.says[0])
+	g.says = g.says[1:]
+	return n, nil
+}
+
+func (g *greeter) Write([]byte) (int, error)       { return 0, errors.New("broken pipe") }
+func (g *greeter) SetReadDeadline(time.Time) error { return nil }
+
+// Whenever the line comes with which a full server ends a connection, it is the error of
+// what fails.
+func TestGreetingOfAFullServer(t *testing.T) {
+	t.Parallel()
+	const info, full = "INFO {}\r\n", "-ERR 'maximum connections exceeded'\r\n"
+	for name, says := range map[string][]string{"at once": {info + full}, "after the INFO": {info, full}} {
+		g := &greeting{Conn: &greeter{says: says}}
+		if n, err := g.Read(make([]byte, 100)); err != nil || n < len(info) {
+			t.Errorf("%s: read %d, %v", name, n, err)
+		}
+		if _, err := g.Write([]byte("CONNECT")); !errors.Is(err, errFull) {
+			t.Errorf("%s: write: %v", name, err)
+		}
+	}
+	g := &greeting{Conn: &greeter{says: []string{info, full}}}
+	for _, want := range []error{nil, errFull} {
+		if _, err := g.Read(make([]byte, 100)); !errors.Is(err, want) {
+			t.Errorf("read: %v, want %v", err, want)
+		}
+	}
+}
+
+// A message may say anything, and what else a server says is not touched.
+func TestGreetingPassesOnWhatElseIsSaid(t *testing.T) {
+	t.Parallel()
+	says := []string{"INFO {}\r\n", "-ERR 'Authorization Violation'\r\n", "MSG a 1 37\r\n-ERR 'maximum connections exceeded'\r\n\r\n"}
+	g := &greeting{Conn: &greeter{says: says}}
+	for _, want := range says {
+		b := make([]byte, 100)
+		if n, err := g.Read(b); err != nil || string(b[:n]) != want {
+			t.Errorf("read %q, %v, want %q", b[:n], err, want)
+		}
+	}
+	if _, err := g.Write(nil); err == nil || !strings.Contains(err.Error(), "broken pipe") {
+		t.Errorf("write: %v", err)
+	}
+}
