@@ -67,15 +67,19 @@ type sheet struct {
 	entries map[string]int   // of each order
 	earned  map[string]int64 // by the checkout that is in the ledger
 	held    map[string]int64 // by the bank, by checkout
+	refunds int              // of charges that had happened
 }
 
 func (s *site) sheet(t *testing.T) sheet {
 	t.Helper()
-	r := sheet{make(map[string]int), make(map[string]int64), make(map[string]int64)}
+	r := sheet{entries: make(map[string]int), earned: make(map[string]int64), held: make(map[string]int64)}
 	for m, err := range payments.Movements.Read(t.Context(), s.app) {
 		must(t, err)
 		if r.held[m.Value.Charge] += m.Value.Cents; r.held[m.Value.Charge] == 0 {
 			delete(r.held, m.Value.Charge)
+		}
+		if m.Value.Cents < 0 {
+			r.refunds++
 		}
 	}
 	for m, err := range ledger.Entries.Read(t.Context(), s.app) {
