@@ -6,12 +6,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/mono"
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/natsx/embedded"
 )
 
@@ -290,6 +292,57 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 		}))
 		if n := next(t, got); n != 7 {
 			t.Errorf("got %d", n)
+		}
+	})
+}
+
+// lossy is a transport whose groups lose their members, and take none again.
+type lossy struct {
+	transport.Transport
+	joins atomic.Int32
+	lose  chan func(error) // OnEnd of the member
+}
+
+func (l *lossy) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	log, err := l.Transport.Log(ctx, c)
+	return lossyLog{log, l}, err
+}
+
+type lossyLog struct {
+	transport.Log
+	*lossy
+}
+
+func (l lossyLog) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+	if l.joins.Add(1) > 1 {
+		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "not now")
+	}
+	l.lose <- c.OnEnd
+	return l.Log.Consume(ctx, c, h)
+}
+
+// A receiver tries to rejoin its group once a second, and no more after Stop. In the
+// bubble a goroutine that went on would keep the test from ending.
+func TestRejoiningEndsWithStop(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.rejoined")
+	synctest.Test(t, func(t *testing.T) {
+		tr := &lossy{Transport: inproc.New(nil), lose: make(chan func(error), 1)}
+		app := mono.New(tr, quiet(t))
+		app.Add(worker("worker", q, make(chan handled, 1), succeed))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		(<-tr.lose)(mono.Errorf(mono.NotFound, "deleted"))
+		<-time.After(time.Minute)
+		if n := tr.joins.Load(); n < 60 || n > 62 {
+			t.Errorf("%d attempts in a minute", n)
+		}
+		if c := app.Health(t.Context()).Modules["worker"]; c.Healthy || !strings.Contains(c.Message, "not now") {
+			t.Errorf("the health is %+v", c)
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

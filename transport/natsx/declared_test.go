@@ -147,15 +147,20 @@ func TestDeletedGroupIsRecreatedInACluster(t *testing.T) {
 	}
 }
 
-// The deletion of a group ends its members although the group is recreated.
+// The deletion of a group ends its members although the group is recreated: also one that
+// waits for its handler, and has no request at the server.
 func TestMemberOfARecreatedGroupEnds(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
 	l := openLog(t, connect(t, s.ClientURL()), wanted(nil))
-	for range 3 {
+	for _, busy := range []bool{false, true, false, true} {
 		ended := make(chan error, 1)
-		consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
+		deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
+		if busy {
+			appendTo(t, l, "l.a", "held", transport.AppendOptions{})
+			receive(t, deliveries)
+		}
 		removeConsumer(t, js, "g")
 		wantCode(t, receive(t, ended), transport.NotFound, `"g"`, "deleted")
 	}
