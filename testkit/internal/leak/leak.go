@@ -41,6 +41,10 @@ func (w *Watch) Left(limit time.Duration) (stacks string) {
 	return stacks
 }
 
+// sharedClock is in the stack of a goroutine that all NATS servers of a process share.
+// It carries the label of the test that started the first of them.
+const sharedClock = "nats-server/v2/server/ats."
+
 // stacks are those of the goroutines with the label.
 func (w *Watch) stacks() string {
 	var profile bytes.Buffer
@@ -50,7 +54,7 @@ func (w *Watch) stacks() string {
 	var found []string
 	label := fmt.Sprintf("%q:%q", key, w.label)
 	for record := range strings.SplitSeq(profile.String(), "\n\n") {
-		if strings.Contains(record, label) {
+		if strings.Contains(record, label) && !strings.Contains(record, sharedClock) {
 			found = append(found, record)
 		}
 	}
