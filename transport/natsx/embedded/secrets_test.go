@@ -7,8 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/nats-io/nats-server/v2/server"
+	"time"
 
 	"gomono.dev/internal/loopback"
 	"gomono.dev/transport"
@@ -195,17 +194,14 @@ func TestNoLogLineOfAClusterHasCredentials(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
 	addresses := []string{loopback.Free(t), loopback.Free(t)}
+	options := func(address, password string) embedded.Options {
+		return embedded.Options{Memory: true, Logger: x.Log(), Debug: true, Trace: true, TraceSystem: true,
+			Cluster: &embedded.Cluster{Name: "c", Listen: address, Routes: addresses, User: "route", Password: password}}
+	}
 	done := make(chan *embedded.Server)
-	for i, address := range addresses {
+	for _, address := range addresses {
 		go func() {
-			o := embedded.Options{Memory: true, Logger: x.Log(), Debug: true, Trace: true, TraceSystem: true,
-				Cluster: &embedded.Cluster{Name: "c", Listen: address, Routes: addresses, User: "route", Password: "c4n4ry"}}
-			if i == 1 {
-				o.Configure = func(so *server.Options) {
-					so.Routes = append(so.Routes, server.RoutesFromStr(fmt.Sprintf("nats-route://route:wrong-c4n4ry@%s", addresses[0]))...)
-				}
-			}
-			s, err := embedded.Start(t.Context(), o)
+			s, err := embedded.Start(t.Context(), options(address, "c4n4ry"))
 			if err != nil {
 				t.Error(err)
 			}
@@ -218,5 +214,13 @@ func TestNoLogLineOfAClusterHasCredentials(t *testing.T) {
 			defer s.Shutdown(context.Background())
 		}
 	}
+	stranger := options(loopback.Free(t), "wrong-c4n4ry")
+	stranger.StartTimeout = time.Second
+	s, err := embedded.Start(t.Context(), stranger)
+	if err == nil {
+		defer s.Shutdown(context.Background())
+		t.Error("a server with a wrong password joins the cluster")
+	}
+	x.Error(err)
 	noSecret(t, &x)
 }
