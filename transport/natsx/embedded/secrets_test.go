@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -24,7 +25,7 @@ func noSecret(t *testing.T, x *canary.Texts, others ...string) {
 	}
 }
 
-// Whatever is in the place of an address, no text has credentials from it.
+// Credentials in the place of an address appear in no text.
 func TestNoTextHasCredentialsOfAnAddress(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
@@ -58,7 +59,7 @@ func TestNoTextHasCredentialsOfAnAddress(t *testing.T) {
 	}
 }
 
-// The server quotes what is wrong in a configuration file. Ours says where.
+// An error in a configuration file is reported by its position, without the text.
 func TestNoTextHasTextOfAConfigurationFile(t *testing.T) {
 	t.Parallel()
 	for text, where := range map[string]string{
@@ -124,8 +125,7 @@ func TestNoTextHasAConfigurationInThePlaceOfItsFile(t *testing.T) {
 	}
 }
 
-// What the server logs, also of each message that clients and other servers send, has
-// no credentials.
+// The server's log, traces of clients and of other servers included, has no credentials.
 func TestNoLogLineOfTheServerHasCredentials(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
@@ -198,7 +198,7 @@ func TestNoLogLineOfAClusterHasCredentials(t *testing.T) {
 	done := make(chan *embedded.Server)
 	for i, address := range addresses {
 		go func() {
-			o := embedded.Options{Memory: true, Logger: x.Log(), Debug: true, Trace: true, TraceSystem: true,
+			o := embedded.Options{Memory: true, StartTimeout: time.Minute, Logger: x.Log(), Debug: true, Trace: true, TraceSystem: true,
 				Cluster: &embedded.Cluster{Name: "c", Listen: address, Routes: addresses, User: "route", Password: "c4n4ry"}}
 			if i == 1 {
 				o.Configure = func(so *server.Options) {
