@@ -192,7 +192,7 @@ func (r *receiver) told(d *transport.Delivery, err error) {
 	}
 }
 
-// check is the health of a receiver: its group is there, and it may receive.
+// check is the health check of a receiver: its group exists, and it may receive.
 func (r *receiver) check() error {
 	if err := r.gone.Load(); err != nil {
 		return fmt.Errorf("%s: %w", r.decl, *err)

@@ -22,7 +22,7 @@ type endpoint struct {
 	receiver *receiver
 }
 
-// watchDenials listens to the transport until the App has stopped.
+// watchDenials watches the transport until the App has stopped.
 func (in *instance) watchDenials() {
 	stop := in.app.transport.Watch(in.denied)
 	in.started = append(in.started, step{what: "watching the transport", stop: func(*stopping) error {
@@ -31,28 +31,28 @@ func (in *instance) watchDenials() {
 	}})
 }
 
-// denied is told of a denial, or of the end of one.
+// denied takes a denial, or its end, from the transport.
 func (in *instance) denied(d transport.Denial) {
 	err := d.Err
 	d.Err = nil
 	for e, h := range in.concerned(&d) {
 		switch first, last := in.denials.note(e, d, err); {
 		case first:
-			in.tellDenied(e, h, about(h.String(), err))
+			in.reportDenied(e, h, about(h.String(), err))
 		case last:
 			in.log.Info("mono: no longer denied", "kind", h.kind, "handle", h.name, "receiver", e.receiver != nil)
 		}
 	}
 }
 
-func (in *instance) tellDenied(e endpoint, h *declaration, err *Error) {
+func (in *instance) reportDenied(e endpoint, h *declaration, err *Error) {
 	r := e.receiver
 	if r == nil {
-		in.log.Error("mono: messages denied, they reach nobody", "kind", h.kind, "handle", h.name, "error", err)
+		in.log.Error("mono: messages denied and lost", "kind", h.kind, "handle", h.name, "error", err)
 		in.observe(SendDenied{Handle: h, Err: err})
 		return
 	}
-	in.log.Error("mono: receiver denied, it receives nothing or cannot settle", "module", r.unit.name, "kind", h.kind, "handle", h.name, "error", err)
+	in.log.Error("mono: receiver denied: it receives nothing, or cannot settle", "module", r.unit.name, "kind", h.kind, "handle", h.name, "error", err)
 	in.observe(ReceiveDenied{Module: r.unit.name, Handle: h, Group: r.group(), Err: err})
 }
 
@@ -100,8 +100,8 @@ func (ds *denials) senders() []identity {
 	return denied
 }
 
-// checkTransport is the health of the transport: that it can be reached, and takes what
-// the App sends.
+// checkTransport is the health check of the transport: it can be reached and denies no
+// message of the App.
 func (in *instance) checkTransport(ctx context.Context) error {
 	if err := in.app.transport.Ping(ctx); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (in *instance) checkTransport(ctx context.Context) error {
 	return nil
 }
 
-// concerned returns what of the App a denial is about.
+// concerned returns the senders and receivers that a denial affects.
 func (in *instance) concerned(d *transport.Denial) map[endpoint]*declaration {
 	if d.Log == "" && !d.Subscription {
 		return in.sendersOn(d.Subject)

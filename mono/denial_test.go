@@ -109,7 +109,7 @@ func TestDeniedJetStreamFailsTheStartAtOnce(t *testing.T) {
 
 func TestDeniedReceiverFailsTheStart(t *testing.T) {
 	t.Parallel()
-	hears := module("hears", func(s *mono.Scope) { deniedEvent.Handle(s, func(context.Context, string) error { return nil }) })
+	hears := module("listens", func(s *mono.Scope) { deniedEvent.Handle(s, func(context.Context, string) error { return nil }) })
 	works := module("works", func(s *mono.Scope) { deniedQueue.Handle(s, func(context.Context, string) error { return nil }) })
 	for permissions, m := range map[string]mono.Module{
 		`subscribe: { deny: "events.>" }`:                     hears,
@@ -186,7 +186,7 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 	t.Parallel()
 	tr := &denying{inproc.New(nil), make(chan func(transport.Denial), 1)}
 	app := mono.New(tr, quiet(t), mono.Namespace("ns"))
-	app.Add(sends(deniedKeyed), module("hears", func(s *mono.Scope) {
+	app.Add(sends(deniedKeyed), module("listens", func(s *mono.Scope) {
 		deniedEvent.Handle(s, func(context.Context, string) error { return nil })
 		deniedQueue.Handle(s, func(context.Context, string) error { return nil })
 	}))
@@ -198,7 +198,7 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 
 	a := transport.Denial{Subject: "ns.events.denied.keyed._k.a", Err: denied}
 	b := transport.Denial{Subject: "ns.events.denied.keyed._k.b", Err: denied}
-	heard := transport.Denial{Subject: "ns.events.denied.event", Subscription: true, Group: "hears", Err: denied}
+	heard := transport.Denial{Subject: "ns.events.denied.event", Subscription: true, Group: "listens", Err: denied}
 	group := transport.Denial{Subject: "$JS.ACK.ns_queues_denied_queue.>", Log: "ns_queues_denied_queue", Group: "workers", Err: denied}
 	for _, d := range []transport.Denial{
 		a, b, a, heard, group,
@@ -218,12 +218,12 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 			got = append(got, is.Module+" "+is.Handle.Name()+" "+is.Group)
 		}
 	}
-	if want := []string{"send denied.keyed", "hears denied.event hears", "hears denied.queue workers"}; !slices.Equal(got, want) {
+	if want := []string{"send denied.keyed", "listens denied.event listens", "listens denied.queue workers"}; !slices.Equal(got, want) {
 		t.Errorf("observed %q, want %q", got, want)
 	}
 	healthy := func() (transport, hears bool) {
 		h := app.Health(t.Context())
-		return h.Transport.Healthy, h.Modules["hears"].Healthy
+		return h.Transport.Healthy, h.Modules["listens"].Healthy
 	}
 	wantHealth := func(when string, transport, hears bool) {
 		t.Helper()

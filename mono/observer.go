@@ -139,19 +139,19 @@ type (
 		Group  string
 	}
 
-	// SendDenied: the server denies messages of a handle, which the account may not
-	// publish, and they reach nobody. It is told once, and again after the denial is
-	// over: when the server has taken a message, or the connection was made again.
-	// Sends that the server has not denied when they return are nil; later ones return
-	// Err, which names the subject.
+	// SendDenied: the server denies messages of a handle, which are lost: the account
+	// may not publish them. It is observed once, and again if the server denies a
+	// message after it has taken one, or on another connection. A send that returned
+	// before the server had denied it has returned nil. Later ones return Err, which
+	// names the subject.
 	SendDenied struct {
 		Handle Handle
 		Err    error
 	}
 
-	// ReceiveDenied: the server denies a receiver its subscription, or its group the
-	// deliveries or their settlement, since the App has started. It is told as
-	// SendDenied is.
+	// ReceiveDenied: after the start, the server denies a receiver its subscription, or
+	// denies its group deliveries or their settlement. It is observed as often as
+	// SendDenied.
 	ReceiveDenied struct {
 		Module string
 		Handle Handle

@@ -105,7 +105,7 @@ func (r *receiver) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// subjects are those of its subscriptions.
+// subjects returns the subjects of its subscriptions.
 func (r *receiver) subjects() []string {
 	if r.volatile() {
 		return r.volatileSubjects()

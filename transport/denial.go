@@ -3,16 +3,15 @@ package transport
 // Denial reports that the backend denies a subject to this Transport's account, or does
 // so no longer. It is a message for operators and health checks: see [Transport].Watch.
 type Denial struct {
-	// Subject is that of the messages that are denied, or the pattern of the
-	// subscription.
+	// Subject is the subject of the messages, or the pattern of the subscription.
 	Subject string
 
-	// Subscription says that a subscription is denied: its handler gets nothing.
-	// Otherwise messages are.
+	// Subscription reports that a subscription is denied: its handler gets nothing.
+	// Otherwise messages are denied.
 	Subscription bool
 
-	// Group is that of the subscription, and, with Log, the group of that log whose
-	// members get nothing, or cannot settle what they get.
+	// Group is the group of the subscription. With Log, it is the group of a log
+	// whose members get nothing, or cannot settle their deliveries.
 	Group string
 	Log   string
 

@@ -64,10 +64,10 @@ type Transport interface {
 
 	// Watch calls f for each [Denial] that no call returns: of a message after
 	// Publish returned nil, of a subscription after Subscribe or Consume did. f is
-	// called again when the denial is over, and at once for those that are there when
-	// Watch is called. It runs on a goroutine of the transport, for one Denial
-	// after another, and must return soon. stop ends the calls; it does not wait for
-	// one that runs. A backend without permissions never calls f.
+	// called again when the denial is over, and at once for each present denial. It
+	// runs on a goroutine of the transport, for one Denial after another, and must
+	// return soon. stop ends the calls, and does not wait for a running one. A
+	// backend without permissions never calls f.
 	Watch(f func(Denial)) (stop func())
 
 	// Close ends every subscription as [Receiver.Close] does, releases what the

@@ -55,7 +55,7 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if err := l.t.admit(ctx, m); err != nil {
 		return err
 	}
-	if err := l.t.listens("append to " + l.what); err != nil {
+	if err := l.t.checkReplies("append to " + l.what); err != nil {
 		return err
 	}
 	if l.origin != "" {

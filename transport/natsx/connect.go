@@ -71,9 +71,9 @@ func (o *Options) connectError(err error) *transport.Error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return fail(transport.Unauthenticated, "%s refused the credentials (%s): check them and the server's accounts", o.address(), o.auth())
-	case says(err, nats.MAX_CONNECTIONS_ERR):
+	case contains(err, nats.MAX_CONNECTIONS_ERR):
 		return fail(transport.ResourceExhausted, "%s is full: it has as many connections as its max_connections allows: raise that, or close others", o.address())
-	case says(err, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
+	case contains(err, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
 		return fail(transport.ResourceExhausted, "the account is full at %s: it has as many connections as its limit of connections allows: raise that, or close others", o.address())
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), isTLS(err):
 		return fail(transport.FailedPrecondition, "TLS with %s failed: %v: check the server's certificate, and the options TLS, CAFile and CertFile", o.address(), cause)
@@ -85,8 +85,8 @@ func (o *Options) connectError(err error) *transport.Error {
 	return fail(transport.Unavailable, "no NATS server answers at %s (%v): start one there, or correct the URL", o.address(), cause)
 }
 
-// says reports whether an error holds the server's words.
-func says(err error, words string) bool {
+// contains reports whether the text of an error contains the server's words.
+func contains(err error, words string) bool {
 	return strings.Contains(strings.ToLower(err.Error()), words)
 }
 
@@ -144,17 +144,7 @@ func (t *Transport) handle(o *nats.Options) error {
 				then.AsyncErrorCB(nc, sub, err)
 			}
 		}),
-		nats.CustomReconnectDelay(func(attempts int) time.Duration {
-			t.refusedAgain()
-			if then.CustomReconnectDelayCB != nil {
-				return then.CustomReconnectDelayCB(attempts)
-			}
-			jitter := then.ReconnectJitter
-			if then.Secure || then.TLSConfig != nil {
-				jitter = then.ReconnectJitterTLS
-			}
-			return then.ReconnectWait + rand.N(jitter+1)
-		}),
+		nats.CustomReconnectDelay(t.reconnectDelay(&then)),
 	} {
 		if err := opt(o); err != nil {
 			return invalid("%w", t.redact(err))
@@ -163,14 +153,30 @@ func (t *Transport) handle(o *nats.Options) error {
 	return nil
 }
 
+// reconnectDelay returns the function from which nats.go gets the pause before its next
+// round of attempts to connect again.
+func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
+	jitter := o.ReconnectJitter
+	if o.Secure || o.TLSConfig != nil {
+		jitter = o.ReconnectJitterTLS
+	}
+	return func(attempts int) time.Duration {
+		t.refusedAgain()
+		if o.CustomReconnectDelayCB != nil {
+			return o.CustomReconnectDelayCB(attempts)
+		}
+		return o.ReconnectWait + rand.N(jitter+1)
+	}
+}
+
 // cannotReconnect notes and logs why an attempt to connect again failed.
 func (t *Transport) cannotReconnect(err error) {
 	t.link.fail(t.why(err))
 	t.complain("natsx: cannot reconnect yet", err)
 }
 
-// refusedAgain is called when no server has taken the connection back, before the next
-// round. nats.go calls no handler for what a server says to one that connects.
+// refusedAgain is called after a round of attempts without success. nats.go calls no
+// handler for an error that a server reports during the handshake.
 func (t *Transport) refusedAgain() {
 	nc := t.link.conn.Load()
 	if nc == nil {

@@ -83,7 +83,7 @@ type member struct {
 	left    bool          // the server has been told so
 	settled chan struct{} // closed, once ending, when none is with the handler
 
-	pulled  transport.Denial // that of pulls, until the server answers one
+	pulled  transport.Denial // of pulls; over when the server answers one
 	inForce bool             // Consume has returned; guarded by t.mu
 	denied  *transport.Error // by the server, on this connection; guarded by t.mu
 }
@@ -134,7 +134,7 @@ func (m *member) room() int {
 	return words*len(m.consumers) + m.max + maxAhead
 }
 
-// establish subscribes and pulls, and waits until the server has heard both.
+// establish subscribes and pulls, and waits until the server has received both.
 func (m *member) establish(ctx context.Context, what string) error {
 	if err := m.open(); err != nil {
 		return m.l.t.failure(err, transport.OutcomeNotDone, what)
@@ -150,8 +150,8 @@ func (m *member) establish(ctx context.Context, what string) error {
 	return err
 }
 
-// enterForce reports that the server has denied the subscription or the pulls. From then
-// on watchers are told.
+// enterForce reports that the server has denied the subscription or the pulls. Watchers
+// get later denials.
 func (m *member) enterForce() *transport.Error {
 	m.l.t.mu.Lock()
 	defer m.l.t.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 )
 
 // permissions is a server with a user "owner", who may do everything, and a user
-// "limited", who may do what a test says.
+// "limited" with the permissions of a test.
 type permissions struct {
 	t       *testing.T
 	s       *embedded.Server
@@ -68,7 +68,7 @@ func (p *permissions) connect(user string) *natsx.Transport {
 	return tr
 }
 
-// hours is a context that ends long after the test: what waits for its end hangs.
+// hours returns a context that ends long after the test: a call that waits for it hangs.
 func hours(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Hour)
 	t.Cleanup(cancel)
@@ -104,7 +104,7 @@ func watch(tr *natsx.Transport) *watched {
 // returns that.
 func (w *watched) await(t *testing.T, subject string, n int) (last transport.Denial) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("it is told %d times of %s", n, subject), func() bool {
+	eventually(t, fmt.Sprintf("%d reports on %s", n, subject), func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		seen := 0
@@ -119,8 +119,8 @@ func (w *watched) await(t *testing.T, subject string, n int) (last transport.Den
 	return last
 }
 
-// Each question to JetStream that the account may not ask is an error as soon as the
-// server has said so, whatever the caller's deadline.
+// A denied request to JetStream's API fails as soon as the server has denied it, whatever
+// the caller's deadline.
 func TestDeniedJetStreamAPIIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ denied, named string }{
@@ -142,7 +142,7 @@ func TestDeniedJetStreamAPIIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever uses a log that somebody else has made learns what of it the account may not.
+// Denied operations on an existing log are errors that name the permission.
 func TestDeniedUseOfALog(t *testing.T) {
 	t.Parallel()
 	use := map[string]func(ctx context.Context, l transport.Log) error{
@@ -187,8 +187,8 @@ func readAll(ctx context.Context, l transport.Log) error {
 	return nil
 }
 
-// Where no reply can come, whoever would wait for one is told at once which inbox to
-// allow. What needs none works.
+// If no reply can come, a request fails at once and names the inbox to allow. A publish
+// works.
 func TestDeniedRepliesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `subscribe: { deny: "_INBOX.>" }`)
@@ -225,8 +225,8 @@ func TestInboxPrefixThatIsAllowed(t *testing.T) {
 	}
 }
 
-// A message that the server denies is reported to watchers and, from then on, to each
-// sender, until the permission is given.
+// A denied message is reported to watchers and, from then on, by each send, until the
+// permission is granted.
 func TestDeniedMessages(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x" }`)
@@ -243,7 +243,7 @@ func TestDeniedMessages(t *testing.T) {
 		t.Errorf("the server has not answered yet: %v", err)
 	}
 	if d := w.await(t, "events.x", 1); d.Err == nil || d.Subscription {
-		t.Errorf("told of %+v", d)
+		t.Errorf("got %+v", d)
 	}
 	for range 3 {
 		wantDenied(t, "Publish", publish("events.x", "denied"), `"events.x"`, "allow")
@@ -259,15 +259,15 @@ func TestDeniedMessages(t *testing.T) {
 		t.Errorf("with the permission: %v", err)
 	}
 	if d := w.await(t, "events.x", 2); d.Err != nil {
-		t.Errorf("with the permission: told of %v", d.Err)
+		t.Errorf("with the permission: got %v", d.Err)
 	}
 	if got := <-heard + " " + <-heard; got != "other allowed" {
 		t.Errorf("heard %q", got)
 	}
 }
 
-// A new connection may have other permissions: denials are forgotten, and found again
-// where they still hold.
+// A new connection may have other permissions: denials are forgotten, and found again if
+// they still hold.
 func TestDenialsAreForgottenWithTheConnection(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x" }`)
@@ -278,12 +278,12 @@ func TestDenialsAreForgottenWithTheConnection(t *testing.T) {
 			t.Errorf("round %d, first message: %v", round, err)
 		}
 		if d := w.await(t, "events.x", 2*round+1); d.Err == nil {
-			t.Errorf("round %d: told that it is over", round)
+			t.Errorf("round %d: reported as over", round)
 		}
 		wantDenied(t, "later message", tr.Publish(t.Context(), &transport.Message{Subject: "events.x"}), "events.x")
 		p.disconnect(tr)
 		if d := w.await(t, "events.x", 2*round+2); d.Err != nil {
-			t.Errorf("round %d, a new connection: told of %v", round, d.Err)
+			t.Errorf("round %d, a new connection: got %v", round, d.Err)
 		}
 		eventually(t, "it is connected again", func() bool { return tr.Ping(t.Context()) == nil })
 	}
@@ -300,7 +300,7 @@ func (p *permissions) disconnect(tr *natsx.Transport) {
 	}
 }
 
-// Subscriptions that are made at the same time are each told that they are denied.
+// Each of several simultaneous subscriptions returns its denial.
 func TestDeniedSubscriptions(t *testing.T) {
 	t.Parallel()
 	tr := withPermissions(t, `subscribe: { deny: "secret.>" }`).connect("limited")
@@ -318,11 +318,11 @@ func TestDeniedSubscriptions(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.all) > 0 {
-		t.Errorf("told of what Subscribe has returned: %v", w.all)
+		t.Errorf("reported although Subscribe has returned it: %v", w.all)
 	}
 }
 
-// Permissions that are withdrawn end what is in force: the receivers are named.
+// Withdrawn permissions are reported, with the receivers that they concern.
 func TestWithdrawnPermissionsAreReported(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, "")
@@ -352,22 +352,22 @@ func TestWithdrawnPermissionsAreReported(t *testing.T) {
 	<-worked
 	for _, subject := range []string{"$JS.ACK.l.>", "$JS.API.CONSUMER.MSG.NEXT.l.>"} {
 		if d := w.await(t, subject, 1); d.Log != "l" || d.Group != "workers" || d.Err == nil {
-			t.Errorf("told of %+v", d)
+			t.Errorf("got %+v", d)
 		}
 	}
 	p.change("")
 	if d := w.await(t, "$JS.API.CONSUMER.MSG.NEXT.l.>", 2); d.Err != nil {
-		t.Errorf("with the permission: told of %+v", d)
+		t.Errorf("with the permission: got %+v", d)
 	}
 	// A subscription that the server has ended is made again with the connection.
 	p.disconnect(tr)
 	if d := w.await(t, "a.>", 4); d.Err != nil {
-		t.Errorf("a new connection: told of %+v", d)
+		t.Errorf("a new connection: got %+v", d)
 	}
 }
 
-// An inbox that is withdrawn is reported by whoever waits there: requests, appends,
-// members and readers.
+// A withdrawn permission for the inbox is reported by requests, appends, members and
+// readers.
 func TestWithdrawnInboxIsReported(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, "")

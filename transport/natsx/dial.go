@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// dialer opens connections that hear that a server is full. The server says so and
-// closes the connection before it has read anything, so that what nats.go writes fails,
-// and what the server said is never read.
+// dialer opens connections that notice a full server. Such a server reports an error and
+// closes the connection before it has read anything, so nats.go fails to write, and
+// never reads the error.
 type dialer struct {
 	net.Dialer
-	ordered bool // as the resolver lists addresses
+	ordered bool // in the order of the resolver
 }
 
-// useDialer has nats.go use a dialer, unless the user has one. It takes over what nats.go
-// does with the addresses of a name.
+// useDialer has nats.go use a dialer, unless the user has one. The dialer resolves names
+// in the place of nats.go.
 func useDialer(o *nats.Options) {
 	if o.CustomDialer != nil {
 		return
@@ -66,15 +66,15 @@ func (d *dialer) resolve(address string) []string {
 	return addresses
 }
 
-// greeting is a connection that looks at how the server greets it: with its INFO, and
-// the answer to the first thing that it reads.
+// greeting is a connection that looks at the server's greeting: its INFO, and its answer
+// to the first write.
 type greeting struct {
 	net.Conn
 	reads atomic.Int32
 	full  atomic.Bool
 }
 
-// greetingReads are the reads of a greeting. What comes later is messages.
+// greetingReads is the number of reads in a greeting. Later ones may read messages.
 const greetingReads = 2
 
 var (
@@ -82,7 +82,7 @@ var (
 	fullLine = []byte("-ERR '" + nats.MAX_CONNECTIONS_ERR + "'")
 )
 
-// Read reads, and fails where the server says that it is full.
+// Read reads, and fails if the server reports that it is full.
 func (g *greeting) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
 	if g.reads.Load() >= greetingReads {
@@ -105,27 +105,27 @@ func (g *greeting) look(read []byte) {
 	}
 }
 
-// Write writes. Where that fails during the greeting, it reads why.
+// Write writes. If that fails during the greeting, it reads the server's error.
 func (g *greeting) Write(b []byte) (int, error) {
 	if g.full.Load() {
 		return 0, errFull
 	}
 	n, err := g.Conn.Write(b)
-	if err != nil && g.reads.Load() < greetingReads && g.saysFull() {
+	if err != nil && g.reads.Load() < greetingReads && g.readFull() {
 		err = errFull
 	}
 	return n, err
 }
 
-func (g *greeting) saysFull() bool {
+func (g *greeting) readFull() bool {
 	if err := g.SetReadDeadline(time.Now().Add(lastWordsTimeout)); err != nil {
 		return false
 	}
 	words := make([]byte, 4096)
-	n, _ := g.Conn.Read(words) // what there is tells
+	n, _ := g.Conn.Read(words) // an error does not matter: the bytes do
 	g.look(words[:n])
 	return g.full.Load()
 }
 
-// lastWordsTimeout bounds the wait for what a server has said that takes nothing more.
+// lastWordsTimeout bounds the wait for the error of a server that takes nothing more.
 const lastWordsTimeout = time.Second

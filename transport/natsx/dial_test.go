@@ -9,31 +9,30 @@ import (
 	"time"
 )
 
-// greeter is a server that has said something and takes nothing.
+// greeter is a server that has sent something and takes nothing.
 type greeter struct {
 	net.Conn
-	says []string // by read
+	sends []string // by read
 }
 
 func (g *greeter) Read(b []byte) (int, error) {
-	if len(g.says) == 0 {
+	if len(g.sends) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(b, g.says[0])
-	g.says = g.says[1:]
+	n := copy(b, g.sends[0])
+	g.sends = g.sends[1:]
 	return n, nil
 }
 
 func (g *greeter) Write([]byte) (int, error)       { return 0, errors.New("broken pipe") }
 func (g *greeter) SetReadDeadline(time.Time) error { return nil }
 
-// Whenever the line comes with which a full server ends a connection, it is the error of
-// what fails.
+// A full server's error is the error of the next call, whenever it arrives.
 func TestGreetingOfAFullServer(t *testing.T) {
 	t.Parallel()
 	const info, full = "INFO {}\r\n", "-ERR 'maximum connections exceeded'\r\n"
-	for name, says := range map[string][]string{"at once": {info + full}, "after the INFO": {info, full}} {
-		g := &greeting{Conn: &greeter{says: says}}
+	for name, sent := range map[string][]string{"at once": {info + full}, "after the INFO": {info, full}} {
+		g := &greeting{Conn: &greeter{sends: sent}}
 		if n, err := g.Read(make([]byte, 100)); err != nil || n < len(info) {
 			t.Errorf("%s: read %d, %v", name, n, err)
 		}
@@ -41,7 +40,7 @@ func TestGreetingOfAFullServer(t *testing.T) {
 			t.Errorf("%s: write: %v", name, err)
 		}
 	}
-	g := &greeting{Conn: &greeter{says: []string{info, full}}}
+	g := &greeting{Conn: &greeter{sends: []string{info, full}}}
 	for _, want := range []error{nil, errFull} {
 		if _, err := g.Read(make([]byte, 100)); !errors.Is(err, want) {
 			t.Errorf("read: %v, want %v", err, want)
@@ -49,12 +48,12 @@ func TestGreetingOfAFullServer(t *testing.T) {
 	}
 }
 
-// A message may say anything, and what else a server says is not touched.
-func TestGreetingPassesOnWhatElseIsSaid(t *testing.T) {
+// A message may contain anything, and other errors of a server pass.
+func TestGreetingPassesOnTheRest(t *testing.T) {
 	t.Parallel()
-	says := []string{"INFO {}\r\n", "-ERR 'Authorization Violation'\r\n", "MSG a 1 37\r\n-ERR 'maximum connections exceeded'\r\n\r\n"}
-	g := &greeting{Conn: &greeter{says: says}}
-	for _, want := range says {
+	sent := []string{"INFO {}\r\n", "-ERR 'Authorization Violation'\r\n", "MSG a 1 37\r\n-ERR 'maximum connections exceeded'\r\n\r\n"}
+	g := &greeting{Conn: &greeter{sends: sent}}
+	for _, want := range sent {
 		b := make([]byte, 100)
 		if n, err := g.Read(b); err != nil || string(b[:n]) != want {
 			t.Errorf("read %q, %v, want %q", b[:n], err, want)

@@ -28,7 +28,7 @@ func wantFull(t *testing.T, what string, err error) {
 	}
 }
 
-// A server that is full says so and closes the connection before it has read anything.
+// A full server reports it and closes the connection before it has read anything.
 func TestFullServerIsReported(t *testing.T) {
 	t.Parallel()
 	ca, serverTLS := certificate(t)
@@ -60,8 +60,8 @@ func TestFullAccountIsReported(t *testing.T) {
 	}
 }
 
-// While the server has no room for a connection that was lost, senders and health are
-// told so, and whoever follows a log waits for the next one.
+// While the server is too full for a lost connection, sends and Ping report that, and a
+// reader that follows a log waits for the next connection.
 func TestFullServerIsReportedWhileReconnecting(t *testing.T) {
 	t.Parallel()
 	address, dir := loopback.Free(t), t.TempDir()

@@ -49,9 +49,9 @@ func ask[T any](ctx context.Context, t *Transport, what string, do func(context.
 	}
 }
 
-// attempt calls do once, and ends its context when the server denies what it asks.
+// attempt calls do once, and ends its context when the server denies its request.
 func attempt[T any](ctx context.Context, t *Transport, what string, patience time.Duration, do func(context.Context) (T, error)) (result T, err error) {
-	if err := t.listens(what); err != nil {
+	if err := t.checkReplies(what); err != nil {
 		return result, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -70,10 +70,10 @@ func attempt[T any](ctx context.Context, t *Transport, what string, patience tim
 // questionKey is the key of the place of an attempt among the questions.
 type questionKey struct{}
 
-// asks says that an attempt, if ctx is of one, has sent a request on a subject.
+// asks notes that the attempt of ctx, if any, sends a request on a subject.
 func (t *Transport) asks(ctx context.Context, subject string) {
 	if question, ok := ctx.Value(questionKey{}).(string); ok {
-		t.questions.about(question, subject)
+		t.questions.retarget(question, subject)
 	}
 }
 

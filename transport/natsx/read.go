@@ -136,8 +136,8 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	return c
 }
 
-// receive takes messages until one is missing, nothing is heard, or the server denies
-// it. While idle, its consumer had nothing more when it was heard last.
+// receive takes messages until one is missing, nothing more arrives, or the server denies
+// it. While idle, its consumer had nothing more at its last message.
 func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (how int, err error) {
 	broken := rd.l.t.link.watch()
 	tick := time.NewTicker(pullTick)

@@ -162,16 +162,16 @@ func (r *requests) only() string {
 	return ""
 }
 
-// watch makes a place for one error, which done is called with: that of a request that
-// somebody else sends. See about.
+// watch makes a place for the error of a request that nats.go sends, with which done is
+// called. See retarget.
 func (r *requests) watch(subject string, done func(answer)) (token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.add(waiter{subject: subject, done: done})
 }
 
-// about says that the place is for a request on another subject now.
-func (r *requests) about(token, subject string) {
+// retarget changes the subject of a place.
+func (r *requests) retarget(token, subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w, ok := r.waiting[token]; ok {
@@ -220,7 +220,7 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 	if err := t.admit(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := t.listens("request on " + strconv.Quote(m.Subject)); err != nil {
+	if err := t.checkReplies("request on " + strconv.Quote(m.Subject)); err != nil {
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)

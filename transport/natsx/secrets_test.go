@@ -79,7 +79,7 @@ func urlsOf(address string) map[string]string {
 	}
 }
 
-// Whatever is in a URL, and whoever is at its address, no text has its credentials.
+// Credentials in a URL appear in no text, whether its server accepts, refuses or is absent.
 func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	t.Parallel()
 	open := startServer(t, nil)
@@ -114,7 +114,7 @@ func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	}
 }
 
-// Credentials in a URL and in the options at once would be one of them in silence.
+// Of credentials in a URL and in the options, nats.go would silently ignore some.
 func TestCredentialsInAURLAndInTheOptions(t *testing.T) {
 	t.Parallel()
 	for _, o := range []natsx.Options{{User: "u", Password: canary.Secret}, {Token: canary.Secret}, {NKeySeedFile: "x"}, {CredentialsFile: "x"}} {
@@ -129,7 +129,7 @@ func TestCredentialsInAURLAndInTheOptions(t *testing.T) {
 	}
 }
 
-// A connection that is lost, refused and made again tells of it without credentials, in
+// A connection that is lost, refused and made again is reported without credentials, in
 // logs, in errors and in the App's health.
 func TestNoTextHasCredentialsWhileReconnecting(t *testing.T) {
 	t.Parallel()
@@ -184,7 +184,7 @@ func TestNoTextHasCredentialsWhileReconnecting(t *testing.T) {
 				}
 				eventually(t, "the loss is noticed", func() bool { return health() != "" })
 				s = start(accept)
-				eventually(t, "what the server says is known", until)
+				eventually(t, "the server's answer is known", until)
 			}
 			restart(func(o *embedded.Options) { o.User, o.Password = "other", "other-password" }, func() bool {
 				_ = health()
@@ -265,8 +265,7 @@ func (d *leaky) Dial(network, address string) (net.Conn, error) {
 	return net.Dial(network, address)
 }
 
-// What the user's own functions say of a connection is logged and returned without
-// credentials, too.
+// Errors of the user's own functions are logged and returned without credentials, too.
 func TestNoTextHasCredentialsFromADialer(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
@@ -285,7 +284,7 @@ func TestNoTextHasCredentialsFromADialer(t *testing.T) {
 	_, err = natsx.Connect(t.Context(), o)
 	x.Error(err)
 	if x.Leak("no way to") == "" {
-		t.Error("what the dialer said appears nowhere")
+		t.Error("the error of the dialer appears nowhere")
 	}
 	noSecret(t, &x)
 }

@@ -115,8 +115,8 @@ func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *
 	return nil
 }
 
-// enterForce reports that the server has denied the subscription. From then on watchers
-// are told.
+// enterForce reports that the server has denied the subscription. Watchers get later
+// denials.
 func (r *receiver) enterForce() *transport.Error {
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()

@@ -32,13 +32,13 @@ type Transport struct {
 	acks     requests // of what is appended to logs
 
 	// questions are requests that nats.go sends to JetStream's API, and pulls of
-	// readers. A place ends when the server denies its subject.
+	// readers. A place ends if the server denies its subject.
 	questions requests
 
 	denials  *denials
 	deaf     atomic.Pointer[transport.Error] // why replies cannot come
 	redact   func(error) error               // removes credentials from an error of nats.go
-	why      func(error) *transport.Error    // explains why there is no connection
+	why      func(error) *transport.Error    // explains why an attempt to connect failed
 	services services
 	options  logOptions
 	account  atomic.Pointer[account]
@@ -332,16 +332,16 @@ func (t *Transport) disconnected(what string) error {
 	return err
 }
 
-// errDisconnected is the cause of an error that is not Unavailable although it passes
-// with the next connection.
+// errDisconnected is the cause of an error that passes with the next connection, and is
+// not Unavailable.
 var errDisconnected = errors.New("disconnected")
 
-// passing reports an error that is over when the connection is made again.
+// passing reports whether an error is over once the connection is made again.
 func (t *Transport) passing(err error) bool {
 	return !t.closed.Load() && (transport.CodeOf(err) == transport.Unavailable || errors.Is(err, errDisconnected))
 }
 
-// about says what an error is about.
+// about returns an error with its topic in front.
 func about(what string, err *transport.Error) *transport.Error {
 	e := *err
 	e.Message = what + ": " + e.Message

@@ -37,7 +37,7 @@ func checkURL(what, raw string) error {
 
 var schemes = []string{"nats", "tls", "ws", "wss"}
 
-// checkRest reports what nats.go ignores after the address.
+// checkRest reports parts after the address that nats.go ignores.
 func checkRest(what string, u *url.URL) error {
 	switch {
 	case u.RawQuery != "" || u.ForceQuery:
@@ -50,8 +50,8 @@ func checkRest(what string, u *url.URL) error {
 	return nil
 }
 
-// adviseQuery names the options for what a query sets. It does not name what is
-// unknown, which may be a credential.
+// adviseQuery names the options for the settings in a query. It does not name unknown
+// settings, which may be credentials.
 func adviseQuery(query url.Values) string {
 	var options []string
 	for name := range query {
@@ -66,7 +66,7 @@ func adviseQuery(query url.Values) string {
 	return "use " + strings.Join(options, ", ") + " in natsx.Options"
 }
 
-// settings maps what people write into a query to the option for it.
+// settings maps settings in queries to options.
 var settings = map[string]string{
 	"token": "Token", "auth_token": "Token", "access_token": "Token",
 	"user": "User and Password", "username": "User and Password", "pass": "User and Password", "password": "User and Password",
@@ -76,8 +76,8 @@ var settings = map[string]string{
 	"name": "Name", "timeout": "ConnectTimeout", "inbox_prefix": "InboxPrefix", "domain": "Domain",
 }
 
-// hasCredentials reports whether a URL says who connects. An empty user does, too:
-// nats.go sends it, whatever the options are.
+// hasCredentials reports whether a URL has a user. nats.go sends an empty one, too, and
+// ignores the options.
 func hasCredentials(raw string) bool {
 	u, err := redact.Parse(raw)
 	if err != nil {

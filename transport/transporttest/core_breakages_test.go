@@ -591,7 +591,7 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) { r.can = func(has *transport.Capabilities) { has.Name = "" } }),
 		"capabilities", "Name is what errors and health reports call the backend.",
 	},
-	"tells of denials that there are not": {
+	"reports denials without any": {
 		rewired(func(r *rewiring) { r.denies = true }),
 		"watch", "Watch calls f for what is denied, and for nothing else.",
 	},

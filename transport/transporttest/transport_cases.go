@@ -32,7 +32,7 @@ var transportCases = []conformanceCase{
 		seam: "A backend without permissions never calls f.",
 		rule: "Watch calls f for what is denied, and for nothing else.",
 		body: func(s *suite) {
-			stop := s.tr.Watch(func(d transport.Denial) { s.Errorf("told of %+v", d) })
+			stop := s.tr.Watch(func(d transport.Denial) { s.Errorf("got %+v", d) })
 			defer stop()
 			s.subscribe(transport.Subscription{Subject: s.subject("a"), Group: "g"}, func(*transport.Message) {})
 			s.publish("a", "x")

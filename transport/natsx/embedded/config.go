@@ -13,8 +13,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// fromFile reads the configuration file. The server's errors quote its text, which
-// holds credentials, so ours say only where it is wrong.
+// fromFile reads the configuration file. The server's errors quote its text, which may
+// hold credentials, so they are reduced to positions.
 func (o *Options) fromFile() (*server.Options, error) {
 	if o.ConfigFile == "" {
 		return &server.Options{}, nil
@@ -27,10 +27,10 @@ func (o *Options) fromFile() (*server.Options, error) {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == o.ConfigFile {
 		return nil, invalid("ConfigFile %s cannot be read: %w: want the name of a file, not its contents", file, redact.FileError(err))
 	}
-	return nil, invalid("ConfigFile %s is wrong: %s: nats-server -t -c %s quotes what is wrong there", file, strings.Join(faults(err), "; "), file)
+	return nil, invalid("ConfigFile %s is wrong: %s: run nats-server -t -c %s to see the text", file, strings.Join(faults(err), "; "), file)
 }
 
-// faults lists what is wrong with a configuration file, without its text.
+// faults lists the errors of a configuration file, without its text.
 func faults(err error) (all []string) {
 	list, ok := err.(interface{ Errors() []error }) // of what parses
 	if !ok {
@@ -42,7 +42,7 @@ func faults(err error) (all []string) {
 	return all
 }
 
-// The forms in which the server says where something is wrong.
+// The forms in which the server reports a position.
 var (
 	lineAndColumn = regexp.MustCompile(`^[^\n]*?:(\d+):(\d+): (unknown field )?`)
 	endOfFile     = regexp.MustCompile(`^config is invalid \([^\n]*:(\d+):(\d+)\)$`)
@@ -69,8 +69,7 @@ func fault(text string) string {
 	return what
 }
 
-// secrets lists the credentials that the server's options hold, to be kept out of what
-// the server logs.
+// secrets lists the credentials in the server's options, which its log must not show.
 func secrets(so *server.Options) []string {
 	all := []string{
 		so.Password, so.Authorization, so.JetStreamKey, so.JetStreamOldKey,

@@ -11,7 +11,7 @@ import (
 
 // Connect connects to the server without a socket.
 //
-// Errors: those of [natsx.Connect].
+// Its errors are the same as those of [natsx.Connect].
 func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
 	o := *s.client
 	o.InProcess, o.URLs, o.Journal = inProcess{s.server}, nil, s.journal
@@ -21,8 +21,8 @@ func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
 	return natsx.Connect(ctx, o)
 }
 
-// inProcess opens connections within the process. A server that is full ends such a
-// connection before its client can read why, so it is asked before.
+// inProcess opens connections within the process. A full server ends such a connection
+// before its client can read the error, so InProcessConn asks first.
 type inProcess struct{ server *server.Server }
 
 // InProcessConn implements [nats.InProcessConnProvider].

@@ -310,15 +310,15 @@ func (c *Cluster) routes() ([]*url.URL, error) {
 // errors do not quote the address, which may be a URL with credentials by mistake.
 func hostPort(what, address string) (string, int, error) {
 	if address == "" || redact.Address(address) != address {
-		return "", 0, invalid("%s is no address: want host:port, such as 127.0.0.1:4222, with a port of 0 to 65535", what)
+		return "", 0, invalid("%s is malformed: want host:port, such as 127.0.0.1:4222, with a port of 0 to 65535", what)
 	}
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, invalid("%s is no address: want host:port", what)
+		return "", 0, invalid("%s is malformed: want host:port", what)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if text != "-1" && err != nil { // -1 is the server's own way to say a free one
-		return "", 0, invalid("%s is no address: want a port of 0 to 65535", what)
+		return "", 0, invalid("%s is malformed: want a port of 0 to 65535", what)
 	}
 	if host == "" {
 		host = "0.0.0.0"

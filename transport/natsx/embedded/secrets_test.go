@@ -23,7 +23,7 @@ func noSecret(t *testing.T, x *canary.Texts, others ...string) {
 	}
 }
 
-// Whatever is in the place of an address, no text has credentials from it.
+// Credentials in the place of an address appear in no text.
 func TestNoTextHasCredentialsOfAnAddress(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
@@ -57,7 +57,7 @@ func TestNoTextHasCredentialsOfAnAddress(t *testing.T) {
 	}
 }
 
-// The server quotes what is wrong in a configuration file. Ours says where.
+// An error in a configuration file is reported by its position, without the text.
 func TestNoTextHasTextOfAConfigurationFile(t *testing.T) {
 	t.Parallel()
 	for text, where := range map[string]string{
@@ -123,8 +123,7 @@ func TestNoTextHasAConfigurationInThePlaceOfItsFile(t *testing.T) {
 	}
 }
 
-// What the server logs, also of each message that clients and other servers send, has
-// no credentials.
+// The server's log, traces of clients and of other servers included, has no credentials.
 func TestNoLogLineOfTheServerHasCredentials(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
@@ -201,7 +200,9 @@ func TestNoLogLineOfAClusterHasCredentials(t *testing.T) {
 	done := make(chan *embedded.Server)
 	for _, address := range addresses {
 		go func() {
-			s, err := embedded.Start(t.Context(), options(address, "c4n4ry"))
+			o := options(address, "c4n4ry")
+			o.StartTimeout = time.Minute
+			s, err := embedded.Start(t.Context(), o)
 			if err != nil {
 				t.Error(err)
 			}

@@ -67,7 +67,7 @@ func (x *Texts) Error(err error) {
 	}
 }
 
-// Leak returns a line with a secret, or one of other texts, "" if there is none.
+// Leak returns a line with a secret, or with another text, and "" without any.
 func (x *Texts) Leak(others ...string) string {
 	x.mu.Lock()
 	defer x.mu.Unlock()

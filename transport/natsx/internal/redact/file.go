@@ -7,12 +7,11 @@ import (
 	"regexp"
 )
 
-// path matches what a name of a file may be. White space and braces, which text has,
-// are not in it.
+// path matches names of files, without the white space and braces that other texts have.
 var path = regexp.MustCompile(`^([A-Za-z]:)?[\w./\\~+@-]{1,255}$`)
 
-// File returns the name of a file, unless there is no such file and the text may be
-// the contents of one instead.
+// File returns the name of a file, unless the file is missing and the name may be the
+// contents of one instead.
 func File(name string) string {
 	if name == "" {
 		return ""
@@ -20,7 +19,7 @@ func File(name string) string {
 	if _, err := os.Stat(name); err == nil || path.MatchString(name) && Text(name) == name {
 		return name
 	}
-	return "(no name of a file)"
+	return "(not the name of a file)"
 }
 
 // FileError returns why a file cannot be read, without its name.

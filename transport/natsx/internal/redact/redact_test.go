@@ -50,7 +50,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// What is no credential stays as it is.
+// Text without credentials stays as it is.
 func TestTextKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -104,7 +104,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// hiding is an error whose text does not have that of its cause.
+// hiding is an error that hides the text of its cause.
 type hiding struct{ error }
 
 func (hiding) Error() string   { return "no text" }
@@ -118,8 +118,8 @@ func TestFile(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"": "", there: there, "/etc/nats/missing.conf": "/etc/nats/missing.conf", `C:\nats\a.creds`: `C:\nats\a.creds`,
-		"password: x": "(no name of a file)", "-----BEGIN": "-----BEGIN", "a\nb": "(no name of a file)",
-		"eyJ0eXAi.eyJqdGki.c2ln": "(no name of a file)", "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYVCU3Q": "(no name of a file)",
+		"password: x": "(not the name of a file)", "-----BEGIN": "-----BEGIN", "a\nb": "(not the name of a file)",
+		"eyJ0eXAi.eyJqdGki.c2ln": "(not the name of a file)", "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYVCU3Q": "(not the name of a file)",
 	} {
 		if got := redact.File(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)

@@ -24,9 +24,8 @@ var (
 	headers = regexp.MustCompile(`(?i)(\\r\\n[^\s:\\]*(?:auth|cookie|token|secret|passw|api-?key|credential)[^\s:\\]*:)(?:[^\\]|\\[^r])*`)
 )
 
-// Text returns a text that somebody else has written without URLs' credentials, keys,
-// and the given secrets. What follows a malformed URL is left out: it may quote a
-// part of it.
+// Text returns a text from elsewhere without the credentials in URLs, keys, and the given
+// secrets. It ends at a malformed URL, since the rest may quote a part of it.
 func Text(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		text = without(text, secret)
@@ -70,7 +69,7 @@ func without(text, secret string) string {
 	return text
 }
 
-// Error returns err if its text and those of its causes are good as they are, and
+// Error returns err if neither its text nor the text of a cause needs to be redacted, and
 // otherwise an error with the redacted text alone.
 func Error(err error, secrets ...string) error {
 	if err == nil {

@@ -1,4 +1,4 @@
-// Package redact shows what may hold credentials without them.
+// Package redact formats values that may hold credentials, without the credentials.
 package redact
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// What stands for a text of which no part is certain to be no credential.
+// Placeholders for texts of which any part may be a credential.
 const (
 	malformedURL     = "(malformed URL)"
 	malformedAddress = "(malformed address)"

@@ -1,0 +1,35 @@
+package natsx
+
+import (
+	"strings"
+
+	"gomono.dev/transport"
+)
+
+// deafen fails all requests that wait for replies, which cannot come.
+func (t *Transport) deafen(subject string) {
+	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeUnknown,
+		"the server at %s denies subscribing to %q, where replies come: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
+		t.address, subject, inboxes(subject))
+	t.deaf.Store(err)
+	t.failAll(err)
+	t.questions.fail(err)
+	t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
+}
+
+// inboxes returns the pattern of all replies, given that of some, "<prefix>.<id>.*".
+func inboxes(pattern string) string {
+	tokens := strings.Split(pattern, ".")
+	return strings.Join(tokens[:max(len(tokens)-2, 0)], ".") + ".>"
+}
+
+// checkReplies reports why no reply can come.
+func (t *Transport) checkReplies(what string) error {
+	err := t.deaf.Load()
+	if err == nil {
+		return nil
+	}
+	err = about(what, err)
+	err.Outcome = transport.OutcomeNotDone // nothing is sent
+	return err
+}
