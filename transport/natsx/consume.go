@@ -521,6 +521,8 @@ func (m *member) tick() {
 		if p.tick(); breaks != m.breaks {
 			p.restart()
 			p.suspect = true
+		}
+		if p.suspect {
 			nudge(m.look)
 		}
 	}
@@ -538,11 +540,19 @@ func (m *member) checkSuspects() {
 		case missing(err):
 			m.gone(err)
 			return
-		case err == nil && !is.Created.Equal(p.made):
+		case err != nil:
+			m.suspect(p) // asks again after the next tick
+		case !is.Created.Equal(p.made):
 			m.gone(errRecreated)
 			return
 		}
 	}
+}
+
+func (m *member) suspect(p *puller) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.suspect = true
 }
 
 var errRecreated = errors.New("a new group has its name")
