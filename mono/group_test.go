@@ -296,6 +296,39 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	})
 }
 
+// The deletion of one partition of a stream's group ends its receiver, and appends go on.
+func TestDeletedPartitionOfAStream(t *testing.T) {
+	t.Parallel()
+	b := backend{"nats", natsBackend(t)}
+	st := mono.NewStream[job]("group.ledger", mono.Lanes(4)).KeyedBy(job.key)
+	app := b.app(t, consumer("keeper", st, make(chan handled, 10), succeed))
+	lost, restored := watchGroups(app)
+	begin(t, app)
+	if err := stockTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
+		t.Fatal(err)
+	}
+	if g := next(t, lost); g.Group != "keeper" {
+		t.Errorf("got %+v", g)
+	}
+	await(t, "the health to say what to do", func() bool {
+		c := app.Health(t.Context()).Modules["keeper"]
+		return !c.Healthy && strings.Contains(c.Message, "restart the App") && strings.Contains(c.Message, "mono.From")
+	})
+	for n := range 10 {
+		if err := st.Append(t.Context(), app, job{N: n, Key: string(rune('a' + n))}); err != nil {
+			t.Error(err)
+		}
+	}
+	n := 0
+	for range st.Read(t.Context(), app) {
+		n++
+	}
+	if n != 10 {
+		t.Errorf("%d messages are stored, want 10", n)
+	}
+	none(t, restored)
+}
+
 // lossy is a transport whose groups lose their members, and take none again.
 type lossy struct {
 	transport.Transport

@@ -57,13 +57,13 @@ func TestDeletedGroupOfAClosedTransportIsGone(t *testing.T) {
 			bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
 				one, two := connect(t, b), connect(t, b)
 				open(t, one, jobs)
-				l := open(t, two, jobs)
+				open(t, two, jobs)
 				remove(t, b)
 				end(one)
 				remove(t, b)
 				end(two)
 				remove(t, b)
-				l = open(t, connect(t, b), transport.LogConfig{Name: jobs.Name, Subjects: jobs.Subjects})
+				l := open(t, connect(t, b), transport.LogConfig{Name: jobs.Name, Subjects: jobs.Subjects})
 				if groups, err := l.Groups(t.Context()); err != nil || len(groups) != 0 {
 					t.Errorf("got groups %+v, %v, want none", groups, err)
 				}

@@ -626,6 +626,8 @@ func (m *member) tick() {
 		if p.tick(); breaks != m.breaks {
 			p.restart()
 			p.suspect = true
+		}
+		if p.suspect {
 			nudge(m.look)
 		}
 	}
@@ -682,11 +684,19 @@ func (m *member) checkSuspects() {
 		case missing(err):
 			m.gone(err)
 			return
-		case err == nil && !is.Created.Equal(p.created):
+		case err != nil:
+			m.suspect(p) // asks again after the next tick
+		case !is.Created.Equal(p.created):
 			m.gone(errRecreated)
 			return
 		}
 	}
+}
+
+func (m *member) suspect(p *consumer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.suspect = true
 }
 
 var errRecreated = errors.New("a new group has its name")

@@ -229,6 +229,7 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 	groups, delays := slices.Clone(d.groups), d.delays
 	d.mu.Unlock()
 	if delays != nil {
+		delays.awaitDeletions(d.t.life, delays.delayedName())
 		_ = delays.openSource(d.t.life) // the next check tries again
 	}
 	for _, g := range groups {

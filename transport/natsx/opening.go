@@ -93,8 +93,8 @@ func (l *log) otherKind(g *transport.GroupConfig) string {
 // find looks up all parts. If one is missing, it may be under deletion.
 func (l *log) find(ctx context.Context, parts []*part) {
 	l.t.doAll(ctx, parts, l.findPart)
-	if slices.ContainsFunc(parts, func(p *part) bool { return p.missing }) && !l.replicated {
-		l.awaitDeletions(ctx)
+	if slices.ContainsFunc(parts, func(p *part) bool { return p.missing }) {
+		l.awaitDeletions(ctx, l.config.Name)
 	}
 }
 
@@ -148,9 +148,9 @@ const (
 	deletionPause   = 5 * time.Millisecond
 )
 
-// awaitDeletions waits until the state of deleted consumers is removed.
-func (l *log) awaitDeletions(ctx context.Context) {
-	for begun := time.Now(); time.Since(begun) < deletionTimeout && l.deleting(ctx); {
+// awaitDeletions waits until the state of deleted consumers of a stream is removed.
+func (l *log) awaitDeletions(ctx context.Context, stream string) {
+	for begun := time.Now(); !l.replicated && time.Since(begun) < deletionTimeout && l.deleting(ctx, stream); {
 		if !pause(ctx, deletionPause) {
 			return
 		}
@@ -158,9 +158,9 @@ func (l *log) awaitDeletions(ctx context.Context) {
 }
 
 // deleting reports whether the server deletes consumers now.
-func (l *log) deleting(ctx context.Context) bool {
+func (l *log) deleting(ctx context.Context, stream string) bool {
 	deleting, err := ask(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
-		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
+		s, err := l.t.js(ctx).Stream(ctx, stream)
 		if err != nil {
 			return false, err
 		}
