@@ -58,7 +58,8 @@ func (e Event[T]) With(opts ...EventSendOption) Event[T] {
 }
 
 // Publish tells the event to whoever listens now. Nil means that the transport
-// has taken it; of a durable event, that it is stored.
+// has taken it; of a durable event, that it is stored. If the server denies it
+// afterwards, it is lost: see SendDenied.
 func (e Event[T]) Publish(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, e.decl, &e.sent, v)
 }

@@ -3,6 +3,8 @@ package natsx
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,7 @@ type denials struct {
 
 	mu       sync.Mutex
 	known    map[transport.Denial]*denial // by the Denial without its Err
+	families map[string]int               // how many denied subjects each has
 	order    []transport.Denial           // the keys, the oldest first
 	watchers map[*watcher]struct{}
 
@@ -36,7 +39,10 @@ type denial struct {
 const maxDenials = 1024
 
 func newDenials() *denials {
-	return &denials{known: make(map[transport.Denial]*denial), watchers: make(map[*watcher]struct{}), next: make(chan struct{})}
+	return &denials{
+		known: make(map[transport.Denial]*denial), families: make(map[string]int),
+		watchers: make(map[*watcher]struct{}), next: make(chan struct{}),
+	}
 }
 
 // add notes a denial, and notifies watchers of a new one.
@@ -53,6 +59,9 @@ func (d *denials) add(key transport.Denial, err *transport.Error) {
 	}
 	d.known[key] = &denial{err: err, times: 1}
 	d.order = append(d.order, key)
+	if isMessage(key) {
+		d.families[family(key.Subject)]++
+	}
 	d.some.Store(true)
 	d.notify(key, err)
 }
@@ -81,27 +90,63 @@ func (d *denials) reset() {
 // remove forgets a known denial; the lock is held.
 func (d *denials) remove(key transport.Denial) {
 	delete(d.known, key)
-	for i := range d.order {
-		if d.order[i] == key {
-			d.order = append(d.order[:i:i], d.order[i+1:]...)
-			break
+	if i := slices.Index(d.order, key); i >= 0 {
+		d.order = slices.Delete(d.order, i, i+1)
+	}
+	if of := family(key.Subject); isMessage(key) {
+		if d.families[of]--; d.families[of] == 0 {
+			delete(d.families, of)
 		}
 	}
 	d.some.Store(len(d.order) > 0)
 	d.notify(key, nil)
 }
 
+// isMessage reports whether a denial is of messages on its subject.
+func isMessage(key transport.Denial) bool { return key == transport.Denial{Subject: key.Subject} }
+
+// suspects reports whether messages on a subject, or on another one of its family, were
+// denied.
+func (d *denials) suspects(subject string) bool {
+	if !d.some.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.families[family(subject)] > 0
+}
+
 // of returns how often messages on a subject were denied, and the last error.
 func (d *denials) of(subject string) (times int, err *transport.Error) {
-	if !d.some.Load() {
-		return 0, nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if is, ok := d.known[transport.Denial{Subject: subject}]; ok {
 		return is.times, is.err
 	}
 	return 0, nil
+}
+
+// family returns the part of a subject that it shares with the other keys of a handle:
+// all before the last token, if that follows a suffix such as "_k". Any other subject is
+// its own family.
+func family(subject string) string {
+	rest, _, ok := cutLast(subject)
+	if !ok {
+		return subject
+	}
+	if _, suffix, ok := cutLast(rest); ok && strings.HasPrefix(suffix, "_") {
+		return rest
+	}
+	return subject
+}
+
+// cutLast cuts the last token from a subject.
+func cutLast(subject string) (before, last string, ok bool) {
+	at := strings.LastIndexByte(subject, '.')
+	if at < 0 {
+		return "", subject, false
+	}
+	return subject[:at], subject[at+1:], true
 }
 
 // record notes a violation after its consequences.
@@ -207,8 +252,8 @@ func (t *Transport) forgive() {
 	t.denials.reset()
 }
 
-// confirm reports whether the server has taken a message on a subject on which it had
-// denied a number of messages before.
+// confirm reports whether the server has taken a message on a suspect subject, on which it
+// had denied a number of messages before.
 func (t *Transport) confirm(ctx context.Context, subject string, before int) error {
 	what := "publish on " + subject
 	if err := t.flush(ctx, what); err != nil {

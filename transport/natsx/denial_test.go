@@ -266,6 +266,39 @@ func TestDeniedMessages(t *testing.T) {
 	}
 }
 
+// Once one key of a handle was denied, no other key is lost in silence.
+func TestDeniedKeys(t *testing.T) {
+	t.Parallel()
+	p := withPermissions(t, `publish: { deny: "events.x._k.*" }`)
+	tr := p.connect("limited")
+	w := watch(tr)
+	publish := func(subject string) error { return tr.Publish(t.Context(), &transport.Message{Subject: subject}) }
+	if err := publish("events.x._k.a"); err != nil {
+		t.Errorf("the server has not answered yet: %v", err)
+	}
+	w.await(t, "events.x._k.a", 1)
+	for _, key := range []string{"b", "c", "a"} {
+		wantDenied(t, key, publish("events.x._k."+key), `"events.x._k.`+key+`"`, `"events.x._k.*"`)
+	}
+	if err := publish("events.y._k.a"); err != nil {
+		t.Errorf("another event: %v", err)
+	}
+	p.change(`publish: { deny: "events.x._k.a" }`)
+	if err := publish("events.x._k.b"); err != nil {
+		t.Errorf("with the permission for one key: %v", err)
+	}
+	wantDenied(t, "a", publish("events.x._k.a"), "events.x._k.a")
+	for _, c := range []struct {
+		key  string
+		n    int
+		over bool
+	}{{"a", 1, false}, {"b", 2, true}, {"c", 1, false}} {
+		if d := w.await(t, "events.x._k."+c.key, c.n); (d.Err == nil) != c.over {
+			t.Errorf("key %s: got %v", c.key, d.Err)
+		}
+	}
+}
+
 // A new connection may have other permissions: denials are forgotten, and found again if
 // they still hold.
 func TestDenialsAreForgottenWithTheConnection(t *testing.T) {

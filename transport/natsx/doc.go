@@ -6,17 +6,22 @@
 // Those of package transport, and these:
 //
 //  1. Nothing is kept back. While the connection is lost, Publish and Request are
-//     Unavailable at once. Reconnecting never gives up, whatever the server says.
+//     Unavailable at once, or ResourceExhausted if the server is full. Reconnecting
+//     never gives up, whatever the server says.
 //     A peer that takes nothing for 5 seconds is lost; a Publish waits for that
 //     long at most, whatever its context. What was handed to the
 //     network before the loss was noticed (at most two PingIntervals, when the
 //     peer vanished without a word) may be lost, as at most once allows.
 //  2. A request that waits when the connection is lost fails then, with an
-//     unknown outcome, and does not wait for its deadline.
+//     unknown outcome, and does not wait for its deadline. One that the server
+//     denies fails as soon as the server reports that, JetStream's own included. A
+//     Publish has returned by then: Watch reports it, and later ones on the subject
+//     wait for the server's answer.
 //  3. Services answer PING, INFO and STATS (ADR-32) themselves, so that
 //     `nats micro ls|info|stats` shows them, with counts that are true although
 //     handlers run concurrently.
-//  4. Secrets are in no error, no log, and not in what Options prints.
+//  4. Credentials appear in no error, log line or text of Options, wherever they
+//     are given. A part of a URL that NATS ignores is an error.
 //  5. Logs are streams of JetStream, and groups its durable consumers, so that the
 //     tools for those work on them. What somebody else has set on them stays, as
 //     far as mono does not name it. Nothing is deleted unless it is asked for.

@@ -170,8 +170,11 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	}
 	msg := t.toNATS(m)
 	t.addServiceError(msg, m)
+	if !t.denials.suspects(m.Subject) {
+		return t.send(msg, "publish on ")
+	}
 	before, _ := t.denials.of(m.Subject)
-	if err := t.send(msg, "publish on "); err != nil || before == 0 {
+	if err := t.send(msg, "publish on "); err != nil {
 		return err
 	}
 	return t.confirm(ctx, m.Subject, before)

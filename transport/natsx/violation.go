@@ -85,6 +85,9 @@ func toAllow(subject string) string {
 			}
 		}
 	}
+	if of := family(subject); of != subject {
+		return of + ".*"
+	}
 	return subject
 }
 

@@ -15,7 +15,8 @@
 //     reached, the server logs the failed write and does not answer: the sender
 //     gets deadline_exceeded, and nothing that was acknowledged is lost.
 //  4. What keeps the server from starting is an error in words, at once. The
-//     server never ends the process and handles no signals.
+//     server never ends the process and handles no signals. Errors and log lines
+//     show no credentials: those of a configuration file give positions in it.
 //  5. Close ends the client, then the server, then frees the store; when it has
 //     returned, everything is on disk.
 //  6. The end of the process, however sudden, forgets no attempt that this process
