@@ -159,7 +159,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name: "subject/bad-pattern",
-		seam: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable.",
+		seam: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;",
 		rule: "Subscribe: InvalidArgument for a bad subject.",
 		body: func(s *suite) {
 			for _, pattern := range badPatterns {
