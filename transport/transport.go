@@ -50,9 +50,8 @@ type Transport interface {
 	// slow h holds up its own subscription only: up to s.Pending messages wait,
 	// then the newest are dropped and counted.
 	//
-	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable.
-	// PermissionDenied if the backend denies the subscription. ctx bounds the call
-	// alone.
+	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;
+	// PermissionDenied. ctx bounds the call alone.
 	Subscribe(ctx context.Context, s Subscription, h Handler) (Receiver, error)
 
 	// Log opens the log that c describes, and creates it if it is not there. See
