@@ -455,10 +455,35 @@ func TestDelayedStreamIsGone(t *testing.T) {
 
 func TestMaxDelayed(t *testing.T) {
 	t.Parallel()
-	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l"}, Delays: true, MaxDelayed: 3})
-	var refused atomic.Int64
+	takesThreeDelayed(t, inProcess(t, nil))
+}
+
+// An append is counted whether it is stored and its answer is under way, or it is yet to
+// be stored.
+func TestMaxDelayedCountsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, between := range map[string]func(t testing.TB, server string) *proxytest.Proxy{
+		"stored": func(t testing.TB, server string) *proxytest.Proxy {
+			return proxytest.NewSlow(t, server, 30*time.Millisecond)
+		},
+		"not stored": func(t testing.TB, server string) *proxytest.Proxy {
+			return proxytest.NewHolding(t, server, "_later.", 300*time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, func(o *embedded.Options) { o.Memory, o.Dir, o.SyncInterval = false, t.TempDir(), time.Minute })
+			p := between(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+			takesThreeDelayed(t, connect(t, "nats://"+p.Address()))
+		})
+	}
+}
+
+func takesThreeDelayed(t *testing.T, tr *natsx.Transport) {
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Delays: true, MaxDelayed: 3})
+	var refused []int
 	var wg sync.WaitGroup
-	for range 10 {
+	for i := range 10 {
 		wg.Add(1)
 		err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)}, func(_ transport.Appended, err error) {
 			if err != nil {
@@ -468,13 +493,13 @@ func TestMaxDelayed(t *testing.T) {
 		})
 		if err != nil {
 			wantCode(t, err, transport.ResourceExhausted, "MaxDelayed")
-			refused.Add(1)
+			refused = append(refused, i)
 			wg.Done()
 		}
 	}
 	wg.Wait()
-	if refused.Load() != 7 {
-		t.Errorf("%d of 10 were refused", refused.Load())
+	if fmt.Sprint(refused) != "[3 4 5 6 7 8 9]" {
+		t.Errorf("refused were %v, want all but the first three", refused)
 	}
 }
 

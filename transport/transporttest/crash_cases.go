@@ -78,7 +78,7 @@ var durableCases = []conformanceCase{
 			l.put("a", numbers(5)...)
 			m.handles("0", "1")
 			m.takes("2")
-			s.pass(aWhile) // the positions of groups are written behind
+			s.pass(4 * aWhile) // the positions of groups are written behind
 			l = s.crash().log(l.config)
 			m = l.consume(transport.ConsumeConfig{Group: group})
 			for seen := make(map[string]bool); len(seen) < 3; {

@@ -18,6 +18,9 @@ type Proxy struct {
 	says   func([]byte)
 	delay  time.Duration
 
+	held    string // the prefix of subjects whose messages are held up
+	heldFor time.Duration
+
 	mu    sync.Mutex
 	down  bool
 	conns []net.Conn
@@ -92,7 +95,11 @@ func (p *Proxy) serve() {
 			continue
 		}
 		go p.pipe(client, liar{server, p.says})
-		go p.pipe(server, client)
+		if p.held != "" {
+			go p.hold(server, client)
+		} else {
+			go p.pipe(server, client)
+		}
 	}
 }
 

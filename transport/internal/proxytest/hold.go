@@ -1,0 +1,64 @@
+package proxytest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// NewHolding makes a Proxy that hands on what a client publishes under subjects with a
+// prefix so much later than everything else.
+func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy {
+	t.Helper()
+	return start(t, &Proxy{server: server, says: func([]byte) {}, held: prefix, heldFor: delay})
+}
+
+// hold hands on what a client says, frame by frame.
+func (p *Proxy) hold(to, from net.Conn) {
+	defer to.Close()
+	var mu sync.Mutex
+	write := func(frame []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = to.Write(frame) // an error is the end of the connection, which the reader sees
+	}
+	for in := bufio.NewReader(from); ; {
+		frame, subject, err := readFrame(in)
+		switch {
+		case err != nil:
+			return
+		case strings.HasPrefix(subject, p.held):
+			time.AfterFunc(p.heldFor, func() { write(frame) })
+		default:
+			write(frame)
+		}
+	}
+}
+
+// readFrame reads one frame of NATS's protocol, and its subject where it is a message:
+//
+//	PUB <subject> [reply] <size>
+//	HPUB <subject> [reply] <size of the header> <size>
+func readFrame(in *bufio.Reader) (frame []byte, subject string, err error) {
+	frame, err = in.ReadBytes('\n')
+	if err != nil {
+		return nil, "", err
+	}
+	fields := strings.Fields(string(frame))
+	if len(fields) < 3 || !strings.HasSuffix(strings.ToUpper(fields[0]), "PUB") {
+		return frame, "", nil
+	}
+	size, err := strconv.Atoi(fields[len(fields)-1])
+	if err != nil {
+		return nil, "", fmt.Errorf("no size in %q: %w", frame, err)
+	}
+	payload := make([]byte, size+len("\r\n"))
+	_, err = io.ReadFull(in, payload)
+	return append(frame, payload...), fields[1], err
+}
