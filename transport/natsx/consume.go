@@ -538,6 +538,7 @@ func (m *member) checkSuspects() {
 		cancel()
 		switch {
 		case missing(err):
+			m.l.t.deleted.add(m.l.config.Name, p.consumer, p.made)
 			m.gone(err)
 			return
 		case err != nil:
@@ -591,6 +592,9 @@ func (m *member) gone(cause error) {
 	}
 	_ = m.sub.Unsubscribe()
 	m.hasLeft()
+	if cause == errRecreated {
+		m.handBack(false) // deliveries of the new group
+	}
 	for _, d := range m.holding(false) {
 		d.drop()
 	}
