@@ -216,6 +216,9 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 		_, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
+		if err == nil {
+			l.t.deleted.add(l.config.Name, consumers[i].Name, consumers[i].Created)
+		}
 		return err
 	})...)
 }

@@ -682,6 +682,7 @@ func (m *member) checkSuspects() {
 		cancel()
 		switch {
 		case missing(err):
+			m.l.t.deleted.add(m.l.config.Name, p.consumer, p.made)
 			m.gone(err)
 			return
 		case err != nil:
@@ -735,6 +736,9 @@ func (m *member) gone(cause error) {
 	}
 	_ = m.sub.Unsubscribe()
 	m.hasLeft()
+	if cause == errRecreated {
+		m.handBack(false) // deliveries of the new group
+	}
 	for _, d := range m.holding(false) {
 		d.drop()
 	}

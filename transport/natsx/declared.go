@@ -40,11 +40,11 @@ type declared struct {
 
 	mu       sync.Mutex
 	groups   []declaredGroup
-	delays   *log            // the log, if it has delayed messages
-	names    map[string]bool // <stream>.<consumer>; true: appends need it
-	asked    bool            // for another check
-	checking bool            // a goroutine runs check
-	timer    *time.Timer     // sets due
+	delays   *log                 // the log, if it has delayed messages
+	made     map[string]time.Time // creation of the groups' consumers, by <stream>.<consumer>
+	asked    bool                 // for another check
+	checking bool                 // a goroutine runs check
+	timer    *time.Timer          // sets due
 }
 
 // declaredGroup is the latest configuration of a group, and the log that declared it.
@@ -80,7 +80,7 @@ func (l *log) listenForDeletions() {
 	if l.declared = t.declared[name]; l.declared != nil {
 		return
 	}
-	l.declared = &declared{t: t, log: name, names: make(map[string]bool)}
+	l.declared = &declared{t: t, log: name, made: make(map[string]time.Time)}
 	t.declared[name] = l.declared
 	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.advised)
 	if l.config.Delays {
@@ -91,28 +91,33 @@ func (l *log) listenForDeletions() {
 // advisories begins the subjects of the advisories, in every JetStream domain.
 const advisories = "$JS.EVENT.ADVISORY.CONSUMER.DELETED."
 
-// declare adds the open groups of a log.
-func (l *log) declare() {
+// declare adds the groups of a log, and their consumers.
+func (l *log) declare(opened []openedGroup) {
 	d := l.declared
 	if d == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, g := range l.needed() {
+	for i, g := range l.needed() {
 		g.Update = false // another process may have changed the group since
-		names, _, _ := l.consumers(&g)
-		for _, name := range names {
-			d.names[d.log+"."+name] = true
-		}
 		d.groups = slices.DeleteFunc(d.groups, func(other declaredGroup) bool { return other.config.Name == g.Name })
 		d.groups = append(d.groups, declaredGroup{l, g})
+		d.note(opened[i].consumers)
 	}
 	if l.config.Delays {
 		d.delays = l
-		d.names[l.delayedName()+"."+sourceName] = false
 	}
 	d.remind(checkInterval)
+}
+
+// note remembers open consumers; the lock is held.
+func (d *declared) note(consumers []*jetstream.ConsumerInfo) {
+	for _, is := range consumers {
+		if is != nil {
+			d.made[d.log+"."+is.Name] = is.Created
+		}
+	}
 }
 
 // remind makes a check due later; the lock is held.
@@ -154,13 +159,15 @@ func (d *declared) await(ctx context.Context) error {
 
 // advised handles an advisory.
 func (d *declared) advised(msg *nats.Msg) {
+	stream, consumer, _ := strings.Cut(strings.TrimPrefix(msg.Subject, advisories), ".")
 	d.mu.Lock()
-	needed, ours := d.names[strings.TrimPrefix(msg.Subject, advisories)]
+	made, needed := d.made[stream+"."+consumer]
 	d.mu.Unlock()
 	if needed {
+		d.t.deleted.add(stream, consumer, made)
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
 	}
-	if ours {
+	if needed || stream != d.log {
 		d.ask()
 	}
 }
@@ -234,6 +241,9 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 	}
 	for _, g := range groups {
 		opened := g.l.openGroups(d.t.life, []transport.GroupConfig{g.config}, false)[0]
+		d.mu.Lock()
+		d.note(opened.consumers)
+		d.mu.Unlock()
 		d.t.suspectMembers(d.log, opened.consumers)
 		switch {
 		case opened.err == nil && opened.missing:

@@ -178,8 +178,8 @@ func TestGroupDeletedWhileDisconnectedIsRecreated(t *testing.T) {
 	removeConsumer(t, js, "g")
 	p.Mend()
 	eventually(t, "the group is recreated", func() bool { return len(consumerNames(t, js)) == 1 })
-	delivers(t, l, group)
 	wantCode(t, receive(t, ended), transport.NotFound)
+	delivers(t, l, group)
 }
 
 // The replacement of a group during a loss of the connection ends its members.

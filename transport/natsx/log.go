@@ -75,12 +75,13 @@ func (l *log) openDeclared(ctx context.Context, made bool) error {
 		groups[i].Update = groups[i].Update || l.config.Update
 	}
 	l.listenForDeletions()
-	for i, opened := range l.openGroups(ctx, groups, made) {
-		if opened.err != nil && (groups[i].Update || !errors.Is(opened.err, errOrdered)) {
-			return opened.err // a sender leaves a group of the other kind alone
+	opened := l.openGroups(ctx, groups, made)
+	for i, o := range opened {
+		if o.err != nil && (groups[i].Update || !errors.Is(o.err, errOrdered)) {
+			return o.err // a sender leaves a group of the other kind alone
 		}
 	}
-	l.declare()
+	l.declare(opened)
 	return nil
 }
 

@@ -101,7 +101,7 @@ func (l *log) find(ctx context.Context, parts []*part) {
 func (l *log) findPart(ctx context.Context, p *part) error {
 	is, err := l.consumer(ctx, p.name)
 	switch {
-	case missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
+	case err == nil && l.t.deleted.has(is), missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
 		p.missing = !p.other
 		return nil
 	case err == nil && p.other && groupOf(is) == p.config.Name:
@@ -125,6 +125,9 @@ func (l *log) openPart(ctx context.Context, p *part) (err error) {
 		p.is, err = l.makeConsumer(ctx, p.config, p.name, p.filter)
 		if code := codeOfAPI(err); code == jetstream.JSErrCodeConsumerExists || code == jetstream.JSErrCodeConsumerNameExists {
 			p.is, err = l.consumer(ctx, p.name)
+		}
+		if err == nil && l.t.deleted.forget(p.is) {
+			p.missing = false // the advisory was a late one about its predecessor
 		}
 	}
 	if err == nil {

@@ -64,6 +64,7 @@ type Transport struct {
 	receivers map[*receiver]struct{}
 	members   map[*member]struct{}
 	declared  map[string]*declared // by log
+	deleted   deleted
 
 	life    context.Context // ends when Close begins
 	endLife context.CancelFunc
