@@ -682,7 +682,7 @@ func (m *member) checkSuspects() {
 		cancel()
 		switch {
 		case missing(err):
-			m.l.t.deleted.add(m.l.config.Name, p.consumer, p.made)
+			m.l.t.deleted.add(m.l.config.Name, p.name, p.created)
 			m.gone(err)
 			return
 		case err != nil:
@@ -737,7 +737,7 @@ func (m *member) gone(cause error) {
 	_ = m.sub.Unsubscribe()
 	m.hasLeft()
 	if cause == errRecreated {
-		m.handBack(false) // deliveries of the new group
+		m.handBack(context.Background(), false) // deliveries of the new group
 	}
 	for _, d := range m.holding(false) {
 		d.drop()
