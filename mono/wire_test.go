@@ -151,6 +151,9 @@ func transcript(heard []*nats.Msg) string {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
 			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
 		}
+		if m.Header.Get("Status") == idle {
+			continue // a scene that takes long has some
+		}
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
 		if answer(m.Reply) {
 			asked[m.Reply] = true
@@ -168,6 +171,9 @@ func transcript(heard []*nats.Msg) string {
 	}
 	return b.String()
 }
+
+// idle is the status of the server's heartbeats to a consumer.
+const idle = "100"
 
 func answer(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") }
 
