@@ -48,9 +48,8 @@ type answer struct {
 	err *transport.Error
 }
 
+// begin subscribes to replies.
 func (r *requests) begin(nc *nats.Conn) error {
-	r.prefix = nc.NewInbox() + "."
-	r.waiting = make(map[string]waiter)
 	var err error
 	if r.sub, err = nc.Subscribe(r.prefix+"*", r.reply); err != nil {
 		return err
@@ -97,6 +96,9 @@ func (r *requests) expect(subject string, done func(answer)) (token string) {
 }
 
 func (r *requests) add(w waiter) (token string) {
+	if r.waiting == nil {
+		r.waiting = make(map[string]waiter)
+	}
 	r.next++
 	w.number = r.next
 	token = strconv.FormatUint(r.next, 36)

@@ -109,7 +109,10 @@ func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error
 	return t, nil
 }
 
+// subscribeToReplies gives both an inbox before it subscribes to one: the server may deny
+// that at once.
 func (t *Transport) subscribeToReplies() error {
+	t.requests.prefix, t.acks.prefix = t.nc.NewInbox()+".", t.nc.NewInbox()+"."
 	if err := t.requests.begin(t.nc); err != nil {
 		return err
 	}
