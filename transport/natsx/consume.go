@@ -432,7 +432,7 @@ func (m *member) wanted() (pulls []pull) {
 
 // release takes a delivery that was settled out of what is held.
 func (m *member) release(d *delivery) {
-	d.attempt.End()
+	d.endAttempt()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d.next == nil {

@@ -19,7 +19,7 @@ type delivery struct {
 	m       *member
 	from    *consumer
 	number  uint64 // by the server's count
-	attempt journal.Attempt
+	attempt journal.Attempt // guarded by mu
 	unknown bool      // others are asked what they know of it; guarded by the member's lock
 	reply   string    // where its settlement goes
 	msg     *nats.Msg // until the delivery is filled
@@ -140,17 +140,13 @@ func (d *delivery) Release(ctx context.Context) error {
 
 // back describes the hand-back of the delivery.
 func (d *delivery) back() handBack {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
 	h := handBack{from: d.from, sequence: d.Sequence, stored: d.Stored, number: d.number, attempts: d.Attempt - 1, reply: d.reply}
-	if d.isUnknown() {
+	if d.unknown {
 		h.attempts = -1
 	}
 	return h
-}
-
-func (d *delivery) isUnknown() bool {
-	d.m.mu.Lock()
-	defer d.m.mu.Unlock()
-	return d.unknown
 }
 
 // postpone lets the message be delivered again later. The handler has not seen it.

@@ -104,7 +104,21 @@ func (m *member) learn(asked []*delivery) {
 // beginAttempt records the attempt before the handler begins, so that it counts even
 // if the process ends in the handler.
 func (d *delivery) beginAttempt() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.settled {
+		return // it was handed back meanwhile
+	}
 	d.attempt = d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
+}
+
+// endAttempt records the end of the attempt, if there is one.
+func (d *delivery) endAttempt() {
+	d.mu.Lock()
+	attempt := d.attempt
+	d.attempt = journal.Attempt{}
+	d.mu.Unlock()
+	attempt.End()
 }
 
 // noteRetry records the time of the next delivery.
