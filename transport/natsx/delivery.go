@@ -18,11 +18,11 @@ type delivery struct {
 	transport.Delivery
 	m       *member
 	from    *consumer
-	number  uint64 // by the server's count
+	number  uint64          // by the server's count
 	attempt journal.Attempt // guarded by mu
-	unknown bool      // others are asked what they know of it; guarded by the member's lock
-	reply   string    // where its settlement goes
-	msg     *nats.Msg // until the delivery is filled
+	unknown bool            // others are asked what they know of it; guarded by the member's lock
+	reply   string          // where its settlement goes
+	msg     *nats.Msg       // until the delivery is filled
 
 	fields [fewFields]transport.Field // of the header, if there are few
 
