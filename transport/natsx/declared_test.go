@@ -70,6 +70,17 @@ func eventuallyStores(t *testing.T, l transport.Log) {
 	})
 }
 
+// creation returns the time at which the consumer of the group was created, or the zero
+// time if the server does not find it.
+func creation(t *testing.T, js jetstream.JetStream) time.Time {
+	t.Helper()
+	c, err := js.Consumer(t.Context(), "l", "g")
+	if err != nil {
+		return time.Time{}
+	}
+	return c.CachedInfo().Created
+}
+
 func stored(t *testing.T, l transport.Log) uint64 {
 	t.Helper()
 	info, err := l.Info(t.Context())
@@ -140,7 +151,11 @@ func TestDeletedGroupIsRecreatedInACluster(t *testing.T) {
 	l := openLog(t, transports[1], wanted(nil))
 	eventuallyStores(t, l)
 	for range 3 {
+		before := creation(t, js)
 		removeConsumer(t, js, "g")
+		// A server that has not heard of the deletion stores appends for the deleted
+		// group, and then removes them.
+		eventually(t, "the group is recreated", func() bool { return creation(t, js).After(before) })
 		eventuallyStores(t, l)
 		delivers(t, l, group)
 	}
