@@ -79,7 +79,8 @@ type Options struct {
 	// sources, republishing, subject transforms, compression, placement, metadata,
 	// sampling, descriptions and the like. The log of a mono handle has the name of its
 	// subject, with "_" for ".": streams_orders_ledger, and streams_orders_ledger__dead
-	// for its dead letters. Stream is also called for mono_state, which members share.
+	// for its dead letters. Stream is also called for mono_state, which members share;
+	// it may set Replicas, which are never removed, MaxBytes, Placement and the like.
 	//
 	// They are called before a stream or consumer is made or updated, with what is there
 	// and what the log or group asks for, and must do the same each time. A log with

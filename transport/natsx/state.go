@@ -1,8 +1,11 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +21,7 @@ import (
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // names of logs contain a kind, so this is not one
+	stateStream   = "mono_state" // Log refuses the name
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -30,31 +33,109 @@ const (
 	keepRelease = 7 * 24 * time.Hour
 )
 
-func (t *Transport) openState(ctx context.Context) error {
-	c := jetstream.StreamConfig{
-		Name: stateStream, Subjects: []string{stateSubjects}, Description: "shared by the members of mono's groups: server starts and hand-backs",
-		MaxMsgsPerSubject: maxReleases, AllowMsgTTL: t.account.Load().level >= levelTTL, Replicas: t.options.replicas,
+// openState creates the state stream, or updates it as far as it differs from what is
+// wanted. Another client may do the same at the same time, perhaps of another release.
+func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error) {
+	is, err := t.askState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+	if missing(err) {
+		is, err = t.createState(ctx)
 	}
-	if t.options.memory {
-		c.Storage = jetstream.MemoryStorage
+	if err == nil {
+		is, err = t.updateState(ctx, is)
 	}
-	if c.Replicas == 0 {
-		c.Replicas = t.defaultReplicas()
+	if err != nil {
+		return nil, err
 	}
-	if hook := t.options.stream; hook != nil {
-		hook(stateStream, &c) // for replicas, placement and the like
+	t.stateTTL.Store(is.Config.AllowMsgTTL)
+	return is, nil
+}
+
+func (t *Transport) askState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
+	s, err := ask(ctx, t, "the stream "+stateStream, do)
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
+func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, error) {
+	c, err := t.stateConfig(jetstream.StreamConfig{})
+	if err != nil {
+		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	_, err := askStream(ctx, t, "the stream "+stateStream, create)
-	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
+	is, err := t.askState(ctx, create)
+	if c.Replicas > 1 && tooFewServers(err) {
 		c.Replicas = 1
-		_, err = askStream(ctx, t, "the stream "+stateStream, create)
+		is, err = t.askState(ctx, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return nil // another client has created it, perhaps another release
+		return t.askState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
 	}
-	return err
+	return is, err
 }
+
+func tooFewServers(err error) bool {
+	code := codeOfAPI(err)
+	return code == codeNoPeers || code == codeNotClustered
+}
+
+// updateState updates the stream if needed. A refused update is logged, since the stream
+// is of use as it is.
+func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	c, err := t.stateConfig(is.Config)
+	if err != nil || same(c, is.Config) {
+		return is, err
+	}
+	update := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).UpdateStream(ctx, c) }
+	updated, err := t.askState(ctx, update)
+	if c.Replicas > is.Config.Replicas && tooFewServers(err) {
+		if c.Replicas = is.Config.Replicas; same(c, is.Config) {
+			return is, nil
+		}
+		updated, err = t.askState(ctx, update)
+	}
+	switch {
+	case err == nil:
+		return updated, nil
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	t.log.Warn("natsx: the stream "+stateStream+" stays as it is", "address", t.address, "error", err)
+	return is, nil
+}
+
+// stateConfig returns the wanted configuration, where base is the present one: the zero
+// value for a new stream. Replicas are added and never removed, since all members share
+// the stream.
+func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	c := base
+	c.Name, c.Description = stateStream, "shared by the members of mono's groups: server starts and hand-backs"
+	c.Subjects, c.Metadata = slices.Clone(base.Subjects), metadata(nil, base.Metadata, nil)
+	if !slices.Contains(c.Subjects, stateSubjects) {
+		c.Subjects = append(c.Subjects, stateSubjects)
+	}
+	c.MaxAge, c.MaxMsgs, c.MaxMsgsPerSubject, c.Discard, c.DiscardNewPerSubject = 0, -1, maxReleases, jetstream.DiscardOld, false
+	c.AllowMsgTTL = base.AllowMsgTTL || t.account.Load().level >= levelTTL
+	c.Replicas = max(base.Replicas, cmp.Or(t.options.replicas, t.defaultReplicas()))
+	if base.Name == "" && t.options.memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	hook := t.options.stream
+	if hook == nil {
+		return c, nil
+	}
+	changed := c
+	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(c.Metadata), slices.Clone(c.Subjects), slices.Clone(c.Sources)
+	hook(stateStream, &changed)
+	changed.Replicas = max(base.Replicas, changed.Replicas)
+	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
+	return changed, guard("the stream "+stateStream, c, changed, guardedState)
+}
+
+// guardedState are the fields of the state stream that the hook must leave. Unlike that
+// of a log, MaxBytes is not there: some accounts require it.
+var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field string) bool { return field == "MaxBytes" }), "Mirror", "Sources", "SubjectTransform")
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
@@ -68,7 +149,7 @@ func (t *Transport) ensureState(ctx context.Context) error {
 	if t.stateThere.Load() {
 		return nil
 	}
-	err := t.openState(ctx)
+	_, err := t.openState(ctx)
 	t.stateThere.Store(err == nil)
 	return err
 }
@@ -76,14 +157,22 @@ func (t *Transport) ensureState(ctx context.Context) error {
 // putState appends to the state stream, and creates it first if needed. A missing
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
-	if err := t.ensureState(ctx); err != nil {
-		return err
+	for last := false; ; last = true {
+		if err := t.ensureState(ctx); err != nil {
+			return err
+		}
+		if !t.stateTTL.Load() {
+			msg.Header.Del(jetstream.MsgTTLHeader) // the stream would refuse the message
+		}
+		err := t.store(ctx, msg)
+		if !missing(err) && codeOfAPI(err) != codeTTLDisabled {
+			return err
+		}
+		t.stateThere.Store(false) // it was deleted, or replaced
+		if last {
+			return err
+		}
 	}
-	err := t.store(ctx, msg)
-	if missing(err) {
-		t.stateThere.Store(false) // it was deleted: create it again next time
-	}
-	return err
 }
 
 // store publishes to the state stream and waits for the acknowledgement.

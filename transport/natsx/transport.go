@@ -47,6 +47,7 @@ type Transport struct {
 
 	stateDenied sync.Once
 	stateThere  atomic.Bool // the state stream is
+	stateTTL    atomic.Bool // its messages may have a TTL
 	booting     sync.Mutex  // held while the boot of the server is looked up
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
