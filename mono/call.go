@@ -206,7 +206,8 @@ func (c *Call) Key() string {
 
 // Fence returns a number that grows with every delivery of a stored message's key
 // (in an ordered group; of the whole group otherwise), whichever process gets it. It
-// never goes back, also when processes or the server were killed meanwhile.
+// does not go back when processes or the server were killed meanwhile, with the
+// exceptions that docs/durability.md lists.
 // A store that remembers the highest one it has seen of a key can refuse a process
 // that was taken for dead and comes back late. 0 for what is not stored.
 func (c *Call) Fence() uint64 {

@@ -15,8 +15,9 @@ type Denial struct {
 	Group string
 	Log   string
 
-	// Err is PermissionDenied and names the subject and what to do. Nil means that
-	// the denial is over: the backend took a message, or the connection was made
-	// again, perhaps with other permissions.
+	// Err is PermissionDenied and names the subject and what to do. With Log, it may
+	// have another code: the backend does not answer what the group needs. Nil means
+	// that the denial is over: the backend took a message or answers, or the connection
+	// was made again, perhaps with other permissions.
 	Err *Error
 }

@@ -39,7 +39,7 @@ import (
 // when its process ends: positions (a settled message is delivered again), numbers
 // of attempts, delays of redeliveries, and the ids of messages that are gone. The
 // document docs/durability.md lists for each backend what survives which failure.
-// Two things never go back: sequences and fences.
+// Two things do not go back: sequences, and fences with the exceptions in that document.
 //
 // # How mono uses it
 //
@@ -376,11 +376,11 @@ type Delivery struct {
 	Stored   time.Time // by the backend's clock
 	Attempt  int       // 1 for the first; hand-backs do not count
 
-	// Fence grows with every delivery of a lane, whichever member gets it. It never
-	// goes back, also when the backend has ended meanwhile or the group was deleted and
-	// made again. A store that remembers the highest it has seen of a key can refuse a
-	// member that was taken for dead and goes on. In a group that is not Ordered it
-	// grows with every delivery of the group.
+	// Fence grows with every delivery of a lane, whichever member gets it. It does not
+	// go back when the backend has ended meanwhile or the group was deleted and made
+	// again; docs/durability.md lists the exceptions. A store that remembers the
+	// highest it has seen of a key can refuse a member that was taken for dead and goes
+	// on. In a group that is not Ordered it grows with every delivery of the group.
 	Fence uint64
 
 	// Remaining is how many messages for this group came after it when it was

@@ -139,6 +139,7 @@ func (m *member) establish(ctx context.Context, what string) error {
 	if err := m.open(); err != nil {
 		return m.l.t.failure(err, transport.OutcomeNotDone, what)
 	}
+	m.raiseFences(m.l.t.base.Load()) // it may have grown before this member was known
 	m.pull(m.firstPulls())
 	err := m.l.t.flush(ctx, what)
 	if denied := m.enterForce(); err == nil && denied != nil {
@@ -639,7 +640,8 @@ func (m *member) tick() {
 }
 
 // renew finds out, after a connection was lost, whether the server began anew. It
-// tries again until it has an answer, or another connection is lost.
+// tries again until it has an answer, or another connection is lost. Watchers get that
+// the member waits.
 func (m *member) renew() {
 	for {
 		breaks, up := m.l.t.link.state()
@@ -650,7 +652,11 @@ func (m *member) renew() {
 		}
 		cancel()
 		if m.renewedAt(breaks, err) {
+			m.l.t.denials.over(m.denial(bootsSubject))
 			return
+		}
+		if e, ok := errors.AsType[*transport.Error](err); ok && up {
+			m.l.t.denials.add(m.denial(bootsSubject), e)
 		}
 		if !pause(context.Background(), askPause) {
 			return

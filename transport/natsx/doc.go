@@ -34,7 +34,7 @@
 //     log takes those that are due about every two seconds. A NotBefore in the past
 //     goes the same way, so that an id stays with those of delayed messages.
 //  8. Attempts are deliveries that were not handed back, whichever member gets the
-//     next one, and fences never go back, also when the server ends. The stream
+//     next one, and fences do not go back, also when the server ends. The stream
 //     "mono_state" of the account keeps what that needs.
 //  9. A server outside a cluster that ends forgets the ids of messages that are gone,
 //     and may forget what was settled in its last moments. docs/durability.md lists

@@ -134,11 +134,14 @@ func (d *delivery) noteRetry(delay time.Duration) {
 // connection.
 func (m *member) noteBoot(ctx context.Context) error {
 	base, err := m.l.fenceBase(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		m.raiseFences(base)
 	}
+	return err
+}
+
+func (m *member) raiseFences(base uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fences = base
-	return nil
+	m.fences = max(m.fences, base)
 }

@@ -3,10 +3,8 @@ package natsx
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -203,63 +201,4 @@ func (t *Transport) stored(got answer) error {
 		err = t.apiError(ack.Error, "the stream "+stateStream)
 	}
 	return err
-}
-
-// boot is one run of a server's process.
-type boot struct {
-	Server string `json:"server"` // its id, which is new for each boot
-	Number uint64 `json:"number"` // of observed boots, from 1
-}
-
-// currentBoot returns the boot of the connected server. The first client of a new boot
-// counts it. Boots in a cluster are not counted: its servers replicate the counts of
-// deliveries.
-func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
-	t.booting.Lock() // the first of many members asks for all
-	defer t.booting.Unlock()
-	server := t.nc.ConnectedServerId()
-	if known := t.boot.Load(); known != nil && known.Server == server {
-		return *known, nil
-	}
-	clustered := t.nc.ConnectedClusterName() != ""
-	for {
-		last, sequence, err := t.lastBoot(ctx)
-		if err != nil {
-			return boot{}, err
-		}
-		now := boot{server, last.Number}
-		switch {
-		case clustered:
-			err = t.ensureState(ctx) // now, since the first hand-back has little time
-		case last.Server != server:
-			now.Number++
-			err = t.putBoot(ctx, now, sequence)
-		}
-		switch {
-		case err == nil:
-			t.boot.Store(&now)
-			return now, nil
-		case transport.CodeOf(err) != transport.Aborted:
-			return boot{}, err
-		}
-	}
-}
-
-// lastBoot returns the last counted boot and its sequence.
-func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
-	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
-	if missing(err) {
-		return boot{}, 0, nil
-	}
-	if err == nil {
-		sequence, err = m.Sequence, json.Unmarshal(m.Data, &b)
-	}
-	return b, sequence, err
-}
-
-func (t *Transport) putBoot(ctx context.Context, b boot, last uint64) error {
-	msg := nats.NewMsg(bootsSubject)
-	msg.Data, _ = json.Marshal(b) // of a text and a number
-	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
-	return t.putState(ctx, msg)
 }

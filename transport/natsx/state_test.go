@@ -3,6 +3,7 @@ package natsx_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,7 +14,11 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/clustertest"
+	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -181,6 +186,170 @@ func TestStateStreamWithoutTTLs(t *testing.T) {
 			}
 			if n := logged.count("stays as it is"); (n > 0) != denied {
 				t.Errorf("%d warnings", n)
+			}
+		})
+	}
+}
+
+// nextFence returns the fence of a delivery on a server that begins now, and ends
+// afterwards.
+func nextFence(t *testing.T, dir string, before func(*embedded.Transport)) uint64 {
+	t.Helper()
+	tr, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.Background())
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}})
+	before(tr)
+	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group})
+	appendTo(t, l, "l", "x", transport.AppendOptions{})
+	d := receive(t, deliveries)
+	ack(t, d)
+	return d.Fence
+}
+
+// Fences do not go back if the state stream is deleted, or the count of boots is purged.
+func TestFencesOutliveTheStateStream(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(jetstream.JetStream) error{
+		"deleted": func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), "mono_state") },
+		"purged": func(js jetstream.JetStream) error {
+			s, err := js.Stream(t.Context(), "mono_state")
+			if err != nil {
+				return err
+			}
+			return s.Purge(t.Context())
+		},
+	} {
+		dir := t.TempDir()
+		var last uint64
+		for boot := range 4 {
+			fence := nextFence(t, dir, func(tr *embedded.Transport) {
+				if boot < 3 {
+					return
+				}
+				if err := remove(jetStream(t, tr.Transport)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if fence <= last {
+				t.Errorf("%s: boot %d: fence %d after %d", name, boot, fence, last)
+			}
+			last = fence
+		}
+	}
+}
+
+// Consume waits for the state stream of a server outside a cluster no longer than its
+// context, whoever waits beside it, and ends when the stream answers.
+func TestConsumeWaitsForTheStateStream(t *testing.T) {
+	t.Parallel()
+	s := onDisk(t)
+	proxy := proxytest.NewHolding(t, strings.TrimPrefix(s.ClientURL(), "nats://"), "$JS.API.STREAM.MSG.GET.mono_state", time.Hour)
+	tr, logged := logging(t, proxy.Address(), nil)
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}})
+	first := make(chan error, 1)
+	go func() {
+		r, err := l.Consume(realtime.Patient(t), transport.ConsumeConfig{Group: group}, func(*transport.Delivery) {})
+		if err == nil {
+			r.Close()
+		}
+		first <- err
+	}()
+	eventually(t, "the wait is logged", func() bool { return logged.count("members of groups get nothing") == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := l.Consume(ctx, transport.ConsumeConfig{Group: group}, func(*transport.Delivery) {}); transport.CodeOf(err) != transport.DeadlineExceeded {
+		t.Errorf("got %v", err)
+	}
+	select {
+	case err := <-first:
+		t.Errorf("the first one ended: %v", err)
+	default:
+	}
+	proxy.Free()
+	if err := receive(t, first); err != nil {
+		t.Error(err)
+	}
+	if logged.count("members of groups get nothing") != 1 || logged.count("\"natsx: the stream mono_state answers\"") != 1 {
+		t.Errorf("the log is %s", logged.text.String())
+	}
+}
+
+// A member that waits for the state stream after a restart of the server is reported to
+// watchers.
+func TestWaitForTheStateStreamIsReported(t *testing.T) {
+	t.Parallel()
+	address, dir := loopback.Free(t), t.TempDir()
+	start := func() *embedded.Server {
+		return startServer(t, func(o *embedded.Options) { o.Listen, o.Memory, o.Dir = address, false, dir })
+	}
+	s := start()
+	proxy := proxytest.NewHolding(t, address, "$JS.API.STREAM.MSG.GET.mono_state", time.Hour)
+	proxy.Free()
+	tr, _ := logging(t, proxy.Address(), nil)
+	seen := watch(tr)
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}})
+	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group})
+	appendTo(t, l, "l", "x", transport.AppendOptions{})
+	before := receive(t, deliveries)
+	ack(t, before)
+	proxy.Hold()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	if d := seen.await(t, "_mono.boots", 1); d.Log != "l" || d.Group != group.Name || transport.CodeOf(d.Err) != transport.DeadlineExceeded {
+		t.Errorf("got %+v", d)
+	}
+	proxy.Free()
+	if d := seen.await(t, "_mono.boots", 2); d.Err != nil {
+		t.Errorf("got %+v", d)
+	}
+	appendTo(t, l, "l", "x", transport.AppendOptions{})
+	after := receive(t, deliveries)
+	ack(t, after)
+	if after.Fence <= before.Fence {
+		t.Errorf("fence %d after %d", after.Fence, before.Fence)
+	}
+}
+
+// A cluster keeps the state stream of a single server on as many servers as logs. If its
+// only server ends before, members go on, and the log has one warning.
+func TestStateStreamOfASingleServerInACluster(t *testing.T) {
+	t.Parallel()
+	for _, raised := range []bool{true, false} {
+		t.Run(fmt.Sprint("raised ", raised), func(t *testing.T) {
+			servers := clustertest.NewLagging(t, 0)
+			admin := connect(t, servers[0].ClientURL())
+			made, err := jetStream(t, admin).CreateStream(t.Context(), byHand)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keeper := int(made.CachedInfo().Cluster.Leader[1] - '1') // of n1, n2 and n3
+			tr, logged := logging(t, servers[(keeper+1)%3].ClientURL(), func(o *natsx.Options) { o.Replicas = 3 })
+			l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Groups: []transport.GroupConfig{group}})
+			if raised {
+				_, r := consume(t, l, transport.ConsumeConfig{Group: group})
+				r.Close()
+				if c := streamConfig(t, tr, "mono_state"); c.Replicas != 3 {
+					t.Errorf("the stream is %+v", c)
+				}
+				return
+			}
+			if err := servers[keeper].Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			eventuallyStores(t, l)
+			for range 2 {
+				deliveries, r := consume(t, l, transport.ConsumeConfig{Group: group})
+				eventuallyStores(t, l)
+				ack(t, receive(t, deliveries))
+				r.Close()
+			}
+			if n := logged.count("fences of a cluster"); n != 1 {
+				t.Errorf("the warning is logged %d times", n)
 			}
 		})
 	}

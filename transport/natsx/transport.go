@@ -42,13 +42,11 @@ type Transport struct {
 	services services
 	options  logOptions
 	account  atomic.Pointer[account]
-	boot     atomic.Pointer[boot]
 	journal  *journal.Journal
 
 	stateDenied sync.Once
 	stateThere  atomic.Bool // the state stream is
 	stateTTL    atomic.Bool // its messages may have a TTL
-	booting     sync.Mutex  // held while the boot of the server is looked up
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
 	asking      chan struct{} // holds a token for each request of inParallel
@@ -60,6 +58,11 @@ type Transport struct {
 	closeOnce sync.Once
 	done      chan struct{} // closed when Close has done its work
 	silent    chan struct{} // closed when nats.go tells nothing any more
+
+	base    atomic.Uint64 // of fences, the highest that is known; raised under mu
+	booting sync.Mutex
+	boot    boot        // of the connected server, if it is known; guarded by booting
+	search  *bootSearch // under way; guarded by booting
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}

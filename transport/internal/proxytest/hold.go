@@ -19,6 +19,12 @@ func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy
 	return start(t, &Proxy{server: server, says: func([]byte) {}, held: prefix, heldFor: delay})
 }
 
+// Free ends the delay of what a client publishes from now on.
+func (p *Proxy) Free() { p.free.Store(true) }
+
+// Hold delays again what a client publishes from now on.
+func (p *Proxy) Hold() { p.free.Store(false) }
+
 // hold hands on what a client says, frame by frame.
 func (p *Proxy) hold(to, from net.Conn) {
 	defer to.Close()
@@ -33,7 +39,7 @@ func (p *Proxy) hold(to, from net.Conn) {
 		switch {
 		case err != nil:
 			return
-		case strings.HasPrefix(subject, p.held):
+		case strings.HasPrefix(subject, p.held) && !p.free.Load():
 			time.AfterFunc(p.heldFor, func() { write(frame) })
 		default:
 			write(frame)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,6 +21,7 @@ type Proxy struct {
 
 	held    string // the prefix of subjects whose messages are held up
 	heldFor time.Duration
+	free    atomic.Bool // nothing is held up now
 
 	mu    sync.Mutex
 	down  bool
