@@ -2,6 +2,8 @@ package natsx
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,11 +73,48 @@ func (m *member) answerInquiries() {
 		if asked == nil {
 			return
 		}
-		for _, d := range asked {
-			d.from.released.update(m.l.t, d.from)
-		}
+		m.readReleased(asked)
 		m.learn(asked)
 	}
+}
+
+// readReleased reads the hand-backs of the consumers of some deliveries. Hand-backs that
+// it cannot read count as attempts.
+func (m *member) readReleased(asked []*delivery) {
+	var of []*consumer
+	for _, d := range asked {
+		if !slices.Contains(of, d.from) {
+			of = append(of, d.from)
+		}
+	}
+	errs := make([]error, len(of))
+	var wait sync.WaitGroup
+	for i, c := range of {
+		wait.Go(func() { errs[i] = c.released.catchUp(m.l.t, c) })
+	}
+	wait.Wait()
+	if err := first(errs...); err != nil && !m.l.t.closed.Load() {
+		m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", m.group, "log", m.l.config.Name, "error", err)
+	}
+}
+
+// readTimeout bounds each of two reads of hand-backs, for which deliveries wait.
+const readTimeout = 5 * time.Second
+
+// catchUp updates the hand-backs, at the second attempt if the first fails. While the
+// state stream is silent, one short attempt is enough. It returns the error that begins
+// the silence.
+func (r *released) catchUp(t *Transport, c *consumer) error {
+	if r.silent {
+		r.silent = r.update(t, c, noteTimeout) != nil
+		return nil
+	}
+	err := r.update(t, c, readTimeout)
+	if err != nil {
+		err = r.update(t, c, readTimeout)
+	}
+	r.silent = err != nil
+	return err
 }
 
 // takeInquiries returns the deliveries to ask about, nil if there are none.

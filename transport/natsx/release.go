@@ -15,8 +15,10 @@ import (
 
 // released holds the hand-backs of one consumer that this process has read.
 type released struct {
+	last   uint64 // sequence in the state stream; of the goroutine that reads
+	silent bool   // the last read failed; of the goroutine that reads
+
 	mu    sync.Mutex
-	last  uint64 // sequence in the state stream
 	bySeq map[uint64]journal.Past
 }
 
@@ -26,23 +28,26 @@ type releaseRecord struct {
 	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
 }
 
-// noteTimeout bounds the time to store or read hand-backs.
+// noteTimeout bounds the time to store hand-backs.
 const noteTimeout = time.Second
 
-// update reads the hand-backs that were stored since the last update. If that fails,
-// hand-backs by other members count as attempts.
-func (r *released) update(t *Transport, c *consumer) {
-	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
+// update reads the hand-backs that were stored since the last update. What it has read
+// remains if it fails.
+func (r *released) update(t *Transport, c *consumer, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for {
 		m, err := t.stateMessage(ctx, map[string]any{"seq": r.last + 1, "next_by_subj": c.releases})
+		if missing(err) {
+			return nil
+		}
 		if err != nil {
-			return
+			return err
 		}
 		r.last = m.Sequence
+		r.mu.Lock()
 		r.takeIn(m.Data, c.created)
+		r.mu.Unlock()
 	}
 }
 

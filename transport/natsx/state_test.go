@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/internal/loopback"
@@ -238,6 +240,78 @@ func TestFencesOutliveTheStateStream(t *testing.T) {
 			}
 			last = fence
 		}
+	}
+}
+
+// Hand-backs by other members are read once for many deliveries.
+func TestHandBacksAreReadOnceForManyDeliveries(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	s := onDisk(t)
+	t1 := connect(t, s.ClientURL())
+	t2 := connect(t, "nats://"+proxytest.NewSlow(t, strings.TrimPrefix(s.ClientURL(), "nats://"), 20*time.Millisecond).Address())
+	config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}}
+	l1, l2 := openLog(t, t1, config), openLog(t, t2, config)
+	deliveries, r := consume(t, l1, transport.ConsumeConfig{Group: group, MaxInFlight: n})
+	for range n {
+		appendTo(t, l1, "l", "x", transport.AppendOptions{})
+	}
+	for range n {
+		receive(t, deliveries)
+	}
+	r.Close()
+	var reads atomic.Int64
+	listen(t, t1, "$JS.API.STREAM.MSG.GET.mono_state", func(*nats.Msg) { reads.Add(1) })
+	deliveries, _ = consume(t, l2, transport.ConsumeConfig{Group: group, MaxInFlight: n})
+	for range n {
+		d := receive(t, deliveries)
+		if d.Attempt != 1 {
+			t.Fatalf("message %d: attempt %d", d.Sequence, d.Attempt)
+		}
+		ack(t, d)
+	}
+	if got := reads.Load(); got >= n/2 {
+		t.Errorf("the state stream is read %d times for %d deliveries", got, n)
+	}
+}
+
+// A member waits longer for hand-backs than a busy server takes. If the state stream is
+// silent, it goes on and logs this once.
+func TestHandBacksThatAreReadLate(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]time.Duration{"late": 1500 * time.Millisecond, "silent": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := onDisk(t)
+			proxy := proxytest.NewHolding(t, strings.TrimPrefix(s.ClientURL(), "nats://"), "$JS.API.STREAM.MSG.GET.mono_state", late)
+			proxy.Free()
+			t1 := connect(t, s.ClientURL())
+			t2, logged := logging(t, proxy.Address(), nil)
+			config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}}
+			l1 := openLog(t, t1, config)
+			deliveries, r := consume(t, l1, transport.ConsumeConfig{Group: group, MaxInFlight: 2})
+			for range 2 {
+				appendTo(t, l1, "l", "x", transport.AppendOptions{})
+				receive(t, deliveries)
+			}
+			elsewhere, _ := consume(t, openLog(t, t2, config), transport.ConsumeConfig{Group: group})
+			proxy.Hold()
+			r.Close()
+			want, warnings := 1, 0
+			if name == "silent" {
+				want, warnings = 2, 1
+			}
+			for range 2 {
+				d := receive(t, elsewhere)
+				if d.Attempt != want {
+					t.Errorf("message %d: attempt %d, want %d", d.Sequence, d.Attempt, want)
+				}
+				ack(t, d)
+			}
+			if n := logged.count("may count as attempts"); n != warnings {
+				t.Errorf("%d warnings", n)
+			}
+		})
 	}
 }
 
