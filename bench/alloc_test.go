@@ -18,7 +18,7 @@ func TestAllocationsOfACallOverNATS(t *testing.T) {
 // A call over inproc's wire allocates as often as its parts need: see the numbers.
 func TestAllocationsOfACallOverInproc(t *testing.T) {
 	const most = 9
-	if n := allocationsOf(t, localEcho(t, mono.AlwaysWire())); n > most {
+	if n := allocationsOf(t, localEcho(t, mono.NoLocalCalls())); n > most {
 		t.Errorf("a call allocates %v times, want at most %d", n, most)
 	}
 }

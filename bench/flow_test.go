@@ -146,9 +146,9 @@ func BenchmarkOrderFlow(b *testing.B) {
 	}{
 		{"function", func(*testing.B) step { return steps(agree, agree, agree) }},
 		{"home", func(b *testing.B) step { return monoFlow(b, inproc.New(nil)) }},
-		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(nil), mono.AlwaysWire()) }},
+		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(nil), mono.NoLocalCalls()) }},
 		{"raw-in-process", func(b *testing.B) step { return rawFlow(b, connect(b, broker(b, ""))) }},
-		{"nats-in-process", func(b *testing.B) step { return monoFlow(b, connect(b, broker(b, "")), mono.AlwaysWire()) }},
+		{"nats-in-process", func(b *testing.B) step { return monoFlow(b, connect(b, broker(b, "")), mono.NoLocalCalls()) }},
 	} {
 		b.Run(path.name, func(b *testing.B) { placeOrders(b, path.open(b)) })
 	}

@@ -43,7 +43,7 @@ type (
 var (
 	flatEcho    = mono.NewService[flat, flat]("bench.flat")
 	limitedEcho = mono.NewService[flat, flat]("bench.limited", mono.Timeout(time.Second))
-	sharedEcho  = mono.NewService[flat, flat]("bench.shared", mono.Shared())
+	sharedEcho  = mono.NewService[flat, flat]("bench.shared", mono.ByReference())
 	nestedEcho  = mono.NewService[nested, nested]("bench.nested")
 	confirm     = mono.NewService[placed, confirmed]("bench.confirm")
 )

@@ -28,7 +28,7 @@ func servicePaths() []servicePath {
 		{"function", func(testing.TB) mono.Func[[]byte, []byte] { return answerEcho }},
 		{"channel", channelEcho},
 		{"home", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b) }},
-		{"inproc", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b, mono.AlwaysWire()) }},
+		{"inproc", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b, mono.NoLocalCalls()) }},
 	}
 	for _, l := range links {
 		paths = append(paths,

@@ -87,7 +87,7 @@ func anHour(t testing.TB, h *testkit.Harness) {
 	if attempts < 3600 {
 		t.Errorf("%d attempts in an hour", attempts)
 	}
-	h.Leave(retried)
+	h.AllowUnfinished(retried)
 }
 
 // crashes lets three orders be worked on while processes crash and acknowledgements
@@ -107,7 +107,7 @@ func crashes(t testing.TB, h *testkit.Harness) {
 			}, mono.Concurrency(2))
 		})
 	})
-	h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+	h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 	h.Fault(intake, testkit.LoseAck).Sometimes(0.1)
 	h.MustStart()
 	for _, id := range []string{"a", "b", "c"} {

@@ -76,9 +76,9 @@ func StopTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.sto
 // HealthTimeout bounds each health check, 5 seconds by default.
 func HealthTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.healthTimeout = d } }
 
-// AlwaysWire sends calls over the transport although their provider is in the
+// NoLocalCalls sends calls over the transport although their provider is in the
 // same App.
-func AlwaysWire() AppOption { return func(o *appOptions) { o.alwaysWire = true } }
+func NoLocalCalls() AppOption { return func(o *appOptions) { o.alwaysWire = true } }
 
 // New makes an App over a transport, which it owns from then on and closes when
 // it stops. It panics on a nil transport or a bad option.
@@ -108,7 +108,7 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		log:       o.logger,
 		remote:    make(map[identity]*declaration),
 		lifecycle: make(chan struct{}, 1),
-		state:     Created,
+		state:     StateCreated,
 	}
 }
 
@@ -165,7 +165,7 @@ func (a *App) Remote(services ...Handle) {
 func (a *App) register(what string, add func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state != Created {
+	if a.state != StateCreated {
 		panic("mono: " + what + " after Start: build the App first, then start it")
 	}
 	add()
@@ -193,11 +193,11 @@ type State string
 
 // The states, in their order.
 const (
-	Created  State = "created"
-	Starting State = "starting"
-	Running  State = "running"
-	Stopping State = "stopping"
-	Stopped  State = "stopped"
+	StateCreated  State = "created"
+	StateStarting State = "starting"
+	StateRunning  State = "running"
+	StateStopping State = "stopping"
+	StateStopped  State = "stopped"
 )
 
 // change moves from one of the given states to another and tells observers.

@@ -52,7 +52,7 @@ func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamH
 
 // PerMessage makes an error with which a batch handler says how each of its
 // messages ended: errs[i] is that of batch[i], nil for one that is done, and Drop
-// and RetryIn mean what they mean for one message. There must be as many as
+// and RetryAfter mean what they mean for one message. There must be as many as
 // messages. If all are nil, so is the result.
 func PerMessage(errs ...error) error {
 	for _, err := range errs {

@@ -49,8 +49,8 @@ type Side string
 
 // The sides.
 const (
-	Sending   Side = "sending"
-	Receiving Side = "receiving"
+	SideSender   Side = "sending"
+	SideReceiver Side = "receiving"
 )
 
 // CallFrom returns the Call of the handler that ctx was given to. Outside one it
@@ -68,9 +68,9 @@ type callKey struct{}
 func (c *Call) Side() Side {
 	switch {
 	case c.at != nil:
-		return Receiving
+		return SideReceiver
 	case c.via != nil:
-		return Sending
+		return SideSender
 	}
 	return ""
 }
@@ -209,11 +209,11 @@ func (c *Call) Key() string {
 // never goes back, also when processes or the server were killed meanwhile.
 // A store that remembers the highest one it has seen of a key can refuse a process
 // that was taken for dead and comes back late. 0 for what is not stored.
-func (c *Call) Fence() uint64 {
+func (c *Call) FencingToken() uint64 {
 	if c.delivery == nil {
 		return 0
 	}
-	return c.delivery.Fence
+	return c.delivery.FencingToken
 }
 
 // Stopping returns a channel that is closed when the App begins to stop. A handler

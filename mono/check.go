@@ -40,7 +40,7 @@ func (in *instance) addMiddleware(m Middleware) {
 		in.report.add("", nil, "a middleware is nil: give Use a value")
 		return
 	}
-	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[Checker](m)} {
+	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[HealthChecker](m)} {
 		if lives {
 			in.add(registration{module: m, plugin: true})
 			return
@@ -255,35 +255,35 @@ func (in *instance) checkTypes(u *unit, d *declaration) {
 // roles lists what a unit does with which handles, in the order of declaration.
 func (u *unit) roles() []HandleBound {
 	var all []HandleBound
-	note := func(d *declaration, role Role) { all = append(all, HandleBound{u.name, d, role}) }
+	note := func(d *declaration, role Usage) { all = append(all, HandleBound{u.name, d, role}) }
 	for _, r := range u.receivers {
 		if r.decl.kind == KindService {
-			note(r.decl, Provides)
+			note(r.decl, UsageProvides)
 		} else {
-			note(r.decl, Hears)
+			note(r.decl, UsageConsumes)
 		}
 	}
 	for _, r := range u.provided {
-		note(r.decl, Provides)
+		note(r.decl, UsageProvides)
 	}
 	for _, id := range u.order {
 		if id.kind == KindService {
-			note(u.senders[id].decl, Needs)
+			note(u.senders[id].decl, UsageNeeds)
 		} else {
-			note(u.senders[id].decl, Emits)
+			note(u.senders[id].decl, UsageProduces)
 		}
 	}
 	for _, d := range u.reads {
-		note(d, Reads)
+		note(d, UsageReads)
 	}
 	for _, n := range u.needed {
-		note(n.decl, Needs)
+		note(n.decl, UsageNeeds)
 	}
 	for _, c := range u.sends {
-		note(c.decl, Emits)
+		note(c.decl, UsageProduces)
 	}
 	for _, c := range u.receives {
-		note(c.decl, Hears)
+		note(c.decl, UsageConsumes)
 	}
 	return all
 }

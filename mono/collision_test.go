@@ -100,7 +100,7 @@ var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 		return h
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		h := mono.NewQueue[fact](name, mono.Volatile(), mono.Groups(oddGroups...))
+		h := mono.NewQueue[fact](name, mono.NonPersistent(), mono.Groups(oddGroups...))
 		for _, group := range oddGroups {
 			h.Handle(s, ignore, mono.Group(group))
 		}
@@ -186,7 +186,7 @@ func listLetters(t *testing.T, app *mono.App, h mono.Handle) {
 	if !ok {
 		return
 	}
-	for _, err := range lettered.DeadLetters(app).List(t.Context(), mono.LetterFilter{}) {
+	for _, err := range lettered.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
 		if err != nil && mono.CodeOf(err) != mono.FailedPrecondition { // it is not stored
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ type system struct {
 
 func startSystem(t *testing.T, b backend, namespace, name string) *system {
 	t.Helper()
-	s := &system{label: namespace + "/" + name, app: mono.New(b.connect(), quiet(t), mono.Namespace(namespace), mono.AlwaysWire()), got: make(chan string, 100)}
+	s := &system{label: namespace + "/" + name, app: mono.New(b.connect(), quiet(t), mono.Namespace(namespace), mono.NoLocalCalls()), got: make(chan string, 100)}
 	hear := func(_ context.Context, label string) error {
 		s.got <- label
 		return nil

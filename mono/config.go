@@ -16,11 +16,11 @@ type config struct {
 	Doc     string
 	Codec   codec.Codec
 
-	Timeout     time.Duration
-	Concurrency int
-	Pending     int
-	Anywhere    bool
-	Shared      bool
+	Timeout      time.Duration
+	Concurrency  int
+	MaxBuffered  int
+	LoadBalanced bool
+	ByReference  bool
 
 	Group     string
 	Broadcast bool
@@ -30,16 +30,16 @@ type config struct {
 	Capacity int
 	FanOut   bool
 
-	MaxAttempts int
-	Backoff     BackoffPolicy
-	Groups      []string
-	MaxPending  uint64
-	MaxDelayed  uint64
-	DedupWindow time.Duration
-	Volatile    bool
-	Optimistic  time.Duration
-	AckWait     time.Duration
-	StuckAfter  time.Duration
+	MaxAttempts    int
+	Backoff        BackoffPolicy
+	Groups         []string
+	MaxPending     uint64
+	MaxDelayed     uint64
+	DedupWindow    time.Duration
+	NonPersistent  bool
+	AssumeAccepted time.Duration
+	AckWait        time.Duration
+	StuckAfter     time.Duration
 
 	MaxAge      time.Duration
 	MaxMessages uint64
@@ -68,11 +68,11 @@ func (c *config) check(kind Kind) error {
 	if c.Broadcast && c.Group != "" {
 		errs = append(errs, errors.New("Broadcast and Group exclude each other: every instance hears a broadcast"))
 	}
-	if c.Optimistic > 0 && !c.Volatile {
-		errs = append(errs, errors.New("Optimistic needs Volatile: a durable queue always waits for the acknowledgement of its store"))
+	if c.AssumeAccepted > 0 && !c.NonPersistent {
+		errs = append(errs, errors.New("AssumeAccepted needs NonPersistent: a durable queue always waits for the acknowledgement of its store"))
 	}
-	if c.Volatile && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("Volatile excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: nothing is stored to try again"))
+	if c.NonPersistent && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
+		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: nothing is stored to try again"))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))

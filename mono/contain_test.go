@@ -55,7 +55,7 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range []string{"", "coded"} {
-			if _, err := ask.Call(t.Context(), app, question{Text: text}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) {
+			if _, err := ask.Call(t.Context(), app, question{Text: text}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) {
 				t.Errorf("%q: %v", text, err)
 			}
 		}
@@ -109,7 +109,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 			}, mono.BatchSize(1), mono.Group("batches"))
 		}))
 		if p.wire { // at home it ends its caller
-			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) || !strings.Contains(err.Error(), "Goexit") {
+			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) || !strings.Contains(err.Error(), "Goexit") {
 				t.Errorf("the caller got %v", err)
 			}
 		}
@@ -141,7 +141,7 @@ func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
 		}
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
-		var c mono.Check
+		var c mono.HealthResult
 		for ; c.Message == ""; <-tick.C {
 			c = app.Health(t.Context()).Modules["listener"]
 		}
@@ -309,10 +309,10 @@ func TestCodecWithoutAName(t *testing.T) {
 		app.Add(module("provider", func(s *mono.Scope) {
 			mono.NewService[question, reply]("test.untitled", mono.Codec(untitled{})).Handle(s, echo)
 		}))
-		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") || app.State() != mono.Created {
+		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") || app.State() != mono.StateCreated {
 			t.Errorf("%s codec: %v, the App is %s", name, err, app.State())
 		}
-		if err := app.Stop(t.Context()); err != nil || app.State() != mono.Stopped {
+		if err := app.Stop(t.Context()); err != nil || app.State() != mono.StateStopped {
 			t.Errorf("%s codec: Stop: %v, the App is %s", name, err, app.State())
 		}
 	}

@@ -30,9 +30,9 @@ func (e Event[T]) DeadLetters(b Binder) DeadLetters[T] { return DeadLetters[T]{e
 // DeadLetters returns the dead letters of the stream.
 func (s Stream[T]) DeadLetters(b Binder) DeadLetters[T] { return DeadLetters[T]{s.decl, b} }
 
-// LetterFilter says which letters are meant. Its zero value means all; of a field
+// DeadLetterFilter says which letters are meant. Its zero value means all; of a field
 // that is set, only those that match.
-type LetterFilter struct {
+type DeadLetterFilter struct {
 	Group  string
 	ID     string
 	Key    string
@@ -42,26 +42,26 @@ type LetterFilter struct {
 	Before time.Time // died earlier
 }
 
-func matches[T any](f *LetterFilter, l *Letter[T]) bool {
+func matches[T any](f *DeadLetterFilter, l *DeadLetter[T]) bool {
 	return (f.ID == "" || f.ID == l.ID) &&
 		(f.Key == "" || f.Key == l.Key) &&
 		(f.Reason == "" || f.Reason == l.Reason) &&
 		(f.Code == "" || f.Code == l.Code) &&
-		(f.After.IsZero() || !l.Died.Before(f.After)) &&
-		(f.Before.IsZero() || l.Died.Before(f.Before))
+		(f.After.IsZero() || !l.DeadLettered.Before(f.After)) &&
+		(f.Before.IsZero() || l.DeadLettered.Before(f.Before))
 }
 
 // List returns the letters that are there when it begins, the oldest first. An
 // error ends it.
-func (dl DeadLetters[T]) List(ctx context.Context, f LetterFilter) iter.Seq2[Letter[T], error] {
-	return func(yield func(Letter[T], error) bool) {
+func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2[DeadLetter[T], error] {
+	return func(yield func(DeadLetter[T], error) bool) {
 		in, log, err := dl.open(ctx)
 		if err != nil {
-			yield(Letter[T]{}, err)
+			yield(DeadLetter[T]{}, err)
 			return
 		}
 		if f.Group != "" && !isToken(f.Group) {
-			yield(Letter[T]{}, notDone(InvalidArgument, "dead letters of %s: %q is no group", dl.decl, f.Group))
+			yield(DeadLetter[T]{}, notDone(InvalidArgument, "dead letters of %s: %q is no group", dl.decl, f.Group))
 			return
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
@@ -70,7 +70,7 @@ func (dl DeadLetters[T]) List(ctx context.Context, f LetterFilter) iter.Seq2[Let
 				return
 			}
 			if err != nil {
-				yield(Letter[T]{}, about("dead letters of "+dl.decl.String(), err))
+				yield(DeadLetter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
 			}
 			l := readLetter[T](in.codecFor(dl.decl, d.Header), d)
@@ -81,7 +81,7 @@ func (dl DeadLetters[T]) List(ctx context.Context, f LetterFilter) iter.Seq2[Let
 	}
 }
 
-func (dl DeadLetters[T]) filter(in *instance, f *LetterFilter) []string {
+func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	if f.Group == "" {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (dl DeadLetters[T]) filter(in *instance, f *LetterFilter) []string {
 // its attempts counted from the beginning, and removes the letter. NotFound means
 // that the letter is gone, or was edited since it was listed; FailedPrecondition
 // that its group is.
-func (dl DeadLetters[T]) Replay(ctx context.Context, l Letter[T]) error {
+func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 	in, letters, err := dl.find(ctx, &l)
 	if err != nil {
 		return err
@@ -129,12 +129,12 @@ func (dl DeadLetters[T]) checkGroup(ctx context.Context, log transport.Log, grou
 
 // ReplayAll replays what matches, the oldest first, and returns how many. Letters
 // that somebody else replays or discards meanwhile are left to him.
-func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f LetterFilter) (int, error) {
+func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int, error) {
 	return dl.each(ctx, f, dl.Replay)
 }
 
 // Discard removes a letter for good. One that is gone already is no error.
-func (dl DeadLetters[T]) Discard(ctx context.Context, l Letter[T]) error {
+func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
 	_, letters, err := dl.find(ctx, &l)
 	if CodeOf(err) == NotFound {
 		return nil
@@ -146,14 +146,14 @@ func (dl DeadLetters[T]) Discard(ctx context.Context, l Letter[T]) error {
 }
 
 // DiscardAll discards what matches and returns how many.
-func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f LetterFilter) (int, error) {
+func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f DeadLetterFilter) (int, error) {
 	return dl.each(ctx, f, dl.Discard)
 }
 
 // Edit replaces the body of a letter, to be replayed then, and returns the letter
 // as it is now. Its key stays what it was. The old one is good for nothing any more.
 // NotFound means that somebody was faster.
-func (dl DeadLetters[T]) Edit(ctx context.Context, l Letter[T], v T) (Letter[T], error) {
+func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLetter[T], error) {
 	in, letters, err := dl.find(ctx, &l)
 	if err != nil {
 		return l, err
@@ -180,7 +180,7 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l Letter[T], v T) (Letter[T],
 }
 
 // each does f to all letters that match, and passes over those that are gone.
-func (dl DeadLetters[T]) each(ctx context.Context, filter LetterFilter, f func(context.Context, Letter[T]) error) (int, error) {
+func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f func(context.Context, DeadLetter[T]) error) (int, error) {
 	n := 0
 	for l, err := range dl.List(ctx, filter) {
 		if err == nil {
@@ -211,7 +211,7 @@ func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, er
 }
 
 // find opens the log and looks whether the letter is there.
-func (dl DeadLetters[T]) find(ctx context.Context, l *Letter[T]) (*instance, transport.Log, error) {
+func (dl DeadLetters[T]) find(ctx context.Context, l *DeadLetter[T]) (*instance, transport.Log, error) {
 	in, log, err := dl.open(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -224,7 +224,7 @@ func (dl DeadLetters[T]) find(ctx context.Context, l *Letter[T]) (*instance, tra
 }
 
 // stored returns the letter as it is stored.
-func (dl DeadLetters[T]) stored(ctx context.Context, log transport.Log, l *Letter[T]) (*transport.Delivery, error) {
+func (dl DeadLetters[T]) stored(ctx context.Context, log transport.Log, l *DeadLetter[T]) (*transport.Delivery, error) {
 	for d, err := range log.Read(ctx, transport.ReadConfig{Start: transport.Start{Sequence: l.position}, Filter: []string{l.subject}}) {
 		if CodeOf(err) == NotFound { // the log itself
 			break
@@ -240,7 +240,7 @@ func (dl DeadLetters[T]) stored(ctx context.Context, log transport.Log, l *Lette
 	return nil, dl.gone(l)
 }
 
-func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *Letter[T]) error {
+func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *DeadLetter[T]) error {
 	err := log.Remove(ctx, l.position)
 	if err == nil || CodeOf(err) == NotFound {
 		return nil
@@ -248,7 +248,7 @@ func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *Lette
 	return dl.about(l, err)
 }
 
-func (dl DeadLetters[T]) gone(l *Letter[T]) error {
+func (dl DeadLetters[T]) gone(l *DeadLetter[T]) error {
 	e := notDone(NotFound, "dead letter %s of %s in group %q is gone or was edited: list it again", l.ID, dl.decl, l.Group)
 	e.Err = errLetterGone
 	return e
@@ -256,7 +256,7 @@ func (dl DeadLetters[T]) gone(l *Letter[T]) error {
 
 var errLetterGone = errors.New("the letter is gone")
 
-func (dl DeadLetters[T]) about(l *Letter[T], err error) error {
+func (dl DeadLetters[T]) about(l *DeadLetter[T], err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		return about("dead letter "+l.ID+" of "+dl.decl.String(), e)

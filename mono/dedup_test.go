@@ -17,7 +17,7 @@ import (
 var (
 	dedupJobs     = mono.NewQueue[job]("dedup.jobs", mono.MaxAttempts(1))
 	dedupHistory  = mono.NewStream[job]("dedup.history").KeyedBy(job.key)
-	dedupVolatile = mono.NewQueue[job]("dedup.volatile", mono.Volatile())
+	dedupVolatile = mono.NewQueue[job]("dedup.volatile", mono.NonPersistent())
 )
 
 // dedup is an App with a sender, whose observations of duplicates it collects, and a

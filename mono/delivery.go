@@ -127,8 +127,8 @@ func (r *receiver) wasCutOff(c *Call, err error) bool {
 	if r.in.ctx.Err() == nil || !c.decoded {
 		return false
 	}
-	_, dropped := errors.AsType[*drop](err)
-	_, retried := errors.AsType[*retryIn](err)
+	_, dropped := errors.AsType[*permanent](err)
+	_, retried := errors.AsType[*retryAfter](err)
 	return !dropped && !retried
 }
 
@@ -143,8 +143,8 @@ func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
 	if !c.decoded {
 		return ReasonUndecodable
 	}
-	if _, ok := errors.AsType[*drop](err); ok {
-		return ReasonDropped
+	if _, ok := errors.AsType[*permanent](err); ok {
+		return ReasonPermanent
 	}
 	if d.Attempt >= r.config.maxAttempts() {
 		return ReasonAttempts
@@ -170,7 +170,7 @@ func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error
 	r.unburied.forget(d.Sequence)
 	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempts", d.Attempt, "reason", reason, "error", err)
-	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
+	r.in.observe(MessageDeadLettered{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
 	r.told(d, d.Terminate(context.Background(), string(reason)))
 }
 

@@ -19,8 +19,8 @@ type ModuleInfo struct {
 	Plugin   bool     `json:"plugin,omitempty"`
 	Provides []string `json:"provides,omitempty"`
 	Needs    []string `json:"needs,omitempty"`
-	Emits    []string `json:"emits,omitempty"`
-	Hears    []string `json:"hears,omitempty"`
+	Produces []string `json:"produces,omitempty"`
+	Consumes []string `json:"consumes,omitempty"`
 	Reads    []string `json:"reads,omitempty"`
 }
 
@@ -37,8 +37,8 @@ type HandleInfo struct {
 	Settings map[string]string `json:"settings,omitempty"`
 	Provides []string          `json:"providedBy,omitempty"`
 	Needs    []string          `json:"neededBy,omitempty"`
-	Emits    []string          `json:"emittedBy,omitempty"`
-	Hears    []string          `json:"heardBy,omitempty"`
+	Produces []string          `json:"emittedBy,omitempty"`
+	Consumes []string          `json:"heardBy,omitempty"`
 	Reads    []string          `json:"readBy,omitempty"`
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }
@@ -91,11 +91,11 @@ func (in *instance) describe(d *declaration) *HandleInfo {
 }
 
 func (m *ModuleInfo) note(b HandleBound) {
-	add(map[Role]*[]string{Provides: &m.Provides, Needs: &m.Needs, Emits: &m.Emits, Hears: &m.Hears, Reads: &m.Reads}[b.Role], b.Handle.declared().String())
+	add(map[Usage]*[]string{UsageProvides: &m.Provides, UsageNeeds: &m.Needs, UsageProduces: &m.Produces, UsageConsumes: &m.Consumes, UsageReads: &m.Reads}[b.Usage], b.Handle.declared().String())
 }
 
 func (h *HandleInfo) note(b HandleBound) {
-	add(map[Role]*[]string{Provides: &h.Provides, Needs: &h.Needs, Emits: &h.Emits, Hears: &h.Hears, Reads: &h.Reads}[b.Role], b.Module)
+	add(map[Usage]*[]string{UsageProvides: &h.Provides, UsageNeeds: &h.Needs, UsageProduces: &h.Produces, UsageConsumes: &h.Consumes, UsageReads: &h.Reads}[b.Usage], b.Module)
 }
 
 func add(to *[]string, what string) {

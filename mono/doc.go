@@ -56,8 +56,8 @@
 // [Stream] cross processes; [Channel] and [Resource] stay within one; [Failure]
 // is an error that crosses with its type.
 //
-// A handler of a stored message steers by what it returns: nil ends it, [Drop]
-// gives it up, [RetryIn] says when it is tried again, and any other error leaves
+// A handler of a stored message steers by what it returns: nil ends it, [Permanent]
+// gives it up, [RetryAfter] says when it is tried again, and any other error leaves
 // that to the handle's [MaxAttempts] and [Backoff].
 //
 // What a message says about itself is in [CallFrom] for handlers; what runs
@@ -79,7 +79,7 @@
 //   - while a module stops, calls from within the process reach it until its Stop
 //     has returned
 //
-// [AlwaysWire] switches calls at home off.
+// [NoLocalCalls] switches calls at home off.
 //
 // # On the wire
 //

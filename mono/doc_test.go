@@ -92,7 +92,7 @@ func TestStockToolsShowDoc(t *testing.T) {
 		q.Handle(sc, nothing)
 		s.Handle(sc, echo)
 	}))
-	letters(t, q.DeadLetters(app), mono.LetterFilter{})
+	letters(t, q.DeadLetters(app), mono.DeadLetterFilter{})
 	tools := stockTools(t, b)
 	for stream, want := range map[string]string{"queues_doc_jobs": "receipts to print", "queues_doc_jobs__dead": "dead letters of queue doc.jobs"} {
 		if got := tools.stream(stream).Config.Description; got != want {

@@ -63,17 +63,17 @@ func AckWait(d time.Duration) interface {
 	return set(d >= transport.MinAckWait, func(c *config) { c.AckWait = d }, "AckWait(%v): want at least %v", d, transport.MinAckWait)
 }
 
-// Volatile stores nothing: a job is accepted once a member of each group has it,
+// NonPersistent stores nothing: a job is accepted once a member of each group has it,
 // and is Unavailable otherwise. What a worker had taken is lost with it.
-func Volatile() QueueOption {
-	return option(func(c *config) error { c.Volatile = true; return nil })
+func NonPersistent() QueueOption {
+	return option(func(c *config) error { c.NonPersistent = true; return nil })
 }
 
-// Optimistic lets a volatile queue skip the wait for acceptance for this long
+// AssumeAccepted lets a volatile queue skip the wait for acceptance for this long
 // after one has come. A job that nobody takes then is lost without a word.
-func Optimistic(window time.Duration) QueueOption {
-	return set(window >= 100*time.Millisecond, func(c *config) { c.Optimistic = window },
-		"Optimistic(%v): want at least 100ms", window)
+func AssumeAccepted(window time.Duration) QueueOption {
+	return set(window >= 100*time.Millisecond, func(c *config) { c.AssumeAccepted = window },
+		"AssumeAccepted(%v): want at least 100ms", window)
 }
 
 // MaxAge removes messages of a stream that long after they were appended.

@@ -177,7 +177,7 @@ func TestStopWithAnEndedContext(t *testing.T) {
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _ = app.Stop(ctx); app.State() != mono.Stopped {
+		if _ = app.Stop(ctx); app.State() != mono.StateStopped {
 			t.Fatalf("the App is %s", app.State())
 		}
 	}
@@ -221,7 +221,7 @@ func TestWrapPanics(t *testing.T) {
 		app := newApp(t)
 		app.Use(m)
 		app.Add(provider(echo))
-		if err := app.Start(t.Context()); err == nil || app.State() != mono.Created {
+		if err := app.Start(t.Context()); err == nil || app.State() != mono.StateCreated {
 			t.Errorf("%s: %v, state %s", name, err, app.State())
 		}
 		if err := app.Stop(t.Context()); err != nil {
@@ -246,7 +246,7 @@ func TestStopWaitsUntilThoseItGaveUpAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.AlwaysWire(), mono.StopTimeout(time.Second))
+		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.NoLocalCalls(), mono.StopTimeout(time.Second))
 		app.Add(provider(func(context.Context, question) (reply, error) { <-release; return reply{}, nil }))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)

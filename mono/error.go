@@ -91,7 +91,7 @@ func OutcomeOf(err error) Outcome {
 
 // Remote reports whether err is the verdict of whoever handled the message, as
 // against a failure on the way.
-func Remote(err error) bool { return OutcomeOf(err) == OutcomeAnswered }
+func IsHandlerError(err error) bool { return OutcomeOf(err) == OutcomeAnswered }
 
 // notDone is the error of a message that this side has not let out.
 func notDone(code Code, format string, args ...any) *Error {

@@ -170,7 +170,7 @@ func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
 		lost, restored := watchGroups(running)
 		begin(t, running)
 		newer := b.start(t, worker("a", now, make(chan handled, 10), succeed))
-		if err := mono.Retire(t.Context(), newer, now, "b"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), newer, now, "b"); err != nil {
 			t.Fatal(err)
 		}
 		next(t, lost)

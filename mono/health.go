@@ -14,17 +14,17 @@ import (
 
 // Health is how an App is at one moment. It is data: it marshals to JSON.
 type Health struct {
-	Healthy   bool             `json:"healthy"`
-	State     State            `json:"state"`
-	Message   string           `json:"message,omitempty"` // why it is not healthy
-	Time      time.Time        `json:"time"`
-	Transport Check            `json:"transport"`
-	Modules   map[string]Check `json:"modules"`
-	Resources map[string]Check `json:"resources"`
+	Healthy   bool                    `json:"healthy"`
+	State     State                   `json:"state"`
+	Message   string                  `json:"message,omitempty"` // why it is not healthy
+	Time      time.Time               `json:"time"`
+	Transport HealthResult            `json:"transport"`
+	Modules   map[string]HealthResult `json:"modules"`
+	Resources map[string]HealthResult `json:"resources"`
 }
 
 // Check is the result of one check.
-type Check struct {
+type HealthResult struct {
 	Healthy  bool
 	Checked  bool           // false: it has no check of its own
 	Message  string         // the error of the check
@@ -34,7 +34,7 @@ type Check struct {
 
 // MarshalJSON writes the duration as text, such as "1.5ms", and in the place of a
 // detail that JSON cannot carry, why not.
-func (c Check) MarshalJSON() ([]byte, error) {
+func (c HealthResult) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Healthy  bool           `json:"healthy"`
 		Checked  bool           `json:"checked"`
@@ -89,15 +89,15 @@ func (d *details) copy() map[string]any {
 // not started again before it has returned. An App that does not run is not
 // healthy.
 func (a *App) Health(ctx context.Context) Health {
-	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]Check), Resources: make(map[string]Check)}
+	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult)}
 	in := a.current.Load()
-	if h.State != Running || in == nil {
+	if h.State != StateRunning || in == nil {
 		h.Message = "the App is " + string(h.State)
 		return h
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	run := func(name string, f func(context.Context) error, put func(Check)) {
+	run := func(name string, f func(context.Context) error, put func(HealthResult)) {
 		wait.Go(func() {
 			check := a.health.run(ctx, a, name, f)
 			mu.Lock()
@@ -105,11 +105,11 @@ func (a *App) Health(ctx context.Context) Health {
 			mu.Unlock()
 		})
 	}
-	run("transport", in.checkTransport, func(c Check) { h.Transport = c })
+	run("transport", in.checkTransport, func(c HealthResult) { h.Transport = c })
 	for _, u := range in.units {
-		run("module "+u.name, u.checker(), func(c Check) { h.Modules[u.name] = c })
+		run("module "+u.name, u.checker(), func(c HealthResult) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
-			run(r.decl.String(), r.checker(), func(c Check) { h.Resources[r.decl.name] = c })
+			run(r.decl.String(), r.checker(), func(c HealthResult) { h.Resources[r.decl.name] = c })
 		}
 	}
 	wait.Wait()
@@ -136,7 +136,7 @@ func (h *Health) sum() {
 }
 
 // unhealthy returns the names of the checks that are not healthy, sorted.
-func unhealthy(checks map[string]Check) []string {
+func unhealthy(checks map[string]HealthResult) []string {
 	bad := make(map[string]string)
 	for name, c := range checks {
 		if !c.Healthy {
@@ -163,14 +163,14 @@ type runningCheck struct {
 
 // run runs one check, or joins it where it runs already. nil is a thing without
 // one, which is healthy.
-func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) Check {
+func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) HealthResult {
 	if f == nil {
-		return Check{Healthy: true}
+		return HealthResult{Healthy: true}
 	}
 	r := h.join(a, name, f)
 	timer := time.NewTimer(time.Until(r.began.Add(a.options.healthTimeout)))
 	defer timer.Stop()
-	check := Check{Checked: true}
+	check := HealthResult{Checked: true}
 	select {
 	case <-r.returned:
 		check.Healthy = r.err == nil
@@ -217,7 +217,7 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 // checker is the health check of a unit, nil if there is nothing to check: it combines
 // the unit's own check with the errors of its receivers.
 func (u *unit) checker() func(context.Context) error {
-	own, _ := u.module.(Checker)
+	own, _ := u.module.(HealthChecker)
 	wrong := u.check()
 	switch {
 	case wrong == nil && own == nil:

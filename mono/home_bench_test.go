@@ -45,7 +45,7 @@ type nestedLine struct {
 var (
 	flat        = mono.NewService[flatRequest, flatReply]("bench.flat")
 	flatTimeout = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
-	flatShared  = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.Shared())
+	flatShared  = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.ByReference())
 	nested      = mono.NewService[nestedOrder, flatReply]("bench.nested")
 
 	aFlatRequest = flatRequest{ID: "order-000001", Amount: 1250, Rate: 0.19}

@@ -17,7 +17,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-var askAnywhere = mono.NewService[question, reply]("test.ask-anywhere", mono.Anywhere())
+var askAnywhere = mono.NewService[question, reply]("test.ask-anywhere", mono.LoadBalanced())
 
 // Calls to a service that may be anywhere reach other instances too.
 func TestAnywhereSpreadsCalls(t *testing.T) {
@@ -77,7 +77,7 @@ func TestStatsAddUp(t *testing.T) {
 			tr := &endpoints{inproc.New(nil), make(map[string]*transport.Endpoint)}
 			opts := []mono.AppOption{quiet(t)}
 			if p.wire {
-				opts = append(opts, mono.AlwaysWire())
+				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(tr, opts...)
 			app.Add(provider(func(_ context.Context, q question) (reply, error) {
@@ -104,7 +104,7 @@ func TestStatsAddUp(t *testing.T) {
 			if p.wire {
 				home = 0
 			}
-			if data, ok := got.Data.(map[string]uint64); !ok || data["home_requests"] != home {
+			if data, ok := got.Data.(map[string]uint64); !ok || data["local_requests"] != home {
 				t.Errorf("%s: got %v", p.name, got.Data)
 			}
 		})

@@ -143,7 +143,7 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 		return s.(*sender), nil
 	}
 	switch in.app.State() {
-	case Running, Stopping:
+	case StateRunning, StateStopping:
 	default:
 		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
 	}

@@ -181,7 +181,7 @@ func killsWorkers(t testing.TB) {
 			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, tried[h.N])
 		}
 	}
-	if n := len(letters(t, doomed.DeadLetters(app), mono.LetterFilter{})); n > 0 {
+	if n := len(letters(t, doomed.DeadLetters(app), mono.DeadLetterFilter{})); n > 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

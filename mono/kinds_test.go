@@ -36,7 +36,7 @@ var (
 	kindEvent    = kindOfEvent{mono.NewEvent[fact]("kinds.event")}
 	kindDurable  = kindOfEvent{mono.NewEvent[fact]("kinds.durable", mono.Durable(), mono.MaxAttempts(1))}
 	kindQueue    = kindOfQueue{mono.NewQueue[fact]("kinds.queue", mono.MaxAttempts(1))}
-	kindVolatile = kindOfQueue{mono.NewQueue[fact]("kinds.volatile", mono.Volatile())}
+	kindVolatile = kindOfQueue{mono.NewQueue[fact]("kinds.volatile", mono.NonPersistent())}
 	kindStream   = kindOfStream{mono.NewStream[fact]("kinds.stream", mono.MaxAttempts(1))}
 	kindBatch    = kindOfBatch{mono.NewStream[fact]("kinds.batch", mono.MaxAttempts(1))}
 )
@@ -64,7 +64,7 @@ func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
 				return func(ctx context.Context, c *mono.Call) error {
 					err := next(ctx, c)
 					tr.add(fmt.Sprint(c.Side(), " ", c.Handle().Name(), " ", mono.CodeOf(err)))
-					if c.Side() == mono.Receiving && err == nil {
+					if c.Side() == mono.SideReceiver && err == nil {
 						heard <- fact{}
 					}
 					return err

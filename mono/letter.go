@@ -17,26 +17,26 @@ type Reason string
 // The reasons.
 const (
 	ReasonAttempts       Reason = "attempts"        // the last attempt has failed
-	ReasonDropped        Reason = "dropped"         // its handler returned Drop
+	ReasonPermanent      Reason = "dropped"         // its handler returned Drop
 	ReasonUndecodable    Reason = "undecodable"     // it cannot be read as its handle's type
 	ReasonOutcomeUnknown Reason = "outcome_unknown" // nobody said how the last attempt ended
 )
 
 // Letter is a message that a group has given up. It holds what its sender sent,
 // and why it died.
-type Letter[T any] struct {
-	ID       string    // of the message
-	Group    string    // that gave it up
-	Key      string    // of a keyed handle
-	Reason   Reason    // why
-	Code     Code      // of the error of the last attempt
-	Error    string    // its text, cut after 1 KiB
-	Attempts int       // deliveries, those included that came too late to begin an attempt
-	Sequence uint64    // where the message was in its log
-	Stored   time.Time // when the message was stored
-	Died     time.Time // when the letter was stored, or edited
-	Header   transport.Header
-	Body     []byte // as it was sent
+type DeadLetter[T any] struct {
+	ID           string    // of the message
+	Group        string    // that gave it up
+	Key          string    // of a keyed handle
+	Reason       Reason    // why
+	Code         Code      // of the error of the last attempt
+	Error        string    // its text, cut after 1 KiB
+	Attempts     int       // deliveries, those included that came too late to begin an attempt
+	Sequence     uint64    // where the message was in its log
+	Stored       time.Time // when the message was stored
+	DeadLettered time.Time // when the letter was stored, or edited
+	Header       transport.Header
+	Body         []byte // as it was sent
 
 	codec    codec.Codec
 	position uint64 // of the letter in its log
@@ -45,7 +45,7 @@ type Letter[T any] struct {
 
 // Value decodes the body. It fails for one that is ReasonUndecodable, as long as
 // nobody has edited it.
-func (l *Letter[T]) Value() (T, error) {
+func (l *DeadLetter[T]) Value() (T, error) {
 	var v T
 	if l.codec == nil {
 		return v, Errorf(FailedPrecondition, "the letter did not come from a list of dead letters: its codec is not known")
@@ -82,14 +82,14 @@ func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err err
 		}
 	}
 	m.Header.Set(transport.HeaderID, carried(c.ID()))
-	m.Header.Set(transport.HeaderLetterReason, string(reason))
-	m.Header.Set(transport.HeaderLetterGroup, r.group())
-	m.Header.Set(transport.HeaderLetterAttempts, strconv.Itoa(d.Attempt))
-	m.Header.Set(transport.HeaderLetterCode, transport.EncodeText(string(CodeOf(err)), 64))
-	m.Header.Set(transport.HeaderLetterError, transport.EncodeText(err.Error(), maxLetterError))
-	m.Header.Set(transport.HeaderLetterSequence, strconv.FormatUint(d.Sequence, 10))
-	m.Header.Set(transport.HeaderLetterStored, d.Stored.Format(time.RFC3339Nano))
-	m.Header.Set(transport.HeaderLetterSubject, carried(d.Subject))
+	m.Header.Set(transport.HeaderDeadLetterReason, string(reason))
+	m.Header.Set(transport.HeaderDeadLetterGroup, r.group())
+	m.Header.Set(transport.HeaderDeadLetterAttempts, strconv.Itoa(d.Attempt))
+	m.Header.Set(transport.HeaderDeadLetterCode, transport.EncodeText(string(CodeOf(err)), 64))
+	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(err.Error(), maxLetterError))
+	m.Header.Set(transport.HeaderDeadLetterSequence, strconv.FormatUint(d.Sequence, 10))
+	m.Header.Set(transport.HeaderDeadLetterStored, d.Stored.Format(time.RFC3339Nano))
+	m.Header.Set(transport.HeaderDeadLetterSubject, carried(d.Subject))
 	return m
 }
 
@@ -106,14 +106,14 @@ func carried(text string) string {
 // of its message, which only a plain client can make so large, then the rest of the
 // text.
 func shorten(letter *transport.Message) bool {
-	text := letter.Header.Get(transport.HeaderLetterError)
+	text := letter.Header.Get(transport.HeaderDeadLetterError)
 	switch {
 	case len(text) > minLetterError:
-		letter.Header.Set(transport.HeaderLetterError, cutText(text, max(len(text)/4, minLetterError)))
+		letter.Header.Set(transport.HeaderDeadLetterError, cutText(text, max(len(text)/4, minLetterError)))
 	case slices.ContainsFunc(letter.Header, foreignField):
 		letter.Header = slices.DeleteFunc(letter.Header, foreignField)
 	case text != "":
-		letter.Header.Del(transport.HeaderLetterError)
+		letter.Header.Del(transport.HeaderDeadLetterError)
 	default:
 		return false
 	}
@@ -126,23 +126,23 @@ func foreignField(f transport.Field) bool { return !ownField(f.Name) }
 
 // readLetter is the reverse of letter. It takes any header: what cannot be read
 // is left at its zero value.
-func readLetter[T any](k codec.Codec, d *transport.Delivery) Letter[T] {
-	l := Letter[T]{
-		ID:     d.Header.Get(transport.HeaderID),
-		Group:  d.Header.Get(transport.HeaderLetterGroup),
-		Key:    keyOf(d.Header.Get(transport.HeaderLetterSubject)),
-		Reason: Reason(d.Header.Get(transport.HeaderLetterReason)),
-		Code:   Code(transport.DecodeText(d.Header.Get(transport.HeaderLetterCode))),
-		Error:  transport.DecodeText(d.Header.Get(transport.HeaderLetterError)),
-		Died:   d.Stored,
-		Body:   d.Body,
-		codec:  k, position: d.Sequence, subject: d.Subject,
+func readLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
+	l := DeadLetter[T]{
+		ID:           d.Header.Get(transport.HeaderID),
+		Group:        d.Header.Get(transport.HeaderDeadLetterGroup),
+		Key:          keyOf(d.Header.Get(transport.HeaderDeadLetterSubject)),
+		Reason:       Reason(d.Header.Get(transport.HeaderDeadLetterReason)),
+		Code:         Code(transport.DecodeText(d.Header.Get(transport.HeaderDeadLetterCode))),
+		Error:        transport.DecodeText(d.Header.Get(transport.HeaderDeadLetterError)),
+		DeadLettered: d.Stored,
+		Body:         d.Body,
+		codec:        k, position: d.Sequence, subject: d.Subject,
 	}
-	l.Attempts, _ = strconv.Atoi(d.Header.Get(transport.HeaderLetterAttempts))
-	l.Sequence, _ = strconv.ParseUint(d.Header.Get(transport.HeaderLetterSequence), 10, 64)
-	l.Stored, _ = time.Parse(time.RFC3339Nano, d.Header.Get(transport.HeaderLetterStored))
+	l.Attempts, _ = strconv.Atoi(d.Header.Get(transport.HeaderDeadLetterAttempts))
+	l.Sequence, _ = strconv.ParseUint(d.Header.Get(transport.HeaderDeadLetterSequence), 10, 64)
+	l.Stored, _ = time.Parse(time.RFC3339Nano, d.Header.Get(transport.HeaderDeadLetterStored))
 	for _, f := range d.Header {
-		if !strings.HasPrefix(f.Name, "Mono-Letter-") {
+		if !strings.HasPrefix(f.Name, "Mono-Dead-Letter-") {
 			l.Header = append(l.Header, f)
 		}
 	}

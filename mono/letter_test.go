@@ -40,14 +40,14 @@ func TestDeadLetters(t *testing.T) {
 			next(t, bad)
 			next(t, bad)
 		}
-		slices.SortFunc(all, func(a, b mono.Letter[job]) int { return strings.Compare(a.ID, b.ID) })
+		slices.SortFunc(all, func(a, b mono.DeadLetter[job]) int { return strings.Compare(a.ID, b.ID) })
 		if l := all[0]; l.ID != "a" || l.Group != "bad" || l.Code != mono.NotFound || l.Error != "not_found: no 0\nat all" || l.Header.Get("Tenant") != "t" || string(l.Body) != `{"n":0}` {
 			t.Errorf("got %+v", l)
 		}
-		if got := letters(t, dl, mono.LetterFilter{ID: "b", Group: "bad", Reason: mono.ReasonAttempts}); len(got) != 1 || got[0].ID != "b" {
+		if got := letters(t, dl, mono.DeadLetterFilter{ID: "b", Group: "bad", Reason: mono.ReasonAttempts}); len(got) != 1 || got[0].ID != "b" {
 			t.Errorf("got %+v", got)
 		}
-		if got := letters(t, dl, mono.LetterFilter{Group: "good"}); len(got) != 0 {
+		if got := letters(t, dl, mono.DeadLetterFilter{Group: "good"}); len(got) != 0 {
 			t.Errorf("got %+v", got)
 		}
 
@@ -86,7 +86,7 @@ func TestDeadLetters(t *testing.T) {
 		if left := awaitLetters(t, dl, 1); len(left) != 1 || left[0].ID != "a" {
 			t.Errorf("left: %+v", left)
 		}
-		if n, err := dl.DiscardAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
 			t.Errorf("DiscardAll: %d, %v", n, err)
 		}
 		none(t, good) // a replay is for the group that gave up
@@ -148,14 +148,14 @@ func TestReplayToAGroupThatIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			awaitLetters(t, s.DeadLetters(app), 1)
-			if err := mono.Retire(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.FailedPrecondition {
+			if err := mono.DeleteGroup(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.FailedPrecondition {
 				t.Errorf("a group in use was retired: %v", err)
 			}
-		}, consumer("c", s, got, func(handled) error { return mono.Drop(nil) }))
+		}, consumer("c", s, got, func(handled) error { return mono.Permanent(nil) }))
 		var abandoned []string
 		app := b.app(t, consumer("d", s, got, succeed))
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
-			if g, ok := o.(mono.GroupAbandoned); ok {
+			if g, ok := o.(mono.GroupUnused); ok {
 				abandoned = append(abandoned, g.Group)
 			}
 		}))
@@ -163,14 +163,14 @@ func TestReplayToAGroupThatIsGone(t *testing.T) {
 		if !slices.Equal(abandoned, []string{"c"}) {
 			t.Errorf("abandoned groups: %q", abandoned)
 		}
-		if err := mono.Retire(t.Context(), app, s, "c"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), app, s, "c"); err != nil {
 			t.Fatal(err)
 		}
-		if err := mono.Retire(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.NotFound {
+		if err := mono.DeleteGroup(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.NotFound {
 			t.Errorf("a second time: %v", err)
 		}
 		dl := s.DeadLetters(app)
-		l := letters(t, dl, mono.LetterFilter{})[0]
+		l := letters(t, dl, mono.DeadLetterFilter{})[0]
 		if err := dl.Replay(t.Context(), l); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), `"c"`) {
 			t.Errorf("got %v", err)
 		}
@@ -186,24 +186,24 @@ func TestDeadLettersBadUse(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.use")
 	app := backend{connect: inprocBackend(t)}.start(t)
-	for _, err := range told.DeadLetters(app).List(t.Context(), mono.LetterFilter{}) {
+	for _, err := range told.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
 		if mono.CodeOf(err) != mono.FailedPrecondition {
 			t.Errorf("got %v", err)
 		}
 	}
-	if err := q.DeadLetters(app).Replay(t.Context(), mono.Letter[job]{}); mono.CodeOf(err) != mono.InvalidArgument {
+	if err := q.DeadLetters(app).Replay(t.Context(), mono.DeadLetter[job]{}); mono.CodeOf(err) != mono.InvalidArgument {
 		t.Errorf("got %v", err)
 	}
-	if _, err := new(mono.Letter[job]).Value(); mono.CodeOf(err) != mono.FailedPrecondition {
+	if _, err := new(mono.DeadLetter[job]).Value(); mono.CodeOf(err) != mono.FailedPrecondition {
 		t.Errorf("got %v", err)
 	}
-	for _, err := range q.DeadLetters(app).List(t.Context(), mono.LetterFilter{Group: "a.b"}) {
+	for _, err := range q.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{Group: "a.b"}) {
 		if mono.CodeOf(err) != mono.InvalidArgument {
 			t.Errorf("got %v", err)
 		}
 	}
 	stopped := mono.New(inprocBackend(t)(), quiet(t))
-	for _, err := range q.DeadLetters(stopped).List(t.Context(), mono.LetterFilter{}) {
+	for _, err := range q.DeadLetters(stopped).List(t.Context(), mono.DeadLetterFilter{}) {
 		if mono.CodeOf(err) != mono.Unavailable {
 			t.Errorf("got %v", err)
 		}
@@ -262,7 +262,7 @@ func TestDurableEvent(t *testing.T) {
 		if l := awaitLetters(t, e.DeadLetters(app), 1); l[0].Group != "hearer" || l[0].Key != "k" {
 			t.Errorf("got %+v", l)
 		}
-		if n, err := e.DeadLetters(app).ReplayAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+		if n, err := e.DeadLetters(app).ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
 			t.Errorf("ReplayAll: %d, %v", n, err)
 		}
 		if h := next(t, got); h.N != 2 || h.attempt != 1 || h.id != "k" {
@@ -303,7 +303,7 @@ func TestEveryMessageCanBeALetter(t *testing.T) {
 			t.Errorf("got %+v", h)
 		}
 		largest := 0
-		for _, l := range letters(t, s.DeadLetters(app), mono.LetterFilter{}) {
+		for _, l := range letters(t, s.DeadLetters(app), mono.DeadLetterFilter{}) {
 			if l.Reason != mono.ReasonUndecodable {
 				t.Errorf("got %s, %s", l.Reason, l.Error)
 			}
@@ -376,7 +376,7 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 		var refuse atomic.Int64
 		refuse.Store(1)
 		app := mono.New(noLetters{b.connect(), &refuse}, quiet(t))
-		app.Add(worker("worker", q, got, func(handled) error { return mono.Drop(errors.New("hopeless")) }))
+		app.Add(worker("worker", q, got, func(handled) error { return mono.Permanent(errors.New("hopeless")) }))
 		begin(t, app)
 		if err := q.Enqueue(t.Context(), app, job{N: 1}); err != nil {
 			t.Fatal(err)
@@ -384,7 +384,7 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 		if a, z := next(t, got), next(t, got); a.attempt != 1 || z.attempt != 2 {
 			t.Errorf("got %+v and %+v", a, z)
 		}
-		if l := awaitLetters(t, q.DeadLetters(app), 1)[0]; l.Reason != mono.ReasonDropped || l.Attempts != 2 {
+		if l := awaitLetters(t, q.DeadLetters(app), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 2 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -399,17 +399,17 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 	b := backend{"nats", natsBackend(t)}
 	js := stockTools(t, b).js
 	got := make(chan handled, 10)
-	app := b.start(t, worker("worker", q, got, func(h handled) error { return mono.Drop(nil) }))
+	app := b.start(t, worker("worker", q, got, func(h handled) error { return mono.Permanent(nil) }))
 	dl := q.DeadLetters(app)
 	for n := range 2 {
 		if err := q.Enqueue(t.Context(), app, job{N: n}); err != nil {
 			t.Fatal(err)
 		}
 		next(t, got)
-		if l := awaitLetters(t, dl, 1); l[0].Reason != mono.ReasonDropped {
+		if l := awaitLetters(t, dl, 1); l[0].Reason != mono.ReasonPermanent {
 			t.Errorf("got %+v", l)
 		}
-		if n, err := dl.ReplayAll(t.Context(), mono.LetterFilter{}); n != 1 || err != nil {
+		if n, err := dl.ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
 			t.Fatalf("replayed %d, %v", n, err)
 		}
 		if h := next(t, got); h.N != n {
@@ -425,17 +425,17 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "queues_letters_deleted"); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := dl.ReplayAll(t.Context(), mono.LetterFilter{}); n != 0 || mono.CodeOf(err) != mono.NotFound {
+	if n, err := dl.ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 0 || mono.CodeOf(err) != mono.NotFound {
 		t.Errorf("replayed %d, %v", n, err)
 	}
-	if left := letters(t, dl, mono.LetterFilter{}); len(left) != 1 {
+	if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 {
 		t.Errorf("left: %v", left)
 	}
 	if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if left := letters(t, dl, mono.LetterFilter{}); len(left) != 0 {
+		if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 0 {
 			t.Errorf("left: %v", left)
 		}
 	}
@@ -482,9 +482,9 @@ func TestLetterFilter(t *testing.T) {
 		got := make(chan handled, 10)
 		app := b.start(t, consumer("c", s, got, func(h handled) error {
 			if h.N == 1 {
-				return mono.Drop(mono.Errorf(mono.DataLoss, "hopeless"))
+				return mono.Permanent(mono.Errorf(mono.DataLoss, "hopeless"))
 			}
-			return mono.Drop(nil)
+			return mono.Permanent(nil)
 		}))
 		for n, key := range []string{"a", "b", "b"} {
 			if err := s.With(mono.DedupID(fmt.Sprint("id", n))).Append(t.Context(), app, job{N: n, Key: key}); err != nil {
@@ -493,8 +493,8 @@ func TestLetterFilter(t *testing.T) {
 		}
 		dl := s.DeadLetters(app)
 		all := awaitLetters(t, dl, 3)
-		for want, filter := range map[string]mono.LetterFilter{
-			"id0 id1 id2": {Group: "c", Reason: mono.ReasonDropped},
+		for want, filter := range map[string]mono.DeadLetterFilter{
+			"id0 id1 id2": {Group: "c", Reason: mono.ReasonPermanent},
 			"id1 id2":     {Key: "b"},
 			"id1":         {Code: mono.DataLoss},
 			"id2":         {Key: "b", ID: "id2"},
@@ -509,15 +509,15 @@ func TestLetterFilter(t *testing.T) {
 				t.Errorf("%+v: got %v, want %s", filter, ids, want)
 			}
 		}
-		last := all[len(all)-1].Died
-		after, before := letters(t, dl, mono.LetterFilter{After: last}), letters(t, dl, mono.LetterFilter{Before: last})
+		last := all[len(all)-1].DeadLettered
+		after, before := letters(t, dl, mono.DeadLetterFilter{After: last}), letters(t, dl, mono.DeadLetterFilter{Before: last})
 		if len(after) == 0 || len(after)+len(before) != 3 {
 			t.Errorf("%d died at %v or later, %d earlier, want 3 together", len(after), last, len(before))
 		}
-		if n, err := dl.DiscardAll(t.Context(), mono.LetterFilter{Key: "b"}); n != 2 || err != nil {
+		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{Key: "b"}); n != 2 || err != nil {
 			t.Errorf("DiscardAll: %d, %v", n, err)
 		}
-		if left := letters(t, dl, mono.LetterFilter{}); len(left) != 1 || left[0].ID != "id0" {
+		if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 || left[0].ID != "id0" {
 			t.Errorf("left: %+v", left)
 		}
 	})
@@ -563,13 +563,13 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 		}{
 			{2000, 1000, 1024, true},
 			{1200, 200, 260, true},
-			{520, 10, 64, true},
-			{430, 10, 64, false},
-			{340, 0, 0, false},
+			{560, 10, 64, true},
+			{470, 10, 64, false},
+			{380, 0, 0, false},
 		} {
 			got := make(chan handled, 10)
 			app := mono.New(smallLetters{b.connect(), c.limit}, quiet(t))
-			app.Add(worker("worker", q, got, func(handled) error { return mono.Drop(errors.New(text)) }))
+			app.Add(worker("worker", q, got, func(handled) error { return mono.Permanent(errors.New(text)) }))
 			if err := app.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -577,7 +577,7 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := awaitLetters(t, q.DeadLetters(app), 1)[0]
-			if v, err := l.Value(); err != nil || v.N != 1 || l.Reason != mono.ReasonDropped || l.Code != mono.Unknown || l.Group != mono.DefaultGroup {
+			if v, err := l.Value(); err != nil || v.N != 1 || l.Reason != mono.ReasonPermanent || l.Code != mono.Unknown || l.Group != mono.DefaultGroup {
 				t.Errorf("%d bytes: got %+v, %v", c.limit, l, err)
 			}
 			if n := len(l.Error); n < c.least || n > c.most || !strings.HasPrefix(text, l.Error) {

@@ -204,7 +204,7 @@ func TestResourceThatDoesNotOpen(t *testing.T) {
 	app.Add(module("provider", func(s *mono.Scope) {
 		conn.Provide(s, func(context.Context) (*database, error) { return nil, errStart })
 	}))
-	if err := app.Start(t.Context()); !errors.Is(err, errStart) || app.State() != mono.Created {
+	if err := app.Start(t.Context()); !errors.Is(err, errStart) || app.State() != mono.StateCreated {
 		t.Errorf("got %v", err)
 	}
 	if err := app.Stop(t.Context()); err != nil {

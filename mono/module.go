@@ -35,7 +35,7 @@ type Stopper interface {
 }
 
 // Checker is a Module, or a Resource's value, that knows how it is.
-type Checker interface {
+type HealthChecker interface {
 	// Health returns nil, or what is wrong. ReportDetail adds to either. It may be
 	// called concurrently with everything else.
 	Health(ctx context.Context) error

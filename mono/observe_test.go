@@ -139,7 +139,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 				texts = append(texts, o.Module+" "+o.Handle.Name()+" "+o.Name+"="+o.Value)
 			}
 		case mono.HandleBound:
-			texts = append(texts, o.Module+" "+string(o.Role)+" "+o.Handle.Name())
+			texts = append(texts, o.Module+" "+string(o.Usage)+" "+o.Handle.Name())
 		case mono.ModuleStarted:
 			texts = append(texts, "started "+o.Module)
 		case mono.ModuleStopped:
@@ -148,7 +148,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 	}
 	last := -1
 	for _, want := range []string{"state starting", "Generation=42", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
-		"listener hears test.told", "started provider", "started listener", "state running",
+		"listener consumes test.told", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)
 		if i <= last {
@@ -175,7 +175,7 @@ func TestHealth(t *testing.T) {
 			&lifecycle{name: "hangs", health: func(context.Context) error { <-release; return nil }},
 			&lifecycle{name: "panics", health: func(context.Context) error { panic("x") }},
 			module("plain", func(*mono.Scope) {}))
-		if h := app.Health(t.Context()); h.Healthy || h.State != mono.Created || h.Message == "" {
+		if h := app.Health(t.Context()); h.Healthy || h.State != mono.StateCreated || h.Message == "" {
 			t.Errorf("before the start: %+v", h)
 		}
 		begin(t, app)
@@ -224,7 +224,7 @@ func TestDescribeReaders(t *testing.T) {
 		module("reader", func(s *mono.Scope) { history.Reader(s) }))
 	begin(t, app)
 	got := app.Describe()
-	if h := got.Handles[0]; !slices.Equal(h.Emits, []string{"writer"}) || !slices.Equal(h.Reads, []string{"reader"}) {
+	if h := got.Handles[0]; !slices.Equal(h.Produces, []string{"writer"}) || !slices.Equal(h.Reads, []string{"reader"}) {
 		t.Errorf("handle %+v", h)
 	}
 	if m := got.Modules[1]; m.Name != "reader" || !slices.Equal(m.Reads, []string{"stream test.history"}) {
@@ -258,15 +258,15 @@ func TestDescribe(t *testing.T) {
 		module("user", func(s *mono.Scope) { versioned.Client(s); askPack.Client(s); told.Publisher(s); keyed.Publisher(s) }),
 		module("provider", func(s *mono.Scope) { versioned.Handle(s, echo) }),
 		hearer("listener", told, make(chan fact)))
-	if got := app.Describe(); got.State != mono.Created || len(got.Modules) != 0 {
+	if got := app.Describe(); got.State != mono.StateCreated || len(got.Modules) != 0 {
 		t.Errorf("before the start: %+v", got)
 	}
 	begin(t, app)
 	got := app.Describe()
 	wantModules := []mono.ModuleInfo{
 		{Name: "provider", Version: "0.0.0", Provides: []string{"service test.versioned"}},
-		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Emits: []string{"event test.told", "event test.keyed"}},
-		{Name: "listener", Version: "0.0.0", Hears: []string{"event test.told"}},
+		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Produces: []string{"event test.told", "event test.keyed"}},
+		{Name: "listener", Version: "0.0.0", Consumes: []string{"event test.told"}},
 	}
 	if !reflect.DeepEqual(got.Modules, wantModules) {
 		t.Errorf("modules:\n%+v\nwant\n%+v", got.Modules, wantModules)

@@ -21,9 +21,9 @@ type ObserverFunc func(Observation)
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
-// HandlerStuck, GroupLost, GroupRestored, GroupAbandoned, SendDenied, ReceiveDenied,
-// SharedChanged and Panicked. Later versions may add others, so a type switch has a
+// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDeadLettered,
+// HandlerStuck, GroupLost, GroupRestored, GroupUnused, SendDenied, ReceiveDenied,
+// ReferenceChanged and Panicked. Later versions may add others, so a type switch has a
 // default.
 type Observation interface{ observation() }
 
@@ -45,7 +45,7 @@ type (
 	HandleBound struct {
 		Module string
 		Handle Handle
-		Role   Role
+		Usage  Usage
 	}
 
 	// ModuleStarted: a module (or plugin, or middleware) serves.
@@ -91,8 +91,8 @@ type (
 		Err     error
 	}
 
-	// MessageDied: a stored message was given up and is a dead letter now.
-	MessageDied struct {
+	// MessageDeadLettered: a stored message was given up and is a dead letter now.
+	MessageDeadLettered struct {
 		Module   string
 		Handle   Handle
 		Group    string
@@ -132,9 +132,9 @@ type (
 		Group  string
 	}
 
-	// GroupAbandoned: a durable group is there that nobody declares any more, told
+	// GroupUnused: a durable group is there that nobody declares any more, told
 	// at the start. Retire removes it.
-	GroupAbandoned struct {
+	GroupUnused struct {
 		Handle Handle
 		Group  string
 	}
@@ -159,11 +159,11 @@ type (
 		Err    error
 	}
 
-	// SharedChanged: a value that a call passed as it is, through a service that is
+	// ReferenceChanged: a value that a call passed as it is, through a service that is
 	// Shared, was changed after it was sent. It is looked for in tests only.
-	SharedChanged struct {
+	ReferenceChanged struct {
 		Handle   Handle
-		What     string // "request" or "reply"
+		Changed  string // "request" or "reply"
 		Caller   string // module, "" outside any
 		Provider string // module
 	}
@@ -184,26 +184,26 @@ func (ModuleStopped) observation()       {}
 func (MessagesDropped) observation()     {}
 func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}
-func (MessageDied) observation()         {}
+func (MessageDeadLettered) observation() {}
 func (HandlerStuck) observation()        {}
 func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
-func (GroupAbandoned) observation()      {}
+func (GroupUnused) observation()         {}
 func (SendDenied) observation()          {}
 func (ReceiveDenied) observation()       {}
-func (SharedChanged) observation()       {}
+func (ReferenceChanged) observation()    {}
 func (Panicked) observation()            {}
 
 // Role is what a module does with a handle.
-type Role string
+type Usage string
 
 // The roles.
 const (
-	Provides Role = "provides" // a service or a resource
-	Needs    Role = "needs"    // a service or a resource
-	Emits    Role = "emits"    // an event, a stream, a queue, a channel
-	Hears    Role = "hears"    // an event, a stream, a queue, a channel
-	Reads    Role = "reads"    // a stream
+	UsageProvides Usage = "provides" // a service or a resource
+	UsageNeeds    Usage = "needs"    // a service or a resource
+	UsageProduces Usage = "produces" // an event, a stream, a queue, a channel
+	UsageConsumes Usage = "consumes" // an event, a stream, a queue, a channel
+	UsageReads    Usage = "reads"    // a stream
 )
 
 // observe tells all observers. One that panics is logged and the others are

@@ -136,17 +136,17 @@ func Timeout(d time.Duration) ServiceOption {
 
 // Anywhere lets calls go over the transport although their provider is in the same
 // App, so that they are spread over all instances that provide the service.
-func Anywhere() ServiceOption {
-	return option(func(c *config) error { c.Anywhere = true; return nil })
+func LoadBalanced() ServiceOption {
+	return option(func(c *config) error { c.LoadBalanced = true; return nil })
 }
 
 // Shared passes the values of calls that stay in the process as they are: the
 // handler and its caller share what their pointers, slices and maps lead to, and
 // nothing is checked or copied. Neither side may change a value after it has sent
-// it, nor one that it got; a test of package testkit with HomeCalls fails where one
+// it, nor one that it got; a test of package testkit with LocalCalls fails where one
 // does. Over the wire nothing changes.
-func Shared() ServiceOption {
-	return option(func(c *config) error { c.Shared = true; return nil })
+func ByReference() ServiceOption {
+	return option(func(c *config) error { c.ByReference = true; return nil })
 }
 
 // Concurrency says how many handlers of one receiver run at once in this
@@ -169,11 +169,11 @@ func Concurrency(n int) interface {
 // service or an event, 65536 by default. Beyond it the newest are dropped: a
 // service's caller runs into its deadline, an event is not heard; both are
 // logged once per episode and told to observers.
-func Pending(n int) interface {
+func MaxBuffered(n int) interface {
 	ServiceHandlerOption
 	EventHandlerOption
 } {
-	return set(n >= 1, func(c *config) { c.Pending = n }, "Pending(%d): want at least 1", n)
+	return set(n >= 1, func(c *config) { c.MaxBuffered = n }, "Pending(%d): want at least 1", n)
 }
 
 // Group names the group that a receiver belongs to, instead of its module's
@@ -183,7 +183,7 @@ func Pending(n int) interface {
 // without dots. Groups of different handles may have the same name. A receiver of a
 // queue names one of its [Groups], and needs no Group if the queue declares none: then
 // [DefaultGroup] is the only one. A durable group keeps its position under its name. A
-// renamed group therefore begins as a new one, and the old one stays until [Retire].
+// renamed group therefore begins as a new one, and the old one stays until [DeleteGroup].
 func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption

@@ -38,7 +38,7 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 		{"Codec", mono.Codec, messages},
 		{"Timeout", mono.Timeout, "service"},
 		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
-		{"Pending", mono.Pending, "service handler, event handler"},
+		{"Pending", mono.MaxBuffered, "service handler, event handler"},
 		{"Group", mono.Group, "queue handler, event handler, stream handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
@@ -57,8 +57,8 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 		{"Groups", mono.Groups, "queue"},
 		{"MaxPending", mono.MaxPending, "queue"},
 		{"MaxDelayed", mono.MaxDelayed, "queue"},
-		{"Volatile", mono.Volatile, "queue"},
-		{"Optimistic", mono.Optimistic, "queue"},
+		{"NonPersistent", mono.NonPersistent, "queue"},
+		{"AssumeAccepted", mono.AssumeAccepted, "queue"},
 		{"MaxAge", mono.MaxAge, "stream"},
 		{"MaxMessages", mono.MaxMessages, "stream"},
 		{"MaxBytes", mono.MaxBytes, "stream"},
@@ -122,7 +122,7 @@ func TestDroppedEventsAreTold(t *testing.T) {
 			}
 		}))
 		app.Add(module("slow", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.Pending(2))
+			told.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.MaxBuffered(2))
 		}))
 		begin(t, app)
 		for n := range 50 {

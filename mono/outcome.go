@@ -10,33 +10,33 @@ import (
 // Drop makes an error with which a handler of a stored message gives it up now,
 // however many attempts are left: it becomes a dead letter. errors.Is finds err in
 // it; other kinds of handlers return it as they would err.
-func Drop(err error) error {
+func Permanent(err error) error {
 	if err == nil {
 		err = errors.New("dropped by its handler")
 	}
-	return &drop{err}
+	return &permanent{err}
 }
 
-type drop struct{ error }
+type permanent struct{ error }
 
-func (d *drop) Unwrap() error { return d.error }
+func (d *permanent) Unwrap() error { return d.error }
 
-// RetryIn makes an error with which a handler of a stored message asks for the
+// RetryAfter makes an error with which a handler of a stored message asks for the
 // next attempt after d, instead of what Backoff says. After the last attempt the
 // message becomes a dead letter all the same.
-func RetryIn(d time.Duration, err error) error {
+func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		err = errors.New("its handler asks for another attempt")
 	}
-	return &retryIn{err, max(d, 0)}
+	return &retryAfter{err, max(d, 0)}
 }
 
-type retryIn struct {
+type retryAfter struct {
 	error
 	wait time.Duration
 }
 
-func (r *retryIn) Unwrap() error { return r.error }
+func (r *retryAfter) Unwrap() error { return r.error }
 
 // DefaultMaxAttempts is how often a stored message is tried unless MaxAttempts
 // says otherwise.
@@ -51,7 +51,7 @@ func (c *config) maxAttempts() int {
 
 // wait is how long to wait after an attempt that ended with err.
 func (r *receiver) wait(d *transport.Delivery, err error) (wait time.Duration) {
-	if asked, ok := errors.AsType[*retryIn](err); ok {
+	if asked, ok := errors.AsType[*retryAfter](err); ok {
 		return asked.wait
 	}
 	policy := r.config.Backoff

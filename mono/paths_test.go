@@ -59,7 +59,7 @@ func onPaths(t *testing.T, test func(t *testing.T, p path)) {
 // app makes an App on this path, which logs to the test.
 func (p path) app(t testing.TB, opts ...mono.AppOption) *mono.App {
 	if p.wire {
-		opts = append(opts, mono.AlwaysWire())
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	return mono.New(p.open(t), append([]mono.AppOption{quiet(t)}, opts...)...)
 }

@@ -30,10 +30,10 @@ func swallow(dir string) error {
 	if err != nil {
 		return err
 	}
-	dead := make(chan mono.MessageDied, 1)
+	dead := make(chan mono.MessageDeadLettered, 1)
 	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
-		if o, ok := o.(mono.MessageDied); ok {
+		if o, ok := o.(mono.MessageDeadLettered); ok {
 			dead <- o
 		}
 	}))

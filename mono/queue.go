@@ -18,7 +18,7 @@ import (
 // the jobs that may be lost in between. Sends fail while that is impossible.
 //
 // It needs a transport that stores (transport.Capabilities.Logs); on another one
-// the App does not start. A Volatile queue needs none.
+// the App does not start. A NonPersistent queue needs none.
 type Queue[T any] struct {
 	decl *declaration
 	sent sending
@@ -47,7 +47,7 @@ func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 
 // Enqueue stores a job. Nil means that it is stored: now, or, with a DedupID, by an
 // earlier Enqueue within the DedupWindow, whatever has become of that job since.
-// EnqueueStored returns which. In a volatile queue that is not Optimistic, nil
+// EnqueueStored returns which. In a volatile queue that is not AssumeAccepted, nil
 // means that a worker of each group has the job. ResourceExhausted means that the queue
 // is full (MaxPending, MaxDelayed). An error whose outcome is unknown may leave the job
 // stored: with DedupID it can be sent again.
@@ -60,8 +60,8 @@ func (q Queue[T]) Enqueue(ctx context.Context, b Binder, v T) error {
 // can be sent again with that DedupID. A volatile queue stores nothing, so the error is
 // FailedPrecondition.
 func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, error) {
-	if q.decl.config.Volatile {
-		return Stored{}, notDone(FailedPrecondition, "%s: a volatile queue stores nothing: use Enqueue, or declare it without mono.Volatile", q.decl)
+	if q.decl.config.NonPersistent {
+		return Stored{}, notDone(FailedPrecondition, "%s: a volatile queue stores nothing: use Enqueue, or declare it without mono.NonPersistent", q.decl)
 	}
 	return postStored(ctx, b, q.decl, q.sent, v)
 }
@@ -78,7 +78,7 @@ func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
 
 // Handle makes fn a worker of the queue, in its one group, or in the one of its
 // Groups that Group, or else the module's name, says. Nil ends the job; Drop makes
-// it a dead letter now, RetryIn says when it is tried again, and any other error
+// it a dead letter now, RetryAfter says when it is tried again, and any other error
 // leaves that to Backoff.
 func (q Queue[T]) Handle(sc *Scope, fn Sink[T], opts ...QueueHandlerOption) {
 	r := receive(sc, q.decl, fn == nil, opts, newTicket[T])

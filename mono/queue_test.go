@@ -52,7 +52,7 @@ func TestQueuesWithNamesAlike(t *testing.T) {
 			got[i] = make(chan handled, 10)
 			modules = append(modules, worker(fmt.Sprint("worker-", i), q, got[i], func(h handled) error {
 				if h.N < 0 {
-					return mono.Drop(errors.New("no"))
+					return mono.Permanent(errors.New("no"))
 				}
 				return nil
 			}))
@@ -114,10 +114,10 @@ func TestQueueOutcomes(t *testing.T) {
 			case 1:
 				return errors.New("always")
 			case 2:
-				return mono.Drop(mono.Errorf(mono.DataLoss, "hopeless"))
+				return mono.Permanent(mono.Errorf(mono.DataLoss, "hopeless"))
 			case 3:
 				if h.attempt < 3 {
-					return mono.RetryIn(20*time.Millisecond, errors.New("soon"))
+					return mono.RetryAfter(20*time.Millisecond, errors.New("soon"))
 				}
 			case 4:
 				panic("at the handler")
@@ -149,7 +149,7 @@ func TestQueueOutcomes(t *testing.T) {
 				t.Fatal(err)
 			}
 			reasons[v.N] = fmt.Sprint(l.Reason, " ", l.Attempts, " ", l.Code)
-			if l.Group != mono.DefaultGroup || l.ID == "" || l.Stored.IsZero() || l.Died.Before(l.Stored) || l.Sequence != uint64(v.N+1) {
+			if l.Group != mono.DefaultGroup || l.ID == "" || l.Stored.IsZero() || l.DeadLettered.Before(l.Stored) || l.Sequence != uint64(v.N+1) {
 				t.Errorf("the letter is %+v", l)
 			}
 		}
@@ -208,7 +208,7 @@ func TestQueueDelayToTheMillisecond(t *testing.T) {
 			q.Handle(s, func(ctx context.Context, j job) error {
 				got <- fmt.Sprint(j.N, " ", time.Since(began))
 				if j.N == 1 && mono.CallFrom(ctx).Attempt() == 3 {
-					return mono.RetryIn(7*time.Second, errors.New("soon"))
+					return mono.RetryAfter(7*time.Second, errors.New("soon"))
 				}
 				if j.N == 1 && mono.CallFrom(ctx).Attempt() < 3 {
 					return errors.New("again")

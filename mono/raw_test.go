@@ -74,7 +74,7 @@ func TestRawDeadLetterIsTheMessage(t *testing.T) {
 		app := b.start(t, module("worker", func(s *mono.Scope) {
 			rawQueue.Handle(s, func(_ context.Context, b []byte) error {
 				overwrite(b)
-				return mono.Drop(errors.New("no use"))
+				return mono.Permanent(errors.New("no use"))
 			})
 		}))
 		job := []byte("job")

@@ -37,7 +37,7 @@ type Position struct{ start transport.Start }
 func Beginning() Position { return Position{} }
 
 // Newest is what will be appended from now on.
-func Newest() Position { return Position{transport.Start{New: true}} }
+func End() Position { return Position{transport.Start{New: true}} }
 
 // AtSequence is the message with this sequence, or the first one after it.
 func AtSequence(n uint64) Position { return Position{transport.Start{Sequence: n}} }

@@ -81,7 +81,7 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
-	if r.decl.kind == KindService && !r.config.Shared {
+	if r.decl.kind == KindService && !r.config.ByReference {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
 	if r.decl.stored() {
@@ -114,7 +114,7 @@ func (r *receiver) subjects() []string {
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.Pending, OnDrop: r.dropped, Begin: r.receive}
+	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.MaxBuffered, OnDrop: r.dropped, Begin: r.receive}
 	if r.decl.kind == KindService {
 		s.Group = serviceGroup
 		s.Endpoint = r.endpoint()

@@ -28,7 +28,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 		return func(h handled) error {
 			if !seen[h.id] {
 				seen[h.id] = true
-				return mono.Drop(errOnce)
+				return mono.Permanent(errOnce)
 			}
 			return nil
 		}

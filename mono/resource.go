@@ -136,7 +136,7 @@ func closeValue(value any) error {
 // checker returns what tells the resource's health, or nil.
 func (r *resource) checker() func(context.Context) error {
 	switch v := r.value.(type) {
-	case Checker:
+	case HealthChecker:
 		return v.Health
 	case interface{ PingContext(context.Context) error }:
 		return v.PingContext

@@ -15,7 +15,7 @@ import (
 //
 // Errors: NotFound for a group that is not there; FailedPrecondition for one that
 // the App receives with now, and for a handle that is not stored.
-func Retire(ctx context.Context, b Binder, h Handle, group string) error {
+func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
 	in, d := b.Scope().in, h.declared()
 	if in == nil {
 		return notDone(Unavailable, "%s: the App has not been started", d)
@@ -69,8 +69,8 @@ func (o *opening) nameUnused() {
 		o.in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
 	}
 	for _, g := range o.unused {
-		o.in.log.Warn("mono: nobody declares this group any more; it keeps what it is owed until mono.Retire removes it",
+		o.in.log.Warn("mono: nobody declares this group any more; it keeps what it is owed until mono.DeleteGroup removes it",
 			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered)
-		o.in.observe(GroupAbandoned{Handle: o.decl, Group: g.Config.Name})
+		o.in.observe(GroupUnused{Handle: o.decl, Group: g.Config.Name})
 	}
 }

@@ -26,7 +26,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer restore()
 	context.AfterFunc(ctx, restore) // from then on a signal has its default effect
 	if err := a.Start(ctx); err != nil {
-		if a.State() == Created {
+		if a.State() == StateCreated {
 			_ = a.Stop(context.WithoutCancel(ctx)) // err says what matters
 		}
 		return err

@@ -43,7 +43,7 @@ func (s *sender) compile() {
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
-	if s.decl.kind == KindService && !s.in.app.options.alwaysWire && !s.decl.config.Anywhere {
+	if s.decl.kind == KindService && !s.in.app.options.alwaysWire && !s.decl.config.LoadBalanced {
 		s.home = s.in.providers[s.decl.identity()]
 		s.direct = s.home != nil && len(s.in.app.middleware) == 0
 	}
@@ -139,7 +139,7 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 	case s.decl.kind == KindEvent:
 		return s.in.app.transport.Publish(ctx, m)
 	case c.sent.delayed():
-		return notDone(InvalidArgument, "a volatile queue stores nothing, so it cannot delay: declare it without mono.Volatile")
+		return notDone(InvalidArgument, "a volatile queue stores nothing, so it cannot delay: declare it without mono.NonPersistent")
 	}
 	return s.offer(ctx, m)
 }

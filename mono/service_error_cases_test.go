@@ -30,8 +30,8 @@ var serviceErrorCases = []serviceCase{
 	{"an error keeps its code and text", "", func(s *stage) {
 		err := s.fails(failing(mono.Errorf(mono.NotFound, "no %s, 100%% gone\nreally", "öl")))
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "no öl, 100% gone\nreally")
-		if !errors.Is(err, mono.ErrNotFound) || !mono.Remote(err) {
-			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		if !errors.Is(err, mono.ErrNotFound) || !mono.IsHandlerError(err) {
+			s.Errorf("got %v, remote %v", err, mono.IsHandlerError(err))
 		}
 	}},
 	{"an error without a code is unknown, with its text", "", func(s *stage) {
@@ -74,8 +74,8 @@ var serviceErrorCases = []serviceCase{
 		}
 	}},
 	{"what steers the delivery of stored messages is an error like others", "", func(s *stage) {
-		s.want(s.fails(failing(mono.Drop(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
-		s.want(s.fails(failing(mono.RetryIn(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+		s.want(s.fails(failing(mono.Permanent(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+		s.want(s.fails(failing(mono.RetryAfter(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
 	}},
 	{"an error of an earlier call is this handler's own", "", func(s *stage) {
 		app := s.start(
@@ -109,7 +109,7 @@ var serviceErrorCases = []serviceCase{
 		err := s.fails(failing(fmt.Errorf("while asking: %w", short.With(shortage{Left: 3}))))
 		s.want(err, mono.FailedPrecondition, mono.OutcomeAnswered, "while asking")
 		got, ok := short.Match(err)
-		if !ok || got.Left != 3 || !errors.Is(err, short) || errors.Is(err, other) || !mono.Remote(err) {
+		if !ok || got.Left != 3 || !errors.Is(err, short) || errors.Is(err, other) || !mono.IsHandlerError(err) {
 			s.Errorf("got %v, %v, %v", got, ok, err)
 		}
 		if _, ok := other.Match(err); ok {
@@ -168,7 +168,7 @@ var serviceErrorCases = []serviceCase{
 		for _, value := range []any{"a secret", errors.New("a secret"), mono.Errorf(mono.NotFound, "a secret"), 7} {
 			err := s.fails(func(context.Context, question) (reply, error) { panic(value) })
 			s.want(err, mono.Internal, mono.OutcomeAnswered, "panicked")
-			if strings.Contains(err.Error(), "secret") || !mono.Remote(err) {
+			if strings.Contains(err.Error(), "secret") || !mono.IsHandlerError(err) {
 				s.Errorf("got %v", err)
 			}
 		}
@@ -178,7 +178,7 @@ var serviceErrorCases = []serviceCase{
 		log := &logBuffer{}
 		app := mono.New(s.path.open(s.TB), log.option())
 		if s.path.wire {
-			app = mono.New(s.path.open(s.TB), log.option(), mono.AlwaysWire())
+			app = mono.New(s.path.open(s.TB), log.option(), mono.NoLocalCalls())
 		}
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 			if p, ok := o.(mono.Panicked); ok {

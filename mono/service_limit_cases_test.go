@@ -228,7 +228,7 @@ var serviceLimitCases = []serviceCase{
 			limit.Transport = s.path.open(s.TB)
 			opts := []mono.AppOption{quiet(s.TB)}
 			if s.path.wire {
-				opts = append(opts, mono.AlwaysWire())
+				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(limit, opts...)
 			app.Add(provider(failing(heavy.With(reply{Text: "x"})), mono.Concurrency(1)), module("text", func(sc *mono.Scope) {
@@ -304,7 +304,7 @@ func (s *stage) discovers(p path) {
 	if p.wire {
 		home = 0
 	}
-	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"home_requests":%d`, home), `"name":"test_ask"`} {
+	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"local_requests":%d`, home), `"name":"test_ask"`} {
 		if !strings.Contains(string(got.Body), want) {
 			s.Errorf("%s: no %s in %s", p.name, want, got.Body)
 		}

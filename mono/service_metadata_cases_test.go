@@ -40,7 +40,7 @@ var serviceMetadataCases = []serviceCase{
 	}},
 	{"what only stored or keyed messages have is empty", "", func(s *stage) {
 		s.tells(func(c *mono.Call) string {
-			return fmt.Sprint(c.Sequence(), c.Fence(), c.Time().IsZero(), c.Key() == "", c.Reply())
+			return fmt.Sprint(c.Sequence(), c.FencingToken(), c.Time().IsZero(), c.Key() == "", c.Reply())
 		}, "0 0 true true <nil>")
 	}},
 	{"the sender is the module that calls, and nobody outside one", "", func(s *stage) {
@@ -156,7 +156,7 @@ var serviceMetadataCases = []serviceCase{
 		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 			return func(ctx context.Context, c *mono.Call) error {
 				err := next(ctx, c)
-				if got := c.Header("Tenant"); c.Side() == mono.Sending && got != "t1" {
+				if got := c.Header("Tenant"); c.Side() == mono.SideSender && got != "t1" {
 					return mono.Errorf(mono.Internal, "the sender's header became %q", got)
 				}
 				return err

@@ -86,7 +86,7 @@ var serviceMiddlewareCases = []serviceCase{
 		}
 	}},
 	{"middleware can refuse on either side", "", func(s *stage) {
-		for _, side := range []mono.Side{mono.Sending, mono.Receiving} {
+		for _, side := range []mono.Side{mono.SideSender, mono.SideReceiver} {
 			app := s.behind(func(context.Context, question) (reply, error) { panic("it was called") },
 				around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 					if c.Side() == side {
@@ -96,7 +96,7 @@ var serviceMiddlewareCases = []serviceCase{
 				}))
 			_, err := ask.Call(s.Context(), app, question{})
 			outcome := mono.OutcomeUnknown
-			if side == mono.Receiving {
+			if side == mono.SideReceiver {
 				outcome = mono.OutcomeAnswered
 			}
 			s.want(err, mono.ResourceExhausted, outcome, "slow down")
@@ -105,7 +105,7 @@ var serviceMiddlewareCases = []serviceCase{
 	{"middleware can turn an error into success, and back", "", func(s *stage) {
 		app := s.behind(failing(mono.Errorf(mono.NotFound, "no")), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)
-			if c.Side() == mono.Receiving {
+			if c.Side() == mono.SideReceiver {
 				return nil
 			}
 			return err
@@ -114,7 +114,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 		app = s.behind(echo, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if err := next(ctx, c); err != nil || c.Side() == mono.Sending {
+			if err := next(ctx, c); err != nil || c.Side() == mono.SideSender {
 				return err
 			}
 			return mono.Errorf(mono.DataLoss, "gone")
@@ -128,7 +128,7 @@ var serviceMiddlewareCases = []serviceCase{
 		var c crowd
 		var ids trace
 		app := s.behind(c.handle(telling(func(c *mono.Call) string { ids.add(c.ID()); return c.ID() })), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if c.Side() == mono.Sending {
+			if c.Side() == mono.SideSender {
 				if err := next(ctx, c); err != nil {
 					return err
 				}
@@ -146,7 +146,7 @@ var serviceMiddlewareCases = []serviceCase{
 		var saw trace
 		app := s.app()
 		app.Use(around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if c.Side() == mono.Receiving {
+			if c.Side() == mono.SideReceiver {
 				return next(ctx, c)
 			}
 			for range 2 {
@@ -190,15 +190,15 @@ var serviceMiddlewareCases = []serviceCase{
 		}
 	}},
 	{"a panic of middleware is contained on either side", "", func(s *stage) {
-		for _, side := range []mono.Side{mono.Sending, mono.Receiving} {
+		for _, side := range []mono.Side{mono.SideSender, mono.SideReceiver} {
 			app := s.behind(echo, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 				if c.Side() == side {
 					panic("middleware")
 				}
 				return next(ctx, c)
 			}))
-			if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.Remote(err) != (side == mono.Receiving) {
-				s.Errorf("panic while %s: %v, remote %v", side, err, mono.Remote(err))
+			if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.IsHandlerError(err) != (side == mono.SideReceiver) {
+				s.Errorf("panic while %s: %v, remote %v", side, err, mono.IsHandlerError(err))
 			}
 		}
 	}},

@@ -283,7 +283,7 @@ func TestReplyInAStrangeCodec(t *testing.T) {
 	}
 	defer sub.Close()
 	_, err = ask.Call(t.Context(), app, question{})
-	if mono.CodeOf(err) != mono.InvalidArgument || mono.Remote(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
-		t.Errorf("got %v, remote %v", err, mono.Remote(err))
+	if mono.CodeOf(err) != mono.InvalidArgument || mono.IsHandlerError(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
+		t.Errorf("got %v, remote %v", err, mono.IsHandlerError(err))
 	}
 }

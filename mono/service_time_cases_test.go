@@ -76,8 +76,8 @@ var serviceTimeCases = []serviceCase{
 		began := time.Now()
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
-		if !errors.Is(err, context.DeadlineExceeded) || mono.Remote(err) {
-			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		if !errors.Is(err, context.DeadlineExceeded) || mono.IsHandlerError(err) {
+			s.Errorf("got %v, remote %v", err, mono.IsHandlerError(err))
 		}
 		s.took(began, 4*tick)
 	}},

@@ -6,7 +6,7 @@ import (
 	"gomono.dev/mono/internal/copier"
 )
 
-// sharedWatcher is an Observer, in a test, that wants to hear of SharedChanged. To
+// sharedWatcher is an Observer, in a test, that wants to hear of ReferenceChanged. To
 // find one costs a look at all of a value, so nobody does who has not been asked.
 type sharedWatcher interface {
 	Observer
@@ -27,7 +27,7 @@ const maxShared = 10_000
 
 // sharedValue is a value that was passed as it is.
 type sharedValue struct {
-	of    SharedChanged
+	of    ReferenceChanged
 	value any // pointer to it
 	print uint64
 }
@@ -44,7 +44,7 @@ func (in *instance) watchShared() *sharedValues {
 
 // keep takes note of a value that is sent.
 func (s *sharedValues) keep(h *homeContext, what string, value any) *sharedValue {
-	of := SharedChanged{Handle: h.sender.decl, What: what, Caller: h.sender.module, Provider: h.sender.home.unit.name}
+	of := ReferenceChanged{Handle: h.sender.decl, Changed: what, Caller: h.sender.module, Provider: h.sender.home.unit.name}
 	v := &sharedValue{of, value, copier.Fingerprint(value)}
 	s.mu.Lock()
 	s.kept = append(s.kept, v)
@@ -68,8 +68,8 @@ func (s *sharedValues) look(v *sharedValue) {
 	v.print = print
 	s.mu.Unlock()
 	if changed {
-		s.in.log.Error("mono: a shared value was changed after it was sent: change a copy, or declare the handle without mono.Shared",
-			"handle", v.of.Handle.Name(), "value", v.of.What, "caller", v.of.Caller, "provider", v.of.Provider)
+		s.in.log.Error("mono: a shared value was changed after it was sent: change a copy, or declare the handle without mono.ByReference",
+			"handle", v.of.Handle.Name(), "value", v.of.Changed, "caller", v.of.Caller, "provider", v.of.Provider)
 		s.in.observe(v.of)
 	}
 }

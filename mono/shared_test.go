@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	lend     = mono.NewService[*parcel, *parcel]("test.lend", mono.Shared())
-	lendWire = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.Shared(), mono.Anywhere())
+	lend     = mono.NewService[*parcel, *parcel]("test.lend", mono.ByReference())
+	lendWire = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.ByReference(), mono.LoadBalanced())
 )
 
 // lender is a module that provides what is lent.
@@ -45,8 +45,8 @@ type sharedWatch struct{ trace }
 func (w *sharedWatch) WatchShared() {}
 
 func (w *sharedWatch) Observe(o mono.Observation) {
-	if c, ok := o.(mono.SharedChanged); ok {
-		w.add(fmt.Sprint(c.Handle.Name(), " ", c.What, " ", c.Caller, " ", c.Provider))
+	if c, ok := o.(mono.ReferenceChanged); ok {
+		w.add(fmt.Sprint(c.Handle.Name(), " ", c.Changed, " ", c.Caller, " ", c.Provider))
 	}
 }
 

@@ -25,7 +25,7 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	defer a.release()
-	if err := a.change(Starting, Created); err != nil {
+	if err := a.change(StateStarting, StateCreated); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -35,10 +35,10 @@ func (a *App) Start(ctx context.Context) error {
 	if err := guard("the start", a.panicked, func() error { return in.start(ctx) }); err != nil {
 		err = errors.Join(err, in.stop(context.WithoutCancel(ctx)))
 		a.current.Store(nil)
-		return errors.Join(err, a.change(Created, Starting))
+		return errors.Join(err, a.change(StateCreated, StateStarting))
 	}
 	a.log.Info("mono: started", "modules", len(in.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
-	return a.change(Running, Starting)
+	return a.change(StateRunning, StateStarting)
 }
 
 // acquire takes the lifecycle's token, so that Start and Stop run one at a time.
@@ -143,7 +143,7 @@ func (in *instance) tellConfiguration() {
 	o := in.app.options
 	settings := map[string]string{
 		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
-		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "AlwaysWire": fmt.Sprint(o.alwaysWire),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.alwaysWire),
 		"Generation": fmt.Sprint(o.generation), "Transport": in.app.transport.Capabilities().Name,
 	}
 	for _, name := range sortedKeys(settings) {

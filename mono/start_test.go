@@ -27,7 +27,7 @@ func problems(t *testing.T, app *mono.App) []mono.Problem {
 	if !ok {
 		t.Fatalf("Start: %v, want a StartError", err)
 	}
-	if !errors.Is(err, mono.ErrFailedPrecondition) || app.State() != mono.Created {
+	if !errors.Is(err, mono.ErrFailedPrecondition) || app.State() != mono.StateCreated {
 		t.Errorf("code %v, state %v", mono.CodeOf(err), app.State())
 	}
 	return report.Problems
@@ -222,7 +222,7 @@ func TestDeclarationPanics(t *testing.T) {
 		`"backoff"`:               func() { mono.NewQueue[int]("backoff", mono.MaxAttempts(2), mono.Backoff(mono.Waits(1, 2))) },
 		`"backoff-5"`:             func() { mono.NewQueue[int]("backoff-5", mono.Backoff(mono.Waits(1, 2, 3, 4, 5))) },
 		"or raise MaxAttempts":    func() { mono.NewStream[int]("waits", mono.MaxAttempts(1), mono.Backoff(mono.Waits(1))) },
-		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.Volatile(), mono.MaxAttempts(3)) },
+		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.NonPersistent(), mono.MaxAttempts(3)) },
 		`"key"`:                   func() { mono.NewEvent[int]("key").KeyedBy(nil) },
 		strings.Repeat("x", 2000): func() { mono.NewEvent[int](strings.Repeat("x", 2000)) },
 	} {
@@ -341,7 +341,7 @@ func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
 		app.Use(&livingMiddleware{lifecycle: hooks("middleware", fine)})
 		app.Add(first, second, hooks("third", fine))
 		err := app.Start(t.Context())
-		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.Created {
+		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.StateCreated {
 			t.Errorf("Start: %v, state %v", err, app.State())
 		}
 		want := []string{"middleware", "plugin", "first", "second", "-first", "-plugin", "close", "-middleware"}
@@ -418,7 +418,7 @@ func TestStates(t *testing.T) {
 	if err := app.Start(t.Context()); !errors.Is(err, mono.ErrFailedPrecondition) {
 		t.Errorf("a Start after Stop: %v", err)
 	}
-	if want := []mono.State{mono.Starting, mono.Running, mono.Stopping, mono.Stopped}; !reflect.DeepEqual(states, want) {
+	if want := []mono.State{mono.StateStarting, mono.StateRunning, mono.StateStopping, mono.StateStopped}; !reflect.DeepEqual(states, want) {
 		t.Errorf("got %v, want %v", states, want)
 	}
 }

@@ -42,7 +42,7 @@ func (s *stats) snapshot() transport.EndpointStats {
 		Errors:         s.errors.Load(),
 		LastError:      last,
 		ProcessingTime: spent + spentHome,
-		Data:           map[string]uint64{"home_requests": home},
+		Data:           map[string]uint64{"local_requests": home},
 	}
 }
 

@@ -69,7 +69,7 @@ func TestStockToolsAgree(t *testing.T) {
 	app := b.start(t, module("stock", func(sc *mono.Scope) {
 		q.Handle(sc, func(_ context.Context, j job) error {
 			if j.N == 0 {
-				return mono.Drop(nil)
+				return mono.Permanent(nil)
 			}
 			begun <- j
 			<-release

@@ -24,7 +24,7 @@ import (
 // named in the error. Stop returns at most about a second later.
 //
 // A handler of a stored message that was cut off, and returns an error that is
-// neither Drop nor RetryIn, has given no verdict: its message is handed back at once,
+// neither Drop nor RetryAfter, has given no verdict: its message is handed back at once,
 // and the attempt does not count. [Call.Stopping] tells a handler of the stop before
 // its time is over.
 //
@@ -37,21 +37,21 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	defer a.release()
 	switch a.State() {
-	case Stopped:
+	case StateStopped:
 		return nil
-	case Created:
+	case StateCreated:
 		ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
 		defer cancel()
-		return errors.Join(a.closeTransport(ctx), a.change(Stopped, Created))
+		return errors.Join(a.closeTransport(ctx), a.change(StateStopped, StateCreated))
 	}
-	if err := a.change(Stopping, Running); err != nil {
+	if err := a.change(StateStopping, StateRunning); err != nil {
 		return err
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
 	defer cancel()
 	err := a.current.Load().stop(ctx)
-	err = errors.Join(err, a.closeTransport(ctx), a.change(Stopped, Stopping))
+	err = errors.Join(err, a.closeTransport(ctx), a.change(StateStopped, StateStopping))
 	if err != nil {
 		a.log.Error("mono: stopped with errors", "duration", time.Since(began), "error", err)
 		return err

@@ -58,11 +58,11 @@ func TestStopIsNoVerdict(t *testing.T) {
 		if _, err := cutOff(t, b, q, func(context.Context) error { return errors.New("the database reports the end of the context") }); err == nil {
 			t.Error("Stop does not say that it cut off a handler")
 		}
-		if got := letters(t, q.DeadLetters(sender), mono.LetterFilter{}); len(got) > 0 {
+		if got := letters(t, q.DeadLetters(sender), mono.DeadLetterFilter{}); len(got) > 0 {
 			t.Errorf("the stops made dead letters: %+v", got)
 		}
-		_, _ = cutOff(t, b, q, func(ctx context.Context) error { return mono.Drop(ctx.Err()) })
-		if l := awaitLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonDropped || l.Attempts != 1 {
+		_, _ = cutOff(t, b, q, func(ctx context.Context) error { return mono.Permanent(ctx.Err()) })
+		if l := awaitLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 1 {
 			t.Errorf("got %+v", l)
 		}
 	})

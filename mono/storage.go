@@ -26,7 +26,7 @@ type storage struct {
 func (d *declaration) stored() bool {
 	switch d.kind {
 	case KindQueue:
-		return !d.config.Volatile
+		return !d.config.NonPersistent
 	case KindStream:
 		return true
 	}

@@ -158,9 +158,9 @@ func none[T any](t testing.TB, c <-chan T) {
 }
 
 // letters lists the dead letters that match.
-func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.LetterFilter) []mono.Letter[T] {
+func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilter) []mono.DeadLetter[T] {
 	t.Helper()
-	var all []mono.Letter[T]
+	var all []mono.DeadLetter[T]
 	for l, err := range dl.List(t.Context(), f) {
 		if err != nil {
 			t.Fatal(err)
@@ -171,10 +171,10 @@ func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.LetterFilter) [
 }
 
 // awaitLetters waits until there are n dead letters.
-func awaitLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.Letter[T]) {
+func awaitLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.DeadLetter[T]) {
 	t.Helper()
 	realtime.Until(t, fmt.Sprintf("%d dead letters", n), func() bool {
-		all = letters(t, dl, mono.LetterFilter{})
+		all = letters(t, dl, mono.DeadLetterFilter{})
 		return len(all) >= n
 	})
 	return all

@@ -50,7 +50,7 @@ func TestStreamGroupsResume(t *testing.T) {
 			}
 		}, consumer("first", s, got, succeed))
 		late := make(chan handled, 100)
-		app := b.start(t, consumer("first", s, got, succeed), consumer("late", s, late, succeed, mono.From(mono.Newest())))
+		app := b.start(t, consumer("first", s, got, succeed), consumer("late", s, late, succeed, mono.From(mono.End())))
 		appendJobs(app, 5, 8)
 		for n := 5; n < 8; n++ {
 			if h, l := next(t, got), next(t, late); h.N != n || l.N != n {
@@ -216,7 +216,7 @@ func TestStreamAppendAfterWhatIsRead(t *testing.T) {
 	short := mono.NewStream[job]("stream.after-age", mono.MaxAge(100*time.Millisecond))
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
-		app := b.start(t, consumer("c", s, got, func(handled) error { return mono.Drop(nil) }))
+		app := b.start(t, consumer("c", s, got, func(handled) error { return mono.Permanent(nil) }))
 		first, err := s.AppendAfter(t.Context(), app, 0, job{N: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -308,7 +308,7 @@ func TestStreamHandleBatch(t *testing.T) {
 				for i, m := range batch {
 					switch {
 					case m.Value.N == 3:
-						errs[i] = mono.Drop(errors.New("never"))
+						errs[i] = mono.Permanent(errors.New("never"))
 					case m.Value.N == 7 && m.Attempt == 1:
 						errs[i] = errors.New("once")
 					}
@@ -331,7 +331,7 @@ func TestStreamHandleBatch(t *testing.T) {
 		if len(seen) != 25 || seen[7] != 2 || seen[3] != 1 {
 			t.Errorf("got %v", seen)
 		}
-		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonDropped || l[0].Sequence != 4 {
+		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonPermanent || l[0].Sequence != 4 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -564,7 +564,7 @@ func TestStreamGroupThatVanishes(t *testing.T) {
 			}
 		}))
 		begin(t, app)
-		if err := mono.Retire(t.Context(), b.start(t), s, "gone"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), b.start(t), s, "gone"); err != nil {
 			t.Fatal(err)
 		}
 		if g := next(t, lost); g.Module != "gone" || g.Group != "gone" || g.Handle.Name() != s.Name() || mono.CodeOf(g.Err) != mono.NotFound {

@@ -272,7 +272,7 @@ func TestSlowSettlementIsNoStuckHandler(t *testing.T) {
 		app := mono.New(slowLetters{inproc.New(nil)}, quiet(t))
 		told := stuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
-			q.Handle(s, func(context.Context, int) error { return mono.Drop(nil) })
+			q.Handle(s, func(context.Context, int) error { return mono.Permanent(nil) })
 		}))
 		begin(t, app)
 		if err := q.Enqueue(t.Context(), app, 1); err != nil {
@@ -284,7 +284,7 @@ func TestSlowSettlementIsNoStuckHandler(t *testing.T) {
 		}
 		passes(time.Minute)
 		none(t, told)
-		if all := letters(t, q.DeadLetters(app), mono.LetterFilter{}); len(all) != 1 {
+		if all := letters(t, q.DeadLetters(app), mono.DeadLetterFilter{}); len(all) != 1 {
 			t.Errorf("%d dead letters", len(all))
 		}
 	})
@@ -303,7 +303,7 @@ func (s slowLetters) Log(ctx context.Context, c transport.LogConfig) (transport.
 // StuckAfter fits what is stored.
 func TestStuckAfterNeedsStorage(t *testing.T) {
 	t.Parallel()
-	if got := panicOf(func() { mono.NewQueue[int]("stuck.volatile", mono.Volatile(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "Volatile excludes") {
+	if got := panicOf(func() { mono.NewQueue[int]("stuck.volatile", mono.NonPersistent(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "NonPersistent excludes") {
 		t.Errorf("a volatile queue: %q", got)
 	}
 	if got := panicOf(func() { mono.NewQueue[int]("stuck.soon", mono.StuckAfter(time.Millisecond)) }); !strings.Contains(got, "StuckAfter(1ms): want at least 100ms") {

@@ -9,7 +9,7 @@ import (
 )
 
 // offer sends a job of a volatile queue: each group has to take it. Within the
-// window that Optimistic allows after that, jobs are sent without asking.
+// window that AssumeAccepted allows after that, jobs are sent without asking.
 func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	if s.trusts() {
 		err := s.in.app.transport.Publish(ctx, m)
@@ -40,7 +40,7 @@ const acceptTimeout = 5 * time.Second
 
 // trusts reports whether a job was accepted lately enough not to ask.
 func (s *sender) trusts() bool {
-	window := s.decl.config.Optimistic
+	window := s.decl.config.AssumeAccepted
 	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
 }
 
@@ -86,7 +86,7 @@ func (r *receiver) accept(m *transport.Message) {
 }
 
 // volatile reports whether a receiver works on jobs that nobody stores.
-func (r *receiver) volatile() bool { return r.decl.kind == KindQueue && r.decl.config.Volatile }
+func (r *receiver) volatile() bool { return r.decl.kind == KindQueue && r.decl.config.NonPersistent }
 
 // volatileSubjects are where jobs for a group of a volatile queue come.
 func (r *receiver) volatileSubjects() []string {

@@ -15,7 +15,7 @@ import (
 // unavailable, and says which group has not taken it.
 func TestVolatileQueue(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.groups", mono.Volatile(), mono.Groups("a", "b"))
+	q := mono.NewQueue[job]("volatile.groups", mono.NonPersistent(), mono.Groups("a", "b"))
 	onPaths(t, func(t *testing.T, p path) {
 		a, b := make(chan handled, 10), make(chan handled, 10)
 		tr := p.open(t)
@@ -45,7 +45,7 @@ func TestVolatileQueue(t *testing.T) {
 // Within the window nobody is asked.
 func TestVolatileOptimistic(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.optimistic", mono.Volatile(), mono.Optimistic(time.Hour))
+	q := mono.NewQueue[job]("volatile.optimistic", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
 	onPaths(t, func(t *testing.T, p path) {
 		sender := p.start(t)
 		if err := q.Enqueue(t.Context(), sender, job{}); mono.CodeOf(err) != mono.Unavailable {

@@ -97,7 +97,7 @@ func (sc scene) record(t *testing.T) string {
 	tr := openNATS(t)
 	conn, _ := natsx.Conn(tr)
 	tap := listen(t, conn)
-	app := mono.New(tr, quiet(t), mono.AlwaysWire())
+	app := mono.New(tr, quiet(t), mono.NoLocalCalls())
 	app.Add(module("shop", sc.bind))
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -343,7 +343,7 @@ func eventScene[T any](name string, e mono.Event[T], v T) scene {
 func queueScenes() []scene {
 	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewQueue[job]("wire.plain")
-	volatile := mono.NewQueue[job]("wire.volatile", mono.Volatile())
+	volatile := mono.NewQueue[job]("wire.volatile", mono.NonPersistent())
 	scenes := []scene{
 		queueScene("A job of bytes", raw, []byte{0, 1}),
 		queueScene("A job with a header and an id of its own", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
@@ -422,10 +422,12 @@ func letterScenes() []scene {
 			t.Error(err)
 		}
 	}
-	await := func(t *testing.T, app *mono.App) mono.Letter[job] { return awaitLetters(t, q.DeadLetters(app), 1)[0] }
+	await := func(t *testing.T, app *mono.App) mono.DeadLetter[job] {
+		return awaitLetters(t, q.DeadLetters(app), 1)[0]
+	}
 	return []scene{
 		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
-		{"A job that was dropped", fail(mono.Drop(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
+		{"A job that was dropped", fail(mono.Permanent(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
 		{"A plain publish that cannot be decoded", fail(nil), func(t *testing.T, app *mono.App) {
 			if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.wire.jobs", Body: []byte(`{"n":`)}); err != nil {
 				t.Error(err)
@@ -435,7 +437,7 @@ func letterScenes() []scene {
 		{"A letter that is edited and replayed", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, j job) error {
 				if j.N == 1 {
-					return mono.Drop(errors.New("not mine"))
+					return mono.Permanent(errors.New("not mine"))
 				}
 				return nil
 			})

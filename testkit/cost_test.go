@@ -36,7 +36,7 @@ func retries(attempts int) func(testing.TB, *testkit.Harness) {
 		if seen != attempts {
 			t.Errorf("%d attempts, want %d", seen, attempts)
 		}
-		h.Leave(patient)
+		h.AllowUnfinished(patient)
 	}
 }
 
@@ -49,8 +49,8 @@ func stepsOf(t *testing.T, body func(testing.TB, *testkit.Harness)) int {
 			t.Error(told)
 		}
 	})
-	expect(t, e.Failures[0].Text, []string{told})
-	return e.Failures[0].Steps
+	expect(t, e.FailedRuns[0].Text, []string{told})
+	return e.FailedRuns[0].Steps
 }
 
 func allocationsOf(t *testing.T, body func(testing.TB, *testkit.Harness)) float64 {

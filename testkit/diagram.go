@@ -41,11 +41,11 @@ func (d *diagram) draw(e *entry) {
 	case e.side == "":
 		text, _, _ := strings.Cut(e.text, ":")
 		d.add(e.begun, "Note over %s: %s", everybody, text)
-	case e.side == mono.Sending && e.handle.kind == mono.KindService:
+	case e.side == mono.SideSender && e.handle.kind == mono.KindService:
 		d.drawCall(e)
-	case e.side == mono.Sending && !slices.ContainsFunc(d.entries, e.isReceived):
+	case e.side == mono.SideSender && !slices.ContainsFunc(d.entries, e.isReceived):
 		d.add(e.begun, "Note over %s: %s %s", d.name(e.module), sendVerb(e.handle.kind), e.handle.name)
-	case e.side == mono.Receiving && e.handle.kind != mono.KindService:
+	case e.side == mono.SideReceiver && e.handle.kind != mono.KindService:
 		d.drawHandled(e)
 	}
 }
@@ -66,7 +66,7 @@ func (d *diagram) drawHandled(e *entry) {
 	if e.attempt > 1 {
 		text += fmt.Sprintf(", attempt %d", e.attempt)
 	}
-	if outcome := d.h.journal.outcome(e, e.id, e.err); outcome != Done {
+	if outcome := d.h.journal.outcome(e, e.id, e.err); outcome != ResultDone {
 		text += ", " + string(outcome)
 	}
 	d.add(e.begun, "%s-)%s: %s", d.name(e.from), d.name(e.module), text)
@@ -116,5 +116,5 @@ func (d *diagram) String() string {
 
 // isReceived reports whether other is a handler that got the message of e.
 func (e *entry) isReceived(other entry) bool {
-	return other.side == mono.Receiving && other.handle == e.handle && other.id == e.id
+	return other.side == mono.SideReceiver && other.handle == e.handle && other.id == e.id
 }

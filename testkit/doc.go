@@ -27,7 +27,7 @@
 //     the same history, as long as the modules depend on nothing but what they get.
 //     The seed is 1 unless [Seed] or the flag -testkit.seed says another.
 //  4. Calls cross the transport, as between two processes, so that a fault can meet
-//     them and the seed can order them; [HomeCalls] keeps them within the App, as in
+//     them and the seed can order them; [LocalCalls] keeps them within the App, as in
 //     production.
 //  5. A test does not hang. A watchdog in real time ends it, and says who waits for
 //     what.

@@ -19,9 +19,9 @@ func Each(t *testing.T, body func(t *testing.T, h *Harness), servers ...Server) 
 		opts []Option
 	}{
 		{"wire", nil},
-		{"unordered", []Option{Unordered()}},
+		{"unordered", []Option{FreeRunning()}},
 		{"doubled", []Option{Doubled()}},
-		{"home", []Option{HomeCalls()}},
+		{"home", []Option{LocalCalls()}},
 	} {
 		t.Run(way.name, func(t *testing.T) { Run(t, body, way.opts...) })
 	}

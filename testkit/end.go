@@ -60,7 +60,7 @@ func (h *Harness) checkRunning() {
 	h.t.Helper()
 	for _, e := range h.journal.all(func(e *entry) bool { return e.side != "" && !e.ended && !e.process.dead.Load() }) {
 		what := "the handler of " + e.handle.String() + " still runs"
-		if e.side == mono.Sending {
+		if e.side == mono.SideSender {
 			what = "it still waits for " + e.handle.String()
 		}
 		h.t.Errorf("testkit: at the end of the test, in %s: %s, since %v: %s\n\tgive it the time that it needs with h.Advance, or end what it waits for", e.who(), what, clock(e.at), show(e.value))
@@ -89,7 +89,7 @@ func (h *Harness) checkUndone() {
 			if g.InFlight > 1 {
 				was, is = "were", "are"
 			}
-			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s %s begun and %s not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
+			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s %s begun and %s not done: %s\n\tgive it time with h.Advance, or say h.AllowUnfinished(…) where that is meant",
 				plural(int(g.InFlight), "message"), k, g.Config.Name, was, is, h.lastAttempt(k, g.Config.Name))
 		}
 	})
@@ -112,7 +112,7 @@ func (h *Harness) app() *mono.App { return h.processes[len(h.processes)-1].app }
 func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.GroupInfo, error)) {
 	for _, d := range h.app().Describe().Handles {
 		k := handleKey{d.Kind, d.Name}
-		if len(d.Hears) == 0 || !h.topology.isStored(k) {
+		if len(d.Consumes) == 0 || !h.topology.isStored(k) {
 			continue
 		}
 		groups, err := groupsOf(tr, d.Subject)

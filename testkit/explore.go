@@ -17,13 +17,13 @@ type Exploration struct {
 	Runs int
 
 	// Failures are those under which the body failed, the shortest history first.
-	Failures []Failure
+	FailedRuns []FailedRun
 
 	t *testing.T
 }
 
 // Failure is one schedule under which a body failed.
-type Failure struct {
+type FailedRun struct {
 	Seed  uint64 // repeats it
 	Steps int    // of its history
 	Text  string // what the body said, and what happened
@@ -55,10 +55,10 @@ func Explore(t *testing.T, n int, body func(t testing.TB, h *Harness), opts ...O
 		workers.Go(x.work)
 	}
 	workers.Wait()
-	slices.SortFunc(x.failures, func(a, b Failure) int {
+	slices.SortFunc(x.failures, func(a, b FailedRun) int {
 		return cmp.Or(cmp.Compare(a.Steps, b.Steps), cmp.Compare(a.Seed, b.Seed))
 	})
-	return &Exploration{Runs: x.runs, Failures: x.failures, t: t}
+	return &Exploration{Runs: x.runs, FailedRuns: x.failures, t: t}
 }
 
 // explorer tries one seed after another, on several goroutines.
@@ -70,7 +70,7 @@ type explorer struct {
 	mu       sync.Mutex
 	seeds    []uint64 // that are left
 	runs     int
-	failures []Failure
+	failures []FailedRun
 }
 
 func (x *explorer) work() {
@@ -94,7 +94,7 @@ func (x *explorer) next() (seed uint64, ok bool) {
 }
 
 // note notes how a run ended. Where one hangs, no other is begun.
-func (x *explorer) note(f *Failure, ended bool) {
+func (x *explorer) note(f *FailedRun, ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.runs++
@@ -110,17 +110,17 @@ func (x *explorer) note(f *Failure, ended bool) {
 // shortest history. Its seed is kept, to be tried first from then on.
 func (e *Exploration) MustPass() {
 	e.t.Helper()
-	if len(e.Failures) == 0 {
+	if len(e.FailedRuns) == 0 {
 		return
 	}
-	shortest := e.Failures[0]
+	shortest := e.FailedRuns[0]
 	keepSeed(e.t, e.t.Name(), shortest.Seed)
 	e.t.Fatalf("testkit: %d of %s failed; the shortest history, of %s, is that of seed %d: run it again with -testkit.seed=%d\n%s",
-		len(e.Failures), plural(e.Runs, "schedule"), plural(shortest.Steps, "step"), shortest.Seed, shortest.Seed, shortest.Text)
+		len(e.FailedRuns), plural(e.Runs, "schedule"), plural(shortest.Steps, "step"), shortest.Seed, shortest.Seed, shortest.Text)
 }
 
 // explored runs body under one schedule. It reports false where that did not end.
-func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*Failure, bool) {
+func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*FailedRun, bool) {
 	var running atomic.Pointer[Harness] // read while it hangs, too
 	problem, ended := inBubble(t, set.limit(), func(t *testing.T) {
 		r := recorder.New(t)
@@ -131,7 +131,7 @@ func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *H
 	})
 	h := running.Load()
 	if h == nil {
-		return &Failure{Seed: seed, Text: problem}, ended
+		return &FailedRun{Seed: seed, Text: problem}, ended
 	}
 	r := h.t.(*recorder.Recorder)
 	if problem != "" {
@@ -141,5 +141,5 @@ func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *H
 	if !r.Failed() {
 		return nil, ended
 	}
-	return &Failure{Seed: seed, Steps: h.net.steps(), Text: r.Text()}, ended
+	return &FailedRun{Seed: seed, Steps: h.net.steps(), Text: r.Text()}, ended
 }

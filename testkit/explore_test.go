@@ -160,7 +160,7 @@ func orderFlow(b bug) func(t testing.TB, h *testkit.Harness) {
 		h.AddFunc(
 			func() mono.Module { return &worker{bug: b} },
 			func() mono.Module { return auditor(t, out) })
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 		h.Fault(intake, testkit.LoseAck).Sometimes(0.1)
 		h.MustStart()
 
@@ -208,9 +208,9 @@ func TestOrderFlow(t *testing.T) {
 // The same seeds tell the same stories, to the letter, though several run at once.
 func TestSameSeedSameHistory(t *testing.T) {
 	t.Parallel()
-	first := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures
+	first := testkit.Explore(t, 40, orderFlow(chargesTwice)).FailedRuns
 	for range 3 {
-		if again := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures; !slices.Equal(first, again) {
+		if again := testkit.Explore(t, 40, orderFlow(chargesTwice)).FailedRuns; !slices.Equal(first, again) {
 			t.Errorf("got\n%v\nand then\n%v", first, again)
 		}
 	}
@@ -230,19 +230,19 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		t.Run(strings.ReplaceAll(string(b), " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			e := testkit.Explore(t, 50, orderFlow(b))
-			if len(e.Failures) == 0 {
+			if len(e.FailedRuns) == 0 {
 				e = testkit.Explore(t, 500, orderFlow(b))
 			}
-			if len(e.Failures) == 0 {
+			if len(e.FailedRuns) == 0 {
 				t.Fatalf("not found in %d schedules", e.Runs)
 			}
-			shortest := e.Failures[0]
+			shortest := e.FailedRuns[0]
 			expect(t, shortest.Text, []string{want, fmt.Sprintf("-testkit.seed=%d", shortest.Seed)})
 			again := testkit.Explore(t, 1, orderFlow(b), testkit.Seed(shortest.Seed))
-			if len(again.Failures) != 1 || again.Failures[0] != shortest {
-				t.Errorf("the seed %d gave\n%s\nand then\n%v", shortest.Seed, shortest.Text, again.Failures)
+			if len(again.FailedRuns) != 1 || again.FailedRuns[0] != shortest {
+				t.Errorf("the seed %d gave\n%s\nand then\n%v", shortest.Seed, shortest.Text, again.FailedRuns)
 			}
-			t.Logf("%d of %d schedules find it, the shortest in %d steps:\n%s", len(e.Failures), e.Runs, shortest.Steps, shortest.Text)
+			t.Logf("%d of %d schedules find it, the shortest in %d steps:\n%s", len(e.FailedRuns), e.Runs, shortest.Steps, shortest.Text)
 		})
 	}
 }

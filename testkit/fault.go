@@ -18,7 +18,7 @@ type Fault struct {
 	// at says whether the fault is for this point; apart is true for what two
 	// modules say to each other.
 	at      func(p *inproc.Point, apart bool) bool
-	verdict inproc.Verdict
+	verdict inproc.FaultAction
 	code    transport.Code // of the verdict's error
 	crash   bool
 	slow    time.Duration // the handler takes longer
@@ -29,28 +29,28 @@ var (
 	// Drop loses a message on its way. Its sender does not notice that of an event,
 	// waits for the reply of a call until its time is over, and tries again where the
 	// message is to be stored.
-	Drop = fault("Drop", onTheWay, inproc.Verdict{Drop: true})
+	Drop = fault("Drop", onTheWay, inproc.FaultAction{Drop: true})
 
 	// LoseAck loses what the receiver says when it is done: the reply of a call, whose
 	// caller waits until its time is over, or the acknowledgement of a stored message,
 	// which comes again after its AckWait.
-	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.Verdict{Drop: true})
+	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.FaultAction{Drop: true})
 
 	// Doubt lets a message arrive, and tells its sender that nobody knows. Mono tries
 	// again to store one, with the same id.
-	Doubt = fault("Doubt", points(sends...), inproc.Verdict{LoseAck: true})
+	AmbiguousSend = fault("Doubt", points(sends...), inproc.FaultAction{AmbiguousSend: true})
 
 	// Duplicate hands a message to its handler twice.
-	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.Verdict{Twice: true})
+	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.FaultAction{Duplicate: true})
 )
 
-func fault(name string, at func(*inproc.Point, bool) bool, v inproc.Verdict) Fault {
+func fault(name string, at func(*inproc.Point, bool) bool, v inproc.FaultAction) Fault {
 	return Fault{name: name, at: at, verdict: v}
 }
 
 // Delay lets a message arrive later.
-func Delay(d time.Duration) Fault {
-	return fault(fmt.Sprintf("Delay(%v)", d), points(inproc.Deliver), inproc.Verdict{Delay: d})
+func Late(d time.Duration) Fault {
+	return fault(fmt.Sprintf("Delay(%v)", d), points(inproc.Deliver), inproc.FaultAction{Delay: d})
 }
 
 // Slow lets the handler take longer, after it has done its work.
@@ -65,25 +65,25 @@ func Fail(code mono.Code) Fault {
 // Crash ends the process at this moment, and starts it anew with what is durable:
 // the one that sends at a moment of sending, the one that handles otherwise. Its
 // modules have to be added with AddFunc.
-func Crash(m Moment) Fault {
+func Crash(m CrashPoint) Fault {
 	return Fault{name: fmt.Sprintf("Crash(%s)", m), crash: true, at: func(p *inproc.Point, _ bool) bool { return m.is(p) }}
 }
 
 // Moment is where in the way of a message a process crashes.
-type Moment string
+type CrashPoint string
 
 // The moments.
 const (
-	BeforeSend   Moment = "before it sends"
-	AfterSend    Moment = "after it has sent"
-	BeforeHandle Moment = "before its handler"
-	AfterHandle  Moment = "after its handler, before anybody is told"
-	Anywhere     Moment = "anywhere" // any of them
+	BeforeSend   CrashPoint = "before it sends"
+	AfterSend    CrashPoint = "after it has sent"
+	BeforeHandle CrashPoint = "before its handler"
+	AfterHandle  CrashPoint = "after its handler, before anybody is told"
+	AnyPoint     CrashPoint = "anywhere" // any of them
 )
 
-func (m Moment) is(p *inproc.Point) bool {
+func (m CrashPoint) is(p *inproc.Point) bool {
 	switch {
-	case m == Anywhere:
+	case m == AnyPoint:
 		return BeforeSend.is(p) || AfterSend.is(p) || BeforeHandle.is(p) || AfterHandle.is(p)
 	case isSend(p.Action):
 		return p.Moment == inproc.Before && m == BeforeSend || p.Moment == inproc.After && m == AfterSend

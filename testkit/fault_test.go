@@ -15,7 +15,7 @@ import (
 func consumed[T any](h *testkit.Harness, m testkit.Messages[T]) string {
 	var all []string
 	for _, d := range testkit.Consumed(h, m) {
-		all = append(all, fmt.Sprintf("%d %s", d.Attempt, d.Outcome))
+		all = append(all, fmt.Sprintf("%d %s", d.Attempt, d.Result))
 	}
 	return fmt.Sprint(all)
 }
@@ -27,12 +27,12 @@ func TestFaultsOfStoredMessages(t *testing.T) {
 		want  string
 		at    time.Duration // of the last attempt
 	}{
-		"none":      {testkit.Delay(time.Nanosecond), "[1 done]", time.Nanosecond},
+		"none":      {testkit.Late(time.Nanosecond), "[1 done]", time.Nanosecond},
 		"drop":      {testkit.Drop, "[1 done]", 100 * time.Millisecond}, // mono sends it again
 		"lose ack":  {testkit.LoseAck, "[1 done 2 done]", 2 * time.Second},
-		"doubt":     {testkit.Doubt, "[1 done]", 0}, // sent again, it has its id
+		"doubt":     {testkit.AmbiguousSend, "[1 done]", 0}, // sent again, it has its id
 		"duplicate": {testkit.Duplicate, "[1 done 1 done]", 0},
-		"delay":     {testkit.Delay(time.Minute), "[1 done]", time.Minute},
+		"delay":     {testkit.Late(time.Minute), "[1 done]", time.Minute},
 		"slow":      {testkit.Slow(time.Minute), "[1 done]", 0},
 		"before":    {testkit.Crash(testkit.BeforeHandle), "[2 done]", 2 * time.Second},
 		"after":     {testkit.Crash(testkit.AfterHandle), "[1 done 2 done]", 2 * time.Second},
@@ -51,8 +51,8 @@ func TestFaultsOfStoredMessages(t *testing.T) {
 					t.Errorf("%s, the last at %v; want %s at %v", got, d[len(d)-1].At, c.want, c.at)
 				}
 				testkit.RequirePublished(t, h, placed)
-				if in.Met() != 1 {
-					t.Errorf("met %d times", in.Met())
+				if in.Triggered() != 1 {
+					t.Errorf("met %d times", in.Triggered())
 				}
 			})
 		})
@@ -69,9 +69,9 @@ func TestFaultsOfCalls(t *testing.T) {
 	}{
 		"drop":        {testkit.Drop, mono.DeadlineExceeded, 0, mono.DefaultTimeout},
 		"lose ack":    {testkit.LoseAck, mono.DeadlineExceeded, 1, mono.DefaultTimeout},
-		"doubt":       {testkit.Doubt, mono.Unavailable, 1, 0},
+		"doubt":       {testkit.AmbiguousSend, mono.Unavailable, 1, 0},
 		"duplicate":   {testkit.Duplicate, "", 2, 0},
-		"delay":       {testkit.Delay(time.Second), "", 1, time.Second},
+		"delay":       {testkit.Late(time.Second), "", 1, time.Second},
 		"slow":        {testkit.Slow(time.Second), "", 1, time.Second},
 		"very slow":   {testkit.Slow(time.Hour), mono.DeadlineExceeded, 1, mono.DefaultTimeout},
 		"fail":        {testkit.Fail(mono.ResourceExhausted), mono.ResourceExhausted, 0, 0},
@@ -106,7 +106,7 @@ func TestFaultsOfPlainEvents(t *testing.T) {
 	}{
 		"drop":      {testkit.Drop, 0, ""},
 		"duplicate": {testkit.Duplicate, 2, ""},
-		"doubt":     {testkit.Doubt, 1, mono.Unavailable},
+		"doubt":     {testkit.AmbiguousSend, 1, mono.Unavailable},
 		"fail":      {testkit.Fail(mono.Aborted), 0, mono.Aborted},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestFaultsBetweenModules(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		open(h, fine)
-		in := h.Partition("shop", "bank")
+		in := h.Disconnect("shop", "bank")
 		if _, err := place.Call(t.Context(), h, order{ID: "a"}); mono.CodeOf(err) != mono.DeadlineExceeded {
 			t.Errorf("%v", err)
 		}
@@ -208,8 +208,8 @@ func TestFaultsBetweenModules(t *testing.T) {
 		buy(t, h)
 		lost := h.Between("shop", "post", testkit.Drop).When(func(m testkit.Passing) bool { return m.Handle == "event shop.told" })
 		buy(t, h)
-		if n := len(testkit.Consumed(h, told)); n != 1 || lost.Met() != 1 {
-			t.Errorf("heard %d, met %d", n, lost.Met())
+		if n := len(testkit.Consumed(h, told)); n != 1 || lost.Triggered() != 1 {
+			t.Errorf("heard %d, met %d", n, lost.Triggered())
 		}
 	})
 }

@@ -40,13 +40,13 @@ func (f *faults) crashes() bool {
 }
 
 // ask is inproc's Options.Fault.
-func (f *faults) ask(p inproc.Point) inproc.Verdict {
+func (f *faults) ask(p inproc.Point) inproc.FaultAction {
 	if !isSend(p.Action) && !f.any() {
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	k, ok := f.handleOf(p.Subject)
 	if !ok || f.h.over() {
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	m := f.passing(&p, k)
 	v := f.decide(&p, m, k)
@@ -62,7 +62,7 @@ func (f *faults) any() bool {
 }
 
 // follow notes whether the transport has taken what is sent.
-func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.Verdict) {
+func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.FaultAction) {
 	if !isSend(p.Action) {
 		return
 	}
@@ -129,13 +129,13 @@ func (f *faults) remember(inbox, id string) {
 }
 
 // decide returns the verdict of the first fault that is for this point.
-func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict {
+func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.FaultAction {
 	in := f.meet(func() string { return fmt.Sprint(p.Moment, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
 	switch {
 	case in == nil && f.h.set.doubled && p.Action == inproc.Deliver && p.Moment == inproc.Before && p.Log != "":
-		return inproc.Verdict{Twice: true}
+		return inproc.FaultAction{Duplicate: true}
 	case in == nil:
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	if !in.fault.crash { // which notes itself
 		f.h.journal.note(nil, "%s%s", in.fault.name, about(m))
@@ -280,7 +280,7 @@ func (h *Harness) checkInjection(in *Injection) {
 	case k.kind == mono.KindChannel || k.kind == mono.KindResource || k.kind == mono.KindFailure:
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.home && in.fault.slow == 0:
-		h.t.Fatalf("testkit: the fault %s: with HomeCalls, calls do not cross the transport, where faults are: leave HomeCalls out, or let a Fake fail", in)
+		h.t.Fatalf("testkit: the fault %s: with LocalCalls, calls do not cross the transport, where faults are: leave LocalCalls out, or let a Fake fail", in)
 	case in.fault.name == LoseAck.name && k.kind != mono.KindService && !h.topology.isStored(k):
 		h.t.Fatalf("testkit: the fault %s: nobody acknowledges what is not stored: use Drop, or declare the %s mono.Durable", in, k.kind)
 	}

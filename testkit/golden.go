@@ -91,7 +91,7 @@ func describe(t mono.Topology) string {
 		for _, list := range []struct {
 			verb string
 			what []string
-		}{{"provides", m.Provides}, {"needs", m.Needs}, {"emits", m.Emits}, {"hears", m.Hears}} {
+		}{{"provides", m.Provides}, {"needs", m.Needs}, {"produces", m.Produces}, {"consumes", m.Consumes}} {
 			for _, what := range list.what {
 				fmt.Fprintf(&b, "\t%-8s %s\n", list.verb, what)
 			}

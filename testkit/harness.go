@@ -236,7 +236,7 @@ func (h *Harness) Seed() uint64 { return h.seed }
 func (h *Harness) AllowPanics() { h.panicsOK = true }
 
 // Leave lets the test end although the messages of these handles are not done with.
-func (h *Harness) Leave(handles ...mono.Handle) { h.left = append(h.left, handles...) }
+func (h *Harness) AllowUnfinished(handles ...mono.Handle) { h.left = append(h.left, handles...) }
 
 // Instance is another process with the same App, such as a second machine has. It
 // is a mono.Binder too.

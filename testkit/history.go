@@ -59,9 +59,9 @@ func (j *journal) line(e *entry) string {
 	switch {
 	case e.died != nil:
 		return fmt.Sprintf("%s gives up %s after %s: %s", e.who(), e.handle, plural(e.attempt, "attempt"), e.died.Reason)
-	case e.side == mono.Sending:
+	case e.side == mono.SideSender:
 		return fmt.Sprintf("%s %s %s %s%s", e.who(), sendVerb(e.handle.kind), e.handle.name, show(e.value), e.result())
-	case e.side == mono.Receiving:
+	case e.side == mono.SideReceiver:
 		return j.handledLine(e)
 	}
 	return "— " + e.text
@@ -72,17 +72,15 @@ func (j *journal) handledLine(e *entry) string {
 	if e.attempt > 1 {
 		attempt = fmt.Sprintf(", attempt %d", e.attempt)
 	}
-	verb := "hears"
+	verb := "consumes"
 	switch e.handle.kind {
 	case mono.KindService:
 		return fmt.Sprintf("%s serves %s%s", e.who(), e.handle.name, e.result())
 	case mono.KindQueue:
 		verb = "works on"
-	case mono.KindStream:
-		verb = "consumes"
 	}
 	line := fmt.Sprintf("%s %s %s %s%s: %s", e.who(), verb, e.handle.name, cut(show(e.value), maxHandled), attempt, j.outcome(e, e.id, e.err))
-	if f := j.fateOf(e, e.id, e.err); f.outcome == Retried {
+	if f := j.fateOf(e, e.id, e.err); f.outcome == ResultRetried {
 		line += fmt.Sprintf(" in %v", f.wait)
 	}
 	if e.err != nil {

@@ -84,14 +84,14 @@ func (h *Harness) Between(from, to string, f Fault) *Injection {
 
 // Anywhere declares a fault for every message of every handle, which is made for
 // Sometimes.
-func (h *Harness) Anywhere(f Fault) *Injection {
+func (h *Harness) FaultEverywhere(f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f})
 }
 
 // Partition lets nothing pass between two modules, in either direction, until Heal:
 // calls wait in vain, events are lost, and what is stored comes after its AckWait.
-func (h *Harness) Partition(one, other string) *Injection {
+func (h *Harness) Disconnect(one, other string) *Injection {
 	h.t.Helper()
 	in := h.declare(&Injection{fault: Drop, direction: direction{one, other}, both: true})
 	in.fault.name = "Partition"
@@ -104,7 +104,7 @@ func (h *Harness) declare(in *Injection) *Injection {
 		h.t.Fatalf("testkit: %s: a real server knows no faults: declare them where h.Virtual() is true", in.fault.name)
 	}
 	if h.set.free && in.fault.crash {
-		h.t.Fatalf("testkit: %s needs an order of steps: run it without testkit.Unordered", in.fault.name)
+		h.t.Fatalf("testkit: %s needs an order of steps: run it without testkit.FreeRunning", in.fault.name)
 	}
 	in.h, in.left, in.place = h, 1, callerOutside()
 	h.faults.mu.Lock()
@@ -158,7 +158,7 @@ func (in *Injection) From(module string) *Injection {
 func (in *Injection) To(module string) *Injection { return in.change(func() { in.to = module }) }
 
 // Met returns how often the fault was met.
-func (in *Injection) Met() int {
+func (in *Injection) Triggered() int {
 	in.h.faults.mu.Lock()
 	defer in.h.faults.mu.Unlock()
 	return in.met

@@ -48,7 +48,7 @@ type attemptKey struct {
 // fate is what became of a message after an attempt that failed.
 type fate struct {
 	at      int // its place among all that happened
-	outcome Outcome
+	outcome HandlerResult
 	wait    time.Duration
 	reason  mono.Reason
 }
@@ -77,8 +77,8 @@ type entry struct {
 	late   bool // its process had crashed before it ended
 	left   bool // the transport has taken it, whatever its sender was told
 
-	died *mono.MessageDied // a message that became a dead letter
-	text string            // of a note
+	died *mono.MessageDeadLettered // a message that became a dead letter
+	text string                    // of a note
 }
 
 func newJournal() *journal {
@@ -95,7 +95,7 @@ func (j *journal) begin(p *process, c *mono.Call) *entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.add(e)
-	if e.side == mono.Sending {
+	if e.side == mono.SideSender {
 		j.sent[messageKey{e.handle, e.id}] = e
 	}
 	return e
@@ -132,7 +132,7 @@ func (j *journal) eachValue(dead *entry, f func(value any)) {
 		f(sent.value)
 	}
 	for _, e := range j.entries {
-		if e.side == mono.Receiving && e.handle == k.handle && e.id == k.id && e.group == dead.group && e.begun < dead.begun {
+		if e.side == mono.SideReceiver && e.handle == k.handle && e.id == k.id && e.group == dead.group && e.begun < dead.begun {
 			f(e.value)
 		}
 	}
@@ -165,7 +165,7 @@ func (j *journal) decide(k attemptKey, f fate) {
 }
 
 // bury notes a dead letter.
-func (j *journal) bury(p *process, d mono.MessageDied) {
+func (j *journal) bury(p *process, d mono.MessageDeadLettered) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.add(&entry{
@@ -215,7 +215,7 @@ func (j *journal) fateOf(e *entry, id string, err error) fate {
 // number, before something happened; the lock is held.
 func (j *journal) another(e *entry, before int) bool {
 	return slices.ContainsFunc(j.entries, func(o *entry) bool {
-		return o.side == mono.Receiving && o.handle == e.handle && o.group == e.group && o.id == e.id && o.attempt == e.attempt &&
+		return o.side == mono.SideReceiver && o.handle == e.handle && o.group == e.group && o.id == e.id && o.attempt == e.attempt &&
 			o.over > e.over && o.over < before
 	})
 }

@@ -17,9 +17,9 @@ type memory struct {
 func newMemory(set *settings) *memory { return &memory{set: set} }
 
 func (m *memory) attach(h *Harness) {
-	o := &inproc.Options{Seed: h.seed, Rest: synctest.Wait, Fault: h.faults.ask}
+	o := &inproc.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask}
 	if m.set.free {
-		o.Rest = nil
+		o.Quiesce = nil
 	}
 	m.backend = inproc.NewBackend(o)
 }

@@ -21,10 +21,10 @@ import (
 func failing(t *testing.T, body func(testing.TB, *testkit.Harness), opts ...testkit.Option) string {
 	t.Helper()
 	e := testkit.Explore(t, 1, body, opts...)
-	if len(e.Failures) != 1 {
+	if len(e.FailedRuns) != 1 {
 		t.Fatal("the body did not fail")
 	}
-	return e.Failures[0].Text
+	return e.FailedRuns[0].Text
 }
 
 // Each misuse is a failure that says what is wrong and what to write instead.
@@ -116,7 +116,7 @@ func TestMisuse(t *testing.T) {
 			[]string{"service bank.charge has a fake already, declared at misuse_test.go:"}},
 		"a fault of a module that is not there": {
 			func(t testing.TB, h *testkit.Harness) {
-				h.Partition("shop", "banc")
+				h.Disconnect("shop", "banc")
 				open(h, fine)
 			},
 			[]string{`no module "banc"`, "bank, post, shop"}},
@@ -125,7 +125,7 @@ func TestMisuse(t *testing.T) {
 				h.Fault(charge, testkit.Drop)
 				open(h, fine)
 			},
-			[]string{"with HomeCalls, calls do not cross the transport"}},
+			[]string{"with LocalCalls, calls do not cross the transport"}},
 		"a retry left behind": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { return errBusy })
@@ -133,7 +133,7 @@ func TestMisuse(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts {\"id\":\"\",\"cents\":0}: retried in 1s", "h.Advance", "h.Leave"}},
+			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts {\"id\":\"\",\"cents\":0}: retried in 1s", "h.Advance", "h.AllowUnfinished"}},
 		"a handler that still runs": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { <-time.After(time.Hour); return nil })
@@ -191,7 +191,7 @@ func TestMisuse(t *testing.T) {
 			t.Parallel()
 			var opts []testkit.Option
 			if strings.Contains(name, "home") {
-				opts = append(opts, testkit.HomeCalls())
+				opts = append(opts, testkit.LocalCalls())
 			}
 			expect(t, failing(t, c.body, opts...), c.want)
 		})

@@ -37,7 +37,7 @@ type Delivery[T any] struct {
 	Instance int // of the App, from 1
 	Attempt  int
 	Sequence uint64
-	Outcome  Outcome
+	Result   HandlerResult
 	Err      error         // what the handler returned
 	At       time.Duration // when it began
 	Took     time.Duration
@@ -153,7 +153,7 @@ func Consumed[T any](h *Harness, m Messages[T]) []Delivery[T] {
 		batch, ok := e.value.([]mono.Message[T])
 		if !ok {
 			d.Value, _ = e.value.(T)
-			d.Outcome = h.journal.outcome(&e, e.id, e.err)
+			d.Result = h.journal.outcome(&e, e.id, e.err)
 			all = append(all, d)
 			continue
 		}
@@ -162,7 +162,7 @@ func Consumed[T any](h *Harness, m Messages[T]) []Delivery[T] {
 			d.Err = ownError(e.err, i, len(batch))
 			one := e
 			one.attempt = message.Attempt
-			d.Outcome = h.journal.outcome(&one, message.ID, d.Err)
+			d.Result = h.journal.outcome(&one, message.ID, d.Err)
 			all = append(all, d)
 		}
 	}
@@ -206,7 +206,7 @@ func (h *Harness) asked(handle mono.Handle, keep func(*entry) bool) []entry {
 
 // sender is the module that a message of an entry comes from.
 func (e *entry) sender() string {
-	if e.side == mono.Sending {
+	if e.side == mono.SideSender {
 		return e.module
 	}
 	return e.from

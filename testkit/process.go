@@ -31,7 +31,7 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 	p := &process{h: h, instance: instance, tr: tr, started: make(chan struct{})}
 	opts := []mono.AppOption{mono.Logger(slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})}))}
 	if !h.set.home {
-		opts = append(opts, mono.AlwaysWire())
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	p.app = mono.New(tr, append(opts, h.set.app...)...)
 	p.app.Use(h.middleware...)

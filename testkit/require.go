@@ -46,7 +46,7 @@ func RequireCalled[Req, Resp any](t testing.TB, h *Harness, s mono.Service[Req, 
 // another group, or a second one that ended well, does.
 func RequireConsumed[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Delivery[T] {
 	t.Helper()
-	done := slices.DeleteFunc(Consumed(h, m), func(d Delivery[T]) bool { return d.Outcome != Done })
+	done := slices.DeleteFunc(Consumed(h, m), func(d Delivery[T]) bool { return d.Result != ResultDone })
 	return only(t, h, m, "consumed", done, func(d Delivery[T]) T { return d.Value }, where)
 }
 

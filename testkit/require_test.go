@@ -35,14 +35,14 @@ what happened, in order (seed 1):
 	      0s  shop publishes shop.placed {"id":"b","cents":0}
 	      0s  shop publishes shop.told {"id":"b","cents":0}
 	      0s  shop enqueues shop.receipts {"id":"b","cents":0}
-	      0s  post hears shop.told {"id":"b","cents":0}: failed: the mail server is busy
+	      0s  post consumes shop.told {"id":"b","cents":0}: failed: the mail server is busy
 	      0s  post consumes shop.ledger {"id":"b","cents":0}: retried in 928.814112ms: the mail server is busy
 	      0s  — the App crashes: before its handler of queue shop.receipts from shop
 	      0s  — the App starts again
-	      0s  post hears shop.placed {"id":"b","cents":0}: retried in 621.394314ms: the mail server is busy
-	   621ms  post hears shop.placed {"id":"b","cents":0}, attempt 2: retried in 1.213443723s: the mail server is busy
+	      0s  post consumes shop.placed {"id":"b","cents":0}: retried in 621.394314ms: the mail server is busy
+	   621ms  post consumes shop.placed {"id":"b","cents":0}, attempt 2: retried in 1.213443723s: the mail server is busy
 	   929ms  post consumes shop.ledger {"id":"b","cents":0}, attempt 2: retried in 1.763609006s: the mail server is busy
-	  1.835s  post hears shop.placed {"id":"b","cents":0}, attempt 3: done
+	  1.835s  post consumes shop.placed {"id":"b","cents":0}, attempt 3: done
 	  2.692s  post consumes shop.ledger {"id":"b","cents":0}, attempt 3: done
 	     30s  post works on shop.receipts {"id":"b","cents":0}, attempt 2: retried in 1s: the mail server is busy
 	     31s  post works on shop.receipts {"id":"b","cents":0}, attempt 3: done

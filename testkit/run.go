@@ -121,9 +121,9 @@ type settings struct {
 // Seed sets the seed, 0 for the usual ones. The flag -testkit.seed wins over it.
 func Seed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
-// HomeCalls keeps calls whose provider is in the same App within it, as in
+// LocalCalls keeps calls whose provider is in the same App within it, as in
 // production. No fault meets them then, and no seed orders them.
-func HomeCalls() Option { return func(s *settings) { s.home = true } }
+func LocalCalls() Option { return func(s *settings) { s.home = true } }
 
 // Doubled hands every stored message twice to its handler: at least once is what
 // queues, streams and durable events promise.
@@ -131,7 +131,7 @@ func Doubled() Option { return func(s *settings) { s.doubled = true } }
 
 // Unordered lets everything happen as soon as it can, on all processors at once, as
 // outside a test: the race detector finds more, and a seed repeats nothing.
-func Unordered() Option { return func(s *settings) { s.free = true } }
+func FreeRunning() Option { return func(s *settings) { s.free = true } }
 
 // Watchdog bounds a run in real time, 1 minute by default. Time in which the machine
 // stands still does not count.

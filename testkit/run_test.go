@@ -129,9 +129,9 @@ func TestRetriesInVirtualTime(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		open(h, func(o order, attempt int) error { return map[bool]error{true: errBusy}[attempt < 3] })
-		h.Leave(placed, ledger)
+		h.AllowUnfinished(placed, ledger)
 		buy(t, h)
-		if d := testkit.Consumed(h, receipts); len(d) != 1 || d[0].Outcome != testkit.Retried || !errors.Is(d[0].Err, errBusy) {
+		if d := testkit.Consumed(h, receipts); len(d) != 1 || d[0].Result != testkit.ResultRetried || !errors.Is(d[0].Err, errBusy) {
 			t.Errorf("%+v", d)
 		}
 		h.Advance(time.Second)
@@ -155,10 +155,10 @@ func TestDeadLetters(t *testing.T) {
 		if d.Value.ID != "a" || d.Attempts != 3 || d.Reason != mono.ReasonAttempts || !errors.Is(d.Err, errBusy) || d.Module != "post" {
 			t.Errorf("%+v", d)
 		}
-		if d := testkit.Consumed(h, receipts); len(d) != 3 || d[2].Outcome != testkit.Died {
+		if d := testkit.Consumed(h, receipts); len(d) != 3 || d[2].Result != testkit.ResultDeadLettered {
 			t.Errorf("%+v", d)
 		}
-		if d := testkit.Consumed(h, told); len(d) != 1 || d[0].Outcome != testkit.Failed {
+		if d := testkit.Consumed(h, told); len(d) != 1 || d[0].Result != testkit.ResultFailed {
 			t.Errorf("%+v", d)
 		}
 	})
@@ -195,13 +195,13 @@ func TestClientOutlivesARestart(t *testing.T) {
 func TestDeadLettersAsTheyWere(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		open(h, func(order, int) error { return mono.Drop(errBusy) })
+		open(h, func(order, int) error { return mono.Permanent(errBusy) })
 		if err := receipts.Enqueue(t.Context(), h, order{ID: "a"}); err != nil {
 			t.Fatal(err)
 		}
 		h.Settle()
 		dead := receipts.DeadLetters(h)
-		for l, err := range dead.List(t.Context(), mono.LetterFilter{}) {
+		for l, err := range dead.List(t.Context(), mono.DeadLetterFilter{}) {
 			if err == nil {
 				l, err = dead.Edit(t.Context(), l, order{ID: "b"})
 			}
@@ -245,13 +245,13 @@ func TestAttemptsWithOneNumber(t *testing.T) {
 				}
 				h.Advance(time.Minute)
 				mended = true
-				if n, err := receipts.DeadLetters(h).ReplayAll(t.Context(), mono.LetterFilter{}); err != nil || n == 0 {
+				if n, err := receipts.DeadLetters(h).ReplayAll(t.Context(), mono.DeadLetterFilter{}); err != nil || n == 0 {
 					t.Fatal(n, err)
 				}
 				h.Settle()
 				for i, d := range testkit.Consumed(h, receipts) {
-					if ended := d.Outcome == testkit.Done; ended != (d.Err == nil) {
-						t.Errorf("attempt %d of them all, its number %d: %s, %v", i+1, d.Attempt, d.Outcome, d.Err)
+					if ended := d.Result == testkit.ResultDone; ended != (d.Err == nil) {
+						t.Errorf("attempt %d of them all, its number %d: %s, %v", i+1, d.Attempt, d.Result, d.Err)
 					}
 				}
 			}, opts...)
@@ -403,7 +403,7 @@ func TestBatches(t *testing.T) {
 				errs := make([]error, len(batch))
 				for i, m := range batch {
 					if m.Value.Cents == 1 {
-						errs[i] = mono.Drop(errBusy)
+						errs[i] = mono.Permanent(errBusy)
 					}
 				}
 				return mono.PerMessage(errs...)
@@ -417,11 +417,11 @@ func TestBatches(t *testing.T) {
 			}
 		}
 		h.Advance(time.Second)
-		var outcomes []testkit.Outcome
+		var outcomes []testkit.HandlerResult
 		for _, d := range testkit.Consumed(h, ledger) {
-			outcomes = append(outcomes, d.Outcome)
+			outcomes = append(outcomes, d.Result)
 		}
-		if len(outcomes) != 3 || outcomes[0] != testkit.Done || outcomes[1] != testkit.Died || outcomes[2] != testkit.Done {
+		if len(outcomes) != 3 || outcomes[0] != testkit.ResultDone || outcomes[1] != testkit.ResultDeadLettered || outcomes[2] != testkit.ResultDone {
 			t.Errorf("%v", outcomes)
 		}
 		testkit.RequireDeadLettered(t, h, ledger, func(o order) bool { return o.Cents == 1 })

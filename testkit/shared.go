@@ -2,16 +2,16 @@ package testkit
 
 import "gomono.dev/mono"
 
-// WatchShared asks the App for mono.SharedChanged.
+// WatchShared asks the App for mono.ReferenceChanged.
 func (p *process) WatchShared() {}
 
 // sharedChanged fails a test in which a value was changed that a call had passed
 // on as it is.
-func (h *Harness) sharedChanged(o mono.SharedChanged) {
+func (h *Harness) sharedChanged(o mono.ReferenceChanged) {
 	caller := "the test"
 	if o.Caller != "" {
 		caller = "module " + o.Caller
 	}
-	h.t.Errorf("testkit: the %s of a call of %s to service %s of module %s was changed after it was sent, which the service being mono.Shared forbids to both: change a copy, or declare it without mono.Shared",
-		o.What, caller, o.Handle.Name(), o.Provider)
+	h.t.Errorf("testkit: the %s of a call of %s to service %s of module %s was changed after it was sent, which the service being mono.ByReference forbids to both: change a copy, or declare it without mono.ByReference",
+		o.Changed, caller, o.Handle.Name(), o.Provider)
 }

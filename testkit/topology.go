@@ -11,9 +11,9 @@ import (
 // topology is what the App told about itself when it started.
 type topology struct {
 	mu        sync.Mutex
-	roles     map[handleKey]map[mono.Role][]string // modules
-	groups    map[handleKey]map[string]string      // the group of a module that has one of its own
-	stored    map[handleKey]bool                   // where its options say otherwise than its kind
+	roles     map[handleKey]map[mono.Usage][]string // modules
+	groups    map[handleKey]map[string]string       // the group of a module that has one of its own
+	stored    map[handleKey]bool                    // where its options say otherwise than its kind
 	modules   map[string]bool
 	namespace string
 }
@@ -22,16 +22,16 @@ func (t *topology) bound(o mono.HandleBound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.roles == nil {
-		t.roles = make(map[handleKey]map[mono.Role][]string)
+		t.roles = make(map[handleKey]map[mono.Usage][]string)
 		t.modules = make(map[string]bool)
 	}
 	t.modules[o.Module] = true
 	k := keyOf(o.Handle)
 	if t.roles[k] == nil {
-		t.roles[k] = make(map[mono.Role][]string)
+		t.roles[k] = make(map[mono.Usage][]string)
 	}
-	if !slices.Contains(t.roles[k][o.Role], o.Module) {
-		t.roles[k][o.Role] = append(t.roles[k][o.Role], o.Module)
+	if !slices.Contains(t.roles[k][o.Usage], o.Module) {
+		t.roles[k][o.Usage] = append(t.roles[k][o.Usage], o.Module)
 	}
 }
 
@@ -50,7 +50,7 @@ func (t *topology) configured(o mono.Configured) {
 			t.groups[k] = make(map[string]string)
 		}
 		t.groups[k][o.Module] = o.Value
-	case o.Handle != nil && (o.Name == "Durable" || o.Name == "Volatile"):
+	case o.Handle != nil && (o.Name == "Durable" || o.Name == "NonPersistent"):
 		if t.stored == nil {
 			t.stored = make(map[handleKey]bool)
 		}
@@ -80,7 +80,7 @@ func (t *topology) handles() []string {
 func (t *topology) provider(k handleKey) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.roles[k][mono.Provides]; len(p) > 0 {
+	if p := t.roles[k][mono.UsageProvides]; len(p) > 0 {
 		return p[0]
 	}
 	return ""
@@ -91,7 +91,7 @@ func (t *topology) provider(k handleKey) string {
 func (t *topology) member(k handleKey, group string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	hears := t.roles[k][mono.Hears]
+	hears := t.roles[k][mono.UsageConsumes]
 	for _, m := range hears {
 		if own := t.groups[k][m]; own == group || own == "" && m == group {
 			return m

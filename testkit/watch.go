@@ -26,7 +26,7 @@ func (p *process) Wrap(next mono.Next) mono.Next {
 		}()
 		err = next(ctx, c)
 		returned = true
-		if c.Side() == mono.Receiving {
+		if c.Side() == mono.SideReceiver {
 			p.h.faults.slow(ctx, e)
 		}
 		return err
@@ -48,9 +48,9 @@ func (p *process) Observe(o mono.Observation) {
 	case mono.Configured:
 		p.h.topology.configured(o)
 	case mono.MessageRetried:
-		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, fate{outcome: Retried, wait: o.Wait})
-	case mono.MessageDied:
-		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: Died, reason: o.Reason})
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, fate{outcome: ResultRetried, wait: o.Wait})
+	case mono.MessageDeadLettered:
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: ResultDeadLettered, reason: o.Reason})
 		j.bury(p, o)
 	case mono.MessageDeduplicated:
 		j.note(p, "a message of %s %s with the id %q is a duplicate: it was stored before", o.Handle.Kind(), o.Handle.Name(), o.ID)
@@ -60,7 +60,7 @@ func (p *process) Observe(o mono.Observation) {
 		j.note(p, "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
 		p.h.panicked(o)
-	case mono.SharedChanged:
+	case mono.ReferenceChanged:
 		p.h.sharedChanged(o)
 	}
 }

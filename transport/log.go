@@ -381,7 +381,7 @@ type Delivery struct {
 	// made again. A store that remembers the highest it has seen of a key can refuse a
 	// member that was taken for dead and goes on. In a group that is not Ordered it
 	// grows with every delivery of the group.
-	Fence uint64
+	FencingToken uint64
 
 	// Remaining is how many messages for this group came after it when it was
 	// delivered. One that had only just been appended may not be counted: it tells

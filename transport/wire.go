@@ -42,14 +42,14 @@ const (
 	// which group, after how many attempts, with which error, where and when its
 	// message was stored, and under which subject. Times are RFC 3339 with
 	// nanoseconds; the error is percent-encoded.
-	HeaderLetterReason   = "Mono-Letter-Reason"
-	HeaderLetterGroup    = "Mono-Letter-Group"
-	HeaderLetterAttempts = "Mono-Letter-Attempts"
-	HeaderLetterCode     = "Mono-Letter-Code"
-	HeaderLetterError    = "Mono-Letter-Error"
-	HeaderLetterSequence = "Mono-Letter-Sequence"
-	HeaderLetterStored   = "Mono-Letter-Stored"
-	HeaderLetterSubject  = "Mono-Letter-Subject"
+	HeaderDeadLetterReason   = "Mono-Dead-Letter-Reason"
+	HeaderDeadLetterGroup    = "Mono-Dead-Letter-Group"
+	HeaderDeadLetterAttempts = "Mono-Dead-Letter-Attempts"
+	HeaderDeadLetterCode     = "Mono-Dead-Letter-Code"
+	HeaderDeadLetterError    = "Mono-Dead-Letter-Error"
+	HeaderDeadLetterSequence = "Mono-Dead-Letter-Sequence"
+	HeaderDeadLetterStored   = "Mono-Dead-Letter-Stored"
+	HeaderDeadLetterSubject  = "Mono-Dead-Letter-Subject"
 )
 
 // maxErrorText bounds the text of an error that is sent, in bytes.

@@ -24,7 +24,7 @@ func Run(open func(context.Context) (transport.Transport, error)) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app := mono.New(tr, mono.AlwaysWire(), mono.Logger(slog.New(slog.DiscardHandler)))
+	app := mono.New(tr, mono.NoLocalCalls(), mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Add(mono.NewModule("greeter", func(s *mono.Scope) error {
 		greet.Handle(s, func(_ context.Context, name string) (string, error) { return "Hello, " + name + "!", nil })
 		return nil

@@ -25,7 +25,7 @@ var missing = verdict{measured: "not measured"}
 var budgets = []budget{
 	{"home call, flat request and reply", "≤ 250 ns, ≤ 2 allocations", cost("Home/flat", 250, 2), "Home/flat"},
 	{"home call with mono.Timeout", "≤ 700 ns, ≤ 6 allocations", cost("Home/timeout", 700, 6), "Home/timeout"},
-	{"home call, mono.Shared", "≤ 100 ns, ≤ 1 allocation", cost("Home/shared", 100, 1), "Home/shared"},
+	{"home call, mono.ByReference", "≤ 100 ns, ≤ 1 allocation", cost("Home/shared", 100, 1), "Home/shared"},
 	{"home call, nested order and its confirmation, isolated", "≤ 700 ns", cost("Home/order", 700, -1), "Home/order"},
 	{"the same, an order with a map that is sent back", "≤ 700 ns", cost("Home/nested", 700, -1), "Home/nested"},
 	{"the order flow, home", "≤ 5 µs", cost("OrderFlow/home", 5000, -1), "OrderFlow/home"},

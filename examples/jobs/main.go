@@ -81,7 +81,7 @@ func send(ctx context.Context, m Mail, done chan<- sent) error {
 	attempt := mono.CallFrom(ctx).Attempt()
 	switch {
 	case m.To == "":
-		return mono.Drop(errors.New("nobody to send it to"))
+		return mono.Permanent(errors.New("nobody to send it to"))
 	case m.To == "busy@example.com" && attempt == 1:
 		return errors.New("mailbox is busy")
 	case m.To == "full@example.com":
@@ -130,12 +130,12 @@ func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent)
 }
 
 // twoLetters waits until two mails are given up.
-func twoLetters(ctx context.Context, app mono.Binder) ([]mono.Letter[Mail], error) {
+func twoLetters(ctx context.Context, app mono.Binder) ([]mono.DeadLetter[Mail], error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var letters []mono.Letter[Mail]
-		for l, err := range Mails.DeadLetters(app).List(ctx, mono.LetterFilter{}) {
+		var letters []mono.DeadLetter[Mail]
+		for l, err := range Mails.DeadLetters(app).List(ctx, mono.DeadLetterFilter{}) {
 			if err != nil {
 				return nil, err
 			}

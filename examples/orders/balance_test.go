@@ -20,8 +20,8 @@ import (
 // crash. One content wins, and only it is paid for.
 func TestOneWinner(t *testing.T) {
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
-		h.Fault(ledger.Entries, testkit.Doubt).Sometimes(0.2)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
+		h.Fault(ledger.Entries, testkit.AmbiguousSend).Sometimes(0.2)
 		system(h)
 		var confirmed [2]atomic.Int64
 		var wait sync.WaitGroup
@@ -87,7 +87,7 @@ func first(handle mono.Handle, fault func(ctx context.Context, send func(context
 	var met atomic.Bool
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
-			if c.Side() != mono.Sending || !mono.Same(c.Handle(), handle) || met.Swap(true) {
+			if c.Side() != mono.SideSender || !mono.Same(c.Handle(), handle) || met.Swap(true) {
 				return next(ctx, c)
 			}
 			return fault(ctx, func(ctx context.Context) error { return next(ctx, c) })

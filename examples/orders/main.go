@@ -143,7 +143,7 @@ func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Tr
 func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 	opts := []mono.AppOption{mono.Logger(newLogger(stderr)), mono.StopTimeout(set.stopTimeout)}
 	if set.wire {
-		opts = append(opts, mono.AlwaysWire())
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	app := mono.New(tr, opts...)
 	app.Add(

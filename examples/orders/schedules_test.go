@@ -16,7 +16,7 @@ import (
 // pays once.
 func TestEverySchedule(t *testing.T) {
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 		h.Fault(post.Receipts, testkit.LoseAck).Sometimes(0.2)
 		system(h)
 		for tries := 0; buy(t, h, "a1", good) != nil && tries < 20; tries++ {
@@ -65,14 +65,14 @@ func TestTwoMachines(t *testing.T) {
 		must(t, buy(t, other, "a2", good))
 		h.Settle()
 		for _, d := range testkit.Consumed(h, post.Receipts) {
-			if d.Outcome == testkit.Unfinished {
+			if d.Result == testkit.ResultUnfinished {
 				map[int]interface{ Crash() }{1: h, 2: other}[d.Instance].Crash()
 			}
 		}
 		h.Advance(time.Minute)
 		done := make(map[string]int)
 		for _, d := range testkit.Consumed(h, post.Receipts) {
-			if d.Outcome == testkit.Done {
+			if d.Result == testkit.ResultDone {
 				done[d.Value.Order.ID]++
 			}
 		}

@@ -118,7 +118,7 @@ func ask(ctx context.Context, app *mono.App, batch string) (heard, error) {
 // deadReceipts counts the receipts of a batch that could not be sent.
 func deadReceipts(ctx context.Context, app *mono.App, batch string) (int, error) {
 	n := 0
-	for l, err := range notifications.Receipts.DeadLetters(app).List(ctx, mono.LetterFilter{}) {
+	for l, err := range notifications.Receipts.DeadLetters(app).List(ctx, mono.DeadLetterFilter{}) {
 		if err != nil {
 			return n, err
 		}

@@ -70,7 +70,7 @@ func TestInprocInBubbles(t *testing.T) {
 func TestInprocInSteps(t *testing.T) {
 	again(t, repeats(5, 100), func(t *testing.T, round uint64) {
 		transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-			return inproc.New(&inproc.Options{Seed: *seed + round, Rest: synctest.Wait})
+			return inproc.New(&inproc.Options{Seed: *seed + round, Quiesce: synctest.Wait})
 		})
 	})
 }

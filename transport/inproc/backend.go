@@ -17,7 +17,7 @@ type Backend struct {
 	picker     picker
 	clock      clock
 	scheduler  *scheduler // nil: everything happens by itself
-	fault      func(Point) Verdict
+	fault      func(Point) FaultAction
 	watched    bool // there is a scheduler or a fault
 
 	mu        sync.Mutex
@@ -38,7 +38,7 @@ func NewBackend(o *Options) *Backend {
 		picker:     newPicker(o.Seed),
 		clock:      made,
 		fault:      o.Fault,
-		watched:    o.Rest != nil || o.Fault != nil,
+		watched:    o.Quiesce != nil || o.Fault != nil,
 		logs:       make(map[string]*log),
 	}
 	b.scheduler = newScheduler(o, b.clock)

@@ -31,7 +31,7 @@ func TestConformanceInSteps(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-				return inproc.New(&inproc.Options{Seed: seed + 1, Rest: synctest.Wait})
+				return inproc.New(&inproc.Options{Seed: seed + 1, Quiesce: synctest.Wait})
 			})
 		})
 	}

@@ -25,7 +25,7 @@ func (g *group) deliver(m *member, h *hold) {
 	h.member = m
 	d := g.log.read(h.sequence)
 	d.member, d.hold = m, h
-	d.Attempt, d.Fence, d.Remaining, d.Settler = h.attempt, g.log.fence, g.undelivered, d
+	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fence, g.undelivered, d
 	m.assigned = d
 	m.held++
 	m.wake.Signal()

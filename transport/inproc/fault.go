@@ -33,7 +33,7 @@ const (
 // Verdict says what happens at a Point. Its zero value lets everything go on. What
 // is set happens in the order of the fields; of Drop, Twice, LoseAck and Err one is
 // enough.
-type Verdict struct {
+type FaultAction struct {
 	// Run is called, on the goroutine that takes the step. When it kills the
 	// Transport, nothing more happens: what has not taken effect never does.
 	Run func()
@@ -53,11 +53,11 @@ type Verdict struct {
 	// Twice, before a step, lets it take effect twice: a Message is there a second
 	// time, an Append with an id is a duplicate then, and a handler gets a delivery
 	// again, as the same attempt, with one settlement for both.
-	Twice bool
+	Duplicate bool
 
 	// LoseAck lets the step take effect, and whoever took it hear that this is
 	// unknown: Unavailable. It means nothing around a Deliver.
-	LoseAck bool
+	AmbiguousSend bool
 
 	// Err is what whoever takes the step gets: before, instead of its effect; after,
 	// although it has taken effect. Before a Deliver it is a Drop whose message
@@ -66,11 +66,11 @@ type Verdict struct {
 }
 
 // times is how often a step takes effect.
-func (v *Verdict) times() int {
+func (v *FaultAction) times() int {
 	switch {
 	case v.Drop || v.Err != nil:
 		return 0
-	case v.Twice:
+	case v.Duplicate:
 		return 2
 	}
 	return 1
@@ -78,7 +78,7 @@ func (v *Verdict) times() int {
 
 // ask asks for a verdict, and lets happen what precedes it. It reports true when
 // the step has to be picked anew, because it has waited.
-func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transport.Message) (v Verdict, waited bool) {
+func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transport.Message) (v FaultAction, waited bool) {
 	if t.backend.fault == nil {
 		return v, false
 	}
@@ -132,7 +132,7 @@ func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effec
 		return t.unheard(&s, "the transport was closed")
 	case after.Err != nil:
 		return after.Err
-	case before.LoseAck || after.LoseAck || after.Drop:
+	case before.AmbiguousSend || after.AmbiguousSend || after.Drop:
 		return t.unheard(&s, "its acknowledgement was lost")
 	}
 	return err

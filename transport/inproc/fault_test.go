@@ -19,18 +19,18 @@ var errFault = transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
 
 // faulty runs body in a bubble with a fault at one point, the first time that it is
 // met, with and without steps.
-func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.Verdict, body func(*testing.T, *inproc.Backend)) {
+func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.FaultAction, body func(*testing.T, *inproc.Backend)) {
 	t.Helper()
 	for name, rest := range map[string]func(){"at once": nil, "in steps": synctest.Wait} {
 		var met atomic.Bool
-		fault := func(p inproc.Point) inproc.Verdict {
+		fault := func(p inproc.Point) inproc.FaultAction {
 			if p.Action != action || p.Moment != moment || met.Swap(true) {
-				return inproc.Verdict{}
+				return inproc.FaultAction{}
 			}
 			return v(p)
 		}
 		t.Run(name, func(t *testing.T) {
-			bubble(t, &inproc.Options{Seed: 1, Rest: rest, Fault: fault}, body)
+			bubble(t, &inproc.Options{Seed: 1, Quiesce: rest, Fault: fault}, body)
 			if !met.Load() {
 				t.Error("the point was not met")
 			}
@@ -106,18 +106,18 @@ var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 // What each verdict does at each point, in the words of the scenarios.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	kill := func(p inproc.Point) inproc.Verdict { return inproc.Verdict{Run: p.By.Kill} }
-	fixed := func(v inproc.Verdict) func(inproc.Point) inproc.Verdict {
-		return func(inproc.Point) inproc.Verdict { return v }
+	kill := func(p inproc.Point) inproc.FaultAction { return inproc.FaultAction{Run: p.By.Kill} }
+	fixed := func(v inproc.FaultAction) func(inproc.Point) inproc.FaultAction {
+		return func(inproc.Point) inproc.FaultAction { return v }
 	}
-	drop, twice, lose := fixed(inproc.Verdict{Drop: true}), fixed(inproc.Verdict{Twice: true}), fixed(inproc.Verdict{LoseAck: true})
-	fail, delay, none := fixed(inproc.Verdict{Err: errFault}), fixed(inproc.Verdict{Delay: time.Second}), fixed(inproc.Verdict{})
+	drop, twice, lose := fixed(inproc.FaultAction{Drop: true}), fixed(inproc.FaultAction{Duplicate: true}), fixed(inproc.FaultAction{AmbiguousSend: true})
+	fail, delay, none := fixed(inproc.FaultAction{Err: errFault}), fixed(inproc.FaultAction{Delay: time.Second}), fixed(inproc.FaultAction{})
 	for _, c := range []struct {
 		scenario string
 		action   inproc.Action
 		moment   inproc.Moment
 		name     string
-		verdict  func(inproc.Point) inproc.Verdict
+		verdict  func(inproc.Point) inproc.FaultAction
 		want     string
 	}{
 		{"publish", inproc.Publish, inproc.Before, "none", none, "got@0s ok@0s"},
@@ -212,7 +212,7 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 	} {
 		t.Run(string(action), func(t *testing.T) {
 			t.Parallel()
-			faulty(t, action, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{Drop: true} }, func(t *testing.T, b *inproc.Backend) {
+			faulty(t, action, inproc.Before, func(inproc.Point) inproc.FaultAction { return inproc.FaultAction{Drop: true} }, func(t *testing.T, b *inproc.Backend) {
 				began, again := time.Now(), time.Duration(0)
 				l := open(t, connect(t, b), jobs)
 				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}, func(d *transport.Delivery) {
@@ -239,7 +239,7 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 // AppendAsync has the points of Append, and tells its function.
 func TestFaultOfAppendAsync(t *testing.T) {
 	t.Parallel()
-	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{LoseAck: true} }, func(t *testing.T, b *inproc.Backend) {
+	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.FaultAction { return inproc.FaultAction{AmbiguousSend: true} }, func(t *testing.T, b *inproc.Backend) {
 		l := open(t, connect(t, b), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
 		told := make(chan error, 1)
 		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { told <- err }); err != nil {
@@ -258,9 +258,9 @@ func TestFaultOfAppendAsync(t *testing.T) {
 func TestPointsSayWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
 	var said journal
-	fault := func(p inproc.Point) inproc.Verdict {
+	fault := func(p inproc.Point) inproc.FaultAction {
 		said.say("%s %s %q", p.Moment, p.Step, p.Message.Body)
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	bubble(t, &inproc.Options{Fault: fault}, func(t *testing.T, b *inproc.Backend) {
 		var f fate

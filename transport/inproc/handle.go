@@ -70,7 +70,7 @@ func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transp
 		at, err := h.appendStep(ctx, m, &o)
 		confirm := Step{Action: Confirm, Subject: m.Subject, Log: h.log.name, Sequence: at.Sequence}
 		h.done.add(func() {
-			_ = h.transport.Turn(context.Background(), confirm, nil) // its context does not end
+			_ = h.transport.AwaitStep(context.Background(), confirm, nil) // its context does not end
 			done(at, err)
 		})
 		return nil

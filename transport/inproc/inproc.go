@@ -85,11 +85,11 @@ type Options struct {
 	//
 	// Rest returns when everything else has come to rest: in a testing/synctest
 	// bubble it is synctest.Wait. It is called by one goroutine at a time.
-	Rest func()
+	Quiesce func()
 
 	// Fault, if not nil, is asked before and after each step that a message takes
 	// what is to become of it. It may be called concurrently, where Rest is nil.
-	Fault func(Point) Verdict
+	Fault func(Point) FaultAction
 }
 
 // Transport carries messages within the process: a connection to a Backend. Make

@@ -139,7 +139,7 @@ func TestKill(t *testing.T) {
 		wantSequences(t, heir.sequences())
 		advance(time.Millisecond)
 		wantSequences(t, heir.sequences(), 2, 3)
-		if d := heir.got()[0]; d.Attempt != 2 || string(d.Body) != "1" || d.Fence != 4 {
+		if d := heir.got()[0]; d.Attempt != 2 || string(d.Body) != "1" || d.FencingToken != 4 {
 			t.Errorf("got %+v", d)
 		}
 	})

@@ -229,6 +229,6 @@ func (m *member) deleted(err error) {
 
 // callOnEnd is a step, since several members of a deleted group may join again.
 func (m *member) callOnEnd(err error) {
-	_ = m.transport.Turn(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
+	_ = m.transport.AwaitStep(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
 	m.onEnd(err)
 }

@@ -31,5 +31,5 @@ func TestModel(t *testing.T) {
 // The model holds in whichever order the steps are taken.
 func TestModelInSteps(t *testing.T) {
 	t.Parallel()
-	transporttest.Model(t, programBackend(&inproc.Options{Rest: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
+	transporttest.Model(t, programBackend(&inproc.Options{Quiesce: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
 }

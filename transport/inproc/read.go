@@ -39,7 +39,7 @@ func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*tr
 		r := h.begin(c)
 		defer r.finish()
 		for r.more(ctx) {
-			if h.transport.Turn(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
+			if h.transport.AwaitStep(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
 				break
 			}
 			for _, d := range r.some() {

@@ -26,10 +26,10 @@ type scheduler struct {
 }
 
 func newScheduler(o *Options, c clock) *scheduler {
-	if o.Rest == nil {
+	if o.Quiesce == nil {
 		return nil
 	}
-	return &scheduler{rest: o.Rest, picker: newPicker(o.Seed), clock: c}
+	return &scheduler{rest: o.Quiesce, picker: newPicker(o.Seed), clock: c}
 }
 
 // propose adds what could happen next.
@@ -156,9 +156,9 @@ func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
 
 // Turn makes a step of something that is not the Transport's: it waits until s is
 // picked, whose Transport it sets. body, which it does not keep, tells s apart from
-// another that says the same. Without Options.Rest it returns at once. The error is
+// another that says the same. Without Options.Quiesce it returns at once. The error is
 // that of a ctx that ended first.
-func (t *Transport) Turn(ctx context.Context, s Step, body []byte) error {
+func (t *Transport) AwaitStep(ctx context.Context, s Step, body []byte) error {
 	s.Transport = t.number
 	return t.backend.turn(ctx, s, body)
 }
@@ -171,10 +171,10 @@ func (b *Backend) turn(ctx context.Context, s Step, body []byte) error {
 }
 
 // Settle waits until nothing can happen any more unless time passes, or ctx ends.
-// It needs Options.Rest, and the caller to be the only one who begins anything.
+// It needs Options.Quiesce, and the caller to be the only one who begins anything.
 func (b *Backend) Settle(ctx context.Context) error {
 	if b.scheduler == nil {
-		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "settle: the Backend has no Options.Rest, so nobody knows when all is at rest")
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "settle: the Backend has no Options.Quiesce, so nobody knows when all is at rest")
 	}
 	settled := make(chan struct{})
 	b.scheduler.settle(settled)
@@ -194,7 +194,7 @@ func (s *scheduler) settle(settled chan struct{}) {
 }
 
 // Steps returns the steps that were taken so far, in order; none without
-// Options.Rest.
+// Options.Quiesce.
 func (b *Backend) Steps() []Step {
 	if b.scheduler == nil {
 		return nil

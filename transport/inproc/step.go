@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Step is something that happens to a message. A Backend with Options.Rest takes
+// Step is something that happens to a message. A Backend with Options.Quiesce takes
 // its steps one at a time.
 type Step struct {
 	// At is when, counted from when the Backend was made.

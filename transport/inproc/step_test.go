@@ -21,7 +21,7 @@ import (
 func steps(t *testing.T, seed uint64, body func(*testing.T, *inproc.Backend)) []inproc.Step {
 	t.Helper()
 	var taken []inproc.Step
-	bubble(t, &inproc.Options{Seed: seed, Rest: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, &inproc.Options{Seed: seed, Quiesce: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
 		body(t, b)
 		settle(t, b)
 		taken = b.Steps()
@@ -273,7 +273,7 @@ func TestStepsTakeNoTime(t *testing.T) {
 func TestTurnEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	resting := make(chan struct{})
-	b := inproc.NewBackend(&inproc.Options{Rest: func() { <-resting }})
+	b := inproc.NewBackend(&inproc.Options{Quiesce: func() { <-resting }})
 	tr := connect(t, b)
 	subscribe(t, tr, "a", func(*transport.Message) { t.Error("it was done") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -285,7 +285,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	close(resting)
-	if err := tr.Turn(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
+	if err := tr.AwaitStep(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
 		t.Error(err)
 	}
 	if got := words(b.Steps()); !strings.Contains(got, "t1 think (of 1)") {
@@ -296,7 +296,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 // Outside a bubble steps are taken one at a time too.
 func TestStepsOutsideABubble(t *testing.T) {
 	t.Parallel()
-	b := inproc.NewBackend(&inproc.Options{Seed: 1, Rest: runtime.Gosched})
+	b := inproc.NewBackend(&inproc.Options{Seed: 1, Quiesce: runtime.Gosched})
 	tr := connect(t, b)
 	got := make(chan string, 100)
 	subscribe(t, tr, "a", func(m *transport.Message) { got <- string(m.Body) })
@@ -323,7 +323,7 @@ func TestSettleWithoutSteps(t *testing.T) {
 	if err := inproc.NewBackend(nil).Settle(t.Context()); transport.CodeOf(err) != transport.FailedPrecondition {
 		t.Errorf("got %v", err)
 	}
-	if err := connect(t, inproc.NewBackend(nil)).Turn(t.Context(), inproc.Step{}, nil); err != nil {
+	if err := connect(t, inproc.NewBackend(nil)).AwaitStep(t.Context(), inproc.Step{}, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -68,7 +68,7 @@ func (s *subscription) hand(m *transport.Message) {
 			return
 		}
 		own := m
-		if before.Twice {
+		if before.Duplicate {
 			own = m.Clone()
 		}
 		if w := s.begin(own); w != nil {

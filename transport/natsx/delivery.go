@@ -40,7 +40,7 @@ const fewFields = 4
 // place says which delivery it is.
 func (d *delivery) place(about *nats.MsgMetadata) {
 	placeDelivery(&d.Delivery, about)
-	d.Fence, d.Settler = fence(d.m.fences, d.from.created, about.Sequence.Consumer), d
+	d.FencingToken, d.Settler = fence(d.m.fences, d.from.created, about.Sequence.Consumer), d
 }
 
 // fill makes of what came what the handler gets.

@@ -557,10 +557,10 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				lane := transport.LaneOf(d.Subject, 8)
-				if d.Fence <= fences[lane] {
-					t.Errorf("fence %d after %d", d.Fence, fences[lane])
+				if d.FencingToken <= fences[lane] {
+					t.Errorf("fence %d after %d", d.FencingToken, fences[lane])
 				}
-				fences[lane] = d.Fence
+				fences[lane] = d.FencingToken
 				if d.Attempt == 1 && d.Sequence%7 == 0 {
 					_ = d.Nak(t.Context(), 10*time.Millisecond)
 					return

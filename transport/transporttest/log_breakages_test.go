@@ -142,7 +142,7 @@ var brokenLogs = map[string]breakage{
 		"log/settle/attempts", "An attempt is a delivery",
 	},
 	"has a fence that stands still": {
-		alteration{deliver: func(d *transport.Delivery) { d.Fence = 1 }}.broken,
+		alteration{deliver: func(d *transport.Delivery) { d.FencingToken = 1 }}.broken,
 		"log/lanes/fence", "Fence grows with every delivery of a lane",
 	},
 	"does not follow": {

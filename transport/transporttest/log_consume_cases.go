@@ -289,10 +289,10 @@ var consumeCases = []conformanceCase{
 			var last uint64
 			grows := func(d *transport.Delivery) {
 				s.Helper()
-				if d.Fence <= last {
-					s.Errorf("the fence of %q is %d after %d", d.Body, d.Fence, last)
+				if d.FencingToken <= last {
+					s.Errorf("the fence of %q is %d after %d", d.Body, d.FencingToken, last)
 				}
-				last = d.Fence
+				last = d.FencingToken
 			}
 			m := l.consume(of("g", 1))
 			for _, body := range numbers(4) {

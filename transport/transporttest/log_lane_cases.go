@@ -131,10 +131,10 @@ var laneCases = []conformanceCase{
 			grows := func(d *transport.Delivery) {
 				s.Helper()
 				lane := transport.LaneOf(d.Subject, lanes)
-				if d.Fence <= fences[lane] {
-					s.Errorf("the fence of %q in lane %d is %d after %d", d.Body, lane, d.Fence, fences[lane])
+				if d.FencingToken <= fences[lane] {
+					s.Errorf("the fence of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, fences[lane])
 				}
-				fences[lane] = d.Fence
+				fences[lane] = d.FencingToken
 			}
 			for round := range 3 {
 				m := l.consume(ofOrdered(10))

@@ -32,8 +32,8 @@ var readCases = []conformanceCase{
 				if d.Sequence != uint64(i)+1 || d.Subject != s.subject(strconv.Itoa(i%5)) || d.ID != "id "+strconv.Itoa(i) || d.Stored.IsZero() {
 					s.Errorf("message %d is %+v", i, d)
 				}
-				if d.Settler != nil || d.Fence != 0 || d.Attempt != 0 {
-					s.Errorf("message %d has settler %v, fence %d, attempt %d", i, d.Settler, d.Fence, d.Attempt)
+				if d.Settler != nil || d.FencingToken != 0 || d.Attempt != 0 {
+					s.Errorf("message %d has settler %v, fence %d, attempt %d", i, d.Settler, d.FencingToken, d.Attempt)
 				}
 			}
 		},

@@ -398,8 +398,8 @@ var awayLaneCases = []conformanceCase{
 			s.cut()
 			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 			again := other.again("0")
-			if again.Fence <= held.Fence {
-				s.Errorf("the fence is %d, and was %d at the member that died", again.Fence, held.Fence)
+			if again.FencingToken <= held.FencingToken {
+				s.Errorf("the fence is %d, and was %d at the member that died", again.FencingToken, held.FencingToken)
 			}
 			other.idle()
 			o.s.ack(again)

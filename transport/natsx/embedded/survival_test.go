@@ -179,7 +179,7 @@ var facts = []fact{
 			d = <-m
 			_ = d.Ack(context.Background())
 		}
-		return strconv.FormatUint(d.Fence, 10), nil
+		return strconv.FormatUint(d.FencingToken, 10), nil
 	}, func(l transport.Log, note string) (string, error) {
 		highest, err := strconv.ParseUint(note, 10, 64)
 		if err != nil {
@@ -189,7 +189,7 @@ var facts = []fact{
 			return "", err
 		}
 		d := <-follow(l)
-		return fmt.Sprintf("after %d comes %t higher", highest, d.Fence > highest), nil
+		return fmt.Sprintf("after %d comes %t higher", highest, d.FencingToken > highest), nil
 	}},
 }
 
