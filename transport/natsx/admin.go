@@ -14,8 +14,22 @@ import (
 // Remove implements [transport.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	what := "message " + strconv.FormatUint(sequence, 10) + " of " + l.what
+	return l.askRemoval(ctx, what, func(ctx context.Context) error {
+		return l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
+	})
+}
+
+// askRemoval is ask for a removal. The server may remove in an attempt whose answer does
+// not arrive in time. The next attempt then finds nothing, which is no error.
+func (l *log) askRemoval(ctx context.Context, what string, do func(context.Context) error) error {
+	unanswered := false
 	_, err := ask(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
-		return none, l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &none)
+		err = do(ctx)
+		if unanswered && missing(l.t.apiError(err, what)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+			return none, nil
+		}
+		unanswered = unanswered || err != nil && ctx.Err() != nil
+		return none, err
 	})
 	return err
 }
@@ -213,8 +227,8 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s is not there", name, l.what)
 	}
 	return first(l.t.inParallel(ctx, len(consumers), func(i int) error {
-		_, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
+		err := l.askRemoval(ctx, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) error {
+			return l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
 		if err == nil {
 			l.t.deleted.add(l.config.Name, consumers[i].Name, consumers[i].Created)
