@@ -24,7 +24,7 @@ func TestWithAllocatesNothing(t *testing.T) {
 		t.Errorf("deriving a queue allocates %v times", n)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		e := told.With(mono.Header("Tenant", tenant), mono.Header("Trace", id))
+		e := announced.With(mono.Header("Tenant", tenant), mono.Header("Trace", id))
 		if e.Name() != "test.told" {
 			t.Fail()
 		}
@@ -35,8 +35,8 @@ func TestWithAllocatesNothing(t *testing.T) {
 
 // A call at home makes what its handler keeps, and nothing else: one piece of
 // memory that is its context and holds both payloads.
-func TestHomeAllocates(t *testing.T) {
-	app, c := startHome(t)
+func TestLocalCallAllocations(t *testing.T) {
+	app, c := startLocal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, budget := range []struct {
@@ -47,7 +47,7 @@ func TestHomeAllocates(t *testing.T) {
 		{"flat request and reply", 1, func() (flatReply, error) { return c.flat(ctx, aFlatRequest) }},
 		{"the same through Call", 1, func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) }},
 		{"with a Timeout", 1, func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) }},
-		{"Shared", 1, func() (flatReply, error) { return c.shared(ctx, aFlatRequest) }},
+		{"Shared", 1, func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) }},
 		{"a nested order, whose lines are copied", 2, func() (flatReply, error) { return c.nested(ctx, anOrder) }},
 	} {
 		if n := testing.AllocsPerRun(100, func() {
@@ -67,11 +67,11 @@ func TestWithDerivesAValue(t *testing.T) {
 	p := paths[1]
 	heard := make(chan []string, 1)
 	app := p.start(t, module("listener", func(s *mono.Scope) {
-		told.Handle(s, headersTo(heard))
+		announced.Handle(s, headersTo(heard))
 	}))
-	base := told.With(mono.Header("H", "1"), mono.Header("H", "2"), mono.Header("H", "3"))
+	base := announced.With(mono.Header("H", "1"), mono.Header("H", "2"), mono.Header("H", "3"))
 	a, b := base.With(mono.Header("H", "a")), base.With(mono.Header("H", "b"))
-	for e, want := range map[string]mono.Event[fact]{"[]": told, "[1 2 3]": base, "[1 2 3 a]": a, "[1 2 3 b]": b} {
+	for e, want := range map[string]mono.Event[fact]{"[]": announced, "[1 2 3]": base, "[1 2 3 a]": a, "[1 2 3 b]": b} {
 		if err := want.Publish(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ var (
 // reserved are the tokens that no namespace may have.
 var reserved = []string{"services", "queues", "events", "streams", "channels", "resources", "failures", "buckets", "kv", "objects"}
 
-func TestNamespaceRefusesTokensOfKinds(t *testing.T) {
+func TestNamespaceRejectsReservedTokens(t *testing.T) {
 	t.Parallel()
 	for _, token := range reserved {
 		for _, namespace := range []string{token, "shop." + token, token + ".shop", "a." + token + ".b"} {
@@ -64,7 +64,7 @@ func panicOf(f func()) (text string) {
 
 // Handles of different names, kinds or namespaces share nothing on a transport: no
 // subject, no log, no name in discovery.
-func TestNamesNeverMeet(t *testing.T) {
+func TestNamesDoNotCollide(t *testing.T) {
 	t.Parallel()
 	all := &addresses{names: make(map[string]owner), subjects: make(map[address]bool)}
 	for _, namespace := range oddNamespaces {
@@ -117,19 +117,19 @@ var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 		h.Handle(s, ignore, mono.Group("to"), mono.Keys("_to", "_k", "x"))
 		return h
 	},
-	func(s *mono.Scope, name string) mono.Handle { return hearOdd(s, mono.NewEvent[fact](name)) },
+	func(s *mono.Scope, name string) mono.Handle { return subscribeOdd(s, mono.NewEvent[fact](name)) },
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name).KeyedBy(func(f fact) string { return f.Key }))
+		return subscribeOdd(s, mono.NewEvent[fact](name).KeyedBy(func(f fact) string { return f.Key }))
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name, mono.Durable()))
+		return subscribeOdd(s, mono.NewEvent[fact](name, mono.Durable()))
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name, mono.Durable()).KeyedBy(func(f fact) string { return f.Key }))
+		return subscribeOdd(s, mono.NewEvent[fact](name, mono.Durable()).KeyedBy(func(f fact) string { return f.Key }))
 	},
 }
 
-func hearOdd(s *mono.Scope, e mono.Event[fact]) mono.Handle {
+func subscribeOdd(s *mono.Scope, e mono.Event[fact]) mono.Handle {
 	for _, group := range []string{"workers", "to", "k"} {
 		e.Handle(s, ignore, mono.Group(group))
 	}
@@ -160,7 +160,7 @@ func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.S
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		listLetters(t, app, h)
+		openDeadLetters(t, app, h)
 		of := owner{namespace, h.Kind(), h.Name()}
 		for _, name := range tr.names {
 			a.name(t, name, of)
@@ -178,7 +178,7 @@ func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.S
 }
 
 // listLetters opens the log of dead letters of a handle that has one.
-func listLetters(t *testing.T, app *mono.App, h mono.Handle) {
+func openDeadLetters(t *testing.T, app *mono.App, h mono.Handle) {
 	t.Helper()
 	lettered, ok := h.(interface {
 		DeadLetters(mono.Binder) mono.DeadLetters[fact]
@@ -259,7 +259,7 @@ func (o *recorded) Subscribe(ctx context.Context, s transport.Subscription, h tr
 
 // Systems that share a backend and use the same names have nothing in common: each
 // gets its own messages and no others.
-func TestSystemsOnOneBackendNeverMeet(t *testing.T) {
+func TestSystemsOnOneBackendAreSeparate(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		var systems []*system
@@ -334,7 +334,7 @@ func (s *system) send(t *testing.T) {
 }
 
 // Discovery names a module after its namespace, and each answers for itself.
-func TestDiscoveryKeepsNamespacesApart(t *testing.T) {
+func TestDiscoverySeparatesNamespaces(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	systems := []*system{startSystem(t, b, "", "x"), startSystem(t, b, "my.shop", "x")}
@@ -355,7 +355,7 @@ func TestDiscoveryKeepsNamespacesApart(t *testing.T) {
 
 // A handle is reported at the start if its dead letters could not be stored under its
 // name.
-func TestNameThatLeavesNoRoomForDeadLetters(t *testing.T) {
+func TestNameTooLongForDeadLetters(t *testing.T) {
 	t.Parallel()
 	for length, fits := range map[int]bool{226: true, 227: false} { // with "queues.", ".x" and "__dead"
 		namespace := strings.Repeat("n", 150)

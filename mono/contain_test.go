@@ -25,7 +25,7 @@ type fussy struct{ text string }
 func (f *fussy) Error() string { return f.text }
 
 // An error that panics when it is read is as a panic of whoever returned it.
-func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
+func TestPanicInErrorMethodIsContained(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		heard := make(chan fact, 1)
@@ -39,7 +39,7 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 					}
 					return reply{}, (*fussy)(nil)
 				})
-				told.Handle(s, func(_ context.Context, f fact) error {
+				announced.Handle(s, func(_ context.Context, f fact) error {
 					if f.N == 0 {
 						return (*fussy)(nil)
 					}
@@ -60,7 +60,7 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 			}
 		}
 		for n := range 2 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,7 +68,7 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 		if err := tried.Enqueue(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
-		awaitLetters(t, tried.DeadLetters(app), 1)
+		awaitDeadLetters(t, tried.DeadLetters(app), 1)
 		if c := app.Health(t.Context()).Modules["listener"]; c.Healthy || !strings.Contains(c.Message, "panicked") {
 			t.Errorf("health: %+v", c)
 		}
@@ -80,7 +80,7 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 
 // A handler that ends its goroutine, as a test's FailNow does, has answered, and
 // its job is tried again.
-func TestHandlerThatEndsItsGoroutine(t *testing.T) {
+func TestGoexitInHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		jobs := mono.NewQueue[fact]("test.goexit", mono.Backoff(mono.Constant(time.Millisecond)))
@@ -108,7 +108,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 				return nil
 			}, mono.BatchSize(1), mono.Group("batches"))
 		}))
-		if p.wire { // at home it ends its caller
+		if p.noLocalCalls { // at home it ends its caller
 			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) || !strings.Contains(err.Error(), "Goexit") {
 				t.Errorf("the caller got %v", err)
 			}
@@ -126,17 +126,17 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 
 // Where messages come one at a time, it is the goroutine on which they come: the
 // module is not healthy any more.
-func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
+func TestGoexitInSerialHandlerMakesModuleUnhealthy(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t)
 		app.Add(module("listener", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { runtime.Goexit(); return nil })
+			announced.Handle(s, func(context.Context, fact) error { runtime.Goexit(); return nil })
 		}))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := told.Publish(t.Context(), app, fact{}); err != nil {
+		if err := announced.Publish(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
 		tick := time.NewTicker(2 * time.Millisecond)
@@ -155,7 +155,7 @@ func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
 }
 
 // What waited for it, and what follows, goes to others.
-func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
+func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 	t.Parallel()
 	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(5*time.Second))
 	history := mono.NewStream[job]("test.serial-history", mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
@@ -204,7 +204,7 @@ func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
 }
 
 // So does a hook: it is named at once.
-func TestHookThatEndsItsGoroutine(t *testing.T) {
+func TestGoexitInHookIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		end := func(context.Context) error { runtime.Goexit(); return nil }
@@ -257,7 +257,7 @@ func (fragile) CheckType(t reflect.Type) error {
 
 // A codec, or a key function, that panics is an error to whoever sends, and to
 // whoever is sent what it cannot decode.
-func TestCodecThatPanics(t *testing.T) {
+func TestPanicInCodecIsContained(t *testing.T) {
 	t.Parallel()
 	var _ codec.TypeChecker = fragile{}
 	onPaths(t, func(t *testing.T, p path) {
@@ -300,7 +300,7 @@ type untitled struct{ fragile }
 func (untitled) ContentType() string { panic("no name") }
 
 // An App whose codec panics does not start, and can be stopped.
-func TestCodecWithoutAName(t *testing.T) {
+func TestCodecWithPanickingContentType(t *testing.T) {
 	t.Parallel()
 	for name, app := range map[string]*mono.App{
 		"the App's":  newApp(t, mono.DefaultCodec(untitled{})),
@@ -319,7 +319,7 @@ func TestCodecWithoutAName(t *testing.T) {
 }
 
 // What is given to an App and cannot be used is in the report too, by name.
-func TestStartReportOfWhatIsGiven(t *testing.T) {
+func TestStartReportsInvalidMiddlewareObserversAndModules(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Use(nil, mono.MiddlewareFunc(nil))
@@ -352,7 +352,7 @@ type wraps struct{}
 func (wraps) Wrap(mono.Next) mono.Next { panic("no wrap") }
 
 // Health is data whatever its details are.
-func TestHealthDetailsThatAreNoJSON(t *testing.T) {
+func TestHealthDetailsThatJSONCannotEncode(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(&lifecycle{name: "odd", health: func(ctx context.Context) error {

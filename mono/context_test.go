@@ -11,7 +11,7 @@ import (
 )
 
 // A handler's context ends when its time is over, whichever way the handler looks.
-func TestContextOfHandlerEnds(t *testing.T) {
+func TestHandlerContextEndsAtDeadline(t *testing.T) {
 	t.Parallel()
 	limited := mono.NewService[question, reply]("test.limited", mono.Timeout(time.Second))
 	looks := map[string]func(ctx context.Context){
@@ -71,7 +71,7 @@ func TestContextOfHandlerEnds(t *testing.T) {
 }
 
 // A context that is kept after its handler has returned has ended.
-func TestContextOfHandlerIsOverAfterIt(t *testing.T) {
+func TestHandlerContextEndsAfterHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		kept := make(chan context.Context, 1)

@@ -15,19 +15,19 @@ import (
 )
 
 var (
-	dedupJobs     = mono.NewQueue[job]("dedup.jobs", mono.MaxAttempts(1))
-	dedupHistory  = mono.NewStream[job]("dedup.history").KeyedBy(job.key)
-	dedupVolatile = mono.NewQueue[job]("dedup.volatile", mono.NonPersistent())
+	dedupJobs          = mono.NewQueue[job]("dedup.jobs", mono.MaxAttempts(1))
+	dedupHistory       = mono.NewStream[job]("dedup.history").KeyedBy(job.key)
+	dedupNonPersistent = mono.NewQueue[job]("dedup.volatile", mono.NonPersistent())
 )
 
 // dedup is an App with a sender, whose observations of duplicates it collects, and a
 // worker that fails jobs below 0.
 type dedup struct {
 	*mono.App
-	t     *testing.T
-	scope *mono.Scope
-	told  trace
-	got   chan handled
+	t          *testing.T
+	scope      *mono.Scope
+	duplicates trace
+	got        chan handled
 }
 
 func startDedup(t *testing.T, p path) *dedup {
@@ -35,7 +35,7 @@ func startDedup(t *testing.T, p path) *dedup {
 	d := &dedup{App: p.app(t), t: t, got: make(chan handled, 100)}
 	d.Observe(mono.ObserverFunc(func(o mono.Observation) {
 		if o, ok := o.(mono.MessageDeduplicated); ok {
-			d.told.add(fmt.Sprint(o.Module, " ", o.Handle.Name(), " ", o.ID, " ", o.Sequence))
+			d.duplicates.add(fmt.Sprint(o.Module, " ", o.Handle.Name(), " ", o.ID, " ", o.Sequence))
 		}
 	}))
 	d.Add(
@@ -47,7 +47,7 @@ func startDedup(t *testing.T, p path) *dedup {
 		}),
 		module("reader", func(s *mono.Scope) { dedupHistory.Handle(s, nothing) }),
 		module("sender", func(s *mono.Scope) {
-			s.Use(dedupJobs, dedupHistory, dedupVolatile)
+			s.Use(dedupJobs, dedupHistory, dedupNonPersistent)
 			d.scope = s
 		}),
 	)
@@ -85,7 +85,7 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 
 		dead := d.enqueue(-1, mono.DedupID("dead"))
 		next(t, d.got)
-		l := awaitLetters(t, dedupJobs.DeadLetters(d), 1)[0]
+		l := awaitDeadLetters(t, dedupJobs.DeadLetters(d), 1)[0]
 		if err := dedupJobs.DeadLetters(d).Discard(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 			t.Errorf("without an id: got %+v, and %+v was handled", random, h)
 		}
 		want := []string{"sender dedup.jobs done 1", " dedup.jobs done 1", fmt.Sprint("sender dedup.jobs dead ", dead.Sequence), "sender dedup.jobs late 0"}
-		if told := d.told.all(); !slices.Equal(told, want) {
+		if told := d.duplicates.all(); !slices.Equal(told, want) {
 			t.Errorf("observed %q, want %q", told, want)
 		}
 	})
@@ -132,7 +132,7 @@ func TestAppendStoredReportsDuplicates(t *testing.T) {
 			t.Error(err)
 		}
 		want := slices.Repeat([]string{"sender dedup.history one 1"}, 3)
-		if told := d.told.all(); !slices.Equal(told, want) {
+		if told := d.duplicates.all(); !slices.Equal(told, want) {
 			t.Errorf("observed %q, want %q", told, want)
 		}
 	})
@@ -164,7 +164,7 @@ func TestStoredAfterALostAcknowledgement(t *testing.T) {
 }
 
 // A sender whose message may be stored or not learns its id, to send it again.
-func TestStoredNamesTheIDInDoubt(t *testing.T) {
+func TestStoredHasTheIDIfOutcomeIsUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := mono.New(&forgetful{inproc.New(nil), true}, quiet(t))
@@ -205,11 +205,11 @@ func (l *forgetfulLog) Append(ctx context.Context, m *transport.Message, o trans
 }
 
 // A send that stores nothing is an error, without an id if the message has not left.
-func TestStoredOfWhatIsNotStored(t *testing.T) {
+func TestStoredOfFailedSend(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		d := startDedup(t, p)
-		if got, err := dedupVolatile.EnqueueStored(t.Context(), d.scope, job{}); got != (mono.Stored{}) || mono.CodeOf(err) != mono.FailedPrecondition || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+		if got, err := dedupNonPersistent.EnqueueStored(t.Context(), d.scope, job{}); got != (mono.Stored{}) || mono.CodeOf(err) != mono.FailedPrecondition || mono.OutcomeOf(err) != mono.OutcomeNotDone {
 			t.Errorf("a volatile queue: got %+v, %v", got, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -48,17 +48,17 @@ func limited(t *testing.T, permissions string) (*natsx.Transport, *embedded.Serv
 }
 
 // sends is a module that sends through handles.
-func sends(handles ...mono.Handle) mono.Module {
+func senderOf(handles ...mono.Handle) mono.Module {
 	return module("sends", func(s *mono.Scope) { s.Use(handles...) })
 }
 
 // observed collects observations of some types.
-type observed struct {
+type denials struct {
 	mu  sync.Mutex
 	all []mono.Observation
 }
 
-func (o *observed) Observe(is mono.Observation) {
+func (o *denials) Observe(is mono.Observation) {
 	switch is.(type) {
 	case mono.SendDenied, mono.ReceiveDenied:
 		o.mu.Lock()
@@ -67,14 +67,14 @@ func (o *observed) Observe(is mono.Observation) {
 	}
 }
 
-func (o *observed) get() []mono.Observation {
+func (o *denials) get() []mono.Observation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.all)
 }
 
 // await waits for n observations.
-func (o *observed) await(t *testing.T, n int) []mono.Observation {
+func (o *denials) await(t *testing.T, n int) []mono.Observation {
 	t.Helper()
 	until(t, fmt.Sprintf("%d observations", n), func() bool { return len(o.get()) >= n })
 	return o.get()
@@ -98,7 +98,7 @@ func TestDeniedJetStreamFailsTheStartAtOnce(t *testing.T) {
 	t.Parallel()
 	tr, _ := limited(t, `publish: { deny: "$JS.API.>" }`)
 	app := mono.New(tr, quiet(t), mono.StartTimeout(5*time.Hour))
-	app.Add(sends(deniedQueue, deniedStream))
+	app.Add(senderOf(deniedQueue, deniedStream))
 	err := app.Start(t.Context())
 	for _, want := range []string{"permission_denied", "queue denied.queue", "stream denied.stream", `"$JS.API.>"`, `"$JS.API.STREAM.INFO.queues_denied_queue"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -131,12 +131,12 @@ func TestDeniedReceiverFailsTheStart(t *testing.T) {
 
 // An event that the server denies is reported by an observation, by health and by the
 // next send, and forgotten with the connection.
-func TestDeniedEvent(t *testing.T) {
+func TestDeniedEventIsReported(t *testing.T) {
 	t.Parallel()
 	tr, s := limited(t, `publish: { deny: "events.denied.>" }`)
 	app := mono.New(tr, quiet(t))
-	app.Add(sends(deniedEvent))
-	var seen observed
+	app.Add(senderOf(deniedEvent))
+	var seen denials
 	app.Observe(&seen)
 	begin(t, app)
 	if h := app.Health(t.Context()); !h.Healthy {
@@ -186,11 +186,11 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 	t.Parallel()
 	tr := &denying{inproc.New(nil), make(chan func(transport.Denial), 1)}
 	app := mono.New(tr, quiet(t), mono.Namespace("ns"))
-	app.Add(sends(deniedKeyed), module("listens", func(s *mono.Scope) {
+	app.Add(senderOf(deniedKeyed), module("listens", func(s *mono.Scope) {
 		deniedEvent.Handle(s, func(context.Context, string) error { return nil })
 		deniedQueue.Handle(s, func(context.Context, string) error { return nil })
 	}))
-	var seen observed
+	var seen denials
 	app.Observe(&seen)
 	begin(t, app)
 	deny := <-tr.deny

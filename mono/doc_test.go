@@ -83,7 +83,7 @@ func description(t *testing.T, app *mono.App, name string) string {
 }
 
 // Tools that know nothing of mono show what a handle is for.
-func TestStockToolsShowDoc(t *testing.T) {
+func TestNATSToolsShowDoc(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	q := mono.NewQueue[job]("doc.jobs", mono.Doc("receipts to print"))
@@ -92,8 +92,8 @@ func TestStockToolsShowDoc(t *testing.T) {
 		q.Handle(sc, nothing)
 		s.Handle(sc, echo)
 	}))
-	letters(t, q.DeadLetters(app), mono.DeadLetterFilter{})
-	tools := stockTools(t, b)
+	listDeadLetters(t, q.DeadLetters(app), mono.DeadLetterFilter{})
+	tools := newNATSTools(t, b)
 	for stream, want := range map[string]string{"queues_doc_jobs": "receipts to print", "queues_doc_jobs__dead": "dead letters of queue doc.jobs"} {
 		if got := tools.stream(stream).Config.Description; got != want {
 			t.Errorf("%s is described as %q, want %q", stream, got, want)
@@ -116,7 +116,7 @@ func TestStockToolsShowDoc(t *testing.T) {
 	}
 }
 
-func TestDocIsChecked(t *testing.T) {
+func TestDocIsValidated(t *testing.T) {
 	t.Parallel()
 	for text, ok := range map[string]bool{"": false, "a": true, strings.Repeat("a", 4096): true, strings.Repeat("a", 4097): false, "\xff": false} {
 		got := panicOf(func() { mono.NewQueue[job]("doc.checked", mono.Doc(text)) })

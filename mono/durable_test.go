@@ -17,7 +17,7 @@ import (
 // A handler that is slower than the acknowledgement wait, and than any idle time
 // of a consumer, keeps its group and its place, whether it takes one message or a
 // batch.
-func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
+func TestSlowHandlerKeepsItsGroup(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.slow", mono.AckWait(time.Second))
 	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {
@@ -52,7 +52,7 @@ func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
 }
 
 // One undecodable message in a batch harms no other, and is not lost.
-func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
+func TestUndecodableMessageDoesNotAffectItsBatch(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.batch")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -81,7 +81,7 @@ func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
 				}
 			}
 		}
-		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonUndecodable || l[0].Sequence != 5 {
+		if l := awaitDeadLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonUndecodable || l[0].Sequence != 5 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -89,13 +89,13 @@ func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
 
 // Two durable events, and two subscribers of one, do not get into each other's
 // way, whatever their names begin with.
-func TestDefect03EventsShareAStream(t *testing.T) {
+func TestDurableEventsWithSimilarNamesAreSeparate(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("defect.shared", mono.Durable())
 	longer := mono.NewEvent[job]("defect.shared.longer", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
 		one, two := make(chan job, 10), make(chan job, 10)
-		app := b.start(t, hearer("one", e, one), hearer("two", e, two), hearer("both", longer, two))
+		app := b.start(t, listener("one", e, one), listener("two", e, two), listener("both", longer, two))
 		if err := e.Publish(t.Context(), app, job{N: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +113,7 @@ func TestDefect03EventsShareAStream(t *testing.T) {
 }
 
 // A group's place belongs to its name, not to the order in which modules start.
-func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
+func TestGroupKeepsItsPositionAfterRestart(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("defect.places")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -140,7 +140,7 @@ func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
 
 // A job is acknowledged after its handler, not before: a failure is tried again,
 // and so is a job whose worker was stopped in the middle of it.
-func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
+func TestJobIsAcknowledgedAfterItsHandler(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("defect.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
 	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {

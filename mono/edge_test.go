@@ -15,7 +15,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-func TestHealthChecksAreShared(t *testing.T) {
+func TestConcurrentHealthCallsRunOneCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var checks atomic.Int32
@@ -74,7 +74,7 @@ func TestStopNamesAResourceThatDoesNotClose(t *testing.T) {
 
 // What opens, or starts, after the start has given up on it is closed, or
 // stopped: it belongs to nobody.
-func TestStartUndoesWhatComesLate(t *testing.T) {
+func TestStartUndoesLateOpensAndStarts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var tr trace
@@ -135,15 +135,15 @@ func TestStartErrorHasACode(t *testing.T) {
 }
 
 // A Scope of an attempt that failed reaches nothing of the next one.
-func TestScopeOfAFailedStart(t *testing.T) {
+func TestScopeOfAFailedStartIsUnavailable(t *testing.T) {
 	t.Parallel()
 	var scopes []*mono.Scope
 	heard := make(chan fact, 1)
 	fail := true
 	app := newApp(t)
 	app.Add(
-		module("keeper", func(s *mono.Scope) { scopes = append(scopes, s); s.Use(told) }),
-		hearer("listener", told, heard),
+		module("keeper", func(s *mono.Scope) { scopes = append(scopes, s); s.Use(announced) }),
+		listener("listener", announced, heard),
 		&lifecycle{name: "fails", start: func(context.Context) error {
 			if fail {
 				return errStart
@@ -155,10 +155,10 @@ func TestScopeOfAFailedStart(t *testing.T) {
 	}
 	fail = false
 	begin(t, app)
-	if err := told.Publish(t.Context(), scopes[0], fact{N: 1}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+	if err := announced.Publish(t.Context(), scopes[0], fact{N: 1}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
 		t.Errorf("the old Scope: %v", err)
 	}
-	if err := told.Publish(t.Context(), scopes[1], fact{N: 2}); err != nil {
+	if err := announced.Publish(t.Context(), scopes[1], fact{N: 2}); err != nil {
 		t.Error(err)
 	}
 	if f := <-heard; f.N != 2 {
@@ -194,7 +194,7 @@ func (s stubborn) Close(context.Context) error {
 	return s.Transport.Close(context.Background())
 }
 
-func TestStopLeavesATransportThatDoesNotClose(t *testing.T) {
+func TestStopGivesUpOnATransportThatDoesNotClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -212,7 +212,7 @@ func TestStopLeavesATransportThatDoesNotClose(t *testing.T) {
 }
 
 // A middleware that panics while it wraps fails the start, and nothing else.
-func TestWrapPanics(t *testing.T) {
+func TestPanicInWrapFailsStart(t *testing.T) {
 	t.Parallel()
 	for name, m := range map[string]mono.Middleware{
 		"panics": mono.MiddlewareFunc(func(mono.Next) mono.Next { panic("wrap") }),
@@ -242,7 +242,7 @@ func (s slowReplies) Publish(ctx context.Context, m *transport.Message) error {
 
 // The transport does not close before those who were given up have been told,
 // however long the telling takes within the second that is left for it.
-func TestStopWaitsUntilThoseItGaveUpAreTold(t *testing.T) {
+func TestStopRepliesToAbandonedCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

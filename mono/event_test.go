@@ -21,13 +21,13 @@ type fact struct {
 }
 
 var (
-	told  = mono.NewEvent[fact]("test.told")
-	keyed = mono.NewEvent[fact]("test.keyed").KeyedBy(func(f fact) string { return f.Key })
-	all   = mono.NewEvent[fact]("test.all", mono.Broadcast())
+	announced = mono.NewEvent[fact]("test.told")
+	keyed     = mono.NewEvent[fact]("test.keyed").KeyedBy(func(f fact) string { return f.Key })
+	all       = mono.NewEvent[fact]("test.all", mono.Broadcast())
 )
 
 // hearer is a module that sends what it hears to a channel.
-func hearer[T any](name string, e mono.Event[T], heard chan<- T, opts ...mono.EventHandlerOption) mono.Module {
+func listener[T any](name string, e mono.Event[T], heard chan<- T, opts ...mono.EventHandlerOption) mono.Module {
 	return module(name, func(s *mono.Scope) {
 		e.Handle(s, func(_ context.Context, v T) error { heard <- v; return nil }, opts...)
 	})
@@ -37,9 +37,9 @@ func TestEventReachesEveryModuleInOrder(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		a, b := make(chan fact, 100), make(chan fact, 100)
-		app := p.start(t, hearer("a", told, a), hearer("b", told, b))
+		app := p.start(t, listener("a", announced, a), listener("b", announced, b))
 		for n := range 100 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,7 +53,7 @@ func TestEventReachesEveryModuleInOrder(t *testing.T) {
 
 // Instances of one module share an event; a broadcast reaches them all. A marker
 // that only a broadcast carries shows that nothing more comes.
-func TestEventInstances(t *testing.T) {
+func TestEventReachesOneInstancePerModule(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		tr := p.open(t)
@@ -62,14 +62,14 @@ func TestEventInstances(t *testing.T) {
 		for range 2 {
 			app := mono.New(borrowed{tr}, quiet(t))
 			app.Add(module("listener", func(s *mono.Scope) {
-				told.Handle(s, func(_ context.Context, f fact) error { shared <- f; return nil })
+				announced.Handle(s, func(_ context.Context, f fact) error { shared <- f; return nil })
 				all.Handle(s, func(_ context.Context, f fact) error { everyone <- f; return nil })
 			}))
 			begin(t, app)
 			apps = append(apps, app)
 		}
 		for n := range 10 {
-			if err := told.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 			if err := all.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
@@ -101,7 +101,7 @@ func TestEventKeys(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		every, some := make(chan fact, 10), make(chan fact, 10)
-		app := p.start(t, hearer("every", keyed, every), hearer("some", keyed, some, mono.Keys("b", "d")))
+		app := p.start(t, listener("every", keyed, every), listener("some", keyed, some, mono.Keys("b", "d")))
 		for _, key := range []string{"a", "b", "c", "d"} {
 			if err := keyed.Publish(t.Context(), app, fact{Key: key}); err != nil {
 				t.Fatal(err)
@@ -126,10 +126,10 @@ func TestEventKeys(t *testing.T) {
 }
 
 // An event that nobody hears is no error.
-func TestEventUnheard(t *testing.T) {
+func TestEventWithoutSubscribers(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		if err := told.Publish(t.Context(), p.start(t), fact{}); err != nil {
+		if err := announced.Publish(t.Context(), p.start(t), fact{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -152,11 +152,11 @@ func TestEventConcurrency(t *testing.T) {
 		}
 		app := newApp(t)
 		app.Add(
-			module("one", func(s *mono.Scope) { told.Handle(s, slow(0)) }),
-			module("four", func(s *mono.Scope) { told.Handle(s, slow(1), mono.Concurrency(4)) }))
+			module("one", func(s *mono.Scope) { announced.Handle(s, slow(0)) }),
+			module("four", func(s *mono.Scope) { announced.Handle(s, slow(1), mono.Concurrency(4)) }))
 		begin(t, app)
 		for n := range 8 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -176,13 +176,13 @@ func TestEventDrain(t *testing.T) {
 		release := make(chan struct{})
 		app := p.app(t)
 		app.Add(module("slow", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { <-release; heard.Add(1); return nil })
+			announced.Handle(s, func(context.Context, fact) error { <-release; heard.Add(1); return nil })
 		}))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for n := range 100 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -196,14 +196,14 @@ func TestEventDrain(t *testing.T) {
 }
 
 // An error and a panic of a handler are logged, and the next event is heard.
-func TestDefect07PanicInAHandlerDoesNotEndTheProcess(t *testing.T) {
+func TestErrorsAndPanicsOfHandlersAreLogged(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
 		heard := make(chan fact, 1)
 		app := p.app(t, log.option())
 		app.Add(module("listener", func(s *mono.Scope) {
-			told.Handle(s, func(_ context.Context, f fact) error {
+			announced.Handle(s, func(_ context.Context, f fact) error {
 				switch f.N {
 				case 0:
 					panic("event panic")
@@ -217,7 +217,7 @@ func TestDefect07PanicInAHandlerDoesNotEndTheProcess(t *testing.T) {
 		}))
 		begin(t, app)
 		for n := range 3 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -236,7 +236,7 @@ func TestDefect07PanicInAHandlerDoesNotEndTheProcess(t *testing.T) {
 }
 
 // Ten calls to a handler of 100 ms take 100 ms.
-func TestDefect08HandlersRunConcurrently(t *testing.T) {
+func TestCallsRunConcurrently(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {
@@ -268,18 +268,18 @@ func TestDefect08HandlersRunConcurrently(t *testing.T) {
 }
 
 // An undecodable event is logged and holds up nobody.
-func TestEventUndecodable(t *testing.T) {
+func TestUndecodableEventIsLogged(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
 		heard := make(chan fact, 1)
 		app := p.app(t, log.option())
-		app.Add(hearer("listener", told, heard))
+		app.Add(listener("listener", announced, heard))
 		begin(t, app)
 		if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "events.test.told", Body: []byte("{")}); err != nil {
 			t.Fatal(err)
 		}
-		if err := told.Publish(t.Context(), app, fact{N: 1}); err != nil {
+		if err := announced.Publish(t.Context(), app, fact{N: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if f := <-heard; f.N != 1 || !strings.Contains(log.String(), "event test.told") || !strings.Contains(log.String(), "byte") {
@@ -289,7 +289,7 @@ func TestEventUndecodable(t *testing.T) {
 }
 
 // Raw sees what handles send, wildcards included.
-func TestRaw(t *testing.T) {
+func TestRawReceivesEvents(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t, mono.Namespace("shop"))
@@ -300,7 +300,7 @@ func TestRaw(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer sub.Close()
-		if err := told.With(mono.Header("A", "b")).Publish(t.Context(), app, fact{N: 1}); err != nil {
+		if err := announced.With(mono.Header("A", "b")).Publish(t.Context(), app, fact{N: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if err := keyed.Publish(t.Context(), app, fact{Key: "k"}); err != nil {

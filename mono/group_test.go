@@ -160,7 +160,7 @@ func (b backend) awaitGroup(t *testing.T, log, group string) {
 }
 
 // A program recreates its group after another program has retired it.
-func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
+func TestGroupDeletedWhileAnotherProcessDeclaresIt(t *testing.T) {
 	t.Parallel()
 	old := mono.NewQueue[job]("group.shared", mono.Groups("a", "b"))
 	now := mono.NewQueue[job]("group.shared", mono.Groups("a"))
@@ -304,7 +304,7 @@ func TestDeletedPartitionOfAStream(t *testing.T) {
 	app := b.app(t, consumer("keeper", st, make(chan handled, 10), succeed))
 	lost, restored := watchGroups(app)
 	begin(t, app)
-	if err := stockTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
+	if err := newNATSTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
 		t.Fatal(err)
 	}
 	if g := next(t, lost); g.Group != "keeper" {

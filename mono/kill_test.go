@@ -26,14 +26,14 @@ var doomed = mono.NewQueue[job]("kill.doomed", mono.AckWait(time.Second), mono.M
 // TestMain lets the test binary be a worker process.
 func TestMain(m *testing.M) {
 	if url := os.Getenv("MONO_TEST_WORKER"); url != "" {
-		if err := hang(url); err != nil {
+		if err := runHangingWorker(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	if dir := os.Getenv(pill); dir != "" {
-		if err := swallow(dir); err != nil {
+	if dir := os.Getenv(exitingWorkerEnv); dir != "" {
+		if err := runExitingWorker(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 
 // hang is a worker process: it tells on standard output which jobs it has begun,
 // and never finishes one.
-func hang(url string) error {
+func runHangingWorker(url string) error {
 	tr, err := natsx.Connect(context.Background(), natsx.Options{URLs: []string{url}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -109,10 +109,10 @@ func (v *victim) kill(t testing.TB) (begun [][2]int) {
 func TestKilledWorkersLoseNothing(t *testing.T) {
 	t.Parallel()
 	rounds := realtime.Rounds{Stall: time.Second / 5} // of the AckWait
-	rounds.Run(t, killsWorkers)
+	rounds.Run(t, killWorkers)
 }
 
-func killsWorkers(t testing.TB) {
+func killWorkers(t testing.TB) {
 	const rounds, atOnce, jobs = 10, 10, 25
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -181,7 +181,7 @@ func killsWorkers(t testing.TB) {
 			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, tried[h.N])
 		}
 	}
-	if n := len(letters(t, doomed.DeadLetters(app), mono.DeadLetterFilter{})); n > 0 {
+	if n := len(listDeadLetters(t, doomed.DeadLetters(app), mono.DeadLetterFilter{})); n > 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

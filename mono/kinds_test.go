@@ -20,7 +20,7 @@ var everyKind = []struct {
 	{"kinds.event", kindEvent.handle, kindEvent.Publish},
 	{"kinds.durable", kindDurable.handle, kindDurable.Publish},
 	{"kinds.queue", kindQueue.handle, kindQueue.Enqueue},
-	{"kinds.volatile", kindVolatile.handle, kindVolatile.Enqueue},
+	{"kinds.volatile", kindNonPersistent.handle, kindNonPersistent.Enqueue},
 	{"kinds.stream", kindStream.handle, kindStream.Append},
 	{"kinds.batch", kindBatch.handle, kindBatch.Append},
 }
@@ -33,12 +33,12 @@ type (
 )
 
 var (
-	kindEvent    = kindOfEvent{mono.NewEvent[fact]("kinds.event")}
-	kindDurable  = kindOfEvent{mono.NewEvent[fact]("kinds.durable", mono.Durable(), mono.MaxAttempts(1))}
-	kindQueue    = kindOfQueue{mono.NewQueue[fact]("kinds.queue", mono.MaxAttempts(1))}
-	kindVolatile = kindOfQueue{mono.NewQueue[fact]("kinds.volatile", mono.NonPersistent())}
-	kindStream   = kindOfStream{mono.NewStream[fact]("kinds.stream", mono.MaxAttempts(1))}
-	kindBatch    = kindOfBatch{mono.NewStream[fact]("kinds.batch", mono.MaxAttempts(1))}
+	kindEvent         = kindOfEvent{mono.NewEvent[fact]("kinds.event")}
+	kindDurable       = kindOfEvent{mono.NewEvent[fact]("kinds.durable", mono.Durable(), mono.MaxAttempts(1))}
+	kindQueue         = kindOfQueue{mono.NewQueue[fact]("kinds.queue", mono.MaxAttempts(1))}
+	kindNonPersistent = kindOfQueue{mono.NewQueue[fact]("kinds.volatile", mono.NonPersistent())}
+	kindStream        = kindOfStream{mono.NewStream[fact]("kinds.stream", mono.MaxAttempts(1))}
+	kindBatch         = kindOfBatch{mono.NewStream[fact]("kinds.batch", mono.MaxAttempts(1))}
 )
 
 func (k kindOfEvent) handle(s *mono.Scope, fn mono.Sink[fact])  { k.Handle(s, fn) }
@@ -53,7 +53,7 @@ func (k kindOfBatch) handle(s *mono.Scope, fn mono.Sink[fact]) {
 
 // A handler of any kind that panics is contained, middleware on both sides sees
 // that, and the next message is handled.
-func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
+func TestPanicInHandlerIsContainedForEachKind(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		for _, k := range everyKind {
@@ -102,7 +102,7 @@ func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
 
 // A message of any kind that is larger than the transport carries is refused at
 // its sender, with both sizes.
-func TestPayloadOverTheLimitOfEachKind(t *testing.T) {
+func TestOversizedPayloadIsRejectedForEachKind(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t)

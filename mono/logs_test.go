@@ -41,7 +41,7 @@ func queues(name string, n int) mono.Module {
 }
 
 // A start opens many logs at once, and not all.
-func TestStartOpensLogsAtOnce(t *testing.T) {
+func TestStartOpensLogsConcurrently(t *testing.T) {
 	t.Parallel()
 	const some, all = 10, 200
 	var now, peak atomic.Int32

@@ -30,7 +30,7 @@ func recorder(name string, tr *trace) mono.Middleware {
 
 // What one middleware puts into a message, those after it see, whichever was
 // used first: here an id that is set before it is logged.
-func TestDefect16MiddlewareSeesWhatAnEarlierOneSet(t *testing.T) {
+func TestMiddlewareSeesHeadersOfEarlierMiddleware(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -86,7 +86,7 @@ func (a *auditor) Bind(s *mono.Scope) error {
 	return nil
 }
 
-func TestDefect15MiddlewareCanServe(t *testing.T) {
+func TestMiddlewareCanProvideAService(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -110,7 +110,7 @@ func TestDefect15MiddlewareCanServe(t *testing.T) {
 }
 
 // Observers learn of states, settings, registrations and lifecycles, in order.
-func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
+func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []mono.Observation
@@ -119,7 +119,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 		mono.ObserverFunc(func(mono.Observation) { panic("an observer that panics harms nobody") }),
 		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
 	app.Remote(askBrief)
-	app.Add(provider(echo, mono.Concurrency(3)), hearer("listener", told, make(chan fact)),
+	app.Add(provider(echo, mono.Concurrency(3)), listener("listener", announced, make(chan fact)),
 		module("caller", func(s *mono.Scope) { askBrief.Client(s) }))
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -255,9 +255,14 @@ func TestDescribe(t *testing.T) {
 	app := newApp(t, mono.Namespace("shop"))
 	app.Remote(askPack)
 	app.Add(
-		module("user", func(s *mono.Scope) { versioned.Client(s); askPack.Client(s); told.Publisher(s); keyed.Publisher(s) }),
+		module("user", func(s *mono.Scope) {
+			versioned.Client(s)
+			askPack.Client(s)
+			announced.Publisher(s)
+			keyed.Publisher(s)
+		}),
 		module("provider", func(s *mono.Scope) { versioned.Handle(s, echo) }),
-		hearer("listener", told, make(chan fact)))
+		listener("listener", announced, make(chan fact)))
 	if got := app.Describe(); got.State != mono.StateCreated || len(got.Modules) != 0 {
 		t.Errorf("before the start: %+v", got)
 	}

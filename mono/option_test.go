@@ -15,7 +15,7 @@ import (
 
 // An option compiles only where it fits: what it returns implements the
 // interfaces of those places and no other.
-func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
+func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	t.Parallel()
 	places := map[string]reflect.Type{
 		"service": reflect.TypeFor[mono.ServiceOption](), "queue": reflect.TypeFor[mono.QueueOption](),
@@ -109,7 +109,7 @@ func TestBackoff(t *testing.T) {
 
 // What a handler is too slow for is dropped, logged once per episode, and told
 // to observers.
-func TestDroppedEventsAreTold(t *testing.T) {
+func TestDroppedEventsAreReported(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
@@ -122,11 +122,11 @@ func TestDroppedEventsAreTold(t *testing.T) {
 			}
 		}))
 		app.Add(module("slow", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.MaxBuffered(2))
+			announced.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.MaxBuffered(2))
 		}))
 		begin(t, app)
 		for n := range 50 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 			if n == 0 {

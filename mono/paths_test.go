@@ -16,9 +16,9 @@ import (
 
 // path is one way that messages can take. What a user sees must not depend on it.
 type path struct {
-	name string
-	wire bool
-	open func(t testing.TB) transport.Transport
+	name         string
+	noLocalCalls bool
+	open         func(t testing.TB) transport.Transport
 }
 
 var paths = []path{
@@ -58,7 +58,7 @@ func onPaths(t *testing.T, test func(t *testing.T, p path)) {
 
 // app makes an App on this path, which logs to the test.
 func (p path) app(t testing.TB, opts ...mono.AppOption) *mono.App {
-	if p.wire {
+	if p.noLocalCalls {
 		opts = append(opts, mono.NoLocalCalls())
 	}
 	return mono.New(p.open(t), append([]mono.AppOption{quiet(t)}, opts...)...)

@@ -39,7 +39,7 @@ func TestQueueKeepsJobsForLaterWorkers(t *testing.T) {
 
 // No name is that of what a backend keeps beside a queue: its delayed jobs and its
 // dead letters.
-func TestQueuesWithNamesAlike(t *testing.T) {
+func TestQueuesWithSimilarNamesAreSeparate(t *testing.T) {
 	t.Parallel()
 	var all []mono.Queue[job]
 	for _, name := range []string{"queue.alike", "queue.alike.delayed", "queue.alike.later", "queue.alike.dead"} {
@@ -73,7 +73,7 @@ func TestQueuesWithNamesAlike(t *testing.T) {
 			if !seen[i] || !seen[10+i] || !seen[-1] {
 				t.Errorf("%s got %v", q.Name(), seen)
 			}
-			awaitLetters(t, q.DeadLetters(app), 1)
+			awaitDeadLetters(t, q.DeadLetters(app), 1)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestQueueOutcomes(t *testing.T) {
 			}
 		}
 		reasons := make(map[int]string)
-		for _, l := range awaitLetters(t, q.DeadLetters(app), 3) {
+		for _, l := range awaitDeadLetters(t, q.DeadLetters(app), 3) {
 			v, err := l.Value()
 			if err != nil {
 				t.Fatal(err)
@@ -197,7 +197,7 @@ func TestQueueDelay(t *testing.T) {
 }
 
 // In memory, a delay and a wait between attempts are as long as they say.
-func TestQueueDelayToTheMillisecond(t *testing.T) {
+func TestQueueDelayIsExactInMemory(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.exact", mono.Backoff(mono.Waits(5*time.Minute, time.Millisecond)), mono.MaxAttempts(4))
 	synctest.Test(t, func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestQueueDelayToTheMillisecond(t *testing.T) {
 }
 
 // A time that nobody can count is not now.
-func TestQueueDelayTooFar(t *testing.T) {
+func TestQueueRejectsTimeTooFarAhead(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.far")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -337,7 +337,7 @@ func TestQueueMaxDelayed(t *testing.T) {
 }
 
 // Work that waits for its next attempt holds up no other.
-func TestQueueBackoffDelaysNobody(t *testing.T) {
+func TestQueueBackoffDelaysNoOtherJob(t *testing.T) {
 	t.Parallel()
 	const failing = 2000
 	q := mono.NewQueue[job]("queue.backoff", mono.Backoff(mono.Constant(time.Hour)))
@@ -411,7 +411,7 @@ func TestQueueStopLosesNothing(t *testing.T) {
 
 // A plain message in a queue's subject is a job like any other, under one id at all
 // its attempts.
-func TestQueueTakesPlainMessages(t *testing.T) {
+func TestQueueAcceptsPlainMessages(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.plain", mono.Backoff(mono.Constant(time.Millisecond)))
 	onBackends(t, func(t *testing.T, b backend) {

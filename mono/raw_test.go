@@ -12,7 +12,7 @@ import (
 
 var (
 	rawAsk   = mono.NewService[[]byte, []byte]("test.raw-ask", mono.Codec(codec.Raw))
-	rawTold  = mono.NewEvent[[]byte]("test.raw-told", mono.Codec(codec.Raw))
+	rawEvent = mono.NewEvent[[]byte]("test.raw-told", mono.Codec(codec.Raw))
 	rawQueue = mono.NewQueue[[]byte]("test.raw-queue", mono.Codec(codec.Raw))
 )
 
@@ -25,7 +25,7 @@ func overwrite(b []byte) {
 
 // Bytes that travel as they are belong to whoever holds them: caller, handler, and
 // each of several hearers.
-func TestRawBytesAreNotShared(t *testing.T) {
+func TestRawBytesAreCopied(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		kept := make(chan []byte, 1)
@@ -44,8 +44,8 @@ func TestRawBytesAreNotShared(t *testing.T) {
 					return reply, nil
 				})
 			}),
-			module("first", func(s *mono.Scope) { rawTold.Handle(s, hearer) }),
-			module("second", func(s *mono.Scope) { rawTold.Handle(s, hearer) }))
+			module("first", func(s *mono.Scope) { rawEvent.Handle(s, hearer) }),
+			module("second", func(s *mono.Scope) { rawEvent.Handle(s, hearer) }))
 
 		question := []byte("question")
 		answer, err := rawAsk.Call(t.Context(), app, question)
@@ -55,7 +55,7 @@ func TestRawBytesAreNotShared(t *testing.T) {
 		}
 
 		said := []byte("said")
-		if err := rawTold.Publish(t.Context(), app, said); err != nil {
+		if err := rawEvent.Publish(t.Context(), app, said); err != nil {
 			t.Fatal(err)
 		}
 		overwrite(said)
@@ -68,7 +68,7 @@ func TestRawBytesAreNotShared(t *testing.T) {
 }
 
 // A dead letter holds the message as it came, whatever its handler did to it.
-func TestRawDeadLetterIsTheMessage(t *testing.T) {
+func TestRawDeadLetterHoldsTheOriginalMessage(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		app := b.start(t, module("worker", func(s *mono.Scope) {
@@ -82,7 +82,7 @@ func TestRawDeadLetterIsTheMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		overwrite(job)
-		letters := awaitLetters(t, rawQueue.DeadLetters(app), 1)
+		letters := awaitDeadLetters(t, rawQueue.DeadLetters(app), 1)
 		if held, err := letters[0].Value(); err != nil || string(held) != "job" {
 			t.Errorf("the letter holds %q, %v", held, err)
 		}

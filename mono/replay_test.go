@@ -77,7 +77,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 				next(t, bad)
 				next(t, good)
 				dl := k.dl(app)
-				if err := dl.Replay(t.Context(), awaitLetters(t, dl, 1)[0]); err != nil {
+				if err := dl.Replay(t.Context(), awaitDeadLetters(t, dl, 1)[0]); err != nil {
 					t.Fatal(err)
 				}
 				if h := next(t, bad); h.N != 1 || h.attempt != 1 {

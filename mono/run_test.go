@@ -62,7 +62,7 @@ func TestRunThatDoesNotStart(t *testing.T) {
 }
 
 // An App that runs already is not stopped by whoever tries to run it again.
-func TestRunOfAnAppThatRuns(t *testing.T) {
+func TestRunOfARunningApp(t *testing.T) {
 	app := newApp(t)
 	app.Add(provider(echo))
 	begin(t, app)

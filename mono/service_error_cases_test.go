@@ -177,7 +177,7 @@ var serviceErrorCases = []serviceCase{
 		var tr trace
 		log := &logBuffer{}
 		app := mono.New(s.path.open(s.TB), log.option())
-		if s.path.wire {
+		if s.path.noLocalCalls {
 			app = mono.New(s.path.open(s.TB), log.option(), mono.NoLocalCalls())
 		}
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {

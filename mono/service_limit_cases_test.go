@@ -170,7 +170,7 @@ var serviceLimitCases = []serviceCase{
 	}},
 	{"a request over the transport's limit is not sent", unbounded, func(s *stage) {
 		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: strings.Repeat("x", 2<<20)})
-		if s.atHome(unbounded) {
+		if s.local(unbounded) {
 			if err != nil || len(got.Text) != 2<<20 {
 				s.Errorf("got %d bytes, %v", len(got.Text), err)
 			}
@@ -182,7 +182,7 @@ var serviceLimitCases = []serviceCase{
 		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
 			return reply{Text: strings.Repeat("x", 2<<20)}, nil
 		}), question{})
-		if s.atHome(unbounded) {
+		if s.local(unbounded) {
 			if err != nil || len(got.Text) != 2<<20 {
 				s.Errorf("got %d bytes, %v", len(got.Text), err)
 			}
@@ -207,7 +207,7 @@ var serviceLimitCases = []serviceCase{
 			if !errors.Is(err, heavy) || errors.Is(err, short) {
 				s.Errorf("it is not the failure: %v", err)
 			}
-			if got, ok := heavy.Match(err); ok != s.atHome(unbounded) || ok && len(got.Text) != 2<<20 {
+			if got, ok := heavy.Match(err); ok != s.local(unbounded) || ok && len(got.Text) != 2<<20 {
 				s.Errorf("its value has %d bytes, %v", len(got.Text), ok)
 			}
 		}
@@ -218,7 +218,7 @@ var serviceLimitCases = []serviceCase{
 		}))
 		_, err := askRaw.Call(s.Context(), app, nil)
 		s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered, "test.heavy-bytes")
-		if got, ok := heavyBytes.Match(err); ok != s.atHome(unbounded) || !errors.Is(err, heavyBytes) {
+		if got, ok := heavyBytes.Match(err); ok != s.local(unbounded) || !errors.Is(err, heavyBytes) {
 			s.Errorf("got %d bytes, %v, %v", len(got), ok, err)
 		}
 	}},
@@ -227,7 +227,7 @@ var serviceLimitCases = []serviceCase{
 		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
 			limit.Transport = s.path.open(s.TB)
 			opts := []mono.AppOption{quiet(s.TB)}
-			if s.path.wire {
+			if s.path.noLocalCalls {
 				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(limit, opts...)
@@ -238,7 +238,7 @@ var serviceLimitCases = []serviceCase{
 			_, err := askMinute.Call(s.Context(), app, question{})
 			s.want(err, mono.Aborted, mono.OutcomeAnswered)
 			got := strings.TrimPrefix(err.Error(), "aborted: ")
-			if whole := got == text; whole != s.atHome(unbounded) || !whole && !strings.HasPrefix(text, strings.TrimPrefix(got, "aborted")) {
+			if whole := got == text; whole != s.local(unbounded) || !whole && !strings.HasPrefix(text, strings.TrimPrefix(got, "aborted")) {
 				s.Errorf("limits %d and %d: got %d bytes %q", limit.message, limit.header, len(got), got)
 			}
 			if (limit.message == 1000 || limit.header == 300) && len(got) < 20 {
@@ -246,7 +246,7 @@ var serviceLimitCases = []serviceCase{
 			}
 			_, err = ask.Call(s.Context(), app, question{})
 			s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered)
-			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.atHome(unbounded)) {
+			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.local(unbounded)) {
 				s.Errorf("limits %d and %d: got %v, which is the failure: %v", limit.message, limit.header, err, named)
 			}
 		}
@@ -265,7 +265,7 @@ var serviceLimitCases = []serviceCase{
 				_, err := ask.Call(s.Context(), app, question{Text: "exit"})
 				ended <- err
 			}()
-			if err, returned := <-ended; returned == s.atHome(exits) || returned && mono.CodeOf(err) != mono.Internal {
+			if err, returned := <-ended; returned == s.local(exits) || returned && mono.CodeOf(err) != mono.Internal {
 				s.Errorf("the call returned: %v, with %v", returned, err)
 			}
 		}
@@ -301,7 +301,7 @@ func (s *stage) discovers(p path) {
 		s.Fatal(err)
 	}
 	home := 100
-	if p.wire {
+	if p.noLocalCalls {
 		home = 0
 	}
 	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"local_requests":%d`, home), `"name":"test_ask"`} {

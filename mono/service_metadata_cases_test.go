@@ -14,14 +14,14 @@ import (
 type ctxKey struct{}
 
 // telling is a handler that answers with what its Call says.
-func telling(say func(c *mono.Call) string) handler {
+func reporting(say func(c *mono.Call) string) handler {
 	return func(ctx context.Context, _ question) (reply, error) { return reply{Text: say(mono.CallFrom(ctx))}, nil }
 }
 
 // tells checks what a handler learns of a call.
-func (s *stage) tells(say func(c *mono.Call) string, want string) {
+func (s *stage) wantReport(say func(c *mono.Call) string, want string) {
 	s.Helper()
-	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(telling(say)), question{})
+	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(reporting(say)), question{})
 	if err != nil || got.Text != want {
 		s.Errorf("got %q, %v, want %q", got.Text, err, want)
 	}
@@ -29,37 +29,37 @@ func (s *stage) tells(say func(c *mono.Call) string, want string) {
 
 var serviceMetadataCases = []serviceCase{
 	{"headers reach the handler", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header("Tenant"), c.HeaderValues("Tag"), c.HeaderValues("tag"), c.Header("None") == "", len(c.HeaderValues("None")))
 		}, "t1[a b] [c] true 0")
 	}},
 	{"handle, module, group, side and attempt are known", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Handle().Name(), " ", c.Handle().Kind(), " ", c.Module(), " ", c.Group(), " ", c.Side(), " ", c.Attempt())
 		}, "test.ask service provider provider receiving 1")
 	}},
 	{"what only stored or keyed messages have is empty", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Sequence(), c.FencingToken(), c.Time().IsZero(), c.Key() == "", c.Reply())
 		}, "0 0 true true <nil>")
 	}},
 	{"the sender is the module that calls, and nobody outside one", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string { return "<" + c.Sender() + ">" }, "<>")
+		s.wantReport(func(c *mono.Call) string { return "<" + c.Sender() + ">" }, "<>")
 	}},
 	{"payload and size are those of the request", "", func(s *stage) {
-		app := s.serve(telling(func(c *mono.Call) string { return fmt.Sprint(c.Payload().(question).Text, c.Size()) }))
+		app := s.serve(reporting(func(c *mono.Call) string { return fmt.Sprint(c.Payload().(question).Text, c.Size()) }))
 		got, err := ask.Call(s.Context(), app, question{Text: "xyz"})
 		if want := fmt.Sprint("xyz", len(`{"text":"xyz"}`)); err != nil || got.Text != want {
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
 	{"mono's own headers can be read", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header(transport.HeaderID) == c.ID(), len(c.HeaderValues(transport.HeaderID)), c.Header(transport.HeaderTimeout) != "", c.Header(transport.HeaderContentType) == "")
 		}, "true 1 true true")
 	}},
 	{"an id has 32 digits, and no two calls have the same", "", func(s *stage) {
-		app := s.serve(telling((*mono.Call).ID))
+		app := s.serve(reporting((*mono.Call).ID))
 		seen := make(map[string]bool)
 		for range 20 {
 			got, err := ask.Call(s.Context(), app, question{})
@@ -83,7 +83,7 @@ var serviceMetadataCases = []serviceCase{
 					return err
 				}
 			}))
-			app.Add(provider(telling(func(c *mono.Call) string { tr.add(c.ID()); return c.ID() })))
+			app.Add(provider(reporting(func(c *mono.Call) string { tr.add(c.ID()); return c.ID() })))
 			begin(s.TB, app)
 			got, err := ask.Call(s.Context(), app, question{})
 			if ids := slices.Compact(tr.all()); err != nil || len(ids) != 1 || ids[0] != got.Text {
@@ -120,7 +120,7 @@ var serviceMetadataCases = []serviceCase{
 	}},
 	{"a handler that calls is another call", "", func(s *stage) {
 		app := s.start(
-			provider(telling(func(c *mono.Call) string {
+			provider(reporting(func(c *mono.Call) string {
 				return fmt.Sprint(c.Handle().Name(), " ", c.Sender(), " ", c.Header("Tenant"), " ", c.ID())
 			})),
 			module("outer", func(sc *mono.Scope) {
@@ -162,7 +162,7 @@ var serviceMetadataCases = []serviceCase{
 				return err
 			}
 		}))
-		app.Add(provider(telling(func(c *mono.Call) string {
+		app.Add(provider(reporting(func(c *mono.Call) string {
 			c.SetHeader("Tenant", "t2")
 			return c.Header("Tenant")
 		})))

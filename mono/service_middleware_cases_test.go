@@ -127,7 +127,7 @@ var serviceMiddlewareCases = []serviceCase{
 	{"middleware that calls next twice makes two calls", "", func(s *stage) {
 		var c crowd
 		var ids trace
-		app := s.behind(c.handle(telling(func(c *mono.Call) string { ids.add(c.ID()); return c.ID() })), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
+		app := s.behind(c.handle(reporting(func(c *mono.Call) string { ids.add(c.ID()); return c.ID() })), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			if c.Side() == mono.SideSender {
 				if err := next(ctx, c); err != nil {
 					return err

@@ -99,7 +99,7 @@ var serviceStopCases = []serviceCase{
 		if err := app.Stop(s.Context()); err != nil {
 			s.Fatal(err)
 		}
-		if s.atHome(reaches) {
+		if s.local(reaches) {
 			if own != nil {
 				s.Errorf("it was refused: %v", own)
 			}
@@ -110,7 +110,7 @@ var serviceStopCases = []serviceCase{
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
 	{"a stop waits for calls that came while a module stopped", reaches, func(s *stage) {
-		if !s.atHome(reaches) {
+		if !s.local(reaches) {
 			return // none comes
 		}
 		var ended atomic.Bool
@@ -141,7 +141,7 @@ var serviceStopCases = []serviceCase{
 	}},
 	{"a stop that runs out of time tells every caller that the outcome is unknown", waits, func(s *stage) {
 		const callers = 100
-		home := s.atHome(waits)
+		home := s.local(waits)
 		var inside sync.WaitGroup
 		inside.Add(callers)
 		release := make(chan struct{})

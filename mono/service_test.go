@@ -132,11 +132,11 @@ func docOf(t *testing.T, file string) string {
 
 // atHome reports whether calls stay at home, to a case that is marked with what
 // differs there.
-func (s *stage) atHome(d difference) bool {
+func (s *stage) local(d difference) bool {
 	if s.differs != d {
 		s.Fatalf("the case depends on the path and is not marked with: %s", d)
 	}
-	return !s.path.wire
+	return !s.path.noLocalCalls
 }
 
 // virtual reports whether time passes only when nothing else can happen.
@@ -241,7 +241,7 @@ func TestServicePlainClient(t *testing.T) {
 }
 
 // Code outside modules speaks a handle's own codec although no module here does.
-func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
+func TestCallOutsideModulesUsesTheHandlesCodec(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
@@ -267,7 +267,7 @@ func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
 }
 
 // A reply in a codec that nobody here speaks is an error that says so.
-func TestReplyInAStrangeCodec(t *testing.T) {
+func TestReplyInAnUnknownCodec(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Remote(ask)

@@ -10,7 +10,7 @@ import (
 )
 
 // heeding is a handler that waits until its context ends.
-func heeding(ctx context.Context, _ question) (reply, error) {
+func untilDone(ctx context.Context, _ question) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
 }
@@ -52,7 +52,7 @@ var serviceTimeCases = []serviceCase{
 		}
 	}},
 	{"a caller's deadline counts where it is earlier", "", func(s *stage) {
-		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, heeding) }))
+		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, untilDone) }))
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(s.Context(), 4*tick)
 		defer cancel()
@@ -72,7 +72,7 @@ var serviceTimeCases = []serviceCase{
 		}
 	}},
 	{"the Timeout ends a call whose handler heeds it", "", func(s *stage) {
-		app := s.brief(heeding)
+		app := s.brief(untilDone)
 		began := time.Now()
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
@@ -119,7 +119,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the caller got %v", got)
 		}
 		want := 4 * tick
-		if s.atHome(waits) {
+		if s.local(waits) {
 			want = 20 * tick
 		}
 		s.took(began, want)
@@ -172,7 +172,7 @@ var serviceTimeCases = []serviceCase{
 		}()
 		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
-		if !errors.Is(err, context.Canceled) || ended.Load() != s.atHome(waits) {
+		if !errors.Is(err, context.Canceled) || ended.Load() != s.local(waits) {
 			s.Errorf("got %v; the handler's context ended: %v", err, ended.Load())
 		}
 		close(release)
@@ -180,7 +180,7 @@ var serviceTimeCases = []serviceCase{
 	{"a handler that only looks sees its caller's cancellation", waits, func(s *stage) {
 		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		saw := make(chan error, 1)
-		home := s.atHome(waits)
+		home := s.local(waits)
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			close(entered)
 			<-cancelled

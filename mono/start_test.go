@@ -65,7 +65,7 @@ func (s storeless) Capabilities() transport.Capabilities {
 }
 
 // Everything that is wrong is reported at once.
-func TestStartReport(t *testing.T) {
+func TestStartReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	var (
 		missing  = mono.NewService[question, reply]("report.missing")
@@ -171,7 +171,7 @@ type (
 
 // A payload that would lose a part is reported by Start, with all the others, and
 // not by its first message.
-func TestStartReportsPayloadsThatLose(t *testing.T) {
+func TestStartReportsLossyPayloads(t *testing.T) {
 	t.Parallel()
 	methods := map[codec.Codec]string{codec.JSON: "has MarshalJSON", codec.MessagePack: "has MarshalBinary"}
 	for k, method := range methods {
@@ -240,7 +240,7 @@ func TestDeclarationPanics(t *testing.T) {
 
 // The order of start is the same in every run, what is needed first; stop is
 // its reverse.
-func TestOrder(t *testing.T) {
+func TestStartAndStopOrder(t *testing.T) {
 	t.Parallel()
 	var (
 		one   = mono.NewService[int, int]("order.one")
@@ -311,7 +311,7 @@ var errStart = errors.New("cannot")
 
 // A failed start stops all that had started, plugins and middleware included,
 // and the App can be started again.
-func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
+func TestFailedStartIsRolledBack(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -338,7 +338,7 @@ func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
 		})
 		app := p.app(t)
 		app.Plugin("plugin", plugin)
-		app.Use(&livingMiddleware{lifecycle: hooks("middleware", fine)})
+		app.Use(&moduleMiddleware{lifecycle: hooks("middleware", fine)})
 		app.Add(first, second, hooks("third", fine))
 		err := app.Start(t.Context())
 		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.StateCreated {
@@ -359,9 +359,9 @@ func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-type livingMiddleware struct{ *lifecycle }
+type moduleMiddleware struct{ *lifecycle }
 
-func (*livingMiddleware) Wrap(next mono.Next) mono.Next { return next }
+func (*moduleMiddleware) Wrap(next mono.Next) mono.Next { return next }
 
 func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	t.Parallel()
@@ -380,7 +380,7 @@ func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	})
 }
 
-func TestStartPanics(t *testing.T) {
+func TestPanicInStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(&lifecycle{name: "panics", start: func(context.Context) error { panic("x") }})

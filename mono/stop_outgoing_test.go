@@ -38,7 +38,7 @@ func cutOff(t *testing.T, b backend, q mono.Queue[job], obey func(context.Contex
 // As many stops as there are attempts, and more, make no dead letter of a job whose
 // handlers obey: the job is handed back at once, and at its first attempt each time.
 // Drop still counts.
-func TestStopIsNoVerdict(t *testing.T) {
+func TestStopHandsJobsBack(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("stop.verdict", mono.MaxAttempts(1), mono.AckWait(time.Hour))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -58,18 +58,18 @@ func TestStopIsNoVerdict(t *testing.T) {
 		if _, err := cutOff(t, b, q, func(context.Context) error { return errors.New("the database reports the end of the context") }); err == nil {
 			t.Error("Stop does not say that it cut off a handler")
 		}
-		if got := letters(t, q.DeadLetters(sender), mono.DeadLetterFilter{}); len(got) > 0 {
+		if got := listDeadLetters(t, q.DeadLetters(sender), mono.DeadLetterFilter{}); len(got) > 0 {
 			t.Errorf("the stops made dead letters: %+v", got)
 		}
 		_, _ = cutOff(t, b, q, func(ctx context.Context) error { return mono.Permanent(ctx.Err()) })
-		if l := awaitLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 1 {
+		if l := awaitDeadLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 1 {
 			t.Errorf("got %+v", l)
 		}
 	})
 }
 
 // The messages of an interrupted batch are handed back, too.
-func TestStopIsNoVerdictAboutABatch(t *testing.T) {
+func TestStopHandsBatchesBack(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("stop.batch", mono.MaxAttempts(1), mono.AckWait(time.Hour))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -117,7 +117,7 @@ func TestStopIsNoVerdictAboutABatch(t *testing.T) {
 }
 
 // A handler that takes long can learn that a stop has begun, before its time is over.
-func TestStoppingTellsHandlers(t *testing.T) {
+func TestStoppingNotifiesHandlers(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("stop.told")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -152,7 +152,7 @@ func TestStoppingTellsHandlers(t *testing.T) {
 
 // Calls to another process that wait when the App stops get their answers, also for
 // callers outside modules.
-func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
+func TestStopWaitsForOutgoingCalls(t *testing.T) {
 	t.Parallel()
 	probe := mono.NewEvent[job]("stop.probe")
 	onBackends(t, func(t *testing.T, b backend) {

@@ -18,7 +18,7 @@ import (
 
 // A handler that runs is waited for, with its context alive, before its module's
 // Stop is called; and its caller gets the reply.
-func TestDefect10StopWaitsForHandlers(t *testing.T) {
+func TestStopWaitsForHandlers(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		t.Run(p.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestDefect10StopWaitsForHandlers(t *testing.T) {
 }
 
 // StopTimeout bounds the stop, and what overran it is named.
-func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
+func TestStopTimeoutBoundsStop(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		t.Run(p.name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
 				if !sawDeadline.Load() || !lastStopped.Load() {
 					t.Errorf("deadline seen %v, the others stopped %v", sawDeadline.Load(), lastStopped.Load())
 				}
-				if p.wire {
+				if p.noLocalCalls {
 					// The caller is told although the handler never returned.
 					if err := <-called; mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeUnknown {
 						t.Errorf("the caller got %v, %v", err, mono.OutcomeOf(err))
@@ -179,7 +179,7 @@ func stopUnderLoad(t testing.TB, calling, serving *mono.App, handled *atomic.Int
 
 // The callers are another process's, as far as NATS can tell: it has a connection
 // of its own.
-func TestStopUnderLoadFromElsewhere(t *testing.T) {
+func TestStopUnderLoadFromAnotherConnection(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -204,7 +204,7 @@ func TestStopUnderLoadFromElsewhere(t *testing.T) {
 	stopUnderLoad(t, calling, serving, &handled)
 }
 
-func TestStopPanics(t *testing.T) {
+func TestPanicInStop(t *testing.T) {
 	t.Parallel()
 	var stopped bool
 	app := newApp(t)

@@ -158,7 +158,7 @@ func none[T any](t testing.TB, c <-chan T) {
 }
 
 // letters lists the dead letters that match.
-func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilter) []mono.DeadLetter[T] {
+func listDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilter) []mono.DeadLetter[T] {
 	t.Helper()
 	var all []mono.DeadLetter[T]
 	for l, err := range dl.List(t.Context(), f) {
@@ -171,10 +171,10 @@ func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilte
 }
 
 // awaitLetters waits until there are n dead letters.
-func awaitLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.DeadLetter[T]) {
+func awaitDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.DeadLetter[T]) {
 	t.Helper()
 	realtime.Until(t, fmt.Sprintf("%d dead letters", n), func() bool {
-		all = letters(t, dl, mono.DeadLetterFilter{})
+		all = listDeadLetters(t, dl, mono.DeadLetterFilter{})
 		return len(all) >= n
 	})
 	return all

@@ -98,7 +98,7 @@ func TestStreamKeysKeepOrder(t *testing.T) {
 }
 
 // What a key function returns becomes part of a subject.
-func TestStreamIllegalKey(t *testing.T) {
+func TestStreamRejectsIllegalKeys(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.illegal").KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
@@ -210,7 +210,7 @@ func TestStreamAppendAfter(t *testing.T) {
 
 // What was replayed to a group, and what is not kept any more, is nothing that a
 // writer could have read: it makes no condition fail.
-func TestStreamAppendAfterWhatIsRead(t *testing.T) {
+func TestStreamAppendAfterIgnoresReplaysAndExpiredMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.after-replay", mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
 	short := mono.NewStream[job]("stream.after-age", mono.MaxAge(100*time.Millisecond))
@@ -222,7 +222,7 @@ func TestStreamAppendAfterWhatIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		next(t, got)
-		if err := s.DeadLetters(app).Replay(t.Context(), awaitLetters(t, s.DeadLetters(app), 1)[0]); err != nil {
+		if err := s.DeadLetters(app).Replay(t.Context(), awaitDeadLetters(t, s.DeadLetters(app), 1)[0]); err != nil {
 			t.Fatal(err)
 		}
 		next(t, got)
@@ -331,7 +331,7 @@ func TestStreamHandleBatch(t *testing.T) {
 		if len(seen) != 25 || seen[7] != 2 || seen[3] != 1 {
 			t.Errorf("got %v", seen)
 		}
-		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonPermanent || l[0].Sequence != 4 {
+		if l := awaitDeadLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonPermanent || l[0].Sequence != 4 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -400,7 +400,7 @@ func TestStreamReceiversWithoutLanes(t *testing.T) {
 }
 
 // A handler that does not say of each message how it ended has said nothing.
-func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
+func TestStreamBatchResultsMustMatchMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.outcomes", mono.MaxAttempts(1))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -412,7 +412,7 @@ func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, l := range awaitLetters(t, s.DeadLetters(app), 2) {
+		for _, l := range awaitDeadLetters(t, s.DeadLetters(app), 2) {
 			if l.Code != mono.Internal || !strings.Contains(l.Error, "want one for each message") {
 				t.Errorf("got %+v", l)
 			}
@@ -552,7 +552,7 @@ func TestStreamOlderBinaryChangesNothing(t *testing.T) {
 }
 
 // A group that somebody deletes is missed, and what else there is goes on.
-func TestStreamGroupThatVanishes(t *testing.T) {
+func TestStreamGroupDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.vanished")
 	onBackends(t, func(t *testing.T, b backend) {

@@ -36,7 +36,7 @@ type everyHandle struct {
 }
 
 // stuck collects the observations of stuck handlers.
-func stuck(app *mono.App) <-chan mono.HandlerStuck {
+func watchStuck(app *mono.App) <-chan mono.HandlerStuck {
 	told := make(chan mono.HandlerStuck, 100)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 		if o, ok := o.(mono.HandlerStuck); ok {
@@ -47,7 +47,7 @@ func stuck(app *mono.App) <-chan mono.HandlerStuck {
 }
 
 // passes lets virtual time pass.
-func passes(d time.Duration) {
+func sleep(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
@@ -61,7 +61,7 @@ func TestStuckHandlerIsReported(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				app := newApp(t)
-				told := stuck(app)
+				told := watchStuck(app)
 				release, ids := make(chan error), make(chan string, 10)
 				app.Add(module("worker", func(s *mono.Scope) {
 					h.handle(s, func(ctx context.Context, n int) error {
@@ -76,17 +76,17 @@ func TestStuckHandlerIsReported(t *testing.T) {
 				id := <-ids
 				for attempt := 1; attempt <= 2; attempt++ {
 					began := time.Now()
-					passes(mono.DefaultStuckAfter - 1)
+					sleep(mono.DefaultStuckAfter - 1)
 					none(t, told)
 					if health := app.Health(t.Context()).Modules["worker"]; !health.Healthy {
 						t.Errorf("attempt %d: too early: %+v", attempt, health)
 					}
-					passes(1)
+					sleep(1)
 					o := <-told
 					if o.Module != "worker" || o.Handle.Name() != "stuck."+kind || o.ID != id || o.Attempt != attempt || !o.Since.Equal(began) || o.Group == "" {
 						t.Errorf("attempt %d of %s, since %v: got %+v", attempt, id, began, o)
 					}
-					passes(time.Hour)
+					sleep(time.Hour)
 					none(t, told)
 					health := app.Health(t.Context())
 					for _, want := range []string{o.Handle.Name(), id, "has run for 1h5m0s", fmt.Sprintf("attempt %d", attempt), "StuckAfter (5m0s)"} {
@@ -121,7 +121,7 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 	q := mono.NewQueue[time.Duration]("stuck.others", mono.Concurrency(5), mono.StuckAfter(time.Hour))
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(t)
-		told := stuck(app)
+		told := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, d time.Duration) error {
 				<-time.After(d)
@@ -138,24 +138,24 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 		for i := range 1000 {
 			send(time.Duration(i%59) * time.Second)
 		}
-		passes(2 * time.Hour)
+		sleep(2 * time.Hour)
 		none(t, told)
 		began := time.Now()
 		send(90 * time.Second)
 		for range 300 {
 			send(time.Second)
-			passes(200 * time.Millisecond)
+			sleep(200 * time.Millisecond)
 		}
 		if o := <-told; !o.Since.Equal(began) || time.Since(began) != time.Minute {
 			t.Errorf("after %v: got %+v", time.Since(began), o)
 		}
-		passes(time.Hour)
+		sleep(time.Hour)
 		none(t, told)
 	})
 }
 
 // A module is unhealthy for its own reason and for its stuck handlers at once.
-func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
+func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.check", mono.Concurrency(3))
 	synctest.Test(t, func(t *testing.T) {
@@ -180,9 +180,9 @@ func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
 			if err := q.Enqueue(t.Context(), app, n); err != nil {
 				t.Fatal(err)
 			}
-			passes(time.Minute)
+			sleep(time.Minute)
 		}
-		passes(mono.DefaultStuckAfter)
+		sleep(mono.DefaultStuckAfter)
 		health := app.Health(t.Context()).Modules["worker"]
 		for _, want := range []string{"its own trouble", "3 of its handlers", "has run for 8m0s"} {
 			if !strings.Contains(health.Message, want) {
@@ -202,7 +202,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 	onBackends(t, func(t *testing.T, b backend) {
 		for kind, h := range stuckKinds("stuck-real", 100*time.Millisecond) {
 			app := b.app(t)
-			told := stuck(app)
+			told := watchStuck(app)
 			release := make(chan struct{})
 			app.Add(module("worker", func(s *mono.Scope) {
 				h.handle(s, func(context.Context, int) error {
@@ -265,12 +265,12 @@ func TestIdleReceiversHaveNoTimers(t *testing.T) {
 }
 
 // A handler that has returned is not stuck, however long its message takes to settle.
-func TestSlowSettlementIsNoStuckHandler(t *testing.T) {
+func TestSlowSettlementIsNotReported(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.settled", mono.StuckAfter(time.Second))
 	synctest.Test(t, func(t *testing.T) {
-		app := mono.New(slowLetters{inproc.New(nil)}, quiet(t))
-		told := stuck(app)
+		app := mono.New(slowDeadLetters{inproc.New(nil)}, quiet(t))
+		told := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(context.Context, int) error { return mono.Permanent(nil) })
 		}))
@@ -278,22 +278,22 @@ func TestSlowSettlementIsNoStuckHandler(t *testing.T) {
 		if err := q.Enqueue(t.Context(), app, 1); err != nil {
 			t.Fatal(err)
 		}
-		passes(4 * time.Second)
+		sleep(4 * time.Second)
 		if health := app.Health(t.Context()); !health.Healthy {
 			t.Errorf("got %+v", health)
 		}
-		passes(time.Minute)
+		sleep(time.Minute)
 		none(t, told)
-		if all := letters(t, q.DeadLetters(app), mono.DeadLetterFilter{}); len(all) != 1 {
+		if all := listDeadLetters(t, q.DeadLetters(app), mono.DeadLetterFilter{}); len(all) != 1 {
 			t.Errorf("%d dead letters", len(all))
 		}
 	})
 }
 
 // slowLetters is a transport that takes 5 seconds to open a log of dead letters.
-type slowLetters struct{ transport.Transport }
+type slowDeadLetters struct{ transport.Transport }
 
-func (s slowLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+func (s slowDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	if strings.HasSuffix(c.Name, "__dead") {
 		<-time.After(5 * time.Second)
 	}

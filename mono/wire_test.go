@@ -41,7 +41,7 @@ func TestWire(t *testing.T) {
 		{"event", eventScenes()},
 		{"queue", queueScenes()},
 		{"stream", streamScenes()},
-		{"dead-letters", letterScenes()},
+		{"dead-letters", deadLetterScenes()},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -412,7 +412,7 @@ func streamScene[T any](name string, s mono.Stream[T], play func(*testing.T, *mo
 	}
 }
 
-func letterScenes() []scene {
+func deadLetterScenes() []scene {
 	q := mono.NewQueue[job]("wire.jobs", mono.MaxAttempts(1))
 	fail := func(ret error) func(*mono.Scope) {
 		return func(s *mono.Scope) { q.Handle(s, func(context.Context, job) error { return ret }) }
@@ -423,7 +423,7 @@ func letterScenes() []scene {
 		}
 	}
 	await := func(t *testing.T, app *mono.App) mono.DeadLetter[job] {
-		return awaitLetters(t, q.DeadLetters(app), 1)[0]
+		return awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 	}
 	return []scene{
 		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},

@@ -17,10 +17,10 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-var askAnywhere = mono.NewService[question, reply]("test.ask-anywhere", mono.LoadBalanced())
+var askBalanced = mono.NewService[question, reply]("test.ask-anywhere", mono.LoadBalanced())
 
 // Calls to a service that may be anywhere reach other instances too.
-func TestAnywhereSpreadsCalls(t *testing.T) {
+func TestLoadBalancedSpreadsCalls(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
@@ -29,9 +29,9 @@ func TestAnywhereSpreadsCalls(t *testing.T) {
 		app := mono.New(borrowed{tr}, quiet(t))
 		app.Add(module("provider", func(s *mono.Scope) {
 			answer := func(context.Context, question) (reply, error) { return reply{Text: fmt.Sprint(i)}, nil }
-			askAnywhere.Handle(s, answer)
+			askBalanced.Handle(s, answer)
 			ask.Handle(s, answer)
-			clients = append(clients, askAnywhere.Client(s), ask.Client(s))
+			clients = append(clients, askBalanced.Client(s), ask.Client(s))
 		}))
 		begin(t, app)
 	}
@@ -76,7 +76,7 @@ func TestStatsAddUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &endpoints{inproc.New(nil), make(map[string]*transport.Endpoint)}
 			opts := []mono.AppOption{quiet(t)}
-			if p.wire {
+			if p.noLocalCalls {
 				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(tr, opts...)
@@ -101,7 +101,7 @@ func TestStatsAddUp(t *testing.T) {
 				t.Errorf("%s: got %+v", p.name, got)
 			}
 			home := uint64(20_005)
-			if p.wire {
+			if p.noLocalCalls {
 				home = 0
 			}
 			if data, ok := got.Data.(map[string]uint64); !ok || data["local_requests"] != home {
@@ -113,7 +113,7 @@ func TestStatsAddUp(t *testing.T) {
 
 // Whoever comes and goes, in whatever way, a service never runs more handlers than
 // it may, and in the end nobody holds a place.
-func TestHomeCallersComeAndGo(t *testing.T) {
+func TestCallersComeAndGo(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var c crowd
@@ -197,7 +197,7 @@ func TestHandlerContextIsSharedByGoroutines(t *testing.T) {
 
 // A deadline that a handler makes itself is its own, and one of its caller counts
 // through as many calls as there are.
-func TestHomeDeadlinesNest(t *testing.T) {
+func TestDeadlinesNest(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {

@@ -154,7 +154,7 @@ func (d *database) Close() error {
 
 func (d *database) PingContext(context.Context) error { return d.ill }
 
-func TestResource(t *testing.T) {
+func TestResourceLifecycle(t *testing.T) {
 	t.Parallel()
 	var tr trace
 	db := &database{trace: &tr}
@@ -198,7 +198,7 @@ func TestResource(t *testing.T) {
 	}
 }
 
-func TestResourceThatDoesNotOpen(t *testing.T) {
+func TestResourceThatDoesNotOpenFailsStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(module("provider", func(s *mono.Scope) {
@@ -213,7 +213,7 @@ func TestResourceThatDoesNotOpen(t *testing.T) {
 }
 
 // One type of plugin can be added several times under different names.
-func TestPluginSeveralTimes(t *testing.T) {
+func TestPluginUnderSeveralNames(t *testing.T) {
 	t.Parallel()
 	first, second := mono.NewResource[int]("test.first"), mono.NewResource[int]("test.second")
 	plugin := func(r mono.Resource[int], n int) mono.Module {

@@ -10,28 +10,28 @@ import (
 )
 
 var (
-	lend     = mono.NewService[*parcel, *parcel]("test.lend", mono.ByReference())
-	lendWire = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.ByReference(), mono.LoadBalanced())
+	lend         = mono.NewService[*parcel, *parcel]("test.lend", mono.ByReference())
+	lendBalanced = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.ByReference(), mono.LoadBalanced())
 )
 
 // lender is a module that provides what is lent.
 func lender(fn mono.Func[*parcel, *parcel]) mono.Module {
 	return module("lender", func(s *mono.Scope) {
 		lend.Handle(s, fn)
-		lendWire.Handle(s, fn)
+		lendBalanced.Handle(s, fn)
 	})
 }
 
 // Shared values are passed as they are at home, and copied over the wire.
-func TestSharedPassesValuesAsTheyAre(t *testing.T) {
+func TestByReferencePassesValuesWithoutACopy(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var got *parcel
 		app := p.start(t, lender(func(_ context.Context, v *parcel) (*parcel, error) { got = v; return v, nil }))
 		mine := newParcel()
-		for _, service := range []mono.Service[*parcel, *parcel]{lend, lendWire} {
+		for _, service := range []mono.Service[*parcel, *parcel]{lend, lendBalanced} {
 			back, err := service.Call(t.Context(), app, &mine)
-			stays := service.Name() == lend.Name() && !p.wire
+			stays := service.Name() == lend.Name() && !p.noLocalCalls
 			if err != nil || (got == &mine) != stays || (back == got) != stays || back.Label != mine.Label {
 				t.Errorf("%s: sent %p, the handler got %p, the caller %p, %v", service.Name(), &mine, got, back, err)
 			}
@@ -40,11 +40,11 @@ func TestSharedPassesValuesAsTheyAre(t *testing.T) {
 }
 
 // sharedWatch is an observer that asks for the check of shared values.
-type sharedWatch struct{ trace }
+type referenceWatch struct{ trace }
 
-func (w *sharedWatch) WatchShared() {}
+func (w *referenceWatch) WatchShared() {}
 
-func (w *sharedWatch) Observe(o mono.Observation) {
+func (w *referenceWatch) Observe(o mono.Observation) {
 	if c, ok := o.(mono.ReferenceChanged); ok {
 		w.add(fmt.Sprint(c.Handle.Name(), " ", c.Changed, " ", c.Caller, " ", c.Provider))
 	}
@@ -52,7 +52,7 @@ func (w *sharedWatch) Observe(o mono.Observation) {
 
 // Whoever changes a value that it has passed on is found out, at the end of the
 // call, or at the end of the App at the latest.
-func TestSharedValuesThatChange(t *testing.T) {
+func TestChangedReferencesAreReported(t *testing.T) {
 	t.Parallel()
 	untouched := func(_ context.Context, v *parcel) (*parcel, error) { return v, nil }
 	for _, c := range []struct {
@@ -75,14 +75,14 @@ func TestSharedValuesThatChange(t *testing.T) {
 			func(mine, _ *parcel) { mine.Label = "changed" }, []string{"test.lend request caller lender"}},
 		{"the caller changes the reply", lend, func(context.Context, *parcel) (*parcel, error) { return &parcel{Label: "new"}, nil },
 			func(_, got *parcel) { got.Label = "changed" }, []string{"test.lend reply caller lender"}},
-		{"it is over the wire that all have their own", lendWire, func(_ context.Context, v *parcel) (*parcel, error) {
+		{"it is over the wire that all have their own", lendBalanced, func(_ context.Context, v *parcel) (*parcel, error) {
 			v.spoil()
 			return v, nil
 		}, func(mine, got *parcel) { mine.spoil(); got.spoil() }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			watch := &sharedWatch{}
+			watch := &referenceWatch{}
 			app := newApp(t)
 			app.Observe(watch)
 			var client mono.Func[*parcel, *parcel]

@@ -21,10 +21,10 @@ var deadly = mono.NewQueue[job]("kill.deadly", mono.MaxAttempts(3), mono.AckWait
 
 // pill names the environment variable that makes the test binary a process whose
 // handler ends it. Its value is the directory of the store.
-const pill = "MONO_TEST_PILL"
+const exitingWorkerEnv = "MONO_TEST_PILL"
 
 // swallow runs such a process. It prints each attempt, and the dead letter.
-func swallow(dir string) error {
+func runExitingWorker(dir string) error {
 	ctx := context.Background()
 	tr, err := embedded.Open(ctx, embedded.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -65,7 +65,7 @@ func TestHandlerThatEndsItsProcessUsesAnAttempt(t *testing.T) {
 	var printed []string
 	for range 4 {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), pill+"="+dir)
+		cmd.Env = append(os.Environ(), exitingWorkerEnv+"="+dir)
 		cmd.Stderr = t.Output()
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -43,10 +43,10 @@ type nestedLine struct {
 }
 
 var (
-	flat        = mono.NewService[flatRequest, flatReply]("bench.flat")
-	flatTimeout = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
-	flatShared  = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.ByReference())
-	nested      = mono.NewService[nestedOrder, flatReply]("bench.nested")
+	flat            = mono.NewService[flatRequest, flatReply]("bench.flat")
+	flatTimeout     = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
+	flatByReference = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.ByReference())
+	nested          = mono.NewService[nestedOrder, flatReply]("bench.nested")
 
 	aFlatRequest = flatRequest{ID: "order-000001", Amount: 1250, Rate: 0.19}
 	anOrder      = nestedOrder{
@@ -65,23 +65,23 @@ func answerNested(_ context.Context, o nestedOrder) (flatReply, error) {
 }
 
 // homeClients are the clients of services that are answered in the same App.
-type homeClients struct {
-	flat, timeout, shared mono.Func[flatRequest, flatReply]
-	nested                mono.Func[nestedOrder, flatReply]
+type localClients struct {
+	flat, timeout, byReference mono.Func[flatRequest, flatReply]
+	nested                     mono.Func[nestedOrder, flatReply]
 }
 
-func startHome(tb testing.TB, opts ...mono.AppOption) (*mono.App, *homeClients) {
-	c := &homeClients{}
+func startLocal(tb testing.TB, opts ...mono.AppOption) (*mono.App, *localClients) {
+	c := &localClients{}
 	app := mono.New(inproc.New(nil), append(opts, mono.Logger(discard))...)
 	app.Add(
 		module("provider", func(s *mono.Scope) {
 			flat.Handle(s, answerFlat)
 			flatTimeout.Handle(s, answerFlat)
-			flatShared.Handle(s, answerFlat)
+			flatByReference.Handle(s, answerFlat)
 			nested.Handle(s, answerNested)
 		}),
 		module("caller", func(s *mono.Scope) {
-			c.flat, c.timeout, c.shared, c.nested = flat.Client(s), flatTimeout.Client(s), flatShared.Client(s), nested.Client(s)
+			c.flat, c.timeout, c.byReference, c.nested = flat.Client(s), flatTimeout.Client(s), flatByReference.Client(s), nested.Client(s)
 		}))
 	if err := app.Start(tb.Context()); err != nil {
 		tb.Fatal(err)
@@ -92,8 +92,8 @@ func startHome(tb testing.TB, opts ...mono.AppOption) (*mono.App, *homeClients) 
 
 // BenchmarkHome is what a call at home costs, beside the call of the function
 // itself.
-func BenchmarkHome(b *testing.B) {
-	app, c := startHome(b)
+func BenchmarkLocal(b *testing.B) {
+	app, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	direct := answerFlat
@@ -111,12 +111,12 @@ func BenchmarkHome(b *testing.B) {
 	run("flat", func() (flatReply, error) { return c.flat(ctx, aFlatRequest) })
 	run("call", func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) })
 	run("timeout", func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) })
-	run("shared", func() (flatReply, error) { return c.shared(ctx, aFlatRequest) })
+	run("shared", func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) })
 	run("nested", func() (flatReply, error) { return c.nested(ctx, anOrder) })
 }
 
-func BenchmarkHomeParallel(b *testing.B) {
-	_, c := startHome(b)
+func BenchmarkLocalParallel(b *testing.B) {
+	_, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	b.ReportAllocs()

@@ -13,7 +13,7 @@ import (
 
 // A volatile job is taken by each group before its sender goes on, or is
 // unavailable, and says which group has not taken it.
-func TestVolatileQueue(t *testing.T) {
+func TestNonPersistentQueue(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("volatile.groups", mono.NonPersistent(), mono.Groups("a", "b"))
 	onPaths(t, func(t *testing.T, p path) {
@@ -43,7 +43,7 @@ func TestVolatileQueue(t *testing.T) {
 }
 
 // Within the window nobody is asked.
-func TestVolatileOptimistic(t *testing.T) {
+func TestAssumeAccepted(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("volatile.optimistic", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
 	onPaths(t, func(t *testing.T, p path) {

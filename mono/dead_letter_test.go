@@ -34,7 +34,7 @@ func TestDeadLetters(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		all := awaitLetters(t, dl, 3)
+		all := awaitDeadLetters(t, dl, 3)
 		for range 3 {
 			next(t, good)
 			next(t, bad)
@@ -44,10 +44,10 @@ func TestDeadLetters(t *testing.T) {
 		if l := all[0]; l.ID != "a" || l.Group != "bad" || l.Code != mono.NotFound || l.Error != "not_found: no 0\nat all" || l.Header.Get("Tenant") != "t" || string(l.Body) != `{"n":0}` {
 			t.Errorf("got %+v", l)
 		}
-		if got := letters(t, dl, mono.DeadLetterFilter{ID: "b", Group: "bad", Reason: mono.ReasonAttempts}); len(got) != 1 || got[0].ID != "b" {
+		if got := listDeadLetters(t, dl, mono.DeadLetterFilter{ID: "b", Group: "bad", Reason: mono.ReasonAttempts}); len(got) != 1 || got[0].ID != "b" {
 			t.Errorf("got %+v", got)
 		}
-		if got := letters(t, dl, mono.DeadLetterFilter{Group: "good"}); len(got) != 0 {
+		if got := listDeadLetters(t, dl, mono.DeadLetterFilter{Group: "good"}); len(got) != 0 {
 			t.Errorf("got %+v", got)
 		}
 
@@ -83,7 +83,7 @@ func TestDeadLetters(t *testing.T) {
 				t.Errorf("discard: %v", err)
 			}
 		}
-		if left := awaitLetters(t, dl, 1); len(left) != 1 || left[0].ID != "a" {
+		if left := awaitDeadLetters(t, dl, 1); len(left) != 1 || left[0].ID != "a" {
 			t.Errorf("left: %+v", left)
 		}
 		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
@@ -94,7 +94,7 @@ func TestDeadLetters(t *testing.T) {
 }
 
 // What cannot be decoded is a letter at once, holds up nobody, and can be mended.
-func TestUndecodableIsALetter(t *testing.T) {
+func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.undecodable")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -114,7 +114,7 @@ func TestUndecodableIsALetter(t *testing.T) {
 			t.Errorf("got %+v", h)
 		}
 		dl := q.DeadLetters(app)
-		for _, l := range awaitLetters(t, dl, 2) {
+		for _, l := range awaitDeadLetters(t, dl, 2) {
 			if l.Reason != mono.ReasonUndecodable || l.Attempts != 1 || l.Code != mono.InvalidArgument {
 				t.Errorf("got %+v", l)
 			}
@@ -138,7 +138,7 @@ func TestUndecodableIsALetter(t *testing.T) {
 }
 
 // A replay to a group that is gone would be lost.
-func TestReplayToAGroupThatIsGone(t *testing.T) {
+func TestReplayToADeletedGroup(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("letters.gone")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -147,7 +147,7 @@ func TestReplayToAGroupThatIsGone(t *testing.T) {
 			if err := s.Append(t.Context(), app, job{}); err != nil {
 				t.Fatal(err)
 			}
-			awaitLetters(t, s.DeadLetters(app), 1)
+			awaitDeadLetters(t, s.DeadLetters(app), 1)
 			if err := mono.DeleteGroup(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.FailedPrecondition {
 				t.Errorf("a group in use was retired: %v", err)
 			}
@@ -170,7 +170,7 @@ func TestReplayToAGroupThatIsGone(t *testing.T) {
 			t.Errorf("a second time: %v", err)
 		}
 		dl := s.DeadLetters(app)
-		l := letters(t, dl, mono.DeadLetterFilter{})[0]
+		l := listDeadLetters(t, dl, mono.DeadLetterFilter{})[0]
 		if err := dl.Replay(t.Context(), l); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), `"c"`) {
 			t.Errorf("got %v", err)
 		}
@@ -182,11 +182,11 @@ func TestReplayToAGroupThatIsGone(t *testing.T) {
 
 // Handles that are not stored have no dead letters, and a letter of nobody's is
 // none.
-func TestDeadLettersBadUse(t *testing.T) {
+func TestDeadLettersErrors(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.use")
 	app := backend{connect: inprocBackend(t)}.start(t)
-	for _, err := range told.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
+	for _, err := range announced.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
 		if mono.CodeOf(err) != mono.FailedPrecondition {
 			t.Errorf("got %v", err)
 		}
@@ -259,7 +259,7 @@ func TestDurableEvent(t *testing.T) {
 		if count[2] != 2 || count[3] != 1 {
 			t.Errorf("got %v", count)
 		}
-		if l := awaitLetters(t, e.DeadLetters(app), 1); l[0].Group != "hearer" || l[0].Key != "k" {
+		if l := awaitDeadLetters(t, e.DeadLetters(app), 1); l[0].Group != "hearer" || l[0].Key != "k" {
 			t.Errorf("got %+v", l)
 		}
 		if n, err := e.DeadLetters(app).ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
@@ -273,7 +273,7 @@ func TestDurableEvent(t *testing.T) {
 
 // Whatever a plain client stores can become a letter, so that it holds up nobody:
 // what could not is not stored in the first place.
-func TestEveryMessageCanBeALetter(t *testing.T) {
+func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("letters.large")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -303,7 +303,7 @@ func TestEveryMessageCanBeALetter(t *testing.T) {
 			t.Errorf("got %+v", h)
 		}
 		largest := 0
-		for _, l := range letters(t, s.DeadLetters(app), mono.DeadLetterFilter{}) {
+		for _, l := range listDeadLetters(t, s.DeadLetters(app), mono.DeadLetterFilter{}) {
 			if l.Reason != mono.ReasonUndecodable {
 				t.Errorf("got %s, %s", l.Reason, l.Error)
 			}
@@ -317,7 +317,7 @@ func TestEveryMessageCanBeALetter(t *testing.T) {
 
 // A job whose last attempt nobody told the end of is not begun once more, and not
 // lost.
-func TestOutcomeUnknownIsALetter(t *testing.T) {
+func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.unknown", mono.MaxAttempts(1), mono.AckWait(time.Second))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -340,7 +340,7 @@ func TestOutcomeUnknownIsALetter(t *testing.T) {
 		die(mono.Raw(hung))
 		got := make(chan handled, 10)
 		app := b.start(t, worker("worker", q, got, succeed))
-		l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+		l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 		if l.Reason != mono.ReasonOutcomeUnknown || l.Attempts != 2 || !strings.Contains(l.Error, "how attempt 1 ended") {
 			t.Errorf("got %+v", l)
 		}
@@ -355,12 +355,12 @@ func TestOutcomeUnknownIsALetter(t *testing.T) {
 }
 
 // noLetters is a transport that cannot open logs of dead letters for a while.
-type noLetters struct {
+type noDeadLetters struct {
 	transport.Transport
 	refuse *atomic.Int64 // so many times
 }
 
-func (n noLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+func (n noDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	if strings.HasSuffix(c.Name, "__dead") && n.refuse.Add(-1) >= 0 {
 		return nil, mono.Errorf(mono.PermissionDenied, "no letters here")
 	}
@@ -368,14 +368,14 @@ func (n noLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Lo
 }
 
 // A message whose letter cannot be kept is not ended: it comes again until it can.
-func TestLetterThatCannotBeKept(t *testing.T) {
+func TestDeadLetterThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.refused")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		var refuse atomic.Int64
 		refuse.Store(1)
-		app := mono.New(noLetters{b.connect(), &refuse}, quiet(t))
+		app := mono.New(noDeadLetters{b.connect(), &refuse}, quiet(t))
 		app.Add(worker("worker", q, got, func(handled) error { return mono.Permanent(errors.New("hopeless")) }))
 		begin(t, app)
 		if err := q.Enqueue(t.Context(), app, job{N: 1}); err != nil {
@@ -384,7 +384,7 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 		if a, z := next(t, got), next(t, got); a.attempt != 1 || z.attempt != 2 {
 			t.Errorf("got %+v and %+v", a, z)
 		}
-		if l := awaitLetters(t, q.DeadLetters(app), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 2 {
+		if l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 2 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -393,11 +393,11 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 // A log of letters that somebody deletes under a running App is made anew, and what
 // is replayed from it is told from what was replayed from the one before. Where the
 // queue's own log is deleted, nothing is replayed, and the letters stay.
-func TestLettersWhoseLogIsDeleted(t *testing.T) {
+func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.deleted", mono.MaxAttempts(1))
 	b := backend{"nats", natsBackend(t)}
-	js := stockTools(t, b).js
+	js := newNATSTools(t, b).js
 	got := make(chan handled, 10)
 	app := b.start(t, worker("worker", q, got, func(h handled) error { return mono.Permanent(nil) }))
 	dl := q.DeadLetters(app)
@@ -406,7 +406,7 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		next(t, got)
-		if l := awaitLetters(t, dl, 1); l[0].Reason != mono.ReasonPermanent {
+		if l := awaitDeadLetters(t, dl, 1); l[0].Reason != mono.ReasonPermanent {
 			t.Errorf("got %+v", l)
 		}
 		if n, err := dl.ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
@@ -415,7 +415,7 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 		if h := next(t, got); h.N != n {
 			t.Errorf("got %+v", h)
 		}
-		awaitLetters(t, dl, 1)
+		awaitDeadLetters(t, dl, 1)
 		if n == 0 {
 			if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
 				t.Fatal(err)
@@ -428,21 +428,21 @@ func TestLettersWhoseLogIsDeleted(t *testing.T) {
 	if n, err := dl.ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 0 || mono.CodeOf(err) != mono.NotFound {
 		t.Errorf("replayed %d, %v", n, err)
 	}
-	if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 {
+	if left := listDeadLetters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 {
 		t.Errorf("left: %v", left)
 	}
 	if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 0 {
+		if left := listDeadLetters(t, dl, mono.DeadLetterFilter{}); len(left) != 0 {
 			t.Errorf("left: %v", left)
 		}
 	}
 }
 
 // Its letter says then what its last attempt ended with.
-func TestLetterThatIsKeptLate(t *testing.T) {
+func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.late", mono.MaxAttempts(1))
 	s := mono.NewStream[job]("letters.late", mono.MaxAttempts(1))
@@ -450,7 +450,7 @@ func TestLetterThatIsKeptLate(t *testing.T) {
 		got := make(chan handled, 10)
 		var refuse atomic.Int64
 		refuse.Store(2)
-		app := mono.New(noLetters{b.connect(), &refuse}, quiet(t))
+		app := mono.New(noDeadLetters{b.connect(), &refuse}, quiet(t))
 		app.Add(worker("worker", q, got, func(handled) error { return mono.Errorf(mono.NotFound, "no such mailbox") }), module("batches", func(sc *mono.Scope) {
 			sc.Use(s)
 			s.HandleBatch(sc, func(context.Context, []mono.Message[job]) error { return errors.New("no such ledger") }, mono.BatchSize(1))
@@ -465,7 +465,7 @@ func TestLetterThatIsKeptLate(t *testing.T) {
 			<-tick.C
 		}
 		for error, dl := range map[string]mono.DeadLetters[job]{"no such mailbox": q.DeadLetters(app), "no such ledger": s.DeadLetters(app)} {
-			if l := awaitLetters(t, dl, 1)[0]; l.Reason != mono.ReasonAttempts || !strings.Contains(l.Error, error) || l.Attempts != 2 {
+			if l := awaitDeadLetters(t, dl, 1)[0]; l.Reason != mono.ReasonAttempts || !strings.Contains(l.Error, error) || l.Attempts != 2 {
 				t.Errorf("got %+v", l)
 			}
 		}
@@ -475,7 +475,7 @@ func TestLetterThatIsKeptLate(t *testing.T) {
 }
 
 // Each field of a filter counts.
-func TestLetterFilter(t *testing.T) {
+func TestDeadLetterFilter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("letters.filter").KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
@@ -492,7 +492,7 @@ func TestLetterFilter(t *testing.T) {
 			}
 		}
 		dl := s.DeadLetters(app)
-		all := awaitLetters(t, dl, 3)
+		all := awaitDeadLetters(t, dl, 3)
 		for want, filter := range map[string]mono.DeadLetterFilter{
 			"id0 id1 id2": {Group: "c", Reason: mono.ReasonPermanent},
 			"id1 id2":     {Key: "b"},
@@ -501,7 +501,7 @@ func TestLetterFilter(t *testing.T) {
 			"":            {Reason: mono.ReasonAttempts},
 		} {
 			var ids []string
-			for _, l := range letters(t, dl, filter) {
+			for _, l := range listDeadLetters(t, dl, filter) {
 				ids = append(ids, l.ID)
 			}
 			slices.Sort(ids)
@@ -510,26 +510,26 @@ func TestLetterFilter(t *testing.T) {
 			}
 		}
 		last := all[len(all)-1].DeadLettered
-		after, before := letters(t, dl, mono.DeadLetterFilter{After: last}), letters(t, dl, mono.DeadLetterFilter{Before: last})
+		after, before := listDeadLetters(t, dl, mono.DeadLetterFilter{After: last}), listDeadLetters(t, dl, mono.DeadLetterFilter{Before: last})
 		if len(after) == 0 || len(after)+len(before) != 3 {
 			t.Errorf("%d died at %v or later, %d earlier, want 3 together", len(after), last, len(before))
 		}
 		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{Key: "b"}); n != 2 || err != nil {
 			t.Errorf("DiscardAll: %d, %v", n, err)
 		}
-		if left := letters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 || left[0].ID != "id0" {
+		if left := listDeadLetters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 || left[0].ID != "id0" {
 			t.Errorf("left: %+v", left)
 		}
 	})
 }
 
 // smallLetters is a transport whose logs of dead letters store nothing above a size.
-type smallLetters struct {
+type smallDeadLetters struct {
 	transport.Transport
 	limit int
 }
 
-func (s smallLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+func (s smallDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	l, err := s.Transport.Log(ctx, c)
 	if err == nil && strings.HasSuffix(c.Name, "__dead") {
 		l = smallLog{l, s.limit}
@@ -551,7 +551,7 @@ func (l smallLog) Append(ctx context.Context, m *transport.Message, o transport.
 
 // The text of the error in a letter that is too large is cut. The header of its message
 // goes only if that is not enough.
-func TestLetterThatIsTooLargeIsCut(t *testing.T) {
+func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.small")
 	text := strings.Repeat("hopeless ", 200)
@@ -568,7 +568,7 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 			{380, 0, 0, false},
 		} {
 			got := make(chan handled, 10)
-			app := mono.New(smallLetters{b.connect(), c.limit}, quiet(t))
+			app := mono.New(smallDeadLetters{b.connect(), c.limit}, quiet(t))
 			app.Add(worker("worker", q, got, func(handled) error { return mono.Permanent(errors.New(text)) }))
 			if err := app.Start(t.Context()); err != nil {
 				t.Fatal(err)
@@ -576,7 +576,7 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 			if err := q.With(mono.Header("Tenant", strings.Repeat("t", 100))).Enqueue(t.Context(), app, job{N: 1}); err != nil {
 				t.Fatal(err)
 			}
-			l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+			l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 			if v, err := l.Value(); err != nil || v.N != 1 || l.Reason != mono.ReasonPermanent || l.Code != mono.Unknown || l.Group != mono.DefaultGroup {
 				t.Errorf("%d bytes: got %+v, %v", c.limit, l, err)
 			}
@@ -597,7 +597,7 @@ func TestLetterThatIsTooLargeIsCut(t *testing.T) {
 }
 
 // A header that leaves no room for the fields of a dead letter is refused at its sender.
-func TestHeaderThatLeavesNoRoomForALetter(t *testing.T) {
+func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("letters.header", mono.MaxAttempts(1))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -614,7 +614,7 @@ func TestHeaderThatLeavesNoRoomForALetter(t *testing.T) {
 		if err := send(largest); err != nil {
 			t.Fatal(err)
 		}
-		l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+		l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 		if n := len(l.Header.Get("Large")); n != largest || len(l.Error) < 100 {
 			t.Errorf("the letter has %d bytes of the header and the text %q", n, l.Error)
 		}
