@@ -11,7 +11,7 @@ import (
 
 var (
 	lend         = mono.NewService[*parcel, *parcel]("test.lend", mono.ByReference())
-	lendBalanced = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.ByReference(), mono.LoadBalanced())
+	lendBalanced = mono.NewService[*parcel, *parcel]("test.lend-balanced", mono.ByReference(), mono.LoadBalanced())
 )
 
 // lender is a module that provides what is lent.
@@ -39,7 +39,7 @@ func TestByReferencePassesValuesWithoutACopy(t *testing.T) {
 	})
 }
 
-// sharedWatch is an observer that asks for the check of shared values.
+// referenceWatch is an observer that asks for the check of shared values.
 type referenceWatch struct{ trace }
 
 func (w *referenceWatch) WatchShared() {}

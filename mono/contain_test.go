@@ -18,17 +18,17 @@ import (
 	"gomono.dev/transport"
 )
 
-// fussy is an error type whose methods want a value. A nil pointer to one, the
-// classic mistake, is an error all the same.
+// fussy is an error type whose Error method panics on a nil pointer. A nil *fussy in an
+// error interface is not nil: a common mistake.
 type fussy struct{ text string }
 
 func (f *fussy) Error() string { return f.text }
 
-// An error that panics when it is read is as a panic of whoever returned it.
+// An error whose Error method panics counts as a panic of the function that returned it.
 func TestPanicInErrorMethodIsContained(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		heard := make(chan fact, 1)
+		received := make(chan fact, 1)
 		tried := mono.NewQueue[fact]("test.fussy", mono.MaxAttempts(1))
 		app := p.app(t)
 		app.Add(&lifecycle{name: "listener",
@@ -43,7 +43,7 @@ func TestPanicInErrorMethodIsContained(t *testing.T) {
 					if f.N == 0 {
 						return (*fussy)(nil)
 					}
-					heard <- f
+					received <- f
 					return nil
 				})
 				tried.Handle(s, func(context.Context, fact) error { return (*fussy)(nil) })
@@ -64,7 +64,7 @@ func TestPanicInErrorMethodIsContained(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		<-heard
+		<-received
 		if err := tried.Enqueue(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
@@ -78,8 +78,8 @@ func TestPanicInErrorMethodIsContained(t *testing.T) {
 	})
 }
 
-// A handler that ends its goroutine, as a test's FailNow does, has answered, and
-// its job is tried again.
+// A handler that calls runtime.Goexit, as FailNow of a test does, has failed: its caller
+// gets an error, and its job is retried.
 func TestGoexitInHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -108,7 +108,7 @@ func TestGoexitInHandler(t *testing.T) {
 				return nil
 			}, mono.BatchSize(1), mono.Group("batches"))
 		}))
-		if p.noLocalCalls { // at home it ends its caller
+		if p.noLocalCalls { // a local call ends with its caller's goroutine
 			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) || !strings.Contains(err.Error(), "Goexit") {
 				t.Errorf("the caller got %v", err)
 			}
@@ -124,8 +124,8 @@ func TestGoexitInHandler(t *testing.T) {
 	})
 }
 
-// Where messages come one at a time, it is the goroutine on which they come: the
-// module is not healthy any more.
+// If messages are handled one at a time, Goexit ends the goroutine that receives them,
+// and the module becomes unhealthy.
 func TestGoexitInSerialHandlerMakesModuleUnhealthy(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -145,7 +145,7 @@ func TestGoexitInSerialHandlerMakesModuleUnhealthy(t *testing.T) {
 		for ; c.Message == ""; <-tick.C {
 			c = app.Health(t.Context()).Modules["listener"]
 		}
-		if c.Healthy || !strings.Contains(c.Message, "event test.told: nothing is received any more") || !strings.Contains(c.Message, "Goexit") {
+		if c.Healthy || !strings.Contains(c.Message, "event test.announced: nothing is received any more") || !strings.Contains(c.Message, "Goexit") {
 			t.Errorf("health: %+v", c)
 		}
 		if err := app.Stop(t.Context()); err != nil {
@@ -154,7 +154,8 @@ func TestGoexitInSerialHandlerMakesModuleUnhealthy(t *testing.T) {
 	})
 }
 
-// What waited for it, and what follows, goes to others.
+// The messages that waited for a handler that called Goexit, and all later ones, go to
+// other receivers.
 func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 	t.Parallel()
 	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(5*time.Second))
@@ -168,7 +169,7 @@ func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		defer app.Stop(context.Background()) // tells of a call that met it while it left
+		defer app.Stop(context.Background()) // reports a call that arrived during the exit
 		caller := b.app(t, module("caller", func(s *mono.Scope) { s.Use(asked, history) }))
 		caller.Remote(asked)
 		begin(t, caller)
@@ -194,7 +195,7 @@ func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 		}
 		for calls, failed := 0, 0; calls < 20; calls++ {
 			if _, err := asked.Call(t.Context(), caller, question{}); err != nil {
-				if failed++; failed > 2 { // the first may meet it while it leaves
+				if failed++; failed > 2 { // the first may arrive during the exit
 					t.Fatal(err)
 				}
 				calls = 0
@@ -203,7 +204,7 @@ func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 	})
 }
 
-// So does a hook: it is named at once.
+// A hook that calls Goexit is named in the error at once.
 func TestGoexitInHookIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,7 +229,7 @@ func TestGoexitInHookIsReported(t *testing.T) {
 	})
 }
 
-// fragile is a codec that panics over the text "boom".
+// fragile is a codec that panics on the text "boom".
 type fragile struct{}
 
 func (fragile) ContentType() string { return "application/fragile" }
@@ -255,8 +256,8 @@ func (fragile) CheckType(t reflect.Type) error {
 	return nil
 }
 
-// A codec, or a key function, that panics is an error to whoever sends, and to
-// whoever is sent what it cannot decode.
+// A panic of a codec or of a key function is an error of the send. A panic during
+// decoding is an error reply.
 func TestPanicInCodecIsContained(t *testing.T) {
 	t.Parallel()
 	var _ codec.TypeChecker = fragile{}
@@ -283,7 +284,7 @@ func TestPanicInCodecIsContained(t *testing.T) {
 		m, err := mono.Raw(app).Request(t.Context(), &transport.Message{Subject: "services.test.fragile", Body: []byte(`"boom"`),
 			Header: transport.Header{{Name: transport.HeaderContentType, Value: "application/fragile"}}})
 		if err != nil || transport.ErrorFromHeader(m.Header) == nil {
-			t.Errorf("what cannot be decoded: %v, %v", m, err)
+			t.Errorf("an undecodable request: %v, %v", m, err)
 		}
 		if err := keyless.Publish(t.Context(), app, fact{}); mono.CodeOf(err) != mono.Internal || mono.OutcomeOf(err) != mono.OutcomeNotDone {
 			t.Errorf("a key function: %v", err)
@@ -294,12 +295,12 @@ func TestPanicInCodecIsContained(t *testing.T) {
 	})
 }
 
-// untitled is a codec that panics when it is asked for its content type.
+// untitled is a codec whose ContentType panics.
 type untitled struct{ fragile }
 
 func (untitled) ContentType() string { panic("no name") }
 
-// An App whose codec panics does not start, and can be stopped.
+// An App does not start if ContentType of a codec panics, and can be stopped.
 func TestCodecWithPanickingContentType(t *testing.T) {
 	t.Parallel()
 	for name, app := range map[string]*mono.App{
@@ -318,7 +319,7 @@ func TestCodecWithPanickingContentType(t *testing.T) {
 	}
 }
 
-// What is given to an App and cannot be used is in the report too, by name.
+// Start reports each middleware, observer and module that is nil, unnamed or panics.
 func TestStartReportsInvalidMiddlewareObserversAndModules(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
@@ -351,7 +352,7 @@ type wraps struct{}
 
 func (wraps) Wrap(mono.Next) mono.Next { panic("no wrap") }
 
-// Health is data whatever its details are.
+// Health can be encoded in JSON even if one of its details cannot.
 func TestHealthDetailsThatJSONCannotEncode(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

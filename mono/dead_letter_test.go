@@ -19,7 +19,7 @@ import (
 // and each step can be repeated.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.life", mono.Groups("bad", "good"), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
+	q := mono.NewQueue[job]("failed.life", mono.Groups("bad", "good"), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
 	onBackends(t, func(t *testing.T, b backend) {
 		bad, good := make(chan handled, 100), make(chan handled, 100)
 		app := b.start(t, worker("bad", q, bad, func(h handled) error {
@@ -96,7 +96,7 @@ func TestDeadLetters(t *testing.T) {
 // What cannot be decoded is a letter at once, holds up nobody, and can be mended.
 func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.undecodable")
+	q := mono.NewQueue[job]("failed.undecodable")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		app := b.start(t, worker("worker", q, got, succeed))
@@ -105,7 +105,7 @@ func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 			{Body: []byte(`{"n":1}`), Header: transport.Header{{Name: "Content-Type", Value: "text/poetry"}}},
 			{Body: []byte(`{"n":2}`)},
 		} {
-			m.Subject = "queues.letters.undecodable"
+			m.Subject = "queues.failed.undecodable"
 			if err := mono.Raw(app).Publish(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 // A replay to a group that is gone would be lost.
 func TestReplayToADeletedGroup(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("letters.gone")
+	s := mono.NewStream[job]("failed.gone")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		b.within(t, func(app *mono.App) {
@@ -184,7 +184,7 @@ func TestReplayToADeletedGroup(t *testing.T) {
 // none.
 func TestDeadLettersErrors(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.use")
+	q := mono.NewQueue[job]("failed.use")
 	app := backend{connect: inprocBackend(t)}.start(t)
 	for _, err := range announced.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
 		if mono.CodeOf(err) != mono.FailedPrecondition {
@@ -216,11 +216,11 @@ func TestDeadLettersErrors(t *testing.T) {
 // A durable event is there for a module that was away, and fails like a job.
 func TestDurableEvent(t *testing.T) {
 	t.Parallel()
-	e := mono.NewEvent[job]("letters.event", mono.Durable(), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
+	e := mono.NewEvent[job]("failed.event", mono.Durable(), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
-		hears := func(do func(handled) error) mono.Module {
-			return module("hearer", func(s *mono.Scope) {
+		subscriber := func(do func(handled) error) mono.Module {
+			return module("subscriber", func(s *mono.Scope) {
 				e.Handle(s, func(ctx context.Context, j job) error {
 					h := handled{j, mono.CallFrom(ctx).Attempt(), mono.CallFrom(ctx).Key()}
 					got <- h
@@ -233,7 +233,7 @@ func TestDurableEvent(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		b.within(t, func(*mono.App) {}, hears(succeed))
+		b.within(t, func(*mono.App) {}, subscriber(succeed))
 		none(t, got)
 		b.within(t, func(app *mono.App) {
 			for n := range 2 {
@@ -242,7 +242,7 @@ func TestDurableEvent(t *testing.T) {
 				}
 			}
 		})
-		app := b.start(t, hears(func(h handled) error {
+		app := b.start(t, subscriber(func(h handled) error {
 			if h.N == 2 {
 				return errors.New("no")
 			}
@@ -259,7 +259,7 @@ func TestDurableEvent(t *testing.T) {
 		if count[2] != 2 || count[3] != 1 {
 			t.Errorf("got %v", count)
 		}
-		if l := awaitDeadLetters(t, e.DeadLetters(app), 1); l[0].Group != "hearer" || l[0].Key != "k" {
+		if l := awaitDeadLetters(t, e.DeadLetters(app), 1); l[0].Group != "subscriber" || l[0].Key != "k" {
 			t.Errorf("got %+v", l)
 		}
 		if n, err := e.DeadLetters(app).ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
@@ -275,7 +275,7 @@ func TestDurableEvent(t *testing.T) {
 // what could not is not stored in the first place.
 func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("letters.large")
+	s := mono.NewStream[job]("failed.large")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		app := b.start(t, consumer("c", s, got, succeed))
@@ -291,7 +291,7 @@ func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 			{Body: []byte("x"), Header: header("Large", strings.Repeat("x", 63<<10))},
 			{Body: []byte("x"), Header: header("Mono-Id", strings.Repeat("x", 1000))},
 		} {
-			m.Subject = "streams.letters.large"
+			m.Subject = "streams.failed.large"
 			if err := mono.Raw(app).Publish(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +319,7 @@ func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 // lost.
 func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.unknown", mono.MaxAttempts(1), mono.AckWait(time.Second))
+	q := mono.NewQueue[job]("failed.unknown", mono.MaxAttempts(1), mono.AckWait(time.Second))
 	onBackends(t, func(t *testing.T, b backend) {
 		begun, release := make(chan job, 10), make(chan struct{})
 		t.Cleanup(func() { close(release) })
@@ -354,7 +354,7 @@ func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 	})
 }
 
-// noLetters is a transport that cannot open logs of dead letters for a while.
+// noDeadLetters is a transport that cannot open logs of dead letters for a while.
 type noDeadLetters struct {
 	transport.Transport
 	refuse *atomic.Int64 // so many times
@@ -370,7 +370,7 @@ func (n noDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transpor
 // A message whose letter cannot be kept is not ended: it comes again until it can.
 func TestDeadLetterThatCannotBeStored(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.refused")
+	q := mono.NewQueue[job]("failed.refused")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		var refuse atomic.Int64
@@ -395,7 +395,7 @@ func TestDeadLetterThatCannotBeStored(t *testing.T) {
 // queue's own log is deleted, nothing is replayed, and the letters stay.
 func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.deleted", mono.MaxAttempts(1))
+	q := mono.NewQueue[job]("failed.deleted", mono.MaxAttempts(1))
 	b := backend{"nats", natsBackend(t)}
 	js := newNATSTools(t, b).js
 	got := make(chan handled, 10)
@@ -417,12 +417,12 @@ func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 		}
 		awaitDeadLetters(t, dl, 1)
 		if n == 0 {
-			if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
+			if err := js.DeleteStream(t.Context(), "queues_failed_deleted__dead"); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := js.DeleteStream(t.Context(), "queues_letters_deleted"); err != nil {
+	if err := js.DeleteStream(t.Context(), "queues_failed_deleted"); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := dl.ReplayAll(t.Context(), mono.DeadLetterFilter{}); n != 0 || mono.CodeOf(err) != mono.NotFound {
@@ -431,7 +431,7 @@ func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 	if left := listDeadLetters(t, dl, mono.DeadLetterFilter{}); len(left) != 1 {
 		t.Errorf("left: %v", left)
 	}
-	if err := js.DeleteStream(t.Context(), "queues_letters_deleted__dead"); err != nil {
+	if err := js.DeleteStream(t.Context(), "queues_failed_deleted__dead"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -444,8 +444,8 @@ func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 // Its letter says then what its last attempt ended with.
 func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.late", mono.MaxAttempts(1))
-	s := mono.NewStream[job]("letters.late", mono.MaxAttempts(1))
+	q := mono.NewQueue[job]("failed.late", mono.MaxAttempts(1))
+	s := mono.NewStream[job]("failed.late", mono.MaxAttempts(1))
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		var refuse atomic.Int64
@@ -477,7 +477,7 @@ func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 // Each field of a filter counts.
 func TestDeadLetterFilter(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("letters.filter").KeyedBy(job.key)
+	s := mono.NewStream[job]("failed.filter").KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		app := b.start(t, consumer("c", s, got, func(h handled) error {
@@ -523,7 +523,7 @@ func TestDeadLetterFilter(t *testing.T) {
 	})
 }
 
-// smallLetters is a transport whose logs of dead letters store nothing above a size.
+// smallDeadLetters is a transport whose logs of dead letters store nothing above a size.
 type smallDeadLetters struct {
 	transport.Transport
 	limit int
@@ -553,7 +553,7 @@ func (l smallLog) Append(ctx context.Context, m *transport.Message, o transport.
 // goes only if that is not enough.
 func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.small")
+	q := mono.NewQueue[job]("failed.small")
 	text := strings.Repeat("hopeless ", 200)
 	onBackends(t, func(t *testing.T, b backend) {
 		for _, c := range []struct {
@@ -599,7 +599,7 @@ func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 // A header that leaves no room for the fields of a dead letter is refused at its sender.
 func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("letters.header", mono.MaxAttempts(1))
+	q := mono.NewQueue[job]("failed.header", mono.MaxAttempts(1))
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
 		app := b.start(t, worker("worker", q, got, func(handled) error { return errors.New(strings.Repeat("ü", 1000)) }))
@@ -607,7 +607,7 @@ func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 			return q.With(mono.Header("Large", strings.Repeat("x", size))).Enqueue(t.Context(), app, job{N: 1})
 		}
 		err := send(52 << 10)
-		if mono.CodeOf(err) != mono.InvalidArgument || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "at most 53248 can be stored") || !strings.Contains(err.Error(), "letters.header") {
+		if mono.CodeOf(err) != mono.InvalidArgument || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "at most 53248 can be stored") || !strings.Contains(err.Error(), "failed.header") {
 			t.Errorf("got %v", err)
 		}
 		largest := 52<<10 - 200 // mono's own fields are there, too

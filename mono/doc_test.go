@@ -10,8 +10,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// The Doc of a stored handle is the description of its log, whoever opens that first.
-// A receiver of the same or a newer generation changes it, a sender does not.
+// The Doc of a stored handle becomes the description of its log, regardless of the side
+// that opens the log first. A receiver of the same or a newer generation changes the
+// description; a sender does not.
 func TestDocDescribesTheLog(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
@@ -82,7 +83,7 @@ func description(t *testing.T, app *mono.App, name string) string {
 	return info.Config.Description
 }
 
-// Tools that know nothing of mono show what a handle is for.
+// The tools of NATS show the Doc of a handle without support for mono.
 func TestNATSToolsShowDoc(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
@@ -116,6 +117,7 @@ func TestNATSToolsShowDoc(t *testing.T) {
 	}
 }
 
+// Doc accepts 1 to 4096 bytes of UTF-8.
 func TestDocIsValidated(t *testing.T) {
 	t.Parallel()
 	for text, ok := range map[string]bool{"": false, "a": true, strings.Repeat("a", 4096): true, strings.Repeat("a", 4097): false, "\xff": false} {

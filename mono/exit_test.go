@@ -19,11 +19,11 @@ import (
 
 var deadly = mono.NewQueue[job]("kill.deadly", mono.MaxAttempts(3), mono.AckWait(time.Second))
 
-// pill names the environment variable that makes the test binary a process whose
+// exitingWorkerEnv names the environment variable that makes the test binary a process whose
 // handler ends it. Its value is the directory of the store.
 const exitingWorkerEnv = "MONO_TEST_PILL"
 
-// swallow runs such a process. It prints each attempt, and the dead letter.
+// runExitingWorker runs such a process. It prints each attempt, and the dead letter.
 func runExitingWorker(dir string) error {
 	ctx := context.Background()
 	tr, err := embedded.Open(ctx, embedded.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})

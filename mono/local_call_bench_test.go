@@ -9,7 +9,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// flatRequest and flatReply are of scalars and texts.
+// flatRequest and flatReply contain only scalars and strings.
 type flatRequest struct {
 	ID     string `json:"id"`
 	Amount int64  `json:"amount"`
@@ -45,7 +45,7 @@ type nestedLine struct {
 var (
 	flat            = mono.NewService[flatRequest, flatReply]("bench.flat")
 	flatTimeout     = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
-	flatByReference = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.ByReference())
+	flatByReference = mono.NewService[flatRequest, flatReply]("bench.flat-by-reference", mono.ByReference())
 	nested          = mono.NewService[nestedOrder, flatReply]("bench.nested")
 
 	aFlatRequest = flatRequest{ID: "order-000001", Amount: 1250, Rate: 0.19}
@@ -64,7 +64,7 @@ func answerNested(_ context.Context, o nestedOrder) (flatReply, error) {
 	return flatReply{ID: o.ID, OK: len(o.Lines) == 3}, nil
 }
 
-// homeClients are the clients of services that are answered in the same App.
+// localClients holds clients of services that the same App provides.
 type localClients struct {
 	flat, timeout, byReference mono.Func[flatRequest, flatReply]
 	nested                     mono.Func[nestedOrder, flatReply]
@@ -90,8 +90,7 @@ func startLocal(tb testing.TB, opts ...mono.AppOption) (*mono.App, *localClients
 	return app, c
 }
 
-// BenchmarkHome is what a call at home costs, beside the call of the function
-// itself.
+// BenchmarkLocal measures local calls and, for comparison, a direct call of the handler.
 func BenchmarkLocal(b *testing.B) {
 	app, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())
@@ -111,7 +110,7 @@ func BenchmarkLocal(b *testing.B) {
 	run("flat", func() (flatReply, error) { return c.flat(ctx, aFlatRequest) })
 	run("call", func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) })
 	run("timeout", func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) })
-	run("shared", func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) })
+	run("by-reference", func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) })
 	run("nested", func() (flatReply, error) { return c.nested(ctx, anOrder) })
 }
 

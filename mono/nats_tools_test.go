@@ -12,7 +12,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// stock is what tools that know nothing of mono see.
+// natsTools is what tools that know nothing of mono see.
 type natsTools struct {
 	t  *testing.T
 	js jetstream.JetStream

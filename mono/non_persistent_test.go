@@ -15,7 +15,7 @@ import (
 // unavailable, and says which group has not taken it.
 func TestNonPersistentQueue(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.groups", mono.NonPersistent(), mono.Groups("a", "b"))
+	q := mono.NewQueue[job]("non-persistent.groups", mono.NonPersistent(), mono.Groups("a", "b"))
 	onPaths(t, func(t *testing.T, p path) {
 		a, b := make(chan handled, 10), make(chan handled, 10)
 		tr := p.open(t)
@@ -45,7 +45,7 @@ func TestNonPersistentQueue(t *testing.T) {
 // Within the window nobody is asked.
 func TestAssumeAccepted(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.optimistic", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
+	q := mono.NewQueue[job]("non-persistent.assumed", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
 	onPaths(t, func(t *testing.T, p path) {
 		sender := p.start(t)
 		if err := q.Enqueue(t.Context(), sender, job{}); mono.CodeOf(err) != mono.Unavailable {
@@ -54,7 +54,7 @@ func TestAssumeAccepted(t *testing.T) {
 		got := make(chan handled, 10)
 		var asked atomic.Int64
 		app := p.start(t, worker("w", q, got, succeed))
-		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.volatile.optimistic._to.*"}, func(*transport.Message) { asked.Add(1) })
+		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.non-persistent.assumed._to.*"}, func(*transport.Message) { asked.Add(1) })
 		if err != nil {
 			t.Fatal(err)
 		}

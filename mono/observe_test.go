@@ -148,7 +148,7 @@ func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	}
 	last := -1
 	for _, want := range []string{"state starting", "Generation=42", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
-		"listener consumes test.told", "started provider", "started listener", "state running",
+		"listener consumes test.announced", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)
 		if i <= last {
@@ -270,8 +270,8 @@ func TestDescribe(t *testing.T) {
 	got := app.Describe()
 	wantModules := []mono.ModuleInfo{
 		{Name: "provider", Version: "0.0.0", Provides: []string{"service test.versioned"}},
-		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Produces: []string{"event test.told", "event test.keyed"}},
-		{Name: "listener", Version: "0.0.0", Consumes: []string{"event test.told"}},
+		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Produces: []string{"event test.announced", "event test.keyed"}},
+		{Name: "listener", Version: "0.0.0", Consumes: []string{"event test.announced"}},
 	}
 	if !reflect.DeepEqual(got.Modules, wantModules) {
 		t.Errorf("modules:\n%+v\nwant\n%+v", got.Modules, wantModules)
@@ -280,7 +280,7 @@ func TestDescribe(t *testing.T) {
 	for _, h := range got.Handles {
 		names = append(names, string(h.Kind)+" "+h.Name)
 	}
-	if want := []string{"event test.keyed", "event test.told", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
+	if want := []string{"event test.keyed", "event test.announced", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
 		t.Errorf("handles %q, want %q", names, want)
 	}
 	h := got.Handles[3]

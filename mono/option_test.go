@@ -135,7 +135,7 @@ func TestDroppedEventsAreReported(t *testing.T) {
 		}
 		d := <-drops
 		close(release)
-		if d.Module != "slow" || d.Handle.Name() != "test.told" || d.Total == 0 {
+		if d.Module != "slow" || d.Handle.Name() != "test.announced" || d.Total == 0 {
 			t.Errorf("got %+v", d)
 		}
 		if n := strings.Count(log.String(), "messages dropped"); n != 1 || !strings.Contains(log.String(), "module=slow") {

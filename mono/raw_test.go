@@ -12,7 +12,7 @@ import (
 
 var (
 	rawAsk   = mono.NewService[[]byte, []byte]("test.raw-ask", mono.Codec(codec.Raw))
-	rawEvent = mono.NewEvent[[]byte]("test.raw-told", mono.Codec(codec.Raw))
+	rawEvent = mono.NewEvent[[]byte]("test.raw-event", mono.Codec(codec.Raw))
 	rawQueue = mono.NewQueue[[]byte]("test.raw-queue", mono.Codec(codec.Raw))
 )
 
@@ -29,9 +29,9 @@ func TestRawBytesAreCopied(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		kept := make(chan []byte, 1)
-		heard := make(chan []byte, 2)
-		hearer := func(_ context.Context, b []byte) error {
-			heard <- bytes.Clone(b)
+		received := make(chan []byte, 2)
+		receive := func(_ context.Context, b []byte) error {
+			received <- bytes.Clone(b)
 			overwrite(b)
 			return nil
 		}
@@ -44,8 +44,8 @@ func TestRawBytesAreCopied(t *testing.T) {
 					return reply, nil
 				})
 			}),
-			module("first", func(s *mono.Scope) { rawEvent.Handle(s, hearer) }),
-			module("second", func(s *mono.Scope) { rawEvent.Handle(s, hearer) }))
+			module("first", func(s *mono.Scope) { rawEvent.Handle(s, receive) }),
+			module("second", func(s *mono.Scope) { rawEvent.Handle(s, receive) }))
 
 		question := []byte("question")
 		answer, err := rawAsk.Call(t.Context(), app, question)
@@ -60,8 +60,8 @@ func TestRawBytesAreCopied(t *testing.T) {
 		}
 		overwrite(said)
 		for range 2 {
-			if got := <-heard; string(got) != "said" {
-				t.Errorf("heard %q", got)
+			if got := <-received; string(got) != "said" {
+				t.Errorf("received %q", got)
 			}
 		}
 	})

@@ -278,7 +278,7 @@ var serviceLimitCases = []serviceCase{
 			return // discovery is NATS's
 		}
 		s.discovers(s.path)
-		s.discovers(path{"home over nats", false, openNATS})
+		s.discovers(path{"local over nats", false, openNATS})
 	}},
 }
 
@@ -300,11 +300,11 @@ func (s *stage) discovers(p path) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	home := 100
+	local := 100
 	if p.noLocalCalls {
-		home = 0
+		local = 0
 	}
-	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"local_requests":%d`, home), `"name":"test_ask"`} {
+	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"local_requests":%d`, local), `"name":"test_ask"`} {
 		if !strings.Contains(string(got.Body), want) {
 			s.Errorf("%s: no %s in %s", p.name, want, got.Body)
 		}

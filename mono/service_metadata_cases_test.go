@@ -13,12 +13,12 @@ import (
 
 type ctxKey struct{}
 
-// telling is a handler that answers with what its Call says.
+// reporting is a handler that answers with what its Call says.
 func reporting(say func(c *mono.Call) string) handler {
 	return func(ctx context.Context, _ question) (reply, error) { return reply{Text: say(mono.CallFrom(ctx))}, nil }
 }
 
-// tells checks what a handler learns of a call.
+// wantReport checks what a handler learns of a call.
 func (s *stage) wantReport(say func(c *mono.Call) string, want string) {
 	s.Helper()
 	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(reporting(say)), question{})

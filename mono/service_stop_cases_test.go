@@ -141,14 +141,14 @@ var serviceStopCases = []serviceCase{
 	}},
 	{"a stop that runs out of time tells every caller that the outcome is unknown", waits, func(s *stage) {
 		const callers = 100
-		home := s.local(waits)
+		local := s.local(waits)
 		var inside sync.WaitGroup
 		inside.Add(callers)
 		release := make(chan struct{})
 		app := s.begun(s.app(mono.StopTimeout(tick)), provider(func(ctx context.Context, _ question) (reply, error) {
 			inside.Done()
 			<-ctx.Done()
-			if !home {
+			if !local {
 				<-release // it does not even heed its context
 			}
 			return reply{}, ctx.Err()
@@ -158,7 +158,7 @@ var serviceStopCases = []serviceCase{
 			ended = append(ended, calling(app))
 		}
 		inside.Wait()
-		if err := app.Stop(context.Background()); !home && !errors.Is(err, mono.ErrDeadlineExceeded) {
+		if err := app.Stop(context.Background()); !local && !errors.Is(err, mono.ErrDeadlineExceeded) {
 			s.Errorf("Stop: %v", err)
 		}
 		for _, called := range ended {

@@ -130,7 +130,7 @@ func docOf(t *testing.T, file string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
 }
 
-// atHome reports whether calls stay at home, to a case that is marked with what
+// local reports whether calls stay at home, to a case that is marked with what
 // differs there.
 func (s *stage) local(d difference) bool {
 	if s.differs != d {

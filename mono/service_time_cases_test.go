@@ -9,7 +9,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// heeding is a handler that waits until its context ends.
+// untilDone is a handler that waits until its context ends.
 func untilDone(ctx context.Context, _ question) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
@@ -180,12 +180,12 @@ var serviceTimeCases = []serviceCase{
 	{"a handler that only looks sees its caller's cancellation", waits, func(s *stage) {
 		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		saw := make(chan error, 1)
-		home := s.local(waits)
+		local := s.local(waits)
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			close(entered)
 			<-cancelled
 			saw <- ctx.Err()
-			if !home {
+			if !local {
 				<-release
 			}
 			return reply{}, nil
@@ -198,7 +198,7 @@ var serviceTimeCases = []serviceCase{
 		}()
 		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
-		if got := next(s, saw); (got == context.Canceled) != home {
+		if got := next(s, saw); (got == context.Canceled) != local {
 			s.Errorf("the handler saw %v", got)
 		}
 		close(release)

@@ -84,7 +84,7 @@ func TestStartReportsAllProblems(t *testing.T) {
 		lost     = mono.NewResource[int]("report.lost")
 		ticks    = mono.NewChannel[int]("report.ticks")
 	)
-	hear := func(context.Context, question) error { return nil }
+	receive := func(context.Context, question) error { return nil }
 	app := mono.New(storeless{openInproc(t)}, quiet(t))
 	app.Add(
 		module("a", func(s *mono.Scope) {
@@ -100,7 +100,7 @@ func TestStartReportsAllProblems(t *testing.T) {
 		module("b", func(s *mono.Scope) {
 			twice.Handle(s, echo)
 			typesB.Handle(s, func(context.Context, reply) error { return nil })
-			optionsB.Handle(s, hear)
+			optionsB.Handle(s, receive)
 			nilled.Handle(s, nil)
 			bad.Publisher(s)
 			pong.Client(s)
@@ -110,10 +110,10 @@ func TestStartReportsAllProblems(t *testing.T) {
 			lost.Need(s, nil)
 		}),
 		module("c", func(s *mono.Scope) {
-			jobs.Handle(s, hear)
-			unkeyed.Handle(s, hear, mono.Keys("x"), mono.Group("g"))
-			unkeyed.Handle(s, hear, mono.Group("g"))
-			unkeyed.Handle(s, hear, mono.Group("Not A Group"), mono.Concurrency(0))
+			jobs.Handle(s, receive)
+			unkeyed.Handle(s, receive, mono.Keys("x"), mono.Group("g"))
+			unkeyed.Handle(s, receive, mono.Group("g"))
+			unkeyed.Handle(s, receive, mono.Group("Not A Group"), mono.Concurrency(0))
 		}),
 		module("c", func(*mono.Scope) {}),
 		module("Bad Name", func(*mono.Scope) {}),
@@ -222,7 +222,7 @@ func TestDeclarationPanics(t *testing.T) {
 		`"backoff"`:               func() { mono.NewQueue[int]("backoff", mono.MaxAttempts(2), mono.Backoff(mono.Waits(1, 2))) },
 		`"backoff-5"`:             func() { mono.NewQueue[int]("backoff-5", mono.Backoff(mono.Waits(1, 2, 3, 4, 5))) },
 		"or raise MaxAttempts":    func() { mono.NewStream[int]("waits", mono.MaxAttempts(1), mono.Backoff(mono.Waits(1))) },
-		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.NonPersistent(), mono.MaxAttempts(3)) },
+		`"non-persistent"`:        func() { mono.NewQueue[int]("non-persistent", mono.NonPersistent(), mono.MaxAttempts(3)) },
 		`"key"`:                   func() { mono.NewEvent[int]("key").KeyedBy(nil) },
 		strings.Repeat("x", 2000): func() { mono.NewEvent[int](strings.Repeat("x", 2000)) },
 	} {
@@ -246,7 +246,7 @@ func TestStartAndStopOrder(t *testing.T) {
 		one   = mono.NewService[int, int]("order.one")
 		db    = mono.NewResource[string]("order.db")
 		pipe  = mono.NewChannel[int]("order.pipe")
-		heard = mono.NewEvent[int]("order.heard")
+		event = mono.NewEvent[int]("order.event")
 	)
 	same := func(_ context.Context, n int) (int, error) { return n, nil }
 	for range 20 {
@@ -259,10 +259,10 @@ func TestStartAndStopOrder(t *testing.T) {
 		}
 		app := newApp(t)
 		app.Add(
-			unit("caller", func(s *mono.Scope) { one.Client(s); heard.Handle(s, func(context.Context, int) error { return nil }) }),
+			unit("caller", func(s *mono.Scope) { one.Client(s); event.Handle(s, func(context.Context, int) error { return nil }) }),
 			unit("sender", func(s *mono.Scope) { pipe.Send(s) }),
 			unit("receiver", func(s *mono.Scope) { pipe.Receive(s) }),
-			unit("provider", func(s *mono.Scope) { one.Handle(s, same); db.Need(s, new(string)); heard.Publisher(s) }),
+			unit("provider", func(s *mono.Scope) { one.Handle(s, same); db.Need(s, new(string)); event.Publisher(s) }),
 			unit("free", func(*mono.Scope) {}),
 		)
 		app.Plugin("database", unit("", func(s *mono.Scope) {

@@ -119,7 +119,7 @@ func TestStopHandsBatchesBack(t *testing.T) {
 // A handler that takes long can learn that a stop has begun, before its time is over.
 func TestStoppingNotifiesHandlers(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("stop.told")
+	q := mono.NewQueue[job]("stop.announced")
 	onBackends(t, func(t *testing.T, b backend) {
 		begun := make(chan bool, 1)
 		app := b.app(t, module("worker", func(s *mono.Scope) {

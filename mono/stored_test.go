@@ -157,7 +157,7 @@ func none[T any](t testing.TB, c <-chan T) {
 	}
 }
 
-// letters lists the dead letters that match.
+// listDeadLetters lists the dead letters that match.
 func listDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilter) []mono.DeadLetter[T] {
 	t.Helper()
 	var all []mono.DeadLetter[T]
@@ -170,7 +170,7 @@ func listDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLet
 	return all
 }
 
-// awaitLetters waits until there are n dead letters.
+// awaitDeadLetters waits until there are n dead letters.
 func awaitDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.DeadLetter[T]) {
 	t.Helper()
 	realtime.Until(t, fmt.Sprintf("%d dead letters", n), func() bool {

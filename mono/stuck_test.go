@@ -35,18 +35,18 @@ type everyHandle struct {
 	handle func(*mono.Scope, mono.Sink[int])
 }
 
-// stuck collects the observations of stuck handlers.
+// watchStuck collects the observations of stuck handlers.
 func watchStuck(app *mono.App) <-chan mono.HandlerStuck {
-	told := make(chan mono.HandlerStuck, 100)
+	reports := make(chan mono.HandlerStuck, 100)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 		if o, ok := o.(mono.HandlerStuck); ok {
-			told <- o
+			reports <- o
 		}
 	}))
-	return told
+	return reports
 }
 
-// passes lets virtual time pass.
+// sleep lets virtual time pass.
 func sleep(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -61,7 +61,7 @@ func TestStuckHandlerIsReported(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				app := newApp(t)
-				told := watchStuck(app)
+				reports := watchStuck(app)
 				release, ids := make(chan error), make(chan string, 10)
 				app.Add(module("worker", func(s *mono.Scope) {
 					h.handle(s, func(ctx context.Context, n int) error {
@@ -77,17 +77,17 @@ func TestStuckHandlerIsReported(t *testing.T) {
 				for attempt := 1; attempt <= 2; attempt++ {
 					began := time.Now()
 					sleep(mono.DefaultStuckAfter - 1)
-					none(t, told)
+					none(t, reports)
 					if health := app.Health(t.Context()).Modules["worker"]; !health.Healthy {
 						t.Errorf("attempt %d: too early: %+v", attempt, health)
 					}
 					sleep(1)
-					o := <-told
+					o := <-reports
 					if o.Module != "worker" || o.Handle.Name() != "stuck."+kind || o.ID != id || o.Attempt != attempt || !o.Since.Equal(began) || o.Group == "" {
 						t.Errorf("attempt %d of %s, since %v: got %+v", attempt, id, began, o)
 					}
 					sleep(time.Hour)
-					none(t, told)
+					none(t, reports)
 					health := app.Health(t.Context())
 					for _, want := range []string{o.Handle.Name(), id, "has run for 1h5m0s", fmt.Sprintf("attempt %d", attempt), "StuckAfter (5m0s)"} {
 						if !strings.Contains(health.Modules["worker"].Message, want) {
@@ -108,7 +108,7 @@ func TestStuckHandlerIsReported(t *testing.T) {
 				if health := app.Health(t.Context()); !health.Healthy {
 					t.Errorf("after its return: %+v", health)
 				}
-				none(t, told)
+				none(t, reports)
 			})
 		})
 	}
@@ -121,7 +121,7 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 	q := mono.NewQueue[time.Duration]("stuck.others", mono.Concurrency(5), mono.StuckAfter(time.Hour))
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(t)
-		told := watchStuck(app)
+		reports := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, d time.Duration) error {
 				<-time.After(d)
@@ -139,18 +139,18 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 			send(time.Duration(i%59) * time.Second)
 		}
 		sleep(2 * time.Hour)
-		none(t, told)
+		none(t, reports)
 		began := time.Now()
 		send(90 * time.Second)
 		for range 300 {
 			send(time.Second)
 			sleep(200 * time.Millisecond)
 		}
-		if o := <-told; !o.Since.Equal(began) || time.Since(began) != time.Minute {
+		if o := <-reports; !o.Since.Equal(began) || time.Since(began) != time.Minute {
 			t.Errorf("after %v: got %+v", time.Since(began), o)
 		}
 		sleep(time.Hour)
-		none(t, told)
+		none(t, reports)
 	})
 }
 
@@ -202,7 +202,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 	onBackends(t, func(t *testing.T, b backend) {
 		for kind, h := range stuckKinds("stuck-real", 100*time.Millisecond) {
 			app := b.app(t)
-			told := watchStuck(app)
+			reports := watchStuck(app)
 			release := make(chan struct{})
 			app.Add(module("worker", func(s *mono.Scope) {
 				h.handle(s, func(context.Context, int) error {
@@ -214,7 +214,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 			if err := h.send(t.Context(), app, 1); err != nil {
 				t.Fatal(err)
 			}
-			o := next(t, told)
+			o := next(t, reports)
 			if health := app.Health(t.Context()).Modules["worker"]; health.Healthy || !strings.Contains(health.Message, o.ID) || o.Handle.Name() != "stuck-real."+kind {
 				t.Errorf("%s: got %+v, and health %+v", kind, o, health)
 			}
@@ -270,7 +270,7 @@ func TestSlowSettlementIsNotReported(t *testing.T) {
 	q := mono.NewQueue[int]("stuck.settled", mono.StuckAfter(time.Second))
 	synctest.Test(t, func(t *testing.T) {
 		app := mono.New(slowDeadLetters{inproc.New(nil)}, quiet(t))
-		told := watchStuck(app)
+		reports := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(context.Context, int) error { return mono.Permanent(nil) })
 		}))
@@ -283,14 +283,14 @@ func TestSlowSettlementIsNotReported(t *testing.T) {
 			t.Errorf("got %+v", health)
 		}
 		sleep(time.Minute)
-		none(t, told)
+		none(t, reports)
 		if all := listDeadLetters(t, q.DeadLetters(app), mono.DeadLetterFilter{}); len(all) != 1 {
 			t.Errorf("%d dead letters", len(all))
 		}
 	})
 }
 
-// slowLetters is a transport that takes 5 seconds to open a log of dead letters.
+// slowDeadLetters is a transport that takes 5 seconds to open a log of dead letters.
 type slowDeadLetters struct{ transport.Transport }
 
 func (s slowDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
@@ -303,15 +303,15 @@ func (s slowDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transp
 // StuckAfter fits what is stored.
 func TestStuckAfterNeedsStorage(t *testing.T) {
 	t.Parallel()
-	if got := panicOf(func() { mono.NewQueue[int]("stuck.volatile", mono.NonPersistent(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "NonPersistent excludes") {
-		t.Errorf("a volatile queue: %q", got)
+	if got := panicOf(func() { mono.NewQueue[int]("stuck.non-persistent", mono.NonPersistent(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "NonPersistent excludes") {
+		t.Errorf("a non-persistent queue: %q", got)
 	}
 	if got := panicOf(func() { mono.NewQueue[int]("stuck.soon", mono.StuckAfter(time.Millisecond)) }); !strings.Contains(got, "StuckAfter(1ms): want at least 100ms") {
 		t.Errorf("too short: %q", got)
 	}
-	e := mono.NewEvent[int]("stuck.told")
+	e := mono.NewEvent[int]("stuck.announced")
 	app := newApp(t)
-	app.Add(module("hearer", func(s *mono.Scope) {
+	app.Add(module("subscriber", func(s *mono.Scope) {
 		e.Handle(s, func(context.Context, int) error { return nil }, mono.StuckAfter(time.Second))
 	}))
 	if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "StuckAfter need Durable") {

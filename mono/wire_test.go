@@ -106,16 +106,16 @@ func (sc scene) record(t *testing.T) string {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	heard := tap()
+	received := tap()
 	if err := app.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	return transcript(heard)
+	return transcript(received)
 }
 
-// listen hears everything on a server. What it returns gives what it has heard.
+// listen hears everything on a server. What it returns gives what it has received.
 // The server hands on the messages of one connection in the order in which they
-// were sent, the tap's own included: what was sent before has been heard when
+// were sent, the tap's own included: what was sent before has been received when
 // its marker has.
 func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 	t.Helper()
@@ -129,25 +129,25 @@ func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 		if err := conn.Publish(marker, nil); err != nil {
 			t.Fatal(err)
 		}
-		var heard []*nats.Msg
+		var received []*nats.Msg
 		for {
 			m := next(t, all)
 			if m.Subject == marker {
 				_ = sub.Unsubscribe()
-				return heard
+				return received
 			}
-			heard = append(heard, m)
+			received = append(received, m)
 		}
 	}
 }
 
 // transcript writes messages for people. What differs from run to run gets a
 // name, the same for the same value.
-func transcript(heard []*nats.Msg) string {
+func transcript(received []*nats.Msg) string {
 	var b strings.Builder
 	names := naming{}
 	asked := map[string]bool{}
-	for _, m := range heard {
+	for _, m := range received {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
 			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
 		}
@@ -343,12 +343,12 @@ func eventScene[T any](name string, e mono.Event[T], v T) scene {
 func queueScenes() []scene {
 	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewQueue[job]("wire.plain")
-	volatile := mono.NewQueue[job]("wire.volatile", mono.NonPersistent())
+	nonPersistent := mono.NewQueue[job]("wire.non-persistent", mono.NonPersistent())
 	scenes := []scene{
 		queueScene("A job of bytes", raw, []byte{0, 1}),
 		queueScene("A job with a header and an id of its own", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
 		queueScene("A job that waits", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A job of a volatile queue", volatile, job{N: 1}),
+		queueScene("A job of a non-persistent queue", nonPersistent, job{N: 1}),
 	}
 	for _, c := range codecs {
 		scenes = append(scenes, queueScene("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
