@@ -15,8 +15,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// A letter can be read, mended and replayed to the group that gave its message up,
-// and each step can be repeated.
+// A dead letter can be read, edited, discarded and replayed to the group of its message.
+// A second replay or edit of the same dead letter is not found.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.life", mono.Groups("bad", "good"), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
@@ -51,7 +51,7 @@ func TestDeadLetters(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 
-		// A replay as it is dies again, under a new position.
+		// An unchanged message fails again and becomes a dead letter at a new position.
 		if err := dl.Replay(t.Context(), all[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -63,15 +63,15 @@ func TestDeadLetters(t *testing.T) {
 			t.Errorf("a second replay: %v", err)
 		}
 
-		// One that was mended is done.
-		mended, err := dl.Edit(t.Context(), all[1], job{N: 101})
+		// An edited dead letter is handled.
+		edited, err := dl.Edit(t.Context(), all[1], job{N: 101})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := dl.Edit(t.Context(), all[1], job{N: 102}); mono.CodeOf(err) != mono.NotFound {
-			t.Errorf("an edit of what was edited: %v", err)
+			t.Errorf("a second edit: %v", err)
 		}
-		if err := dl.Replay(t.Context(), mended); err != nil {
+		if err := dl.Replay(t.Context(), edited); err != nil {
 			t.Fatal(err)
 		}
 		if h := next(t, bad); h.N != 101 || h.id != "b" {
@@ -89,11 +89,12 @@ func TestDeadLetters(t *testing.T) {
 		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{}); n != 1 || err != nil {
 			t.Errorf("DiscardAll: %d, %v", n, err)
 		}
-		none(t, good) // a replay is for the group that gave up
+		none(t, good) // a replay reaches only the group of the dead letter
 	})
 }
 
-// What cannot be decoded is a letter at once, holds up nobody, and can be mended.
+// An undecodable message becomes a dead letter at its first attempt, does not delay other
+// messages, and can be edited and replayed.
 func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.undecodable")
@@ -123,9 +124,9 @@ func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			}
-			mended, err := dl.Edit(t.Context(), l, job{N: 9})
+			edited, err := dl.Edit(t.Context(), l, job{N: 9})
 			if err == nil {
-				err = dl.Replay(t.Context(), mended)
+				err = dl.Replay(t.Context(), edited)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -137,7 +138,7 @@ func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	})
 }
 
-// A replay to a group that is gone would be lost.
+// A replay to a deleted group fails, because the message would be lost.
 func TestReplayToADeletedGroup(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("failed.gone")
@@ -149,19 +150,19 @@ func TestReplayToADeletedGroup(t *testing.T) {
 			}
 			awaitDeadLetters(t, s.DeadLetters(app), 1)
 			if err := mono.DeleteGroup(t.Context(), app, s, "c"); mono.CodeOf(err) != mono.FailedPrecondition {
-				t.Errorf("a group in use was retired: %v", err)
+				t.Errorf("a group in use was deleted: %v", err)
 			}
 		}, consumer("c", s, got, func(handled) error { return mono.Permanent(nil) }))
-		var abandoned []string
+		var unused []string
 		app := b.app(t, consumer("d", s, got, succeed))
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 			if g, ok := o.(mono.GroupUnused); ok {
-				abandoned = append(abandoned, g.Group)
+				unused = append(unused, g.Group)
 			}
 		}))
 		begin(t, app)
-		if !slices.Equal(abandoned, []string{"c"}) {
-			t.Errorf("abandoned groups: %q", abandoned)
+		if !slices.Equal(unused, []string{"c"}) {
+			t.Errorf("unused groups: %q", unused)
 		}
 		if err := mono.DeleteGroup(t.Context(), app, s, "c"); err != nil {
 			t.Fatal(err)
@@ -180,8 +181,8 @@ func TestReplayToADeletedGroup(t *testing.T) {
 	})
 }
 
-// Handles that are not stored have no dead letters, and a letter of nobody's is
-// none.
+// DeadLetters returns errors for a handle that is not stored, a zero dead letter, an invalid
+// group and an App that has not started.
 func TestDeadLettersErrors(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.use")
@@ -213,7 +214,8 @@ func TestDeadLettersErrors(t *testing.T) {
 	}
 }
 
-// A durable event is there for a module that was away, and fails like a job.
+// A durable event waits for a subscriber that is not running. It is retried and
+// dead-lettered like a job.
 func TestDurableEvent(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("failed.event", mono.Durable(), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
@@ -229,7 +231,7 @@ func TestDurableEvent(t *testing.T) {
 			})
 		}
 		b.within(t, func(app *mono.App) {
-			if err := e.Publish(t.Context(), app, job{N: 1, Key: "k"}); err != nil { // nobody has ever listened
+			if err := e.Publish(t.Context(), app, job{N: 1, Key: "k"}); err != nil { // before the first subscriber
 				t.Fatal(err)
 			}
 		})
@@ -271,8 +273,8 @@ func TestDurableEvent(t *testing.T) {
 	})
 }
 
-// Whatever a plain client stores can become a letter, so that it holds up nobody:
-// what could not is not stored in the first place.
+// Every message that a plain client can store also fits a dead letter, so it does not
+// delay other messages. A larger message is not stored.
 func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("failed.large")
@@ -310,13 +312,13 @@ func TestEveryStoredMessageFitsADeadLetter(t *testing.T) {
 			largest = max(largest, len(l.Body))
 		}
 		if largest != limit-4<<10 {
-			t.Errorf("the largest body of a letter has %d bytes, want %d", largest, limit-4<<10)
+			t.Errorf("the largest body of a dead letter has %d bytes, want %d", largest, limit-4<<10)
 		}
 	})
 }
 
-// A job whose last attempt nobody told the end of is not begun once more, and not
-// lost.
+// A job whose last attempt ended with an unknown outcome is not tried again. It becomes a
+// dead letter.
 func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.unknown", mono.MaxAttempts(1), mono.AckWait(time.Second))
@@ -326,7 +328,7 @@ func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 		hung := b.app(t, module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, j job) error {
 				begun <- j
-				<-release // whatever its context says
+				<-release // regardless of its context
 				return nil
 			})
 		}))
@@ -354,20 +356,20 @@ func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 	})
 }
 
-// noDeadLetters is a transport that cannot open logs of dead letters for a while.
+// noDeadLetters is a transport that refuses to open logs of dead letters at first.
 type noDeadLetters struct {
 	transport.Transport
-	refuse *atomic.Int64 // so many times
+	refuse *atomic.Int64 // number of refusals left
 }
 
 func (n noDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	if strings.HasSuffix(c.Name, "__dead") && n.refuse.Add(-1) >= 0 {
-		return nil, mono.Errorf(mono.PermissionDenied, "no letters here")
+		return nil, mono.Errorf(mono.PermissionDenied, "no dead letters here")
 	}
 	return n.Transport.Log(ctx, c)
 }
 
-// A message whose letter cannot be kept is not ended: it comes again until it can.
+// A message whose dead letter cannot be stored is redelivered until it can.
 func TestDeadLetterThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.refused")
@@ -390,9 +392,9 @@ func TestDeadLetterThatCannotBeStored(t *testing.T) {
 	})
 }
 
-// A log of letters that somebody deletes under a running App is made anew, and what
-// is replayed from it is told from what was replayed from the one before. Where the
-// queue's own log is deleted, nothing is replayed, and the letters stay.
+// If the log of dead letters is deleted while an App runs, it is recreated. Replays from
+// the new log are distinguished from replays from the old one. If the log of the queue is
+// deleted, replays fail and the dead letters are kept.
 func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.deleted", mono.MaxAttempts(1))
@@ -441,7 +443,7 @@ func TestDeletedLogOfDeadLettersIsRecreated(t *testing.T) {
 	}
 }
 
-// Its letter says then what its last attempt ended with.
+// A dead letter that is stored late has the error of the last attempt.
 func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.late", mono.MaxAttempts(1))
@@ -461,7 +463,7 @@ func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 		}
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
-		for refuse.Load() > 0 { // to list letters opens their log, too
+		for refuse.Load() > 0 { // listing dead letters also opens their log
 			<-tick.C
 		}
 		for error, dl := range map[string]mono.DeadLetters[job]{"no such mailbox": q.DeadLetters(app), "no such ledger": s.DeadLetters(app)} {
@@ -474,7 +476,7 @@ func TestDeadLetterStoredLateKeepsItsError(t *testing.T) {
 	})
 }
 
-// Each field of a filter counts.
+// A dead letter must match every field of a filter.
 func TestDeadLetterFilter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("failed.filter").KeyedBy(job.key)
@@ -512,7 +514,7 @@ func TestDeadLetterFilter(t *testing.T) {
 		last := all[len(all)-1].DeadLettered
 		after, before := listDeadLetters(t, dl, mono.DeadLetterFilter{After: last}), listDeadLetters(t, dl, mono.DeadLetterFilter{Before: last})
 		if len(after) == 0 || len(after)+len(before) != 3 {
-			t.Errorf("%d died at %v or later, %d earlier, want 3 together", len(after), last, len(before))
+			t.Errorf("%d dead letters at %v or later, %d earlier, want 3 together", len(after), last, len(before))
 		}
 		if n, err := dl.DiscardAll(t.Context(), mono.DeadLetterFilter{Key: "b"}); n != 2 || err != nil {
 			t.Errorf("DiscardAll: %d, %v", n, err)
@@ -523,7 +525,7 @@ func TestDeadLetterFilter(t *testing.T) {
 	})
 }
 
-// smallDeadLetters is a transport whose logs of dead letters store nothing above a size.
+// smallDeadLetters is a transport whose logs of dead letters reject messages above a limit.
 type smallDeadLetters struct {
 	transport.Transport
 	limit int
@@ -549,8 +551,8 @@ func (l smallLog) Append(ctx context.Context, m *transport.Message, o transport.
 	return l.Log.Append(ctx, m, o)
 }
 
-// The text of the error in a letter that is too large is cut. The header of its message
-// goes only if that is not enough.
+// If a dead letter is too large, its error text is cut. The header of its message is
+// dropped only if that is not enough.
 func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.small")
@@ -584,7 +586,7 @@ func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 				t.Errorf("%d bytes: the text has %d bytes, want %d to %d: %s", c.limit, n, c.least, c.most, l.Error)
 			}
 			if has := l.Header.Has("Tenant"); has != c.header {
-				t.Errorf("%d bytes: the header of the message is there: %v", c.limit, has)
+				t.Errorf("%d bytes: has the header of the message: %v", c.limit, has)
 			}
 			if err := q.DeadLetters(app).Discard(t.Context(), l); err != nil {
 				t.Error(err)
@@ -596,7 +598,7 @@ func TestOversizedDeadLetterIsTruncated(t *testing.T) {
 	})
 }
 
-// A header that leaves no room for the fields of a dead letter is refused at its sender.
+// A header that leaves no room for the fields of a dead letter is rejected at the sender.
 func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("failed.header", mono.MaxAttempts(1))
@@ -610,13 +612,13 @@ func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 		if mono.CodeOf(err) != mono.InvalidArgument || mono.OutcomeOf(err) != mono.OutcomeNotDone || !strings.Contains(err.Error(), "at most 53248 can be stored") || !strings.Contains(err.Error(), "failed.header") {
 			t.Errorf("got %v", err)
 		}
-		largest := 52<<10 - 200 // mono's own fields are there, too
+		largest := 52<<10 - 200 // leaves room for the fields of mono
 		if err := send(largest); err != nil {
 			t.Fatal(err)
 		}
 		l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 		if n := len(l.Header.Get("Large")); n != largest || len(l.Error) < 100 {
-			t.Errorf("the letter has %d bytes of the header and the text %q", n, l.Error)
+			t.Errorf("the dead letter has %d bytes of the header and the text %q", n, l.Error)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// natsTools is what tools that know nothing of mono see.
+// natsTools reads streams and consumers through the JetStream API, without mono.
 type natsTools struct {
 	t  *testing.T
 	js jetstream.JetStream
@@ -58,8 +58,8 @@ func (s natsTools) consumer(stream, name string) *jetstream.ConsumerInfo {
 	return c.CachedInfo()
 }
 
-// What mono stores is in streams and durable consumers that say what they are for,
-// with true counts; what would stall, lose or stop work is not set on them.
+// NATS tools see the streams and durable consumers of mono with a description and correct
+// counts. Settings that could stall, lose or stop work are not set.
 func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
@@ -126,6 +126,6 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	for tools.stream("queues_stock_jobs").State.Msgs > 0 {
 	}
 	if c := tools.consumer("queues_stock_jobs", "workers"); c.NumAckPending != 0 || c.NumPending != 0 || c.AckFloor.Stream != 5 {
-		t.Errorf("when all is done the group is %+v", c)
+		t.Errorf("after all jobs the group is %+v", c)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// A volatile job is taken by each group before its sender goes on, or is
-// unavailable, and says which group has not taken it.
+// Enqueue on a NonPersistent queue returns after each group has accepted the job. Otherwise
+// the error is unavailable and names the group. A delay is an invalid argument.
 func TestNonPersistentQueue(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("non-persistent.groups", mono.NonPersistent(), mono.Groups("a", "b"))
@@ -42,14 +42,14 @@ func TestNonPersistentQueue(t *testing.T) {
 	})
 }
 
-// Within the window nobody is asked.
+// After a job was accepted, AssumeAccepted sends jobs within the window without a request.
 func TestAssumeAccepted(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("non-persistent.assumed", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
 	onPaths(t, func(t *testing.T, p path) {
 		sender := p.start(t)
 		if err := q.Enqueue(t.Context(), sender, job{}); mono.CodeOf(err) != mono.Unavailable {
-			t.Errorf("nobody works, and the job was accepted: %v", err)
+			t.Errorf("a job without workers was accepted: %v", err)
 		}
 		got := make(chan handled, 10)
 		var asked atomic.Int64

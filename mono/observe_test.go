@@ -16,7 +16,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// recorder is middleware that writes down what passes.
+// recorder is middleware that records each call, its reply and its code.
 func recorder(name string, tr *trace) mono.Middleware {
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
@@ -28,8 +28,8 @@ func recorder(name string, tr *trace) mono.Middleware {
 	})
 }
 
-// What one middleware puts into a message, those after it see, whichever was
-// used first: here an id that is set before it is logged.
+// Middleware sees the headers that earlier middleware has set: here a request id that is
+// set before it is logged.
 func TestMiddlewareSeesHeadersOfEarlierMiddleware(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -61,8 +61,8 @@ func TestMiddlewareSeesHeadersOfEarlierMiddleware(t *testing.T) {
 	})
 }
 
-// auditor is middleware that is a module too: it provides a service, needs a
-// resource, observes, and has a life.
+// auditor is middleware that is also a module: it provides a service, needs a resource,
+// observes, and implements Start, Stop and Health.
 type auditor struct {
 	trace *trace
 	db    int
@@ -86,6 +86,7 @@ func (a *auditor) Bind(s *mono.Scope) error {
 	return nil
 }
 
+// Middleware that is a module provides its services, and its hooks are called.
 func TestMiddlewareCanProvideAService(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -109,14 +110,15 @@ func TestMiddlewareCanProvideAService(t *testing.T) {
 	})
 }
 
-// Observers learn of states, settings, registrations and lifecycles, in order.
+// Observers receive states, settings, declared handles, starts and stops in order. A
+// panic in an observer does not affect others.
 func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []mono.Observation
 	app := newApp(t, mono.StopTimeout(7*time.Second), mono.Generation(42))
 	app.Observe(
-		mono.ObserverFunc(func(mono.Observation) { panic("an observer that panics harms nobody") }),
+		mono.ObserverFunc(func(mono.Observation) { panic("an observer panics") }),
 		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
 	app.Remote(askBrief)
 	app.Add(provider(echo, mono.Concurrency(3)), listener("listener", announced, make(chan fact)),
@@ -158,8 +160,8 @@ func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	}
 }
 
-// A hung check times out alone, a panicking one is contained, and all run at
-// once.
+// Health runs all checks concurrently. A check that hangs times out alone, and a panic in
+// a check is contained.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,7 +173,7 @@ func TestHealth(t *testing.T) {
 				<-time.After(time.Second)
 				return nil
 			}},
-			&lifecycle{name: "ill", health: func(context.Context) error { return errors.New("no disk") }},
+			&lifecycle{name: "failing", health: func(context.Context) error { return errors.New("no disk") }},
 			&lifecycle{name: "hangs", health: func(context.Context) error { <-release; return nil }},
 			&lifecycle{name: "panics", health: func(context.Context) error { panic("x") }},
 			module("plain", func(*mono.Scope) {}))
@@ -187,8 +189,8 @@ func TestHealth(t *testing.T) {
 		if c := h.Modules["fine"]; !c.Healthy || c.Details["rows"] != 5 || c.Duration != time.Second {
 			t.Errorf("fine: %+v", c)
 		}
-		if c := h.Modules["ill"]; c.Healthy || c.Message != "no disk" {
-			t.Errorf("ill: %+v", c)
+		if c := h.Modules["failing"]; c.Healthy || c.Message != "no disk" {
+			t.Errorf("failing: %+v", c)
 		}
 		if c := h.Modules["hangs"]; c.Healthy || !strings.Contains(c.Message, "2s") {
 			t.Errorf("hangs: %+v", c)
@@ -204,7 +206,7 @@ func TestHealth(t *testing.T) {
 		}
 		began = time.Now()
 		if c := app.Health(t.Context()).Modules["hangs"]; !strings.Contains(c.Message, "has not returned") {
-			t.Errorf("a check that still hangs was started again: %+v after %v", c, time.Since(began))
+			t.Errorf("a hanging check was started again: %+v after %v", c, time.Since(began))
 		}
 		text, err := json.Marshal(h)
 		if err != nil || !strings.Contains(string(text), `"fine":{"healthy":true,"checked":true,"details":{"rows":5},"duration":"1s"}`) || !strings.Contains(string(text), `"state":"running"`) {
@@ -214,7 +216,7 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// A reader of a stream is in the topology as what it is.
+// Describe lists the readers of a stream separately from its writers.
 func TestDescribeReaders(t *testing.T) {
 	t.Parallel()
 	history := mono.NewStream[fact]("test.history")
@@ -232,7 +234,7 @@ func TestDescribeReaders(t *testing.T) {
 	}
 }
 
-// Settings are in words.
+// Describe shows backoff policies in words.
 func TestDescribeBackoff(t *testing.T) {
 	t.Parallel()
 	for want, policy := range map[string]mono.BackoffPolicy{
@@ -249,9 +251,11 @@ func TestDescribeBackoff(t *testing.T) {
 	}
 }
 
+// Describe lists modules in start order and handles by kind and name, with their settings.
+// Its JSON is the same for each call.
 func TestDescribe(t *testing.T) {
 	t.Parallel()
-	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("says what it is"))
+	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("answers questions"))
 	app := newApp(t, mono.Namespace("shop"))
 	app.Remote(askPack)
 	app.Add(
@@ -284,7 +288,7 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("handles %q, want %q", names, want)
 	}
 	h := got.Handles[3]
-	if h.Version != "1.2.3" || h.Doc != "says what it is" || h.Subject != "shop.services.test.versioned" || h.Codec != "application/json" ||
+	if h.Version != "1.2.3" || h.Doc != "answers questions" || h.Subject != "shop.services.test.versioned" || h.Codec != "application/json" ||
 		!slices.Equal(h.Types, []string{"mono_test.question", "mono_test.reply"}) || !slices.Equal(h.Provides, []string{"provider"}) || !slices.Equal(h.Needs, []string{"user"}) ||
 		!strings.Contains(h.Declared, "observe_test.go:") {
 		t.Errorf("got %+v", h)
@@ -295,6 +299,6 @@ func TestDescribe(t *testing.T) {
 	a, errA := json.Marshal(got)
 	b, errB := json.Marshal(app.Describe())
 	if errA != nil || errB != nil || string(a) != string(b) {
-		t.Errorf("not the same twice: %s, %s", a, b)
+		t.Errorf("two calls differ: %s, %s", a, b)
 	}
 }

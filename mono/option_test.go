@@ -13,8 +13,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// An option compiles only where it fits: what it returns implements the
-// interfaces of those places and no other.
+// An option compiles only if it fits: its type implements the option interfaces of its
+// kinds and no others.
 func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	t.Parallel()
 	places := map[string]reflect.Type{
@@ -38,7 +38,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Codec", mono.Codec, messages},
 		{"Timeout", mono.Timeout, "service"},
 		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
-		{"Pending", mono.MaxBuffered, "service handler, event handler"},
+		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
 		{"Group", mono.Group, "queue handler, event handler, stream handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
@@ -83,6 +83,8 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	}
 }
 
+// Exponential doubles its wait up to the maximum and subtracts a random part of at most
+// half. Waits repeats its last value, and Constant always returns the same value.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	exponential := mono.Exponential(time.Second, 10*time.Second)
@@ -107,8 +109,8 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// What a handler is too slow for is dropped, logged once per episode, and told
-// to observers.
+// Events beyond the buffer of a slow handler are dropped, logged once per episode, and
+// reported to observers.
 func TestDroppedEventsAreReported(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -144,7 +146,8 @@ func TestDroppedEventsAreReported(t *testing.T) {
 	})
 }
 
-// Anything may come from outside: nothing of it ends the process.
+// FuzzServiceRequest sends arbitrary requests: each gets a reply or an error, and none ends
+// the process.
 func FuzzServiceRequest(f *testing.F) {
 	f.Add("", "{}", "", "")
 	f.Add("application/json", `{"text":1}`, "100", "x")
@@ -158,7 +161,7 @@ func FuzzServiceRequest(f *testing.F) {
 			}
 		}
 		if _, err := mono.Raw(app).Request(realtime.Patient(t), m); err != nil && mono.CodeOf(err) != mono.InvalidArgument {
-			t.Errorf("no answer: %v", err)
+			t.Errorf("no reply: %v", err)
 		}
 	})
 }

@@ -16,15 +16,15 @@ var (
 	rawQueue = mono.NewQueue[[]byte]("test.raw-queue", mono.Codec(codec.Raw))
 )
 
-// overwrite does to a payload the worst that its owner may do.
+// overwrite changes every byte of a payload, as its owner may.
 func overwrite(b []byte) {
 	for i := range b {
 		b[i] = 'x'
 	}
 }
 
-// Bytes that travel as they are belong to whoever holds them: caller, handler, and
-// each of several hearers.
+// The Raw codec copies bytes: the caller, the handler and each subscriber own their payload
+// and may overwrite it.
 func TestRawBytesAreCopied(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -54,20 +54,20 @@ func TestRawBytesAreCopied(t *testing.T) {
 			t.Errorf("asked %q, got %q, %v", question, answer, err)
 		}
 
-		said := []byte("said")
-		if err := rawEvent.Publish(t.Context(), app, said); err != nil {
+		sent := []byte("sent")
+		if err := rawEvent.Publish(t.Context(), app, sent); err != nil {
 			t.Fatal(err)
 		}
-		overwrite(said)
+		overwrite(sent)
 		for range 2 {
-			if got := <-received; string(got) != "said" {
+			if got := <-received; string(got) != "sent" {
 				t.Errorf("received %q", got)
 			}
 		}
 	})
 }
 
-// A dead letter holds the message as it came, whatever its handler did to it.
+// A dead letter holds the original message, even if the handler overwrote its payload.
 func TestRawDeadLetterHoldsTheOriginalMessage(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
@@ -82,9 +82,9 @@ func TestRawDeadLetterHoldsTheOriginalMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		overwrite(job)
-		letters := awaitDeadLetters(t, rawQueue.DeadLetters(app), 1)
-		if held, err := letters[0].Value(); err != nil || string(held) != "job" {
-			t.Errorf("the letter holds %q, %v", held, err)
+		stored := awaitDeadLetters(t, rawQueue.DeadLetters(app), 1)
+		if held, err := stored[0].Value(); err != nil || string(held) != "job" {
+			t.Errorf("the dead letter holds %q, %v", held, err)
 		}
 	})
 }

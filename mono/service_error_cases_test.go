@@ -10,7 +10,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// verdict is a failure whose value is an error itself.
+// verdict is a value of a failure and also an error.
 type verdict struct{ Reason string }
 
 func (v verdict) Error() string { return v.Reason }
@@ -31,7 +31,7 @@ var serviceErrorCases = []serviceCase{
 		err := s.fails(failing(mono.Errorf(mono.NotFound, "no %s, 100%% gone\nreally", "öl")))
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "no öl, 100% gone\nreally")
 		if !errors.Is(err, mono.ErrNotFound) || !mono.IsHandlerError(err) {
-			s.Errorf("got %v, remote %v", err, mono.IsHandlerError(err))
+			s.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 		}
 	}},
 	{"an error without a code is unknown, with its text", "", func(s *stage) {
@@ -59,25 +59,25 @@ var serviceErrorCases = []serviceCase{
 		err := s.fails(failing(fmt.Errorf("row 5: %w", mono.ErrNotFound)))
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "row 5")
 	}},
-	{"the cause of an error stays at home", "", func(s *stage) {
+	{"the cause of an error is not transferred", "", func(s *stage) {
 		err := s.fails(failing(mono.Errorf(mono.Internal, "wrapped: %w", context.Canceled)))
 		s.want(err, mono.Internal, mono.OutcomeAnswered)
 		if errors.Is(err, context.Canceled) {
-			s.Errorf("the cause crossed: %v", err)
+			s.Errorf("the cause was transferred: %v", err)
 		}
 	}},
-	{"the error of a context that is not the caller's is the handler's verdict", "", func(s *stage) {
+	{"an error of a context other than the caller's is an error of the handler", "", func(s *stage) {
 		err := s.fails(failing(context.DeadlineExceeded))
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeAnswered)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			s.Errorf("got %v", err)
 		}
 	}},
-	{"what steers the delivery of stored messages is an error like others", "", func(s *stage) {
+	{"an error of Permanent or RetryAfter keeps its code and text", "", func(s *stage) {
 		s.want(s.fails(failing(mono.Permanent(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
 		s.want(s.fails(failing(mono.RetryAfter(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
 	}},
-	{"an error of an earlier call is this handler's own", "", func(s *stage) {
+	{"an error that a handler returns from a call of its own counts as its own", "", func(s *stage) {
 		app := s.start(
 			provider(failing(mono.Errorf(mono.NotFound, "inner"))),
 			module("outer", func(sc *mono.Scope) {
@@ -87,7 +87,7 @@ var serviceErrorCases = []serviceCase{
 		_, err := askPack.Call(s.Context(), app, question{})
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "inner")
 	}},
-	{"an error that was not the peer's becomes one on its way back", "", func(s *stage) {
+	{"a transport error that a handler returns becomes an error of the handler", "", func(s *stage) {
 		app := s.app()
 		app.Remote(ask)
 		app.Add(module("outer", func(sc *mono.Scope) {
@@ -98,14 +98,14 @@ var serviceErrorCases = []serviceCase{
 		_, err := askPack.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeAnswered, "test.ask")
 	}},
-	{"a reply that comes with an error is dropped", "", func(s *stage) {
+	{"a reply is dropped if there is an error", "", func(s *stage) {
 		err := s.fails(func(context.Context, question) (reply, error) {
 			return reply{Text: "half done"}, mono.Errorf(mono.Aborted, "no")
 		})
 		s.want(err, mono.Aborted, mono.OutcomeAnswered)
 	}},
 
-	{"a failure crosses with its type", "", func(s *stage) {
+	{"a failure keeps its type", "", func(s *stage) {
 		err := s.fails(failing(fmt.Errorf("while asking: %w", short.With(shortage{Left: 3}))))
 		s.want(err, mono.FailedPrecondition, mono.OutcomeAnswered, "while asking")
 		got, ok := short.Match(err)
@@ -116,7 +116,7 @@ var serviceErrorCases = []serviceCase{
 			s.Error("it matches another failure")
 		}
 	}},
-	{"a failure's value is the caller's own", "", func(s *stage) {
+	{"each caller has its own copy of a failure's value", "", func(s *stage) {
 		kept := &shortage{Left: 3}
 		app := s.serve(failing(linked.With(kept)))
 		for range 2 {
@@ -128,21 +128,21 @@ var serviceErrorCases = []serviceCase{
 			got.Left = 4
 		}
 	}},
-	{"a failure's value that is an error adds its text", "", func(s *stage) {
+	{"the text of a failure includes a value that is an error", "", func(s *stage) {
 		err := s.fails(failing(judged.With(verdict{"too young"})))
 		s.want(err, mono.PermissionDenied, mono.OutcomeAnswered, "test.judged", "too young")
 		if got, ok := judged.Match(err); !ok || got.Reason != "too young" {
 			s.Errorf("got %v, %v", got, ok)
 		}
 	}},
-	{"a failure's value that cannot be encoded is the provider's bug", "", func(s *stage) {
+	{"a failure's value that cannot be encoded is an internal error", "", func(s *stage) {
 		err := s.fails(failing(precise.With(math.NaN())))
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.precise")
 		if errors.Is(err, precise) {
 			s.Errorf("it is still the failure: %v", err)
 		}
 	}},
-	{"a failure crosses two services", "", func(s *stage) {
+	{"a failure keeps its type through two services", "", func(s *stage) {
 		app := s.start(
 			module("inner", func(sc *mono.Scope) { ask.Handle(sc, failing(short.With(shortage{Left: 9}))) }),
 			module("outer", func(sc *mono.Scope) {
@@ -154,7 +154,7 @@ var serviceErrorCases = []serviceCase{
 			s.Errorf("got %v, %v, %v", got, ok, err)
 		}
 	}},
-	{"a failure crosses from a service of bytes", "", func(s *stage) {
+	{"a failure keeps its type in a service of bytes", "", func(s *stage) {
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, short.With(shortage{Left: 4}) })
 		}))
@@ -164,7 +164,7 @@ var serviceErrorCases = []serviceCase{
 		}
 	}},
 
-	{"a panic is an internal error that tells nothing of itself", "", func(s *stage) {
+	{"a panic is an internal error that does not reveal its value", "", func(s *stage) {
 		for _, value := range []any{"a secret", errors.New("a secret"), mono.Errorf(mono.NotFound, "a secret"), 7} {
 			err := s.fails(func(context.Context, question) (reply, error) { panic(value) })
 			s.want(err, mono.Internal, mono.OutcomeAnswered, "panicked")
@@ -173,7 +173,7 @@ var serviceErrorCases = []serviceCase{
 			}
 		}
 	}},
-	{"a panic is logged with its stack and told to observers", "", func(s *stage) {
+	{"a panic is logged with its stack and reported to observers", "", func(s *stage) {
 		var tr trace
 		log := &logBuffer{}
 		app := mono.New(s.path.open(s.TB), log.option())
@@ -191,13 +191,13 @@ var serviceErrorCases = []serviceCase{
 			s.Errorf("got %v", err)
 		}
 		if got := tr.all(); len(got) != 1 || !strings.Contains(got[0], "provider") || !strings.Contains(got[0], "test.ask") || !strings.Contains(got[0], "a secret") {
-			s.Errorf("observers heard %q", got)
+			s.Errorf("observers received %q", got)
 		}
 		if text := log.String(); !strings.Contains(text, "service_error_cases_test.go") {
 			s.Errorf("no stack in the log: %s", text)
 		}
 	}},
-	{"the next call finds a provider that has panicked well", "", func(s *stage) {
+	{"a provider still serves calls after a panic", "", func(s *stage) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "panic" {
 				panic("x")
@@ -214,7 +214,7 @@ var serviceErrorCases = []serviceCase{
 		}
 	}},
 
-	{"nobody serves: unavailable at once, and nothing was done", "", func(s *stage) {
+	{"a service without a provider is unavailable at once, and nothing was done", "", func(s *stage) {
 		app := s.app()
 		app.Remote(ask)
 		app.Add(module("caller", func(sc *mono.Scope) { ask.Client(sc) }))

@@ -14,11 +14,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// crowd is a handler that counts how many of it run at once.
+// crowd counts the handlers that run at once.
 type crowd struct {
 	running, most atomic.Int32
 }
 
+// handle returns fn with the count.
 func (c *crowd) handle(fn handler) handler {
 	return func(ctx context.Context, q question) (reply, error) {
 		n := c.running.Add(1)
@@ -29,7 +30,7 @@ func (c *crowd) handle(fn handler) handler {
 	}
 }
 
-// callers lets n callers ask at once, and waits for all.
+// callers calls ask n times concurrently and waits for all calls.
 func (s *stage) callers(n int, app *mono.App) {
 	var wait sync.WaitGroup
 	for i := range n {
@@ -42,14 +43,13 @@ func (s *stage) callers(n int, app *mono.App) {
 	wait.Wait()
 }
 
-// heavy is a failure whose value may be large.
+// heavy and heavyBytes are failures whose values may be large.
 var (
 	heavy      = mono.NewFailure[reply]("test.heavy", mono.ResourceExhausted)
 	heavyBytes = mono.NewFailure[[]byte]("test.heavy-bytes", mono.ResourceExhausted)
 )
 
-// tight is a transport that carries little in one direction: a reply, or only its
-// header, has at most so many bytes.
+// tight is a transport that limits the bytes of a published message, or of its header.
 type tight struct {
 	transport.Transport
 	message, header int
@@ -80,7 +80,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a limit of one is one after another", "", func(s *stage) {
+	{"a limit of one runs handlers one after another", "", func(s *stage) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			runtime.Gosched()
@@ -90,7 +90,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"without a limit of its own a service has the default one", "", func(s *stage) {
+	{"a service without a limit has the default limit", "", func(s *stage) {
 		release := make(chan struct{})
 		var inside sync.WaitGroup
 		inside.Add(mono.DefaultConcurrency)
@@ -110,9 +110,9 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"those who wait for a free handler come in the order in which they asked", "", func(s *stage) {
+	{"callers that wait for a free handler are served in order", "", func(s *stage) {
 		if !s.virtual() {
-			return // in which order callers' requests leave is not seen there
+			return // the order in which requests leave is unknown over NATS
 		}
 		var tr trace
 		app := s.serve(func(_ context.Context, q question) (reply, error) {
@@ -130,10 +130,10 @@ var serviceLimitCases = []serviceCase{
 			})
 		}
 		if wait.Wait(); strings.Join(tr.all(), "") != "01234" {
-			s.Errorf("they came in the order %q", tr.all())
+			s.Errorf("they were served in the order %q", tr.all())
 		}
 	}},
-	{"whichever way they came, calls share the limit", "", func(s *stage) {
+	{"local calls and requests from the transport share the limit", "", func(s *stage) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			<-time.After(tick / 10)
@@ -178,7 +178,7 @@ var serviceLimitCases = []serviceCase{
 		}
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20972")
 	}},
-	{"a reply over the transport's limit is an error at the caller, not a silence", unbounded, func(s *stage) {
+	{"a reply over the transport's limit is an error at the caller", unbounded, func(s *stage) {
 		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
 			return reply{Text: strings.Repeat("x", 2<<20)}, nil
 		}), question{})
@@ -212,7 +212,7 @@ var serviceLimitCases = []serviceCase{
 			}
 		}
 	}},
-	{"a failure of bytes whose value is over the limit has none", unbounded, func(s *stage) {
+	{"a failure of bytes whose value is over the limit has no value", unbounded, func(s *stage) {
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, heavyBytes.With(make([]byte, 2<<20)) })
 		}))
@@ -222,7 +222,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %d bytes, %v, %v", len(got), ok, err)
 		}
 	}},
-	{"an error whose text is over the transport's limit arrives with what can be carried of it", unbounded, func(s *stage) {
+	{"an error text over the transport's limit is cut", unbounded, func(s *stage) {
 		text := strings.Repeat("größer", 400)
 		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
 			limit.Transport = s.path.open(s.TB)
@@ -247,11 +247,11 @@ var serviceLimitCases = []serviceCase{
 			_, err = ask.Call(s.Context(), app, question{})
 			s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered)
 			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.local(unbounded)) {
-				s.Errorf("limits %d and %d: got %v, which is the failure: %v", limit.message, limit.header, err, named)
+				s.Errorf("limits %d and %d: got %v, matches the failure: %v", limit.message, limit.header, err, named)
 			}
 		}
 	}},
-	{"a handler that ends its goroutine gives its place back", exits, func(s *stage) {
+	{"a handler that ends its goroutine releases its place", exits, func(s *stage) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "exit" {
 				runtime.Goexit()
@@ -273,21 +273,21 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"what discovery says of a service is true", "", func(s *stage) {
+	{"discovery reports correct statistics of a service", "", func(s *stage) {
 		if s.path.name != "nats" {
-			return // discovery is NATS's
+			return // only NATS has discovery
 		}
 		s.discovers(s.path)
-		s.discovers(path{"local over nats", false, openNATS})
+		s.discovers(path{"local calls with nats", false, openNATS})
 	}},
 }
 
-// discovers checks what discovery says of a service that is called a hundred
-// times at once.
+// discovers checks the statistics that discovery reports of a service after a hundred
+// concurrent calls.
 func (s *stage) discovers(p path) {
 	app := p.start(s.TB, provider(func(_ context.Context, q question) (reply, error) {
 		if strings.HasSuffix(q.Text, "7") {
-			return reply{}, mono.Errorf(mono.Aborted, "as asked")
+			return reply{}, mono.Errorf(mono.Aborted, "ends in 7")
 		}
 		return reply{}, nil
 	}))
@@ -304,7 +304,7 @@ func (s *stage) discovers(p path) {
 	if p.noLocalCalls {
 		local = 0
 	}
-	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"local_requests":%d`, local), `"name":"test_ask"`} {
+	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: ends in 7"`, fmt.Sprintf(`"local_requests":%d`, local), `"name":"test_ask"`} {
 		if !strings.Contains(string(got.Body), want) {
 			s.Errorf("%s: no %s in %s", p.name, want, got.Body)
 		}

@@ -9,14 +9,14 @@ import (
 	"gomono.dev/mono"
 )
 
-// around makes middleware of what runs around each message.
+// around returns middleware that runs f around each message.
 func around(f func(ctx context.Context, c *mono.Call, next mono.Next) error) mono.Middleware {
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error { return f(ctx, c, next) }
 	})
 }
 
-// behind starts an App in which fn answers ask behind middleware.
+// behind starts an App that provides ask by fn, with middleware.
 func (s *stage) behind(fn handler, middleware ...mono.Middleware) *mono.App {
 	app := s.app()
 	app.Use(middleware...)
@@ -26,7 +26,7 @@ func (s *stage) behind(fn handler, middleware ...mono.Middleware) *mono.App {
 }
 
 var serviceMiddlewareCases = []serviceCase{
-	{"what is used first is outermost, on both sides", "", func(s *stage) {
+	{"the first middleware is outermost on both sides", "", func(s *stage) {
 		var tr trace
 		app := s.behind(echo, recorder("a", &tr), recorder("b", &tr))
 		if _, err := ask.Call(s.Context(), app, question{Text: "x"}); err != nil {
@@ -42,7 +42,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, want %q", got, want)
 		}
 	}},
-	{"middleware sees each side as it is", "", func(s *stage) {
+	{"middleware sees the fields of each side", "", func(s *stage) {
 		var tr trace
 		see := around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			before := fmt.Sprint(c.Side(), " ", c.Module(), " ", c.Sender(), " ", c.Attempt(), " ", c.Size(), " ", c.Payload().(question).Text, " ", c.Reply())
@@ -63,7 +63,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, want %q", got, want)
 		}
 	}},
-	{"a context that middleware derives reaches the handler, on the receiving side", "", func(s *stage) {
+	{"a context that middleware derives on the receiving side reaches the handler", "", func(s *stage) {
 		derive := around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			return next(context.WithValue(ctx, ctxKey{}, c.Side()), c)
 		})
@@ -85,7 +85,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, %v", tr.all(), err)
 		}
 	}},
-	{"middleware can refuse on either side", "", func(s *stage) {
+	{"middleware can reject a call on either side", "", func(s *stage) {
 		for _, side := range []mono.Side{mono.SideSender, mono.SideReceiver} {
 			app := s.behind(func(context.Context, question) (reply, error) { panic("it was called") },
 				around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
@@ -102,7 +102,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.want(err, mono.ResourceExhausted, outcome, "slow down")
 		}
 	}},
-	{"middleware can turn an error into success, and back", "", func(s *stage) {
+	{"middleware can turn an error into success and success into an error", "", func(s *stage) {
 		app := s.behind(failing(mono.Errorf(mono.NotFound, "no")), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)
 			if c.Side() == mono.SideReceiver {
@@ -139,7 +139,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("ids %q, %v", ids.all(), err)
 		}
 	}},
-	{"middleware that sends again gets the reply of the last call, and of it alone", "", func(s *stage) {
+	{"middleware that sends again gets only the reply of the last call", "", func(s *stage) {
 		count := mono.NewService[question, map[string]int]("test.count")
 		fails := errors.New("the third call fails")
 		calls := 0
@@ -176,7 +176,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("middleware saw %q, want %q", saw.all(), want)
 		}
 	}},
-	{"middleware on the receiving side sees a panic as the error that the caller gets", "", func(s *stage) {
+	{"middleware on the receiving side sees a panic as the error of the caller", "", func(s *stage) {
 		var saw trace
 		app := s.behind(func(context.Context, question) (reply, error) { panic("x") }, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)
@@ -198,11 +198,11 @@ var serviceMiddlewareCases = []serviceCase{
 				return next(ctx, c)
 			}))
 			if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.IsHandlerError(err) != (side == mono.SideReceiver) {
-				s.Errorf("panic while %s: %v, remote %v", side, err, mono.IsHandlerError(err))
+				s.Errorf("panic while %s: %v, handler error %v", side, err, mono.IsHandlerError(err))
 			}
 		}
 	}},
-	{"middleware does not see what was refused before it", "", func(s *stage) {
+	{"middleware does not see a call with an invalid header", "", func(s *stage) {
 		app := s.behind(echo, around(func(context.Context, *mono.Call, mono.Next) error { panic("it was called") }))
 		_, err := ask.With(mono.Header("bad name", "x")).Call(s.Context(), app, question{})
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone)

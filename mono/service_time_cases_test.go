@@ -9,14 +9,14 @@ import (
 	"gomono.dev/mono"
 )
 
-// untilDone is a handler that waits until its context ends.
+// untilDone is a handler that waits for the end of its context.
 func untilDone(ctx context.Context, _ question) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
 }
 
-// remaining is a handler that answers with the time it has, to ten seconds: over
-// NATS some of it may pass on the way.
+// remaining is a handler that replies with the time until its deadline, rounded to ten
+// seconds, since a request over NATS takes time.
 func remaining(ctx context.Context, _ question) (reply, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -25,7 +25,7 @@ func remaining(ctx context.Context, _ question) (reply, error) {
 	return reply{Text: time.Until(deadline).Round(10 * time.Second).String()}, nil
 }
 
-// brief starts an App in which fn answers askBrief.
+// brief starts an App that provides askBrief by fn.
 func (s *stage) brief(fn handler) *mono.App {
 	return s.start(module("provider", func(sc *mono.Scope) { askBrief.Handle(sc, fn) }))
 }
@@ -38,12 +38,12 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a handler without a deadline from its caller has the default one", "", func(s *stage) {
+	{"a handler without a deadline from its caller has the default timeout", "", func(s *stage) {
 		if got, err := ask.Call(s.Context(), s.serve(remaining), question{}); err != nil || got.Text != mono.DefaultTimeout.String() {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a service's Timeout counts where it is earlier", "", func(s *stage) {
+	{"an earlier Timeout of the service bounds the handler", "", func(s *stage) {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
 		defer cancel()
 		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, remaining) }))
@@ -51,7 +51,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a caller's deadline counts where it is earlier", "", func(s *stage) {
+	{"an earlier deadline of the caller ends the call", "", func(s *stage) {
 		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, untilDone) }))
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(s.Context(), 4*tick)
@@ -60,7 +60,7 @@ var serviceTimeCases = []serviceCase{
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-minute")
 		s.took(began, 4*tick)
 	}},
-	{"a deadline of a handler bounds what it calls", "", func(s *stage) {
+	{"the deadline of a handler bounds the calls it makes", "", func(s *stage) {
 		app := s.start(provider(remaining), module("outer", func(sc *mono.Scope) {
 			client := ask.Client(sc)
 			askPack.Handle(sc, client)
@@ -71,17 +71,17 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"the Timeout ends a call whose handler heeds it", "", func(s *stage) {
+	{"the Timeout ends a call whose handler watches its context", "", func(s *stage) {
 		app := s.brief(untilDone)
 		began := time.Now()
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
 		if !errors.Is(err, context.DeadlineExceeded) || mono.IsHandlerError(err) {
-			s.Errorf("got %v, remote %v", err, mono.IsHandlerError(err))
+			s.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 		}
 		s.took(began, 4*tick)
 	}},
-	{"the handler sees that its time is over", "", func(s *stage) {
+	{"the context of a handler is done at the deadline", "", func(s *stage) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-ctx.Done()
@@ -94,7 +94,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"a handler that only looks sees that its time is over", "", func(s *stage) {
+	{"Err of a handler's context reports the deadline without Done", "", func(s *stage) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-time.After(5 * tick)
@@ -107,7 +107,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"a handler that ignores its context is not waited for", waits, func(s *stage) {
+	{"a caller does not wait for a handler that ignores its context", waits, func(s *stage) {
 		app := s.brief(func(context.Context, question) (reply, error) {
 			<-time.After(20 * tick)
 			return reply{Text: "late"}, nil
@@ -124,7 +124,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		s.took(began, want)
 	}},
-	{"a reply in time is one, however late", "", func(s *stage) {
+	{"a reply just before the deadline is a reply", "", func(s *stage) {
 		wait := tick
 		if s.virtual() {
 			wait = time.Minute - time.Millisecond
@@ -139,7 +139,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a context that has ended sends nothing", "", func(s *stage) {
+	{"a call with an ended context sends nothing", "", func(s *stage) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		ctx, cancel := context.WithCancel(s.Context())
 		cancel()
@@ -153,7 +153,7 @@ var serviceTimeCases = []serviceCase{
 		_, err = ask.Call(late, app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"cancelling while the handler runs ends the wait", waits, func(s *stage) {
+	{"canceling while the handler runs ends the wait", waits, func(s *stage) {
 		entered, release := make(chan struct{}), make(chan struct{})
 		var ended atomic.Bool
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
@@ -177,7 +177,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"a handler that only looks sees its caller's cancellation", waits, func(s *stage) {
+	{"Err of a handler's context reports the caller's cancellation without Done", waits, func(s *stage) {
 		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		saw := make(chan error, 1)
 		local := s.local(waits)
@@ -203,7 +203,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"a caller whose context ends while it waits for a free handler does not know", "", func(s *stage) {
+	{"a caller whose context ends while it waits for a free handler gets an unknown outcome", "", func(s *stage) {
 		release := make(chan struct{})
 		entered := make(chan struct{}, 3)
 		app := s.serve(func(context.Context, question) (reply, error) {
@@ -232,7 +232,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the first caller got %v", err)
 		}
 	}},
-	{"a handler's context ends with the handler", "", func(s *stage) {
+	{"a handler's context ends when the handler returns", "", func(s *stage) {
 		kept := make(chan context.Context, 2)
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "used" {
@@ -248,11 +248,11 @@ var serviceTimeCases = []serviceCase{
 			ctx := <-kept
 			<-ctx.Done()
 			if ctx.Err() != context.Canceled {
-				s.Errorf("%s: the context says %v", text, ctx.Err())
+				s.Errorf("%s: the context reports %v", text, ctx.Err())
 			}
 		}
 	}},
-	{"what a handler derives from its context ends with it", "", func(s *stage) {
+	{"a context derived from a handler's context ends with it", "", func(s *stage) {
 		ended := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			derived, cancel := context.WithCancel(ctx)

@@ -18,7 +18,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// problems starts an App that cannot start and returns what is wrong with it.
+// problems starts an App that cannot start and returns the problems of the report.
 func problems(t *testing.T, app *mono.App) []mono.Problem {
 	t.Helper()
 	t.Cleanup(func() { _ = app.Stop(context.Background()) })
@@ -33,7 +33,7 @@ func problems(t *testing.T, app *mono.App) []mono.Problem {
 	return report.Problems
 }
 
-// requireProblem checks that exactly one problem has all the texts.
+// requireProblem checks that exactly one problem contains all texts.
 func requireProblem(t *testing.T, all []mono.Problem, texts ...string) {
 	t.Helper()
 	n := 0
@@ -47,7 +47,7 @@ func requireProblem(t *testing.T, all []mono.Problem, texts ...string) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d problems say %q, want 1, of:\n%v", n, texts, all)
+		t.Errorf("%d problems contain %q, want 1, of:\n%v", n, texts, all)
 	}
 }
 
@@ -55,7 +55,7 @@ type badPayload struct {
 	Notify chan int
 }
 
-// storeless is a transport that stores nothing.
+// storeless is a transport without logs.
 type storeless struct{ transport.Transport }
 
 func (s storeless) Capabilities() transport.Capabilities {
@@ -64,7 +64,7 @@ func (s storeless) Capabilities() transport.Capabilities {
 	return c
 }
 
-// Everything that is wrong is reported at once.
+// Start reports all mistakes at once.
 func TestStartReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	var (
@@ -117,7 +117,7 @@ func TestStartReportsAllProblems(t *testing.T) {
 		}),
 		module("c", func(*mono.Scope) {}),
 		module("Bad Name", func(*mono.Scope) {}),
-		mono.NewModule("fails", func(*mono.Scope) error { return errors.New("will not bind") }),
+		mono.NewModule("fails", func(*mono.Scope) error { return errors.New("cannot bind") }),
 		mono.NewModule("panics", func(*mono.Scope) error { panic("oops") }),
 		nil,
 		(*lifecycle)(nil),
@@ -141,7 +141,7 @@ func TestStartReportsAllProblems(t *testing.T) {
 	requireProblem(t, got, "channel report.ticks", "no module receives")
 	requireProblem(t, got, "module c", "two modules have this name")
 	requireProblem(t, got, `"Bad Name" cannot be the name`)
-	requireProblem(t, got, "module fails", "will not bind")
+	requireProblem(t, got, "module fails", "cannot bind")
 	requireProblem(t, got, "module panics", "panicked")
 	requireProblem(t, got, "a module is nil")
 	if len(got) != 21 {
@@ -149,13 +149,13 @@ func TestStartReportsAllProblems(t *testing.T) {
 	}
 }
 
-// dated loses its note: the methods of time.Time carry it.
+// dated would lose its Note, since the promoted methods of time.Time encode it.
 type dated struct {
 	time.Time
 	Note string
 }
 
-// joined has two fields of one name, and apart keeps them apart.
+// joined has two fields with one name in JSON. apart has none.
 type (
 	twinA  struct{ Name string }
 	twinB  struct{ Name string }
@@ -169,8 +169,7 @@ type (
 	}
 )
 
-// A payload that would lose a part is reported by Start, with all the others, and
-// not by its first message.
+// Start reports all payload types that would lose a field, before the first message.
 func TestStartReportsLossyPayloads(t *testing.T) {
 	t.Parallel()
 	methods := map[codec.Codec]string{codec.JSON: "has MarshalJSON", codec.MessagePack: "has MarshalBinary"}
@@ -203,6 +202,7 @@ func TestStartReportsLossyPayloads(t *testing.T) {
 	}
 }
 
+// An invalid declaration panics with the value and the line of the declaration.
 func TestDeclarationPanics(t *testing.T) {
 	t.Parallel()
 	for name, declare := range map[string]func(){
@@ -238,8 +238,7 @@ func TestDeclarationPanics(t *testing.T) {
 	}
 }
 
-// The order of start is the same in every run, what is needed first; stop is
-// its reverse.
+// Modules start in the same order in every run, dependencies first, and stop in reverse.
 func TestStartAndStopOrder(t *testing.T) {
 	t.Parallel()
 	var (
@@ -282,7 +281,7 @@ func TestStartAndStopOrder(t *testing.T) {
 	}
 }
 
-// A module may call what it needs inside its own Start.
+// A module can call its dependencies in its Start.
 func TestStartMayCallDependencies(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -302,15 +301,15 @@ func TestStartMayCallDependencies(t *testing.T) {
 	})
 }
 
-// closer is a resource that tells when it is closed.
+// closer is a resource that calls closed in Close.
 type closer struct{ closed func() }
 
 func (c *closer) Close() error { c.closed(); return nil }
 
 var errStart = errors.New("cannot")
 
-// A failed start stops all that had started, plugins and middleware included,
-// and the App can be started again.
+// A failed start stops all started modules, including plugins and middleware, and the App
+// can be started again.
 func TestFailedStartIsRolledBack(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -363,6 +362,7 @@ type moduleMiddleware struct{ *lifecycle }
 
 func (*moduleMiddleware) Wrap(next mono.Next) mono.Next { return next }
 
+// If the start times out, the error names the module that hangs.
 func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -380,6 +380,7 @@ func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	})
 }
 
+// A panic in a Start is an internal error that names the module.
 func TestPanicInStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
@@ -392,6 +393,7 @@ func TestPanicInStart(t *testing.T) {
 	}
 }
 
+// An App passes through its states once. A second Start fails, and a second Stop succeeds.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
@@ -423,7 +425,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// An App that never started still owns its transport.
+// Stop of an App that never started closes the transport.
 func TestStopWithoutStart(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
@@ -436,19 +438,21 @@ func TestStopWithoutStart(t *testing.T) {
 	}
 }
 
-// What a module uses it has to declare.
+// A module cannot send through a handle that it has not declared. The error names the
+// module and Scope.Use.
 func TestUndeclaredSend(t *testing.T) {
 	t.Parallel()
 	var scope *mono.Scope
 	app := newApp(t)
-	app.Add(module("sly", func(s *mono.Scope) { scope = s }), provider(echo))
+	app.Add(module("undeclared", func(s *mono.Scope) { scope = s }), provider(echo))
 	begin(t, app)
 	_, err := ask.Call(t.Context(), scope, question{})
-	if !errors.Is(err, mono.ErrFailedPrecondition) || !strings.Contains(err.Error(), "module sly") || !strings.Contains(err.Error(), "Scope.Use") {
+	if !errors.Is(err, mono.ErrFailedPrecondition) || !strings.Contains(err.Error(), "module undeclared") || !strings.Contains(err.Error(), "Scope.Use") {
 		t.Errorf("got %v", err)
 	}
 }
 
+// A handle declared with Scope.Use can send from the Scope, with any options.
 func TestScopeUse(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -461,7 +465,7 @@ func TestScopeUse(t *testing.T) {
 	})
 }
 
-// A Bind that came too late is a mistake in the program's text.
+// A declaration after Bind panics.
 func TestDeclareOutsideBindPanics(t *testing.T) {
 	t.Parallel()
 	var scope *mono.Scope
@@ -476,10 +480,11 @@ func TestDeclareOutsideBindPanics(t *testing.T) {
 	ask.Handle(scope, echo)
 }
 
+// Same compares the kind and the name of handles and ignores options.
 func TestSame(t *testing.T) {
 	t.Parallel()
 	again := mono.NewService[question, reply]("test.ask")
 	if !mono.Same(ask, again) || !mono.Same(ask, ask.With(mono.Header("a", "b"))) || mono.Same(ask, askPack) || mono.Same(ask, mono.NewEvent[int]("test.ask")) {
-		t.Error("Same is wrong")
+		t.Error("Same returned a wrong result")
 	}
 }

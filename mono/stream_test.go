@@ -14,7 +14,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// consumer is a module that tells what it gets of a stream.
+// consumer is a module that handles a stream. It forwards each message to a channel and
+// returns the error of do.
 func consumer(name string, s mono.Stream[job], got chan<- handled, do func(handled) error, opts ...mono.StreamHandlerOption) mono.Module {
 	return module(name, func(sc *mono.Scope) {
 		s.Handle(sc, func(ctx context.Context, j job) error {
@@ -27,8 +28,8 @@ func consumer(name string, s mono.Stream[job], got chan<- handled, do func(handl
 	})
 }
 
-// A group gets all of a stream, in order, and goes on where it stopped; a new one
-// begins where it says.
+// A group receives all messages of a stream in order and resumes after a restart. A new
+// group begins at its From position.
 func TestStreamGroupsResume(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.resume")
@@ -60,8 +61,7 @@ func TestStreamGroupsResume(t *testing.T) {
 	})
 }
 
-// Messages of a key are handled in order, retries included, and do not wait for
-// other keys.
+// Messages of a key are handled in order, including retries, and do not wait for other keys.
 func TestStreamKeysKeepOrder(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.keys", mono.Backoff(mono.Constant(30*time.Millisecond))).KeyedBy(job.key)
@@ -97,7 +97,8 @@ func TestStreamKeysKeepOrder(t *testing.T) {
 	})
 }
 
-// What a key function returns becomes part of a subject.
+// A key becomes a token of a subject. An append with an illegal key is rejected and stores
+// nothing.
 func TestStreamRejectsIllegalKeys(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.illegal").KeyedBy(job.key)
@@ -110,12 +111,12 @@ func TestStreamRejectsIllegalKeys(t *testing.T) {
 			}
 		}
 		for range s.Read(t.Context(), app) {
-			t.Error("something was stored")
+			t.Error("a message was stored")
 		}
 	})
 }
 
-// Read returns what is there, from where it is told.
+// Read returns the stored messages from the given position, and later ones with Follow.
 func TestStreamRead(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.read").KeyedBy(job.key)
@@ -124,7 +125,7 @@ func TestStreamRead(t *testing.T) {
 		var middle time.Time
 		for n := range 6 {
 			if n == 3 {
-				for m, err := range s.Read(t.Context(), app) { // the time by the clock of the store
+				for m, err := range s.Read(t.Context(), app) { // use the clock of the store
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -186,7 +187,7 @@ func TestStreamRead(t *testing.T) {
 	})
 }
 
-// A conditional append succeeds for whoever knows the last position.
+// AppendAfter succeeds only with the last sequence of the key.
 func TestStreamAppendAfter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.after").KeyedBy(job.key)
@@ -208,8 +209,7 @@ func TestStreamAppendAfter(t *testing.T) {
 	})
 }
 
-// What was replayed to a group, and what is not kept any more, is nothing that a
-// writer could have read: it makes no condition fail.
+// AppendAfter ignores replays and expired messages, which a writer cannot read.
 func TestStreamAppendAfterIgnoresReplaysAndExpiredMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.after-replay", mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
@@ -251,12 +251,12 @@ func TestStreamAppendAfterIgnoresReplaysAndExpiredMessages(t *testing.T) {
 			}
 		}
 		if _, err := short.AppendAfter(t.Context(), app, 0, job{}); err != nil {
-			t.Errorf("where nothing is left: %v", err)
+			t.Errorf("after all messages expired: %v", err)
 		}
 	})
 }
 
-// Appends without a wait are stored in the order of the calls.
+// AppendAsync stores messages in the order of the calls.
 func TestStreamAppendAsync(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.async")
@@ -289,7 +289,7 @@ func TestStreamAppendAsync(t *testing.T) {
 	})
 }
 
-// Each message of a batch ends as its handler says.
+// PerMessage decides the result of each message of a batch.
 func TestStreamHandleBatch(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.batch", mono.MaxAttempts(2), mono.Backoff(mono.Constant(10*time.Millisecond)))
@@ -337,7 +337,7 @@ func TestStreamHandleBatch(t *testing.T) {
 	})
 }
 
-// An App that stops waits for no batch to fill.
+// Stop does not wait until a batch is full.
 func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.batch-stop")
@@ -365,7 +365,7 @@ func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	})
 }
 
-// The lanes of a stream are for those of its receivers that want them.
+// A stream with lanes also has receivers without them: batches and Unordered.
 func TestStreamReceiversWithoutLanes(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.lanes", mono.Lanes(2)).KeyedBy(job.key)
@@ -399,7 +399,7 @@ func TestStreamReceiversWithoutLanes(t *testing.T) {
 	})
 }
 
-// A handler that does not say of each message how it ended has said nothing.
+// If the number of PerMessage results differs from the batch size, all messages have failed.
 func TestStreamBatchResultsMustMatchMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.outcomes", mono.MaxAttempts(1))
@@ -420,7 +420,7 @@ func TestStreamBatchResultsMustMatchMessages(t *testing.T) {
 	})
 }
 
-// What is wrong with a stream's receivers is found at the start.
+// Start reports invalid options of streams and their receivers.
 func TestStreamStartErrors(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.wrong")
@@ -442,7 +442,7 @@ func TestStreamStartErrors(t *testing.T) {
 	}
 }
 
-// Retention lets the oldest go.
+// Retention limits remove the oldest messages.
 func TestStreamRetention(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -476,7 +476,7 @@ func TestStreamRetention(t *testing.T) {
 					got = read()
 				}
 				if name == "bytes" && len(got) > 0 && len(got) < 10 && got[len(got)-1] == 9 {
-					return // how many fit is the backend's to say
+					return // the number that fits depends on the backend
 				}
 				if fmt.Sprint(got) != c.want {
 					t.Errorf("got %v, want %s", got, c.want)
@@ -486,7 +486,7 @@ func TestStreamRetention(t *testing.T) {
 	}
 }
 
-// The lanes of a stream cannot be changed once it is there; other options can.
+// The lanes of an existing stream cannot be changed. Other options can.
 func TestStreamChangedOptions(t *testing.T) {
 	t.Parallel()
 	declare := func(opts ...mono.StreamOption) mono.Stream[job] {
@@ -518,7 +518,7 @@ func TestStreamChangedOptions(t *testing.T) {
 	})
 }
 
-// A binary that is older than what has set a stream's options leaves them alone.
+// A binary of an older generation does not change the options of a stream.
 func TestStreamOlderBinaryChangesNothing(t *testing.T) {
 	t.Parallel()
 	declare := func(kept uint64) mono.Stream[job] {
@@ -551,7 +551,8 @@ func TestStreamOlderBinaryChangesNothing(t *testing.T) {
 	})
 }
 
-// A group that somebody deletes is missed, and what else there is goes on.
+// If the group of a stream is deleted, its module becomes unhealthy, and other groups still
+// receive messages.
 func TestStreamGroupDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.vanished")

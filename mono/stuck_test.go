@@ -14,8 +14,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// stuckKinds declares a handle of each kind that stores messages, whose handler gets
-// them one by one, or in batches of one.
+// stuckKinds declares a stored handle of each kind. Handlers get one message at a time, also
+// in batches.
 func stuckKinds(name string, after time.Duration) map[string]everyHandle {
 	again, late := mono.Backoff(mono.Constant(0)), mono.StuckAfter(after)
 	queue, stream := mono.NewQueue[int](name+".queue", again, late), mono.NewStream[int](name+".stream", again, late)
@@ -35,7 +35,7 @@ type everyHandle struct {
 	handle func(*mono.Scope, mono.Sink[int])
 }
 
-// watchStuck collects the observations of stuck handlers.
+// watchStuck returns a channel with the observations of stuck handlers.
 func watchStuck(app *mono.App) <-chan mono.HandlerStuck {
 	reports := make(chan mono.HandlerStuck, 100)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
@@ -46,14 +46,14 @@ func watchStuck(app *mono.App) <-chan mono.HandlerStuck {
 	return reports
 }
 
-// sleep lets virtual time pass.
+// sleep waits in virtual time, then until all goroutines are blocked.
 func sleep(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// A handler of a stored message that does not return is reported to observers once per
-// attempt, and makes its module unhealthy until it returns.
+// A handler of a stored message that runs longer than StuckAfter is reported once per
+// attempt. Its module is unhealthy until it returns.
 func TestStuckHandlerIsReported(t *testing.T) {
 	t.Parallel()
 	for kind, h := range stuckKinds("stuck", mono.DefaultStuckAfter) {
@@ -91,7 +91,7 @@ func TestStuckHandlerIsReported(t *testing.T) {
 					health := app.Health(t.Context())
 					for _, want := range []string{o.Handle.Name(), id, "has run for 1h5m0s", fmt.Sprintf("attempt %d", attempt), "StuckAfter (5m0s)"} {
 						if !strings.Contains(health.Modules["worker"].Message, want) {
-							t.Errorf("health does not name %q: %+v", want, health.Modules["worker"])
+							t.Errorf("health does not contain %q: %+v", want, health.Modules["worker"])
 						}
 					}
 					if health.Healthy || health.Modules["worker"].Healthy {
@@ -114,8 +114,8 @@ func TestStuckHandlerIsReported(t *testing.T) {
 	}
 }
 
-// A stuck handler is reported among many that return in time, and those never are,
-// however long their messages wait.
+// Only stuck handlers are reported. Handlers that return in time are not, regardless of how
+// long their messages wait.
 func TestStuckHandlerAmongOthers(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[time.Duration]("stuck.others", mono.Concurrency(5), mono.StuckAfter(time.Hour))
@@ -154,7 +154,7 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 	})
 }
 
-// A module is unhealthy for its own reason and for its stuck handlers at once.
+// Health reports a failed check and stuck handlers of a module together.
 func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.check", mono.Concurrency(3))
@@ -172,7 +172,7 @@ func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 			},
 			health: func(ctx context.Context) error {
 				mono.ReportDetail(ctx, "answer", 42)
-				return errors.New("its own trouble")
+				return errors.New("its own error")
 			},
 		})
 		begin(t, app)
@@ -184,9 +184,9 @@ func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 		}
 		sleep(mono.DefaultStuckAfter)
 		health := app.Health(t.Context()).Modules["worker"]
-		for _, want := range []string{"its own trouble", "3 of its handlers", "has run for 8m0s"} {
+		for _, want := range []string{"its own error", "3 of its handlers", "has run for 8m0s"} {
 			if !strings.Contains(health.Message, want) {
-				t.Errorf("health does not say %q: %+v", want, health)
+				t.Errorf("health does not contain %q: %+v", want, health)
 			}
 		}
 		if health.Details["answer"] != 42 {
@@ -196,7 +196,7 @@ func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 	})
 }
 
-// Stuck handlers are reported in real time too, on each backend.
+// Stuck handlers are also reported in real time, on each backend.
 func TestStuckHandlerOnBackends(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
@@ -228,8 +228,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 	})
 }
 
-// Nothing of it keeps time running once no handler runs: everything in a bubble comes
-// to rest.
+// While no handler runs, receivers have no timers: all goroutines of a synctest bubble block.
 func TestIdleReceiversHaveNoTimers(t *testing.T) {
 	t.Parallel()
 	ended := make(chan any, 1)
@@ -260,11 +259,11 @@ func TestIdleReceiversHaveNoTimers(t *testing.T) {
 			t.Errorf("got %v", v)
 		}
 	case <-time.After(time.Minute):
-		t.Error("virtual time passes without an end")
+		t.Error("virtual time does not stop")
 	}
 }
 
-// A handler that has returned is not stuck, however long its message takes to settle.
+// A handler that has returned is not stuck, regardless of how long its message takes to settle.
 func TestSlowSettlementIsNotReported(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.settled", mono.StuckAfter(time.Second))
@@ -300,7 +299,7 @@ func (s slowDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transp
 	return s.Transport.Log(ctx, c)
 }
 
-// StuckAfter fits what is stored.
+// StuckAfter fits only stored handles and is at least 100 ms.
 func TestStuckAfterNeedsStorage(t *testing.T) {
 	t.Parallel()
 	if got := panicOf(func() { mono.NewQueue[int]("stuck.non-persistent", mono.NonPersistent(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "NonPersistent excludes") {

@@ -26,10 +26,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files in testdata/wire")
 
-// What mono says on NATS is a promise to clients in other languages and to older
-// binaries. The files in testdata/wire hold it to the byte: subjects, headers and
-// bodies. After a change that is meant, `go test ./mono -run Wire -update` rewrites
-// them, and the diff shows what a client sees of it.
+// The messages of mono on NATS are a contract with clients in other languages and with older
+// binaries. The files in testdata/wire specify it byte by byte: subjects, headers and bodies.
+// After an intended change, `go test ./mono -run Wire -update` rewrites them, and the diff
+// shows the effect on a client.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct {
@@ -54,7 +54,7 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// golden compares a text with a file.
+// golden compares a text with a file, or writes the file if -update is set.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
@@ -67,11 +67,11 @@ func golden(t *testing.T, file, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from what went over the wire; if that is meant, run with -update:\n%s", file, firstDifference(string(want), got))
+		t.Errorf("%s differs from the recorded messages: if the change is intended, run with -update:\n%s", file, firstDifference(string(want), got))
 	}
 }
 
-// firstDifference shows the lines around the first that differs.
+// firstDifference returns the lines around the first difference.
 func firstDifference(want, got string) string {
 	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
 	at := 0
@@ -84,14 +84,14 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("line %d\n--- want\n%s\n--- got\n%s", at+1, around(w), around(g))
 }
 
-// scene is something that modules say to each other, alone on a server.
+// scene is an exchange of messages between modules, alone on a server.
 type scene struct {
 	name string
 	bind func(*mono.Scope)
 	play func(t *testing.T, app *mono.App)
 }
 
-// record plays a scene and returns all that it said.
+// record plays a scene and returns the transcript of its messages.
 func (sc scene) record(t *testing.T) string {
 	t.Helper()
 	tr := openNATS(t)
@@ -113,10 +113,9 @@ func (sc scene) record(t *testing.T) string {
 	return transcript(received)
 }
 
-// listen hears everything on a server. What it returns gives what it has received.
-// The server hands on the messages of one connection in the order in which they
-// were sent, the tap's own included: what was sent before has been received when
-// its marker has.
+// listen subscribes to all subjects of a server. The returned function returns the messages
+// so far. It publishes a marker and waits for it: the server delivers the messages of a
+// connection in order, so all earlier messages have arrived with the marker.
 func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 	t.Helper()
 	all := make(chan *nats.Msg, 1000)
@@ -141,18 +140,18 @@ func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 	}
 }
 
-// transcript writes messages for people. What differs from run to run gets a
-// name, the same for the same value.
+// transcript formats messages. Values that differ between runs are replaced by names, and
+// equal values get the same name.
 func transcript(received []*nats.Msg) string {
 	var b strings.Builder
 	names := naming{}
 	asked := map[string]bool{}
 	for _, m := range received {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
-			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
+			continue // requests, deliveries and acknowledgements of JetStream
 		}
 		if m.Header.Get("Status") == "100" {
-			continue // an idle heartbeat, which comes when the server has been idle for a while
+			continue // an idle heartbeat, which depends on timing
 		}
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
 		if answer(m.Reply) {
@@ -176,7 +175,7 @@ func answer(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") 
 
 func stored(body []byte) bool { return strings.HasPrefix(string(body), `{"stream":`) }
 
-// body writes bytes as they are when they are text, and in hexadecimal otherwise.
+// body formats printable text unchanged and other bytes in hexadecimal.
 func body(data []byte) string {
 	text := string(data)
 	printable := utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
@@ -189,10 +188,10 @@ func body(data []byte) string {
 	return hex.Dump(data)
 }
 
-// naming gives names to what is drawn at random or taken from the clock.
+// naming assigns names to random values and times.
 type naming map[string]string
 
-// An inbox, an id, the token of a delayed message, and a time with a fraction.
+// drawn matches an inbox, an id, the token of a delayed message, and a time with a fraction.
 var drawn = regexp.MustCompile(`_INBOX\.[A-Za-z0-9.]+|\b[0-9a-f]{32}\b|\b[A-Z2-7]{26}\b|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`)
 
 func (n naming) of(s string) string {
@@ -211,7 +210,7 @@ func (n naming) of(s string) string {
 	})
 }
 
-// codecs are those that come with mono, each with a value in it.
+// codecs lists the codecs of mono that encode values.
 var codecs = []struct {
 	name  string
 	codec codec.Codec
@@ -232,7 +231,7 @@ func serviceScenes() []scene {
 			}
 		},
 	}, {
-		"A call by a module, with a header of its own and a time limit",
+		"A call by a module, with a custom header and a time limit",
 		func(s *mono.Scope) {
 			client = limited.With(mono.Header("Tenant", "acme")).Client(s)
 			limited.Handle(s, func(ctx context.Context, q question) (reply, error) {
@@ -304,7 +303,7 @@ func errorScenes() []scene {
 	poetry := transport.Header{{Name: transport.HeaderContentType, Value: "text/poetry"}}
 	return append(scenes,
 		refused("A request that cannot be decoded", &transport.Message{Body: []byte(`{"text":7}`)}),
-		refused("A request of a content type that nobody knows", &transport.Message{Body: []byte(`{}`), Header: poetry}),
+		refused("A request of an unknown content type", &transport.Message{Body: []byte(`{}`), Header: poetry}),
 	)
 }
 
@@ -346,8 +345,8 @@ func queueScenes() []scene {
 	nonPersistent := mono.NewQueue[job]("wire.non-persistent", mono.NonPersistent())
 	scenes := []scene{
 		queueScene("A job of bytes", raw, []byte{0, 1}),
-		queueScene("A job with a header and an id of its own", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A job that waits", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
+		queueScene("A job with a header and a dedup id", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
+		queueScene("A delayed job", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
 		queueScene("A job of a non-persistent queue", nonPersistent, job{N: 1}),
 	}
 	for _, c := range codecs {
@@ -374,7 +373,7 @@ func streamScenes() []scene {
 	keyed := mono.NewStream[job]("wire.keyed").KeyedBy(job.key)
 	scenes := []scene{
 		streamScene("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
-		streamScene("A message with a key, a header and an id of its own", keyed, func(t *testing.T, app *mono.App) error {
+		streamScene("A message with a key, a header and a dedup id", keyed, func(t *testing.T, app *mono.App) error {
 			return keyed.With(mono.Header("Tenant", "acme"), mono.DedupID("entry-7")).Append(t.Context(), app, job{N: 1, Key: "acme"})
 		}),
 		streamScene("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
@@ -385,7 +384,7 @@ func streamScenes() []scene {
 			_, err := keyed.AppendAfter(t.Context(), app, 0, job{N: 1, Key: "acme"})
 			return err
 		}),
-		streamScene("A message that nobody waits for", plain, func(t *testing.T, app *mono.App) error {
+		streamScene("A message that is appended asynchronously", plain, func(t *testing.T, app *mono.App) error {
 			done := make(chan error, 1)
 			if err := plain.AppendAsync(t.Context(), app, job{N: 1}, func(err error) { done <- err }); err != nil {
 				return err
@@ -427,14 +426,14 @@ func deadLetterScenes() []scene {
 	}
 	return []scene{
 		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
-		{"A job that was dropped", fail(mono.Permanent(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
+		{"A job that has failed permanently", fail(mono.Permanent(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
 		{"A plain publish that cannot be decoded", fail(nil), func(t *testing.T, app *mono.App) {
 			if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.wire.jobs", Body: []byte(`{"n":`)}); err != nil {
 				t.Error(err)
 			}
 			await(t, app)
 		}},
-		{"A letter that is edited and replayed", func(s *mono.Scope) {
+		{"A dead letter that is edited and replayed", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, j job) error {
 				if j.N == 1 {
 					return mono.Permanent(errors.New("not mine"))

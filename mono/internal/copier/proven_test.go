@@ -13,13 +13,14 @@ import (
 	"gomono.dev/mono/internal/copier"
 )
 
-// Types that a plan copies, and types that it leaves to the codec.
+// Doubt returns nil for types that a plan copies, and the reason for types that it leaves to
+// the codec.
 func TestDoubt(t *testing.T) {
 	t.Parallel()
 	const none = ""
 	cases := []struct {
 		t       reflect.Type
-		json    string // what the doubt holds
+		json    string // part of the doubt
 		msgpack string
 	}{
 		{reflect.TypeFor[Flat](), none, none},
