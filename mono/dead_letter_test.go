@@ -214,8 +214,8 @@ func TestDeadLettersErrors(t *testing.T) {
 	}
 }
 
-// A durable event waits for a subscriber that is not running. It is retried and
-// dead-lettered like a job.
+// A durable event waits for a subscriber that has run before and is not running now. It is
+// retried and dead-lettered like a job.
 func TestDurableEvent(t *testing.T) {
 	t.Parallel()
 	e := mono.NewEvent[job]("failed.event", mono.Durable(), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)

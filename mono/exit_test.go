@@ -52,8 +52,8 @@ func runExitingWorker(dir string) error {
 	if err := deadly.With(mono.DedupID("the only one")).Enqueue(ctx, app, job{}); err != nil {
 		return err
 	}
-	letter := <-dead
-	fmt.Println("dead letter:", letter.Reason)
+	deadLetter := <-dead
+	fmt.Println("dead letter:", deadLetter.Reason)
 	return nil
 }
 

@@ -114,6 +114,7 @@ func BenchmarkLocal(b *testing.B) {
 	run("nested", func() (flatReply, error) { return c.nested(ctx, anOrder) })
 }
 
+// BenchmarkLocalParallel measures local calls from several goroutines.
 func BenchmarkLocalParallel(b *testing.B) {
 	_, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())

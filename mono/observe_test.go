@@ -284,7 +284,7 @@ func TestDescribe(t *testing.T) {
 	for _, h := range got.Handles {
 		names = append(names, string(h.Kind)+" "+h.Name)
 	}
-	if want := []string{"event test.keyed", "event test.announced", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
+	if want := []string{"event test.announced", "event test.keyed", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
 		t.Errorf("handles %q, want %q", names, want)
 	}
 	h := got.Handles[3]
@@ -293,7 +293,7 @@ func TestDescribe(t *testing.T) {
 		!strings.Contains(h.Declared, "observe_test.go:") {
 		t.Errorf("got %+v", h)
 	}
-	if !got.Handles[2].Remote || got.Handles[2].Codec != "application/msgpack" || got.Handles[0].Subject != "shop.events.test.keyed._k.*" {
+	if !got.Handles[2].Remote || got.Handles[2].Codec != "application/msgpack" || got.Handles[1].Subject != "shop.events.test.keyed._k.*" {
 		t.Errorf("got %+v", got.Handles)
 	}
 	a, errA := json.Marshal(got)

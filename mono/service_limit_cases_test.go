@@ -31,7 +31,7 @@ func (c *crowd) handle(fn handler) handler {
 }
 
 // callers calls ask n times concurrently and waits for all calls.
-func (s *stage) callers(n int, app *mono.App) {
+func (s *caseRun) callers(n int, app *mono.App) {
 	var wait sync.WaitGroup
 	for i := range n {
 		wait.Go(func() {
@@ -68,7 +68,7 @@ func (l tight) Publish(ctx context.Context, m *transport.Message) error {
 }
 
 var serviceLimitCases = []serviceCase{
-	{"handlers run at once up to their limit", "", func(s *stage) {
+	{"handlers run at once up to their limit", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			<-time.After(tick)
@@ -80,7 +80,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a limit of one runs handlers one after another", "", func(s *stage) {
+	{"a limit of one runs handlers one after another", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			runtime.Gosched()
@@ -90,7 +90,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a service without a limit has the default limit", "", func(s *stage) {
+	{"a service without a limit has the default limit", "", func(s *caseRun) {
 		release := make(chan struct{})
 		var inside sync.WaitGroup
 		inside.Add(mono.DefaultConcurrency)
@@ -110,7 +110,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"callers that wait for a free handler are served in order", "", func(s *stage) {
+	{"callers that wait for a free handler are served in order", "", func(s *caseRun) {
 		if !s.virtual() {
 			return // the order in which requests leave is unknown over NATS
 		}
@@ -133,7 +133,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("they were served in the order %q", tr.all())
 		}
 	}},
-	{"local calls and requests from the transport share the limit", "", func(s *stage) {
+	{"local calls and requests from the transport share the limit", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			<-time.After(tick / 10)
@@ -152,7 +152,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a handler may call its own service while its limit allows", "", func(s *stage) {
+	{"a handler may call its own service while its limit allows", "", func(s *caseRun) {
 		var client handler
 		app := s.start(module("both", func(sc *mono.Scope) {
 			client = ask.Client(sc)
@@ -168,7 +168,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a request over the transport's limit is not sent", unbounded, func(s *stage) {
+	{"a request over the transport's limit is not sent", unbounded, func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: strings.Repeat("x", 2<<20)})
 		if s.local(unbounded) {
 			if err != nil || len(got.Text) != 2<<20 {
@@ -178,7 +178,7 @@ var serviceLimitCases = []serviceCase{
 		}
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20972")
 	}},
-	{"a reply over the transport's limit is an error at the caller", unbounded, func(s *stage) {
+	{"a reply over the transport's limit is an error at the caller", unbounded, func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
 			return reply{Text: strings.Repeat("x", 2<<20)}, nil
 		}), question{})
@@ -190,7 +190,7 @@ var serviceLimitCases = []serviceCase{
 		}
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.ask")
 	}},
-	{"a failure whose value is over the transport's limit keeps its code, text and name", unbounded, func(s *stage) {
+	{"a failure whose value is over the transport's limit keeps its code, text and name", unbounded, func(s *caseRun) {
 		tooHeavy := fmt.Errorf("while asking: %w", heavy.With(reply{Text: strings.Repeat("x", 2<<20)}))
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			ask.Handle(sc, failing(tooHeavy))
@@ -212,7 +212,7 @@ var serviceLimitCases = []serviceCase{
 			}
 		}
 	}},
-	{"a failure of bytes whose value is over the limit has no value", unbounded, func(s *stage) {
+	{"a failure of bytes whose value is over the limit has no value", unbounded, func(s *caseRun) {
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, heavyBytes.With(make([]byte, 2<<20)) })
 		}))
@@ -222,7 +222,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %d bytes, %v, %v", len(got), ok, err)
 		}
 	}},
-	{"an error text over the transport's limit is cut", unbounded, func(s *stage) {
+	{"an error text over the transport's limit is cut", unbounded, func(s *caseRun) {
 		text := strings.Repeat("größer", 400)
 		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
 			limit.Transport = s.path.open(s.TB)
@@ -251,7 +251,7 @@ var serviceLimitCases = []serviceCase{
 			}
 		}
 	}},
-	{"a handler that ends its goroutine releases its place", exits, func(s *stage) {
+	{"a handler that ends its goroutine releases its place", exits, func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "exit" {
 				runtime.Goexit()
@@ -273,7 +273,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"discovery reports correct statistics of a service", "", func(s *stage) {
+	{"discovery reports correct statistics of a service", "", func(s *caseRun) {
 		if s.path.name != "nats" {
 			return // only NATS has discovery
 		}
@@ -284,7 +284,7 @@ var serviceLimitCases = []serviceCase{
 
 // discovers checks the statistics that discovery reports of a service after a hundred
 // concurrent calls.
-func (s *stage) discovers(p path) {
+func (s *caseRun) discovers(p path) {
 	app := p.start(s.TB, provider(func(_ context.Context, q question) (reply, error) {
 		if strings.HasSuffix(q.Text, "7") {
 			return reply{}, mono.Errorf(mono.Aborted, "ends in 7")

@@ -21,7 +21,7 @@ func reporting(describe func(c *mono.Call) string) handler {
 }
 
 // wantReport checks the text that describe returns in the handler of a call.
-func (s *stage) wantReport(describe func(c *mono.Call) string, want string) {
+func (s *caseRun) wantReport(describe func(c *mono.Call) string, want string) {
 	s.Helper()
 	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(reporting(describe)), question{})
 	if err != nil || got.Text != want {
@@ -30,37 +30,37 @@ func (s *stage) wantReport(describe func(c *mono.Call) string, want string) {
 }
 
 var serviceMetadataCases = []serviceCase{
-	{"headers reach the handler", "", func(s *stage) {
+	{"headers reach the handler", "", func(s *caseRun) {
 		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header("Tenant"), c.HeaderValues("Tag"), c.HeaderValues("tag"), c.Header("None") == "", len(c.HeaderValues("None")))
 		}, "t1[a b] [c] true 0")
 	}},
-	{"handle, module, group, side and attempt are known", "", func(s *stage) {
+	{"handle, module, group, side and attempt are known", "", func(s *caseRun) {
 		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Handle().Name(), " ", c.Handle().Kind(), " ", c.Module(), " ", c.Group(), " ", c.Side(), " ", c.Attempt())
 		}, "test.ask service provider provider receiving 1")
 	}},
-	{"fields of stored or keyed messages are empty", "", func(s *stage) {
+	{"fields of stored or keyed messages are empty", "", func(s *caseRun) {
 		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Sequence(), c.FencingToken(), c.Time().IsZero(), c.Key() == "", c.Reply())
 		}, "0 0 true true <nil>")
 	}},
-	{"the sender is empty for a call outside a module", "", func(s *stage) {
+	{"the sender is empty for a call outside a module", "", func(s *caseRun) {
 		s.wantReport(func(c *mono.Call) string { return "<" + c.Sender() + ">" }, "<>")
 	}},
-	{"payload and size are those of the request", "", func(s *stage) {
+	{"payload and size are those of the request", "", func(s *caseRun) {
 		app := s.serve(reporting(func(c *mono.Call) string { return fmt.Sprint(c.Payload().(question).Text, c.Size()) }))
 		got, err := ask.Call(s.Context(), app, question{Text: "xyz"})
 		if want := fmt.Sprint("xyz", len(`{"text":"xyz"}`)); err != nil || got.Text != want {
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
-	{"mono's own headers can be read", "", func(s *stage) {
+	{"mono's own headers can be read", "", func(s *caseRun) {
 		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header(transport.HeaderID) == c.ID(), len(c.HeaderValues(transport.HeaderID)), c.Header(transport.HeaderTimeout) != "", c.Header(transport.HeaderContentType) == "")
 		}, "true 1 true true")
 	}},
-	{"an id has 32 digits, and no two calls have the same", "", func(s *stage) {
+	{"an id has 32 digits, and no two calls have the same", "", func(s *caseRun) {
 		app := s.serve(reporting((*mono.Call).ID))
 		seen := make(map[string]bool)
 		for range 20 {
@@ -71,7 +71,7 @@ var serviceMetadataCases = []serviceCase{
 			seen[got.Text] = true
 		}
 	}},
-	{"an id is the same on both sides, however early it is read", "", func(s *stage) {
+	{"an id is the same on both sides, however early it is read", "", func(s *caseRun) {
 		for _, early := range []bool{true, false} {
 			var tr trace
 			app := s.app()
@@ -93,7 +93,7 @@ var serviceMetadataCases = []serviceCase{
 			}
 		}
 	}},
-	{"CallFrom works in goroutines of a handler", "", func(s *stage) {
+	{"CallFrom works in goroutines of a handler", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			var wait sync.WaitGroup
 			calls := make([]*mono.Call, 8)
@@ -110,7 +110,7 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"CallFrom works with a derived context", "", func(s *stage) {
+	{"CallFrom works with a derived context", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			ctx, cancel := context.WithTimeout(context.WithValue(ctx, ctxKey{}, "own"), tick)
 			defer cancel()
@@ -120,7 +120,7 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a call from a handler has its own Call", "", func(s *stage) {
+	{"a call from a handler has its own Call", "", func(s *caseRun) {
 		app := s.start(
 			provider(reporting(func(c *mono.Call) string {
 				return fmt.Sprint(c.Handle().Name(), " ", c.Sender(), " ", c.Header("Tenant"), " ", c.ID())
@@ -138,7 +138,7 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
-	{"values of the caller's context are not transferred", "", func(s *stage) {
+	{"values of the caller's context are not transferred", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			return reply{Text: fmt.Sprint(ctx.Value(ctxKey{}))}, nil
 		})
@@ -146,14 +146,14 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"an invalid or reserved header is rejected at the sender", "", func(s *stage) {
+	{"an invalid or reserved header is rejected at the sender", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		for _, h := range [][2]string{{"bad name", "x"}, {"X", "two\r\nlines"}, {"X", " padded"}, {"Mono-Id", "x"}, {"Nats-Msg-Id", "x"}, {"Content-Type", "x"}, {"", "x"}} {
 			_, err := ask.With(mono.Header(h[0], h[1])).Call(s.Context(), app, question{})
 			s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.ask")
 		}
 	}},
-	{"headers that a handler sets do not reach the caller", "", func(s *stage) {
+	{"headers that a handler sets do not reach the caller", "", func(s *caseRun) {
 		app := s.app()
 		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 			return func(ctx context.Context, c *mono.Call) error {

@@ -13,7 +13,7 @@ import (
 )
 
 // begun starts an App. The case must stop it.
-func (s *stage) begun(app *mono.App, modules ...mono.Module) *mono.App {
+func (s *caseRun) begun(app *mono.App, modules ...mono.Module) *mono.App {
 	app.Add(modules...)
 	if err := app.Start(s.Context()); err != nil {
 		s.Fatal(err)
@@ -32,7 +32,7 @@ func calling(app *mono.App) <-chan error {
 }
 
 var serviceStopCases = []serviceCase{
-	{"Stop waits for handlers, and their callers get the replies", "", func(s *stage) {
+	{"Stop waits for handlers, and their callers get the replies", "", func(s *caseRun) {
 		var tr trace
 		entered, release := make(chan struct{}), make(chan struct{})
 		app := s.begun(s.app(), &lifecycle{name: "slow",
@@ -58,7 +58,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("Stop: %v, %q", err, tr.all())
 		}
 	}},
-	{"a call to a stopped App is unavailable, and nothing was done", "", func(s *stage) {
+	{"a call to a stopped App is unavailable, and nothing was done", "", func(s *caseRun) {
 		var client handler
 		app := s.begun(s.app(), provider(echo), module("caller", func(sc *mono.Scope) { client = ask.Client(sc) }))
 		if err := app.Stop(s.Context()); err != nil {
@@ -69,12 +69,12 @@ var serviceStopCases = []serviceCase{
 		_, err = ask.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"Stop under load loses no reply, and rejected calls were not done", "", func(s *stage) {
+	{"Stop under load loses no reply, and rejected calls were not done", "", func(s *caseRun) {
 		var handled atomic.Int64
 		app := s.begun(s.app(), provider(counting(&handled), mono.Concurrency(8)))
 		stopUnderLoad(s.TB, app, app, &handled)
 	}},
-	{"a module can call its dependencies while it stops", "", func(s *stage) {
+	{"a module can call its dependencies while it stops", "", func(s *caseRun) {
 		var inner error
 		var dependency handler
 		app := s.begun(s.app(),
@@ -86,7 +86,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("Stop: %v, its dependency: %v", err, inner)
 		}
 	}},
-	{"local calls reach a module while it stops", reaches, func(s *stage) {
+	{"local calls reach a module while it stops", reaches, func(s *caseRun) {
 		var own error
 		var self handler
 		app := s.begun(s.app(), &lifecycle{name: "front",
@@ -109,7 +109,7 @@ var serviceStopCases = []serviceCase{
 		_, err := self(s.Context(), question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"Stop waits for calls that arrive while a module stops", reaches, func(s *stage) {
+	{"Stop waits for calls that arrive while a module stops", reaches, func(s *caseRun) {
 		if !s.local(reaches) {
 			return // no call arrives
 		}
@@ -139,7 +139,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("the caller got %v", err)
 		}
 	}},
-	{"if Stop runs out of time, callers of running handlers get an unknown outcome", waits, func(s *stage) {
+	{"if Stop runs out of time, callers of running handlers get an unknown outcome", waits, func(s *caseRun) {
 		const callers = 100
 		local := s.local(waits)
 		var inside sync.WaitGroup
@@ -166,7 +166,7 @@ var serviceStopCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"if Stop runs out of time, callers that wait for a handler learn that nothing was done", "", func(s *stage) {
+	{"if Stop runs out of time, callers that wait for a handler learn that nothing was done", "", func(s *caseRun) {
 		const callers = 10
 		entered := make(chan struct{}, callers)
 		app := s.begun(s.app(mono.StopTimeout(4*tick)), provider(func(ctx context.Context, _ question) (reply, error) {
@@ -193,7 +193,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("got %v", count)
 		}
 	}},
-	{"a handler's context ends when the App runs out of time", "", func(s *stage) {
+	{"a handler's context ends when the App runs out of time", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		entered := make(chan struct{})
 		app := s.begun(s.app(mono.StopTimeout(tick)), provider(func(ctx context.Context, _ question) (reply, error) {

@@ -59,7 +59,7 @@ func echo(_ context.Context, q question) (reply, error) {
 type serviceCase struct {
 	name    string
 	differs difference // the difference of local calls; "" for none
-	run     func(s *stage)
+	run     func(s *caseRun)
 }
 
 // difference is a permitted difference between a local call and a call over the transport.
@@ -84,8 +84,8 @@ var serviceTable = slices.Concat(
 	serviceStopCases,
 )
 
-// stage is a case on one path.
-type stage struct {
+// caseRun is a run of a case on one path.
+type caseRun struct {
 	testing.TB
 	path    path
 	differs difference
@@ -100,10 +100,10 @@ func TestService(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				if p.name == "nats" {
-					rounds.Run(t, func(t testing.TB) { c.run(&stage{t, p, c.differs}) })
+					rounds.Run(t, func(t testing.TB) { c.run(&caseRun{t, p, c.differs}) })
 					return
 				}
-				synctest.Test(t, func(t *testing.T) { c.run(&stage{t, p, c.differs}) })
+				synctest.Test(t, func(t *testing.T) { c.run(&caseRun{t, p, c.differs}) })
 			})
 		}
 	})
@@ -131,7 +131,7 @@ func docOf(t *testing.T, file string) string {
 }
 
 // local reports whether calls are local. The case must be marked with the difference.
-func (s *stage) local(d difference) bool {
+func (s *caseRun) local(d difference) bool {
 	if s.differs != d {
 		s.Fatalf("the case depends on the path: mark it with the difference %s", d)
 	}
@@ -139,21 +139,21 @@ func (s *stage) local(d difference) bool {
 }
 
 // virtual reports whether the case runs in virtual time.
-func (s *stage) virtual() bool { return s.path.name != "nats" }
+func (s *caseRun) virtual() bool { return s.path.name != "nats" }
 
 // app returns an App on the path of the case.
-func (s *stage) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.TB, opts...) }
+func (s *caseRun) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.TB, opts...) }
 
 // start starts an App with modules on the path of the case.
-func (s *stage) start(modules ...mono.Module) *mono.App { return s.path.start(s.TB, modules...) }
+func (s *caseRun) start(modules ...mono.Module) *mono.App { return s.path.start(s.TB, modules...) }
 
 // serve starts an App that provides ask by fn.
-func (s *stage) serve(fn handler, opts ...mono.ServiceHandlerOption) *mono.App {
+func (s *caseRun) serve(fn handler, opts ...mono.ServiceHandlerOption) *mono.App {
 	return s.start(provider(fn, opts...))
 }
 
 // fails provides ask by fn and returns the error of a call.
-func (s *stage) fails(fn handler) error {
+func (s *caseRun) fails(fn handler) error {
 	got, err := ask.Call(s.Context(), s.serve(fn), question{})
 	if err == nil || got.Text != "" {
 		s.Errorf("got %v, %v, want an error", got, err)
@@ -162,7 +162,7 @@ func (s *stage) fails(fn handler) error {
 }
 
 // want checks the code, the outcome and the text of an error.
-func (s *stage) want(err error, code mono.Code, outcome mono.Outcome, texts ...string) {
+func (s *caseRun) want(err error, code mono.Code, outcome mono.Outcome, texts ...string) {
 	s.Helper()
 	if mono.CodeOf(err) != code || mono.OutcomeOf(err) != outcome {
 		s.Errorf("got %v, outcome %v; want %v, outcome %v", err, mono.OutcomeOf(err), code, outcome)
@@ -177,7 +177,7 @@ func (s *stage) want(err error, code mono.Code, outcome mono.Outcome, texts ...s
 
 // took checks the time since began, exactly if time is virtual. A deadline is sent in whole
 // milliseconds, so 2 ms less are accepted.
-func (s *stage) took(began time.Time, want time.Duration) {
+func (s *caseRun) took(began time.Time, want time.Duration) {
 	s.Helper()
 	if got := time.Since(began); got < want-2*time.Millisecond || s.virtual() && got != want {
 		s.Errorf("took %v, want %v", got, want)

@@ -26,24 +26,24 @@ func remaining(ctx context.Context, _ question) (reply, error) {
 }
 
 // brief starts an App that provides askBrief by fn.
-func (s *stage) brief(fn handler) *mono.App {
+func (s *caseRun) brief(fn handler) *mono.App {
 	return s.start(module("provider", func(sc *mono.Scope) { askBrief.Handle(sc, fn) }))
 }
 
 var serviceTimeCases = []serviceCase{
-	{"the deadline of the caller bounds the handler", "", func(s *stage) {
+	{"the deadline of the caller bounds the handler", "", func(s *caseRun) {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
 		defer cancel()
 		if got, err := ask.Call(ctx, s.serve(remaining), question{}); err != nil || got.Text != "10m0s" {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a handler without a deadline from its caller has the default timeout", "", func(s *stage) {
+	{"a handler without a deadline from its caller has the default timeout", "", func(s *caseRun) {
 		if got, err := ask.Call(s.Context(), s.serve(remaining), question{}); err != nil || got.Text != mono.DefaultTimeout.String() {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"an earlier Timeout of the service bounds the handler", "", func(s *stage) {
+	{"an earlier Timeout of the service bounds the handler", "", func(s *caseRun) {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
 		defer cancel()
 		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, remaining) }))
@@ -51,7 +51,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"an earlier deadline of the caller ends the call", "", func(s *stage) {
+	{"an earlier deadline of the caller ends the call", "", func(s *caseRun) {
 		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, untilDone) }))
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(s.Context(), 4*tick)
@@ -60,7 +60,7 @@ var serviceTimeCases = []serviceCase{
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-minute")
 		s.took(began, 4*tick)
 	}},
-	{"the deadline of a handler bounds the calls it makes", "", func(s *stage) {
+	{"the deadline of a handler bounds the calls it makes", "", func(s *caseRun) {
 		app := s.start(provider(remaining), module("outer", func(sc *mono.Scope) {
 			client := ask.Client(sc)
 			askPack.Handle(sc, client)
@@ -71,7 +71,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"the Timeout ends a call whose handler watches its context", "", func(s *stage) {
+	{"the Timeout ends a call whose handler watches its context", "", func(s *caseRun) {
 		app := s.brief(untilDone)
 		began := time.Now()
 		_, err := askBrief.Call(s.Context(), app, question{})
@@ -81,7 +81,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		s.took(began, 4*tick)
 	}},
-	{"the context of a handler is done at the deadline", "", func(s *stage) {
+	{"the context of a handler is done at the deadline", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-ctx.Done()
@@ -94,7 +94,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"Err of a handler's context reports the deadline without Done", "", func(s *stage) {
+	{"Err of a handler's context reports the deadline without Done", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-time.After(5 * tick)
@@ -107,7 +107,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"a caller does not wait for a handler that ignores its context", waits, func(s *stage) {
+	{"a caller does not wait for a handler that ignores its context", waits, func(s *caseRun) {
 		app := s.brief(func(context.Context, question) (reply, error) {
 			<-time.After(20 * tick)
 			return reply{Text: "late"}, nil
@@ -124,7 +124,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		s.took(began, want)
 	}},
-	{"a reply just before the deadline is a reply", "", func(s *stage) {
+	{"a reply just before the deadline is a reply", "", func(s *caseRun) {
 		wait := tick
 		if s.virtual() {
 			wait = time.Minute - time.Millisecond
@@ -139,7 +139,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a call with an ended context sends nothing", "", func(s *stage) {
+	{"a call with an ended context sends nothing", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		ctx, cancel := context.WithCancel(s.Context())
 		cancel()
@@ -153,7 +153,7 @@ var serviceTimeCases = []serviceCase{
 		_, err = ask.Call(late, app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"canceling while the handler runs ends the wait", waits, func(s *stage) {
+	{"canceling while the handler runs ends the wait", waits, func(s *caseRun) {
 		entered, release := make(chan struct{}), make(chan struct{})
 		var ended atomic.Bool
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
@@ -177,7 +177,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"Err of a handler's context reports the caller's cancellation without Done", waits, func(s *stage) {
+	{"Err of a handler's context reports the caller's cancellation without Done", waits, func(s *caseRun) {
 		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		saw := make(chan error, 1)
 		local := s.local(waits)
@@ -203,7 +203,7 @@ var serviceTimeCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"a caller whose context ends while it waits for a free handler gets an unknown outcome", "", func(s *stage) {
+	{"a caller whose context ends while it waits for a free handler gets an unknown outcome", "", func(s *caseRun) {
 		release := make(chan struct{})
 		entered := make(chan struct{}, 3)
 		app := s.serve(func(context.Context, question) (reply, error) {
@@ -232,7 +232,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the first caller got %v", err)
 		}
 	}},
-	{"a handler's context ends when the handler returns", "", func(s *stage) {
+	{"a handler's context ends when the handler returns", "", func(s *caseRun) {
 		kept := make(chan context.Context, 2)
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "used" {
@@ -252,7 +252,7 @@ var serviceTimeCases = []serviceCase{
 			}
 		}
 	}},
-	{"a context derived from a handler's context ends with it", "", func(s *stage) {
+	{"a context derived from a handler's context ends with it", "", func(s *caseRun) {
 		ended := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			derived, cancel := context.WithCancel(ctx)

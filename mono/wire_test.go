@@ -33,21 +33,21 @@ var update = flag.Bool("update", false, "rewrite the files in testdata/wire")
 func TestWire(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct {
-		name   string
-		scenes []scene
+		name      string
+		exchanges []exchange
 	}{
-		{"service", serviceScenes()},
-		{"errors", errorScenes()},
-		{"event", eventScenes()},
-		{"queue", queueScenes()},
-		{"stream", streamScenes()},
-		{"dead-letters", deadLetterScenes()},
+		{"service", serviceExchanges()},
+		{"errors", errorExchanges()},
+		{"event", eventExchanges()},
+		{"queue", queueExchanges()},
+		{"stream", streamExchanges()},
+		{"dead-letters", deadLetterExchanges()},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			var text strings.Builder
-			for _, sc := range f.scenes {
-				fmt.Fprintf(&text, "# %s\n\n%s", sc.name, sc.record(t))
+			for _, x := range f.exchanges {
+				fmt.Fprintf(&text, "# %s\n\n%s", x.name, x.record(t))
 			}
 			golden(t, filepath.Join("testdata", "wire", f.name+".txt"), text.String())
 		})
@@ -84,25 +84,25 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("line %d\n--- want\n%s\n--- got\n%s", at+1, around(w), around(g))
 }
 
-// scene is an exchange of messages between modules, alone on a server.
-type scene struct {
+// exchange is a sequence of messages between modules, alone on a server.
+type exchange struct {
 	name string
 	bind func(*mono.Scope)
-	play func(t *testing.T, app *mono.App)
+	run  func(t *testing.T, app *mono.App)
 }
 
-// record plays a scene and returns the transcript of its messages.
-func (sc scene) record(t *testing.T) string {
+// record runs an exchange and returns the transcript of its messages.
+func (x exchange) record(t *testing.T) string {
 	t.Helper()
 	tr := openNATS(t)
 	conn, _ := natsx.Conn(tr)
 	tap := listen(t, conn)
 	app := mono.New(tr, quiet(t), mono.NoLocalCalls())
-	app.Add(module("shop", sc.bind))
+	app.Add(module("shop", x.bind))
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	sc.play(t, app)
+	x.run(t, app)
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -216,11 +216,11 @@ var codecs = []struct {
 	codec codec.Codec
 }{{"JSON", codec.JSON}, {"MessagePack", codec.MessagePack}}
 
-func serviceScenes() []scene {
+func serviceExchanges() []exchange {
 	raw := mono.NewService[[]byte, []byte]("wire.raw", mono.Codec(codec.Raw))
 	limited := mono.NewService[question, reply]("wire.limited", mono.Timeout(time.Hour))
 	var client mono.Func[question, reply]
-	scenes := []scene{{
+	exchanges := []exchange{{
 		"A call of bytes",
 		func(s *mono.Scope) {
 			raw.Handle(s, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil })
@@ -246,7 +246,7 @@ func serviceScenes() []scene {
 	}}
 	for _, c := range codecs {
 		s := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
-		scenes = append(scenes, scene{
+		exchanges = append(exchanges, exchange{
 			"A call in " + c.name,
 			func(sc *mono.Scope) { s.Handle(sc, echo) },
 			func(t *testing.T, app *mono.App) {
@@ -256,13 +256,13 @@ func serviceScenes() []scene {
 			},
 		})
 	}
-	return scenes
+	return exchanges
 }
 
-func errorScenes() []scene {
-	var scenes []scene
+func errorExchanges() []exchange {
+	var exchanges []exchange
 	fails := func(name string, s mono.Service[question, reply], fail func() error) {
-		scenes = append(scenes, scene{
+		exchanges = append(exchanges, exchange{
 			name,
 			func(sc *mono.Scope) {
 				s.Handle(sc, func(context.Context, question) (reply, error) { return reply{}, fail() })
@@ -288,9 +288,9 @@ func errorScenes() []scene {
 		fails("A typed failure in "+c.name, packed, func() error { return fmt.Errorf("while asking: %w", short.With(shortage{Left: 3})) })
 	}
 	fails("A typed failure whose value is too large", s, func() error { return heavy.With(reply{Text: strings.Repeat("x", 1<<20)}) })
-	refused := func(name string, m *transport.Message) scene {
+	refused := func(name string, m *transport.Message) exchange {
 		m.Subject = "services.wire.ask"
-		return scene{
+		return exchange{
 			name,
 			func(sc *mono.Scope) { s.Handle(sc, echo) },
 			func(t *testing.T, app *mono.App) {
@@ -301,31 +301,31 @@ func errorScenes() []scene {
 		}
 	}
 	poetry := transport.Header{{Name: transport.HeaderContentType, Value: "text/poetry"}}
-	return append(scenes,
+	return append(exchanges,
 		refused("A request that cannot be decoded", &transport.Message{Body: []byte(`{"text":7}`)}),
 		refused("A request of an unknown content type", &transport.Message{Body: []byte(`{}`), Header: poetry}),
 	)
 }
 
-func eventScenes() []scene {
+func eventExchanges() []exchange {
 	keyed := mono.NewEvent[job]("wire.keyed").KeyedBy(job.key)
 	durable := mono.NewEvent[job]("wire.durable", mono.Durable())
 	raw := mono.NewEvent[[]byte]("wire.raw", mono.Codec(codec.Raw))
-	scenes := []scene{
-		eventScene("An event of bytes", raw, []byte{0, 1}),
-		eventScene("An event with a key", keyed, job{N: 1, Key: "acme"}),
-		eventScene("A durable event", durable, job{N: 1}),
-		eventScene("An event with a header", mono.NewEvent[job]("wire.plain").With(mono.Header("Tenant", "acme")), job{N: 1}),
+	exchanges := []exchange{
+		eventExchange("An event of bytes", raw, []byte{0, 1}),
+		eventExchange("An event with a key", keyed, job{N: 1, Key: "acme"}),
+		eventExchange("A durable event", durable, job{N: 1}),
+		eventExchange("An event with a header", mono.NewEvent[job]("wire.plain").With(mono.Header("Tenant", "acme")), job{N: 1}),
 	}
 	for _, c := range codecs {
-		scenes = append(scenes, eventScene("An event in "+c.name, mono.NewEvent[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+		exchanges = append(exchanges, eventExchange("An event in "+c.name, mono.NewEvent[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
 	}
-	return scenes
+	return exchanges
 }
 
-func eventScene[T any](name string, e mono.Event[T], v T) scene {
+func eventExchange[T any](name string, e mono.Event[T], v T) exchange {
 	done := make(chan struct{}, 1)
-	return scene{
+	return exchange{
 		name,
 		func(s *mono.Scope) {
 			e.Handle(s, func(context.Context, T) error { done <- struct{}{}; return nil })
@@ -339,24 +339,24 @@ func eventScene[T any](name string, e mono.Event[T], v T) scene {
 	}
 }
 
-func queueScenes() []scene {
+func queueExchanges() []exchange {
 	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewQueue[job]("wire.plain")
 	nonPersistent := mono.NewQueue[job]("wire.non-persistent", mono.NonPersistent())
-	scenes := []scene{
-		queueScene("A job of bytes", raw, []byte{0, 1}),
-		queueScene("A job with a header and a dedup id", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A delayed job", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A job of a non-persistent queue", nonPersistent, job{N: 1}),
+	exchanges := []exchange{
+		queueExchange("A job of bytes", raw, []byte{0, 1}),
+		queueExchange("A job with a header and a dedup id", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
+		queueExchange("A delayed job", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
+		queueExchange("A job of a non-persistent queue", nonPersistent, job{N: 1}),
 	}
 	for _, c := range codecs {
-		scenes = append(scenes, queueScene("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+		exchanges = append(exchanges, queueExchange("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
 	}
-	return scenes
+	return exchanges
 }
 
-func queueScene[T any](name string, q mono.Queue[T], v T) scene {
-	return scene{
+func queueExchange[T any](name string, q mono.Queue[T], v T) exchange {
+	return exchange{
 		name,
 		func(s *mono.Scope) { q.Handle(s, func(context.Context, T) error { return nil }) },
 		func(t *testing.T, app *mono.App) {
@@ -367,24 +367,24 @@ func queueScene[T any](name string, q mono.Queue[T], v T) scene {
 	}
 }
 
-func streamScenes() []scene {
+func streamExchanges() []exchange {
 	raw := mono.NewStream[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewStream[job]("wire.plain")
 	keyed := mono.NewStream[job]("wire.keyed").KeyedBy(job.key)
-	scenes := []scene{
-		streamScene("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
-		streamScene("A message with a key, a header and a dedup id", keyed, func(t *testing.T, app *mono.App) error {
+	exchanges := []exchange{
+		streamExchange("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
+		streamExchange("A message with a key, a header and a dedup id", keyed, func(t *testing.T, app *mono.App) error {
 			return keyed.With(mono.Header("Tenant", "acme"), mono.DedupID("entry-7")).Append(t.Context(), app, job{N: 1, Key: "acme"})
 		}),
-		streamScene("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
 			_, err := plain.AppendAfter(t.Context(), app, 0, job{N: 1})
 			return err
 		}),
-		streamScene("A message that is appended after another of its key", keyed, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended after another of its key", keyed, func(t *testing.T, app *mono.App) error {
 			_, err := keyed.AppendAfter(t.Context(), app, 0, job{N: 1, Key: "acme"})
 			return err
 		}),
-		streamScene("A message that is appended asynchronously", plain, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended asynchronously", plain, func(t *testing.T, app *mono.App) error {
 			done := make(chan error, 1)
 			if err := plain.AppendAsync(t.Context(), app, job{N: 1}, func(err error) { done <- err }); err != nil {
 				return err
@@ -394,24 +394,24 @@ func streamScenes() []scene {
 	}
 	for _, c := range codecs {
 		s := mono.NewStream[job]("wire.plain", mono.Codec(c.codec))
-		scenes = append(scenes, streamScene("A message in "+c.name, s, func(t *testing.T, app *mono.App) error { return s.Append(t.Context(), app, job{N: 1}) }))
+		exchanges = append(exchanges, streamExchange("A message in "+c.name, s, func(t *testing.T, app *mono.App) error { return s.Append(t.Context(), app, job{N: 1}) }))
 	}
-	return scenes
+	return exchanges
 }
 
-func streamScene[T any](name string, s mono.Stream[T], play func(*testing.T, *mono.App) error) scene {
-	return scene{
+func streamExchange[T any](name string, s mono.Stream[T], run func(*testing.T, *mono.App) error) exchange {
+	return exchange{
 		name,
 		func(sc *mono.Scope) { s.Appender(sc) },
 		func(t *testing.T, app *mono.App) {
-			if err := play(t, app); err != nil {
+			if err := run(t, app); err != nil {
 				t.Error(err)
 			}
 		},
 	}
 }
 
-func deadLetterScenes() []scene {
+func deadLetterExchanges() []exchange {
 	q := mono.NewQueue[job]("wire.jobs", mono.MaxAttempts(1))
 	fail := func(ret error) func(*mono.Scope) {
 		return func(s *mono.Scope) { q.Handle(s, func(context.Context, job) error { return ret }) }
@@ -424,7 +424,7 @@ func deadLetterScenes() []scene {
 	await := func(t *testing.T, app *mono.App) mono.DeadLetter[job] {
 		return awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 	}
-	return []scene{
+	return []exchange{
 		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
 		{"A job that has failed permanently", fail(mono.Permanent(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
 		{"A plain publish that cannot be decoded", fail(nil), func(t *testing.T, app *mono.App) {
