@@ -19,7 +19,7 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {
-		// Of its subject also where there is no key: replays are in the log, too.
+		// The subject is set even if there is no key: replays are in the log, too.
 		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
 	if c.sent.done != nil {
@@ -36,7 +36,8 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	return err
 }
 
-// storeAsync appends without the wait. The middleware sees the hand-over.
+// storeAsync appends without waiting. Middleware runs around the hand-over to the
+// transport.
 func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, sent *sendOptions) error {
 	if !s.in.outgoing.enter() {
 		return notDone(Unavailable, "the App has stopped")
@@ -63,8 +64,8 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 	return err
 }
 
-// appendOnce appends m once, however often it has to try: when the
-// acknowledgement of one try was lost, the next one has the same id.
+// appendOnce appends m once, however many tries it takes: if the acknowledgement of one
+// try is lost, the next one has the same id.
 func appendOnce(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 	stored, doubt := log.Append(ctx, m, o)
 	if !doubtful(doubt) {
@@ -85,21 +86,19 @@ func appendOnce(ctx context.Context, log transport.Log, m *transport.Message, o 
 	}
 }
 
-// How long, and how often, an append is tried again whose acknowledgement was
-// lost.
+// These bound the retries of an append whose acknowledgement was lost.
 const (
 	doubtTimeout = 10 * time.Second
 	doubtWait    = 100 * time.Millisecond
 )
 
-// doubtful reports whether a message may have been stored although the append
-// failed.
+// doubtful reports whether a message may have been stored although the append failed.
 func doubtful(err error) bool {
 	return CodeOf(err) == Unavailable && OutcomeOf(err) == OutcomeUnknown
 }
 
-// unsure takes from the error of a later try the claim that nothing was done: an
-// earlier one may have done it.
+// unsure returns err with an unknown outcome: the error of a later try cannot exclude
+// that an earlier one has stored the message.
 func unsure(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Outcome != OutcomeNotDone {
@@ -110,7 +109,7 @@ func unsure(err error) error {
 	return &unsure
 }
 
-// appendOptions are those of one message.
+// appendOptions returns the options of the append of one message.
 func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
 	o := transport.AppendOptions{ID: id, Generated: s.dedup == ""}
 	switch {
@@ -122,5 +121,5 @@ func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
 	return o
 }
 
-// delayed reports whether a time was asked for that has not come.
+// delayed reports whether the message has a time to wait for.
 func (s *sendOptions) delayed() bool { return s.delay > 0 || s.at > time.Now().UnixNano() }

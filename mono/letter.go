@@ -11,44 +11,44 @@ import (
 	"gomono.dev/transport"
 )
 
-// Reason says why a message is a dead letter.
+// Reason is the reason why a message is a dead letter.
 type Reason string
 
 // The reasons.
 const (
 	ReasonAttempts       Reason = "attempts"        // the last attempt has failed
-	ReasonPermanent      Reason = "dropped"         // its handler returned Drop
-	ReasonUndecodable    Reason = "undecodable"     // it cannot be read as its handle's type
-	ReasonOutcomeUnknown Reason = "outcome_unknown" // nobody said how the last attempt ended
+	ReasonPermanent      Reason = "dropped"         // its handler returned Permanent
+	ReasonUndecodable    Reason = "undecodable"     // it cannot be decoded as its handle's type
+	ReasonOutcomeUnknown Reason = "outcome_unknown" // the outcome of the last attempt is unknown
 )
 
-// Letter is a message that a group has given up. It holds what its sender sent,
-// and why it died.
+// DeadLetter is a message that a group has given up. It holds the message as it was
+// sent, and the reason.
 type DeadLetter[T any] struct {
-	ID           string    // of the message
-	Group        string    // that gave it up
-	Key          string    // of a keyed handle
-	Reason       Reason    // why
+	ID           string // of the message
+	Group        string // the group that gave it up
+	Key          string // if the handle is keyed
+	Reason       Reason
 	Code         Code      // of the error of the last attempt
-	Error        string    // its text, cut after 1 KiB
-	Attempts     int       // deliveries, those included that came too late to begin an attempt
-	Sequence     uint64    // where the message was in its log
+	Error        string    // the error's text, cut after 1 KiB
+	Attempts     int       // deliveries, including those too late to begin an attempt
+	Sequence     uint64    // the position of the message in its log
 	Stored       time.Time // when the message was stored
-	DeadLettered time.Time // when the letter was stored, or edited
+	DeadLettered time.Time // when the dead letter was stored, or edited
 	Header       transport.Header
 	Body         []byte // as it was sent
 
 	codec    codec.Codec
-	position uint64 // of the letter in its log
-	subject  string // of the letter
+	position uint64 // of the dead letter in its log
+	subject  string // of the dead letter
 }
 
-// Value decodes the body. It fails for one that is ReasonUndecodable, as long as
-// nobody has edited it.
+// Value decodes the body. It fails for a message that is ReasonUndecodable, unless it
+// was edited.
 func (l *DeadLetter[T]) Value() (T, error) {
 	var v T
 	if l.codec == nil {
-		return v, Errorf(FailedPrecondition, "the letter did not come from a list of dead letters: its codec is not known")
+		return v, Errorf(FailedPrecondition, "the dead letter did not come from DeadLetters, so its codec is unknown: get it with List")
 	}
 	m := &transport.Message{Header: l.Header, Body: l.Body}
 	if err := decode(m, l.codec, &v); err != nil {
@@ -57,27 +57,27 @@ func (l *DeadLetter[T]) Value() (T, error) {
 	return v, nil
 }
 
-// letterRoom is what a dead letter adds to its message at most, and the backend to
-// either, in bytes. A message that is stored leaves it free, so that it can become
-// one.
+// letterRoom is the number of bytes that a dead letter adds to its message at most,
+// together with what the backend adds to either. A stored message leaves this room
+// free, so that it can become a dead letter.
 const letterRoom = 4 << 10
 
-// maxLetterError bounds the text of the error in a letter, in bytes as encoded. One
-// that has no room for it keeps minLetterError if possible.
+// maxLetterError bounds the text of the error in a dead letter, in encoded bytes. If
+// there is no room for it, minLetterError bytes are kept if possible.
 const (
 	maxLetterError = 1 << 10
 	minLetterError = 64
 )
 
-// maxHeader bounds the header of a message that is to be stored, in bytes. It leaves
-// room for what a dead letter adds.
+// maxHeader bounds the header of a stored message, in bytes. It leaves room for what a
+// dead letter adds.
 const maxHeader = transport.MaxStoredHeader - letterRoom
 
-// letter makes the dead letter of a delivery.
+// letter returns the dead letter of a delivery.
 func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
 	m := &transport.Message{Subject: r.in.letterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
 	for _, f := range d.Header {
-		if (transport.Header{f}).Validate() == nil { // a plain client may have sent what cannot be sent on
+		if (transport.Header{f}).Validate() == nil { // a plain client may have sent a field that is invalid here
 			m.Header.Add(f.Name, f.Value)
 		}
 	}
@@ -93,7 +93,7 @@ func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err err
 	return m
 }
 
-// carried returns a text of a plain client's as a header can carry it.
+// carried returns a text from a plain client in a form that a header can carry.
 func carried(text string) string {
 	if (transport.Header{{Name: transport.HeaderID, Value: text}}).Validate() == nil {
 		return text
@@ -101,7 +101,7 @@ func carried(text string) string {
 	return transport.EncodeText(text, maxLetterError)
 }
 
-// shorten leaves out a part of a letter that cannot be stored as it is, and reports
+// shorten removes a part of a dead letter that is too large to be stored, and reports
 // whether there was one: three quarters of the error's text at a time, then the header
 // of its message, which only a plain client can make so large, then the rest of the
 // text.
@@ -120,12 +120,12 @@ func shorten(letter *transport.Message) bool {
 	return true
 }
 
-// foreignField reports whether a header field of a letter is neither mono's nor needed
-// to decode its body.
+// foreignField reports whether a header field of a dead letter is neither mono's nor
+// needed to decode its body.
 func foreignField(f transport.Field) bool { return !ownField(f.Name) }
 
-// readLetter is the reverse of letter. It takes any header: what cannot be read
-// is left at its zero value.
+// readLetter decodes a dead letter. It accepts any header: a field that cannot be
+// decoded is left at its zero value.
 func readLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
 	l := DeadLetter[T]{
 		ID:           d.Header.Get(transport.HeaderID),
@@ -149,8 +149,8 @@ func readLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
 	return l
 }
 
-// keep stores a letter. The subject makes storing it twice store it once. A log of
-// letters that somebody has deleted is made anew.
+// keep stores a dead letter. Storing it twice stores it once, because of its subject. A
+// log of dead letters that was deleted is created again.
 func (in *instance) keep(d *declaration, letter *transport.Message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), letterTimeout)
 	defer cancel()
@@ -170,20 +170,20 @@ func (s *storage) keep(ctx context.Context, letter *transport.Message) error {
 	}
 	_, err = log.Append(ctx, letter, transport.AppendOptions{Expect: &transport.Expectation{Subject: letter.Subject}})
 	if CodeOf(err) == Aborted {
-		return nil // it is there
+		return nil // it is stored already
 	}
 	return err
 }
 
-// letterTimeout bounds the storing of a letter.
+// letterTimeout bounds the storing of a dead letter.
 const letterTimeout = 10 * time.Second
 
 // deadSuffix ends the name of a log of dead letters. No name of a handle contains an
 // underscore.
 const deadSuffix = "__dead"
 
-// lettersOf returns the storage of a handle's dead letters, which exists from the
-// first letter on.
+// lettersOf returns the storage of a handle's dead letters. It exists once the first
+// dead letter was stored.
 func (in *instance) lettersOf(d *declaration) *storage {
 	return in.storage("dead letters of "+d.String(), transport.LogConfig{
 		Name:          logName(in.prefix(d)) + deadSuffix,

@@ -6,33 +6,34 @@ import (
 	"gomono.dev/mono/internal/copier"
 )
 
-// sharedWatcher is an Observer, in a test, that wants to hear of ReferenceChanged. To
-// find one costs a look at all of a value, so nobody does who has not been asked.
+// sharedWatcher is a test's Observer that asks for ReferenceChanged. Detecting a change
+// costs a walk over the whole value, so it is done only on request.
 type sharedWatcher interface {
 	Observer
 	WatchShared()
 }
 
-// sharedValues are the values that were passed as they are and that nobody may
-// change any more. Each is looked at again when its call has ended, when maxShared
-// others have come after it, and when the App has stopped.
+// sharedValues holds the values that were passed by reference and must not change any
+// more. Each is checked when its call has ended, after maxShared later values, and when
+// the App has stopped.
 type sharedValues struct {
 	in *instance
 
 	mu   sync.Mutex
-	kept []*sharedValue // the oldest first
+	kept []*sharedValue // oldest first
 }
 
 const maxShared = 10_000
 
-// sharedValue is a value that was passed as it is.
+// sharedValue is a value that was passed by reference.
 type sharedValue struct {
 	of    ReferenceChanged
 	value any // pointer to it
 	print uint64
 }
 
-// watchShared begins to keep shared values, where an observer asks for it.
+// watchShared returns the store of values to watch if an observer asks for it,
+// otherwise nil.
 func (in *instance) watchShared() *sharedValues {
 	for o := range in.app.allObservers() {
 		if _, ok := o.(sharedWatcher); ok {
@@ -42,7 +43,7 @@ func (in *instance) watchShared() *sharedValues {
 	return nil
 }
 
-// keep takes note of a value that is sent.
+// keep records a value that is sent.
 func (s *sharedValues) keep(h *homeContext, what string, value any) *sharedValue {
 	of := ReferenceChanged{Handle: h.sender.decl, Changed: what, Caller: h.sender.module, Provider: h.sender.home.unit.name}
 	v := &sharedValue{of, value, copier.Fingerprint(value)}
@@ -60,7 +61,7 @@ func (s *sharedValues) keep(h *homeContext, what string, value any) *sharedValue
 	return v
 }
 
-// look tells of a value that has changed since it was looked at last.
+// look reports a value that has changed since the last check.
 func (s *sharedValues) look(v *sharedValue) {
 	print := copier.Fingerprint(v.value)
 	s.mu.Lock()
@@ -68,13 +69,13 @@ func (s *sharedValues) look(v *sharedValue) {
 	v.print = print
 	s.mu.Unlock()
 	if changed {
-		s.in.log.Error("mono: a shared value was changed after it was sent: change a copy, or declare the handle without mono.ByReference",
+		s.in.log.Error("mono: a value was changed after it was passed by reference: change a copy, or declare the handle without mono.ByReference",
 			"handle", v.of.Handle.Name(), "value", v.of.Changed, "caller", v.of.Caller, "provider", v.of.Provider)
 		s.in.observe(v.of)
 	}
 }
 
-// lookAtAll looks at all values, when nobody should use them any more.
+// lookAtAll checks all values, when none should be in use any more.
 func (s *sharedValues) lookAtAll() {
 	if s == nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// offer sends a job of a volatile queue: each group has to take it. Within the
-// window that AssumeAccepted allows after that, jobs are sent without asking.
+// offer sends a job of a NonPersistent queue and waits until each group has accepted
+// it. Within the window of AssumeAccepted after that, jobs are sent without waiting.
 func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	if s.trusts() {
 		err := s.in.app.transport.Publish(ctx, m)
@@ -35,10 +35,11 @@ func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	return nil
 }
 
-// acceptTimeout bounds the wait until a volatile job is taken.
+// acceptTimeout bounds the wait until a job of a NonPersistent queue is accepted.
 const acceptTimeout = 5 * time.Second
 
-// trusts reports whether a job was accepted lately enough not to ask.
+// trusts reports whether a job was accepted so recently that the next need not be
+// confirmed.
 func (s *sender) trusts() bool {
 	window := s.decl.config.AssumeAccepted
 	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
@@ -57,7 +58,7 @@ func (s *sender) offerTo(ctx context.Context, m *transport.Message, group string
 	return nil
 }
 
-// refusal is the first error, which says also whether another group has taken
+// refusal returns the first error. It also reports whether another group has accepted
 // the job.
 func (s *sender) refusal(groups []string, errs []error) error {
 	var refused *Error
@@ -75,20 +76,20 @@ func (s *sender) refusal(groups []string, errs []error) error {
 	}
 	if taken {
 		refused.Outcome = OutcomeUnknown
-		refused.Message += " (another group has taken the job)"
+		refused.Message += " (another group has accepted the job)"
 	}
 	return refused
 }
 
-// accept tells the sender of a volatile job that a worker has it.
+// accept confirms to the sender of a job that a worker has it.
 func (r *receiver) accept(m *transport.Message) {
 	r.answer(m, &transport.Message{})
 }
 
-// volatile reports whether a receiver works on jobs that nobody stores.
+// volatile reports whether the receiver handles jobs that are not stored.
 func (r *receiver) volatile() bool { return r.decl.kind == KindQueue && r.decl.config.NonPersistent }
 
-// volatileSubjects are where jobs for a group of a volatile queue come.
+// volatileSubjects returns the subjects of jobs for a group of a NonPersistent queue.
 func (r *receiver) volatileSubjects() []string {
 	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
 }
