@@ -7,7 +7,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// bindAll makes a unit of every module and binds it.
+// bindAll creates a unit for every module and binds it.
 func (in *instance) bindAll() {
 	if slices.ContainsFunc(in.app.observers, func(o Observer) bool { return isNil(o) }) {
 		in.report.add("", nil, "an observer is nil: give Observe a value")
@@ -34,7 +34,8 @@ func (in *instance) bindAll() {
 	}
 }
 
-// addMiddleware adds a middleware that has a life of its own.
+// addMiddleware adds a middleware that is also a Module, or has a hook or a health
+// check.
 func (in *instance) addMiddleware(m Middleware) {
 	if isNil(m) {
 		in.report.add("", nil, "a middleware is nil: give Use a value")
@@ -68,7 +69,7 @@ func (in *instance) add(r registration) {
 	in.units = append(in.units, u)
 }
 
-// introduce asks the module what it says about itself.
+// introduce sets the name, version and doc of a unit from its module.
 func (u *unit) introduce() error {
 	if u.name == "" {
 		u.name, u.explicit = moduleName(u.module)
@@ -107,7 +108,7 @@ func (in *instance) bind(u *unit) {
 	}
 }
 
-// check finds what is wrong with what was bound.
+// check reports what is wrong with the bound modules.
 func (in *instance) check() error {
 	for _, u := range in.units {
 		in.checkReceivers(u)
@@ -126,7 +127,7 @@ func (in *instance) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
 		own := r.config
-		own.Lanes = 0 // they are the log's: a receiver may give up the order that they keep
+		own.Lanes = 0 // they belong to the log: a receiver may give up the order that they keep
 		if err := own.check(r.decl.kind); err != nil {
 			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
@@ -150,13 +151,13 @@ func (in *instance) checkReceivers(u *unit) {
 	}
 }
 
-// checkStored finds options of a receiver that do not fit what is stored.
+// checkStored reports options of a receiver that do not fit a stored handle.
 func (in *instance) checkStored(r *receiver) {
 	if (r.config.BatchSize > 0 || r.config.BatchWait > 0) && r.pack == nil {
 		in.report.add(r.unit.name, r.decl, "is handled at %s with BatchSize or BatchWait, one message at a time: use HandleBatch", r.place)
 	}
 	if r.config.Broadcast && r.decl.config.Durable {
-		return // config.check has said it
+		return // config.check has reported it
 	}
 	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
 		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, and declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
@@ -198,7 +199,7 @@ func (in *instance) checkNeeds(u *unit) {
 	in.checkNeededResources(u)
 }
 
-// checkHandles finds payload types that cannot be carried and handles that the
+// checkHandles reports payload types that cannot be encoded and handles that the
 // transport cannot serve.
 func (in *instance) checkHandles() {
 	capabilities := in.app.transport.Capabilities()
@@ -221,7 +222,7 @@ func (in *instance) checkHandles() {
 	}
 }
 
-// messages lists the handles of a unit that carry messages, each once.
+// messages returns the handles of a unit that carry messages, without duplicates.
 func (u *unit) messages() []*declaration {
 	var all []*declaration
 	seen := make(map[identity]bool)
@@ -252,7 +253,7 @@ func (in *instance) checkTypes(u *unit, d *declaration) {
 	}
 }
 
-// roles lists what a unit does with which handles, in the order of declaration.
+// roles returns the usages of handles by a unit, in the order of declaration.
 func (u *unit) roles() []HandleBound {
 	var all []HandleBound
 	note := func(d *declaration, role Usage) { all = append(all, HandleBound{u.name, d, role}) }

@@ -9,23 +9,23 @@ import (
 	"gomono.dev/transport"
 )
 
-// homeCall is one call that does not leave the process: the context of its handler
-// and what the handler gets and makes, in one piece of memory.
+// homeCall is one local call: the context of its handler, its request and its reply, in
+// one piece of memory.
 type homeCall[Req, Resp any] struct {
 	homeContext
 	request Req
 	made    Resp
 }
 
-// isolatedCall is a homeCall with what the caller sent, and what it gets.
+// isolatedCall is a homeCall with the caller's copies of request and reply.
 type isolatedCall[Req, Resp any] struct {
 	homeCall[Req, Resp]
 	sent     Req
 	response Resp
 }
 
-// callHome calls a service's handler on the caller's goroutine, with the meaning
-// that the call would have over the wire. rare is nil where there is nothing to say.
+// callHome calls a service's handler on the caller's goroutine, with the semantics of a
+// call over the transport. rare may be nil.
 func callHome[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn Func[Req, Resp], req Req) (Resp, error) {
 	var none Resp
 	if ctx.Err() != nil {
@@ -66,7 +66,7 @@ func callHome[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn 
 	return *response, nil
 }
 
-// handle runs the handler, and gives its place back however that ends.
+// handle runs the handler. It releases the place in the gate however the handler ends.
 func (h *homeCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response *Resp) (took time.Duration, err error) {
 	r := h.sender.home
 	defer h.leave(place, &took, &err)
@@ -86,7 +86,7 @@ func (h *homeCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response 
 	return h.record(err), err
 }
 
-// Value knows the Call, and what package context needs to find its own kind.
+// Value returns the Call, and the values that package context uses internally.
 func (h *homeCall[Req, Resp]) Value(key any) any {
 	if _, ok := key.(callKey); ok {
 		return h.asCall(&h.request, &h.made)
@@ -94,7 +94,7 @@ func (h *homeCall[Req, Resp]) Value(key any) any {
 	return h.homeContext.Value(key)
 }
 
-// begin notes when the call began.
+// begin records the start of the call.
 func (h *homeContext) begin(ctx context.Context, s *sender, rare *rarities) {
 	h.caller, h.sender, h.rare = ctx, s, rare
 	h.began = s.in.clock.now()
@@ -103,8 +103,9 @@ func (h *homeContext) begin(ctx context.Context, s *sender, rare *rarities) {
 	}
 }
 
-// notCrossed looks at why a request could not be copied. What its codec cannot
-// encode is not sent; what it cannot decode is for the receiving side to find.
+// notCrossed handles an error of the copy of a request. If the codec cannot encode the
+// request, it is not sent. If the codec cannot decode it, the receiving side reports
+// that.
 func (s *sender) notCrossed(rare *rarities, err error) (*rarities, error) {
 	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
 		return nil, about(s.decl.String(), notEncoded(s.codec, e.Err))
@@ -116,8 +117,9 @@ func (s *sender) notCrossed(rare *rarities, err error) (*rarities, error) {
 	return rare, nil
 }
 
-// replied looks at how the reply was copied. What its codec cannot encode is the
-// handler's bug; what it cannot decode is for the caller to find.
+// replied handles an error of the copy of a reply. If the codec cannot encode the
+// reply, that is the handler's bug. If the codec cannot decode it, the caller gets the
+// error.
 func (h *homeContext) replied(err error) error {
 	if err == nil {
 		return nil
@@ -128,13 +130,13 @@ func (h *homeContext) replied(err error) error {
 	return &unread{about("reply of "+h.sender.decl.String(), notDecoded(err))}
 }
 
-// unread says that there is a reply, which its caller cannot read. It is no error
-// of the handler.
+// unread is the error of a reply that its caller cannot decode. It is not an error of
+// the handler.
 type unread struct{ error }
 
-// leave is deferred around the handler: it gives the place back however the handler
-// ends, and a panic is its error. The context ends first: what the handler has left
-// running may need it to stop.
+// leave is deferred around the handler. It releases the place however the handler ends,
+// and turns a panic into an error. It ends the context first, because goroutines that
+// the handler has left running may need that to stop.
 func (h *homeContext) leave(place uint64, took *time.Duration, err *error) {
 	if v := recover(); v != nil {
 		h.sender.in.panicked(h.sender.home.where, v)
@@ -145,8 +147,8 @@ func (h *homeContext) leave(place uint64, took *time.Duration, err *error) {
 	h.sender.home.gate.leaveHome(place)
 }
 
-// record counts the call, logs what nobody else would hear of, and returns how
-// long it took.
+// record counts the call, logs errors that no caller gets, and returns the duration of
+// the call.
 func (h *homeContext) record(err error) time.Duration {
 	took := h.sender.in.clock.now() - h.began
 	r := h.sender.home
@@ -164,8 +166,8 @@ func (h *homeContext) failed(err error) {
 	}
 }
 
-// outcome is the error that the caller gets; err is the handler's. What a call comes
-// to whose time was over before its handler returned does not depend on that.
+// outcome returns the caller's error; err is the handler's. If the time of the call was
+// over before its handler returned, the result does not depend on err.
 func (h *homeContext) outcome(took time.Duration, err error) error {
 	switch {
 	case h.caller.Err() != nil:
@@ -180,7 +182,7 @@ func (h *homeContext) outcome(took time.Duration, err error) error {
 	return h.verdict(err)
 }
 
-// verdict is how the error of a handler arrives.
+// verdict returns the error of a handler as it would arrive over the transport.
 func (h *homeContext) verdict(err error) error {
 	r := h.sender.home
 	if u, ok := err.(*unread); ok {
@@ -194,4 +196,4 @@ func (h *homeContext) verdict(err error) error {
 	return verdict(reply, r.in.codecs, r.codec)
 }
 
-const tookTooLong = "the handler took longer than its caller had time"
+const tookTooLong = "the handler took longer than its caller's deadline allows"

@@ -10,13 +10,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// homeContext is the context of a handler that is called from within the process,
-// and all that there is to know of the call. It ends when the caller's does, at
-// the call's own deadline, when the App gives up, and when the handler returns; it
-// carries none of the caller's values, as it would not over the wire.
+// homeContext is the context of a local call's handler, and holds the state of the
+// call. It ends with the caller's context, at the call's own deadline, when the App
+// gives up, and when the handler returns. It carries none of the caller's values, like
+// a call over the transport.
 //
-// What costs is made when it is asked for: a channel and a timer by Done, the Call
-// by CallFrom. A handler that asks for neither has them for nothing.
+// Expensive parts are created on demand: a channel and a timer by Done, the Call by
+// CallFrom.
 type homeContext struct {
 	caller context.Context
 	sender *sender
@@ -27,26 +27,25 @@ type homeContext struct {
 	call atomic.Pointer[Call]
 }
 
-// rarities are what most calls do not have.
+// rarities holds what most calls do not have.
 type rarities struct {
-	header     transport.Header // what the sender has set
-	origin     *Call            // what middleware has seen on the sending side
-	unreadable error            // the request cannot be decoded
+	header     transport.Header // set by the sender
+	origin     *Call            // the Call of the sending side, if middleware has seen it
+	unreadable error            // the error of a request that cannot be decoded
 }
 
-// liveContext is a context of the standard library that ends when a homeContext
-// does.
+// liveContext is a context of the standard library that ends when a homeContext does.
 type liveContext struct {
 	context.Context
 	end func()
 }
 
-// over stands for the live context of a handler that has returned without having
-// asked for one.
+// over is the live context of a handler that has returned without creating one.
 var over = &liveContext{}
 
-// limit is how long the call may take, whatever its caller's deadline is; 0: that
-// counts alone. A call that took less than patience need not ask.
+// limit returns how long the call may take, regardless of its caller's deadline. 0
+// means that only the caller's deadline applies. A call that took less than patience
+// need not call limit.
 func (h *homeContext) limit() time.Duration {
 	if h.sender.decl.config.Timeout == 0 {
 		if _, ok := h.caller.Deadline(); ok {
@@ -56,13 +55,13 @@ func (h *homeContext) limit() time.Duration {
 	return h.sender.patience
 }
 
-// ownDeadline is when the call has to end, whatever its caller's deadline is.
+// ownDeadline returns the end of the call's limit, regardless of its caller's deadline.
 func (h *homeContext) ownDeadline() (time.Time, bool) {
 	limit := h.limit()
 	return h.sender.in.clock.at(h.began + limit), limit != 0
 }
 
-// Deadline returns the earlier one of the caller's deadline and the call's own.
+// Deadline returns the earlier of the caller's deadline and the call's own.
 func (h *homeContext) Deadline() (time.Time, bool) {
 	deadline, ok := h.caller.Deadline()
 	if own, limited := h.ownDeadline(); limited && (!ok || own.Before(deadline)) {
@@ -74,8 +73,8 @@ func (h *homeContext) Deadline() (time.Time, bool) {
 // Done returns a channel that is closed when the context ends.
 func (h *homeContext) Done() <-chan struct{} { return h.alive().Done() }
 
-// Err says why the context has ended. It looks at what ends it, so nothing has to
-// wait for a timer or a goroutine.
+// Err returns why the context has ended. It examines the causes directly, so it needs
+// no timer or goroutine.
 func (h *homeContext) Err() error {
 	switch live := h.live.Load(); live {
 	case nil:
@@ -95,12 +94,12 @@ func (h *homeContext) Err() error {
 	return h.sender.in.ctx.Err()
 }
 
-// late reports whether a call that takes so long is over its own deadline.
+// late reports whether a call of this duration exceeds its own deadline.
 func (h *homeContext) late(took time.Duration) bool {
 	return took >= h.sender.patience && h.limit() != 0
 }
 
-// Value is what package context needs to find a context of its own kind.
+// Value returns what package context needs to find a context of its own type.
 func (h *homeContext) Value(key any) any {
 	if live := h.live.Load(); live != nil && live != over {
 		return live.Value(key)
@@ -108,8 +107,8 @@ func (h *homeContext) Value(key any) any {
 	return nil
 }
 
-// alive returns the context that ends when this one does, and makes it if need
-// be. Several goroutines may ask at once; one of theirs is kept.
+// alive returns a context that ends when this one does, and creates it if necessary. If
+// several goroutines create one at once, only one is kept.
 func (h *homeContext) alive() *liveContext {
 	for {
 		live := h.live.Load()
@@ -142,15 +141,15 @@ func (h *homeContext) enliven() *liveContext {
 	}}
 }
 
-// returned ends the context: its handler has returned.
+// returned ends the context after its handler has returned.
 func (h *homeContext) returned() {
 	if !h.live.CompareAndSwap(nil, over) {
 		h.live.Load().end()
 	}
 }
 
-// asCall returns the Call of the handler; request and made point to its payloads.
-// Several goroutines may ask at once; all get the same.
+// asCall returns the Call of the handler; request and made point to its payloads. If
+// several goroutines call it at once, all get the same Call.
 func (h *homeContext) asCall(request, made any) *Call {
 	if c := h.call.Load(); c != nil {
 		return c
@@ -169,7 +168,7 @@ func (h *homeContext) asCall(request, made any) *Call {
 	return c
 }
 
-// id identifies the call, the same on both sides.
+// id returns the id of the call, which is the same on both sides.
 func (h *homeContext) id() string {
 	if c := h.call.Load(); c != nil {
 		return c.ID()
@@ -184,22 +183,23 @@ func (h *homeContext) newID() string {
 	return newID()
 }
 
-// valueless is a context without its values. Package context hears of its end
-// through AfterFunc, so that it needs no goroutine to wait for it.
+// valueless is a context without its values. Package context uses its AfterFunc, so
+// that it needs no goroutine to wait for its end.
 type valueless struct{ context.Context }
 
 func (valueless) Value(any) any { return nil }
 
 func (v valueless) AfterFunc(f func()) func() bool { return context.AfterFunc(v.Context, f) }
 
-// clock counts from the start of an instance, which is cheaper to read than the
-// time of day.
+// clock counts from the start of an instance, which is faster to read than the time of
+// day.
 type clock struct{ zero time.Time }
 
 func (c clock) now() time.Duration           { return time.Since(c.zero) }
 func (c clock) at(d time.Duration) time.Time { return c.zero.Add(d) }
 
-// wireHeader is the header with what mono would have sent over the wire.
+// wireHeader returns the header with the fields that mono would have sent over the
+// transport.
 func (h *homeContext) wireHeader(c *Call) transport.Header {
 	header := slices.Clone(c.header)
 	header.Add(transport.HeaderID, c.ID())

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// unburied is why a message was given up whose dead letter cannot be stored yet: it
-// comes again until it can, and is not handled any more.
+// unburied is the error of a message that was given up, but whose dead letter could not
+// be stored yet. The message is delivered again until it can, and is not handled any
+// more.
 type unburied struct {
 	error
 	reason Reason
@@ -14,14 +15,15 @@ type unburied struct {
 
 func (u *unburied) Unwrap() error { return u.error }
 
-// graveyard remembers those of a receiver by sequence. One that it does not know, since
-// another process has given it up, is a letter with ReasonOutcomeUnknown.
+// graveyard holds the pending dead letters of a receiver by sequence. If the receiver
+// does not know one, because another process has given it up, the dead letter has
+// ReasonOutcomeUnknown.
 type graveyard struct {
 	mu  sync.Mutex
 	all map[uint64]*unburied
 }
 
-// maxUnburied bounds what is remembered.
+// maxUnburied bounds their number.
 const maxUnburied = 10_000
 
 func (g *graveyard) remember(sequence uint64, reason Reason, err error) {
@@ -45,7 +47,7 @@ func (g *graveyard) forget(sequence uint64) {
 	delete(g.all, sequence)
 }
 
-// of returns nil where nothing is remembered.
+// of returns the pending dead letter of a message, or nil.
 func (g *graveyard) of(sequence uint64) *unburied {
 	g.mu.Lock()
 	defer g.mu.Unlock()
