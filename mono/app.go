@@ -47,7 +47,7 @@ type appOptions struct {
 	stopTimeout   time.Duration
 	startTimeout  time.Duration
 	healthTimeout time.Duration
-	alwaysWire    bool
+	noLocalCalls  bool
 	generation    uint64
 }
 
@@ -78,7 +78,7 @@ func HealthTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.h
 
 // NoLocalCalls sends calls over the transport even if their provider is in the same
 // App.
-func NoLocalCalls() AppOption { return func(o *appOptions) { o.alwaysWire = true } }
+func NoLocalCalls() AppOption { return func(o *appOptions) { o.noLocalCalls = true } }
 
 // New returns an App over a transport. The App owns the transport and closes it when it
 // stops. New panics on a nil transport or a bad option.

@@ -11,7 +11,7 @@ import (
 // store appends a message to the log of its handle.
 func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error {
 	if n := m.Size() - len(m.Body); n > maxHeader {
-		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
+		return notDone(InvalidArgument, "the header has %d bytes, and at most %d can be stored: put large values into the body", n, maxHeader)
 	}
 	log, err := s.storage.log(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 		returned := false
 		defer func() {
 			if !returned {
-				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): no more of them may be called", "handle", s.decl.name)
+				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): further callbacks may not be called", "handle", s.decl.name)
 			}
 		}()
 		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.done(err); return nil }) // it logs a panic
@@ -68,38 +68,39 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 // try is lost, the next one has the same id.
 func appendOnce(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 	stored, doubt := log.Append(ctx, m, o)
-	if !doubtful(doubt) {
+	if !mayBeStored(doubt) {
 		return stored, doubt
 	}
-	ctx, cancel := context.WithTimeout(ctx, doubtTimeout)
+	ctx, cancel := context.WithTimeout(ctx, appendRetryTimeout)
 	defer cancel()
 	for {
 		select {
 		case <-ctx.Done():
 			return stored, doubt
-		case <-time.After(doubtWait):
+		case <-time.After(appendRetryWait):
 		}
 		stored, err := log.Append(ctx, m, o)
 		if CodeOf(err) != Unavailable {
-			return stored, unsure(err)
+			return stored, withUnknownOutcome(err)
 		}
 	}
 }
 
 // These bound the retries of an append whose acknowledgement was lost.
 const (
-	doubtTimeout = 10 * time.Second
-	doubtWait    = 100 * time.Millisecond
+	appendRetryTimeout = 10 * time.Second
+	appendRetryWait    = 100 * time.Millisecond
 )
 
-// doubtful reports whether a message may have been stored although the append failed.
-func doubtful(err error) bool {
+// mayBeStored reports whether a message may have been stored although the append
+// failed.
+func mayBeStored(err error) bool {
 	return CodeOf(err) == Unavailable && OutcomeOf(err) == OutcomeUnknown
 }
 
-// unsure returns err with an unknown outcome: the error of a later try cannot exclude
-// that an earlier one has stored the message.
-func unsure(err error) error {
+// withUnknownOutcome returns err with an unknown outcome: the error of a later try
+// cannot exclude that an earlier one has stored the message.
+func withUnknownOutcome(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Outcome != OutcomeNotDone {
 		return err

@@ -73,14 +73,14 @@ type batcher struct {
 	size    int
 	wait    time.Duration
 	arrived chan *transport.Delivery
-	hurry   chan struct{} // closed when batches are no longer waited for
+	flush   chan struct{} // closed when batches are no longer waited for
 	quit    chan struct{} // closed when no more deliveries come
 }
 
 func newBatcher(r *receiver) *batcher {
 	b := &batcher{
 		r: r, size: r.config.BatchSize, wait: r.config.BatchWait,
-		arrived: make(chan *transport.Delivery), hurry: make(chan struct{}), quit: make(chan struct{}),
+		arrived: make(chan *transport.Delivery), flush: make(chan struct{}), quit: make(chan struct{}),
 	}
 	if b.size == 0 {
 		b.size = DefaultBatchSize
@@ -125,7 +125,7 @@ func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 			batch = append(batch, d)
 		case <-enough.C:
 			return batch
-		case <-b.hurry:
+		case <-b.flush:
 			return batch
 		}
 	}
@@ -201,7 +201,7 @@ func (r *receiver) runBatch(t *ticket, members []*Call) error {
 	r.watch.begin(t, began)
 	defer r.watch.end(t)
 	err := r.run(r.in.ctx, &c)
-	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
+	r.stats.record(&r.stats.received, r.in.clock.now()-began, err)
 	return err
 }
 

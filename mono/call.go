@@ -16,18 +16,18 @@ import (
 // belongs to the goroutine that runs the handler or the send: it must not be used
 // concurrently, or kept.
 type Call struct {
-	decl    *declaration
-	sender  string
-	id      string
-	header  transport.Header
-	payload any // pointer to the payload
-	reply   any // pointer to the reply, nil if there is none
-	size    int
-	replied bool         // reply holds a value
-	left    bool         // it was sent, successfully or not
-	whole   bool         // header holds the fields that mono sets
-	decoded bool         // payload holds the message
-	home    *homeContext // of a local call
+	decl     *declaration
+	sender   string
+	id       string
+	header   transport.Header
+	payload  any // pointer to the payload
+	reply    any // pointer to the reply, nil if there is none
+	size     int
+	replied  bool          // reply holds a value
+	sentOnce bool          // it was sent, successfully or not
+	whole    bool          // header holds the fields that mono sets
+	decoded  bool          // payload holds the message
+	local    *localContext // of a local call
 
 	// On the sending side.
 	via      *sender
@@ -110,8 +110,8 @@ func (c *Call) Group() string {
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:
-	case c.at != nil && c.home != nil:
-		c.id = c.home.newID()
+	case c.at != nil && c.local != nil:
+		c.id = c.local.newID()
 	default:
 		c.id = newID()
 	}
@@ -127,9 +127,9 @@ func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values
 // fields returns the header. For a local call it adds the fields that mono sends over
 // the transport, if name is one of them.
 func (c *Call) fields(name string) transport.Header {
-	if c.at != nil && c.home != nil && !c.whole && ownField(name) {
+	if c.at != nil && c.local != nil && !c.whole && ownField(name) {
 		c.whole = true
-		c.header = c.home.wireHeader(c)
+		c.header = c.local.transportHeader(c)
 	}
 	return c.header
 }
@@ -156,8 +156,8 @@ func (c *Call) Reply() any {
 // Size returns the size of the encoded payload in bytes, 0 on the sending side before
 // it was sent. For a local call, Size encodes the payload.
 func (c *Call) Size() int {
-	if c.size == 0 && c.home != nil {
-		body, _ := c.home.sender.codec.Marshal(c.payload) // no error: it was encoded, or copied as if
+	if c.size == 0 && c.local != nil {
+		body, _ := c.local.sender.codec.Marshal(c.payload) // no error: it was encoded, or copied as if
 		c.size = len(body)
 	}
 	return c.size
@@ -231,11 +231,11 @@ func (c *Call) Stopping() <-chan struct{} {
 // sendAgain prepares a Call for another send by middleware: the reply of the first send
 // is reset.
 func (c *Call) sendAgain() {
-	if c.left && c.reply != nil {
+	if c.sentOnce && c.reply != nil {
 		reflect.ValueOf(c.reply).Elem().SetZero()
 		c.replied = false
 	}
-	c.left = true
+	c.sentOnce = true
 }
 
 func deref(pointer any) any {

@@ -63,7 +63,7 @@ func (c Channel[T]) Receive(s *Scope) <-chan T {
 // module. It returns nil if the declarations of two modules contradict each other,
 // which the start report contains.
 func (c Channel[T]) join(s *Scope) (*channel, *hub[T]) {
-	s.in.know(s.unit, c.decl)
+	s.in.record(s.unit, c.decl)
 	ch, ok := s.in.channels[c.decl.identity()]
 	if !ok {
 		ch = &channel{decl: c.decl, hub: &hub[T]{in: make(chan T, c.decl.config.Capacity)}}

@@ -138,7 +138,7 @@ func (in *instance) checkReceivers(u *unit) {
 			continue
 		}
 		if r.decl.stored() && !u.explicit && r.group() == u.name && r.config.Group == "" {
-			in.report.add(u.name, r.decl, "is received durably under a name that is only the package's: a renamed package would lose its place; give the module a method Name() string, or the receiver mono.Group")
+			in.report.add(u.name, r.decl, "has a durable group that is named after its package, and renaming the package would lose its position: give the module a method Name() string, or the receiver mono.Group")
 		}
 		if r.config.Broadcast {
 			continue
@@ -160,17 +160,17 @@ func (in *instance) checkStored(r *receiver) {
 		return // config.check has reported it
 	}
 	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
-		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, and declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
+		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
 	}
 }
 
 func (in *instance) checkKeys(r *receiver) {
 	if len(r.config.Keys) > 0 && r.decl.key == nil {
-		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, and has no key: declare it with KeyedBy", r.place)
+		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, but has no key: declare it with KeyedBy", r.place)
 	}
 	for _, key := range r.config.Keys {
 		if err := transport.ValidateToken(key); err != nil {
-			in.report.add(r.unit.name, r.decl, "is handled at %s with a key that cannot be one: %v", r.place, err)
+			in.report.add(r.unit.name, r.decl, "is handled at %s with an invalid key: %v", r.place, err)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (in *instance) checkNeeds(u *unit) {
 			in.report.add(u.name, u.senders[id].decl, "no module provides it: add the module that does, or declare app.Remote(…) if another process does")
 			continue
 		}
-		in.know(u, remote)
+		in.record(u, remote)
 	}
 	in.checkNeededResources(u)
 }
@@ -207,16 +207,16 @@ func (in *instance) checkHandles() {
 		for _, d := range u.messages() {
 			in.checkTypes(u, d)
 			if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
-				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, and has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last of all)")
+				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
 			}
-			if n := len(logName(in.prefix(d)) + deadSuffix); d.stored() && n > transport.MaxLogName {
+			if n := len(logName(in.prefix(d)) + deadLetterSuffix); d.stored() && n > transport.MaxLogName {
 				in.report.add(u.name, d, "its log of dead letters would have a name of %d bytes, at most %d are allowed: shorten the name or the Namespace", n, transport.MaxLogName)
 			}
 			if d.stored() && !capabilities.Logs {
-				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS that is JetStream, which its server and this account must have", capabilities.Name)
+				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", capabilities.Name)
 			}
 			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && capabilities.Logs && !capabilities.Lanes {
-				in.report.add(u.name, d, "keeps order within a key, which %s cannot: declare it mono.Unordered", capabilities.Name)
+				in.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", capabilities.Name)
 			}
 		}
 	}
@@ -253,10 +253,10 @@ func (in *instance) checkTypes(u *unit, d *declaration) {
 	}
 }
 
-// roles returns the usages of handles by a unit, in the order of declaration.
-func (u *unit) roles() []HandleBound {
+// usages returns the usages of handles by a unit, in the order of declaration.
+func (u *unit) usages() []HandleBound {
 	var all []HandleBound
-	note := func(d *declaration, role Usage) { all = append(all, HandleBound{u.name, d, role}) }
+	note := func(d *declaration, usage Usage) { all = append(all, HandleBound{u.name, d, usage}) }
 	for _, r := range u.receivers {
 		if r.decl.kind == KindService {
 			note(r.decl, UsageProvides)

@@ -72,7 +72,7 @@ func (c *config) check(kind Kind) error {
 		errs = append(errs, errors.New("AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store"))
 	}
 	if c.NonPersistent && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: nothing is stored to try again"))
+		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: its jobs are not stored, so they cannot be tried again"))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))

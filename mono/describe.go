@@ -57,7 +57,7 @@ func (a *App) Describe() Topology {
 	}
 	for _, u := range in.units {
 		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
-		for _, b := range u.roles() {
+		for _, b := range u.usages() {
 			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}

@@ -101,9 +101,9 @@ func (e *failed) Is(target error) bool {
 	return ok && h.Kind() == KindFailure && h.Name() == e.name
 }
 
-// answer encodes the error of a handler for the transport. The value of a failure is
-// encoded with k, the codec of the request, or as JSON if k is for bytes only.
-func answer(err error, k codec.Codec) (transport.Header, []byte) {
+// encodeError encodes the error of a handler for the transport. The value of a failure
+// is encoded with k, the codec of the request, or as JSON if k is for bytes only.
+func encodeError(err error, k codec.Codec) (transport.Header, []byte) {
 	e := &Error{Code: CodeOf(err), Outcome: OutcomeAnswered, Message: err.Error()}
 	if coded, ok := errors.AsType[*Error](err); ok && err.Error() == coded.Error() {
 		e.Message = coded.Message
@@ -171,8 +171,8 @@ func (e *failed) media(k codec.Codec) string {
 	return k.ContentType()
 }
 
-// verdict returns the error in a reply, or nil.
-func verdict(m *transport.Message, codecs codecs, own codec.Codec) error {
+// replyError returns the error in a reply, or nil.
+func replyError(m *transport.Message, codecs codecs, own codec.Codec) error {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
 		return nil

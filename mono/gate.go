@@ -14,7 +14,7 @@ import (
 // calls.
 //
 // A local call takes no lock while there is room and no goroutine waits: one word holds
-// the counts. A goroutine that must wait sets crowded in that word, with the mutex
+// the counts. A goroutine that must wait sets contended in that word, with the mutex
 // held. Then all use the mutex, until no goroutine waits any more. The mutex is never
 // held during a blocking operation.
 type gate struct {
@@ -22,7 +22,7 @@ type gate struct {
 	state atomic.Uint64
 
 	mu      sync.Mutex
-	gaveUp  bool          // no entry is possible; crowded stays set
+	gaveUp  bool          // no entry is possible; contended stays set
 	running ticket        // messages from the transport: the ring's own link
 	inside  int           // number of messages in running
 	queue   []*waiter     // waiting for a place, in order of arrival
@@ -30,13 +30,13 @@ type gate struct {
 	left    chan struct{} // closed when the next one leaves
 }
 
-// The state of a gate consists of three counts of places, the phase, and crowded.
+// The state of a gate consists of three counts of places, the phase, and contended.
 const (
-	onePlace = 1       // of all places taken
-	oneEarly = 1 << 20 // of those taken by local calls that entered while serving
-	oneLate  = 1 << 40 // of those taken by local calls that entered while draining
-	onePhase = 1 << 60
-	crowded  = 1 << 63
+	onePlace  = 1       // of all places taken
+	oneEarly  = 1 << 20 // of those taken by local calls that entered while serving
+	oneLate   = 1 << 40 // of those taken by local calls that entered while draining
+	onePhase  = 1 << 60
+	contended = 1 << 63
 
 	maxPlaces = oneEarly - 1
 )
@@ -125,13 +125,13 @@ func (g *gate) leave(t *ticket) {
 	g.free(onePlace)
 }
 
-// enterHome lets a local call in. The returned place is the argument of leaveHome.
-func (g *gate) enterHome(ctx, app context.Context) (place uint64, err error) {
+// enterLocal lets a local call in. The returned place is the argument of leaveLocal.
+func (g *gate) enterLocal(ctx, app context.Context) (place uint64, err error) {
 	for {
 		state := g.state.Load()
 		p := phaseIn(state)
-		if state >= crowded || taken(state) >= g.limit || !p.open() {
-			return g.enterCrowd(ctx, app)
+		if state >= contended || taken(state) >= g.limit || !p.open() {
+			return g.enterContended(ctx, app)
 		}
 		if place := p.place(); g.state.CompareAndSwap(state, state+place) {
 			return place, nil
@@ -139,15 +139,15 @@ func (g *gate) enterHome(ctx, app context.Context) (place uint64, err error) {
 	}
 }
 
-// enterCrowd is enterHome with the mutex. It waits if there is no free place.
-func (g *gate) enterCrowd(ctx, app context.Context) (place uint64, err error) {
+// enterContended is enterLocal with the mutex. It waits if there is no free place.
+func (g *gate) enterContended(ctx, app context.Context) (place uint64, err error) {
 	if !g.takePlace(ctx, app.Done()) {
 		if app.Err() != nil {
 			return 0, notDone(Unavailable, "its module is stopping")
 		}
 		// Over the transport the request would wait at the provider, and could still be
 		// handled.
-		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", g.limit)
+		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or make fewer calls", g.limit)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -164,11 +164,11 @@ func (g *gate) enterCrowd(ctx, app context.Context) (place uint64, err error) {
 	}
 }
 
-func (g *gate) leaveHome(place uint64) {
+func (g *gate) leaveLocal(place uint64) {
 	for {
 		state := g.state.Load()
-		if state >= crowded {
-			g.leaveCrowd(place)
+		if state >= contended {
+			g.leaveContended(place)
 			return
 		}
 		if g.state.CompareAndSwap(state, state-place) {
@@ -177,8 +177,8 @@ func (g *gate) leaveHome(place uint64) {
 	}
 }
 
-// leaveCrowd is leaveHome with the mutex.
-func (g *gate) leaveCrowd(place uint64) {
+// leaveContended is leaveLocal with the mutex.
+func (g *gate) leaveContended(place uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.free(place)
@@ -209,9 +209,9 @@ func (g *gate) tryPlace() *waiter {
 	if len(g.queue) == 0 && g.takeFree() {
 		return nil
 	}
-	g.state.Or(crowded)
-	if len(g.queue) == 0 && g.takeFree() { // a place was freed before crowded was set
-		g.thinOut()
+	g.state.Or(contended)
+	if len(g.queue) == 0 && g.takeFree() { // a place was freed before contended was set
+		g.clearContended()
 		return nil
 	}
 	w := &waiter{make(chan struct{})}
@@ -239,7 +239,7 @@ func (g *gate) leaveQueue(w *waiter) bool {
 	defer g.mu.Unlock()
 	if i := slices.Index(g.queue, w); i >= 0 {
 		g.queue = slices.Delete(g.queue, i, i+1)
-		g.thinOut()
+		g.clearContended()
 	} else {
 		g.free(onePlace)
 	}
@@ -261,13 +261,13 @@ func (g *gate) free(place uint64) {
 		g.left = make(chan struct{})
 		g.waiting = false
 	}
-	g.thinOut()
+	g.clearContended()
 }
 
-// thinOut clears crowded if no goroutine waits any more. The mutex is held.
-func (g *gate) thinOut() {
+// clearContended clears contended if no goroutine waits any more. The mutex is held.
+func (g *gate) clearContended() {
 	if len(g.queue) == 0 && !g.waiting && !g.gaveUp {
-		g.state.And(^uint64(crowded))
+		g.state.And(^uint64(contended))
 	}
 }
 
@@ -289,7 +289,7 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gaveUp = true
-	state := g.state.Or(crowded)
+	state := g.state.Or(contended)
 	for t := g.running.next; t != &g.running; t = t.next {
 		if t.claim() {
 			unanswered = append(unanswered, t.call.message)
@@ -321,7 +321,7 @@ func (g *gate) wait(ctx context.Context) int {
 func (g *gate) remain() (all, lately int, left <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	state := g.state.Or(crowded)
+	state := g.state.Or(contended)
 	all = g.inside + early(state)
 	lately = all
 	if phaseIn(state) == closed {
@@ -329,6 +329,6 @@ func (g *gate) remain() (all, lately int, left <-chan struct{}) {
 		all += lately
 	}
 	g.waiting = all > 0
-	g.thinOut()
+	g.clearContended()
 	return all, lately, g.left
 }

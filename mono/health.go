@@ -106,9 +106,9 @@ func (a *App) Health(ctx context.Context) Health {
 	}
 	run("transport", in.checkTransport, func(c HealthResult) { h.Transport = c })
 	for _, u := range in.units {
-		run("module "+u.name, u.checker(), func(c HealthResult) { h.Modules[u.name] = c })
+		run("module "+u.name, u.healthCheck(), func(c HealthResult) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
-			run(r.decl.String(), r.checker(), func(c HealthResult) { h.Resources[r.decl.name] = c })
+			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
 		}
 	}
 	wait.Wait()
@@ -201,7 +201,7 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
 		defer cancel()
-		r.err = gone("the health check of " + name)
+		r.err = goexitError("the health check of " + name)
 		defer func() {
 			h.mu.Lock()
 			delete(h.running, name)
@@ -213,9 +213,9 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	return r
 }
 
-// checker returns the health check of a unit, which combines the module's check with
-// the errors of its receivers. It returns nil if there is nothing to check.
-func (u *unit) checker() func(context.Context) error {
+// healthCheck returns the health check of a unit, which combines the module's check
+// with the errors of its receivers. It returns nil if there is nothing to check.
+func (u *unit) healthCheck() func(context.Context) error {
 	own, _ := u.module.(HealthChecker)
 	wrong := u.check()
 	switch {

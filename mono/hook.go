@@ -29,9 +29,9 @@ func tried(err error) error {
 	return err
 }
 
-// gone returns the error of a function that did not return, because it ended its
+// goexitError returns the error of a function that did not return, because it ended its
 // goroutine.
-func gone(what string) *Error {
+func goexitError(what string) *Error {
 	return Errorf(Internal, "%s ended its goroutine (runtime.Goexit, or a test's FailNow): return an error instead", what)
 }
 
@@ -44,7 +44,7 @@ func hook(ctx context.Context, what string, report func(string, any), f func(con
 	result := make(chan error)
 	leave := make(chan struct{})
 	go func() {
-		var err error = gone(what)
+		var err error = goexitError(what)
 		defer func() {
 			select {
 			case result <- err:
@@ -61,7 +61,7 @@ func hook(ctx context.Context, what string, report func(string, any), f func(con
 		return wrapHook(what, err)
 	case <-ctx.Done():
 	}
-	last := time.NewTimer(lastWords)
+	last := time.NewTimer(hookGrace)
 	defer last.Stop()
 	select {
 	case err := <-result:
@@ -79,6 +79,6 @@ func wrapHook(what string, err error) error {
 	return nil
 }
 
-// lastWords is how long a hook may take to return after its context has ended. It
+// hookGrace is how long a hook may take to return after its context has ended. It
 // distinguishes a hook that respects its context from one that does not.
-const lastWords = 50 * time.Millisecond
+const hookGrace = 50 * time.Millisecond

@@ -37,7 +37,7 @@ type instance struct {
 	outgoing    *outgoing
 	stopping    chan struct{} // closed when the stop begins
 	clock       clock
-	shared      *sharedValues // nil if no observer watches
+	referenced  *referencedValues // nil if no observer watches
 	denials     denials
 }
 
@@ -80,7 +80,7 @@ func newInstance(a *App) *instance {
 	}
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
-	in.shared = in.watchShared()
+	in.referenced = in.watchReferences()
 	return in
 }
 
@@ -96,7 +96,7 @@ func (in *instance) codecOf(d *declaration) codec.Codec {
 
 // sender returns the unit's sender of a handle, and declares it if it is new.
 func (u *unit) sender(in *instance, d *declaration) *sender {
-	in.know(u, d)
+	in.record(u, d)
 	id := d.identity()
 	s, ok := u.senders[id]
 	if !ok {
@@ -108,8 +108,8 @@ func (u *unit) sender(in *instance, d *declaration) *sender {
 	return s
 }
 
-// know records a handle, and reports a second declaration that contradicts the first.
-func (in *instance) know(u *unit, d *declaration) {
+// record records a handle, and reports a second declaration that contradicts the first.
+func (in *instance) record(u *unit, d *declaration) {
 	first, ok := in.handles[d.identity()]
 	if !ok {
 		in.handles[d.identity()] = d
@@ -163,14 +163,14 @@ func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noH
 	sc.binding("Handle", d)
 	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newTicket: ticket}
 	if noHandler {
-		sc.problem(d, "is handled by nil at %s: give a function", r.place)
+		sc.problem(d, "is handled by nil at %s: want a function", r.place)
 	}
 	for _, o := range opts {
 		if err := applyTo(&r.config, o); err != nil {
 			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
 		}
 	}
-	sc.in.know(sc.unit, d)
+	sc.in.record(sc.unit, d)
 	sc.unit.receivers = append(sc.unit.receivers, r)
 	return r
 }

@@ -35,7 +35,7 @@ func (in *instance) openLogs(ctx context.Context) {
 				in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
 			}
 		}
-		o.nameUnused()
+		o.reportUnused()
 	}
 }
 
@@ -98,7 +98,7 @@ func openAll(ctx context.Context, openings []*opening) {
 
 func (o *opening) open(ctx context.Context) {
 	what := "opening the log of " + o.what
-	o.err = gone(what)
+	o.err = goexitError(what)
 	o.err = guard(what, o.in.panicked, func() error {
 		log, err := o.log(ctx)
 		if err == nil && o.config.Update {

@@ -213,7 +213,7 @@ const (
 // nevertheless.
 func (a *App) observe(o Observation) {
 	for observer := range a.allObservers() {
-		a.tell(observer, o)
+		a.notify(observer, o)
 	}
 }
 
@@ -234,7 +234,7 @@ func (a *App) allObservers() iter.Seq[Observer] {
 	}
 }
 
-func (a *App) tell(observer Observer, o Observation) {
+func (a *App) notify(observer Observer, o Observation) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.log.Error("mono: an observer panicked", "observation", o, "panic", v, "stack", string(debug.Stack()))

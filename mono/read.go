@@ -106,7 +106,7 @@ func (s Stream[T]) Read(ctx context.Context, b Binder, opts ...ReadOption) iter.
 func (s Stream[T]) Reader(b Binder) Reader[T] {
 	if sc, ok := b.(*Scope); ok && sc.unit != nil {
 		sc.binding("a reader", s.decl)
-		sc.in.know(sc.unit, s.decl)
+		sc.in.record(sc.unit, s.decl)
 		sc.unit.reads = append(sc.unit.reads, s.decl)
 	}
 	return func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error] {
@@ -169,7 +169,7 @@ func readConfig(d *declaration, opts []ReadOption) (*config, error) {
 		}
 	}
 	if len(c.Keys) > 0 && d.key == nil {
-		return nil, notDone(InvalidArgument, "it is read with mono.Keys, and has no key: declare it with KeyedBy")
+		return nil, notDone(InvalidArgument, "it is read with mono.Keys, but has no key: declare it with KeyedBy")
 	}
 	for _, key := range c.Keys {
 		if err := transport.ValidateToken(key); err != nil {

@@ -29,7 +29,7 @@ type receiver struct {
 	newTicket func() *ticket
 	invoke    func(ctx context.Context, c *Call) error
 	typed     any                                                 // the handler of a service, a Func
-	callHome  func(ctx context.Context, s *sender, c *Call) error // calls it locally
+	callLocal func(ctx context.Context, s *sender, c *Call) error // calls it locally
 
 	codec    codec.Codec
 	request  *copier.Plan // of a service with local calls; nil: values are passed without a copy
@@ -48,7 +48,7 @@ type receiver struct {
 	gone       atomic.Pointer[error] // why nothing is received
 	watch      *watch                // of a stored handle
 
-	unburied graveyard // messages whose dead letters could not be stored
+	pending pendingDeadLetters // messages whose dead letters could not be stored
 
 	cutOff  atomic.Int64  // handlers that ran when the App had run out of time
 	refused atomic.Uint64 // messages that came when the App had run out of time
@@ -107,8 +107,8 @@ func (r *receiver) subscribe(ctx context.Context) error {
 
 // subjects returns the subjects of the receiver's subscriptions.
 func (r *receiver) subjects() []string {
-	if r.volatile() {
-		return r.volatileSubjects()
+	if r.nonPersistent() {
+		return r.nonPersistentSubjects()
 	}
 	return r.in.patternsOf(r.decl, &r.config)
 }
@@ -136,8 +136,8 @@ func (r *receiver) receive(m *transport.Message) transport.Work {
 	case !r.gate.enter(r.in.ctx, t):
 		r.refuse(m)
 		return nil
-	case r.volatile():
-		r.accept(m)
+	case r.nonPersistent():
+		r.confirm(m)
 	}
 	return r.begin(t)
 }
@@ -192,7 +192,7 @@ func (r *receiver) handle(t *ticket) {
 // exited logs and returns the error of a handler that has ended its goroutine. If that
 // goroutine receives the messages, no more are received, and the module is unhealthy.
 func (r *receiver) exited() *Error {
-	e := gone(r.where)
+	e := goexitError(r.where)
 	serial := r.gate.limit == 1 && r.pack == nil
 	r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "error", e, "receives no more", serial)
 	if serial {
@@ -219,14 +219,14 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		}
 	}
 	now := r.in.clock.now()
-	r.stats.record(&r.stats.wire, now-began, err)
+	r.stats.record(&r.stats.received, now-began, err)
 	if reply != nil {
 		t.reply.handOver.begin(context.Background(), r.in, now+replyTimeout)
 	}
 	if err != nil {
 		r.failed(c.ID, err)
 		if reply != nil {
-			reply.Header, reply.Body = answer(err, k)
+			reply.Header, reply.Body = encodeError(err, k)
 		}
 	}
 	return reply
@@ -373,11 +373,11 @@ func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
 // respondLess sends what the transport can carry of a rejected reply. A value is
 // replaced by an error. An error keeps its code and its failure's name.
 func (r *receiver) respondLess(ctx context.Context, reply *transport.Message, refused error) error {
-	r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", refused)
+	r.in.log.Error("mono: reply rejected by the transport", "module", r.unit.name, "handle", r.decl.name, "error", refused)
 	if !reply.Header.Has(transport.HeaderCode) {
 		tooLarge := about("reply of "+r.decl.String(), refused)
 		tooLarge.Code = Internal
-		reply.Header, reply.Body = answer(tooLarge, r.codec)
+		reply.Header, reply.Body = encodeError(tooLarge, r.codec)
 		refused = r.in.app.transport.Publish(ctx, reply)
 	}
 	for CodeOf(refused) == InvalidArgument && cutError(reply) {
@@ -447,7 +447,7 @@ func (r *receiver) drain(soft, hard context.Context) error {
 	defer r.watch.stop()
 	r.gate.enterPhase(draining)
 	if r.batcher != nil {
-		close(r.batcher.hurry)
+		close(r.batcher.flush)
 	}
 	var err error
 	for _, sub := range append(r.subs, r.membership.end()...) {

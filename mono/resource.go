@@ -36,7 +36,7 @@ func (r Resource[T]) Provide(s *Scope, open func(context.Context) (T, error)) {
 		s.problem(r.decl, "is provided by nil at %s: want a function", callerOutside())
 		return
 	}
-	s.in.know(s.unit, r.decl)
+	s.in.record(s.unit, r.decl)
 	s.unit.provided = append(s.unit.provided, &resource{
 		decl: r.decl, unit: s.unit, place: callerOutside(),
 		open: func(ctx context.Context) (any, error) { return open(ctx) },
@@ -50,7 +50,7 @@ func (r Resource[T]) Need(s *Scope, target *T) {
 		s.problem(r.decl, "is needed in a nil pointer at %s: want the address of a field", callerOutside())
 		return
 	}
-	s.in.know(s.unit, r.decl)
+	s.in.record(s.unit, r.decl)
 	s.unit.needed = append(s.unit.needed, need{
 		decl: r.decl,
 		fill: func(value any) { *target, _ = value.(T) },
@@ -132,8 +132,8 @@ func closeValue(value any) error {
 	return nil
 }
 
-// checker returns the resource's health check, or nil.
-func (r *resource) checker() func(context.Context) error {
+// healthCheck returns the resource's health check, or nil.
+func (r *resource) healthCheck() func(context.Context) error {
 	switch v := r.value.(type) {
 	case HealthChecker:
 		return v.Health

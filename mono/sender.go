@@ -22,14 +22,14 @@ type sender struct {
 	decl   *declaration
 	codec  codec.Codec
 	next   Next      // middleware, then transmit
-	home   *receiver // the local provider of a service, which is called directly
+	local  *receiver // the local provider of a service, which is called directly
 	direct bool      // there is no middleware between sender and local provider
 	module string
 	prefix string // of its subjects
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
-	patience time.Duration
+	callTimeout time.Duration
 
 	storage  *storage     // of a stored handle
 	accepted atomic.Int64 // when a NonPersistent queue last accepted a job, in ns of Unix time
@@ -39,13 +39,13 @@ type sender struct {
 func (s *sender) compile() {
 	s.codec = s.in.codecOf(s.decl)
 	s.prefix = s.in.prefix(s.decl)
-	s.patience = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
+	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
-	if s.decl.kind == KindService && !s.in.app.options.alwaysWire && !s.decl.config.LoadBalanced {
-		s.home = s.in.providers[s.decl.identity()]
-		s.direct = s.home != nil && len(s.in.app.middleware) == 0
+	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
+		s.local = s.in.providers[s.decl.identity()]
+		s.direct = s.local != nil && len(s.in.app.middleware) == 0
 	}
 	if s.decl.stored() {
 		s.storage = s.in.storageOf(s.decl)
@@ -67,13 +67,13 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
-	wire := s.home == nil && len(s.in.app.middleware) == 0
+	viaTransport := s.local == nil && len(s.in.app.middleware) == 0
 	if out.limited != nil && s.limits(ctx) {
-		out.fresh = wire
-		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.patience)
+		out.fresh = viaTransport
+		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.callTimeout)
 		defer out.limited.end()
 	}
-	if wire {
+	if viaTransport {
 		c := s.callOf(sent, header, out, payload, reply) // no reference to it is kept: it stays on the stack
 		return s.transmit(ctx, &c)
 	}
@@ -103,8 +103,8 @@ func (s *sender) callOf(sent *sending, header transport.Header, out *outbound, p
 // transmit is the end of every chain of middleware.
 func transmit(ctx context.Context, c *Call) error {
 	c.sendAgain()
-	if c.via.home != nil {
-		return c.via.callHome(ctx, c)
+	if c.via.local != nil {
+		return c.via.callLocal(ctx, c)
 	}
 	return c.via.transmit(ctx, c)
 }
@@ -141,7 +141,7 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 	case c.sent.delayed():
 		return notDone(InvalidArgument, "a NonPersistent queue stores nothing, so it cannot delay: declare it without mono.NonPersistent")
 	}
-	return s.offer(ctx, m)
+	return s.sendNonPersistent(ctx, m)
 }
 
 // message returns the message for the transport.
@@ -192,7 +192,7 @@ func (c *Call) newMessage() *transport.Message {
 // clock.
 func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err error) {
 	if c.out != nil && c.out.fresh {
-		ctx, left = c.out.limited.parent, s.patience
+		ctx, left = c.out.limited.parent, s.callTimeout
 	}
 	if ctx.Err() != nil {
 		return 0, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
@@ -226,14 +226,14 @@ func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseco
 // milliseconds returns the milliseconds left, at least 1.
 func milliseconds(left time.Duration) int64 { return max(1, left.Milliseconds()) }
 
-// callHome calls a local provider after middleware has run.
-func (s *sender) callHome(ctx context.Context, c *Call) error {
+// callLocal calls a local provider after middleware has run.
+func (s *sender) callLocal(ctx context.Context, c *Call) error {
 	if ctx.Err() == nil {
 		if err := checkFields(c.header); err != nil {
 			return about(s.decl.String(), err)
 		}
 	}
-	return s.home.callHome(ctx, s, c)
+	return s.local.callLocal(ctx, s, c)
 }
 
 // call sends a request and receives its reply.
@@ -242,7 +242,7 @@ func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error 
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
-	if err := verdict(reply, s.in.codecs, s.codec); err != nil {
+	if err := replyError(reply, s.in.codecs, s.codec); err != nil {
 		return err
 	}
 	k, err := s.in.codecs.of(reply.Header, s.codec)

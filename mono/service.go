@@ -83,7 +83,7 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 			return none, about(sender.decl.String(), err)
 		}
 	}
-	return callHome(ctx, sender, rare, sender.home.typed.(Func[Req, Resp]), req)
+	return callLocal(ctx, sender, rare, sender.local.typed.(Func[Req, Resp]), req)
 }
 
 // Handle makes fn the provider of the service in this App. fn runs concurrently, up to
@@ -96,8 +96,8 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 		return err
 	}
 	r.typed = fn
-	r.callHome = func(ctx context.Context, s *sender, c *Call) error {
-		resp, err := callHome(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
+	r.callLocal = func(ctx context.Context, s *sender, c *Call) error {
+		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
 		if err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (in *instance) start(ctx context.Context) error {
 	if err := in.check(); err != nil {
 		return err
 	}
-	in.tellConfiguration()
+	in.observeConfiguration()
 	in.compile()
 	if err := in.report.err(); err != nil {
 		return err
@@ -139,32 +139,32 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// tellConfiguration reports the settings and the handles of modules to observers.
-func (in *instance) tellConfiguration() {
+// observeConfiguration reports the settings and the handles of modules to observers.
+func (in *instance) observeConfiguration() {
 	o := in.app.options
 	settings := map[string]string{
 		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
-		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.alwaysWire),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls),
 		"Generation": fmt.Sprint(o.generation), "Transport": in.app.transport.Capabilities().Name,
 	}
 	for _, name := range sortedKeys(settings) {
 		in.observe(Configured{Name: name, Value: settings[name]})
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(in.handles), compareIdentity) {
-		in.tellSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
+		in.observeSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
 	}
 	for _, u := range in.units {
-		for _, role := range u.roles() {
-			in.observe(role)
+		for _, usage := range u.usages() {
+			in.observe(usage)
 		}
 		for _, r := range u.receivers {
-			in.tellSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
+			in.observeSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
 		}
 	}
 }
 
-// tellSettings reports the settings that differ from known.
-func (in *instance) tellSettings(d *declaration, module string, settings, known map[string]string) {
+// observeSettings reports the settings that differ from known.
+func (in *instance) observeSettings(d *declaration, module string, settings, known map[string]string) {
 	for _, name := range sortedKeys(settings) {
 		if value, ok := known[name]; !ok || value != settings[name] {
 			in.observe(Configured{Handle: d, Module: module, Name: name, Value: settings[name]})

@@ -10,7 +10,7 @@ import (
 
 // stats counts the messages and calls of a receiver.
 type stats struct {
-	wire, home tally // over the transport, and local
+	received, local tally // over the transport, and local
 
 	errors atomic.Uint64
 	mu     sync.Mutex
@@ -35,14 +35,14 @@ func (s *stats) snapshot() transport.EndpointStats {
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
-	wire, spent := s.wire.sum()
-	home, spentHome := s.home.sum()
+	received, spent := s.received.sum()
+	local, spentLocal := s.local.sum()
 	return transport.EndpointStats{
-		Requests:       wire + home,
+		Requests:       received + local,
 		Errors:         s.errors.Load(),
 		LastError:      last,
-		ProcessingTime: spent + spentHome,
-		Data:           map[string]uint64{"local_requests": home},
+		ProcessingTime: spent + spentLocal,
+		Data:           map[string]uint64{"local_requests": local},
 	}
 }
 

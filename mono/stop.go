@@ -95,12 +95,12 @@ func (in *instance) stop(ctx context.Context) error {
 	defer cancelSoft()
 	hard, cancelHard := hardDeadline(soft)
 	defer cancelHard()
-	told := make(chan struct{})
+	abandoned := make(chan struct{})
 	var begun atomic.Bool
 	abandon := func() { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
 		if begun.CompareAndSwap(false, true) {
 			in.abandon()
-			close(told)
+			close(abandoned)
 		}
 	}
 	forgetAbandon := context.AfterFunc(soft, abandon)
@@ -117,13 +117,13 @@ func (in *instance) stop(ctx context.Context) error {
 		}
 	}
 	if soft.Err() != nil {
-		awaitAbandon(abandon, told, hard)
+		awaitAbandon(abandon, abandoned, hard)
 	}
 	in.ended.Store(true)
 	if n := in.outgoing.close(soft); n > 0 {
 		errs = append(errs, Errorf(DeadlineExceeded, "mono: %d calls and appends have no answer yet: their outcome is unknown", n))
 	}
-	in.shared.lookAtAll()
+	in.referenced.recheckAll()
 	in.giveUp(errors.New("the App has stopped"))
 	return errors.Join(errs...)
 }
@@ -131,10 +131,10 @@ func (in *instance) stop(ctx context.Context) error {
 // awaitAbandon returns after the waiting callers have their answers, so that the
 // transport may be closed. A context closes its Done before it starts its AfterFunc:
 // when soft has ended, abandon may not have begun.
-func awaitAbandon(abandon func(), told <-chan struct{}, hard context.Context) {
+func awaitAbandon(abandon func(), abandoned <-chan struct{}, hard context.Context) {
 	go abandon()
 	select {
-	case <-told:
+	case <-abandoned:
 	case <-hard.Done():
 	}
 }
@@ -164,16 +164,16 @@ func hardDeadline(soft context.Context) (context.Context, context.CancelFunc) {
 // answers before it ends their contexts, so that no handler answers with the error of
 // its context. Then it answers their callers.
 func (in *instance) abandon() {
-	var tell []func()
+	var answers []func()
 	for _, u := range in.units {
 		for _, r := range u.receivers {
 			unanswered, running := r.gate.giveUp()
 			r.cutOff.Store(int64(running))
-			tell = append(tell, func() { r.abandon(unanswered) })
+			answers = append(answers, func() { r.abandon(unanswered) })
 		}
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))
-	for _, f := range tell {
+	for _, f := range answers {
 		f()
 	}
 }
@@ -185,7 +185,7 @@ func (in *instance) stopUnit(s *stopping, u *unit) error {
 	if stopper, ok := u.module.(Stopper); ok {
 		errs = append(errs, hook(s.soft, "Stop of module "+u.name, in.panicked, stopper.Stop, nil))
 	}
-	errs = append(errs, u.refuseHome(s))
+	errs = append(errs, u.refuseLocal(s))
 	err := errors.Join(errs...)
 	in.observe(ModuleStopped{Module: u.name, Duration: time.Since(began), Err: err})
 	return err
@@ -203,8 +203,8 @@ func (u *unit) drain(s *stopping) error {
 	return errors.Join(errs...)
 }
 
-// refuseHome refuses local calls, and waits for those that run.
-func (u *unit) refuseHome(s *stopping) error {
+// refuseLocal refuses local calls, and waits for those that run.
+func (u *unit) refuseLocal(s *stopping) error {
 	var errs []error
 	for _, r := range u.receivers {
 		r.gate.enterPhase(closed)

@@ -56,7 +56,7 @@ func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	case s.opening <- struct{}{}:
 		defer func() { <-s.opening }()
 	case <-ctx.Done():
-		return nil, transport.ContextError(ctx, OutcomeNotDone, "%s: its log is being opened", s.what)
+		return nil, transport.ContextError(ctx, OutcomeNotDone, "%s: waited for its log to be opened", s.what)
 	}
 	if log := s.opened.Load(); log != nil {
 		return *log, nil
@@ -114,7 +114,7 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 // dead letter later.
 func (in *instance) maxStored() int {
 	limit := in.app.transport.Capabilities().MaxPayload
-	return max(limit-letterRoom, limit/2)
+	return max(limit-deadLetterRoom, limit/2)
 }
 
 func (in *instance) configureQueue(c *transport.LogConfig, d *declaration) {
@@ -167,9 +167,9 @@ func (in *instance) replaySubject(d *declaration, group, key string) string {
 
 const toToken = "._to."
 
-// toAnother reports whether a message is for another group only. prefix is that of its
-// handle.
-func toAnother(subject, prefix, group string) bool {
+// forOtherGroup reports whether a message is for another group only. prefix is that of
+// its handle.
+func forOtherGroup(subject, prefix, group string) bool {
 	rest, ok := strings.CutPrefix(subject, prefix)
 	if !ok {
 		return false

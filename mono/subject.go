@@ -20,7 +20,7 @@ func (s *sender) subjectOf(payload any) (string, error) {
 		return "", err
 	}
 	if err := transport.ValidateToken(key); err != nil {
-		return "", notDone(InvalidArgument, "its key function returned what cannot be a key: %w", err)
+		return "", notDone(InvalidArgument, "its key function returned an invalid key: %w", err)
 	}
 	return s.prefix + "._k." + key, nil
 }

@@ -57,25 +57,25 @@ func (l *DeadLetter[T]) Value() (T, error) {
 	return v, nil
 }
 
-// letterRoom is the number of bytes that a dead letter adds to its message at most,
+// deadLetterRoom is the number of bytes that a dead letter adds to its message at most,
 // together with what the backend adds to either. A stored message leaves this room
 // free, so that it can become a dead letter.
-const letterRoom = 4 << 10
+const deadLetterRoom = 4 << 10
 
 // maxLetterError bounds the text of the error in a dead letter, in encoded bytes. If
-// there is no room for it, minLetterError bytes are kept if possible.
+// there is no room for it, minDeadLetterError bytes are kept if possible.
 const (
-	maxLetterError = 1 << 10
-	minLetterError = 64
+	maxDeadLetterError = 1 << 10
+	minDeadLetterError = 64
 )
 
 // maxHeader bounds the header of a stored message, in bytes. It leaves room for what a
 // dead letter adds.
-const maxHeader = transport.MaxStoredHeader - letterRoom
+const maxHeader = transport.MaxStoredHeader - deadLetterRoom
 
-// letter returns the dead letter of a delivery.
-func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
-	m := &transport.Message{Subject: r.in.letterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
+// newDeadLetter returns the dead letter of a delivery.
+func (r *receiver) newDeadLetter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
+	m := &transport.Message{Subject: r.in.deadLetterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
 	for _, f := range d.Header {
 		if (transport.Header{f}).Validate() == nil { // a plain client may have sent a field that is invalid here
 			m.Header.Add(f.Name, f.Value)
@@ -86,7 +86,7 @@ func (r *receiver) letter(c *Call, d *transport.Delivery, reason Reason, err err
 	m.Header.Set(transport.HeaderDeadLetterGroup, r.group())
 	m.Header.Set(transport.HeaderDeadLetterAttempts, strconv.Itoa(d.Attempt))
 	m.Header.Set(transport.HeaderDeadLetterCode, transport.EncodeText(string(CodeOf(err)), 64))
-	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(err.Error(), maxLetterError))
+	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(err.Error(), maxDeadLetterError))
 	m.Header.Set(transport.HeaderDeadLetterSequence, strconv.FormatUint(d.Sequence, 10))
 	m.Header.Set(transport.HeaderDeadLetterStored, d.Stored.Format(time.RFC3339Nano))
 	m.Header.Set(transport.HeaderDeadLetterSubject, carried(d.Subject))
@@ -98,22 +98,22 @@ func carried(text string) string {
 	if (transport.Header{{Name: transport.HeaderID, Value: text}}).Validate() == nil {
 		return text
 	}
-	return transport.EncodeText(text, maxLetterError)
+	return transport.EncodeText(text, maxDeadLetterError)
 }
 
-// shorten removes a part of a dead letter that is too large to be stored, and reports
-// whether there was one: three quarters of the error's text at a time, then the header
-// of its message, which only a plain client can make so large, then the rest of the
-// text.
-func shorten(letter *transport.Message) bool {
-	text := letter.Header.Get(transport.HeaderDeadLetterError)
+// shortenDeadLetter removes a part of a dead letter that is too large to be stored, and
+// reports whether there was one: three quarters of the error's text at a time, then the
+// header of its message, which only a plain client can make so large, then the rest of
+// the text.
+func shortenDeadLetter(deadLetter *transport.Message) bool {
+	text := deadLetter.Header.Get(transport.HeaderDeadLetterError)
 	switch {
-	case len(text) > minLetterError:
-		letter.Header.Set(transport.HeaderDeadLetterError, cutText(text, max(len(text)/4, minLetterError)))
-	case slices.ContainsFunc(letter.Header, foreignField):
-		letter.Header = slices.DeleteFunc(letter.Header, foreignField)
+	case len(text) > minDeadLetterError:
+		deadLetter.Header.Set(transport.HeaderDeadLetterError, cutText(text, max(len(text)/4, minDeadLetterError)))
+	case slices.ContainsFunc(deadLetter.Header, foreignField):
+		deadLetter.Header = slices.DeleteFunc(deadLetter.Header, foreignField)
 	case text != "":
-		letter.Header.Del(transport.HeaderDeadLetterError)
+		deadLetter.Header.Del(transport.HeaderDeadLetterError)
 	default:
 		return false
 	}
@@ -124,9 +124,9 @@ func shorten(letter *transport.Message) bool {
 // needed to decode its body.
 func foreignField(f transport.Field) bool { return !ownField(f.Name) }
 
-// readLetter decodes a dead letter. It accepts any header: a field that cannot be
+// decodeDeadLetter decodes a dead letter. It accepts any header: a field that cannot be
 // decoded is left at its zero value.
-func readLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
+func decodeDeadLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
 	l := DeadLetter[T]{
 		ID:           d.Header.Get(transport.HeaderID),
 		Group:        d.Header.Get(transport.HeaderDeadLetterGroup),
@@ -149,45 +149,45 @@ func readLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T] {
 	return l
 }
 
-// keep stores a dead letter. Storing it twice stores it once, because of its subject. A
-// log of dead letters that was deleted is created again.
-func (in *instance) keep(d *declaration, letter *transport.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), letterTimeout)
+// storeDeadLetter stores a dead letter. Storing it twice stores it once, because of its
+// subject. A log of dead letters that was deleted is created again.
+func (in *instance) storeDeadLetter(d *declaration, deadLetter *transport.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deadLetterTimeout)
 	defer cancel()
-	s := in.lettersOf(d)
-	err := s.keep(ctx, letter)
+	s := in.deadLettersOf(d)
+	err := s.appendDeadLetter(ctx, deadLetter)
 	if CodeOf(err) == NotFound {
 		s.reopen()
-		err = s.keep(ctx, letter)
+		err = s.appendDeadLetter(ctx, deadLetter)
 	}
 	return err
 }
 
-func (s *storage) keep(ctx context.Context, letter *transport.Message) error {
+func (s *storage) appendDeadLetter(ctx context.Context, deadLetter *transport.Message) error {
 	log, err := s.log(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = log.Append(ctx, letter, transport.AppendOptions{Expect: &transport.Expectation{Subject: letter.Subject}})
+	_, err = log.Append(ctx, deadLetter, transport.AppendOptions{Expect: &transport.Expectation{Subject: deadLetter.Subject}})
 	if CodeOf(err) == Aborted {
 		return nil // it is stored already
 	}
 	return err
 }
 
-// letterTimeout bounds the storing of a dead letter.
-const letterTimeout = 10 * time.Second
+// deadLetterTimeout bounds the storing of a dead letter.
+const deadLetterTimeout = 10 * time.Second
 
-// deadSuffix ends the name of a log of dead letters. No name of a handle contains an
-// underscore.
-const deadSuffix = "__dead"
+// deadLetterSuffix ends the name of a log of dead letters. No name of a handle contains
+// an underscore.
+const deadLetterSuffix = "__dead"
 
-// lettersOf returns the storage of a handle's dead letters. It exists once the first
-// dead letter was stored.
-func (in *instance) lettersOf(d *declaration) *storage {
+// deadLettersOf returns the storage of a handle's dead letters. It exists once the
+// first dead letter was stored.
+func (in *instance) deadLettersOf(d *declaration) *storage {
 	return in.storage("dead letters of "+d.String(), transport.LogConfig{
-		Name:          logName(in.prefix(d)) + deadSuffix,
-		Subjects:      []string{in.letterSubject(d, "*", "*")},
+		Name:          logName(in.prefix(d)) + deadLetterSuffix,
+		Subjects:      []string{in.deadLetterSubject(d, "*", "*")},
 		Description:   "dead letters of " + d.String(),
 		MaxPerSubject: 1,
 		Full:          transport.DropOldest,
@@ -195,6 +195,6 @@ func (in *instance) lettersOf(d *declaration) *storage {
 	})
 }
 
-func (in *instance) letterSubject(d *declaration, group, sequence string) string {
+func (in *instance) deadLetterSubject(d *declaration, group, sequence string) string {
 	return "_dead." + in.prefix(d) + "." + group + "." + sequence
 }

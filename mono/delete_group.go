@@ -25,7 +25,7 @@ func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
 	if !d.stored() {
 		return notDone(FailedPrecondition, "%s has no durable groups: it is not stored", d)
 	}
-	if slices.Contains(in.groupsHere(d), group) {
+	if slices.Contains(in.declaredGroups(d), group) {
 		return notDone(FailedPrecondition, "%s: the group %q is declared here: remove it from the handle and its modules first", d, group)
 	}
 	log, err := in.storageOf(d).log(ctx)
@@ -38,9 +38,9 @@ func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
 	return nil
 }
 
-// groupsHere returns the groups of a handle that the App declares: those of the handle,
-// and those of the receivers of its modules.
-func (in *instance) groupsHere(d *declaration) []string {
+// declaredGroups returns the groups of a handle that the App declares: those of the
+// handle, and those of the receivers of its modules.
+func (in *instance) declaredGroups(d *declaration) []string {
 	var groups []string
 	if d.kind == KindQueue {
 		groups = append(groups, d.config.groups()...)
@@ -59,14 +59,14 @@ func (in *instance) groupsHere(d *declaration) []string {
 // messages are kept until the groups are deleted.
 func (in *instance) unusedGroups(ctx context.Context, d *declaration, log transport.Log) ([]transport.GroupInfo, error) {
 	groups, err := log.Groups(ctx)
-	here := in.groupsHere(d)
+	here := in.declaredGroups(d)
 	return slices.DeleteFunc(groups, func(g transport.GroupInfo) bool {
 		return g.Members > 0 || slices.Contains(here, g.Config.Name)
 	}), err
 }
 
-// nameUnused reports undeclared groups.
-func (o *opening) nameUnused() {
+// reportUnused reports undeclared groups.
+func (o *opening) reportUnused() {
 	if o.unlisted != nil {
 		o.in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
 	}

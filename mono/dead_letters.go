@@ -68,14 +68,14 @@ func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
 			if CodeOf(err) == NotFound { // the log was deleted, with all dead letters
-				in.lettersOf(dl.decl).reopen()
+				in.deadLettersOf(dl.decl).reopen()
 				return
 			}
 			if err != nil {
 				yield(DeadLetter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
 			}
-			l := readLetter[T](in.codecFor(dl.decl, d.Header), d)
+			l := decodeDeadLetter[T](in.codecFor(dl.decl, d.Header), d)
 			if matches(&f, &l) && !yield(l, nil) {
 				return
 			}
@@ -87,7 +87,7 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	if f.Group == "" {
 		return nil
 	}
-	return []string{in.letterSubject(dl.decl, f.Group, "*")}
+	return []string{in.deadLetterSubject(dl.decl, f.Group, "*")}
 }
 
 // Replay returns a message to the group that gave it up, and to no other group. Its
@@ -95,7 +95,7 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 // means that the dead letter is gone, or was edited since it was listed.
 // FailedPrecondition means that its group is gone.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
-	in, letters, err := dl.find(ctx, &l)
+	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 	if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
 		return dl.about(&l, err)
 	}
-	return dl.remove(ctx, letters, &l)
+	return dl.remove(ctx, deadLetters, &l)
 }
 
 // checkGroup reports a group that does not exist any more: a message sent to it would
@@ -141,14 +141,14 @@ func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int
 // Discard removes a dead letter permanently. It returns nil if the dead letter is
 // already gone.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
-	_, letters, err := dl.find(ctx, &l)
+	_, deadLetters, err := dl.find(ctx, &l)
 	if CodeOf(err) == NotFound {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return dl.remove(ctx, letters, &l)
+	return dl.remove(ctx, deadLetters, &l)
 }
 
 // DiscardAll discards the dead letters that match f and returns how many it has
@@ -161,11 +161,11 @@ func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f DeadLetterFilter) (in
 // letter. The key stays the same. The old value can no longer be used. NotFound means
 // that the dead letter was changed or removed in the meantime.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLetter[T], error) {
-	in, letters, err := dl.find(ctx, &l)
+	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return l, err
 	}
-	stored, err := dl.stored(ctx, letters, &l)
+	stored, err := dl.stored(ctx, deadLetters, &l)
 	if err != nil {
 		return l, err
 	}
@@ -175,14 +175,14 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 	if err := encode(m, in.codecOf(dl.decl), &v); err != nil {
 		return l, dl.about(&l, err)
 	}
-	at, err := letters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
+	at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
 	if CodeOf(err) == Aborted {
 		return l, dl.gone(&l)
 	}
 	if err != nil {
 		return l, dl.about(&l, err)
 	}
-	edited := readLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
+	edited := decodeDeadLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
 	return edited, nil
 }
 
@@ -194,7 +194,7 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f fu
 			err = f(ctx, l)
 		}
 		switch {
-		case errors.Is(err, errLetterGone):
+		case errors.Is(err, errDeadLetterGone):
 		case err != nil:
 			return n, err
 		default:
@@ -213,7 +213,7 @@ func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, er
 	if !dl.decl.stored() {
 		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)
 	}
-	log, err := in.lettersOf(dl.decl).log(ctx)
+	log, err := in.deadLettersOf(dl.decl).log(ctx)
 	return in, log, err
 }
 
@@ -257,11 +257,11 @@ func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *DeadL
 
 func (dl DeadLetters[T]) gone(l *DeadLetter[T]) error {
 	e := notDone(NotFound, "dead letter %s of %s in group %q is gone or was edited: list it again", l.ID, dl.decl, l.Group)
-	e.Err = errLetterGone
+	e.Err = errDeadLetterGone
 	return e
 }
 
-var errLetterGone = errors.New("the dead letter is gone")
+var errDeadLetterGone = errors.New("the dead letter is gone")
 
 func (dl DeadLetters[T]) about(l *DeadLetter[T], err error) error {
 	var e *Error

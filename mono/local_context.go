@@ -10,14 +10,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// homeContext is the context of a local call's handler, and holds the state of the
+// localContext is the context of a local call's handler, and holds the state of the
 // call. It ends with the caller's context, at the call's own deadline, when the App
 // gives up, and when the handler returns. It carries none of the caller's values, like
 // a call over the transport.
 //
 // Expensive parts are created on demand: a channel and a timer by Done, the Call by
 // CallFrom.
-type homeContext struct {
+type localContext struct {
 	caller context.Context
 	sender *sender
 	began  time.Duration // on the instance's clock
@@ -34,7 +34,7 @@ type rarities struct {
 	unreadable error            // the error of a request that cannot be decoded
 }
 
-// liveContext is a context of the standard library that ends when a homeContext does.
+// liveContext is a context of the standard library that ends when a localContext does.
 type liveContext struct {
 	context.Context
 	end func()
@@ -44,25 +44,25 @@ type liveContext struct {
 var over = &liveContext{}
 
 // limit returns how long the call may take, regardless of its caller's deadline. 0
-// means that only the caller's deadline applies. A call that took less than patience
+// means that only the caller's deadline applies. A call that took less than callTimeout
 // need not call limit.
-func (h *homeContext) limit() time.Duration {
+func (h *localContext) limit() time.Duration {
 	if h.sender.decl.config.Timeout == 0 {
 		if _, ok := h.caller.Deadline(); ok {
 			return 0
 		}
 	}
-	return h.sender.patience
+	return h.sender.callTimeout
 }
 
 // ownDeadline returns the end of the call's limit, regardless of its caller's deadline.
-func (h *homeContext) ownDeadline() (time.Time, bool) {
+func (h *localContext) ownDeadline() (time.Time, bool) {
 	limit := h.limit()
 	return h.sender.in.clock.at(h.began + limit), limit != 0
 }
 
 // Deadline returns the earlier of the caller's deadline and the call's own.
-func (h *homeContext) Deadline() (time.Time, bool) {
+func (h *localContext) Deadline() (time.Time, bool) {
 	deadline, ok := h.caller.Deadline()
 	if own, limited := h.ownDeadline(); limited && (!ok || own.Before(deadline)) {
 		return own, true
@@ -71,11 +71,11 @@ func (h *homeContext) Deadline() (time.Time, bool) {
 }
 
 // Done returns a channel that is closed when the context ends.
-func (h *homeContext) Done() <-chan struct{} { return h.alive().Done() }
+func (h *localContext) Done() <-chan struct{} { return h.alive().Done() }
 
 // Err returns why the context has ended. It examines the causes directly, so it needs
 // no timer or goroutine.
-func (h *homeContext) Err() error {
+func (h *localContext) Err() error {
 	switch live := h.live.Load(); live {
 	case nil:
 	case over:
@@ -95,12 +95,12 @@ func (h *homeContext) Err() error {
 }
 
 // late reports whether a call of this duration exceeds its own deadline.
-func (h *homeContext) late(took time.Duration) bool {
-	return took >= h.sender.patience && h.limit() != 0
+func (h *localContext) late(took time.Duration) bool {
+	return took >= h.sender.callTimeout && h.limit() != 0
 }
 
 // Value returns what package context needs to find a context of its own type.
-func (h *homeContext) Value(key any) any {
+func (h *localContext) Value(key any) any {
 	if live := h.live.Load(); live != nil && live != over {
 		return live.Value(key)
 	}
@@ -109,7 +109,7 @@ func (h *homeContext) Value(key any) any {
 
 // alive returns a context that ends when this one does, and creates it if necessary. If
 // several goroutines create one at once, only one is kept.
-func (h *homeContext) alive() *liveContext {
+func (h *localContext) alive() *liveContext {
 	for {
 		live := h.live.Load()
 		if live != nil && live != over {
@@ -126,7 +126,7 @@ func (h *homeContext) alive() *liveContext {
 	}
 }
 
-func (h *homeContext) enliven() *liveContext {
+func (h *localContext) enliven() *liveContext {
 	ctx, cancel := context.WithCancelCause(valueless{h.caller})
 	stopTimer := func() {}
 	if deadline, ok := h.ownDeadline(); ok {
@@ -142,7 +142,7 @@ func (h *homeContext) enliven() *liveContext {
 }
 
 // returned ends the context after its handler has returned.
-func (h *homeContext) returned() {
+func (h *localContext) returned() {
 	if !h.live.CompareAndSwap(nil, over) {
 		h.live.Load().end()
 	}
@@ -150,14 +150,14 @@ func (h *homeContext) returned() {
 
 // asCall returns the Call of the handler; request and made point to its payloads. If
 // several goroutines call it at once, all get the same Call.
-func (h *homeContext) asCall(request, made any) *Call {
+func (h *localContext) asCall(request, made any) *Call {
 	if c := h.call.Load(); c != nil {
 		return c
 	}
-	r := h.sender.home
+	r := h.sender.local
 	c := &Call{
 		at: r, decl: r.decl, sender: h.sender.module,
-		payload: request, reply: made, decoded: true, home: h,
+		payload: request, reply: made, decoded: true, local: h,
 	}
 	if h.rare != nil {
 		c.header = h.rare.header
@@ -169,14 +169,14 @@ func (h *homeContext) asCall(request, made any) *Call {
 }
 
 // id returns the id of the call, which is the same on both sides.
-func (h *homeContext) id() string {
+func (h *localContext) id() string {
 	if c := h.call.Load(); c != nil {
 		return c.ID()
 	}
 	return h.newID()
 }
 
-func (h *homeContext) newID() string {
+func (h *localContext) newID() string {
 	if h.rare != nil && h.rare.origin != nil {
 		return h.rare.origin.ID()
 	}
@@ -198,9 +198,9 @@ type clock struct{ zero time.Time }
 func (c clock) now() time.Duration           { return time.Since(c.zero) }
 func (c clock) at(d time.Duration) time.Time { return c.zero.Add(d) }
 
-// wireHeader returns the header with the fields that mono would have sent over the
+// transportHeader returns the header with the fields that mono would have sent over the
 // transport.
-func (h *homeContext) wireHeader(c *Call) transport.Header {
+func (h *localContext) transportHeader(c *Call) transport.Header {
 	header := slices.Clone(c.header)
 	header.Add(transport.HeaderID, c.ID())
 	if c.sender != "" {
@@ -209,7 +209,7 @@ func (h *homeContext) wireHeader(c *Call) transport.Header {
 	if deadline, ok := h.Deadline(); ok {
 		header.Add(transport.HeaderTimeout, timeoutText(deadline.Sub(h.sender.in.clock.at(h.began))))
 	}
-	if contentType := h.sender.home.codec.ContentType(); contentType != codec.JSON.ContentType() {
+	if contentType := h.sender.local.codec.ContentType(); contentType != codec.JSON.ContentType() {
 		header.Set(transport.HeaderContentType, contentType)
 	}
 	return header
