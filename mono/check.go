@@ -90,7 +90,7 @@ func (in *instance) checkModule(u *unit) {
 	}
 	for _, other := range in.units {
 		if other.name == u.name {
-			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one of them a method Name() string, or add it with Plugin under another", other.module, u.module)
+			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one a method Name() string, or add it with Plugin under another name", other.module, u.module)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (in *instance) checkReceivers(u *unit) {
 		}
 		key := r.decl.String() + " " + r.group()
 		if place, taken := groups[key]; taken {
-			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach one of the two; give one of them another mono.Group", r.group(), place, r.place)
+			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach only one; set another mono.Group for the other", r.group(), place, r.place)
 		}
 		groups[key] = r.place
 	}
@@ -160,7 +160,7 @@ func (in *instance) checkStored(r *receiver) {
 		return // config.check has reported it
 	}
 	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
-		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
+		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: choose one with mono.Group", r.place, r.group(), groups)
 	}
 }
 

@@ -62,7 +62,7 @@ func (l *DeadLetter[T]) Value() (T, error) {
 // free, so that it can become a dead letter.
 const deadLetterRoom = 4 << 10
 
-// maxLetterError bounds the text of the error in a dead letter, in encoded bytes. If
+// maxDeadLetterError bounds the text of the error in a dead letter, in encoded bytes. If
 // there is no room for it, minDeadLetterError bytes are kept if possible.
 const (
 	maxDeadLetterError = 1 << 10

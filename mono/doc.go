@@ -19,7 +19,7 @@
 //     stored before the send returns. Each group handles them at least once: until
 //     a handler returns nil, or the message is kept as a dead letter
 //     ([DeadLetters]). An attempt counts even if its process dies.
-//  6. The place of a module changes nothing for the others: payloads are copies,
+//  6. The location of a module does not matter to the others: payloads are copies,
 //     errors keep their code, and deadlines propagate, on one goroutine as across
 //     machines.
 //  7. A module starts once everything that it needs is serving. Modules stop in
@@ -36,9 +36,8 @@
 //	var Charge = mono.NewService[ChargeRequest, ChargeReply]("payments.charge")
 //	var Declined = mono.NewFailure[Decline]("payments.declined", mono.FailedPrecondition)
 //
-// The provider registers a handler for them, and other modules ask for a client.
-// Both happen in [Module].Bind, the only place where a module declares its
-// dependencies:
+// The provider of a service registers a handler, and other modules ask for a client.
+// Both happen in [Module].Bind, where a module declares all its dependencies:
 //
 //	func (m *Module) Bind(s *mono.Scope) error {
 //		m.charge = payments.Charge.Client(s)

@@ -147,7 +147,7 @@ func (g *gate) enterContended(ctx, app context.Context) (place uint64, err error
 		}
 		// Over the transport the request would wait at the provider, and could still be
 		// handled.
-		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or make fewer calls", g.limit)
+		return 0, transport.ContextError(ctx, OutcomeUnknown, "none of the %d handlers became free: raise mono.Concurrency, or make fewer calls", g.limit)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -28,7 +28,7 @@ type HealthResult struct {
 	Healthy  bool
 	Checked  bool           // false if there is no check
 	Message  string         // the error of the check
-	Details  map[string]any // what the check reported with ReportDetail
+	Details  map[string]any // added with ReportDetail
 	Duration time.Duration
 }
 

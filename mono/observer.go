@@ -134,8 +134,8 @@ type (
 		Group  string
 	}
 
-	// GroupUnused reports a durable group that no module declares any more, at the
-	// start. DeleteGroup removes it.
+	// GroupUnused reports, at the start, a durable group that no module declares any
+	// more. DeleteGroup removes it.
 	GroupUnused struct {
 		Handle Handle
 		Group  string

@@ -220,7 +220,7 @@ func Keys(keys ...string) interface {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")
 }
 
-// Capacity makes a channel buffered.
+// Capacity sets the size of a channel's buffer. By default a channel is unbuffered.
 func Capacity(n int) ChannelOption {
 	return set(n >= 0, func(c *config) { c.Capacity = n }, "Capacity(%d): want 0 or more", n)
 }

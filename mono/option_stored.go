@@ -42,9 +42,10 @@ func MaxDelayed(n uint64) QueueOption {
 }
 
 // DedupWindow sets how long ids are remembered, 2 minutes by default. Within it a
-// message with the same id is stored once. A separate NATS server outside a cluster
-// that restarts forgets the ids of jobs that are done and of messages that a limit has
-// removed. An embedded server remembers the ids that its own process has sent.
+// message with the same id is stored once. When a separate NATS server outside a
+// cluster restarts, it forgets the ids of jobs that are done and of messages that a
+// limit has removed. An embedded server remembers the ids that its own process has
+// sent.
 func DedupWindow(d time.Duration) interface {
 	QueueOption
 	StreamOption

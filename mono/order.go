@@ -128,5 +128,5 @@ func (s *sorter) cycle(to *unit) {
 	for _, e := range s.path[start:] {
 		fmt.Fprintf(&b, " → %s (%s)", e.to.name, e.why)
 	}
-	s.in.report.add("", nil, "modules need each other in a cycle, so none can start first: %s; turn one of these into an event, or move their common part into a separate module", b.String())
+	s.in.report.add("", nil, "modules need each other in a cycle, so none can start first: %s; replace one by an event, or move their common part into a separate module", b.String())
 }

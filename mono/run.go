@@ -20,7 +20,7 @@ func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
 
 // Run starts the App and stops it when ctx ends or the process gets SIGINT or SIGTERM;
 // see the function Run. An App that does not start is stopped, which closes its
-// transport. An App that was started elsewhere is not stopped.
+// transport. An App that was already started by other code is not stopped.
 func (a *App) Run(ctx context.Context) error {
 	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer restore()

@@ -14,10 +14,9 @@ import (
 // Start binds and checks all modules, then starts them: plugins, middleware, and each
 // module once everything that it needs is serving. The order is the same in every run.
 //
-// If the App is wrong as it was built, Start returns one *StartError that lists
-// everything, before anything has started. If a start fails later, everything that had
-// started is stopped in reverse. The App is StateCreated again and can be started
-// again.
+// If the App has mistakes, Start returns one *StartError that lists all of them, before
+// anything has started. If a start fails later, everything that had started is stopped
+// in reverse. The App is StateCreated again, and can be started again.
 //
 // ctx and StartTimeout bound the start. The error names a module that exceeds them.
 func (a *App) Start(ctx context.Context) error {

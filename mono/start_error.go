@@ -16,7 +16,7 @@ type StartError struct {
 type Problem struct {
 	Module string // "" if it is the App's
 	Handle string // kind and name, "" if it concerns no handle
-	Text   string // what is wrong and what to do
+	Text   string // the mistake, and how to correct it
 }
 
 // Error returns all problems, one per line.

@@ -21,8 +21,7 @@ import (
 // ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
 // handlers are cancelled. The callers of these handlers get an error with
 // OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
-// the modules and handlers that were too slow. Stop returns at most about a second
-// later.
+// everything that took too long. Stop returns at most about a second later.
 //
 // If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
 // settle its message. After another error the message is handed back at once, and the

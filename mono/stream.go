@@ -79,7 +79,7 @@ func (s Stream[T]) AppendStored(ctx context.Context, b Binder, v T) (Stored, err
 // with the error. It must return soon. It must not end its goroutine (runtime.Goexit, a
 // test's FailNow), which calls the done functions of all appends.
 //
-// AppendAsync blocks while too many messages are in flight, until ctx ends. If it
+// AppendAsync blocks while too many messages are in flight, at most until ctx ends. If it
 // returns an error itself, done is not called. Middleware runs around the hand-over to
 // the transport, not around the storing.
 func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {

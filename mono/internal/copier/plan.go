@@ -16,7 +16,7 @@ type Plan struct {
 	pointer reflect.Type // to t
 	codec   codec.Codec
 	root    *program
-	doubt   error // why there is no root
+	doubt   error // the reason for a nil root
 }
 
 // plans are the plans for the codecs of package codec, by key.
