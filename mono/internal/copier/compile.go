@@ -106,7 +106,7 @@ var (
 )
 
 // methods reports whether a type, or a pointer to it, has methods for encoding.
-// json.Number has none, but has rules of its own.
+// json.Number has none, but it has special rules.
 func (c *compiler) methods(t reflect.Type) bool {
 	switch {
 	case t.Kind() == reflect.Pointer && t.Elem() == timeType:

@@ -1,6 +1,6 @@
 // Package copier copies a value as sending it would. The result is the same as
 // encoding and decoding the value with a codec, and an error is that codec's error.
-// Where the result can be proved to be the same, no bytes are encoded.
+// If the result can be proved to be the same, no bytes are encoded.
 //
 // # What a plan does
 //

@@ -26,7 +26,7 @@ func (l *layout) field(f reflect.StructField) (sent, error) {
 var (
 	errPointer = errors.New("an embedded pointer")
 	errTag     = errors.New("an unusual tag")
-	errMethods = errors.New("an embedded struct with methods of its own")
+	errMethods = errors.New("an embedded struct with encoding methods")
 )
 
 func jsonField(f reflect.StructField) (sent, error) {

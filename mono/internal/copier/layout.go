@@ -119,7 +119,7 @@ func (l *layout) trip(t reflect.Type, at place) *tripPart {
 
 func (l *layout) prove(t reflect.Type, at place) error {
 	if l.methods(t) {
-		return fmt.Errorf("%v has methods of its own", t)
+		return fmt.Errorf("%v has encoding methods", t)
 	}
 	switch t.Kind() {
 	case reflect.Bool,
