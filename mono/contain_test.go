@@ -331,7 +331,7 @@ func TestStartReportsInvalidMiddlewareObserversAndModules(t *testing.T) {
 	requireProblem(t, got, "a middleware is nil")
 	requireProblem(t, got, "an observer is nil")
 	requireProblem(t, got, "mono_test.nameless panicked")
-	requireProblem(t, got, "module idle", "NewModule got nil")
+	requireProblem(t, got, "module idle", "NewModule: want a bind function")
 	requireProblem(t, got, "has no name: give Plugin one")
 
 	app = newApp(t)

@@ -343,7 +343,7 @@ func TestUnknownOutcomeIsDeadLettered(t *testing.T) {
 		got := make(chan handled, 10)
 		app := b.start(t, worker("worker", q, got, succeed))
 		l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
-		if l.Reason != mono.ReasonOutcomeUnknown || l.Attempts != 2 || !strings.Contains(l.Error, "how attempt 1 ended") {
+		if l.Reason != mono.ReasonOutcomeUnknown || l.Attempts != 2 || !strings.Contains(l.Error, "outcome of attempt 1") {
 			t.Errorf("got %+v", l)
 		}
 		none(t, got)

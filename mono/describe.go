@@ -2,13 +2,13 @@ package mono
 
 import "slices"
 
-// Topology is what an App consists of, as data: it marshals to JSON, and is the
-// same for the same program.
+// Topology describes what an App consists of. It marshals to JSON, and is the same for
+// the same program.
 type Topology struct {
 	State     State        `json:"state"`
 	Transport string       `json:"transport"`
 	Namespace string       `json:"namespace,omitempty"`
-	Modules   []ModuleInfo `json:"modules"` // in the order in which they start
+	Modules   []ModuleInfo `json:"modules"` // in the order of their start
 	Handles   []HandleInfo `json:"handles"` // by kind and name
 }
 
@@ -43,8 +43,8 @@ type HandleInfo struct {
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }
 
-// Describe returns the topology of the App. Modules and handles are known from
-// the start on; before, and after a failed one, the lists are empty.
+// Describe returns the topology of the App. Modules and handles are known once the App
+// has started. Before that, and after a failed start, the lists are empty.
 func (a *App) Describe() Topology {
 	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: a.options.namespace}
 	in := a.current.Load()
@@ -57,7 +57,7 @@ func (a *App) Describe() Topology {
 	}
 	for _, u := range in.units {
 		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
-		for _, b := range u.roles() {
+		for _, b := range u.usages() {
 			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}

@@ -12,7 +12,7 @@ import (
 	"gomono.dev/codec"
 )
 
-// Health is how an App is at one moment. It is data: it marshals to JSON.
+// Health is the state of health of an App at one moment. It marshals to JSON.
 type Health struct {
 	Healthy   bool                    `json:"healthy"`
 	State     State                   `json:"state"`
@@ -23,17 +23,17 @@ type Health struct {
 	Resources map[string]HealthResult `json:"resources"`
 }
 
-// Check is the result of one check.
+// HealthResult is the result of one health check.
 type HealthResult struct {
 	Healthy  bool
-	Checked  bool           // false: it has no check of its own
+	Checked  bool           // false if there is no check
 	Message  string         // the error of the check
-	Details  map[string]any // what the check reported with ReportDetail
+	Details  map[string]any // added with ReportDetail
 	Duration time.Duration
 }
 
-// MarshalJSON writes the duration as text, such as "1.5ms", and in the place of a
-// detail that JSON cannot carry, why not.
+// MarshalJSON writes the duration as text, such as "1.5ms". It replaces a detail that
+// JSON cannot encode by the error.
 func (c HealthResult) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Healthy  bool           `json:"healthy"`
@@ -54,9 +54,9 @@ func printable(values map[string]any) map[string]any {
 	return values
 }
 
-// ReportDetail adds a detail to the health check that ctx belongs to, whatever
-// its result will be. Elsewhere it does nothing. The value should marshal to
-// JSON, and must not change any more.
+// ReportDetail adds a detail to the health check that ctx belongs to, regardless of its
+// result. With another context it does nothing. The value should marshal to JSON, and
+// must not change any more.
 func ReportDetail(ctx context.Context, name string, value any) {
 	if d, ok := ctx.Value(detailsKey{}).(*details); ok {
 		d.mu.Lock()
@@ -81,13 +81,12 @@ func (d *details) copy() map[string]any {
 	return maps.Clone(d.values)
 }
 
-// Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. The transport is unhealthy while it denies a send of
-// the App. A module is also unhealthy while the transport denies one of its
-// subscriptions, if a group of its receivers was deleted, and while a handler of a
-// stored message is stuck (StuckAfter). A check that hangs is unhealthy alone, and is
-// not started again before it has returned. An App that does not run is not
-// healthy.
+// Health checks the transport, every module and every resource, all at once, each for
+// at most HealthTimeout. The transport is unhealthy while it denies a send of the App.
+// A module is also unhealthy while the transport denies one of its subscriptions, if a
+// group of its receivers was deleted, and while a handler of a stored message is stuck
+// (StuckAfter). A check that hangs is unhealthy alone, and is not started again before
+// it has returned. An App that does not run is not healthy.
 func (a *App) Health(ctx context.Context) Health {
 	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult)}
 	in := a.current.Load()
@@ -107,9 +106,9 @@ func (a *App) Health(ctx context.Context) Health {
 	}
 	run("transport", in.checkTransport, func(c HealthResult) { h.Transport = c })
 	for _, u := range in.units {
-		run("module "+u.name, u.checker(), func(c HealthResult) { h.Modules[u.name] = c })
+		run("module "+u.name, u.healthCheck(), func(c HealthResult) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
-			run(r.decl.String(), r.checker(), func(c HealthResult) { h.Resources[r.decl.name] = c })
+			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
 		}
 	}
 	wait.Wait()
@@ -117,7 +116,7 @@ func (a *App) Health(ctx context.Context) Health {
 	return h
 }
 
-// sum says whether everything is healthy, and names what is not.
+// sum sets whether everything is healthy, and the names of what is not.
 func (h *Health) sum() {
 	var bad []string
 	if !h.Transport.Healthy {
@@ -135,7 +134,7 @@ func (h *Health) sum() {
 	}
 }
 
-// unhealthy returns the names of the checks that are not healthy, sorted.
+// unhealthy returns the sorted names of the checks that are not healthy.
 func unhealthy(checks map[string]HealthResult) []string {
 	bad := make(map[string]string)
 	for name, c := range checks {
@@ -146,14 +145,14 @@ func unhealthy(checks map[string]HealthResult) []string {
 	return sortedKeys(bad)
 }
 
-// healthChecks remembers the checks that have not returned.
+// healthChecks holds the checks that have not returned.
 type healthChecks struct {
 	mu      sync.Mutex
 	running map[string]*runningCheck
 }
 
-// runningCheck is a check that has not returned. Whoever asks meanwhile waits
-// for the same result.
+// runningCheck is a check that has not returned. Later callers wait for the same
+// result.
 type runningCheck struct {
 	began    time.Time
 	details  details
@@ -161,8 +160,8 @@ type runningCheck struct {
 	err      error // once returned is closed
 }
 
-// run runs one check, or joins it where it runs already. nil is a thing without
-// one, which is healthy.
+// run runs one check, or joins it if it already runs. A nil f means that there is no
+// check: the result is healthy.
 func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) HealthResult {
 	if f == nil {
 		return HealthResult{Healthy: true}
@@ -178,16 +177,16 @@ func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(cont
 			check.Message = r.err.Error()
 		}
 	case <-timer.C:
-		check.Message = fmt.Sprintf("the check that began %v ago has not returned, it has %v", time.Since(r.began), a.options.healthTimeout)
+		check.Message = fmt.Sprintf("the check that began %v ago has not returned within HealthTimeout (%v)", time.Since(r.began), a.options.healthTimeout)
 	case <-ctx.Done():
-		check.Message = fmt.Sprintf("whoever asked did not wait for the check: %v", ctx.Err())
+		check.Message = fmt.Sprintf("the caller of Health did not wait for the check: %v", ctx.Err())
 	}
 	check.Details, check.Duration = r.details.copy(), time.Since(r.began)
 	return check
 }
 
-// join returns the check that runs, or begins one. It does not belong to whoever
-// asked first: its context is its own.
+// join returns the running check, or starts one. The check has a context of its own,
+// because it does not belong to its first caller.
 func (h *healthChecks) join(a *App, name string, f func(context.Context) error) *runningCheck {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +201,7 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
 		defer cancel()
-		r.err = gone("the health check of " + name)
+		r.err = goexitError("the health check of " + name)
 		defer func() {
 			h.mu.Lock()
 			delete(h.running, name)
@@ -214,9 +213,9 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	return r
 }
 
-// checker is the health check of a unit, nil if there is nothing to check: it combines
-// the unit's own check with the errors of its receivers.
-func (u *unit) checker() func(context.Context) error {
+// healthCheck returns the health check of a unit, which combines the module's check
+// with the errors of its receivers. It returns nil if there is nothing to check.
+func (u *unit) healthCheck() func(context.Context) error {
 	own, _ := u.module.(HealthChecker)
 	wrong := u.check()
 	switch {

@@ -67,10 +67,10 @@ type serviceCase struct {
 type difference string
 
 const (
-	waits     difference = "its caller waits for the handler itself, whose context ends when the caller's does; a handler that ignores its context delays its caller, who then gets DeadlineExceeded, or Canceled"
-	unbounded difference = "the transport's payload limit does not count"
+	waits     difference = "The caller waits for the handler itself, whose context ends with the caller's. A handler that ignores its context delays its caller, which then gets DeadlineExceeded or Canceled."
+	unbounded difference = "The transport's payload limit does not apply."
 	exits     difference = "runtime.Goexit in a handler ends its caller"
-	reaches   difference = "while a module stops, calls from within the process reach it until its Stop has returned"
+	reaches   difference = "While a module stops, local calls reach it until its Stop has returned."
 )
 
 // serviceTable checks that calls behave the same on each path.

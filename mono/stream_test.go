@@ -432,7 +432,7 @@ func TestStreamStartErrors(t *testing.T) {
 		"declare it with KeyedBy":  func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },
 		"is handled by nil":        func(sc *mono.Scope) { s.HandleBatch(sc, nil) },
 		"declared with MaxPerKey":  func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.MaxPerKey(2))) },
-		"or Lanes, and has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Lanes(2))) },
+		"or Lanes, but has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Lanes(2))) },
 	} {
 		app := backend{connect: inprocBackend(t)}.app(t, module("m", bind))
 		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {

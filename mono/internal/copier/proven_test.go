@@ -37,9 +37,9 @@ func TestDoubt(t *testing.T) {
 		{reflect.TypeFor[Foreign](), none, none},
 		{oddTags, none, "tag"},
 
-		{reflect.TypeFor[[]netip.Addr](), "methods of its own", "methods of its own"},
-		{reflect.TypeFor[big.Int](), "methods of its own", "methods of its own"},
-		{reflect.TypeFor[json.Number](), "methods of its own", none},
+		{reflect.TypeFor[[]netip.Addr](), "encoding methods", "encoding methods"},
+		{reflect.TypeFor[big.Int](), "encoding methods", "encoding methods"},
+		{reflect.TypeFor[json.Number](), "encoding methods", none},
 		{reflect.TypeFor[EmbedsPointer](), "embedded pointer", "embedded pointer"},
 		{reflect.TypeFor[Shadows](), "two fields", "two fields"},
 		{reflect.TypeFor[map[bool]int](), "key", none},

@@ -7,12 +7,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// Drop makes an error with which a handler of a stored message gives it up now,
-// however many attempts are left: it becomes a dead letter. errors.Is finds err in
-// it; other kinds of handlers return it as they would err.
+// Permanent returns an error for which a stored message gets no further attempt,
+// however many are left: it becomes a dead letter. errors.Is finds err in it. Handlers
+// of other kinds can return it like err itself.
 func Permanent(err error) error {
 	if err == nil {
-		err = errors.New("dropped by its handler")
+		err = errors.New("given up by its handler")
 	}
 	return &permanent{err}
 }
@@ -21,9 +21,9 @@ type permanent struct{ error }
 
 func (d *permanent) Unwrap() error { return d.error }
 
-// RetryAfter makes an error with which a handler of a stored message asks for the
-// next attempt after d, instead of what Backoff says. After the last attempt the
-// message becomes a dead letter all the same.
+// RetryAfter returns an error for which a stored message gets its next attempt after d,
+// instead of the time that Backoff specifies. After the last attempt the message
+// becomes a dead letter nevertheless.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		err = errors.New("its handler asks for another attempt")
@@ -38,8 +38,8 @@ type retryAfter struct {
 
 func (r *retryAfter) Unwrap() error { return r.error }
 
-// DefaultMaxAttempts is how often a stored message is tried unless MaxAttempts
-// says otherwise.
+// DefaultMaxAttempts is the number of attempts at a stored message, unless MaxAttempts
+// sets another.
 const DefaultMaxAttempts = 5
 
 func (c *config) maxAttempts() int {
@@ -49,7 +49,7 @@ func (c *config) maxAttempts() int {
 	return c.MaxAttempts
 }
 
-// wait is how long to wait after an attempt that ended with err.
+// wait returns the wait after an attempt that ended with err.
 func (r *receiver) wait(d *transport.Delivery, err error) (wait time.Duration) {
 	if asked, ok := errors.AsType[*retryAfter](err); ok {
 		return asked.wait

@@ -10,12 +10,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// DeadLetters are the messages of a handle that its groups have given up: after
-// the last attempt, by Drop, or because nobody can read them. They are kept until
-// they are replayed or discarded. Every method may be repeated after an error: what was
-// done already is not done twice, a replay within the handle's DedupWindow.
+// DeadLetters gives access to the messages that the groups of a handle have given up:
+// after the last attempt, by Permanent, or because they cannot be decoded. They are
+// kept until they are replayed or discarded.
 //
-// It may be used concurrently, by several processes too.
+// Every method may be repeated after an error. What was already done is not done twice;
+// for a replay this holds within the handle's DedupWindow.
+//
+// A DeadLetters may be used concurrently, also by several processes.
 type DeadLetters[T any] struct {
 	decl *declaration
 	b    Binder
@@ -30,16 +32,16 @@ func (e Event[T]) DeadLetters(b Binder) DeadLetters[T] { return DeadLetters[T]{e
 // DeadLetters returns the dead letters of the stream.
 func (s Stream[T]) DeadLetters(b Binder) DeadLetters[T] { return DeadLetters[T]{s.decl, b} }
 
-// DeadLetterFilter says which letters are meant. Its zero value means all; of a field
-// that is set, only those that match.
+// DeadLetterFilter selects dead letters. A dead letter matches if it matches all fields
+// that are set. The zero value selects all.
 type DeadLetterFilter struct {
 	Group  string
 	ID     string
 	Key    string
 	Reason Reason
 	Code   Code
-	After  time.Time // died at this time or later
-	Before time.Time // died earlier
+	After  time.Time // dead-lettered at this time or later
+	Before time.Time // dead-lettered earlier
 }
 
 func matches[T any](f *DeadLetterFilter, l *DeadLetter[T]) bool {
@@ -51,8 +53,8 @@ func matches[T any](f *DeadLetterFilter, l *DeadLetter[T]) bool {
 		(f.Before.IsZero() || l.DeadLettered.Before(f.Before))
 }
 
-// List returns the letters that are there when it begins, the oldest first. An
-// error ends it.
+// List returns the dead letters that exist when it begins, the oldest first. An error
+// ends it.
 func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2[DeadLetter[T], error] {
 	return func(yield func(DeadLetter[T], error) bool) {
 		in, log, err := dl.open(ctx)
@@ -61,19 +63,19 @@ func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2
 			return
 		}
 		if f.Group != "" && !isToken(f.Group) {
-			yield(DeadLetter[T]{}, notDone(InvalidArgument, "dead letters of %s: %q is no group", dl.decl, f.Group))
+			yield(DeadLetter[T]{}, notDone(InvalidArgument, "dead letters of %s: invalid group %q: want lower-case letters, digits and single hyphens", dl.decl, f.Group))
 			return
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
-			if CodeOf(err) == NotFound { // somebody has deleted the log, and all that was in it
-				in.lettersOf(dl.decl).reopen()
+			if CodeOf(err) == NotFound { // the log was deleted, with all dead letters
+				in.deadLettersOf(dl.decl).reopen()
 				return
 			}
 			if err != nil {
 				yield(DeadLetter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
 			}
-			l := readLetter[T](in.codecFor(dl.decl, d.Header), d)
+			l := decodeDeadLetter[T](in.codecFor(dl.decl, d.Header), d)
 			if matches(&f, &l) && !yield(l, nil) {
 				return
 			}
@@ -85,15 +87,15 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	if f.Group == "" {
 		return nil
 	}
-	return []string{in.letterSubject(dl.decl, f.Group, "*")}
+	return []string{in.deadLetterSubject(dl.decl, f.Group, "*")}
 }
 
-// Replay gives a message back to the group that gave it up, and to no other, with
-// its attempts counted from the beginning, and removes the letter. NotFound means
-// that the letter is gone, or was edited since it was listed; FailedPrecondition
-// that its group is.
+// Replay returns a message to the group that gave it up, and to no other group. Its
+// attempts are counted from the beginning, and the dead letter is removed. NotFound
+// means that the dead letter is gone, or was edited since it was listed.
+// FailedPrecondition means that its group is gone.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
-	in, letters, err := dl.find(ctx, &l)
+	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return err
 	}
@@ -105,15 +107,17 @@ func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 		return err
 	}
 	m := &transport.Message{Subject: in.replaySubject(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
-	// With both places, since positions begin anew in a log of letters that was deleted.
+	// The id has both positions, since positions start again in a log of dead letters
+	// that was deleted.
 	id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
 	if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
 		return dl.about(&l, err)
 	}
-	return dl.remove(ctx, letters, &l)
+	return dl.remove(ctx, deadLetters, &l)
 }
 
-// checkGroup reports a group that is no more: what is sent to it would be lost.
+// checkGroup reports a group that does not exist any more: a message sent to it would
+// be lost.
 func (dl DeadLetters[T]) checkGroup(ctx context.Context, log transport.Log, group string) error {
 	groups, err := log.Groups(ctx)
 	if err != nil {
@@ -124,41 +128,44 @@ func (dl DeadLetters[T]) checkGroup(ctx context.Context, log transport.Log, grou
 			return nil
 		}
 	}
-	return notDone(FailedPrecondition, "dead letters of %s: the group %q is gone, and nobody would get the replay: start a module that has it, or discard the letter", dl.decl, group)
+	return notDone(FailedPrecondition, "dead letters of %s: the group %q is gone, and the replay would be lost: start a module with this group, or discard the dead letter", dl.decl, group)
 }
 
-// ReplayAll replays what matches, the oldest first, and returns how many. Letters
-// that somebody else replays or discards meanwhile are left to him.
+// ReplayAll replays the dead letters that match f, the oldest first, and returns how
+// many it has replayed. It skips those that were replayed or discarded elsewhere in the
+// meantime.
 func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int, error) {
 	return dl.each(ctx, f, dl.Replay)
 }
 
-// Discard removes a letter for good. One that is gone already is no error.
+// Discard removes a dead letter permanently. It returns nil if the dead letter is
+// already gone.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
-	_, letters, err := dl.find(ctx, &l)
+	_, deadLetters, err := dl.find(ctx, &l)
 	if CodeOf(err) == NotFound {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return dl.remove(ctx, letters, &l)
+	return dl.remove(ctx, deadLetters, &l)
 }
 
-// DiscardAll discards what matches and returns how many.
+// DiscardAll discards the dead letters that match f and returns how many it has
+// discarded.
 func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f DeadLetterFilter) (int, error) {
 	return dl.each(ctx, f, dl.Discard)
 }
 
-// Edit replaces the body of a letter, to be replayed then, and returns the letter
-// as it is now. Its key stays what it was. The old one is good for nothing any more.
-// NotFound means that somebody was faster.
+// Edit replaces the body of a dead letter before a replay, and returns the edited dead
+// letter. The key stays the same. The old value can no longer be used. NotFound means
+// that the dead letter was changed or removed in the meantime.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLetter[T], error) {
-	in, letters, err := dl.find(ctx, &l)
+	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return l, err
 	}
-	stored, err := dl.stored(ctx, letters, &l)
+	stored, err := dl.stored(ctx, deadLetters, &l)
 	if err != nil {
 		return l, err
 	}
@@ -168,18 +175,18 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 	if err := encode(m, in.codecOf(dl.decl), &v); err != nil {
 		return l, dl.about(&l, err)
 	}
-	at, err := letters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
+	at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
 	if CodeOf(err) == Aborted {
 		return l, dl.gone(&l)
 	}
 	if err != nil {
 		return l, dl.about(&l, err)
 	}
-	edited := readLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
+	edited := decodeDeadLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
 	return edited, nil
 }
 
-// each does f to all letters that match, and passes over those that are gone.
+// each calls f for all dead letters that match filter, and skips those that are gone.
 func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f func(context.Context, DeadLetter[T]) error) (int, error) {
 	n := 0
 	for l, err := range dl.List(ctx, filter) {
@@ -187,7 +194,7 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f fu
 			err = f(ctx, l)
 		}
 		switch {
-		case errors.Is(err, errLetterGone):
+		case errors.Is(err, errDeadLetterGone):
 		case err != nil:
 			return n, err
 		default:
@@ -197,7 +204,7 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f fu
 	return n, nil
 }
 
-// open returns the log of the letters.
+// open returns the log of the dead letters.
 func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
 	in := dl.b.Scope().in
 	if in == nil {
@@ -206,27 +213,27 @@ func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, er
 	if !dl.decl.stored() {
 		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)
 	}
-	log, err := in.lettersOf(dl.decl).log(ctx)
+	log, err := in.deadLettersOf(dl.decl).log(ctx)
 	return in, log, err
 }
 
-// find opens the log and looks whether the letter is there.
+// find opens the log and checks that the dead letter exists.
 func (dl DeadLetters[T]) find(ctx context.Context, l *DeadLetter[T]) (*instance, transport.Log, error) {
 	in, log, err := dl.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if l.subject == "" {
-		return nil, nil, notDone(InvalidArgument, "the letter did not come from a list of dead letters")
+		return nil, nil, notDone(InvalidArgument, "the dead letter did not come from DeadLetters: get it with List")
 	}
 	_, err = dl.stored(ctx, log, l)
 	return in, log, err
 }
 
-// stored returns the letter as it is stored.
+// stored returns the dead letter as it is stored.
 func (dl DeadLetters[T]) stored(ctx context.Context, log transport.Log, l *DeadLetter[T]) (*transport.Delivery, error) {
 	for d, err := range log.Read(ctx, transport.ReadConfig{Start: transport.Start{Sequence: l.position}, Filter: []string{l.subject}}) {
-		if CodeOf(err) == NotFound { // the log itself
+		if CodeOf(err) == NotFound { // the log itself is gone
 			break
 		}
 		if err != nil {
@@ -250,11 +257,11 @@ func (dl DeadLetters[T]) remove(ctx context.Context, log transport.Log, l *DeadL
 
 func (dl DeadLetters[T]) gone(l *DeadLetter[T]) error {
 	e := notDone(NotFound, "dead letter %s of %s in group %q is gone or was edited: list it again", l.ID, dl.decl, l.Group)
-	e.Err = errLetterGone
+	e.Err = errDeadLetterGone
 	return e
 }
 
-var errLetterGone = errors.New("the letter is gone")
+var errDeadLetterGone = errors.New("the dead letter is gone")
 
 func (dl DeadLetters[T]) about(l *DeadLetter[T], err error) error {
 	var e *Error
