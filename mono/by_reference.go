@@ -10,7 +10,7 @@ import (
 // change costs a walk over the whole value, so it is done only on request.
 type referenceWatcher interface {
 	Observer
-	WatchShared()
+	WatchReferences()
 }
 
 // referencedValues holds the values that were passed by reference and must not change

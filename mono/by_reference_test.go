@@ -43,7 +43,7 @@ func TestByReferencePassesValuesWithoutACopy(t *testing.T) {
 // referenceWatch is an observer that asks for checks of values passed by reference.
 type referenceWatch struct{ trace }
 
-func (w *referenceWatch) WatchShared() {}
+func (w *referenceWatch) WatchReferences() {}
 
 func (w *referenceWatch) Observe(o mono.Observation) {
 	if c, ok := o.(mono.ReferenceChanged); ok {

@@ -17,7 +17,7 @@ type Reason string
 // The reasons.
 const (
 	ReasonAttempts       Reason = "attempts"        // the last attempt has failed
-	ReasonPermanent      Reason = "dropped"         // its handler returned Permanent
+	ReasonPermanent      Reason = "permanent"       // its handler returned Permanent
 	ReasonUndecodable    Reason = "undecodable"     // it cannot be decoded as its handle's type
 	ReasonOutcomeUnknown Reason = "outcome_unknown" // the outcome of the last attempt is unknown
 )

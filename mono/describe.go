@@ -37,8 +37,8 @@ type HandleInfo struct {
 	Settings map[string]string `json:"settings,omitempty"`
 	Provides []string          `json:"providedBy,omitempty"`
 	Needs    []string          `json:"neededBy,omitempty"`
-	Produces []string          `json:"emittedBy,omitempty"`
-	Consumes []string          `json:"heardBy,omitempty"`
+	Produces []string          `json:"producedBy,omitempty"`
+	Consumes []string          `json:"consumedBy,omitempty"`
 	Reads    []string          `json:"readBy,omitempty"`
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }

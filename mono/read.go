@@ -56,7 +56,7 @@ func LastPerKey() Position { return Position{transport.Start{LastPerSubject: tru
 func (p Position) String() string {
 	switch {
 	case p.start.New:
-		return "newest"
+		return "end"
 	case p.start.Sequence > 0:
 		return fmt.Sprintf("sequence %d", p.start.Sequence)
 	case !p.start.Time.IsZero():

@@ -2,8 +2,8 @@ package testkit
 
 import "gomono.dev/mono"
 
-// WatchShared asks the App for mono.ReferenceChanged.
-func (p *process) WatchShared() {}
+// WatchReferences asks the App for mono.ReferenceChanged.
+func (p *process) WatchReferences() {}
 
 // sharedChanged fails a test in which a value was changed that a call had passed
 // on as it is.

@@ -99,8 +99,8 @@ func BenchmarkCopy(b *testing.B) {
 		run("hand", func(dst, src any) error { v.byHand(dst, src); return nil })
 		for _, k := range []codec.Codec{codec.JSON, codec.MessagePack} {
 			p := copier.For(reflect.TypeOf(v.value).Elem(), k)
-			if p.Doubt() != nil {
-				b.Fatal(p.Doubt())
+			if p.RoundTripReason() != nil {
+				b.Fatal(p.RoundTripReason())
 			}
 			name := k.ContentType()[len("application/"):]
 			run(name, p.Copy)

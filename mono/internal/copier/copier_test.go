@@ -80,14 +80,14 @@ func copies(t *rapid.T, k codec.Codec, of reflect.Type) {
 	if gotErr != nil || wantErr != nil {
 		exact := k != codec.MessagePack || !holds(of, unordered)
 		if got, want := text(gotErr, exact), text(wantErr, exact); got != want {
-			t.Fatalf("%v, doubt %v\ngot error  %s\nwant error %s\nvalue %s", of, plan.Doubt(), got, want, show(src))
+			t.Fatalf("%v, doubt %v\ngot error  %s\nwant error %s\nvalue %s", of, plan.RoundTripReason(), got, want, show(src))
 		}
 		return
 	}
 	if path := different(got.Elem(), want.Elem()); path != "" {
-		t.Fatalf("%v, doubt %v: %s is different\ngot   %s\nwant  %s\nvalue %s", of, plan.Doubt(), path, show(got), show(want), show(src))
+		t.Fatalf("%v, doubt %v: %s is different\ngot   %s\nwant  %s\nvalue %s", of, plan.RoundTripReason(), path, show(got), show(want), show(src))
 	}
-	if path := shared(src.Elem(), got.Elem()); path != "" && plan.Doubt() == nil {
+	if path := shared(src.Elem(), got.Elem()); path != "" && plan.RoundTripReason() == nil {
 		t.Fatalf("%v: the copy shares %s", of, path)
 	}
 }

@@ -45,7 +45,7 @@ func known(k codec.Codec) bool {
 
 // Doubt returns the reason why the plan always uses the codec's round trip, nil if it
 // does not.
-func (p *Plan) Doubt() error { return p.doubt }
+func (p *Plan) RoundTripReason() error { return p.doubt }
 
 // EncodeError is the error of an encoder: the value would not have been sent. Its text
 // is that of Err.

@@ -15,7 +15,7 @@ import (
 
 // Doubt returns nil for types that a plan copies, and the reason for types that it leaves to
 // the codec.
-func TestDoubt(t *testing.T) {
+func TestRoundTripReason(t *testing.T) {
 	t.Parallel()
 	const none = ""
 	cases := []struct {
@@ -48,7 +48,7 @@ func TestDoubt(t *testing.T) {
 	}
 	for _, c := range cases {
 		for k, want := range map[codec.Codec]string{codec.JSON: c.json, codec.MessagePack: c.msgpack} {
-			doubt := copier.For(c.t, k).Doubt()
+			doubt := copier.For(c.t, k).RoundTripReason()
 			if (doubt == nil) != (want == none) || doubt != nil && !strings.Contains(doubt.Error(), want) {
 				t.Errorf("%v, %s: got doubt %v, want %q", c.t, k.ContentType(), doubt, want)
 			}

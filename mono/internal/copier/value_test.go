@@ -17,8 +17,8 @@ import (
 func made[T any](t *testing.T, k codec.Codec, v T) (T, error) {
 	t.Helper()
 	p := copier.For(reflect.TypeFor[T](), k)
-	if p.Doubt() != nil {
-		t.Fatalf("%T would always take the round trip: %v", v, p.Doubt())
+	if p.RoundTripReason() != nil {
+		t.Fatalf("%T would always take the round trip: %v", v, p.RoundTripReason())
 	}
 	var got T
 	err := copier.Copy(p, &got, &v)
@@ -122,7 +122,7 @@ func TestOtherCodec(t *testing.T) {
 	if err := p.Copy(&got, &src); err != nil || got != "QUIET" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	if p.Doubt() == nil {
+	if p.RoundTripReason() == nil {
 		t.Error("the plan has no doubt")
 	}
 }
