@@ -216,9 +216,10 @@ func (c *Call) Fence() uint64 {
 	return c.delivery.Fence
 }
 
-// Stopping returns a channel that is closed when the App begins to stop. A handler
-// that takes long can end early then: its context ends only when the time to stop is
-// over. It is nil, which is never closed, in an empty Call.
+// Stopping returns a channel that is closed when the App begins to stop. A handler that
+// takes long can end early then, and return [HandBack] if its message is not done: its
+// context ends only when the time to stop is over. The channel is nil, which is never
+// closed, in an empty Call.
 func (c *Call) Stopping() <-chan struct{} {
 	switch {
 	case c.at != nil:

@@ -93,6 +93,11 @@ func (dl DeadLetters[T]) filter(in *instance, f *LetterFilter) []string {
 // that the letter is gone, or was edited since it was listed; FailedPrecondition
 // that its group is.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l Letter[T]) error {
+	leave, err := dl.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	in, letters, err := dl.find(ctx, &l)
 	if err != nil {
 		return err
@@ -135,6 +140,11 @@ func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f LetterFilter) (int, er
 
 // Discard removes a letter for good. One that is gone already is no error.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l Letter[T]) error {
+	leave, err := dl.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	_, letters, err := dl.find(ctx, &l)
 	if CodeOf(err) == NotFound {
 		return nil
@@ -154,6 +164,11 @@ func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f LetterFilter) (int, e
 // as it is now. Its key stays what it was. The old one is good for nothing any more.
 // NotFound means that somebody was faster.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l Letter[T], v T) (Letter[T], error) {
+	leave, err := dl.enter()
+	if err != nil {
+		return l, err
+	}
+	defer leave()
 	in, letters, err := dl.find(ctx, &l)
 	if err != nil {
 		return l, err
@@ -197,11 +212,31 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter LetterFilter, f func(c
 	return n, nil
 }
 
-// open returns the log of the letters.
-func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
+// enter makes a stop wait for the caller, which has to call leave.
+func (dl DeadLetters[T]) enter() (leave func(), err error) {
+	in, err := dl.instance()
+	if err != nil {
+		return nil, err
+	}
+	if !in.outgoing.enter() {
+		return nil, notDone(Unavailable, "dead letters of %s: the App has stopped", dl.decl)
+	}
+	return in.outgoing.leave, nil
+}
+
+func (dl DeadLetters[T]) instance() (*instance, error) {
 	in := dl.b.Scope().in
 	if in == nil {
-		return nil, nil, notDone(Unavailable, "dead letters of %s: the App has not been started", dl.decl)
+		return nil, notDone(Unavailable, "dead letters of %s: the App has not been started", dl.decl)
+	}
+	return in, nil
+}
+
+// open returns the log of the letters.
+func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
+	in, err := dl.instance()
+	if err != nil {
+		return nil, nil, err
 	}
 	if !dl.decl.stored() {
 		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)

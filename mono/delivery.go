@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gomono.dev/transport"
@@ -42,6 +43,7 @@ func (r *receiver) take(d *transport.Delivery) transport.Work {
 	t := r.newTicket()
 	t.call.at, t.call.message, t.call.delivery = r, &d.Message, d
 	if !r.gate.enter(r.in.ctx, t) {
+		r.leaveGroup()
 		r.handBack(d)
 		return nil
 	}
@@ -104,8 +106,9 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 		r.told(d, d.Ack(context.Background()))
 		return
 	}
-	if r.wasCutOff(c, err) {
-		r.in.log.Info("mono: handed back, the time to stop was over", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+	if r.isHandBack(c, err) {
+		r.leaveGroup()
+		r.in.log.Info("mono: handed back, the App stops", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 			"id", c.ID(), "attempt", d.Attempt, "error", err)
 		r.handBack(d)
 		return
@@ -121,15 +124,19 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 	r.told(d, d.Nak(context.Background(), wait))
 }
 
-// wasCutOff reports whether an attempt ended because the App ran out of time to stop:
-// that is no verdict about the message, unless the handler gave one.
-func (r *receiver) wasCutOff(c *Call, err error) bool {
-	if r.in.ctx.Err() == nil || !c.decoded {
+// isHandBack reports whether an attempt ended without a verdict about the message: the
+// handler hands it back because the App stops, or the time to stop is over and the handler
+// gave no verdict.
+func (r *receiver) isHandBack(c *Call, err error) bool {
+	if !c.decoded || !r.in.isStopping() {
 		return false
+	}
+	if _, ok := errors.AsType[*handBack](err); ok {
+		return true
 	}
 	_, dropped := errors.AsType[*drop](err)
 	_, retried := errors.AsType[*retryIn](err)
-	return !dropped && !retried
+	return r.in.ctx.Err() != nil && !dropped && !retried
 }
 
 // deadBy says why a message gets no further attempt, "" where it does.
@@ -181,6 +188,16 @@ const minBurialWait = time.Second
 // handBack lets others have a delivery. It was no attempt.
 func (r *receiver) handBack(d *transport.Delivery) {
 	r.told(d, d.Release(context.Background()))
+}
+
+// handBackAll lets others have deliveries. It hands back all at once, which a backend can
+// note together.
+func (r *receiver) handBackAll(all []*transport.Delivery) {
+	var wait sync.WaitGroup
+	for _, d := range all {
+		wait.Go(func() { r.handBack(d) })
+	}
+	wait.Wait()
 }
 
 // told logs a settlement that the transport has not taken. The message comes

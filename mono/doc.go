@@ -57,8 +57,9 @@
 // is an error that crosses with its type.
 //
 // A handler of a stored message steers by what it returns: nil ends it, [Drop]
-// gives it up, [RetryIn] says when it is tried again, and any other error leaves
-// that to the handle's [MaxAttempts] and [Backoff].
+// gives it up, [RetryIn] says when it is tried again, [HandBack] hands it back while
+// the App stops, and any other error leaves that to the handle's [MaxAttempts] and
+// [Backoff].
 //
 // What a message says about itself is in [CallFrom] for handlers; what runs
 // around all messages is [Middleware]; what happens to the App is told to an

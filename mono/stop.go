@@ -25,8 +25,8 @@ import (
 //
 // A handler of a stored message that was cut off, and returns an error that is
 // neither Drop nor RetryIn, has given no verdict: its message is handed back at once,
-// and the attempt does not count. [Call.Stopping] tells a handler of the stop before
-// its time is over.
+// and the attempt does not count. A handler learns of the stop from [Call.Stopping]
+// before its time is over, and can end early with [HandBack].
 //
 // Stopping an App that was never started closes its transport. Stopping it twice
 // returns nil once the first has finished. While a start runs, Stop waits for its
@@ -95,6 +95,8 @@ func (in *instance) stop(ctx context.Context) error {
 	defer cancelSoft()
 	hard, cancelHard := hardDeadline(soft)
 	defer cancelHard()
+	in.stopEnd = hard
+	close(in.stopping) // before abandon can run
 	told := make(chan struct{})
 	var begun atomic.Bool
 	abandon := func() { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
@@ -106,7 +108,6 @@ func (in *instance) stop(ctx context.Context) error {
 	forgetAbandon := context.AfterFunc(soft, abandon)
 	defer forgetAbandon()
 
-	close(in.stopping)
 	in.closeUnsent()
 	var errs []error
 	for len(in.started) > 0 {
@@ -171,6 +172,7 @@ func (in *instance) abandon() {
 			unanswered, running := r.gate.giveUp()
 			r.cutOff.Store(int64(running))
 			tell = append(tell, func() { r.abandon(unanswered) })
+			r.leaveGroup()
 		}
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))
