@@ -112,7 +112,7 @@ func withUnknownOutcome(err error) error {
 
 // appendOptions returns the options of the append of one message.
 func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
-	o := transport.AppendOptions{ID: id, Generated: s.dedup == ""}
+	o := transport.AppendOptions{ID: id, Generated: s.dedup == "" && s.stored == nil}
 	switch {
 	case s.delay > 0:
 		o.NotBefore = time.Now().Add(s.delay)

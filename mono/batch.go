@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gomono.dev/transport"
@@ -136,9 +137,8 @@ func (b *batcher) handle(batch []*transport.Delivery) {
 	t := new(ticket)
 	t.call.message = &batch[0].Message
 	if !b.r.gate.enter(b.r.in.ctx, t) {
-		for _, d := range batch {
-			b.r.handBack(d)
-		}
+		b.r.leaveGroup()
+		b.r.handBackAll(batch)
 		return
 	}
 	go func() {
@@ -169,12 +169,25 @@ func (r *receiver) workBatch(t *ticket, batch []*transport.Delivery) {
 		if !returned {
 			err = r.exited()
 		}
-		for i, d := range deliveries {
-			r.settle(members[i], d, r.ownError(err, i, len(members)))
-		}
+		r.settleBatch(members, deliveries, err)
 	}()
 	err = r.runBatch(t, members)
 	returned = true
+}
+
+// settleBatch settles each message of a batch. Those that are handed back are handed back
+// at once.
+func (r *receiver) settleBatch(members []*Call, deliveries []*transport.Delivery, err error) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	for i, d := range deliveries {
+		c, own := members[i], r.ownError(err, i, len(members))
+		if r.isHandBack(c, own) {
+			wait.Go(func() { r.settle(c, d, own) })
+			continue
+		}
+		r.settle(c, d, own)
+	}
 }
 
 // open decodes one message of a batch.

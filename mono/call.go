@@ -216,8 +216,9 @@ func (c *Call) FencingToken() uint64 {
 }
 
 // Stopping returns a channel that is closed when the App begins to stop. A long-running
-// handler can end early then: its context ends only when the time to stop has expired.
-// Stopping returns nil, a channel that is never closed, for an empty Call.
+// handler can end early then, and return [HandBack] if its message is not done: its
+// context ends only when the time to stop has expired. Stopping returns nil, a channel that
+// is never closed, for an empty Call.
 func (c *Call) Stopping() <-chan struct{} {
 	switch {
 	case c.at != nil:

@@ -95,6 +95,11 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 // means that the dead letter is gone, or was edited since it was listed.
 // FailedPrecondition means that its group is gone.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
+	leave, err := dl.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return err
@@ -141,6 +146,11 @@ func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int
 // Discard removes a dead letter permanently. It returns nil if the dead letter is
 // already gone.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
+	leave, err := dl.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	_, deadLetters, err := dl.find(ctx, &l)
 	if CodeOf(err) == NotFound {
 		return nil
@@ -161,6 +171,11 @@ func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f DeadLetterFilter) (in
 // letter. The key stays the same. The old value can no longer be used. NotFound means
 // that the dead letter was changed or removed in the meantime.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLetter[T], error) {
+	leave, err := dl.enter()
+	if err != nil {
+		return l, err
+	}
+	defer leave()
 	in, deadLetters, err := dl.find(ctx, &l)
 	if err != nil {
 		return l, err
@@ -204,11 +219,31 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f fu
 	return n, nil
 }
 
-// open returns the log of the dead letters.
-func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
+// enter makes a stop wait for the caller, which has to call leave.
+func (dl DeadLetters[T]) enter() (leave func(), err error) {
+	in, err := dl.instance()
+	if err != nil {
+		return nil, err
+	}
+	if !in.outgoing.enter() {
+		return nil, notDone(Unavailable, "dead letters of %s: the App has stopped", dl.decl)
+	}
+	return in.outgoing.leave, nil
+}
+
+func (dl DeadLetters[T]) instance() (*instance, error) {
 	in := dl.b.Scope().in
 	if in == nil {
-		return nil, nil, notDone(Unavailable, "dead letters of %s: the App has not been started", dl.decl)
+		return nil, notDone(Unavailable, "dead letters of %s: the App has not been started", dl.decl)
+	}
+	return in, nil
+}
+
+// open returns the log of the dead letters.
+func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
+	in, err := dl.instance()
+	if err != nil {
+		return nil, nil, err
 	}
 	if !dl.decl.stored() {
 		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)

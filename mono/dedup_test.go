@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx/embedded"
 )
 
 var (
@@ -224,4 +226,44 @@ func TestStoredOfFailedSend(t *testing.T) {
 			t.Errorf("a bad key: got %+v, %v", got, err)
 		}
 	})
+}
+
+// The id that EnqueueStored returns identifies the job also after a restart of an
+// embedded server, whether it was given or generated.
+func TestStoredIDIsKeptOverARestart(t *testing.T) {
+	t.Parallel()
+	for name, q := range map[string]mono.Queue[job]{
+		"given":     mono.NewQueue[job]("dedup.kept").With(mono.DedupID("mine")),
+		"generated": mono.NewQueue[job]("dedup.kept"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			run := func(send mono.Queue[job]) (stored mono.Stored) {
+				server, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer server.Shutdown(context.Background())
+				tr, err := server.Connect(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make(chan handled, 10)
+				backend{"embedded", func() transport.Transport { return tr }}.within(t, func(app *mono.App) {
+					if stored, err = send.EnqueueStored(t.Context(), app, job{}); err != nil {
+						t.Fatal(err)
+					}
+					if !stored.Duplicate {
+						next(t, got)
+					}
+				}, worker("worker", q, got, succeed))
+				return stored
+			}
+			first := run(q)
+			if again := run(q.With(mono.DedupID(first.ID))); !again.Duplicate {
+				t.Errorf("the job was stored again: %+v after %+v", again, first)
+			}
+		})
+	}
 }

@@ -28,6 +28,10 @@ func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
 	if slices.Contains(in.declaredGroups(d), group) {
 		return notDone(FailedPrecondition, "%s: the group %q is declared here: remove it from the handle and its modules first", d, group)
 	}
+	if !in.outgoing.enter() {
+		return notDone(Unavailable, "%s: the App has stopped", d)
+	}
+	defer in.outgoing.leave()
 	log, err := in.storageOf(d).log(ctx)
 	if err == nil {
 		err = log.DeleteGroup(ctx, group)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gomono.dev/transport"
@@ -42,6 +43,7 @@ func (r *receiver) take(d *transport.Delivery) transport.Work {
 	t := r.newTicket()
 	t.call.at, t.call.message, t.call.delivery = r, &d.Message, d
 	if !r.gate.enter(r.in.ctx, t) {
+		r.leaveGroup()
 		r.handBack(d)
 		return nil
 	}
@@ -104,8 +106,9 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 		r.logSettlement(d, d.Ack(context.Background()))
 		return
 	}
-	if r.wasCutOff(c, err) {
-		r.in.log.Info("mono: message handed back, the time to stop is over", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+	if r.isHandBack(c, err) {
+		r.leaveGroup()
+		r.in.log.Info("mono: message handed back, the App stops", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 			"id", c.ID(), "attempt", d.Attempt, "error", err)
 		r.handBack(d)
 		return
@@ -121,16 +124,19 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 	r.logSettlement(d, d.Nak(context.Background(), wait))
 }
 
-// wasCutOff reports whether an attempt failed because the App ran out of time to stop.
-// Such a failure does not count against the message, unless it is Permanent or
-// RetryAfter.
-func (r *receiver) wasCutOff(c *Call, err error) bool {
-	if r.in.ctx.Err() == nil || !c.decoded {
+// isHandBack reports whether an attempt does not count: the handler hands the message back
+// because the App stops, or it failed because the App ran out of time to stop. A failure
+// counts if it is Permanent or RetryAfter.
+func (r *receiver) isHandBack(c *Call, err error) bool {
+	if !c.decoded || !r.in.isStopping() {
 		return false
+	}
+	if _, ok := errors.AsType[*handBack](err); ok {
+		return true
 	}
 	_, dropped := errors.AsType[*permanent](err)
 	_, retried := errors.AsType[*retryAfter](err)
-	return !dropped && !retried
+	return r.in.ctx.Err() != nil && !dropped && !retried
 }
 
 // deadLetterReason returns the reason why a message gets no further attempt, "" if it
@@ -182,6 +188,15 @@ const minDeadLetterWait = time.Second
 // handBack returns a delivery for other receivers. It does not count as an attempt.
 func (r *receiver) handBack(d *transport.Delivery) {
 	r.logSettlement(d, d.Release(context.Background()))
+}
+
+// handBackAll hands back deliveries concurrently, so that a backend can note them together.
+func (r *receiver) handBackAll(all []*transport.Delivery) {
+	var wait sync.WaitGroup
+	for _, d := range all {
+		wait.Go(func() { r.handBack(d) })
+	}
+	wait.Wait()
 }
 
 // logSettlement logs a settlement that the transport has not accepted. The message is

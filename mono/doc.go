@@ -57,9 +57,9 @@
 // an error that keeps its type across processes.
 //
 // The result of a handler decides what happens to a stored message. Nil completes
-// it, [Permanent] makes it a dead letter, and [RetryAfter] sets the time of the
-// next attempt. After any other error, [MaxAttempts] and [Backoff] of the handle
-// decide.
+// it, [Permanent] makes it a dead letter, [RetryAfter] sets the time of the next
+// attempt, and [HandBack] hands it back while the App stops. After any other error,
+// [MaxAttempts] and [Backoff] of the handle decide.
 //
 // [CallFrom] returns the properties of a message to its handler. [Middleware] runs
 // around all messages. An [Observer] receives the events in the life of the App;

@@ -382,3 +382,31 @@ func TestRejoiningEndsWithStop(t *testing.T) {
 		}
 	})
 }
+
+// A worker recreates a log that was deleted with its group, and senders go on.
+func TestDeletedLogOfAQueueIsRecreated(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("group.log")
+	b := backend{"nats", natsBackend(t)}
+	js := newNATSTools(t, b).js
+	got := make(chan handled, 100)
+	app := b.app(t, worker("worker", q, got, succeed))
+	lost, restored := watchGroups(app)
+	begin(t, app)
+	for round := range 2 {
+		if err := js.DeleteStream(t.Context(), "queues_group_log"); err != nil {
+			t.Fatal(err)
+		}
+		next(t, lost)
+		next(t, restored)
+		if err := q.Enqueue(t.Context(), app, job{N: round}); err != nil {
+			t.Fatal(err)
+		}
+		if h := next(t, got); h.N != round || h.attempt != 1 {
+			t.Errorf("got %+v", h)
+		}
+		if h := app.Health(t.Context()); !h.Healthy {
+			t.Errorf("the health is %+v", h)
+		}
+	}
+}

@@ -35,7 +35,8 @@ type instance struct {
 	outsideNext Next        // middleware, then transmit, for all of them
 	ended       atomic.Bool // nothing is sent any more
 	outgoing    *outgoing
-	stopping    chan struct{} // closed when the stop begins
+	stopping    chan struct{}   // closed when the stop begins
+	stopEnd     context.Context // hard end of the stop, set before stopping is closed
 	clock       clock
 	referenced  *referencedValues // nil if no observer watches
 	denials     denials
@@ -82,6 +83,16 @@ func newInstance(a *App) *instance {
 	in.root = &Scope{in: in}
 	in.referenced = in.watchReferences()
 	return in
+}
+
+// isStopping reports whether the stop has begun.
+func (in *instance) isStopping() bool {
+	select {
+	case <-in.stopping:
+		return true
+	default:
+		return false
+	}
 }
 
 func (in *instance) observe(o Observation)            { in.app.observe(o) }

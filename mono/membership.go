@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gomono.dev/transport"
@@ -23,10 +24,15 @@ type membership struct {
 	tries  int                // number of attempts to join
 	last   int                // the attempt that returned member
 	member transport.Receiver // nil: none yet
+
+	draining atomic.Bool
+	leaving  chan struct{} // closed when the drain begins
+	drained  chan struct{} // closed when the member is drained
+	err      error         // of the drain
 }
 
 func newMembership(c transport.ConsumeConfig) *membership {
-	m := &membership{config: c}
+	m := &membership{config: c, leaving: make(chan struct{}), drained: make(chan struct{})}
 	m.stay, m.leave = context.WithCancel(context.Background())
 	return m
 }
@@ -67,18 +73,40 @@ func (m *membership) hold(try int, member transport.Receiver) {
 	}
 }
 
-// end returns the member to drain, if there is one. No other member follows.
-func (m *membership) end() []transport.Receiver {
+// drain ends the membership and drains its member. Later calls wait for the first one and
+// return its error.
+func (m *membership) drain(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
+	if m.draining.CompareAndSwap(false, true) { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
+		defer close(m.drained)
+		member := m.end()
+		close(m.leaving)
+		if member != nil {
+			m.err = member.Drain(ctx)
+		}
+		return m.err
+	}
+	<-m.drained
+	return m.err
+}
+
+// end returns the member, nil if there is none. No other follows.
+func (m *membership) end() transport.Receiver {
 	m.leave()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.member == nil {
-		return nil
+	return m.member
+}
+
+// leaveGroup begins to drain the membership during a stop, before the turn of the module.
+// What the receiver hands back from then on goes to other processes.
+func (r *receiver) leaveGroup() {
+	if m := r.membership; m != nil {
+		go m.drain(r.in.stopEnd)
+		<-m.leaving
 	}
-	return []transport.Receiver{m.member}
 }
 
 // lost handles the deletion of the receiver's group. The receiver of a queue or a
@@ -107,6 +135,9 @@ func (r *receiver) rejoin(gone *error) {
 		}
 		if err == nil {
 			break
+		}
+		if CodeOf(err) == NotFound {
+			r.storage.reopen() // the log was deleted, with all that was in it
 		}
 		err = fmt.Errorf("group %q is gone and cannot be recreated yet: %w", r.group(), err)
 		if !r.gone.CompareAndSwap(gone, &err) {

@@ -152,7 +152,7 @@ func TestQueueOutcomes(t *testing.T) {
 				t.Errorf("the dead letter is %+v", l)
 			}
 		}
-		if want := map[int]string{1: "attempts 3 unknown", 2: "dropped 1 data_loss", 4: "attempts 3 internal"}; fmt.Sprint(reasons) != fmt.Sprint(want) {
+		if want := map[int]string{1: "attempts 3 unknown", 2: "permanent 1 data_loss", 4: "attempts 3 internal"}; fmt.Sprint(reasons) != fmt.Sprint(want) {
 			t.Errorf("the dead letters are %v, want %v", reasons, want)
 		}
 	})

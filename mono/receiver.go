@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -450,10 +451,11 @@ func (r *receiver) drain(soft, hard context.Context) error {
 		close(r.batcher.flush)
 	}
 	var err error
-	for _, sub := range append(r.subs, r.membership.end()...) {
-		if e := sub.Drain(hard); e != nil && err == nil {
-			err = about(r.decl.String(), e)
-		}
+	for _, sub := range r.subs {
+		err = cmp.Or(err, sub.Drain(hard))
+	}
+	if err = cmp.Or(err, r.membership.drain(hard)); err != nil {
+		err = about(r.decl.String(), err)
 	}
 	if r.batcher != nil {
 		close(r.batcher.quit)

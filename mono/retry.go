@@ -38,6 +38,22 @@ type retryAfter struct {
 
 func (r *retryAfter) Unwrap() error { return r.error }
 
+// HandBack returns an error with which a handler of a stored message ends early because
+// the App stops (see [Call.Stopping]): the message is handed back at once, the attempt does
+// not count, and this process does not get the message again. errors.Is finds err in it.
+// Before the App stops it is an error like any other, and so it is for other kinds of
+// handlers.
+func HandBack(err error) error {
+	if err == nil {
+		err = errors.New("handed back by its handler")
+	}
+	return &handBack{err}
+}
+
+type handBack struct{ error }
+
+func (h *handBack) Unwrap() error { return h.error }
+
 // DefaultMaxAttempts is the number of attempts at a stored message, unless MaxAttempts
 // sets another.
 const DefaultMaxAttempts = 5

@@ -25,8 +25,8 @@ import (
 //
 // If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
 // settle its message. After another error the message is handed back at once, and the
-// attempt does not count. [Call.Stopping] notifies a handler of the stop before its
-// time is over.
+// attempt does not count. A handler learns of the stop from [Call.Stopping] before its
+// time is over, and can end early with [HandBack].
 //
 // Stopping an App that was never started closes its transport. A second Stop returns
 // nil once the first has finished. During a start, Stop waits for its end first, as
@@ -94,6 +94,8 @@ func (in *instance) stop(ctx context.Context) error {
 	defer cancelSoft()
 	hard, cancelHard := hardDeadline(soft)
 	defer cancelHard()
+	in.stopEnd = hard
+	close(in.stopping) // before abandon can run
 	abandoned := make(chan struct{})
 	var begun atomic.Bool
 	abandon := func() { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
@@ -105,7 +107,6 @@ func (in *instance) stop(ctx context.Context) error {
 	forgetAbandon := context.AfterFunc(soft, abandon)
 	defer forgetAbandon()
 
-	close(in.stopping)
 	in.closeUnsent()
 	var errs []error
 	for len(in.started) > 0 {
@@ -169,6 +170,7 @@ func (in *instance) abandon() {
 			unanswered, running := r.gate.giveUp()
 			r.cutOff.Store(int64(running))
 			answers = append(answers, func() { r.abandon(unanswered) })
+			r.leaveGroup()
 		}
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
 )
 
 // cutOff starts an App whose handler of q waits for the end of its context and returns the
@@ -295,4 +297,61 @@ func TestStopNamesAStubbornHandlerOnce(t *testing.T) {
 			t.Errorf("Stop: %v", err)
 		}
 	})
+}
+
+// slowReplays is a transport that takes replayed dead letters when it is told to.
+type slowReplays struct {
+	transport.Transport
+	begun, may chan bool
+}
+
+type slowReplayLog struct {
+	transport.Log
+	slowReplays
+}
+
+func (s slowReplays) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	l, err := s.Transport.Log(ctx, c)
+	return slowReplayLog{l, s}, err
+}
+
+func (l slowReplayLog) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
+	if strings.HasPrefix(o.ID, "replay-") {
+		l.begun <- true
+		<-l.may
+	}
+	return l.Log.Append(ctx, m, o)
+}
+
+// A replay that has begun is finished before the transport closes. Later ones are
+// refused.
+func TestStopWaitsForReplays(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("stop.replay", mono.MaxAttempts(1))
+	tr := slowReplays{inproc.New(nil), make(chan bool), make(chan bool)}
+	app := backend{"inproc", func() transport.Transport { return tr }}.app(t, module("worker", func(s *mono.Scope) {
+		s.Use(q)
+		q.Handle(s, func(context.Context, job) error { return errors.New("as ever") })
+	}))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Enqueue(t.Context(), app, job{}); err != nil {
+		t.Fatal(err)
+	}
+	l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
+	replayed, stopped := make(chan error, 1), make(chan error, 1)
+	go func() { replayed <- q.DeadLetters(app).Replay(t.Context(), l) }()
+	next(t, tr.begun)
+	go func() { stopped <- app.Stop(t.Context()) }()
+	await(t, "replays to be refused", func() bool {
+		return mono.CodeOf(q.DeadLetters(app).Discard(t.Context(), l)) == mono.Unavailable
+	})
+	close(tr.may)
+	if err := next(t, replayed); err != nil {
+		t.Error(err)
+	}
+	if err := next(t, stopped); err != nil {
+		t.Error(err)
+	}
 }

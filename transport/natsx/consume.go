@@ -76,6 +76,7 @@ type member struct {
 	breaks  int    // of the connection, when it was last looked at
 	renewed bool   // fences are those of the connection; nothing is asked for before
 
+	returns   returns
 	inquiries []*delivery // about which others are to be asked
 	inquiring bool
 
@@ -203,9 +204,11 @@ func (t *Transport) closeMembers() {
 	t.mu.Lock()
 	members := slices.Collect(maps.Keys(t.members))
 	t.mu.Unlock()
+	var wait sync.WaitGroup
 	for _, m := range members {
-		m.Close()
+		wait.Go(m.Close)
 	}
+	wait.Wait()
 }
 
 // nudge wakes the goroutine that reads from a channel of capacity 1.
@@ -498,19 +501,15 @@ func (m *member) holding(all bool) (held []*delivery) {
 // handBack gives up deliveries, so that others get them at once.
 func (m *member) handBack(ctx context.Context, all bool) (n int) {
 	var given []*delivery
-	var back []handBack
 	for _, d := range m.holding(all) {
 		if d.claim() == nil {
-			given, back = append(given, d), append(back, d.back())
+			given = append(given, d)
 		}
 	}
-	if len(back) > 0 {
-		m.giveBack(ctx, back)
+	if len(given) > 0 {
+		m.giveBackAll(ctx, given)
 	}
-	for _, d := range given {
-		m.release(d)
-	}
-	return len(back)
+	return len(given)
 }
 
 // Drain implements [transport.Receiver].
@@ -572,6 +571,7 @@ func (m *member) Close() {
 	m.end()
 	m.leave()
 	m.handBack(context.Background(), true)
+	m.awaitReturns()
 	m.forget()
 }
 

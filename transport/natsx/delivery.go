@@ -133,9 +133,8 @@ func (d *delivery) Release(ctx context.Context) error {
 	if err := d.claim(); err != nil {
 		return err
 	}
-	d.m.giveBack(ctx, []handBack{d.back()})
-	d.m.release(d)
-	return d.m.l.t.ready(ctx, "message "+strconv.FormatUint(d.Sequence, 10)+" of "+d.m.l.what)
+	d.m.giveBackOne(d)
+	return d.m.l.t.ready(context.WithoutCancel(ctx), "message "+strconv.FormatUint(d.Sequence, 10)+" of "+d.m.l.what)
 }
 
 // back describes the hand-back of the delivery.

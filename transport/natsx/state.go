@@ -26,7 +26,7 @@ const (
 )
 
 const (
-	maxReleases = 1000 // messages of one consumer
+	maxReleases = 1000 // records of one consumer
 	keepRelease = 7 * 24 * time.Hour
 )
 

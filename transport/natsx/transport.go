@@ -222,12 +222,13 @@ func (t *Transport) Close(ctx context.Context) error {
 }
 
 func (t *Transport) close(ctx context.Context) (err error) {
+	t.closeMembers() // before closed is set, since nothing can be stored after that
 	t.sending.Lock()
 	t.closed.Store(true)
 	t.sending.Unlock()
 	t.endLife()
 	t.closeReceivers()
-	t.closeMembers()
+	t.closeMembers() // those of the meantime
 	t.awaitBackground(ctx)
 	if !t.link.down() {
 		err = t.finish(ctx)
