@@ -190,7 +190,7 @@ func TestMisuse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var opts []testkit.Option
-			if strings.Contains(name, "home") {
+			if strings.Contains(name, "local") {
 				opts = append(opts, testkit.LocalCalls())
 			}
 			expect(t, failing(t, c.body, opts...), c.want)
