@@ -1,5 +1,5 @@
-// Package recorder records the failures and the log of a test, for harnesses that
-// decide themselves whether a failure counts.
+// Package recorder records the failures and the log of a test, for callers that decide whether
+// a failure counts.
 package recorder
 
 import (
@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Recorder is a testing.TB that records failures and the log, and leaves everything
-// else to another TB. Its methods may be called by several goroutines at once. FailNow
-// and Fatal end the calling goroutine.
+// Recorder is a testing.TB that records failures and the log, and passes everything else on to
+// another TB. Its methods may be called by several goroutines at once. FailNow and Fatal end
+// the calling goroutine.
 type Recorder struct {
 	testing.TB
 
@@ -28,7 +28,7 @@ type Recorder struct {
 	helpers map[string]bool // functions that called Helper
 }
 
-// New returns a Recorder that leaves everything else to t.
+// New returns a Recorder that passes everything else on to t.
 func New(t testing.TB) *Recorder { return &Recorder{TB: t, helpers: make(map[string]bool)} }
 
 // Text returns everything that was logged.
@@ -114,7 +114,8 @@ func (r *Recorder) record(failed bool, text string) {
 	}
 }
 
-// position names the nearest caller that is not a helper. Its caller has the lock.
+// position returns the place of the nearest caller that is not a helper. The caller holds the
+// lock.
 func (r *Recorder) position() string {
 	pcs := make([]uintptr, 50)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
