@@ -100,13 +100,13 @@ func TestFaultsOfCalls(t *testing.T) {
 func TestFaultsOfPlainEvents(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fault testkit.Fault
+		fault    testkit.Fault
 		received int
-		code  mono.Code
+		code     mono.Code
 	}{
 		"drop":      {testkit.Drop, 0, ""},
 		"duplicate": {testkit.Duplicate, 2, ""},
-		"doubt":     {testkit.AmbiguousSend, 1, mono.Unavailable},
+		"ambiguous": {testkit.AmbiguousSend, 1, mono.Unavailable},
 		"fail":      {testkit.Fail(mono.Aborted), 0, mono.Aborted},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -264,7 +264,7 @@ func TestObservationsAreCopies(t *testing.T) {
 	t.Parallel()
 	lists := mono.NewEvent[map[string][]*order]("test.lists")
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+		h.Add(mono.NewModule("reader", func(sc *mono.Scope) error {
 			lists.Handle(sc, func(_ context.Context, v map[string][]*order) error {
 				v["x"][0].Cents++
 				delete(v, "x")
@@ -302,7 +302,7 @@ func TestPayloadsThatLeadBack(t *testing.T) {
 	t.Parallel()
 	trees := mono.NewEvent[*node]("test.trees")
 	text := failing(t, func(t testing.TB, h *testkit.Harness) {
-		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+		h.Add(mono.NewModule("reader", func(sc *mono.Scope) error {
 			trees.Handle(sc, func(context.Context, *node) error { return nil })
 			return nil
 		}))

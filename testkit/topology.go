@@ -90,14 +90,14 @@ func (t *topology) provider(k handleKey) string {
 func (t *topology) member(k handleKey, group string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	hears := t.usages[k][mono.UsageConsumes]
-	for _, m := range hears {
+	consumers := t.usages[k][mono.UsageConsumes]
+	for _, m := range consumers {
 		if own := t.groups[k][m]; own == group || own == "" && m == group {
 			return m
 		}
 	}
-	if k.kind == mono.KindQueue && len(hears) == 1 {
-		return hears[0]
+	if k.kind == mono.KindQueue && len(consumers) == 1 {
+		return consumers[0]
 	}
 	return ""
 }
@@ -113,8 +113,8 @@ func (t *topology) moduleNames() []string {
 func (t *topology) isStored(k handleKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if said, ok := t.stored[k]; ok {
-		return said
+	if stored, ok := t.stored[k]; ok {
+		return stored
 	}
 	return k.kind == mono.KindQueue || k.kind == mono.KindStream
 }

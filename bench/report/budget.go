@@ -9,17 +9,17 @@ import (
 type budget struct {
 	path  string
 	limit string
-	check func(results) verdict
+	check func(results) outcome
 	from  string // the benchmark
 }
 
-// verdict is the result of a budget.
-type verdict struct {
+// outcome is the result of a budget.
+type outcome struct {
 	measured string
 	kept     bool
 }
 
-var missing = verdict{measured: "not measured"}
+var missing = outcome{measured: "not measured"}
 
 // budgets are in the order in which they are shown.
 var budgets = []budget{
@@ -64,14 +64,14 @@ func (rs results) took(name string) (ns float64, ok bool) {
 }
 
 // cost bounds time and allocations; a negative bound means none.
-func cost(name string, ns, allocs float64) func(results) verdict {
-	return func(rs results) verdict {
+func cost(name string, ns, allocs float64) func(results) outcome {
+	return func(rs results) outcome {
 		took, ok := rs.took(name)
 		if !ok {
 			return missing
 		}
 		n, _ := rs.get(name, allocations)
-		v := verdict{measured: duration(took), kept: ns < 0 || took <= ns}
+		v := outcome{measured: duration(took), kept: ns < 0 || took <= ns}
 		if allocs >= 0 {
 			v.measured += ", " + plural(n, "allocation")
 			v.kept = v.kept && n <= allocs
@@ -80,19 +80,19 @@ func cost(name string, ns, allocs float64) func(results) verdict {
 	}
 }
 
-func atLeast(name, unit string, bound float64, format string) func(results) verdict {
-	return func(rs results) verdict {
+func atLeast(name, unit string, bound float64, format string) func(results) outcome {
+	return func(rs results) outcome {
 		got, ok := rs.get(name, unit)
 		if !ok {
 			return missing
 		}
-		return verdict{fmt.Sprintf(format, got), got >= bound}
+		return outcome{fmt.Sprintf(format, got), got >= bound}
 	}
 }
 
 // streamed is the speed of durable work in memory, beside the processor time of a message. Both
 // ends together have as many processors as there are cores.
-func streamed(rs results) verdict {
+func streamed(rs results) outcome {
 	v := atLeast("InprocStream", "mono/s", 300_000, "%.0f/s")(rs)
 	if busy, ok := rs.get("InprocStream", processor); ok {
 		v.measured += " (" + duration(busy) + " of processor time each)"
@@ -100,32 +100,32 @@ func streamed(rs results) verdict {
 	return v
 }
 
-func atMost(name, unit string, bound float64, format string) func(results) verdict {
-	return func(rs results) verdict {
+func atMost(name, unit string, bound float64, format string) func(results) outcome {
+	return func(rs results) outcome {
 		got, ok := rs.get(name, unit)
 		if !ok {
 			return missing
 		}
-		return verdict{fmt.Sprintf(format, got), got <= bound}
+		return outcome{fmt.Sprintf(format, got), got <= bound}
 	}
 }
 
 // times bounds the time of one benchmark by that of another.
-func times(name, base string, bound float64) func(results) verdict {
-	return func(rs results) verdict {
+func times(name, base string, bound float64) func(results) outcome {
+	return func(rs results) outcome {
 		ours, ok := rs.took(name)
 		other, okBase := rs.took(base)
 		if !ok || !okBase {
 			return missing
 		}
-		return verdict{fmt.Sprintf("%.2f ×", ours/other), ours <= bound*other}
+		return outcome{fmt.Sprintf("%.2f ×", ours/other), ours <= bound*other}
 	}
 }
 
 // beside compares a service over NATS with nats.go alone.
-func beside(link string) func(results) verdict {
+func beside(link string) func(results) outcome {
 	name, base := "Service/256B/nats-"+link, "Service/256B/raw-"+link
-	return func(rs results) verdict {
+	return func(rs results) outcome {
 		ratio, ok := rs.ratio(name, base, nanoseconds)
 		if !ok {
 			return missing
@@ -133,20 +133,20 @@ func beside(link string) func(results) verdict {
 		ours, _ := rs.get(name, allocations)
 		raw, _ := rs.get(base, allocations)
 		processor, _ := rs.ratio(name, base, processor)
-		return verdict{fmt.Sprintf("%.2f × (processor time %.2f ×), %+.0f allocations", ratio, processor, ours-raw), ratio <= 1.10 && ours-raw <= 8}
+		return outcome{fmt.Sprintf("%.2f × (processor time %.2f ×), %+.0f allocations", ratio, processor, ours-raw), ratio <= 1.10 && ours-raw <= 8}
 	}
 }
 
 // asFast compares the speed of an event over NATS with that of nats.go alone.
-func asFast(link string) func(results) verdict {
+func asFast(link string) func(results) outcome {
 	name, base := "Event/256B/nats-"+link, "Event/256B/raw-"+link
-	return func(rs results) verdict {
+	return func(rs results) outcome {
 		ratio, ok := rs.ratio(name, base, speed)
 		if !ok {
 			return missing
 		}
 		processor, _ := rs.ratio(base, name, processor)
-		return verdict{fmt.Sprintf("%.2f (by processor time %.2f)", ratio, processor), ratio >= 0.90}
+		return outcome{fmt.Sprintf("%.2f (by processor time %.2f)", ratio, processor), ratio >= 0.90}
 	}
 }
 
@@ -169,7 +169,7 @@ func (r *report) budgets() string {
 	return b.String()
 }
 
-func mark(v verdict) string {
+func mark(v outcome) string {
 	if v.kept {
 		return "kept"
 	}

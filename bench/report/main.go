@@ -35,7 +35,7 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
 	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream|ManyLogs)$"
 	once      = "^Benchmark(Backlog|Delayed)$"
 )

@@ -92,7 +92,7 @@ func send(ctx context.Context, m Mail, done chan<- sent) error {
 
 func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent) error {
 	began := time.Now()
-	say := func(format string, args ...any) {
+	printLine := func(format string, args ...any) {
 		fmt.Fprintf(out, "%4.1fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
 	}
 	if err := Mails.With(mono.Delay(time.Second)).Enqueue(ctx, app, Mail{To: "ada@example.com", Text: "a second later"}); err != nil {
@@ -103,10 +103,10 @@ func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent)
 			return err
 		}
 	}
-	say("five mails are queued")
+	printLine("five mails are queued")
 	for range 3 {
 		s := <-done
-		say("sent %q to %s at attempt %d", s.mail.Text, s.mail.To, s.attempt)
+		printLine("sent %q to %s at attempt %d", s.mail.Text, s.mail.To, s.attempt)
 	}
 	letters, err := twoDeadLetters(ctx, app)
 	if err != nil {
@@ -114,16 +114,16 @@ func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent)
 	}
 	dead := Mails.DeadLetters(app)
 	for _, l := range letters {
-		say("dead: %s after %d attempts: %s", l.Reason, l.Attempts, l.Error)
-		mended, err := dead.Edit(ctx, l, Mail{To: "grace@example.com", Text: "news"})
+		printLine("dead: %s after %d attempts: %s", l.Reason, l.Attempts, l.Error)
+		edited, err := dead.Edit(ctx, l, Mail{To: "grace@example.com", Text: "news"})
 		if err != nil {
 			return err
 		}
-		if err := dead.Replay(ctx, mended); err != nil {
+		if err := dead.Replay(ctx, edited); err != nil {
 			return err
 		}
 		s := <-done
-		say("mended and replayed: sent %q to %s", s.mail.Text, s.mail.To)
+		printLine("edited and replayed: sent %q to %s", s.mail.Text, s.mail.To)
 	}
 	return nil
 }

@@ -49,8 +49,8 @@ func shows(t *testing.T, h *testkit.Harness) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if n := strings.Count(out.String(), `mended and replayed: sent "news" to grace@example.com`); n != 2 {
-		t.Errorf("%d mails were mended, want 2", n)
+	if n := strings.Count(out.String(), `edited and replayed: sent "news" to grace@example.com`); n != 2 {
+		t.Errorf("%d mails were edited, want 2", n)
 	}
 	dead := testkit.DeadLettered(h, Mails)
 	if len(dead) != 2 || dead[0].Value.To != "" || dead[1].Attempts != 3 || dead[1].At < 500*time.Millisecond {

@@ -85,10 +85,10 @@ func TestAmbiguousEntry(t *testing.T) {
 
 // first lets fault send the first message of a handle.
 func first(handle mono.Handle, fault func(ctx context.Context, send func(context.Context) error) error) mono.Middleware {
-	var met atomic.Bool
+	var faulted atomic.Bool
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
-			if c.Side() != mono.SideSender || !mono.Same(c.Handle(), handle) || met.Swap(true) {
+			if c.Side() != mono.SideSender || !mono.Same(c.Handle(), handle) || faulted.Swap(true) {
 				return next(ctx, c)
 			}
 			return fault(ctx, func(ctx context.Context) error { return next(ctx, c) })

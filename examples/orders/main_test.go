@@ -157,15 +157,15 @@ func TestInterruptedWhileReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	said := bufio.NewScanner(stderr)
-	if _, err := io.WriteString(stdin, "nonsense\n"); err != nil || !said.Scan() || !strings.Contains(said.Text(), "line 1 is not an order") {
-		t.Fatalf("%v, it printed %q", err, said.Text())
+	output := bufio.NewScanner(stderr)
+	if _, err := io.WriteString(stdin, "nonsense\n"); err != nil || !output.Scan() || !strings.Contains(output.Text(), "line 1 is not an order") {
+		t.Fatalf("%v, it printed %q", err, output.Text())
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if !said.Scan() || !strings.Contains(said.Text(), "interrupted") {
-		t.Errorf("it printed %q", said.Text())
+	if !output.Scan() || !strings.Contains(output.Text(), "interrupted") {
+		t.Errorf("it printed %q", output.Text())
 	}
 	if err := cmd.Wait(); err == nil {
 		t.Error("it ended as if nothing had happened")

@@ -56,14 +56,14 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 	case <-ctx.Done():
 		return errors.New("interrupted before all orders were read")
 	}
-	heard, err := settle(ctx, app, batch, t)
+	found, err := settle(ctx, app, batch, t)
 	if err != nil && ctx.Err() != nil {
 		return errors.New("interrupted before all effects of the orders were seen")
 	}
 	if err != nil {
 		return err
 	}
-	return t.print(stdout, heard, time.Since(began))
+	return t.print(stdout, found, time.Since(began))
 }
 
 // until receives lines until there are no more, or ctx ends.

@@ -24,7 +24,7 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	failed  bool
-	said    []byte
+	text    []byte
 	helpers map[string]bool // functions that called Helper
 }
 
@@ -35,14 +35,14 @@ func New(t testing.TB) *Recorder { return &Recorder{TB: t, helpers: make(map[str
 func (r *Recorder) Text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return string(r.said)
+	return string(r.text)
 }
 
 // Write implements io.Writer for Output.
 func (r *Recorder) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.said = append(r.said, p...)
+	r.text = append(r.text, p...)
 	return len(p), nil
 }
 
@@ -108,9 +108,9 @@ func (r *Recorder) record(failed bool, text string) {
 	if r.Positions {
 		text = r.position() + text
 	}
-	r.said = append(r.said, text...)
+	r.text = append(r.text, text...)
 	if text[len(text)-1] != '\n' {
-		r.said = append(r.said, '\n')
+		r.text = append(r.text, '\n')
 	}
 }
 
