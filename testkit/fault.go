@@ -36,7 +36,7 @@ var (
 	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.FaultAction{Drop: true})
 
 	// AmbiguousSend lets a message arrive, and reports an unknown outcome to its
-	// sender. Mono tries again to store a message, with the same id.
+	// sender. mono tries again to store a message, with the same id.
 	AmbiguousSend = fault("AmbiguousSend", points(sends...), inproc.FaultAction{AmbiguousSend: true})
 
 	// Duplicate hands a message to its handler twice.
