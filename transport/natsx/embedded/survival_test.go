@@ -204,7 +204,7 @@ func wanted(name string) string {
 		"the delay before the next attempt":                      "not early",
 		"a delayed message waits for its time":                   "not early",
 		"ids of messages that are stored":                        "duplicate true",
-		"ids of removed messages":                          "duplicate true",
+		"ids of removed messages":                                "duplicate true",
 	}[name]
 }
 
