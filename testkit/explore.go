@@ -11,31 +11,31 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Exploration is what became of a body under many schedules.
+// Exploration holds the results of a body under many schedules.
 type Exploration struct {
-	// Runs is how many schedules were tried.
+	// Runs is the number of schedules that were tried.
 	Runs int
 
-	// Failures are those under which the body failed, the shortest history first.
+	// FailedRuns are the runs in which the body failed, the shortest history first.
 	FailedRuns []FailedRun
 
 	t *testing.T
 }
 
-// Failure is one schedule under which a body failed.
+// FailedRun is one schedule under which a body failed.
 type FailedRun struct {
 	Seed  uint64 // repeats it
 	Steps int    // of its history
-	Text  string // what the body said, and what happened
+	Text  string // the body's errors, and the history
 }
 
 // Explore runs body under n schedules, those of the seeds 1 to n, several at a time,
-// and returns what became of them. What fails in it fails on a testing.TB of its own,
-// and nothing yet in t: MustPass does.
+// and returns the results. Each run has its own testing.TB, so a failure does not fail
+// t; MustPass does.
 //
-// Faults that the seed decides about belong in it: see Injection.Sometimes. body
-// must not use what other runs use. With -testkit.seed there is one schedule; seeds
-// that are kept for the test are tried first.
+// Explore suits faults that the seed decides about: see Injection.Sometimes. body must
+// not share state with other runs. With -testkit.seed there is one schedule. Seeds that
+// are kept for the test are tried first.
 func Explore(t *testing.T, n int, body func(t testing.TB, h *Harness), opts ...Option) *Exploration {
 	t.Helper()
 	if n < 1 {
@@ -68,7 +68,7 @@ type explorer struct {
 	body func(testing.TB, *Harness)
 
 	mu       sync.Mutex
-	seeds    []uint64 // that are left
+	seeds    []uint64 // still to be tried
 	runs     int
 	failures []FailedRun
 }
@@ -93,7 +93,7 @@ func (x *explorer) next() (seed uint64, ok bool) {
 	return seed, true
 }
 
-// note notes how a run ended. Where one hangs, no other is begun.
+// note records the end of a run. After a run that hangs, no other begins.
 func (x *explorer) note(f *FailedRun, ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -106,8 +106,8 @@ func (x *explorer) note(f *FailedRun, ended bool) {
 	}
 }
 
-// MustPass fails the test where a schedule has failed, and says which one has the
-// shortest history. Its seed is kept, to be tried first from then on.
+// MustPass fails the test if a schedule has failed, and reports the one with the shortest
+// history. Its seed is kept, and tried first from then on.
 func (e *Exploration) MustPass() {
 	e.t.Helper()
 	if len(e.FailedRuns) == 0 {
@@ -119,9 +119,9 @@ func (e *Exploration) MustPass() {
 		len(e.FailedRuns), plural(e.Runs, "schedule"), plural(shortest.Steps, "step"), shortest.Seed, shortest.Seed, shortest.Text)
 }
 
-// explored runs body under one schedule. It reports false where that did not end.
+// explored runs body under one schedule. It returns false if the run did not end.
 func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*FailedRun, bool) {
-	var running atomic.Pointer[Harness] // read while it hangs, too
+	var running atomic.Pointer[Harness] // also read while it hangs
 	problem, ended := inBubble(t, set.limit(), func(t *testing.T) {
 		r := recorder.New(t)
 		h := newHarness(r, set, seed, newMemory(set))

@@ -1,5 +1,4 @@
-// Package hello is the program whose start and size are measured, on each
-// transport.
+// Package hello is the program whose start and size are measured, on each transport.
 package hello
 
 import (
@@ -16,8 +15,7 @@ import (
 
 var greet = mono.NewService[string, string]("hello.greet")
 
-// Run starts an App, makes a call, says so on standard output, and stops when
-// standard input ends.
+// Run starts an App, makes a call, prints the answer, and stops when standard input ends.
 func Run(open func(context.Context) (transport.Transport, error)) {
 	ctx := context.Background()
 	tr, err := open(ctx)

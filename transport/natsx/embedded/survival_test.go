@@ -157,7 +157,7 @@ var facts = []fact{
 	{"ids of messages that are stored", history(), func(l transport.Log) (string, error) {
 		return "", put(l, 1, transport.AppendOptions{ID: "x"})
 	}, again},
-	{"ids of messages that are gone", interest(), func(l transport.Log) (string, error) {
+	{"ids of removed messages", interest(), func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{ID: "x"}); err != nil {
 			return "", err
 		}
@@ -169,7 +169,7 @@ var facts = []fact{
 			return info.Messages == 0, err
 		})
 	}, again},
-	{"fences never go back", history(), func(l transport.Log) (string, error) {
+	{"fencing tokens never go back", history(), func(l transport.Log) (string, error) {
 		if err := put(l, 300, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
@@ -204,7 +204,7 @@ func wanted(name string) string {
 		"the delay before the next attempt":                      "not early",
 		"a delayed message waits for its time":                   "not early",
 		"ids of messages that are stored":                        "duplicate true",
-		"ids of messages that are gone":                          "duplicate true",
+		"ids of removed messages":                                "duplicate true",
 	}[name]
 }
 

@@ -5,9 +5,9 @@ import "gomono.dev/mono"
 // WatchReferences asks the App for mono.ReferenceChanged.
 func (p *process) WatchReferences() {}
 
-// sharedChanged fails a test in which a value was changed that a call had passed
-// on as it is.
-func (h *Harness) sharedChanged(o mono.ReferenceChanged) {
+// referenceChanged fails a test in which a value was changed after a call had passed it by
+// reference.
+func (h *Harness) referenceChanged(o mono.ReferenceChanged) {
 	caller := "the test"
 	if o.Caller != "" {
 		caller = "module " + o.Caller

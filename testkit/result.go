@@ -2,26 +2,26 @@ package testkit
 
 import "gomono.dev/mono"
 
-// Outcome is what became of a message after its handler had it.
+// HandlerResult is the result of an attempt for its message.
 type HandlerResult string
 
-// The outcomes.
+// The results.
 const (
 	ResultDone         HandlerResult = "done"       // the handler returned nil
-	ResultFailed       HandlerResult = "failed"     // it returned an error, and nobody tries again
+	ResultFailed       HandlerResult = "failed"     // it returned an error, and no attempt follows
 	ResultRetried      HandlerResult = "retried"    // it returned an error, and another attempt follows
-	ResultDeadLettered HandlerResult = "dead"       // it is a dead letter now
+	ResultDeadLettered HandlerResult = "dead"       // the message became a dead letter
 	ResultUnfinished   HandlerResult = "unfinished" // the handler still runs
-	ResultCrashed      HandlerResult = "crashed"    // its process crashed before it had said how it ended
+	ResultCrashed      HandlerResult = "crashed"    // its process crashed before its result was sent
 )
 
-// outcome returns that of a handled entry for one of its messages.
-func (j *journal) outcome(e *entry, id string, err error) HandlerResult {
-	f := j.fateOf(e, id, err)
+// resultOf returns the result of a handled entry for one of its messages.
+func (j *journal) resultOf(e *entry, id string, err error) HandlerResult {
+	f := j.decisionAfter(e, id, err)
 	switch {
-	case f.outcome != "":
-		return f.outcome
-	case !e.ended && !e.process.dead.Load():
+	case f.result != "":
+		return f.result
+	case !e.ended && !e.process.crashed.Load():
 		return ResultUnfinished
 	case !e.ended || e.late:
 		return ResultCrashed

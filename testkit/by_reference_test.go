@@ -9,8 +9,8 @@ import (
 	"gomono.dev/testkit"
 )
 
-// Whoever changes what a Shared service has passed on fails the test, with the
-// handle's name; at home only, since over the wire each has its own.
+// A change of a value after it was passed by reference fails the test, with the handle's name.
+// This affects local calls only; over the transport each side has a copy.
 func TestSharedValuesThatChange(t *testing.T) {
 	t.Parallel()
 	lend := mono.NewService[[]string, []string]("shop.lend", mono.ByReference())
