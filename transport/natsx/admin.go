@@ -19,8 +19,8 @@ func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	})
 }
 
-// askRemoval is ask for a removal. The server may remove in an attempt whose answer does
-// not arrive in time. The next attempt then finds nothing, which is no error.
+// callRemoval is callAPI for a removal. The server may remove in an attempt whose answer does
+// not arrive in time. The next attempt then finds nothing, which is not an error.
 func (l *log) askRemoval(ctx context.Context, what string, do func(context.Context) error) error {
 	unanswered := false
 	_, err := ask(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
@@ -56,7 +56,7 @@ func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error
 	return total, nil
 }
 
-// purged returns the stored forms of what is to be deleted; "" is everything.
+// purgeFilters returns the stored forms of the subjects to purge. "" means everything.
 func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
 	if p.Subject == "" {
 		return []string{""}, nil
@@ -67,8 +67,8 @@ func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
 	return l.lanes.filter([]string{p.Subject}, anyLane), nil
 }
 
-// keptFrom returns the sequence from which the last Keep messages that match are
-// kept; 0 when there are no more than that.
+// firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
+// there are no more than Keep.
 func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
 	for {
 		kept, err := l.lasts(ctx, p)
@@ -80,12 +80,12 @@ func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, e
 			return kept[0], err
 		}
 		if !pause(ctx, askPause) {
-			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while it was read", l.what, ctx.Err())
+			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while the log was read", l.what, ctx.Err())
 		}
 	}
 }
 
-// lasts reads the last Keep messages that match.
+// lastMatching returns the sequences of the last Keep messages that match.
 func (l *log) lasts(ctx context.Context, p *transport.PurgeConfig) (kept []uint64, err error) {
 	r := transport.ReadConfig{}
 	if p.Subject != "" {
@@ -106,8 +106,8 @@ func (l *log) lasts(ctx context.Context, p *transport.PurgeConfig) (kept []uint6
 	return kept, nil
 }
 
-// allThere reports whether messages that were read are there: what a server of a
-// cluster does not know to be removed would be counted as kept.
+// allExist reports whether the messages exist. A server of a cluster may not know of a
+// removal yet, and then a removed message would count as kept.
 func (l *log) allThere(ctx context.Context, sequences []uint64) (bool, error) {
 	if !l.replicated {
 		return true, nil
@@ -122,8 +122,8 @@ func (l *log) allThere(ctx context.Context, sequences []uint64) (bool, error) {
 	return true, nil
 }
 
-// purge is asked once: a second answer would not count what the first one had
-// deleted.
+// purge sends one request without retries: a second answer would not count the messages that
+// the first one deleted.
 func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfig) (uint64, error) {
 	var request struct {
 		Filter string `json:"filter,omitempty"`
@@ -141,7 +141,7 @@ func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfi
 	return answer.Purged, l.t.apiError(err, what)
 }
 
-// Info implements [transport.Log]. Its Config names no Groups: those are in Groups.
+// Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
 func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
 	is, err := l.info(ctx, l.what)
 	if err != nil {
@@ -195,8 +195,8 @@ func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
 	})
 }
 
-// groupInfo adds up the consumers of a group. A lane in which nothing waits holds
-// back nothing.
+// groupInfo sums up the consumers of a group. A lane without waiting messages does not limit
+// Settled.
 func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 	info := transport.GroupInfo{Config: groupConfig(of[0])}
 	var highest, lowest uint64
@@ -224,7 +224,7 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	}
 	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
 	if len(consumers) == 0 {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s is not there", name, l.what)
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s does not exist", name, l.what)
 	}
 	return first(l.t.inParallel(ctx, len(consumers), func(i int) error {
 		err := l.askRemoval(ctx, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) error {

@@ -2,12 +2,11 @@ package natsx
 
 import "time"
 
-// ahead decides how many deliveries a member asks for. In a group that is not
-// ordered it asks for what its handler has room for, and ahead of that for what the
-// handler settles in aheadTime: enough that a fast handler never waits for the
-// network, and nothing that a slow one would keep from an idle member. In an
-// ordered group the server hands out one of each lane at a time anyway, so a member
-// asks for many at once and saves the asking.
+// prefetch decides how many deliveries a member requests. In a group that is not ordered it
+// requests as many as its handler has room for, plus as many as the handler settles in
+// prefetchTime. A fast handler then never waits for the network, and a slow one keeps nothing
+// from an idle member. In an ordered group the server delivers one message of each lane at a
+// time, so a member requests many at once and saves requests.
 type ahead struct {
 	ordered bool
 
@@ -18,14 +17,15 @@ type ahead struct {
 
 const (
 	aheadTime  = 50 * time.Millisecond
-	minPace    = 32 // a handler that settles twice as many in no time is looked at early
+	minPace    = 32 // ends the period of a fast handler early
 	maxAhead   = 512
 	laneAhead  = 512
-	laneRefill = 16 // so that there is one pull most of the time, each of which the server looks at
+	laneRefill = 16 // so that one pull waits most of the time: the server inspects each
 )
 
-// low reports whether a member has so little that it asks for more, where the handler
-// has room for some, some wait for it, and some have been asked for.
+// low reports whether a member requests more deliveries. room is the number for which the
+// handler has room, waiting the number that wait for it, and asked the number that have been
+// requested.
 func (a *ahead) low(room, waiting, asked int) bool {
 	if a.ordered {
 		return asked <= laneRefill
@@ -33,7 +33,7 @@ func (a *ahead) low(room, waiting, asked int) bool {
 	return (waiting+asked)*2 <= room+a.pace()
 }
 
-// wanted returns how many to ask for then.
+// wanted returns how many deliveries to request then.
 func (a *ahead) wanted(room, waiting, asked int) int {
 	if a.ordered {
 		return laneAhead - asked
@@ -42,10 +42,10 @@ func (a *ahead) wanted(room, waiting, asked int) int {
 	return max(room+a.pace()-waiting-asked, 0)
 }
 
-// pace is how many deliveries the handler settles in aheadTime, going by the slower
-// of the last two periods: one burst is no pace. A period lasts aheadTime, or until
-// the handler has settled twice its pace, so that a fast one is known for one soon
-// after its start.
+// pace returns how many deliveries the handler settles in prefetchTime, by the slower of the
+// last two periods, so that a single burst does not count. A period lasts prefetchTime, or
+// until the handler has settled twice its pace, so that a fast handler is detected soon after
+// its start.
 func (a *ahead) pace() int { return min(a.rates[0], a.rates[1]) }
 
 func (a *ahead) measure() {
@@ -62,17 +62,17 @@ func (a *ahead) measure() {
 // queue holds deliveries in order.
 type queue struct {
 	all  []*delivery
-	head int // all[:head] has been taken
+	head int // all[:head] were taken
 }
 
 func (q *queue) len() int { return len(q.all) - q.head }
 
-// first returns the one that pop takes; there is one.
+// first returns the delivery that pop takes. The queue must not be empty.
 func (q *queue) first() *delivery { return q.all[q.head] }
 
 func (q *queue) push(d *delivery) { q.all = append(q.all, d) }
 
-// pop takes the first, nil if there is none.
+// pop removes the first delivery. It returns nil if there is none.
 func (q *queue) pop() *delivery {
 	if q.len() == 0 {
 		return nil
@@ -80,7 +80,7 @@ func (q *queue) pop() *delivery {
 	d := q.all[q.head]
 	q.all[q.head] = nil
 	q.head++
-	if q.head >= len(q.all)/2 { // so that one that is never empty does not grow for ever
+	if q.head >= len(q.all)/2 { // a queue that never becomes empty must not grow forever
 		left := copy(q.all, q.all[q.head:])
 		clear(q.all[left:])
 		q.all, q.head = q.all[:left], 0

@@ -6,10 +6,10 @@ import (
 	"gomono.dev/transport"
 )
 
-// deafen fails all requests that wait for replies, which cannot come.
+// denyReplies fails all requests that wait for replies, since none can arrive.
 func (t *Transport) deafen(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeUnknown,
-		"the server at %s denies subscribing to %q, where replies come: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
+		"the server at %s denies subscribing to %q, which receives replies: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
 		t.address, subject, inboxes(subject))
 	t.deaf.Store(err)
 	t.failAll(err)
@@ -17,19 +17,20 @@ func (t *Transport) deafen(subject string) {
 	t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
 }
 
-// inboxes returns the pattern of all replies, given that of some, "<prefix>.<id>.*".
+// inboxes returns the pattern of all replies. The argument is the pattern of some,
+// "<prefix>.<id>.*".
 func inboxes(pattern string) string {
 	tokens := strings.Split(pattern, ".")
 	return strings.Join(tokens[:max(len(tokens)-2, 0)], ".") + ".>"
 }
 
-// checkReplies reports why no reply can come.
+// checkReplies reports why no reply can arrive.
 func (t *Transport) checkReplies(what string) error {
 	err := t.deaf.Load()
 	if err == nil {
 		return nil
 	}
 	err = about(what, err)
-	err.Outcome = transport.OutcomeNotDone // nothing is sent
+	err.Outcome = transport.OutcomeNotDone // no request is sent
 	return err
 }

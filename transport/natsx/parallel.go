@@ -7,12 +7,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// maxAsking bounds the concurrent requests of a Transport to JetStream's API for groups.
-// More do not make a cluster faster, and each of them takes longer.
+// maxParallel bounds the concurrent requests of a Transport to JetStream's API for groups.
+// More requests do not speed up a cluster, and each of them takes longer.
 const maxAsking = 32
 
-// inParallel calls do for 0 to n-1, at most maxAsking at once over all callers, and
-// returns all errors. do must not call inParallel.
+// inParallel calls do for 0 to n-1 and returns all errors. At most maxParallel calls run at
+// once, over all callers. do must not call inParallel.
 func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) []error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
@@ -20,7 +20,7 @@ func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) [
 		select {
 		case t.asking <- struct{}{}:
 		case <-ctx.Done():
-			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while others asked the server", ctx.Err())
+			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while it waited for other requests", ctx.Err())
 			continue
 		}
 		wg.Go(func() {
@@ -32,7 +32,7 @@ func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) [
 	return errs
 }
 
-// first returns the first error.
+// firstError returns the first error that is not nil.
 func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -12,13 +12,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// The state stream holds facts that members of groups share and the server does not
-// keep. An account has one. It is created on first use.
+// The state stream holds data that members of groups share and the server does not keep. Each
+// account has one. It is created on first use.
 //
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // names of logs contain a kind, so this is not one
+	stateStream   = "mono_state" // not the name of a log, which contains a kind
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -51,7 +51,7 @@ func (t *Transport) openState(ctx context.Context) error {
 		_, err = askStream(ctx, t, "the stream "+stateStream, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return nil // another client has created it, perhaps another release
+		return nil // created by another client, perhaps of another release
 	}
 	return err
 }
@@ -63,7 +63,7 @@ func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*
 	})
 }
 
-// ensureState creates the state stream, unless it is known to be there.
+// ensureState creates the state stream, unless it is known to exist.
 func (t *Transport) ensureState(ctx context.Context) error {
 	if t.stateThere.Load() {
 		return nil
@@ -73,7 +73,7 @@ func (t *Transport) ensureState(ctx context.Context) error {
 	return err
 }
 
-// putState appends to the state stream, and creates it first if needed. A missing
+// putState appends to the state stream, and creates it first if needed. The lack of the
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	if err := t.ensureState(ctx); err != nil {
@@ -98,7 +98,7 @@ func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
 	case got := <-reply:
 		return t.stored(got)
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s does not acknowledge: %v", stateStream, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s sent no acknowledgement: %v", stateStream, ctx.Err())
 	}
 }
 
@@ -118,7 +118,7 @@ func (t *Transport) stored(got answer) error {
 
 // boot is one run of a server's process.
 type boot struct {
-	Server string `json:"server"` // its id, which is new for each boot
+	Server string `json:"server"` // id of the server, new for each boot
 	Number uint64 `json:"number"` // of observed boots, from 1
 }
 
@@ -126,7 +126,7 @@ type boot struct {
 // counts it. Boots in a cluster are not counted: its servers replicate the counts of
 // deliveries.
 func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
-	t.booting.Lock() // the first of many members asks for all
+	t.booting.Lock() // many members wait for one lookup
 	defer t.booting.Unlock()
 	server := t.nc.ConnectedServerId()
 	if known := t.boot.Load(); known != nil && known.Server == server {

@@ -53,7 +53,7 @@ func headerOf(block []byte) (nats.Header, error) {
 	return nats.DecodeHeadersMsg(block)
 }
 
-// walkPause is how often a walk that follows looks for more.
+// walkPause is the interval at which a walk that follows looks for new messages.
 const walkPause = 100 * time.Millisecond
 
 // walk reads a log message by message.
@@ -70,8 +70,8 @@ func (rd *reader) walk(ctx context.Context) error {
 	return rd.walkOn(ctx)
 }
 
-// walkOn reads one message after another. One that is not there any more is passed
-// over; what is stored later is looked for now and then.
+// walkOn reads one message after another, and skips removed ones. If it follows, it looks for
+// new messages at an interval.
 func (rd *reader) walkOn(ctx context.Context) error {
 	for {
 		m, err := rd.next(ctx)
@@ -90,8 +90,8 @@ func (rd *reader) walkOn(ctx context.Context) error {
 	}
 }
 
-// ends reports an error with which there is nothing more to look for: neither that
-// there is no message yet, nor, for one who follows, that there is no connection.
+// isFinal reports whether an error ends the walk. A missing message does not, and for a
+// reader that follows, a lost connection does not either.
 func (rd *reader) ends(err error) bool {
 	if missing(err) {
 		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
@@ -128,7 +128,7 @@ func (rd *reader) hand(m *storedMessage) bool {
 	return rd.yield(d)
 }
 
-// walkLast reads the last message of each subject, and then on.
+// walkLast reads the last message of each subject. If it follows, it continues with walkOn.
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
