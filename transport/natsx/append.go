@@ -92,7 +92,7 @@ type appending struct {
 	subject string
 	o       transport.AppendOptions
 	done    func(transport.Appended, error)
-	roomed  bool  // counted by the log's room
+	counted bool  // counted by the log's room
 	full    error // the error of the append, unless the message was stored before
 
 	earlier *transport.Appended // appended by an earlier process; the server may have forgotten it
@@ -155,13 +155,13 @@ func (a *appending) takeRoom(ctx context.Context) error {
 		return err
 	}
 	a.full = err
-	a.roomed = true
+	a.counted = true
 	a.l.room.underway.Add(1)
 	return nil
 }
 
 func (a *appending) leave() {
-	if a.roomed {
+	if a.counted {
 		a.l.room.leave()
 	}
 	<-a.l.window
@@ -209,8 +209,8 @@ func (a *appending) answered(got answer) {
 	case got.err != nil:
 		a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), got.err))
 		return
-	case nobody(got.msg):
-		go a.explainNobody()
+	case noResponders(got.msg):
+		go a.explainNoResponders()
 		return
 	}
 	ack, err := parseAck(got.msg.Data)
@@ -258,12 +258,12 @@ func (a *appending) refused(e *jetstream.APIError) error {
 // explainNoResponders reports why no stream accepted the message: the log is gone, or has no
 // leader now. The leader of the cluster may learn of a new log late, so it is asked twice
 // before the log counts as gone.
-func (a *appending) explainNobody() {
+func (a *appending) explainNoResponders() {
 	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
 	_, err := a.l.t.stream(ctx, a.stream())
-	if missing(err) && a.l.replicated && pause(ctx, 5*askPause) {
+	if missing(err) && a.l.replicated && pause(ctx, 5*apiPause) {
 		_, err = a.l.t.stream(ctx, a.stream())
 	}
 	if !missing(err) {
@@ -285,9 +285,9 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	if a.o.Expect.Subject != "" {
 		subject = a.l.lanes.stored(a.o.Expect.Subject)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	last, err := ask(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
+	last, err := callAPI(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
 		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
 	})
 	switch {

@@ -31,7 +31,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 	useDialer(opts)
 	t := newTransport(&o)
-	if err := t.handle(opts); err != nil {
+	if err := t.setHandlers(opts); err != nil {
 		return nil, err
 	}
 	type result struct {
@@ -102,17 +102,17 @@ func isTLS(err error) bool {
 
 // setHandlers sets the Transport's handlers. Each of them calls the handler that Options.NATS
 // may have set afterwards.
-func (t *Transport) handle(o *nats.Options) error {
+func (t *Transport) setHandlers(o *nats.Options) error {
 	then := *o
 	for _, opt := range []nats.Option{
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.lost(err)
+			t.onDisconnect(err)
 			if then.DisconnectedErrCB != nil {
 				then.DisconnectedErrCB(nc, err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			t.forgive()
+			t.clearDenials()
 			t.link.mend()
 			go t.probe(context.Background()) // may be another server
 			t.checkGroups()
@@ -122,23 +122,23 @@ func (t *Transport) handle(o *nats.Options) error {
 			}
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.cannotReconnect(err)
+			t.reconnectFailed(err)
 			if then.ReconnectErrCB != nil {
 				then.ReconnectErrCB(nc, err)
 			}
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
-			defer close(t.silent) // no handler is called after this one
-			t.ended(nc.LastError())
+			defer close(t.callbacksDone) // no handler is called after this one
+			t.onClosed(nc.LastError())
 			if then.ClosedCB != nil {
 				then.ClosedCB(nc)
 			}
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
 			if !t.advisoriesDenied(err) {
-				t.complain("natsx: the server reports an error", err)
+				t.logOnce("natsx: the server reports an error", err)
 			}
-			t.denied(err)
+			t.handleError(err)
 			if then.AsyncErrorCB != nil {
 				then.AsyncErrorCB(nc, sub, err)
 			}
@@ -160,7 +160,7 @@ func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
 		jitter = o.ReconnectJitterTLS
 	}
 	return func(attempts int) time.Duration {
-		t.refusedAgain()
+		t.roundFailed()
 		if o.CustomReconnectDelayCB != nil {
 			return o.CustomReconnectDelayCB(attempts)
 		}
@@ -169,24 +169,24 @@ func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
 }
 
 // reconnectFailed records and logs why an attempt to reconnect failed.
-func (t *Transport) cannotReconnect(err error) {
+func (t *Transport) reconnectFailed(err error) {
 	t.link.fail(t.why(err))
-	t.complain("natsx: cannot reconnect yet", err)
+	t.logOnce("natsx: cannot reconnect yet", err)
 }
 
 // roundFailed is called after a round of attempts without success. nats.go calls no handler
 // for an error that a server reports during the handshake.
-func (t *Transport) refusedAgain() {
+func (t *Transport) roundFailed() {
 	nc := t.link.conn.Load()
 	if nc == nil {
 		return
 	}
 	if err := nc.LastError(); err != nil {
-		t.cannotReconnect(err)
+		t.reconnectFailed(err)
 	}
 }
 
-func (t *Transport) lost(err error) {
+func (t *Transport) onDisconnect(err error) {
 	t.link.lose()
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was lost while it waited for the reply", t.address))
@@ -197,7 +197,7 @@ func (t *Transport) lost(err error) {
 
 // onClosed is called when no other connection follows: after Close, or after a violation of
 // the protocol.
-func (t *Transport) ended(err error) {
+func (t *Transport) onClosed(err error) {
 	t.link.lose()
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was closed while it waited for the reply", t.address))
@@ -207,7 +207,7 @@ func (t *Transport) ended(err error) {
 }
 
 // logOnce logs an error, unless it repeats.
-func (t *Transport) complain(what string, err error) {
+func (t *Transport) logOnce(what string, err error) {
 	if !t.link.repeats(what + err.Error()) {
 		t.log.Error(what, "address", t.address, "error", t.redact(err))
 	}

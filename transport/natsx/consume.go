@@ -37,7 +37,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := m.establish(ctx, "consume group "+strconv.Quote(c.Group.Name)+" of "+l.what); err != nil {
 		return nil, err
 	}
-	intake.NewRelay(m.step, m.called)
+	intake.NewRelay(m.step, m.handlerEnded)
 	go m.keep()
 	return m, nil
 }
@@ -57,24 +57,24 @@ type member struct {
 	sub     *nats.Subscription
 	arrived chan *nats.Msg // messages from nats.go, in order
 
-	wake   chan struct{} // of capacity 1: wakes the leading goroutine
-	look   chan struct{} // of capacity 1: wakes keep for suspect consumers
-	silent chan struct{} // closed after the last message from nats.go
-	done   chan struct{} // closed after the last call of the handler
+	wake         chan struct{} // of capacity 1: wakes the leading goroutine
+	checkWake    chan struct{} // of capacity 1: wakes keep for suspect consumers
+	unsubscribed chan struct{} // closed after the last message from nats.go
+	done         chan struct{} // closed after the last call of the handler
 
 	consumers []*consumer // they do not change
 
-	mu      sync.Mutex
-	waits   bool // the leading goroutine waits, and receives what arrives
-	byName  map[string]*consumer
-	waiting queue    // for the handler
-	held    delivery // head of the ring of unsettled deliveries
-	with    int      // deliveries in the handler
-	ahead   ahead
-	rate    rate
-	fences  uint64 // the part of fencing tokens that depends on the boot
-	breaks  int    // disconnects at the last look
-	renewed bool   // tokenBase is that of the connection; otherwise nothing is pulled
+	mu          sync.Mutex
+	leaderWaits bool // the leading goroutine waits, and receives what arrives
+	byName      map[string]*consumer
+	waiting     queue    // for the handler
+	held        delivery // head of the ring of unsettled deliveries
+	inHandler   int      // deliveries in the handler
+	prefetch    prefetch
+	rate        rate
+	tokenBase   uint64 // the part of fencing tokens that depends on the boot
+	breaks      int    // disconnects at the last look
+	renewed     bool   // tokenBase is that of the connection; otherwise nothing is pulled
 
 	inquiries []*delivery // deliveries to look up in the state stream
 	inquiring bool
@@ -104,8 +104,8 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 	m := &member{
 		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
-		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
+		wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1),
+		unsubscribed: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
 	}
 	m.held.prev, m.held.next = &m.held, &m.held
 	for i, is := range consumers {
@@ -117,8 +117,8 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 		m.byName[is.Name] = c
 	}
 	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
-	m.ahead.ordered = isOrdered(first)
-	m.rate.bits = number(first.Metadata[metaRate])
+	m.prefetch.ordered = isOrdered(first)
+	m.rate.bits = parseNumber(first.Metadata[metaRate])
 	m.arrived = make(chan *nats.Msg, m.room())
 	return m
 }
@@ -128,10 +128,10 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 // redelivered after the AckWait.
 func (m *member) room() int {
 	const words = 16 // two a second while a pull lasts, and its end
-	if m.ahead.ordered {
+	if m.prefetch.ordered {
 		return (words + 2) * len(m.consumers)
 	}
-	return words*len(m.consumers) + m.max + maxAhead
+	return words*len(m.consumers) + m.max + maxPrefetch
 }
 
 // establish subscribes and pulls, and waits until the server has received both.
@@ -187,7 +187,7 @@ func (m *member) open() (err error) {
 	if m.sub, err = t.nc.ChanSubscribe(m.inbox+".>", m.arrived); err != nil {
 		return err
 	}
-	silence := sync.OnceFunc(func() { close(m.silent) }) // a late drain calls it again
+	silence := sync.OnceFunc(func() { close(m.unsubscribed) }) // a late drain calls it again
 	m.sub.SetClosedHandler(func(string) { silence() })
 	t.members[m] = struct{}{}
 	return nil
@@ -246,7 +246,7 @@ func (m *member) arrive(msg *nats.Msg) {
 	}
 	from.came()
 	d := &delivery{m: m, from: from, reply: msg.Reply, msg: msg}
-	d.place(&about)
+	d.setIdentity(&about)
 	d.prev, d.next = m.held.prev, &m.held
 	d.prev.next, m.held.prev = d, d
 	m.recall(d, &about)
@@ -307,7 +307,7 @@ func (m *member) status(msg *nats.Msg) {
 	deleted := p.status(msg)
 	if p.suspect || deleted {
 		p.suspect = true
-		nudge(m.look)
+		nudge(m.checkWake)
 	}
 }
 
@@ -331,7 +331,7 @@ func (m *member) step() (w transport.Work, more bool) {
 // handlerEnded is called after the last call of the handler. A handler that has ended its
 // goroutine (runtime.Goexit, as FailNow in a test does) closes the member, so other members
 // get its waiting deliveries.
-func (m *member) called() {
+func (m *member) handlerEnded() {
 	if m.live() {
 		m.Close()
 	}
@@ -368,7 +368,7 @@ func (m *member) wait(rest time.Duration) {
 func (m *member) resume() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waits = false
+	m.leaderWaits = false
 }
 
 // resumeWith receives a message, unless the server knows that no more are wanted. A message
@@ -377,7 +377,7 @@ func (m *member) resume() {
 func (m *member) resumeWith(msg *nats.Msg) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waits = false
+	m.leaderWaits = false
 	if m.left {
 		return false
 	}
@@ -398,11 +398,11 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 		return nil, nil, 0, true
 	}
 	m.takeIn(takeAtOnce)
-	if m.with < m.max && m.waiting.len() > 0 && !m.waiting.first().unknown {
+	if m.inHandler < m.max && m.waiting.len() > 0 && !m.waiting.first().unknown {
 		if rest = m.rate.rest(); rest == 0 {
 			d = m.waiting.pop()
 			d.begun = true
-			m.with++
+			m.inHandler++
 			if m.rate.bits > 0 {
 				d.fill()
 				m.rate.took(&d.Message)
@@ -410,21 +410,21 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 		}
 	}
 	pulls = m.wanted()
-	m.waits = d == nil
+	m.leaderWaits = d == nil
 	return d, pulls, rest, false
 }
 
 // wanted returns the pulls to send now.
 func (m *member) wanted() (pulls []pull) {
 	for _, p := range m.consumers {
-		if p.held || !m.ahead.low(m.max-m.with, m.waiting.len(), p.asked) {
+		if p.held || !m.prefetch.low(m.max-m.inHandler, m.waiting.len(), p.requested) {
 			continue
 		}
 		if breaks, up := m.l.t.link.state(); !up || !m.renewed || breaks != m.breaks {
 			return nil
 		}
-		if n := m.ahead.wanted(m.max-m.with, m.waiting.len(), p.asked); n > 0 {
-			pulls = append(pulls, p.ask(n))
+		if n := m.prefetch.wanted(m.max-m.inHandler, m.waiting.len(), p.requested); n > 0 {
+			pulls = append(pulls, p.newPull(n))
 		}
 	}
 	return pulls
@@ -443,29 +443,29 @@ func (m *member) release(d *delivery) {
 	if !d.begun {
 		return
 	}
-	m.with--
-	m.ahead.settled++
+	m.inHandler--
+	m.prefetch.settled++
 	m.checkSettled()
-	if m.waits && (m.waiting.len() > 0 || m.lacks()) {
+	if m.leaderWaits && (m.waiting.len() > 0 || m.lacks()) {
 		nudge(m.wake)
 	}
 }
 
 // lacks reports whether a settlement has made room for another pull.
 func (m *member) lacks() bool {
-	return !m.ahead.ordered && m.ahead.low(m.max-m.with, m.waiting.len(), m.consumers[0].asked)
+	return !m.prefetch.ordered && m.prefetch.low(m.max-m.inHandler, m.waiting.len(), m.consumers[0].requested)
 }
 
 // checkSettled closes settled after the last settlement.
 func (m *member) checkSettled() {
-	if !m.ending || m.with > 0 {
+	if !m.ending || m.inHandler > 0 {
 		return
 	}
 	select {
 	case <-m.settled:
 	default:
 		close(m.settled)
-		nudge(m.look)
+		nudge(m.checkWake)
 	}
 }
 
@@ -479,7 +479,7 @@ func (m *member) end() bool {
 	m.ending = true
 	m.checkSettled()
 	nudge(m.wake)
-	nudge(m.look)
+	nudge(m.checkWake)
 	return true
 }
 
@@ -545,12 +545,12 @@ func (m *member) leave() (left <-chan struct{}) {
 	done := make(chan struct{})
 	broken := m.l.t.link.watch()
 	ended := m.sub.Drain() != nil
-	m.hasLeft()
+	m.setLeft()
 	go func() {
 		defer close(done)
 		if !ended {
 			select {
-			case <-m.silent:
+			case <-m.unsubscribed:
 			case <-broken:
 			case <-time.After(writeTimeout):
 			}
@@ -561,7 +561,7 @@ func (m *member) leave() (left <-chan struct{}) {
 	return done
 }
 
-func (m *member) hasLeft() {
+func (m *member) setLeft() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left = true
@@ -587,7 +587,7 @@ func (m *member) keep() {
 	for !m.over() {
 		select {
 		case <-tick.C:
-		case <-m.look:
+		case <-m.checkWake:
 			m.checkSuspects()
 			continue
 		}
@@ -618,7 +618,7 @@ func (m *member) tick() {
 	switch {
 	case m.left:
 		go m.refuse()
-	case !m.waits:
+	case !m.leaderWaits:
 		m.takeIn(cap(m.arrived))
 	}
 	for _, p := range m.consumers {
@@ -627,7 +627,7 @@ func (m *member) tick() {
 			p.suspect = true
 		}
 		if p.suspect {
-			nudge(m.look)
+			nudge(m.checkWake)
 		}
 	}
 	if breaks != m.breaks {
@@ -642,7 +642,7 @@ func (m *member) tick() {
 func (m *member) renew() {
 	for {
 		breaks, up := m.l.t.link.state()
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 		err := error(nats.ErrDisconnected)
 		if up {
 			err = m.noteBoot(ctx)
@@ -651,7 +651,7 @@ func (m *member) renew() {
 		if m.renewedAt(breaks, err) {
 			return
 		}
-		if !pause(context.Background(), askPause) {
+		if !pause(context.Background(), apiPause) {
 			return
 		}
 	}
@@ -676,7 +676,7 @@ func (m *member) renewedAt(breaks int, err error) bool {
 // checkSuspects ends the member if a suspect consumer is gone, or if a new one has its name.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 		is, err := m.l.consumer(ctx, p.name)
 		cancel()
 		switch {
@@ -711,7 +711,7 @@ func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
 		}
 		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.created) {
 			p.suspect = true
-			nudge(m.look)
+			nudge(m.checkWake)
 		}
 	}
 }
@@ -734,7 +734,7 @@ func (m *member) gone(cause error) {
 		return
 	}
 	_ = m.sub.Unsubscribe()
-	m.hasLeft()
+	m.setLeft()
 	if cause == errRecreated {
 		m.handBack(context.Background(), false) // deliveries of the new group
 	}

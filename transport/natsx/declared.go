@@ -38,13 +38,13 @@ type declared struct {
 	due  atomic.Bool          // the last check is checkInterval old
 	loss atomic.Pointer[loss] // nil: no group is known to be missing
 
-	mu       sync.Mutex
-	groups   []declaredGroup
-	delays   *log                 // the log, if it has delayed messages
-	made     map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
-	asked    bool                 // another check is requested
-	checking bool                 // a goroutine runs check
-	timer    *time.Timer          // sets due
+	mu             sync.Mutex
+	groups         []declaredGroup
+	delays         *log                 // the log, if it has delayed messages
+	made           map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
+	checkRequested bool                 // another check is requested
+	checking       bool                 // a goroutine runs check
+	timer          *time.Timer          // sets due
 }
 
 // declaredGroup is the latest configuration of a group, and the log that declared it.
@@ -82,9 +82,9 @@ func (l *log) listenForDeletions() {
 	}
 	l.declared = &declared{t: t, log: name, made: make(map[string]time.Time)}
 	t.declared[name] = l.declared
-	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.advised)
+	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.handleAdvisory)
 	if l.config.Delays {
-		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.advised)
+		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.handleAdvisory)
 	}
 }
 
@@ -108,7 +108,7 @@ func (l *log) declare(opened []openedGroup) {
 	if l.config.Delays {
 		d.delays = l
 	}
-	d.remind(checkInterval)
+	d.scheduleCheck(checkInterval)
 }
 
 // note records open consumers. The caller holds the lock.
@@ -121,7 +121,7 @@ func (d *declared) note(consumers []*jetstream.ConsumerInfo) {
 }
 
 // scheduleCheck makes a check due later. The caller holds the lock.
-func (d *declared) remind(after time.Duration) {
+func (d *declared) scheduleCheck(after time.Duration) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -141,7 +141,7 @@ func (d *declared) stop() {
 // attempt to recreate the group, and returns its error. Every Append calls it.
 func (d *declared) await(ctx context.Context) error {
 	if d.due.Load() && d.due.CompareAndSwap(true, false) {
-		d.ask()
+		d.requestCheck()
 	}
 	lost := d.loss.Load()
 	if lost == nil {
@@ -158,7 +158,7 @@ func (d *declared) await(ctx context.Context) error {
 }
 
 // handleAdvisory handles an advisory.
-func (d *declared) advised(msg *nats.Msg) {
+func (d *declared) handleAdvisory(msg *nats.Msg) {
 	stream, consumer, _ := strings.Cut(strings.TrimPrefix(msg.Subject, advisories), ".")
 	d.mu.Lock()
 	made, needed := d.made[stream+"."+consumer]
@@ -168,7 +168,7 @@ func (d *declared) advised(msg *nats.Msg) {
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
 	}
 	if needed || stream != d.log {
-		d.ask()
+		d.requestCheck()
 	}
 }
 
@@ -178,7 +178,7 @@ func (t *Transport) advisoriesDenied(err error) bool {
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
 		return false
 	}
-	t.warnUnadvised.Do(func() {
+	t.warnNoAdvisories.Do(func() {
 		t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
 			"address", t.address, "interval", checkInterval)
 	})
@@ -188,7 +188,7 @@ func (t *Transport) advisoriesDenied(err error) bool {
 // checkGroups starts a check of the groups of all logs.
 func (t *Transport) checkGroups() {
 	for _, d := range t.allDeclared() {
-		d.ask()
+		d.requestCheck()
 	}
 }
 
@@ -199,10 +199,10 @@ func (t *Transport) allDeclared() (all []*declared) {
 }
 
 // requestCheck starts a check, or another one after the running check.
-func (d *declared) ask() {
+func (d *declared) requestCheck() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.asked = true
+	d.checkRequested = true
 	if !d.checking {
 		d.checking = d.t.background(d.check)
 	}
@@ -224,8 +224,8 @@ func (d *declared) check() {
 func (d *declared) next() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.checking = d.asked
-	d.asked = false
+	d.checking = d.checkRequested
+	d.checkRequested = false
 	return d.checking
 }
 
@@ -272,7 +272,7 @@ func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerIn
 // checked handles the result of a check.
 func (d *declared) checked(before *loss, made []string, err error) {
 	d.mu.Lock()
-	d.remind(checkInterval)
+	d.scheduleCheck(checkInterval)
 	d.mu.Unlock()
 	if len(made) > 0 {
 		d.t.log.Warn("natsx: deleted groups recreated: messages appended since their deletion may be lost", "log", d.log, "groups", made)
@@ -286,7 +286,7 @@ func (d *declared) checked(before *loss, made []string, err error) {
 	}
 	d.fail(err)
 	if !d.t.link.down() && pause(d.t.life, recreatePause) { // a new connection checks anyway
-		d.ask()
+		d.requestCheck()
 	}
 }
 

@@ -55,8 +55,8 @@ func (l *log) delayedConfig(base jetstream.StreamConfig) jetstream.StreamConfig 
 	s.Retention = jetstream.WorkQueuePolicy
 	s.AllowMsgSchedules = true
 	s.Duplicates = l.config.Window()
-	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: numeral(l.config.Generation)})
-	l.place(&s)
+	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: formatNumber(l.config.Generation)})
+	l.setStorage(&s)
 	return s
 }
 
@@ -79,7 +79,7 @@ func (l *log) openDelayed(ctx context.Context) error {
 }
 
 func (l *log) openSource(ctx context.Context) error {
-	_, err := ask(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
+	_, err := callAPI(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
 		c, err := l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
 			return c, err
@@ -180,13 +180,13 @@ func (l *log) checkRoom(ctx context.Context) error {
 // the same stream, until the log has confirmed them.
 func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	what := l.what + ": its delayed messages"
-	due, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
+	due, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
 	if err != nil {
 		return 0, err
 	}
-	all, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
+	all, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
 	if err != nil {
 		return 0, err
 	}

@@ -38,9 +38,9 @@ type delivery struct {
 const fewFields = 4
 
 // setIdentity sets the sequence, the time, the fencing token and the settler.
-func (d *delivery) place(about *nats.MsgMetadata) {
-	placeDelivery(&d.Delivery, about)
-	d.FencingToken, d.Settler = fence(d.m.fences, d.from.created, about.Sequence.Consumer), d
+func (d *delivery) setIdentity(about *nats.MsgMetadata) {
+	setPosition(&d.Delivery, about)
+	d.FencingToken, d.Settler = fencingToken(d.m.tokenBase, d.from.created, about.Sequence.Consumer), d
 }
 
 // fill fills in the message for the handler.
@@ -69,12 +69,12 @@ func fillDelivery(d *transport.Delivery, msg *nats.Msg, lanes lanes) {
 	if d.Header == nil && len(msg.Header) > 0 {
 		d.Header = make(transport.Header, 0, len(msg.Header))
 	}
-	takeOver(&d.Message, msg)
+	fillMessage(&d.Message, msg)
 	d.Subject, d.Reply = lanes.original(msg.Subject), ""
 	d.ID = idOf(msg.Header)
 }
 
-func placeDelivery(d *transport.Delivery, about *nats.MsgMetadata) {
+func setPosition(d *transport.Delivery, about *nats.MsgMetadata) {
 	d.Sequence, d.Stored = about.Sequence.Stream, about.Timestamp
 	d.Remaining = about.NumPending
 }
@@ -181,7 +181,7 @@ func (d *delivery) claim() error {
 
 // forget removes the records of a settled message.
 func (d *delivery) forget() {
-	if d.from.past.Knows() {
+	if d.from.past.HasRecords() {
 		d.from.past.Forget(d.Sequence)
 	}
 	if d.number > 1 {

@@ -238,8 +238,8 @@ func (t *Transport) Watch(f func(transport.Denial)) (stop func()) {
 }
 
 // clearDenials removes all denials.
-func (t *Transport) forgive() {
-	t.deaf.Store(nil)
+func (t *Transport) clearDenials() {
+	t.repliesDenied.Store(nil)
 	t.mu.Lock()
 	for r := range t.receivers {
 		r.denied = nil

@@ -89,7 +89,7 @@ func (g *greeting) Read(b []byte) (int, error) {
 		return n, err
 	}
 	g.reads.Add(1)
-	g.look(b[:n])
+	g.scan(b[:n])
 	if g.full.Load() && !bytes.HasPrefix(b[:n], []byte("INFO")) {
 		return 0, errFull
 	}
@@ -97,7 +97,7 @@ func (g *greeting) Read(b []byte) (int, error) {
 }
 
 // scan looks for the error that a full server sends before it closes a connection.
-func (g *greeting) look(read []byte) {
+func (g *greeting) scan(read []byte) {
 	for line := range bytes.Lines(read) {
 		if bytes.HasPrefix(bytes.ToLower(line), bytes.ToLower(fullLine)) {
 			g.full.Store(true)
@@ -119,14 +119,14 @@ func (g *greeting) Write(b []byte) (int, error) {
 }
 
 func (g *greeting) readFull() bool {
-	if err := g.SetReadDeadline(time.Now().Add(lastWordsTimeout)); err != nil {
+	if err := g.SetReadDeadline(time.Now().Add(readErrorTimeout)); err != nil {
 		return false
 	}
 	words := make([]byte, 4096)
 	n, _ := g.Conn.Read(words) // the error does not matter
-	g.look(words[:n])
+	g.scan(words[:n])
 	return g.full.Load()
 }
 
 // readErrorTimeout bounds the wait for the error of a server that accepts no more data.
-const lastWordsTimeout = time.Second
+const readErrorTimeout = time.Second

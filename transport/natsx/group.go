@@ -51,13 +51,13 @@ func (l *log) cannotReorder(g *transport.GroupConfig) error {
 
 // consumer asks for the state of a consumer.
 func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
-	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).Consumer(ctx, l.config.Name, name)
 	})
 }
 
-func (l *log) askConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	c, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
+func (l *log) callConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := callAPI(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (l *log) askConsumer(ctx context.Context, name string, do func(context.Cont
 
 func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {
 	base := jetstream.ConsumerConfig{Durable: name, Name: name}
-	start(&base, g.Start)
+	setStart(&base, g.Start)
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(base, g, filter))
 	if err == nil && l.replicated && want.DeliverPolicy == base.DeliverPolicy {
 		err = l.pin(ctx, &want, g.Start)
@@ -74,7 +74,7 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 	if err != nil {
 		return nil, err
 	}
-	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, want)
 	})
 }
@@ -88,17 +88,17 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 			"group %q of %s: its consumer %s belongs to the group %q: choose another name", g.Name, l.what, is.Name, groupOf(is))
 	case isOrdered(&is.Config) != g.Ordered:
 		return nil, l.cannotReorder(g)
-	case !g.Update || number(is.Config.Metadata[metaGeneration]) > g.Generation:
+	case !g.Update || parseNumber(is.Config.Metadata[metaGeneration]) > g.Generation:
 		return is, nil
 	}
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(is.Config, g, filter))
 	if err != nil || same(want, is.Config) {
 		return is, err
 	}
-	if err := fixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
+	if err := checkFixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
 		return nil, err
 	}
-	return l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).UpdateConsumer(ctx, l.config.Name, want)
 	})
 }
@@ -130,12 +130,12 @@ func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupCo
 	}
 	setFilter(&c, filter)
 	c.Metadata = metadata(base.Metadata, usersMetadata(base.Metadata), l.groupMetadata(g))
-	keepStart(&c, &base)
+	copyStart(&c, &base)
 	return c
 }
 
 func (l *log) groupMetadata(g *transport.GroupConfig) map[string]string {
-	m := map[string]string{metaGroup: g.Name, metaGeneration: numeral(g.Generation)}
+	m := map[string]string{metaGroup: g.Name, metaGeneration: formatNumber(g.Generation)}
 	if g.Ordered {
 		m[metaOrdered] = "true"
 	}
@@ -175,7 +175,7 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	c := &is.Config
 	g := transport.GroupConfig{
 		Name: groupOf(is), Filter: filterOf(c), Start: startOf(c), AckWait: c.AckWait, Ordered: isOrdered(c),
-		Generation: number(c.Metadata[metaGeneration]),
+		Generation: parseNumber(c.Metadata[metaGeneration]),
 	}
 	if g.Start.LastPerSubject && slices.Equal(g.Filter, []string{">"}) {
 		g.Filter = nil
@@ -190,7 +190,7 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 
 // checkFixed reports a setting that the server cannot change. Only a hook can request such a
 // change.
-func fixed(what string, is, want *jetstream.ConsumerConfig) error {
+func checkFixed(what string, is, want *jetstream.ConsumerConfig) error {
 	for _, s := range []struct {
 		name     string
 		is, want any
@@ -224,10 +224,10 @@ func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.
 	changed.Metadata, changed.FilterSubjects = maps.Clone(c.Metadata), slices.Clone(c.FilterSubjects)
 	l.t.options.consumer(l.config.Name, group, &changed)
 	what := "group " + strconv.Quote(group) + " of " + l.what
-	if err := guard(what, c, changed, guardedConsumer); err != nil {
+	if err := checkGuarded(what, c, changed, guardedConsumer); err != nil {
 		return c, err
 	}
-	if err := guardMetadata(what, c.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(what, c.Metadata, changed.Metadata); err != nil {
 		return c, err
 	}
 	if changed.AckPolicy != jetstream.AckExplicitPolicy && isOrdered(&c) {
@@ -235,7 +235,7 @@ func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.
 			"%s: the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it unchanged, or make the group Unordered", what, changed.AckPolicy)
 	}
 	if changed.RateLimit > 0 {
-		changed.Metadata[metaRate], changed.RateLimit = numeral(changed.RateLimit), 0
+		changed.Metadata[metaRate], changed.RateLimit = formatNumber(changed.RateLimit), 0
 	}
 	return changed, nil
 }

@@ -45,7 +45,7 @@ func (o *outgoing) set(name, value string) {
 func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.FormatUint(n, 10)) }
 
 // recycle returns the memory to the pool.
-func (t *Transport) end(o *outgoing) {
+func (t *Transport) recycle(o *outgoing) {
 	clear(o.Header)
 	clear(o.values)
 	o.values = o.values[:0]
@@ -88,12 +88,12 @@ func oneLine(text, otherwise string) string {
 // one for each subscription.
 func fromNATS(msg *nats.Msg) *transport.Message {
 	m := emptyMessage(len(msg.Header))
-	takeOver(m, msg)
+	fillMessage(m, msg)
 	return m
 }
 
 // fillMessage fills in a message, whose header already has capacity.
-func takeOver(m *transport.Message, msg *nats.Msg) {
+func fillMessage(m *transport.Message, msg *nats.Msg) {
 	m.Subject, m.Reply, m.Body = msg.Subject, msg.Reply, msg.Data
 	if len(msg.Header) == 0 {
 		return

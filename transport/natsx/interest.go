@@ -22,7 +22,7 @@ import (
 
 // propagationTime is the time within which all servers learn of a new consumer, unless
 // something is wrong.
-const youth = 30 * time.Second
+const propagationTime = 30 * time.Second
 
 // awaited holds the consumers that all servers know, by name and time of creation.
 type awaited struct {
@@ -68,7 +68,7 @@ func (l *log) awaitAll(ctx context.Context, parts []*part) error {
 
 // maybeUnknown reports whether a server of the log may not know a consumer yet.
 func (l *log) maybeUnknown(is *jetstream.ConsumerInfo) bool {
-	return l.replicated && l.config.Retention == transport.InterestRetention && is.TimeStamp.Sub(is.Created) < youth && !l.awaited.has(is)
+	return l.replicated && l.config.Retention == transport.InterestRetention && is.TimeStamp.Sub(is.Created) < propagationTime && !l.awaited.has(is)
 }
 
 // Times of awaitReplicas. A server that does not report for replicasTimeout, but is not known
@@ -86,7 +86,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		Name: "await_" + rand.Text(), AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverNewPolicy,
 		FilterSubject: "_await." + rand.Text(), MemoryStorage: true, InactiveThreshold: 2 * replicasTimeout,
 	}
-	is, err := l.askConsumer(ctx, last.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	is, err := l.callConsumer(ctx, last.Name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, last)
 	})
 	if codeOfAPI(err) == jetstream.JSErrCodeMaximumConsumersLimit {
@@ -97,7 +97,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 	}
 	defer l.release(ctx, last.Name)
 	wait := replicasPause
-	for begun := time.Now(); !heardFromAll(is) && time.Since(begun) < replicasTimeout; wait = min(2*wait, maxReplicasPause) {
+	for begun := time.Now(); !allReplicasReported(is) && time.Since(begun) < replicasTimeout; wait = min(2*wait, maxReplicasPause) {
 		if !pause(ctx, wait) {
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "groups of %s: %v before all servers had them", l.what, ctx.Err())
 		}
@@ -113,7 +113,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 
 // allReplicasReported reports whether all servers of a consumer have reported it to its
 // leader, except offline servers.
-func heardFromAll(is *jetstream.ConsumerInfo) bool {
+func allReplicasReported(is *jetstream.ConsumerInfo) bool {
 	return is.Cluster == nil || !slices.ContainsFunc(is.Cluster.Replicas, func(p *jetstream.PeerInfo) bool {
 		return !p.Current && !p.Offline && p.Active == 0
 	})

@@ -23,17 +23,17 @@ func (t *Transport) apiPrefix() string {
 // Times of calls to JetStream's API. A server without a leader to answer may ignore a request
 // that it would answer a moment later, so calls are repeated.
 const (
-	askTimeout   = 10 * time.Second // if the caller's context has no deadline
+	apiTimeout   = 10 * time.Second // if the caller's context has no deadline
 	firstAttempt = time.Second      // doubled with each attempt
-	askPause     = 100 * time.Millisecond
+	apiPause     = 100 * time.Millisecond
 )
 
 // callAPI calls JetStream's API until it answers. do must allow repeated calls, also after a
 // call whose answer was lost.
-func ask[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
+func callAPI[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
 	for patience := firstAttempt; ; patience *= 2 {
@@ -42,7 +42,7 @@ func ask[T any](ctx context.Context, t *Transport, what string, do func(context.
 			return none, err
 		}
 		result, err := attempt(ctx, t, what, patience, do)
-		if err == nil || !transient(ctx, err) || !pause(ctx, askPause) {
+		if err == nil || !transient(ctx, err) || !pause(ctx, apiPause) {
 			return result, t.apiError(err, what)
 		}
 	}
@@ -57,9 +57,9 @@ func attempt[T any](ctx context.Context, t *Transport, what string, patience tim
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	question := t.questions.watch("", func(a answer) { end(a.err) })
-	defer t.questions.take(question)
-	result, err = do(context.WithValue(ctx, questionKey{}, question))
+	question := t.apiRequests.watch("", func(a answer) { end(a.err) })
+	defer t.apiRequests.take(question)
+	result, err = do(context.WithValue(ctx, apiRequestKey{}, question))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
 		err = about(what, denial)
 	}
@@ -67,18 +67,18 @@ func attempt[T any](ctx context.Context, t *Transport, what string, patience tim
 }
 
 // apiRequestKey is the context key of an attempt's entry in apiRequests.
-type questionKey struct{}
+type apiRequestKey struct{}
 
 // traceRequest records that the attempt of ctx, if any, sends a request on a subject.
-func (t *Transport) asks(ctx context.Context, subject string) {
-	if question, ok := ctx.Value(questionKey{}).(string); ok {
-		t.questions.retarget(question, subject)
+func (t *Transport) traceRequest(ctx context.Context, subject string) {
+	if question, ok := ctx.Value(apiRequestKey{}).(string); ok {
+		t.apiRequests.retarget(question, subject)
 	}
 }
 
 // js returns JetStream's API for one attempt.
 func (t *Transport) js(ctx context.Context) jetstream.JetStream {
-	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.asks(ctx, subject) }})
+	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.traceRequest(ctx, subject) }})
 	js, _ := jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix(), trace) // fails only for invalid options
 	return js
 }
@@ -89,14 +89,14 @@ func (t *Transport) api(ctx context.Context, subject string, request, answer any
 	if err := t.ready(ctx, subject); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout) // the earlier deadline counts
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // the earlier deadline counts
 	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
 	subject = t.apiPrefix() + "." + subject
-	t.asks(ctx, subject)
+	t.traceRequest(ctx, subject)
 	reply, err := t.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return err

@@ -23,13 +23,13 @@ type link struct {
 	breaks int              // number of disconnects
 	broken chan struct{}    // closed while disconnected
 	why    *transport.Error // error of the last attempt to reconnect
-	said   map[string]bool  // errors logged since the last change of state
+	logged map[string]bool  // errors logged since the last change of state
 }
 
 // maxLogged bounds the logged errors that are remembered.
-const maxSaid = 100
+const maxLogged = 100
 
-func newLink() *link { return &link{broken: make(chan struct{}), said: make(map[string]bool)} }
+func newLink() *link { return &link{broken: make(chan struct{}), logged: make(map[string]bool)} }
 
 // watch returns a channel that is closed when the connection breaks, or if it is already
 // broken.
@@ -52,7 +52,7 @@ func (l *link) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.cut.Swap(true) {
-		clear(l.said)
+		clear(l.logged)
 		l.breaks++
 		close(l.broken)
 	}
@@ -62,7 +62,7 @@ func (l *link) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cut.Load() {
-		clear(l.said)
+		clear(l.logged)
 		l.why, l.broken = nil, make(chan struct{})
 		l.asked.Store(false) // may be another server
 		l.cut.Store(false)
@@ -87,12 +87,12 @@ func (l *link) reason() *transport.Error {
 func (l *link) repeats(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.said[text] {
+	if l.logged[text] {
 		return true
 	}
-	if len(l.said) >= maxSaid {
-		clear(l.said)
+	if len(l.logged) >= maxLogged {
+		clear(l.logged)
 	}
-	l.said[text] = true
+	l.logged[text] = true
 	return false
 }

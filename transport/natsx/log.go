@@ -126,7 +126,7 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 
 // info asks the leader of the log for its state.
 func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, error) {
-	s, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
+	s, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
 	if err != nil {
 		return nil, err
 	}
@@ -135,11 +135,11 @@ func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, err
 
 // stream asks for the configuration of a stream.
 func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
-	return askStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
+	return callStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
 }
 
-func askStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
-	s, err := ask(ctx, t, what, do)
+func callStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
+	s, err := callAPI(ctx, t, what, do)
 	if err != nil {
 		return nil, err
 	}
@@ -175,11 +175,11 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
-	s, err := askStream(ctx, l.t, l.what, create)
+	s, err := callStream(ctx, l.t, l.what, create)
 	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
 		c.Replicas = 1
-		return askStream(ctx, l.t, l.what, create)
+		return callStream(ctx, l.t, l.what, create)
 	}
 	return s, err
 }
@@ -189,7 +189,7 @@ func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want
 	if err != nil || same(want, *is) {
 		return is, err
 	}
-	return askStream(ctx, l.t, "update of "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
+	return callStream(ctx, l.t, "update of "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
 }
 
 // defaultReplicas returns the number of servers that store a log by default.

@@ -9,7 +9,7 @@ import (
 
 // maxParallel bounds the concurrent requests of a Transport to JetStream's API for groups.
 // More requests do not speed up a cluster, and each of them takes longer.
-const maxAsking = 32
+const maxParallel = 32
 
 // inParallel calls do for 0 to n-1 and returns all errors. At most maxParallel calls run at
 // once, over all callers. do must not call inParallel.
@@ -18,13 +18,13 @@ func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) [
 	var wg sync.WaitGroup
 	for i := range n {
 		select {
-		case t.asking <- struct{}{}:
+		case t.apiSlots <- struct{}{}:
 		case <-ctx.Done():
 			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while it waited for other requests", ctx.Err())
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-t.asking }()
+			defer func() { <-t.apiSlots }()
 			errs[i] = do(i)
 		})
 	}
@@ -33,7 +33,7 @@ func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) [
 }
 
 // firstError returns the first error that is not nil.
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

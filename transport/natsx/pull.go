@@ -24,11 +24,11 @@ type puller struct {
 	index int
 	round int // answers to earlier rounds are ignored
 
-	asked   int  // requested messages that have not arrived
-	heard   bool // an answer arrived since the last tick
-	silent  int  // ticks without an answer
-	held    bool // no pull before the next tick
-	suspect bool // the consumer may be gone
+	requested int  // requested messages that have not arrived
+	answered  bool // an answer arrived since the last tick
+	silent    int  // ticks without an answer
+	held      bool // no pull before the next tick
+	suspect   bool // the consumer may be gone
 
 	maxBatch int
 	expiry   time.Duration
@@ -49,7 +49,7 @@ const nextSubject = ".CONSUMER.MSG.NEXT"
 func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) puller {
 	p := puller{
 		name: c.Name, api: t.apiPrefix() + nextSubject + "." + stream + "." + c.Name, inbox: inbox, index: index,
-		maxBatch: maxAhead, expiry: pullExpiry, patience: maxSilence,
+		maxBatch: maxPrefetch, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {
 		p.maxBatch = min(p.maxBatch, c.MaxRequestBatch)
@@ -70,13 +70,13 @@ type pull struct {
 }
 
 // newPull counts n more messages as requested and returns the request for them.
-func (p *puller) ask(n int) pull {
+func (p *puller) newPull(n int) pull {
 	n = min(n, p.maxBatch)
-	p.asked += n
-	return pull{subject: p.api, reply: p.inbox + "." + strconv.Itoa(p.index) + "." + strconv.Itoa(p.round), body: p.request(n)}
+	p.requested += n
+	return pull{subject: p.api, reply: p.inbox + "." + strconv.Itoa(p.index) + "." + strconv.Itoa(p.round), body: p.requestBody(n)}
 }
 
-func (p *puller) request(n int) []byte {
+func (p *puller) requestBody(n int) []byte {
 	body := append(make([]byte, 0, 80), `{"batch":`...)
 	body = strconv.AppendInt(body, int64(n), 10)
 	body = append(body, `,"expires":`...)
@@ -93,21 +93,21 @@ func (p *puller) heartbeats() bool { return pullHeartbeat*2 < p.expiry }
 
 // came counts a message.
 func (p *puller) came() {
-	p.heard = true
-	p.asked = max(p.asked-1, 0)
+	p.answered = true
+	p.requested = max(p.requested-1, 0)
 }
 
 // restart resets the count of requested messages.
 func (p *puller) restart() {
 	p.round++
-	p.asked, p.silent, p.heard = 0, 0, false
+	p.requested, p.silent, p.answered = 0, 0, false
 }
 
 // tick restarts the puller after too many ticks without an answer.
 func (p *puller) tick() {
 	p.held = false
-	if p.heard || p.asked == 0 {
-		p.heard, p.silent = false, 0
+	if p.answered || p.requested == 0 {
+		p.answered, p.silent = false, 0
 		return
 	}
 	if p.silent++; p.silent >= p.patience {
@@ -130,16 +130,16 @@ func statusOf(msg *nats.Msg, inbox string) (index, round int, ok bool) {
 
 // status handles a status of a pull, and reports whether the consumer was deleted.
 func (p *puller) status(msg *nats.Msg) (deleted bool) {
-	p.heard = true
+	p.answered = true
 	description := msg.Header.Get("Description")
 	switch msg.Header.Get("Status") {
 	case "100":
 	case "404", "408":
 		left, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
 		if err != nil || left < 0 {
-			left = p.asked
+			left = p.requested
 		}
-		p.asked = max(p.asked-left, 0)
+		p.requested = max(p.requested-left, 0)
 	case "503":
 		p.restart()
 		p.held, p.suspect = true, true

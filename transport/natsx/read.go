@@ -69,8 +69,8 @@ type reader struct {
 
 // Results of a session.
 const (
-	goOn     = iota // continue with another session
-	finished        // everything is read, or the caller stops
+	nextSession = iota // continue with another session
+	finished           // everything is read, or the caller stops
 )
 
 func (rd *reader) run(ctx context.Context) error {
@@ -83,7 +83,7 @@ func (rd *reader) run(ctx context.Context) error {
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
 		case err != nil && !rd.l.t.passing(err):
 			return err
-		case err != nil && !pause(ctx, askPause):
+		case err != nil && !pause(ctx, apiPause):
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
 		}
 	}
@@ -95,26 +95,26 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 	inbox := rd.l.t.nc.NewInbox()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
 	if err != nil {
-		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 	}
 	defer sub.Unsubscribe()
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 	}
-	is, err := rd.l.askConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
+	is, err := rd.l.callConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
 		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
 	})
 	if err != nil {
-		return goOn, err
+		return nextSession, err
 	}
 	defer rd.l.release(ctx, is.Name)
 	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
 	denied := make(chan *transport.Error, 1)
-	place := rd.l.t.questions.watch(p.api, func(a answer) { denied <- a.err })
-	defer rd.l.t.questions.take(place)
+	place := rd.l.t.apiRequests.watch(p.api, func(a answer) { denied <- a.err })
+	defer rd.l.t.apiRequests.take(place)
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
-		if how, err := rd.over(ctx); how == finished || err != nil {
+		if how, err := rd.checkEnd(ctx); how == finished || err != nil {
 			return how, err
 		}
 	}
@@ -131,7 +131,7 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	if rd.last > 0 && (!begin.LastPerSubject || rd.last >= rd.end) {
 		begin = transport.Start{Sequence: rd.last + 1}
 	}
-	start(&c, begin)
+	setStart(&c, begin)
 	setFilter(&c, rd.filter)
 	return c
 }
@@ -144,10 +144,10 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 	defer tick.Stop()
 	expected := uint64(1)
 	for {
-		if p.asked <= maxAhead/2 && !p.held {
-			request := p.ask(maxAhead - p.asked)
+		if p.requested <= maxPrefetch/2 && !p.held {
+			request := p.newPull(maxPrefetch - p.requested)
 			if err := rd.l.t.nc.PublishRequest(request.subject, request.reply, request.body); err != nil {
-				return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+				return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 			}
 		}
 		msg := mail.take()
@@ -155,18 +155,18 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 			select {
 			case <-mail.filled:
 			case <-ctx.Done():
-				return goOn, nil
+				return nextSession, nil
 			case err := <-denied:
-				return goOn, about("read "+rd.l.what, err)
+				return nextSession, about("read "+rd.l.what, err)
 			case <-broken:
-				return goOn, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
+				return nextSession, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
 			case <-tick.C:
 				if p.tick(); p.round > 0 {
-					return goOn, nil
+					return nextSession, nil
 				}
 				switch {
 				case idle:
-					if how, err := rd.over(ctx); how == finished || err != nil {
+					if how, err := rd.checkEnd(ctx); how == finished || err != nil {
 						return how, err
 					}
 				case !rd.follow:
@@ -177,7 +177,7 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 		}
 		if isStatus(msg) {
 			if p.status(msg); p.round > 0 {
-				return goOn, nil // its consumer may be gone: the next session finds out
+				return nextSession, nil // its consumer may be gone: the next session finds out
 			}
 			continue
 		}
@@ -187,17 +187,17 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 			continue // not from a stream
 		}
 		if about.Sequence.Consumer != expected {
-			return goOn, nil
+			return nextSession, nil
 		}
 		expected++
 		switch {
 		case rd.take(msg, about):
 			return finished, nil
 		case ctx.Err() != nil:
-			return goOn, nil
+			return nextSession, nil
 		}
 		if idle = !rd.follow && about.NumPending == 0; idle {
-			if how, err := rd.over(ctx); how == finished || err != nil {
+			if how, err := rd.checkEnd(ctx); how == finished || err != nil {
 				return how, err
 			}
 		}
@@ -215,7 +215,7 @@ func (rd *reader) drained(ctx context.Context, consumer string) bool {
 // everything. The consumer may be on a replica that does not have the last messages yet, so
 // the leader is asked for the next match. It is not asked for the last match: if the last
 // message of the log was removed, it reports that there is none.
-func (rd *reader) over(ctx context.Context) (how int, err error) {
+func (rd *reader) checkEnd(ctx context.Context) (how int, err error) {
 	if !rd.replicated {
 		return finished, nil
 	}
@@ -228,9 +228,9 @@ func (rd *reader) over(ctx context.Context) (how int, err error) {
 		switch {
 		case missing(err):
 		case err != nil:
-			return goOn, err
+			return nextSession, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
-			return goOn, nil
+			return nextSession, nil
 		}
 	}
 	return finished, nil
@@ -244,7 +244,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	}
 	if seq > rd.last {
 		d := new(transport.Delivery)
-		placeDelivery(d, about)
+		setPosition(d, about)
 		fillDelivery(d, msg, rd.l.lanes)
 		rd.last = seq
 		if !rd.yield(d) {

@@ -257,13 +257,13 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	switch {
 	case a.err != nil:
 		return nil, about("request on "+strconv.Quote(subject), a.err)
-	case nobody(a.msg):
+	case noResponders(a.msg):
 		return nil, unavailable("request on %q: there are no subscribers", subject)
 	}
 	return fromNATS(a.msg), nil
 }
 
 // noResponders reports whether a reply is the server's notice that there are no subscribers.
-func nobody(msg *nats.Msg) bool {
+func noResponders(msg *nats.Msg) bool {
 	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
 }

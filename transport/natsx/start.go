@@ -10,7 +10,7 @@ import (
 )
 
 // setStart sets the position at which a new consumer begins.
-func start(c *jetstream.ConsumerConfig, s transport.Start) {
+func setStart(c *jetstream.ConsumerConfig, s transport.Start) {
 	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
 	switch {
 	case s.New:
@@ -82,13 +82,13 @@ func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.
 	if err != nil || at == s {
 		return err
 	}
-	start(c, at)
+	setStart(c, at)
 	c.Metadata[metaStart] = meant
 	return nil
 }
 
 // copyStart copies the requested start in the metadata of a consumer.
-func keepStart(c, is *jetstream.ConsumerConfig) {
+func copyStart(c, is *jetstream.ConsumerConfig) {
 	if meant, ok := is.Metadata[metaStart]; ok {
 		c.Metadata[metaStart] = meant
 	}

@@ -45,10 +45,10 @@ func (t *Transport) openState(ctx context.Context) error {
 		hook(stateStream, &c) // for replicas, placement and the like
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	_, err := askStream(ctx, t, "the stream "+stateStream, create)
+	_, err := callStream(ctx, t, "the stream "+stateStream, create)
 	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		c.Replicas = 1
-		_, err = askStream(ctx, t, "the stream "+stateStream, create)
+		_, err = callStream(ctx, t, "the stream "+stateStream, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
 		return nil // created by another client, perhaps of another release
@@ -58,18 +58,18 @@ func (t *Transport) openState(ctx context.Context) error {
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return ask(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
+	return callAPI(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
 		return t.getMessage(ctx, stateStream, request)
 	})
 }
 
 // ensureState creates the state stream, unless it is known to exist.
 func (t *Transport) ensureState(ctx context.Context) error {
-	if t.stateThere.Load() {
+	if t.stateExists.Load() {
 		return nil
 	}
 	err := t.openState(ctx)
-	t.stateThere.Store(err == nil)
+	t.stateExists.Store(err == nil)
 	return err
 }
 
@@ -81,7 +81,7 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	}
 	err := t.store(ctx, msg)
 	if missing(err) {
-		t.stateThere.Store(false) // it was deleted: create it again next time
+		t.stateExists.Store(false) // it was deleted: create it again next time
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (t *Transport) stored(got answer) error {
 	switch {
 	case got.err != nil:
 		return got.err
-	case nobody(got.msg):
+	case noResponders(got.msg):
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the stream %s is missing", stateStream)
 	}
 	ack, err := parseAck(got.msg.Data)

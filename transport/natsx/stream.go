@@ -59,12 +59,12 @@ func usersMetadata(stored map[string]string) map[string]string {
 	return m
 }
 
-func number(text string) uint64 {
+func parseNumber(text string) uint64 {
 	n, _ := strconv.ParseUint(text, 10, 64) // text that is not a number is not from natsx
 	return n
 }
 
-func numeral(n uint64) string {
+func formatNumber(n uint64) string {
 	if n == 0 {
 		return ""
 	}
@@ -100,15 +100,15 @@ func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 		s.Sources = withSource(base.Sources, l.delayedSource())
 	}
 	s.Metadata = metadata(base.Metadata, c.Metadata, l.streamMetadata())
-	l.place(&s)
+	l.setStorage(&s)
 	return s
 }
 
 func (l *log) streamMetadata() map[string]string {
 	m := map[string]string{
-		metaGeneration: numeral(l.config.Generation),
-		metaLanes:      numeral(uint64(l.lanes.n)),
-		metaMaxDelayed: numeral(l.config.MaxDelayed),
+		metaGeneration: formatNumber(l.config.Generation),
+		metaLanes:      formatNumber(uint64(l.lanes.n)),
+		metaMaxDelayed: formatNumber(l.config.MaxDelayed),
 	}
 	if l.t.options.memory {
 		m[metaStorage] = l.config.Storage.String()
@@ -117,7 +117,7 @@ func (l *log) streamMetadata() map[string]string {
 }
 
 // setStorage sets the storage and the replicas of the stream.
-func (l *log) place(s *jetstream.StreamConfig) {
+func (l *log) setStorage(s *jetstream.StreamConfig) {
 	s.Storage = jetstream.FileStorage
 	if l.config.Storage == transport.MemoryStorage || l.t.options.memory {
 		s.Storage = jetstream.MemoryStorage
@@ -154,9 +154,9 @@ func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 		Name: s.Name, Description: s.Description, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
 		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
 		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
-		Lanes:      int(min(number(s.Metadata[metaLanes]), transport.MaxLanes)),
-		MaxDelayed: number(s.Metadata[metaMaxDelayed]),
-		Generation: number(s.Metadata[metaGeneration]),
+		Lanes:      int(min(parseNumber(s.Metadata[metaLanes]), transport.MaxLanes)),
+		MaxDelayed: parseNumber(s.Metadata[metaMaxDelayed]),
+		Generation: parseNumber(s.Metadata[metaGeneration]),
 		Metadata:   usersMetadata(s.Metadata),
 		Delays:     slices.ContainsFunc(s.Sources, func(s *jetstream.StreamSource) bool { return s.Name == l.delayedName() }),
 	}
@@ -233,7 +233,7 @@ func normal(config any) any {
 
 // checkGuarded reports a field that a hook has changed although mono's guarantees depend on
 // it.
-func guard(what string, before, after any, fields []string) error {
+func checkGuarded(what string, before, after any, fields []string) error {
 	b, a := reflect.ValueOf(normal(before)), reflect.ValueOf(normal(after))
 	for _, name := range fields {
 		is, was := a.FieldByName(name).Interface(), b.FieldByName(name).Interface()
@@ -264,10 +264,10 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 	if l.lanes.n > 0 {
 		fields = append(slices.Clone(guarded), "SubjectTransform")
 	}
-	if err := guard(what, s, changed, fields); err != nil {
+	if err := checkGuarded(what, s, changed, fields); err != nil {
 		return s, err
 	}
-	if err := guardMetadata(what, s.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(what, s.Metadata, changed.Metadata); err != nil {
 		return s, err
 	}
 	if l.config.Delays && len(withSource(changed.Sources, l.delayedSource())) != len(changed.Sources) && s.Name == l.config.Name {
@@ -291,7 +291,7 @@ func (l *log) mirror(s *jetstream.StreamConfig) error {
 	return nil
 }
 
-func guardMetadata(what string, before, after map[string]string) error {
+func checkMetadata(what string, before, after map[string]string) error {
 	for _, name := range ownMetadata {
 		if before[name] != after[name] {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,

@@ -33,32 +33,32 @@ type Transport struct {
 
 	// apiRequests are the requests of nats.go to JetStream's API, and the pulls of readers.
 	// An entry ends if the server denies its subject.
-	questions requests
+	apiRequests requests
 
-	denials  *denials
-	deaf     atomic.Pointer[transport.Error] // why replies cannot arrive
-	redact   func(error) error               // removes credentials from an error of nats.go
-	why      func(error) *transport.Error    // explains why an attempt to connect failed
-	services services
-	options  logOptions
-	account  atomic.Pointer[account]
-	boot     atomic.Pointer[boot]
-	journal  *journal.Journal
+	denials       *denials
+	repliesDenied atomic.Pointer[transport.Error] // why replies cannot arrive
+	redact        func(error) error               // removes credentials from an error of nats.go
+	why           func(error) *transport.Error    // explains why an attempt to connect failed
+	services      services
+	options       logOptions
+	account       atomic.Pointer[account]
+	boot          atomic.Pointer[boot]
+	journal       *journal.Journal
 
 	stateDenied sync.Once
-	stateThere  atomic.Bool // the state stream exists
+	stateExists atomic.Bool // the state stream exists
 	booting     sync.Mutex  // held during the lookup of the server's boot
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
-	asking      chan struct{} // holds a token for each request of inParallel
+	apiSlots    chan struct{} // holds a token for each request of inParallel
 
 	// sending is read-locked while a message is passed to nats.go, and write-locked to set
 	// closed. Close therefore flushes all messages that were admitted.
-	sending   sync.RWMutex
-	closed    atomic.Bool
-	closeOnce sync.Once
-	done      chan struct{} // closed when Close is complete
-	silent    chan struct{} // closed after the last callback of nats.go
+	sending       sync.RWMutex
+	closed        atomic.Bool
+	closeOnce     sync.Once
+	done          chan struct{} // closed when Close is complete
+	callbacksDone chan struct{} // closed after the last callback of nats.go
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}
@@ -70,7 +70,7 @@ type Transport struct {
 	endLife context.CancelFunc
 	running sync.WaitGroup // functions started by background
 
-	warnUnadvised sync.Once
+	warnNoAdvisories sync.Once
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -80,9 +80,9 @@ func newTransport(o *Options) *Transport {
 	return &Transport{
 		life: life, endLife: end, declared: make(map[string]*declared),
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
-		questions: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
+		apiRequests: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
 		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
-		asking: make(chan struct{}, maxAsking), done: make(chan struct{}), silent: make(chan struct{}),
+		apiSlots: make(chan struct{}, maxParallel), done: make(chan struct{}), callbacksDone: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
 }
@@ -186,7 +186,7 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 
 // send passes a message to the connection, and recycles it.
 func (t *Transport) send(msg *outgoing, what string) error {
-	defer t.end(msg)
+	defer t.recycle(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
@@ -237,7 +237,7 @@ func (t *Transport) close(ctx context.Context) (err error) {
 		"the transport was closed while it waited for the reply"))
 	t.services.close()
 	select {
-	case <-t.silent: // nothing is logged after Close
+	case <-t.callbacksDone: // nothing is logged after Close
 	case <-ctx.Done():
 	}
 	return err

@@ -47,7 +47,7 @@ func unquote(text string) (value, rest string, ok bool) {
 }
 
 // handleError handles an error that the server reports on the connection.
-func (t *Transport) denied(err error) {
+func (t *Transport) handleError(err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return
 	}
@@ -56,15 +56,15 @@ func (t *Transport) denied(err error) {
 	switch {
 	case !ok:
 	case v.subscription:
-		t.deniedSubscription(v)
+		t.denySubscription(v)
 	default:
-		t.deniedMessage(v.subject)
+		t.denyMessage(v.subject)
 	}
 }
 
 // denyMessage ends the wait of requests that the server has denied. If there are none, the
 // denial concerns a Publish, or a pull or settlement of a member.
-func (t *Transport) deniedMessage(subject string) {
+func (t *Transport) denyMessage(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
 		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another user", t.address, subject, strconv.Quote(toAllow(subject)))
 	if t.failOn(subject, err) {
@@ -94,7 +94,7 @@ func toAllow(subject string) string {
 // failOn ends all waits for an answer to a message on a subject, and reports whether there
 // were any.
 func (t *Transport) failOn(subject string, err *transport.Error) (any bool) {
-	for _, r := range []*requests{&t.requests, &t.acks, &t.questions} {
+	for _, r := range []*requests{&t.requests, &t.acks, &t.apiRequests} {
 		any = r.failOn(subject, err) || any
 	}
 	return any
@@ -103,9 +103,9 @@ func (t *Transport) failOn(subject string, err *transport.Error) (any bool) {
 // membersAbout returns the denial of a subject, and the members of this Transport that pull
 // or settle on it.
 func (t *Transport) membersAbout(subject string) (key transport.Denial, members []*member) {
-	before, stream, consumer, ok := t.pulled(subject)
+	before, stream, consumer, ok := t.parsePull(subject)
 	if !ok {
-		before, stream, consumer, ok = settled(subject)
+		before, stream, consumer, ok = parseSettlement(subject)
 	}
 	key.Subject = subject
 	if !ok {
@@ -135,7 +135,7 @@ func (t *Transport) denyMembers(members []*member, err *transport.Error) (notify
 }
 
 // parsePull parses the subject of a pull.
-func (t *Transport) pulled(subject string) (before, stream, consumer string, ok bool) {
+func (t *Transport) parsePull(subject string) (before, stream, consumer string, ok bool) {
 	before = t.apiPrefix() + nextSubject
 	rest, ok := strings.CutPrefix(subject, before+".")
 	if ok {
@@ -146,7 +146,7 @@ func (t *Transport) pulled(subject string) (before, stream, consumer string, ok 
 
 // parseSettlement parses the subject of a settlement: "$JS.ACK.<stream>.<consumer>.…". With a
 // domain and an account before the stream, the subject has at least eleven tokens.
-func settled(subject string) (before, stream, consumer string, ok bool) {
+func parseSettlement(subject string) (before, stream, consumer string, ok bool) {
 	tokens := strings.Split(subject, ".")
 	at := 2
 	if len(tokens) >= 11 {
@@ -160,21 +160,21 @@ func settled(subject string) (before, stream, consumer string, ok bool) {
 
 // denySubscription handles the denial of a subscription: of a new one, of one that nats.go
 // restored on another connection, or of one whose permission was withdrawn.
-func (t *Transport) deniedSubscription(v violation) {
+func (t *Transport) denySubscription(v violation) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
 		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another user", t.address, v.subject)
 	if t.requests.listensOn(v.subject) || t.acks.listensOn(v.subject) {
-		t.deafen(v.subject)
+		t.denyReplies(v.subject)
 		return
 	}
-	for _, key := range t.deny(v, err) {
+	for _, key := range t.markDenied(v, err) {
 		t.denials.add(key, err)
 	}
 }
 
 // markDenied marks the receivers and members of a denied subscription. It returns the denials
 // of those in force. For the others, Subscribe or Consume returns the error.
-func (t *Transport) deny(v violation, err *transport.Error) (inForce []transport.Denial) {
+func (t *Transport) markDenied(v violation, err *transport.Error) (inForce []transport.Denial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for r := range t.receivers {

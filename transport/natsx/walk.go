@@ -79,10 +79,10 @@ func (rd *reader) walkOn(ctx context.Context) error {
 		case err == nil && !rd.follow && m.Sequence > rd.end:
 			return nil
 		case err == nil:
-			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.hand(m) {
+			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.yieldStored(m) {
 				return nil
 			}
-		case rd.ends(err) || rd.follow && !pause(ctx, walkPause):
+		case rd.isFinal(err) || rd.follow && !pause(ctx, walkPause):
 			return err
 		case !rd.follow:
 			return nil
@@ -92,7 +92,7 @@ func (rd *reader) walkOn(ctx context.Context) error {
 
 // isFinal reports whether an error ends the walk. A missing message does not, and for a
 // reader that follows, a lost connection does not either.
-func (rd *reader) ends(err error) bool {
+func (rd *reader) isFinal(err error) bool {
 	if missing(err) {
 		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
 	}
@@ -117,10 +117,10 @@ func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
 }
 
 func (l *log) get(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return ask(ctx, l.t, "read "+l.what, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
+	return callAPI(ctx, l.t, "read "+l.what, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
 }
 
-func (rd *reader) hand(m *storedMessage) bool {
+func (rd *reader) yieldStored(m *storedMessage) bool {
 	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 	d := new(transport.Delivery)
 	d.Sequence, d.Stored = m.Sequence, m.Time
@@ -132,7 +132,7 @@ func (rd *reader) hand(m *storedMessage) bool {
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
-		s, err := ask(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		s, err := callAPI(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
 			if err != nil {
 				return nil, err
@@ -154,7 +154,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 	}
 	slices.SortFunc(lasts, func(a, b *storedMessage) int { return int(a.Sequence) - int(b.Sequence) })
 	for _, m := range lasts {
-		if !rd.hand(m) {
+		if !rd.yieldStored(m) {
 			return nil
 		}
 	}

@@ -23,7 +23,7 @@ func (o *Options) setAuth(so *server.Options) error {
 	if o.User == "" && o.Token == "" {
 		return nil
 	}
-	if asks(so) {
+	if requiresCredentials(so) {
 		return invalid("both the options and ConfigFile %s say who may connect: choose one", redact.File(o.ConfigFile))
 	}
 	so.Username, so.Password, so.Authorization = o.User, o.Password, o.Token
@@ -32,7 +32,7 @@ func (o *Options) setAuth(so *server.Options) error {
 
 // asks reports whether the server asks clients for what an internal user can
 // give. With operators it does not: then only JWTs count.
-func asks(so *server.Options) bool {
+func requiresCredentials(so *server.Options) bool {
 	return so.Username != "" || so.Authorization != "" || len(so.Users) > 0 || len(so.Nkeys) > 0
 }
 
@@ -40,7 +40,7 @@ func asks(so *server.Options) bool {
 // are asked like all others. The credentials in a file may be hashes, so it gets a
 // user of its own, whose password nobody else knows.
 func (o *Options) admitClient(so *server.Options) error {
-	if hasCredentials(&o.Client) || len(so.TrustedOperators) > 0 || len(so.TrustedKeys) > 0 || !asks(so) {
+	if hasCredentials(&o.Client) || len(so.TrustedOperators) > 0 || len(so.TrustedKeys) > 0 || !requiresCredentials(so) {
 		return nil
 	}
 	if so.NoAuthUser != "" && o.Account == "" {

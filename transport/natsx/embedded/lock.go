@@ -36,7 +36,7 @@ func lockStore(dir string) (unlock func(), err error) {
 		}
 		return nil, failed("the store directory %s cannot be locked: %w", dir, err)
 	}
-	if err := sign(file); err != nil {
+	if err := writePID(file); err != nil {
 		file.Close()
 		return nil, failed("the store directory %s cannot be written: %w", dir, err)
 	}
@@ -44,7 +44,7 @@ func lockStore(dir string) (unlock func(), err error) {
 }
 
 // sign writes who holds the lock.
-func sign(file *os.File) error {
+func writePID(file *os.File) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}

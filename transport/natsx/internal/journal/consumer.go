@@ -68,11 +68,11 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 }
 
 // Knows reports whether there is a record of any message.
-func (c *Consumer) Knows() bool { return c.known.Load() > 0 }
+func (c *Consumer) HasRecords() bool { return c.known.Load() > 0 }
 
 // Past returns the record of the message that was stored at this time.
 func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
-	if !c.Knows() {
+	if !c.HasRecords() {
 		return Past{}, false
 	}
 	c.j.mu.Lock()
@@ -84,7 +84,7 @@ func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
 // Begin records that a handler is about to begin with a message. Only the next
 // process needs that.
 func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) Attempt {
-	if !c.j.Lasting() {
+	if !c.j.Persistent() {
 		return Attempt{}
 	}
 	p.stored = stored.UnixNano()

@@ -71,12 +71,12 @@ func (j *Journal) Close() error {
 }
 
 // Lasting reports whether the journal outlives the process.
-func (j *Journal) Lasting() bool { return j.dir != "" }
+func (j *Journal) Persistent() bool { return j.dir != "" }
 
 // Remember records that a message with this id was appended. Later processes read
 // it; the running server remembers the id itself.
 func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return
 	}
 	j.mu.Lock()
@@ -91,7 +91,7 @@ func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
 // Recall returns the sequence of a message that an earlier process appended with this
 // id, until the id expires.
 func (j *Journal) Recall(log, id string) (sequence uint64, ok bool) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return 0, false
 	}
 	j.mu.Lock()

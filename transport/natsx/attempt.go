@@ -132,12 +132,12 @@ func (d *delivery) noteRetry(delay time.Duration) {
 
 // noteBoot updates tokenBase. It is called before the first delivery of each connection.
 func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.fenceBase(ctx)
+	base, err := m.l.tokenBase(ctx)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fences = base
+	m.tokenBase = base
 	return nil
 }

@@ -17,11 +17,11 @@ import (
 //
 // For 1.5 million boots it stays below 2^53, which JSON and most stores represent exactly.
 
-const bootFences = 1 << 32
+const bootTokens = 1 << 32
 
 // tokenBase returns the part of fencing tokens that depends on the boot of the server. If the
 // account cannot have the state stream, it logs once that tokens may decrease.
-func (l *log) fenceBase(ctx context.Context) (uint64, error) {
+func (l *log) tokenBase(ctx context.Context) (uint64, error) {
 	b, err := l.t.currentBoot(ctx)
 	switch transport.CodeOf(err) {
 	case transport.PermissionDenied, transport.ResourceExhausted, transport.FailedPrecondition: // will not change
@@ -30,10 +30,10 @@ func (l *log) fenceBase(ctx context.Context) (uint64, error) {
 		})
 		return 0, nil
 	}
-	return b.Number * bootFences, err
+	return b.Number * bootTokens, err
 }
 
 // fencingToken returns the fencing token of a delivery.
-func fence(base uint64, made time.Time, delivery uint64) uint64 {
+func fencingToken(base uint64, made time.Time, delivery uint64) uint64 {
 	return base + uint64(max(made.UnixMicro(), 0)) + delivery
 }

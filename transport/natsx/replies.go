@@ -7,13 +7,13 @@ import (
 )
 
 // denyReplies fails all requests that wait for replies, since none can arrive.
-func (t *Transport) deafen(subject string) {
+func (t *Transport) denyReplies(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeUnknown,
 		"the server at %s denies subscribing to %q, which receives replies: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
 		t.address, subject, inboxes(subject))
-	t.deaf.Store(err)
+	t.repliesDenied.Store(err)
 	t.failAll(err)
-	t.questions.fail(err)
+	t.apiRequests.fail(err)
 	t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
 }
 
@@ -26,7 +26,7 @@ func inboxes(pattern string) string {
 
 // checkReplies reports why no reply can arrive.
 func (t *Transport) checkReplies(what string) error {
-	err := t.deaf.Load()
+	err := t.repliesDenied.Load()
 	if err == nil {
 		return nil
 	}

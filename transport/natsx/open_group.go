@@ -55,7 +55,7 @@ func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, ma
 		g := &opened[p.group]
 		g.consumers = append(g.consumers, p.is)
 		g.missing = g.missing || p.missing
-		g.err = first(g.err, p.err, awaited)
+		g.err = firstError(g.err, p.err, awaited)
 	}
 	return opened
 }
@@ -115,7 +115,7 @@ func (l *log) findPart(ctx context.Context, p *part) error {
 // openable returns the parts of groups without an error.
 func openable(parts []*part, opened []openedGroup) []*part {
 	for _, p := range parts {
-		opened[p.group].err = first(opened[p.group].err, p.err)
+		opened[p.group].err = firstError(opened[p.group].err, p.err)
 	}
 	return slices.DeleteFunc(parts, func(p *part) bool { return p.other || opened[p.group].err != nil })
 }
@@ -163,7 +163,7 @@ func (l *log) awaitDeletions(ctx context.Context, stream string) {
 
 // deleting reports whether the server is deleting consumers.
 func (l *log) deleting(ctx context.Context, stream string) bool {
-	deleting, err := ask(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
+	deleting, err := callAPI(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
 		s, err := l.t.js(ctx).Stream(ctx, stream)
 		if err != nil {
 			return false, err

@@ -7,7 +7,7 @@ import "time"
 // prefetchTime. A fast handler then never waits for the network, and a slow one keeps nothing
 // from an idle member. In an ordered group the server delivers one message of each lane at a
 // time, so a member requests many at once and saves requests.
-type ahead struct {
+type prefetch struct {
 	ordered bool
 
 	settled int // since from
@@ -16,17 +16,17 @@ type ahead struct {
 }
 
 const (
-	aheadTime  = 50 * time.Millisecond
-	minPace    = 32 // ends the period of a fast handler early
-	maxAhead   = 512
-	laneAhead  = 512
-	laneRefill = 16 // so that one pull waits most of the time: the server inspects each
+	prefetchTime = 50 * time.Millisecond
+	minPace      = 32 // ends the period of a fast handler early
+	maxPrefetch  = 512
+	laneAhead    = 512
+	laneRefill   = 16 // so that one pull waits most of the time: the server inspects each
 )
 
 // low reports whether a member requests more deliveries. room is the number for which the
 // handler has room, waiting the number that wait for it, and asked the number that have been
 // requested.
-func (a *ahead) low(room, waiting, asked int) bool {
+func (a *prefetch) low(room, waiting, asked int) bool {
 	if a.ordered {
 		return asked <= laneRefill
 	}
@@ -34,7 +34,7 @@ func (a *ahead) low(room, waiting, asked int) bool {
 }
 
 // wanted returns how many deliveries to request then.
-func (a *ahead) wanted(room, waiting, asked int) int {
+func (a *prefetch) wanted(room, waiting, asked int) int {
 	if a.ordered {
 		return laneAhead - asked
 	}
@@ -46,16 +46,16 @@ func (a *ahead) wanted(room, waiting, asked int) int {
 // last two periods, so that a single burst does not count. A period lasts prefetchTime, or
 // until the handler has settled twice its pace, so that a fast handler is detected soon after
 // its start.
-func (a *ahead) pace() int { return min(a.rates[0], a.rates[1]) }
+func (a *prefetch) pace() int { return min(a.rates[0], a.rates[1]) }
 
-func (a *ahead) measure() {
+func (a *prefetch) measure() {
 	now := time.Now()
 	passed := now.Sub(a.from)
-	if passed < aheadTime && a.settled < 2*max(a.pace(), minPace) {
+	if passed < prefetchTime && a.settled < 2*max(a.pace(), minPace) {
 		return
 	}
-	rate := int(int64(a.settled) * int64(aheadTime) / int64(max(passed, aheadTime)))
-	a.rates = [2]int{min(rate, maxAhead), a.rates[0]}
+	rate := int(int64(a.settled) * int64(prefetchTime) / int64(max(passed, prefetchTime)))
+	a.rates = [2]int{min(rate, maxPrefetch), a.rates[0]}
 	a.settled, a.from = 0, now
 }
 
