@@ -85,8 +85,8 @@ func (o *Options) connectError(err error) *transport.Error {
 }
 
 // contains reports whether the text of an error contains a text of the server.
-func contains(err error, words string) bool {
-	return strings.Contains(strings.ToLower(err.Error()), words)
+func contains(err error, text string) bool {
+	return strings.Contains(strings.ToLower(err.Error()), text)
 }
 
 // isTLS reports whether a TLS handshake or a certificate is the cause.

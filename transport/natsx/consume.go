@@ -127,11 +127,11 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 // in flight, and the statuses of pulls. A message for which nats.go finds no room would be
 // redelivered after the AckWait.
 func (m *member) room() int {
-	const words = 16 // two a second while a pull lasts, and its end
+	const statuses = 16 // two a second while a pull lasts, and its end
 	if m.prefetch.ordered {
-		return (words + 2) * len(m.consumers)
+		return (statuses + 2) * len(m.consumers)
 	}
-	return words*len(m.consumers) + m.max + maxPrefetch
+	return statuses*len(m.consumers) + m.max + maxPrefetch
 }
 
 // establish subscribes and pulls, and waits until the server has received both.
@@ -187,8 +187,8 @@ func (m *member) open() (err error) {
 	if m.sub, err = t.nc.ChanSubscribe(m.inbox+".>", m.arrived); err != nil {
 		return err
 	}
-	silence := sync.OnceFunc(func() { close(m.unsubscribed) }) // a late drain calls it again
-	m.sub.SetClosedHandler(func(string) { silence() })
+	closeOnce := sync.OnceFunc(func() { close(m.unsubscribed) }) // a late drain calls it again
+	m.sub.SetClosedHandler(func(string) { closeOnce() })
 	t.members[m] = struct{}{}
 	return nil
 }

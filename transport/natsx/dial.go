@@ -122,9 +122,9 @@ func (g *greeting) readFull() bool {
 	if err := g.SetReadDeadline(time.Now().Add(readErrorTimeout)); err != nil {
 		return false
 	}
-	words := make([]byte, 4096)
-	n, _ := g.Conn.Read(words) // the error does not matter
-	g.scan(words[:n])
+	b := make([]byte, 4096)
+	n, _ := g.Conn.Read(b) // the error does not matter
+	g.scan(b[:n])
 	return g.full.Load()
 }
 

@@ -36,12 +36,12 @@ func callAPI[T any](ctx context.Context, t *Transport, what string, do func(cont
 		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
-	for patience := firstAttempt; ; patience *= 2 {
+	for timeout := firstAttempt; ; timeout *= 2 {
 		if err := t.ready(ctx, what); err != nil {
 			var none T
 			return none, err
 		}
-		result, err := attempt(ctx, t, what, patience, do)
+		result, err := attempt(ctx, t, what, timeout, do)
 		if err == nil || !transient(ctx, err) || !pause(ctx, apiPause) {
 			return result, t.apiError(err, what)
 		}
@@ -49,17 +49,17 @@ func callAPI[T any](ctx context.Context, t *Transport, what string, do func(cont
 }
 
 // attempt calls do once. It ends the context of do when the server denies its request.
-func attempt[T any](ctx context.Context, t *Transport, what string, patience time.Duration, do func(context.Context) (T, error)) (result T, err error) {
+func attempt[T any](ctx context.Context, t *Transport, what string, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
 	if err := t.checkReplies(what); err != nil {
 		return result, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	question := t.apiRequests.watch("", func(a answer) { end(a.err) })
-	defer t.apiRequests.take(question)
-	result, err = do(context.WithValue(ctx, apiRequestKey{}, question))
+	token := t.apiRequests.watch("", func(a answer) { end(a.err) })
+	defer t.apiRequests.take(token)
+	result, err = do(context.WithValue(ctx, apiRequestKey{}, token))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
 		err = about(what, denial)
 	}
@@ -71,8 +71,8 @@ type apiRequestKey struct{}
 
 // traceRequest records that the attempt of ctx, if any, sends a request on a subject.
 func (t *Transport) traceRequest(ctx context.Context, subject string) {
-	if question, ok := ctx.Value(apiRequestKey{}).(string); ok {
-		t.apiRequests.retarget(question, subject)
+	if token, ok := ctx.Value(apiRequestKey{}).(string); ok {
+		t.apiRequests.retarget(token, subject)
 	}
 }
 

@@ -75,9 +75,9 @@ const (
 
 func (rd *reader) run(ctx context.Context) error {
 	for {
-		how, err := rd.session(ctx)
+		result, err := rd.session(ctx)
 		switch {
-		case how == finished:
+		case result == finished:
 			return err
 		case ctx.Err() != nil:
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
@@ -90,7 +90,7 @@ func (rd *reader) run(ctx context.Context) error {
 }
 
 // session reads with one consumer.
-func (rd *reader) session(ctx context.Context) (how int, err error) {
+func (rd *reader) session(ctx context.Context) (result int, err error) {
 	mail := newMailbox()
 	inbox := rd.l.t.nc.NewInbox()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
@@ -110,12 +110,12 @@ func (rd *reader) session(ctx context.Context) (how int, err error) {
 	defer rd.l.release(ctx, is.Name)
 	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
 	denied := make(chan *transport.Error, 1)
-	place := rd.l.t.apiRequests.watch(p.api, func(a answer) { denied <- a.err })
-	defer rd.l.t.apiRequests.take(place)
+	token := rd.l.t.apiRequests.watch(p.api, func(a answer) { denied <- a.err })
+	defer rd.l.t.apiRequests.take(token)
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
-		if how, err := rd.checkEnd(ctx); how == finished || err != nil {
-			return how, err
+		if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+			return result, err
 		}
 	}
 	return rd.receive(ctx, mail, &p, denied, idle)
@@ -138,7 +138,7 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 
 // receive receives messages until one is missing, no more arrive, or the server denies the
 // pulls. idle reports whether the consumer had no more messages after its last one.
-func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (how int, err error) {
+func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (result int, err error) {
 	broken := rd.l.t.link.watch()
 	tick := time.NewTicker(pullTick)
 	defer tick.Stop()
@@ -166,8 +166,8 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 				}
 				switch {
 				case idle:
-					if how, err := rd.checkEnd(ctx); how == finished || err != nil {
-						return how, err
+					if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+						return result, err
 					}
 				case !rd.follow:
 					idle = rd.drained(ctx, p.name)
@@ -197,8 +197,8 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 			return nextSession, nil
 		}
 		if idle = !rd.follow && about.NumPending == 0; idle {
-			if how, err := rd.checkEnd(ctx); how == finished || err != nil {
-				return how, err
+			if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+				return result, err
 			}
 		}
 	}
@@ -215,7 +215,7 @@ func (rd *reader) drained(ctx context.Context, consumer string) bool {
 // everything. The consumer may be on a replica that does not have the last messages yet, so
 // the leader is asked for the next match. It is not asked for the last match: if the last
 // message of the log was removed, it reports that there is none.
-func (rd *reader) checkEnd(ctx context.Context) (how int, err error) {
+func (rd *reader) checkEnd(ctx context.Context) (result int, err error) {
 	if !rd.replicated {
 		return finished, nil
 	}

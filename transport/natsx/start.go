@@ -70,8 +70,8 @@ func (l *log) pinned(ctx context.Context, s transport.Start, last uint64) (trans
 
 // pin makes a consumer begin at a sequence.
 func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.Start) error {
-	meant := formatStart(s)
-	if meant == "" {
+	requested := formatStart(s)
+	if requested == "" {
 		return nil
 	}
 	is, err := l.info(ctx, l.what)
@@ -83,14 +83,14 @@ func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.
 		return err
 	}
 	setStart(c, at)
-	c.Metadata[metaStart] = meant
+	c.Metadata[metaStart] = requested
 	return nil
 }
 
 // copyStart copies the requested start in the metadata of a consumer.
 func copyStart(c, is *jetstream.ConsumerConfig) {
-	if meant, ok := is.Metadata[metaStart]; ok {
-		c.Metadata[metaStart] = meant
+	if requested, ok := is.Metadata[metaStart]; ok {
+		c.Metadata[metaStart] = requested
 	}
 }
 

@@ -8,9 +8,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// logger passes on what the server says, and keeps what it calls fatal: the
-// server only says so, and goes on as if nothing were the matter. The server's
-// own logger would end the process there. Credentials are left out.
+// logger writes the server's log lines without credentials, and keeps fatal ones. The server
+// only reports a fatal error and continues. Its own logger would end the process.
 type logger struct {
 	log    *slog.Logger
 	redact func(string) string
@@ -30,7 +29,7 @@ func (l *logger) Fatalf(format string, v ...any) {
 	l.log.Error(text)
 	select {
 	case l.fatal <- text:
-	default: // the first is the cause
+	default: // the first line is the cause
 	}
 }
 
