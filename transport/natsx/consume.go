@@ -150,7 +150,7 @@ func (m *member) establish(ctx context.Context, what string) error {
 	return err
 }
 
-// enterForce reports whether the server has denied the subscription or the pulls. Later
+// enterForce returns the server's denial of the subscription or of a pull, or nil. Later
 // denials go to watchers.
 func (m *member) enterForce() *transport.Error {
 	m.l.t.mu.Lock()
@@ -284,8 +284,9 @@ func (m *member) turnDown(msgs ...*nats.Msg) {
 	}
 }
 
-// refused returns the hand-back of a message that was not received. The number of earlier
-// attempts is known for a first delivery, and for a delivery after one of this process.
+// refused returns the hand-back of a message that arrived but was not taken in. The number of
+// earlier attempts is known for a first delivery, and for a delivery after one of this
+// process.
 func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 	h := handBack{from: from, sequence: about.Sequence.Stream, stored: about.Timestamp, number: about.NumDelivered, reply: reply, attempts: -1}
 	if past, known := from.past.Past(h.sequence, h.stored); known && past.Delivery+1 == h.number || h.number == 1 {

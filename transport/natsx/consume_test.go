@@ -140,7 +140,7 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	ack(t, held[0])
 	ack(t, held[1])
 	giveUp()
-	wantCode(t, receive(t, drained), transport.Canceled, "2 deliveries")
+	wantCode(t, receive(t, drained), transport.Canceled, "2 unsettled deliveries")
 	wantCode(t, held[2].Ack(t.Context()), transport.FailedPrecondition)
 	other, r2 := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 20})
 	for range 8 {

@@ -352,7 +352,7 @@ func TestAsyncAppendsKeepTheirOrder(t *testing.T) {
 	}
 	receive(t, done)
 	if wrong.Load() > 0 {
-		t.Errorf("%d of %d are not where they should be", wrong.Load(), n)
+		t.Errorf("%d of %d are out of order", wrong.Load(), n)
 	}
 }
 

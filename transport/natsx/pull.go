@@ -14,9 +14,9 @@ import (
 // of messages that are left. While a pull waits, heartbeats show that it still exists. The
 // owner's lock guards the puller.
 //
-// nats.go has its own pulls. The puller differs in three ways: it can request few messages at
-// a time, with which nats.go sometimes waits for a whole expiry. It takes into account
-// settlements and waiting messages. It notices a lost connection immediately.
+// nats.go can pull too, but sometimes waits for a whole expiry if few messages are requested
+// at a time. The puller can request few. It also takes settlements and waiting messages into
+// account, and notices a lost connection immediately.
 type puller struct {
 	name  string // of the consumer
 	api   string // the subject of pulls

@@ -258,7 +258,7 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	case a.err != nil:
 		return nil, about("request on "+strconv.Quote(subject), a.err)
 	case noResponders(a.msg):
-		return nil, unavailable("request on %q: there are no subscribers", subject)
+		return nil, unavailable("request on %q: no subscribers", subject)
 	}
 	return fromNATS(a.msg), nil
 }

@@ -88,7 +88,7 @@ func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	for who, address := range map[string]string{
 		"a server that accepts": strings.TrimPrefix(open.ClientURL(), "nats://"),
 		"a server that refuses": strings.TrimPrefix(refuses.ClientURL(), "nats://"),
-		"nobody":                loopback.Free(t),
+		"no server":             loopback.Free(t),
 	} {
 		for url, want := range urlsOf(address) {
 			var x canary.Texts

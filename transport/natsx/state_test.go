@@ -67,7 +67,7 @@ func TestConsumeWithoutTheStateStream(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if n := logged.count("fences may go back"); n != 1 {
+			if n := logged.count("fencing tokens may decrease"); n != 1 {
 				t.Errorf("the warning is logged %d times", n)
 			}
 		})

@@ -114,7 +114,7 @@ func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *
 	return nil
 }
 
-// enterForce reports whether the server has denied the subscription. Later denials go to
+// enterForce returns the server's denial of the subscription, or nil. Later denials go to
 // watchers.
 func (r *receiver) enterForce() *transport.Error {
 	r.t.mu.Lock()
@@ -160,7 +160,7 @@ func (r *receiver) Drain(ctx context.Context) error {
 	lost := r.intake.Discard()
 	r.Close()
 	return transport.ContextError(ctx, transport.OutcomeUnknown,
-		"drain of %q: a handler still runs, and %d waiting messages were lost", r.sub.Subject, lost)
+		"drain of %q: a handler still runs, and %d messages were lost", r.sub.Subject, lost)
 }
 
 // stop ends the subscription at the server. It returns when all messages that the server sent

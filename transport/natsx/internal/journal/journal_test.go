@@ -169,7 +169,7 @@ func TestSegmentsAreRemoved(t *testing.T) {
 		t.Fatalf("the files are %v, %v", files, err)
 	}
 	if !strings.HasSuffix(files[0], ".journal") || strings.HasSuffix(files[0], "00000001.journal") {
-		t.Errorf("the only file is %s: there was no second segment", files[0])
+		t.Errorf("no second segment: the only file is %s", files[0])
 	}
 	if p, ok := open(t, dir).Consumer("log", "a", made).Past(1, made); !ok || p.Attempts != 7 {
 		t.Errorf("got %+v, %v", p, ok)
