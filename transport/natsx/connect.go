@@ -81,7 +81,7 @@ func (o *Options) connectError(err error) *transport.Error {
 		// The server closes the pipe before the client has read the refusal.
 		return fail(transport.Unavailable, "%s ended the connection (%v): check that it runs, and the credentials (%s)", o.address(), cause, o.auth())
 	}
-	return fail(transport.Unavailable, "no NATS server answers at %s (%v): start one there, or correct URLs", o.address(), cause)
+	return fail(transport.Unavailable, "no NATS server answers at %s (%v): start one there, or correct the URL", o.address(), cause)
 }
 
 // contains reports whether the text of an error contains a text of the server.
@@ -100,8 +100,8 @@ func isTLS(err error) bool {
 	return errors.Is(err, nats.ErrTLS) || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }
 
-// setHandlers sets the Transport's handlers. Each of them calls the handler that Options.NATS
-// may have set afterwards.
+// setHandlers sets the Transport's handlers. Each of them then calls the handler that
+// Options.NATS may have set.
 func (t *Transport) setHandlers(o *nats.Options) error {
 	then := *o
 	for _, opt := range []nats.Option{

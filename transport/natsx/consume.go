@@ -80,7 +80,7 @@ type member struct {
 	inquiring bool
 
 	ending  bool          // no more deliveries for the handler
-	left    bool          // the server knows
+	left    bool          // the server knows that no more are wanted
 	settled chan struct{} // closed once ending, when the handler has no delivery
 
 	pulled  transport.Denial // denial of pulls; removed when the server answers a pull

@@ -32,9 +32,9 @@ type Options struct {
 	// program.
 	Name string
 
-	// At most one kind of credentials: a credentials file (JWT), an nkey seed file, a user
-	// and password, a token, or credentials in the URLs. None of them appears in an error, in
-	// a log, or in the formatted Options.
+	// At most one kind of credentials may be set: a credentials file (JWT), an nkey seed
+	// file, a user and password, a token, or credentials in the URLs. None of them appears in
+	// an error, in a log, or in the formatted Options.
 	CredentialsFile string
 	NKeySeedFile    string
 	User, Password  string
@@ -134,17 +134,17 @@ func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // auth names the kinds of credentials in the options.
 func (o Options) auth() string {
-	ways := o.ways()
-	if len(ways) == 0 {
+	kinds := o.credentialKinds()
+	if len(kinds) == 0 {
 		return "none"
 	}
-	return strings.Join(ways, " and ")
+	return strings.Join(kinds, " and ")
 }
 
-func (o Options) ways() (ways []string) {
-	note := func(set bool, way string) {
+func (o Options) credentialKinds() (kinds []string) {
+	note := func(set bool, kind string) {
 		if set {
-			ways = append(ways, way)
+			kinds = append(kinds, kind)
 		}
 	}
 	note(o.CredentialsFile != "", "credentials file")
@@ -152,7 +152,7 @@ func (o Options) ways() (ways []string) {
 	note(o.User != "" || o.Password != "", "user")
 	note(o.Token != "", "token")
 	note(o.InProcess == nil && slices.ContainsFunc(o.URLs, hasCredentials), "in the URL")
-	return ways
+	return kinds
 }
 
 // address returns the name of the server for errors.
@@ -194,8 +194,8 @@ func (o *Options) defaults() error {
 			*d = value
 		}
 	}
-	if ways := o.ways(); len(ways) > 1 {
-		return invalid("more than one kind of credentials, %s: choose one", strings.Join(ways, " and "))
+	if kinds := o.credentialKinds(); len(kinds) > 1 {
+		return invalid("more than one kind of credentials, %s: choose one", strings.Join(kinds, " and "))
 	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
 		return invalid("Replicas is %d: want 1, 3 or 5, or 0 for what the cluster supports", o.Replicas)

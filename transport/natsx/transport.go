@@ -270,8 +270,9 @@ func (t *Transport) awaitBackground(ctx context.Context) {
 	}
 }
 
-// finish waits until published messages have been sent, and until waiting requests have their
-// replies. If the connection breaks meanwhile, there is nothing left to wait for.
+// finish waits until published messages have been sent, and until replies that have arrived
+// are delivered to their requests. If the connection breaks meanwhile, there is nothing left
+// to wait for.
 func (t *Transport) finish(ctx context.Context) error {
 	if err := t.flush(ctx, "close"); err != nil {
 		if t.link.down() {
