@@ -129,7 +129,7 @@ func TestBadCommandLines(t *testing.T) {
 		"no NATS server":         {"-transport", "nats://127.0.0.1:1"},
 		"no such file":           {"-transport", "inproc", "-orders", file + "x"},
 		"unexpected argument":    {"-transport", "inproc", "x"},
-		"cannot be made":         {"-store", filepath.Join(file, "x")},
+		"cannot be created":      {"-store", filepath.Join(file, "x")},
 		"choose another address": {"-transport", "inproc", "-serve", "127.0.0.1:99999"},
 	} {
 		err := run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
