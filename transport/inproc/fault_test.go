@@ -17,8 +17,8 @@ import (
 
 var errFault = transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "the fault")
 
-// faulty runs body in a bubble with a fault at one point, the first time that it is
-// met, with and without steps.
+// faulty runs body in a bubble with a fault at the first occurrence of one point, with
+// and without steps.
 func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.FaultAction, body func(*testing.T, *inproc.Backend)) {
 	t.Helper()
 	for name, rest := range map[string]func(){"at once": nil, "in steps": synctest.Wait} {
@@ -32,20 +32,20 @@ func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inp
 		t.Run(name, func(t *testing.T) {
 			bubble(t, &inproc.Options{Seed: 1, Quiesce: rest, Fault: fault}, body)
 			if !met.Load() {
-				t.Error("the point was not met")
+				t.Error("the point did not occur")
 			}
 		})
 	}
 }
 
-// still waits until all is at rest, with steps or without.
+// still waits until everything is idle, with steps or without.
 func still(b *inproc.Backend) {
 	if b.Settle(context.Background()) != nil {
 		synctest.Wait()
 	}
 }
 
-// fate is what became of a message, and what its sender heard.
+// fate records the deliveries of a message and the results of its sender.
 type fate struct {
 	journal
 	began time.Time
@@ -61,7 +61,7 @@ func (f *fate) heard(err error) {
 	f.say("%s(%v)@%v", e.Code, e.Outcome, time.Since(f.began))
 }
 
-// The scenarios each do one thing, and say what happened and when.
+// scenarios each do one thing, and record what happened and when.
 var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 	"publish": func(t *testing.T, b *inproc.Backend, f *fate) {
 		tr := connect(t, b)
@@ -77,7 +77,7 @@ var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := client.Request(ctx, &transport.Message{Subject: "a"})
-		still(b) // the server may still speak
+		still(b) // the server may still be recording
 		f.heard(err)
 	},
 	"log": func(t *testing.T, b *inproc.Backend, f *fate) {
@@ -97,13 +97,14 @@ var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 		still(b)
 		f.say("append:")
 		f.heard(err)
-		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for what the first one leaves
+		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for a message that the first one leaves
 			t.Fatal(err)
 		}
 	},
 }
 
-// What each verdict does at each point, in the words of the scenarios.
+// TestFaults states the effect of each fault at each point, in the records of the
+// scenarios.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	kill := func(p inproc.Point) inproc.FaultAction { return inproc.FaultAction{Run: p.By.Kill} }
@@ -196,14 +197,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// alike makes texts alike that differ in who spoke first at one moment.
+// alike removes differences in the order of records at the same time.
 func alike(s string) string {
 	parts := strings.Fields(s)
 	slices.Sort(parts)
 	return strings.Join(parts, " ")
 }
 
-// Settlements have points of their own.
+// Each settlement has its points.
 func TestFaultsOfOtherSettlements(t *testing.T) {
 	t.Parallel()
 	for action, settle := range map[inproc.Action]func(*transport.Delivery) error{
@@ -229,14 +230,14 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 				<-time.After(time.Hour)
 				still(b)
 				if again != 30*time.Second {
-					t.Errorf("it came again after %v, want the AckWait", again)
+					t.Errorf("it was redelivered after %v, want the AckWait", again)
 				}
 			})
 		})
 	}
 }
 
-// AppendAsync has the points of Append, and tells its function.
+// AppendAsync has the points of Append, and passes the result to its function.
 func TestFaultOfAppendAsync(t *testing.T) {
 	t.Parallel()
 	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.FaultAction { return inproc.FaultAction{AmbiguousSend: true} }, func(t *testing.T, b *inproc.Backend) {
@@ -254,8 +255,8 @@ func TestFaultOfAppendAsync(t *testing.T) {
 	})
 }
 
-// A point says what it is about.
-func TestPointsSayWhatTheyAreAbout(t *testing.T) {
+// A point describes its step and its message.
+func TestPointsDescribeTheirSteps(t *testing.T) {
 	t.Parallel()
 	var said journal
 	fault := func(p inproc.Point) inproc.FaultAction {
@@ -282,7 +283,7 @@ func TestPointsSayWhatTheyAreAbout(t *testing.T) {
 		`after t1 deliver jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
 	} {
 		if !strings.Contains(said.String(), want) {
-			t.Errorf("nothing said %s in %s", want, said.String())
+			t.Errorf("no point contains %s in %s", want, said.String())
 		}
 	}
 }

@@ -1,6 +1,6 @@
 package inproc
 
-// propose lets the scheduler know that something could be delivered.
+// propose proposes a step to the scheduler if something can be delivered.
 func (g *group) propose() {
 	if g.proposed || g.ways() == 0 {
 		return
@@ -13,9 +13,9 @@ func (g *group) propose() {
 	})
 }
 
-// ways says in how many ways a delivery could be made now: to any member that is
-// idle, any of the redeliveries that are due at the same time, or else the oldest
-// message of any lane that is free.
+// ways returns the number of possible deliveries now. Each goes to any idle member. It is
+// any of the redeliveries that are due at the same time, or otherwise the oldest message
+// of any free lane.
 func (g *group) ways() int {
 	if g.gone {
 		return 0
@@ -26,8 +26,8 @@ func (g *group) ways() int {
 	return len(g.ready) * len(g.idle)
 }
 
-// dueTogether returns the redeliveries that are due and were due at the same time
-// as the first one.
+// dueTogether returns the redeliveries that are due and have the same time as the first
+// one.
 func (g *group) dueTogether() []*hold {
 	if len(g.again) == 0 || g.again[0].due > g.log.now {
 		return nil
@@ -45,7 +45,7 @@ func (g *group) choices() int {
 	return n
 }
 
-// pick makes a delivery in one of the ways.
+// pick makes one of the possible deliveries.
 func (g *group) pick(choice int) Step {
 	g.log.lock()
 	defer g.log.unlock()

@@ -36,7 +36,7 @@ func settle(t testing.TB, b *inproc.Backend) {
 	}
 }
 
-// journal is what happened, in order.
+// journal records events in order.
 type journal struct {
 	mu   sync.Mutex
 	said []string
@@ -54,8 +54,8 @@ func (j *journal) String() string {
 	return strings.Join(j.said, " ")
 }
 
-// busy is a system in which much goes on at once: two transports, groups, lanes,
-// delays, requests, readers and several goroutines that send the like.
+// busy is a system with much concurrency: two transports, groups, lanes, delays,
+// requests, readers and several goroutines that send similar messages.
 func busy(t *testing.T, b *inproc.Backend) {
 	one, two := connect(t, b), connect(t, b)
 	config := jobs
@@ -92,7 +92,7 @@ func busy(t *testing.T, b *inproc.Backend) {
 	var wait sync.WaitGroup
 	for i := range 3 {
 		wait.Go(func() {
-			for range rand.IntN(20) { // it does not matter which of them is first
+			for range rand.IntN(20) { // their order does not matter
 				runtime.Gosched()
 			}
 			store(t, l, fmt.Sprintf("jobs.now-%d", i), "", transport.AppendOptions{})
@@ -140,7 +140,7 @@ func words(all []inproc.Step) string {
 	return b.String()
 }
 
-// Every order that is possible is reached by some seed.
+// Some seed reaches every possible order.
 func TestSeedsReachEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -269,7 +269,7 @@ func TestStepsTakeNoTime(t *testing.T) {
 	})
 }
 
-// What waits to be picked gives up when its context ends, and is then not done.
+// A step that waits to be picked gives up when its context ends, and is then not done.
 func TestTurnEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	resting := make(chan struct{})
@@ -293,7 +293,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Outside a bubble steps are taken one at a time too.
+// Outside a bubble, too, steps are taken one at a time.
 func TestStepsOutsideABubble(t *testing.T) {
 	t.Parallel()
 	b := inproc.NewBackend(&inproc.Options{Seed: 1, Quiesce: runtime.Gosched})
