@@ -65,8 +65,8 @@ func (a *alarm) stop() {
 	a.at = never
 }
 
-// rings reports whether the alarm is due, and clears it if so.
-func (a *alarm) rings(now int64) bool {
+// due reports whether the alarm is due, and clears it if so.
+func (a *alarm) due(now int64) bool {
 	if a.at > now {
 		return false
 	}

@@ -145,7 +145,7 @@ func (g *group) update(c transport.GroupConfig) {
 		g.settleCursor(n)
 	}
 	g.count()
-	g.log.forsake()
+	g.log.removeSettled()
 	g.offer()
 }
 
@@ -163,7 +163,7 @@ func (l *log) deleteGroup(name string) error {
 	for _, m := range slices.Clone(g.members) {
 		m.deleted(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s was deleted", g))
 	}
-	l.forsake()
+	l.removeSettled()
 	l.recreate(name)
 	return nil
 }

@@ -20,12 +20,12 @@ type delivery struct {
 
 // deliver passes a message to a member. Every delivery goes through here.
 func (g *group) deliver(m *member, h *hold) {
-	g.log.fence++
+	g.log.fencingToken++
 	h.attempt++
 	h.member = m
 	d := g.log.read(h.sequence)
 	d.member, d.hold = m, h
-	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fence, g.undelivered, d
+	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fencingToken, g.undelivered, d
 	m.assigned = d
 	m.held++
 	m.wake.Signal()
@@ -69,18 +69,18 @@ func (d *delivery) Terminate(ctx context.Context, _ string) error {
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.
-func (d *delivery) settle(ctx context.Context, action Action, verdict func(*group, *hold)) error {
+func (d *delivery) settle(ctx context.Context, action Action, apply func(*group, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
 		return err
 	}
 	if m.transport.backend.watched {
-		return d.settleStep(ctx, action, verdict)
+		return d.settleStep(ctx, action, apply)
 	}
-	return d.end(verdict)
+	return d.end(apply)
 }
 
-func (d *delivery) end(verdict func(*group, *hold)) error {
+func (d *delivery) end(apply func(*group, *hold)) error {
 	m := d.member
 	m.log.lock()
 	defer m.log.unlock()
@@ -95,7 +95,7 @@ func (d *delivery) end(verdict func(*group, *hold)) error {
 	d.settled = true
 	m.held--
 	if !m.group.gone {
-		verdict(m.group, d.hold)
+		apply(m.group, d.hold)
 		m.offer()
 	}
 	m.finish()

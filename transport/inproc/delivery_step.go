@@ -15,7 +15,7 @@ func (m *member) hand(d *delivery) {
 	t, ctx, step := m.transport, context.Background(), d.step(Deliver)
 	before, waited := t.ask(ctx, &step, Before, &d.Message)
 	if waited {
-		_ = t.backend.turn(ctx, step, d.Body) // this context does not end
+		_ = t.backend.awaitStep(ctx, step, d.Body) // this context does not end
 	}
 	switch {
 	case t.closed.Load():
@@ -35,7 +35,7 @@ func (m *member) hand(d *delivery) {
 		}
 	}
 	if _, waited := t.ask(ctx, &step, After, &d.Message); waited {
-		_ = t.backend.turn(ctx, step, d.Body)
+		_ = t.backend.awaitStep(ctx, step, d.Body)
 	}
 }
 
@@ -53,13 +53,13 @@ func (d *delivery) lose(atOnce bool) {
 
 // settleStep runs a settlement as a step. If it is lost, the message is redelivered after
 // the AckWait.
-func (d *delivery) settleStep(ctx context.Context, action Action, verdict func(*group, *hold)) error {
+func (d *delivery) settleStep(ctx context.Context, action Action, apply func(*group, *hold)) error {
 	lost := func() { d.lose(false) }
 	return d.member.transport.act(ctx, d.step(action), &d.Message, func(times int) error {
 		if times == 0 {
 			lost()
 			return nil
 		}
-		return d.end(verdict)
+		return d.end(apply)
 	}, lost)
 }

@@ -102,12 +102,12 @@ func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transpor
 // the error of a fault replaces the effect.
 func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effect func(times int) error, refused func()) error {
 	s.Transport = t.number
-	if err := t.backend.turn(ctx, s, m.Body); err != nil {
+	if err := t.backend.awaitStep(ctx, s, m.Body); err != nil {
 		return err
 	}
 	before, waited := t.ask(ctx, &s, Before, m)
 	if waited {
-		if err := t.backend.turn(ctx, s, m.Body); err != nil {
+		if err := t.backend.awaitStep(ctx, s, m.Body); err != nil {
 			return err
 		}
 	}
@@ -123,20 +123,20 @@ func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effec
 	err := effect(before.times())
 	after, waited := t.ask(ctx, &s, After, m)
 	if waited {
-		_ = t.backend.turn(context.WithoutCancel(ctx), s, m.Body)
+		_ = t.backend.awaitStep(context.WithoutCancel(ctx), s, m.Body)
 	}
 	switch {
 	case t.closed.Load():
-		return t.unheard(&s, "the transport was closed")
+		return t.unknownOutcome(&s, "the transport was closed")
 	case after.Err != nil:
 		return after.Err
 	case before.AmbiguousSend || after.AmbiguousSend || after.Drop:
-		return t.unheard(&s, "its acknowledgement was lost")
+		return t.unknownOutcome(&s, "its acknowledgement was lost")
 	}
 	return err
 }
 
-// unheard returns the error of a step with an unknown outcome.
-func (t *Transport) unheard(s *Step, why string) error {
+// unknownOutcome returns the error of a step with an unknown outcome.
+func (t *Transport) unknownOutcome(s *Step, why string) error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "%s %q: %s", s.Action, s.Subject, why)
 }

@@ -11,7 +11,7 @@ import (
 // group is a position in a log, shared by members. The lock of the log guards all of it.
 //
 // A cursor in each of its lanes marks what is yet to be delivered. pending holds the
-// messages that were delivered and are not settled; again holds those of them that wait
+// messages that were delivered and are not settled; redeliveries holds those of them that wait
 // for their redelivery. So a backlog of any length costs a group nothing.
 type group struct {
 	log    *log
@@ -22,17 +22,17 @@ type group struct {
 
 	latestEnd uint64
 
-	lanes       []*lane
-	ready       heap[*lane] // lanes that may deliver something new
-	pending     map[uint64]*hold
-	again       heap[*hold]
-	undelivered uint64 // number of messages at and after the cursors
-	order       uint64 // of hand-backs
-	joined      uint64 // members so far
-	members     []*member
-	idle        []*member // members that can take a delivery, in the order in which they joined
-	gone        bool      // deleted
-	proposed    bool      // to the scheduler
+	lanes        []*lane
+	ready        heap[*lane] // lanes that may deliver something new
+	pending      map[uint64]*hold
+	redeliveries heap[*hold]
+	undelivered  uint64 // number of messages at and after the cursors
+	order        uint64 // of hand-backs
+	joined       uint64 // members so far
+	members      []*member
+	idle         []*member // members that can take a delivery, in the order in which they joined
+	gone         bool      // deleted
+	proposed     bool      // to the scheduler
 }
 
 // hold is a message that was delivered and is not settled.
@@ -105,8 +105,8 @@ func (g *group) wants(sequence uint64, sub *subject) bool {
 	return slices.Contains(g.log.wanted(sub), g)
 }
 
-// owes reports whether the group has not yet settled a stored message.
-func (g *group) owes(sequence uint64, sub *subject) bool {
+// unsettled reports whether the group has not yet settled a stored message.
+func (g *group) unsettled(sequence uint64, sub *subject) bool {
 	if g.pending[sequence] != nil {
 		return true
 	}
@@ -132,7 +132,7 @@ func (g *group) removing(sequence uint64, sub *subject) {
 	if h := g.pending[sequence]; h != nil {
 		h.gone = true
 		if h.member == nil {
-			g.again.remove(h)
+			g.redeliveries.remove(h)
 		}
 		g.finish(h)
 		return
@@ -174,17 +174,17 @@ func (g *group) busy(i int) *member {
 // message of a free lane.
 func (g *group) take() *hold {
 	switch {
-	case len(g.again) > 0 && g.again[0].due <= g.log.now:
-		return g.takeAgain(g.again[0])
+	case len(g.redeliveries) > 0 && g.redeliveries[0].due <= g.log.now:
+		return g.takeRedelivery(g.redeliveries[0])
 	case len(g.ready) > 0:
 		return g.takeNext(g.ready[0])
 	}
 	return nil
 }
 
-// takeAgain takes a redelivery that is due.
-func (g *group) takeAgain(h *hold) *hold {
-	g.again.remove(h)
+// takeRedelivery takes a redelivery that is due.
+func (g *group) takeRedelivery(h *hold) *hold {
+	g.redeliveries.remove(h)
 	g.log.alarm.set(g.due(), g.log.now) // the next redelivery is known only after the first one is removed
 	return h
 }
@@ -202,10 +202,10 @@ func (g *group) takeNext(n *lane) *hold {
 // due returns the time of the next redelivery. A redelivery that is overdue waits for a
 // member, not for time.
 func (g *group) due() int64 {
-	if len(g.again) == 0 || g.again[0].due <= g.log.now {
+	if len(g.redeliveries) == 0 || g.redeliveries[0].due <= g.log.now {
 		return never
 	}
-	return g.again[0].due
+	return g.redeliveries[0].due
 }
 
 // handBack schedules a redelivery of a message.
@@ -215,7 +215,7 @@ func (g *group) handBack(h *hold, due int64) {
 	}
 	g.order++
 	h.member, h.due, h.order = nil, due, g.order
-	g.again.push(h)
+	g.redeliveries.push(h)
 	g.log.alarm.set(g.due(), g.log.now)
 }
 

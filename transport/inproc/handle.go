@@ -35,7 +35,7 @@ func (h *handle) appendStep(ctx context.Context, m *transport.Message, o *transp
 	s := Step{Action: Append, Subject: m.Subject, Log: h.log.name}
 	err = h.transport.act(ctx, s, m, func(times int) (err error) {
 		if times == 0 {
-			return h.transport.unheard(&s, "its acknowledgement did not arrive")
+			return h.transport.unknownOutcome(&s, "its acknowledgement did not arrive")
 		}
 		for range times {
 			if at, err = h.append(m, o); err != nil {
@@ -104,13 +104,13 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 		return nil, err
 	}
 	m := newMember(h.transport, h.log, c, handler)
-	if !h.transport.own(m) {
+	if !h.transport.register(m) {
 		return nil, errClosed("consume from log", h.log.name)
 	}
 	joined, err := m.join(c.Group)
 	switch {
 	case err != nil:
-		h.transport.disown(m)
+		h.transport.unregister(m)
 		return nil, err
 	case !joined:
 		return nil, errClosed("consume from log", h.log.name)

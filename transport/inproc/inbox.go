@@ -39,12 +39,12 @@ const maxIdleInboxes = 64
 // inbox waits for one reply. It receives nil if the transport was closed or its deadline
 // has passed.
 type inbox struct {
-	subject  string
-	about    string // the subject of the request
-	owner    *Transport
-	deadline int64                   // never: only the caller's context ends the wait
-	late     bool                    // its deadline has passed
-	reply    chan *transport.Message // of capacity 1; the goroutine that takes the inbox out of its shard may send
+	subject        string
+	requestSubject string // the subject of the request
+	owner          *Transport
+	deadline       int64                   // never: only the caller's context ends the wait
+	late           bool                    // its deadline has passed
+	reply          chan *transport.Message // of capacity 1; the goroutine that takes the inbox out of its shard may send
 }
 
 func newInboxes(c clock) *inboxes {
@@ -67,7 +67,7 @@ func (b *inboxes) shard(subject string) *inboxShard {
 //
 // A request has no timer: most requests get their reply long before their deadline, and
 // setting and stopping a timer costs as much as finding the inbox again.
-func (b *inboxes) open(t *Transport, about string, deadline int64) (*inbox, bool) {
+func (b *inboxes) open(t *Transport, request string, deadline int64) (*inbox, bool) {
 	subject := inboxSubject(b.last.Add(1))
 	shard := b.shard(subject)
 	shard.mu.Lock()
@@ -76,7 +76,7 @@ func (b *inboxes) open(t *Transport, about string, deadline int64) (*inbox, bool
 		return nil, false
 	}
 	in := shard.unused()
-	in.subject, in.about, in.owner, in.deadline, in.late = subject, about, t, deadline, false
+	in.subject, in.requestSubject, in.owner, in.deadline, in.late = subject, request, t, deadline, false
 	shard.waiting[subject] = in
 	if deadline < shard.alarm.at {
 		shard.alarm.set(deadline, b.clock.now())
@@ -117,9 +117,9 @@ func (b *inboxes) recycle(in *inbox) {
 	}
 }
 
-// subjectOf returns the subject of the request that waits on a subject, or "" if there is
+// requestSubject returns the subject of the request that waits on a subject, or "" if there is
 // none.
-func (b *inboxes) subjectOf(subject string) string {
+func (b *inboxes) requestSubject(subject string) string {
 	if !strings.HasPrefix(subject, inboxPrefix) {
 		return ""
 	}
@@ -127,7 +127,7 @@ func (b *inboxes) subjectOf(subject string) string {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if in := shard.waiting[subject]; in != nil {
-		return in.about
+		return in.requestSubject
 	}
 	return ""
 }

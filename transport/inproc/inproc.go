@@ -104,7 +104,7 @@ type Transport struct {
 // receiver is a subscription or a member. It ends together with its Transport.
 type receiver interface {
 	transport.Receiver
-	silence() // stops further deliveries
+	stopReceiving() // stops further deliveries
 	kill()
 }
 
@@ -151,7 +151,7 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 // publishStep runs Publish, or the reply to a request, as a step.
 func (t *Transport) publishStep(ctx context.Context, m *transport.Message) error {
 	s := Step{Action: Publish, Subject: m.Subject}
-	if asked := t.backend.inboxes.subjectOf(m.Subject); asked != "" {
+	if asked := t.backend.inboxes.requestSubject(m.Subject); asked != "" {
 		s.Action, s.Subject = Reply, asked
 	}
 	return t.act(ctx, s, m, func(times int) error {
@@ -256,7 +256,7 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 	}
 	sub := newSubscription(t, s, h)
 	t.backend.router.add(sub)
-	if !t.own(sub) {
+	if !t.register(sub) {
 		sub.end()
 		return nil, errClosed("subscribe to", s.Subject)
 	}
@@ -304,7 +304,7 @@ func (t *Transport) end(how func(receiver)) {
 	}
 	t.mu.Unlock()
 	for r := range receivers {
-		r.silence()
+		r.stopReceiving()
 	}
 	for r := range receivers {
 		how(r)
@@ -312,9 +312,9 @@ func (t *Transport) end(how func(receiver)) {
 	t.backend.inboxes.closeAll(t)
 }
 
-// own registers a receiver that ends with the Transport. It returns false if the
+// register adds a receiver that ends with the Transport. It returns false if the
 // Transport has ended.
-func (t *Transport) own(r receiver) bool {
+func (t *Transport) register(r receiver) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.receivers == nil {
@@ -328,8 +328,8 @@ func (t *Transport) own(r receiver) bool {
 	return true
 }
 
-// disown removes a receiver that own registered.
-func (t *Transport) disown(r receiver) {
+// unregister removes a receiver that register added.
+func (t *Transport) unregister(r receiver) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.receivers, r)

@@ -61,7 +61,7 @@ func (l *log) reached(sub *subject, own uint64) string {
 
 func (l *log) refuse(subject, bound string) error {
 	return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-		"append to log %q on %q: the log is full: %s: wait until there is room, or raise the limit", l.name, subject, bound)
+		"append to log %q on %q: the log is full: %s: wait until there is room, or raise the bound", l.name, subject, bound)
 }
 
 // enforce removes messages that exceed changed limits of a log that drops the oldest.

@@ -24,14 +24,14 @@ type log struct {
 	config *transport.LogConfig
 	alarm  alarm
 
-	store   *store
-	expiry  heap[*expiry] // of messages with a TTL
-	ids     dedup
-	delayed delayed
-	groups  []*group
-	fence   uint64 // of the last delivery to any group; a recreated group continues it
-	epoch   uint64 // increases when groups or their filters change
-	readers map[chan struct{}]struct{}
+	store        *store
+	expiry       heap[*expiry] // of messages with a TTL
+	ids          dedup
+	delayed      delayed
+	groups       []*group
+	fencingToken uint64 // of the last delivery to any group; a recreated group continues it
+	epoch        uint64 // increases when groups or their filters change
+	readers      map[chan struct{}]struct{}
 
 	declarations []declaration // in the order of the calls of Log
 }
@@ -62,7 +62,7 @@ func (l *log) configure(c transport.LogConfig) {
 func (l *log) lock() {
 	l.mu.Lock()
 	l.now = l.backend.clock.now()
-	if l.alarm.rings(l.now) {
+	if l.alarm.due(l.now) {
 		l.tick()
 	}
 }
@@ -239,24 +239,24 @@ func (l *log) settled(sequence uint64) {
 	if l.config.Retention != transport.InterestRetention || l.store.at(sequence) == nil {
 		return
 	}
-	if !l.owed(sequence) {
+	if !l.unsettled(sequence) {
 		l.remove(sequence)
 	}
 }
 
-// owed reports whether a group has not yet settled a stored message.
-func (l *log) owed(sequence uint64) bool {
+// unsettled reports whether a group has not yet settled a stored message.
+func (l *log) unsettled(sequence uint64) bool {
 	sub := l.store.subjectAt(sequence)
-	return slices.ContainsFunc(l.groups, func(g *group) bool { return g.owes(sequence, sub) })
+	return slices.ContainsFunc(l.groups, func(g *group) bool { return g.unsettled(sequence, sub) })
 }
 
-// forsake removes messages that no group needs to settle, after groups have changed.
-func (l *log) forsake() {
+// removeSettled removes messages that no group needs to settle, after groups have changed.
+func (l *log) removeSettled() {
 	if l.config.Retention != transport.InterestRetention {
 		return
 	}
 	for n := l.store.first; n <= l.store.last; n = l.store.from(n + 1) {
-		if !l.owed(n) {
+		if !l.unsettled(n) {
 			l.remove(n)
 		}
 	}

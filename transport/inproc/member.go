@@ -22,13 +22,13 @@ type member struct {
 	number    uint64 // orders the members of a group
 
 	wake     sync.Cond // signaled when assigned or ended is set
-	parked   bool      // the leading goroutine waits for a delivery
+	waiting  bool      // the leading goroutine waits for a delivery
 	assigned *delivery // the delivery for the parked goroutine
 	held     int       // deliveries that are not settled
 	lost     int       // how many of them Close has handed back
 
 	ended    ending
-	silent   bool          // about to end
+	stopping bool          // about to end
 	returned bool          // the handler is not called any more
 	finished chan struct{} // closed when the handler has returned and nothing is held
 }
@@ -93,20 +93,20 @@ func (m *member) step() (w transport.Work, more bool) {
 func (m *member) next() *delivery {
 	m.log.lock()
 	defer m.log.unlock()
-	m.parked = true
+	m.waiting = true
 	m.offer()
 	for m.assigned == nil && m.ended == live {
 		m.wake.Wait()
 	}
 	d := m.assigned
-	m.parked, m.assigned = false, nil
+	m.waiting, m.assigned = false, nil
 	return d
 }
 
 // offer adds the member to the idle ones of its group, if it is idle, and makes the group
 // deliver what it can.
 func (m *member) offer() {
-	if m.parked && m.assigned == nil && m.held < m.limit && m.ended == live && !m.silent {
+	if m.waiting && m.assigned == nil && m.held < m.limit && m.ended == live && !m.stopping {
 		i, there := slices.BinarySearchFunc(m.group.idle, m, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
 		if !there {
 			m.group.idle = slices.Insert(m.group.idle, i, m)
@@ -131,7 +131,7 @@ func (m *member) finish() {
 	if m.returned && m.held == 0 {
 		m.returned = false
 		close(m.finished)
-		m.transport.disown(m)
+		m.transport.unregister(m)
 	}
 }
 
@@ -145,7 +145,7 @@ func (m *member) end(how ending, delay time.Duration) {
 	if m.group == nil {
 		return
 	}
-	m.group.drop(m)
+	m.group.removeMember(m)
 	if unseen := m.assigned; unseen != nil && how == draining {
 		m.assigned = nil
 		m.held--
@@ -161,8 +161,8 @@ func (m *member) end(how ending, delay time.Duration) {
 	m.wake.Signal()
 }
 
-// drop removes a member.
-func (g *group) drop(m *member) {
+// removeMember removes a member.
+func (g *group) removeMember(m *member) {
 	is := func(other *member) bool { return other == m }
 	g.members = slices.DeleteFunc(g.members, is)
 	g.idle = slices.DeleteFunc(g.idle, is)
@@ -190,13 +190,13 @@ func (m *member) Drain(ctx context.Context) error {
 // Close implements [transport.Receiver].
 func (m *member) Close() { m.stop(closed, 0) }
 
-// silence stops deliveries to the member, before it ends.
-func (m *member) silence() {
+// stopReceiving stops deliveries to the member, before it ends.
+func (m *member) stopReceiving() {
 	m.log.lock()
 	defer m.log.unlock()
-	m.silent = true
+	m.stopping = true
 	if m.group != nil {
-		m.group.drop(m)
+		m.group.removeMember(m)
 	}
 }
 

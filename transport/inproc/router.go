@@ -39,7 +39,7 @@ type route struct {
 	groups [][]*subscription
 }
 
-var nowhere = new(route)
+var noRoute = new(route)
 
 func newRouter() *router {
 	r := new(router)
@@ -51,7 +51,7 @@ func newRouter() *router {
 func (r *router) route(subject string) *route {
 	known := r.answers.Load()
 	if strings.HasPrefix(subject, inboxPrefix) && !known.inbox {
-		return nowhere
+		return noRoute
 	}
 	if to, ok := known.routes.Load(subject); ok {
 		return to.(*route)

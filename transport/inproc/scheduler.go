@@ -14,9 +14,9 @@ import (
 // Its goroutine exists only while a step is proposed. So it keeps no test from ending,
 // and virtual time advances if nothing can happen without it.
 type scheduler struct {
-	rest   func()
-	picker picker
-	clock  clock
+	quiesce func()
+	picker  picker
+	clock   clock
 
 	mu       sync.Mutex
 	proposed []*candidate // in the order of the proposals
@@ -29,7 +29,7 @@ func newScheduler(o *Options, c clock) *scheduler {
 	if o.Quiesce == nil {
 		return nil
 	}
-	return &scheduler{rest: o.Quiesce, picker: newPicker(o.Seed), clock: c}
+	return &scheduler{quiesce: o.Quiesce, picker: newPicker(o.Seed), clock: c}
 }
 
 // propose adds a possible next step.
@@ -59,7 +59,7 @@ func (s *scheduler) start() {
 
 func (s *scheduler) run() {
 	for {
-		s.rest()
+		s.quiesce()
 		if !s.step() && s.end() {
 			return
 		}
@@ -135,8 +135,8 @@ func (s *scheduler) note(step Step, of int) {
 	s.steps = append(s.steps, step)
 }
 
-// turn waits until a step is picked. It returns false if ctx ends first.
-func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
+// await waits until a step is picked. It returns false if ctx ends first.
+func (s *scheduler) await(ctx context.Context, step Step, body []byte) bool {
 	granted := make(chan struct{})
 	c := &candidate{
 		step:    step,
@@ -158,11 +158,11 @@ func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
 // Without Options.Quiesce it returns at once. It returns an error if ctx ends first.
 func (t *Transport) AwaitStep(ctx context.Context, s Step, body []byte) error {
 	s.Transport = t.number
-	return t.backend.turn(ctx, s, body)
+	return t.backend.awaitStep(ctx, s, body)
 }
 
-func (b *Backend) turn(ctx context.Context, s Step, body []byte) error {
-	if b.scheduler == nil || b.scheduler.turn(ctx, s, body) {
+func (b *Backend) awaitStep(ctx context.Context, s Step, body []byte) error {
+	if b.scheduler == nil || b.scheduler.await(ctx, s, body) {
 		return nil
 	}
 	return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: %w before it was picked", s, ctx.Err())

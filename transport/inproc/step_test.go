@@ -38,20 +38,20 @@ func settle(t testing.TB, b *inproc.Backend) {
 
 // journal records events in order.
 type journal struct {
-	mu   sync.Mutex
-	said []string
+	mu     sync.Mutex
+	events []string
 }
 
-func (j *journal) say(format string, args ...any) {
+func (j *journal) note(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.said = append(j.said, fmt.Sprintf(format, args...))
+	j.events = append(j.events, fmt.Sprintf(format, args...))
 }
 
 func (j *journal) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return strings.Join(j.said, " ")
+	return strings.Join(j.events, " ")
 }
 
 // busy is a system with much concurrency: two transports, groups, lanes, delays,
@@ -150,7 +150,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 	}{
 		{"senders", 6, func(t *testing.T, b *inproc.Backend, j *journal) { // of two that send twice each
 			tr := connect(t, b)
-			subscribe(t, tr, "a", func(m *transport.Message) { j.say("%s", m.Body) })
+			subscribe(t, tr, "a", func(m *transport.Message) { j.note("%s", m.Body) })
 			for _, who := range []string{"x", "y"} {
 				go func() {
 					for range 2 {
@@ -162,7 +162,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 		{"subscriptions", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
 			tr := connect(t, b)
 			for who := range 3 {
-				subscribe(t, tr, "a", func(*transport.Message) { j.say("%d", who) })
+				subscribe(t, tr, "a", func(*transport.Message) { j.note("%d", who) })
 			}
 			if err := tr.Publish(t.Context(), &transport.Message{Subject: "a"}); err != nil {
 				t.Fatal(err)
@@ -172,7 +172,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			l := open(t, connect(t, b), jobs)
 			for who := range 2 {
 				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
-					j.say("%d:%d", d.Sequence, who)
+					j.note("%d:%d", d.Sequence, who)
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -186,7 +186,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			config := jobs
 			config.Delays = true
 			l := open(t, connect(t, b), config)
-			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.say("%s", d.Body) }); err != nil {
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.note("%s", d.Body) }); err != nil {
 				t.Fatal(err)
 			}
 			at := time.Now().Add(time.Second)
@@ -204,7 +204,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 						_ = d.Nak(context.Background(), time.Second)
 						return
 					}
-					j.say("%d", d.Sequence)
+					j.note("%d", d.Sequence)
 				}()
 			}); err != nil {
 				t.Fatal(err)
@@ -221,7 +221,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 				store(t, l, "lanes."+key, "", transport.AppendOptions{})
 			}
 			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, func(d *transport.Delivery) {
-				j.say("%d", d.Sequence)
+				j.note("%d", d.Sequence)
 				_ = d.Ack(context.Background())
 			}); err != nil {
 				t.Fatal(err)

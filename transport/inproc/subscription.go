@@ -17,7 +17,7 @@ type subscription struct {
 	group     string
 	begin     func(*transport.Message) transport.Work
 	intake    *intake.Intake[*transport.Message]
-	turn      turn // with steps
+	proposal  proposal // with steps
 }
 
 func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
@@ -73,8 +73,8 @@ func (s *subscription) Close() {
 	s.abandon()
 }
 
-// silence implements receiver.
-func (s *subscription) silence() { s.end() }
+// stopReceiving implements receiver.
+func (s *subscription) stopReceiving() { s.end() }
 
 // kill implements receiver. There is nothing to hand back.
 func (s *subscription) kill() { s.Close() }
@@ -89,6 +89,6 @@ func (s *subscription) end() {
 // abandon drops the queued messages, after end was called. It returns the number of
 // messages dropped by this call or an earlier one.
 func (s *subscription) abandon() int {
-	s.transport.disown(s)
+	s.transport.unregister(s)
 	return s.intake.Discard()
 }

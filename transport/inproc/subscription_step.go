@@ -6,9 +6,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// turn is the state of a subscription's proposal to the scheduler. The lock of the intake
+// proposal is the state of a subscription's proposal to the scheduler. The lock of the intake
 // guards it.
-type turn struct {
+type proposal struct {
 	proposed bool
 	granted  bool
 }
@@ -23,11 +23,11 @@ func (s *subscription) takeStep(m *transport.Message) transport.Work {
 // isNext reports whether the first queued message was picked, and proposes it otherwise.
 func (s *subscription) isNext(waiting []*transport.Message) bool {
 	switch {
-	case s.turn.granted || s.transport.backend.scheduler == nil:
-		s.turn.granted = false
+	case s.proposal.granted || s.transport.backend.scheduler == nil:
+		s.proposal.granted = false
 		return true
-	case !s.turn.proposed:
-		s.turn.proposed = true
+	case !s.proposal.proposed:
+		s.proposal.proposed = true
 		s.transport.backend.scheduler.propose(&candidate{step: s.step(waiting[0]), choices: s.choices, take: s.take})
 	}
 	return false
@@ -41,7 +41,7 @@ func (s *subscription) step(m *transport.Message) Step {
 func (s *subscription) choices() (n int) {
 	s.intake.Look(func(waiting []*transport.Message) {
 		if n = min(len(waiting), 1); n == 0 {
-			s.turn.proposed = false
+			s.proposal.proposed = false
 		}
 	})
 	return n
@@ -49,7 +49,7 @@ func (s *subscription) choices() (n int) {
 
 func (s *subscription) take(int) (step Step) {
 	s.intake.Look(func(waiting []*transport.Message) {
-		s.turn = turn{granted: true}
+		s.proposal = proposal{granted: true}
 		step = s.step(waiting[0])
 	})
 	s.intake.Wake()
@@ -61,7 +61,7 @@ func (s *subscription) hand(m *transport.Message) {
 	t, ctx, step := s.transport, context.Background(), s.step(m)
 	before, waited := t.ask(ctx, &step, Before, m)
 	if waited {
-		_ = t.backend.turn(ctx, step, m.Body) // this context does not end
+		_ = t.backend.awaitStep(ctx, step, m.Body) // this context does not end
 	}
 	for range before.times() {
 		if t.closed.Load() {
@@ -76,6 +76,6 @@ func (s *subscription) hand(m *transport.Message) {
 		}
 	}
 	if _, waited := t.ask(ctx, &step, After, m); waited {
-		_ = t.backend.turn(ctx, step, m.Body)
+		_ = t.backend.awaitStep(ctx, step, m.Body)
 	}
 }
