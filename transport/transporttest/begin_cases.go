@@ -17,9 +17,9 @@ func (w work) Run() { w() }
 
 var beginCases = []conformanceCase{
 	{
-		name: "begin/order",
-		seam: "Begin, if not nil, is called in the place of h, in the same way",
-		rule: "Begin is called for one message after another, in order, never concurrently.",
+		name:     "begin/order",
+		contract: "Begin, if not nil, is called instead of h, in the same way.",
+		rule:     "Begin is called for one message after another, in order, never concurrently.",
 		body: func(s *suite) {
 			const n = 500
 			var inside atomic.Int32
@@ -48,9 +48,9 @@ var beginCases = []conformanceCase{
 		},
 	},
 	{
-		name: "begin/beside",
-		seam: "That is done beside the calls for later messages",
-		rule: "What Begin returns is done beside the calls for later messages, and beside what is left of those.",
+		name:     "begin/beside",
+		contract: "The work runs concurrently with the calls for later messages",
+		rule:     "The work that Begin returns runs concurrently with the calls for later messages, and with their work.",
 		body: func(s *suite) {
 			const n = 50
 			all := make(chan struct{})
@@ -79,9 +79,9 @@ var beginCases = []conformanceCase{
 		},
 	},
 	{
-		name: "begin/once",
-		seam: "returns what is left to do of the message, or nil",
-		rule: "What Begin returns is done once, of every message that came before Drain.",
+		name:     "begin/once",
+		contract: "It returns the remaining work on the message, or nil.",
+		rule:     "The work that Begin returns runs once for every message that came before Drain.",
 		body: func(s *suite) {
 			const publishers, each = 4, 500
 			var done [publishers * each]atomic.Int32
@@ -115,9 +115,9 @@ var beginCases = []conformanceCase{
 		},
 	},
 	{
-		name: "begin/drain",
-		seam: "Drain and Close do not wait for work",
-		rule: "Drain waits for the last call of Begin, and not for what is left to do.",
+		name:     "begin/drain",
+		contract: "Drain and Close do not wait for the work",
+		rule:     "Drain waits for the last call of Begin, and not for the work.",
 		body: func(s *suite) {
 			g := s.newGate()
 			var begun atomic.Int32

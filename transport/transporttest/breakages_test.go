@@ -28,7 +28,7 @@ var breakages = func() map[string]breakage {
 var brokenTransports = map[string]breakage{
 	"loses a message": {
 		func(tr *inproc.Transport) transport.Transport { return &lossy{Transport: tr} },
-		"publish/order", "What one goroutine publishes",
+		"publish/order", "Messages published by one goroutine on one Transport",
 	},
 	"ignores groups": {
 		func(tr *inproc.Transport) transport.Transport { return groupless{tr} },
@@ -36,11 +36,11 @@ var brokenTransports = map[string]breakage{
 	},
 	"hands out one message twice": {
 		func(tr *inproc.Transport) transport.Transport { return &sharing{Transport: tr} },
-		"ownership/receivers", "A message handed to a Handler belongs to that handler alone",
+		"ownership/receivers", "A message passed to a Handler belongs to that handler",
 	},
-	"waits for nobody": {
+	"waits although there is no subscriber": {
 		func(tr *inproc.Transport) transport.Transport { return patient{tr} },
-		"request/nobody", "Unavailable with OutcomeNotDone, at once",
+		"request/no-subscriber", "Unavailable with OutcomeNotDone, at once",
 	},
 	"takes any subject": {
 		func(tr *inproc.Transport) transport.Transport { return lenient{tr} },

@@ -21,42 +21,42 @@ import (
 // they say then. A program may meet something else first that follows from it, so that
 // several are asked.
 var brokenForPrograms = map[string]string{
-	"refuses nothing when it is full":              `"stored as \d+"\], and the model says \["resource_exhausted"\]`,
-	"refuses where it should drop":                 `"resource_exhausted"\], and the model says \["stored as`,
-	"lets any number of messages wait":             `"stored as 0"\], and the model says \["resource_exhausted"\]`,
-	"keeps what is settled":                        `want\s+log: first \d+, last \d+, 0 messages`,
-	"keeps what is old":                            `want\s+log: first \d+, last \d+, \d+ messages`,
+	"rejects nothing when it is full":              `"stored as \d+"\], and the model says \["resource_exhausted"\]`,
+	"rejects instead of dropping":                  `"resource_exhausted"\], and the model says \["stored as`,
+	"delays any number of messages":                `"stored as 0"\], and the model says \["resource_exhausted"\]`,
+	"keeps settled messages":                       `want\s+log: first \d+, last \d+, 0 messages`,
+	"keeps expired messages":                       `want\s+log: first \d+, last \d+, \d+ messages`,
 	"ignores ids":                                  `the model says \["duplicate of \d+"\]|id ""`,
 	"never forgets ids":                            `returns \["duplicate of \d+"\], and the model says \["(stored as|resource)|cannot be opened`,
 	"ignores expectations":                         `the model says \["aborted"\]|an expectation that cannot hold`,
-	"refuses what an earlier attempt has stored":   `returns \["aborted"\], and the model says \["duplicate of \d+"\]|id ""`,
+	"rejects a repeated conditional append":        `returns \["aborted"\], and the model says \["duplicate of \d+"\]|id ""`,
 	"ignores a message's own time to live":         `want\s+log: first \d+, last \d+, \d+ messages|was given`,
 	"delivers delayed messages early":              `before its NotBefore`,
-	"takes a log for one lane":                     `undelivered|in lane`,
+	"treats a log as one lane":                     `undelivered|in lane`,
 	"does not count attempts":                      `as attempt 1 after attempt 1`,
-	"has a fence that stands still":                `with fence 1 after one with 1`,
+	"has a constant fencing token":                 `with fence 1 after one with 1`,
 	"forgets acknowledgements":                     `1 in flight\s+want\s+group \d \(g\d\): 0 in flight`,
-	"redelivers what was terminated":               `after it had been settled there`,
+	"redelivers terminated messages":               `after it had been settled there`,
 	"redelivers before the delay is over":          `before its delay was over`,
 	"lets a live member's deliveries go to others": `while a member that lives held it`,
-	"purges what it should keep":                   `purged"\], and the model says \["\d+ purged"\]`,
+	"purges messages to keep":                      `purged"\], and the model says \["\d+ purged"\]`,
 	"loses hand-backs":                             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given|after Close returns`,
-	"loses what waits when it is drained":          `was given`,
+	"loses queued messages when it is drained":     `was given`,
 	"drains without waiting":                       `a Drain has returned while the member held`,
 	"forgets positions":                            `after it had been settled there|was given|in flight`,
-	"loses what a killed process held":             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given`,
+	"loses messages of a killed process":           `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given`,
 	"loses one message in five":                    `want\s+log: `,
 }
 
 // brokenOnce are broken in ways that only programs look at.
 var brokenOnce = map[string]func(*inproc.Transport) transport.Transport{
-	"loses what a killed process held": func(tr *inproc.Transport) transport.Transport {
+	"loses messages of a killed process": func(tr *inproc.Transport) transport.Transport {
 		held := make(chan *transport.Delivery, 10000)
 		broken := alteration{deliver: func(d *transport.Delivery) { held <- d }}.broken(tr)
 		return &mortal{Transport: broken, tr: tr, held: held}
 	},
-	"loses what waits when it is drained": replacing(func(l transport.Log) transport.Log { return &oblivious{l} }),
-	"loses one message in five":           replacing(func(l transport.Log) transport.Log { return &leaky{Log: l} }),
+	"loses queued messages when it is drained": replacing(func(l transport.Log) transport.Log { return &oblivious{l} }),
+	"loses one message in five":                replacing(func(l transport.Log) transport.Log { return &leaky{Log: l} }),
 }
 
 // mortal acknowledges what it holds when it is killed.
@@ -162,7 +162,7 @@ func TestProgramsCatchBrokenTransports(t *testing.T) {
 			t.Errorf("want %q after one of %d seeds; the last said\n%s", said, programSeeds, out)
 		})
 	}
-	for _, name := range []string{"ignores ids", "loses what a killed process held", "loses what waits when it is drained"} {
+	for _, name := range []string{"ignores ids", "loses messages of a killed process", "loses queued messages when it is drained"} {
 		t.Run("by comparison "+name, func(t *testing.T) {
 			t.Parallel()
 			if out := catches(t, "Compare", name, 1); !strings.Contains(out, "on broken") {

@@ -12,9 +12,9 @@ import (
 
 var receiverCases = []conformanceCase{
 	{
-		name: "close-receiver/ends",
-		seam: "Close ends the subscription and drops what waited.",
-		rule: "Close ends the subscription.",
+		name:     "close-receiver/ends",
+		contract: "Close ends the subscription and drops the queued messages.",
+		rule:     "Close ends the subscription.",
 		body: func(s *suite) {
 			ended, other := s.listen("a"), s.listen("a")
 			ended.Close()
@@ -27,9 +27,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close-receiver/drops-what-waits",
-		seam: "Close ends the subscription and drops what waited. It does not wait for a running handler.",
-		rule: "Close drops what waited. It does not wait for a running handler.",
+		name:     "close-receiver/drops-queued",
+		contract: "Close ends the subscription and drops the queued messages. It does not wait for a running handler.",
+		rule:     "Close drops the queued messages. It does not wait for a running handler.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			s.within("Close", h.Close)
@@ -40,7 +40,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "close-receiver/twice",
-		rule: "Closing twice, or after a Drain, does nothing.",
+		rule: "Closing again, or after a Drain, does nothing.",
 		body: func(s *suite) {
 			l, other := s.listen("a"), s.listen("a")
 			l.Close()
@@ -58,9 +58,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close-receiver/resubscribe",
-		seam: "When it returns, the subscription is in force",
-		rule: "A subscription that has ended leaves nothing behind: another one on the same subject is new.",
+		name:     "close-receiver/resubscribe",
+		contract: "When it returns, the subscription is in force",
+		rule:     "A closed subscription leaves nothing behind: another one on the same subject is new.",
 		body: func(s *suite) {
 			for _, body := range numbers(30) {
 				l := s.listen("a")
@@ -72,9 +72,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/idle",
-		seam: "returns when its last call has returned.",
-		rule: "Drain returns when the handler's last call has returned.",
+		name:     "drain/idle",
+		contract: "returns when its last call has returned.",
+		rule:     "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.publish("a", "x")
@@ -84,9 +84,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/handles-what-arrived",
-		seam: "lets the handler see those that had arrived",
-		rule: "Drain lets the handler see those messages that had arrived.",
+		name:     "drain/handles-arrived",
+		contract: "lets the handler process the messages that had arrived",
+		rule:     "Drain lets the handler process the messages that had arrived.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
@@ -99,9 +99,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/waits",
-		seam: "returns when its last call has returned.",
-		rule: "Drain returns when the handler's last call has returned.",
+		name:     "drain/waits",
+		contract: "returns when its last call has returned.",
+		rule:     "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			h := s.held("a", 0)
 			drained := h.drainAside()
@@ -120,9 +120,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/nothing-new",
-		seam: "A request that is sent after Drain began finds nobody, at once.",
-		rule: "Drain stops new messages from arriving. A request that is sent after Drain began finds nobody, at once.",
+		name:     "drain/nothing-new",
+		contract: "A request sent after Drain began finds no subscriber, at once.",
+		rule:     "Drain stops new messages from arriving. A request sent after Drain began finds no subscriber, at once.",
 		body: func(s *suite) {
 			h := s.held("a", 3)
 			drained := h.drainAside()
@@ -143,9 +143,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/deadline",
-		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
-		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text.",
+		name:     "drain/deadline",
+		contract: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled; the text contains the number of lost messages.",
+		rule:     "If ctx ends first, Drain does what Close does and returns DeadlineExceeded; the text contains the number of lost messages.",
 		body: func(s *suite) {
 			h := s.held("a", 37)
 			ctx, cancel := shortly(s)
@@ -154,9 +154,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/cancel",
-		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
-		rule: "If ctx ends first, Drain does what Close does and returns Canceled with the number of messages that were lost in its text.",
+		name:     "drain/cancel",
+		contract: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled; the text contains the number of lost messages.",
+		rule:     "If ctx ends first, Drain does what Close does and returns Canceled; the text contains the number of lost messages.",
 		body: func(s *suite) {
 			h := s.held("a", 41)
 			ctx, cancel := context.WithCancel(s.Context())
@@ -165,9 +165,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/twice",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once, and Drain again after it.",
+		name:     "drain/twice",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently, and Drain may be called again.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
 			first, second := h.drainAside(), h.drainAside()
@@ -181,9 +181,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/others-go-on",
-		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived",
-		rule: "Drain is about its own subscription.",
+		name:     "drain/others-go-on",
+		contract: "Drain stops new messages from arriving, lets the handler process the messages that had arrived",
+		rule:     "Drain affects only its subscription.",
 		body: func(s *suite) {
 			l, other := s.listen("a"), s.listen("a")
 			s.drain(l)

@@ -61,7 +61,7 @@ type conformanceCase struct {
 
 	// seam is a sentence of the comments of package transport, or a part of one,
 	// word by word; "" when rule is that.
-	seam string
+	contract string
 
 	// rule says what of it this case pins.
 	rule string
@@ -200,8 +200,8 @@ func (r *runner) run(t *testing.T, c *conformanceCase) {
 				return
 			}
 			t.Logf("rule: %s", c.rule)
-			if c.seam != "" {
-				t.Logf("package transport: %q", c.seam)
+			if c.contract != "" {
+				t.Logf("package transport: %q", c.contract)
 			}
 		})
 		c.body(s)
