@@ -9,15 +9,15 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// breakage is a way to break a rule, the case that fails then, and what the failure
-// says: how the rule begins, or that a bubble has come to a halt.
+// breakage is a way to break a rule, the case that then fails, and a part of its output:
+// the beginning of the rule, or the report of a deadlock in a bubble.
 type breakage struct {
 	broken func(*inproc.Transport) transport.Transport
 	fails  string
 	says   string
 }
 
-// breakages are all of them, by what they do.
+// breakages are all breakages, by name.
 var breakages = func() map[string]breakage {
 	all := maps.Clone(brokenTransports)
 	maps.Copy(all, brokenCore)

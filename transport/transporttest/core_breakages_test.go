@@ -633,7 +633,7 @@ var brokenCore = map[string]breakage{
 				return reply, plain(err)
 			}
 		}),
-		"context/ended-publish", "ctx bounds the hand-over",
+		"context/ended-publish", "ctx limits the hand-over",
 	},
 	"ignores contexts": {
 		rewired(func(r *rewiring) {
@@ -668,7 +668,7 @@ var brokenCore = map[string]breakage{
 				return receiver, err
 			}
 		}),
-		"context/of-subscribe", "ctx bounds the call of Subscribe alone.",
+		"context/of-subscribe", "ctx applies only to the call of Subscribe.",
 	},
 	"delivers for as long as the context lives": {
 		rewired(func(r *rewiring) {
@@ -681,7 +681,7 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"context/of-publish", "ctx bounds the hand-over, not the delivery.",
+		"context/of-publish", "ctx limits the hand-over, not the delivery.",
 	},
 	"passes late replies to the next request": {
 		rewired(func(r *rewiring) {

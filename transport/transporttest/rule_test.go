@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// The comments of package transport are the specification: each case pins a
-// sentence of theirs, and quotes it.
-func TestCasesQuoteTheSeam(t *testing.T) {
+// The comments of package transport are the specification: each case tests a sentence of
+// them, and quotes it.
+func TestCasesQuoteTheContract(t *testing.T) {
 	comments := contractComments(t)
 	for _, c := range slices.Concat(cases(), logCases(), reconnectCases(), crashCases()) {
 		quote := c.contract
@@ -19,15 +19,15 @@ func TestCasesQuoteTheSeam(t *testing.T) {
 			quote = c.rule
 		}
 		if len(strings.Fields(quote)) < 3 || !strings.Contains(comments, quote) {
-			t.Errorf("%s pins %q, which package transport does not say", c.name, quote)
+			t.Errorf("%s quotes %q, which is not in the comments of package transport", c.name, quote)
 		}
 		if c.rule == c.contract {
-			t.Errorf("%s says %q twice", c.name, c.rule)
+			t.Errorf("%s has %q as contract and as rule", c.name, c.rule)
 		}
 	}
 }
 
-func TestCasesHaveNamesOfTheirOwn(t *testing.T) {
+func TestCasesHaveUniqueNames(t *testing.T) {
 	for _, table := range [][]conformanceCase{cases(), logCases(), reconnectCases(), crashCases()} {
 		seen := make(map[string]bool)
 		for _, c := range table {
