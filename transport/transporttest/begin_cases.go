@@ -10,7 +10,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// work is what is left to do of a message.
+// work is the remaining work on a message.
 type work func()
 
 func (w work) Run() { w() }
@@ -26,10 +26,10 @@ var beginCases = []conformanceCase{
 			seen := make(chan string, n)
 			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called beside itself")
+					s.Error("Begin is called concurrently with itself")
 				}
 				defer inside.Add(-1)
-				runtime.Gosched() // so that who comes too early meets this one
+				runtime.Gosched() // so that a premature call meets this one
 				seen <- string(m.Body)
 				if len(seen)%3 == 0 {
 					return nil
@@ -67,14 +67,14 @@ var beginCases = []conformanceCase{
 			for _, body := range numbers(n) {
 				s.publish("a", body)
 			}
-			s.within("all of it at once", left.Wait)
+			s.within("all work at once", left.Wait)
 			close(all)
 			got := make([]string, n)
 			for i := range got {
 				got[i] = await(s, done, "what is left")
 			}
 			if slices.Sort(got); len(slices.Compact(got)) != n {
-				s.Errorf("some was done twice: %q", got)
+				s.Errorf("some work ran twice: %q", got)
 			}
 		},
 	},
@@ -106,7 +106,7 @@ var beginCases = []conformanceCase{
 			wg.Wait()
 			s.settle()
 			s.drain(r)
-			s.within("what is left of all messages", left.Wait)
+			s.within("the work on all messages", left.Wait)
 			for n := range done {
 				if times := done[n].Load(); times != 1 {
 					s.Errorf("message %d: %d times", n, times)
@@ -128,7 +128,7 @@ var beginCases = []conformanceCase{
 			for _, body := range numbers(10) {
 				s.publish("a", body)
 			}
-			await(s, g.entered, "what is left of a message")
+			await(s, g.entered, "the work on a message")
 			s.settle()
 			s.within("Drain", func() { s.drainQuietly(r) })
 			if n := begun.Load(); n != 10 {

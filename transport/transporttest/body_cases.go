@@ -58,7 +58,7 @@ var bodyCases = []conformanceCase{
 			for _, header := range []transport.Header{nil, {{Name: "Name", Value: "value"}, {Name: "Empty"}}} {
 				body := s.filling(header)
 				if got := s.echoed(header, body); !bytes.Equal(got, body) {
-					s.Errorf("%d bytes sent with %d fields, %d came back", len(body), len(header), len(got))
+					s.Errorf("sent %d bytes with %d fields, got %d back", len(body), len(header), len(got))
 				}
 			}
 		},
@@ -102,7 +102,7 @@ var bodyCases = []conformanceCase{
 	},
 }
 
-// echoed publishes a body and returns what arrives.
+// echoed publishes a body and returns the received one.
 func (s *suite) echoed(h transport.Header, body []byte) []byte {
 	s.Helper()
 	l := s.listen("echoed")
@@ -111,7 +111,7 @@ func (s *suite) echoed(h transport.Header, body []byte) []byte {
 	return l.next().Body
 }
 
-// filling returns a body that, with h, is as large as a message may be.
+// filling returns a body that, with h, makes the largest allowed message.
 func (s *suite) filling(h transport.Header) []byte {
 	head := (&transport.Message{Header: h}).Size()
 	return bytes.Repeat([]byte("x"), s.Capabilities().MaxPayload-head)

@@ -178,9 +178,9 @@ var closeCases = []conformanceCase{
 	},
 }
 
-// enough is how often something is done beside something else. It has an end so
-// that the virtual time of a bubble, and with it a case's patience, can run out
-// on a backend that fails.
+// enough is how often something is repeated concurrently with something else. It is
+// bounded so that on a failing backend the virtual time of a bubble, and with it a case's
+// patience, can run out.
 const enough = 20_000
 
 func (s *suite) closeNow() {

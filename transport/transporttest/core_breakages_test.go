@@ -15,8 +15,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// rewiring breaks a transport by what it does instead of one of its methods. Each
-// gets the method that it replaces.
+// rewiring breaks a transport by replacing its methods with functions. Each function gets
+// the method that it replaces.
 type rewiring struct {
 	*inproc.Transport
 	publish   func(ctx context.Context, m *transport.Message, then sender) error
@@ -93,7 +93,7 @@ func (r *rewiring) Watch(f func(transport.Denial)) (stop func()) {
 	return r.Transport.Watch(f)
 }
 
-// rewired returns what makes a transport with a wiring of its own.
+// rewired returns a constructor of a rewired transport.
 func rewired(wire func(*rewiring)) func(*inproc.Transport) transport.Transport {
 	return func(tr *inproc.Transport) transport.Transport {
 		r := &rewiring{Transport: tr}
@@ -102,8 +102,7 @@ func rewired(wire func(*rewiring)) func(*inproc.Transport) transport.Transport {
 	}
 }
 
-// sends is a transport that does something else with what is published or
-// requested.
+// sends returns a transport that changes published and requested messages.
 func sends(change func(*transport.Message)) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
@@ -119,7 +118,7 @@ func sends(change func(*transport.Message)) func(*inproc.Transport) transport.Tr
 	})
 }
 
-// hands is a transport whose handlers are called by something else.
+// hands returns a transport that replaces its handlers.
 func hands(change func(h transport.Handler) transport.Handler) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -128,7 +127,7 @@ func hands(change func(h transport.Handler) transport.Handler) func(*inproc.Tran
 	})
 }
 
-// subscribes is a transport that subscribes to something else.
+// subscribes returns a transport that changes its subscriptions.
 func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -138,7 +137,7 @@ func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) tr
 	})
 }
 
-// begins is a transport that begins messages in another way.
+// begins returns a transport that replaces Begin.
 func begins(change func(begin beginner) beginner) func(*inproc.Transport) transport.Transport {
 	return subscribes(func(s *transport.Subscription) {
 		if s.Begin != nil {
@@ -149,12 +148,12 @@ func begins(change func(begin beginner) beginner) func(*inproc.Transport) transp
 
 type beginner = func(*transport.Message) transport.Work
 
-// work is what is left to do of a message.
+// work is the remaining work on a message.
 type work func()
 
 func (w work) Run() { w() }
 
-// receiving is a transport with other receivers.
+// receiving returns a transport that replaces its receivers.
 func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -167,7 +166,7 @@ func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.
 	})
 }
 
-// receiver has other methods than the one within it, where they are set.
+// receiver replaces the methods of a receiver that are set.
 type receiver struct {
 	transport.Receiver
 	drain func(context.Context) error
@@ -189,7 +188,7 @@ func (r *receiver) Close() {
 	r.end()
 }
 
-// everyNth reports true once in n calls.
+// everyNth returns a function that reports true once in n calls.
 func everyNth(n int64) func() bool {
 	var calls atomic.Int64
 	return func() bool { return calls.Add(1)%n == 0 }
@@ -1265,7 +1264,7 @@ var brokenCore = map[string]breakage{
 	},
 }
 
-// receiverAlone takes part in a lock of the whole transport.
+// receiverAlone shares one lock with all receivers of the transport.
 type receiverAlone struct {
 	transport.Receiver
 	alone func() func()

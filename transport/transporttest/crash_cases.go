@@ -78,7 +78,7 @@ var durableCases = []conformanceCase{
 			l.put("a", numbers(5)...)
 			m.handles("0", "1")
 			m.takes("2")
-			s.pass(4 * aWhile) // the positions of groups are written behind
+			s.pass(4 * aWhile) // positions of groups are written asynchronously
 			l = s.crash().log(l.config)
 			m = l.consume(transport.ConsumeConfig{Group: group})
 			for seen := make(map[string]bool); len(seen) < 3; {
@@ -104,7 +104,7 @@ var durableCases = []conformanceCase{
 			l = s.crash().log(l.config)
 			l.s.ack(l.consume(of("g", 1)).take("0", 1))
 			if now := time.Now(); now.Before(due) {
-				l.s.Errorf("it came %v early", due.Sub(now))
+				l.s.Errorf("it came %v too early", due.Sub(now))
 			}
 		},
 	},

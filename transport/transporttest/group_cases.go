@@ -190,13 +190,13 @@ var groupCases = []conformanceCase{
 	},
 }
 
-// tally counts what the members of one group get, and answers requests.
+// tally counts the messages of the members of one group, and replies to requests.
 type tally struct {
 	s         *suite
 	receivers []transport.Receiver
 
 	mu      sync.Mutex
-	changed chan struct{} // holds a value when a message has come since the last look
+	changed chan struct{} // holds a value if a message has come since the last look
 	total   int
 	bodies  map[int][]string // by member, in order
 }
@@ -240,9 +240,9 @@ func (t *tally) publishAll(rest string, n int) {
 	}
 }
 
-// wantEachOnce waits for n messages, drains all members so that one too many
-// shows, and fails unless each number up to n came to one member, once. It
-// returns who got which.
+// wantEachOnce waits for n messages, and drains all members so that extra messages show.
+// It fails unless each number up to n went to one member, once. It returns the member of
+// each.
 func (t *tally) wantEachOnce(n int) map[string]int {
 	t.s.Helper()
 	for t.count() < n {

@@ -127,7 +127,7 @@ var headerCases = []conformanceCase{
 	},
 }
 
-// carried sends a header and returns what arrives.
+// carried sends a header and returns the received one.
 func (s *suite) carried(h transport.Header) transport.Header {
 	s.Helper()
 	l := s.listen("carried")

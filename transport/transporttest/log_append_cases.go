@@ -301,12 +301,13 @@ var appendCases = []conformanceCase{
 	},
 }
 
-// neverDone is the done of an append that must be refused at once.
+// neverDone is the done function of an append that must be rejected at once.
 func (s *suite) neverDone(at transport.Appended, err error) {
 	s.Errorf("done was called with %+v, %v", at, err)
 }
 
-// withoutDelays is the code for a NotBefore in a log that was made without Delays.
+// withoutDelays returns the code for a NotBefore in a log that was created without
+// Delays.
 func (s *suite) withoutDelays() transport.Code {
 	if s.Capabilities().Delays {
 		return transport.InvalidArgument
@@ -326,18 +327,18 @@ func (s *suite) wantMessage(d *transport.Delivery, m *transport.Message) {
 	}
 }
 
-// appending is a number of appends under way.
+// appending is a number of appends in progress.
 type appending struct {
 	s    *suite
 	l    *log
-	hold <-chan struct{} // what done waits for, unless it is nil
+	hold <-chan struct{} // done waits for it, unless it is nil
 	wg   sync.WaitGroup
 
 	mu  sync.Mutex
 	all []*result
 }
 
-// result is what became of one.
+// result is the result of one append.
 type result struct {
 	transport.Appended
 	err   error
@@ -346,8 +347,7 @@ type result struct {
 
 func (s *suite) appending(l *log) *appending { return &appending{s: s, l: l} }
 
-// begin appends a message. An error that AppendAsync returns itself is a result
-// too.
+// begin appends a message. An error that AppendAsync itself returns is a result too.
 func (a *appending) begin(m *transport.Message, o transport.AppendOptions) {
 	if err := a.try(a.s.patient(), m, o); err != nil {
 		a.mu.Lock()
@@ -380,8 +380,8 @@ func (a *appending) try(ctx context.Context, m *transport.Message, o transport.A
 	return nil
 }
 
-// results waits until all are done, in a full round of the backend more, so that
-// one that is done twice is seen.
+// results waits until all are done, and one more full round of the backend, so that a
+// second call of done shows.
 func (a *appending) results() []result {
 	a.s.Helper()
 	a.s.within("done to be called for every append", a.wg.Wait)

@@ -337,7 +337,7 @@ var brokenLogs = map[string]breakage{
 	},
 }
 
-// alteration breaks a log by changing what goes in, or comes out.
+// alteration breaks a log by changing its arguments or results.
 type alteration struct {
 	log     func(*transport.LogConfig)
 	append  func(*transport.AppendOptions)
@@ -351,7 +351,7 @@ func (a alteration) broken(tr *inproc.Transport) transport.Transport {
 	return logs{tr, a.log, func(l transport.Log) transport.Log { return altered{l, a} }}
 }
 
-// replacing breaks a log by another that is made from it.
+// replacing breaks a log by replacing it with one made from it.
 func replacing(by func(transport.Log) transport.Log) func(*inproc.Transport) transport.Transport {
 	return func(tr *inproc.Transport) transport.Transport { return logs{tr, nil, by} }
 }
@@ -441,8 +441,8 @@ func (g generous) Ack(ctx context.Context) error {
 	return nil
 }
 
-// careless is done with what a member has when it leaves: with all of it when it
-// is closed, with what it has ahead of the handler when it is drained.
+// careless drops the deliveries of a member that leaves: all of them on Close, those that
+// were fetched in advance on Drain.
 type careless struct {
 	transport.Log
 	closing bool
@@ -480,7 +480,7 @@ func (m *carelessMember) take(d *transport.Delivery) {
 	go m.begin(d)
 }
 
-// begin waits for the handler's turn. Order is not what this member breaks.
+// begin waits until the handler is free. This member does not break the order.
 func (m *carelessMember) begin(d *transport.Delivery) {
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
@@ -630,7 +630,7 @@ func (b boundless) AppendAsync(ctx context.Context, m *transport.Message, o tran
 	return nil
 }
 
-// shuffling stores every second message after the one that follows it.
+// shuffling stores every second message after the next one.
 type shuffling struct {
 	transport.Log
 	mu   sync.Mutex
@@ -651,7 +651,7 @@ func (s *shuffling) AppendAsync(ctx context.Context, m *transport.Message, o tra
 	return err
 }
 
-// endless goes on once more where a Read ends.
+// endless continues once more at the end of a Read.
 type endless struct{ transport.Log }
 
 func (e endless) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {

@@ -82,7 +82,7 @@ var logCloseCases = []conformanceCase{
 			s.within("the member to end", func() { s.drainQuietly(r) })
 			s.within("Receiver.Close", r.Close)
 			if len(g.entered) > 0 {
-				s.Errorf("the handler was called once more, for %s", <-g.entered)
+				s.Errorf("the handler was called again, for %s", <-g.entered)
 			}
 		},
 	},

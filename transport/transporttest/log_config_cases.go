@@ -94,7 +94,7 @@ var configCases = []conformanceCase{
 			s.drainMember(m)
 			other.Update = true
 			m = l.consume(transport.ConsumeConfig{Group: other})
-			l.put("a", "not for it any more")
+			l.put("a", "no longer for it")
 			m.handlesOnly(l, "b")
 			if g := l.groupInfo("g").Config; !slices.Equal(g.Filter, other.Filter) || g.AckWait != other.AckWait {
 				s.Errorf("the group became %+v", g)
@@ -165,7 +165,7 @@ var configCases = []conformanceCase{
 			}
 			l.holds("0")
 			if is := l.info().Config; is.MaxMessages != 5 {
-				s.Errorf("beside what was refused, the log became %+v", is)
+				s.Errorf("after a rejected change, the log became %+v", is)
 			}
 		},
 	},
@@ -187,7 +187,7 @@ var configCases = []conformanceCase{
 	},
 }
 
-// wantFixed fails unless err says which setting cannot be changed, and both its
+// wantFixed fails unless err names the setting that cannot be changed, and both its
 // values.
 func (s *suite) wantFixed(err error, setting string, values [2]string) {
 	s.Helper()

@@ -68,10 +68,10 @@ var consumeCases = []conformanceCase{
 			c := of("g", 16)
 			c.Begin = func(d *transport.Delivery) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called beside itself")
+					s.Error("Begin is called concurrently with itself")
 				}
 				defer inside.Add(-1)
-				runtime.Gosched() // so that who comes too early meets this one
+				runtime.Gosched() // so that a premature call meets this one
 				begun <- string(d.Body)
 				finish := work(func() {
 					done <- string(d.Body)
@@ -118,10 +118,10 @@ var consumeCases = []conformanceCase{
 			r := l.handle(c, nil)
 			got := make([]string, inFlight)
 			for i := range got {
-				got[i] = await(s, held, "what is left of a delivery")
+				got[i] = await(s, held, "the work on a delivery")
 			}
 			if slices.Sort(got); !slices.Equal(got, numbers(inFlight)) {
-				s.Errorf("beside each other there are %q", got)
+				s.Errorf("%q run concurrently", got)
 			}
 			l.eventuallyIs("g", transport.GroupInfo{InFlight: inFlight, Undelivered: n - inFlight})
 			close(all)
@@ -139,7 +139,7 @@ var consumeCases = []conformanceCase{
 			l.put("a", numbers(n)...)
 			var inside atomic.Int32
 			var acks sync.WaitGroup
-			calls := 0 // which the race detector looks at
+			calls := 0 // observed by the race detector
 			done := make(chan struct{})
 			l.handle(of("g", 32), func(d *transport.Delivery) {
 				if others := inside.Add(1) - 1; others > 0 {
@@ -258,7 +258,7 @@ var consumeCases = []conformanceCase{
 			other := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 			s.pass(group.AckWait * 8 / 5)
 			other.handlesOnly(l, "a")
-			s.ack(held...) // which counts, however late it is
+			s.ack(held...) // which counts, however late
 			l.eventuallyIs("g", transport.GroupInfo{Settled: 3})
 		},
 	},
@@ -290,7 +290,7 @@ var consumeCases = []conformanceCase{
 			grows := func(d *transport.Delivery) {
 				s.Helper()
 				if d.FencingToken <= last {
-					s.Errorf("the fence of %q is %d after %d", d.Body, d.FencingToken, last)
+					s.Errorf("the fencing token of %q is %d after %d", d.Body, d.FencingToken, last)
 				}
 				last = d.FencingToken
 			}
@@ -408,7 +408,7 @@ var consumeCases = []conformanceCase{
 	},
 }
 
-// settleOneByOne settles what a member holds, and fails unless each makes room for
+// settleOneByOne settles the deliveries of a member, and fails unless each makes room for
 // one of the bodies that follow. It settles those too.
 func (s *suite) settleOneByOne(m *member, held []*transport.Delivery, follow []string) {
 	s.Helper()
@@ -423,7 +423,7 @@ func (s *suite) settleOneByOne(m *member, held []*transport.Delivery, follow []s
 	s.ack(next...)
 }
 
-// eventuallyIs waits until the state of a group is this one.
+// eventuallyIs waits until a group has the given state.
 func (l *log) eventuallyIs(group string, want transport.GroupInfo) {
 	l.s.Helper()
 	l.s.eventually(fmt.Sprintf("group %s to be %+v", group, want), func() bool {

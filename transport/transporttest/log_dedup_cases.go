@@ -142,7 +142,7 @@ var dedupCases = []conformanceCase{
 	},
 }
 
-// appends fails unless an append with an id says that.
+// appends fails unless an append with an id has the given result.
 func (l *log) appends(rest, body, id string, want transport.Appended) {
 	l.s.Helper()
 	if at := l.add(rest, body, transport.AppendOptions{ID: id}); at != want {
@@ -229,7 +229,7 @@ var expectCases = []conformanceCase{
 				if at := l.add("b", "1", ofLog); at != (transport.Appended{Sequence: 2, Duplicate: true}) {
 					s.Errorf("the second attempt on the log's last returns %+v", at)
 				}
-				s.pass(3 * transport.MinDedupWindow) // the id of a message is its own for ever
+				s.pass(3 * transport.MinDedupWindow) // the id of a message is kept beyond the window
 			}
 			ofSubject.ID, ofLog.ID = "z", ""
 			l.refuses("a", ofSubject, transport.Aborted)
@@ -265,8 +265,8 @@ var expectCases = []conformanceCase{
 	},
 }
 
-// expecting returns options with an Expectation, of a subject of the case's or of
-// the whole log.
+// expecting returns options with an Expectation, for a subject of the case or for the
+// whole log.
 func (l *log) expecting(sequence uint64, rest string) transport.AppendOptions {
 	e := &transport.Expectation{Sequence: sequence}
 	if rest != "" {

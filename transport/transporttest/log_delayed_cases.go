@@ -230,7 +230,7 @@ var delayedCases = []conformanceCase{
 			for i, key := range keys {
 				want := []string{"a 0", "a delayed", "b delayed"}[min(i, 1):]
 				if !slices.Equal(got[key], want) {
-					s.Errorf("of key %s came %q, want %q", key, got[key], want)
+					s.Errorf("key %s: got %q, want %q", key, got[key], want)
 				}
 			}
 		},
@@ -244,7 +244,7 @@ func laned(has transport.Capabilities) string {
 	return ""
 }
 
-// delayed opens a queue in which messages can wait for their time.
+// delayed opens a queue that supports delayed messages.
 func (s *suite) delayed(c transport.LogConfig) *log {
 	s.Helper()
 	c.Retention, c.Delays = transport.InterestRetention, true
@@ -256,9 +256,8 @@ func (s *suite) delayedLog(c transport.LogConfig) func() *log {
 	return func() *log { return s.delayed(c) }
 }
 
-// inTime lets f do what is to be done before a time, which is soon, or later where f
-// takes longer: each time with a log of its own. What it says counts when it was in
-// time.
+// inTime runs f, which must finish before a time that is soon, or later if f takes
+// longer: each time with a new log. The result of f counts when it finished in time.
 func (s *suite) inTime(open func() *log, f func(*log, time.Time) error) (*log, time.Time) {
 	s.Helper()
 	for delay := aWhile; ; delay *= 4 {
@@ -275,7 +274,7 @@ func (s *suite) inTime(open func() *log, f func(*log, time.Time) error) (*log, t
 	}
 }
 
-// tries appends a message, and returns why it could not.
+// tries appends a message, and returns the error.
 func (l *log) tries(rest, body string, o transport.AppendOptions) error {
 	_, err := l.Append(l.s.patient(), l.s.message(rest, body), o)
 	return err

@@ -8,7 +8,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// lanes is how many lanes the logs of these cases have.
+// lanes is the number of lanes of the logs in these cases.
 const lanes = 4
 
 var laneCases = []conformanceCase{
@@ -132,7 +132,7 @@ var laneCases = []conformanceCase{
 				s.Helper()
 				lane := transport.LaneOf(d.Subject, lanes)
 				if d.FencingToken <= fences[lane] {
-					s.Errorf("the fence of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, fences[lane])
+					s.Errorf("the fencing token of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, fences[lane])
 				}
 				fences[lane] = d.FencingToken
 			}
@@ -334,7 +334,7 @@ var laneCases = []conformanceCase{
 			c := transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes}
 			s.log(c)
 			c.Lanes = 8
-			s.log(c) // a sender takes it as it is
+			s.log(c) // a sender accepts it unchanged
 			c.Update = true
 			_, err := s.open(c)
 			s.wantFixed(err, "Lanes", [2]string{"4", "8"})
@@ -342,7 +342,7 @@ var laneCases = []conformanceCase{
 	},
 }
 
-// oneLaneCases need no lanes: a log without Lanes is one.
+// oneLaneCases need no lanes: a log without Lanes is one lane.
 var oneLaneCases = []conformanceCase{
 	{
 		name: "ordered/one-lane",
@@ -378,7 +378,7 @@ var oneLaneCases = []conformanceCase{
 			s.nak(m.take("0", 1), aWhile)
 			again := m.take("0", 2)
 			if took := time.Since(begun); took < aWhile {
-				s.Errorf("it came again after %v, want %v", took, aWhile)
+				s.Errorf("it was redelivered after %v, want %v", took, aWhile)
 			}
 			m.idle()
 			s.ack(again)
@@ -396,7 +396,7 @@ func (s *suite) laned(storage transport.Storage) *log {
 	return s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes, Storage: storage})
 }
 
-// ofOrdered describes a member of the ordered group "g".
+// ofOrdered returns the configuration of a member of the ordered group "g".
 func ofOrdered(inFlight int) transport.ConsumeConfig {
 	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: inFlight}
 }
@@ -425,8 +425,8 @@ func keysOfOneLane() (one, other string) {
 	}
 }
 
-// order notices two deliveries of one lane at once, and one that comes before an
-// older one.
+// order detects two concurrent deliveries of one lane, and a delivery before that of an
+// older message.
 type order struct {
 	s       *suite
 	handled chan struct{}
@@ -444,7 +444,7 @@ func (o *order) begin(lane int, d *transport.Delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if other, ok := o.held[lane]; ok {
-		o.s.Errorf("%q is delivered while %q is in hand, in lane %d", d.Body, other, lane)
+		o.s.Errorf("%q is delivered while %q is unsettled, in lane %d", d.Body, other, lane)
 	}
 	if d.Sequence <= o.last[lane] {
 		o.s.Errorf("%q is delivered at %d, after %d", d.Body, d.Sequence, o.last[lane])
@@ -462,9 +462,9 @@ func (o *order) end(lane int, d *transport.Delivery) {
 	o.handled <- struct{}{}
 }
 
-// naksBeside naks a delivery with a delay, until others that are appended meanwhile all
-// come before it is over: for longer and longer, since a backend may be slow. It returns
-// the last delivery, unsettled.
+// naksBeside naks a delivery with a delay and appends other messages, until all of those
+// come before the delay is over. The delay grows, because a backend may be slow. It
+// returns the last delivery, unsettled.
 func (m *member) naksBeside(l *log, keys []string, d *transport.Delivery) *transport.Delivery {
 	m.s.Helper()
 	for delay := aWhile; ; delay *= 4 {
@@ -476,7 +476,7 @@ func (m *member) naksBeside(l *log, keys []string, d *transport.Delivery) *trans
 }
 
 // waitsBeside naks a delivery and handles two messages of each of the keys. It returns
-// the next delivery of what waited, and whether it came behind all of the others.
+// the redelivery, and whether it came after all others.
 func (m *member) waitsBeside(l *log, keys []string, waiting *transport.Delivery, delay time.Duration) (behind bool, again *transport.Delivery) {
 	m.s.Helper()
 	begun := time.Now()
@@ -485,7 +485,7 @@ func (m *member) waitsBeside(l *log, keys []string, waiting *transport.Delivery,
 			return false
 		}
 		if took := time.Since(begun); again != nil || took < delay || d.Attempt != waiting.Attempt+1 {
-			m.s.Fatalf("%q came again after %v at attempt %d, want %v", d.Body, took, d.Attempt, delay)
+			m.s.Fatalf("%q was redelivered after %v at attempt %d, want %v", d.Body, took, d.Attempt, delay)
 		}
 		again = d
 		return true

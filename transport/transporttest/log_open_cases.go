@@ -210,7 +210,7 @@ var sequenceCases = []conformanceCase{
 			l.refuses("b", transport.AppendOptions{TTL: time.Millisecond}, transport.InvalidArgument)
 			l.add("b", "again", transport.AppendOptions{ID: "id"})
 			if at := l.add("b", "1", transport.AppendOptions{}); at.Sequence != 2 {
-				s.Errorf("got sequence %d after what was refused, want 2", at.Sequence)
+				s.Errorf("got sequence %d after a rejected append, want 2", at.Sequence)
 			}
 			l.holds("0", "1")
 		},
@@ -239,8 +239,8 @@ var sequenceCases = []conformanceCase{
 	},
 }
 
-// eventuallyAppends appends to a log that somebody else may have made this moment:
-// the server of a cluster to which this Transport is connected may not know it yet.
+// eventuallyAppends appends to a log that another Transport may have just created: the
+// server of this Transport in a cluster may not know it yet.
 func (l *log) eventuallyAppends(rest, body string) error {
 	for begun := time.Now(); ; l.s.pass(20 * time.Millisecond) {
 		_, err := l.Append(l.s.Context(), l.s.message(rest, body), transport.AppendOptions{})

@@ -104,7 +104,7 @@ var positionCases = []conformanceCase{
 			for i, want := range [][]string{{"0", "1", "3"}, {"1", "3"}, {"3"}, {"3"}} {
 				name := "g" + numbers(4)[i]
 				m := l.consume(transport.ConsumeConfig{Group: transport.GroupConfig{Name: name, Start: transport.Start{Sequence: uint64(i) + 1}}})
-				m.handlesBeside([]string{"2"}, want...) // of whose removal it may hear late
+				m.handlesBeside([]string{"2"}, want...) // the group may learn late of its removal
 				l.eventuallyLags(name, 0)
 			}
 			later := l.startAt(transport.Start{Sequence: 6})
@@ -161,7 +161,7 @@ var positionCases = []conformanceCase{
 	},
 }
 
-// startAt makes a member of the group "start".
+// startAt adds a member of the group "start".
 func (l *log) startAt(start transport.Start) *member {
 	l.s.Helper()
 	return l.consume(transport.ConsumeConfig{Group: transport.GroupConfig{Name: "start", Start: start}})
@@ -176,7 +176,7 @@ func (l *log) putApart(bodies ...string) {
 	}
 }
 
-// eventuallyLags waits until a group has so many messages to settle.
+// eventuallyLags waits until a group has the given number of messages to settle.
 func (l *log) eventuallyLags(group string, messages uint64) {
 	l.s.Helper()
 	l.s.eventually("the lag of "+group+" to be right", func() bool {

@@ -172,7 +172,7 @@ var readCases = []conformanceCase{
 			all.want("0", "1")
 			last.want("0")
 			l.put("b", "2")
-			s.eventually("the follower of what is new to follow", func() bool {
+			s.eventually("the follower of new messages to follow", func() bool {
 				l.put("a", "probe")
 				return len(later.got) > 0
 			})
@@ -327,7 +327,7 @@ func (s *suite) wantReadError(read func(func(*transport.Delivery, error) bool), 
 	}
 }
 
-// follower is a Read with Follow under way.
+// follower is a Read with Follow in progress.
 type follower struct {
 	s     *suite
 	got   chan string
@@ -354,7 +354,7 @@ func (l *log) follow(c transport.ReadConfig) *follower {
 
 func (f *follower) next() string {
 	f.s.Helper()
-	return await(f.s, f.got, "a message that is followed")
+	return await(f.s, f.got, "a followed message")
 }
 
 func (f *follower) want(bodies ...string) {

@@ -7,14 +7,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// Sentences about deleted groups.
+// Sentences of the transport contract about deleted groups.
 const (
 	recreates       = "Under InterestRetention the backend recreates a group of these after its deletion, as long as a Transport that declared it is open."
 	beginsWithLater = "The new group begins with later messages."
 	deletionEnds    = "If the group is deleted while it is consumed, the Receiver ends and c.OnEnd receives the reason."
 )
 
-// recreatedCases delete groups that have to exist.
+// recreatedCases delete groups that must exist.
 var recreatedCases = []conformanceCase{
 	{
 		name:     "recreated/stored",

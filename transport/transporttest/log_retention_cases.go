@@ -38,7 +38,7 @@ var retentionCases = []conformanceCase{
 			deliveries := all.takes("0", "1", "2", "3")
 			s.ack(deliveries[0], deliveries[3])
 			s.terminate(deliveries[1])
-			l.eventuallyHolds(3) // 3 is nobody else's
+			l.eventuallyHolds(3) // 3 is for no other group
 			l.holds("0", "1", "2")
 			mine := a.takes("0", "1", "2")
 			s.ack(mine[1], mine[2])
@@ -105,7 +105,7 @@ var retentionCases = []conformanceCase{
 			begun := time.Now()
 			l.put("a", "0")
 			if got := l.read(transport.ReadConfig{}); len(got) != 1 && time.Since(begun) < l.config.MaxAge {
-				s.Errorf("it is gone after %v", time.Since(begun))
+				s.Errorf("it was removed after %v", time.Since(begun))
 			}
 			l.eventuallyHolds(0)
 			l.holds()
@@ -129,7 +129,7 @@ var retentionCases = []conformanceCase{
 			}
 			l.eventuallyHolds(2)
 			l.holds("later", "never")
-			l.consume(of("g", 1)).handlesOnly(l, "a", "later", "never") // what is gone is owed to nobody
+			l.consume(of("g", 1)).handlesOnly(l, "a", "later", "never") // a removed message is for no group
 		},
 	},
 }
@@ -148,7 +148,7 @@ var fullCases = []conformanceCase{
 			if err := l.Remove(s.patient(), 2); err != nil {
 				s.Fatal(err)
 			}
-			l.appends("b", "3", "x", transport.Appended{Sequence: 4}) // what was refused was not appended
+			l.appends("b", "3", "x", transport.Appended{Sequence: 4}) // a rejected message was not appended
 			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
 			l.holds("0", "2", "3")
 		},
@@ -265,8 +265,8 @@ var fullCases = []conformanceCase{
 	},
 }
 
-// fill appends messages of 1000 bytes until one is refused, and returns how many
-// were not.
+// fill appends messages of 1000 bytes until one is rejected, and returns how many were
+// accepted.
 func (l *log) fill() int {
 	l.s.Helper()
 	for n := range 100 {
@@ -277,11 +277,11 @@ func (l *log) fill() int {
 			return n
 		}
 	}
-	l.s.Fatalf("100 messages of 1000 bytes are stored, where MaxBytes is %d", l.config.MaxBytes)
+	l.s.Fatalf("100 messages of 1000 bytes are stored although MaxBytes is %d", l.config.MaxBytes)
 	panic("unreachable")
 }
 
-// big is a body of 1000 bytes.
+// big returns a body of 1000 bytes.
 func big(n int) []byte {
 	return append([]byte(strconv.Itoa(n)+" "), slices.Repeat([]byte{'x'}, 1000)...)[:1000]
 }
@@ -315,7 +315,7 @@ var removeCases = []conformanceCase{
 					s.Fatal(err)
 				}
 			}
-			s.eventually("the group hears of the removals", func() bool { return l.groupInfo("g").Undelivered == 2 })
+			s.eventually("the group to learn of the removals", func() bool { return l.groupInfo("g").Undelivered == 2 })
 			l.consume(of("g", 1)).handlesOnly(l, "a", "1", "3")
 		},
 	},
@@ -331,7 +331,7 @@ var removeCases = []conformanceCase{
 			if err := l.Remove(s.patient(), 1); err != nil {
 				s.Fatal(err)
 			}
-			s.eventually("the group hears of the removal", func() bool { return l.groupInfo("g").InFlight == 0 })
+			s.eventually("the group to learn of the removal", func() bool { return l.groupInfo("g").InFlight == 0 })
 			s.nak(held, 0)
 			l.put("a", "1")
 			m.handlesOnly(l, "a", "1")
@@ -382,7 +382,7 @@ var removeCases = []conformanceCase{
 			if _, err := l.Purge(s.patient(), transport.PurgeConfig{Subject: s.subject("a")}); err != nil {
 				s.Fatal(err)
 			}
-			s.eventually("the group hears of the purge", func() bool { return l.groupInfo("g").Undelivered == 1 })
+			s.eventually("the group to learn of the purge", func() bool { return l.groupInfo("g").Undelivered == 1 })
 			m := l.consume(of("g", 1))
 			m.handlesOnly(l, "a", "2")
 		},

@@ -10,8 +10,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// aWhile is a short delay in a case: long enough that what does not wait for it
-// comes before.
+// aWhile is a short delay in a case. It is long enough that events that do not wait for
+// it come before.
 const aWhile = 250 * time.Millisecond
 
 var settleCases = []conformanceCase{
@@ -252,7 +252,7 @@ var leaveCases = []conformanceCase{
 				<-returns.open
 			})
 			l.put("a", numbers(n)...)
-			first := await(s, seen, "the first delivery") // and others wait behind it, where the backend fetches ahead
+			first := await(s, seen, "the first delivery") // and others wait behind it, if the backend fetches ahead
 			two := l.consume(of("g", n))
 			drained := make(chan error, 1)
 			ctx := s.patient()
@@ -270,7 +270,7 @@ var leaveCases = []conformanceCase{
 			two.idle()
 			select {
 			case err := <-drained:
-				s.Fatalf("Drain returned with %v before what the handler had seen was settled", err)
+				s.Fatalf("Drain returned with %v before the deliveries of the handler were settled", err)
 			default:
 			}
 			s.ack(first)
@@ -348,7 +348,7 @@ var leaveCases = []conformanceCase{
 			err := one.Drain(ctx)
 			s.wantCode(err, transport.DeadlineExceeded)
 			if err == nil || !strings.Contains(err.Error(), "2") {
-				s.Errorf("%v does not say that 2 were handed back", err)
+				s.Errorf("%v does not report that 2 were handed back", err)
 			}
 			two.gets(1, "1", "2")
 			s.wantError(held[1].Ack(s.Context()), transport.FailedPrecondition, transport.OutcomeNotDone)
@@ -407,7 +407,7 @@ var leaveCases = []conformanceCase{
 			for _, ended := range []*member{drained, closed} {
 				ended.idle()
 				if len(ended.ended) > 0 {
-					s.Errorf("OnEnd was told %v", <-ended.ended)
+					s.Errorf("OnEnd was called with %v", <-ended.ended)
 				}
 			}
 		},
@@ -444,7 +444,7 @@ var leaveCases = []conformanceCase{
 				g2.Close()
 				_ = g1.Drain(context.Background())
 			})
-			_ = held.Ack(s.Context()) // the message is nobody's any more
+			_ = held.Ack(s.Context()) // the message is for no group any more
 			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 1 {
 				s.Errorf("got groups %+v, %v, want h", groups, err)
 			}
@@ -469,8 +469,8 @@ var leaveCases = []conformanceCase{
 	},
 }
 
-// gets acknowledges the next deliveries, which are these messages at that attempt,
-// in whichever order: none is promised among redeliveries.
+// gets acknowledges the next deliveries, which are the given messages at the given
+// attempt, in any order: redeliveries have no specified order.
 func (m *member) gets(attempt int, bodies ...string) {
 	m.s.Helper()
 	for len(bodies) > 0 {

@@ -127,7 +127,7 @@ var pendingCases = []conformanceCase{
 
 func (s *suite) noDrop(total uint64) { s.Errorf("OnDrop: %d messages were dropped", total) }
 
-// overflowing is a subscription whose handler can be held up.
+// overflowing is a subscription whose handler can be blocked.
 type overflowing struct {
 	s        *suite
 	subject  string
@@ -163,8 +163,8 @@ func (o *overflowing) publish(body string) {
 	o.s.send(&transport.Message{Subject: o.subject, Body: []byte(body)})
 }
 
-// overflow holds the handler up with one message, publishes more than may wait,
-// and returns what OnDrop is told.
+// overflow blocks the handler with one message and publishes more messages than the queue
+// holds. It returns the argument of OnDrop.
 func (o *overflowing) overflow(episode string) uint64 {
 	o.s.Helper()
 	o.holding = o.s.newGate()
@@ -178,8 +178,8 @@ func (o *overflowing) overflow(episode string) uint64 {
 	return await(o.s, o.drops, "OnDrop")
 }
 
-// wantKept lets the handler go on, and fails unless it sees the oldest that were
-// waiting, and nothing else.
+// wantKept unblocks the handler, and fails unless it receives exactly the oldest queued
+// messages.
 func (o *overflowing) wantKept(episode string) {
 	o.s.Helper()
 	o.holding.release()
@@ -195,7 +195,7 @@ func (o *overflowing) wantKept(episode string) {
 	for _, marker := range []string{"caught up", "with all"} { // the second comes when the first has been handled
 		o.publish(marker)
 		if got := await(o.s, o.received, marker); got != marker {
-			o.s.Fatalf("got %q beyond the %d that may wait", got, o.pending)
+			o.s.Fatalf("got %q beyond the %d that may be queued", got, o.pending)
 		}
 	}
 }

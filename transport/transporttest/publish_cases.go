@@ -89,7 +89,7 @@ var publishCases = []conformanceCase{
 				publisher, n, _ := strings.Cut(string(l.next().Body), " ")
 				p, _ := strconv.Atoi(publisher)
 				if n != strconv.Itoa(next[p]) {
-					s.Fatalf("publisher %d: got its message %s, want %d", p, n, next[p])
+					s.Fatalf("publisher %d: got message %s, want %d", p, n, next[p])
 				}
 				next[p]++
 			}
@@ -153,7 +153,7 @@ var publishCases = []conformanceCase{
 			done := make(chan struct{})
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				inside++
-				if inside != 1 { // the race detector sees this too
+				if inside != 1 { // the race detector checks this too
 					s.Errorf("%d calls at once", inside)
 				}
 				bodies = append(bodies, string(m.Body))

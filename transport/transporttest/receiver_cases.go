@@ -137,7 +137,7 @@ var receiverCases = []conformanceCase{
 			}
 			for len(h.bodies) > 0 {
 				if <-h.bodies == "after" {
-					s.Error("a message that was published after Drain began was handled")
+					s.Error("a message published after Drain began was handled")
 				}
 			}
 		},
@@ -193,7 +193,7 @@ var receiverCases = []conformanceCase{
 	},
 }
 
-// soon is the end of a context that is to end during a call.
+// soon is the timeout of a context that should end during a call.
 const soon = 20 * time.Millisecond
 
 // shortly returns a context that ends soon.
@@ -201,15 +201,15 @@ func shortly(s *suite) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.Context(), soon)
 }
 
-// drainQuietly waits, where the backend can, for the last call of a handler whose
-// subscription has ended already. What Drain returns then is not promised.
+// drainQuietly waits, if the backend can, for the last call of a handler whose
+// subscription has already ended. The result of such a Drain is not specified.
 func (s *suite) drainQuietly(r transport.Receiver) { _ = r.Drain(s.patient()) }
 
-// probe is the body of requests that look whether anybody is there.
+// probe is the body of requests that test for a subscriber.
 const probe = "anybody"
 
-// eventuallyNobody waits until requests find nobody. What is asked meanwhile may
-// have been taken, and is given up.
+// eventuallyNobody waits until requests find no subscriber. Earlier requests may have
+// been accepted, and are abandoned.
 func (s *suite) eventuallyNobody(rest string) {
 	s.Helper()
 	wait := soon
@@ -221,11 +221,11 @@ func (s *suite) eventuallyNobody(rest string) {
 			return
 		}
 	}
-	s.Fatalf("gave up waiting for requests on %s to find nobody", rest)
+	s.Fatalf("gave up waiting for requests on %s to find no subscriber", rest)
 }
 
-// held is a subscription whose handler is held up with its first message, while
-// others wait.
+// held is a subscription whose handler blocks on its first message, while others are
+// queued.
 type held struct {
 	transport.Receiver
 	*gate
@@ -260,7 +260,7 @@ func (h *held) drainAside() <-chan error {
 	return drained
 }
 
-// wantFirst fails unless the handler has seen the first message.
+// wantFirst fails unless the handler has received the first message.
 func (h *held) wantFirst() {
 	h.s.Helper()
 	if got := await(h.s, h.bodies, "the first message"); got != "first" {
@@ -268,17 +268,17 @@ func (h *held) wantFirst() {
 	}
 }
 
-// wantSeen fails unless the handler has seen this many messages, the first
-// included.
+// wantSeen fails unless the handler has received the given number of messages, including
+// the first.
 func (h *held) wantSeen(n int) {
 	h.s.Helper()
 	h.wantFirst()
 	if got := len(h.bodies) + 1; got != n {
-		h.s.Errorf("the handler has seen %d messages, want %d", got, n)
+		h.s.Errorf("the handler has received %d messages, want %d", got, n)
 	}
 }
 
-// wantLost fails unless err says that n messages were lost, and they were.
+// wantLost fails unless err reports that n messages were lost, and they were.
 func (h *held) wantLost(err error, code transport.Code, n int) {
 	h.s.Helper()
 	h.s.wantCode(err, code)

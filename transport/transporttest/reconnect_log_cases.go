@@ -76,7 +76,7 @@ var awayLogCases = []conformanceCase{
 			}
 			l.eventuallyIs("g", transport.GroupInfo{Settled: 30})
 			if len(m.ended) > 0 {
-				s.Errorf("OnEnd was told %v", <-m.ended)
+				s.Errorf("OnEnd was called with %v", <-m.ended)
 			}
 		},
 	},
@@ -141,7 +141,7 @@ var awayLogCases = []conformanceCase{
 				o.s.ack(d)
 			}
 			if took := time.Since(begun); took < transport.MinAckWait/2 {
-				s.Errorf("they came after %v, and the AckWait is %v", took, transport.MinAckWait)
+				s.Errorf("they came after %v, but the AckWait is %v", took, transport.MinAckWait)
 			}
 			if got["0"] < 2 || got["1"] < 2 || got["2"] < 1 {
 				s.Errorf("got attempts %v, want a second one of 0 and 1", got)
@@ -170,7 +170,7 @@ var awayLogCases = []conformanceCase{
 			s.ack(held)
 			s.drainMember(m)
 			l.eventuallyHolds(0)
-			_ = again.Nak(s.patient(), 0) // of what is settled: whatever it returns, nothing comes of it
+			_ = again.Nak(s.patient(), 0) // of a settled message: it has no effect, whatever it returns
 			other.handlesOnly(o, "b")
 		},
 	},
@@ -303,7 +303,7 @@ var awayLogCases = []conformanceCase{
 				_ = d.Ack(s.patient())
 			}
 			s.mend()
-			await(s, drained, "Drain") // nil, or that the backend does not have the settlements
+			await(s, drained, "Drain") // nil, or an error that the backend does not have the settlements
 			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 5})
 			for seen := make(map[string]bool); len(seen) < 5; {
 				d := other.next()
@@ -399,7 +399,7 @@ var awayLaneCases = []conformanceCase{
 			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 			again := other.again("0")
 			if again.FencingToken <= held.FencingToken {
-				s.Errorf("the fence is %d, and was %d at the member that died", again.FencingToken, held.FencingToken)
+				s.Errorf("the fencing token is %d, and was %d at the member that died", again.FencingToken, held.FencingToken)
 			}
 			other.idle()
 			o.s.ack(again)
@@ -422,7 +422,7 @@ var awayLaneCases = []conformanceCase{
 				}
 				held := m.next()
 				s.cut()
-				_ = held.Ack(s.patient()) // it comes again
+				_ = held.Ack(s.patient()) // a failed Ack lets it come again
 				s.mend()
 				for last := n + 3; n <= last; {
 					d := m.next()
@@ -453,7 +453,7 @@ var awayDelayedCases = []conformanceCase{
 			s.cut()
 			o.s.ack(m.take("0", 1))
 			if now := time.Now(); now.Before(due) {
-				s.Errorf("it came %v early", due.Sub(now))
+				s.Errorf("it came %v too early", due.Sub(now))
 			}
 			_, err := l.Append(s.patient(), s.message("a", "1"), transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)})
 			s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
@@ -464,8 +464,8 @@ var awayDelayedCases = []conformanceCase{
 	},
 }
 
-// getsInOrder acknowledges the n messages that come after a sequence, whose first
-// deliveries are in order.
+// getsInOrder acknowledges the n messages after a sequence, whose first deliveries are in
+// order.
 func (m *member) getsInOrder(after, n int) {
 	m.s.Helper()
 	first, seen := uint64(0), make(map[uint64]bool)
@@ -484,15 +484,15 @@ func (m *member) getsInOrder(after, n int) {
 	}
 }
 
-// follows fails unless a Read with Follow yields what is stored before, while and
-// after the connection is away.
+// follows fails unless a Read with Follow returns the messages stored before, during and
+// after the disconnection.
 func (s *suite) follows(l, o *log, start transport.Start) {
 	s.Helper()
 	rest := strings.TrimPrefix(l.config.Subjects[0], s.root+".")
 	f := l.follow(transport.ReadConfig{Start: start})
 	defer f.stop()
 	if begun := "begun"; start.New {
-		for len(f.got) == 0 { // from whichever message on
+		for len(f.got) == 0 { // beginning with any message
 			o.put(rest, begun)
 			s.pass(5 * time.Millisecond)
 		}

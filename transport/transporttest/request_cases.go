@@ -298,7 +298,7 @@ func (s *suite) replySubjects(rest string) <-chan string {
 	return subjects
 }
 
-// wantNobody fails unless a request finds nobody.
+// wantNobody fails unless a request finds no subscriber.
 func (s *suite) wantNobody(rest string) {
 	s.Helper()
 	_, err := s.tr.Request(s.patient(), s.message(rest, probe))
@@ -429,8 +429,8 @@ var contextCases = []conformanceCase{
 	},
 }
 
-// expires sends a request that nobody answers, and returns the error at its deadline.
-// It gives it more time until it has left, which a slow machine needs.
+// expires sends a request without a reply, and returns the error at its deadline. It
+// allows more time until the request was sent, for slow machines.
 func (s *suite) expires(m *transport.Message) (err error) {
 	s.Helper()
 	for wait := soon; wait < patience; wait *= 5 {
@@ -445,7 +445,7 @@ func (s *suite) expires(m *transport.Message) (err error) {
 	return err
 }
 
-// endedContexts are contexts that have ended, by the code of their error.
+// endedContexts returns contexts that have ended, by the code of their error.
 func (s *suite) endedContexts() map[transport.Code]context.Context {
 	canceled, cancel := context.WithCancel(s.Context())
 	cancel()

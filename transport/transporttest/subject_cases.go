@@ -6,7 +6,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// badSubjects is what cannot be published on. The wildcards among them are good
+// badSubjects are invalid subjects to publish on. Those with wildcards are valid
 // patterns.
 var badSubjects = []string{
 	"", ".", ".a", "a.", "a..b", "a b", " a", "a ", "a\tb", "a\nb", "a\r\nb", "a\x00b", "a\x7f", "a\u00a0b", "a\u0085b",
@@ -179,7 +179,7 @@ var subjectCases = []conformanceCase{
 	},
 }
 
-// wantRefused fails unless m is an InvalidArgument, published and requested.
+// wantRefused fails unless m is an InvalidArgument, both published and requested.
 func (s *suite) wantRefused(m *transport.Message) {
 	s.Helper()
 	s.wantError(s.tr.Publish(s.Context(), m), transport.InvalidArgument, transport.OutcomeNotDone)
