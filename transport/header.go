@@ -77,7 +77,7 @@ func (h Header) Validate() error {
 		if err := f.validate(); err != nil {
 			return err
 		}
-		if !ours(f.Name) && Reserved(f.Name) {
+		if !isCommon(f.Name) && Reserved(f.Name) {
 			return Errorf(InvalidArgument, OutcomeNotDone,
 				"header %q belongs to the transport: choose another name", f.Name)
 		}
@@ -90,9 +90,9 @@ func Reserved(name string) bool {
 	return strings.HasPrefix(name, "Nats-") || name == "Status" || name == "Description"
 }
 
-// ours reports whether name is a header that most messages have. These names are known to
-// be valid.
-func ours(name string) bool {
+// isCommon reports whether name is a header that most messages have. These names are known
+// to be valid.
+func isCommon(name string) bool {
 	switch name {
 	case HeaderID, HeaderSender, HeaderTimeout, HeaderContentType:
 		return true
@@ -101,7 +101,7 @@ func ours(name string) bool {
 }
 
 func (f *Field) validate() error {
-	if !ours(f.Name) && (f.Name == "" || !isToken(f.Name)) {
+	if !isCommon(f.Name) && (f.Name == "" || !isToken(f.Name)) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
 			"header name %q: use letters, digits and !#$%%&'*+-.^_`|~", f.Name)
 	}

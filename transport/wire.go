@@ -58,9 +58,9 @@ const maxErrorText = 4096
 // maxCode is the maximum length of a code that is sent, in bytes.
 const maxCode = 64
 
-// onWire returns the code as it is sent. A code that is empty, too long, or not a valid
+// sendable returns the code as it is sent. A code that is empty, too long, or not a valid
 // header value becomes Unknown.
-func (c Code) onWire() Code {
+func (c Code) sendable() Code {
 	if c == "" || len(c) > maxCode || (&Field{HeaderCode, string(c)}).validate() != nil {
 		return Unknown
 	}
@@ -71,7 +71,7 @@ func (c Code) onWire() Code {
 // that is empty, longer than 64 bytes, or not a valid header value becomes Unknown, and a
 // message is cut after 4096 bytes.
 func (h *Header) SetError(e *Error) {
-	h.Set(HeaderCode, string(e.Code.onWire()))
+	h.Set(HeaderCode, string(e.Code.sendable()))
 	h.Set(HeaderMessage, percentEncode(truncate(e.Message, maxErrorText)))
 	switch e.Outcome {
 	case OutcomeNotDone:
@@ -90,7 +90,7 @@ func ErrorFromHeader(h Header) *Error {
 	if !h.Has(HeaderCode) {
 		return nil
 	}
-	e := &Error{Code: Code(h.Get(HeaderCode)).onWire(), Outcome: OutcomeAnswered}
+	e := &Error{Code: Code(h.Get(HeaderCode)).sendable(), Outcome: OutcomeAnswered}
 	e.Message = percentDecode(h.Get(HeaderMessage))
 	switch h.Get(HeaderOutcome) {
 	case "not-done":

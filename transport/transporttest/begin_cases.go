@@ -134,7 +134,7 @@ var beginCases = []conformanceCase{
 			if n := begun.Load(); n != 10 {
 				s.Errorf("Begin was called for %d messages before Drain returned, want 10", n)
 			}
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 }

@@ -14,7 +14,7 @@ import (
 type breakage struct {
 	broken func(*inproc.Transport) transport.Transport
 	fails  string
-	says   string
+	output string
 }
 
 // breakages are all breakages, by name.

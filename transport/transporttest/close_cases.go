@@ -86,7 +86,7 @@ var closeCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 50)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			s.within("Close", s.closeNow)
 			h.release()
 			await(s, drained, "Drain")
@@ -110,7 +110,7 @@ var closeCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
 				s.Fatal(err)

@@ -94,10 +94,10 @@ func (r *rewiring) Watch(f func(transport.Denial)) (stop func()) {
 }
 
 // rewired returns a constructor of a rewired transport.
-func rewired(wire func(*rewiring)) func(*inproc.Transport) transport.Transport {
+func rewired(change func(*rewiring)) func(*inproc.Transport) transport.Transport {
 	return func(tr *inproc.Transport) transport.Transport {
 		r := &rewiring{Transport: tr}
-		wire(r)
+		change(r)
 		return r
 	}
 }
@@ -311,7 +311,7 @@ var brokenCore = map[string]breakage{
 				mu.Lock()
 				defer mu.Unlock()
 				if s.Group != "" && taken[s.Group] {
-					s.Subject += ".nobody"
+					s.Subject += ".unused"
 				}
 				taken[s.Group] = true
 				return then(ctx, s, h)
@@ -767,7 +767,7 @@ var brokenCore = map[string]breakage{
 					<-replies
 				}
 				if len(replies) == 0 {
-					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "nobody")
+					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "no subscriber")
 				}
 				return <-replies, nil
 			}
@@ -794,7 +794,7 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				if strings.Contains(m.Subject, ".star.") || strings.Contains(m.Subject, ".rest.") {
-					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "nobody")
+					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "no subscriber")
 				}
 				return then(ctx, m)
 			}
@@ -989,10 +989,10 @@ var brokenCore = map[string]breakage{
 	},
 	"calls OnDrop twice": {
 		subscribes(func(s *transport.Subscription) {
-			if tell := s.OnDrop; tell != nil {
+			if onDrop := s.OnDrop; onDrop != nil {
 				s.OnDrop = func(total uint64) {
-					tell(total)
-					tell(total + 1)
+					onDrop(total)
+					onDrop(total + 1)
 				}
 			}
 		}),
@@ -1019,10 +1019,10 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				if tell := s.OnDrop; tell != nil {
+				if onDrop := s.OnDrop; onDrop != nil {
 					s.OnDrop = func(total uint64) {
 						turn <- struct{}{}
-						tell(total)
+						onDrop(total)
 						<-turn
 					}
 				}

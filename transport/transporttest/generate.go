@@ -290,7 +290,7 @@ func (c *composer) makeRushCrash(s *Step, g gene) bool {
 // it.
 func (c *composer) certain(ends func(int) bool) bool {
 	for _, g := range c.m.groups {
-		for _, o := range slices.Concat(g.owed, g.void) {
+		for _, o := range slices.Concat(g.unsettled, g.void) {
 			if slices.ContainsFunc(o.holders, ends) && slices.ContainsFunc(o.holders, func(i int) bool { return !ends(i) }) {
 				return false
 			}
@@ -302,11 +302,11 @@ func (c *composer) certain(ends func(int) bool) bool {
 func (c *composer) makeSettle(s *Step, g gene) bool {
 	type held struct {
 		g *modelGroup
-		o *owed
+		o *unsettled
 	}
 	var all []held
 	for _, group := range c.m.groups {
-		for _, o := range slices.Concat(group.owed, group.void) {
+		for _, o := range slices.Concat(group.unsettled, group.void) {
 			if o.holders != nil {
 				all = append(all, held{group, o})
 			}
@@ -340,7 +340,7 @@ func (c *composer) makePurge(s *Step, g gene) bool {
 // their members settle them, and may report more as settled than is.
 func (c *composer) inFlight(key string) bool {
 	return slices.ContainsFunc(c.m.groups, func(g *modelGroup) bool {
-		return slices.ContainsFunc(g.owed, func(o *owed) bool { return o.key == key && o.times > 0 })
+		return slices.ContainsFunc(g.unsettled, func(o *unsettled) bool { return o.key == key && o.times > 0 })
 	})
 }
 

@@ -78,7 +78,7 @@ var handlerCases = []conformanceCase{
 			}
 			receiver <- r
 			await(s, seen, "the handler")
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 			s.drainQuietly(r)
 			if n := len(seen); n != 0 {
 				s.Errorf("%d messages after Close", n)

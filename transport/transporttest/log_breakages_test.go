@@ -441,8 +441,8 @@ func (g generous) Ack(ctx context.Context) error {
 	return nil
 }
 
-// careless drops the deliveries of a member that leaves: all of them on Close, those that
-// were fetched in advance on Drain.
+// careless settles unhandled deliveries of a member that leaves: all on Close, and on Drain the
+// deliveries that were fetched in advance.
 type careless struct {
 	transport.Log
 	closing bool

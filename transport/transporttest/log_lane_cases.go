@@ -127,14 +127,14 @@ var laneCases = []conformanceCase{
 		rule: "FencingToken increases with every delivery of a lane, whichever member gets it.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
-			fences := make(map[int]uint64)
+			tokens := make(map[int]uint64)
 			grows := func(d *transport.Delivery) {
 				s.Helper()
 				lane := transport.LaneOf(d.Subject, lanes)
-				if d.FencingToken <= fences[lane] {
-					s.Errorf("the fencing token of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, fences[lane])
+				if d.FencingToken <= tokens[lane] {
+					s.Errorf("the fencing token of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, tokens[lane])
 				}
-				fences[lane] = d.FencingToken
+				tokens[lane] = d.FencingToken
 			}
 			for round := range 3 {
 				m := l.consume(ofOrdered(10))

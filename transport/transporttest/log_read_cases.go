@@ -33,7 +33,7 @@ var readCases = []conformanceCase{
 					s.Errorf("message %d is %+v", i, d)
 				}
 				if d.Settler != nil || d.FencingToken != 0 || d.Attempt != 0 {
-					s.Errorf("message %d has settler %v, fence %d, attempt %d", i, d.Settler, d.FencingToken, d.Attempt)
+					s.Errorf("message %d has settler %v, fencing token %d, attempt %d", i, d.Settler, d.FencingToken, d.Attempt)
 				}
 			}
 		},

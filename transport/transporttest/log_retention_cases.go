@@ -40,11 +40,11 @@ var retentionCases = []conformanceCase{
 			s.terminate(deliveries[1])
 			l.eventuallyHolds(3) // 3 is for no other group
 			l.holds("0", "1", "2")
-			mine := a.takes("0", "1", "2")
-			s.ack(mine[1], mine[2])
+			held := a.takes("0", "1", "2")
+			s.ack(held[1], held[2])
 			l.eventuallyHolds(2)
 			l.holds("0", "2")
-			s.terminate(mine[0])
+			s.terminate(held[0])
 			s.ack(deliveries[2])
 			l.eventuallyHolds(0)
 		},
@@ -72,7 +72,7 @@ var retentionCases = []conformanceCase{
 		rule:     "Under InterestRetention, a message that matches no group is acknowledged and not stored.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "b", Filter: []string{s.subject("b")}}}})
-			l.put("a", "for nobody")
+			l.put("a", "for no group")
 			l.put("b", "0")
 			l.holds("0")
 			m := l.consume(transport.ConsumeConfig{Group: l.config.Groups[0]})

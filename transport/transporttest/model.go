@@ -45,19 +45,19 @@ type remembered struct {
 
 // modelGroup is a group, with its unsettled messages and its deliveries.
 type modelGroup struct {
-	config  transport.GroupConfig
-	number  int
-	owed    []*owed
-	void    []*owed             // removed while a member held it without knowing
-	given   map[string]int      // deliveries by body
-	lanes   map[string][]string // deliveries of an ordered group by lane, in order
-	endings int                 // of members; each may have cost attempts
-	vague   bool                // began with the last of each subject, some of which are gone
-	deleted bool
+	config    transport.GroupConfig
+	number    int
+	unsettled []*unsettled
+	void      []*unsettled        // removed while a member held it without knowing
+	given     map[string]int      // deliveries by body
+	lanes     map[string][]string // deliveries of an ordered group by lane, in order
+	endings   int                 // of members; each may have cost attempts
+	vague     bool                // began with the last of each subject, some of which are gone
+	deleted   bool
 }
 
-// owed is a message that a group has not yet settled.
-type owed struct {
+// unsettled is a message that a group has not yet settled.
+type unsettled struct {
 	*stored
 	times   int   // number of deliveries
 	holders []int // members, one of which has it; nil means none
@@ -240,7 +240,7 @@ func (m *model) put(e *stored) bool {
 	m.stored = append(m.stored, e)
 	for _, g := range m.groups {
 		if !g.deleted && g.matches(e.key) {
-			g.owed = append(g.owed, &owed{stored: e})
+			g.unsettled = append(g.unsettled, &unsettled{stored: e})
 		}
 	}
 	return true
@@ -298,7 +298,7 @@ func (m *model) remove(i int) {
 	m.stored = slices.Delete(m.stored, i, i+1)
 	for _, g := range m.groups {
 		g.vague = g.vague || g.config.Start.LastPerSubject
-		g.owed = slices.DeleteFunc(g.owed, func(o *owed) bool {
+		g.unsettled = slices.DeleteFunc(g.unsettled, func(o *unsettled) bool {
 			if o.stored == e && o.holders != nil {
 				g.void = append(g.void, o)
 			}
@@ -341,7 +341,7 @@ func (m *model) addGroup(c transport.GroupConfig) {
 		case m.config.Retention == transport.InterestRetention, s.New, e.sequence < s.Sequence:
 		case s.LastPerSubject && latest[e.key] != e.sequence:
 		case g.matches(e.key):
-			g.owed = append(g.owed, &owed{stored: e})
+			g.unsettled = append(g.unsettled, &unsettled{stored: e})
 		}
 	}
 	m.groups = append(m.groups, g)
@@ -363,7 +363,7 @@ func (m *model) group(name string) *modelGroup {
 
 func (m *model) deleteGroup(name string) {
 	g := m.group(name)
-	g.deleted, g.owed, g.void = true, nil, nil
+	g.deleted, g.unsettled, g.void = true, nil, nil
 	for _, member := range m.members {
 		member.ended = member.ended || member.group == g
 	}
@@ -384,8 +384,8 @@ func (m *model) end(number int) {
 	member := m.members[number]
 	member.ended = true
 	member.group.endings++
-	holds := func(o *owed) bool { return slices.Contains(o.holders, number) }
-	for _, o := range member.group.owed {
+	holds := func(o *unsettled) bool { return slices.Contains(o.holders, number) }
+	for _, o := range member.group.unsettled {
 		if holds(o) {
 			o.holders = nil
 		}
@@ -406,16 +406,16 @@ func (m *model) crash(process int) {
 
 func (m *model) settleHeld(s *Step) {
 	g := m.group(s.Group)
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		if o.sequence == s.Sequence {
 			m.settle(g, o, fate(s.Fates[0][0]))
 			return
 		}
 	}
-	g.void = slices.DeleteFunc(g.void, func(o *owed) bool { return o.sequence == s.Sequence })
+	g.void = slices.DeleteFunc(g.void, func(o *unsettled) bool { return o.sequence == s.Sequence })
 }
 
-func (m *model) settle(g *modelGroup, o *owed, f fate) {
+func (m *model) settle(g *modelGroup, o *unsettled, f fate) {
 	switch f {
 	case acks, terminates:
 		g.done(o)
@@ -428,14 +428,14 @@ func (m *model) settle(g *modelGroup, o *owed, f fate) {
 	}
 }
 
-func (g *modelGroup) done(o *owed) {
-	g.owed = slices.DeleteFunc(g.owed, func(other *owed) bool { return other == o })
+func (g *modelGroup) done(o *unsettled) {
+	g.unsettled = slices.DeleteFunc(g.unsettled, func(other *unsettled) bool { return other == o })
 }
 
 // rest does everything that can happen.
 func (m *model) rest() {
 	for moved := true; moved; {
-		moved = m.expire() || m.forsake() || m.release()
+		moved = m.expire() || m.removeSettled() || m.release()
 		for _, g := range m.groups {
 			moved = m.deliver(g) || moved
 		}
@@ -450,7 +450,7 @@ func (m *model) wait(d time.Duration) {
 			at = m.sooner(at, e.expires, e.due)
 		}
 		for _, g := range m.groups {
-			for _, o := range g.owed {
+			for _, o := range g.unsettled {
 				at = m.sooner(at, o.after)
 			}
 		}
@@ -472,13 +472,13 @@ func (m *model) expire() bool {
 	return i >= 0
 }
 
-// forsake removes a message that no group needs any more, if the retention requires it.
-func (m *model) forsake() bool {
+// removeSettled removes a message that no group needs any more, if the retention requires it.
+func (m *model) removeSettled() bool {
 	if m.config.Retention != transport.InterestRetention {
 		return false
 	}
 	i := slices.IndexFunc(m.stored, func(e *stored) bool {
-		return !slices.ContainsFunc(m.groups, func(g *modelGroup) bool { return g.owes(e) })
+		return !slices.ContainsFunc(m.groups, func(g *modelGroup) bool { return g.needs(e) })
 	})
 	if i >= 0 {
 		m.remove(i)
@@ -486,8 +486,8 @@ func (m *model) forsake() bool {
 	return i >= 0
 }
 
-func (g *modelGroup) owes(e *stored) bool {
-	return slices.ContainsFunc(g.owed, func(o *owed) bool { return o.stored == e })
+func (g *modelGroup) needs(e *stored) bool {
+	return slices.ContainsFunc(g.unsettled, func(o *unsettled) bool { return o.stored == e })
 }
 
 // release stores a message that is due, if there is room.
@@ -505,7 +505,7 @@ func (m *model) deliver(g *modelGroup) bool {
 	if len(takers) == 0 {
 		return false
 	}
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		if o.holders != nil || o.after > m.now || g.blocked(m.lane(g, o.key), o, m) {
 			continue
 		}
@@ -527,11 +527,11 @@ func (m *model) lane(g *modelGroup, key string) string {
 }
 
 // blocked reports whether a message of an ordered group waits for a previous one.
-func (g *modelGroup) blocked(lane string, o *owed, m *model) bool {
+func (g *modelGroup) blocked(lane string, o *unsettled, m *model) bool {
 	if !g.config.Ordered {
 		return false
 	}
-	return slices.ContainsFunc(g.owed, func(other *owed) bool {
+	return slices.ContainsFunc(g.unsettled, func(other *unsettled) bool {
 		return other != o && m.lane(g, other.key) == lane && (other.times > 0 || other.sequence < o.sequence)
 	})
 }
@@ -540,7 +540,7 @@ func (g *modelGroup) blocked(lane string, o *owed, m *model) bool {
 // members drain. It returns nil at that end.
 func (m *model) farewell() *Step {
 	for _, g := range m.groups {
-		for _, o := range slices.Concat(g.owed, g.void) {
+		for _, o := range slices.Concat(g.unsettled, g.void) {
 			if o.holders != nil {
 				return &Step{Do: Settle, Group: g.config.Name, Sequence: o.sequence, Fates: []string{"a"}}
 			}
@@ -582,7 +582,7 @@ func (m *model) view() view {
 
 func (m *model) groupView(g *modelGroup) groupView {
 	v := groupView{Name: g.config.Name, Deleted: g.deleted, Vague: g.vague, Held: []string{}, Lanes: maps.Clone(g.lanes), Given: maps.Clone(g.given)}
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		switch {
 		case o.times == 0:
 			v.Undelivered++

@@ -144,21 +144,21 @@ func breakageForPrograms(name string) func(*inproc.Transport) transport.Transpor
 // backend, and report what is wrong. They print a program that shows it.
 func TestProgramsCatchBrokenTransports(t *testing.T) {
 	t.Parallel()
-	for name, says := range brokenForPrograms {
+	for name, pattern := range brokenForPrograms {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			said := regexp.MustCompile(says + "|" + differs)
+			want := regexp.MustCompile(pattern + "|" + differs)
 			var out string
 			for seed := range programSeeds {
 				out = catches(t, "Model", name, seed+1)
 				if !strings.Contains(out, "transporttest.Program{\n") {
 					t.Errorf("want a program in\n%s", out)
 				}
-				if said.MatchString(out) {
+				if want.MatchString(out) {
 					return
 				}
 			}
-			t.Errorf("want %q after one of %d seeds; the last output was\n%s", said, programSeeds, out)
+			t.Errorf("want %q after one of %d seeds; the last output was\n%s", want, programSeeds, out)
 		})
 	}
 	for _, name := range []string{"ignores ids", "loses messages of a killed process", "loses queued messages when it is drained"} {

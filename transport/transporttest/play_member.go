@@ -13,16 +13,16 @@ import (
 
 // playGroup is a group of a player, with the state of its messages.
 type playGroup struct {
-	config  transport.GroupConfig // of the program
-	number  int
-	deleted bool
-	endings int // of members; each may have cost a message an attempt
-	joins   int
-	info    transport.GroupInfo   // at the last query
-	states  map[string]*playState // by body
-	lanes   map[string][]string
-	fences  map[string]uint64 // by lane
-	highest uint64            // highest sequence that was delivered
+	config        transport.GroupConfig // of the program
+	number        int
+	deleted       bool
+	endings       int // of members; each may have cost a message an attempt
+	joins         int
+	info          transport.GroupInfo   // at the last query
+	states        map[string]*playState // by body
+	lanes         map[string][]string
+	fencingTokens map[string]uint64 // by lane
+	highest       uint64            // highest sequence that was delivered
 }
 
 // playState is the state of a message in a group.
@@ -55,7 +55,7 @@ type playMember struct {
 func (y *player) addGroup(c transport.GroupConfig) *playGroup {
 	g := &playGroup{
 		config: c, number: len(y.groups),
-		states: make(map[string]*playState), lanes: make(map[string][]string), fences: make(map[string]uint64),
+		states: make(map[string]*playState), lanes: make(map[string][]string), fencingTokens: make(map[string]uint64),
 	}
 	y.groups = append(y.groups, g)
 	return g

@@ -60,10 +60,10 @@ func (m *playMember) checkAttempt(d *transport.Delivery, state *playState) {
 func (m *playMember) checkOrder(d *transport.Delivery, state *playState) {
 	y, g := m.y, m.group
 	if g.config.Ordered {
-		if fence := g.fences[state.lane]; d.FencingToken <= fence {
-			y.breaks("%s was delivered to group %s with fencing token %d after %d", d.Body, g.config.Name, d.FencingToken, fence)
+		if last := g.fencingTokens[state.lane]; d.FencingToken <= last {
+			y.breaks("%s was delivered to group %s with fencing token %d after %d", d.Body, g.config.Name, d.FencingToken, last)
 		}
-		g.fences[state.lane] = d.FencingToken
+		g.fencingTokens[state.lane] = d.FencingToken
 		return
 	}
 	if g.joins == 1 && state.times == 1 && d.Sequence < g.highest && d.Attempt == 1 {

@@ -67,7 +67,7 @@ var receiverCases = []conformanceCase{
 				s.publish("a", body)
 				l.want(body)
 				l.Close()
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 		},
 	},
@@ -80,7 +80,7 @@ var receiverCases = []conformanceCase{
 			s.publish("a", "x")
 			l.want("x")
 			s.drain(l)
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 	{
@@ -90,7 +90,7 @@ var receiverCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
 				s.Fatal(err)
@@ -105,7 +105,7 @@ var receiverCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 0)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			s.rest()
 			select {
 			case err := <-drained:
@@ -126,10 +126,10 @@ var receiverCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 3)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			for range 10 {
 				s.publish("a", "after")
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
@@ -206,11 +206,11 @@ func shortly(s *suite) (context.Context, context.CancelFunc) {
 func (s *suite) drainQuietly(r transport.Receiver) { _ = r.Drain(s.patient()) }
 
 // probe is the body of requests that test for a subscriber.
-const probe = "anybody"
+const probe = "probe"
 
-// eventuallyNobody waits until requests find no subscriber. Earlier requests may have
+// eventuallyNoSubscriber waits until requests find no subscriber. Earlier requests may have
 // been accepted, and are abandoned.
-func (s *suite) eventuallyNobody(rest string) {
+func (s *suite) eventuallyNoSubscriber(rest string) {
 	s.Helper()
 	wait := soon
 	for patience := s.patient(); patience.Err() == nil; wait += wait / 10 { // a slow machine needs more

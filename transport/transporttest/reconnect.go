@@ -53,10 +53,10 @@ func Reconnected(t *testing.T, line *Line) transport.Transport {
 // reconnectCases returns the cases of RunReconnect.
 func reconnectCases() []conformanceCase {
 	return slices.Concat(
-		awayCases,
-		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, awayLogCases),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, awayLaneCases),
-		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, awayDelayedCases),
+		disconnectedCases,
+		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, disconnectedLogCases),
+		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, disconnectedLaneCases),
+		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, disconnectedDelayedCases),
 	)
 }
 

@@ -7,7 +7,7 @@ import (
 	"gomono.dev/transport"
 )
 
-var awayCases = []conformanceCase{
+var disconnectedCases = []conformanceCase{
 	{
 		name:     "unavailable",
 		contract: "a message that cannot be handed over now is [Unavailable].",
@@ -190,7 +190,7 @@ var awayCases = []conformanceCase{
 			o := s.another()
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "own ")
 			s.cut()
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 			s.mend()
 			if got := o.request("a", "x"); got != "own x" {
 				s.Errorf("got %q", got)
@@ -212,7 +212,7 @@ var awayCases = []conformanceCase{
 			}
 			h.wantSeen(11)
 			s.mend()
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{
@@ -229,7 +229,7 @@ var awayCases = []conformanceCase{
 			if got := o.request("b", "x"); got != "open x" {
 				s.Errorf("got %q", got)
 			}
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{
@@ -248,7 +248,7 @@ var awayCases = []conformanceCase{
 			s.line.Mend()
 			s.wantError(s.tr.Publish(s.patient(), s.message("a", "x")), transport.Unavailable, transport.OutcomeNotDone)
 			s.wantCode(s.tr.Ping(s.patient()), transport.Unavailable)
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{

@@ -9,7 +9,7 @@ import (
 	"gomono.dev/transport"
 )
 
-var awayLogCases = []conformanceCase{
+var disconnectedLogCases = []conformanceCase{
 	{
 		name:     "log/unavailable",
 		contract: "Unavailable if the backend cannot be reached, with OutcomeNotDone if the message was not sent",
@@ -383,7 +383,7 @@ var awayLogCases = []conformanceCase{
 	},
 }
 
-var awayLaneCases = []conformanceCase{
+var disconnectedLaneCases = []conformanceCase{
 	{
 		name:     "lanes/take-over",
 		contract: "FencingToken increases with every delivery of a lane, whichever member gets it.",
@@ -439,7 +439,7 @@ var awayLaneCases = []conformanceCase{
 	},
 }
 
-var awayDelayedCases = []conformanceCase{
+var disconnectedDelayedCases = []conformanceCase{
 	{
 		name:     "delayed/while-away",
 		contract: "The message gets its sequence when it is due.",

@@ -124,7 +124,7 @@ var requestCases = []conformanceCase{
 				r := s.serve(transport.Subscription{Subject: s.subject("a"), Group: "g"}, "")
 				s.request("a", "x")
 				r.Close()
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 		},
 	},
@@ -298,8 +298,8 @@ func (s *suite) replySubjects(rest string) <-chan string {
 	return subjects
 }
 
-// wantNobody fails unless a request finds no subscriber.
-func (s *suite) wantNobody(rest string) {
+// wantNoSubscriber fails unless a request finds no subscriber.
+func (s *suite) wantNoSubscriber(rest string) {
 	s.Helper()
 	_, err := s.tr.Request(s.patient(), s.message(rest, probe))
 	s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
@@ -344,7 +344,7 @@ var contextCases = []conformanceCase{
 				s.wantCode(err, code)
 				s.wantCode(s.tr.Ping(ctx), code)
 			}
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 	{

@@ -39,15 +39,15 @@ func TestSuiteCatches(t *testing.T) {
 				cases = append(wanted[name], b.fails)
 			}
 			out, failed := runBroken(t, name, cases...)
-			for n := 0; n < 3 && !(slices.Contains(failed, b.fails) && strings.Contains(out, b.says)); n++ {
+			for n := 0; n < 3 && !(slices.Contains(failed, b.fails) && strings.Contains(out, b.output)); n++ {
 				out, failed = runBroken(t, name, cases...) // with racing goroutines, one run may not be enough
 			}
 			m.add(name, failed)
 			if !slices.Contains(failed, b.fails) {
 				t.Fatalf("%s passed:\n%s", b.fails, out)
 			}
-			if !strings.Contains(out, b.says) {
-				t.Errorf("want %q in\n%s", b.says, out)
+			if !strings.Contains(out, b.output) {
+				t.Errorf("want %q in\n%s", b.output, out)
 			}
 			t.Logf("caught by %s", b.fails)
 		})
