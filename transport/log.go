@@ -26,7 +26,7 @@ import (
 //     member died counts, and one that was handed back (Release, Drain, Close) does not.
 //  5. Order. Within a group, first deliveries happen in the order of sequences;
 //     redeliveries that are due come before them. In an ordered group a message of a lane
-//     is not delivered before the previous message of that lane is settled.
+//     is delivered when the previous message of that lane is settled, and not earlier.
 //  6. Time is the backend's. A message is never delivered before its NotBefore, and never
 //     redelivered before its delay has passed.
 //
@@ -64,7 +64,7 @@ type Log interface {
 	// OutcomeNotDone if the message was not sent and OutcomeUnknown if its
 	// acknowledgement did not arrive. After the latter a second Append with the same id
 	// stores it once. In a cluster a second Append while the first is in progress may be
-	// Unavailable with OutcomeNotDone, instead of a duplicate; so may an Append while a
+	// Unavailable with OutcomeNotDone, instead of a duplicate; so is an Append while a
 	// group is missing (see LogConfig.Groups).
 	Append(ctx context.Context, m *Message, o AppendOptions) (Appended, error)
 
@@ -151,7 +151,7 @@ type LogConfig struct {
 	// inproc does the same. With Lanes this applies only to the first of them.
 	Subjects []string
 
-	// Retention specifies when acknowledged messages are removed.
+	// Retention specifies when stored messages are removed.
 	Retention Retention
 
 	// Storage specifies what stored messages survive.

@@ -253,7 +253,7 @@ func (c *composer) makeCrash(s *Step, g gene) bool {
 	return c.crashes && slices.ContainsFunc(c.m.members, func(m *modelMember) bool { return m.process == s.Process && !m.ended }) && c.certain(ends)
 }
 
-// makeRush makes other members get the messages that a member leaves behind.
+// makeRush makes a step in which other members get the messages that a member leaves.
 func (c *composer) makeRush(s *Step, g gene) bool {
 	s.Do, s.Key = Rush, pick(g[2], keys...)
 	number, ok := c.member(g[1])

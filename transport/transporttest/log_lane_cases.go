@@ -14,8 +14,8 @@ const lanes = 4
 var laneCases = []conformanceCase{
 	{
 		name:     "lanes/order",
-		contract: "In an ordered group a message of a lane is not delivered before the previous message of that lane is settled.",
-		rule:     "In an ordered group a message of a lane is not delivered to any member before the previous message of that lane is settled.",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier, over all members.",
 		body: func(s *suite) {
 			const n, keys = 240, 12
 			l := s.laned(transport.MemoryStorage)
@@ -86,7 +86,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name:     "lanes/nak-blocks-its-lane",
-		contract: "In an ordered group a message of a lane is not delivered before the previous message of that lane is settled.",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
 		rule:     "A message that waits for its redelivery blocks its lane, and no other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -104,7 +104,7 @@ var laneCases = []conformanceCase{
 	},
 	{
 		name:     "lanes/hand-back",
-		contract: "In an ordered group a message of a lane is not delivered before the previous message of that lane is settled.",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
 		rule:     "A message that a member hands back comes before later messages of its lane.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
@@ -367,7 +367,7 @@ var oneLaneCases = []conformanceCase{
 	},
 	{
 		name:     "ordered/nak",
-		contract: "In an ordered group a message of a lane is not delivered before the previous message of that lane is settled.",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
 		rule:     "In an ordered group without lanes, a message that waits for its redelivery blocks all later ones.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})

@@ -408,7 +408,7 @@ var disconnectedLaneCases = []conformanceCase{
 	},
 	{
 		name:     "lanes/go-on",
-		contract: "In an ordered group a message of a lane is not delivered before the previous message of that lane is settled.",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
 		rule:     "A lane keeps its order while the connection comes and goes.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
