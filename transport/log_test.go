@@ -32,7 +32,7 @@ func TestLogConfigValidate(t *testing.T) {
 		"longer than messages":     func(c *transport.LogConfig) { c.MaxAge, c.DedupWindow = time.Second, time.Minute },
 		"MaxDelayed is 1":          func(c *transport.LogConfig) { c.MaxDelayed = 1 },
 		"MaxSize is -1":            func(c *transport.LogConfig) { c.MaxSize = -1 },
-		"use one of the constants": func(c *transport.LogConfig) { c.Full = 7 },
+		"use a declared constant":  func(c *transport.LogConfig) { c.Full = 7 },
 		"description has 4097":     func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
 		"want at most 4096, in":    func(c *transport.LogConfig) { c.Description = "\xff" },
 		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },

@@ -93,7 +93,7 @@ func (c *LogConfig) Validate() error {
 	case len(c.Description) > MaxDescription || !utf8.ValidString(c.Description):
 		return c.invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
-		return c.invalid("its Retention, Storage or Full is unknown: use one of the constants")
+		return c.invalid("its Retention, Storage or Full is unknown: use a declared constant")
 	}
 	return c.validateGroups()
 }

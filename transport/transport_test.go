@@ -197,8 +197,8 @@ func TestErrorIs(t *testing.T) {
 		t.Error("a DeadlineExceeded error must match only context.DeadlineExceeded")
 	}
 	cause := errors.New("cause")
-	e := transport.Errorf(transport.Internal, transport.OutcomeNotDone, "what: %w", cause)
-	if !errors.Is(e, cause) || e.Error() != "internal: what: cause" {
+	e := transport.Errorf(transport.Internal, transport.OutcomeNotDone, "failed: %w", cause)
+	if !errors.Is(e, cause) || e.Error() != "internal: failed: cause" {
 		t.Errorf("got %v", e)
 	}
 	for err, want := range map[error]transport.Code{
