@@ -17,14 +17,13 @@ func TestConformance(t *testing.T) {
 	transporttest.Run(t, newTransport)
 }
 
-// Every case leaves no goroutine behind, and waits for nothing outside its
-// bubble.
+// No case leaves a goroutine behind or waits for anything outside its bubble.
 func TestConformanceInBubbles(t *testing.T) {
 	t.Parallel()
 	transporttest.RunInBubble(t, newTransport)
 }
 
-// What a backend promises holds in every order in which it can take its steps.
+// A backend keeps its promises in every order of its steps.
 func TestConformanceInSteps(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
