@@ -42,7 +42,7 @@ func shows(t *testing.T, h *testkit.Harness) {
 		`sent "news" to ada@example.com at attempt 1`,
 		`sent "news" to busy@example.com at attempt 2`,
 		`sent "a second later" to ada@example.com at attempt 1`,
-		"dead: dropped after 1 attempts: no recipient",
+		"dead: permanent after 1 attempts: no recipient",
 		"dead: attempts after 3 attempts: mailbox is full",
 	} {
 		if !strings.Contains(out.String(), want) {
