@@ -25,9 +25,8 @@ func Until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Within polls a condition until it holds, and returns false at the limit. It counts
-// the limit in beats, which come late on a busy machine and not at all on one that
-// stands still.
+// Within polls a condition until it holds, and returns false at the limit. It counts the limit
+// in beats, which come late on a busy machine and stop while the machine stands still.
 func Within(limit time.Duration, holds func() bool) bool {
 	beats := time.NewTicker(period)
 	defer beats.Stop()

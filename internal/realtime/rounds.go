@@ -12,14 +12,12 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Rounds runs the rounds of a harness whose result a stall can spoil. For example, a
-// process that stands still keeps no member alive. A round that fails is discarded and
-// repeated if a heartbeat measured a stall in it, and for no other reason. The harness
-// fails if it discards more than one round in ten. Its methods may be called by several
-// goroutines at once.
+// Rounds runs the rounds of a test whose result a stall can spoil. For example, a process that
+// stands still keeps no member alive. A failed round is discarded and repeated if a heartbeat
+// measured a stall in it, and for no other reason. The test fails if it discards more than one
+// round in ten. The methods may be called by several goroutines at once.
 type Rounds struct {
-	// Planned is how many rounds the harness runs at least. Fewer than ten may
-	// discard one.
+	// Planned is the minimum number of rounds of the test. Fewer than ten may discard one.
 	Planned int
 
 	// Stall is the shortest stall that spoils a round.
@@ -73,18 +71,18 @@ func (r *Rounds) discard(t testing.TB, stall time.Duration, failed error) bool {
 	r.discarded++
 	note := fmt.Sprintf("%s: round discarded, %d of %d: the machine stood still for %v", t.Name(), r.discarded, max(1, r.Planned), stall)
 	t.Logf("%s; this had failed: %v", note, failed)
-	if err := tell(note); err != nil {
-		t.Errorf("%s: %v", tellVariable, err)
+	if err := writeDiscarded(note); err != nil {
+		t.Errorf("%s: %v", discardedVariable, err)
 	}
 	return true
 }
 
-// tellVariable names a file to which discarded rounds are written: go test does not
+// discardedVariable names a file to which discarded rounds are written: go test does not
 // show the log of a test that passes.
-const tellVariable = "MONO_DISCARDED_ROUNDS"
+const discardedVariable = "MONO_DISCARDED_ROUNDS"
 
-func tell(note string) error {
-	path := os.Getenv(tellVariable)
+func writeDiscarded(note string) error {
+	path := os.Getenv(discardedVariable)
 	if path == "" {
 		return nil
 	}

@@ -21,7 +21,7 @@ const roundsVariable = "MONO_TEST_ROUNDS"
 var harnesses = map[string]struct {
 	run      func(t *testing.T)
 	fails    bool
-	says     string
+	output   string
 	discards int
 }{
 	"a round that passes": {func(t *testing.T) {
@@ -85,12 +85,12 @@ func TestRounds(t *testing.T) {
 			c := exec.Command(os.Args[0], "-test.run=^TestHarness$", "-test.v")
 			c.Env = append(os.Environ(), roundsVariable+"="+name, "MONO_DISCARDED_ROUNDS="+discarded)
 			out, err := c.CombinedOutput()
-			if (err != nil) != h.fails || !strings.Contains(string(out), h.says) {
-				t.Errorf("%v, want failure %v and %q in\n%s", err, h.fails, h.says, out)
+			if (err != nil) != h.fails || !strings.Contains(string(out), h.output) {
+				t.Errorf("%v, want failure %v and %q in\n%s", err, h.fails, h.output, out)
 			}
-			told, err := os.ReadFile(discarded)
-			if n := strings.Count(string(told), "\n"); n != h.discards || n > 0 && err != nil {
-				t.Errorf("the file has %d discarded rounds, want %d: %q, %v", n, h.discards, told, err)
+			list, err := os.ReadFile(discarded)
+			if n := strings.Count(string(list), "\n"); n != h.discards || n > 0 && err != nil {
+				t.Errorf("the file has %d discarded rounds, want %d: %q, %v", n, h.discards, list, err)
 			}
 		})
 	}

@@ -15,32 +15,32 @@ import (
 
 // boot is one run of a server's process.
 type boot struct {
-	Server string `json:"server"` // its id, which is new for each boot
-	Base   uint64 `json:"base"`   // of fences: see nextBase
+	Server string `json:"server"` // id of the server, new for each boot
+	Base   uint64 `json:"base"`   // of fencing tokens: see nextBase
 }
 
 // bootSearch is a search for the boot of the connected server. The members of a
 // Transport share it.
 type bootSearch struct {
 	begun  time.Time
-	report func() // logs once that the state stream does not answer
+	report func() // logs that the state stream does not answer, once
 	done   chan struct{}
 	err    error
 }
 
 const (
 	bootPatience = 2 * time.Second // before a search is reported
-	bootAttempt  = 5 * time.Second // so a stream that answers again is noticed soon
+	bootAttempt  = 5 * time.Second // short, to notice soon that the stream answers again
 )
 
-// awaitBoot waits until the base of fences is that of the connected server. The first
-// client of a new boot counts it. Boots in a cluster are not counted, since its servers
-// replicate the counts of deliveries. So there the wait is short, and the last known
-// base remains until the state stream answers.
+// awaitBoot waits until the base of fencing tokens is that of the connected server. The first
+// client of a new boot records it. Boots in a cluster are not recorded, since its servers
+// replicate the counts of deliveries. So the wait in a cluster is short, and the last known
+// base remains in use until the state stream answers.
 func (t *Transport) awaitBoot(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
 	for search := t.searchBoot(); search != nil; search = t.searchBoot() {
@@ -63,7 +63,7 @@ func (t *Transport) awaitBoot(ctx context.Context) error {
 	return nil
 }
 
-// searchBoot joins or begins a search, nil if the boot is known.
+// searchBoot joins or starts a search. It returns nil if the boot is known.
 func (t *Transport) searchBoot() *bootSearch {
 	server := t.nc.ConnectedServerId()
 	t.booting.Lock()
@@ -88,7 +88,7 @@ func (t *Transport) searchBoot() *bootSearch {
 func (t *Transport) findBoot(search *bootSearch) {
 	report := time.AfterFunc(bootPatience, search.report)
 	err := t.tryBoot()
-	for waits(err) && t.life.Err() == nil && !t.link.down() && pause(t.life, askPause) {
+	for canRetry(err) && t.life.Err() == nil && !t.link.down() && pause(t.life, apiPause) {
 		err = t.tryBoot()
 	}
 	if !report.Stop() && err == nil {
@@ -100,8 +100,8 @@ func (t *Transport) findBoot(search *bootSearch) {
 	close(search.done)
 }
 
-// waits reports whether another attempt may fare better.
-func waits(err error) bool {
+// canRetry reports whether another attempt to find the boot may succeed.
+func canRetry(err error) bool {
 	switch transport.CodeOf(err) {
 	case transport.Unavailable, transport.DeadlineExceeded, transport.Aborted, transport.NotFound:
 		return err != nil
@@ -111,7 +111,7 @@ func waits(err error) bool {
 
 func (t *Transport) reportSearch() {
 	if t.clustered() {
-		t.log.Warn("natsx: the stream "+stateStream+" does not answer: until it does, fences of a cluster that began as a single server may go back, and hand-backs count as attempts", "address", t.address)
+		t.log.Warn("natsx: the stream "+stateStream+" does not answer: until it does, fencing tokens of a cluster that began as a single server may decrease, and hand-backs count as attempts", "address", t.address)
 		return
 	}
 	t.log.Warn("natsx: members of groups get nothing until the stream "+stateStream+" answers", "address", t.address)
@@ -119,7 +119,7 @@ func (t *Transport) reportSearch() {
 
 func (t *Transport) clustered() bool { return t.nc.ConnectedClusterName() != "" }
 
-// tryBoot reads the last boot, and counts the present one if it is new.
+// tryBoot reads the last boot, and records the current one if it is new.
 func (t *Transport) tryBoot() error {
 	ctx, cancel := context.WithTimeout(t.life, bootAttempt)
 	defer cancel()
@@ -131,24 +131,24 @@ func (t *Transport) tryBoot() error {
 	if err != nil {
 		return err
 	}
-	t.raiseFences(last.Base)
+	t.raiseTokenBases(last.Base)
 	now := boot{server, last.Base}
 	if t.clustered() {
 		err = t.ensureState(ctx) // now, since the first hand-back has little time
 	} else if last.Server != server {
-		now.Base, err = t.countBoot(ctx, server, last.Base, sequence)
+		now.Base, err = t.recordBoot(ctx, server, last.Base, sequence)
 	}
 	if err != nil {
 		return err
 	}
-	t.raiseFences(now.Base)
+	t.raiseTokenBases(now.Base)
 	t.booting.Lock()
 	defer t.booting.Unlock()
 	t.boot = now
 	return nil
 }
 
-// lastBoot returns the last counted boot and its sequence.
+// lastBoot returns the last recorded boot and its sequence.
 func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
 	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
 	switch {
@@ -157,13 +157,13 @@ func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err 
 	case err != nil:
 		return boot{}, 0, err
 	}
-	_ = json.Unmarshal(m.Data, &b) // anything else was not written by natsx
+	_ = json.Unmarshal(m.Data, &b) // other data is not from natsx
 	return b, m.Sequence, nil
 }
 
-// countBoot stores the boot of a server, unless another client does. Its time is the
-// server's, since clients have clocks of their own.
-func (t *Transport) countBoot(ctx context.Context, server string, base, last uint64) (uint64, error) {
+// recordBoot stores the boot of a server, unless another client does. It uses the time of the
+// server, since the clocks of clients differ.
+func (t *Transport) recordBoot(ctx context.Context, server string, base, last uint64) (uint64, error) {
 	is, err := t.openState(ctx)
 	if err != nil {
 		return 0, err
@@ -178,15 +178,15 @@ func (t *Transport) countBoot(ctx context.Context, server string, base, last uin
 	return b.Base, t.putState(ctx, msg)
 }
 
-// raiseFences raises the base of fences, also of the members that are there.
-func (t *Transport) raiseFences(base uint64) {
-	if base <= t.base.Load() {
+// raiseTokenBases raises the base of fencing tokens, also that of existing members.
+func (t *Transport) raiseTokenBases(base uint64) {
+	if base <= t.highestBase.Load() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.base.Store(max(base, t.base.Load()))
+	t.highestBase.Store(max(base, t.highestBase.Load()))
 	for m := range t.members {
-		m.raiseFences(t.base.Load())
+		m.raiseTokenBase(t.highestBase.Load())
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// The state stream holds facts that members of groups share and the server does not
-// keep. An account has one. It is created on first use.
+// The state stream holds data that members of groups share and the server does not keep. Each
+// account has one. It is created on first use.
 //
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // Log refuses the name
+	stateStream   = "mono_state" // not allowed as the name of a log
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -27,14 +27,14 @@ const (
 )
 
 const (
-	maxReleases = 1000 // messages of one consumer
+	maxReleases = 1000 // records of one consumer
 	keepRelease = 7 * 24 * time.Hour
 )
 
-// openState creates the state stream, or updates it as far as it differs from what is
-// wanted. Another client may do the same at the same time, perhaps of another release.
+// openState creates the state stream, or updates it if it differs from stateConfig. Another
+// client, perhaps of another release, may do the same concurrently.
 func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error) {
-	is, err := t.askState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+	is, err := t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
 	if missing(err) {
 		is, err = t.createState(ctx)
 	}
@@ -48,8 +48,8 @@ func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error
 	return is, nil
 }
 
-func (t *Transport) askState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	s, err := ask(ctx, t, "the stream "+stateStream, do)
+func (t *Transport) callState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
+	s, err := callAPI(ctx, t, "the stream "+stateStream, do)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +62,13 @@ func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, err
 		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	is, err := t.askState(ctx, create)
+	is, err := t.callState(ctx, create)
 	if c.Replicas > 1 && tooFewServers(err) {
 		c.Replicas = 1
-		is, err = t.askState(ctx, create)
+		is, err = t.callState(ctx, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return t.askState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+		return t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
 	}
 	return is, err
 }
@@ -78,20 +78,20 @@ func tooFewServers(err error) bool {
 	return code == codeNoPeers || code == codeNotClustered
 }
 
-// updateState updates the stream if needed. A refused update is logged, since the stream
-// is of use as it is.
+// updateState updates the stream if needed. A refused update is logged, since the unchanged
+// stream is usable too.
 func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	c, err := t.stateConfig(is.Config)
 	if err != nil || same(c, is.Config) {
 		return is, err
 	}
 	update := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).UpdateStream(ctx, c) }
-	updated, err := t.askState(ctx, update)
+	updated, err := t.callState(ctx, update)
 	if c.Replicas > is.Config.Replicas && tooFewServers(err) {
 		if c.Replicas = is.Config.Replicas; same(c, is.Config) {
 			return is, nil
 		}
-		updated, err = t.askState(ctx, update)
+		updated, err = t.callState(ctx, update)
 	}
 	switch {
 	case err == nil:
@@ -99,13 +99,12 @@ func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (
 	case ctx.Err() != nil:
 		return nil, err
 	}
-	t.log.Warn("natsx: the stream "+stateStream+" stays as it is", "address", t.address, "error", err)
+	t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", t.address, "error", err)
 	return is, nil
 }
 
-// stateConfig returns the wanted configuration, where base is the present one: the zero
-// value for a new stream. Replicas are added and never removed, since all members share
-// the stream.
+// stateConfig returns the required configuration. base is the existing one, or the zero value
+// for a new stream. Replicas are added and never removed, since all members share the stream.
 func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	c := base
 	c.Name, c.Description = stateStream, "shared by the members of mono's groups: server starts and hand-backs"
@@ -128,31 +127,31 @@ func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamCo
 	hook(stateStream, &changed)
 	changed.Replicas = max(base.Replicas, changed.Replicas)
 	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
-	return changed, guard("the stream "+stateStream, c, changed, guardedState)
+	return changed, checkGuarded("the stream "+stateStream, c, changed, guardedState)
 }
 
-// guardedState are the fields of the state stream that the hook must leave. Unlike that
-// of a log, MaxBytes is not there: some accounts require it.
+// guardedState are the fields of the state stream that the hook must not change. It may set
+// MaxBytes, unlike for a log, since some accounts require it.
 var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field string) bool { return field == "MaxBytes" }), "Mirror", "Sources", "SubjectTransform")
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return ask(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
+	return callAPI(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
 		return t.getMessage(ctx, stateStream, request)
 	})
 }
 
-// ensureState creates the state stream, unless it is known to be there.
+// ensureState creates the state stream, unless it is known to exist.
 func (t *Transport) ensureState(ctx context.Context) error {
-	if t.stateThere.Load() {
+	if t.stateExists.Load() {
 		return nil
 	}
 	_, err := t.openState(ctx)
-	t.stateThere.Store(err == nil)
+	t.stateExists.Store(err == nil)
 	return err
 }
 
-// putState appends to the state stream, and creates it first if needed. A missing
+// putState appends to the state stream, and creates it first if needed. The lack of the
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	for last := false; ; last = true {
@@ -166,7 +165,7 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 		if !missing(err) && codeOfAPI(err) != codeTTLDisabled {
 			return err
 		}
-		t.stateThere.Store(false) // it was deleted, or replaced
+		t.stateExists.Store(false) // it was deleted, or replaced
 		if last {
 			return err
 		}
@@ -185,7 +184,7 @@ func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
 	case got := <-reply:
 		return t.stored(got)
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s does not acknowledge: %v", stateStream, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s sent no acknowledgement: %v", stateStream, ctx.Err())
 	}
 }
 
@@ -193,7 +192,7 @@ func (t *Transport) stored(got answer) error {
 	switch {
 	case got.err != nil:
 		return got.err
-	case nobody(got.msg):
+	case noResponders(got.msg):
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the stream %s is missing", stateStream)
 	}
 	ack, err := parseAck(got.msg.Data)

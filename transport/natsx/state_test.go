@@ -25,7 +25,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// lines is a log that tests can read.
+// lines collects the log of a test.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -43,7 +43,7 @@ func (l *lines) count(words string) int {
 	return strings.Count(l.text.String(), words)
 }
 
-// An account that cannot have the state stream consumes, and the log has one warning.
+// An account that cannot have the state stream still consumes, with one warning in the log.
 func TestConsumeWithoutTheStateStream(t *testing.T) {
 	t.Parallel()
 	for name, account := range map[string]string{
@@ -76,14 +76,14 @@ func TestConsumeWithoutTheStateStream(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if n := logged.count("fences may go back"); n != 1 {
+			if n := logged.count("fencing tokens may decrease"); n != 1 {
 				t.Errorf("the warning is logged %d times", n)
 			}
 		})
 	}
 }
 
-// The hook for streams places the state stream, too.
+// The hook for streams applies to the state stream too.
 func TestStateStreamHook(t *testing.T) {
 	t.Parallel()
 	tr := hooked(t, map[string]func(*jetstream.StreamConfig){"mono_state": func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{"team": "sales"} }}, nil)
@@ -94,7 +94,8 @@ func TestStateStreamHook(t *testing.T) {
 	}
 }
 
-// The hook must leave what keeps the records. MaxBytes may be required by the account.
+// The hook must not change settings that keep the records. It may set MaxBytes, which some
+// accounts require.
 func TestStateStreamHookIsGuarded(t *testing.T) {
 	t.Parallel()
 	for field, set := range map[string]func(*jetstream.StreamConfig){
@@ -150,7 +151,7 @@ func logging(t *testing.T, address string, change func(*natsx.Options)) (*natsx.
 	return tr, logged
 }
 
-// byHand is a state stream without TTLs, as a server before 2.11 leaves it.
+// byHand is a state stream without TTLs, such as one from a server before 2.11.
 var byHand = jetstream.StreamConfig{Name: "mono_state", Subjects: []string{"_mono.>"}, MaxAge: 24 * time.Hour}
 
 // A state stream without TTLs gets them. If the account may not update it, hand-backs are
@@ -186,16 +187,16 @@ func TestStateStreamWithoutTTLs(t *testing.T) {
 			if c := streamConfig(t, t1, "mono_state"); c.AllowMsgTTL == denied || (c.MaxAge == 0) == denied {
 				t.Errorf("the stream is %+v", c)
 			}
-			if n := logged.count("stays as it is"); (n > 0) != denied {
+			if n := logged.count("is not updated"); (n > 0) != denied {
 				t.Errorf("%d warnings", n)
 			}
 		})
 	}
 }
 
-// nextFence returns the fence of a delivery on a server that begins now, and ends
+// nextToken returns the fencing token of a delivery on a server that starts now, and ends
 // afterwards.
-func nextFence(t *testing.T, dir string, before func(*embedded.Transport)) uint64 {
+func nextToken(t *testing.T, dir string, before func(*embedded.Transport)) uint64 {
 	t.Helper()
 	tr, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Logger: testLog(t)})
 	if err != nil {
@@ -208,11 +209,11 @@ func nextFence(t *testing.T, dir string, before func(*embedded.Transport)) uint6
 	appendTo(t, l, "l", "x", transport.AppendOptions{})
 	d := receive(t, deliveries)
 	ack(t, d)
-	return d.Fence
+	return d.FencingToken
 }
 
-// Fences do not go back if the state stream is deleted, or the count of boots is purged.
-func TestFencesOutliveTheStateStream(t *testing.T) {
+// Fencing tokens do not go back if the state stream is deleted, or the record of boots is purged.
+func TestFencingTokensOutliveTheStateStream(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(jetstream.JetStream) error{
 		"deleted": func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), "mono_state") },
@@ -227,7 +228,7 @@ func TestFencesOutliveTheStateStream(t *testing.T) {
 		dir := t.TempDir()
 		var last uint64
 		for boot := range 4 {
-			fence := nextFence(t, dir, func(tr *embedded.Transport) {
+			token := nextToken(t, dir, func(tr *embedded.Transport) {
 				if boot < 3 {
 					return
 				}
@@ -235,10 +236,10 @@ func TestFencesOutliveTheStateStream(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			if fence <= last {
-				t.Errorf("%s: boot %d: fence %d after %d", name, boot, fence, last)
+			if token <= last {
+				t.Errorf("%s: boot %d: token %d after %d", name, boot, token, last)
 			}
-			last = fence
+			last = token
 		}
 	}
 }
@@ -275,8 +276,8 @@ func TestHandBacksAreReadOnceForManyDeliveries(t *testing.T) {
 	}
 }
 
-// A member waits longer for hand-backs than a busy server takes. If the state stream is
-// silent, it goes on and logs this once.
+// A member waits for hand-backs longer than a busy server needs. If the state stream does not
+// answer, the member continues and logs this once.
 func TestHandBacksThatAreReadLate(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]time.Duration{"late": 1500 * time.Millisecond, "silent": time.Hour} {
@@ -315,8 +316,8 @@ func TestHandBacksThatAreReadLate(t *testing.T) {
 	}
 }
 
-// Consume waits for the state stream of a server outside a cluster no longer than its
-// context, whoever waits beside it, and ends when the stream answers.
+// Outside a cluster, Consume waits for the state stream until the stream answers or its own
+// context ends, also beside other waiting members.
 func TestConsumeWaitsForTheStateStream(t *testing.T) {
 	t.Parallel()
 	s := onDisk(t)
@@ -384,13 +385,13 @@ func TestWaitForTheStateStreamIsReported(t *testing.T) {
 	appendTo(t, l, "l", "x", transport.AppendOptions{})
 	after := receive(t, deliveries)
 	ack(t, after)
-	if after.Fence <= before.Fence {
-		t.Errorf("fence %d after %d", after.Fence, before.Fence)
+	if after.FencingToken <= before.FencingToken {
+		t.Errorf("token %d after %d", after.FencingToken, before.FencingToken)
 	}
 }
 
-// A cluster keeps the state stream of a single server on as many servers as logs. If its
-// only server ends before, members go on, and the log has one warning.
+// A cluster replicates the state stream of a former single server as often as logs. If the only
+// server of the stream ends first, members continue, and one warning is logged.
 func TestStateStreamOfASingleServerInACluster(t *testing.T) {
 	t.Parallel()
 	for _, raised := range []bool{true, false} {
@@ -422,7 +423,7 @@ func TestStateStreamOfASingleServerInACluster(t *testing.T) {
 				ack(t, receive(t, deliveries))
 				r.Close()
 			}
-			if n := logged.count("fences of a cluster"); n != 1 {
+			if n := logged.count("fencing tokens of a cluster"); n != 1 {
 				t.Errorf("the warning is logged %d times", n)
 			}
 		})

@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// NewHolding makes a Proxy that hands on what a client publishes under subjects with a
-// prefix so much later than everything else.
+// NewHolding returns a Proxy that delays client messages on subjects with a prefix.
+// Everything else is forwarded at once.
 func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy {
 	t.Helper()
-	return start(t, &Proxy{server: server, says: func([]byte) {}, held: prefix, heldFor: delay})
+	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, heldFor: delay})
 }
 
-// Free ends the delay of what a client publishes from now on.
+// Free stops the delays for messages that a client sends from now on.
 func (p *Proxy) Free() { p.free.Store(true) }
 
-// Hold delays again what a client publishes from now on.
+// Hold delays messages that a client sends from now on, again after Free.
 func (p *Proxy) Hold() { p.free.Store(false) }
 
-// hold hands on what a client says, frame by frame.
+// hold forwards the frames of a client.
 func (p *Proxy) hold(to, from net.Conn) {
 	defer to.Close()
 	var mu sync.Mutex
 	write := func(frame []byte) {
 		mu.Lock()
 		defer mu.Unlock()
-		_, _ = to.Write(frame) // an error is the end of the connection, which the reader sees
+		_, _ = to.Write(frame) // the reader sees the end of the connection
 	}
 	for in := bufio.NewReader(from); ; {
 		frame, subject, err := readFrame(in)
@@ -47,7 +47,7 @@ func (p *Proxy) hold(to, from net.Conn) {
 	}
 }
 
-// readFrame reads one frame of NATS's protocol, and its subject where it is a message:
+// readFrame reads one frame of NATS's protocol, and its subject if it is a message:
 //
 //	PUB <subject> [reply] <size>
 //	HPUB <subject> [reply] <size of the header> <size>

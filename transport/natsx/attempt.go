@@ -12,18 +12,18 @@ import (
 )
 
 // The server numbers deliveries. The number of the attempt also depends on earlier
-// deliveries: one that was handed back is not an attempt, and a restarted server may
-// repeat numbers. Earlier deliveries are recorded in three places: in this process, in
-// the journal of the process before it, and in the state stream for hand-backs by other
-// members. Most deliveries are first ones and need none of them.
+// deliveries: a delivery that was handed back is not an attempt, and a restarted server may
+// repeat numbers. Earlier deliveries are recorded in three places: in this process, in the
+// journal of the process before it, and in the state stream for hand-backs by other members.
+// Most deliveries are first deliveries and need none of them.
 
 // earlyError bounds how early a restarted server redelivers: it stores times in whole
 // seconds.
 const earlyError = 2 * time.Second
 
-// recall sets the attempt of a delivery and queues it for the handler. An early
-// delivery is postponed. If other members may have handed the message back, the handler
-// waits until the state stream is read. The lock is held.
+// recall sets the attempt of a delivery and queues it for the handler. An early delivery is
+// postponed. If other members may have handed the message back, the handler waits until the
+// state stream is read. The caller holds the lock.
 func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	past, known := d.from.past.Past(d.Sequence, d.Stored)
@@ -56,8 +56,8 @@ func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
 	})
 }
 
-// inquire starts to read the hand-backs of other members. The delivery waits for the
-// result. The lock is held.
+// inquire starts to read the hand-backs of other members. The delivery waits for the result.
+// The caller holds the lock.
 func (m *member) inquire(d *delivery) {
 	d.unknown = true
 	m.inquiries = append(m.inquiries, d)
@@ -78,8 +78,8 @@ func (m *member) answerInquiries() {
 	}
 }
 
-// readReleased reads the hand-backs of the consumers of some deliveries. Hand-backs that
-// it cannot read count as attempts.
+// readReleased reads the hand-backs for the consumers of some deliveries. If that fails,
+// hand-backs by other members count as attempts.
 func (m *member) readReleased(asked []*delivery) {
 	var of []*consumer
 	for _, d := range asked {
@@ -93,7 +93,7 @@ func (m *member) readReleased(asked []*delivery) {
 		wait.Go(func() { errs[i] = c.released.catchUp(m.l.t, c) })
 	}
 	wait.Wait()
-	if err := first(errs...); err != nil && !m.l.t.closed.Load() {
+	if err := firstError(errs...); err != nil && !m.l.t.closed.Load() {
 		m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", m.group, "log", m.l.config.Name, "error", err)
 	}
 }
@@ -101,9 +101,9 @@ func (m *member) readReleased(asked []*delivery) {
 // readTimeout bounds each of two reads of hand-backs, for which deliveries wait.
 const readTimeout = 5 * time.Second
 
-// catchUp updates the hand-backs, at the second attempt if the first fails. While the
-// state stream is silent, one short attempt is enough. It returns the error that begins
-// the silence.
+// catchUp updates the hand-backs, and tries a second time if the first attempt fails. After
+// that it makes one short attempt in each call, until the state stream answers. It returns
+// the error of the second attempt.
 func (r *released) catchUp(t *Transport, c *consumer) error {
 	if r.silent {
 		r.silent = r.update(t, c, noteTimeout) != nil
@@ -117,7 +117,7 @@ func (r *released) catchUp(t *Transport, c *consumer) error {
 	return err
 }
 
-// takeInquiries returns the deliveries to ask about, nil if there are none.
+// takeInquiries returns the deliveries to look up, or nil if there are none.
 func (m *member) takeInquiries() []*delivery {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -169,18 +169,17 @@ func (d *delivery) noteRetry(delay time.Duration) {
 	d.from.past.Put(d.Sequence, d.Stored, past)
 }
 
-// noteBoot updates the base of fences. It is called before the first delivery of each
-// connection.
+// noteBoot updates tokenBase. It is called before the first delivery of each connection.
 func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.fenceBase(ctx)
+	base, err := m.l.tokenBase(ctx)
 	if err == nil {
-		m.raiseFences(base)
+		m.raiseTokenBase(base)
 	}
 	return err
 }
 
-func (m *member) raiseFences(base uint64) {
+func (m *member) raiseTokenBase(base uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fences = max(m.fences, base)
+	m.tokenBase = max(m.tokenBase, base)
 }

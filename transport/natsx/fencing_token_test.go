@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// The base of fences grows with each boot, whatever the clock does, and whether or not the
-// last base is known. Its fences are numbers of JSON.
-func TestFenceBaseGrows(t *testing.T) {
+// The base of fencing tokens grows with each boot, whatever the clock does, and whether or not
+// the last base is known. JSON represents the tokens exactly.
+func TestTokenBaseGrows(t *testing.T) {
 	t.Parallel()
 	begin := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	base := nextBase(0, begin)
@@ -21,7 +21,7 @@ func TestFenceBaseGrows(t *testing.T) {
 	if lost, last := nextBase(0, begin.Add(time.Hour)), nextBase(nextBase(0, begin), begin.Add(time.Minute)); lost <= last {
 		t.Errorf("base %d after the loss of %d", lost, last)
 	}
-	if end := time.Date(2140, 1, 1, 0, 0, 0, 0, time.UTC); fence(nextBase(0, end), end, 1<<32) >= 1<<53 {
-		t.Error("a fence of 2140 is too large")
+	if end := time.Date(2140, 1, 1, 0, 0, 0, 0, time.UTC); fencingToken(nextBase(0, end), end, 1<<32) >= 1<<53 {
+		t.Error("a token of 2140 is too large")
 	}
 }
