@@ -105,6 +105,7 @@ const readTimeout = 5 * time.Second
 // that it makes one short attempt in each call, until the state stream answers. It returns
 // the error of the second attempt.
 func (r *released) catchUp(t *Transport, c *consumer) error {
+	r.checked = false
 	if r.silent {
 		r.silent = r.update(t, c, noteTimeout) != nil
 		return nil

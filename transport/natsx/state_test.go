@@ -316,6 +316,66 @@ func TestHandBacksThatAreReadLate(t *testing.T) {
 	}
 }
 
+// A running member reads hand-backs of a state stream that was deleted and created again,
+// whether the new stream has fewer or more messages than the member has read.
+func TestHandBacksAfterTheStateStreamWasDeleted(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]int{"fewer messages": 0, "more messages": 50} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := onDisk(t)
+			proxy := proxytest.NewHolding(t, strings.TrimPrefix(s.ClientURL(), "nats://"), "$JS.API.STREAM.MSG.GET.mono_state", time.Hour)
+			proxy.Free()
+			t1, t2 := connect(t, s.ClientURL()), connect(t, "nats://"+proxy.Address())
+			js := jetStream(t, t1)
+			publish := func(n int) {
+				for range n {
+					if _, err := js.Publish(t.Context(), "_mono.other", nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			config := transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}}
+			l1, l2 := openLog(t, t1, config), openLog(t, t2, config)
+			deliveries, r := consume(t, l1, transport.ConsumeConfig{Group: group})
+			publish(10)
+			appendTo(t, l1, "l", "x", transport.AppendOptions{})
+			receive(t, deliveries)
+			elsewhere, _ := consume(t, l2, transport.ConsumeConfig{Group: group})
+			r.Close()
+			ack(t, receive(t, elsewhere))
+
+			if err := js.DeleteStream(t.Context(), "mono_state"); err != nil {
+				t.Fatal(err)
+			}
+			deliveries, r = consume(t, l1, transport.ConsumeConfig{Group: group})
+			proxy.Hold()
+			var held *transport.Delivery
+			for held == nil {
+				appendTo(t, l1, "l", "x", transport.AppendOptions{})
+				select {
+				case held = <-deliveries:
+				case d := <-elsewhere:
+					ack(t, d)
+				}
+			}
+			r.Close() // hands back
+			publish(more)
+			proxy.Free()
+			if d := receive(t, elsewhere); d.Sequence != held.Sequence || d.Attempt != 1 {
+				t.Errorf("message %d, attempt %d, want message %d, attempt 1", d.Sequence, d.Attempt, held.Sequence)
+			}
+			state, err := js.Stream(t.Context(), "mono_state")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last := state.CachedInfo().State.LastSeq; last != uint64(1+more) {
+				t.Errorf("the last sequence is %d", last)
+			}
+		})
+	}
+}
+
 // Outside a cluster, Consume waits for the state stream until the stream answers or its own
 // context ends, also beside other waiting members.
 func TestConsumeWaitsForTheStateStream(t *testing.T) {
