@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -83,13 +84,7 @@ func (o *observed) await(t *testing.T, n int) []mono.Observation {
 // until waits for a condition that nothing announces.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting: %s", what)
-		}
-	}
+	realtime.Until(t, what, holds)
 }
 
 // An account without JetStream's API fails the start at once, however much time it has,
