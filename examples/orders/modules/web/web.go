@@ -41,13 +41,17 @@ func (m *Module) Start(ctx context.Context) error {
 	if err != nil {
 		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s, choose another address with -serve: %w", m.Addr, err)
 	}
+	m.server = serve(listener, m.routes(), m.scope.Logger())
+	m.scope.Logger().Info("serving", "address", listener.Addr().String())
+	return nil
+}
+
+func (m *Module) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", m.postOrder)
 	mux.HandleFunc("GET /orders/{id}", m.getOrder)
 	mux.HandleFunc("GET /health", m.getHealth)
-	m.server = serve(listener, mux, m.scope.Logger())
-	m.scope.Logger().Info("serving", "address", listener.Addr().String())
-	return nil
+	return mux
 }
 
 // Stop answers the requests that clients are sending, and ends their connections.
