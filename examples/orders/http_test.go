@@ -83,6 +83,7 @@ func TestBodies(t *testing.T) {
 	for name, c := range map[string]struct {
 		body, mediaType, encoding string
 		status                    int
+		names                     string // a field
 	}{
 		"two orders":            {body: order("x") + order("y"), status: 400},
 		"two orders, two lines": {body: order("x") + "\n" + order("y"), status: 400},
@@ -96,12 +97,16 @@ func TestBodies(t *testing.T) {
 		"Latin-1":               {body: order("x"), mediaType: "application/json; charset=iso-8859-1", status: 415},
 		"a broken type":         {body: order("x"), mediaType: "application/json; charset", status: 415},
 		"compressed":            {body: order("x"), encoding: "gzip", status: 415},
+		"two ids":               {body: strings.Replace(order("x"), "{", `{"id":"y",`, 1), status: 400, names: `\"id\"`},
+		"two spellings":         {body: strings.Replace(order("x"), "}", `,"QUANTITY":2}`, 1), status: 400, names: `\"QUANTITY\"`},
+		"two spellings, folded": {body: strings.Replace(order("x"), "}", `,"bat\u0063h":"","BATCH":""}`, 1), status: 400, names: `\"BATCH\"`},
+		"an unknown field":      {body: strings.Replace(order("x"), "}", `,"coupon":"50%"}`, 1), status: 400, names: `\"coupon\"`},
 	} {
 		header := []string{"Content-Type", cmp.Or(c.mediaType, "application/json")}
 		if c.encoding != "" {
 			header = append(header, "Content-Encoding", c.encoding)
 		}
-		if status, got := p.send(t, "POST", "/orders", c.body, header...); status != c.status || !strings.Contains(got, `"invalid_argument"`) {
+		if status, got := p.send(t, "POST", "/orders", c.body, header...); status != c.status || !strings.Contains(got, `"invalid_argument"`) || !strings.Contains(got, c.names) {
 			t.Errorf("%s: %d %s, want %d", name, status, got, c.status)
 		}
 		for _, id := range []string{"x", "y"} {
@@ -134,7 +139,10 @@ func TestIDs(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/orders/%ff", "/orders/%EF%BF%BD", "/orders/a%2Fb", "/orders/x?batch=%ff"} {
+	if status, got := p.send(t, "POST", "/orders", order("good")); status != 201 {
+		t.Errorf("a good id: %d %s", status, got)
+	}
+	for _, path := range []string{"/orders/%ff", "/orders/%EF%BF%BD", "/orders/a%2Fb", "/orders/x?batch=%ff", "/orders/good?batch=x;y", "/orders/good?batch=%zz", "/orders/good?batch=&batch=b", "/orders/good?batch=b&batch=b"} {
 		if status, got := p.send(t, "GET", path, ""); status != 400 {
 			t.Errorf("GET %s: %d %s", path, status, got)
 		}

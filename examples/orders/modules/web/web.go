@@ -82,12 +82,30 @@ func location(o orders.Order) string {
 }
 
 func (m *Module) getOrder(w http.ResponseWriter, r *http.Request) {
-	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id"), Batch: r.URL.Query().Get("batch")})
+	batch, err := batchOf(r.URL)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id"), Batch: batch})
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	reply(w, http.StatusOK, c)
+}
+
+// batchOf returns the batch that a query names, or "". URL.Query would leave out what
+// it cannot parse.
+func batchOf(u *url.URL) (string, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", reject(http.StatusBadRequest, "the query %.200q is malformed: %v", u.RawQuery, err)
+	}
+	if n := len(query["batch"]); n > 1 {
+		return "", reject(http.StatusBadRequest, "the query has %d batches: name one", n)
+	}
+	return query.Get("batch"), nil
 }
 
 func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
