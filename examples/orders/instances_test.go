@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/examples/orders/ledger"
+	"gomono.dev/examples/orders/orders"
 	"gomono.dev/examples/orders/payments"
 	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
@@ -276,6 +277,92 @@ func TestLedgerGone(t *testing.T) {
 		}
 		if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
 			t.Errorf("the books say %+v", sheet)
+		}
+	})
+}
+
+// The ledger is deleted, and an instance that starts creates it again. The other one
+// forgets its orders, too.
+func TestLedgerMadeAgain(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		a, b := s.instance(t), s.instance(t)
+		for i := range 10 {
+			if status, got := a.send(t, "POST", "/orders", order(fmt.Sprint("x", i))); status != http.StatusCreated {
+				t.Errorf("x%d: %d %s", i, status, got)
+			}
+		}
+		b.signal(t, syscall.SIGTERM)
+		b.mustEnd(t)
+		must(t, s.js.DeleteStream(t.Context(), "streams_ledger_entries"))
+		realtime.Until(t, "the instance knows that its ledger is gone", func() bool {
+			status, _ := a.send(t, "GET", "/orders/x0", "")
+			return status == http.StatusServiceUnavailable
+		})
+		instances := []*program{a, s.instance(t)}
+		for i, p := range instances {
+			if status, got := p.send(t, "GET", "/orders/x0", ""); status != http.StatusNotFound {
+				t.Errorf("x0 at instance %d: %d %s", i, status, got)
+			}
+		}
+		// One places what the other had in its view, and in an earlier place than it.
+		confirmed := make(map[string]string)
+		for i := range 4 {
+			id := fmt.Sprint("x", i)
+			status, got := instances[i%2].send(t, "POST", "/orders", strings.Replace(order(id), "book", "lamp", 1))
+			if confirmed[id] = got; status != http.StatusCreated {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+		}
+		for id, want := range confirmed {
+			for i, p := range instances {
+				if status, got := p.send(t, "GET", "/orders/"+id, ""); status != http.StatusOK || got != want {
+					t.Errorf("%s at instance %d: %d %s, want %s", id, i, status, got, want)
+				}
+			}
+		}
+	})
+}
+
+// A plain client stores garbage under the keys of orders. It is no fault of the
+// customers, and no order.
+func TestGarbageInTheLedger(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		instances := []*program{s.instance(t, "-settle-after", "2s"), s.instance(t, "-settle-after", "2s")}
+		for i, id := range []string{"x0", "x1"} {
+			key := "streams.ledger.entries._k." + ledger.KeyOf(orders.GetRequest{ID: id})
+			_, err := s.js.Publish(t.Context(), key, []byte("garbage"))
+			must(t, err)
+			if status, got := instances[i].send(t, "GET", "/orders/"+id, ""); status != http.StatusNotFound {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+			declined := strings.Replace(order(id), good, empty, 1)
+			if status, got := instances[i].send(t, "POST", "/orders", declined); status != http.StatusBadRequest || !strings.Contains(got, "insufficient funds") {
+				t.Errorf("%s, declined: %d %s", id, status, got)
+			}
+			if status, got := instances[i].send(t, "POST", "/orders", order(id)); status != http.StatusCreated {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+			_, err = s.js.Publish(t.Context(), key, []byte("garbage"))
+			must(t, err)
+			for _, p := range instances {
+				if status, got := p.send(t, "POST", "/orders", order(id)); status != http.StatusCreated {
+					t.Errorf("%s again: %d %s", id, status, got)
+				}
+			}
+		}
+		realtime.Until(t, "all checkouts are settled", func() bool {
+			stream, err := s.js.Stream(t.Context(), "queues_orders_checkouts")
+			must(t, err)
+			later, err := s.js.Stream(t.Context(), "queues_orders_checkouts__later")
+			must(t, err)
+			return stream.CachedInfo().State.Msgs+later.CachedInfo().State.Msgs == 0
+		})
+		if _, got := instances[0].send(t, "GET", "/orders/x0", ""); !strings.Contains(got, `"R-x0"`) {
+			t.Errorf("x0: %s", got)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func (m *Module) enter(ctx context.Context, c orders.Checkout, placed orders.Con
 	e := ledger.Entry{Account: "sales-" + c.Order.Product, Placed: placed, Checkout: c.ID}
 	_, err := ledger.Entries.AppendAfter(ctx, m.scope, last, e)
 	if err == nil {
-		m.book.enter(e)
+		m.book.Enter(e)
 	}
 	return err
 }
