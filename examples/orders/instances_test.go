@@ -354,15 +354,66 @@ func TestGarbageInTheLedger(t *testing.T) {
 				}
 			}
 		}
-		realtime.Until(t, "all checkouts are settled", func() bool {
-			stream, err := s.js.Stream(t.Context(), "queues_orders_checkouts")
-			must(t, err)
-			later, err := s.js.Stream(t.Context(), "queues_orders_checkouts__later")
-			must(t, err)
-			return stream.CachedInfo().State.Msgs+later.CachedInfo().State.Msgs == 0
-		})
+		realtime.Until(t, "all checkouts are settled", func() bool { return s.jobs(t) == 0 })
 		if _, got := instances[0].send(t, "GET", "/orders/x0", ""); !strings.Contains(got, `"R-x0"`) {
 			t.Errorf("x0: %s", got)
+		}
+	})
+}
+
+// stored returns the number of messages in a stream of the server.
+func (s *site) stored(t testing.TB, stream string) int {
+	t.Helper()
+	is, err := s.js.Stream(t.Context(), stream)
+	must(t, err)
+	return int(is.CachedInfo().State.Msgs)
+}
+
+// jobs returns the number of checkouts that are not settled.
+func (s *site) jobs(t testing.TB) int {
+	t.Helper()
+	return s.stored(t, "queues_orders_checkouts") + s.stored(t, "queues_orders_checkouts__later")
+}
+
+// A request that is refused at once stores nothing, and one whose card is declined
+// nothing for ever.
+func TestRefusedRequestsFillNoStore(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		p := s.instance(t, "-settle-after", "2s")
+		for name, c := range map[string]struct {
+			old, new string
+			status   int
+			want     string
+		}{
+			"an unknown product":      {"book", "unicorn", 404, "unknown-product"},
+			"a long product":          {"book", strings.Repeat("x", 101), 400, "the product's name has 101 bytes"},
+			"a product of a megabyte": {"book", strings.Repeat("x", 1_048_300), 400, "the product's name has 1048300 bytes"},
+			"an empty shelf":          {"book", "globe", 400, "shortage"},
+			"no quantity":             {`"quantity":1`, `"quantity":0`, 400, "quantity"},
+			"no card":                 {good, "", 400, "card's number is malformed"},
+			"a malformed card":        {good, "4242 4242 x242 4242", 400, "card's number is malformed"},
+			"a long card":             {good, strings.Repeat("4", 101), 400, "the card's number has 101 bytes"},
+		} {
+			if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), c.old, c.new, 1)); status != c.status || !strings.Contains(got, c.want) {
+				t.Errorf("%s: %d %.300s, want %d and %q", name, status, got, c.status, c.want)
+			}
+			if n := s.jobs(t); n != 0 {
+				t.Errorf("%s: %d jobs are stored", name, n)
+			}
+		}
+		if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), good, empty, 1)); status != 400 || !strings.Contains(got, "insufficient funds") {
+			t.Errorf("declined: %d %s", status, got)
+		}
+		realtime.Until(t, "the declined order is settled", func() bool { return s.jobs(t) == 0 })
+		for _, stream := range []string{"streams_payments_movements", "streams_ledger_entries"} {
+			if n := s.stored(t, stream); n != 0 {
+				t.Errorf("%s has %d messages", stream, n)
+			}
+		}
+		if status, got := p.send(t, "POST", "/orders", order("x")); status != 201 {
+			t.Errorf("with another card: %d %s", status, got)
 		}
 	})
 }

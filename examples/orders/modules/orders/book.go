@@ -76,7 +76,7 @@ func (b *book) Reset() {
 
 // find returns the page of an order. If the view has none, it reads the ledger up to
 // the end that it has at this moment, so it finds what other processes have entered.
-// A message under the order's key that is no entry of the order counts as its last.
+// Other messages under the order's key are skipped; AppendAfter needs their sequence.
 func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
 	b.mu.Lock()
 	e, ok := b.placed[r.Key()]

@@ -26,7 +26,11 @@ func (m *Module) checkout(ctx context.Context, o orders.Order, last uint64) (ord
 	}
 	placed, err := m.pay(ctx, c, card)
 	if err != nil { // it was not entered, and will not be
-		m.end(ctx, c, m.undo)
+		end := m.undo
+		if chargedNothing(err) {
+			end = m.refuse
+		}
+		m.end(ctx, c, end)
 		return orders.Confirmation{}, err
 	}
 	if err := m.enter(ctx, c, placed, last); err != nil {
