@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -79,22 +80,32 @@ func (h *heard) complete(t *tally) bool {
 		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
-// settleTime bounds the wait for the last events, and for what a process that was
-// killed had in hand.
-const settleTime = 30 * time.Second
+// The wait for the last events, and for what a process that was killed had in hand,
+// ends after so many beats in which nothing was heard: 30 seconds. A machine that is
+// slow or stands still has fewer beats.
+const (
+	beat       = 100 * time.Millisecond
+	quietBeats = 300
+)
 
 // settle asks the modules until they are through with everything. Events are at
 // most once, so it may end without; then the totals will not add up.
 func settle(ctx context.Context, app *mono.App, batch string, t *tally) (heard, error) {
-	deadline := time.Now().Add(settleTime)
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick, beats := time.NewTicker(5*time.Millisecond), time.NewTicker(beat)
 	defer tick.Stop()
-	for {
+	defer beats.Stop()
+	var last heard
+	for quiet := 0; ; {
 		h, err := ask(ctx, app, batch)
-		if err != nil || h.complete(t) || time.Now().After(deadline) {
+		if err != nil || h.complete(t) || quiet == quietBeats {
 			return h, err
 		}
+		if !reflect.DeepEqual(h, last) {
+			last, quiet = h, 0
+		}
 		select {
+		case <-beats.C:
+			quiet++
 		case <-tick.C:
 		case <-ctx.Done():
 			return h, ctx.Err()
