@@ -325,8 +325,8 @@ func TestLedgerMadeAgain(t *testing.T) {
 	})
 }
 
-// A plain client stores garbage under the keys of orders. It is no fault of the
-// customers, and no order.
+// Garbage that a plain client stores under the keys of orders fails no request and no
+// checkout.
 func TestGarbageInTheLedger(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {

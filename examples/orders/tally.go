@@ -80,9 +80,8 @@ func (h *heard) complete(t *tally) bool {
 		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
-// The wait for the last events, and for what a process that was killed had in hand,
-// ends after so many beats in which nothing was heard: 30 seconds. A machine that is
-// slow or stands still has fewer beats.
+// settle gives up after 30 seconds without news, which are enough for the work of a
+// process that was killed. It counts beats, which a machine that stands still has not.
 const (
 	beat       = 100 * time.Millisecond
 	quietBeats = 300

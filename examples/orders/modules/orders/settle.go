@@ -58,7 +58,7 @@ func (m *Module) refuse(ctx context.Context, c orders.Checkout) error {
 	})
 }
 
-// chargedNothing reports whether pay failed with an error that says so.
+// chargedNothing reports whether an error of pay excludes a charge.
 func chargedNothing(err error) bool {
 	return errors.Is(err, payments.Declined) || errors.Is(err, inventory.OutOfStock) || errors.Is(err, inventory.UnknownProduct)
 }
