@@ -44,7 +44,7 @@ import (
 // all of them may use one server, since each case has subjects of its own. What a
 // Transport leaves behind is for t.Cleanup of the test that it is given.
 func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, inRounds(len(cases())+len(logCases())))
+	run(t, newTransport, inRounds())
 }
 
 // RunInBubble is Run with every case in a testing/synctest bubble of its own. It
@@ -160,9 +160,9 @@ func inBubble(test *testing.T, body func(*testing.T, testing.TB)) {
 // per AckWait that it lives, and misses one of these.
 const spoils = transport.MinAckWait / 5
 
-// inRounds runs so many cases, each as one round in real time.
-func inRounds(cases int) around {
-	rounds := &realtime.Rounds{Planned: cases, Stall: spoils}
+// inRounds runs cases, each as one round in real time.
+func inRounds() around {
+	rounds := &realtime.Rounds{Stall: spoils}
 	return func(test *testing.T, body func(*testing.T, testing.TB)) {
 		rounds.Run(test, func(t testing.TB) { body(test, t) })
 	}
