@@ -57,6 +57,7 @@ lint: ## Check format, go vet, staticcheck, and what tests must not do
 	go vet -tags conformance ./transport/conformance
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests wait for conditions, and none is skipped:"; echo "$$sleeps"; exit 1; fi
+	@.ci/soak >/dev/null # every package with tests is in a piece
 	go mod tidy -diff
 	GOOS=windows go vet ./transport/... ./mono/... ./codec/...
 
