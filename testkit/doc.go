@@ -34,6 +34,10 @@
 //  6. A fault that was declared and not met, a panic that was contained, a handler
 //     that still runs at the end, a message whose handler is not done with it, a
 //     goroutine that is left over and an error of the stop fail the test.
+//  7. [Harness.Crash] and [Harness.RestartServer] keep what the end of a worker and of a
+//     NATS server elsewhere keeps, and forget the same ids of messages. Settled messages
+//     may repeat in production, as with [LoseAck] and [Doubled]. docs/durability.md has a
+//     table.
 //
 // # Flags
 //

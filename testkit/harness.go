@@ -176,6 +176,22 @@ func (h *Harness) Crash() {
 	h.first().Crash()
 }
 
+// RestartServer restarts the server that the processes are connected to, as a single NATS
+// server elsewhere that is killed and started again on its store. Before that, it lets
+// everything happen that can without time. The server forgets the ids of messages that
+// are gone: a job with the DedupID of a finished one is stored, and handled, again. It
+// keeps stored messages with their ids, attempts and delays. The processes go on, and no
+// time passes. On a real server it fails the test.
+func (h *Harness) RestartServer() {
+	h.t.Helper()
+	if !h.Virtual() {
+		h.t.Fatal("testkit: RestartServer: the Harness does not restart a real server: call it where h.Virtual() is true")
+	}
+	h.Settle()
+	h.journal.note(nil, "the server restarts")
+	h.net.restart()
+}
+
 // first is the instance that a MustStart began.
 func (h *Harness) first() *Instance {
 	h.t.Helper()
@@ -392,6 +408,7 @@ type network interface {
 	attach(h *Harness)
 	connect(ctx context.Context) (transport.Transport, error)
 	kill(t transport.Transport)
+	restart()
 	settle(ctx context.Context) error
 	virtual() bool
 	steps() int

@@ -22,7 +22,7 @@ type Server struct {
 
 // RunOn is Run on a real server, in real time. Settle waits until nothing has
 // happened for a while, Advance really waits, and there are no faults, crashes,
-// seeds and watchdog: Harness.Virtual tells.
+// restarts, seeds and watchdog: Harness.Virtual tells.
 func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...Option) {
 	t.Helper()
 	connect := s.Start(t)
@@ -51,6 +51,8 @@ func (r *remote) attach(h *Harness) { r.h = h }
 func (r *remote) connect(ctx context.Context) (transport.Transport, error) { return r.open(ctx) }
 
 func (r *remote) kill(transport.Transport) {}
+
+func (r *remote) restart() {}
 
 func (r *remote) virtual() bool { return false }
 

@@ -30,6 +30,9 @@ var programs = map[string]func(t *testing.T){
 			h.Crash()
 		})
 	},
+	"a restart of a server": func(t *testing.T) {
+		natstest.Run(t, func(t *testing.T, h *testkit.Harness) { h.RestartServer() })
+	},
 	"a small cluster": func(t *testing.T) { natstest.Cluster(t, 2) },
 }
 
@@ -46,6 +49,7 @@ func TestMisuse(t *testing.T) {
 		"a client that is left": "1 clients are still connected to",
 		"a fault on a server":   "a real server knows no faults: declare them where h.Virtual() is true",
 		"a crash on a server":   "a real server knows no crashes of its clients",
+		"a restart of a server": "the Harness does not restart a real server: call it where h.Virtual() is true",
 		"a small cluster":       "want at least 3",
 	} {
 		t.Run(program, func(t *testing.T) {
