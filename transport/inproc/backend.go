@@ -54,8 +54,8 @@ func (b *Backend) Connect() *Transport {
 }
 
 // Restart forgets what a NATS server elsewhere forgets when it ends and is started
-// again on its store, so that a test can rely on no more than that: the ids of
-// messages that are gone. Connections, and what members hold, stay as they are.
+// again on its store, so that no test relies on it: the ids of messages that are gone.
+// Connections, and what members hold, stay as they are; settled messages do not repeat.
 func (b *Backend) Restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
