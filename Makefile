@@ -5,7 +5,7 @@ PROFILE ?= full
 SEED ?= 0
 
 .PHONY: help
-help: ## Say what can be made
+help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: test
@@ -22,7 +22,7 @@ stress: ## Run the concurrent packages fifty times under the race detector
 	go test -race -count=10 -timeout 0 ./transport/natsx/...
 
 .PHONY: soak
-soak: ## List the pieces of the soak: the checks beside two busy loops, 45 minutes each at most
+soak: ## List the pieces of the soak: the checks beside two busy loops, at most 45 minutes each
 	@.ci/soak
 
 .PHONY: soak-%
@@ -46,16 +46,16 @@ bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
 	go run ./bench/report
 
 .PHONY: peers
-peers: ## Run benchmarks beside other libraries, which are fetched for it
+peers: ## Run benchmarks beside other libraries, which are fetched first
 	cd bench/peers && go test -run '^$$' -bench . -benchmem
 
 .PHONY: lint
-lint: ## Check format, go vet, staticcheck, and what tests must not do
+lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags conformance ./transport/conformance
 	go run $(STATICCHECK) ./...
-	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests wait for conditions, and none is skipped:"; echo "$$sleeps"; exit 1; fi
+	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece
 	go mod tidy -diff
 	GOOS=windows go vet ./transport/... ./mono/... ./codec/...
@@ -68,4 +68,4 @@ examples: ## Run the examples
 	go run ./examples/orders -store .tmp/orders
 
 .PHONY: check
-check: lint test race examples ## Everything that a change must pass
+check: lint test race examples ## Run everything that a change must pass

@@ -41,7 +41,7 @@ func TestWaitsEndWithTheirEvent(t *testing.T) {
 	}
 }
 
-// A limit is at least one beat, and a value that has come by its end is received.
+// A positive limit is at least one beat, and a value that arrives by its end is received.
 func TestShortLimits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -51,17 +51,17 @@ func TestShortLimits(t *testing.T) {
 		} {
 			for _, after := range []time.Duration{0, latest} {
 				if _, ok := realtime.ReceiveWithin(limit, time.After(after)); !ok {
-					t.Errorf("ReceiveWithin(%v) does not receive what comes after %v", limit, after)
+					t.Errorf("ReceiveWithin(%v) does not receive a value that arrives after %v", limit, after)
 				}
 				due := time.Now().Add(after)
 				if !realtime.Within(limit, func() bool { return !time.Now().Before(due) }) {
-					t.Errorf("Within(%v) does not see what holds after %v", limit, after)
+					t.Errorf("Within(%v) does not see a condition that holds after %v", limit, after)
 				}
 			}
 		}
 		for _, limit := range []time.Duration{0, time.Millisecond} {
 			if _, ok := realtime.ReceiveWithin(limit, make(chan int)); ok {
-				t.Errorf("ReceiveWithin(%v) receives nothing", limit)
+				t.Errorf("ReceiveWithin(%v) reports a value, want none", limit)
 			}
 		}
 	})

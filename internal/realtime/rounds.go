@@ -13,35 +13,36 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Rounds runs the rounds of a harness whose result a stall can spoil. For example, a
-// process that stands still keeps no member alive. A round that fails is discarded and
-// repeated if a heartbeat measured a stall in it, and for no other reason. Main bounds
-// the discarded rounds. Its methods may be called by several goroutines at once.
+// Rounds runs the rounds of a test whose result a stall can spoil. For example, a process that
+// stands still keeps no member alive. A failed round is discarded and repeated if a heartbeat
+// measured a stall in it, and for no other reason. Main limits the number of discarded rounds.
+// The methods may be called by several goroutines at once.
 type Rounds struct {
 	// Stall is the shortest stall that spoils a round.
 	Stall time.Duration
 }
 
-// repeats is how often a round is repeated at most.
-const repeats = 3
+// maxRepeats is the maximum number of repetitions of a round.
+const maxRepeats = 3
 
 // count counts the rounds of this process.
 var count struct {
 	sync.Mutex
 	begun     int
 	discarded int
-	judged    bool // by Main, at the end
+	hasMain   bool // Main checks the limit at the end
 }
 
-// most returns how many of so many rounds may be discarded: one in ten, but one at least.
-func most(begun int) int { return max(1, begun/10) }
+// maxDiscarded returns the number of rounds that may be discarded of those begun: one in ten,
+// and at least one.
+func maxDiscarded(begun int) int { return max(1, begun/10) }
 
-// Main is the TestMain of a package with rounds. It runs the tests, and returns the
-// exit code: a failure if more than one round in ten was discarded. In a process
-// without Main, no round is discarded that would be more than one in ten by then.
+// Main is the TestMain of a package with rounds. It runs the tests and returns the exit code,
+// which is a failure if more than one round in ten was discarded. In a process without Main,
+// a round is not discarded if it would exceed one in ten of the rounds begun so far.
 func Main(m *testing.M) (code int) {
 	count.Lock()
-	count.judged = true
+	count.hasMain = true
 	count.Unlock()
 	code = m.Run()
 	count.Lock()
@@ -50,15 +51,15 @@ func Main(m *testing.M) (code int) {
 		return code
 	}
 	total := fmt.Sprintf("%s: %d of %d rounds were discarded", filepath.Base(os.Args[0]), count.discarded, count.begun)
-	if err := tell(total); err != nil {
-		fmt.Printf("%s: %v\n", tellVariable, err)
+	if err := writeDiscarded(total); err != nil {
+		fmt.Printf("%s: %v\n", discardedVariable, err)
 		return max(code, 1)
 	}
 	if count.discarded > 0 {
 		fmt.Println(total)
 	}
-	if count.discarded > most(count.begun) {
-		fmt.Printf("FAIL: at most %d may be\n", most(count.begun))
+	if count.discarded > maxDiscarded(count.begun) {
+		fmt.Printf("FAIL: at most %d may be discarded\n", maxDiscarded(count.begun))
 		return max(code, 1)
 	}
 	return code
@@ -85,34 +86,34 @@ func (r *Rounds) Run(t *testing.T, round func(t testing.TB)) {
 func (r *Rounds) Try(t testing.TB, round func() error) error {
 	t.Helper()
 	for n := 0; ; n++ {
-		begin(t)
-		stall, err := measured(round)
+		countRound(t)
+		stall, err := measureRound(round)
 		if err == nil || !r.discard(t, n, stall, err) {
 			return err
 		}
 	}
 }
 
-// begin counts a round.
-func begin(t testing.TB) {
+// countRound counts a round that begins.
+func countRound(t testing.TB) {
 	t.Helper()
 	count.Lock()
 	defer count.Unlock()
 	count.begun++
-	if !count.judged && os.Getenv(tellVariable) != "" {
-		t.Errorf("%s is set, and nothing writes the total of this package: call realtime.Main in its TestMain", tellVariable)
+	if !count.hasMain && os.Getenv(discardedVariable) != "" {
+		t.Errorf("%s is set, but the total of this package is not written: call realtime.Main in its TestMain", discardedVariable)
 	}
 }
 
-// measured runs a round, and returns its longest stall.
-func measured(round func() error) (stall time.Duration, err error) {
+// measureRound runs a round, and returns its longest stall.
+func measureRound(round func() error) (stall time.Duration, err error) {
 	heart := StartHeartbeat()
 	defer func() { stall = heart.Stop() }() // also if the round ends its goroutine
 	return 0, round()
 }
 
-// discard reports whether to discard a round that failed and was repeated n times,
-// given its longest stall.
+// discard reports whether to discard a failed round that was repeated n times, given its
+// longest stall.
 func (r *Rounds) discard(t testing.TB, n int, stall time.Duration, failed error) bool {
 	t.Helper()
 	if stall < r.Stall {
@@ -121,28 +122,28 @@ func (r *Rounds) discard(t testing.TB, n int, stall time.Duration, failed error)
 	count.Lock()
 	defer count.Unlock()
 	switch {
-	case n == repeats:
+	case n == maxRepeats:
 		t.Errorf("the round was repeated %d times, and the machine stood still each time, now for %v", n, stall)
 		return false
-	case !count.judged && count.discarded == most(count.begun):
+	case !count.hasMain && count.discarded == maxDiscarded(count.begun):
 		t.Errorf("%d of %d rounds were discarded, and another is spoilt: the machine stood still for %v", count.discarded, count.begun, stall)
 		return false
 	}
 	count.discarded++
 	note := fmt.Sprintf("%s: round discarded, %d of %d so far: the machine stood still for %v", t.Name(), count.discarded, count.begun, stall)
 	t.Logf("%s; this had failed: %v", note, failed)
-	if err := tell(note); err != nil {
-		t.Errorf("%s: %v", tellVariable, err)
+	if err := writeDiscarded(note); err != nil {
+		t.Errorf("%s: %v", discardedVariable, err)
 	}
 	return true
 }
 
-// tellVariable names a file to which discarded rounds and their totals are written: go
+// discardedVariable names a file to which discarded rounds and their totals are written: go
 // test does not show the log of a test that passes. See .ci/rounds.
-const tellVariable = "MONO_DISCARDED_ROUNDS"
+const discardedVariable = "MONO_DISCARDED_ROUNDS"
 
-func tell(note string) error {
-	path := os.Getenv(tellVariable)
+func writeDiscarded(note string) error {
+	path := os.Getenv(discardedVariable)
 	if path == "" {
 		return nil
 	}

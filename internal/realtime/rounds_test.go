@@ -25,7 +25,7 @@ const roundsVariable = "MONO_TEST_ROUNDS"
 var harnesses = map[string]struct {
 	run      func(t *testing.T)
 	fails    bool
-	says     string
+	output   string
 	discards int
 }{
 	"a round that passes": {func(t *testing.T) {
@@ -64,7 +64,7 @@ var harnesses = map[string]struct {
 		r.Run(t, func(t testing.TB) { standStill(t); t.Error("too late") })
 	}, true, "was repeated 3 times, and the machine stood still each time", 3},
 	"two rounds in twenty are discarded":        {spoils(2, 18), false, "2 of 20 rounds were discarded", 2},
-	"two rounds in nineteen are discarded":      {spoils(2, 17), true, "FAIL: at most 1 may be", 2},
+	"two rounds in nineteen are discarded":      {spoils(2, 17), true, "FAIL: at most 1 may be discarded", 2},
 	"two of three rounds, of several harnesses": {func(t *testing.T) { spoils(1, 1)(t); spoils(1, 1)(t) }, true, "2 of 4 rounds were discarded", 2},
 	withoutMain + ", the first round is spoilt": {spoils(1, 1), false, "1 of 1 so far", 0},
 	withoutMain + ", another round is spoilt":   {spoils(2, 9), true, "1 of 3 rounds were discarded, and another is spoilt", 0},
@@ -82,11 +82,11 @@ var harnesses = map[string]struct {
 	}, true, "the test itself", 0},
 }
 
-// withoutMain begins the names of harnesses in a package that does not call Main.
+// withoutMain is the prefix of the names of harnesses that run without Main.
 const withoutMain = "without Main"
 
-// spoils returns a harness of n rounds, of which the first few fail once each, since
-// the machine stands still.
+// spoils returns a test of n rounds. The first few of them fail once each, because the
+// machine stands still.
 func spoils(few, n int) func(*testing.T) {
 	return func(t *testing.T) {
 		r := realtime.Rounds{Stall: stall}
@@ -129,24 +129,24 @@ func TestRounds(t *testing.T) {
 				c.Env = append(c.Env, "MONO_DISCARDED_ROUNDS=")
 			}
 			out, err := c.CombinedOutput()
-			if (err != nil) != h.fails || !strings.Contains(string(out), h.says) {
-				t.Errorf("%v, want failure %v and %q in\n%s", err, h.fails, h.says, out)
+			if (err != nil) != h.fails || !strings.Contains(string(out), h.output) {
+				t.Errorf("%v, want failure %v and %q in\n%s", err, h.fails, h.output, out)
 			}
-			told, err := os.ReadFile(discarded)
-			if n := strings.Count(string(told), "round discarded"); n != h.discards || n > 0 && err != nil {
-				t.Errorf("the file has %d discarded rounds, want %d: %q, %v", n, h.discards, told, err)
+			list, err := os.ReadFile(discarded)
+			if n := strings.Count(string(list), "round discarded"); n != h.discards || n > 0 && err != nil {
+				t.Errorf("the file has %d discarded rounds, want %d: %q, %v", n, h.discards, list, err)
 			}
-			if total := fmt.Sprintf(": %d of ", h.discards); !strings.HasPrefix(name, withoutMain) && !strings.Contains(string(told), total) {
-				t.Errorf("the file has no total: %q", told)
+			if total := fmt.Sprintf(": %d of ", h.discards); !strings.HasPrefix(name, withoutMain) && !strings.Contains(string(list), total) {
+				t.Errorf("the file has no total: %q", list)
 			}
 		})
 	}
 }
 
-// The heartbeat of a round ends with it, also if the round ends its goroutine.
+// The heartbeat of a round ends with the round, also if the round ends its goroutine.
 func TestTryStopsItsHeartbeat(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // it panics if a goroutine is left
+	synctest.Test(t, func(t *testing.T) { // it panics if a goroutine still runs
 		var r realtime.Rounds
 		recorder.Apart(func() {
 			_ = r.Try(t, func() error { runtime.Goexit(); return nil })
@@ -158,9 +158,9 @@ func TestTryStopsItsHeartbeat(t *testing.T) {
 func TestTotalOfDiscardedRounds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		file  string
-		fails bool
-		says  string
+		file   string
+		fails  bool
+		output string
 	}{
 		"no rounds":      {"", false, "0 of 0 rounds"},
 		"one of a few":   {"TestX: round discarded, 1 of 2 so far: …\na.test: 1 of 2 rounds were discarded\n", false, "TestX: round discarded"},
@@ -174,8 +174,8 @@ func TestTotalOfDiscardedRounds(t *testing.T) {
 				t.Fatal(err)
 			}
 			out, err := exec.Command("../../.ci/rounds", path).CombinedOutput()
-			if (err != nil) != c.fails || !strings.Contains(string(out), c.says) {
-				t.Errorf("%v, want failure %v and %q in\n%s", err, c.fails, c.says, out)
+			if (err != nil) != c.fails || !strings.Contains(string(out), c.output) {
+				t.Errorf("%v, want failure %v and %q in\n%s", err, c.fails, c.output, out)
 			}
 		})
 	}

@@ -17,10 +17,10 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-var askAnywhere = mono.NewService[question, reply]("test.ask-anywhere", mono.Anywhere())
+var askBalanced = mono.NewService[question, reply]("test.ask-balanced", mono.LoadBalanced())
 
-// Calls to a service that may be anywhere reach other instances too.
-func TestAnywhereSpreadsCalls(t *testing.T) {
+// Calls to a LoadBalanced service also reach other instances. Other calls are local.
+func TestLoadBalancedSpreadsCalls(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
@@ -29,9 +29,9 @@ func TestAnywhereSpreadsCalls(t *testing.T) {
 		app := mono.New(borrowed{tr}, quiet(t))
 		app.Add(module("provider", func(s *mono.Scope) {
 			answer := func(context.Context, question) (reply, error) { return reply{Text: fmt.Sprint(i)}, nil }
-			askAnywhere.Handle(s, answer)
+			askBalanced.Handle(s, answer)
 			ask.Handle(s, answer)
-			clients = append(clients, askAnywhere.Client(s), ask.Client(s))
+			clients = append(clients, askBalanced.Client(s), ask.Client(s))
 		}))
 		begin(t, app)
 	}
@@ -51,11 +51,11 @@ func TestAnywhereSpreadsCalls(t *testing.T) {
 		t.Errorf("200 calls were all answered by %q", got)
 	}
 	if got := answers(clients[1]); !slices.Equal(got, []string{"0"}) {
-		t.Errorf("calls that stay at home were answered by %q", got)
+		t.Errorf("local calls were answered by %q", got)
 	}
 }
 
-// endpoints is a transport that keeps what services announce.
+// endpoints is a transport that records the endpoints of services.
 type endpoints struct {
 	transport.Transport
 	all map[string]*transport.Endpoint
@@ -68,16 +68,15 @@ func (e *endpoints) Subscribe(ctx context.Context, s transport.Subscription, h t
 	return e.Transport.Subscribe(ctx, s, h)
 }
 
-// What a service says of itself adds up, whichever way its calls came and however
-// long they took.
+// The statistics of a service count all calls, local or not, and the sum of their durations.
 func TestStatsAddUp(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &endpoints{inproc.New(nil), make(map[string]*transport.Endpoint)}
 			opts := []mono.AppOption{quiet(t)}
-			if p.wire {
-				opts = append(opts, mono.AlwaysWire())
+			if p.noLocalCalls {
+				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(tr, opts...)
 			app.Add(provider(func(_ context.Context, q question) (reply, error) {
@@ -100,20 +99,20 @@ func TestStatsAddUp(t *testing.T) {
 			if got.Requests != 20_005 || got.Errors != 2 || got.LastError != "no" || got.ProcessingTime != 6020*time.Millisecond {
 				t.Errorf("%s: got %+v", p.name, got)
 			}
-			home := uint64(20_005)
-			if p.wire {
-				home = 0
+			local := uint64(20_005)
+			if p.noLocalCalls {
+				local = 0
 			}
-			if data, ok := got.Data.(map[string]uint64); !ok || data["home_requests"] != home {
+			if data, ok := got.Data.(map[string]uint64); !ok || data["local_requests"] != local {
 				t.Errorf("%s: got %v", p.name, got.Data)
 			}
 		})
 	}
 }
 
-// Whoever comes and goes, in whatever way, a service never runs more handlers than
-// it may, and in the end nobody holds a place.
-func TestHomeCallersComeAndGo(t *testing.T) {
+// A service never exceeds its Concurrency, whether callers return, time out or meet a
+// panic, and no caller keeps its place afterwards.
+func TestCallersComeAndGo(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var c crowd
@@ -154,7 +153,7 @@ func TestHomeCallersComeAndGo(t *testing.T) {
 	})
 }
 
-// The context of a handler can be used by many goroutines, also while and after the
+// Many goroutines can use the context of a handler at once, also while and after the
 // handler returns.
 func TestHandlerContextIsSharedByGoroutines(t *testing.T) {
 	t.Parallel()
@@ -195,9 +194,9 @@ func TestHandlerContextIsSharedByGoroutines(t *testing.T) {
 	})
 }
 
-// A deadline that a handler makes itself is its own, and one of its caller counts
-// through as many calls as there are.
-func TestHomeDeadlinesNest(t *testing.T) {
+// The deadline of a caller bounds all nested calls. A later deadline of a handler does not
+// extend it.
+func TestDeadlinesNest(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// flatRequest and flatReply are of scalars and texts.
+// flatRequest and flatReply contain only scalars and strings.
 type flatRequest struct {
 	ID     string `json:"id"`
 	Amount int64  `json:"amount"`
@@ -43,10 +43,10 @@ type nestedLine struct {
 }
 
 var (
-	flat        = mono.NewService[flatRequest, flatReply]("bench.flat")
-	flatTimeout = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
-	flatShared  = mono.NewService[flatRequest, flatReply]("bench.flat-shared", mono.Shared())
-	nested      = mono.NewService[nestedOrder, flatReply]("bench.nested")
+	flat            = mono.NewService[flatRequest, flatReply]("bench.flat")
+	flatTimeout     = mono.NewService[flatRequest, flatReply]("bench.flat-timeout", mono.Timeout(time.Minute))
+	flatByReference = mono.NewService[flatRequest, flatReply]("bench.flat-by-reference", mono.ByReference())
+	nested          = mono.NewService[nestedOrder, flatReply]("bench.nested")
 
 	aFlatRequest = flatRequest{ID: "order-000001", Amount: 1250, Rate: 0.19}
 	anOrder      = nestedOrder{
@@ -64,24 +64,24 @@ func answerNested(_ context.Context, o nestedOrder) (flatReply, error) {
 	return flatReply{ID: o.ID, OK: len(o.Lines) == 3}, nil
 }
 
-// homeClients are the clients of services that are answered in the same App.
-type homeClients struct {
-	flat, timeout, shared mono.Func[flatRequest, flatReply]
-	nested                mono.Func[nestedOrder, flatReply]
+// localClients holds clients of services that the same App provides.
+type localClients struct {
+	flat, timeout, byReference mono.Func[flatRequest, flatReply]
+	nested                     mono.Func[nestedOrder, flatReply]
 }
 
-func startHome(tb testing.TB, opts ...mono.AppOption) (*mono.App, *homeClients) {
-	c := &homeClients{}
+func startLocal(tb testing.TB, opts ...mono.AppOption) (*mono.App, *localClients) {
+	c := &localClients{}
 	app := mono.New(inproc.New(nil), append(opts, mono.Logger(discard))...)
 	app.Add(
 		module("provider", func(s *mono.Scope) {
 			flat.Handle(s, answerFlat)
 			flatTimeout.Handle(s, answerFlat)
-			flatShared.Handle(s, answerFlat)
+			flatByReference.Handle(s, answerFlat)
 			nested.Handle(s, answerNested)
 		}),
 		module("caller", func(s *mono.Scope) {
-			c.flat, c.timeout, c.shared, c.nested = flat.Client(s), flatTimeout.Client(s), flatShared.Client(s), nested.Client(s)
+			c.flat, c.timeout, c.byReference, c.nested = flat.Client(s), flatTimeout.Client(s), flatByReference.Client(s), nested.Client(s)
 		}))
 	if err := app.Start(tb.Context()); err != nil {
 		tb.Fatal(err)
@@ -90,10 +90,9 @@ func startHome(tb testing.TB, opts ...mono.AppOption) (*mono.App, *homeClients) 
 	return app, c
 }
 
-// BenchmarkHome is what a call at home costs, beside the call of the function
-// itself.
-func BenchmarkHome(b *testing.B) {
-	app, c := startHome(b)
+// BenchmarkLocal measures local calls and, for comparison, a direct call of the handler.
+func BenchmarkLocal(b *testing.B) {
+	app, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	direct := answerFlat
@@ -111,12 +110,13 @@ func BenchmarkHome(b *testing.B) {
 	run("flat", func() (flatReply, error) { return c.flat(ctx, aFlatRequest) })
 	run("call", func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) })
 	run("timeout", func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) })
-	run("shared", func() (flatReply, error) { return c.shared(ctx, aFlatRequest) })
+	run("by-reference", func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) })
 	run("nested", func() (flatReply, error) { return c.nested(ctx, anOrder) })
 }
 
-func BenchmarkHomeParallel(b *testing.B) {
-	_, c := startHome(b)
+// BenchmarkLocalParallel measures local calls from several goroutines.
+func BenchmarkLocalParallel(b *testing.B) {
+	_, c := startLocal(b)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	b.ReportAllocs()

@@ -11,11 +11,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// A volatile job is taken by each group before its sender goes on, or is
-// unavailable, and says which group has not taken it.
-func TestVolatileQueue(t *testing.T) {
+// Enqueue on a NonPersistent queue returns after each group has accepted the job. Otherwise
+// the error is unavailable and names the group. A delay is an invalid argument.
+func TestNonPersistentQueue(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.groups", mono.Volatile(), mono.Groups("a", "b"))
+	q := mono.NewQueue[job]("non-persistent.groups", mono.NonPersistent(), mono.Groups("a", "b"))
 	onPaths(t, func(t *testing.T, p path) {
 		a, b := make(chan handled, 10), make(chan handled, 10)
 		tr := p.open(t)
@@ -42,19 +42,19 @@ func TestVolatileQueue(t *testing.T) {
 	})
 }
 
-// Within the window nobody is asked.
-func TestVolatileOptimistic(t *testing.T) {
+// After a job was accepted, AssumeAccepted sends jobs within the window without a request.
+func TestAssumeAccepted(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("volatile.optimistic", mono.Volatile(), mono.Optimistic(time.Hour))
+	q := mono.NewQueue[job]("non-persistent.assumed", mono.NonPersistent(), mono.AssumeAccepted(time.Hour))
 	onPaths(t, func(t *testing.T, p path) {
 		sender := p.start(t)
 		if err := q.Enqueue(t.Context(), sender, job{}); mono.CodeOf(err) != mono.Unavailable {
-			t.Errorf("nobody works, and the job was accepted: %v", err)
+			t.Errorf("a job without workers was accepted: %v", err)
 		}
 		got := make(chan handled, 10)
 		var asked atomic.Int64
 		app := p.start(t, worker("w", q, got, succeed))
-		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.volatile.optimistic._to.*"}, func(*transport.Message) { asked.Add(1) })
+		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.non-persistent.assumed._to.*"}, func(*transport.Message) { asked.Add(1) })
 		if err != nil {
 			t.Fatal(err)
 		}

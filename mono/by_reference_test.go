@@ -10,49 +10,50 @@ import (
 )
 
 var (
-	lend     = mono.NewService[*parcel, *parcel]("test.lend", mono.Shared())
-	lendWire = mono.NewService[*parcel, *parcel]("test.lend-wire", mono.Shared(), mono.Anywhere())
+	lend         = mono.NewService[*parcel, *parcel]("test.lend", mono.ByReference())
+	lendBalanced = mono.NewService[*parcel, *parcel]("test.lend-balanced", mono.ByReference(), mono.LoadBalanced())
 )
 
-// lender is a module that provides what is lent.
+// lender is a module that provides lend and lendBalanced.
 func lender(fn mono.Func[*parcel, *parcel]) mono.Module {
 	return module("lender", func(s *mono.Scope) {
 		lend.Handle(s, fn)
-		lendWire.Handle(s, fn)
+		lendBalanced.Handle(s, fn)
 	})
 }
 
-// Shared values are passed as they are at home, and copied over the wire.
-func TestSharedPassesValuesAsTheyAre(t *testing.T) {
+// ByReference passes values of local calls without a copy. Values over the transport are
+// copied.
+func TestByReferencePassesValuesWithoutACopy(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var got *parcel
 		app := p.start(t, lender(func(_ context.Context, v *parcel) (*parcel, error) { got = v; return v, nil }))
 		mine := newParcel()
-		for _, service := range []mono.Service[*parcel, *parcel]{lend, lendWire} {
+		for _, service := range []mono.Service[*parcel, *parcel]{lend, lendBalanced} {
 			back, err := service.Call(t.Context(), app, &mine)
-			stays := service.Name() == lend.Name() && !p.wire
-			if err != nil || (got == &mine) != stays || (back == got) != stays || back.Label != mine.Label {
+			same := service.Name() == lend.Name() && !p.noLocalCalls
+			if err != nil || (got == &mine) != same || (back == got) != same || back.Label != mine.Label {
 				t.Errorf("%s: sent %p, the handler got %p, the caller %p, %v", service.Name(), &mine, got, back, err)
 			}
 		}
 	})
 }
 
-// sharedWatch is an observer that asks for the check of shared values.
-type sharedWatch struct{ trace }
+// referenceWatch is an observer that asks for checks of values passed by reference.
+type referenceWatch struct{ trace }
 
-func (w *sharedWatch) WatchShared() {}
+func (w *referenceWatch) WatchReferences() {}
 
-func (w *sharedWatch) Observe(o mono.Observation) {
-	if c, ok := o.(mono.SharedChanged); ok {
-		w.add(fmt.Sprint(c.Handle.Name(), " ", c.What, " ", c.Caller, " ", c.Provider))
+func (w *referenceWatch) Observe(o mono.Observation) {
+	if c, ok := o.(mono.ReferenceChanged); ok {
+		w.add(fmt.Sprint(c.Handle.Name(), " ", c.Changed, " ", c.Caller, " ", c.Provider))
 	}
 }
 
-// Whoever changes a value that it has passed on is found out, at the end of the
-// call, or at the end of the App at the latest.
-func TestSharedValuesThatChange(t *testing.T) {
+// A change of a value after it was passed by reference is reported at the end of the call,
+// or at the latest when the App stops.
+func TestChangedReferencesAreReported(t *testing.T) {
 	t.Parallel()
 	untouched := func(_ context.Context, v *parcel) (*parcel, error) { return v, nil }
 	for _, c := range []struct {
@@ -62,7 +63,7 @@ func TestSharedValuesThatChange(t *testing.T) {
 		after   func(mine, got *parcel)
 		want    []string
 	}{
-		{"nobody changes anything", lend, untouched, func(*parcel, *parcel) {}, nil},
+		{"no change", lend, untouched, func(*parcel, *parcel) {}, nil},
 		{"the handler changes the request", lend, func(_ context.Context, v *parcel) (*parcel, error) {
 			v.Tags["x"] = 2
 			return nil, nil
@@ -75,14 +76,14 @@ func TestSharedValuesThatChange(t *testing.T) {
 			func(mine, _ *parcel) { mine.Label = "changed" }, []string{"test.lend request caller lender"}},
 		{"the caller changes the reply", lend, func(context.Context, *parcel) (*parcel, error) { return &parcel{Label: "new"}, nil },
 			func(_, got *parcel) { got.Label = "changed" }, []string{"test.lend reply caller lender"}},
-		{"it is over the wire that all have their own", lendWire, func(_ context.Context, v *parcel) (*parcel, error) {
+		{"a call over the transport copies values", lendBalanced, func(_ context.Context, v *parcel) (*parcel, error) {
 			v.spoil()
 			return v, nil
 		}, func(mine, got *parcel) { mine.spoil(); got.spoil() }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			watch := &sharedWatch{}
+			watch := &referenceWatch{}
 			app := newApp(t)
 			app.Observe(watch)
 			var client mono.Func[*parcel, *parcel]
@@ -100,7 +101,7 @@ func TestSharedValuesThatChange(t *testing.T) {
 				t.Error(err)
 			}
 			if got := watch.all(); !slices.Equal(got, c.want) {
-				t.Errorf("found out: %q, want %q", got, c.want)
+				t.Errorf("observed %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -10,18 +10,18 @@ import (
 )
 
 // The server numbers deliveries. The number of the attempt also depends on earlier
-// deliveries: one that was handed back is not an attempt, and a restarted server may
-// repeat numbers. Earlier deliveries are recorded in three places: in this process, in
-// the journal of the process before it, and in the state stream for hand-backs by other
-// members. Most deliveries are first ones and need none of them.
+// deliveries: a delivery that was handed back is not an attempt, and a restarted server may
+// repeat numbers. Earlier deliveries are recorded in three places: in this process, in the
+// journal of the process before it, and in the state stream for hand-backs by other members.
+// Most deliveries are first deliveries and need none of them.
 
 // earlyError bounds how early a restarted server redelivers: it stores times in whole
 // seconds.
 const earlyError = 2 * time.Second
 
-// recall sets the attempt of a delivery and queues it for the handler. An early
-// delivery is postponed. If other members may have handed the message back, the handler
-// waits until the state stream is read. The lock is held.
+// recall sets the attempt of a delivery and queues it for the handler. An early delivery is
+// postponed. If other members may have handed the message back, the handler waits until the
+// state stream is read. The caller holds the lock.
 func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	past, known := d.from.past.Past(d.Sequence, d.Stored)
@@ -54,8 +54,8 @@ func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
 	})
 }
 
-// inquire starts to read the hand-backs of other members. The delivery waits for the
-// result. The lock is held.
+// inquire starts to read the hand-backs of other members. The delivery waits for the result.
+// The caller holds the lock.
 func (m *member) inquire(d *delivery) {
 	d.unknown = true
 	m.inquiries = append(m.inquiries, d)
@@ -78,7 +78,7 @@ func (m *member) answerInquiries() {
 	}
 }
 
-// takeInquiries returns the deliveries to ask about, nil if there are none.
+// takeInquiries returns the deliveries to look up, or nil if there are none.
 func (m *member) takeInquiries() []*delivery {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,15 +130,14 @@ func (d *delivery) noteRetry(delay time.Duration) {
 	d.from.past.Put(d.Sequence, d.Stored, past)
 }
 
-// noteBoot updates the base of fences. It is called before the first delivery of each
-// connection.
+// noteBoot updates tokenBase. It is called before the first delivery of each connection.
 func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.fenceBase(ctx)
+	base, err := m.l.tokenBase(ctx)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fences = base
+	m.tokenBase = base
 	return nil
 }

@@ -16,7 +16,7 @@ var (
 	conn    = mono.NewResource[*database]("test.conn")
 )
 
-// counter sends 1 to n when it starts and stops when all are sent.
+// counter is a module that sends 1 to n. Its Stop waits until all are sent.
 type counter struct {
 	name    string
 	channel mono.Channel[int]
@@ -47,7 +47,7 @@ func (c *counter) Stop(context.Context) error {
 	return nil
 }
 
-// adder adds up what it receives until the channel is closed.
+// adder is a module that adds up what it receives until its channel is closed.
 type adder struct {
 	name    string
 	channel mono.Channel[int]
@@ -73,13 +73,14 @@ func (a *adder) Start(context.Context) error {
 	return nil
 }
 
-// Stop waits for the channel's end: the App closes it once the senders have
-// stopped, which is before this.
+// Stop waits until the channel is closed. The App closes it after the senders have stopped,
+// and stops the receivers later.
 func (a *adder) Stop(context.Context) error {
 	<-a.done
 	return nil
 }
 
+// Receivers of a channel compete for its values. With FanOut each receives all values.
 func TestChannel(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -108,7 +109,7 @@ func TestChannel(t *testing.T) {
 	}
 }
 
-// Two Apps do not share a channel.
+// Each App has a separate channel for a handle.
 func TestChannelIsOnePerApp(t *testing.T) {
 	t.Parallel()
 	for range 2 {
@@ -124,15 +125,14 @@ func TestChannelIsOnePerApp(t *testing.T) {
 	}
 }
 
-// A channel that fans out, whose receiver has stopped reading, holds up nothing
-// and leaves no goroutine.
+// A receiver of a FanOut channel that does not read delays no Stop and leaks no goroutine.
 func TestChannelReceiverThatStopsReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(t)
 		app.Add(
 			&counter{name: "x", channel: copies, n: 1},
-			module("deaf", func(s *mono.Scope) { copies.Receive(s) }))
+			module("idle", func(s *mono.Scope) { copies.Receive(s) }))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestChannelReceiverThatStopsReading(t *testing.T) {
 
 type database struct {
 	trace *trace
-	ill   error
+	err   error
 }
 
 func (d *database) Close() error {
@@ -152,9 +152,11 @@ func (d *database) Close() error {
 	return nil
 }
 
-func (d *database) PingContext(context.Context) error { return d.ill }
+func (d *database) PingContext(context.Context) error { return d.err }
 
-func TestResource(t *testing.T) {
+// A resource opens before its provider and its users start, and closes after they stop.
+// Its ping is part of the health of the App.
+func TestResourceLifecycle(t *testing.T) {
 	t.Parallel()
 	var tr trace
 	db := &database{trace: &tr}
@@ -185,7 +187,7 @@ func TestResource(t *testing.T) {
 	if h := app.Health(t.Context()); !h.Healthy || !h.Resources["test.conn"].Checked {
 		t.Errorf("health %+v", h)
 	}
-	db.ill = errors.New("gone away")
+	db.err = errors.New("gone away")
 	if h := app.Health(t.Context()); h.Healthy || h.Resources["test.conn"].Message != "gone away" {
 		t.Errorf("health %+v", h)
 	}
@@ -198,13 +200,14 @@ func TestResource(t *testing.T) {
 	}
 }
 
-func TestResourceThatDoesNotOpen(t *testing.T) {
+// If a resource does not open, Start fails with its error.
+func TestResourceThatDoesNotOpenFailsStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(module("provider", func(s *mono.Scope) {
 		conn.Provide(s, func(context.Context) (*database, error) { return nil, errStart })
 	}))
-	if err := app.Start(t.Context()); !errors.Is(err, errStart) || app.State() != mono.Created {
+	if err := app.Start(t.Context()); !errors.Is(err, errStart) || app.State() != mono.StateCreated {
 		t.Errorf("got %v", err)
 	}
 	if err := app.Stop(t.Context()); err != nil {
@@ -212,8 +215,8 @@ func TestResourceThatDoesNotOpen(t *testing.T) {
 	}
 }
 
-// One type of plugin can be added several times under different names.
-func TestPluginSeveralTimes(t *testing.T) {
+// A type of plugin can be added several times under different names.
+func TestPluginUnderSeveralNames(t *testing.T) {
 	t.Parallel()
 	first, second := mono.NewResource[int]("test.first"), mono.NewResource[int]("test.second")
 	plugin := func(r mono.Resource[int], n int) mono.Module {

@@ -8,10 +8,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// offer sends a job of a volatile queue: each group has to take it. Within the
-// window that Optimistic allows after that, jobs are sent without asking.
-func (s *sender) offer(ctx context.Context, m *transport.Message) error {
-	if s.trusts() {
+// sendNonPersistent sends a job of a NonPersistent queue and waits until each group has
+// accepted it. Within the window of AssumeAccepted after that, jobs are sent without
+// waiting.
+func (s *sender) sendNonPersistent(ctx context.Context, m *transport.Message) error {
+	if s.assumesAccepted() {
 		err := s.in.app.transport.Publish(ctx, m)
 		if err != nil {
 			s.accepted.Store(0)
@@ -24,7 +25,7 @@ func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	errs := make([]error, len(groups))
 	var wait sync.WaitGroup
 	for i, group := range groups {
-		wait.Go(func() { errs[i] = s.offerTo(ctx, m, group) })
+		wait.Go(func() { errs[i] = s.sendToGroup(ctx, m, group) })
 	}
 	wait.Wait()
 	if err := s.refusal(groups, errs); err != nil {
@@ -35,16 +36,17 @@ func (s *sender) offer(ctx context.Context, m *transport.Message) error {
 	return nil
 }
 
-// acceptTimeout bounds the wait until a volatile job is taken.
+// acceptTimeout bounds the wait until a job of a NonPersistent queue is accepted.
 const acceptTimeout = 5 * time.Second
 
-// trusts reports whether a job was accepted lately enough not to ask.
-func (s *sender) trusts() bool {
-	window := s.decl.config.Optimistic
+// assumesAccepted reports whether a job was accepted so recently that the next need not
+// be confirmed.
+func (s *sender) assumesAccepted() bool {
+	window := s.decl.config.AssumeAccepted
 	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
 }
 
-func (s *sender) offerTo(ctx context.Context, m *transport.Message, group string) error {
+func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) error {
 	own := *m
 	own.Subject = s.in.replaySubject(s.decl, group, "")
 	reply, err := s.in.app.transport.Request(ctx, &own)
@@ -57,7 +59,7 @@ func (s *sender) offerTo(ctx context.Context, m *transport.Message, group string
 	return nil
 }
 
-// refusal is the first error, which says also whether another group has taken
+// refusal returns the first error. It also reports whether another group has accepted
 // the job.
 func (s *sender) refusal(groups []string, errs []error) error {
 	var refused *Error
@@ -75,20 +77,23 @@ func (s *sender) refusal(groups []string, errs []error) error {
 	}
 	if taken {
 		refused.Outcome = OutcomeUnknown
-		refused.Message += " (another group has taken the job)"
+		refused.Message += " (another group has accepted the job)"
 	}
 	return refused
 }
 
-// accept tells the sender of a volatile job that a worker has it.
-func (r *receiver) accept(m *transport.Message) {
+// confirm confirms to the sender of a job that a worker has it.
+func (r *receiver) confirm(m *transport.Message) {
 	r.answer(m, &transport.Message{})
 }
 
-// volatile reports whether a receiver works on jobs that nobody stores.
-func (r *receiver) volatile() bool { return r.decl.kind == KindQueue && r.decl.config.Volatile }
+// nonPersistent reports whether the receiver handles jobs that are not stored.
+func (r *receiver) nonPersistent() bool {
+	return r.decl.kind == KindQueue && r.decl.config.NonPersistent
+}
 
-// volatileSubjects are where jobs for a group of a volatile queue come.
-func (r *receiver) volatileSubjects() []string {
+// nonPersistentSubjects returns the subjects of jobs for a group of a NonPersistent
+// queue.
+func (r *receiver) nonPersistentSubjects() []string {
 	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
 }

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// StartError lists everything that is wrong with an App, found before anything
-// was started.
+// StartError lists everything that is wrong with an App. Start returns it before
+// anything was started.
 type StartError struct {
 	Problems []Problem
 }
 
-// Problem is one mistake.
+// Problem is one mistake in the construction of an App.
 type Problem struct {
-	Module string // "" where it is the App's
-	Handle string // kind and name, "" where it is about none
-	Text   string // what is wrong and what to do
+	Module string // "" if it is the App's
+	Handle string // kind and name, "" if it concerns no handle
+	Text   string // the mistake, and how to correct it
 }
 
-// Error returns all problems, one a line.
+// Error returns all problems, one per line.
 func (e *StartError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mono: the App cannot start, %d problem(s):", len(e.Problems))
@@ -47,7 +47,7 @@ func (p Problem) String() string {
 	return strings.Join(append(parts, p.Text), ": ")
 }
 
-// report collects problems, in the order in which they are found, each once.
+// report collects problems in the order in which they are found, without duplicates.
 type report struct {
 	problems []Problem
 }

@@ -19,11 +19,11 @@ type openedGroup struct {
 
 // part is one consumer of a group to open.
 type part struct {
-	group  int // its index
+	group  int // index of the group
 	config *transport.GroupConfig
 	name   string
 	filter []string
-	other  bool // only a group of the other kind has it
+	other  bool // exists only in a group of the other kind
 
 	is      *jetstream.ConsumerInfo
 	missing bool
@@ -36,8 +36,8 @@ func (l *log) openGroup(ctx context.Context, g transport.GroupConfig) ([]*jetstr
 	return opened.consumers, opened.err
 }
 
-// openGroups creates missing consumers of groups, and updates the others as far as they
-// may be changed. In a new log (made) all of them are missing.
+// openGroups creates missing consumers of groups, and updates existing ones if that is
+// allowed. In a new log (made) all of them are missing.
 func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, made bool) []openedGroup {
 	opened := make([]openedGroup, len(groups))
 	var parts []*part
@@ -55,12 +55,13 @@ func (l *log) openGroups(ctx context.Context, groups []transport.GroupConfig, ma
 		g := &opened[p.group]
 		g.consumers = append(g.consumers, p.is)
 		g.missing = g.missing || p.missing
-		g.err = first(g.err, p.err, awaited)
+		g.err = firstError(g.err, p.err, awaited)
 	}
 	return opened
 }
 
-// parts lists the consumers of a group, and one that only the other kind of group has.
+// parts lists the consumers of a group, and a consumer that only exists in the other kind of
+// group.
 func (l *log) parts(index int, g transport.GroupConfig, made bool) (parts []*part, err error) {
 	if l.config.Retention == transport.InterestRetention && !made {
 		g.Start = transport.Start{New: true}
@@ -78,8 +79,8 @@ func (l *log) parts(index int, g transport.GroupConfig, made bool) (parts []*par
 	return parts, nil
 }
 
-// otherKind returns the name of a consumer that only an ordered group has if g is not
-// ordered, and the reverse. Without lanes there is none.
+// otherKind returns the name of a consumer that exists only in an ordered group if g is not
+// ordered, and vice versa. Without lanes there is none.
 func (l *log) otherKind(g *transport.GroupConfig) string {
 	switch {
 	case l.lanes.n == 0:
@@ -90,7 +91,7 @@ func (l *log) otherKind(g *transport.GroupConfig) string {
 	return laneName(g.Name, 0)
 }
 
-// find looks up all parts. If one is missing, it may be under deletion.
+// find looks up all parts. A missing part may be in the process of deletion.
 func (l *log) find(ctx context.Context, parts []*part) {
 	l.t.doAll(ctx, parts, l.findPart)
 	if slices.ContainsFunc(parts, func(p *part) bool { return p.missing }) {
@@ -114,7 +115,7 @@ func (l *log) findPart(ctx context.Context, p *part) error {
 // openable returns the parts of groups without an error.
 func openable(parts []*part, opened []openedGroup) []*part {
 	for _, p := range parts {
-		opened[p.group].err = first(opened[p.group].err, p.err)
+		opened[p.group].err = firstError(opened[p.group].err, p.err)
 	}
 	return slices.DeleteFunc(parts, func(p *part) bool { return p.other || opened[p.group].err != nil })
 }
@@ -136,22 +137,22 @@ func (l *log) openPart(ctx context.Context, p *part) (err error) {
 	return err
 }
 
-// doAll calls do for each part, some at once, and keeps the errors.
+// doAll calls do for each part, with limited concurrency, and stores the errors.
 func (t *Transport) doAll(ctx context.Context, parts []*part, do func(context.Context, *part) error) {
 	for i, err := range t.inParallel(ctx, len(parts), func(i int) error { return do(ctx, parts[i]) }) {
 		parts[i].err = err
 	}
 }
 
-// Outside a cluster, the server stops listing a deleted consumer before it has removed
-// the files of its state. A new consumer of the same name would read them, or lose its
-// own. Until the files are gone the stream counts more consumers than it lists.
+// Outside a cluster, the server stops listing a deleted consumer before it has removed the
+// files of its state. A new consumer of the same name would read them, or lose its own files.
+// Until the files are gone, the stream counts more consumers than it lists.
 const (
 	deletionTimeout = 5 * time.Second
 	deletionPause   = 5 * time.Millisecond
 )
 
-// awaitDeletions waits until the state of deleted consumers of a stream is removed.
+// awaitDeletions waits until the state of a stream's deleted consumers is removed.
 func (l *log) awaitDeletions(ctx context.Context, stream string) {
 	for begun := time.Now(); !l.replicated && time.Since(begun) < deletionTimeout && l.deleting(ctx, stream); {
 		if !pause(ctx, deletionPause) {
@@ -160,14 +161,14 @@ func (l *log) awaitDeletions(ctx context.Context, stream string) {
 	}
 }
 
-// deleting reports whether the server deletes consumers now.
+// deleting reports whether the server is deleting consumers.
 func (l *log) deleting(ctx context.Context, stream string) bool {
-	deleting, err := ask(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
+	deleting, err := callAPI(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
 		s, err := l.t.js(ctx).Stream(ctx, stream)
 		if err != nil {
 			return false, err
 		}
-		names := make(map[string]bool) // a page may repeat some while others vanish
+		names := make(map[string]bool) // a page may repeat names while consumers vanish
 		list := s.ListConsumers(ctx)
 		for is := range list.Info() {
 			names[is.Name] = true

@@ -8,7 +8,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// What a home call costs depends on what has to be copied.
+// The cost of a local call depends on the values to copy.
 type (
 	flat struct {
 		ID       string
@@ -41,17 +41,19 @@ type (
 )
 
 var (
-	flatEcho    = mono.NewService[flat, flat]("bench.flat")
-	limitedEcho = mono.NewService[flat, flat]("bench.limited", mono.Timeout(time.Second))
-	sharedEcho  = mono.NewService[flat, flat]("bench.shared", mono.Shared())
-	nestedEcho  = mono.NewService[nested, nested]("bench.nested")
-	confirm     = mono.NewService[placed, confirmed]("bench.confirm")
+	flatEcho        = mono.NewService[flat, flat]("bench.flat")
+	limitedEcho     = mono.NewService[flat, flat]("bench.limited", mono.Timeout(time.Second))
+	byReferenceEcho = mono.NewService[flat, flat]("bench.by-reference", mono.ByReference())
+	nestedEcho      = mono.NewService[nested, nested]("bench.nested")
+	confirm         = mono.NewService[placed, confirmed]("bench.confirm")
 )
 
-// home starts an App that answers with what it was asked.
-func home[T any](b testing.TB, s mono.Service[T, T]) mono.Func[T, T] { return homeOf(b, s, same) }
+// localCaller starts an App that answers with the request.
+func localCaller[T any](b testing.TB, s mono.Service[T, T]) mono.Func[T, T] {
+	return localCallerOf(b, s, same)
+}
 
-func homeOf[Req, Resp any](b testing.TB, s mono.Service[Req, Resp], fn mono.Func[Req, Resp]) (ask mono.Func[Req, Resp]) {
+func localCallerOf[Req, Resp any](b testing.TB, s mono.Service[Req, Resp], fn mono.Func[Req, Resp]) (ask mono.Func[Req, Resp]) {
 	local(b, func(sc *mono.Scope) {
 		s.Handle(sc, fn)
 		ask = s.Client(sc)
@@ -78,23 +80,23 @@ func aNested() nested {
 	return n
 }
 
-// BenchmarkHome is a call that does not leave the process, by what it carries.
-func BenchmarkHome(b *testing.B) {
+// BenchmarkLocal is a local call, by its payload.
+func BenchmarkLocal(b *testing.B) {
 	b.Run("function", func(b *testing.B) { askAbout(b, same[flat], flat{ID: "order-0123456789"}, setQuantity, quantity) })
 	b.Run("flat", func(b *testing.B) {
-		askAbout(b, home(b, flatEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+		askAbout(b, localCaller(b, flatEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
 	})
-	b.Run("shared", func(b *testing.B) {
-		askAbout(b, home(b, sharedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+	b.Run("by-reference", func(b *testing.B) {
+		askAbout(b, localCaller(b, byReferenceEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
 	})
 	b.Run("timeout", func(b *testing.B) {
-		askAbout(b, home(b, limitedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
+		askAbout(b, localCaller(b, limitedEcho), flat{ID: "order-0123456789"}, setQuantity, quantity)
 	})
 	b.Run("order", func(b *testing.B) {
-		askAbout(b, homeOf(b, confirm, confirmation), aPlaced(), func(p *placed, i int) { p.Lines[2].Quantity = i }, func(c confirmed) int { return c.Quantity })
+		askAbout(b, localCallerOf(b, confirm, confirmation), aPlaced(), func(p *placed, i int) { p.Lines[2].Quantity = i }, func(c confirmed) int { return c.Quantity })
 	})
 	b.Run("nested", func(b *testing.B) {
-		askAbout(b, home(b, nestedEcho), aNested(), func(n *nested, i int) { n.Lines[2].Quantity = i }, func(n nested) int { return n.Lines[2].Quantity })
+		askAbout(b, localCaller(b, nestedEcho), aNested(), func(n *nested, i int) { n.Lines[2].Quantity = i }, func(n nested) int { return n.Lines[2].Quantity })
 	})
 }
 

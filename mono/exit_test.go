@@ -19,21 +19,22 @@ import (
 
 var deadly = mono.NewQueue[job]("kill.deadly", mono.MaxAttempts(3), mono.AckWait(time.Second))
 
-// pill names the environment variable that makes the test binary a process whose
-// handler ends it. Its value is the directory of the store.
-const pill = "MONO_TEST_PILL"
+// exitingWorkerEnv is the environment variable that makes the test binary a worker whose
+// handler ends the process. Its value is the directory of the store.
+const exitingWorkerEnv = "MONO_TEST_EXITING_WORKER"
 
-// swallow runs such a process. It prints each attempt, and the dead letter.
-func swallow(dir string) error {
+// runExitingWorker runs the worker. It prints each attempt and the reason of the dead
+// letter.
+func runExitingWorker(dir string) error {
 	ctx := context.Background()
 	tr, err := embedded.Open(ctx, embedded.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	dead := make(chan mono.MessageDied, 1)
+	dead := make(chan mono.MessageDeadLettered, 1)
 	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
-		if o, ok := o.(mono.MessageDied); ok {
+		if o, ok := o.(mono.MessageDeadLettered); ok {
 			dead <- o
 		}
 	}))
@@ -41,7 +42,7 @@ func swallow(dir string) error {
 		s.Use(deadly)
 		deadly.Handle(s, func(ctx context.Context, _ job) error {
 			fmt.Println("attempt", mono.CallFrom(ctx).Attempt())
-			os.Exit(3) // log.Fatal, the out-of-memory killer
+			os.Exit(3) // like log.Fatal or the out-of-memory killer
 			return nil
 		})
 	}))
@@ -51,21 +52,21 @@ func swallow(dir string) error {
 	if err := deadly.With(mono.DedupID("the only one")).Enqueue(ctx, app, job{}); err != nil {
 		return err
 	}
-	died := <-dead
-	fmt.Println("dead letter:", died.Reason)
+	deadLetter := <-dead
+	fmt.Println("dead letter:", deadLetter.Reason)
 	return nil
 }
 
-// A handler that ends its process at once uses one attempt each time, also when the
-// NATS server ends with it, and the job becomes a dead letter. The start of each
-// process sends the job again: it is stored once.
+// A handler that ends its process uses one attempt each time, also if the NATS server ends
+// with it, until the job becomes a dead letter. Each process sends the job again with the
+// same id, and the job is stored once.
 func TestHandlerThatEndsItsProcessUsesAnAttempt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var printed []string
 	for range 4 {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), pill+"="+dir)
+		cmd.Env = append(os.Environ(), exitingWorkerEnv+"="+dir)
 		cmd.Stderr = t.Output()
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -12,23 +12,23 @@ import (
 	"gomono.dev/mono"
 )
 
-// stock is what tools that know nothing of mono see.
-type stock struct {
+// natsTools reads streams and consumers through the JetStream API, without mono.
+type natsTools struct {
 	t  *testing.T
 	js jetstream.JetStream
 }
 
-func stockTools(t *testing.T, b backend) stock {
+func newNATSTools(t *testing.T, b backend) natsTools {
 	tr := b.connect()
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	js, err := jetstream.New(tr.(interface{ Conn() *nats.Conn }).Conn())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stock{t, js}
+	return natsTools{t, js}
 }
 
-func (s stock) streams() (names []string) {
+func (s natsTools) streams() (names []string) {
 	list := s.js.StreamNames(s.t.Context())
 	for name := range list.Name() {
 		names = append(names, name)
@@ -40,7 +40,7 @@ func (s stock) streams() (names []string) {
 	return names
 }
 
-func (s stock) stream(name string) *jetstream.StreamInfo {
+func (s natsTools) stream(name string) *jetstream.StreamInfo {
 	s.t.Helper()
 	stream, err := s.js.Stream(s.t.Context(), name)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s stock) stream(name string) *jetstream.StreamInfo {
 	return stream.CachedInfo()
 }
 
-func (s stock) consumer(stream, name string) *jetstream.ConsumerInfo {
+func (s natsTools) consumer(stream, name string) *jetstream.ConsumerInfo {
 	s.t.Helper()
 	c, err := s.js.Consumer(s.t.Context(), stream, name)
 	if err != nil {
@@ -58,9 +58,9 @@ func (s stock) consumer(stream, name string) *jetstream.ConsumerInfo {
 	return c.CachedInfo()
 }
 
-// What mono stores is in streams and durable consumers that say what they are for,
-// with true counts; what would stall, lose or stop work is not set on them.
-func TestStockToolsAgree(t *testing.T) {
+// NATS tools see the streams and durable consumers of mono with a description and correct
+// counts. Settings that could stall, lose or stop work are not set.
+func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	q := mono.NewQueue[job]("stock.jobs", mono.MaxPending(100))
@@ -69,7 +69,7 @@ func TestStockToolsAgree(t *testing.T) {
 	app := b.start(t, module("stock", func(sc *mono.Scope) {
 		q.Handle(sc, func(_ context.Context, j job) error {
 			if j.N == 0 {
-				return mono.Drop(nil)
+				return mono.Permanent(nil)
 			}
 			begun <- j
 			<-release
@@ -84,8 +84,8 @@ func TestStockToolsAgree(t *testing.T) {
 	}
 	next(t, begun)
 	next(t, begun)
-	awaitLetters(t, q.DeadLetters(app), 1)
-	tools := stockTools(t, b)
+	awaitDeadLetters(t, q.DeadLetters(app), 1)
+	tools := newNATSTools(t, b)
 	if got := tools.streams(); !slices.Equal(got, []string{"mono_state", "queues_stock_jobs", "queues_stock_jobs__dead", "queues_stock_jobs__later", "streams_stock_history"}) {
 		t.Errorf("the streams are %q", got)
 	}
@@ -126,6 +126,6 @@ func TestStockToolsAgree(t *testing.T) {
 	for tools.stream("queues_stock_jobs").State.Msgs > 0 {
 	}
 	if c := tools.consumer("queues_stock_jobs", "workers"); c.NumAckPending != 0 || c.NumPending != 0 || c.AckFloor.Stream != 5 {
-		t.Errorf("when all is done the group is %+v", c)
+		t.Errorf("after all jobs the group is %+v", c)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"gomono.dev/testkit"
 )
 
-// Whoever changes what a Shared service has passed on fails the test, with the
-// handle's name; at home only, since over the wire each has its own.
+// A change of a value after it was passed by reference fails the test, with the handle's name.
+// This affects local calls only; over the transport each side has a copy.
 func TestSharedValuesThatChange(t *testing.T) {
 	t.Parallel()
-	lend := mono.NewService[[]string, []string]("shop.lend", mono.Shared())
+	lend := mono.NewService[[]string, []string]("shop.lend", mono.ByReference())
 	body := func(t testing.TB, h *testkit.Harness) {
 		h.Add(mono.NewModule("lender", func(sc *mono.Scope) error {
 			lend.Handle(sc, func(_ context.Context, list []string) ([]string, error) {
@@ -27,7 +27,7 @@ func TestSharedValuesThatChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	text := failing(t, body, testkit.HomeCalls())
+	text := failing(t, body, testkit.LocalCalls())
 	for _, want := range []string{"shop.lend", "request", "the test", "module lender", "was changed after it was sent"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in: %s", want, text)
