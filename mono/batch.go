@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ func BatchWait(d time.Duration) StreamHandlerOption {
 // made by PerMessage. Each message has attempts of its own. A message that cannot be
 // decoded becomes a dead letter and is in no batch.
 func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, append(opts, Unordered()), newTicket[T])
+	r := receive(sc, s.decl, fn == nil, append(slices.Clip(opts), Unordered()), newTicket[T])
 	r.pack = func(calls []*Call) any {
 		batch := make([]Message[T], len(calls))
 		for i, c := range calls {

@@ -165,3 +165,16 @@ func FuzzServiceRequest(f *testing.F) {
 		}
 	})
 }
+
+// HandleBatch leaves the memory of the caller's options alone.
+func TestHandleBatchKeepsTheOptionsOfItsCaller(t *testing.T) {
+	t.Parallel()
+	st := mono.NewStream[job]("option.batch")
+	opts := append(make([]mono.StreamHandlerOption, 0, 2), mono.BatchSize(1))
+	backend{"inproc", inprocBackend(t)}.start(t, module("worker", func(s *mono.Scope) {
+		st.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, opts...)
+	}))
+	if next := opts[:2][1]; next != nil {
+		t.Errorf("the option after those of the caller is %v", next)
+	}
+}

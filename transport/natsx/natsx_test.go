@@ -89,6 +89,22 @@ func TestConnectBadOptions(t *testing.T) {
 	}
 }
 
+// The error names the first wrong option in the order of Options, in every run.
+func TestErrorNamesTheWrongOption(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for want, o := range map[string]natsx.Options{
+		"ReconnectWait -2s is negative": {ReconnectWait: -2 * time.Second, ReconnectJitter: -1, PingInterval: -1},
+		"NKeySeedFile":                  {NKeySeedFile: missing, CAFile: missing},
+	} {
+		for range 20 {
+			if _, err := natsx.Connect(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("got %v, want %s", err, want)
+			}
+		}
+	}
+}
+
 // An address without a listener is reported without its credentials.
 func TestConnectWithoutAListener(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -183,16 +184,20 @@ func (o *Options) defaults() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	for d, value := range map[*time.Duration]time.Duration{
-		&o.ConnectTimeout: 2 * time.Second, &o.ReconnectWait: time.Second,
-		&o.ReconnectJitter: 250 * time.Millisecond, &o.PingInterval: 20 * time.Second,
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"ConnectTimeout", &o.ConnectTimeout, 2 * time.Second},
+		{"ReconnectWait", &o.ReconnectWait, time.Second},
+		{"ReconnectJitter", &o.ReconnectJitter, 250 * time.Millisecond},
+		{"PingInterval", &o.PingInterval, 20 * time.Second},
 	} {
-		if *d < 0 {
-			return invalid("a duration is negative: %v: use 0 for the default, or a positive one", *d)
+		if *d.value < 0 {
+			return invalid("%s %v is negative: use 0 for the default of %v, or a positive duration", d.name, *d.value, d.def)
 		}
-		if *d == 0 {
-			*d = value
-		}
+		*d.value = cmp.Or(*d.value, d.def)
 	}
 	if kinds := o.credentialKinds(); len(kinds) > 1 {
 		return invalid("more than one kind of credentials, %s: choose one", strings.Join(kinds, " and "))
@@ -208,15 +213,18 @@ func (o *Options) defaults() error {
 
 // checkFiles reports unreadable files before a connection error hides the cause.
 func (o *Options) checkFiles() error {
-	for what, file := range map[string]string{
-		"CredentialsFile": o.CredentialsFile, "NKeySeedFile": o.NKeySeedFile,
-		"CAFile": o.CAFile, "CertFile": o.CertFile, "KeyFile": o.KeyFile,
+	for _, f := range []struct{ option, name string }{
+		{"CredentialsFile", o.CredentialsFile},
+		{"NKeySeedFile", o.NKeySeedFile},
+		{"CAFile", o.CAFile},
+		{"CertFile", o.CertFile},
+		{"KeyFile", o.KeyFile},
 	} {
-		if file == "" {
+		if f.name == "" {
 			continue
 		}
-		if _, err := os.ReadFile(file); err != nil {
-			return invalid("%s %s cannot be read: %w: want the name of a file, not its contents", what, redact.File(file), redact.FileError(err))
+		if _, err := os.ReadFile(f.name); err != nil {
+			return invalid("%s %s cannot be read: %w: want the name of a file, not its contents", f.option, redact.File(f.name), redact.FileError(err))
 		}
 	}
 	return nil

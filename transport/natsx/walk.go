@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -152,7 +153,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 			}
 		}
 	}
-	slices.SortFunc(lasts, func(a, b *storedMessage) int { return int(a.Sequence) - int(b.Sequence) })
+	slices.SortFunc(lasts, func(a, b *storedMessage) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	for _, m := range lasts {
 		if !rd.yieldStored(m) {
 			return nil
