@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gomono.dev/transport"
@@ -23,10 +24,15 @@ type membership struct {
 	tries  int                // number of attempts to join
 	last   int                // the attempt that returned member
 	member transport.Receiver // nil: none yet
+
+	draining atomic.Bool
+	leaving  chan struct{} // closed when the drain begins
+	drained  chan struct{} // closed when the member is drained
+	err      error         // of the drain
 }
 
 func newMembership(c transport.ConsumeConfig) *membership {
-	m := &membership{config: c}
+	m := &membership{config: c, leaving: make(chan struct{}), drained: make(chan struct{})}
 	m.stay, m.leave = context.WithCancel(context.Background())
 	return m
 }
@@ -53,8 +59,8 @@ func (m *membership) begin() (try int) {
 	return m.tries
 }
 
-// hold keeps a member until the receiver drains. A member of an earlier try has lost its
-// group already.
+// hold keeps a member until the receiver drains. A member of an earlier try has already
+// lost its group.
 func (m *membership) hold(try int, member transport.Receiver) {
 	m.mu.Lock()
 	over := m.stay.Err() != nil
@@ -67,28 +73,50 @@ func (m *membership) hold(try int, member transport.Receiver) {
 	}
 }
 
-// end returns the member to drain, if there is one. No other follows.
-func (m *membership) end() []transport.Receiver {
+// drain ends the membership and drains its member. Later calls wait for the first one and
+// return its error.
+func (m *membership) drain(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
+	if m.draining.CompareAndSwap(false, true) { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
+		defer close(m.drained)
+		member := m.end()
+		close(m.leaving)
+		if member != nil {
+			m.err = member.Drain(ctx)
+		}
+		return m.err
+	}
+	<-m.drained
+	return m.err
+}
+
+// end returns the member, nil if there is none. No other follows.
+func (m *membership) end() transport.Receiver {
 	m.leave()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.member == nil {
-		return nil
-	}
-	return []transport.Receiver{m.member}
+	return m.member
 }
 
-// lost handles the deletion of the receiver's group. The receiver of a queue or a durable
-// event rejoins it. The receiver of a stream does not: the position is gone, and only a
-// person knows a better one than the start that the declaration gives.
+// leaveGroup begins to drain the membership during a stop, before the turn of the module.
+// What the receiver hands back from then on goes to other processes.
+func (r *receiver) leaveGroup() {
+	if m := r.membership; m != nil {
+		go m.drain(r.in.stopEnd)
+		<-m.leaving
+	}
+}
+
+// lost handles the deletion of the receiver's group. The receiver of a queue or a
+// durable event rejoins it. The receiver of a stream does not: the position is gone,
+// and only a person knows a better one than the start that the declaration gives.
 func (r *receiver) lost(err error) {
 	r.in.log.Error("mono: group lost", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group(), "error", err)
 	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
 	if r.decl.kind == KindStream {
-		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From says, by default with the oldest message", r.group(), err)
+		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From specifies, by default with the oldest message", r.group(), err)
 		r.gone.Store(&err)
 		return
 	}
@@ -97,7 +125,7 @@ func (r *receiver) lost(err error) {
 	go r.rejoin(&err)
 }
 
-// rejoin joins the group again. The receiver is unhealthy until then, with gone or a
+// rejoin joins the group again. Until then the receiver is unhealthy, with gone or a
 // later error as the reason.
 func (r *receiver) rejoin(gone *error) {
 	for {
@@ -107,6 +135,9 @@ func (r *receiver) rejoin(gone *error) {
 		}
 		if err == nil {
 			break
+		}
+		if CodeOf(err) == NotFound {
+			r.storage.reopen() // the log was deleted, with all that was in it
 		}
 		err = fmt.Errorf("group %q is gone and cannot be recreated yet: %w", r.group(), err)
 		if !r.gone.CompareAndSwap(gone, &err) {

@@ -93,11 +93,11 @@ func (s *site) sheet(t testing.TB) sheet {
 	return r
 }
 
-// balanced reports whether the bank holds what the ledger has, and no more.
+// balanced reports whether the bank holds exactly the money in the ledger.
 func (r sheet) balanced() bool { return maps.Equal(r.earned, r.held) }
 
-// An order that was placed at one instance is known to the other at once, whichever a
-// client asks, and placed there again it changes nothing.
+// Both instances return a placed order at once, to every kind of client. Placing it again at
+// the other instance changes nothing.
 func TestTwoInstancesAgree(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -132,13 +132,12 @@ func TestTwoInstancesAgree(t *testing.T) {
 			}
 		}
 		if len(sheet.entries) != 20 || !sheet.balanced() {
-			t.Errorf("20 orders were placed, and the books say %+v", sheet)
+			t.Errorf("20 orders were placed, and the books have %+v", sheet)
 		}
 	})
 }
 
-// Ids that are not UTF-8 are refused on every way to the orders, and not only over
-// HTTP.
+// Ids that are not UTF-8 are refused on every path to the orders, not only over HTTP.
 func TestIDsOfNATSClients(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -153,8 +152,8 @@ func TestIDsOfNATSClients(t *testing.T) {
 	})
 }
 
-// Many clients post one id with two contents, at two instances, at the same time. One
-// content is placed, its senders get one confirmation, and the others a conflict.
+// Many clients post one id with two contents, at two instances, at the same time. One content
+// is placed, its senders get one confirmation, and the others a conflict.
 func TestOneContentWins(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -195,7 +194,7 @@ func TestOneContentWins(t *testing.T) {
 			}
 			sheet := s.sheet(t)
 			if sheet.entries[id] != 1 || !sheet.balanced() {
-				t.Errorf("the books say %+v", sheet)
+				t.Errorf("the books have %+v", sheet)
 			}
 		}
 		counts := make(map[string]int)
@@ -218,8 +217,8 @@ func TestOneContentWins(t *testing.T) {
 	})
 }
 
-// The ledger is full when the card is charged. Money and goods go back, and once there
-// is room the same order is placed.
+// The ledger is full when the card is charged. Money and goods go back, and the same order is
+// placed once there is room.
 func TestFullLedger(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -231,7 +230,7 @@ func TestFullLedger(t *testing.T) {
 			t.Errorf("%d %s", status, got)
 		}
 		if sheet := s.sheet(t); len(sheet.entries) != 1 || !sheet.balanced() {
-			t.Errorf("the books say %+v", sheet)
+			t.Errorf("the books have %+v", sheet)
 		}
 		if _, got := p.send(t, "GET", "/health", ""); !strings.Contains(got, `"released":1,"reserved":1`) || !strings.Contains(got, `"cents":1990,"charges":1,"refunds":1`) {
 			t.Errorf("health: %s", got)
@@ -241,7 +240,7 @@ func TestFullLedger(t *testing.T) {
 			t.Errorf("again: %d %s", status, got)
 		}
 		if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-			t.Errorf("the books say %+v", sheet)
+			t.Errorf("the books have %+v", sheet)
 		}
 	})
 }
@@ -256,7 +255,7 @@ func (s *site) limitLedger(t testing.TB, messages int64) {
 	must(t, err)
 }
 
-// The ledger is gone. No order is placed, refused for ever, or charged.
+// Without the ledger, no order is placed, refused for ever, or charged.
 func TestLedgerGone(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -276,14 +275,14 @@ func TestLedgerGone(t *testing.T) {
 			t.Errorf("after a restart: %d %s", status, got)
 		}
 		if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-			t.Errorf("the books say %+v", sheet)
+			t.Errorf("the books have %+v", sheet)
 		}
 	})
 }
 
-// The ledger is deleted, and an instance that starts creates it again. The other one
-// forgets its orders, too.
-func TestLedgerMadeAgain(t *testing.T) {
+// The ledger is deleted, and an instance that starts recreates it. The other instance drops its
+// orders, too.
+func TestRecreatedLedger(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
 		s := newSite(t)
@@ -296,7 +295,7 @@ func TestLedgerMadeAgain(t *testing.T) {
 		b.signal(t, syscall.SIGTERM)
 		b.mustEnd(t)
 		must(t, s.js.DeleteStream(t.Context(), "streams_ledger_entries"))
-		realtime.Until(t, "the instance knows that its ledger is gone", func() bool {
+		realtime.Until(t, "the instance notices that its ledger was deleted", func() bool {
 			status, _ := a.send(t, "GET", "/orders/x0", "")
 			return status == http.StatusServiceUnavailable
 		})
@@ -306,7 +305,7 @@ func TestLedgerMadeAgain(t *testing.T) {
 				t.Errorf("x0 at instance %d: %d %s", i, status, got)
 			}
 		}
-		// One places what the other had in its view, and in an earlier place than it.
+		// Each instance places orders that were in the other's view, at earlier sequences.
 		confirmed := make(map[string]string)
 		for i := range 4 {
 			id := fmt.Sprint("x", i)
@@ -325,8 +324,8 @@ func TestLedgerMadeAgain(t *testing.T) {
 	})
 }
 
-// Garbage that a plain client stores under the keys of orders fails no request and no
-// checkout.
+// No request and no checkout fails because of garbage that a plain client stores under the keys
+// of orders.
 func TestGarbageInTheLedger(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -375,7 +374,7 @@ func (s *site) jobs(t testing.TB) int {
 	return s.stored(t, "queues_orders_checkouts") + s.stored(t, "queues_orders_checkouts__later")
 }
 
-// A request that is refused at once stores nothing, and one whose card is declined
+// A request that is refused at once stores nothing. A request with a declined card stores
 // nothing for ever.
 func TestRefusedRequestsFillNoStore(t *testing.T) {
 	t.Parallel()
@@ -418,7 +417,7 @@ func TestRefusedRequestsFillNoStore(t *testing.T) {
 	})
 }
 
-// A customer whose name does not fit is refused before anything is charged.
+// A customer whose name is too long is refused before anything is charged.
 func TestLargeCustomer(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -429,7 +428,7 @@ func TestLargeCustomer(t *testing.T) {
 			t.Errorf("%d %s", status, got)
 		}
 		if sheet := s.sheet(t); len(sheet.held) > 0 || len(sheet.entries) > 0 {
-			t.Errorf("the books say %+v", sheet)
+			t.Errorf("the books have %+v", sheet)
 		}
 		if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
 			t.Errorf("a shorter one: %d %s", status, got)

@@ -17,8 +17,8 @@ import (
 	"gomono.dev/internal/realtime"
 )
 
-// A process is killed between charges and their entries. Its customers do not try
-// again, and another process returns the money.
+// A process is killed between charges and their entries. Its customers do not try again, and
+// another process returns the money.
 func TestKilledBetweenChargeAndLedger(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -54,10 +54,10 @@ func TestKilledBetweenChargeAndLedger(t *testing.T) {
 	})
 }
 
-// Ten times a process is asked to stop, and ten times one is killed, while eight
-// customers place a thousand orders at two of them, each until it is answered with
-// 201. Each order is in the ledger once, paid for once, and published. A process that
-// is asked to stop answers every request.
+// Ten times a process is asked to stop, and ten times one is killed, while eight customers
+// place a thousand orders at two of them, each until its answer is 201. Each order is in the
+// ledger once, paid for once, and published. A process that is asked to stop answers every
+// request.
 func TestThousandOrdersAndTwentyEnds(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -113,7 +113,7 @@ func TestThousandOrdersAndTwentyEnds(t *testing.T) {
 	})
 }
 
-// customers place orders with connections that they keep.
+// customers place orders over kept connections.
 type customers struct {
 	sites  *[2]atomic.Pointer[program]
 	enough int64
@@ -138,9 +138,9 @@ func (c *customers) run(t testing.TB, number int) {
 	}
 }
 
-// post reports whether an order was placed. With 503 and 504 the outcome is unknown, and
-// the order can be posted again. A connection that was refused sent nothing; any other
-// failure is the end of a process that was killed.
+// post reports whether an order was placed. With 503 and 504 the result is unknown, and the
+// order can be posted again. A refused connection sent nothing; any other failure is the end of
+// a killed process.
 func (c *customers) post(t testing.TB, client *http.Client, p *program, id string) bool {
 	c.posts.Add(1)
 	status, err := p.try(client, id)

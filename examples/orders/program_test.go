@@ -18,13 +18,13 @@ import (
 	"gomono.dev/internal/realtime"
 )
 
-// TestMain lets the test binary be the program itself, for tests of signals.
+// TestMain lets the test binary run as the program, for tests of signals.
 func TestMain(m *testing.M) {
 	if os.Getenv("ORDERS_AS_PROGRAM") != "" {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 func order(id string) string {
@@ -39,16 +39,16 @@ type program struct {
 	killed atomic.Bool
 }
 
-// patiently runs a test of processes, whose requests have real limits: of seconds and
-// more. It runs once more if it fails and the machine stood still.
+// patiently runs a test of processes, whose requests have real limits of a second and more. The
+// test is repeated if it fails and the machine stood still.
 func patiently(t *testing.T, test func(t testing.TB)) {
 	t.Helper()
 	rounds := realtime.Rounds{Stall: time.Second}
 	rounds.Run(t, test)
 }
 
-// group returns goroutines whose end the test waits for, also if it fails. A group that
-// is made before a program outlives it.
+// group returns a group of goroutines. The test waits for their end, also if it fails. A group
+// that is created before a program outlives it.
 func group(t testing.TB) *sync.WaitGroup {
 	g := new(sync.WaitGroup)
 	t.Cleanup(g.Wait)
@@ -99,7 +99,7 @@ func (p *program) signal(t testing.TB, s os.Signal) {
 	}
 }
 
-// mustEnd waits for the end of the program, and reports one with an error.
+// mustEnd waits for the end of the program, and reports an error.
 func (p *program) mustEnd(t testing.TB) {
 	t.Helper()
 	if err := p.cmd.Wait(); err != nil {
@@ -109,7 +109,7 @@ func (p *program) mustEnd(t testing.TB) {
 
 func (p *program) address() string { return strings.TrimPrefix(p.url, "http://") }
 
-// post posts an order whose body is sent when the handler asks for it.
+// post posts an order. Its body is sent when the handler asks for it.
 func (p *program) post(body io.Reader) (int, error) {
 	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: realtime.Patience}}
 	defer client.CloseIdleConnections()

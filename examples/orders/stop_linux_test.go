@@ -12,13 +12,12 @@ import (
 	"gomono.dev/internal/realtime"
 )
 
-// Clients dial for each order while processes are asked to stop. A connection is
-// refused, or its order is answered.
+// Clients dial for each order while processes are asked to stop. A connection is refused, or
+// its order is answered.
 func TestNewConnectionsAtSIGTERM(t *testing.T) {
 	t.Parallel()
-	const planned = 5
-	rounds := realtime.Rounds{Planned: planned, Stall: 25 * time.Millisecond} // the program waits for 50ms
-	for range planned {
+	rounds := realtime.Rounds{Stall: 25 * time.Millisecond} // the program waits for 50ms
+	for range 5 {
 		rounds.Run(t, stopWithNewConnections)
 	}
 }

@@ -15,13 +15,13 @@ import (
 	"gomono.dev/internal/realtime"
 )
 
-// A hundred customers are being served when the process is asked to stop. Each gets
-// its answer, although new connections are refused.
+// A hundred customers are being served when the process is asked to stop. Each gets its answer,
+// although new connections are refused.
 func TestSIGTERMUnderLoad(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"inproc":   {"-transport", "inproc"},
-		"embedded": {"-store", t.TempDir(), "-wire"},
+		"embedded": {"-store", t.TempDir(), "-no-local-calls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,19 +70,18 @@ func TestSecondSignal(t *testing.T) {
 			t.Errorf("the program: %v", err)
 		}
 		release.now()
-		if realtime.Receive(t, answered, "the customer knows") == nil {
-			t.Error("the customer got an answer from a process that was ended")
+		if realtime.Receive(t, answered, "the customer has a result") == nil {
+			t.Error("the customer got an answer from a process that had ended")
 		}
 	})
 }
 
-// Clients keep connections, which are idle when the process is asked to stop. Then
-// they send one more order on each, and all are answered.
+// Clients keep idle connections when the process is asked to stop. Then they send one more
+// order on each, and all are answered.
 func TestKeptConnectionsAtSIGTERM(t *testing.T) {
 	t.Parallel()
-	const planned = 10
-	rounds := realtime.Rounds{Planned: planned, Stall: 200 * time.Millisecond} // a connection may be idle for a second
-	for range planned {
+	rounds := realtime.Rounds{Stall: 200 * time.Millisecond} // a connection may be idle for a second
+	for range 10 {
 		rounds.Run(t, stopWithKeptConnections)
 	}
 }
@@ -154,8 +153,7 @@ func (c *keptConn) answer() (status int, closed bool, err error) {
 	return answer.StatusCode, answer.Close, err
 }
 
-// Clients that send nothing, half a header, or half a body do not keep a process from
-// its stop.
+// Clients that send nothing, half a header, or half a body do not prevent a stop.
 func TestHalfSentRequestsAtSIGTERM(t *testing.T) {
 	t.Parallel()
 	patiently(t, func(t testing.TB) {
@@ -182,8 +180,8 @@ func TestHalfSentRequestsAtSIGTERM(t *testing.T) {
 	})
 }
 
-// heldBody is the body of a request that the server is serving: the client reads it
-// when the handler asks for it (RFC 9110, Expect: 100-continue).
+// heldBody is the body of a request that the server is serving: the client reads it when the
+// handler asks for it (RFC 9110, Expect: 100-continue).
 type heldBody struct {
 	io.Reader
 	once    sync.Once
@@ -191,8 +189,8 @@ type heldBody struct {
 	release *release
 }
 
-// release lets bodies be sent. The end of a test does, too: a client waits for the
-// reader of its body.
+// release lets clients send their bodies. The end of a test calls it, too, because a client
+// waits for the reader of its body.
 type release struct {
 	now func()
 	ch  chan struct{}

@@ -22,12 +22,15 @@ type released struct {
 
 // releaseRecord is the stored form of hand-backs.
 type releaseRecord struct {
-	Created  time.Time   `json:"created"`  // of the consumer, whose name may be used again
+	Created  time.Time   `json:"created"`  // of the consumer: a later one may have the same name
 	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
 }
 
 // noteTimeout bounds the time to store or read hand-backs.
 const noteTimeout = time.Second
+
+// maxReleased bounds the hand-backs of a record, which stays below 16 KiB.
+const maxReleased = 500
 
 // update reads the hand-backs that were stored since the last update. If that fails,
 // hand-backs by other members count as attempts.
@@ -83,6 +86,90 @@ type handBack struct {
 	reply    string
 }
 
+// returns collects deliveries that the handler hands back. All that are handed back while
+// the ones before are being stored share a record.
+type returns struct {
+	mu      sync.Mutex
+	stored  *round // is being stored; nil: none
+	waiting *round // follows; nil: none
+}
+
+// round is a set of deliveries that are handed back together.
+type round struct {
+	all  []*delivery
+	done chan struct{}
+}
+
+// join adds a delivery to the next round, and returns the round. It reports whether the
+// caller has to start it.
+func (r *returns) join(d *delivery) (joined *round, start bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting == nil {
+		r.waiting = &round{done: make(chan struct{})}
+		start = r.stored == nil
+	}
+	joined = r.waiting
+	joined.all = append(joined.all, d)
+	if start {
+		r.stored, r.waiting = r.waiting, nil
+	}
+	return joined, start
+}
+
+// follow ends a round, and returns the next one, nil if there is none.
+func (r *returns) follow() *round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.stored.done)
+	r.stored, r.waiting = r.waiting, nil
+	return r.stored
+}
+
+// last returns the latest round that has not ended, nil if there is none.
+func (r *returns) last() *round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting != nil {
+		return r.waiting
+	}
+	return r.stored
+}
+
+// giveBackOne hands back a delivery together with others.
+func (m *member) giveBackOne(d *delivery) {
+	r, start := m.returns.join(d)
+	if start {
+		go m.giveBackRounds(r)
+	}
+	<-r.done
+}
+
+func (m *member) giveBackRounds(r *round) {
+	for ; r != nil; r = m.returns.follow() {
+		m.giveBackAll(context.Background(), r.all)
+	}
+}
+
+// awaitReturns waits until what the handler has handed back is handed back.
+func (m *member) awaitReturns() {
+	if r := m.returns.last(); r != nil {
+		<-r.done
+	}
+}
+
+// giveBackAll hands back deliveries that were claimed for it.
+func (m *member) giveBackAll(ctx context.Context, all []*delivery) {
+	back := make([]handBack, len(all))
+	for i, d := range all {
+		back[i] = d.back()
+	}
+	m.giveBack(ctx, back)
+	for _, d := range all {
+		m.release(d)
+	}
+}
+
 // giveBack hands back deliveries. It first stores that they were not attempts, then
 // releases them to other members. If storing fails, they count as attempts.
 func (m *member) giveBack(ctx context.Context, all []handBack) {
@@ -102,9 +189,22 @@ func (m *member) giveBack(ctx context.Context, all []handBack) {
 }
 
 func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) {
-	record := releaseRecord{Created: c.created}
 	for _, h := range all {
 		c.past.Put(h.sequence, h.stored, journal.Past{Delivery: h.number, Attempts: h.attempts})
+	}
+	for some := range slices.Chunk(all, maxReleased) {
+		if m.l.t.ready(ctx, stateStream) != nil {
+			return // the hand-back itself is not possible either
+		}
+		if err := m.storeReleased(ctx, c, some); err != nil {
+			m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", m.group, "log", m.l.config.Name, "error", err)
+		}
+	}
+}
+
+func (m *member) storeReleased(ctx context.Context, c *consumer, all []handBack) error {
+	record := releaseRecord{Created: c.created}
+	for _, h := range all {
 		record.Released = append(record.Released, [3]uint64{h.sequence, h.number, uint64(h.attempts)})
 	}
 	msg := nats.NewMsg(c.releases)
@@ -112,10 +212,5 @@ func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) 
 	if m.l.t.account.Load().level >= levelTTL {
 		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
 	}
-	if err := m.l.t.ready(ctx, stateStream); err != nil {
-		return // the hand-back itself is not possible either
-	}
-	if err := m.l.t.putState(ctx, msg); err != nil {
-		m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", m.group, "log", m.l.config.Name, "error", err)
-	}
+	return m.l.t.putState(ctx, msg)
 }

@@ -15,7 +15,7 @@ type Follower struct {
 	stopped chan struct{}
 }
 
-// View is what a Follower keeps up to date.
+// View is kept up to date by a Follower.
 type View[T any] interface {
 	// Enter adds a message.
 	Enter(T)
@@ -24,10 +24,9 @@ type View[T any] interface {
 	Reset()
 }
 
-// Start enters every message of the stream into the view, on one goroutine, from the
-// sequence next on. If the reading breaks off, it goes on behind the last message. If
-// the stream is deleted, the view is reset, and begins with the first message of the
-// stream that is created in its place.
+// Start enters every message of the stream into the view, on one goroutine, from the sequence
+// next on. If the reading breaks off, it continues after the last message. If the stream is
+// deleted, Start resets the view and continues with the first message of the recreated stream.
 func Start[T any](read mono.Reader[T], next uint64, log *slog.Logger, view View[T]) *Follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Follower{cancel: cancel, stopped: make(chan struct{})}

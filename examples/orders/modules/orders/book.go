@@ -12,9 +12,9 @@ import (
 	"gomono.dev/mono"
 )
 
-// book is this process's view of the ledger. An entry never changes, so the view
-// may be behind but is never wrong: an order in it was placed, and about any other
-// order the ledger is asked. If the ledger is deleted, the view is dropped.
+// book is this process's view of the ledger. An entry never changes, so the view may be behind
+// but is never wrong: an order in it was placed, and the ledger decides about any other order.
+// The view is reset if the ledger is deleted.
 type book struct {
 	entries  mono.Reader[ledger.Entry]
 	follower *follow.Follower
@@ -74,9 +74,9 @@ func (b *book) Reset() {
 	clear(b.placed)
 }
 
-// find returns the page of an order. If the view has none, it reads the ledger up to
-// the end that it has at this moment, so it finds what other processes have entered.
-// Other messages under the order's key are skipped; AppendAfter needs their sequence.
+// find returns the page of an order. If the view has none, it reads the ledger up to its
+// current end, so it finds the entries of other processes. It skips other messages under the
+// order's key, but AppendAfter needs their sequence.
 func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
 	b.mu.Lock()
 	e, ok := b.placed[r.Key()]
@@ -100,8 +100,8 @@ func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
 	return p, nil
 }
 
-// unavailable is the error of a ledger that cannot be used. That it is not found, has
-// moved on, or refuses a message does not mean this of the order.
+// unavailable is the error of a ledger that cannot be used. A not_found, aborted or
+// invalid_argument of the ledger does not mean the same for the order.
 func unavailable(err error) error {
 	switch mono.CodeOf(err) {
 	case mono.NotFound, mono.Aborted:

@@ -10,9 +10,9 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// A view that is behind reads the sale of an order although garbage follows it, or has
-// come before it.
-func TestGarbageIsNoEntry(t *testing.T) {
+// A view that is behind finds the sale of an order, although garbage precedes or follows it in
+// the ledger.
+func TestFindSkipsGarbage(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
 	var b book

@@ -12,9 +12,9 @@ import (
 	"gomono.dev/mono"
 )
 
-// settle makes sure that a checkout is in the ledger or will never be, and in the
-// second case returns its goods and money. It is the worker of Checkouts, so it runs
-// for each of them, and until it succeeds.
+// settle ensures that a checkout is in the ledger or will never be. In the second case it
+// returns its goods and money. It is the worker of Checkouts, so it runs for each of them,
+// until it succeeds.
 func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 	name := orders.GetRequest{ID: c.Order.ID, Batch: c.Order.Batch}
 	for {
@@ -27,7 +27,7 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 		case p.placed(), p.entry.Checkout == c.ID: // by another checkout, or a void
 			return m.undo(ctx, c)
 		}
-		if over, err := m.over(ctx, c); over || err != nil {
+		if ended, err := m.hasEnded(ctx, c); ended || err != nil {
 			return err
 		}
 		// Its process may be slow and not dead. With the void, an entry comes too late.
@@ -41,8 +41,8 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 	}
 }
 
-// undo returns the goods and the money of a checkout that is not in the ledger and
-// never will be. Doing it again changes nothing.
+// undo returns the goods and the money of a checkout that is not in the ledger and never will
+// be. A second call changes nothing.
 func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 	return m.putBack(ctx, c, func() error {
 		_, err := m.refund(ctx, payments.RefundRequest{ID: c.ID, Order: c.Order.Key()})
@@ -50,8 +50,8 @@ func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 	})
 }
 
-// refuse is undo for a checkout that has charged nothing and never will, so the bank
-// stores no refund.
+// refuse is undo for a checkout that has charged nothing and never will. The bank stores no
+// refund.
 func (m *Module) refuse(ctx context.Context, c orders.Checkout) error {
 	return m.putBack(ctx, c, func() error {
 		return orders.Refusals.Append(ctx, m.scope, orders.Refusal{Checkout: c.ID})
@@ -63,8 +63,8 @@ func chargedNothing(err error) bool {
 	return errors.Is(err, payments.Declined) || errors.Is(err, inventory.OutOfStock) || errors.Is(err, inventory.UnknownProduct)
 }
 
-// putBack returns the goods of a checkout. Then it takes the last step, which tells
-// settle that nothing remains to be done.
+// putBack returns the goods of a checkout. Then it calls last, which stores the end of the
+// checkout for settle.
 func (m *Module) putBack(ctx context.Context, c orders.Checkout, last func() error) error {
 	goods, err := m.release(ctx, inventory.ReleaseRequest{ID: c.ID})
 	if err != nil {
@@ -76,8 +76,8 @@ func (m *Module) putBack(ctx context.Context, c orders.Checkout, last func() err
 	return errors.Join(err, last())
 }
 
-// over reports whether undo or refuse has taken the last step of a checkout.
-func (m *Module) over(ctx context.Context, c orders.Checkout) (bool, error) {
+// hasEnded reports whether undo or refuse has finished for a checkout.
+func (m *Module) hasEnded(ctx context.Context, c orders.Checkout) (bool, error) {
 	for r, err := range m.refusals(ctx, mono.Keys(c.ID)) {
 		switch {
 		case err == nil:
@@ -93,8 +93,8 @@ func (m *Module) over(ctx context.Context, c orders.Checkout) (bool, error) {
 	return p.Refunded, err
 }
 
-// end ends a checkout at once, although its caller may have gone. If that fails, the
-// stored job does it later.
+// end ends a checkout at once, although its caller may have gone. If that fails, the stored job
+// ends it later.
 func (m *Module) end(ctx context.Context, c orders.Checkout, how func(context.Context, orders.Checkout) error) {
 	ctx, cancel := outlive(ctx)
 	defer cancel()
@@ -103,7 +103,7 @@ func (m *Module) end(ctx context.Context, c orders.Checkout, how func(context.Co
 	}
 }
 
-// outlive returns a context that goes on for a moment after ctx has ended.
+// outlive returns a context that ends a moment after ctx.
 func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 }

@@ -20,7 +20,7 @@ import (
 // maxBody bounds the body of a request, in bytes.
 const maxBody = 1 << 20
 
-// readJSON decodes the one JSON value that the body of a request is.
+// readJSON decodes a body of exactly one JSON value.
 func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	if err := checkType(r.Header); err != nil {
 		return err
@@ -37,8 +37,8 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	in := json.NewDecoder(bytes.NewReader(body))
 	in.DisallowUnknownFields()
 	err = in.Decode(value)
-	if err == nil && !ended(in) {
-		err = errors.New("more follows it")
+	if err == nil && !atEnd(in) {
+		err = errors.New("text follows the value")
 	}
 	if err != nil {
 		return reject(http.StatusBadRequest, "the body is not one JSON object: %.300v", err)
@@ -49,13 +49,14 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	return nil
 }
 
-func ended(in *json.Decoder) bool {
+// atEnd reports whether only white space follows in the input.
+func atEnd(in *json.Decoder) bool {
 	_, err := in.Token()
 	return err == io.EOF
 }
 
-// repeatedName returns a name that a valid JSON object repeats, or "". Decoders of
-// JSON ignore case, and take the last of several values.
+// repeatedName returns a name that a valid JSON object repeats, or "". Decoders of JSON ignore
+// case, and use the last of several values.
 func repeatedName(object []byte) string {
 	in := json.NewDecoder(bytes.NewReader(object))
 	var names []string
@@ -72,12 +73,12 @@ func repeatedName(object []byte) string {
 	return ""
 }
 
-// checkType reports a body in another format than JSON. A request that names none is
-// taken for JSON.
+// checkType reports a body in another format than JSON. A request without a content type counts
+// as JSON.
 func checkType(h http.Header) error {
 	for _, encoding := range h.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
-			return reject(http.StatusUnsupportedMediaType, "unsupported content encoding %q: send the body as it is", encoding)
+			return reject(http.StatusUnsupportedMediaType, "unsupported content encoding %q: send the body without encoding", encoding)
 		}
 	}
 	for _, given := range h.Values("Content-Type") {
@@ -90,18 +91,18 @@ func checkType(h http.Header) error {
 	return nil
 }
 
-// unreadable is the error of a body that did not come whole.
+// unreadable is the error of an incomplete body.
 func unreadable(err error) error {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return reject(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", large.Limit)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return reject(http.StatusRequestTimeout, "the body did not come within %v", readTimeout)
+		return reject(http.StatusRequestTimeout, "the body did not arrive within %v", readTimeout)
 	}
 	return reject(http.StatusBadRequest, "the body cannot be read: %v", err)
 }
 
-// bodyError is an error with the status that HTTP has for it.
+// bodyError is an error with its HTTP status.
 type bodyError struct {
 	status int
 	error

@@ -14,13 +14,13 @@ import (
 	"gomono.dev/mono"
 )
 
-// A client that does not read its answer holds up no stop. Nothing is buffered between
-// it and the server, so each answer waits for it.
-func TestUnreadAnswersDoNotHoldUpAStop(t *testing.T) {
+// A client that does not read its answer does not delay a stop. There is no buffer between
+// client and server, so each answer waits for the client.
+func TestUnreadAnswersDoNotDelayAStop(t *testing.T) {
 	t.Parallel()
 	for name, request := range map[string]string{
-		"an answer":           "GET /health HTTP/1.1\r\nHost: orders\r\n\r\n",
-		"an answer of no one": "GET /nothing HTTP/1.1\r\nHost: orders\r\n\r\n",
+		"an answer":            "GET /health HTTP/1.1\r\nHost: orders\r\n\r\n",
+		"an answer of the mux": "GET /nothing HTTP/1.1\r\nHost: orders\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,7 +44,7 @@ func TestUnreadAnswersDoNotHoldUpAStop(t *testing.T) {
 	}
 }
 
-// An answer may come long after its request: its time begins with its first byte.
+// An answer may come long after its request: its time limit begins with its header.
 func TestSlowHandlersAreAnswered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Journal is safe for concurrent use.
+// Journal records deliveries and ids. It is safe for concurrent use.
 type Journal struct {
 	log *slog.Logger
-	dir string // empty: nothing is written
+	dir string // empty if nothing is written
 
 	mu        sync.Mutex
 	consumers map[consumerKey]*Consumer
 	numbers   uint64             // of consumers, so far
 	ids       map[idKey]appended // of earlier processes
 	idsEnd    time.Time          // when the last of ids expires
-	segment   *segment           // that is written; nil without a directory
+	segment   *segment           // the current segment; nil without a directory
 	slots     *slots             // attempts under way; nil without a directory
 	closed    bool
 	failing   bool // the last write failed
@@ -50,7 +50,7 @@ func Open(dir string, log *slog.Logger) (*Journal, error) {
 	if err := j.rotate(last + 1); err != nil {
 		return nil, err
 	}
-	j.slots, err = openSlots(dir) // what the old ones held is in the new segment
+	j.slots, err = openSlots(dir) // the new segment holds the contents of the old slots
 	return j, err
 }
 
@@ -70,13 +70,13 @@ func (j *Journal) Close() error {
 	return j.segment.file.Close()
 }
 
-// Lasting reports whether the journal outlives the process.
-func (j *Journal) Lasting() bool { return j.dir != "" }
+// Persistent reports whether the journal outlives the process.
+func (j *Journal) Persistent() bool { return j.dir != "" }
 
 // Remember records that a message with this id was appended. Later processes read
 // it; the running server remembers the id itself.
 func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return
 	}
 	j.mu.Lock()
@@ -91,7 +91,7 @@ func (j *Journal) Remember(log, id string, sequence uint64, until time.Time) {
 // Recall returns the sequence of a message that an earlier process appended with this
 // id, until the id expires.
 func (j *Journal) Recall(log, id string) (sequence uint64, ok bool) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return 0, false
 	}
 	j.mu.Lock()

@@ -24,7 +24,7 @@ type segment struct {
 	older   []olderSegment
 }
 
-// olderSegment is kept for its ids.
+// olderSegment is a segment that is kept for its ids.
 type olderSegment struct {
 	path   string
 	idsEnd int64
@@ -34,22 +34,22 @@ const (
 	suffix      = ".journal"
 	temporary   = ".tmp"
 	frameHead   = 8       // bytes
-	maxSegment  = 4 << 20 // bytes, after which another one is begun
+	maxSegment  = 4 << 20 // bytes; a longer segment is followed by another
 	maxFrame    = 1 << 30 // bytes
 	filePattern = "%08d" + suffix
 )
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-// record adds to the next frame.
+// record adds a record to the next frame.
 func (j *Journal) record(add func([]byte) []byte) {
 	if j.segment != nil && !j.closed {
 		j.segment.pending = add(j.segment.pending)
 	}
 }
 
-// flush writes the next frame. After a failed write its records stay in memory, and
-// the next frame uses the same offset.
+// flush writes the next frame. If a write fails, the records stay in memory, and the next
+// frame uses the same offset.
 func (j *Journal) flush() {
 	s := j.segment
 	if s == nil || j.closed || len(s.pending) == frameHead {
@@ -107,7 +107,7 @@ func (j *Journal) rotate(number uint64) error {
 	next := &segment{number: number, file: file, at: int64(len(frame)), pending: make([]byte, frameHead, 512)}
 	if s := j.segment; s != nil {
 		next.older = append(s.older, olderSegment{s.file.Name(), s.idsEnd})
-		_ = s.file.Close() // it is written
+		_ = s.file.Close() // already written
 	} else {
 		next.older = j.found(number)
 	}
@@ -118,8 +118,8 @@ func (j *Journal) rotate(number uint64) error {
 	return nil
 }
 
-// found lists the segments from before the journal was opened. All of them are kept
-// until the last of their ids expires.
+// found lists the segments from before the journal was opened. All of them are kept until the
+// last of their ids expires.
 func (j *Journal) found(before uint64) (older []olderSegment) {
 	numbers, _ := j.segments()
 	for _, n := range numbers {
@@ -165,13 +165,13 @@ func (j *Journal) segments() (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-// read takes in all segments, and returns the number of the last one.
+// read reads all segments, and returns the number of the last one.
 func (j *Journal) read() (last uint64, err error) {
 	numbers, err := j.segments()
 	if err != nil {
 		return 0, err
 	}
-	var consumers map[uint64]*Consumer // by the numbers of the last segment
+	var consumers map[uint64]*Consumer // by their number in the last segment
 	for _, n := range numbers {
 		data, err := os.ReadFile(filepath.Join(j.dir, fmt.Sprintf(filePattern, n)))
 		if err != nil {
@@ -184,7 +184,7 @@ func (j *Journal) read() (last uint64, err error) {
 	return last, nil
 }
 
-// takeIn reads frames until one is not whole, and returns the consumers by number.
+// takeIn reads frames up to the first incomplete one, and returns the consumers by number.
 func (j *Journal) takeIn(data []byte) map[uint64]*Consumer {
 	r := reader{j: j, consumers: make(map[uint64]*Consumer), now: time.Now()}
 	for len(data) >= frameHead {
