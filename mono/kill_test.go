@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 // runHangingWorker runs a worker process that prints each job it begins and never finishes

@@ -94,7 +94,7 @@ type caseRun struct {
 // TestService runs serviceTable. Time is virtual in memory.
 func TestService(t *testing.T) {
 	t.Parallel()
-	rounds := &realtime.Rounds{Planned: len(serviceTable), Stall: tick / 2}
+	rounds := &realtime.Rounds{Stall: tick / 2}
 	onPaths(t, func(t *testing.T, p path) {
 		for _, c := range serviceTable {
 			t.Run(c.name, func(t *testing.T) {

@@ -33,6 +33,10 @@
 //  6. The test fails on a declared fault that was never triggered, a panic that was
 //     contained, a handler that still runs at the end, a message whose handler has not
 //     finished it, a goroutine that still runs, and an error of the stop.
+//  7. [Harness.Crash] keeps what survives the end of a worker, and [Harness.RestartServer]
+//     keeps what survives the restart of a remote NATS server. Both forget the same ids of
+//     messages as in production. Settled messages may repeat in production, as with
+//     [LoseAck] and [Doubled]. docs/durability.md has a table.
 //
 // # Flags
 //

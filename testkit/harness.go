@@ -175,6 +175,22 @@ func (h *Harness) Crash() {
 	h.first().Crash()
 }
 
+// RestartServer restarts the server of all processes, like a single remote NATS server that
+// is killed and started again on its store. It first lets everything happen that can happen
+// without time. The server forgets the ids of removed messages: a job with the DedupID of a
+// finished job is stored and handled again. It keeps stored messages with their ids, attempts
+// and delays. The processes continue, and no time passes. On a real server, RestartServer
+// fails the test.
+func (h *Harness) RestartServer() {
+	h.t.Helper()
+	if !h.Virtual() {
+		h.t.Fatal("testkit: RestartServer: a Harness cannot restart a real server: check h.Virtual() first")
+	}
+	h.Settle()
+	h.journal.note(nil, "the server restarts")
+	h.net.restart()
+}
+
 // first is the instance that MustStart started.
 func (h *Harness) first() *Instance {
 	h.t.Helper()
@@ -392,6 +408,7 @@ type network interface {
 	attach(h *Harness)
 	connect(ctx context.Context) (transport.Transport, error)
 	kill(t transport.Transport)
+	restart()
 	settle(ctx context.Context) error
 	virtual() bool
 	steps() int

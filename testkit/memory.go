@@ -30,6 +30,8 @@ func (m *memory) connect(context.Context) (transport.Transport, error) {
 
 func (m *memory) kill(t transport.Transport) { t.(*inproc.Transport).Kill() }
 
+func (m *memory) restart() { m.backend.Restart() }
+
 func (m *memory) settle(ctx context.Context) error {
 	if m.set.freeRunning {
 		synctest.Wait()

@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +189,75 @@ func TestClientOutlivesARestart(t *testing.T) {
 			t.Errorf("the ledger is not durable: %+v", got)
 		}
 	})
+}
+
+// A server that restarts forgets the ids of finished jobs, and keeps all other ids and the
+// delays. The history shows the restart.
+func TestRestartServer(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]testkit.Option{"in steps": nil, "free-running": {testkit.FreeRunning()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := failing(t, func(t testing.TB, h *testkit.Harness) {
+				open(h, func(o order, attempt int) error {
+					if o.ID == "retried" && attempt == 1 {
+						return mono.RetryAfter(time.Hour, errBusy)
+					}
+					return nil
+				})
+				began := time.Now()
+				duplicates := func() (all string) {
+					for _, q := range []struct {
+						id  string
+						opt mono.QueueSendOption
+					}{{"done", mono.Delay(0)}, {"retried", mono.Delay(0)}, {"delayed", mono.Delay(time.Hour)}} {
+						stored, err := receipts.With(mono.DedupID(q.id), q.opt).EnqueueStored(t.Context(), h, order{ID: q.id})
+						if err != nil {
+							t.Error(err)
+						}
+						all += fmt.Sprint(q.id, " ", stored.Duplicate, " ")
+					}
+					return all
+				}
+				first := duplicates()
+				h.Settle()
+				second := duplicates()
+				h.RestartServer()
+				third := duplicates()
+				h.RestartServer() // it handles "done" first
+				for i, c := range []struct{ got, want string }{
+					{first, "done false retried false delayed false "},
+					{second, "done true retried true delayed true "},
+					{third, "done false retried true delayed true "},
+				} {
+					if c.got != c.want {
+						t.Errorf("round %d: %s, want %s", i+1, c.got, c.want)
+					}
+				}
+				if passed := time.Since(began); passed != 0 {
+					t.Errorf("%v have passed, want none", passed)
+				}
+				h.Advance(2 * time.Hour)
+				attempts := make(map[string]string)
+				for _, d := range testkit.Consumed(h, receipts) {
+					attempts[d.Value.ID] += fmt.Sprintf("%d at %v, %s; ", d.Attempt, d.At, d.Result)
+				}
+				for id, want := range map[string]string{
+					"done":    "1 at 0s, done; 1 at 0s, done; ",
+					"retried": "1 at 0s, retried; 2 at 1h0m0s, done; ",
+					"delayed": "1 at 1h0m0s, done; ",
+				} {
+					if attempts[id] != want {
+						t.Errorf("%s: attempts %s, want %s", id, attempts[id], want)
+					}
+				}
+				t.Error("this shows the history")
+			}, opts...)
+			if strings.Contains(text, "want") || strings.Count(text, "— the server restarts") != 2 {
+				t.Error(text)
+			}
+		})
+	}
 }
 
 // A dead letter is the message as its last handler got it, also if it was edited, or was not

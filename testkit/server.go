@@ -21,7 +21,7 @@ type Server struct {
 }
 
 // RunOn is Run on a real server, in real time. Settle waits until nothing has happened for a
-// while, and Advance really waits. There are no faults, crashes, seeds or watchdog;
+// while, and Advance really waits. There are no faults, crashes, restarts, seeds or watchdog;
 // Harness.Virtual reports false.
 func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...Option) {
 	t.Helper()
@@ -51,6 +51,8 @@ func (r *remote) attach(h *Harness) { r.h = h }
 func (r *remote) connect(ctx context.Context) (transport.Transport, error) { return r.open(ctx) }
 
 func (r *remote) kill(transport.Transport) {}
+
+func (r *remote) restart() {}
 
 func (r *remote) virtual() bool { return false }
 

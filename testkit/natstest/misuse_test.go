@@ -30,6 +30,9 @@ var programs = map[string]func(t *testing.T){
 			h.Crash()
 		})
 	},
+	"a restart of a server": func(t *testing.T) {
+		natstest.Run(t, func(t *testing.T, h *testkit.Harness) { h.RestartServer() })
+	},
 	"a small cluster": func(t *testing.T) { natstest.Cluster(t, 2) },
 }
 
@@ -46,6 +49,7 @@ func TestMisuse(t *testing.T) {
 		"a client that is left": "1 clients are still connected to",
 		"a fault on a server":   "a real server has no faults: check h.Virtual() first",
 		"a crash on a server":   "a client of a real server cannot crash",
+		"a restart of a server": "a Harness cannot restart a real server: check h.Virtual() first",
 		"a small cluster":       "want at least 3",
 	} {
 		t.Run(program, func(t *testing.T) {

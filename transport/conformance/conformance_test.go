@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/testkit/natstest"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 		*seed = rand.Uint64()
 	}
 	fmt.Printf("seed %d\n", *seed)
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 // repeats returns one of two numbers, by the profile.

@@ -54,8 +54,9 @@ func (b *Backend) Connect() *Transport {
 }
 
 // Restart forgets what a remote NATS server forgets when it is restarted on its store:
-// the ids of messages that are gone. Tests can use it to rely on nothing more.
-// Connections, and deliveries in flight, stay as they are.
+// the ids of removed messages. Tests can use it to find code that relies on them.
+// Connections, and deliveries in flight, stay as they are. Unlike on a NATS server,
+// settled messages do not repeat.
 func (b *Backend) Restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

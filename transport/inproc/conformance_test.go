@@ -2,13 +2,17 @@ package inproc_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/transporttest"
 )
+
+func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }
 
 func newTransport(*testing.T) transport.Transport { return inproc.New(nil) }
 

@@ -32,7 +32,7 @@ func TestLaggingReplica(t *testing.T) {
 		"keeps":  (*lagging).keeps,
 	}
 	const each = 6
-	rounds := &realtime.Rounds{Planned: each * len(kinds), Stall: leaderless}
+	rounds := &realtime.Rounds{Stall: leaderless}
 	var wg sync.WaitGroup
 	var logs atomic.Int64
 	for what, holds := range kinds {

@@ -27,6 +27,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
+func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }
+
 // startServer starts a server that listens on a free port of the loopback interface.
 func startServer(t testing.TB, change func(*embedded.Options)) *embedded.Server {
 	t.Helper()

@@ -75,7 +75,7 @@ func Compare(t *testing.T, a, b Backend, o ProgramOptions) {
 // Replay runs one program on backends, and compares them if there are several.
 func Replay(t *testing.T, p Program, backends ...Backend) {
 	t.Helper()
-	r := &realtime.Rounds{Planned: 1, Stall: spoils}
+	r := &realtime.Rounds{Stall: spoils}
 	if err := run1(t, &p, backends, firstPatience, r); err != nil {
 		t.Errorf("%v\n\n%s", err, p)
 	}
@@ -95,7 +95,7 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 		})
 	}
 	kinds := kindsFor(t, &o, backends)
-	rounds := &realtime.Rounds{Planned: o.Programs, Stall: spoils}
+	rounds := &realtime.Rounds{Stall: spoils}
 	var begun atomic.Int64
 	var workers sync.WaitGroup
 	defer workers.Wait()

@@ -27,7 +27,7 @@ func RunCrash(t *testing.T, newHost func(t *testing.T) *Host) {
 			s.host = host
 			return s
 		},
-		around: inRounds(len(crashCases())),
+		around: inRounds(),
 	}
 	t.Run("crash", func(t *testing.T) { r.table(t, crashCases()) }) // ends with the last of them
 	t.Run("skipped", r.reportSkipped)

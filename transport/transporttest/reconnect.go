@@ -35,7 +35,7 @@ func RunReconnect(t *testing.T, newLine func(t *testing.T) *Line) {
 			s.line, s.newLine = line, newLine
 			return s
 		},
-		around: inRounds(len(reconnectCases())),
+		around: inRounds(),
 	}
 	t.Run("reconnect", func(t *testing.T) { r.table(t, reconnectCases()) }) // ends with the last of them
 	t.Run("skipped", r.reportSkipped)

@@ -45,7 +45,7 @@ import (
 // Transports may use one server, because each case has unique subjects. newTransport
 // registers its cleanup with the test that it is given.
 func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, inRounds(len(cases())+len(logCases())))
+	run(t, newTransport, inRounds())
 }
 
 // RunInBubble is like Run but runs every case in a separate testing/synctest bubble. It
@@ -160,9 +160,9 @@ func inBubble(test *testing.T, body func(*testing.T, testing.TB)) {
 // life per AckWait, and misses one of these.
 const spoils = transport.MinAckWait / 5
 
-// inRounds runs the given number of cases, each as one round in real time.
-func inRounds(cases int) around {
-	rounds := &realtime.Rounds{Planned: cases, Stall: spoils}
+// inRounds runs cases, each as one round in real time.
+func inRounds() around {
+	rounds := &realtime.Rounds{Stall: spoils}
 	return func(test *testing.T, body func(*testing.T, testing.TB)) {
 		rounds.Run(test, func(t testing.TB) { body(test, t) })
 	}

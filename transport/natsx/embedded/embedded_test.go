@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 func open(t *testing.T, o embedded.Options) *embedded.Transport {

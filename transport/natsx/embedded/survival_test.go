@@ -505,6 +505,32 @@ func TestWhatSurvives(t *testing.T) {
 	}
 }
 
+// The text before the table names each fact that is kept in memory but not everywhere: a test
+// that relies on such a fact passes in memory, and its module fails in production.
+func TestFactsOnlyInMemoryAreNamed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/durability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro, _, _ := strings.Cut(string(text), "<!-- survival -->")
+	rows, columns := survivalTable(t)
+	for name, cells := range rows {
+		inMemory, elsewhere := false, true
+		for i, cell := range cells {
+			if strings.HasPrefix(columns[i], "inproc") {
+				inMemory = inMemory || cell == kept
+			} else {
+				elsewhere = elsewhere && (cell == kept || cell == cannotHappen)
+			}
+		}
+		title := strings.ToUpper(name[:1]) + name[1:]
+		if only := inMemory && !elsewhere; only != strings.Contains(intro, "**"+title+".**") {
+			t.Errorf("%q is kept only in memory: %t; the text before the table must name exactly these facts", name, only)
+		}
+	}
+}
+
 func checkFact(t *testing.T, f fact, cell, outcome string) {
 	t.Log(outcome)
 	want := wanted(f.name)
