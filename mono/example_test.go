@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -45,7 +46,12 @@ func (p *payments) charge(ctx context.Context, r chargeRequest) (chargeReply, er
 
 // startExample starts an App in memory. The returned function stops it.
 func startExample(modules ...mono.Module) (*mono.App, func()) {
-	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
+	return startExampleOn(inproc.New(nil), modules...)
+}
+
+// startExampleOn starts an App over a transport. The returned function stops it.
+func startExampleOn(tr transport.Transport, modules ...mono.Module) (*mono.App, func()) {
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Add(modules...)
 	if err := app.Start(context.Background()); err != nil {
 		panic(err)
