@@ -52,6 +52,8 @@
 //
 //	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})
 //
+// An App with options is run by mono.New(tr, opts...).Add(modules...).Run(ctx).
+//
 // The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
 // [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is
 // an error that keeps its type across processes.

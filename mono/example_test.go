@@ -45,8 +45,7 @@ func (p *payments) charge(ctx context.Context, r chargeRequest) (chargeReply, er
 
 // startExample starts an App in memory. The returned function stops it.
 func startExample(modules ...mono.Module) (*mono.App, func()) {
-	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(modules...)
+	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler))).Add(modules...)
 	if err := app.Start(context.Background()); err != nil {
 		panic(err)
 	}
@@ -97,8 +96,7 @@ func ExampleEvent() {
 
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
-	app := mono.New(inproc.New(nil))
-	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
+	app := mono.New(inproc.New(nil)).Add(mono.NewModule("orders", func(s *mono.Scope) error {
 		charge.Client(s)
 		return nil
 	}))
