@@ -47,7 +47,9 @@
 //	}
 //
 // A client is a function with the handler's signature ([Func]), so a test can set
-// the field to a function literal. An [App] runs modules over a transport. [Run]
+// the field to a function literal. The other bound senders ([Enqueuer], [Publisher],
+// [Appender]) also accept options for one message, such as DedupID; [AsEnqueuer],
+// [AsPublisher] and [AsAppender] make one of a handler. An [App] runs modules over a transport. [Run]
 // creates one and runs it until the process gets a signal:
 //
 //	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})

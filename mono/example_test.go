@@ -24,7 +24,7 @@ var (
 
 // payments is a module that provides a service and publishes an event.
 type payments struct {
-	charged mono.Sink[chargeReply]
+	charged mono.Publisher[chargeReply]
 }
 
 func (p *payments) Name() string { return "payments" }
@@ -129,4 +129,45 @@ func ExampleMiddlewareFunc() {
 	// Output:
 	// receiving payments.charge failed_precondition
 	// sending payments.charge failed_precondition
+}
+
+// A bound sender accepts options for one message. With a DedupID a job is stored once,
+// even if its sender tries again.
+func ExampleQueue_Enqueuer() {
+	receipts := mono.NewQueue[chargeReply]("payments.receipts")
+	sent := make(chan string, 2)
+	var enqueue mono.Enqueuer[chargeReply]
+	_, stop := startExample(mono.NewModule("mail", func(s *mono.Scope) error {
+		enqueue = receipts.Enqueuer(s)
+		receipts.Handle(s, func(_ context.Context, r chargeReply) error {
+			sent <- r.Receipt
+			return nil
+		})
+		return nil
+	}))
+	ctx := context.Background()
+	for range 2 {
+		if err := enqueue(ctx, chargeReply{Receipt: "R-1"}, mono.DedupID("R-1")); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(<-sent)
+	stop()
+	fmt.Println(len(sent), "more")
+	// Output:
+	// R-1
+	// 0 more
+}
+
+// A unit test of a module replaces its senders by functions.
+func ExampleAsPublisher() {
+	p := &payments{charged: mono.AsPublisher(func(_ context.Context, r chargeReply) error {
+		fmt.Println("published", r.Receipt)
+		return nil
+	})}
+	reply, err := p.charge(context.Background(), chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	// Output:
+	// published R-1
+	// R-1 <nil>
 }

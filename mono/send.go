@@ -106,6 +106,14 @@ type sendOptions struct {
 	done        func(error)
 }
 
+// derive returns sent with further options.
+func derive[O any](sent sending, opts []O) sending {
+	for _, o := range opts {
+		sent = sent.with(o)
+	}
+	return sent
+}
+
 // with applies one option. It switches on the type instead of calling a method, because
 // an argument of a dynamically called method escapes to the heap.
 func (s sending) with(o any) sending {

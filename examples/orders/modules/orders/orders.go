@@ -21,14 +21,15 @@ type Module struct {
 	// the ledger by then. The default is a minute.
 	SettleAfter time.Duration
 
-	reserve  mono.Func[inventory.ReserveRequest, inventory.Reservation]
-	release  mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
-	charge   mono.Func[payments.ChargeRequest, payments.Receipt]
-	refund   mono.Func[payments.RefundRequest, struct{}]
-	payment  mono.Func[payments.GetRequest, payments.Payment]
-	placed   mono.Sink[orders.Confirmation]
-	released mono.Sink[orders.Order]
-	scope    *mono.Scope
+	reserve   mono.Func[inventory.ReserveRequest, inventory.Reservation]
+	release   mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
+	charge    mono.Func[payments.ChargeRequest, payments.Receipt]
+	refund    mono.Func[payments.RefundRequest, struct{}]
+	payment   mono.Func[payments.GetRequest, payments.Payment]
+	checkouts mono.Enqueuer[orders.Checkout]
+	placed    mono.Publisher[orders.Confirmation]
+	released  mono.Publisher[orders.Order]
+	scope     *mono.Scope
 
 	book  book
 	turns turns
@@ -55,7 +56,8 @@ func (m *Module) Bind(s *mono.Scope) error {
 	m.placed = orders.Placed.Publisher(s)
 	m.released = orders.Released.Publisher(s)
 	m.book.bind(s)
-	s.Use(ledger.Entries, orders.Checkouts)
+	s.Use(ledger.Entries) // for AppendAfter
+	m.checkouts = orders.Checkouts.Enqueuer(s)
 	ledger.Entries.Handle(s, m.announce, mono.Concurrency(8))
 	orders.Checkouts.Handle(s, m.settle, mono.Concurrency(8))
 	orders.Place.Handle(s, m.place)
