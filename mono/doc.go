@@ -47,10 +47,14 @@
 //	}
 //
 // A client is a function with the handler's signature ([Func]), so a test can set
-// the field to a function literal. An [App] runs modules over a transport. [Run]
+// the field to a function literal. The other bound senders ([Enqueuer], [Publisher],
+// [Appender]) also accept options for one message, such as DedupID; [AsEnqueuer],
+// [AsPublisher] and [AsAppender] make one of a handler. An [App] runs modules over a transport. [Run]
 // creates one and runs it until the process gets a signal:
 //
 //	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})
+//
+// An App with options is run by mono.New(tr, opts...).Add(modules...).Run(ctx).
 //
 // The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
 // [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is

@@ -25,7 +25,7 @@ var (
 
 // payments is a module that provides a service and publishes an event.
 type payments struct {
-	charged mono.Sink[chargeReply]
+	charged mono.Publisher[chargeReply]
 }
 
 func (p *payments) Name() string { return "payments" }
@@ -51,8 +51,7 @@ func startExample(modules ...mono.Module) (*mono.App, func()) {
 
 // startExampleOn starts an App over a transport. The returned function stops it.
 func startExampleOn(tr transport.Transport, modules ...mono.Module) (*mono.App, func()) {
-	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(modules...)
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler))).Add(modules...)
 	if err := app.Start(context.Background()); err != nil {
 		panic(err)
 	}
@@ -103,8 +102,7 @@ func ExampleEvent() {
 
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
-	app := mono.New(inproc.New(nil))
-	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
+	app := mono.New(inproc.New(nil)).Add(mono.NewModule("orders", func(s *mono.Scope) error {
 		charge.Client(s)
 		return nil
 	}))
@@ -137,4 +135,45 @@ func ExampleMiddlewareFunc() {
 	// Output:
 	// receiving payments.charge failed_precondition
 	// sending payments.charge failed_precondition
+}
+
+// A bound sender accepts options for one message. With a DedupID a job is stored once,
+// even if its sender tries again.
+func ExampleQueue_Enqueuer() {
+	receipts := mono.NewQueue[chargeReply]("payments.receipts")
+	sent := make(chan string, 2)
+	var enqueue mono.Enqueuer[chargeReply]
+	_, stop := startExample(mono.NewModule("mail", func(s *mono.Scope) error {
+		enqueue = receipts.Enqueuer(s)
+		receipts.Handle(s, func(_ context.Context, r chargeReply) error {
+			sent <- r.Receipt
+			return nil
+		})
+		return nil
+	}))
+	ctx := context.Background()
+	for range 2 {
+		if err := enqueue(ctx, chargeReply{Receipt: "R-1"}, mono.DedupID("R-1")); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(<-sent)
+	stop()
+	fmt.Println(len(sent), "more")
+	// Output:
+	// R-1
+	// 0 more
+}
+
+// A unit test of a module replaces its senders by functions.
+func ExampleAsPublisher() {
+	p := &payments{charged: mono.AsPublisher(func(_ context.Context, r chargeReply) error {
+		fmt.Println("published", r.Receipt)
+		return nil
+	})}
+	reply, err := p.charge(context.Background(), chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	// Output:
+	// published R-1
+	// R-1 <nil>
 }

@@ -19,7 +19,8 @@ import (
 //	if errors.Is(err, orders.OutOfStock) { … }                 // at the caller
 //	if stock, ok := orders.OutOfStock.Match(err); ok { … }
 //
-// A Failure is itself an error only for errors.Is; return the result of With.
+// A Failure is itself an error, with the zero value of T: return OutOfStock is
+// return OutOfStock.With(Stock{}).
 type Failure[T any] struct{ decl *declaration }
 
 // NewFailure declares a failure. It panics on a bad name, an empty code, or a type that
@@ -40,15 +41,24 @@ func (f Failure[T]) Kind() Kind { return KindFailure }
 
 func (f Failure[T]) declared() *declaration { return f.decl }
 
-// Error returns the name of the failure.
-func (f Failure[T]) Error() string { return f.decl.name }
+// Error returns the text of the failure with the zero value of T.
+func (f Failure[T]) Error() string { return f.Unwrap().Error() }
 
-// With returns an error of this failure with a value. Its text is the failure's name,
-// followed by the value's text if T is an error.
+// Unwrap returns the failure with the zero value of T. So errors.Is, CodeOf and Match
+// treat a Failure like a result of With.
+func (f Failure[T]) Unwrap() error {
+	var zero T
+	return f.With(zero)
+}
+
+// With returns an error of this failure with a value. Its text is the code and the
+// failure's name, followed by the value's text if T is an error.
 func (f Failure[T]) With(value T) error {
 	text := f.decl.name
-	if e, ok := any(value).(error); ok {
-		text += ": " + e.Error()
+	if e, ok := any(value).(error); ok && !isNil(e) {
+		if detail := e.Error(); detail != "" {
+			text += ": " + detail
+		}
 	}
 	return &failed{
 		coded: &Error{Code: f.decl.config.Code, Outcome: OutcomeAnswered, Message: text},

@@ -271,7 +271,7 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	e := mono.NewEvent[job]("group.early", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan int, 1)
-		var publish mono.Sink[job]
+		var publish mono.Publisher[job]
 		b.start(t, &lifecycle{
 			name:  "early",
 			bind:  func(s *mono.Scope) error { publish = e.Publisher(s); return nil },

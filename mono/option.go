@@ -10,62 +10,118 @@ import (
 	"gomono.dev/transport"
 )
 
-// Options change the defaults of a declaration or of a receiver. The result type of an
-// option lists the functions that accept it; another use does not compile. A value out
-// of range panics at a declaration. For the option of a handler, Start reports it.
+// Options change the defaults of a declaration or of a receiver. The comment of each
+// type lists the options of that type; another use does not compile. A value out of
+// range panics at a declaration. For the option of a handler, Start reports it.
 type (
 	// ServiceOption fits NewService.
+	//
+	// The options are [ByReference], [Codec], [Concurrency], [Doc], [LoadBalanced], [Timeout]
+	// and [Version].
 	ServiceOption interface {
 		apply(*config) error
 		forService()
 	}
 	// QueueOption fits NewQueue.
+	//
+	// The options are [AckWait], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
+	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
+	// [NonPersistent], [StuckAfter] and [Version].
 	QueueOption interface {
 		apply(*config) error
 		forQueue()
 	}
 	// EventOption fits NewEvent.
+	//
+	// The options are [AckWait], [Backoff], [Broadcast], [Codec], [Concurrency],
+	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter] and [Version].
 	EventOption interface {
 		apply(*config) error
 		forEvent()
 	}
 	// StreamOption fits NewStream.
+	//
+	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// [Lanes], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [StuckAfter],
+	// [Unordered] and [Version].
 	StreamOption interface {
 		apply(*config) error
 		forStream()
 	}
 	// ChannelOption fits NewChannel.
+	//
+	// The options are [Capacity] and [FanOut].
 	ChannelOption interface {
 		apply(*config) error
 		forChannel()
 	}
 	// ServiceHandlerOption fits Service.Handle.
+	//
+	// The options are [Concurrency] and [MaxBuffered].
 	ServiceHandlerOption interface {
 		apply(*config) error
 		forServiceHandler()
 	}
 	// QueueHandlerOption fits Queue.Handle.
+	//
+	// The options are [Concurrency], [Group] and [StuckAfter].
 	QueueHandlerOption interface {
 		apply(*config) error
 		forQueueHandler()
 	}
 	// EventHandlerOption fits Event.Handle.
+	//
+	// The options are [Broadcast], [Concurrency], [Group], [Keys], [MaxBuffered] and
+	// [StuckAfter].
 	EventHandlerOption interface {
 		apply(*config) error
 		forEventHandler()
 	}
-	// StreamHandlerOption fits Stream.Handle.
+	// StreamHandlerOption fits Stream.Handle and Stream.HandleBatch.
+	//
+	// The options are [BatchSize], [BatchWait], [Concurrency], [From], [Group], [Keys],
+	// [StuckAfter] and [Unordered].
 	StreamHandlerOption interface {
 		apply(*config) error
 		forStreamHandler()
 	}
 
-	// MessageOption fits the declaration of every handle that carries messages.
+	// MessageOption fits the declaration of every handle that carries messages:
+	// NewService, NewQueue, NewEvent and NewStream.
+	//
+	// The options are [Codec], [Concurrency], [Doc] and [Version].
 	MessageOption interface {
 		ServiceOption
 		QueueOption
 		EventOption
 		StreamOption
+	}
+	// StoredOption fits the declaration of every handle that can store its messages:
+	// NewQueue, NewEvent and NewStream.
+	//
+	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// [MaxAttempts], [StuckAfter] and [Version].
+	StoredOption interface {
+		QueueOption
+		EventOption
+		StreamOption
+	}
+	// HandlerOption fits the Handle of services, queues, events and streams.
+	//
+	// The option is [Concurrency].
+	HandlerOption interface {
+		ServiceHandlerOption
+		QueueHandlerOption
+		EventHandlerOption
+		StreamHandlerOption
+	}
+	// StoredHandlerOption fits the Handle of queues, events and streams.
+	//
+	// The options are [Concurrency], [Group] and [StuckAfter].
+	StoredHandlerOption interface {
+		QueueHandlerOption
+		EventHandlerOption
+		StreamHandlerOption
 	}
 )
 
@@ -152,14 +208,8 @@ func ByReference() ServiceOption {
 // process. The default is [DefaultConcurrency] for services and 1 for all others: one
 // message after another, in order.
 func Concurrency(n int) interface {
-	ServiceOption
-	QueueOption
-	EventOption
-	StreamOption
-	ServiceHandlerOption
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
+	MessageOption
+	HandlerOption
 } {
 	return set(n >= 1, func(c *config) { c.Concurrency = n }, "Concurrency(%d): want at least 1", n)
 }
@@ -184,11 +234,7 @@ func MaxBuffered(n int) interface {
 // [DefaultGroup] is the only one. A durable group keeps its position under its name. A
 // renamed group therefore begins as a new one, and the old one stays until
 // [DeleteGroup].
-func Group(name string) interface {
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
-} {
+func Group(name string) StoredHandlerOption {
 	return set(isGroup(name), func(c *config) { c.Group = name },
 		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
 }

@@ -2,8 +2,14 @@ package mono_test
 
 import (
 	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,20 +19,40 @@ import (
 	"gomono.dev/transport"
 )
 
+// optionTypes are the types of options. A place is one where options are used; the other
+// types are unions of places.
+var optionTypes = []struct {
+	place string
+	of    reflect.Type
+}{
+	{"service", reflect.TypeFor[mono.ServiceOption]()},
+	{"queue", reflect.TypeFor[mono.QueueOption]()},
+	{"event", reflect.TypeFor[mono.EventOption]()},
+	{"stream", reflect.TypeFor[mono.StreamOption]()},
+	{"channel", reflect.TypeFor[mono.ChannelOption]()},
+	{"service handler", reflect.TypeFor[mono.ServiceHandlerOption]()},
+	{"queue handler", reflect.TypeFor[mono.QueueHandlerOption]()},
+	{"event handler", reflect.TypeFor[mono.EventHandlerOption]()},
+	{"stream handler", reflect.TypeFor[mono.StreamHandlerOption]()},
+	{"call", reflect.TypeFor[mono.ServiceSendOption]()},
+	{"enqueue", reflect.TypeFor[mono.QueueSendOption]()},
+	{"publish", reflect.TypeFor[mono.EventSendOption]()},
+	{"append", reflect.TypeFor[mono.StreamSendOption]()},
+	{"read", reflect.TypeFor[mono.ReadOption]()},
+	{"", reflect.TypeFor[mono.MessageOption]()},
+	{"", reflect.TypeFor[mono.StoredOption]()},
+	{"", reflect.TypeFor[mono.HandlerOption]()},
+	{"", reflect.TypeFor[mono.StoredHandlerOption]()},
+	{"", reflect.TypeFor[mono.SendOption]()},
+	{"", reflect.TypeFor[mono.StoredSendOption]()},
+}
+
 // An option compiles only if it fits: its type implements the option interfaces of its
-// kinds and no others.
+// kinds and no others. The comment of each of these types lists all options that fit.
 func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	t.Parallel()
-	places := map[string]reflect.Type{
-		"service": reflect.TypeFor[mono.ServiceOption](), "queue": reflect.TypeFor[mono.QueueOption](),
-		"event": reflect.TypeFor[mono.EventOption](), "stream": reflect.TypeFor[mono.StreamOption](),
-		"channel":         reflect.TypeFor[mono.ChannelOption](),
-		"service handler": reflect.TypeFor[mono.ServiceHandlerOption](), "queue handler": reflect.TypeFor[mono.QueueHandlerOption](),
-		"event handler": reflect.TypeFor[mono.EventHandlerOption](), "stream handler": reflect.TypeFor[mono.StreamHandlerOption](),
-		"call": reflect.TypeFor[mono.ServiceSendOption](), "enqueue": reflect.TypeFor[mono.QueueSendOption](),
-		"read":    reflect.TypeFor[mono.ReadOption](),
-		"publish": reflect.TypeFor[mono.EventSendOption](), "append": reflect.TypeFor[mono.StreamSendOption](),
-	}
+	documented, constructors := documentedOptions(t)
+	listed := make(map[string][]string)
 	messages := "service, queue, event, stream"
 	for _, c := range []struct {
 		name   string
@@ -37,6 +63,8 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
 		{"Timeout", mono.Timeout, "service"},
+		{"LoadBalanced", mono.LoadBalanced, "service"},
+		{"ByReference", mono.ByReference, "service"},
 		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
 		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
 		{"Group", mono.Group, "queue handler, event handler, stream handler"},
@@ -74,13 +102,99 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		for place := range strings.SplitSeq(c.fits, ", ") {
 			fits[place] = true
 		}
+		if !constructors[c.name] {
+			t.Errorf("%s is no option", c.name)
+		}
+		delete(constructors, c.name)
 		returned := reflect.TypeOf(c.option).Out(0)
-		for place, want := range places {
-			if got := returned.Implements(want); got != fits[place] {
-				t.Errorf("%s fits %s: %v", c.name, place, got)
+		for _, want := range optionTypes {
+			got := returned.Implements(want.of)
+			if want.place != "" && got != fits[want.place] {
+				t.Errorf("%s fits %s: %v", c.name, want.place, got)
+			}
+			if got {
+				listed[want.of.Name()] = append(listed[want.of.Name()], c.name)
 			}
 		}
 	}
+	for name := range constructors {
+		t.Errorf("%s is an option, which this test does not have", name)
+	}
+	for name, options := range listed {
+		slices.Sort(options)
+		if !slices.Equal(documented[name], options) {
+			t.Errorf("the comment of %s lists %q, want %q", name, documented[name], options)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("%s is a type of options, which this test does not have", name)
+	}
+}
+
+// documentedOptions returns, for each interface type of options, the links in its comment,
+// and the functions of this package that return one or a union of several.
+func documentedOptions(t *testing.T) (documented map[string][]string, constructors map[string]bool) {
+	t.Helper()
+	documented, constructors = make(map[string][]string), make(map[string]bool)
+	link := regexp.MustCompile(`\[(\w+)\]`)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil && d.Name.IsExported() && returnsOption(d.Type) {
+					constructors[d.Name.Name] = true
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					s, ok := spec.(*ast.TypeSpec)
+					if !ok || !isOptionType(s) {
+						continue
+					}
+					doc := s.Doc.Text() // of a type in a group
+					if s.Doc == nil {
+						doc = d.Doc.Text()
+					}
+					documented[s.Name.Name] = []string{}
+					for _, found := range link.FindAllStringSubmatch(doc, -1) {
+						documented[s.Name.Name] = append(documented[s.Name.Name], found[1])
+					}
+				}
+			}
+		}
+	}
+	return documented, constructors
+}
+
+func isOptionType(s *ast.TypeSpec) bool {
+	_, ok := s.Type.(*ast.InterfaceType)
+	return ok && s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Option")
+}
+
+// returnsOption reports whether a function returns an option of a handle. An AppOption is
+// none, and go doc lists those.
+func returnsOption(f *ast.FuncType) bool {
+	if f.Results == nil || len(f.Results.List) != 1 {
+		return false
+	}
+	switch result := f.Results.List[0].Type.(type) {
+	case *ast.InterfaceType:
+		return true
+	case *ast.Ident:
+		return strings.HasSuffix(result.Name, "Option") && result.Name != "AppOption"
+	}
+	return false
 }
 
 // Exponential doubles its wait up to the maximum and subtracts a random part of at most

@@ -39,9 +39,7 @@ func (q Queue[T]) declared() *declaration { return q.decl }
 
 // With returns the queue with options for the jobs sent through it.
 func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
-	for _, o := range opts {
-		q.sent = q.sent.with(o)
-	}
+	q.sent = derive(q.sent, opts)
 	return q
 }
 
@@ -68,14 +66,22 @@ func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, err
 	return postStored(ctx, b, q.decl, q.sent, v)
 }
 
+// Enqueuer is the type of a bound Queue.Enqueue. The options are those of Queue.With,
+// for this job:
+//
+//	err := enqueue(ctx, receipt, mono.DedupID(receipt.Order))
+type Enqueuer[T any] = func(ctx context.Context, v T, opts ...QueueSendOption) error
+
+// AsEnqueuer returns a handler as an Enqueuer that ignores its options. So a handler
+// stands in for a queue in a unit test of a module. It panics on a nil handler.
+func AsEnqueuer[T any](fn Sink[T]) Enqueuer[T] {
+	return ignoreOptions[QueueSendOption]("AsEnqueuer", fn)
+}
+
 // Enqueuer returns Enqueue as a function. In Bind, with the module's Scope, it
 // also declares that the module sends to the queue.
-func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
-	sender := bind(b, q.decl)
-	if sender == nil {
-		return func(ctx context.Context, v T) error { return q.Enqueue(ctx, b, v) }
-	}
-	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &q.sent, v) }
+func (q Queue[T]) Enqueuer(b Binder) Enqueuer[T] {
+	return boundSender[T, QueueSendOption](b, q.decl, q.sent)
 }
 
 // Handle makes fn a worker of the queue. Its group is set by Group, or else named after

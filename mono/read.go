@@ -22,7 +22,9 @@ type Message[T any] struct {
 	Header   transport.Header
 }
 
-// ReadOption fits Stream.Read.
+// ReadOption fits Stream.Read and a Reader.
+//
+// The options are [Follow], [From] and [Keys].
 type ReadOption interface {
 	apply(*config) error
 	forRead()

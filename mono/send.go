@@ -12,20 +12,38 @@ import (
 // Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They are part of the
 // handle's value, so With allocates nothing (up to two headers).
 type (
-	// SendOption fits the With of every handle that sends messages.
+	// SendOption fits the With of services, queues, events and streams, an Enqueuer, a
+	// Publisher and an Appender.
+	//
+	// The option is [Header].
 	SendOption interface {
 		ServiceSendOption
 		QueueSendOption
 		EventSendOption
 		StreamSendOption
 	}
+	// StoredSendOption fits Queue.With, Stream.With, an Enqueuer and an Appender.
+	//
+	// The options are [DedupID] and [Header].
+	StoredSendOption interface {
+		QueueSendOption
+		StreamSendOption
+	}
 	// ServiceSendOption fits Service.With.
+	//
+	// The option is [Header].
 	ServiceSendOption interface{ forCall() }
-	// QueueSendOption fits Queue.With.
+	// QueueSendOption fits Queue.With and an Enqueuer.
+	//
+	// The options are [At], [DedupID], [Delay] and [Header].
 	QueueSendOption interface{ forEnqueue() }
-	// EventSendOption fits Event.With.
+	// EventSendOption fits Event.With and a Publisher.
+	//
+	// The option is [Header].
 	EventSendOption interface{ forPublish() }
-	// StreamSendOption fits Stream.With.
+	// StreamSendOption fits Stream.With and an Appender.
+	//
+	// The options are [DedupID] and [Header].
 	StreamSendOption interface{ forAppend() }
 )
 
@@ -64,12 +82,7 @@ func At(t time.Time) QueueSendOption {
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends. A send with another id fails with InvalidArgument. "" means no id.
-func DedupID(id string) interface {
-	QueueSendOption
-	StreamSendOption
-} {
-	return dedupOption(id)
-}
+func DedupID(id string) StoredSendOption { return dedupOption(id) }
 
 type (
 	headerOption transport.Field
@@ -104,6 +117,14 @@ type sendOptions struct {
 	last        uint64  // sequence
 	stored      *Stored // is filled in
 	done        func(error)
+}
+
+// derive returns sent with further options.
+func derive[O any](sent sending, opts []O) sending {
+	for _, o := range opts {
+		sent = sent.with(o)
+	}
+	return sent
 }
 
 // with applies one option. It switches on the type instead of calling a method, because

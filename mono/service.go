@@ -36,9 +36,7 @@ func (s Service[Req, Resp]) declared() *declaration { return s.decl }
 
 // With returns the service with options for the calls made through it.
 func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
-	for _, o := range opts {
-		s.sent = s.sent.with(o)
-	}
+	s.sent = derive(s.sent, opts)
 	return s
 }
 

@@ -52,9 +52,7 @@ func (s Stream[T]) declared() *declaration { return s.decl }
 
 // With returns the stream with options for the messages appended through it.
 func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
-	for _, o := range opts {
-		s.sent = s.sent.with(o)
-	}
+	s.sent = derive(s.sent, opts)
 	return s
 }
 
@@ -97,14 +95,22 @@ func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) 
 	return stored.Sequence, err
 }
 
+// Appender is the type of a bound Stream.Append. The options are those of Stream.With,
+// for this message:
+//
+//	err := appendEntry(ctx, entry, mono.DedupID(entry.ID))
+type Appender[T any] = func(ctx context.Context, v T, opts ...StreamSendOption) error
+
+// AsAppender returns a handler as an Appender that ignores its options. So a handler
+// stands in for a stream in a unit test of a module. It panics on a nil handler.
+func AsAppender[T any](fn Sink[T]) Appender[T] {
+	return ignoreOptions[StreamSendOption]("AsAppender", fn)
+}
+
 // Appender returns Append as a function. In Bind, with the module's Scope, it
 // also declares that the module appends to the stream.
-func (s Stream[T]) Appender(b Binder) Sink[T] {
-	sender := bind(b, s.decl)
-	if sender == nil {
-		return func(ctx context.Context, v T) error { return s.Append(ctx, b, v) }
-	}
-	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &s.sent, v) }
+func (s Stream[T]) Appender(b Binder) Appender[T] {
+	return boundSender[T, StreamSendOption](b, s.decl, s.sent)
 }
 
 // Handle makes fn a consumer of the stream. Its group is named after the module, unless

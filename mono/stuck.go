@@ -19,12 +19,8 @@ const DefaultStuckAfter = 5 * time.Minute
 // process keeps its message, however long that takes. Each attempt is counted by
 // itself, and a batch is one attempt.
 func StuckAfter(d time.Duration) interface {
-	QueueOption
-	EventOption
-	StreamOption
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
+	StoredOption
+	StoredHandlerOption
 } {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.StuckAfter = d }, "StuckAfter(%v): want at least 100ms", d)
 }

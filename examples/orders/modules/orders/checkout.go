@@ -20,8 +20,7 @@ func (m *Module) checkout(ctx context.Context, o orders.Order, last uint64) (ord
 	card := o.Card
 	o.Card = ""
 	c := orders.Checkout{ID: rand.Text(), Order: o}
-	due := mono.Delay(cmp.Or(m.SettleAfter, time.Minute))
-	if err := orders.Checkouts.With(due).Enqueue(ctx, m.scope, c); err != nil {
+	if err := m.checkouts(ctx, c, mono.Delay(cmp.Or(m.SettleAfter, time.Minute))); err != nil {
 		return orders.Confirmation{}, err
 	}
 	placed, err := m.pay(ctx, c, card)
