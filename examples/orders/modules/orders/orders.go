@@ -21,18 +21,18 @@ type Module struct {
 	// the ledger by then. The default is a minute.
 	SettleAfter time.Duration
 
-	product   mono.Func[inventory.CheckRequest, inventory.Product]
-	reserve   mono.Func[inventory.ReserveRequest, inventory.Reservation]
-	release   mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
-	charge    mono.Func[payments.ChargeRequest, payments.Receipt]
-	refund    mono.Func[payments.RefundRequest, struct{}]
-	payment   mono.Func[payments.GetRequest, payments.Payment]
-	checkouts mono.Enqueuer[orders.Checkout]
-	placed    mono.Publisher[orders.Confirmation]
-	released  mono.Publisher[orders.Order]
-	refuse    mono.Appender[orders.Refusal]
-	refusals  mono.Reader[orders.Refusal]
-	scope     *mono.Scope
+	product     mono.Func[inventory.CheckRequest, inventory.Product]
+	reserve     mono.Func[inventory.ReserveRequest, inventory.Reservation]
+	release     mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
+	charge      mono.Func[payments.ChargeRequest, payments.Receipt]
+	refund      mono.Func[payments.RefundRequest, struct{}]
+	payment     mono.Func[payments.GetRequest, payments.Payment]
+	checkouts   mono.Enqueuer[orders.Checkout]
+	placed      mono.Publisher[orders.Confirmation]
+	released    mono.Publisher[orders.Order]
+	noteRefusal mono.Appender[orders.Refusal]
+	refusals    mono.Reader[orders.Refusal]
+	scope       *mono.Scope
 
 	book  book
 	turns turns
@@ -62,7 +62,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 	m.refusals = orders.Refusals.Reader(s)
 	m.book.bind(s)
 	s.Use(ledger.Entries) // for AppendAfter
-	m.refuse = orders.Refusals.Appender(s)
+	m.noteRefusal = orders.Refusals.Appender(s)
 	m.checkouts = orders.Checkouts.Enqueuer(s)
 	ledger.Entries.Handle(s, m.announce, mono.Concurrency(8))
 	orders.Checkouts.Handle(s, m.settle, mono.Concurrency(8))

@@ -54,7 +54,7 @@ func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 // refund.
 func (m *Module) refuse(ctx context.Context, c orders.Checkout) error {
 	return m.putBack(ctx, c, func() error {
-		return m.refuse(ctx, orders.Refusal{Checkout: c.ID})
+		return m.noteRefusal(ctx, orders.Refusal{Checkout: c.ID})
 	})
 }
 
