@@ -59,8 +59,8 @@ type config struct {
 // check reports options that contradict each other.
 func (c *config) check(kind Kind) error {
 	var errs []error
-	if kind == KindEvent && !c.Durable && (c.MaxAttempts > 0 || c.Backoff != nil || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow, AckWait and StuckAfter need Durable: an event that is not stored is delivered once"))
+	if kind == KindEvent && !c.Durable && c.forStored() {
+		errs = append(errs, errors.New("MaxAttempts, Backoff, Timeout, DedupWindow, AckWait and StuckAfter need Durable: an event that is not stored is delivered once"))
 	}
 	if c.Durable && c.Broadcast {
 		errs = append(errs, errors.New("Durable and Broadcast exclude each other: a durable group shares its messages among instances"))
@@ -71,8 +71,8 @@ func (c *config) check(kind Kind) error {
 	if c.AssumeAccepted > 0 && !c.NonPersistent {
 		errs = append(errs, errors.New("AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store"))
 	}
-	if c.NonPersistent && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: its jobs are not stored, so they cannot be tried again"))
+	if c.NonPersistent && (c.forStored() || c.MaxPending > 0 || c.MaxDelayed > 0) {
+		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, Timeout, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: its jobs are not stored, so they cannot be tried again"))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))
@@ -84,6 +84,12 @@ func (c *config) check(kind Kind) error {
 		errs = append(errs, fmt.Errorf("Backoff lists %d waits, and %d attempts have %d between them: list fewer, or raise MaxAttempts", len(list), c.maxAttempts(), c.maxAttempts()-1))
 	}
 	return errors.Join(errs...)
+}
+
+// forStored reports whether an option is set that has an effect for messages that are
+// stored, and only for these. (Timeout has another meaning for a service.)
+func (c *config) forStored() bool {
+	return c.MaxAttempts > 0 || c.Backoff != nil || c.Timeout > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0
 }
 
 // differs describes the first option with different values in two configs.

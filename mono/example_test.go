@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"gomono.dev/mono"
 	"gomono.dev/transport/inproc"
@@ -93,6 +94,30 @@ func ExampleEvent() {
 	}
 	fmt.Println(<-received)
 	// Output: R-1
+}
+
+// Timeout bounds each attempt at a job. An attempt that exceeds it has failed.
+func ExampleTimeout() {
+	receipts := mono.NewQueue[string]("receipts", mono.Timeout(10*time.Millisecond), mono.Backoff(mono.Constant(0)))
+	printed := make(chan int, 1)
+	app, stop := startExample(mono.NewModule("printer", func(s *mono.Scope) error {
+		receipts.Handle(s, func(ctx context.Context, _ string) error {
+			attempt := mono.CallFrom(ctx).Attempt()
+			if attempt == 1 {
+				<-ctx.Done() // the printer does not answer
+				return ctx.Err()
+			}
+			printed <- attempt
+			return nil
+		})
+		return nil
+	}))
+	defer stop()
+	if err := receipts.Enqueue(context.Background(), app, "R-1"); err != nil {
+		panic(err)
+	}
+	fmt.Println("attempt", <-printed)
+	// Output: attempt 2
 }
 
 // Start reports all mistakes in the declarations of an App at once.

@@ -125,10 +125,29 @@ func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
 }
 
-// Timeout bounds a call: the caller waits no longer, and the handler's context ends
-// then. The deadline of the caller's context applies if it is earlier. A call without
-// Timeout and without such a deadline is bounded by [DefaultTimeout].
-func Timeout(d time.Duration) ServiceOption {
+// Timeout bounds a call, or one attempt at a stored message. It is at least 1 ms.
+//
+// For a service it bounds a call: the caller waits no longer, and the handler's context
+// ends then. The deadline of the caller's context applies if it is earlier. A call
+// without Timeout and without such a deadline is bounded by [DefaultTimeout].
+//
+// For a queue, a stream or a Durable event it bounds one attempt of a handler and its
+// middleware, or the attempt at a whole batch. There is no limit by default. At the
+// limit the context of the attempt ends, and the attempt has failed with
+// DeadlineExceeded, whatever the handler returns later: it counts, and MaxAttempts and
+// Backoff decide what follows. Only Permanent, RetryAfter and, while the App stops,
+// HandBack still apply. A handler that ignores its context keeps its message until it
+// returns: no other attempt begins before that. An attempt that a stop cuts off before
+// the limit does not count.
+func Timeout(d time.Duration) interface {
+	ServiceOption
+	QueueOption
+	EventOption
+	StreamOption
+	QueueHandlerOption
+	EventHandlerOption
+	StreamHandlerOption
+} {
 	return set(d >= time.Millisecond, func(c *config) { c.Timeout = d },
 		"Timeout(%v): want at least 1ms", d)
 }

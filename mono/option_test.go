@@ -36,7 +36,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
-		{"Timeout", mono.Timeout, "service"},
+		{"Timeout", mono.Timeout, "service, queue, event, stream, queue handler, event handler, stream handler"},
 		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
 		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
 		{"Group", mono.Group, "queue handler, event handler, stream handler"},

@@ -245,7 +245,8 @@ func (r *receiver) inTime(ctx context.Context, err error) error {
 	return &overtime{transport.Errorf(DeadlineExceeded, OutcomeUnknown, "%s: the handler exceeded its deadline: %v", r.decl, err)}
 }
 
-// overtime is the error of a handler that exceeded its deadline.
+// overtime is the error of a handler that exceeded its deadline, or of an attempt that
+// exceeded its Timeout.
 type overtime struct{ coded *Error }
 
 func (o *overtime) Error() string { return o.coded.Error() }
@@ -280,7 +281,7 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 	}
 	r.watch.begin(t, began)
 	defer r.watch.end(t)
-	return r.run(ctx, c)
+	return r.runAttempt(ctx, c)
 }
 
 // decodeInto fills in a Call from a message.
