@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,13 +19,13 @@ const (
 
 // BatchSize bounds the number of messages of a batch, DefaultBatchSize by default, at
 // most MaxBatchSize.
-func BatchSize(n int) StreamHandlerOption {
+func BatchSize(n int) BatchHandlerOption {
 	return set(n >= 1 && n <= MaxBatchSize, func(c *config) { c.BatchSize = n }, "BatchSize(%d): want 1 to %d", n, MaxBatchSize)
 }
 
 // BatchWait bounds the time that the first message of a batch waits for others,
 // DefaultBatchWait by default.
-func BatchWait(d time.Duration) StreamHandlerOption {
+func BatchWait(d time.Duration) BatchHandlerOption {
 	return set(d >= time.Millisecond && d <= time.Minute, func(c *config) { c.BatchWait = d }, "BatchWait(%v): want 1ms to 1m", d)
 }
 
@@ -38,8 +37,9 @@ func BatchWait(d time.Duration) StreamHandlerOption {
 // made by PerMessage. Each message has attempts of its own. If the batch exceeds its
 // Timeout, the attempt at each of its messages has failed. A message that cannot be
 // decoded becomes a dead letter and is in no batch.
-func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, append(slices.Clip(opts), Unordered()), newTicket[T])
+func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...BatchHandlerOption) {
+	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
+	r.config.Unordered = true
 	r.pack = func(calls []*Call) any {
 		batch := make([]Message[T], len(calls))
 		for i, c := range calls {

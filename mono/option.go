@@ -59,6 +59,11 @@ type (
 		apply(*config) error
 		forStreamHandler()
 	}
+	// BatchHandlerOption fits Stream.HandleBatch.
+	BatchHandlerOption interface {
+		apply(*config) error
+		forBatchHandler()
+	}
 
 	// MessageOption fits the declaration of every handle that carries messages.
 	MessageOption interface {
@@ -83,6 +88,7 @@ func (option) forServiceHandler()      {}
 func (option) forQueueHandler()        {}
 func (option) forEventHandler()        {}
 func (option) forStreamHandler()       {}
+func (option) forBatchHandler()        {}
 
 // set returns an option that applies assign if ok, and otherwise fails with the
 // formatted error.
@@ -147,6 +153,7 @@ func Timeout(d time.Duration) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 } {
 	return set(d >= time.Millisecond, func(c *config) { c.Timeout = d },
 		"Timeout(%v): want at least 1ms", d)
@@ -179,12 +186,13 @@ func Concurrency(n int) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 } {
 	return set(n >= 1, func(c *config) { c.Concurrency = n }, "Concurrency(%d): want at least 1", n)
 }
 
 // MaxBuffered sets the number of messages that may wait in this process for a handler
-// of a service or an event, 65536 by default. Beyond it the newest are dropped: a
+// of a service or of an event that is not Durable, 65536 by default. Beyond it the newest are dropped: a
 // service's caller runs into its deadline, and an event is lost. Both are logged and
 // reported to observers, once per episode.
 func MaxBuffered(n int) interface {
@@ -207,6 +215,7 @@ func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 } {
 	return set(isGroup(name), func(c *config) { c.Group = name },
 		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
@@ -234,6 +243,7 @@ func Durable() EventOption {
 func Keys(keys ...string) interface {
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 	ReadOption
 } {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")

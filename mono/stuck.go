@@ -26,6 +26,7 @@ func StuckAfter(d time.Duration) interface {
 	QueueHandlerOption
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 } {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.StuckAfter = d }, "StuckAfter(%v): want at least 100ms", d)
 }

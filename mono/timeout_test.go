@@ -290,10 +290,10 @@ func TestTimeoutAndStuckAfter(t *testing.T) {
 func TestTimeoutIsValidated(t *testing.T) {
 	t.Parallel()
 	for want, declare := range map[string]func(){
-		"Timeout(0s): want at least 1ms":                                     func() { mono.NewQueue[int]("timeout.none", mono.Timeout(0)) },
-		"Timeout(-1s): want at least 1ms":                                    func() { mono.NewStream[int]("timeout.negative", mono.Timeout(-time.Second)) },
-		"Timeout, DedupWindow, AckWait and StuckAfter need Durable":          func() { mono.NewEvent[int]("timeout.event", mono.Timeout(time.Second)) },
-		"NonPersistent excludes MaxAttempts, Backoff, Timeout, MaxPending, ": func() { mono.NewQueue[int]("timeout.queue", mono.NonPersistent(), mono.Timeout(time.Second)) },
+		"Timeout(0s): want at least 1ms":                                           func() { mono.NewQueue[int]("timeout.none", mono.Timeout(0)) },
+		"Timeout(-1s): want at least 1ms":                                          func() { mono.NewStream[int]("timeout.negative", mono.Timeout(-time.Second)) },
+		"want Durable with Timeout: an event that is not stored is delivered once": func() { mono.NewEvent[int]("timeout.event", mono.Timeout(time.Second)) },
+		"NonPersistent excludes Timeout: its jobs are not stored":                  func() { mono.NewQueue[int]("timeout.queue", mono.NonPersistent(), mono.Timeout(time.Second)) },
 	} {
 		if got := panicOf(declare); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
