@@ -120,6 +120,27 @@ func ExampleTimeout() {
 	// Output: attempt 2
 }
 
+// A CallInfo carries headers of one call: those of the request, and those of the reply.
+func ExampleNewCallInfo() {
+	app, stop := startExample(mono.NewModule("payments", func(s *mono.Scope) error {
+		charge.Handle(s, func(ctx context.Context, _ chargeRequest) (chargeReply, error) {
+			c := mono.CallFrom(ctx)
+			c.SetReplyHeader("Quota-Left", "7")
+			return chargeReply{Receipt: "R-1 of " + c.Header("Tenant")}, nil
+		})
+		return nil
+	}))
+	defer stop()
+	ctx, info := mono.NewCallInfo(context.Background())
+	info.SetHeader("Tenant", "acme")
+	reply, err := charge.Call(ctx, app, chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	fmt.Println("left:", info.ReplyHeader().Get("Quota-Left"))
+	// Output:
+	// R-1 of acme <nil>
+	// left: 7
+}
+
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
 	app := mono.New(inproc.New(nil))

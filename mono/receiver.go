@@ -218,6 +218,7 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		if err == nil {
 			err = r.encodeReply(reply, k, c)
 		}
+		err = r.checkReplyHeader(c, err)
 	}
 	now := r.in.clock.now()
 	r.stats.record(&r.stats.received, now-began, err)
@@ -229,6 +230,9 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		if reply != nil {
 			reply.Header, reply.Body = encodeError(err, k)
 		}
+	}
+	if reply != nil {
+		reply.Header = append(reply.Header, c.replyHeader()...)
 	}
 	return reply
 }
