@@ -141,6 +141,20 @@ func ExampleNewCallInfo() {
 	// left: 7
 }
 
+// EnqueueAll sends many jobs at once, and returns one error for each that failed.
+func ExampleQueue_EnqueueAll() {
+	receipts := mono.NewQueue[string]("receipts", mono.MaxPending(2))
+	app, stop := startExample()
+	defer stop()
+	errs := receipts.EnqueueAll(context.Background(), app, "R-1", "R-2", "R-3")
+	for i, err := range errs {
+		if err != nil {
+			fmt.Println("receipt", i, "failed:", mono.CodeOf(err))
+		}
+	}
+	// Output: receipt 2 failed: resource_exhausted
+}
+
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
 	app := mono.New(inproc.New(nil))
