@@ -218,7 +218,9 @@ func TestAllWithMiddleware(t *testing.T) {
 			case 1:
 				return nil
 			case 2:
-				return errors.Join(next(ctx, c), errors.New("not audited"))
+				err := next(ctx, c)
+				audited := s.AppendAll(ctx, app, job{N: 10}) // after that the first one is acknowledged too
+				return errors.Join(err, errors.Join(audited...), errors.New("not audited"))
 			case 3:
 				return mono.Errorf(mono.PermissionDenied, "not today")
 			case 4:
@@ -231,7 +233,7 @@ func TestAllWithMiddleware(t *testing.T) {
 		if got := failures(errs); !slices.Equal(got, []mono.Code{"", "", mono.Unknown, mono.PermissionDenied, "", ""}) {
 			t.Errorf("got %v", errs)
 		}
-		if got := numbersOf(t, s, app); !slices.Equal(got, []int{0, 2, 4, 5}) {
+		if got := numbersOf(t, s, app); !slices.Equal(got, []int{0, 2, 10, 4, 5}) {
 			t.Errorf("stored %v", got)
 		}
 	})

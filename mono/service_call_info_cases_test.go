@@ -210,6 +210,23 @@ var serviceCallInfoCases = []serviceCase{
 		}
 		s.quoted(info, "again")
 	}},
+	{"a call that middleware sends again without a reply has no headers", "", func(s *caseRun) {
+		again := around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
+			err := next(ctx, c)
+			if c.Side() == mono.SideSender {
+				ended, cancel := context.WithCancel(ctx)
+				cancel()
+				err = next(ended, c)
+			}
+			return err
+		})
+		ctx, info := mono.NewCallInfo(s.Context())
+		_, err := ask.Call(ctx, s.behind(quoting(quoteTenant, nil), again), question{})
+		s.want(err, mono.Canceled, mono.OutcomeNotDone)
+		if info.ReplyHeader() != nil {
+			s.Errorf("got %v", info.ReplyHeader())
+		}
+	}},
 	{"an invalid or reserved header of a CallInfo is rejected at the caller", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		for _, h := range badHeaders {
