@@ -28,6 +28,7 @@ type Call struct {
 	whole    bool          // header holds the fields that mono sets
 	decoded  bool          // payload holds the message
 	local    *localContext // of a local call
+	info     *CallInfo     // nil: none; on the receiving side it holds only the reply's headers
 
 	// On the sending side.
 	via      *sender
@@ -235,6 +236,7 @@ func (c *Call) sendAgain() {
 	if c.sentOnce && c.reply != nil {
 		reflect.ValueOf(c.reply).Elem().SetZero()
 		c.replied = false
+		c.info.setReply(nil)
 	}
 	c.sentOnce = true
 }

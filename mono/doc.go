@@ -65,9 +65,10 @@
 // attempt, and [HandBack] hands it back while the App stops. After any other error,
 // [MaxAttempts] and [Backoff] of the handle decide.
 //
-// [CallFrom] returns the properties of a message to its handler. [Middleware] runs
-// around all messages. An [Observer] receives the events in the life of the App;
-// [App.Health] and [App.Describe] report its current state.
+// [CallFrom] returns the properties of a message to its handler. A [CallInfo] carries
+// headers of a call and of its reply. [Middleware] runs around all messages. An
+// [Observer] receives the events in the life of the App; [App.Health] and
+// [App.Describe] report its current state.
 //
 // # Local calls
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"gomono.dev/mono"
 	"gomono.dev/transport"
@@ -98,6 +99,65 @@ func ExampleEvent() {
 	}
 	fmt.Println(<-received)
 	// Output: R-1
+}
+
+// Timeout bounds each attempt at a job. An attempt that exceeds it has failed.
+func ExampleTimeout() {
+	receipts := mono.NewQueue[string]("receipts", mono.Timeout(10*time.Millisecond), mono.Backoff(mono.Constant(0)))
+	printed := make(chan int, 1)
+	app, stop := startExample(mono.NewModule("printer", func(s *mono.Scope) error {
+		receipts.Handle(s, func(ctx context.Context, _ string) error {
+			attempt := mono.CallFrom(ctx).Attempt()
+			if attempt == 1 {
+				<-ctx.Done() // the printer does not answer
+				return ctx.Err()
+			}
+			printed <- attempt
+			return nil
+		})
+		return nil
+	}))
+	defer stop()
+	if err := receipts.Enqueue(context.Background(), app, "R-1"); err != nil {
+		panic(err)
+	}
+	fmt.Println("attempt", <-printed)
+	// Output: attempt 2
+}
+
+// A CallInfo carries headers of one call: those of the request, and those of the reply.
+func ExampleNewCallInfo() {
+	app, stop := startExample(mono.NewModule("payments", func(s *mono.Scope) error {
+		charge.Handle(s, func(ctx context.Context, _ chargeRequest) (chargeReply, error) {
+			c := mono.CallFrom(ctx)
+			c.SetReplyHeader("Quota-Left", "7")
+			return chargeReply{Receipt: "R-1 of " + c.Header("Tenant")}, nil
+		})
+		return nil
+	}))
+	defer stop()
+	ctx, info := mono.NewCallInfo(context.Background())
+	info.SetHeader("Tenant", "acme")
+	reply, err := charge.Call(ctx, app, chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	fmt.Println("left:", info.ReplyHeader().Get("Quota-Left"))
+	// Output:
+	// R-1 of acme <nil>
+	// left: 7
+}
+
+// EnqueueAll sends many jobs at once, and returns one error for each that failed.
+func ExampleQueue_EnqueueAll() {
+	receipts := mono.NewQueue[string]("receipts", mono.MaxPending(2))
+	app, stop := startExample()
+	defer stop()
+	errs := receipts.EnqueueAll(context.Background(), app, "R-1", "R-2", "R-3")
+	for i, err := range errs {
+		if err != nil {
+			fmt.Println("receipt", i, "failed:", mono.CodeOf(err))
+		}
+	}
+	// Output: receipt 2 failed: resource_exhausted
 }
 
 // Start reports all mistakes in the declarations of an App at once.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"gomono.dev/codec"
 	"gomono.dev/transport"
@@ -142,11 +143,14 @@ func encodeError(err error, k codec.Codec) (transport.Header, []byte) {
 }
 
 // cutError removes a part of an error that is too large to be sent, and reports whether
-// there was one: first the value of its failure, with its content type, then three
-// quarters of its text at a time, and last the name of its failure.
+// there was one: first the headers that its handler has set, then the value of its
+// failure, with its content type, then three quarters of its text at a time, and last the
+// name of its failure.
 func cutError(reply *transport.Message) bool {
 	text := reply.Header.Get(transport.HeaderMessage)
 	switch {
+	case slices.ContainsFunc(reply.Header, foreignField):
+		reply.Header = slices.DeleteFunc(reply.Header, foreignField)
 	case len(reply.Body) > 0 || reply.Header.Has(transport.HeaderContentType):
 		reply.Body = nil
 		reply.Header.Del(transport.HeaderContentType)

@@ -26,7 +26,7 @@ type (
 	//
 	// The options are [AckWait], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
 	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
-	// [NonPersistent], [StuckAfter] and [Version].
+	// [NonPersistent], [StuckAfter], [Timeout] and [Version].
 	QueueOption interface {
 		apply(*config) error
 		forQueue()
@@ -34,7 +34,7 @@ type (
 	// EventOption fits NewEvent.
 	//
 	// The options are [AckWait], [Backoff], [Broadcast], [Codec], [Concurrency],
-	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter] and [Version].
+	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout] and [Version].
 	EventOption interface {
 		apply(*config) error
 		forEvent()
@@ -43,7 +43,7 @@ type (
 	//
 	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
 	// [Lanes], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [StuckAfter],
-	// [Unordered] and [Version].
+	// [Timeout], [Unordered] and [Version].
 	StreamOption interface {
 		apply(*config) error
 		forStream()
@@ -64,32 +64,40 @@ type (
 	}
 	// QueueHandlerOption fits Queue.Handle.
 	//
-	// The options are [Concurrency], [Group] and [StuckAfter].
+	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
 	QueueHandlerOption interface {
 		apply(*config) error
 		forQueueHandler()
 	}
 	// EventHandlerOption fits Event.Handle.
 	//
-	// The options are [Broadcast], [Concurrency], [Group], [Keys], [MaxBuffered] and
-	// [StuckAfter].
+	// The options are [Broadcast], [Concurrency], [Group], [Keys], [MaxBuffered],
+	// [StuckAfter] and [Timeout].
 	EventHandlerOption interface {
 		apply(*config) error
 		forEventHandler()
 	}
-	// StreamHandlerOption fits Stream.Handle and Stream.HandleBatch.
+	// StreamHandlerOption fits Stream.Handle.
 	//
-	// The options are [BatchSize], [BatchWait], [Concurrency], [From], [Group], [Keys],
-	// [StuckAfter] and [Unordered].
+	// The options are [Concurrency], [From], [Group], [Keys], [StuckAfter], [Timeout] and
+	// [Unordered].
 	StreamHandlerOption interface {
 		apply(*config) error
 		forStreamHandler()
+	}
+	// BatchHandlerOption fits Stream.HandleBatch.
+	//
+	// The options are [BatchSize], [BatchWait], [Concurrency], [From], [Group], [Keys],
+	// [StuckAfter] and [Timeout].
+	BatchHandlerOption interface {
+		apply(*config) error
+		forBatchHandler()
 	}
 
 	// MessageOption fits the declaration of every handle that carries messages:
 	// NewService, NewQueue, NewEvent and NewStream.
 	//
-	// The options are [Codec], [Concurrency], [Doc] and [Version].
+	// The options are [Codec], [Concurrency], [Doc], [Timeout] and [Version].
 	MessageOption interface {
 		ServiceOption
 		QueueOption
@@ -100,13 +108,14 @@ type (
 	// NewQueue, NewEvent and NewStream.
 	//
 	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
-	// [MaxAttempts], [StuckAfter] and [Version].
+	// [MaxAttempts], [StuckAfter], [Timeout] and [Version].
 	StoredOption interface {
 		QueueOption
 		EventOption
 		StreamOption
 	}
-	// HandlerOption fits the Handle of services, queues, events and streams.
+	// HandlerOption fits the Handle of services, queues, events and streams, and
+	// HandleBatch.
 	//
 	// The option is [Concurrency].
 	HandlerOption interface {
@@ -114,14 +123,16 @@ type (
 		QueueHandlerOption
 		EventHandlerOption
 		StreamHandlerOption
+		BatchHandlerOption
 	}
-	// StoredHandlerOption fits the Handle of queues, events and streams.
+	// StoredHandlerOption fits the Handle of queues, events and streams, and HandleBatch.
 	//
-	// The options are [Concurrency], [Group] and [StuckAfter].
+	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
 	StoredHandlerOption interface {
 		QueueHandlerOption
 		EventHandlerOption
 		StreamHandlerOption
+		BatchHandlerOption
 	}
 )
 
@@ -139,6 +150,7 @@ func (option) forServiceHandler()      {}
 func (option) forQueueHandler()        {}
 func (option) forEventHandler()        {}
 func (option) forStreamHandler()       {}
+func (option) forBatchHandler()        {}
 
 // set returns an option that applies assign if ok, and otherwise fails with the
 // formatted error.
@@ -181,10 +193,24 @@ func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
 }
 
-// Timeout bounds a call: the caller waits no longer, and the handler's context ends
-// then. The deadline of the caller's context applies if it is earlier. A call without
-// Timeout and without such a deadline is bounded by [DefaultTimeout].
-func Timeout(d time.Duration) ServiceOption {
+// Timeout bounds a call, or one attempt at a stored message. It is at least 1 ms.
+//
+// For a service it bounds a call: the caller waits no longer, and the handler's context
+// ends then. The deadline of the caller's context applies if it is earlier. A call
+// without Timeout and without such a deadline is bounded by [DefaultTimeout].
+//
+// For a queue, a stream or a Durable event it bounds one attempt of a handler and its
+// middleware, or the attempt at a whole batch. There is no limit by default. At the
+// limit the context of the attempt ends, and the attempt has failed with
+// DeadlineExceeded, whatever the handler returns later: it counts, and MaxAttempts and
+// Backoff decide what follows. Only Permanent, RetryAfter and, while the App stops,
+// HandBack still apply. A handler that ignores its context keeps its message until it
+// returns: no other attempt begins before that. An attempt that a stop cuts off before
+// the limit does not count.
+func Timeout(d time.Duration) interface {
+	MessageOption
+	StoredHandlerOption
+} {
 	return set(d >= time.Millisecond, func(c *config) { c.Timeout = d },
 		"Timeout(%v): want at least 1ms", d)
 }
@@ -215,7 +241,7 @@ func Concurrency(n int) interface {
 }
 
 // MaxBuffered sets the number of messages that may wait in this process for a handler
-// of a service or an event, 65536 by default. Beyond it the newest are dropped: a
+// of a service or of an event that is not Durable, 65536 by default. Beyond it the newest are dropped: a
 // service's caller runs into its deadline, and an event is lost. Both are logged and
 // reported to observers, once per episode.
 func MaxBuffered(n int) interface {
@@ -261,6 +287,7 @@ func Durable() EventOption {
 func Keys(keys ...string) interface {
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 	ReadOption
 } {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")

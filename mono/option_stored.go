@@ -48,7 +48,7 @@ func DedupWindow(d time.Duration) StoredOption {
 
 // AckWait sets how long the messages of a dead or disconnected process wait before
 // others get them, 30 seconds by default, at least 1 second. A handler may take any
-// time: its process extends the wait while it lives.
+// time, or as long as its Timeout allows: its process extends the wait while it lives.
 func AckWait(d time.Duration) StoredOption {
 	return set(d >= transport.MinAckWait, func(c *config) { c.AckWait = d }, "AckWait(%v): want at least %v", d, transport.MinAckWait)
 }

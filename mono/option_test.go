@@ -34,6 +34,7 @@ var optionTypes = []struct {
 	{"queue handler", reflect.TypeFor[mono.QueueHandlerOption]()},
 	{"event handler", reflect.TypeFor[mono.EventHandlerOption]()},
 	{"stream handler", reflect.TypeFor[mono.StreamHandlerOption]()},
+	{"batch handler", reflect.TypeFor[mono.BatchHandlerOption]()},
 	{"call", reflect.TypeFor[mono.ServiceSendOption]()},
 	{"enqueue", reflect.TypeFor[mono.QueueSendOption]()},
 	{"publish", reflect.TypeFor[mono.EventSendOption]()},
@@ -62,26 +63,26 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
-		{"Timeout", mono.Timeout, "service"},
+		{"Timeout", mono.Timeout, messages + ", queue handler, event handler, stream handler, batch handler"},
 		{"LoadBalanced", mono.LoadBalanced, "service"},
 		{"ByReference", mono.ByReference, "service"},
-		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
+		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler, batch handler"},
 		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
-		{"Group", mono.Group, "queue handler, event handler, stream handler"},
+		{"Group", mono.Group, "queue handler, event handler, stream handler, batch handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
-		{"Keys", mono.Keys, "event handler, stream handler, read"},
-		{"From", mono.From, "stream handler, read"},
+		{"Keys", mono.Keys, "event handler, stream handler, batch handler, read"},
+		{"From", mono.From, "stream handler, batch handler, read"},
 		{"Follow", mono.Follow, "read"},
-		{"BatchSize", mono.BatchSize, "stream handler"},
-		{"BatchWait", mono.BatchWait, "stream handler"},
+		{"BatchSize", mono.BatchSize, "batch handler"},
+		{"BatchWait", mono.BatchWait, "batch handler"},
 		{"Capacity", mono.Capacity, "channel"},
 		{"FanOut", mono.FanOut, "channel"},
 		{"MaxAttempts", mono.MaxAttempts, "queue, event, stream"},
 		{"Backoff", mono.Backoff, "queue, event, stream"},
 		{"DedupWindow", mono.DedupWindow, "queue, event, stream"},
 		{"AckWait", mono.AckWait, "queue, event, stream"},
-		{"StuckAfter", mono.StuckAfter, "queue, event, stream, queue handler, event handler, stream handler"},
+		{"StuckAfter", mono.StuckAfter, "queue, event, stream, queue handler, event handler, stream handler, batch handler"},
 		{"Groups", mono.Groups, "queue"},
 		{"MaxPending", mono.MaxPending, "queue"},
 		{"MaxDelayed", mono.MaxDelayed, "queue"},
@@ -280,11 +281,59 @@ func FuzzServiceRequest(f *testing.F) {
 	})
 }
 
+// An option that has no effect on a handle is a mistake. Each declaration panics, and the
+// start reports each handler, with the names of the option and of the handle.
+func TestOptionWithoutEffectIsReported(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		option mono.EventOption
+		name   string
+	}{
+		{mono.MaxAttempts(3), "MaxAttempts"},
+		{mono.Backoff(mono.Constant(time.Second)), "Backoff"},
+		{mono.Timeout(time.Second), "Timeout"},
+		{mono.DedupWindow(time.Minute), "DedupWindow"},
+		{mono.AckWait(time.Minute), "AckWait"},
+		{mono.StuckAfter(time.Minute), "StuckAfter"},
+	} {
+		got := panicOf(func() { mono.NewEvent[job]("option.event", c.option) })
+		if !strings.Contains(got, `"option.event"`) || !strings.Contains(got, "want Durable with "+c.name+":") {
+			t.Errorf("an event that is not durable with %s: %q", c.name, got)
+		}
+		if got := panicOf(func() { mono.NewEvent[job]("option.event", mono.Durable(), c.option) }); got != "" {
+			t.Errorf("a durable event with %s: %q", c.name, got)
+		}
+		got = panicOf(func() { mono.NewQueue[job]("option.queue", mono.NonPersistent(), c.option.(mono.QueueOption)) })
+		if !strings.Contains(got, `"option.queue"`) || !strings.Contains(got, "NonPersistent excludes "+c.name+":") {
+			t.Errorf("a non-persistent queue with %s: %q", c.name, got)
+		}
+	}
+	got := panicOf(func() {
+		mono.NewQueue[job]("option.queue", mono.NonPersistent(), mono.MaxDelayed(1), mono.MaxPending(1), mono.AckWait(time.Minute))
+	})
+	if !strings.Contains(got, "NonPersistent excludes MaxPending, MaxDelayed, AckWait:") {
+		t.Errorf("got %q", got)
+	}
+
+	event, durable := mono.NewEvent[job]("option.brief"), mono.NewEvent[job]("option.durable", mono.Durable())
+	queue := mono.NewQueue[job]("option.non-persistent", mono.NonPersistent())
+	app := newApp(t)
+	app.Add(module("handlers", func(s *mono.Scope) {
+		event.Handle(s, nothing, mono.StuckAfter(time.Minute), mono.Timeout(time.Second))
+		durable.Handle(s, nothing, mono.MaxBuffered(5))
+		queue.Handle(s, nothing, mono.Timeout(time.Second))
+	}))
+	found := problems(t, app)
+	requireProblem(t, found, "module handlers", "event option.brief", "option_test.go", "want Durable with Timeout, StuckAfter:")
+	requireProblem(t, found, "module handlers", "event option.durable", "option_test.go", "MaxBuffered", "not Durable")
+	requireProblem(t, found, "module handlers", "queue option.non-persistent", "option_test.go", "NonPersistent excludes Timeout:")
+}
+
 // HandleBatch leaves the memory of the caller's options alone.
 func TestHandleBatchKeepsTheOptionsOfItsCaller(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("option.batch")
-	opts := append(make([]mono.StreamHandlerOption, 0, 2), mono.BatchSize(1))
+	opts := append(make([]mono.BatchHandlerOption, 0, 2), mono.BatchSize(1))
 	backend{"inproc", inprocBackend(t)}.start(t, module("worker", func(s *mono.Scope) {
 		st.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, opts...)
 	}))

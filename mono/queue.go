@@ -66,6 +66,21 @@ func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, err
 	return postStored(ctx, b, q.decl, q.sent, v)
 }
 
+// EnqueueAll is like Enqueue for many jobs, but does not wait for one to be stored before
+// it sends the next. The jobs are stored in the order of values. It returns when all have
+// their result, or ctx ends: nil if all are stored, otherwise one error for each value,
+// nil for a job that is stored.
+//
+// The failure of one job does not keep later ones from being stored. A job whose
+// acknowledgement is lost is not sent again, as it would come after later ones: its error
+// has OutcomeUnknown. With a DedupID the id of values[i] is "<id>#<i>", so the whole call
+// can be repeated within the DedupWindow: each job is stored once, but those that were
+// missing come last. Other options apply to each job. A NonPersistent queue sends one job
+// after another. Middleware runs for each job, around the hand-over to the transport.
+func (q Queue[T]) EnqueueAll(ctx context.Context, b Binder, values ...T) []error {
+	return postAll(ctx, b, q.decl, q.sent, values)
+}
+
 // Enqueuer is the type of a bound Queue.Enqueue. The options are those of Queue.With,
 // for this job:
 //

@@ -73,6 +73,7 @@ func (p Position) String() string {
 // beginning. An existing group always continues where it stopped.
 func From(p Position) interface {
 	StreamHandlerOption
+	BatchHandlerOption
 	ReadOption
 } {
 	return option(func(c *config) error { c.From = p; return nil })

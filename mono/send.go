@@ -75,6 +75,9 @@ func At(t time.Time) QueueSendOption {
 // send with the same id stores nothing and succeeds, so nil means "stored, now or
 // before".
 //
+// For EnqueueAll and AppendAll, each value gets an id of its own: this one, "#", and the
+// value's index.
+//
 // EnqueueStored and AppendStored report whether a message was a duplicate, and
 // observers get a MessageDeduplicated. To run a job again, send it with another id, or
 // replay its dead letter. Ids of delayed jobs are remembered separately from those of
@@ -116,7 +119,13 @@ type sendOptions struct {
 	conditional bool    // append only after last
 	last        uint64  // sequence
 	stored      *Stored // is filled in
-	done        func(error)
+	async       *async  // store without waiting
+}
+
+// async is the result of a send that does not wait until its message is stored.
+type async struct {
+	done  func(error) // called once, if begun
+	begun bool        // the transport has taken the message
 }
 
 // derive returns sent with further options.
@@ -161,7 +170,7 @@ var noOptions sendOptions
 // options returns a copy of the options, if any are set.
 func (s *sending) options() *sendOptions {
 	o := &s.opts
-	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.done == nil {
+	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.async == nil {
 		return &noOptions
 	}
 	own := *o

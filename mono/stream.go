@@ -81,8 +81,23 @@ func (s Stream[T]) AppendStored(ctx context.Context, b Binder, v T) (Stored, err
 // returns an error itself, done is not called. Middleware runs around the hand-over to
 // the transport, not around the storing.
 func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {
-	s.sent.opts.done = done
+	s.sent.opts.async = &async{done: done}
 	return post(ctx, b, s.decl, &s.sent, v)
+}
+
+// AppendAll is like Append for many messages, but does not wait for one to be stored
+// before it sends the next. The messages are stored in the order of values. It returns
+// when all have their result, or ctx ends: nil if all are stored, otherwise one error for
+// each value, nil for a message that is stored.
+//
+// The failure of one message does not keep later ones from being stored. A message whose
+// acknowledgement is lost is not sent again, as it would come after later ones: its error
+// has OutcomeUnknown. With a DedupID the id of values[i] is "<id>#<i>", so the whole call
+// can be repeated within the DedupWindow: each message is stored once, but those that were
+// missing come last. Other options apply to each message. Middleware runs for each
+// message, around the hand-over to the transport.
+func (s Stream[T]) AppendAll(ctx context.Context, b Binder, values ...T) []error {
+	return postAll(ctx, b, s.decl, s.sent, values)
 }
 
 // AppendAfter stores a message only if last is the sequence of the last message of its
