@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -96,7 +97,19 @@ type appending struct {
 	full    error // the error of the append, unless the message was stored before
 
 	earlier *transport.Appended // appended by an earlier process; the server may have forgotten it
+
+	progress atomic.Int32
+	lost     *transport.Error // set before progress is sendingLost
 }
+
+// The progress of an append until it is sent. If the connection is lost meanwhile, only
+// begin knows whether the message was sent.
+const (
+	sending int32 = iota
+	sendingLost
+	sent
+	notSent
+)
 
 // recall looks up whether an earlier process has appended the message.
 func (a *appending) recall() {
@@ -139,12 +152,18 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 	token := a.l.t.acks.expect(msg.Subject, a.answered)
 	msg.Reply = a.l.t.acks.prefix + token
 	if err := a.l.t.send(msg, "append on "); err != nil {
-		if _, ours := a.l.t.acks.take(token); ours {
-			return err
-		}
-		// A lost connection has already called answered
+		a.l.t.acks.take(token)
+		a.progress.Store(notSent)
+		return err
+	}
+	if !a.progress.CompareAndSwap(sending, sent) {
+		go a.fail(a.lost)
 	}
 	return nil
+}
+
+func (a *appending) fail(err *transport.Error) {
+	a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), err))
 }
 
 // takeRoom reports that the log has no room for another delayed message, unless that depends
@@ -207,7 +226,12 @@ func (a *appending) expect(msg *outgoing, e *transport.Expectation) {
 func (a *appending) answered(got answer) {
 	switch {
 	case got.err != nil:
-		a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), got.err))
+		if a.progress.Load() == sending {
+			a.lost = got.err
+		}
+		if !a.progress.CompareAndSwap(sending, sendingLost) && a.progress.Load() == sent {
+			a.fail(got.err)
+		}
 		return
 	case noResponders(got.msg):
 		go a.explainNoResponders()
