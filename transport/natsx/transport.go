@@ -44,6 +44,7 @@ type Transport struct {
 	account  atomic.Pointer[account]
 	boot     atomic.Pointer[boot]
 	journal  *journal.Journal
+	streams  sync.Map // names of streams → time of their creation
 
 	stateDenied sync.Once
 	stateThere  atomic.Bool // the state stream is

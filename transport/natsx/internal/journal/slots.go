@@ -28,13 +28,20 @@ const (
 	checksumAt = slotSize - 8
 )
 
-// openSlots maps the slots, all of them free.
-func openSlots(dir string) (*slots, error) {
-	file, err := os.OpenFile(filepath.Join(dir, slotFile), os.O_RDWR|os.O_CREATE, 0o600)
+// openSlots maps the slots, all of them free. If it fails, the next process must not
+// read the old ones.
+func openSlots(dir string) (s *slots, err error) {
+	path := filepath.Join(dir, slotFile)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	defer func() {
+		if err != nil {
+			_ = os.Remove(path)
+		}
+	}()
 	if _, err := file.WriteAt(make([]byte, slotCount*slotSize), 0); err != nil { // a hole would need room later, when the disk may be full
 		return nil, err
 	}
@@ -42,7 +49,7 @@ func openSlots(dir string) (*slots, error) {
 	if memory == nil || err != nil {
 		return &slots{}, err
 	}
-	s := &slots{memory: memory, free: make([]int, slotCount)}
+	s = &slots{memory: memory, free: make([]int, slotCount)}
 	for i := range s.free {
 		s.free[i] = (slotCount - 1 - i) * slotSize
 	}
