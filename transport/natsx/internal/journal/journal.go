@@ -23,6 +23,9 @@ type Journal struct {
 	failing   bool      // the last write failed
 	unopened  error     // why a file is not open; nil: all are
 	again     time.Time // the next attempt to open them
+	exclusive int64     // see SetExclusive
+	dropped   int64     // when the last message or consumer was created whose record was dropped
+	damaged   bool      // a segment could not be read to its end
 }
 
 // logKey distinguishes a log from an earlier one with the same name.
@@ -38,7 +41,7 @@ type appended struct {
 
 // Memory returns a Journal that writes nothing.
 func Memory() *Journal {
-	return &Journal{consumers: make(map[consumerKey]*Consumer), ids: make(map[logKey]map[string]appended)}
+	return &Journal{consumers: make(map[consumerKey]*Consumer), ids: make(map[logKey]map[string]appended), exclusive: never}
 }
 
 // Open reads the journal in dir and continues it. It creates the directory if needed.

@@ -81,6 +81,9 @@ func (j *Journal) report(err error) {
 		if s := j.segment; len(s.pending) > maxSegment {
 			s.pending, s.at = s.pending[:frameHead], maxSegment // the next segment has a snapshot
 		}
+		if j.exclusive != never {
+			_ = j.endExclusive()
+		}
 		if !j.failing && j.log != nil {
 			j.log.Error("natsx: the journal cannot be written: the next process may repeat attempt numbers", "directory", j.dir, "error", err)
 		}
@@ -207,5 +210,6 @@ func (j *Journal) takeIn(data []byte) *reader {
 		}
 		data = data[frameHead+int(n):]
 	}
+	j.damaged = j.damaged || len(data) > 0
 	return r
 }

@@ -83,6 +83,30 @@ func (s *slots) write(offset int, consumer, sequence uint64, p *Past) (ok bool) 
 	return true
 }
 
+// find returns the last attempt under way at a message, the zero Past if there is none.
+func (s *slots) find(consumer, sequence uint64, stored int64) (last Past) {
+	ok := false
+	defer unfault(debug.SetPanicOnFault(true), &ok)
+	for memory := s.memory; len(memory) >= slotSize; memory = memory[slotSize:] {
+		slot := memory[:slotSize]
+		if binary.LittleEndian.Uint64(slot) != consumer || binary.LittleEndian.Uint64(slot[8:]) != sequence ||
+			binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
+			continue
+		}
+		if p := slotPast(slot); p.stored == stored && p.Attempts > last.Attempts {
+			last = p
+		}
+	}
+	return last
+}
+
+func slotPast(slot []byte) Past {
+	return Past{
+		stored: int64(binary.LittleEndian.Uint64(slot[16:])), Delivery: binary.LittleEndian.Uint64(slot[24:]),
+		Attempts: int(min(binary.LittleEndian.Uint64(slot[32:]), maxAttempts)), noted: time.Now().Unix(),
+	}
+}
+
 // release frees a slot.
 func (s *slots) release(offset int) {
 	ok := false
@@ -114,9 +138,6 @@ func (j *Journal) readSlots(consumers map[uint64]*Consumer) {
 		if c == nil || binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
 			continue
 		}
-		c.past[binary.LittleEndian.Uint64(slot[8:])] = Past{
-			stored: int64(binary.LittleEndian.Uint64(slot[16:])), Delivery: binary.LittleEndian.Uint64(slot[24:]),
-			Attempts: int(min(binary.LittleEndian.Uint64(slot[32:]), maxAttempts)), noted: time.Now().Unix(),
-		}
+		c.past[binary.LittleEndian.Uint64(slot[8:])] = slotPast(slot)
 	}
 }
