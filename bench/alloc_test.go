@@ -6,8 +6,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// A call over NATS allocates no more often than nats.go alone does for a call with the
-// same headers, both ends and the server included.
+// A call over NATS allocates no more often than nats.go alone for a call with the same headers,
+// on both ends and the server together.
 func TestAllocationsOfACallOverNATS(t *testing.T) {
 	raw := allocationsOf(t, rawEcho(t, links[0]))
 	if ours := allocationsOf(t, natsEcho(t, links[0])); ours > raw {
@@ -15,27 +15,27 @@ func TestAllocationsOfACallOverNATS(t *testing.T) {
 	}
 }
 
-// A call over inproc's wire allocates as often as its parts need: see the numbers.
+// A call over inproc allocates as often as its parts need: see the numbers.
 func TestAllocationsOfACallOverInproc(t *testing.T) {
 	const most = 9
-	if n := allocationsOf(t, localEcho(t, mono.AlwaysWire())); n > most {
+	if n := allocationsOf(t, localEcho(t, mono.NoLocalCalls())); n > most {
 		t.Errorf("a call allocates %v times, want at most %d", n, most)
 	}
 }
 
-// An event over inproc allocates its payload, its id, a copy of it and of its body, and
-// what its handler keeps.
+// An event over inproc allocates its payload, its id, a copy of it and of its body, and the
+// memory that its handler keeps.
 func TestAllocationsOfAnEventOverInproc(t *testing.T) {
 	const most = 5
 	var publish mono.Sink[[]byte]
-	heard := make(chan int, 1)
+	sizes := make(chan int, 1)
 	local(t, func(s *mono.Scope) {
-		hear(s, func(body []byte) { heard <- len(body) })
-		publish = told.Publisher(s)
+		subscribe(s, func(body []byte) { sizes <- len(body) })
+		publish = posted.Publisher(s)
 	})
 	ctx, body := t.Context(), make([]byte, size)
 	if n := testing.AllocsPerRun(500, func() {
-		if err := publish(ctx, body); err != nil || <-heard != size {
+		if err := publish(ctx, body); err != nil || <-sizes != size {
 			t.Error(err)
 		}
 	}); n > most {

@@ -13,9 +13,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// contest lets the baseline and mono do the same n things, in turns, and reports
-// both speeds and the median of their ratios. A side returns how long it took,
-// preparations aside.
+// contest lets the baseline and mono do the same n things, in turns, and reports both speeds
+// and the median of their ratios. A side returns its time, without preparations.
 func contest(b *testing.B, n int, baseline, ours func() time.Duration) {
 	b.Helper()
 	var ratios, base, own []float64
@@ -35,8 +34,8 @@ func median(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-// server starts a NATS server that keeps its store on disk, and syncs it now and
-// then, for both sides alike.
+// server starts a NATS server with its store on disk, synced at intervals, for both sides
+// alike.
 func server(b *testing.B) *embedded.Server {
 	s, err := embedded.Start(b.Context(), embedded.Options{Dir: b.TempDir(), SyncInterval: time.Minute, Logger: quiet})
 	if err != nil {
@@ -54,7 +53,7 @@ func connect(b testing.TB, s *embedded.Server) *natsx.Transport {
 	return tr
 }
 
-// raw is JetStream without mono, on a connection of its own.
+// raw is JetStream without mono, over a separate connection.
 func raw(b *testing.B, s *embedded.Server) jetstream.JetStream {
 	tr := connect(b, s)
 	b.Cleanup(func() { _ = tr.Close(context.Background()) })
@@ -65,7 +64,7 @@ func raw(b *testing.B, s *embedded.Server) jetstream.JetStream {
 	return js
 }
 
-// app starts an App of modules over a connection of its own.
+// app starts an App of modules over a separate connection.
 func app(b *testing.B, s *embedded.Server, modules ...mono.Module) *mono.App {
 	a := mono.New(connect(b, s), mono.Logger(quiet))
 	a.Add(modules...)

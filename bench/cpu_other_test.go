@@ -4,5 +4,5 @@ package bench
 
 import "time"
 
-// spent is the processor time that this process has used, where it is known.
+// spent is the processor time of this process, or 0 if it is not known.
 func spent() time.Duration { return 0 }

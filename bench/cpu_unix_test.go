@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// spent is the processor time that this process has used.
+// spent is the processor time of this process.
 func spent() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -12,8 +12,8 @@ import (
 
 var due = mono.NewQueue[flat]("bench.due")
 
-// BenchmarkDelayed measures by how much delayed jobs are stored late, on NATS. One
-// that is early, or not the next that is due, fails it.
+// BenchmarkDelayed measures the lateness of delayed jobs on NATS. It fails if a job is early,
+// or not the next one due.
 func BenchmarkDelayed(b *testing.B) {
 	const jobs = 20
 	s := server(b)
@@ -49,8 +49,8 @@ func BenchmarkDelayed(b *testing.B) {
 
 var waiting = mono.NewQueue[flat]("bench.waiting", mono.Backoff(mono.Constant(time.Hour)))
 
-// BenchmarkFresh measures how long a fresh job takes to its worker on NATS while
-// 2,000 jobs wait for their next attempt.
+// BenchmarkFresh measures the time of a fresh job to its worker on NATS while 2,000 jobs wait
+// for their next attempt.
 func BenchmarkFresh(b *testing.B) {
 	const failing = 2000
 	s := server(b)

@@ -28,7 +28,7 @@ const (
 	size     = 256
 )
 
-// names makes the name of a stream that nothing is in yet.
+// names numbers the streams, so that each benchmark has an empty one.
 var names atomic.Int64
 
 func fresh(what string) string { return fmt.Sprintf("bench.%s-%d", what, names.Add(1)) }
@@ -45,7 +45,7 @@ func body(i int) []byte {
 
 func key(v []byte) string { return fmt.Sprintf("key-%d", int(v[0])%64) }
 
-// id is an id such as mono's.
+// id returns an id like mono's.
 func id() string {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:], rand.Uint64())
@@ -53,7 +53,7 @@ func id() string {
 	return hex.EncodeToString(b[:])
 }
 
-// BenchmarkPipelinedAppend: many appends on their way at once.
+// BenchmarkPipelinedAppend has many appends under way at once.
 func BenchmarkPipelinedAppend(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
@@ -112,7 +112,7 @@ func fill(b *testing.B, a *mono.App, st mono.Stream[[]byte], n int) time.Duratio
 	return time.Since(began)
 }
 
-// BenchmarkUnordered: handling with acknowledgement, any order.
+// BenchmarkUnordered handles and acknowledges messages in any order.
 func BenchmarkUnordered(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
@@ -123,7 +123,7 @@ func BenchmarkUnordered(b *testing.B) {
 	})
 }
 
-// BenchmarkSixteenLanes: order within keys, beside no order at all.
+// BenchmarkSixteenLanes keeps the order within keys, beside a baseline without order.
 func BenchmarkSixteenLanes(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
@@ -134,8 +134,8 @@ func BenchmarkSixteenLanes(b *testing.B) {
 	})
 }
 
-// BenchmarkSixteenInFlight: order within keys, beside as many raw consumers of as
-// many keys with one message in flight each, which is what order costs without mono.
+// BenchmarkSixteenInFlight keeps the order within keys, beside as many raw consumers for as
+// many keys with one message in flight each, the cost of order without mono.
 func BenchmarkSixteenInFlight(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
@@ -146,7 +146,7 @@ func BenchmarkSixteenInFlight(b *testing.B) {
 	})
 }
 
-// BenchmarkOneLane: one message in flight.
+// BenchmarkOneLane has one message in flight.
 func BenchmarkOneLane(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
@@ -157,15 +157,14 @@ func BenchmarkOneLane(b *testing.B) {
 	})
 }
 
-// rawConsume handles n messages that are there, and acknowledges each.
+// rawConsume handles n stored messages, and acknowledges each.
 func rawConsume(b *testing.B, js jetstream.JetStream, n int, c jetstream.ConsumerConfig) time.Duration {
 	subject := rawStream(b, js, fresh("raw"))
 	rawFill(b, js, subject, n)
 	return rawHandle(b, js, subject, n, c)
 }
 
-// rawLanes handles n messages that are there in sixteen lanes, divided as mono does
-// it.
+// rawLanes handles n stored messages in sixteen lanes, divided as mono divides them.
 func rawLanes(b *testing.B, js jetstream.JetStream, n int) time.Duration {
 	const lanes = 16
 	name := rawStream(b, js, fresh("raw"))
@@ -206,7 +205,7 @@ func rawHandle(b *testing.B, js jetstream.JetStream, subject string, n int, cons
 	return handled.wait()
 }
 
-// consume handles n messages that are there.
+// consume handles n stored messages.
 func consume(b *testing.B, s *embedded.Server, st mono.Stream[[]byte], n int, opts ...mono.StreamHandlerOption) time.Duration {
 	filler := app(b, s, mono.NewModule("filler", func(sc *mono.Scope) error { sc.Use(st); return nil }))
 	fill(b, filler, st, n)
@@ -253,8 +252,8 @@ func (s *span) one() {
 
 func (s *span) wait() time.Duration { return <-s.done }
 
-// BenchmarkInprocStream: append, handle and acknowledge in memory. At least
-// 300,000 a second are promised.
+// BenchmarkInprocStream appends, handles and acknowledges in memory. The budget is at least
+// 300,000 a second.
 func BenchmarkInprocStream(b *testing.B) {
 	const n = 200_000
 	st := stream("bench.inproc")
@@ -291,9 +290,9 @@ func BenchmarkInprocStream(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkBacklog: what a million waiting messages cost beside a hundred
-// thousand, server included, and how long the longest pause is while they are
-// handled. At most 64 MB and two seconds are promised.
+// BenchmarkBacklog measures the memory of a million waiting messages beside a hundred thousand,
+// server included, and the longest pause while they are handled. The budget is 64 MB and two
+// seconds.
 func BenchmarkBacklog(b *testing.B) {
 	for b.Loop() {
 		s := server(b)
@@ -328,7 +327,7 @@ func BenchmarkBacklog(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// heap is what is in use once the ids of the last window are forgotten.
+// heap is the memory in use after the ids of the last window are forgotten.
 func heap() int64 {
 	<-time.After(2 * time.Second)
 	runtime.GC()

@@ -13,40 +13,40 @@ import (
 	"gomono.dev/mono"
 )
 
-// told is heard by one subscriber. Its bytes go as they are.
-var told = mono.NewEvent[[]byte]("bench.told", mono.Codec(codec.Raw))
+// posted has one subscriber. Its bytes are sent unchanged.
+var posted = mono.NewEvent[[]byte]("bench.posted", mono.Codec(codec.Raw))
 
-// eventPath is one way of a message to its only hearer.
+// eventPath is one path of a message to its only subscriber.
 type eventPath struct {
 	name string
-	open func(b *testing.B, heard func([]byte)) (publish mono.Sink[[]byte])
+	open func(b *testing.B, handle func([]byte)) (publish mono.Sink[[]byte])
 }
 
 func eventPaths() []eventPath {
 	paths := []eventPath{{"function", functionEvent}, {"channel", channelEvent}, {"inproc", localEvent}}
 	for _, l := range links {
 		paths = append(paths,
-			eventPath{"raw-" + l.name, func(b *testing.B, heard func([]byte)) mono.Sink[[]byte] { return rawEvent(b, l, heard) }},
-			eventPath{"nats-" + l.name, func(b *testing.B, heard func([]byte)) mono.Sink[[]byte] { return natsEvent(b, l, heard) }},
+			eventPath{"raw-" + l.name, func(b *testing.B, handle func([]byte)) mono.Sink[[]byte] { return rawEvent(b, l, handle) }},
+			eventPath{"nats-" + l.name, func(b *testing.B, handle func([]byte)) mono.Sink[[]byte] { return natsEvent(b, l, handle) }},
 		)
 	}
 	return paths
 }
 
-func functionEvent(_ *testing.B, heard func([]byte)) mono.Sink[[]byte] {
+func functionEvent(_ *testing.B, handle func([]byte)) mono.Sink[[]byte] {
 	return func(_ context.Context, body []byte) error {
-		heard(body)
+		handle(body)
 		return nil
 	}
 }
 
 // channelEvent sends copies to a goroutine.
-func channelEvent(b *testing.B, heard func([]byte)) mono.Sink[[]byte] {
+func channelEvent(b *testing.B, handle func([]byte)) mono.Sink[[]byte] {
 	bodies := make(chan []byte, 1024)
 	b.Cleanup(func() { close(bodies) })
 	go func() {
 		for body := range bodies {
-			heard(body)
+			handle(body)
 		}
 	}()
 	return func(_ context.Context, body []byte) error {
@@ -55,39 +55,39 @@ func channelEvent(b *testing.B, heard func([]byte)) mono.Sink[[]byte] {
 	}
 }
 
-func hear(s *mono.Scope, heard func([]byte)) {
-	told.Handle(s, func(_ context.Context, body []byte) error {
-		heard(body)
+func subscribe(s *mono.Scope, handle func([]byte)) {
+	posted.Handle(s, func(_ context.Context, body []byte) error {
+		handle(body)
 		return nil
 	})
 }
 
-func localEvent(b *testing.B, heard func([]byte)) (publish mono.Sink[[]byte]) {
+func localEvent(b *testing.B, handle func([]byte)) (publish mono.Sink[[]byte]) {
 	local(b, func(s *mono.Scope) {
-		hear(s, heard)
-		publish = told.Publisher(s)
+		subscribe(s, handle)
+		publish = posted.Publisher(s)
 	})
 	return publish
 }
 
-func natsEvent(b *testing.B, l link, heard func([]byte)) (publish mono.Sink[[]byte]) {
+func natsEvent(b *testing.B, l link, handle func([]byte)) (publish mono.Sink[[]byte]) {
 	sender, receiver := l.open(b)
-	serve(b, receiver, func(a *mono.App) { a.Add(module("hearer", func(s *mono.Scope) { hear(s, heard) })) })
+	serve(b, receiver, func(a *mono.App) { a.Add(module("subscriber", func(s *mono.Scope) { subscribe(s, handle) })) })
 	serve(b, sender, func(a *mono.App) {
-		a.Add(module("teller", func(s *mono.Scope) { publish = told.Publisher(s) }))
+		a.Add(module("publisher", func(s *mono.Scope) { publish = posted.Publisher(s) }))
 	})
 	return publish
 }
 
-// rawEvent is what nats.go does alone, with the headers that mono sends.
-func rawEvent(b *testing.B, l link, heard func([]byte)) mono.Sink[[]byte] {
+// rawEvent uses nats.go alone, with the headers that mono sends.
+func rawEvent(b *testing.B, l link, handle func([]byte)) mono.Sink[[]byte] {
 	sender, receiver := l.open(b)
 	client, server := conn(b, sender), conn(b, receiver)
-	if _, err := server.QueueSubscribe("raw.told", "hearer", func(m *nats.Msg) {
+	if _, err := server.QueueSubscribe("raw.posted", "subscriber", func(m *nats.Msg) {
 		if m.Header.Get("Mono-Id") == "" {
 			b.Error("a header was lost")
 		}
-		heard(m.Data)
+		handle(m.Data)
 	}); err != nil {
 		b.Fatal(err)
 	}
@@ -95,25 +95,25 @@ func rawEvent(b *testing.B, l link, heard func([]byte)) mono.Sink[[]byte] {
 		b.Fatal(err)
 	}
 	return func(_ context.Context, body []byte) error {
-		return client.PublishMsg(&nats.Msg{Subject: "raw.told", Data: body,
-			Header: nats.Header{"Mono-Id": {id()}, "Mono-Sender": {"teller"}, "Content-Type": {"application/octet-stream"}}})
+		return client.PublishMsg(&nats.Msg{Subject: "raw.posted", Data: body,
+			Header: nats.Header{"Mono-Id": {id()}, "Mono-Sender": {"publisher"}, "Content-Type": {"application/octet-stream"}}})
 	}
 }
 
-// BenchmarkEvent is a stream of messages, each counted when it was heard.
+// BenchmarkEvent is a stream of messages, each counted when it was handled.
 func BenchmarkEvent(b *testing.B) {
 	for _, p := range payloads {
 		b.Run(p.name, func(b *testing.B) {
 			for _, path := range eventPaths() {
-				b.Run(path.name, func(b *testing.B) { tell(b, path, p.size) })
+				b.Run(path.name, func(b *testing.B) { publishAll(b, path, p.size) })
 			}
 		})
 	}
 }
 
-// tell publishes b.N messages. So that none is dropped, on either side, the
-// publisher stays at most window ahead of the hearer; it asks once in a stride.
-func tell(b *testing.B, path eventPath, size int) {
+// publishAll publishes b.N messages. So that none is dropped, on either side, the publisher
+// stays at most window ahead of the subscriber; it waits once in a stride.
+func publishAll(b *testing.B, path eventPath, size int) {
 	window := min(max(8<<20/size, 16), 8192)
 	stride := window / 8
 	ahead := make(chan struct{}, 7)

@@ -16,8 +16,8 @@ import (
 	"gomono.dev/transport/natsx"
 )
 
-// An order asks the inventory, then the payment, then the notification, and
-// answers. Each message has about 256 bytes as JSON.
+// An order asks the inventory, then the payment, then the notification, and then answers. Each
+// message has about 256 bytes as JSON.
 type (
 	order struct {
 		ID       string `json:"id"`
@@ -84,8 +84,8 @@ func monoFlow(b testing.TB, tr transport.Transport, opts ...mono.AppOption) (ask
 	return ask
 }
 
-// rawFlow is the same over nats.go alone, with the headers that mono sends. Its
-// order handler runs beside others, as mono's do.
+// rawFlow is the same over nats.go alone, with the headers that mono sends. Its order handler
+// runs beside others, as mono's do.
 func rawFlow(b testing.TB, tr *natsx.Transport) step {
 	nc := conn(b, tr)
 	for _, name := range []string{"reserve", "charge", "notify"} {
@@ -145,10 +145,10 @@ func BenchmarkOrderFlow(b *testing.B) {
 		open func(b *testing.B) step
 	}{
 		{"function", func(*testing.B) step { return steps(agree, agree, agree) }},
-		{"home", func(b *testing.B) step { return monoFlow(b, inproc.New(nil)) }},
-		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(nil), mono.AlwaysWire()) }},
+		{"local", func(b *testing.B) step { return monoFlow(b, inproc.New(nil)) }},
+		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(nil), mono.NoLocalCalls()) }},
 		{"raw-in-process", func(b *testing.B) step { return rawFlow(b, connect(b, broker(b, ""))) }},
-		{"nats-in-process", func(b *testing.B) step { return monoFlow(b, connect(b, broker(b, "")), mono.AlwaysWire()) }},
+		{"nats-in-process", func(b *testing.B) step { return monoFlow(b, connect(b, broker(b, "")), mono.NoLocalCalls()) }},
 	} {
 		b.Run(path.name, func(b *testing.B) { placeOrders(b, path.open(b)) })
 	}

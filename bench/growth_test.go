@@ -10,9 +10,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// BenchmarkModules is an App of many modules: how long it takes to start, and what
-// a call in it costs. Each module provides a service, and needs that of the one
-// before it.
+// BenchmarkModules is an App of many modules: the time of its start, and the cost of a call in
+// it. Each module provides a service, and needs that of the previous one.
 func BenchmarkModules(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		services := manyServices(n)
@@ -57,11 +56,10 @@ func startAndStop(b *testing.B, modules []mono.Module) {
 	b.ReportMetric(float64(busy)/float64(b.N), "cpu-ns/op")
 }
 
-// callOneOf calls the services in turn. It goes by the name of each, from outside
-// any module.
+// callOneOf calls the services in turn, by name, from outside any module.
 func callOneOf(b *testing.B, services []mono.Service[flat, flat], modules []mono.Module) {
 	a := serve(b, inproc.New(nil), func(a *mono.App) { a.Add(modules...) })
-	some := services[:10] // as many for all sizes: what is measured is mono's memory, not the processor's
+	some := services[:10] // the same number for all sizes, so as not to measure the processor's caches
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	end := meter(b)

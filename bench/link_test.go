@@ -14,8 +14,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// link is how the two ends of a benchmark on NATS reach the server: each has a
-// connection of its own.
+// link connects the two ends of a benchmark to NATS, each over a separate connection.
 type link struct {
 	name string
 	open func(b testing.TB) (sender, receiver *natsx.Transport)
@@ -32,7 +31,7 @@ var links = []link{
 	}},
 }
 
-// broker starts a NATS server for what is not stored.
+// broker starts a NATS server without stored messages.
 func broker(b testing.TB, listen string) *embedded.Server {
 	s, err := embedded.Start(b.Context(), embedded.Options{Memory: true, Listen: listen, Logger: quiet})
 	if err != nil {
@@ -50,8 +49,8 @@ func dial(b testing.TB, s *embedded.Server) *natsx.Transport {
 	return tr
 }
 
-// conn is a connection without mono. It is made as mono's are, and closed with the
-// benchmark.
+// conn is a connection without mono. It has the same options as mono's, and is closed at the
+// end of the benchmark.
 func conn(b testing.TB, tr *natsx.Transport) *nats.Conn {
 	b.Cleanup(func() { _ = tr.Close(context.Background()) })
 	return tr.Conn()
@@ -59,7 +58,7 @@ func conn(b testing.TB, tr *natsx.Transport) *nats.Conn {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// serve starts an App and stops it with the benchmark.
+// serve starts an App and stops it at the end of the benchmark.
 func serve(b testing.TB, tr transport.Transport, setUp func(*mono.App), opts ...mono.AppOption) *mono.App {
 	a := mono.New(tr, append(opts, mono.Logger(quiet))...)
 	setUp(a)
@@ -87,9 +86,9 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 	})
 }
 
-// meter begins a measurement. Beside the time that passes, the benchmark reports the
-// processor time that both ends and, on NATS, the server have used: other programs
-// on the machine lengthen the one and hardly the other.
+// meter begins a measurement. The benchmark reports real time, and the processor time of both
+// ends and, on NATS, of the server. Other programs on the machine add to real time, and hardly
+// to processor time.
 func meter(b *testing.B) (end func()) {
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -97,7 +96,7 @@ func meter(b *testing.B) (end func()) {
 	return func() { b.ReportMetric(float64(spent()-before)/float64(b.N), "cpu-ns/op") }
 }
 
-// payload is a size that is measured.
+// payload is a measured size.
 type payload struct {
 	name string
 	size int
@@ -105,7 +104,7 @@ type payload struct {
 
 var payloads = []payload{{"64B", 64}, {"256B", 256}, {"4KiB", 4 << 10}, {"256KiB", 256 << 10}}
 
-// mark writes a number into a message, and marked checks that it is there still.
+// mark writes a number into a message, and marked checks it.
 func mark(message []byte, i int) {
 	message[0], message[1], message[2], message[3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
 }

@@ -12,12 +12,12 @@ import (
 	"gomono.dev/mono"
 )
 
-// echo answers with what it was asked. Its bytes go as they are.
+// echo answers with the request. Its bytes are sent unchanged.
 var echo = mono.NewService[[]byte, []byte]("bench.echo", mono.Codec(codec.Raw))
 
 func answerEcho(_ context.Context, b []byte) ([]byte, error) { return b, nil }
 
-// servicePath is one way of a question to its answer.
+// servicePath is one path of a request to its reply.
 type servicePath struct {
 	name string
 	open func(b testing.TB) mono.Func[[]byte, []byte]
@@ -27,8 +27,8 @@ func servicePaths() []servicePath {
 	paths := []servicePath{
 		{"function", func(testing.TB) mono.Func[[]byte, []byte] { return answerEcho }},
 		{"channel", channelEcho},
-		{"home", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b) }},
-		{"inproc", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b, mono.AlwaysWire()) }},
+		{"local", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b) }},
+		{"inproc", func(b testing.TB) mono.Func[[]byte, []byte] { return localEcho(b, mono.NoLocalCalls()) }},
 	}
 	for _, l := range links {
 		paths = append(paths,
@@ -77,8 +77,8 @@ func natsEcho(b testing.TB, l link) (ask mono.Func[[]byte, []byte]) {
 	return ask
 }
 
-// rawEcho is what nats.go does alone, with the headers that mono sends, and a context
-// that ends with its caller's and at a deadline, as mono's does.
+// rawEcho uses nats.go alone, with the headers that mono sends, and a context that ends with
+// its caller's and at a deadline, as mono's does.
 func rawEcho(b testing.TB, l link) mono.Func[[]byte, []byte] {
 	sender, receiver := l.open(b)
 	client, server := conn(b, sender), conn(b, receiver)
@@ -106,12 +106,12 @@ func rawEcho(b testing.TB, l link) mono.Func[[]byte, []byte] {
 	}
 }
 
-// requestHeader is the header that mono gives a question.
+// requestHeader is the header that mono gives a request.
 func requestHeader() nats.Header {
 	return nats.Header{"Mono-Id": {id()}, "Mono-Sender": {"client"}, "Mono-Timeout-Ms": {"30000"}, "Content-Type": {"application/octet-stream"}}
 }
 
-// BenchmarkService is one question after another, each when the last was answered.
+// BenchmarkService is one request after another.
 func BenchmarkService(b *testing.B) {
 	for _, p := range payloads {
 		b.Run(p.name, func(b *testing.B) {
@@ -132,17 +132,17 @@ func ask(b *testing.B, ask mono.Func[[]byte, []byte], size int) {
 		mark(question, i)
 		answer, err := ask(ctx, question)
 		if err != nil || !marked(answer, size, i) {
-			b.Fatalf("question %d: %d bytes, %v", i, len(answer), err)
+			b.Fatalf("request %d: %d bytes, %v", i, len(answer), err)
 		}
 		i++
 	}
 	end()
 }
 
-// callers are how many ask at once.
+// callers are the numbers of concurrent callers.
 var callers = []int{1, 4, 16, 64, 256}
 
-// BenchmarkCallers is many questions at once.
+// BenchmarkCallers is many requests at once.
 func BenchmarkCallers(b *testing.B) {
 	for _, n := range callers {
 		b.Run(number(n), func(b *testing.B) {
@@ -156,7 +156,7 @@ func BenchmarkCallers(b *testing.B) {
 	}
 }
 
-// askAtOnce has n goroutines ask b.N questions together.
+// askAtOnce lets n goroutines make b.N requests together.
 func askAtOnce(b *testing.B, ask mono.Func[[]byte, []byte], n int) {
 	const size = 256
 	ctx, cancel := context.WithCancel(b.Context())
@@ -169,7 +169,7 @@ func askAtOnce(b *testing.B, ask mono.Func[[]byte, []byte], n int) {
 			for i := c; i < b.N; i += n {
 				mark(question, i)
 				if answer, err := ask(ctx, question); err != nil || !marked(answer, size, i) {
-					b.Errorf("question %d: %d bytes, %v", i, len(answer), err)
+					b.Errorf("request %d: %d bytes, %v", i, len(answer), err)
 					break
 				}
 			}

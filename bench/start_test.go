@@ -15,13 +15,13 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// BenchmarkManyLogs starts an App with 20 queues and 10 keyed streams, of which nothing
-// is there, on a cluster of three servers that all keep everything. Beside it a program
-// with nats.go alone makes the same streams and consumers, as many at once as mono.
+// BenchmarkManyLogs starts an App with 20 queues and 10 keyed streams, none of which exists
+// yet, on a cluster of three servers that all keep everything. Beside it a program with nats.go
+// alone makes the same streams and consumers, as many at once as mono.
 func BenchmarkManyLogs(b *testing.B) {
 	servers := natstest.Cluster(b, 3)
 	js := raw(b, servers[0])
-	startMany(b, servers[0]) // what raw is to make, and the cluster's own beginning
+	startMany(b, servers[0]) // makes the model for raw, and warms up the cluster
 	made := logsThere(b, js)
 	removeLogs(b, js, made)
 	var base, own, ratios []float64
@@ -38,7 +38,7 @@ func BenchmarkManyLogs(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// startMany returns how long the start of the App takes.
+// startMany returns the time of the App's start.
 func startMany(b *testing.B, s *embedded.Server) time.Duration {
 	a := mono.New(connect(b, s), mono.Logger(quiet))
 	a.Add(mono.NewModule("many", func(sc *mono.Scope) error {
@@ -65,7 +65,7 @@ type madeLog struct {
 	consumers []jetstream.ConsumerConfig
 }
 
-// logsThere returns all streams; those come first from which others take.
+// logsThere returns all streams, those first that are sources of others.
 func logsThere(b *testing.B, js jetstream.JetStream) (all []madeLog) {
 	list := js.ListStreams(b.Context())
 	for is := range list.Info() {
@@ -95,7 +95,7 @@ func consumersThere(b *testing.B, js jetstream.JetStream, stream string) (all []
 
 // rawLogs makes streams, then their consumers.
 func rawLogs(b *testing.B, js jetstream.JetStream, all []madeLog) time.Duration {
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute) // a busy machine takes longer than nats.go waits
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute) // on a busy machine nats.go's timeout is too short
 	defer cancel()
 	began := time.Now()
 	var streams, consumers []func() error
@@ -119,7 +119,7 @@ func rawConsumer(ctx context.Context, js jetstream.JetStream, stream string, c j
 	return err
 }
 
-// atOnce calls functions, 32 at once: fewer take longer, and more do not take less.
+// atOnce calls functions, 32 at once: fewer take longer, and more save no time.
 func atOnce(b *testing.B, all []func() error) {
 	free := make(chan struct{}, 32)
 	var wait sync.WaitGroup

@@ -38,7 +38,7 @@ func explore(b *testing.B, body func(testing.TB, *testkit.Harness)) {
 	end()
 }
 
-// fourModules lets ten messages pass between four modules.
+// fourModules sends ten messages between four modules.
 func fourModules(t testing.TB, h *testkit.Harness) {
 	h.AddFunc(
 		func() mono.Module { return module("payment", func(s *mono.Scope) { charge.Handle(s, agree) }) },
@@ -73,7 +73,7 @@ func sellTo(e mono.Event[order]) func(*mono.Scope) {
 	}
 }
 
-// anHour lets a job be tried again each second for an hour.
+// anHour retries a job each second for an hour.
 func anHour(t testing.TB, h *testkit.Harness) {
 	attempts := 0
 	h.Add(module("worker", func(s *mono.Scope) {
@@ -87,11 +87,10 @@ func anHour(t testing.TB, h *testkit.Harness) {
 	if attempts < 3600 {
 		t.Errorf("%d attempts in an hour", attempts)
 	}
-	h.Leave(retried)
+	h.AllowUnfinished(retried)
 }
 
-// crashes lets three orders be worked on while processes crash and acknowledgements
-// are lost.
+// crashes handles three orders while processes crash and acknowledgements are lost.
 func crashes(t testing.TB, h *testkit.Harness) {
 	testkit.Fake(h, reserve, agree)
 	testkit.Fake(h, charge, agree)
@@ -107,12 +106,12 @@ func crashes(t testing.TB, h *testkit.Harness) {
 			}, mono.Concurrency(2))
 		})
 	})
-	h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+	h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 	h.Fault(intake, testkit.LoseAck).Sometimes(0.1)
 	h.MustStart()
 	for _, id := range []string{"a", "b", "c"} {
 		for intake.With(mono.DedupID(id)).Enqueue(t.Context(), h, order{ID: id}) != nil {
-			h.Settle() // the process has crashed; there is another now
+			h.Settle() // the process has crashed, and another one runs
 		}
 	}
 	h.Advance(time.Hour)

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// BenchmarkYardstick is something that mono has no part in: it tells how fast the
-// machine was at the time.
+// BenchmarkYardstick measures the speed of the machine. It does not use mono.
 func BenchmarkYardstick(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"gomono.dev/codec"
 )
 
-// coder is a pair of functions to measure: a codec, or what it stands on.
+// coder is a pair of functions to measure: a codec, or its basis.
 type coder struct {
 	name      string
 	marshal   func(any) ([]byte, error)
@@ -115,8 +115,8 @@ func checkArrives(b *testing.B, c coder, data []byte, sent *Order) {
 	}
 }
 
-// BenchmarkDeepest is what MaxDepth costs: a message nested as deep as may be, on
-// a fresh stack each time.
+// BenchmarkDeepest measures the cost of MaxDepth: a message nested to the limit, on a fresh
+// stack each time.
 func BenchmarkDeepest(b *testing.B) {
 	for _, c := range []struct {
 		name   string

@@ -152,7 +152,7 @@ type shared struct {
 	N Named
 }
 
-// Named keeps what its method is given, as it should not.
+// Named keeps the argument of its method, which it should not.
 type Named struct{ text []byte }
 
 func (n *Named) UnmarshalBinary(b []byte) error { n.text = b; return nil }

@@ -1,36 +1,35 @@
 // Package codec turns Go values into the bytes of a message, and back.
 //
-// Three codecs come with it: [JSON], the default, which every language speaks;
-// [MessagePack], smaller and faster; and [Raw], for payloads that are bytes
-// already. Anything else is a [Codec] of your own: three methods.
+// There are three codecs: [JSON], the default, which every language supports; [MessagePack],
+// smaller and faster; and [Raw], for payloads that are already bytes. Other formats need a type
+// that implements [Codec]: three methods.
 //
 // # Guarantees
 //
-// They hold for the codecs of this package, and are what a codec of your own
-// should keep.
+// The codecs of this package give these guarantees. Other codecs should, too.
 //
 //  1. Stateless. A codec may be used by any number of goroutines at once. Caches
 //     hold immutable facts about types, and nothing runs in the background.
 //  2. Ownership. The bytes that Marshal returns belong to the caller. Unmarshal
-//     neither keeps nor changes its input, and what it fills shares no memory
-//     with it.
+//     neither keeps nor changes its input, and the value that it fills shares no
+//     memory with it.
 //  3. Whole messages. Empty input, a message that ends early, and anything after
 //     the value are errors. (To Raw, no bytes is a value like any other.)
 //  4. Nothing wraps. A number that its Go type cannot hold is an error, never
 //     another number.
-//  5. Hostile bytes do no harm. Whatever the input, into a type that CheckType
+//  5. Hostile bytes do no harm. Whatever the input, for a type that CheckType
 //     accepts: no panic, no stack without bound, and no more memory than the
 //     length of the input times the size of the Go types that its items become.
-//     A panic in a type's own method is an error.
-//  6. Errors say where. Unmarshal fails with an [*Error], which names the Go type
-//     and, when they are known, the byte and the field. Its text holds nothing of
-//     the payload but, for malformed JSON, the one character that is wrong.
-//  7. Early. [TypeChecker] reports a type that cannot work, or that would lose a
-//     part of its values, before the first message, and names the path to the field
-//     that is to blame.
+//     A panic in a type's method is an error.
+//  6. Errors name the place. Unmarshal fails with an [*Error], which names the Go
+//     type and, if known, the byte and the field. Its text contains nothing of the
+//     payload except, for malformed JSON, the one wrong character.
+//  7. Errors come early. [TypeChecker] reports a type that cannot work, or that
+//     would lose a part of its values, before the first message, and names the path
+//     to the field.
 //
-// A type that brings its own methods for encoding answers for what they do: for
-// keeping the bytes that it is lent (2), and for its own recursion and memory (5).
+// A type with methods for encoding is responsible for them: for keeping the bytes
+// that it is lent (2), and for its recursion and memory (5).
 //
 // # Types that are refused
 //
@@ -43,7 +42,7 @@
 //     fields only; keys of maps in JSON, except strings, integers and text.
 //   - Methods of an embedded type. A struct that embeds a [time.Time] has its methods,
 //     which carry the time and leave out the other fields. The struct needs its own
-//     methods, or the time in a named field. The same holds for methods that only
+//     methods, or the time in a named field. The same is true for methods that only
 //     write or only read, for text as the key of a map, and for IsZero with the option
 //     omitzero (JSON) or omitempty (MessagePack). The methods of an embedded pointer
 //     or interface cannot read: it is nil in a value to be filled.
@@ -64,7 +63,7 @@
 //     exported fields, which drops every value (MessagePack); the tag json:"-,", by
 //     which MessagePack leaves out the field.
 //
-// A type's own methods are believed for all that they cover. These are accepted too:
+// A type's own methods are trusted for everything that they cover. These are accepted too:
 //
 //   - omitempty on a struct: in JSON it has no effect.
 //   - Pointers that arrive as nil: to a nil slice, map, pointer or interface; to a

@@ -93,8 +93,8 @@ func drawType(t *rapid.T, depth int) reflect.Type {
 	return rapid.SampledFrom(ends).Draw(t, "end")
 }
 
-// points reports a type to which a pointer is no more than that: one to a nil
-// slice or a nil interface comes back nil.
+// points reports a type whose pointers add nothing but a pointer: a pointer to a nil slice or a
+// nil interface arrives as nil.
 func points(t reflect.Type) bool { return t.Kind() != reflect.Slice && t.Kind() != reflect.Interface }
 
 func drawStruct(t *rapid.T, depth int) reflect.Type {

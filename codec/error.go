@@ -11,33 +11,32 @@ import (
 	"time"
 )
 
-// Error says that bytes could not be decoded. Its text is safe to log and to
-// send: it names types, fields and positions, and holds nothing of the payload
-// but, for malformed JSON, the one character that is wrong.
+// Error is the failure to decode bytes. Its text is safe to log and to send: it names types,
+// fields and positions, and contains nothing of the payload except, for malformed JSON, the one
+// wrong character.
 type Error struct {
-	// ContentType is that of the codec.
+	// ContentType is the content type of the codec.
 	ContentType string
 
 	// Type is the Go type that was to be filled.
 	Type reflect.Type
 
-	// Offset is where in the input it went wrong, in bytes: for MessagePack where
-	// the offending item begins, for malformed JSON its first wrong byte, for a JSON
-	// value of the wrong type about where it ends, for one that a method of its type
-	// refused where it begins. -1 when unknown.
+	// Offset is the place of the failure in the input, in bytes. For MessagePack it is
+	// the beginning of the offending item, for malformed JSON the first wrong byte. For
+	// a JSON value of the wrong type it is about the end of the value, and for a value
+	// that a method of its type refused its beginning. It is -1 if unknown.
 	Offset int64
 
-	// Path is the field, by its names on the wire, as in "lines[3].quantity"; for a
-	// JSON value of the wrong type without indexes. Empty when unknown, or when it is
-	// the whole value. Keys of maps are left out, since they are content.
+	// Path is the field, by its encoded names, as in "lines[3].quantity"; for a JSON value of
+	// the wrong type without indexes. It is empty if unknown, or if it is the whole value. Keys
+	// of maps are left out, since they are content.
 	Path string
 
-	// Err is the cause. Its own text may quote the payload.
+	// Err is the cause. Its text may quote the payload.
 	Err error
 }
 
-// Error names the content type, the Go type, and as much of the place as is
-// known.
+// Error names the content type, the Go type, and the known part of the place.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cannot decode %s into %v", e.ContentType, e.Type)
@@ -55,7 +54,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// under puts a step in front of the path.
+// under prepends a step to the path.
 func (e *Error) under(step string) *Error {
 	if step != "" && e.Path != "" && e.Path[0] != '[' {
 		step += "."
@@ -64,7 +63,7 @@ func (e *Error) under(step string) *Error {
 	return e
 }
 
-// problem is a cause whose text holds nothing of the payload.
+// problem is a cause whose text contains nothing of the payload.
 type problem string
 
 func (p problem) Error() string { return string(p) }
@@ -76,9 +75,9 @@ func undecodable(contentType string, t reflect.Type, err error) *Error {
 	return &Error{ContentType: contentType, Type: t, Offset: -1, Err: err}
 }
 
-// reason describes a cause without quoting the payload. Causes that are not
-// known to be silent about it are named by their type only: the text of a
-// time.ParseError, for one, is mostly the text that did not parse.
+// reason describes a cause without quoting the payload. Causes that may quote it are named by
+// their type only: the text of a time.ParseError, for example, is mostly the text that did not
+// parse.
 func reason(err error) string {
 	switch err := err.(type) {
 	case problem, *json.SyntaxError, *json.InvalidUnmarshalError, base64.CorruptInputError, *panicked:
@@ -131,7 +130,7 @@ func catchAt(start int, failure **Error) {
 	}
 }
 
-// catch, deferred, turns a panic into the error that wrap makes of it.
+// catch, deferred, turns a panic into the error that wrap returns for it.
 func catch(err *error, wrap func(error) error) {
 	if p := recover(); p != nil {
 		*err = wrap(&panicked{p, debug.Stack()})

@@ -23,7 +23,7 @@ type PlaceRequest struct {
 	Count   uint8     `json:"count"`
 }
 
-// Rude panics and quotes.
+// Rude panics, and quotes its input.
 type Rude string
 
 func (r *Rude) UnmarshalText(b []byte) error {
@@ -60,8 +60,8 @@ func TestErrorsNameTypeAndPlace(t *testing.T) {
 		{"msgpack empty", codec.MessagePack, "", into + ` at byte 0: the message is empty`},
 		{"msgpack cut", codec.MessagePack, "\x81\xa7account", into + ` at byte 9: the message ends early`},
 		{"msgpack cut string", codec.MessagePack, "\x81\xa7account\xa9hunter2", into + ` at byte 9: a string is declared longer than the message`},
-		{"msgpack trailing", codec.MessagePack, "\x80\x80", into + ` at byte 1: there is more after the value`},
-		{"msgpack unused code", codec.MessagePack, "\xc1", into + ` at byte 0: 0xc1 is no code of MessagePack`},
+		{"msgpack trailing", codec.MessagePack, "\x80\x80", into + ` at byte 1: there are more bytes after the value`},
+		{"msgpack unused code", codec.MessagePack, "\xc1", into + ` at byte 0: 0xc1 is not a code of MessagePack`},
 		{"msgpack declared array", codec.MessagePack, "\xdd\xff\xff\xff\xff", into + ` at byte 0: an array is declared longer than the message`},
 		{"msgpack declared map", codec.MessagePack, "\xdf\xff\xff\xff\xff\x00\x00", into + ` at byte 0: a map is declared longer than the message`},
 		{"msgpack declared ext", codec.MessagePack, "\xc9\xff\xff\xff\xff\x01", into + ` at byte 0: an extension type is declared longer than the message`},
@@ -102,7 +102,7 @@ func TestErrorsNameTypeAndPlace(t *testing.T) {
 	}
 }
 
-// What a method of a type refuses is found wherever it is.
+// A value that a method of a type refuses is found wherever it is.
 func TestJSONPlaces(t *testing.T) {
 	t.Parallel()
 	type Since struct{ Since time.Time }

@@ -43,7 +43,7 @@ type everything struct {
 	*Behind
 }
 
-// Money travels as text.
+// Money is encoded as text.
 type Money struct{ Cents byte }
 
 func (m Money) MarshalText() ([]byte, error) { return []byte{'0' + m.Cents%10}, nil }
@@ -60,8 +60,8 @@ func fuzzTargets() []any {
 	return []any{new(any), new(everything), new([]everything), new(M), new([]int8), new(string), new([]byte), new(time.Time), new(struct{}), new(map[[2]int8]bool), new(Tree)}
 }
 
-// decodes checks what holds for any input: an error says where, or else what was
-// decoded can be sent on, and arrives in the same form.
+// decodes checks a rule for any input: an error names the place, or the decoded value can be
+// sent on, and arrives in the same form.
 func decodes(t *testing.T, c codec.Codec, data []byte, v any) {
 	kept := bytes.Clone(data)
 	err := c.Unmarshal(data, v)

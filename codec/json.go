@@ -38,9 +38,9 @@ func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
 	return nil
 }
 
-// failure takes the place out of what encoding/json says. What a type's own
-// UnmarshalJSON got from encoding/json looks the same, and counts from where its
-// value begins. Behind a number at the end encoding/json counts one too many.
+// failure takes the place out of an error of encoding/json. An error that a type's
+// UnmarshalJSON got from encoding/json looks the same, and counts from the beginning of its
+// value. After a number at the end encoding/json counts one too many.
 func (c jsonCodec) failure(t reflect.Type, data []byte, err error) *Error {
 	e := undecodable(c.ContentType(), t, err)
 	switch err := err.(type) {

@@ -65,12 +65,12 @@ func sameName(path, name string) error {
 	return problemf("%s: two fields are named %q: rename one by a tag, or make an embedded struct a named field", path, name)
 }
 
-// inline adds the fields of an embedded struct. Its methods are not used: if the
-// outer struct had them, it would have no fields to add.
+// inline adds the fields of an embedded struct. Its methods are not used: if the outer struct
+// had them, it would have no fields to add.
 func (s *jsonFields) inline(f reflect.StructField, path string) error {
 	inner := indirect(f.Type)
 	if s.covered(inner) && hides(inner) {
-		return problemf("%s: %v is embedded where its methods are not used, so its unexported fields would not be sent: make it a named field", path, inner)
+		return problemf("%s: %v is embedded and its methods are not used, so its unexported fields would not be sent: make it a named field", path, inner)
 	}
 	pointer, before := f.Type.Kind() == reflect.Pointer, len(s.names)
 	outer := s.addressable
@@ -86,7 +86,7 @@ func (s *jsonFields) inline(f reflect.StructField, path string) error {
 	return nil
 }
 
-// covered reports methods for a direction that the struct is shown to go.
+// covered reports methods for a direction that the struct must still support.
 func (s *jsonFields) covered(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return s.way&writing != 0 && preferred(jsonMethodSet.encode, p) != nil ||
@@ -97,8 +97,7 @@ func unsettable(t reflect.Type, path string) error {
 	return fmt.Errorf("%s: a decoder cannot set %v, an embedded pointer to an unexported struct: embed it by value", path, t)
 }
 
-// hidden reports an unexported struct, embedded under a name, that encoding/json
-// fails on.
+// hidden reports an unexported struct, embedded under a name, that encoding/json fails on.
 func (s *jsonFields) hidden(f reflect.StructField, path string) error {
 	switch {
 	case f.Type.Kind() == reflect.Pointer && s.way&reading != 0:
@@ -124,7 +123,7 @@ func (s *jsonFields) options(t reflect.Type, tag jsonTag, path string) error {
 	return nil
 }
 
-// jsonQuotable reports a type that the option string has an effect on.
+// jsonQuotable reports a type that the option string affects.
 func jsonQuotable(t reflect.Type) bool {
 	k := t.Kind()
 	return reflect.Bool <= k && k <= reflect.Float64 || k == reflect.String
@@ -148,8 +147,8 @@ func parseJSONTag(f reflect.StructField) (tag jsonTag) {
 	return tag
 }
 
-// isJSONName reports a name that encoding/json takes from a tag. A field with
-// another one goes by its Go name.
+// isJSONName reports a name that encoding/json takes from a tag. With another name in the tag,
+// a field keeps its Go name.
 func isJSONName(name string) bool {
 	for _, c := range name {
 		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c) {

@@ -8,25 +8,24 @@ import (
 	"strings"
 )
 
-// locate adds the place of a value that a method of its type refused, or that is
-// no base64: encoding/json does not tell. It reads the message once more, which has
-// been found well formed.
+// locate adds the place of a value that a method of its type refused, or that is not base64:
+// encoding/json does not report it. It reads the message, which is well formed, once more.
 func (e *Error) locate(data []byte) {
-	defer func() { _ = recover() }() // what panicked before may do so again
+	defer func() { _ = recover() }() // a method that panicked may panic again
 	s := jsonSearch{dec: json.NewDecoder(bytes.NewReader(data))}
 	if place := s.value(e.Type); place != nil {
 		e.Offset, e.Path = place.Offset, place.Path
 	}
 }
 
-// jsonSearch looks for the first value that is refused. What does not have the
-// form that its type wants ends it.
+// jsonSearch looks for the first refused value. It ends at a value that does not have the form
+// of its type.
 type jsonSearch struct {
 	dec  *json.Decoder
 	over bool
 }
 
-// value returns the place of what is refused in the next value, or nil.
+// value returns the place of a refused value within the next value, or nil.
 func (s *jsonSearch) value(t reflect.Type) *Error {
 	switch {
 	case t.Kind() == reflect.Interface:
@@ -55,7 +54,7 @@ func (s *jsonSearch) skip() json.RawMessage {
 	return raw
 }
 
-// try decodes a value on its own.
+// try decodes a value alone.
 func (s *jsonSearch) try(t reflect.Type) (place *Error) {
 	raw := s.skip()
 	begin := s.dec.InputOffset() - int64(len(raw))
@@ -100,8 +99,8 @@ func (s *jsonSearch) list(elem reflect.Type) *Error {
 	return nil
 }
 
-// object reads an object whose members' types, and names in a path, field tells.
-// A member without a type is skipped.
+// object reads an object. field returns the type of a member, and its name in a path. A member
+// without a type is skipped.
 func (s *jsonSearch) object(field func(name string) (reflect.Type, string)) *Error {
 	if !s.enter('{') {
 		return nil
@@ -129,8 +128,7 @@ func (s *jsonSearch) object(field func(name string) (reflect.Type, string)) *Err
 // maxEmbedding bounds the search for a field in structs that embed one another.
 const maxEmbedding = 10
 
-// jsonFieldType returns the type of the field that a name in JSON means, nil where
-// there is none.
+// jsonFieldType returns the type of the field with a name in JSON, or nil if there is none.
 func jsonFieldType(t reflect.Type, name string, depth int) reflect.Type {
 	var alike reflect.Type
 	var embedded []reflect.Type

@@ -13,11 +13,11 @@ var jsonMethodSet = &methodSet{
 	leavesOut: func(f reflect.StructField) bool { return f.Tag.Get("json") == "-" },
 }
 
-// CheckType reports the types that encoding/json cannot carry there and back: see
-// the package documentation.
+// CheckType reports the types that encoding/json cannot carry in both directions: see the
+// package documentation.
 func (c jsonCodec) CheckType(t reflect.Type) error {
 	if t == nil {
-		return uncarriable(c.ContentType(), t, problem("it is no type"))
+		return uncarriable(c.ContentType(), t, problem("the type is nil"))
 	}
 	check := jsonTypes{seen: make(map[jsonVisit]bool)}
 	root := jsonPlace{addressable: true, pointed: true}
@@ -27,8 +27,8 @@ func (c jsonCodec) CheckType(t reflect.Type) error {
 	return nil
 }
 
-// directions are the ways a type must still be shown to go. A type's own
-// MarshalJSON settles writing for all that it contains, UnmarshalJSON reading.
+// directions are the directions that a type must still support. A type's own MarshalJSON covers
+// writing for everything within it, UnmarshalJSON reading.
 type directions uint8
 
 const (
@@ -36,9 +36,9 @@ const (
 	reading
 )
 
-// jsonPlace is the place of a value. encoding/json calls methods of its pointer if
-// the value is addressable, and in a map it is not. Of a struct type without a
-// name it calls methods for reading if a pointer leads to the value.
+// jsonPlace is the place of a value. encoding/json calls methods of its pointer if the value is
+// addressable, and in a map it is not. It calls methods for reading of a struct type without a
+// name if a pointer leads to the value.
 type jsonPlace struct {
 	addressable, pointed bool
 }
@@ -89,7 +89,7 @@ func (c *jsonTypes) pointer(t reflect.Type, path string, way directions) error {
 	return c.value(t.Elem(), path, way, jsonPlace{addressable: true, pointed: true})
 }
 
-// pointsToItself reports a type like "type P *P", which ends nowhere.
+// pointsToItself reports a type like "type P *P", which never ends.
 func pointsToItself(t reflect.Type) bool {
 	seen := make(map[reflect.Type]bool)
 	for ; t.Kind() == reflect.Pointer; t = t.Elem() {
@@ -105,7 +105,7 @@ func jsonInterface(t reflect.Type, path string, way directions) error {
 	if t.NumMethod() == 0 || way&reading == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %v cannot be decoded, since nothing says which type it was: use a concrete type or any, or give the type that holds it UnmarshalJSON", path, t)
+	return fmt.Errorf("%s: %v cannot be decoded, since its type is not sent: use a concrete type or any, or give the type that holds it UnmarshalJSON", path, t)
 }
 
 // jsonUncovered returns the directions that the type's own methods do not cover.
@@ -139,8 +139,8 @@ func jsonWriter(m *method, t reflect.Type, path string, at jsonPlace) error {
 	return jsonMethodSet.checkEncoder(m, t, path)
 }
 
-// jsonUnnamed reports a struct without a name if it is written by a method of a
-// type that it embeds: it is read by its fields.
+// jsonUnnamed reports a struct without a name if a method of an embedded type writes it: it is
+// read by its fields.
 func jsonUnnamed(m *method, t reflect.Type, path string, written bool) error {
 	f, ok := m.source(t)
 	if !written || !ok {
@@ -149,8 +149,8 @@ func jsonUnnamed(m *method, t reflect.Type, path string, written bool) error {
 	return fmt.Errorf("%s: %v is written by the methods of the embedded %v and read without them, since it has no name: declare it as a named type, or make %[3]v a named field", path, t, f.Type)
 }
 
-// jsonText reports a type that is text in one direction only. Strings, and bytes
-// to be read, are text either way.
+// jsonText reports a type that is text in one direction only. Strings, and bytes for reading,
+// are text without a method.
 func jsonText(t reflect.Type, path string) error {
 	written := marshalJSON.of(t) || marshalText.of(t)
 	read := unmarshalJSON.of(t) || unmarshalText.of(t)
@@ -175,8 +175,8 @@ func (c *jsonTypes) mapping(t reflect.Type, path string, way directions) error {
 	return c.value(t.Elem(), path+"[]", way, jsonPlace{})
 }
 
-// jsonKey reports a type that cannot be the key of an object. A string is written
-// as it is, whatever its methods.
+// jsonKey reports a type that cannot be the key of an object. A string is written unchanged,
+// whatever its methods.
 func jsonKey(t reflect.Type, path string, way directions) error {
 	plain := t.Kind() == reflect.String || reflect.Int <= t.Kind() && t.Kind() <= reflect.Uintptr
 	written := t.Kind() != reflect.String && t.Implements(marshalText.iface)
@@ -208,8 +208,8 @@ func (c *jsonTypes) structure(t reflect.Type, path string, way directions, addre
 	return nil
 }
 
-// loses reports a struct that holds something, all of it unexported. A field
-// that is left out by its tag was left out on purpose.
+// loses reports a struct whose contents are all unexported. A field that is left out by its tag
+// was left out on purpose.
 func loses(t reflect.Type) bool {
 	hidden := false
 	for f := range t.Fields() {
@@ -222,5 +222,5 @@ func loses(t reflect.Type) bool {
 }
 
 func nothingSent(t reflect.Type, path string) error {
-	return fmt.Errorf("%s: %v has no exported fields, so nothing of it would be sent: export what is to be sent, or give it methods of its own", path, t)
+	return fmt.Errorf("%s: %v has no exported fields, so nothing of it would be sent: export the fields to be sent, or give it methods for encoding", path, t)
 }

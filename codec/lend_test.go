@@ -7,7 +7,7 @@ import (
 	"gomono.dev/codec"
 )
 
-// What Raw lends is the value, and what it takes becomes the value; Marshal and
+// Bytes that Raw lends are the value, and bytes that it takes become the value; Marshal and
 // Unmarshal copy.
 func TestRawLends(t *testing.T) {
 	t.Parallel()
@@ -22,7 +22,7 @@ func TestRawLends(t *testing.T) {
 		copied, _ := codec.Raw.Marshal(v)
 		lent[0] = 'x'
 		if string(copied) != "abc" {
-			t.Errorf("what Marshal returned changed to %q", copied)
+			t.Errorf("the result of Marshal changed to %q", copied)
 		}
 	}
 	if string(value) != "xbc" || string(other) != "xbc" {

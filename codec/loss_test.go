@@ -18,7 +18,7 @@ import (
 // trial is a value of a type that a codec refuses or accepts.
 type trial struct {
 	value any    // a pointer to it
-	json  string // the text that the error of CheckType must hold, "" for none
+	json  string // a part of the error of CheckType, "" for no error
 	mp    string // the same for MessagePack
 }
 
@@ -27,7 +27,7 @@ const arrives = ""
 
 func of[T any](value T, json, mp string) trial { return trial{&value, json, mp} }
 
-// ofField makes a struct of one field whose tag the linters would not let pass.
+// ofField makes a struct of one field, with a tag that linters would refuse.
 func ofField[T any](tag string, value T, json, mp string) trial {
 	v := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "F", Type: reflect.TypeFor[T](), Tag: reflect.StructTag(tag)}}))
 	v.Elem().Field(0).Set(reflect.ValueOf(value))
@@ -39,8 +39,8 @@ var (
 	addr = netip.MustParseAddr("192.0.2.1")
 )
 
-// lossy has the types that lose, by the reason, each group beside its neighbours
-// that do not.
+// lossy has the types that lose a part of their values, by the reason, each group beside
+// similar types that lose nothing.
 var lossy = map[string][]trial{
 	"methods of an embedded type": {
 		of(StampedNote{noon, "n"}, "StampedNote.Note: codec_test.StampedNote has MarshalJSON from the embedded time.Time", "StampedNote.Note: codec_test.StampedNote has MarshalBinary from the embedded time.Time"),
@@ -63,7 +63,7 @@ var lossy = map[string][]trial{
 		of(ByInterface{&Own{noon, "a"}, "n"}, "has MarshalJSON from the embedded codec_test.Codes", "has MarshalMsgpack from"),
 		of(struct{ Codes }{&Own{noon, "a"}}, "has UnmarshalJSON from this embedded codec_test.Codes, which is nil", "which is nil"),
 		of(StampedPointer{&noon}, "StampedPointer.Time: codec_test.StampedPointer has UnmarshalJSON from this embedded *time.Time, which is nil", "which is nil"),
-		of(BothTimes{noon, Zeit{noon}, "n"}, "BothTimes.Time: time.Time is embedded where its methods are not used", arrives),
+		of(BothTimes{noon, Zeit{noon}, "n"}, "BothTimes.Time: time.Time is embedded and its methods are not used", arrives),
 		of(InlinedTimes{noon, Zeit{noon}, "n"}, "InlinedTimes.Time", "InlinedTimes.Time: time.Time is inlined"),
 		of(HiddenTimes{Note: "n"}, "HiddenTimes.hiddenZeit: encoding/json cannot call the methods", arrives),
 		of(Unnamed{struct{ Stamped }{Stamped{noon}}}, "Unnamed.Field: struct { codec_test.Stamped } is written by the methods of the embedded", arrives),
@@ -215,8 +215,8 @@ func (tr trial) run(t *testing.T, c codec.Codec, want string) {
 	}
 }
 
-// roundTripOf returns the functions for a type that the codec accepts or refuses.
-// MessagePack encodes no type that it refuses, so the library has to show the loss.
+// roundTripOf returns the functions for a type that the codec accepts or refuses. MessagePack
+// does not encode a type that it refuses, so the library has to show the loss.
 func roundTripOf(c codec.Codec, refused bool) (func(any) ([]byte, error), func([]byte, any) error) {
 	if refused && c == codec.MessagePack {
 		return libraryEncode, libraryDecode
@@ -224,7 +224,7 @@ func roundTripOf(c codec.Codec, refused bool) (func(any) ([]byte, error), func([
 	return c.Marshal, c.Unmarshal
 }
 
-// roundTrip returns what is wrong with a value that comes back, "" if nothing is.
+// roundTrip returns the fault of a round trip, or "".
 func roundTrip(marshal func(any) ([]byte, error), unmarshal func([]byte, any) error, value any) (wrong string) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Structs that have methods from what they embed.
+// Structs with methods of embedded types.
 type (
 	Stamped       struct{ time.Time }
 	StampedHidden struct {
@@ -107,8 +107,7 @@ func (z *Zeit) UnmarshalText(b []byte) error   { return z.at.UnmarshalText(b) }
 func (z Zeit) MarshalBinary() ([]byte, error)  { return z.at.MarshalBinary() }
 func (z *Zeit) UnmarshalBinary(b []byte) error { return z.at.UnmarshalBinary(b) }
 
-// PlainA and PlainB write what would be written without their methods, as
-// generated code does.
+// PlainA and PlainB write the same as without their methods, as generated code does.
 type (
 	PlainA struct{ A int }
 	PlainB struct{ B int }
@@ -192,8 +191,8 @@ type ReadsAll struct {
 func (r *ReadsAll) UnmarshalJSON(b []byte) error    { return r.Time.UnmarshalJSON(b) }
 func (r *ReadsAll) UnmarshalMsgpack(b []byte) error { return msgpack.Unmarshal(b, &r.Note) }
 
-// joined, split, quoted and unquoted write values as a list in JSON, and that as
-// a string of MessagePack.
+// joined, split, quoted and unquoted write values as a list in JSON, and that list as a string
+// of MessagePack.
 func joined(values ...any) ([]byte, error) { return json.Marshal(values) }
 func split(b []byte, values ...any) error  { return json.Unmarshal(b, &values) }
 func quoted(b []byte, e error) ([]byte, error) {

@@ -2,8 +2,8 @@ package codec
 
 import "reflect"
 
-// methodSet is the methods that a codec prefers to the fields of a type, in its
-// order of preference.
+// methodSet is the methods that a codec prefers to the fields of a type, in order of
+// preference.
 type methodSet struct {
 	encode, decode []*method
 	pair           string                         // the methods to recommend
@@ -49,8 +49,8 @@ func (s *methodSet) checkDecoder(m *method, t reflect.Type, path string) error {
 	return nil
 }
 
-// checkSource reports a struct that has a method from a type that it embeds, and
-// another field that this method does not know of.
+// checkSource reports a struct that has a method from an embedded type, and another field that
+// this method does not include.
 func (s *methodSet) checkSource(m *method, t reflect.Type, path, remedy string) error {
 	f, ok := m.source(t)
 	if !ok {
@@ -64,8 +64,8 @@ func (s *methodSet) checkSource(m *method, t reflect.Type, path, remedy string) 
 	return s.checkSource(m, indirect(f.Type), path+"."+f.Name, remedy)
 }
 
-// checkZero reports a type with an IsZero that does not know all of its fields: an
-// option of the tag leaves out the value if IsZero returns true.
+// checkZero reports a type with an IsZero that does not include all of its fields: an option of
+// the tag leaves out the value if IsZero returns true.
 func (s *methodSet) checkZero(t reflect.Type, path, option string) error {
 	t = indirect(t)
 	if err := s.checkSource(isZero, t, path, "IsZero"); err != nil {
@@ -74,8 +74,7 @@ func (s *methodSet) checkZero(t reflect.Type, path, option string) error {
 	return nil
 }
 
-// sends reports whether a codec would send something of a struct's field, if no
-// method stood in its place.
+// sends reports whether a codec would send a part of a struct's field without the method.
 func (s *methodSet) sends(f reflect.StructField, depth int) bool {
 	inner := indirect(f.Type)
 	switch {

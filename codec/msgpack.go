@@ -8,19 +8,18 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// MaxDepth is how many arrays and maps a MessagePack message may have inside one
-// another, and how many slices, arrays, maps and structs a value that is encoded
-// may have. It is far above what messages need and far below what a stack holds:
-// see BenchmarkDeepest.
+// MaxDepth is the limit of nested arrays and maps in a MessagePack message, and of nested
+// slices, arrays, maps and structs in a value to be encoded. It is far above the depth of real
+// messages and far below the limit of a stack: see BenchmarkDeepest.
 const MaxDepth = 1000
 
 type msgpackCodec struct{}
 
 func (msgpackCodec) ContentType() string { return "application/msgpack" }
 
-// Marshal encodes with the library. What the library would not survive is kept
-// from it: types by their shape, values that contain themselves by a walk that is
-// taken only where the type leaves room for one.
+// Marshal encodes with the library. Values that would kill the library are refused before:
+// types by their shape, values that contain themselves by a walk, which happens only if the
+// type permits such values.
 func (c msgpackCodec) Marshal(v any) (data []byte, err error) {
 	target, err := pointee(v)
 	if err != nil {
@@ -48,7 +47,7 @@ func (c msgpackCodec) Marshal(v any) (data []byte, err error) {
 	return data, nil
 }
 
-// buffers are where messages grow. What leaves is a copy of the right size.
+// buffers hold growing messages. Marshal returns a copy of the right size.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // maxPooled bounds the memory that one large message leaves behind.
@@ -73,11 +72,10 @@ func encode(v any) ([]byte, error) {
 	return data, nil
 }
 
-// Unmarshal first checks the message as a whole, whatever its type, and then
-// fills the value. It does so itself, since the library's decoder wraps integers
-// that do not fit, takes the body of an extension for a map, allocates what such
-// a map declares, panics on some nils, and starts a goroutine for every type that
-// it meets behind an embedded pointer.
+// Unmarshal first checks the whole message, whatever its type, and then fills the value. It
+// does so itself, since the library's decoder wraps integers that do not fit, takes the body of
+// an extension for a map, allocates what such a map declares, panics on some nils, and starts a
+// goroutine for every type behind an embedded pointer.
 func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
 	target, err := pointee(v)
 	if err != nil {
@@ -101,11 +99,11 @@ func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
 	return nil
 }
 
-// CheckType reports the types that MessagePack cannot carry there and back: see the
-// package documentation.
+// CheckType reports the types that MessagePack cannot carry in both directions: see the package
+// documentation.
 func (c msgpackCodec) CheckType(t reflect.Type) error {
 	if t == nil {
-		return uncarriable(c.ContentType(), t, problem("it is no type"))
+		return uncarriable(c.ContentType(), t, problem("the type is nil"))
 	}
 	if _, err := shapeOf(t); err != nil {
 		return uncarriable(c.ContentType(), t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// decoder fills values from a message that is well formed.
+// decoder fills values from a well-formed message.
 type decoder struct {
 	data []byte
 	pos  int
@@ -24,21 +24,20 @@ type decoder struct {
 func (d *decoder) next() token {
 	t, next, err := readToken(d.data, d.pos)
 	if err != nil {
-		panic(err) // scan has been over it
+		panic(err) // scan has accepted the message
 	}
 	d.pos = next
 	return t
 }
 
-// body returns what follows the head of a string, bytes or an extension. It is
-// part of the message.
+// body returns the bytes after the head of a string, bytes or an extension. It is part of the
+// message.
 func (d *decoder) body(t token) []byte {
 	d.pos += t.size
 	return d.data[d.pos-t.size : d.pos]
 }
 
-// item returns the item at start, which is part of the message, and goes behind
-// it.
+// item returns the item at start, which is part of the message, and moves behind it.
 func (d *decoder) item(start int) []byte {
 	d.pos = d.skip(start)
 	return d.data[start:d.pos]
@@ -264,15 +263,15 @@ func (d *decoder) field(f *field, v reflect.Value) *Error {
 		d.next()
 		return nil
 	}
-	target.SetZero() // of what the same field said before
+	target.SetZero() // of an earlier value of the same field
 	if err := d.value(f.node, target); err != nil {
 		return err.under(f.name)
 	}
 	return nil
 }
 
-// reach finds a field. Where it is behind an embedded pointer that is nil, it
-// makes what that points to, if asked to: a field that is nil needs none.
+// reach finds a field. If it is behind an embedded nil pointer and alloc is true, reach
+// allocates the pointer's target; a nil field needs none.
 func reach(v reflect.Value, index []int, alloc bool) (target reflect.Value, ok bool) {
 	for i, x := range index {
 		if i > 0 && v.Kind() == reflect.Pointer {
@@ -289,7 +288,7 @@ func reach(v reflect.Value, index []int, alloc bool) (target reflect.Value, ok b
 	return v, true
 }
 
-// any decodes what has no Go type given.
+// any decodes an item without a Go type.
 func (d *decoder) any(start int, t token) (any, *Error) {
 	switch t.kind {
 	case kindNil:
@@ -401,8 +400,8 @@ func timestamp(b []byte) (sec, nsec int64, ok bool) {
 	return sec, nsec, nsec < 1e9
 }
 
-// library lets the library decode one item: what a type's DecodeMsgpack does, and
-// extension types that were registered with it. It sees that item only.
+// delegate lets the library decode one item, for a type's DecodeMsgpack and for extension types
+// that were registered with it. It sees that item only.
 func (d *decoder) delegate(start int, n *node, v reflect.Value) (failure *Error) {
 	defer catchAt(start, &failure)
 	dec := msgpack.NewDecoder(bytes.NewReader(d.item(start)))

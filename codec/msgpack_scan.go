@@ -1,21 +1,20 @@
 package codec
 
-// wellFormed checks that data is one whole item, nothing more, nested no deeper
-// than MaxDepth. Nothing has been allocated for the message by then, and what
-// reads it after that need not look out for its end.
+// wellFormed checks that data is exactly one item, nested no deeper than MaxDepth. It allocates
+// nothing for the message. Later readers need not check for its end.
 func wellFormed(data []byte) *Error {
 	if len(data) == 0 {
 		return &Error{Offset: 0, Err: problem("the message is empty")}
 	}
 	end, err := scan(data, 0)
 	if err == nil && end < len(data) {
-		err = &Error{Offset: int64(end), Err: problem("there is more after the value")}
+		err = &Error{Offset: int64(end), Err: problem("there are more bytes after the value")}
 	}
 	return err
 }
 
-// scan returns where the item at pos ends. It keeps its own stack: how many items
-// are still to come at each level.
+// scan returns the end of the item at pos. It keeps a stack: the number of remaining items at
+// each level.
 func scan(data []byte, pos int) (end int, err *Error) {
 	var room [32]int
 	pending := append(room[:0], 1)

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// shape is what MessagePack knows of a Go type. It never changes once it is made.
+// shape is the codec's knowledge of a Go type. It never changes once it is made.
 type shape struct {
 	root *node
 
-	// open: a value may contain itself, or anything. Only then must it be surveyed
-	// before it is encoded.
+	// open: a value may contain itself, or anything. Only then must it be surveyed before it is
+	// encoded.
 	open bool
 
-	// foreign: methods of the type, or of what an interface holds, write bytes of
-	// their own. Only then must the outcome be checked.
+	// foreign: methods of the type, or of the contents of an interface, write bytes themselves.
+	// Only then must the result be checked.
 	foreign bool
 }
 
@@ -23,7 +23,7 @@ type shape struct {
 type node struct {
 	t      reflect.Type
 	decode decoding
-	opaque bool // encoded by methods of its own
+	opaque bool // encoded by its methods
 
 	key, elem *node
 	fields    []*field // in the order of a struct that is encoded as an array
@@ -39,7 +39,7 @@ type field struct {
 	node  *node
 }
 
-// decoding says how a value is filled.
+// decoding specifies how a value is filled.
 type decoding uint8
 
 const (
@@ -69,8 +69,7 @@ var (
 	errorType = reflect.TypeFor[error]()
 )
 
-// methods is which pair of methods a type has, in the library's order of
-// preference.
+// methods is the pair of methods that a type has, in the library's order of preference.
 type methods uint8
 
 const (
@@ -92,7 +91,7 @@ var msgpackMethodSet = &methodSet{
 	},
 }
 
-// methodsOf returns the methods of the type itself, else those of its pointer.
+// methodsOf returns the methods of the type itself, otherwise those of its pointer.
 func methodsOf(t reflect.Type, all []*method) (m methods, onPointer bool) {
 	for i, method := range all {
 		if t.Implements(method.iface) {
@@ -110,9 +109,8 @@ func methodsOf(t reflect.Type, all []*method) (m methods, onPointer bool) {
 // anything reports methods that read or write an item of any kind.
 func (m methods) anything() bool { return m == streamMethods || m == msgpackMethods }
 
-// known is the outcome for a type that was asked for: a *shape, or an error.
-// Values within interfaces cannot be addressed, which rules some types out, so
-// they are asked for apart.
+// known has a *shape, or an error, for each requested type. Values within interfaces are not
+// addressable, which excludes some types, so they have a separate cache.
 var known, knownInside sync.Map
 
 func shapeOf(t reflect.Type) (*shape, error) { return remembered(&known, t, true) }
@@ -142,8 +140,7 @@ func newShape(t reflect.Type, addressable bool) any {
 	return b.shape
 }
 
-// place is a type, and whether its values can be addressed there: what a map
-// holds by value cannot.
+// place is a type, and whether its values are addressable there: values in a map are not.
 type place struct {
 	t           reflect.Type
 	addressable bool
@@ -153,7 +150,7 @@ type place struct {
 type builder struct {
 	shape     *shape
 	nodes     map[place]*node
-	embedding map[reflect.Type]bool // the structs that the one at hand is embedded in
+	embedding map[reflect.Type]bool // the structs that embed the current one
 }
 
 func (b *builder) node(t reflect.Type, path string, addressable bool) (*node, error) {
@@ -203,9 +200,8 @@ func (b *builder) fill(n *node, path string, addressable bool) error {
 	return nil
 }
 
-// paired reports methods for one direction only, or that do not fit together. A
-// method that deals with items of any kind is trusted, and strings and bytes are
-// the same with a method or without.
+// paired reports methods for one direction only, or that do not fit together. A method for
+// items of any kind is trusted, and strings and bytes are the same with or without a method.
 func paired(t reflect.Type, path string, encoder, decoder methods) error {
 	plain := t.Kind() == reflect.String || isBytes(t)
 	switch {
@@ -243,7 +239,7 @@ func (b *builder) iface(n *node, path string) error {
 		n.decode = decodeAny
 		b.shape.open, b.shape.foreign = true, true
 	default:
-		return problemf("%s: %v cannot be decoded, since nothing says which type it was: use a concrete type or any, or give the type that holds it methods of its own", path, n.t)
+		return problemf("%s: %v cannot be decoded, since its type is not sent: use a concrete type or any, or give the type that holds it methods for encoding", path, n.t)
 	}
 	return nil
 }
@@ -268,7 +264,7 @@ var decodingOf = map[reflect.Kind]decoding{
 func (b *builder) kind(n *node, path string, addressable bool) (err error) {
 	decode, ok := decodingOf[n.t.Kind()]
 	if !ok {
-		return problemf(`%s: %v has no encoding: leave the field out with the tag msgpack:"-", or give its type methods of its own`, path, n.t)
+		return problemf(`%s: %v has no encoding: leave the field out with the tag msgpack:"-", or give its type methods for encoding`, path, n.t)
 	}
 	n.decode = decode
 	switch decode {
@@ -290,8 +286,8 @@ func (b *builder) kind(n *node, path string, addressable bool) (err error) {
 	return err
 }
 
-// sequence is a slice or an array. Those of bytes are one item, whatever methods
-// their elements have.
+// sequence is a slice or an array. A sequence of bytes is one item, whatever methods its
+// elements have.
 func (b *builder) sequence(n *node, path string, ofBytes decoding, addressable bool) (err error) {
 	if n.t.Elem().Kind() == reflect.Uint8 {
 		n.decode = ofBytes

@@ -21,13 +21,13 @@ func (b *builder) structure(n *node, path string, addressable bool) error {
 	return nil
 }
 
-// fieldSet is the fields that a struct is encoded with.
+// fieldSet is the encoded fields of a struct.
 type fieldSet struct {
 	list  []*field
 	names map[string]*field
 
-	// inlined are the names of the embedded structs. To the library these names are
-	// taken when it comes to inline the next struct.
+	// inlined are the names of the embedded structs. For the library these names are taken when
+	// it inlines the next struct.
 	inlined map[string]bool
 
 	omitEmpty bool // all of them
@@ -79,9 +79,9 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 	return s.add(&field{name: tag.name, index: f.Index, node: n}, path, tag.alias)
 }
 
-// embedded returns the fields of an embedded struct that the library inlines. It
-// does so unless the tag forbids it, the struct has methods of its own, or one of
-// its names is taken already; and always if the tag demands it.
+// embedded returns the fields of an embedded struct that the library inlines. It does so unless
+// the tag forbids it, the struct has methods for encoding, or one of its names is taken
+// already; and always if the tag demands it.
 func (b *builder) embedded(s *fieldSet, f reflect.StructField, tag fieldTag, path string, addressable bool) (*fieldSet, bool, error) {
 	inner := f.Type
 	pointer := inner.Kind() == reflect.Pointer
@@ -97,7 +97,7 @@ func (b *builder) embedded(s *fieldSet, f reflect.StructField, tag fieldTag, pat
 	case inner.Kind() != reflect.Struct, !demanded && hasMethods(inner):
 		return nil, false, nil
 	case hasMethods(inner) && hides(inner):
-		return nil, false, problemf("%s: %v is inlined, where its methods are not used, so its unexported fields would not be sent: leave out the option inline", path, inner)
+		return nil, false, problemf("%s: %v is inlined and its methods are not used, so its unexported fields would not be sent: leave out the option inline", path, inner)
 	}
 	fields, err := b.fields(inner, path, addressable || pointer)
 	switch {
@@ -111,8 +111,7 @@ func (b *builder) embedded(s *fieldSet, f reflect.StructField, tag fieldTag, pat
 	return fields, true, nil
 }
 
-// taken reports a field of an embedded struct whose name keeps it from being
-// inlined.
+// taken reports a field of an embedded struct whose name prevents inlining.
 func (s *fieldSet) taken(f *field) bool { return s.names[f.name] != nil || s.inlined[f.name] }
 
 func hasMethods(t reflect.Type) bool { return t == timeType || msgpackMethodSet.has(t) }
@@ -173,7 +172,7 @@ func parseTag(f reflect.StructField) (fieldTag, error) {
 	}
 	name, rest, _ := strings.Cut(text, ",")
 	if strings.Contains(name, ":") || strings.ContainsAny(text, `'\()`) {
-		return fieldTag{}, problemf("the library reads the tag %q in another way than it looks: leave out quotes, brackets, and colons in the name", text)
+		return fieldTag{}, problemf("the library reads the tag %q differently from its appearance: leave out quotes, brackets, and colons in the name", text)
 	}
 	if name == "-" && text != "-" && f.Tag.Get("msgpack") == "" {
 		return fieldTag{}, problemf("the library leaves out a field with the tag %q, which JSON sends under the name -: give it a msgpack tag", text)

@@ -2,21 +2,20 @@ package codec
 
 import "reflect"
 
-// depth is how far below the root of a value a survey is. Pointers and interfaces
-// leave no trace in the message, so they are counted apart: a pointer to an
-// interface that holds that pointer nests nothing, for ever.
+// depth is the depth of a survey below the root of a value. Pointers and interfaces leave no
+// trace in the message, so they are counted separately: a pointer to an interface that holds
+// that pointer nests nothing, for ever.
 type depth struct {
 	nested, steps int
 }
 
-// maxSteps is the steps that MaxDepth levels may take: each its own, through an
-// interface and two pointers.
+// maxSteps is the limit of steps for MaxDepth levels: each level, through an interface and two
+// pointers.
 const maxSteps = 4 * MaxDepth
 
-// survey walks a value before the library does, and stops it where it nests too
-// deep or contains itself, and where an interface holds a type that cannot be
-// encoded. The library would recurse until the process dies. It takes as long as
-// encoding does, at most.
+// survey walks a value before the library does. It fails if the value nests too deep or
+// contains itself, or if an interface holds a type that cannot be encoded. The library would
+// recurse until the process dies. It takes at most as long as encoding.
 func (n *node) survey(v reflect.Value, at depth) error {
 	if n.opaque || n.scalar() || isNil(v) {
 		return nil
@@ -49,7 +48,7 @@ func isNil(v reflect.Value) bool {
 	return false
 }
 
-// scalar reports a type whose values hold no others.
+// scalar reports a type whose values contain no others.
 func (n *node) scalar() bool {
 	switch n.t.Kind() {
 	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Struct:

@@ -36,7 +36,7 @@ func pack(t testing.TB, v any) string {
 	return string(data)
 }
 
-// integer draws the bytes of n in any of the formats that can hold it.
+// integer draws the bytes of n in any format that can hold it.
 func integer(t *rapid.T, n *big.Int) []byte {
 	var formats [][]byte
 	if n.IsUint64() {
@@ -69,8 +69,7 @@ func tail(u uint64, width int) []byte {
 	return b
 }
 
-// Every integer type takes what it can hold, in whatever format it was sent, and
-// refuses the rest.
+// Every integer type accepts the numbers that it can hold, in any format, and refuses the rest.
 func TestMessagePackIntegersFitOrFail(t *testing.T) {
 	t.Parallel()
 	targets := []any{new(int), new(int8), new(int16), new(int32), new(int64), new(uint), new(uint8), new(uint16), new(uint32), new(uint64), new(time.Duration)}
@@ -183,7 +182,7 @@ func TestMessagePackLastOfAFieldWins(t *testing.T) {
 	}
 }
 
-// Tagged has what struct tags can say.
+// Tagged has every feature of struct tags.
 type Tagged struct {
 	A       int `msgpack:"a,alias:old_a" json:"b"`
 	B       int `json:"bee,omitempty,string"`
@@ -269,8 +268,8 @@ func TestMessagePackExtensionTypes(t *testing.T) {
 	}
 }
 
-// The library's decoder skips the head of an extension before a map, and then
-// allocates whatever the extension's body declares.
+// The library's decoder skips the head of an extension before a map, and then allocates as much
+// as the extension's body declares.
 func TestMessagePackExtensionIsNoMap(t *testing.T) {
 	t.Parallel()
 	hostile := []byte("\xc7\x05\x01\xdf\x7f\xff\xff\xff\x00")
@@ -349,7 +348,7 @@ func TestMessagePackRefusesMalformedOutput(t *testing.T) {
 	}
 }
 
-// Declared lengths cost nothing before the items are there.
+// Declared lengths cost nothing before the items arrive.
 func TestMessagePackAllocatesForWhatIsThere(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -366,8 +365,8 @@ func TestMessagePackAllocatesForWhatIsThere(t *testing.T) {
 	}
 }
 
-// The library keeps goroutines and channels per type: a bubble would wait for
-// them for ever, and another could not use them.
+// The library keeps goroutines and channels per type: a bubble would wait for them for ever,
+// and another could not use them.
 func TestMessagePackRunsInBubbles(t *testing.T) {
 	type Deep struct {
 		*Behind
@@ -384,7 +383,7 @@ func TestMessagePackRunsInBubbles(t *testing.T) {
 	}
 }
 
-// What is written is what the library writes, and what it reads is what was sent.
+// The output equals the library's, and the library's output can be read.
 func TestMessagePackIsTheLibrarys(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -6,7 +6,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// kind is what an item of MessagePack is. See the specification,
+// kind is the kind of an item of MessagePack. See the specification,
 // https://github.com/msgpack/msgpack/blob/master/spec.md
 type kind uint8
 
@@ -42,7 +42,7 @@ func (t token) body() bool {
 	return t.kind == kindString || t.kind == kindBytes || t.kind == kindExt
 }
 
-// items is how many items follow the head.
+// items is the number of items that follow the head.
 func (t token) items() int {
 	switch t.kind {
 	case kindArray:
@@ -53,8 +53,8 @@ func (t token) items() int {
 	return 0
 }
 
-// readToken reads the head at pos and returns where it ends. The sizes that it
-// returns fit into what is left of data.
+// readToken reads the head at pos and returns its end. The returned sizes fit into the rest of
+// data.
 func readToken(data []byte, pos int) (t token, next int, err error) {
 	if pos >= len(data) {
 		return t, pos, endsEarly
@@ -78,7 +78,7 @@ func readToken(data []byte, pos int) (t token, next int, err error) {
 
 const endsEarly = problem("the message ends early")
 
-// form is what a code says about the item that it begins.
+// form is the information that a code gives about its item.
 type form struct {
 	kind  kind
 	width int    // of the number that follows, in bytes
@@ -101,7 +101,7 @@ var forms = [...]*form{
 func readLong(c byte, data []byte, pos int) (t token, next int, err error) {
 	f := forms[c-msgpcode.Nil]
 	if f == nil {
-		return t, pos, problem("0xc1 is no code of MessagePack")
+		return t, pos, problem("0xc1 is not a code of MessagePack")
 	}
 	if f.width > len(data)-pos {
 		return t, pos, endsEarly
@@ -142,8 +142,8 @@ func signed(n uint64, width int) token {
 	return token{kind: kindUint, bits: uint64(i)}
 }
 
-// sized makes the token of an item of n bytes, items or pairs, if they can all be
-// there: an item takes a byte at least.
+// sized makes the token of an item of n bytes, items or pairs, if data has room for them: an
+// item takes at least a byte.
 func sized(k kind, data []byte, pos int, n uint64) (t token, next int, err error) {
 	t = token{kind: k}
 	if k == kindExt {

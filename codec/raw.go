@@ -58,5 +58,5 @@ func (c rawCodec) CheckType(t reflect.Type) error {
 	if t != nil && t.Kind() == reflect.Slice && t.Elem() == reflect.TypeFor[byte]() {
 		return nil
 	}
-	return uncarriable(c.ContentType(), t, problem("want a type whose underlying type is []byte, or another codec"))
+	return uncarriable(c.ContentType(), t, problem("use a type whose underlying type is []byte, or another codec"))
 }

@@ -51,7 +51,7 @@ type WriteOnlyName string
 
 func (WriteOnlyName) MarshalText() ([]byte, error) { return []byte("x"), nil }
 
-// Holder brings its own methods, so what it holds is its own business.
+// Holder has methods for encoding, so its contents are not checked.
 type Holder struct{ F func() }
 
 func (Holder) MarshalJSON() ([]byte, error)     { return []byte("1"), nil }
@@ -59,7 +59,7 @@ func (*Holder) UnmarshalJSON([]byte) error      { return nil }
 func (Holder) MarshalMsgpack() ([]byte, error)  { return []byte{1}, nil }
 func (*Holder) UnmarshalMsgpack(b []byte) error { return nil }
 
-// Reader reads what it holds, but leaves writing it to the codec.
+// Reader reads its contents, but leaves writing them to the codec.
 type Reader struct{ S fmt.Stringer }
 
 func (*Reader) UnmarshalJSON([]byte) error              { return nil }
@@ -72,7 +72,7 @@ func TestCheckType(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		t    reflect.Type
-		json string // what the error must hold, "" for none
+		json string // a part of the error, "" for no error
 		mp   string // the same, or both
 	}{
 		{reflect.TypeFor[Order](), "", both},
@@ -105,7 +105,7 @@ func TestCheckType(t *testing.T) {
 			X int
 		}](), "", both},
 
-		{nil, "no type", both},
+		{nil, "the type is nil", both},
 		{reflect.TypeFor[chan int](), "chan int: chan int has no encoding", both},
 		{reflect.TypeFor[struct{ F func() }](), "F: func() has no encoding", both},
 		{reflect.TypeFor[struct{ C complex128 }](), "C: complex128 has no encoding", both},

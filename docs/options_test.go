@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// options.md has every option that a program can set: those of package mono, and
-// the fields of the Options of the transports on NATS.
+// options.md lists every option of package mono, and every field of the Options of the
+// transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
 	if err != nil {
@@ -51,8 +51,7 @@ func options(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// isOption reports a type whose name says that it is an option, or an interface of
-// such.
+// isOption reports a type with the name of an option, or an interface of such types.
 func isOption(t ast.Expr) bool {
 	switch t := t.(type) {
 	case *ast.Ident:

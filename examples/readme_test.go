@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The code in the documents that names a file stands in that file, which compiles.
+// The code in the documents that names a file is in that file, which compiles.
 func TestCodeInDocumentsIsCompiledCode(t *testing.T) {
 	for document, least := range map[string]int{"README.md": 5, "docs/testing.md": 9, "docs/patterns.md": 7} {
 		text, err := os.ReadFile("../" + document)
@@ -24,7 +24,7 @@ func TestCodeInDocumentsIsCompiledCode(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !strings.Contains(string(file), block[2]) {
-				t.Errorf("%s: the code is not that of %s: copy it anew", document, block[1])
+				t.Errorf("%s: the code differs from %s: copy it again", document, block[1])
 			}
 		}
 		if n := strings.Count(string(text), "```go\n"); document != "README.md" && n != strings.Count(string(text), "-->\n```go\n") {
@@ -33,13 +33,13 @@ func TestCodeInDocumentsIsCompiledCode(t *testing.T) {
 	}
 }
 
-// The README's own hello is at most thirty lines.
+// The README's hello has at most thirty lines.
 func TestHelloIsShort(t *testing.T) {
 	file, err := os.ReadFile("hello/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(file), "\n"); n > 30 {
-		t.Errorf("hello has %d lines, at most 30 are promised", n)
+		t.Errorf("hello has %d lines, want at most 30", n)
 	}
 }

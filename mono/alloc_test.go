@@ -11,7 +11,7 @@ import (
 
 var jobs = mono.NewQueue[question]("test.jobs")
 
-// Deriving a handle allocates nothing: its options lie in its value.
+// With allocates nothing: a handle holds its options by value.
 func TestWithAllocatesNothing(t *testing.T) {
 	id, tenant := "id-1", "tenant-1"
 	delay := 1500 * time.Millisecond
@@ -24,8 +24,8 @@ func TestWithAllocatesNothing(t *testing.T) {
 		t.Errorf("deriving a queue allocates %v times", n)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		e := told.With(mono.Header("Tenant", tenant), mono.Header("Trace", id))
-		if e.Name() != "test.told" {
+		e := announced.With(mono.Header("Tenant", tenant), mono.Header("Trace", id))
+		if e.Name() != "test.announced" {
 			t.Fail()
 		}
 	}); n != 0 {
@@ -33,10 +33,10 @@ func TestWithAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A call at home makes what its handler keeps, and nothing else: one piece of
-// memory that is its context and holds both payloads.
-func TestHomeAllocates(t *testing.T) {
-	app, c := startHome(t)
+// A local call allocates only what its handler may keep: one block that holds the
+// context and both payloads.
+func TestLocalCallAllocations(t *testing.T) {
+	app, c := startLocal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, budget := range []struct {
@@ -47,8 +47,8 @@ func TestHomeAllocates(t *testing.T) {
 		{"flat request and reply", 1, func() (flatReply, error) { return c.flat(ctx, aFlatRequest) }},
 		{"the same through Call", 1, func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) }},
 		{"with a Timeout", 1, func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) }},
-		{"Shared", 1, func() (flatReply, error) { return c.shared(ctx, aFlatRequest) }},
-		{"a nested order, whose lines are copied", 2, func() (flatReply, error) { return c.nested(ctx, anOrder) }},
+		{"by reference", 1, func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) }},
+		{"a nested order with a copy of its lines", 2, func() (flatReply, error) { return c.nested(ctx, anOrder) }},
 	} {
 		if n := testing.AllocsPerRun(100, func() {
 			if got, err := budget.call(); err != nil || !got.OK {
@@ -60,26 +60,25 @@ func TestHomeAllocates(t *testing.T) {
 	}
 }
 
-// A derived handle does not change the one that it comes from, however many
-// headers it has.
+// With does not change its receiver, regardless of the number of headers.
 func TestWithDerivesAValue(t *testing.T) {
 	t.Parallel()
 	p := paths[1]
-	heard := make(chan []string, 1)
+	received := make(chan []string, 1)
 	app := p.start(t, module("listener", func(s *mono.Scope) {
-		told.Handle(s, headersTo(heard))
+		announced.Handle(s, headersTo(received))
 	}))
-	base := told.With(mono.Header("H", "1"), mono.Header("H", "2"), mono.Header("H", "3"))
+	base := announced.With(mono.Header("H", "1"), mono.Header("H", "2"), mono.Header("H", "3"))
 	a, b := base.With(mono.Header("H", "a")), base.With(mono.Header("H", "b"))
-	for e, want := range map[string]mono.Event[fact]{"[]": told, "[1 2 3]": base, "[1 2 3 a]": a, "[1 2 3 b]": b} {
+	for e, want := range map[string]mono.Event[fact]{"[]": announced, "[1 2 3]": base, "[1 2 3 a]": a, "[1 2 3 b]": b} {
 		if err := want.Publish(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-heard; toText(got) != e {
+		if got := <-received; toText(got) != e {
 			t.Errorf("got %v, want %s", got, e)
 		}
 	}
 }
 
-// discard is a log that nobody reads.
+// discard is a logger without output.
 var discard = slog.New(slog.DiscardHandler)

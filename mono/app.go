@@ -11,9 +11,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// App runs modules over one transport. Make one with New, add modules, then
-// Start and Stop it, or Run it. All methods may be called concurrently; those
-// that register something panic once the App has been started.
+// App runs modules over one transport. Create one with New, add modules, then Start and
+// Stop it, or Run it. All methods may be called concurrently. Methods that register
+// something panic once the App has been started.
 type App struct {
 	transport  transport.Transport
 	options    appOptions
@@ -30,14 +30,14 @@ type App struct {
 	health    healthChecks
 }
 
-// registration is one module as it was added.
+// registration is one added module.
 type registration struct {
 	name   string // "" unless given with Plugin
 	plugin bool
 	module any
 }
 
-// AppOption says what differs from the defaults of an App.
+// AppOption changes a default of an App.
 type AppOption func(*appOptions)
 
 type appOptions struct {
@@ -47,41 +47,41 @@ type appOptions struct {
 	stopTimeout   time.Duration
 	startTimeout  time.Duration
 	healthTimeout time.Duration
-	alwaysWire    bool
+	noLocalCalls  bool
 	generation    uint64
 }
 
-// Logger sets where the App logs, slog.Default by default. Level, format and
-// output are the handler's.
+// Logger sets the App's logger, slog.Default by default. Its handler determines level,
+// format and output.
 func Logger(l *slog.Logger) AppOption { return func(o *appOptions) { o.logger = l } }
 
-// Namespace puts name in front of every subject, log and micro service, so that
-// several systems can share one NATS. It has dot-separated tokens, as the name of a
-// handle has, at most 200 bytes. The tokens services, queues, events, streams,
-// channels, resources, failures, buckets, kv and objects are reserved: New panics on
-// a namespace that contains one.
+// Namespace adds name in front of every subject, log and micro service, so that several
+// systems can share one NATS. Like the name of a handle it has dot-separated tokens, at
+// most 200 bytes. The tokens services, queues, events, streams, channels, resources,
+// failures, buckets, kv and objects are reserved: New panics on a namespace that
+// contains one.
 func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = name } }
 
-// DefaultCodec sets the codec of handles that name none, JSON by default. All
-// processes that share handles must agree on it.
+// DefaultCodec sets the codec of handles without a Codec option, JSON by default. All
+// processes that share handles must use the same one.
 func DefaultCodec(k codec.Codec) AppOption { return func(o *appOptions) { o.codec = k } }
 
 // StartTimeout bounds Start, 1 minute by default.
 func StartTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.startTimeout = d } }
 
-// StopTimeout bounds Stop, 30 seconds by default. The context given to Stop
-// counts where it ends earlier.
+// StopTimeout bounds Stop, 30 seconds by default. The context given to Stop applies if
+// it ends earlier.
 func StopTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.stopTimeout = d } }
 
 // HealthTimeout bounds each health check, 5 seconds by default.
 func HealthTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.healthTimeout = d } }
 
-// AlwaysWire sends calls over the transport although their provider is in the
-// same App.
-func AlwaysWire() AppOption { return func(o *appOptions) { o.alwaysWire = true } }
+// NoLocalCalls sends calls over the transport even if their provider is in the same
+// App.
+func NoLocalCalls() AppOption { return func(o *appOptions) { o.noLocalCalls = true } }
 
-// New makes an App over a transport, which it owns from then on and closes when
-// it stops. It panics on a nil transport or a bad option.
+// New returns an App over a transport. The App owns the transport and closes it when it
+// stops. New panics on a nil transport or a bad option.
 func New(t transport.Transport, opts ...AppOption) *App {
 	o := appOptions{
 		codec:         codec.JSON,
@@ -108,14 +108,14 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		log:       o.logger,
 		remote:    make(map[identity]*declaration),
 		lifecycle: make(chan struct{}, 1),
-		state:     Created,
+		state:     StateCreated,
 	}
 }
 
 func (o *appOptions) check(t transport.Transport) error {
 	switch {
 	case isNil(t):
-		return fmt.Errorf("the transport is nil: give one, such as inproc.New(nil)")
+		return fmt.Errorf("the transport is nil: want one such as inproc.New(nil)")
 	case o.codec == nil:
 		return fmt.Errorf("DefaultCodec: want a codec, got nil")
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
@@ -126,37 +126,37 @@ func (o *appOptions) check(t transport.Transport) error {
 	return nil
 }
 
-// Add adds modules. They start in the order of what they need, and in the order
-// in which they were added where that leaves a choice.
+// Add adds modules. A module starts after the modules that it needs. Modules that do
+// not need each other start in the order in which they were added.
 func (a *App) Add(modules ...Module) {
 	for _, m := range modules {
 		a.register("Add", func() { a.modules = append(a.modules, registration{module: m}) })
 	}
 }
 
-// Plugin adds a module under a name of its own, so that one type can be added
-// several times. Plugins start after middleware, unless that needs them, and
-// before all other modules; they stop in reverse.
+// Plugin adds a module under the given name, so that one type can be added several
+// times. Plugins start after middleware, unless middleware needs them, and before all
+// other modules. They stop in reverse.
 func (a *App) Plugin(name string, m Module) {
 	a.register("Plugin", func() { a.modules = append(a.modules, registration{name: name, plugin: true, module: m}) })
 }
 
-// Use adds middleware. What is added first is outermost.
+// Use adds middleware. The first one added is the outermost.
 func (a *App) Use(middleware ...Middleware) {
 	a.register("Use", func() { a.middleware = append(a.middleware, middleware...) })
 }
 
-// Observe adds observers. Middleware that is an Observer need not be added.
+// Observe adds observers. Middleware that implements Observer need not be added.
 func (a *App) Observe(observers ...Observer) {
 	a.register("Observe", func() { a.observers = append(a.observers, observers...) })
 }
 
-// Remote declares that services are provided by another process, so that their
-// absence here is no mistake.
+// Remote declares that another process provides these services, so that the start does
+// not report them as missing.
 func (a *App) Remote(services ...Handle) {
 	for _, s := range services {
 		if s.Kind() != KindService {
-			panic("mono: Remote(" + s.declared().String() + "): only services are provided by somebody")
+			panic("mono: Remote(" + s.declared().String() + "): only a service can be remote")
 		}
 		a.register("Remote", func() { a.remote[s.declared().identity()] = s.declared() })
 	}
@@ -165,15 +165,15 @@ func (a *App) Remote(services ...Handle) {
 func (a *App) register(what string, add func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state != Created {
+	if a.state != StateCreated {
 		panic("mono: " + what + " after Start: build the App first, then start it")
 	}
 	add()
 }
 
-// Scope returns a Scope for code outside modules, so that an App is a Binder: a
-// main function, a test. It is good for the current run of the App; asking again
-// after a restart finds the new one.
+// Scope returns a Scope for code outside modules, such as a main function or a test. So
+// an App is a Binder. The Scope is valid for the current run of the App; after a
+// restart, Scope returns a new one.
 func (a *App) Scope() *Scope {
 	if in := a.current.Load(); in != nil {
 		return in.root
@@ -181,26 +181,26 @@ func (a *App) Scope() *Scope {
 	return &Scope{}
 }
 
-// State returns what the App is doing.
+// State returns the state of the App.
 func (a *App) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state
 }
 
-// State is a state of an App. A failed start leads back to Created.
+// State is a state of an App. After a failed start the App is StateCreated again.
 type State string
 
 // The states, in their order.
 const (
-	Created  State = "created"
-	Starting State = "starting"
-	Running  State = "running"
-	Stopping State = "stopping"
-	Stopped  State = "stopped"
+	StateCreated  State = "created"
+	StateStarting State = "starting"
+	StateRunning  State = "running"
+	StateStopping State = "stopping"
+	StateStopped  State = "stopped"
 )
 
-// change moves from one of the given states to another and tells observers.
+// change moves from one of the given states to another and notifies observers.
 func (a *App) change(to State, from ...State) error {
 	a.mu.Lock()
 	was := a.state

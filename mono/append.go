@@ -11,7 +11,7 @@ import (
 // store appends a message to the log of its handle.
 func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error {
 	if n := m.Size() - len(m.Body); n > maxHeader {
-		return notDone(InvalidArgument, "the header has %d bytes, at most %d can be stored: put it into the body", n, maxHeader)
+		return notDone(InvalidArgument, "the header has %d bytes, and at most %d can be stored: put large values into the body", n, maxHeader)
 	}
 	log, err := s.storage.log(ctx)
 	if err != nil {
@@ -19,7 +19,7 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	}
 	o := c.sent.appendOptions(c.ID())
 	if c.sent.conditional {
-		// Of its subject also where there is no key: replays are in the log, too.
+		// The subject is set even if there is no key: replays are in the log, too.
 		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
 	if c.sent.done != nil {
@@ -36,7 +36,8 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 	return err
 }
 
-// storeAsync appends without the wait. The middleware sees the hand-over.
+// storeAsync appends without waiting. Middleware runs around the hand-over to the
+// transport.
 func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions, sent *sendOptions) error {
 	if !s.in.outgoing.enter() {
 		return notDone(Unavailable, "the App has stopped")
@@ -51,7 +52,7 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 		returned := false
 		defer func() {
 			if !returned {
-				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): no more of them may be called", "handle", s.decl.name)
+				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): further callbacks may not be called", "handle", s.decl.name)
 			}
 		}()
 		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.done(err); return nil }) // it logs a panic
@@ -63,44 +64,43 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 	return err
 }
 
-// appendOnce appends m once, however often it has to try: when the
-// acknowledgement of one try was lost, the next one has the same id.
+// appendOnce appends m once, however many tries it takes: if the acknowledgement of one
+// try is lost, the next one has the same id.
 func appendOnce(ctx context.Context, log transport.Log, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 	stored, doubt := log.Append(ctx, m, o)
-	if !doubtful(doubt) {
+	if !mayBeStored(doubt) {
 		return stored, doubt
 	}
-	ctx, cancel := context.WithTimeout(ctx, doubtTimeout)
+	ctx, cancel := context.WithTimeout(ctx, appendRetryTimeout)
 	defer cancel()
 	for {
 		select {
 		case <-ctx.Done():
 			return stored, doubt
-		case <-time.After(doubtWait):
+		case <-time.After(appendRetryWait):
 		}
 		stored, err := log.Append(ctx, m, o)
 		if CodeOf(err) != Unavailable {
-			return stored, unsure(err)
+			return stored, withUnknownOutcome(err)
 		}
 	}
 }
 
-// How long, and how often, an append is tried again whose acknowledgement was
-// lost.
+// These bound the retries of an append whose acknowledgement was lost.
 const (
-	doubtTimeout = 10 * time.Second
-	doubtWait    = 100 * time.Millisecond
+	appendRetryTimeout = 10 * time.Second
+	appendRetryWait    = 100 * time.Millisecond
 )
 
-// doubtful reports whether a message may have been stored although the append
+// mayBeStored reports whether a message may have been stored although the append
 // failed.
-func doubtful(err error) bool {
+func mayBeStored(err error) bool {
 	return CodeOf(err) == Unavailable && OutcomeOf(err) == OutcomeUnknown
 }
 
-// unsure takes from the error of a later try the claim that nothing was done: an
-// earlier one may have done it.
-func unsure(err error) error {
+// withUnknownOutcome returns err with an unknown outcome: the error of a later try
+// cannot exclude that an earlier one has stored the message.
+func withUnknownOutcome(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Outcome != OutcomeNotDone {
 		return err
@@ -110,7 +110,7 @@ func unsure(err error) error {
 	return &unsure
 }
 
-// appendOptions are those of one message.
+// appendOptions returns the options of the append of one message.
 func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
 	o := transport.AppendOptions{ID: id, Generated: s.dedup == "" && s.stored == nil}
 	switch {
@@ -122,5 +122,5 @@ func (s *sendOptions) appendOptions(id string) transport.AppendOptions {
 	return o
 }
 
-// delayed reports whether a time was asked for that has not come.
+// delayed reports whether the message has a time to wait for.
 func (s *sendOptions) delayed() bool { return s.delay > 0 || s.at > time.Now().UnixNano() }

@@ -10,12 +10,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// BackoffPolicy says how long to wait before a failed attempt is repeated.
-// Constant, Exponential and Waits make one; values of comparable types make
-// others.
+// BackoffPolicy determines the wait before a failed attempt is repeated. Constant,
+// Exponential and Waits return policies. Other implementations must have comparable
+// types.
 type BackoffPolicy interface {
-	// Wait returns the wait after the given attempt, which counts from 1. It may
-	// be called concurrently.
+	// Wait returns the wait after the given attempt, which counts from 1. It may be
+	// called concurrently.
 	Wait(attempt int) time.Duration
 }
 
@@ -28,7 +28,7 @@ func Backoff(policy BackoffPolicy) interface {
 	return set(policy != nil, func(c *config) { c.Backoff = policy }, "Backoff: want a policy, got nil")
 }
 
-// Constant waits the same time after each attempt.
+// Constant returns a policy with the same wait after each attempt.
 func Constant(d time.Duration) BackoffPolicy {
 	if d < 0 {
 		panic(fmt.Sprintf("mono.Constant(%v): want 0 or more", d))
@@ -42,10 +42,11 @@ func (c constant) Wait(int) time.Duration { return time.Duration(c) }
 
 func (c constant) String() string { return time.Duration(c).String() }
 
-// Exponential waits about first after the first attempt and doubles the wait
-// with each that follows, up to limit. Each wait is drawn from its upper half,
-// so that what failed together does not come back together: by chance where Wait is
-// called, and for a message by its handle, group, sequence and attempt.
+// Exponential returns a policy that waits about first after the first attempt and
+// doubles the wait with each further one, up to limit. Each wait is drawn from its
+// upper half, so that messages that failed together are not retried together. Wait
+// draws it at random. For a message it depends on the handle, group, sequence and
+// attempt.
 func Exponential(first, limit time.Duration) BackoffPolicy {
 	if first <= 0 || limit < first {
 		panic(fmt.Sprintf("mono.Exponential(%v, %v): want 0 < first <= limit", first, limit))
@@ -59,7 +60,7 @@ func (e exponential) Wait(attempt int) time.Duration { return e.draw(attempt, ra
 
 func (e exponential) String() string { return fmt.Sprintf("exponential, %v to %v", e.first, e.limit) }
 
-// draw makes a wait of a random number.
+// draw derives a wait from a random number.
 func (e exponential) draw(attempt int, number uint64) time.Duration {
 	wait := e.first
 	for i := 1; i < attempt && wait < e.limit; i++ {
@@ -68,16 +69,16 @@ func (e exponential) draw(attempt int, number uint64) time.Duration {
 	return wait - time.Duration(number%uint64(wait/2+1))
 }
 
-// drawFor makes a wait for an attempt at a message. It depends on nothing else, so
-// that a test in virtual time finds the same each time.
+// drawFor returns the wait after an attempt at a message. It depends on nothing else,
+// so a test in virtual time gets the same wait each time.
 func (e exponential) drawFor(r *receiver, d *transport.Delivery) time.Duration {
 	h := fnv.New64a()
 	fmt.Fprint(h, r.decl, " ", r.group(), " ", d.Sequence, " ", d.Attempt)
 	return e.draw(d.Attempt, h.Sum64())
 }
 
-// Waits waits the first time after the first attempt, and so on; the last counts
-// for all that follow.
+// Waits returns a policy with a list of waits: the first one after the first attempt,
+// and so on. The last one applies to all further attempts.
 func Waits(list ...time.Duration) BackoffPolicy {
 	if len(list) == 0 || slices.Min(list) < 0 {
 		panic(fmt.Sprintf("mono.Waits(%v): want at least one wait, none negative", list))

@@ -4,41 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"gomono.dev/transport"
 )
 
-// How many messages a batch has at most, and how long its first one waits for
-// others, unless BatchSize and BatchWait say otherwise.
+// The defaults and bounds of batches.
 const (
 	DefaultBatchSize = 100
 	DefaultBatchWait = 100 * time.Millisecond
 	MaxBatchSize     = 10_000
 )
 
-// BatchSize bounds the messages of a batch, DefaultBatchSize by default,
-// MaxBatchSize at most.
+// BatchSize bounds the number of messages of a batch, DefaultBatchSize by default, at
+// most MaxBatchSize.
 func BatchSize(n int) StreamHandlerOption {
 	return set(n >= 1 && n <= MaxBatchSize, func(c *config) { c.BatchSize = n }, "BatchSize(%d): want 1 to %d", n, MaxBatchSize)
 }
 
-// BatchWait bounds how long the first message of a batch waits for others,
+// BatchWait bounds the time that the first message of a batch waits for others,
 // DefaultBatchWait by default.
 func BatchWait(d time.Duration) StreamHandlerOption {
 	return set(d >= time.Millisecond && d <= time.Minute, func(c *config) { c.BatchWait = d }, "BatchWait(%v): want 1ms to 1m", d)
 }
 
-// HandleBatch makes fn a consumer of the stream that gets many messages at once,
-// in the order of their positions. Its group is Unordered: what is tried again
-// comes later than what followed it.
+// HandleBatch makes fn a consumer of the stream that gets many messages at once, in the
+// order of their positions. Its group is Unordered: a message that is tried again comes
+// after later ones.
 //
-// Nil acknowledges the batch. An error is that of each of its messages, each of
-// which has attempts of its own; PerMessage tells them apart. A message that
-// cannot be decoded becomes a dead letter and is in no batch.
+// Nil acknowledges the batch. An error applies to each of its messages, unless it is
+// made by PerMessage. Each message has attempts of its own. A message that cannot be
+// decoded becomes a dead letter and is in no batch.
 func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, append(opts, Unordered()), newTicket[T])
+	r := receive(sc, s.decl, fn == nil, append(slices.Clip(opts), Unordered()), newTicket[T])
 	r.pack = func(calls []*Call) any {
 		batch := make([]Message[T], len(calls))
 		for i, c := range calls {
@@ -51,10 +51,10 @@ func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamH
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*[]Message[T])) }
 }
 
-// PerMessage makes an error with which a batch handler says how each of its
-// messages ended: errs[i] is that of batch[i], nil for one that is done, and Drop
-// and RetryIn mean what they mean for one message. There must be as many as
-// messages. If all are nil, so is the result.
+// PerMessage returns an error with one error per message of a batch: errs[i] is that of
+// batch[i], nil for a message that is done. Permanent and RetryAfter have the same
+// meaning as for one message. There must be as many errors as messages. If all are nil,
+// so is the result.
 func PerMessage(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -75,14 +75,14 @@ type batcher struct {
 	size    int
 	wait    time.Duration
 	arrived chan *transport.Delivery
-	hurry   chan struct{} // closed when nobody waits for more any more
-	quit    chan struct{} // closed when nothing more comes
+	flush   chan struct{} // closed when batches are no longer waited for
+	quit    chan struct{} // closed when no more deliveries come
 }
 
 func newBatcher(r *receiver) *batcher {
 	b := &batcher{
 		r: r, size: r.config.BatchSize, wait: r.config.BatchWait,
-		arrived: make(chan *transport.Delivery), hurry: make(chan struct{}), quit: make(chan struct{}),
+		arrived: make(chan *transport.Delivery), flush: make(chan struct{}), quit: make(chan struct{}),
 	}
 	if b.size == 0 {
 		b.size = DefaultBatchSize
@@ -94,7 +94,7 @@ func newBatcher(r *receiver) *batcher {
 	return b
 }
 
-// add takes a delivery in, and blocks while as many batches as may be are handled.
+// add adds a delivery. It blocks while the maximum number of batches is handled.
 func (b *batcher) add(d *transport.Delivery) transport.Work {
 	select {
 	case b.arrived <- d:
@@ -115,8 +115,8 @@ func (b *batcher) run() {
 	}
 }
 
-// collect waits until a batch is full or its first message has waited long
-// enough; in a receiver that drains, no longer.
+// collect waits until a batch is full, its first message has waited long enough, or the
+// receiver drains.
 func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 	batch := append(make([]*transport.Delivery, 0, b.size), first)
 	enough := time.NewTimer(b.wait)
@@ -127,7 +127,7 @@ func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
 			batch = append(batch, d)
 		case <-enough.C:
 			return batch
-		case <-b.hurry:
+		case <-b.flush:
 			return batch
 		}
 	}
@@ -148,8 +148,7 @@ func (b *batcher) handle(batch []*transport.Delivery) {
 	}()
 }
 
-// workBatch makes one attempt at each message of a batch, and settles each on its
-// own.
+// workBatch makes one attempt at each message of a batch, and settles each separately.
 func (r *receiver) workBatch(t *ticket, batch []*transport.Delivery) {
 	var members []*Call
 	var deliveries []*transport.Delivery
@@ -204,7 +203,7 @@ func (r *receiver) open(c *Call, d *transport.Delivery) error {
 	return err
 }
 
-// runBatch runs the handler, middleware included, for all of a batch at once.
+// runBatch runs the handler and middleware once for all messages of a batch.
 func (r *receiver) runBatch(t *ticket, members []*Call) error {
 	began := r.in.clock.now()
 	c := *members[0]
@@ -216,11 +215,11 @@ func (r *receiver) runBatch(t *ticket, members []*Call) error {
 	r.watch.begin(t, began)
 	defer r.watch.end(t)
 	err := r.run(r.in.ctx, &c)
-	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
+	r.stats.record(&r.stats.received, r.in.clock.now()-began, err)
 	return err
 }
 
-// ownError is the error of one message of a batch.
+// ownError returns the error of one message of a batch.
 func (r *receiver) ownError(err error, i, n int) error {
 	each, ok := errors.AsType[perMessage](err)
 	switch {

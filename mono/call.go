@@ -12,48 +12,46 @@ import (
 	"gomono.dev/transport"
 )
 
-// Call is one message on one side: what a handler can learn about the message in
-// hand, and what middleware sees. It belongs to the goroutine that runs the
-// handler or the send; it is not for concurrent use, nor for keeping.
-//
-// Each message has one of its own, so it holds little.
+// Call describes one message on one side, for its handler and for middleware. It
+// belongs to the goroutine that runs the handler or the send: it must not be used
+// concurrently, or kept.
 type Call struct {
-	decl    *declaration
-	sender  string
-	id      string
-	header  transport.Header
-	payload any // pointer to the payload
-	reply   any // pointer to the reply, nil if there is none
-	size    int
-	replied bool         // reply holds one
-	left    bool         // it was sent, perhaps in vain
-	whole   bool         // header holds mono's own fields
-	decoded bool         // payload holds the message
-	home    *homeContext // of a call that stays in the process
+	decl     *declaration
+	sender   string
+	id       string
+	header   transport.Header
+	payload  any // pointer to the payload
+	reply    any // pointer to the reply, nil if there is none
+	size     int
+	replied  bool          // reply holds a value
+	sentOnce bool          // it was sent, successfully or not
+	whole    bool          // header holds the fields that mono sets
+	decoded  bool          // payload holds the message
+	local    *localContext // of a local call
 
 	// On the sending side.
 	via      *sender
 	sent     *sendOptions
-	out      *outbound // memory for what crosses the wire, until it is used
+	out      *outbound // memory for the outgoing message, until it is used
 	sequence uint64    // of what was stored
 
 	// On the receiving side.
 	at       *receiver
-	message  *transport.Message  // nil: it stayed in the process
-	delivery *transport.Delivery // nil: it was not stored
+	message  *transport.Message  // nil for a local call
+	delivery *transport.Delivery // nil if it was not stored
 	around   context.Context     // of the handler: see within
 }
 
-// Side says on which side of a message a Call is.
+// Side is the side of a message that a Call describes.
 type Side string
 
 // The sides.
 const (
-	Sending   Side = "sending"
-	Receiving Side = "receiving"
+	SideSender   Side = "sending"
+	SideReceiver Side = "receiving"
 )
 
-// CallFrom returns the Call of the handler that ctx was given to. Outside one it
+// CallFrom returns the Call of the handler that received ctx. For another context it
 // returns an empty Call, never nil.
 func CallFrom(ctx context.Context) *Call {
 	if c, ok := ctx.Value(callKey{}).(*Call); ok {
@@ -64,13 +62,13 @@ func CallFrom(ctx context.Context) *Call {
 
 type callKey struct{}
 
-// Side returns the side on which the Call is.
+// Side returns the side of the Call.
 func (c *Call) Side() Side {
 	switch {
 	case c.at != nil:
-		return Receiving
+		return SideReceiver
 	case c.via != nil:
-		return Sending
+		return SideSender
 	}
 	return ""
 }
@@ -83,8 +81,8 @@ func (c *Call) Handle() Handle {
 	return c.decl
 }
 
-// Module returns the module on whose side the Call is: the one that sends, or
-// the one that handles. It is "" for code outside any module.
+// Module returns the module that sends the message, or on the receiving side the one
+// that handles it. It is "" for code outside any module.
 func (c *Call) Module() string {
 	switch {
 	case c.at != nil:
@@ -95,10 +93,10 @@ func (c *Call) Module() string {
 	return ""
 }
 
-// Sender returns the module that sent the message, "" where nothing is known.
+// Sender returns the module that sent the message, "" if it is unknown.
 func (c *Call) Sender() string { return c.sender }
 
-// Group returns the group that the handler belongs to, "" for none.
+// Group returns the group of the receiver, "" for none.
 func (c *Call) Group() string {
 	if c.at == nil {
 		return ""
@@ -106,48 +104,48 @@ func (c *Call) Group() string {
 	return c.at.group()
 }
 
-// ID identifies the message: the same on both sides, the same for all that
-// receive it, and for all attempts. A message from a plain client that set none
-// gets one on arrival, or, where it is stored, from its place there.
+// ID returns the id of the message. It is the same on both sides, for all receivers,
+// and for all attempts. A message of a plain client without an id gets one on arrival.
+// If it is stored, the id is derived from its position.
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:
-	case c.at != nil && c.home != nil:
-		c.id = c.home.newID()
+	case c.at != nil && c.local != nil:
+		c.id = c.local.newID()
 	default:
 		c.id = newID()
 	}
 	return c.id
 }
 
-// Header returns the first value of a header that the sender has set, or "".
+// Header returns the first value of a header set by the sender, or "".
 func (c *Call) Header(name string) string { return c.fields(name).Get(name) }
 
 // HeaderValues returns all values of a header.
 func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values(name) }
 
-// fields returns the header. Of a call that stays in the process it makes what
-// mono would have sent, once somebody asks for it.
+// fields returns the header. For a local call it adds the fields that mono sends over
+// the transport, if name is one of them.
 func (c *Call) fields(name string) transport.Header {
-	if c.at != nil && c.home != nil && !c.whole && ownField(name) {
+	if c.at != nil && c.local != nil && !c.whole && ownField(name) {
 		c.whole = true
-		c.header = c.home.wireHeader(c)
+		c.header = c.local.transportHeader(c)
 	}
 	return c.header
 }
 
-// SetHeader sets a header. On the sending side it goes with the message; on the
-// receiving side later middleware and the handler see it. What [Header] says of
-// names and values holds here too.
+// SetHeader sets a header. On the sending side it is sent with the message. On the
+// receiving side later middleware and the handler see it. The rules of [Header] for
+// names and values apply here too.
 func (c *Call) SetHeader(name, value string) { c.header.Set(name, value) }
 
-// Payload returns the message as the Go value that it is. On the receiving side
-// it is decoded already. It is the handler's or the sender's own: what its
-// pointers, slices and maps lead to must not be changed.
+// Payload returns the message as a Go value. On the receiving side it is decoded
+// already. It belongs to the handler or the sender: the targets of its pointers, slices
+// and maps must not be changed.
 func (c *Call) Payload() any { return deref(c.payload) }
 
-// Reply returns the reply of a service once there is one, as Payload does; nil
-// before, with an error, and for other kinds.
+// Reply returns the reply of a service, with the rules of Payload. It is nil before
+// there is a reply, after an error, and for other kinds.
 func (c *Call) Reply() any {
 	if !c.replied {
 		return nil
@@ -155,19 +153,19 @@ func (c *Call) Reply() any {
 	return deref(c.reply)
 }
 
-// Size returns how many bytes the encoded payload has, 0 on the sending side
-// before it was sent. Where the payload is not encoded to be sent, Size does it.
+// Size returns the size of the encoded payload in bytes, 0 on the sending side before
+// it was sent. For a local call, Size encodes the payload.
 func (c *Call) Size() int {
-	if c.size == 0 && c.home != nil {
-		body, _ := c.home.sender.codec.Marshal(c.payload) // it has been encoded, or copied as if
+	if c.size == 0 && c.local != nil {
+		body, _ := c.local.sender.codec.Marshal(c.payload) // no error: it was encoded, or copied as if
 		c.size = len(body)
 	}
 	return c.size
 }
 
-// Attempt returns which attempt at the message this is, from 1. A process that died
-// in the handler has used one; one that handed the message back when it stopped has
-// not. It is 0 on the sending side and in an empty Call.
+// Attempt returns the number of this attempt at the message, from 1. An attempt counts
+// if its process died in the handler, and does not if its process handed the message
+// back when it stopped. Attempt is 0 on the sending side and in an empty Call.
 func (c *Call) Attempt() int {
 	switch {
 	case c.at == nil:
@@ -186,8 +184,8 @@ func (c *Call) Sequence() uint64 {
 	return c.delivery.Sequence
 }
 
-// Time returns when a stored message was stored, by the clock of the store; the
-// zero time for others.
+// Time returns when a stored message was stored, by the clock of the store. It is the
+// zero time for other messages.
 func (c *Call) Time() time.Time {
 	if c.delivery == nil {
 		return time.Time{}
@@ -204,22 +202,23 @@ func (c *Call) Key() string {
 	return keyOf(c.message.Subject)
 }
 
-// Fence returns a number that grows with every delivery of a stored message's key
-// (in an ordered group; of the whole group otherwise), whichever process gets it. It
-// never goes back, also when processes or the server were killed meanwhile.
-// A store that remembers the highest one it has seen of a key can refuse a process
-// that was taken for dead and comes back late. 0 for what is not stored.
-func (c *Call) Fence() uint64 {
+// FencingToken returns a number that grows with every delivery of a message of the same
+// key (in an ordered group; otherwise with every delivery in the group), in whichever
+// process. It never decreases, not even if processes or the server were killed in
+// between. A store can keep the highest token of each key and reject a lower one: it
+// comes from a process that was considered dead and is late. The token of a message
+// that is not stored is 0.
+func (c *Call) FencingToken() uint64 {
 	if c.delivery == nil {
 		return 0
 	}
-	return c.delivery.Fence
+	return c.delivery.FencingToken
 }
 
-// Stopping returns a channel that is closed when the App begins to stop. A handler that
-// takes long can end early then, and return [HandBack] if its message is not done: its
-// context ends only when the time to stop is over. The channel is nil, which is never
-// closed, in an empty Call.
+// Stopping returns a channel that is closed when the App begins to stop. A long-running
+// handler can end early then, and return [HandBack] if its message is not done: its
+// context ends only when the time to stop has expired. Stopping returns nil, a channel that
+// is never closed, for an empty Call.
 func (c *Call) Stopping() <-chan struct{} {
 	switch {
 	case c.at != nil:
@@ -230,14 +229,14 @@ func (c *Call) Stopping() <-chan struct{} {
 	return nil
 }
 
-// sendAgain makes a Call ready for another send, where middleware sends twice: what
-// the first one has brought is no part of the second one's reply.
+// sendAgain prepares a Call for another send by middleware: the reply of the first send
+// is reset.
 func (c *Call) sendAgain() {
-	if c.left && c.reply != nil {
+	if c.sentOnce && c.reply != nil {
 		reflect.ValueOf(c.reply).Elem().SetZero()
 		c.replied = false
 	}
-	c.left = true
+	c.sentOnce = true
 }
 
 func deref(pointer any) any {
@@ -247,14 +246,14 @@ func deref(pointer any) any {
 	return reflect.ValueOf(pointer).Elem().Interface()
 }
 
-// newID returns 128 random bits in hexadecimal digits, as the trace ids of W3C
-// Trace Context are written.
+// newID returns 128 random bits as hexadecimal digits, the format of W3C Trace
+// Context's trace ids.
 func newID() string {
 	var b [idLength]byte
 	return string(appendID(b[:0]))
 }
 
-// newIDAnd returns a new id and the digits of a number, in one piece of memory.
+// newIDAnd returns a new id and the decimal digits of n, in one piece of memory.
 func newIDAnd(n int64) (id, digits string) {
 	var b [idLength + 20]byte
 	text := string(strconv.AppendInt(appendID(b[:0]), n, 10))

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// Channel is one Go channel per App, shared by name. Values pass as they are and
+// Channel is one Go channel per App, shared by name. Values pass without a copy and
 // never leave the process.
 //
-// Receivers compete for values; with FanOut each gets all of them, and the
-// slowest sets the pace. The App closes the channel once every module that sends
-// on it has stopped, so a receiver ranges over it; a module that still sends
-// then breaks the rule that Stop ends what a module does.
+// Receivers compete for values. With FanOut each receiver gets all values, and the
+// slowest one sets the pace. The App closes the channel once every module that sends on
+// it has stopped, so a receiver can range over it. A module must not send after its
+// Stop has returned.
 type Channel[T any] struct{ decl *declaration }
 
 // NewChannel declares a channel. It panics on a bad name or option.
@@ -27,9 +27,9 @@ func (c Channel[T]) Kind() Kind { return KindChannel }
 
 func (c Channel[T]) declared() *declaration { return c.decl }
 
-// Send declares that the module sends on the channel, and returns its end. A
-// module starts after those that receive, unless it must start earlier, and so
-// stops before them.
+// Send declares that the module sends on the channel, and returns the sending end. The
+// module starts after the receiving modules, unless it must start earlier, and so stops
+// before them.
 func (c Channel[T]) Send(s *Scope) chan<- T {
 	s.binding("Send", c.decl)
 	ch, h := c.join(s)
@@ -41,7 +41,7 @@ func (c Channel[T]) Send(s *Scope) chan<- T {
 	return h.in
 }
 
-// Receive declares that the module receives from the channel, and returns its
+// Receive declares that the module receives from the channel, and returns the receiving
 // end.
 func (c Channel[T]) Receive(s *Scope) <-chan T {
 	s.binding("Receive", c.decl)
@@ -59,11 +59,11 @@ func (c Channel[T]) Receive(s *Scope) <-chan T {
 	return out
 }
 
-// join finds the channel in the App that is being bound, and makes it if nobody
-// has yet. It is nil where the declarations of two modules contradict each
-// other, which the start report says.
+// join returns the channel in the App that is being bound, and creates it for the first
+// module. It returns nil if the declarations of two modules contradict each other,
+// which the start report contains.
 func (c Channel[T]) join(s *Scope) (*channel, *hub[T]) {
-	s.in.know(s.unit, c.decl)
+	s.in.record(s.unit, c.decl)
 	ch, ok := s.in.channels[c.decl.identity()]
 	if !ok {
 		ch = &channel{decl: c.decl, hub: &hub[T]{in: make(chan T, c.decl.config.Capacity)}}
@@ -79,7 +79,7 @@ func (c Channel[T]) join(s *Scope) (*channel, *hub[T]) {
 // channel is a channel in an instance, without its type.
 type channel struct {
 	decl      *declaration
-	senders   []*unit // those that have not stopped
+	senders   []*unit // modules that have not stopped
 	receivers []*unit
 	closed    bool
 	hub       interface {
@@ -88,7 +88,7 @@ type channel struct {
 	}
 }
 
-// hub is the part of a channel that knows the type.
+// hub is the typed part of a channel.
 type hub[T any] struct {
 	in   chan T
 	outs []chan T
@@ -96,8 +96,8 @@ type hub[T any] struct {
 
 func (h *hub[T]) close() { close(h.in) }
 
-// copy hands each value to every receiver until the channel is closed. It ends at
-// quit too, so that a receiver that has stopped reading holds up nothing for ever.
+// copy sends each value to every receiver until the channel is closed. It also ends at
+// quit, so that a receiver that has stopped reading does not block it forever.
 func (h *hub[T]) copy(quit <-chan struct{}) {
 	defer func() {
 		for _, out := range h.outs {
@@ -116,8 +116,7 @@ func (h *hub[T]) copy(quit <-chan struct{}) {
 	}
 }
 
-// hand hands one value to every receiver, and reports whether that came to its
-// end.
+// hand sends one value to every receiver. It reports whether all have received it.
 func (h *hub[T]) hand(v T, quit <-chan struct{}) bool {
 	for _, out := range h.outs {
 		select {
@@ -133,14 +132,14 @@ func (in *instance) checkChannels() {
 	for _, u := range in.units {
 		for _, c := range u.sends {
 			if len(c.receivers) == 0 {
-				in.report.add(u.name, c.decl, "no module receives from it, so sending would block for ever: add the module that does")
+				in.report.add(u.name, c.decl, "no module receives from it, so a send would block forever: add a module that does")
 			}
 		}
 	}
 }
 
-// leaveChannels is called when a unit has stopped: a channel whose last sender
-// it was is closed.
+// leaveChannels closes each channel whose last sender was the unit. It is called when
+// the unit has stopped.
 func (in *instance) leaveChannels(u *unit) {
 	for _, c := range u.sends {
 		c.senders = slices.DeleteFunc(c.senders, func(s *unit) bool { return s == u })
@@ -148,8 +147,8 @@ func (in *instance) leaveChannels(u *unit) {
 	}
 }
 
-// closeUnsent is called when a stop begins: channels on which nobody can send,
-// because no module does or none was started, are closed.
+// closeUnsent closes the channels without a sender: no module declares one, or none was
+// started. It is called when a stop begins.
 func (in *instance) closeUnsent() {
 	for _, u := range in.units {
 		if !u.entered {

@@ -7,7 +7,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// bindAll makes a unit of every module and binds it.
+// bindAll creates a unit for every module and binds it.
 func (in *instance) bindAll() {
 	if slices.ContainsFunc(in.app.observers, func(o Observer) bool { return isNil(o) }) {
 		in.report.add("", nil, "an observer is nil: give Observe a value")
@@ -34,13 +34,14 @@ func (in *instance) bindAll() {
 	}
 }
 
-// addMiddleware adds a middleware that has a life of its own.
+// addMiddleware adds a middleware that is also a Module, or has a hook or a health
+// check.
 func (in *instance) addMiddleware(m Middleware) {
 	if isNil(m) {
 		in.report.add("", nil, "a middleware is nil: give Use a value")
 		return
 	}
-	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[Checker](m)} {
+	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[HealthChecker](m)} {
 		if lives {
 			in.add(registration{module: m, plugin: true})
 			return
@@ -68,7 +69,7 @@ func (in *instance) add(r registration) {
 	in.units = append(in.units, u)
 }
 
-// introduce asks the module what it says about itself.
+// introduce sets the name, version and doc of a unit from its module.
 func (u *unit) introduce() error {
 	if u.name == "" {
 		u.name, u.explicit = moduleName(u.module)
@@ -89,7 +90,7 @@ func (in *instance) checkModule(u *unit) {
 	}
 	for _, other := range in.units {
 		if other.name == u.name {
-			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one of them a method Name() string, or add it with Plugin under another", other.module, u.module)
+			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one a method Name() string, or add it with Plugin under another name", other.module, u.module)
 		}
 	}
 }
@@ -107,7 +108,7 @@ func (in *instance) bind(u *unit) {
 	}
 }
 
-// check finds what is wrong with what was bound.
+// check reports what is wrong with the bound modules.
 func (in *instance) check() error {
 	for _, u := range in.units {
 		in.checkReceivers(u)
@@ -126,7 +127,7 @@ func (in *instance) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
 		own := r.config
-		own.Lanes = 0 // they are the log's: a receiver may give up the order that they keep
+		own.Lanes = 0 // they belong to the log: a receiver may give up the order that they keep
 		if err := own.check(r.decl.kind); err != nil {
 			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
@@ -137,39 +138,39 @@ func (in *instance) checkReceivers(u *unit) {
 			continue
 		}
 		if r.decl.stored() && !u.explicit && r.group() == u.name && r.config.Group == "" {
-			in.report.add(u.name, r.decl, "is received durably under a name that is only the package's: a renamed package would lose its place; give the module a method Name() string, or the receiver mono.Group")
+			in.report.add(u.name, r.decl, "has a durable group that is named after its package, and renaming the package would lose its position: give the module a method Name() string, or the receiver mono.Group")
 		}
 		if r.config.Broadcast {
 			continue
 		}
 		key := r.decl.String() + " " + r.group()
 		if place, taken := groups[key]; taken {
-			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach one of the two; give one of them another mono.Group", r.group(), place, r.place)
+			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach only one; set another mono.Group for the other", r.group(), place, r.place)
 		}
 		groups[key] = r.place
 	}
 }
 
-// checkStored finds options of a receiver that do not fit what is stored.
+// checkStored reports options of a receiver that do not fit a stored handle.
 func (in *instance) checkStored(r *receiver) {
 	if (r.config.BatchSize > 0 || r.config.BatchWait > 0) && r.pack == nil {
 		in.report.add(r.unit.name, r.decl, "is handled at %s with BatchSize or BatchWait, one message at a time: use HandleBatch", r.place)
 	}
 	if r.config.Broadcast && r.decl.config.Durable {
-		return // config.check has said it
+		return // config.check has reported it
 	}
 	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
-		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, and declares the groups %q: give the receiver one of them with mono.Group", r.place, r.group(), groups)
+		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: choose one with mono.Group", r.place, r.group(), groups)
 	}
 }
 
 func (in *instance) checkKeys(r *receiver) {
 	if len(r.config.Keys) > 0 && r.decl.key == nil {
-		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, and has no key: declare it with KeyedBy", r.place)
+		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, but has no key: declare it with KeyedBy", r.place)
 	}
 	for _, key := range r.config.Keys {
 		if err := transport.ValidateToken(key); err != nil {
-			in.report.add(r.unit.name, r.decl, "is handled at %s with a key that cannot be one: %v", r.place, err)
+			in.report.add(r.unit.name, r.decl, "is handled at %s with an invalid key: %v", r.place, err)
 		}
 	}
 }
@@ -193,12 +194,12 @@ func (in *instance) checkNeeds(u *unit) {
 			in.report.add(u.name, u.senders[id].decl, "no module provides it: add the module that does, or declare app.Remote(…) if another process does")
 			continue
 		}
-		in.know(u, remote)
+		in.record(u, remote)
 	}
 	in.checkNeededResources(u)
 }
 
-// checkHandles finds payload types that cannot be carried and handles that the
+// checkHandles reports payload types that cannot be encoded and handles that the
 // transport cannot serve.
 func (in *instance) checkHandles() {
 	capabilities := in.app.transport.Capabilities()
@@ -206,22 +207,22 @@ func (in *instance) checkHandles() {
 		for _, d := range u.messages() {
 			in.checkTypes(u, d)
 			if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
-				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, and has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last of all)")
+				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
 			}
-			if n := len(logName(in.prefix(d)) + deadSuffix); d.stored() && n > transport.MaxLogName {
+			if n := len(logName(in.prefix(d)) + deadLetterSuffix); d.stored() && n > transport.MaxLogName {
 				in.report.add(u.name, d, "its log of dead letters would have a name of %d bytes, at most %d are allowed: shorten the name or the Namespace", n, transport.MaxLogName)
 			}
 			if d.stored() && !capabilities.Logs {
-				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS that is JetStream, which its server and this account must have", capabilities.Name)
+				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", capabilities.Name)
 			}
 			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && capabilities.Logs && !capabilities.Lanes {
-				in.report.add(u.name, d, "keeps order within a key, which %s cannot: declare it mono.Unordered", capabilities.Name)
+				in.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", capabilities.Name)
 			}
 		}
 	}
 }
 
-// messages lists the handles of a unit that carry messages, each once.
+// messages returns the handles of a unit that carry messages, without duplicates.
 func (u *unit) messages() []*declaration {
 	var all []*declaration
 	seen := make(map[identity]bool)
@@ -252,38 +253,38 @@ func (in *instance) checkTypes(u *unit, d *declaration) {
 	}
 }
 
-// roles lists what a unit does with which handles, in the order of declaration.
-func (u *unit) roles() []HandleBound {
+// usages returns the usages of handles by a unit, in the order of declaration.
+func (u *unit) usages() []HandleBound {
 	var all []HandleBound
-	note := func(d *declaration, role Role) { all = append(all, HandleBound{u.name, d, role}) }
+	note := func(d *declaration, usage Usage) { all = append(all, HandleBound{u.name, d, usage}) }
 	for _, r := range u.receivers {
 		if r.decl.kind == KindService {
-			note(r.decl, Provides)
+			note(r.decl, UsageProvides)
 		} else {
-			note(r.decl, Hears)
+			note(r.decl, UsageConsumes)
 		}
 	}
 	for _, r := range u.provided {
-		note(r.decl, Provides)
+		note(r.decl, UsageProvides)
 	}
 	for _, id := range u.order {
 		if id.kind == KindService {
-			note(u.senders[id].decl, Needs)
+			note(u.senders[id].decl, UsageNeeds)
 		} else {
-			note(u.senders[id].decl, Emits)
+			note(u.senders[id].decl, UsageProduces)
 		}
 	}
 	for _, d := range u.reads {
-		note(d, Reads)
+		note(d, UsageReads)
 	}
 	for _, n := range u.needed {
-		note(n.decl, Needs)
+		note(n.decl, UsageNeeds)
 	}
 	for _, c := range u.sends {
-		note(c.decl, Emits)
+		note(c.decl, UsageProduces)
 	}
 	for _, c := range u.receives {
-		note(c.decl, Hears)
+		note(c.decl, UsageConsumes)
 	}
 	return all
 }

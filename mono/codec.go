@@ -7,8 +7,8 @@ import (
 	"gomono.dev/codec"
 )
 
-// contain makes a codec of the user's one whose panics are errors. Those of
-// package codec do not panic.
+// contain returns a codec that turns the panics of a user's codec into errors. The
+// codecs of package codec do not panic.
 func (in *instance) contain(k codec.Codec) codec.Codec {
 	switch k {
 	case nil, codec.JSON, codec.MessagePack, codec.Raw:
@@ -34,8 +34,8 @@ func (k *contained) Unmarshal(data []byte, v any) error {
 	return guard("the codec of "+k.ContentType(), k.in.panicked, func() error { return k.Codec.Unmarshal(data, v) })
 }
 
-// CheckType asks the codec, if it is a [codec.TypeChecker]. The error begins as in
-// package codec.
+// CheckType calls the codec's CheckType, if it is a [codec.TypeChecker]. The error has
+// the form of package codec's.
 func (k *contained) CheckType(t reflect.Type) error {
 	if err := checkType(k.Codec, t); err != nil {
 		return fmt.Errorf("%s cannot carry %v: %w", k.ContentType(), t, err)

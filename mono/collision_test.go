@@ -12,8 +12,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// Namespaces, names and groups made of the words that mono and its backends use
-// themselves.
+// These namespaces, names and groups are built from the words that mono and its
+// backends use internally.
 var (
 	oddNamespaces = []string{"", "a", "x", "a.x", "queue", "dead", "lane.0", "queues", "x.queues", "services", "streams.x", "events"}
 	oddNames      = []string{
@@ -23,22 +23,24 @@ var (
 	oddGroups = []string{"workers", "x", "k", "to", "dead", "later", "source", "lane", "lane-0", "q", "1"}
 )
 
-// reserved are the tokens that no namespace may have.
+// reserved lists the tokens that a namespace cannot contain.
 var reserved = []string{"services", "queues", "events", "streams", "channels", "resources", "failures", "buckets", "kv", "objects"}
 
-func TestNamespaceRefusesTokensOfKinds(t *testing.T) {
+// A namespace with a reserved token is rejected. The error names the namespace, the token
+// and an alternative, and the documentation of Namespace lists all reserved tokens.
+func TestNamespaceRejectsReservedTokens(t *testing.T) {
 	t.Parallel()
 	for _, token := range reserved {
 		for _, namespace := range []string{token, "shop." + token, token + ".shop", "a." + token + ".b"} {
 			err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace(namespace)) })
 			for _, want := range []string{fmt.Sprintf("Namespace(%q)", namespace), fmt.Sprintf("the token %q", token), "my-" + token} {
 				if !strings.Contains(err, want) {
-					t.Errorf("%q: got %q, want it to say %s", namespace, err, want)
+					t.Errorf("%q: got %q, want it to contain %s", namespace, err, want)
 				}
 			}
 		}
 		if err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace("my-"+token+"."+strings.TrimSuffix(token, "s")+"-1")) }); err != "" {
-			t.Errorf("a namespace with a token that only contains %q: %s", token, err)
+			t.Errorf("a namespace with a token that contains %q among others: %s", token, err)
 		}
 	}
 	if err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace("Shop")) }); !strings.Contains(err, `Namespace("Shop")`) {
@@ -47,11 +49,12 @@ func TestNamespaceRefusesTokensOfKinds(t *testing.T) {
 	doc := docOf(t, "app.go")
 	for _, token := range reserved {
 		if !strings.Contains(doc, token) {
-			t.Errorf("the doc of Namespace does not list %s", token)
+			t.Errorf("the documentation of Namespace does not list %s", token)
 		}
 	}
 }
 
+// panicOf returns the text of the panic of f, or "" if f does not panic.
 func panicOf(f func()) (text string) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -62,14 +65,14 @@ func panicOf(f func()) (text string) {
 	return ""
 }
 
-// Handles of different names, kinds or namespaces share nothing on a transport: no
-// subject, no log, no name in discovery.
-func TestNamesNeverMeet(t *testing.T) {
+// Handles with different names, kinds or namespaces share no subject, no log and no
+// discovery name on a transport.
+func TestNamesDoNotCollide(t *testing.T) {
 	t.Parallel()
 	all := &addresses{names: make(map[string]owner), subjects: make(map[address]bool)}
 	for _, namespace := range oddNamespaces {
 		if panicOf(func() { mono.New(inproc.New(nil), mono.Namespace(namespace)) }) != "" {
-			continue // it is refused
+			continue // a reserved token
 		}
 		for _, declare := range declareOdd {
 			all.collect(t, namespace, declare)
@@ -78,14 +81,14 @@ func TestNamesNeverMeet(t *testing.T) {
 	all.check(t)
 }
 
-// owner is a handle in a namespace.
+// owner identifies a handle in a namespace.
 type owner struct {
 	namespace string
 	kind      mono.Kind
 	name      string
 }
 
-// declareOdd declares a handle of each kind, in each of its forms.
+// declareOdd declares a handle of each kind, in each form of the kind.
 var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 	func(s *mono.Scope, name string) mono.Handle {
 		h := mono.NewService[fact, fact](name)
@@ -100,7 +103,7 @@ var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 		return h
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		h := mono.NewQueue[fact](name, mono.Volatile(), mono.Groups(oddGroups...))
+		h := mono.NewQueue[fact](name, mono.NonPersistent(), mono.Groups(oddGroups...))
 		for _, group := range oddGroups {
 			h.Handle(s, ignore, mono.Group(group))
 		}
@@ -117,19 +120,20 @@ var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 		h.Handle(s, ignore, mono.Group("to"), mono.Keys("_to", "_k", "x"))
 		return h
 	},
-	func(s *mono.Scope, name string) mono.Handle { return hearOdd(s, mono.NewEvent[fact](name)) },
+	func(s *mono.Scope, name string) mono.Handle { return subscribeOdd(s, mono.NewEvent[fact](name)) },
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name).KeyedBy(func(f fact) string { return f.Key }))
+		return subscribeOdd(s, mono.NewEvent[fact](name).KeyedBy(func(f fact) string { return f.Key }))
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name, mono.Durable()))
+		return subscribeOdd(s, mono.NewEvent[fact](name, mono.Durable()))
 	},
 	func(s *mono.Scope, name string) mono.Handle {
-		return hearOdd(s, mono.NewEvent[fact](name, mono.Durable()).KeyedBy(func(f fact) string { return f.Key }))
+		return subscribeOdd(s, mono.NewEvent[fact](name, mono.Durable()).KeyedBy(func(f fact) string { return f.Key }))
 	},
 }
 
-func hearOdd(s *mono.Scope, e mono.Event[fact]) mono.Handle {
+// subscribeOdd subscribes several groups to e.
+func subscribeOdd(s *mono.Scope, e mono.Event[fact]) mono.Handle {
 	for _, group := range []string{"workers", "to", "k"} {
 		e.Handle(s, ignore, mono.Group(group))
 	}
@@ -138,7 +142,7 @@ func hearOdd(s *mono.Scope, e mono.Event[fact]) mono.Handle {
 
 func ignore(context.Context, fact) error { return nil }
 
-// addresses are what handles use on a transport.
+// addresses collects the names and subjects that handles use on a transport.
 type addresses struct {
 	names    map[string]owner // of logs, services and endpoints
 	subjects map[address]bool
@@ -149,7 +153,7 @@ type address struct {
 	owner   owner
 }
 
-// collect starts an App in a namespace with a handle of each name.
+// collect starts an App in the namespace for a handle of each name.
 func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.Scope, string) mono.Handle) {
 	t.Helper()
 	for _, name := range oddNames {
@@ -160,7 +164,7 @@ func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.S
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		listLetters(t, app, h)
+		openDeadLetters(t, app, h)
 		of := owner{namespace, h.Kind(), h.Name()}
 		for _, name := range tr.names {
 			a.name(t, name, of)
@@ -177,22 +181,23 @@ func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.S
 	}
 }
 
-// listLetters opens the log of dead letters of a handle that has one.
-func listLetters(t *testing.T, app *mono.App, h mono.Handle) {
+// openDeadLetters opens the log of dead letters of h, if h can have one.
+func openDeadLetters(t *testing.T, app *mono.App, h mono.Handle) {
 	t.Helper()
-	lettered, ok := h.(interface {
+	stored, ok := h.(interface {
 		DeadLetters(mono.Binder) mono.DeadLetters[fact]
 	})
 	if !ok {
 		return
 	}
-	for _, err := range lettered.DeadLetters(app).List(t.Context(), mono.LetterFilter{}) {
-		if err != nil && mono.CodeOf(err) != mono.FailedPrecondition { // it is not stored
+	for _, err := range stored.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
+		if err != nil && mono.CodeOf(err) != mono.FailedPrecondition { // the handle is not stored
 			t.Fatal(err)
 		}
 	}
 }
 
+// name records the owner of a name and reports a second owner.
 func (a *addresses) name(t *testing.T, name string, of owner) {
 	t.Helper()
 	if other, ok := a.names[name]; ok && other != of {
@@ -201,6 +206,7 @@ func (a *addresses) name(t *testing.T, name string, of owner) {
 	a.names[name] = of
 }
 
+// check reports subjects of different owners that overlap.
 func (a *addresses) check(t *testing.T) {
 	t.Helper()
 	type class struct {
@@ -230,7 +236,7 @@ func (a *addresses) check(t *testing.T) {
 	t.Logf("%d names, %d pairs of subjects", len(a.names), compared)
 }
 
-// recorded is a transport that notes what is used of it.
+// recorded is a transport that records the names and subjects in use.
 type recorded struct {
 	transport.Transport
 
@@ -257,9 +263,9 @@ func (o *recorded) Subscribe(ctx context.Context, s transport.Subscription, h tr
 	return o.Transport.Subscribe(ctx, s, h)
 }
 
-// Systems that share a backend and use the same names have nothing in common: each
-// gets its own messages and no others.
-func TestSystemsOnOneBackendNeverMeet(t *testing.T) {
+// Systems in different namespaces of one backend can use the same names: each receives
+// only the messages that it sent.
+func TestSystemsOnOneBackendAreSeparate(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		var systems []*system
@@ -287,7 +293,7 @@ func TestSystemsOnOneBackendNeverMeet(t *testing.T) {
 	})
 }
 
-// system is an App in a namespace with handles of one name.
+// system is an App in a namespace with one handle of each kind, all with one name.
 type system struct {
 	label   string
 	app     *mono.App
@@ -298,8 +304,8 @@ type system struct {
 
 func startSystem(t *testing.T, b backend, namespace, name string) *system {
 	t.Helper()
-	s := &system{label: namespace + "/" + name, app: mono.New(b.connect(), quiet(t), mono.Namespace(namespace), mono.AlwaysWire()), got: make(chan string, 100)}
-	hear := func(_ context.Context, label string) error {
+	s := &system{label: namespace + "/" + name, app: mono.New(b.connect(), quiet(t), mono.Namespace(namespace), mono.NoLocalCalls()), got: make(chan string, 100)}
+	receive := func(_ context.Context, label string) error {
 		s.got <- label
 		return nil
 	}
@@ -310,10 +316,10 @@ func startSystem(t *testing.T, b backend, namespace, name string) *system {
 	}
 	s.senders = append(s.senders, queue.Enqueue, stream.Append, event.Publish)
 	s.app.Add(module("x", func(sc *mono.Scope) {
-		s.service.Handle(sc, func(ctx context.Context, label string) (string, error) { return s.label, hear(ctx, label) })
-		queue.Handle(sc, hear)
-		stream.Handle(sc, hear)
-		event.Handle(sc, hear)
+		s.service.Handle(sc, func(ctx context.Context, label string) (string, error) { return s.label, receive(ctx, label) })
+		queue.Handle(sc, receive)
+		stream.Handle(sc, receive)
+		event.Handle(sc, receive)
 	}))
 	if err := s.app.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -324,7 +330,7 @@ func startSystem(t *testing.T, b backend, namespace, name string) *system {
 func (s *system) send(t *testing.T) {
 	t.Helper()
 	if answered, err := s.service.Call(t.Context(), s.app, s.label); err != nil || answered != s.label {
-		t.Errorf("%s was answered by %q, %v", s.label, answered, err)
+		t.Errorf("%s got the reply %q, %v", s.label, answered, err)
 	}
 	for _, send := range s.senders {
 		if err := send(t.Context(), s.app, s.label); err != nil {
@@ -333,8 +339,9 @@ func (s *system) send(t *testing.T) {
 	}
 }
 
-// Discovery names a module after its namespace, and each answers for itself.
-func TestDiscoveryKeepsNamespacesApart(t *testing.T) {
+// Discovery prefixes the name of a module with its namespace, so modules of different
+// namespaces are found separately.
+func TestDiscoverySeparatesNamespaces(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	systems := []*system{startSystem(t, b, "", "x"), startSystem(t, b, "my.shop", "x")}
@@ -353,9 +360,8 @@ func TestDiscoveryKeepsNamespacesApart(t *testing.T) {
 	}
 }
 
-// A handle is reported at the start if its dead letters could not be stored under its
-// name.
-func TestNameThatLeavesNoRoomForDeadLetters(t *testing.T) {
+// Start reports a handle whose name is too long for its log of dead letters.
+func TestNameTooLongForDeadLetters(t *testing.T) {
 	t.Parallel()
 	for length, fits := range map[int]bool{226: true, 227: false} { // with "queues.", ".x" and "__dead"
 		namespace := strings.Repeat("n", 150)

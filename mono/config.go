@@ -9,18 +9,18 @@ import (
 	"gomono.dev/codec"
 )
 
-// config is what options set. A receiver's config is its handle's, with the
-// receiver's own options applied on top.
+// config holds the values of options. A receiver's config is its handle's, with the
+// receiver's options applied on top.
 type config struct {
 	Version string
 	Doc     string
 	Codec   codec.Codec
 
-	Timeout     time.Duration
-	Concurrency int
-	Pending     int
-	Anywhere    bool
-	Shared      bool
+	Timeout      time.Duration
+	Concurrency  int
+	MaxBuffered  int
+	LoadBalanced bool
+	ByReference  bool
 
 	Group     string
 	Broadcast bool
@@ -30,16 +30,16 @@ type config struct {
 	Capacity int
 	FanOut   bool
 
-	MaxAttempts int
-	Backoff     BackoffPolicy
-	Groups      []string
-	MaxPending  uint64
-	MaxDelayed  uint64
-	DedupWindow time.Duration
-	Volatile    bool
-	Optimistic  time.Duration
-	AckWait     time.Duration
-	StuckAfter  time.Duration
+	MaxAttempts    int
+	Backoff        BackoffPolicy
+	Groups         []string
+	MaxPending     uint64
+	MaxDelayed     uint64
+	DedupWindow    time.Duration
+	NonPersistent  bool
+	AssumeAccepted time.Duration
+	AckWait        time.Duration
+	StuckAfter     time.Duration
 
 	MaxAge      time.Duration
 	MaxMessages uint64
@@ -60,19 +60,19 @@ type config struct {
 func (c *config) check(kind Kind) error {
 	var errs []error
 	if kind == KindEvent && !c.Durable && (c.MaxAttempts > 0 || c.Backoff != nil || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow, AckWait and StuckAfter need Durable: an event that nobody stores is told once"))
+		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow, AckWait and StuckAfter need Durable: an event that is not stored is delivered once"))
 	}
 	if c.Durable && c.Broadcast {
 		errs = append(errs, errors.New("Durable and Broadcast exclude each other: a durable group shares its messages among instances"))
 	}
 	if c.Broadcast && c.Group != "" {
-		errs = append(errs, errors.New("Broadcast and Group exclude each other: every instance hears a broadcast"))
+		errs = append(errs, errors.New("Broadcast and Group exclude each other: every instance receives a broadcast"))
 	}
-	if c.Optimistic > 0 && !c.Volatile {
-		errs = append(errs, errors.New("Optimistic needs Volatile: a durable queue always waits for the acknowledgement of its store"))
+	if c.AssumeAccepted > 0 && !c.NonPersistent {
+		errs = append(errs, errors.New("AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store"))
 	}
-	if c.Volatile && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("Volatile excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: nothing is stored to try again"))
+	if c.NonPersistent && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
+		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: its jobs are not stored, so they cannot be tried again"))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))
@@ -86,7 +86,7 @@ func (c *config) check(kind Kind) error {
 	return errors.Join(errs...)
 }
 
-// differs names the first option in which two configs are not the same.
+// differs describes the first option with different values in two configs.
 func (c *config) differs(other *config) string {
 	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
 	for i := range a.NumField() {
@@ -97,7 +97,8 @@ func (c *config) differs(other *config) string {
 	return ""
 }
 
-// settings lists what is not at its zero value, for Describe and observers.
+// settings returns the options that are not at their zero value, for Describe and
+// observers.
 func (c *config) settings() map[string]string {
 	settings := make(map[string]string)
 	v := reflect.ValueOf(c).Elem()
@@ -109,7 +110,7 @@ func (c *config) settings() map[string]string {
 	return settings
 }
 
-// show is how an option's value appears in texts.
+// show returns an option's value for texts.
 func show(v reflect.Value) any {
 	if c, ok := v.Interface().(codec.Codec); ok && c != nil {
 		return c.ContentType()

@@ -18,17 +18,17 @@ import (
 	"gomono.dev/transport"
 )
 
-// fussy is an error type whose methods want a value. A nil pointer to one, the
-// classic mistake, is an error all the same.
+// fussy is an error type whose Error method panics on a nil pointer. A nil *fussy in an
+// error interface is not nil: a common mistake.
 type fussy struct{ text string }
 
 func (f *fussy) Error() string { return f.text }
 
-// An error that panics when it is read is as a panic of whoever returned it.
-func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
+// An error whose Error method panics counts as a panic of the function that returned it.
+func TestPanicInErrorMethodIsContained(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		heard := make(chan fact, 1)
+		received := make(chan fact, 1)
 		tried := mono.NewQueue[fact]("test.fussy", mono.MaxAttempts(1))
 		app := p.app(t)
 		app.Add(&lifecycle{name: "listener",
@@ -39,11 +39,11 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 					}
 					return reply{}, (*fussy)(nil)
 				})
-				told.Handle(s, func(_ context.Context, f fact) error {
+				announced.Handle(s, func(_ context.Context, f fact) error {
 					if f.N == 0 {
 						return (*fussy)(nil)
 					}
-					heard <- f
+					received <- f
 					return nil
 				})
 				tried.Handle(s, func(context.Context, fact) error { return (*fussy)(nil) })
@@ -55,20 +55,20 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, text := range []string{"", "coded"} {
-			if _, err := ask.Call(t.Context(), app, question{Text: text}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) {
+			if _, err := ask.Call(t.Context(), app, question{Text: text}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) {
 				t.Errorf("%q: %v", text, err)
 			}
 		}
 		for n := range 2 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		<-heard
+		<-received
 		if err := tried.Enqueue(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
-		awaitLetters(t, tried.DeadLetters(app), 1)
+		awaitDeadLetters(t, tried.DeadLetters(app), 1)
 		if c := app.Health(t.Context()).Modules["listener"]; c.Healthy || !strings.Contains(c.Message, "panicked") {
 			t.Errorf("health: %+v", c)
 		}
@@ -78,9 +78,9 @@ func TestDefect07ErrorThatPanicsDoesNotEndTheProcess(t *testing.T) {
 	})
 }
 
-// A handler that ends its goroutine, as a test's FailNow does, has answered, and
-// its job is tried again.
-func TestHandlerThatEndsItsGoroutine(t *testing.T) {
+// A handler that calls runtime.Goexit, as FailNow of a test does, has failed: its caller
+// gets an error, and its job is retried.
+func TestGoexitInHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		jobs := mono.NewQueue[fact]("test.goexit", mono.Backoff(mono.Constant(time.Millisecond)))
@@ -108,8 +108,8 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 				return nil
 			}, mono.BatchSize(1), mono.Group("batches"))
 		}))
-		if p.wire { // at home it ends its caller
-			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.Remote(err) || !strings.Contains(err.Error(), "Goexit") {
+		if p.noLocalCalls { // a local call ends with its caller's goroutine
+			if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || !mono.IsHandlerError(err) || !strings.Contains(err.Error(), "Goexit") {
 				t.Errorf("the caller got %v", err)
 			}
 		}
@@ -124,28 +124,28 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	})
 }
 
-// Where messages come one at a time, it is the goroutine on which they come: the
-// module is not healthy any more.
-func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
+// If messages are handled one at a time, Goexit ends the goroutine that receives them,
+// and the module becomes unhealthy.
+func TestGoexitInSerialHandlerMakesModuleUnhealthy(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t)
 		app.Add(module("listener", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { runtime.Goexit(); return nil })
+			announced.Handle(s, func(context.Context, fact) error { runtime.Goexit(); return nil })
 		}))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := told.Publish(t.Context(), app, fact{}); err != nil {
+		if err := announced.Publish(t.Context(), app, fact{}); err != nil {
 			t.Fatal(err)
 		}
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
-		var c mono.Check
+		var c mono.HealthResult
 		for ; c.Message == ""; <-tick.C {
 			c = app.Health(t.Context()).Modules["listener"]
 		}
-		if c.Healthy || !strings.Contains(c.Message, "event test.told: nothing is received any more") || !strings.Contains(c.Message, "Goexit") {
+		if c.Healthy || !strings.Contains(c.Message, "event test.announced: nothing is received any more") || !strings.Contains(c.Message, "Goexit") {
 			t.Errorf("health: %+v", c)
 		}
 		if err := app.Stop(t.Context()); err != nil {
@@ -154,8 +154,9 @@ func TestSerialHandlerThatEndsItsGoroutine(t *testing.T) {
 	})
 }
 
-// What waited for it, and what follows, goes to others.
-func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
+// The messages that waited for a handler that called Goexit, and all later ones, go to
+// other receivers.
+func TestGoexitInSerialHandlerReleasesMessages(t *testing.T) {
 	t.Parallel()
 	asked := mono.NewService[question, reply]("test.serial", mono.Concurrency(1), mono.Timeout(5*time.Second))
 	history := mono.NewStream[job]("test.serial-history", mono.Backoff(mono.Constant(time.Millisecond))).KeyedBy(job.key)
@@ -168,7 +169,7 @@ func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		defer app.Stop(context.Background()) // tells of a call that met it while it left
+		defer app.Stop(context.Background()) // reports a call that arrived during the exit
 		caller := b.app(t, module("caller", func(s *mono.Scope) { s.Use(asked, history) }))
 		caller.Remote(asked)
 		begin(t, caller)
@@ -194,7 +195,7 @@ func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
 		}
 		for calls, failed := 0, 0; calls < 20; calls++ {
 			if _, err := asked.Call(t.Context(), caller, question{}); err != nil {
-				if failed++; failed > 2 { // the first may meet it while it leaves
+				if failed++; failed > 2 { // the first may arrive during the exit
 					t.Fatal(err)
 				}
 				calls = 0
@@ -203,8 +204,8 @@ func TestSerialHandlerThatEndsItsGoroutineKeepsNothing(t *testing.T) {
 	})
 }
 
-// So does a hook: it is named at once.
-func TestHookThatEndsItsGoroutine(t *testing.T) {
+// A hook that calls Goexit is named in the error at once.
+func TestGoexitInHookIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		end := func(context.Context) error { runtime.Goexit(); return nil }
@@ -228,7 +229,7 @@ func TestHookThatEndsItsGoroutine(t *testing.T) {
 	})
 }
 
-// fragile is a codec that panics over the text "boom".
+// fragile is a codec that panics on the text "boom".
 type fragile struct{}
 
 func (fragile) ContentType() string { return "application/fragile" }
@@ -255,9 +256,9 @@ func (fragile) CheckType(t reflect.Type) error {
 	return nil
 }
 
-// A codec, or a key function, that panics is an error to whoever sends, and to
-// whoever is sent what it cannot decode.
-func TestCodecThatPanics(t *testing.T) {
+// A panic of a codec or of a key function is an error of the send. A panic during
+// decoding is an error reply.
+func TestPanicInCodecIsContained(t *testing.T) {
 	t.Parallel()
 	var _ codec.TypeChecker = fragile{}
 	onPaths(t, func(t *testing.T, p path) {
@@ -283,7 +284,7 @@ func TestCodecThatPanics(t *testing.T) {
 		m, err := mono.Raw(app).Request(t.Context(), &transport.Message{Subject: "services.test.fragile", Body: []byte(`"boom"`),
 			Header: transport.Header{{Name: transport.HeaderContentType, Value: "application/fragile"}}})
 		if err != nil || transport.ErrorFromHeader(m.Header) == nil {
-			t.Errorf("what cannot be decoded: %v, %v", m, err)
+			t.Errorf("an undecodable request: %v, %v", m, err)
 		}
 		if err := keyless.Publish(t.Context(), app, fact{}); mono.CodeOf(err) != mono.Internal || mono.OutcomeOf(err) != mono.OutcomeNotDone {
 			t.Errorf("a key function: %v", err)
@@ -294,13 +295,13 @@ func TestCodecThatPanics(t *testing.T) {
 	})
 }
 
-// untitled is a codec that panics when it is asked for its content type.
+// untitled is a codec whose ContentType panics.
 type untitled struct{ fragile }
 
 func (untitled) ContentType() string { panic("no name") }
 
-// An App whose codec panics does not start, and can be stopped.
-func TestCodecWithoutAName(t *testing.T) {
+// An App does not start if ContentType of a codec panics, and can be stopped.
+func TestCodecWithPanickingContentType(t *testing.T) {
 	t.Parallel()
 	for name, app := range map[string]*mono.App{
 		"the App's":  newApp(t, mono.DefaultCodec(untitled{})),
@@ -309,17 +310,17 @@ func TestCodecWithoutAName(t *testing.T) {
 		app.Add(module("provider", func(s *mono.Scope) {
 			mono.NewService[question, reply]("test.untitled", mono.Codec(untitled{})).Handle(s, echo)
 		}))
-		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") || app.State() != mono.Created {
+		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") || app.State() != mono.StateCreated {
 			t.Errorf("%s codec: %v, the App is %s", name, err, app.State())
 		}
-		if err := app.Stop(t.Context()); err != nil || app.State() != mono.Stopped {
+		if err := app.Stop(t.Context()); err != nil || app.State() != mono.StateStopped {
 			t.Errorf("%s codec: Stop: %v, the App is %s", name, err, app.State())
 		}
 	}
 }
 
-// What is given to an App and cannot be used is in the report too, by name.
-func TestStartReportOfWhatIsGiven(t *testing.T) {
+// Start reports each middleware, observer and module that is nil, unnamed or panics.
+func TestStartReportsInvalidMiddlewareObserversAndModules(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Use(nil, mono.MiddlewareFunc(nil))
@@ -330,7 +331,7 @@ func TestStartReportOfWhatIsGiven(t *testing.T) {
 	requireProblem(t, got, "a middleware is nil")
 	requireProblem(t, got, "an observer is nil")
 	requireProblem(t, got, "mono_test.nameless panicked")
-	requireProblem(t, got, "module idle", "NewModule got nil")
+	requireProblem(t, got, "module idle", "NewModule: want a bind function")
 	requireProblem(t, got, "has no name: give Plugin one")
 
 	app = newApp(t)
@@ -351,8 +352,8 @@ type wraps struct{}
 
 func (wraps) Wrap(mono.Next) mono.Next { panic("no wrap") }
 
-// Health is data whatever its details are.
-func TestHealthDetailsThatAreNoJSON(t *testing.T) {
+// Health can be encoded in JSON even if one of its details cannot.
+func TestHealthDetailsThatJSONCannotEncode(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(&lifecycle{name: "odd", health: func(ctx context.Context) error {

@@ -8,8 +8,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// within returns the context of the Call's handler: ctx, from which CallFrom finds
-// the Call. It is the Call itself in another role, and made once.
+// within returns the context of the Call's handler: ctx, plus the Call for CallFrom. It
+// is the Call itself under another type. It is called once per Call.
 func (c *Call) within(ctx context.Context) context.Context {
 	c.around = ctx
 	return (*callContext)(c)
@@ -28,9 +28,9 @@ func (c *callContext) Value(key any) any {
 	return c.around.Value(key)
 }
 
-// limitedContext is context.WithTimeout, but its timer is set when somebody waits for
-// it: most handlers return without a look at their context, and a transport has
-// timers of its own.
+// limitedContext is like context.WithTimeout, but sets its timer only for the first
+// Done: most handlers return without using their context, and a transport has timers of
+// its own.
 type limitedContext struct {
 	parent   context.Context
 	in       *instance
@@ -58,8 +58,8 @@ func (l *limitedContext) Limit() (parent context.Context, deadline time.Time) {
 	return l.parent, l.in.clock.at(l.deadline)
 }
 
-// wait returns the context that somebody can wait for, and makes it if need be.
-// Several goroutines may ask at once; one of theirs is kept.
+// wait returns a context of the standard library, and creates it if necessary. If
+// several goroutines create one at once, only one is kept.
 func (l *limitedContext) wait() context.Context {
 	for {
 		live := l.live.Load()
@@ -94,18 +94,18 @@ func (l *limitedContext) Err() error {
 	if err := l.wait().Err(); err != nil || !l.late() {
 		return err
 	}
-	return context.DeadlineExceeded // the timer is about to say so
+	return context.DeadlineExceeded // the timer will expire now
 }
 
-// settled reports whether the real context has something to say.
+// settled reports whether the context of the standard library determines the result.
 func (l *limitedContext) settled() bool {
 	return l.live.Load() != nil || l.parent.Err() != nil || l.late()
 }
 
 func (l *limitedContext) late() bool { return l.in.clock.now() >= l.deadline }
 
-// Value asks the real context, once there is one: contexts that derive from this
-// one find it there, and need no goroutine to wait for it.
+// Value asks the context of the standard library, if it exists: derived contexts find
+// it there, and need no goroutine to wait for it.
 func (l *limitedContext) Value(key any) any {
 	if l.settled() {
 		return l.wait().Value(key)

@@ -10,11 +10,11 @@ import (
 	"gomono.dev/mono"
 )
 
-// A handler's context ends when its time is over, whichever way the handler looks.
-func TestContextOfHandlerEnds(t *testing.T) {
+// The context of a handler ends at its deadline, regardless of the method that observes it.
+func TestHandlerContextEndsAtDeadline(t *testing.T) {
 	t.Parallel()
 	limited := mono.NewService[question, reply]("test.limited", mono.Timeout(time.Second))
-	looks := map[string]func(ctx context.Context){
+	waits := map[string]func(ctx context.Context){
 		"Done": func(ctx context.Context) { <-ctx.Done() },
 		"Err": func(ctx context.Context) {
 			for ctx.Err() == nil {
@@ -37,7 +37,7 @@ func TestContextOfHandlerEnds(t *testing.T) {
 			<-ended
 		},
 	}
-	for name, look := range looks {
+	for name, wait := range waits {
 		for _, p := range paths[:2] {
 			t.Run(name+"/"+p.name, func(t *testing.T) {
 				t.Parallel()
@@ -50,13 +50,13 @@ func TestContextOfHandlerEnds(t *testing.T) {
 							if ctx.Err() != nil || mono.CallFrom(ctx).Handle() == nil {
 								t.Error("the context has ended, or has no call")
 							}
-							look(ctx)
+							wait(ctx)
 							seen <- errors.Join(ctx.Err(), context.Cause(ctx))
 							return reply{}, nil
 						})
 					}))
 					began := time.Now()
-					_, _ = limited.Call(t.Context(), app, question{}) // its time is over at the same instant
+					_, _ = limited.Call(t.Context(), app, question{}) // the call times out at the same instant
 					if err := <-seen; !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 						t.Errorf("the handler saw %v after %v", err, time.Since(began))
 					}
@@ -70,8 +70,8 @@ func TestContextOfHandlerEnds(t *testing.T) {
 	}
 }
 
-// A context that is kept after its handler has returned has ended.
-func TestContextOfHandlerIsOverAfterIt(t *testing.T) {
+// The context of a handler ends when the handler returns.
+func TestHandlerContextEndsAfterHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		kept := make(chan context.Context, 1)

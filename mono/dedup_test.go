@@ -17,19 +17,19 @@ import (
 )
 
 var (
-	dedupJobs     = mono.NewQueue[job]("dedup.jobs", mono.MaxAttempts(1))
-	dedupHistory  = mono.NewStream[job]("dedup.history").KeyedBy(job.key)
-	dedupVolatile = mono.NewQueue[job]("dedup.volatile", mono.Volatile())
+	dedupJobs          = mono.NewQueue[job]("dedup.jobs", mono.MaxAttempts(1))
+	dedupHistory       = mono.NewStream[job]("dedup.history").KeyedBy(job.key)
+	dedupNonPersistent = mono.NewQueue[job]("dedup.non-persistent", mono.NonPersistent())
 )
 
-// dedup is an App with a sender, whose observations of duplicates it collects, and a
-// worker that fails jobs below 0.
+// dedup is an App with a sender and with a worker that fails jobs below 0. It collects
+// the observations of duplicates.
 type dedup struct {
 	*mono.App
-	t     *testing.T
-	scope *mono.Scope
-	told  trace
-	got   chan handled
+	t          *testing.T
+	scope      *mono.Scope
+	duplicates trace
+	got        chan handled
 }
 
 func startDedup(t *testing.T, p path) *dedup {
@@ -37,19 +37,19 @@ func startDedup(t *testing.T, p path) *dedup {
 	d := &dedup{App: p.app(t), t: t, got: make(chan handled, 100)}
 	d.Observe(mono.ObserverFunc(func(o mono.Observation) {
 		if o, ok := o.(mono.MessageDeduplicated); ok {
-			d.told.add(fmt.Sprint(o.Module, " ", o.Handle.Name(), " ", o.ID, " ", o.Sequence))
+			d.duplicates.add(fmt.Sprint(o.Module, " ", o.Handle.Name(), " ", o.ID, " ", o.Sequence))
 		}
 	}))
 	d.Add(
 		worker("worker", dedupJobs, d.got, func(h handled) error {
 			if h.N < 0 {
-				return errors.New("as asked")
+				return errors.New("a negative job")
 			}
 			return nil
 		}),
 		module("reader", func(s *mono.Scope) { dedupHistory.Handle(s, nothing) }),
 		module("sender", func(s *mono.Scope) {
-			s.Use(dedupJobs, dedupHistory, dedupVolatile)
+			s.Use(dedupJobs, dedupHistory, dedupNonPersistent)
 			d.scope = s
 		}),
 	)
@@ -57,7 +57,7 @@ func startDedup(t *testing.T, p path) *dedup {
 	return d
 }
 
-// enqueue sends a job from the module sender.
+// enqueue sends a job from the module "sender".
 func (d *dedup) enqueue(n int, opts ...mono.QueueSendOption) mono.Stored {
 	d.t.Helper()
 	stored, err := dedupJobs.With(opts...).EnqueueStored(d.t.Context(), d.scope, job{N: n})
@@ -67,8 +67,8 @@ func (d *dedup) enqueue(n int, opts ...mono.QueueSendOption) mono.Stored {
 	return stored
 }
 
-// A send with the id of a job that is done, or of a dead letter that was discarded,
-// succeeds and stores nothing: it is reported to its sender and to observers.
+// A send with the id of a finished job or of a discarded dead letter succeeds and stores
+// nothing. The duplicate is reported to the sender and to observers.
 func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -79,7 +79,7 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 		}
 		next(t, d.got)
 		if again := d.enqueue(2, mono.DedupID("done")); again != (mono.Stored{ID: "done", Sequence: 1, Duplicate: true}) {
-			t.Errorf("a job that is done: got %+v", again)
+			t.Errorf("a finished job: got %+v", again)
 		}
 		if err := dedupJobs.With(mono.DedupID("done")).Enqueue(t.Context(), d, job{N: 3}); err != nil {
 			t.Errorf("Enqueue: %v", err)
@@ -87,12 +87,12 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 
 		dead := d.enqueue(-1, mono.DedupID("dead"))
 		next(t, d.got)
-		l := awaitLetters(t, dedupJobs.DeadLetters(d), 1)[0]
+		l := awaitDeadLetters(t, dedupJobs.DeadLetters(d), 1)[0]
 		if err := dedupJobs.DeadLetters(d).Discard(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
 		if again := d.enqueue(4, mono.DedupID("dead")); again != (mono.Stored{ID: "dead", Sequence: dead.Sequence, Duplicate: true}) || dead.Duplicate {
-			t.Errorf("a dead letter that was discarded: got %+v after %+v", again, dead)
+			t.Errorf("a discarded dead letter: got %+v after %+v", again, dead)
 		}
 
 		late := d.enqueue(5, mono.DedupID("late"), mono.Delay(time.Hour))
@@ -104,12 +104,14 @@ func TestEnqueueStoredReportsDuplicates(t *testing.T) {
 			t.Errorf("without an id: got %+v, and %+v was handled", random, h)
 		}
 		want := []string{"sender dedup.jobs done 1", " dedup.jobs done 1", fmt.Sprint("sender dedup.jobs dead ", dead.Sequence), "sender dedup.jobs late 0"}
-		if told := d.told.all(); !slices.Equal(told, want) {
-			t.Errorf("observed %q, want %q", told, want)
+		if seen := d.duplicates.all(); !slices.Equal(seen, want) {
+			t.Errorf("observed %q, want %q", seen, want)
 		}
 	})
 }
 
+// An append with an id that is stored already is a duplicate, also for Append and
+// AppendAsync.
 func TestAppendStoredReportsDuplicates(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -134,22 +136,22 @@ func TestAppendStoredReportsDuplicates(t *testing.T) {
 			t.Error(err)
 		}
 		want := slices.Repeat([]string{"sender dedup.history one 1"}, 3)
-		if told := d.told.all(); !slices.Equal(told, want) {
-			t.Errorf("observed %q, want %q", told, want)
+		if seen := d.duplicates.all(); !slices.Equal(seen, want) {
+			t.Errorf("observed %q, want %q", seen, want)
 		}
 	})
 }
 
-// A message whose acknowledgement is lost is stored by its second attempt, or was by
-// the first: its sender gets its id, and it is not a duplicate.
+// A message is stored once even if the acknowledgement of its first append is lost. Its
+// sender gets the id, and the second attempt is not reported as a duplicate.
 func TestStoredAfterALostAcknowledgement(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
-		var told trace
+		var seen trace
 		app := mono.New(&forgetful{b.connect(), false}, quiet(t))
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 			if _, ok := o.(mono.MessageDeduplicated); ok {
-				told.add(fmt.Sprint(o))
+				seen.add(fmt.Sprint(o))
 			}
 		}))
 		got := make(chan handled, 10)
@@ -159,14 +161,14 @@ func TestStoredAfterALostAcknowledgement(t *testing.T) {
 		if h := next(t, got); err != nil || stored.ID != h.id || stored.Sequence != 1 || stored.Duplicate {
 			t.Errorf("got %+v, %v, and %+v was handled", stored, err, h)
 		}
-		if all := told.all(); len(all) != 0 {
+		if all := seen.all(); len(all) != 0 {
 			t.Errorf("observed %q", all)
 		}
 	})
 }
 
-// A sender whose message may be stored or not learns its id, to send it again.
-func TestStoredNamesTheIDInDoubt(t *testing.T) {
+// If the outcome is unknown, the sender still gets the id, to send the message again.
+func TestStoredHasTheIDIfOutcomeIsUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := mono.New(&forgetful{inproc.New(nil), true}, quiet(t))
@@ -181,7 +183,7 @@ func TestStoredNamesTheIDInDoubt(t *testing.T) {
 }
 
 // forgetful is a transport that loses the acknowledgement of the first append to each
-// log, or of all.
+// log, or of all appends if always is set.
 type forgetful struct {
 	transport.Transport
 	always bool
@@ -203,21 +205,21 @@ func (l *forgetfulLog) Append(ctx context.Context, m *transport.Message, o trans
 		return at, err
 	}
 	l.lost = true
-	return transport.Appended{}, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "its acknowledgement is lost")
+	return transport.Appended{}, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "the acknowledgement is lost")
 }
 
-// A send that stores nothing is an error, without an id if the message has not left.
-func TestStoredOfWhatIsNotStored(t *testing.T) {
+// A send that stores nothing fails. The error comes without an id if nothing was sent.
+func TestStoredOfFailedSend(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		d := startDedup(t, p)
-		if got, err := dedupVolatile.EnqueueStored(t.Context(), d.scope, job{}); got != (mono.Stored{}) || mono.CodeOf(err) != mono.FailedPrecondition || mono.OutcomeOf(err) != mono.OutcomeNotDone {
-			t.Errorf("a volatile queue: got %+v, %v", got, err)
+		if got, err := dedupNonPersistent.EnqueueStored(t.Context(), d.scope, job{}); got != (mono.Stored{}) || mono.CodeOf(err) != mono.FailedPrecondition || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+			t.Errorf("a non-persistent queue: got %+v, %v", got, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if got, err := dedupJobs.EnqueueStored(ctx, d.scope, job{}); got != (mono.Stored{}) || mono.CodeOf(err) != mono.Canceled {
-			t.Errorf("after the end of its context: got %+v, %v", got, err)
+			t.Errorf("after the end of the context: got %+v, %v", got, err)
 		}
 		got, err := dedupHistory.With(mono.DedupID("one")).AppendStored(t.Context(), d.scope, job{Key: "not a key"})
 		if got != (mono.Stored{}) || mono.CodeOf(err) != mono.InvalidArgument {

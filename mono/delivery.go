@@ -10,7 +10,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// consume begins to receive stored messages.
+// consume starts to receive stored messages.
 func (r *receiver) consume(ctx context.Context) error {
 	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
 	c.Group.Update = true
@@ -21,24 +21,24 @@ func (r *receiver) consume(ctx context.Context) error {
 		begin = b.add
 		r.batcher = b
 	}
-	c.Begin = r.own(begin)
+	c.Begin = r.skipOtherGroups(begin)
 	r.membership = newMembership(c)
 	return r.join(ctx)
 }
 
-// own passes over what is for another group: this one is done with it.
-func (r *receiver) own(begin func(*transport.Delivery) transport.Work) func(*transport.Delivery) transport.Work {
+// skipOtherGroups acknowledges and skips the messages for other groups.
+func (r *receiver) skipOtherGroups(begin func(*transport.Delivery) transport.Work) func(*transport.Delivery) transport.Work {
 	prefix, group := r.in.prefix(r.decl), r.group()
 	return func(d *transport.Delivery) transport.Work {
-		if toAnother(d.Subject, prefix, group) {
-			r.told(d, d.Ack(context.Background()))
+		if forOtherGroup(d.Subject, prefix, group) {
+			r.logSettlement(d, d.Ack(context.Background()))
 			return nil
 		}
 		return begin(d)
 	}
 }
 
-// take takes a delivery in, as receive does a message.
+// take admits a delivery, as receive does a message.
 func (r *receiver) take(d *transport.Delivery) transport.Work {
 	t := r.newTicket()
 	t.call.at, t.call.message, t.call.delivery = r, &d.Message, d
@@ -67,13 +67,13 @@ func (r *receiver) work(t *ticket, d *transport.Delivery) {
 	returned = true
 }
 
-// describe tells a handler about its delivery.
+// describe fills in a Call from its delivery.
 func (r *receiver) describe(c *Call, d *transport.Delivery) {
 	c.at, c.decl, c.delivery, c.id = r, r.decl, d, r.storage.idOf(d)
 }
 
-// attempt runs the handler, unless the last attempt was one before. The payload is
-// a copy: what becomes a dead letter is the message as it came.
+// attempt runs the handler, unless the delivery exceeds the last attempt. The payload
+// is a copy: a dead letter is the message as it came.
 func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if d.Attempt > r.config.maxAttempts() {
 		return r.overdue(d)
@@ -83,50 +83,50 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	if err == nil {
 		err = r.process(r.in.ctx, &d.Message, k, t, began, decode)
 	}
-	r.stats.record(&r.stats.wire, r.in.clock.now()-began, err)
+	r.stats.record(&r.stats.received, r.in.clock.now()-began, err)
 	return err
 }
 
-// overdue is why a delivery after the last attempt is not handled: its dead letter
-// could not be stored, or nobody said how that attempt ended.
+// overdue returns why a delivery after the last attempt is not handled: its dead letter
+// could not be stored, or the outcome of that attempt is unknown.
 func (r *receiver) overdue(d *transport.Delivery) error {
-	if v := r.unburied.of(d.Sequence); v != nil {
+	if v := r.pending.of(d.Sequence); v != nil {
 		return v
 	}
-	return &unheard{Errorf(Unknown, "no word came of how attempt %d ended: its process died, its acknowledgement was lost, or its dead letter could not be stored", r.config.maxAttempts())}
+	return &unknownOutcome{Errorf(Unknown, "the outcome of attempt %d is unknown: its process died, its acknowledgement was lost, or its dead letter could not be stored", r.config.maxAttempts())}
 }
 
-type unheard struct{ error }
+type unknownOutcome struct{ error }
 
-func (u *unheard) Unwrap() error { return u.error }
+func (u *unknownOutcome) Unwrap() error { return u.error }
 
-// settle ends a delivery as its attempt ended.
+// settle settles a delivery according to the result of its attempt.
 func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 	if err == nil {
-		r.told(d, d.Ack(context.Background()))
+		r.logSettlement(d, d.Ack(context.Background()))
 		return
 	}
 	if r.isHandBack(c, err) {
 		r.leaveGroup()
-		r.in.log.Info("mono: handed back, the App stops", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
+		r.in.log.Info("mono: message handed back, the App stops", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 			"id", c.ID(), "attempt", d.Attempt, "error", err)
 		r.handBack(d)
 		return
 	}
-	if reason := r.deadBy(c, d, err); reason != "" {
-		r.bury(c, d, reason, err)
+	if reason := r.deadLetterReason(c, d, err); reason != "" {
+		r.moveToDeadLetters(c, d, reason, err)
 		return
 	}
 	wait := r.wait(d, err)
 	r.in.log.Warn("mono: attempt failed, another follows", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempt", d.Attempt, "of", r.config.maxAttempts(), "wait", wait, "error", err)
 	r.in.observe(MessageRetried{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempt: d.Attempt, Wait: wait, Err: err})
-	r.told(d, d.Nak(context.Background(), wait))
+	r.logSettlement(d, d.Nak(context.Background(), wait))
 }
 
-// isHandBack reports whether an attempt ended without a verdict about the message: the
-// handler hands it back because the App stops, or the time to stop is over and the handler
-// gave no verdict.
+// isHandBack reports whether an attempt does not count: the handler hands the message back
+// because the App stops, or it failed because the App ran out of time to stop. A failure
+// counts if it is Permanent or RetryAfter.
 func (r *receiver) isHandBack(c *Call, err error) bool {
 	if !c.decoded || !r.in.isStopping() {
 		return false
@@ -134,24 +134,25 @@ func (r *receiver) isHandBack(c *Call, err error) bool {
 	if _, ok := errors.AsType[*handBack](err); ok {
 		return true
 	}
-	_, dropped := errors.AsType[*drop](err)
-	_, retried := errors.AsType[*retryIn](err)
+	_, dropped := errors.AsType[*permanent](err)
+	_, retried := errors.AsType[*retryAfter](err)
 	return r.in.ctx.Err() != nil && !dropped && !retried
 }
 
-// deadBy says why a message gets no further attempt, "" where it does.
-func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
-	if v, ok := errors.AsType[*unburied](err); ok {
+// deadLetterReason returns the reason why a message gets no further attempt, "" if it
+// gets one.
+func (r *receiver) deadLetterReason(c *Call, d *transport.Delivery, err error) Reason {
+	if v, ok := errors.AsType[*pendingDeadLetter](err); ok {
 		return v.reason
 	}
-	if _, ok := errors.AsType[*unheard](err); ok {
+	if _, ok := errors.AsType[*unknownOutcome](err); ok {
 		return ReasonOutcomeUnknown
 	}
 	if !c.decoded {
 		return ReasonUndecodable
 	}
-	if _, ok := errors.AsType[*drop](err); ok {
-		return ReasonDropped
+	if _, ok := errors.AsType[*permanent](err); ok {
+		return ReasonPermanent
 	}
 	if d.Attempt >= r.config.maxAttempts() {
 		return ReasonAttempts
@@ -159,39 +160,37 @@ func (r *receiver) deadBy(c *Call, d *transport.Delivery, err error) Reason {
 	return ""
 }
 
-// bury keeps a message as a dead letter, and only then ends it. Where it cannot
-// be kept, the message comes again.
-func (r *receiver) bury(c *Call, d *transport.Delivery, reason Reason, err error) {
-	letter := r.letter(c, d, reason, err)
-	kept := r.in.keep(r.decl, letter)
-	for CodeOf(kept) == InvalidArgument && shorten(letter) {
-		kept = r.in.keep(r.decl, letter)
+// moveToDeadLetters stores a message as a dead letter, and then ends its delivery. If
+// the dead letter cannot be stored, the message is delivered again.
+func (r *receiver) moveToDeadLetters(c *Call, d *transport.Delivery, reason Reason, err error) {
+	deadLetter := r.newDeadLetter(c, d, reason, err)
+	kept := r.in.storeDeadLetter(r.decl, deadLetter)
+	for CodeOf(kept) == InvalidArgument && shortenDeadLetter(deadLetter) {
+		kept = r.in.storeDeadLetter(r.decl, deadLetter)
 	}
 	if kept != nil {
-		r.in.log.Error("mono: dead letter not stored, the message comes again", "module", r.unit.name, "handle", r.decl.name,
+		r.in.log.Error("mono: dead letter not stored, the message will be delivered again", "module", r.unit.name, "handle", r.decl.name,
 			"id", c.ID(), "reason", reason, "error", err, "because", kept)
-		r.unburied.remember(d.Sequence, reason, err)
-		r.told(d, d.Nak(context.Background(), max(r.wait(d, nil), minBurialWait)))
+		r.pending.remember(d.Sequence, reason, err)
+		r.logSettlement(d, d.Nak(context.Background(), max(r.wait(d, nil), minDeadLetterWait)))
 		return
 	}
-	r.unburied.forget(d.Sequence)
+	r.pending.forget(d.Sequence)
 	r.in.log.Error("mono: message given up, it is a dead letter now", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind,
 		"id", c.ID(), "attempts", d.Attempt, "reason", reason, "error", err)
-	r.in.observe(MessageDied{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
-	r.told(d, d.Terminate(context.Background(), string(reason)))
+	r.in.observe(MessageDeadLettered{Module: r.unit.name, Handle: r.decl, Group: c.Group(), ID: c.ID(), Attempts: d.Attempt, Reason: reason, Err: err})
+	r.logSettlement(d, d.Terminate(context.Background(), string(reason)))
 }
 
-// minBurialWait keeps a message that can be neither handled nor buried from
-// coming again and again without a pause.
-const minBurialWait = time.Second
+// minDeadLetterWait is the minimal wait between two attempts to store a dead letter.
+const minDeadLetterWait = time.Second
 
-// handBack lets others have a delivery. It was no attempt.
+// handBack returns a delivery for other receivers. It does not count as an attempt.
 func (r *receiver) handBack(d *transport.Delivery) {
-	r.told(d, d.Release(context.Background()))
+	r.logSettlement(d, d.Release(context.Background()))
 }
 
-// handBackAll lets others have deliveries. It hands back all at once, which a backend can
-// note together.
+// handBackAll hands back deliveries concurrently, so that a backend can note them together.
 func (r *receiver) handBackAll(all []*transport.Delivery) {
 	var wait sync.WaitGroup
 	for _, d := range all {
@@ -200,11 +199,11 @@ func (r *receiver) handBackAll(all []*transport.Delivery) {
 	wait.Wait()
 }
 
-// told logs a settlement that the transport has not taken. The message comes
-// again, which is what at least once means.
-func (r *receiver) told(d *transport.Delivery, err error) {
+// logSettlement logs a settlement that the transport has not accepted. The message is
+// delivered again, as at-least-once delivery allows.
+func (r *receiver) logSettlement(d *transport.Delivery, err error) {
 	if err != nil && CodeOf(err) != FailedPrecondition {
-		r.in.log.Warn("mono: settlement lost, the message comes again", "module", r.unit.name, "handle", r.decl.name,
+		r.in.log.Warn("mono: settlement lost, the message will be delivered again", "module", r.unit.name, "handle", r.decl.name,
 			"sequence", d.Sequence, "error", err)
 	}
 }

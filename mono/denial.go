@@ -10,13 +10,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// denials are the denials of the transport's backend that concern handles of an App.
+// denials holds the denials by the transport's backend that concern handles of an App.
 type denials struct {
 	mu  sync.Mutex
 	all map[endpoint]map[transport.Denial]*Error // by the Denial without its Err
 }
 
-// endpoint is a receiver, or, without one, all senders of a handle.
+// endpoint is a receiver, or, if receiver is nil, all senders of a handle.
 type endpoint struct {
 	decl     identity
 	receiver *receiver
@@ -31,7 +31,7 @@ func (in *instance) watchDenials() {
 	}})
 }
 
-// denied takes a denial, or its end, from the transport.
+// denied handles a denial by the transport, or its end.
 func (in *instance) denied(d transport.Denial) {
 	err := d.Err
 	d.Err = nil
@@ -56,8 +56,8 @@ func (in *instance) reportDenied(e endpoint, h *declaration, err *Error) {
 	in.observe(ReceiveDenied{Module: r.unit.name, Handle: h, Group: r.group(), Err: err})
 }
 
-// note takes a denial in, and reports whether it is the first of its endpoint, or
-// whether the last one is over.
+// note records a denial, or its end. It reports whether the denial is the first of its
+// endpoint, or whether the last one has ended.
 func (ds *denials) note(e endpoint, d transport.Denial, err *Error) (first, last bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -100,8 +100,8 @@ func (ds *denials) senders() []identity {
 	return denied
 }
 
-// checkTransport is the health check of the transport: it can be reached and denies no
-// message of the App.
+// checkTransport is the health check of the transport: the transport can be reached and
+// denies no message of the App.
 func (in *instance) checkTransport(ctx context.Context) error {
 	if err := in.app.transport.Ping(ctx); err != nil {
 		return err
@@ -146,7 +146,8 @@ func (in *instance) sendersOn(subject string) map[endpoint]*declaration {
 	return on
 }
 
-// receivesOn reports whether a denied subscription, or a denied group, is the receiver's.
+// receivesOn reports whether a denied subscription, or a denied group, is the
+// receiver's.
 func (r *receiver) receivesOn(d *transport.Denial) bool {
 	if r.storage != nil || d.Log != "" {
 		return r.storage != nil && r.storage.config.Name == d.Log && r.group() == d.Group

@@ -47,18 +47,18 @@ func limited(t *testing.T, permissions string) (*natsx.Transport, *embedded.Serv
 	return tr, s
 }
 
-// sends is a module that sends through handles.
-func sends(handles ...mono.Handle) mono.Module {
-	return module("sends", func(s *mono.Scope) { s.Use(handles...) })
+// senderOf is a module that declares handles for sending.
+func senderOf(handles ...mono.Handle) mono.Module {
+	return module("sender", func(s *mono.Scope) { s.Use(handles...) })
 }
 
-// observed collects observations of some types.
-type observed struct {
+// denials collects the observations of denied sends and receivers.
+type denials struct {
 	mu  sync.Mutex
 	all []mono.Observation
 }
 
-func (o *observed) Observe(is mono.Observation) {
+func (o *denials) Observe(is mono.Observation) {
 	switch is.(type) {
 	case mono.SendDenied, mono.ReceiveDenied:
 		o.mu.Lock()
@@ -67,20 +67,20 @@ func (o *observed) Observe(is mono.Observation) {
 	}
 }
 
-func (o *observed) get() []mono.Observation {
+func (o *denials) get() []mono.Observation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.all)
 }
 
 // await waits for n observations.
-func (o *observed) await(t *testing.T, n int) []mono.Observation {
+func (o *denials) await(t *testing.T, n int) []mono.Observation {
 	t.Helper()
 	until(t, fmt.Sprintf("%d observations", n), func() bool { return len(o.get()) >= n })
 	return o.get()
 }
 
-// until waits for a condition that nothing announces.
+// until polls until a condition holds.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -92,13 +92,13 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// An account without JetStream's API fails the start at once, however much time it has,
-// with each stored handle and what to allow.
+// If the account denies the JetStream API, Start fails at once instead of waiting for its
+// timeout. The error names each stored handle and the permissions that are missing.
 func TestDeniedJetStreamFailsTheStartAtOnce(t *testing.T) {
 	t.Parallel()
 	tr, _ := limited(t, `publish: { deny: "$JS.API.>" }`)
 	app := mono.New(tr, quiet(t), mono.StartTimeout(5*time.Hour))
-	app.Add(sends(deniedQueue, deniedStream))
+	app.Add(senderOf(deniedQueue, deniedStream))
 	err := app.Start(t.Context())
 	for _, want := range []string{"permission_denied", "queue denied.queue", "stream denied.stream", `"$JS.API.>"`, `"$JS.API.STREAM.INFO.queues_denied_queue"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -107,12 +107,13 @@ func TestDeniedJetStreamFailsTheStartAtOnce(t *testing.T) {
 	}
 }
 
+// Start fails if the server denies a subscription or a request of a receiver.
 func TestDeniedReceiverFailsTheStart(t *testing.T) {
 	t.Parallel()
-	hears := module("listens", func(s *mono.Scope) { deniedEvent.Handle(s, func(context.Context, string) error { return nil }) })
+	listens := module("listens", func(s *mono.Scope) { deniedEvent.Handle(s, func(context.Context, string) error { return nil }) })
 	works := module("works", func(s *mono.Scope) { deniedQueue.Handle(s, func(context.Context, string) error { return nil }) })
 	for permissions, m := range map[string]mono.Module{
-		`subscribe: { deny: "events.>" }`:                     hears,
+		`subscribe: { deny: "events.>" }`:                     listens,
 		`publish: { deny: "$JS.API.CONSUMER.MSG.NEXT.>" }`:    works,
 		`publish: { deny: "$JS.API.CONSUMER.CREATE.>" }`:      works,
 		`subscribe: { allow: "_INBOX.*.*", deny: "_INBOX.>"}`: works,
@@ -130,13 +131,13 @@ func TestDeniedReceiverFailsTheStart(t *testing.T) {
 }
 
 // An event that the server denies is reported by an observation, by health and by the
-// next send, and forgotten with the connection.
-func TestDeniedEvent(t *testing.T) {
+// next send. A new connection clears the denial.
+func TestDeniedEventIsReported(t *testing.T) {
 	t.Parallel()
 	tr, s := limited(t, `publish: { deny: "events.denied.>" }`)
 	app := mono.New(tr, quiet(t))
-	app.Add(sends(deniedEvent))
-	var seen observed
+	app.Add(senderOf(deniedEvent))
+	var seen denials
 	app.Observe(&seen)
 	begin(t, app)
 	if h := app.Health(t.Context()); !h.Healthy {
@@ -145,9 +146,9 @@ func TestDeniedEvent(t *testing.T) {
 	if err := deniedEvent.Publish(t.Context(), app, "a"); err != nil {
 		t.Errorf("the first: %v", err)
 	}
-	told := seen.await(t, 1)[0].(mono.SendDenied)
-	if told.Handle.Name() != "denied.event" || mono.CodeOf(told.Err) != mono.PermissionDenied {
-		t.Errorf("told of %+v", told)
+	denial := seen.await(t, 1)[0].(mono.SendDenied)
+	if denial.Handle.Name() != "denied.event" || mono.CodeOf(denial.Err) != mono.PermissionDenied {
+		t.Errorf("got %+v", denial)
 	}
 	err := deniedEvent.Publish(t.Context(), app, "b")
 	if mono.CodeOf(err) != mono.PermissionDenied || !strings.Contains(err.Error(), `"events.denied.event"`) || mono.OutcomeOf(err) != mono.OutcomeNotDone {
@@ -163,14 +164,14 @@ func TestDeniedEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is healthy again", func() bool { return app.Health(t.Context()).Healthy })
+	until(t, "the App is healthy again", func() bool { return app.Health(t.Context()).Healthy })
 	if err := deniedEvent.Publish(t.Context(), app, "c"); err != nil {
 		t.Errorf("the first on another connection: %v", err)
 	}
 	seen.await(t, 2)
 }
 
-// denying is a transport whose denials are the test's.
+// denying is a transport that lets a test report denials.
 type denying struct {
 	transport.Transport
 	deny chan func(transport.Denial)
@@ -181,16 +182,16 @@ func (d *denying) Watch(f func(transport.Denial)) (stop func()) {
 	return func() { close(d.deny) }
 }
 
-// A denial is about the handles with its subject: senders, receivers, and groups.
+// A denial is assigned to the senders, receivers and groups of its subject.
 func TestDenialsNameHandlesAndModules(t *testing.T) {
 	t.Parallel()
 	tr := &denying{inproc.New(nil), make(chan func(transport.Denial), 1)}
 	app := mono.New(tr, quiet(t), mono.Namespace("ns"))
-	app.Add(sends(deniedKeyed), module("listens", func(s *mono.Scope) {
+	app.Add(senderOf(deniedKeyed), module("listens", func(s *mono.Scope) {
 		deniedEvent.Handle(s, func(context.Context, string) error { return nil })
 		deniedQueue.Handle(s, func(context.Context, string) error { return nil })
 	}))
-	var seen observed
+	var seen denials
 	app.Observe(&seen)
 	begin(t, app)
 	deny := <-tr.deny
@@ -198,13 +199,13 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 
 	a := transport.Denial{Subject: "ns.events.denied.keyed._k.a", Err: denied}
 	b := transport.Denial{Subject: "ns.events.denied.keyed._k.b", Err: denied}
-	heard := transport.Denial{Subject: "ns.events.denied.event", Subscription: true, Group: "listens", Err: denied}
+	receive := transport.Denial{Subject: "ns.events.denied.event", Subscription: true, Group: "listens", Err: denied}
 	group := transport.Denial{Subject: "$JS.ACK.ns_queues_denied_queue.>", Log: "ns_queues_denied_queue", Group: "workers", Err: denied}
 	for _, d := range []transport.Denial{
-		a, b, a, heard, group,
+		a, b, a, receive, group,
 		{Subject: "ns.events.denied.keyedtoo", Err: denied},
 		{Subject: "_INBOX.x", Err: denied},
-		{Subject: heard.Subject, Subscription: true, Group: "another", Err: denied},
+		{Subject: receive.Subject, Subscription: true, Group: "another", Err: denied},
 		{Log: group.Log, Group: "another", Err: denied},
 	} {
 		deny(d)
@@ -221,13 +222,13 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 	if want := []string{"send denied.keyed", "listens denied.event listens", "listens denied.queue workers"}; !slices.Equal(got, want) {
 		t.Errorf("observed %q, want %q", got, want)
 	}
-	healthy := func() (transport, hears bool) {
+	healthy := func() (transport, module bool) {
 		h := app.Health(t.Context())
 		return h.Transport.Healthy, h.Modules["listens"].Healthy
 	}
-	wantHealth := func(when string, transport, hears bool) {
+	wantHealth := func(when string, transport, module bool) {
 		t.Helper()
-		if is, receives := healthy(); is != transport || receives != hears {
+		if is, receives := healthy(); is != transport || receives != module {
 			t.Errorf("%s: transport %t, module %t", when, is, receives)
 		}
 	}
@@ -240,11 +241,11 @@ func TestDenialsNameHandlesAndModules(t *testing.T) {
 	over(group)
 	wantHealth("some are left", false, false)
 	over(b)
-	over(heard)
-	over(heard)
+	over(receive)
+	over(receive)
 	wantHealth("all over", true, true)
 	deny(a)
 	if n := len(seen.get()); n != 4 {
-		t.Errorf("%d observations once it is denied again", n)
+		t.Errorf("%d observations after a second denial", n)
 	}
 }

@@ -2,13 +2,13 @@ package mono
 
 import "slices"
 
-// Topology is what an App consists of, as data: it marshals to JSON, and is the
-// same for the same program.
+// Topology describes what an App consists of. It marshals to JSON, and is the same for
+// the same program.
 type Topology struct {
 	State     State        `json:"state"`
 	Transport string       `json:"transport"`
 	Namespace string       `json:"namespace,omitempty"`
-	Modules   []ModuleInfo `json:"modules"` // in the order in which they start
+	Modules   []ModuleInfo `json:"modules"` // in the order of their start
 	Handles   []HandleInfo `json:"handles"` // by kind and name
 }
 
@@ -19,8 +19,8 @@ type ModuleInfo struct {
 	Plugin   bool     `json:"plugin,omitempty"`
 	Provides []string `json:"provides,omitempty"`
 	Needs    []string `json:"needs,omitempty"`
-	Emits    []string `json:"emits,omitempty"`
-	Hears    []string `json:"hears,omitempty"`
+	Produces []string `json:"produces,omitempty"`
+	Consumes []string `json:"consumes,omitempty"`
 	Reads    []string `json:"reads,omitempty"`
 }
 
@@ -37,14 +37,14 @@ type HandleInfo struct {
 	Settings map[string]string `json:"settings,omitempty"`
 	Provides []string          `json:"providedBy,omitempty"`
 	Needs    []string          `json:"neededBy,omitempty"`
-	Emits    []string          `json:"emittedBy,omitempty"`
-	Hears    []string          `json:"heardBy,omitempty"`
+	Produces []string          `json:"producedBy,omitempty"`
+	Consumes []string          `json:"consumedBy,omitempty"`
 	Reads    []string          `json:"readBy,omitempty"`
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }
 
-// Describe returns the topology of the App. Modules and handles are known from
-// the start on; before, and after a failed one, the lists are empty.
+// Describe returns the topology of the App. Modules and handles are known once the App
+// has started. Before that, and after a failed start, the lists are empty.
 func (a *App) Describe() Topology {
 	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: a.options.namespace}
 	in := a.current.Load()
@@ -57,7 +57,7 @@ func (a *App) Describe() Topology {
 	}
 	for _, u := range in.units {
 		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
-		for _, b := range u.roles() {
+		for _, b := range u.usages() {
 			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}
@@ -91,11 +91,11 @@ func (in *instance) describe(d *declaration) *HandleInfo {
 }
 
 func (m *ModuleInfo) note(b HandleBound) {
-	add(map[Role]*[]string{Provides: &m.Provides, Needs: &m.Needs, Emits: &m.Emits, Hears: &m.Hears, Reads: &m.Reads}[b.Role], b.Handle.declared().String())
+	add(map[Usage]*[]string{UsageProvides: &m.Provides, UsageNeeds: &m.Needs, UsageProduces: &m.Produces, UsageConsumes: &m.Consumes, UsageReads: &m.Reads}[b.Usage], b.Handle.declared().String())
 }
 
 func (h *HandleInfo) note(b HandleBound) {
-	add(map[Role]*[]string{Provides: &h.Provides, Needs: &h.Needs, Emits: &h.Emits, Hears: &h.Hears, Reads: &h.Reads}[b.Role], b.Module)
+	add(map[Usage]*[]string{UsageProvides: &h.Provides, UsageNeeds: &h.Needs, UsageProduces: &h.Produces, UsageConsumes: &h.Consumes, UsageReads: &h.Reads}[b.Usage], b.Module)
 }
 
 func add(to *[]string, what string) {

@@ -1,30 +1,31 @@
-// Package mono builds distributed modular monoliths: one binary made of modules
-// that talk to each other through typed handles, on one machine or on many.
+// Package mono builds distributed modular monoliths: one binary of modules that
+// communicate through typed handles, on one machine or on many.
 //
 // # Guarantees
 //
 //  1. A handle is a value. Declaring one registers nothing and holds nothing;
-//     any number of Apps and tests share it. What differs between two
-//     declarations of one name is found when the App starts.
-//  2. What is wrong with an App is found at the start, all of it at once: a
-//     service that nobody provides, a cycle, one name with two types, a payload
-//     that cannot be carried. Wrong names and options panic at the declaration.
-//  3. A call ([Service]) happens at most once. Its caller gets the reply, the
-//     handler's error with its code and value, or an error that says whether the
-//     call may have happened; [Unavailable] at once when nobody serves.
+//     any number of Apps and tests share it. If two declarations of one name
+//     differ, the start of the App reports it.
+//  2. The start reports everything that is wrong with an App at once: a service
+//     without a provider, a cycle, one name with two types, a payload that cannot
+//     be encoded. Wrong names and options panic at the declaration.
+//  3. A call ([Service]) happens at most once. The caller gets the reply, the
+//     handler's error with its code and value, or an error that specifies whether
+//     the call may have happened. Without an instance that serves, the call fails
+//     with [Unavailable] at once.
 //  4. An event ([Event]) reaches one instance of every subscribing module at
 //     most once, every instance with [Broadcast].
-//  5. A job ([Queue]), a stream's message ([Stream]) and a [Durable] event are
-//     stored before their sender goes on, and handled at least once by each
-//     group: until a handler returns nil, or the message is kept as a dead letter
-//     ([DeadLetters]). An attempt whose process dies counts.
-//  6. Where a module runs changes nothing for those that talk to it: payloads
-//     are copies, errors keep their code, deadlines travel, on one goroutine as
-//     across machines.
-//  7. Modules start once what they need is serving, stop in exactly the reverse
-//     order, and an orderly stop breaks no caller's connection.
-//  8. A panic in a handler, a hook or a health check is an [Internal] error with
-//     its stack in the log. It never ends the process.
+//  5. A job ([Queue]), a message of a stream ([Stream]) and a [Durable] event are
+//     stored before the send returns. Each group handles them at least once: until
+//     a handler returns nil, or the message is kept as a dead letter
+//     ([DeadLetters]). An attempt counts even if its process dies.
+//  6. The location of a module does not matter to the others: payloads are copies,
+//     errors keep their code, and deadlines propagate, on one goroutine as across
+//     machines.
+//  7. A module starts once everything that it needs is serving. Modules stop in
+//     exactly the reverse order, and an orderly stop breaks no caller's connection.
+//  8. A panic in a handler, a hook or a health check becomes an [Internal] error
+//     with its stack in the log. It never ends the process.
 //
 // # A tour
 //
@@ -35,9 +36,8 @@
 //	var Charge = mono.NewService[ChargeRequest, ChargeReply]("payments.charge")
 //	var Declined = mono.NewFailure[Decline]("payments.declined", mono.FailedPrecondition)
 //
-// Whoever implements it handles them; whoever uses it asks for a client. Both
-// happen in [Module].Bind, which is the only place where a module says what it
-// depends on:
+// The provider of a service registers a handler, and other modules ask for a client.
+// Both happen in [Module].Bind, where a module declares all its dependencies:
 //
 //	func (m *Module) Bind(s *mono.Scope) error {
 //		m.charge = payments.Charge.Client(s)
@@ -46,56 +46,59 @@
 //		return nil
 //	}
 //
-// A client is a function of the handler's own shape ([Func]), so a test sets the
-// field to a function literal. An [App] runs modules over a transport, and
-// [Run] does that until a signal comes:
+// A client is a function with the handler's signature ([Func]), so a test can set
+// the field to a function literal. An [App] runs modules over a transport. [Run]
+// creates one and runs it until the process gets a signal:
 //
 //	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})
 //
-// The kinds of handles, by what they promise: [Service], [Event], [Queue],
-// [Stream] cross processes; [Channel] and [Resource] stay within one; [Failure]
-// is an error that crosses with its type.
+// The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
+// [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is
+// an error that keeps its type across processes.
 //
-// A handler of a stored message steers by what it returns: nil ends it, [Drop]
-// gives it up, [RetryIn] says when it is tried again, [HandBack] hands it back while
-// the App stops, and any other error leaves that to the handle's [MaxAttempts] and
-// [Backoff].
+// The result of a handler decides what happens to a stored message. Nil completes
+// it, [Permanent] makes it a dead letter, [RetryAfter] sets the time of the next
+// attempt, and [HandBack] hands it back while the App stops. After any other error,
+// [MaxAttempts] and [Backoff] of the handle decide.
 //
-// What a message says about itself is in [CallFrom] for handlers; what runs
-// around all messages is [Middleware]; what happens to the App is told to an
-// [Observer], and found in [App.Health] and [App.Describe].
+// [CallFrom] returns the properties of a message to its handler. [Middleware] runs
+// around all messages. An [Observer] receives the events in the life of the App;
+// [App.Health] and [App.Describe] report its current state.
 //
-// # At home
+// # Local calls
 //
-// A call whose provider is in the same App does not leave it: the handler runs
-// on the caller's goroutine. It means what it means on the wire, with these
-// differences and no others:
+// If the provider of a service is in the same App, a call does not leave the
+// process: the handler runs on the caller's goroutine. A local call behaves like
+// one over the transport, with these differences only:
 //
-//   - its caller waits for the handler itself, whose context ends when the
-//     caller's does; a handler that ignores its context delays its caller, who then
-//     gets DeadlineExceeded, or Canceled
-//   - the transport's payload limit does not count
-//   - runtime.Goexit in a handler ends its caller (as it ends the receiver of a
-//     handler from the wire that runs one message at a time)
-//   - while a module stops, calls from within the process reach it until its Stop
-//     has returned
+//   - The caller waits for the handler itself, whose context ends with the
+//     caller's. A handler that ignores its context delays its caller, which then
+//     gets DeadlineExceeded or Canceled.
+//   - The transport's payload limit does not apply.
+//   - runtime.Goexit in a handler ends its caller. (Over the transport it ends the
+//     receiver, if that handles one message at a time.)
+//   - While a module stops, local calls reach it until its Stop has returned.
 //
-// [AlwaysWire] switches calls at home off.
+// [NoLocalCalls] disables local calls.
 //
-// # On the wire
+// # Wire format
 //
 // Subjects are services.<name>, queues.<name>, events.<name> and streams.<name>,
-// a keyed handle's with ._k.<key> at the end, all after an optional [Namespace].
-// Stored handles keep their messages in a log named like the subject with "_" for
-// ".", such as queues_orders_receipts; ._to.<group> behind the name sends to one
-// group only (a plain client not where there are lanes), and dead letters are in a
-// log whose name ends in __dead. In NATS service discovery a module is a service,
-// named <module> or <namespace>_<module>, and a service handle is its endpoint, both
-// with "_" for ".".
-// Bodies are the codec's bytes and nothing else; package transport lists the
+// with ._k.<key> at the end for a keyed handle, all after an optional [Namespace].
+//
+// The log of a stored handle is named like its subject with "_" for ".", such as
+// queues_orders_receipts. ._to.<group> after the name addresses one group only (a
+// plain client must not use it on a stream with lanes). The log of dead letters has
+// a name that ends in __dead.
+//
+// In NATS service discovery a module is a service, named <module> or
+// <namespace>_<module>. A service handle is its endpoint. Both names have "_" for
+// ".".
+//
+// A body holds the codec's bytes and nothing else. Package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a
-// reply speaks the language of its request. A struct{} may be an empty body.
+// reply has the content type of its request. The body of a struct{} may be empty.
 //
 // # Concurrency
 //

@@ -10,8 +10,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// The Doc of a stored handle is the description of its log, whoever opens that first.
-// A receiver of the same or a newer generation changes it, a sender does not.
+// The Doc of a stored handle becomes the description of its log, regardless of the side
+// that opens the log first. A receiver of the same or a newer generation changes the
+// description; a sender does not.
 func TestDocDescribesTheLog(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
@@ -82,8 +83,8 @@ func description(t *testing.T, app *mono.App, name string) string {
 	return info.Config.Description
 }
 
-// Tools that know nothing of mono show what a handle is for.
-func TestStockToolsShowDoc(t *testing.T) {
+// The tools of NATS show the Doc of a handle without support for mono.
+func TestNATSToolsShowDoc(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	q := mono.NewQueue[job]("doc.jobs", mono.Doc("receipts to print"))
@@ -92,8 +93,8 @@ func TestStockToolsShowDoc(t *testing.T) {
 		q.Handle(sc, nothing)
 		s.Handle(sc, echo)
 	}))
-	letters(t, q.DeadLetters(app), mono.LetterFilter{})
-	tools := stockTools(t, b)
+	listDeadLetters(t, q.DeadLetters(app), mono.DeadLetterFilter{})
+	tools := newNATSTools(t, b)
 	for stream, want := range map[string]string{"queues_doc_jobs": "receipts to print", "queues_doc_jobs__dead": "dead letters of queue doc.jobs"} {
 		if got := tools.stream(stream).Config.Description; got != want {
 			t.Errorf("%s is described as %q, want %q", stream, got, want)
@@ -116,7 +117,8 @@ func TestStockToolsShowDoc(t *testing.T) {
 	}
 }
 
-func TestDocIsChecked(t *testing.T) {
+// Doc accepts 1 to 4096 bytes of UTF-8.
+func TestDocIsValidated(t *testing.T) {
 	t.Parallel()
 	for text, ok := range map[string]bool{"": false, "a": true, strings.Repeat("a", 4096): true, strings.Repeat("a", 4097): false, "\xff": false} {
 		got := panicOf(func() { mono.NewQueue[job]("doc.checked", mono.Doc(text)) })

@@ -12,17 +12,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// These tests are named after ways in which durable delivery goes wrong elsewhere.
-
-// A handler that is slower than the acknowledgement wait, and than any idle time
-// of a consumer, keeps its group and its place, whether it takes one message or a
-// batch.
-func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
+// A handler that is slower than the AckWait and than the idle timeout of a consumer keeps
+// its group and its position, for single messages and for batches.
+func TestSlowHandlerKeepsItsGroup(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("defect.slow", mono.AckWait(time.Second))
+	s := mono.NewStream[job]("durable.slow", mono.AckWait(time.Second))
 	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {
 		got, batches := make(chan handled, 10), make(chan mono.Message[job], 10)
-		slowly := func() { <-time.After(2500 * time.Millisecond) } // the handler's own slowness is what is tested
+		slowly := func() { <-time.After(2500 * time.Millisecond) } // the test needs a slow handler
 		app := b.start(t, consumer("slow", s, got, func(handled) error {
 			slowly()
 			return nil
@@ -51,17 +48,18 @@ func TestDefect01SlowHandlerLosesItsConsumer(t *testing.T) {
 	})
 }
 
-// One undecodable message in a batch harms no other, and is not lost.
-func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
+// An undecodable message becomes a dead letter, and the other messages of its batch are
+// handled.
+func TestUndecodableMessageDoesNotAffectItsBatch(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("defect.batch")
+	s := mono.NewStream[job]("durable.batch")
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan []mono.Message[job], 10)
 		b.within(t, func(app *mono.App) {
 			for n := range 10 {
 				var err error
 				if n == 4 {
-					err = mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "streams.defect.batch", Body: []byte("{")})
+					err = mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "streams.durable.batch", Body: []byte("{")})
 				} else {
 					err = s.Append(t.Context(), app, job{N: n})
 				}
@@ -81,21 +79,21 @@ func TestDefect02UndecodableMessageSpoilsItsBatch(t *testing.T) {
 				}
 			}
 		}
-		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonUndecodable || l[0].Sequence != 5 {
+		if l := awaitDeadLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonUndecodable || l[0].Sequence != 5 {
 			t.Errorf("got %+v", l)
 		}
 	})
 }
 
-// Two durable events, and two subscribers of one, do not get into each other's
-// way, whatever their names begin with.
-func TestDefect03EventsShareAStream(t *testing.T) {
+// Durable events are separate even if one name is a prefix of the other, and each
+// subscriber of an event receives it.
+func TestDurableEventsWithSimilarNamesAreSeparate(t *testing.T) {
 	t.Parallel()
-	e := mono.NewEvent[job]("defect.shared", mono.Durable())
-	longer := mono.NewEvent[job]("defect.shared.longer", mono.Durable())
+	e := mono.NewEvent[job]("durable.shared", mono.Durable())
+	longer := mono.NewEvent[job]("durable.shared.longer", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
 		one, two := make(chan job, 10), make(chan job, 10)
-		app := b.start(t, hearer("one", e, one), hearer("two", e, two), hearer("both", longer, two))
+		app := b.start(t, listener("one", e, one), listener("two", e, two), listener("both", longer, two))
 		if err := e.Publish(t.Context(), app, job{N: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -112,10 +110,11 @@ func TestDefect03EventsShareAStream(t *testing.T) {
 	})
 }
 
-// A group's place belongs to its name, not to the order in which modules start.
-func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
+// The position of a group belongs to its name, regardless of the order in which modules
+// start.
+func TestGroupKeepsItsPositionAfterRestart(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("defect.places")
+	s := mono.NewStream[job]("durable.positions")
 	onBackends(t, func(t *testing.T, b backend) {
 		first, second := make(chan handled, 10), make(chan handled, 10)
 		b.within(t, func(app *mono.App) {
@@ -138,11 +137,11 @@ func TestDefect04PositionsSwapAfterRestart(t *testing.T) {
 	})
 }
 
-// A job is acknowledged after its handler, not before: a failure is tried again,
-// and so is a job whose worker was stopped in the middle of it.
-func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
+// A job is acknowledged after its handler has returned. A failed job is retried, and so
+// is a job whose worker was stopped during the attempt.
+func TestJobIsAcknowledgedAfterItsHandler(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("defect.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
+	q := mono.NewQueue[job]("durable.early", mono.Backoff(mono.Constant(time.Millisecond)), mono.AckWait(time.Second))
 	onBackendsInTime(t, time.Second, func(t testing.TB, b backend) {
 		begun := make(chan handled, 10)
 		hung := b.app(t, module("worker", func(s *mono.Scope) {
@@ -161,7 +160,7 @@ func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
 		next(t, begun)
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = hung.Stop(over) // there is no time: the handler is given up
+		_ = hung.Stop(over) // no time is left: Stop abandons the handler
 		var failed atomic.Bool
 		got := make(chan handled, 10)
 		b.start(t, worker("worker", q, got, func(handled) error {
@@ -172,7 +171,7 @@ func TestDefect06QueueAcknowledgesBeforeTheHandler(t *testing.T) {
 		}))
 		a, z := next(t, got), next(t, got)
 		if fmt.Sprint(a.N, a.attempt, z.N, z.attempt) != "1 1 1 2" {
-			t.Errorf("got %+v and %+v, want attempts 1 and 2: the stop ended none", a, z)
+			t.Errorf("got %+v and %+v, want attempts 1 and 2: the stop does not count as an attempt", a, z)
 		}
 	})
 }

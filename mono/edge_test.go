@@ -15,7 +15,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-func TestHealthChecksAreShared(t *testing.T) {
+// Concurrent calls of Health share one run of each health check.
+func TestConcurrentHealthCallsRunOneCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var checks atomic.Int32
@@ -48,11 +49,12 @@ func TestHealthChecksAreShared(t *testing.T) {
 	})
 }
 
-// hanging is a resource that does not close.
+// hanging is a resource whose Close does not return.
 type hanging chan struct{}
 
 func (h hanging) Close() error { <-h; return nil }
 
+// Stop names a resource whose Close does not return in time.
 func TestStopNamesAResourceThatDoesNotClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,9 +74,9 @@ func TestStopNamesAResourceThatDoesNotClose(t *testing.T) {
 	})
 }
 
-// What opens, or starts, after the start has given up on it is closed, or
-// stopped: it belongs to nobody.
-func TestStartUndoesWhatComesLate(t *testing.T) {
+// A resource that opens after the start has timed out is closed, and a module that starts
+// then is stopped.
+func TestStartUndoesLateOpensAndStarts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var tr trace
@@ -105,8 +107,8 @@ func TestStartUndoesWhatComesLate(t *testing.T) {
 	})
 }
 
-// A rollback closes the channels of senders that were never started, so that
-// their receivers end.
+// A rollback closes the channels of senders that were never started, so their receivers
+// end.
 func TestRollbackClosesChannels(t *testing.T) {
 	t.Parallel()
 	for _, c := range []mono.Channel[int]{numbers, copies} {
@@ -127,23 +129,24 @@ func TestRollbackClosesChannels(t *testing.T) {
 	}
 }
 
+// A StartError has the code failed_precondition.
 func TestStartErrorHasACode(t *testing.T) {
 	t.Parallel()
 	if got := mono.CodeOf(&mono.StartError{}); got != mono.FailedPrecondition {
-		t.Errorf("a StartError is %s", got)
+		t.Errorf("a StartError has the code %s", got)
 	}
 }
 
-// A Scope of an attempt that failed reaches nothing of the next one.
-func TestScopeOfAFailedStart(t *testing.T) {
+// The Scope of a failed start stays unavailable after the next start.
+func TestScopeOfAFailedStartIsUnavailable(t *testing.T) {
 	t.Parallel()
 	var scopes []*mono.Scope
-	heard := make(chan fact, 1)
+	received := make(chan fact, 1)
 	fail := true
 	app := newApp(t)
 	app.Add(
-		module("keeper", func(s *mono.Scope) { scopes = append(scopes, s); s.Use(told) }),
-		hearer("listener", told, heard),
+		module("keeper", func(s *mono.Scope) { scopes = append(scopes, s); s.Use(announced) }),
+		listener("listener", announced, received),
 		&lifecycle{name: "fails", start: func(context.Context) error {
 			if fail {
 				return errStart
@@ -155,18 +158,18 @@ func TestScopeOfAFailedStart(t *testing.T) {
 	}
 	fail = false
 	begin(t, app)
-	if err := told.Publish(t.Context(), scopes[0], fact{N: 1}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+	if err := announced.Publish(t.Context(), scopes[0], fact{N: 1}); mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone {
 		t.Errorf("the old Scope: %v", err)
 	}
-	if err := told.Publish(t.Context(), scopes[1], fact{N: 2}); err != nil {
+	if err := announced.Publish(t.Context(), scopes[1], fact{N: 2}); err != nil {
 		t.Error(err)
 	}
-	if f := <-heard; f.N != 2 {
-		t.Errorf("heard %v", f)
+	if f := <-received; f.N != 2 {
+		t.Errorf("received %v", f)
 	}
 }
 
-// A context that has ended bounds a stop, and does not prevent it.
+// Stop with a context that has ended still stops the App.
 func TestStopWithAnEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -177,13 +180,13 @@ func TestStopWithAnEndedContext(t *testing.T) {
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _ = app.Stop(ctx); app.State() != mono.Stopped {
+		if _ = app.Stop(ctx); app.State() != mono.StateStopped {
 			t.Fatalf("the App is %s", app.State())
 		}
 	}
 }
 
-// stubborn is a transport that does not close.
+// stubborn is a transport whose Close waits for release.
 type stubborn struct {
 	transport.Transport
 	release chan struct{}
@@ -194,7 +197,8 @@ func (s stubborn) Close(context.Context) error {
 	return s.Transport.Close(context.Background())
 }
 
-func TestStopLeavesATransportThatDoesNotClose(t *testing.T) {
+// Stop returns an error if the transport does not close in time.
+func TestStopGivesUpOnATransportThatDoesNotClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -211,8 +215,9 @@ func TestStopLeavesATransportThatDoesNotClose(t *testing.T) {
 	})
 }
 
-// A middleware that panics while it wraps fails the start, and nothing else.
-func TestWrapPanics(t *testing.T) {
+// A nil middleware, or one that panics in Wrap, fails the start and does not end the
+// process.
+func TestPanicInWrapFailsStart(t *testing.T) {
 	t.Parallel()
 	for name, m := range map[string]mono.Middleware{
 		"panics": mono.MiddlewareFunc(func(mono.Next) mono.Next { panic("wrap") }),
@@ -221,7 +226,7 @@ func TestWrapPanics(t *testing.T) {
 		app := newApp(t)
 		app.Use(m)
 		app.Add(provider(echo))
-		if err := app.Start(t.Context()); err == nil || app.State() != mono.Created {
+		if err := app.Start(t.Context()); err == nil || app.State() != mono.StateCreated {
 			t.Errorf("%s: %v, state %s", name, err, app.State())
 		}
 		if err := app.Stop(t.Context()); err != nil {
@@ -230,7 +235,7 @@ func TestWrapPanics(t *testing.T) {
 	}
 }
 
-// slowReplies is a transport that takes its time with replies.
+// slowReplies is a transport that takes 100 ms to publish a reply.
 type slowReplies struct{ transport.Transport }
 
 func (s slowReplies) Publish(ctx context.Context, m *transport.Message) error {
@@ -240,22 +245,22 @@ func (s slowReplies) Publish(ctx context.Context, m *transport.Message) error {
 	return s.Transport.Publish(ctx, m)
 }
 
-// The transport does not close before those who were given up have been told,
-// however long the telling takes within the second that is left for it.
-func TestStopWaitsUntilThoseItGaveUpAreTold(t *testing.T) {
+// Callers whose handlers Stop abandons get an error before the transport closes, if the
+// replies take less than the second that is reserved for them.
+func TestStopRepliesToAbandonedCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.AlwaysWire(), mono.StopTimeout(time.Second))
+		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.NoLocalCalls(), mono.StopTimeout(time.Second))
 		app.Add(provider(func(context.Context, question) (reply, error) { <-release; return reply{}, nil }))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		told := make(chan error, 3)
+		replies := make(chan error, 3)
 		for range 3 {
 			go func() {
 				_, err := ask.Call(context.Background(), app, question{})
-				told <- err
+				replies <- err
 			}()
 		}
 		synctest.Wait()
@@ -263,8 +268,8 @@ func TestStopWaitsUntilThoseItGaveUpAreTold(t *testing.T) {
 			t.Errorf("Stop: %v", err)
 		}
 		for range 3 {
-			if err := <-told; mono.CodeOf(err) != mono.Unavailable || !strings.Contains(err.Error(), "ran out of time") {
-				t.Errorf("a caller was told %v", err)
+			if err := <-replies; mono.CodeOf(err) != mono.Unavailable || !strings.Contains(err.Error(), "ran out of time") {
+				t.Errorf("a caller got %v", err)
 			}
 		}
 		close(release)

@@ -6,28 +6,28 @@ import (
 	"gomono.dev/transport"
 )
 
-// Code classifies an error, on the wire too. The codes are the sixteen of gRPC
-// and Connect without OK; an unknown text is a code as well and keeps its name.
+// Code classifies an error, also across the transport. The codes are the sixteen of
+// gRPC and Connect without OK. An unknown text is a code as well and keeps its name.
 type Code = transport.Code
 
 // The sixteen codes.
 const (
-	Canceled           = transport.Canceled           // the caller gave up
-	Unknown            = transport.Unknown            // an error that says no more
-	InvalidArgument    = transport.InvalidArgument    // the message is wrong, whatever the state of the system
-	DeadlineExceeded   = transport.DeadlineExceeded   // time ran out
-	NotFound           = transport.NotFound           // what was asked for is not there
-	AlreadyExists      = transport.AlreadyExists      // what was to be made is there
+	Canceled           = transport.Canceled           // the caller canceled the operation
+	Unknown            = transport.Unknown            // an error without a more specific code
+	InvalidArgument    = transport.InvalidArgument    // the message is wrong, regardless of the state of the system
+	DeadlineExceeded   = transport.DeadlineExceeded   // the deadline expired
+	NotFound           = transport.NotFound           // the requested entity does not exist
+	AlreadyExists      = transport.AlreadyExists      // the entity to create exists already
 	PermissionDenied   = transport.PermissionDenied   // the caller may not do this
-	ResourceExhausted  = transport.ResourceExhausted  // a quota or a bound is reached
-	FailedPrecondition = transport.FailedPrecondition // the system is not in the state that this needs
+	ResourceExhausted  = transport.ResourceExhausted  // a quota or a limit is reached
+	FailedPrecondition = transport.FailedPrecondition // the system is not in the required state
 	Aborted            = transport.Aborted            // lost a race; try again from the start
-	OutOfRange         = transport.OutOfRange         // past the end of what there is
-	Unimplemented      = transport.Unimplemented      // nobody can do this here
+	OutOfRange         = transport.OutOfRange         // past the end of the valid range
+	Unimplemented      = transport.Unimplemented      // the operation is not implemented here
 	Internal           = transport.Internal           // a bug
-	Unavailable        = transport.Unavailable        // nobody serves this now; try again later
-	DataLoss           = transport.DataLoss           // stored data is gone or damaged
-	Unauthenticated    = transport.Unauthenticated    // the caller did not prove who he is
+	Unavailable        = transport.Unavailable        // no instance serves this now; try again later
+	DataLoss           = transport.DataLoss           // stored data is lost or damaged
+	Unauthenticated    = transport.Unauthenticated    // the caller is not authenticated
 )
 
 // Sentinels match every error with their code: errors.Is(err, ErrNotFound).
@@ -55,23 +55,23 @@ type sentinel Code
 func (s sentinel) Error() string   { return string(s) }
 func (s sentinel) ErrorCode() Code { return Code(s) }
 
-// Error is an error with a code. Every error that a handle's send returns is
-// one, or wraps one. A handler that returns one, wrapped or not, answers with its
-// code; the cause stays at home.
+// Error is an error with a code. Every error that a handle's send returns is an Error
+// or wraps one. If a handler returns an Error, wrapped or not, the reply has its code;
+// the cause stays in the process.
 type Error = transport.Error
 
-// Outcome says what is known about a message whose sending failed.
+// Outcome specifies what is known about a message whose send failed.
 type Outcome = transport.Outcome
 
-// What may be known.
+// The outcomes.
 const (
-	OutcomeUnknown  = transport.OutcomeUnknown  // it may have been acted upon, or may yet be
-	OutcomeNotDone  = transport.OutcomeNotDone  // no handler has seen it, and none will
-	OutcomeAnswered = transport.OutcomeAnswered // its handler answered with this error
+	OutcomeUnknown  = transport.OutcomeUnknown  // it may have been handled, or may still be
+	OutcomeNotDone  = transport.OutcomeNotDone  // no handler has received it, and none will
+	OutcomeAnswered = transport.OutcomeAnswered // its handler replied with this error
 )
 
-// Errorf makes an error with a code. A %w sets the cause, which errors.Is finds
-// as long as the error stays in the process.
+// Errorf returns an error with a code. A %w sets the cause, which errors.Is finds as
+// long as the error stays in the process.
 func Errorf(code Code, format string, args ...any) *Error {
 	return transport.Errorf(code, OutcomeUnknown, format, args...)
 }
@@ -80,8 +80,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 // the errors of a context, Unknown for an error without one.
 func CodeOf(err error) Code { return transport.CodeOf(err) }
 
-// OutcomeOf says whether the message whose sending failed with err may have been
-// acted upon. It is OutcomeUnknown for nil and for an error without a code.
+// OutcomeOf returns the outcome of the message whose send failed with err. It is
+// OutcomeUnknown for nil and for an error without a code.
 func OutcomeOf(err error) Outcome {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Outcome
@@ -89,16 +89,16 @@ func OutcomeOf(err error) Outcome {
 	return OutcomeUnknown
 }
 
-// Remote reports whether err is the verdict of whoever handled the message, as
-// against a failure on the way.
-func Remote(err error) bool { return OutcomeOf(err) == OutcomeAnswered }
+// IsHandlerError reports whether err is the error of the message's handler, and not a
+// failure to deliver the message or its reply.
+func IsHandlerError(err error) bool { return OutcomeOf(err) == OutcomeAnswered }
 
-// notDone is the error of a message that this side has not let out.
+// notDone returns the error of a message that this side has not sent.
 func notDone(code Code, format string, args ...any) *Error {
 	return transport.Errorf(code, OutcomeNotDone, format, args...)
 }
 
-// about puts what an error is about in front of its message.
+// about adds the subject of an error in front of its message.
 func about(what string, err error) *Error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

@@ -21,55 +21,55 @@ type fact struct {
 }
 
 var (
-	told  = mono.NewEvent[fact]("test.told")
-	keyed = mono.NewEvent[fact]("test.keyed").KeyedBy(func(f fact) string { return f.Key })
-	all   = mono.NewEvent[fact]("test.all", mono.Broadcast())
+	announced = mono.NewEvent[fact]("test.announced")
+	keyed     = mono.NewEvent[fact]("test.keyed").KeyedBy(func(f fact) string { return f.Key })
+	all       = mono.NewEvent[fact]("test.all", mono.Broadcast())
 )
 
-// hearer is a module that sends what it hears to a channel.
-func hearer[T any](name string, e mono.Event[T], heard chan<- T, opts ...mono.EventHandlerOption) mono.Module {
+// listener is a module that forwards the events it receives to a channel.
+func listener[T any](name string, e mono.Event[T], received chan<- T, opts ...mono.EventHandlerOption) mono.Module {
 	return module(name, func(s *mono.Scope) {
-		e.Handle(s, func(_ context.Context, v T) error { heard <- v; return nil }, opts...)
+		e.Handle(s, func(_ context.Context, v T) error { received <- v; return nil }, opts...)
 	})
 }
 
+// Each subscribed module receives all events of a publisher in order.
 func TestEventReachesEveryModuleInOrder(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		a, b := make(chan fact, 100), make(chan fact, 100)
-		app := p.start(t, hearer("a", told, a), hearer("b", told, b))
+		app := p.start(t, listener("a", announced, a), listener("b", announced, b))
 		for n := range 100 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for n := range 100 {
 			if x, y := <-a, <-b; x.N != n || y.N != n {
-				t.Fatalf("heard %v and %v, want %d", x, y, n)
+				t.Fatalf("received %v and %v, want %d", x, y, n)
 			}
 		}
 	})
 }
 
-// Instances of one module share an event; a broadcast reaches them all. A marker
-// that only a broadcast carries shows that nothing more comes.
-func TestEventInstances(t *testing.T) {
+// An event reaches one instance of a module, and a broadcast reaches all instances.
+func TestEventReachesOneInstancePerModule(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		tr := p.open(t)
-		shared, everyone := make(chan fact, 100), make(chan fact, 100)
+		one, every := make(chan fact, 100), make(chan fact, 100)
 		var apps []*mono.App
 		for range 2 {
 			app := mono.New(borrowed{tr}, quiet(t))
 			app.Add(module("listener", func(s *mono.Scope) {
-				told.Handle(s, func(_ context.Context, f fact) error { shared <- f; return nil })
-				all.Handle(s, func(_ context.Context, f fact) error { everyone <- f; return nil })
+				announced.Handle(s, func(_ context.Context, f fact) error { one <- f; return nil })
+				all.Handle(s, func(_ context.Context, f fact) error { every <- f; return nil })
 			}))
 			begin(t, app)
 			apps = append(apps, app)
 		}
 		for n := range 10 {
-			if err := told.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 			if err := all.Publish(t.Context(), apps[0], fact{N: n}); err != nil {
@@ -78,30 +78,32 @@ func TestEventInstances(t *testing.T) {
 		}
 		count := make(map[int]int)
 		for range 20 {
-			count[(<-everyone).N]++
+			count[(<-every).N]++
 		}
 		seen := make(map[int]int)
 		for range 10 {
-			seen[(<-shared).N]++
+			seen[(<-one).N]++
 		}
 		for n := range 10 {
 			if count[n] != 2 || seen[n] != 1 {
-				t.Errorf("event %d: broadcast to %d, shared with %d", n, count[n], seen[n])
+				t.Errorf("event %d: %d instances received the broadcast, %d the event, want 2 and 1", n, count[n], seen[n])
 			}
 		}
 	})
 }
 
-// borrowed is a transport that somebody else closes.
+// borrowed is a transport whose Close does nothing: its owner closes it.
 type borrowed struct{ transport.Transport }
 
 func (borrowed) Close(context.Context) error { return nil }
 
+// A subscriber with Keys receives only events with these keys. A key that is not a single
+// token is rejected.
 func TestEventKeys(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		every, some := make(chan fact, 10), make(chan fact, 10)
-		app := p.start(t, hearer("every", keyed, every), hearer("some", keyed, some, mono.Keys("b", "d")))
+		app := p.start(t, listener("every", keyed, every), listener("some", keyed, some, mono.Keys("b", "d")))
 		for _, key := range []string{"a", "b", "c", "d"} {
 			if err := keyed.Publish(t.Context(), app, fact{Key: key}); err != nil {
 				t.Fatal(err)
@@ -110,11 +112,11 @@ func TestEventKeys(t *testing.T) {
 		got := []string{(<-some).Key, (<-some).Key}
 		slices.Sort(got)
 		if !slices.Equal(got, []string{"b", "d"}) {
-			t.Errorf("some heard %v", got)
+			t.Errorf("the module some received %v", got)
 		}
 		for _, key := range []string{"a", "b", "c", "d"} {
 			if f := <-every; f.Key != key {
-				t.Errorf("every heard %v, want %s", f, key)
+				t.Errorf("the module every received %v, want %s", f, key)
 			}
 		}
 		for _, key := range []string{"", "a.b", "a b", "*", ">", "a\n"} {
@@ -125,17 +127,17 @@ func TestEventKeys(t *testing.T) {
 	})
 }
 
-// An event that nobody hears is no error.
-func TestEventUnheard(t *testing.T) {
+// An event without subscribers can be published.
+func TestEventWithoutSubscribers(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		if err := told.Publish(t.Context(), p.start(t), fact{}); err != nil {
+		if err := announced.Publish(t.Context(), p.start(t), fact{}); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// Handlers of events run one at a time, unless told otherwise.
+// An event handler runs one at a time by default, and up to Concurrency at once.
 func TestEventConcurrency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,11 +154,11 @@ func TestEventConcurrency(t *testing.T) {
 		}
 		app := newApp(t)
 		app.Add(
-			module("one", func(s *mono.Scope) { told.Handle(s, slow(0)) }),
-			module("four", func(s *mono.Scope) { told.Handle(s, slow(1), mono.Concurrency(4)) }))
+			module("one", func(s *mono.Scope) { announced.Handle(s, slow(0)) }),
+			module("four", func(s *mono.Scope) { announced.Handle(s, slow(1), mono.Concurrency(4)) }))
 		begin(t, app)
 		for n := range 8 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,76 +169,78 @@ func TestEventConcurrency(t *testing.T) {
 	})
 }
 
-// What is buffered when the App stops is heard; nothing that was published
-// before is lost.
+// Events that are buffered when Stop begins are handled: no event published before Stop is
+// lost.
 func TestEventDrain(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		var heard atomic.Int32
+		var received atomic.Int32
 		release := make(chan struct{})
 		app := p.app(t)
 		app.Add(module("slow", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { <-release; heard.Add(1); return nil })
+			announced.Handle(s, func(context.Context, fact) error { <-release; received.Add(1); return nil })
 		}))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for n := range 100 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		stopped := make(chan error)
 		go func() { stopped <- app.Stop(context.Background()) }()
 		close(release)
-		if err := <-stopped; err != nil || heard.Load() != 100 {
-			t.Errorf("Stop: %v, %d of 100 heard", err, heard.Load())
+		if err := <-stopped; err != nil || received.Load() != 100 {
+			t.Errorf("Stop: %v, %d of 100 received", err, received.Load())
 		}
 	})
 }
 
-// An error and a panic of a handler are logged, and the next event is heard.
-func TestDefect07PanicInAHandlerDoesNotEndTheProcess(t *testing.T) {
+// Errors and panics of event handlers are logged, and the next event is handled. A panic
+// in a service handler is an internal error of the call.
+func TestErrorsAndPanicsOfHandlersAreLogged(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
-		heard := make(chan fact, 1)
+		received := make(chan fact, 1)
 		app := p.app(t, log.option())
 		app.Add(module("listener", func(s *mono.Scope) {
-			told.Handle(s, func(_ context.Context, f fact) error {
+			announced.Handle(s, func(_ context.Context, f fact) error {
 				switch f.N {
 				case 0:
 					panic("event panic")
 				case 1:
 					return errors.New("event error")
 				}
-				heard <- f
+				received <- f
 				return nil
 			})
 			ask.Handle(s, func(context.Context, question) (reply, error) { panic(errors.New("service panic")) })
 		}))
 		begin(t, app)
 		for n := range 3 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if f := <-heard; f.N != 2 {
-			t.Errorf("heard %v", f)
+		if f := <-received; f.N != 2 {
+			t.Errorf("received %v", f)
 		}
 		if _, err := ask.Call(t.Context(), app, question{}); mono.CodeOf(err) != mono.Internal {
 			t.Errorf("the call: %v", err)
 		}
-		for _, want := range []string{"event panic", "event error", "service panic", "event_test.go", "handle=test.told"} {
+		for _, want := range []string{"event panic", "event error", "service panic", "event_test.go", "handle=test.announced"} {
 			if !strings.Contains(log.String(), want) {
-				t.Errorf("the log does not say %q:\n%s", want, log.String())
+				t.Errorf("the log does not contain %q:\n%s", want, log.String())
 			}
 		}
 	})
 }
 
-// Ten calls to a handler of 100 ms take 100 ms.
-func TestDefect08HandlersRunConcurrently(t *testing.T) {
+// Calls to one service run concurrently: ten calls of 100 ms each take 100 ms. Each
+// handler has the deadline of its caller.
+func TestCallsRunConcurrently(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {
@@ -267,58 +271,58 @@ func TestDefect08HandlersRunConcurrently(t *testing.T) {
 	}
 }
 
-// An undecodable event is logged and holds up nobody.
-func TestEventUndecodable(t *testing.T) {
+// An undecodable event is logged and does not delay other events.
+func TestUndecodableEventIsLogged(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
-		heard := make(chan fact, 1)
+		received := make(chan fact, 1)
 		app := p.app(t, log.option())
-		app.Add(hearer("listener", told, heard))
+		app.Add(listener("listener", announced, received))
 		begin(t, app)
-		if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "events.test.told", Body: []byte("{")}); err != nil {
+		if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "events.test.announced", Body: []byte("{")}); err != nil {
 			t.Fatal(err)
 		}
-		if err := told.Publish(t.Context(), app, fact{N: 1}); err != nil {
+		if err := announced.Publish(t.Context(), app, fact{N: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if f := <-heard; f.N != 1 || !strings.Contains(log.String(), "event test.told") || !strings.Contains(log.String(), "byte") {
-			t.Errorf("heard %v, log:\n%s", f, log.String())
+		if f := <-received; f.N != 1 || !strings.Contains(log.String(), "event test.announced") || !strings.Contains(log.String(), "byte") {
+			t.Errorf("received %v, log:\n%s", f, log.String())
 		}
 	})
 }
 
-// Raw sees what handles send, wildcards included.
-func TestRaw(t *testing.T) {
+// A raw subscription, also with wildcards, receives the messages that handles send.
+func TestRawReceivesEvents(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t, mono.Namespace("shop"))
 		begin(t, app)
-		heard := make(chan *transport.Message, 2)
-		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "shop.events.>"}, func(m *transport.Message) { heard <- m })
+		received := make(chan *transport.Message, 2)
+		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "shop.events.>"}, func(m *transport.Message) { received <- m })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer sub.Close()
-		if err := told.With(mono.Header("A", "b")).Publish(t.Context(), app, fact{N: 1}); err != nil {
+		if err := announced.With(mono.Header("A", "b")).Publish(t.Context(), app, fact{N: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if err := keyed.Publish(t.Context(), app, fact{Key: "k"}); err != nil {
 			t.Fatal(err)
 		}
-		if m := <-heard; m.Subject != "shop.events.test.told" || string(m.Body) != `{"key":"","n":1}` || m.Header.Get("A") != "b" || m.Header.Get(transport.HeaderID) == "" {
+		if m := <-received; m.Subject != "shop.events.test.announced" || string(m.Body) != `{"key":"","n":1}` || m.Header.Get("A") != "b" || m.Header.Get(transport.HeaderID) == "" {
 			t.Errorf("got %v %s", m, m.Body)
 		}
-		if m := <-heard; m.Subject != "shop.events.test.keyed._k.k" {
+		if m := <-received; m.Subject != "shop.events.test.keyed._k.k" {
 			t.Errorf("got %v", m)
 		}
 	})
 }
 
-// headersTo sends what the header H of each event holds to a channel.
-func headersTo(heard chan<- []string) mono.Sink[fact] {
+// headersTo forwards the values of the header H of each event to a channel.
+func headersTo(received chan<- []string) mono.Sink[fact] {
 	return func(ctx context.Context, _ fact) error {
-		heard <- mono.CallFrom(ctx).HeaderValues("H")
+		received <- mono.CallFrom(ctx).HeaderValues("H")
 		return nil
 	}
 }

@@ -22,7 +22,7 @@ var (
 	declined = mono.NewFailure[decline]("payments.declined", mono.FailedPrecondition)
 )
 
-// payments is a module that serves a call and tells an event.
+// payments is a module that provides a service and publishes an event.
 type payments struct {
 	charged mono.Sink[chargeReply]
 }
@@ -43,7 +43,7 @@ func (p *payments) charge(ctx context.Context, r chargeRequest) (chargeReply, er
 	return reply, p.charged(ctx, reply)
 }
 
-// startExample starts an App in memory; the returned function stops it.
+// startExample starts an App in memory. The returned function stops it.
 func startExample(modules ...mono.Module) (*mono.App, func()) {
 	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Add(modules...)
@@ -57,7 +57,7 @@ func startExample(modules ...mono.Module) (*mono.App, func()) {
 	}
 }
 
-// A call gets a reply, or a failure with its value.
+// A call returns a reply or an error. A failure carries a typed value.
 func Example() {
 	app, stop := startExample(&payments{})
 	defer stop()
@@ -77,12 +77,12 @@ func Example() {
 	// no card
 }
 
-// Any number of modules hear an event.
+// Any number of modules can subscribe to an event.
 func ExampleEvent() {
-	heard := make(chan string, 1)
+	received := make(chan string, 1)
 	app, stop := startExample(&payments{}, mono.NewModule("mail", func(s *mono.Scope) error {
 		charged.Handle(s, func(_ context.Context, r chargeReply) error {
-			heard <- r.Receipt
+			received <- r.Receipt
 			return nil
 		})
 		return nil
@@ -91,11 +91,11 @@ func ExampleEvent() {
 	if _, err := charge.Call(context.Background(), app, chargeRequest{Card: "4242"}); err != nil {
 		panic(err)
 	}
-	fmt.Println(<-heard)
+	fmt.Println(<-received)
 	// Output: R-1
 }
 
-// What is wrong with an App is found when it starts, all of it.
+// Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
 	app := mono.New(inproc.New(nil))
 	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {

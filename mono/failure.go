@@ -9,8 +9,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// Failure is an error that a service declares as part of its contract: a code,
-// a name, and a value that says more. It crosses processes typed.
+// Failure is an error that a service declares as part of its contract: a code, a name,
+// and a value with details. It keeps its type across processes.
 //
 //	var OutOfStock = mono.NewFailure[Stock]("orders.out-of-stock", mono.FailedPrecondition)
 //
@@ -19,12 +19,11 @@ import (
 //	if errors.Is(err, orders.OutOfStock) { … }                 // at the caller
 //	if stock, ok := orders.OutOfStock.Match(err); ok { … }
 //
-// A Failure is itself an error only so that errors.Is accepts it; return what
-// With makes.
+// A Failure is itself an error only for errors.Is; return the result of With.
 type Failure[T any] struct{ decl *declaration }
 
-// NewFailure declares a failure. It panics on a bad name, an empty code, and a
-// type that JSON cannot carry.
+// NewFailure declares a failure. It panics on a bad name, an empty code, or a type that
+// JSON cannot encode.
 func NewFailure[T any](name string, code Code) Failure[T] {
 	t := reflect.TypeFor[T]()
 	return Failure[T]{declare(KindFailure, name, []option{
@@ -44,8 +43,8 @@ func (f Failure[T]) declared() *declaration { return f.decl }
 // Error returns the name of the failure.
 func (f Failure[T]) Error() string { return f.decl.name }
 
-// With returns the error that says that this failure happened. Its text is the
-// failure's name, and value's own where T is an error.
+// With returns an error of this failure with a value. Its text is the failure's name,
+// followed by the value's text if T is an error.
 func (f Failure[T]) With(value T) error {
 	text := f.decl.name
 	if e, ok := any(value).(error); ok {
@@ -58,10 +57,10 @@ func (f Failure[T]) With(value T) error {
 	}
 }
 
-// Match returns the value of the failure that err is or wraps. It is false for
-// an error that is not this failure. It is also false if the value, from another
-// process, is not a T, or was too large for the transport and left out: errors.Is is
-// true then.
+// Match returns the value of the failure that err is or wraps. It returns false for an
+// error that is not this failure. It also returns false if the value from another
+// process is not a T, or was omitted because it was too large for the transport:
+// errors.Is is true then.
 func (f Failure[T]) Match(err error) (T, bool) {
 	var value T
 	e, ok := errors.AsType[*failed](err)
@@ -78,34 +77,33 @@ func (f Failure[T]) Match(err error) (T, bool) {
 	return *v, true
 }
 
-// failed is a failure that happened. Where it was made it has a value; where it
-// arrived it has the bytes, which Match decodes, since only it knows the type.
+// failed is the error of a failure. At its origin it holds the value. At its
+// destination it holds the bytes, which Match decodes, since only Match knows the type.
 type failed struct {
 	coded *Error
 	name  string
 	value any // pointer to the value
 
-	codec       codec.Codec // nil: nobody here can read the body
+	codec       codec.Codec // nil: the body cannot be decoded here
 	contentType string
 	body        []byte
-	bare        bool // its value was too large to be carried
+	bare        bool // its value was too large for the transport
 }
 
 func (e *failed) Error() string { return e.coded.Error() }
 
-// Unwrap makes errors.As find the *Error within.
+// Unwrap makes errors.As find the *Error.
 func (e *failed) Unwrap() error { return e.coded }
 
-// Is matches the Failure that this is.
+// Is reports whether target is the Failure of this error.
 func (e *failed) Is(target error) bool {
 	h, ok := target.(Handle)
 	return ok && h.Kind() == KindFailure && h.Name() == e.name
 }
 
-// answer turns the error of a handler into what crosses the wire. The value of a
-// failure is encoded with k, the codec of the request, or in JSON where that is
-// for bytes only.
-func answer(err error, k codec.Codec) (transport.Header, []byte) {
+// encodeError encodes the error of a handler for the transport. The value of a failure
+// is encoded with k, the codec of the request, or as JSON if k is for bytes only.
+func encodeError(err error, k codec.Codec) (transport.Header, []byte) {
 	e := &Error{Code: CodeOf(err), Outcome: OutcomeAnswered, Message: err.Error()}
 	if coded, ok := errors.AsType[*Error](err); ok && err.Error() == coded.Error() {
 		e.Message = coded.Message
@@ -133,9 +131,9 @@ func answer(err error, k codec.Codec) (transport.Header, []byte) {
 	return header, body
 }
 
-// cutError leaves out a part of an error that is to be sent, and reports whether there
-// was one: first the value of its failure, with its content type, then three quarters
-// of its text at a time, and the name of its failure last.
+// cutError removes a part of an error that is too large to be sent, and reports whether
+// there was one: first the value of its failure, with its content type, then three
+// quarters of its text at a time, and last the name of its failure.
 func cutError(reply *transport.Message) bool {
 	text := reply.Header.Get(transport.HeaderMessage)
 	switch {
@@ -157,8 +155,7 @@ func cutText(encoded string, limit int) string {
 	return transport.EncodeText(transport.DecodeText(encoded), limit)
 }
 
-// encode returns the value as bytes. One that came from elsewhere passes through
-// as it came.
+// encode returns the encoded value. A value from another process is returned unchanged.
 func (e *failed) encode(k codec.Codec) ([]byte, error) {
 	if e.value == nil {
 		return e.body, nil
@@ -166,7 +163,7 @@ func (e *failed) encode(k codec.Codec) ([]byte, error) {
 	return k.Marshal(e.value)
 }
 
-// media is the content type of what encode returns.
+// media returns the content type of the result of encode.
 func (e *failed) media(k codec.Codec) string {
 	if e.value == nil && e.contentType != "" {
 		return e.contentType
@@ -174,8 +171,8 @@ func (e *failed) media(k codec.Codec) string {
 	return k.ContentType()
 }
 
-// verdict returns the error that a reply carries, or nil.
-func verdict(m *transport.Message, codecs codecs, own codec.Codec) error {
+// replyError returns the error in a reply, or nil.
+func replyError(m *transport.Message, codecs codecs, own codec.Codec) error {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
 		return nil
@@ -186,7 +183,7 @@ func verdict(m *transport.Message, codecs codecs, own codec.Codec) error {
 	}
 	k, err := codecs.of(m.Header, own)
 	if err != nil {
-		k = nil // nobody here can read the value; the failure is what it is
+		k = nil // the value cannot be decoded here; the failure keeps its name
 	}
 	f := &failed{coded: e, name: name, codec: k, contentType: m.Header.Get(transport.HeaderContentType), body: m.Body}
 	f.bare = f.contentType == "" && len(f.body) == 0

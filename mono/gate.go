@@ -9,34 +9,34 @@ import (
 	"gomono.dev/transport"
 )
 
-// gate is the door to one receiver's handlers. It lets in as many as may run at
-// once, knows who is inside, and closes in two steps: first for messages from
-// the wire, then for calls from within the process.
+// gate limits the number of handlers of a receiver that run at once, and keeps track of
+// them. It closes in two steps: first for messages from the transport, then for local
+// calls.
 //
-// A call from within the process takes no lock while there is room and nobody
-// waits for anything: one word says who is inside. Whoever has to wait sets
-// crowded in it, under the mutex; from then on all go through the mutex, until
-// nobody waits any more. The mutex is never held while something blocks.
+// A local call takes no lock while there is room and no goroutine waits: one word holds
+// the counts. A goroutine that must wait sets contended in that word, with the mutex
+// held. Then all use the mutex, until no goroutine waits any more. The mutex is never
+// held during a blocking operation.
 type gate struct {
 	limit int
 	state atomic.Uint64
 
 	mu      sync.Mutex
-	gaveUp  bool          // nobody may enter; crowded is set for good
-	running ticket        // messages from the wire: the ring's own link
-	inside  int           // of running
-	queue   []*waiter     // who waits for a place, first come first served
-	waiting bool          // somebody waits for left
+	gaveUp  bool          // no entry is possible; contended stays set
+	running ticket        // messages from the transport: the ring's own link
+	inside  int           // number of messages in running
+	queue   []*waiter     // waiting for a place, in order of arrival
+	waiting bool          // a goroutine waits for left
 	left    chan struct{} // closed when the next one leaves
 }
 
-// The state of a gate is three counts of places, the phase, and crowded.
+// The state of a gate consists of three counts of places, the phase, and contended.
 const (
-	onePlace = 1       // of all that are taken
-	oneEarly = 1 << 20 // of those taken by calls from the process that entered while serving
-	oneLate  = 1 << 40 // of those that entered while draining
-	onePhase = 1 << 60
-	crowded  = 1 << 63
+	onePlace  = 1       // of all places taken
+	oneEarly  = 1 << 20 // of those taken by local calls that entered while serving
+	oneLate   = 1 << 40 // of those taken by local calls that entered while draining
+	onePhase  = 1 << 60
+	contended = 1 << 63
 
 	maxPlaces = oneEarly - 1
 )
@@ -46,17 +46,17 @@ func early(state uint64) int     { return int(state / oneEarly % (1 << 20)) }
 func late(state uint64) int      { return int(state / oneLate % (1 << 20)) }
 func phaseIn(state uint64) phase { return phase(state / onePhase % 4) }
 
-// phase says who may enter a gate.
+// phase determines what may enter a gate.
 type phase int
 
 const (
-	serving  phase = iota + 1 // everybody
-	draining                  // calls from within the process only
-	closed                    // nobody; so it is before the start, as 0
+	serving  phase = iota + 1 // messages and local calls
+	draining                  // local calls only
+	closed                    // nothing; before the start the phase is 0, with the same effect
 )
 
-// place is what a call from within the process takes, depending on the phase in
-// which it enters.
+// place returns the counts that a local call adds, depending on the phase in which it
+// enters.
 func (p phase) place() uint64 {
 	if p == serving {
 		return onePlace + oneEarly
@@ -64,7 +64,7 @@ func (p phase) place() uint64 {
 	return onePlace + oneLate
 }
 
-// open reports whether calls from within the process may enter.
+// open reports whether local calls may enter.
 func (p phase) open() bool { return p == serving || p == draining }
 
 func newGate(concurrency int) *gate {
@@ -73,11 +73,11 @@ func newGate(concurrency int) *gate {
 	return g
 }
 
-// waiter waits for a place. Whoever leaves its own hands it over by closing ready.
+// waiter waits for a place. A leaving goroutine hands its place over by closing ready.
 type waiter struct{ ready chan struct{} }
 
-// enter waits for a free place and takes a message in. It reports false when the App
-// gave up meanwhile, so that no handler began.
+// enter waits for a free place and lets a message in. It reports false if the App gave
+// up in the meantime, so that no handler began.
 func (g *gate) enter(ctx context.Context, t *ticket) bool {
 	if ctx.Err() == nil && g.letIn(t, true) {
 		return true
@@ -94,8 +94,8 @@ func (g *gate) enter(ctx context.Context, t *ticket) bool {
 	return true
 }
 
-// letIn lets a message in, unless the App gave up. Its place is taken, or, with take,
-// it takes one where nobody waits for it.
+// letIn lets a message in, unless the App gave up. Its place is already taken. With
+// take it takes a free place itself, if no goroutine waits for one.
 func (g *gate) letIn(t *ticket, take bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -108,7 +108,7 @@ func (g *gate) letIn(t *ticket, take bool) bool {
 	return true
 }
 
-// each calls f for each message from the wire that is inside. The mutex is held.
+// each calls f for each message from the transport that is inside, with the mutex held.
 func (g *gate) each(f func(*ticket)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,14 +125,13 @@ func (g *gate) leave(t *ticket) {
 	g.free(onePlace)
 }
 
-// enterHome takes in a call from within the process. What it returns is for
-// leaveHome.
-func (g *gate) enterHome(ctx, app context.Context) (place uint64, err error) {
+// enterLocal lets a local call in. The returned place is the argument of leaveLocal.
+func (g *gate) enterLocal(ctx, app context.Context) (place uint64, err error) {
 	for {
 		state := g.state.Load()
 		p := phaseIn(state)
-		if state >= crowded || taken(state) >= g.limit || !p.open() {
-			return g.enterCrowd(ctx, app)
+		if state >= contended || taken(state) >= g.limit || !p.open() {
+			return g.enterContended(ctx, app)
 		}
 		if place := p.place(); g.state.CompareAndSwap(state, state+place) {
 			return place, nil
@@ -140,14 +139,15 @@ func (g *gate) enterHome(ctx, app context.Context) (place uint64, err error) {
 	}
 }
 
-// enterCrowd is enterHome where there may be no room.
-func (g *gate) enterCrowd(ctx, app context.Context) (place uint64, err error) {
+// enterContended is enterLocal with the mutex. It waits if there is no free place.
+func (g *gate) enterContended(ctx, app context.Context) (place uint64, err error) {
 	if !g.takePlace(ctx, app.Done()) {
 		if app.Err() != nil {
 			return 0, notDone(Unavailable, "its module is stopping")
 		}
-		// Over the wire the request would lie with the provider, and be handled yet.
-		return 0, transport.ContextError(ctx, OutcomeUnknown, "waited for one of %d handlers to be free: raise mono.Concurrency, or call less", g.limit)
+		// Over the transport the request would wait at the provider, and could still be
+		// handled.
+		return 0, transport.ContextError(ctx, OutcomeUnknown, "none of the %d handlers became free: raise mono.Concurrency, or make fewer calls", g.limit)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -164,11 +164,11 @@ func (g *gate) enterCrowd(ctx, app context.Context) (place uint64, err error) {
 	}
 }
 
-func (g *gate) leaveHome(place uint64) {
+func (g *gate) leaveLocal(place uint64) {
 	for {
 		state := g.state.Load()
-		if state >= crowded {
-			g.leaveCrowd(place)
+		if state >= contended {
+			g.leaveContended(place)
 			return
 		}
 		if g.state.CompareAndSwap(state, state-place) {
@@ -177,8 +177,8 @@ func (g *gate) leaveHome(place uint64) {
 	}
 }
 
-// leaveCrowd is leaveHome where somebody waits.
-func (g *gate) leaveCrowd(place uint64) {
+// leaveContended is leaveLocal with the mutex.
+func (g *gate) leaveContended(place uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.free(place)
@@ -202,16 +202,16 @@ func (g *gate) takePlace(ctx context.Context, done <-chan struct{}) bool {
 	return g.leaveQueue(w)
 }
 
-// tryPlace takes a place, or a place in the queue.
+// tryPlace takes a place and returns nil, or adds a waiter to the queue.
 func (g *gate) tryPlace() *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.queue) == 0 && g.takeFree() {
 		return nil
 	}
-	g.state.Or(crowded)
-	if len(g.queue) == 0 && g.takeFree() { // somebody left before crowded was set
-		g.thinOut()
+	g.state.Or(contended)
+	if len(g.queue) == 0 && g.takeFree() { // a place was freed before contended was set
+		g.clearContended()
 		return nil
 	}
 	w := &waiter{make(chan struct{})}
@@ -219,7 +219,7 @@ func (g *gate) tryPlace() *waiter {
 	return w
 }
 
-// takeFree takes a place if one is free; the mutex is held.
+// takeFree takes a place if one is free. The mutex is held.
 func (g *gate) takeFree() bool {
 	for {
 		state := g.state.Load()
@@ -232,22 +232,22 @@ func (g *gate) takeFree() bool {
 	}
 }
 
-// leaveQueue gives up waiting. A place that was handed over meanwhile goes back,
-// and the result is false all the same.
+// leaveQueue stops waiting and returns false. It frees a place that was handed over in
+// the meantime.
 func (g *gate) leaveQueue(w *waiter) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if i := slices.Index(g.queue, w); i >= 0 {
 		g.queue = slices.Delete(g.queue, i, i+1)
-		g.thinOut()
+		g.clearContended()
 	} else {
 		g.free(onePlace)
 	}
 	return false
 }
 
-// free gives a place back, to whoever waits for it or to all, and wakes those who
-// wait for somebody to leave; the mutex is held.
+// free frees a place, or hands it to the first waiter, and wakes the goroutines that
+// wait for left. The mutex is held.
 func (g *gate) free(place uint64) {
 	if len(g.queue) > 0 {
 		next := g.queue[0]
@@ -261,17 +261,17 @@ func (g *gate) free(place uint64) {
 		g.left = make(chan struct{})
 		g.waiting = false
 	}
-	g.thinOut()
+	g.clearContended()
 }
 
-// thinOut ends the crowd once nobody waits for anything; the mutex is held.
-func (g *gate) thinOut() {
+// clearContended clears contended if no goroutine waits any more. The mutex is held.
+func (g *gate) clearContended() {
 	if len(g.queue) == 0 && !g.waiting && !g.gaveUp {
-		g.state.And(^uint64(crowded))
+		g.state.And(^uint64(contended))
 	}
 }
 
-// enterPhase changes who may enter.
+// enterPhase changes the phase.
 func (g *gate) enterPhase(p phase) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -283,13 +283,13 @@ func (g *gate) enterPhase(p phase) {
 	}
 }
 
-// giveUp lets nobody in any more. It returns the messages that are still without an
-// answer, which the caller answers, and how many handlers run.
+// giveUp prevents all further entries. It returns the messages without an answer, which
+// the caller answers, and the number of running handlers.
 func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gaveUp = true
-	state := g.state.Or(crowded)
+	state := g.state.Or(contended)
 	for t := g.running.next; t != &g.running; t = t.next {
 		if t.claim() {
 			unanswered = append(unanswered, t.call.message)
@@ -298,9 +298,9 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	return unanswered, g.inside + early(state) + late(state)
 }
 
-// wait waits until everybody has left who entered before the gate's phase. It returns
-// how many of them are still inside when ctx ends that entered in the phase before,
-// so that each is named once.
+// wait waits until all that entered before the gate's phase have left. If ctx ends
+// first, it returns how many of them entered in the phase before and are still inside,
+// so that each is counted once.
 func (g *gate) wait(ctx context.Context) int {
 	for {
 		all, lately, left := g.remain()
@@ -315,12 +315,13 @@ func (g *gate) wait(ctx context.Context) int {
 	}
 }
 
-// remain counts those who entered before the gate's phase, those of them that entered
-// in the phase before it, and returns what is closed when the next one leaves.
+// remain returns how many that entered before the gate's phase are inside, how many of
+// them entered in the phase before it, and a channel that is closed when the next one
+// leaves.
 func (g *gate) remain() (all, lately int, left <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	state := g.state.Or(crowded)
+	state := g.state.Or(contended)
 	all = g.inside + early(state)
 	lately = all
 	if phaseIn(state) == closed {
@@ -328,6 +329,6 @@ func (g *gate) remain() (all, lately int, left <-chan struct{}) {
 		all += lately
 	}
 	g.waiting = all > 0
-	g.thinOut()
+	g.clearContended()
 	return all, lately, g.left
 }

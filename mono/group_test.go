@@ -17,7 +17,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// deleteGroup deletes a group through a Transport of its own.
+// deleteGroup deletes a group through a separate Transport.
 func deleteGroup(t *testing.T, b backend, log, group string) {
 	t.Helper()
 	tr := b.connect()
@@ -31,7 +31,7 @@ func deleteGroup(t *testing.T, b backend, log, group string) {
 	}
 }
 
-// watchGroups observes lost and restored groups.
+// watchGroups returns channels with the observations of lost and restored groups.
 func watchGroups(app *mono.App) (lost <-chan mono.GroupLost, restored <-chan mono.GroupRestored) {
 	l, r := make(chan mono.GroupLost, 10), make(chan mono.GroupRestored, 10)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
@@ -45,8 +45,8 @@ func watchGroups(app *mono.App) (lost <-chan mono.GroupLost, restored <-chan mon
 	return l, r
 }
 
-// A worker reports the deletion of its group and its recreation. No job accepted after
-// that is lost.
+// A worker reports the deletion and the recreation of its group. Jobs accepted after the
+// recreation are not lost.
 func TestDeletedGroupOfAQueueIsRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.jobs")
@@ -80,10 +80,11 @@ func TestDeletedGroupOfAQueueIsRecreated(t *testing.T) {
 	})
 }
 
-// The subscriber recreates the group of a durable event: its publisher knows no groups.
+// The subscriber recreates the deleted group of a durable event. The publisher does not know
+// the groups.
 func TestDeletedGroupOfAnEventIsRecreated(t *testing.T) {
 	t.Parallel()
-	e := mono.NewEvent[job]("group.told", mono.Durable())
+	e := mono.NewEvent[job]("group.announced", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan int, 100)
 		publisher := b.start(t, module("publisher", func(s *mono.Scope) { s.Use(e) }))
@@ -92,7 +93,7 @@ func TestDeletedGroupOfAnEventIsRecreated(t *testing.T) {
 		}))
 		lost, restored := watchGroups(app)
 		begin(t, app)
-		deleteGroup(t, b, "events_group_told", "subscriber")
+		deleteGroup(t, b, "events_group_announced", "subscriber")
 		next(t, lost)
 		next(t, restored)
 		for n := range 10 {
@@ -108,7 +109,7 @@ func TestDeletedGroupOfAnEventIsRecreated(t *testing.T) {
 	})
 }
 
-// A process that only sends recreates a group deleted while no worker runs.
+// A process that only sends recreates a group that is deleted while no worker runs.
 func TestSenderRecreatesADeletedGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.unattended")
@@ -132,7 +133,7 @@ func TestSenderRecreatesADeletedGroup(t *testing.T) {
 	})
 }
 
-// awaitGroup waits until a group is there.
+// awaitGroup waits until a group exists.
 func (b backend) awaitGroup(t *testing.T, log, group string) {
 	t.Helper()
 	tr := b.connect()
@@ -154,13 +155,13 @@ func (b backend) awaitGroup(t *testing.T, log, group string) {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-limit:
-			t.Fatalf("group %q of %s is not there", group, log)
+			t.Fatalf("group %q of %s does not exist", group, log)
 		}
 	}
 }
 
-// A program recreates its group after another program has retired it.
-func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
+// A program recreates its group after another program has deleted it with DeleteGroup.
+func TestGroupDeletedWhileAnotherProcessDeclaresIt(t *testing.T) {
 	t.Parallel()
 	old := mono.NewQueue[job]("group.shared", mono.Groups("a", "b"))
 	now := mono.NewQueue[job]("group.shared", mono.Groups("a"))
@@ -170,7 +171,7 @@ func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
 		lost, restored := watchGroups(running)
 		begin(t, running)
 		newer := b.start(t, worker("a", now, make(chan handled, 10), succeed))
-		if err := mono.Retire(t.Context(), newer, now, "b"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), newer, now, "b"); err != nil {
 			t.Fatal(err)
 		}
 		next(t, lost)
@@ -184,7 +185,7 @@ func TestRetiredGroupThatAnotherProcessDeclares(t *testing.T) {
 	})
 }
 
-// refusing is an App that can be kept from creating groups.
+// refusing is an App on a server that rejects new groups while refuses is set.
 type refusing struct {
 	*mono.App
 	b       backend
@@ -226,7 +227,7 @@ func TestDeletedGroupThatCannotBeRecreated(t *testing.T) {
 	app.refuses.Store(true)
 	deleteGroup(t, app.b, "queues_group_refused", mono.DefaultGroup)
 	next(t, lost)
-	await(t, "the health to say why", func() bool {
+	await(t, "health to report the reason", func() bool {
 		c := app.Health(t.Context()).Modules["worker"]
 		return !c.Healthy && strings.Contains(c.Message, `"workers" is gone and cannot be recreated yet`)
 	})
@@ -246,6 +247,7 @@ func TestDeletedGroupThatCannotBeRecreated(t *testing.T) {
 	}
 }
 
+// await polls until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for limit := time.After(20 * time.Second); !holds(); {
@@ -257,7 +259,7 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// A Stop ends the attempts to recreate a group.
+// Stop ends the attempts to recreate a group.
 func TestStopDuringTheRecreationOfAGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.stopped")
@@ -275,7 +277,7 @@ func TestStopDuringTheRecreationOfAGroup(t *testing.T) {
 	none(t, restored)
 }
 
-// Groups exist before the first module starts: an event published in its Start reaches
+// All groups exist before the first module starts: an event published in a Start reaches
 // modules that start later.
 func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	t.Parallel()
@@ -296,7 +298,8 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	})
 }
 
-// The deletion of one partition of a stream's group ends its receiver, and appends go on.
+// The deletion of one partition of a stream's group ends the receiver. Appends still
+// succeed.
 func TestDeletedPartitionOfAStream(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
@@ -304,13 +307,13 @@ func TestDeletedPartitionOfAStream(t *testing.T) {
 	app := b.app(t, consumer("keeper", st, make(chan handled, 10), succeed))
 	lost, restored := watchGroups(app)
 	begin(t, app)
-	if err := stockTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
+	if err := newNATSTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
 		t.Fatal(err)
 	}
 	if g := next(t, lost); g.Group != "keeper" {
 		t.Errorf("got %+v", g)
 	}
-	await(t, "the health to say what to do", func() bool {
+	await(t, "health to report the remedy", func() bool {
 		c := app.Health(t.Context()).Modules["keeper"]
 		return !c.Healthy && strings.Contains(c.Message, "restart the App") && strings.Contains(c.Message, "mono.From")
 	})
@@ -329,7 +332,7 @@ func TestDeletedPartitionOfAStream(t *testing.T) {
 	none(t, restored)
 }
 
-// lossy is a transport whose groups lose their members, and take none again.
+// lossy is a transport whose groups accept one member. The test ends it through lose.
 type lossy struct {
 	transport.Transport
 	joins atomic.Int32
@@ -354,8 +357,8 @@ func (l lossyLog) Consume(ctx context.Context, c transport.ConsumeConfig, h func
 	return l.Log.Consume(ctx, c, h)
 }
 
-// A receiver tries to rejoin its group once a second, and no more after Stop. In the
-// bubble a goroutine that went on would keep the test from ending.
+// A receiver tries to rejoin its group once a second until Stop. A goroutine that continued
+// would keep the synctest bubble from ending.
 func TestRejoiningEndsWithStop(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.rejoined")
@@ -385,7 +388,7 @@ func TestDeletedLogOfAQueueIsRecreated(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.log")
 	b := backend{"nats", natsBackend(t)}
-	js := stockTools(t, b).js
+	js := newNATSTools(t, b).js
 	got := make(chan handled, 100)
 	app := b.app(t, worker("worker", q, got, succeed))
 	lost, restored := watchGroups(app)

@@ -142,7 +142,7 @@ func TestHandBackIsNoAttempt(t *testing.T) {
 		b.start(t, module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(context.Context, job) error { return mono.HandBack(nil) })
 		}))
-		if l := awaitLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonAttempts {
+		if l := awaitDeadLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonAttempts {
 			t.Errorf("got %+v", l)
 		}
 	})

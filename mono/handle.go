@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// Handle is what every kind of handle is: a name that modules share. Service,
-// Queue, Event, Stream, Channel, Resource and Failure implement it; nothing else
-// can.
+// Handle is a name that modules share. Service, Queue, Event, Stream, Channel, Resource
+// and Failure implement it; no other type can.
 type Handle interface {
 	// Name returns the name given at the declaration.
 	Name() string
@@ -35,24 +34,25 @@ const (
 	KindFailure  Kind = "failure"
 )
 
-// Same reports whether two handles are the same: of one kind and one name. Use
-// it instead of ==, which also compares what With has set.
+// Same reports whether two handles have the same kind and the same name. Use it instead
+// of ==, which also compares the options set by With.
 func Same(a, b Handle) bool {
 	return a.declared().identity() == b.declared().identity()
 }
 
-// declaration is the immutable part of a handle, made once where it is declared.
-// It holds nothing that lives: no connection, channel, timer or lock.
+// declaration is the immutable part of a handle, created by the declaration. It holds
+// no connection, channel, timer or lock.
 type declaration struct {
 	kind   Kind
 	name   string
 	types  []reflect.Type
 	config config
 	place  string           // file:line
-	key    func(any) string // of a keyed handle; gets a pointer to the payload
+	key    func(any) string // of a keyed handle; its argument is a pointer to the payload
 }
 
-// identity is what makes two declarations the same handle.
+// identity identifies a handle: two declarations with the same identity are the same
+// handle.
 type identity struct {
 	kind Kind
 	name string
@@ -66,8 +66,8 @@ func (d *declaration) declared() *declaration { return d }
 func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
 func (d *declaration) String() string         { return d.identity().String() }
 
-// differs says in words how two declarations of one handle contradict each
-// other, or "".
+// differs describes how two declarations of one handle contradict each other. It
+// returns "" if they do not.
 func (d *declaration) differs(other *declaration) string {
 	if !reflect.DeepEqual(d.types, other.types) {
 		return fmt.Sprintf("with %s and with %s", typeList(d.types), typeList(other.types))
@@ -83,8 +83,8 @@ func typeList(types []reflect.Type) string {
 	return "[" + strings.Join(names, ", ") + "]"
 }
 
-// declare makes the declaration of a handle, called by a New function that user
-// code calls. A mistake is one in the program's text, so it panics.
+// declare creates the declaration of a handle. The New functions call it for user code.
+// A mistake is one in the program's text, so declare panics.
 func declare[O interface{ apply(*config) error }](kind Kind, name string, opts []O, types ...reflect.Type) *declaration {
 	d := &declaration{kind: kind, name: name, types: types, place: callerOutside()}
 	err := checkName(name)
@@ -98,8 +98,8 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	return d
 }
 
-// callerOutside returns the place of the nearest caller that is not in this
-// package's own non-test code.
+// callerOutside returns the file and line of the nearest caller outside this package's
+// non-test code.
 func callerOutside() string {
 	var pcs [8]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
@@ -111,8 +111,8 @@ func callerOutside() string {
 	}
 }
 
-// checkName reports what is no name: dot-separated tokens of lower-case letters
-// and digits, which single hyphens may divide.
+// checkName reports an invalid name. A name consists of dot-separated tokens of
+// lower-case letters and digits, which single hyphens may divide.
 func checkName(name string) error {
 	if name == "" {
 		return errors.New("the name is empty: want dot-separated tokens such as orders.place")
@@ -122,7 +122,7 @@ func checkName(name string) error {
 	}
 	for token := range strings.SplitSeq(name, ".") {
 		if !isToken(token) {
-			return fmt.Errorf("%q is no name: want dot-separated tokens of lower-case letters, digits and single hyphens, such as orders.out-of-stock", name)
+			return fmt.Errorf("invalid name %q: want dot-separated tokens of lower-case letters, digits and single hyphens, such as orders.out-of-stock", name)
 		}
 	}
 	return nil
@@ -131,7 +131,7 @@ func checkName(name string) error {
 // maxName leaves room for a namespace, a key and a group in a subject.
 const maxName = 200
 
-// isGroup reports whether a group, or a module, can have this name.
+// isGroup reports whether a group or a module can have this name.
 func isGroup(name string) bool { return isToken(name) && len(name) <= maxName }
 
 // isToken reports whether s matches [a-z0-9]+(-[a-z0-9]+)*.

@@ -12,29 +12,29 @@ import (
 	"gomono.dev/codec"
 )
 
-// Health is how an App is at one moment. It is data: it marshals to JSON.
+// Health is the state of health of an App at one moment. It marshals to JSON.
 type Health struct {
-	Healthy   bool             `json:"healthy"`
-	State     State            `json:"state"`
-	Message   string           `json:"message,omitempty"` // why it is not healthy
-	Time      time.Time        `json:"time"`
-	Transport Check            `json:"transport"`
-	Modules   map[string]Check `json:"modules"`
-	Resources map[string]Check `json:"resources"`
+	Healthy   bool                    `json:"healthy"`
+	State     State                   `json:"state"`
+	Message   string                  `json:"message,omitempty"` // why it is not healthy
+	Time      time.Time               `json:"time"`
+	Transport HealthResult            `json:"transport"`
+	Modules   map[string]HealthResult `json:"modules"`
+	Resources map[string]HealthResult `json:"resources"`
 }
 
-// Check is the result of one check.
-type Check struct {
+// HealthResult is the result of one health check.
+type HealthResult struct {
 	Healthy  bool
-	Checked  bool           // false: it has no check of its own
+	Checked  bool           // false if there is no check
 	Message  string         // the error of the check
-	Details  map[string]any // what the check reported with ReportDetail
+	Details  map[string]any // added with ReportDetail
 	Duration time.Duration
 }
 
-// MarshalJSON writes the duration as text, such as "1.5ms", and in the place of a
-// detail that JSON cannot carry, why not.
-func (c Check) MarshalJSON() ([]byte, error) {
+// MarshalJSON writes the duration as text, such as "1.5ms". It replaces a detail that
+// JSON cannot encode by the error.
+func (c HealthResult) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Healthy  bool           `json:"healthy"`
 		Checked  bool           `json:"checked"`
@@ -54,9 +54,9 @@ func printable(values map[string]any) map[string]any {
 	return values
 }
 
-// ReportDetail adds a detail to the health check that ctx belongs to, whatever
-// its result will be. Elsewhere it does nothing. The value should marshal to
-// JSON, and must not change any more.
+// ReportDetail adds a detail to the health check that ctx belongs to, regardless of its
+// result. With another context it does nothing. The value should marshal to JSON, and
+// must not change any more.
 func ReportDetail(ctx context.Context, name string, value any) {
 	if d, ok := ctx.Value(detailsKey{}).(*details); ok {
 		d.mu.Lock()
@@ -81,23 +81,22 @@ func (d *details) copy() map[string]any {
 	return maps.Clone(d.values)
 }
 
-// Health checks the transport, every module and every resource, all at once,
-// each for at most HealthTimeout. The transport is unhealthy while it denies a send of
-// the App. A module is also unhealthy while the transport denies one of its
-// subscriptions, if a group of its receivers was deleted, and while a handler of a
-// stored message is stuck (StuckAfter). A check that hangs is unhealthy alone, and is
-// not started again before it has returned. An App that does not run is not
-// healthy.
+// Health checks the transport, every module and every resource, all at once, each for
+// at most HealthTimeout. The transport is unhealthy while it denies a send of the App.
+// A module is also unhealthy while the transport denies one of its subscriptions, if a
+// group of its receivers was deleted, and while a handler of a stored message is stuck
+// (StuckAfter). A check that hangs is unhealthy alone, and is not started again before
+// it has returned. An App that does not run is not healthy.
 func (a *App) Health(ctx context.Context) Health {
-	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]Check), Resources: make(map[string]Check)}
+	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult)}
 	in := a.current.Load()
-	if h.State != Running || in == nil {
+	if h.State != StateRunning || in == nil {
 		h.Message = "the App is " + string(h.State)
 		return h
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	run := func(name string, f func(context.Context) error, put func(Check)) {
+	run := func(name string, f func(context.Context) error, put func(HealthResult)) {
 		wait.Go(func() {
 			check := a.health.run(ctx, a, name, f)
 			mu.Lock()
@@ -105,11 +104,11 @@ func (a *App) Health(ctx context.Context) Health {
 			mu.Unlock()
 		})
 	}
-	run("transport", in.checkTransport, func(c Check) { h.Transport = c })
+	run("transport", in.checkTransport, func(c HealthResult) { h.Transport = c })
 	for _, u := range in.units {
-		run("module "+u.name, u.checker(), func(c Check) { h.Modules[u.name] = c })
+		run("module "+u.name, u.healthCheck(), func(c HealthResult) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
-			run(r.decl.String(), r.checker(), func(c Check) { h.Resources[r.decl.name] = c })
+			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
 		}
 	}
 	wait.Wait()
@@ -117,7 +116,7 @@ func (a *App) Health(ctx context.Context) Health {
 	return h
 }
 
-// sum says whether everything is healthy, and names what is not.
+// sum sets whether everything is healthy, and the names of what is not.
 func (h *Health) sum() {
 	var bad []string
 	if !h.Transport.Healthy {
@@ -135,8 +134,8 @@ func (h *Health) sum() {
 	}
 }
 
-// unhealthy returns the names of the checks that are not healthy, sorted.
-func unhealthy(checks map[string]Check) []string {
+// unhealthy returns the sorted names of the checks that are not healthy.
+func unhealthy(checks map[string]HealthResult) []string {
 	bad := make(map[string]string)
 	for name, c := range checks {
 		if !c.Healthy {
@@ -146,14 +145,14 @@ func unhealthy(checks map[string]Check) []string {
 	return sortedKeys(bad)
 }
 
-// healthChecks remembers the checks that have not returned.
+// healthChecks holds the checks that have not returned.
 type healthChecks struct {
 	mu      sync.Mutex
 	running map[string]*runningCheck
 }
 
-// runningCheck is a check that has not returned. Whoever asks meanwhile waits
-// for the same result.
+// runningCheck is a check that has not returned. Later callers wait for the same
+// result.
 type runningCheck struct {
 	began    time.Time
 	details  details
@@ -161,16 +160,16 @@ type runningCheck struct {
 	err      error // once returned is closed
 }
 
-// run runs one check, or joins it where it runs already. nil is a thing without
-// one, which is healthy.
-func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) Check {
+// run runs one check, or joins it if it already runs. A nil f means that there is no
+// check: the result is healthy.
+func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) HealthResult {
 	if f == nil {
-		return Check{Healthy: true}
+		return HealthResult{Healthy: true}
 	}
 	r := h.join(a, name, f)
 	timer := time.NewTimer(time.Until(r.began.Add(a.options.healthTimeout)))
 	defer timer.Stop()
-	check := Check{Checked: true}
+	check := HealthResult{Checked: true}
 	select {
 	case <-r.returned:
 		check.Healthy = r.err == nil
@@ -178,16 +177,16 @@ func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(cont
 			check.Message = r.err.Error()
 		}
 	case <-timer.C:
-		check.Message = fmt.Sprintf("the check that began %v ago has not returned, it has %v", time.Since(r.began), a.options.healthTimeout)
+		check.Message = fmt.Sprintf("the check that began %v ago has not returned within HealthTimeout (%v)", time.Since(r.began), a.options.healthTimeout)
 	case <-ctx.Done():
-		check.Message = fmt.Sprintf("whoever asked did not wait for the check: %v", ctx.Err())
+		check.Message = fmt.Sprintf("the caller of Health did not wait for the check: %v", ctx.Err())
 	}
 	check.Details, check.Duration = r.details.copy(), time.Since(r.began)
 	return check
 }
 
-// join returns the check that runs, or begins one. It does not belong to whoever
-// asked first: its context is its own.
+// join returns the running check, or starts one. The check has a context of its own,
+// because it does not belong to its first caller.
 func (h *healthChecks) join(a *App, name string, f func(context.Context) error) *runningCheck {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +201,7 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
 		defer cancel()
-		r.err = gone("the health check of " + name)
+		r.err = goexitError("the health check of " + name)
 		defer func() {
 			h.mu.Lock()
 			delete(h.running, name)
@@ -214,10 +213,10 @@ func (h *healthChecks) join(a *App, name string, f func(context.Context) error) 
 	return r
 }
 
-// checker is the health check of a unit, nil if there is nothing to check: it combines
-// the unit's own check with the errors of its receivers.
-func (u *unit) checker() func(context.Context) error {
-	own, _ := u.module.(Checker)
+// healthCheck returns the health check of a unit, which combines the module's check
+// with the errors of its receivers. It returns nil if there is nothing to check.
+func (u *unit) healthCheck() func(context.Context) error {
+	own, _ := u.module.(HealthChecker)
 	wrong := u.check()
 	switch {
 	case wrong == nil && own == nil:

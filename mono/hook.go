@@ -8,9 +8,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// guard calls f and turns a panic into an error. report gets the panic's value.
-// The error that f returns is tried out: one whose methods panic, such as a nil
-// pointer of an error type, would do so where nobody is prepared for it.
+// guard calls f and turns a panic into an error. report receives the panic's value.
+// guard also calls the methods of f's error: if they panic, such as those of a nil
+// pointer of an error type, they do it here and not in later code.
 func guard(what string, report func(what string, value any), f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -21,7 +21,7 @@ func guard(what string, report func(what string, value any), f func() error) (er
 	return tried(f())
 }
 
-// tried asks an error for its text and code, which may panic.
+// tried calls the methods of an error for its text and code, which may panic.
 func tried(err error) error {
 	if err != nil {
 		_, _ = err.Error(), CodeOf(err)
@@ -29,21 +29,22 @@ func tried(err error) error {
 	return err
 }
 
-// gone is the error of a function that never returned: it ended its goroutine.
-func gone(what string) *Error {
+// goexitError returns the error of a function that did not return, because it ended its
+// goroutine.
+func goexitError(what string) *Error {
 	return Errorf(Internal, "%s ended its goroutine (runtime.Goexit, or a test's FailNow): return an error instead", what)
 }
 
 func panicError(what string) error { return Errorf(Internal, "%s panicked", what) }
 
-// hook runs what may ignore its context: it waits no longer than ctx allows. What
-// does not return is named and left behind; if it then succeeds after all, late
-// undoes it.
+// hook calls f, which may ignore its context, and waits no longer than ctx allows. A
+// call that does not return is named in the error and left running. If it succeeds
+// later, late undoes it.
 func hook(ctx context.Context, what string, report func(string, any), f func(context.Context) error, late func()) error {
 	result := make(chan error)
 	leave := make(chan struct{})
 	go func() {
-		var err error = gone(what)
+		var err error = goexitError(what)
 		defer func() {
 			select {
 			case result <- err:
@@ -60,7 +61,7 @@ func hook(ctx context.Context, what string, report func(string, any), f func(con
 		return wrapHook(what, err)
 	case <-ctx.Done():
 	}
-	last := time.NewTimer(lastWords)
+	last := time.NewTimer(hookGrace)
 	defer last.Stop()
 	select {
 	case err := <-result:
@@ -78,6 +79,6 @@ func wrapHook(what string, err error) error {
 	return nil
 }
 
-// lastWords is how long a hook whose context has ended may take to return, so
-// that one that heeds its context is told apart from one that does not.
-const lastWords = 50 * time.Millisecond
+// hookGrace is how long a hook may take to return after its context has ended. It
+// distinguishes a hook that respects its context from one that does not.
+const hookGrace = 50 * time.Millisecond

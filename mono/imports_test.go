@@ -7,28 +7,28 @@ import (
 	"testing"
 )
 
-// module is the path of this module.
+// modulePath is the path of this Go module.
 const modulePath = "gomono.dev"
 
-// rules say which packages must not be linked into which, and why. A package
-// stands for itself and those below it.
+// rules lists the packages that others must not link, with the reasons. A package
+// stands for itself and the packages below it.
 var rules = []struct {
 	packages  []string
 	forbidden []string
-	but       []string // packages to which the rule does not apply
+	but       []string // packages exempt from the rule
 	why       string
 }{
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"github.com/nats-io/nats-server"},
 		[]string{"transport/natsx/embedded", "transport/internal/clustertest"},
-		"only a program that runs a server links one",
+		"only a program that runs a NATS server links one",
 	},
 	{
 		[]string{"codec", "transport", "mono"},
 		[]string{"github.com/nats-io"},
 		[]string{"transport/natsx", "transport/internal/clustertest"},
-		"a program that does not talk to NATS links none of it",
+		"a program that does not use NATS does not link its client",
 	},
 	{
 		[]string{"codec", "transport", "mono"},
@@ -36,17 +36,18 @@ var rules = []struct {
 		[]string{"transport/transporttest", "transport/internal/proxytest", "transport/internal/clustertest"},
 		"a production binary links no test support",
 	},
-	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},
-	{[]string{"transport"}, []string{modulePath + "/mono"}, nil, "arrows point one way: codec ← transport ← mono"},
+	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "imports point one way: transport may import codec, mono may import both"},
+	{[]string{"transport"}, []string{modulePath + "/mono"}, nil, "imports point one way: transport may import codec, mono may import both"},
 	{
 		[]string{"testkit"},
 		[]string{"github.com/nats-io"},
 		[]string{"testkit/natstest"},
-		"a unit test that needs no server links none",
+		"a unit test without a server links no NATS code",
 	},
-	{[]string{"mono"}, []string{modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, "mono knows the seam, and no backend"},
+	{[]string{"mono"}, []string{modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, "mono depends on the transport contract and not on a backend"},
 }
 
+// No package links a package that a rule forbids.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for _, rule := range rules {
@@ -65,13 +66,13 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// A program on inproc alone contains neither NATS client nor server, and one on
-// natsx contains no server.
+// A program on inproc links neither the NATS client nor the NATS server. A program on the
+// embedded server links the server.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	hello := dependencies(t, modulePath+"/examples/hello")
 	if !slices.Contains(hello, modulePath+"/transport/inproc") {
-		t.Fatalf("hello is not on inproc: %q", hello)
+		t.Fatalf("hello does not link inproc: %q", hello)
 	}
 	for _, dep := range hello {
 		if within(dep, "github.com/nats-io") {
@@ -79,7 +80,7 @@ func TestPrograms(t *testing.T) {
 		}
 	}
 	if !slices.Contains(dependencies(t, modulePath+"/examples/orders"), "github.com/nats-io/nats-server/v2/server") {
-		t.Error("the listing does not show the server where it is linked")
+		t.Error("go list does not show the server of examples/orders")
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"gomono.dev/codec"
 )
 
-// instance is one attempt to run an App. All that a start builds hangs from it,
-// so that a failed start leaves nothing behind in the App, and what an old
-// attempt still holds cannot reach a new one.
+// instance is one attempt to run an App. It holds everything that a start builds. So a
+// failed start leaves nothing behind in the App, and references to an old instance
+// cannot reach a new one.
 type instance struct {
 	app    *App
 	id     string
@@ -32,20 +32,20 @@ type instance struct {
 	storages  sync.Map // name → *storage
 
 	outside     sync.Map    // *declaration → *sender, for code outside modules
-	outsideNext Next        // middleware, then transmit, for them all
+	outsideNext Next        // middleware, then transmit, for all of them
 	ended       atomic.Bool // nothing is sent any more
 	outgoing    *outgoing
 	stopping    chan struct{}   // closed when the stop begins
 	stopEnd     context.Context // hard end of the stop, set before stopping is closed
 	clock       clock
-	shared      *sharedValues // nil: nobody watches them
+	referenced  *referencedValues // nil if no observer watches
 	denials     denials
 }
 
 // unit is one module, plugin or middleware in an instance.
 type unit struct {
 	name     string
-	explicit bool // it was given a name; its package did not lend one
+	explicit bool // the name was given; it is not the package's
 	plugin   bool
 	version  string
 	doc      string
@@ -81,7 +81,7 @@ func newInstance(a *App) *instance {
 	}
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
-	in.shared = in.watchShared()
+	in.referenced = in.watchReferences()
 	return in
 }
 
@@ -105,9 +105,9 @@ func (in *instance) codecOf(d *declaration) codec.Codec {
 	return in.contain(in.app.options.codec)
 }
 
-// sender returns the unit's sender of a handle, and declares it where it is new.
+// sender returns the unit's sender of a handle, and declares it if it is new.
 func (u *unit) sender(in *instance, d *declaration) *sender {
-	in.know(u, d)
+	in.record(u, d)
 	id := d.identity()
 	s, ok := u.senders[id]
 	if !ok {
@@ -119,9 +119,8 @@ func (u *unit) sender(in *instance, d *declaration) *sender {
 	return s
 }
 
-// know notes a handle, and reports a second declaration that contradicts the
-// first.
-func (in *instance) know(u *unit, d *declaration) {
+// record records a handle, and reports a second declaration that contradicts the first.
+func (in *instance) record(u *unit, d *declaration) {
 	first, ok := in.handles[d.identity()]
 	if !ok {
 		in.handles[d.identity()] = d
@@ -133,8 +132,8 @@ func (in *instance) know(u *unit, d *declaration) {
 	}
 }
 
-// senderOf finds the sender of a handle for one send. It takes no lock: what
-// modules declared does not change once they are bound.
+// senderOf returns the sender of a handle for one send. It takes no lock: the
+// declarations of modules do not change once they are bound.
 func (in *instance) senderOf(u *unit, d *declaration) (*sender, error) {
 	if u == nil {
 		return in.outsideSender(d)
@@ -148,13 +147,14 @@ func (in *instance) senderOf(u *unit, d *declaration) (*sender, error) {
 	return nil, notDone(FailedPrecondition, "module %s sends through %s, which it has not declared: ask for a bound sender in Bind, or call Scope.Use there", u.name, d)
 }
 
-// outsideSender makes a sender for code outside modules when it is first needed.
+// outsideSender returns the sender for code outside modules, and creates it for the
+// first send.
 func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	if s, ok := in.outside.Load(d); ok {
 		return s.(*sender), nil
 	}
 	switch in.app.State() {
-	case Running, Stopping:
+	case StateRunning, StateStopping:
 	default:
 		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
 	}
@@ -169,19 +169,19 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	return actual.(*sender), nil
 }
 
-// receive declares a receiver; the typed Handle methods fill in what they know.
+// receive declares a receiver. The typed Handle methods complete it.
 func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, ticket func() *ticket) *receiver {
 	sc.binding("Handle", d)
 	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newTicket: ticket}
 	if noHandler {
-		sc.problem(d, "is handled by nil at %s: give a function", r.place)
+		sc.problem(d, "is handled by nil at %s: want a function", r.place)
 	}
 	for _, o := range opts {
 		if err := applyTo(&r.config, o); err != nil {
 			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
 		}
 	}
-	sc.in.know(sc.unit, d)
+	sc.in.record(sc.unit, d)
 	sc.unit.receivers = append(sc.unit.receivers, r)
 	return r
 }
@@ -189,6 +189,6 @@ func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noH
 // stopLate stops a module whose Start has succeeded after the App gave up on it.
 func (u *unit) stopLate() {
 	if s, ok := u.module.(Stopper); ok {
-		_ = s.Stop(context.Background()) // nobody is left to hear of it
+		_ = s.Stop(context.Background()) // no caller is left to get the error
 	}
 }

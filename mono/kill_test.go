@@ -19,32 +19,32 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// doomed is a queue whose workers are killed. Its messages are redelivered soon,
-// and tried more often than there are kills.
+// doomed is a queue whose workers are killed. Its AckWait is short, and MaxAttempts is
+// above the number of kills.
 var doomed = mono.NewQueue[job]("kill.doomed", mono.AckWait(time.Second), mono.MaxAttempts(1000))
 
-// TestMain lets the test binary be a worker process.
+// TestMain runs the test binary as a worker process if the environment asks for one.
 func TestMain(m *testing.M) {
 	if url := os.Getenv("MONO_TEST_WORKER"); url != "" {
-		if err := hang(url); err != nil {
+		if err := runHangingWorker(url); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	if dir := os.Getenv(pill); dir != "" {
-		if err := swallow(dir); err != nil {
+	if dir := os.Getenv(exitingWorkerEnv); dir != "" {
+		if err := runExitingWorker(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
-// hang is a worker process: it tells on standard output which jobs it has begun,
-// and never finishes one.
-func hang(url string) error {
+// runHangingWorker runs a worker process that prints each job it begins and never finishes
+// one.
+func runHangingWorker(url string) error {
 	tr, err := natsx.Connect(context.Background(), natsx.Options{URLs: []string{url}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func hang(url string) error {
 	select {}
 }
 
-// victim is a worker process to be killed.
+// victim is a worker process that the test kills.
 type victim struct {
 	cmd *exec.Cmd
 	out *bufio.Reader
@@ -83,8 +83,8 @@ func newVictim(t testing.TB, url string) *victim {
 	return v
 }
 
-// kill waits until the worker is in the middle of a job, kills it, and returns
-// what it had begun.
+// kill waits until the worker handles a job, kills the process, and returns the jobs and
+// attempts that the worker began.
 func (v *victim) kill(t testing.TB) (begun [][2]int) {
 	line, err := v.out.ReadString('\n')
 	if err != nil {
@@ -104,15 +104,15 @@ func (v *victim) kill(t testing.TB) (begun [][2]int) {
 	return begun
 }
 
-// A hundred workers are killed in the middle of a job, over one store. Nothing is
-// lost, nothing is stuck, and every attempt is counted.
+// If 100 workers of one store are killed during a job, no job is lost or stuck, and every
+// attempt is counted.
 func TestKilledWorkersLoseNothing(t *testing.T) {
 	t.Parallel()
 	rounds := realtime.Rounds{Stall: time.Second / 5} // of the AckWait
-	rounds.Run(t, killsWorkers)
+	rounds.Run(t, killWorkers)
 }
 
-func killsWorkers(t testing.TB) {
+func killWorkers(t testing.TB) {
 	const rounds, atOnce, jobs = 10, 10, 25
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -181,7 +181,7 @@ func killsWorkers(t testing.TB) {
 			t.Errorf("job %d was done at attempt %d, after %d had begun", h.N, h.attempt, tried[h.N])
 		}
 	}
-	if n := len(letters(t, doomed.DeadLetters(app), mono.LetterFilter{})); n > 0 {
+	if n := len(listDeadLetters(t, doomed.DeadLetters(app), mono.DeadLetterFilter{})); n > 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

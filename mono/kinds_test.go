@@ -10,8 +10,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// everyKind declares a handle of each kind that carries messages without a reply:
-// how it is sent through, and handled.
+// everyKind lists a handle of each kind of message without a reply, with the functions
+// that send and handle.
 var everyKind = []struct {
 	name   string
 	handle func(s *mono.Scope, fn mono.Sink[fact])
@@ -20,7 +20,7 @@ var everyKind = []struct {
 	{"kinds.event", kindEvent.handle, kindEvent.Publish},
 	{"kinds.durable", kindDurable.handle, kindDurable.Publish},
 	{"kinds.queue", kindQueue.handle, kindQueue.Enqueue},
-	{"kinds.volatile", kindVolatile.handle, kindVolatile.Enqueue},
+	{"kinds.non-persistent", kindNonPersistent.handle, kindNonPersistent.Enqueue},
 	{"kinds.stream", kindStream.handle, kindStream.Append},
 	{"kinds.batch", kindBatch.handle, kindBatch.Append},
 }
@@ -33,12 +33,12 @@ type (
 )
 
 var (
-	kindEvent    = kindOfEvent{mono.NewEvent[fact]("kinds.event")}
-	kindDurable  = kindOfEvent{mono.NewEvent[fact]("kinds.durable", mono.Durable(), mono.MaxAttempts(1))}
-	kindQueue    = kindOfQueue{mono.NewQueue[fact]("kinds.queue", mono.MaxAttempts(1))}
-	kindVolatile = kindOfQueue{mono.NewQueue[fact]("kinds.volatile", mono.Volatile())}
-	kindStream   = kindOfStream{mono.NewStream[fact]("kinds.stream", mono.MaxAttempts(1))}
-	kindBatch    = kindOfBatch{mono.NewStream[fact]("kinds.batch", mono.MaxAttempts(1))}
+	kindEvent         = kindOfEvent{mono.NewEvent[fact]("kinds.event")}
+	kindDurable       = kindOfEvent{mono.NewEvent[fact]("kinds.durable", mono.Durable(), mono.MaxAttempts(1))}
+	kindQueue         = kindOfQueue{mono.NewQueue[fact]("kinds.queue", mono.MaxAttempts(1))}
+	kindNonPersistent = kindOfQueue{mono.NewQueue[fact]("kinds.non-persistent", mono.NonPersistent())}
+	kindStream        = kindOfStream{mono.NewStream[fact]("kinds.stream", mono.MaxAttempts(1))}
+	kindBatch         = kindOfBatch{mono.NewStream[fact]("kinds.batch", mono.MaxAttempts(1))}
 )
 
 func (k kindOfEvent) handle(s *mono.Scope, fn mono.Sink[fact])  { k.Handle(s, fn) }
@@ -51,21 +51,21 @@ func (k kindOfBatch) handle(s *mono.Scope, fn mono.Sink[fact]) {
 	}, mono.BatchSize(1))
 }
 
-// A handler of any kind that panics is contained, middleware on both sides sees
-// that, and the next message is handled.
-func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
+// A panic in a handler of any kind is contained. Middleware of the receiver sees it as an
+// internal error, middleware of the sender sees success, and the next message is handled.
+func TestPanicInHandlerIsContainedForEachKind(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		for _, k := range everyKind {
 			var tr trace
-			heard := make(chan fact, 1)
+			received := make(chan fact, 1)
 			app := p.app(t)
 			app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 				return func(ctx context.Context, c *mono.Call) error {
 					err := next(ctx, c)
 					tr.add(fmt.Sprint(c.Side(), " ", c.Handle().Name(), " ", mono.CodeOf(err)))
-					if c.Side() == mono.Receiving && err == nil {
-						heard <- fact{}
+					if c.Side() == mono.SideReceiver && err == nil {
+						received <- fact{}
 					}
 					return err
 				}
@@ -87,7 +87,7 @@ func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
 					t.Errorf("%s: %v", k.name, err)
 				}
 			}
-			<-heard
+			<-received
 			if err := app.Stop(t.Context()); err != nil {
 				t.Errorf("%s: %v", k.name, err)
 			}
@@ -100,16 +100,16 @@ func TestDefect07PanicInAHandlerOfEachKind(t *testing.T) {
 	})
 }
 
-// A message of any kind that is larger than the transport carries is refused at
-// its sender, with both sizes.
-func TestPayloadOverTheLimitOfEachKind(t *testing.T) {
+// A message above the payload limit of the transport is rejected at the sender, for each
+// kind. The error contains its size and the limit.
+func TestOversizedPayloadIsRejectedForEachKind(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.app(t)
 		app.Add(&lifecycle{name: "listener", bind: func(s *mono.Scope) error {
 			for _, k := range everyKind {
 				k.handle(s, func(_ context.Context, f fact) error {
-					t.Errorf("%s: heard %d bytes", k.name, len(f.Key))
+					t.Errorf("%s: received %d bytes", k.name, len(f.Key))
 					return nil
 				})
 			}

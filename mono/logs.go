@@ -8,10 +8,10 @@ import (
 	"gomono.dev/transport"
 )
 
-// logsAtOnce is how many logs a start opens at once.
+// logsAtOnce is the number of logs that a start opens at once.
 const logsAtOnce = 32
 
-// opening is the opening of a log at the start.
+// opening is one log that a start opens.
 type opening struct {
 	*storage
 	decl  *declaration
@@ -23,7 +23,7 @@ type opening struct {
 }
 
 // openLogs opens the logs of all stored handles of the modules, with the groups of the
-// receivers: errors appear in the start report, and no message is sent before the groups
+// receivers. Errors appear in the start report. No message is sent before the groups
 // exist.
 func (in *instance) openLogs(ctx context.Context) {
 	in.declareGroups()
@@ -35,7 +35,7 @@ func (in *instance) openLogs(ctx context.Context) {
 				in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
 			}
 		}
-		o.nameUnused()
+		o.reportUnused()
 	}
 }
 
@@ -82,7 +82,7 @@ func (in *instance) openings() (all []*opening) {
 	return all
 }
 
-// openAll opens logs, some at once.
+// openAll opens logs concurrently, at most logsAtOnce at once.
 func openAll(ctx context.Context, openings []*opening) {
 	var wait sync.WaitGroup
 	free := make(chan struct{}, logsAtOnce)
@@ -98,7 +98,7 @@ func openAll(ctx context.Context, openings []*opening) {
 
 func (o *opening) open(ctx context.Context) {
 	what := "opening the log of " + o.what
-	o.err = gone(what)
+	o.err = goexitError(what)
 	o.err = guard(what, o.in.panicked, func() error {
 		log, err := o.log(ctx)
 		if err == nil && o.config.Update {

@@ -18,7 +18,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// opening is a transport that does something when a log is opened.
+// opening is a transport that calls a function before it opens a log.
 type opening struct {
 	transport.Transport
 	log func(ctx context.Context, c transport.LogConfig) error
@@ -31,7 +31,7 @@ func (o opening) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	return o.Transport.Log(ctx, c)
 }
 
-// queues is a module that works on n queues.
+// queues is a module that handles n queues.
 func queues(name string, n int) mono.Module {
 	return module(name, func(s *mono.Scope) {
 		for i := range n {
@@ -40,8 +40,8 @@ func queues(name string, n int) mono.Module {
 	})
 }
 
-// A start opens many logs at once, and not all.
-func TestStartOpensLogsAtOnce(t *testing.T) {
+// Start opens several logs concurrently, up to a limit.
+func TestStartOpensLogsConcurrently(t *testing.T) {
 	t.Parallel()
 	const some, all = 10, 200
 	var now, peak atomic.Int32
@@ -69,8 +69,8 @@ func TestStartOpensLogsAtOnce(t *testing.T) {
 	}
 }
 
-// Whichever log fails first, the report lists them as the modules use them, each under
-// every module that does.
+// Start reports failed logs in the order of the modules, regardless of which fails first.
+// Each log is reported for every module that uses it.
 func TestStartReportsLogsInOrder(t *testing.T) {
 	t.Parallel()
 	var reports []string
@@ -102,7 +102,8 @@ func TestStartReportsLogsInOrder(t *testing.T) {
 	}
 }
 
-// A transport that panics when a log is opened fails the start, and nothing else.
+// A panic of the transport while it opens a log fails the start and does not end the
+// process.
 func TestStartContainsAPanicOfTheTransport(t *testing.T) {
 	t.Parallel()
 	app := mono.New(opening{inproc.New(nil), func(context.Context, transport.LogConfig) error { panic("no") }}, quiet(t))

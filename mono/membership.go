@@ -59,8 +59,8 @@ func (m *membership) begin() (try int) {
 	return m.tries
 }
 
-// hold keeps a member until the receiver drains. A member of an earlier try has lost its
-// group already.
+// hold keeps a member until the receiver drains. A member of an earlier try has already
+// lost its group.
 func (m *membership) hold(try int, member transport.Receiver) {
 	m.mu.Lock()
 	over := m.stay.Err() != nil
@@ -109,14 +109,14 @@ func (r *receiver) leaveGroup() {
 	}
 }
 
-// lost handles the deletion of the receiver's group. The receiver of a queue or a durable
-// event rejoins it. The receiver of a stream does not: the position is gone, and only a
-// person knows a better one than the start that the declaration gives.
+// lost handles the deletion of the receiver's group. The receiver of a queue or a
+// durable event rejoins it. The receiver of a stream does not: the position is gone,
+// and only a person knows a better one than the start that the declaration gives.
 func (r *receiver) lost(err error) {
 	r.in.log.Error("mono: group lost", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group(), "error", err)
 	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
 	if r.decl.kind == KindStream {
-		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From says, by default with the oldest message", r.group(), err)
+		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From specifies, by default with the oldest message", r.group(), err)
 		r.gone.Store(&err)
 		return
 	}
@@ -125,7 +125,7 @@ func (r *receiver) lost(err error) {
 	go r.rejoin(&err)
 }
 
-// rejoin joins the group again. The receiver is unhealthy until then, with gone or a
+// rejoin joins the group again. Until then the receiver is unhealthy, with gone or a
 // later error as the reason.
 func (r *receiver) rejoin(gone *error) {
 	for {

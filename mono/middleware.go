@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Middleware runs around every message of every kind, on both sides: around
-// sending one (encoding and transport included), and around handling one. What
-// passes through a Channel or a Resource is a Go value and no message.
+// Middleware runs around every message of every kind, on both sides: around a send
+// (encoding and transport included), and around a handler. The values of a Channel or a
+// Resource are Go values and not messages, so middleware does not see them.
 //
 //	func Log(next mono.Next) mono.Next {
 //		return func(ctx context.Context, c *mono.Call) error {
@@ -20,26 +20,27 @@ import (
 //
 //	app.Use(mono.MiddlewareFunc(Log))
 //
-// What is used first is outermost, on both sides:
+// The first middleware is the outermost, on both sides:
 //
-//	Use(a, b):  send  → a → b → wire → a → b → handler
+//	Use(a, b):  send  → a → b → transport → a → b → handler
 //
-// A middleware that is also a Starter, a Stopper or a Checker is started before every
-// module, stopped after every module, and asked like one. One that is a Module is
-// bound too, as a plugin, and one that is an Observer observes.
+// A middleware that is also a Starter, a Stopper or a HealthChecker is started before
+// every module, stopped after every module, and checked like a module. A middleware
+// that is a Module is also bound, as a plugin. A middleware that is an Observer is
+// notified like one.
 type Middleware interface {
-	// Wrap is called when the App starts, for each sender and each receiver of a
-	// handle in a module and once for code outside modules, and returns what runs
-	// instead of next. It must not block.
+	// Wrap returns the function that runs instead of next. It is called when the App
+	// starts: for each sender and each receiver of a handle in a module, and once for
+	// code outside modules. It must not block.
 	Wrap(next Next) Next
 }
 
-// Next handles a message on its way, or sends it on. It may be called
-// concurrently. On the sending side it returns the error that the sender gets; on
-// the receiving side the one that the handler returned, a panic included.
+// Next handles or sends a message. It may be called concurrently. On the sending side
+// it returns the sender's error. On the receiving side it returns the handler's error,
+// which may be a recovered panic.
 type Next = Sink[*Call]
 
-// MiddlewareFunc is a Middleware that is only a function.
+// MiddlewareFunc is a function that implements Middleware.
 type MiddlewareFunc func(next Next) Next
 
 // Wrap calls f.
@@ -57,7 +58,7 @@ func (in *instance) chain(last Next) Next {
 		case err != nil:
 			in.report.add("", nil, "%v", err)
 		case wrapped == nil:
-			in.report.add("", nil, "Wrap of the middleware %T returned nil: return next where there is nothing to do", m)
+			in.report.add("", nil, "Wrap of the middleware %T returned nil: return next if it has nothing to do", m)
 		default:
 			last = wrapped
 		}
@@ -65,9 +66,9 @@ func (in *instance) chain(last Next) Next {
 	return last
 }
 
-// Func is the shape of a service's client and of its handler, so that one can
-// stand in for the other, and a fake is a function literal.
+// Func is the type of a service's client and of its handler. So one can replace the
+// other, and a fake is a function literal.
 type Func[Req, Resp any] = func(context.Context, Req) (Resp, error)
 
-// Sink is the shape of every other sender and handler.
+// Sink is the type of every other sender and handler.
 type Sink[T any] = func(context.Context, T) error

@@ -7,41 +7,42 @@ import (
 	"reflect"
 )
 
-// Module is a part of a system that talks to the others through handles only.
-// Whatever else it is, it says by implementing Starter, Stopper or Checker, and
-// by the methods Name() string (the default is its package's last element),
-// Version() string (a semantic version) and Doc() string (a sentence), the latter
-// two for service discovery.
+// Module is a part of a system that communicates with other modules through handles
+// only. It may also implement Starter, Stopper and HealthChecker. It may have the
+// methods Name() string (the default is the last element of its package's path),
+// Version() string (a semantic version) and Doc() string (a sentence), the latter two
+// for service discovery.
 type Module interface {
-	// Bind says which handles the module uses and serves. It only declares: no
-	// I/O, no goroutines. It is called at each attempt to start the App, with a
-	// Scope that is good for that attempt. A panic in it is an error.
+	// Bind declares which handles the module uses and serves. It must not do I/O or
+	// start goroutines. It is called at each attempt to start the App, with a Scope for
+	// that attempt. A panic in it is an error.
 	Bind(s *Scope) error
 }
 
-// Starter is a Module that does something when it starts.
+// Starter is a Module with a start hook.
 type Starter interface {
-	// Start is called once everything that the module needs is serving, before
-	// the module itself receives anything. ctx is for the start alone.
+	// Start is called once everything that the module needs is serving, before the
+	// module receives anything. ctx is valid during the start only.
 	Start(ctx context.Context) error
 }
 
-// Stopper is a Module that does something when it stops.
+// Stopper is a Module with a stop hook.
 type Stopper interface {
-	// Stop is called after the last of the module's handlers has returned. What
-	// the module needs still serves it, and calls from within the process still
-	// reach it. It is called if and only if the module was started.
+	// Stop is called after the last of the module's handlers has returned. The module's
+	// dependencies still serve it, and local calls still reach it. Stop is called if
+	// and only if the module was started.
 	Stop(ctx context.Context) error
 }
 
-// Checker is a Module, or a Resource's value, that knows how it is.
-type Checker interface {
-	// Health returns nil, or what is wrong. ReportDetail adds to either. It may be
-	// called concurrently with everything else.
+// HealthChecker is a Module, or the value of a Resource, with a health check.
+type HealthChecker interface {
+	// Health returns nil if the module is healthy, otherwise the reason. ReportDetail
+	// adds details in both cases. Health may be called concurrently with every other
+	// method.
 	Health(ctx context.Context) error
 }
 
-// NewModule makes a Module of a function, for one too small to be a type.
+// NewModule returns a Module with a Bind function, for one too small for a type.
 func NewModule(name string, bind func(*Scope) error) Module {
 	return &funcModule{name, bind}
 }
@@ -55,13 +56,13 @@ func (m *funcModule) Name() string { return m.name }
 
 func (m *funcModule) Bind(s *Scope) error {
 	if m.bind == nil {
-		return errors.New("NewModule got nil: give it a function")
+		return errors.New("NewModule: want a bind function, got nil")
 	}
 	return m.bind(s)
 }
 
-// moduleName returns what a module or a middleware is called, and whether it said so
-// itself.
+// moduleName returns the name of a module or a middleware, and whether its Name method
+// returned it.
 func moduleName(m any) (name string, explicit bool) {
 	if n, ok := m.(interface{ Name() string }); ok {
 		return n.Name(), true
@@ -73,7 +74,7 @@ func moduleName(m any) (name string, explicit bool) {
 	return path.Base(t.PkgPath()), false
 }
 
-// moduleVersion returns the version of a module, 0.0.0 unless it says one.
+// moduleVersion returns the version of a module, 0.0.0 if it has none.
 func moduleVersion(m any) string {
 	if v, ok := m.(interface{ Version() string }); ok {
 		return v.Version()
@@ -81,8 +82,7 @@ func moduleVersion(m any) string {
 	return "0.0.0"
 }
 
-// isNil reports whether a module is nil, or a nil pointer or function in an
-// interface.
+// isNil reports whether a module is nil, or a nil pointer or function in an interface.
 func isNil(m any) bool {
 	if m == nil {
 		return true

@@ -16,7 +16,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// recorder is middleware that writes down what passes.
+// recorder is middleware that records each call, its reply and its code.
 func recorder(name string, tr *trace) mono.Middleware {
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
@@ -28,9 +28,9 @@ func recorder(name string, tr *trace) mono.Middleware {
 	})
 }
 
-// What one middleware puts into a message, those after it see, whichever was
-// used first: here an id that is set before it is logged.
-func TestDefect16MiddlewareSeesWhatAnEarlierOneSet(t *testing.T) {
+// Middleware sees the headers that earlier middleware has set: here a request id that is
+// set before it is logged.
+func TestMiddlewareSeesHeadersOfEarlierMiddleware(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -61,8 +61,8 @@ func TestDefect16MiddlewareSeesWhatAnEarlierOneSet(t *testing.T) {
 	})
 }
 
-// auditor is middleware that is a module too: it provides a service, needs a
-// resource, observes, and has a life.
+// auditor is middleware that is also a module: it provides a service, needs a resource,
+// observes, and implements Start, Stop and Health.
 type auditor struct {
 	trace *trace
 	db    int
@@ -86,7 +86,8 @@ func (a *auditor) Bind(s *mono.Scope) error {
 	return nil
 }
 
-func TestDefect15MiddlewareCanServe(t *testing.T) {
+// Middleware that is a module provides its services, and its hooks are called.
+func TestMiddlewareCanProvideAService(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -109,17 +110,18 @@ func TestDefect15MiddlewareCanServe(t *testing.T) {
 	})
 }
 
-// Observers learn of states, settings, registrations and lifecycles, in order.
-func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
+// Observers receive states, settings, declared handles, starts and stops in order. A
+// panic in an observer does not affect others.
+func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []mono.Observation
 	app := newApp(t, mono.StopTimeout(7*time.Second), mono.Generation(42))
 	app.Observe(
-		mono.ObserverFunc(func(mono.Observation) { panic("an observer that panics harms nobody") }),
+		mono.ObserverFunc(func(mono.Observation) { panic("an observer panics") }),
 		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
 	app.Remote(askBrief)
-	app.Add(provider(echo, mono.Concurrency(3)), hearer("listener", told, make(chan fact)),
+	app.Add(provider(echo, mono.Concurrency(3)), listener("listener", announced, make(chan fact)),
 		module("caller", func(s *mono.Scope) { askBrief.Client(s) }))
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -139,7 +141,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 				texts = append(texts, o.Module+" "+o.Handle.Name()+" "+o.Name+"="+o.Value)
 			}
 		case mono.HandleBound:
-			texts = append(texts, o.Module+" "+string(o.Role)+" "+o.Handle.Name())
+			texts = append(texts, o.Module+" "+string(o.Usage)+" "+o.Handle.Name())
 		case mono.ModuleStarted:
 			texts = append(texts, "started "+o.Module)
 		case mono.ModuleStopped:
@@ -148,7 +150,7 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 	}
 	last := -1
 	for _, want := range []string{"state starting", "Generation=42", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
-		"listener hears test.told", "started provider", "started listener", "state running",
+		"listener consumes test.announced", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)
 		if i <= last {
@@ -158,8 +160,8 @@ func TestDefect18ObserversAreToldOfConfiguration(t *testing.T) {
 	}
 }
 
-// A hung check times out alone, a panicking one is contained, and all run at
-// once.
+// Health runs all checks concurrently. A check that hangs times out alone, and a panic in
+// a check is contained.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,11 +173,11 @@ func TestHealth(t *testing.T) {
 				<-time.After(time.Second)
 				return nil
 			}},
-			&lifecycle{name: "ill", health: func(context.Context) error { return errors.New("no disk") }},
+			&lifecycle{name: "failing", health: func(context.Context) error { return errors.New("no disk") }},
 			&lifecycle{name: "hangs", health: func(context.Context) error { <-release; return nil }},
 			&lifecycle{name: "panics", health: func(context.Context) error { panic("x") }},
 			module("plain", func(*mono.Scope) {}))
-		if h := app.Health(t.Context()); h.Healthy || h.State != mono.Created || h.Message == "" {
+		if h := app.Health(t.Context()); h.Healthy || h.State != mono.StateCreated || h.Message == "" {
 			t.Errorf("before the start: %+v", h)
 		}
 		begin(t, app)
@@ -187,8 +189,8 @@ func TestHealth(t *testing.T) {
 		if c := h.Modules["fine"]; !c.Healthy || c.Details["rows"] != 5 || c.Duration != time.Second {
 			t.Errorf("fine: %+v", c)
 		}
-		if c := h.Modules["ill"]; c.Healthy || c.Message != "no disk" {
-			t.Errorf("ill: %+v", c)
+		if c := h.Modules["failing"]; c.Healthy || c.Message != "no disk" {
+			t.Errorf("failing: %+v", c)
 		}
 		if c := h.Modules["hangs"]; c.Healthy || !strings.Contains(c.Message, "2s") {
 			t.Errorf("hangs: %+v", c)
@@ -204,7 +206,7 @@ func TestHealth(t *testing.T) {
 		}
 		began = time.Now()
 		if c := app.Health(t.Context()).Modules["hangs"]; !strings.Contains(c.Message, "has not returned") {
-			t.Errorf("a check that still hangs was started again: %+v after %v", c, time.Since(began))
+			t.Errorf("a hanging check was started again: %+v after %v", c, time.Since(began))
 		}
 		text, err := json.Marshal(h)
 		if err != nil || !strings.Contains(string(text), `"fine":{"healthy":true,"checked":true,"details":{"rows":5},"duration":"1s"}`) || !strings.Contains(string(text), `"state":"running"`) {
@@ -214,7 +216,7 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// A reader of a stream is in the topology as what it is.
+// Describe lists the readers of a stream separately from its writers.
 func TestDescribeReaders(t *testing.T) {
 	t.Parallel()
 	history := mono.NewStream[fact]("test.history")
@@ -224,7 +226,7 @@ func TestDescribeReaders(t *testing.T) {
 		module("reader", func(s *mono.Scope) { history.Reader(s) }))
 	begin(t, app)
 	got := app.Describe()
-	if h := got.Handles[0]; !slices.Equal(h.Emits, []string{"writer"}) || !slices.Equal(h.Reads, []string{"reader"}) {
+	if h := got.Handles[0]; !slices.Equal(h.Produces, []string{"writer"}) || !slices.Equal(h.Reads, []string{"reader"}) {
 		t.Errorf("handle %+v", h)
 	}
 	if m := got.Modules[1]; m.Name != "reader" || !slices.Equal(m.Reads, []string{"stream test.history"}) {
@@ -232,7 +234,7 @@ func TestDescribeReaders(t *testing.T) {
 	}
 }
 
-// Settings are in words.
+// Describe shows backoff policies in words.
 func TestDescribeBackoff(t *testing.T) {
 	t.Parallel()
 	for want, policy := range map[string]mono.BackoffPolicy{
@@ -249,24 +251,31 @@ func TestDescribeBackoff(t *testing.T) {
 	}
 }
 
+// Describe lists modules in start order and handles by kind and name, with their settings.
+// Its JSON is the same for each call.
 func TestDescribe(t *testing.T) {
 	t.Parallel()
-	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("says what it is"))
+	var versioned = mono.NewService[question, reply]("test.versioned", mono.Version("1.2.3"), mono.Doc("answers questions"))
 	app := newApp(t, mono.Namespace("shop"))
 	app.Remote(askPack)
 	app.Add(
-		module("user", func(s *mono.Scope) { versioned.Client(s); askPack.Client(s); told.Publisher(s); keyed.Publisher(s) }),
+		module("user", func(s *mono.Scope) {
+			versioned.Client(s)
+			askPack.Client(s)
+			announced.Publisher(s)
+			keyed.Publisher(s)
+		}),
 		module("provider", func(s *mono.Scope) { versioned.Handle(s, echo) }),
-		hearer("listener", told, make(chan fact)))
-	if got := app.Describe(); got.State != mono.Created || len(got.Modules) != 0 {
+		listener("listener", announced, make(chan fact)))
+	if got := app.Describe(); got.State != mono.StateCreated || len(got.Modules) != 0 {
 		t.Errorf("before the start: %+v", got)
 	}
 	begin(t, app)
 	got := app.Describe()
 	wantModules := []mono.ModuleInfo{
 		{Name: "provider", Version: "0.0.0", Provides: []string{"service test.versioned"}},
-		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Emits: []string{"event test.told", "event test.keyed"}},
-		{Name: "listener", Version: "0.0.0", Hears: []string{"event test.told"}},
+		{Name: "user", Version: "0.0.0", Needs: []string{"service test.versioned", "service test.ask-pack"}, Produces: []string{"event test.announced", "event test.keyed"}},
+		{Name: "listener", Version: "0.0.0", Consumes: []string{"event test.announced"}},
 	}
 	if !reflect.DeepEqual(got.Modules, wantModules) {
 		t.Errorf("modules:\n%+v\nwant\n%+v", got.Modules, wantModules)
@@ -275,21 +284,21 @@ func TestDescribe(t *testing.T) {
 	for _, h := range got.Handles {
 		names = append(names, string(h.Kind)+" "+h.Name)
 	}
-	if want := []string{"event test.keyed", "event test.told", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
+	if want := []string{"event test.announced", "event test.keyed", "service test.ask-pack", "service test.versioned"}; !slices.Equal(names, want) {
 		t.Errorf("handles %q, want %q", names, want)
 	}
 	h := got.Handles[3]
-	if h.Version != "1.2.3" || h.Doc != "says what it is" || h.Subject != "shop.services.test.versioned" || h.Codec != "application/json" ||
+	if h.Version != "1.2.3" || h.Doc != "answers questions" || h.Subject != "shop.services.test.versioned" || h.Codec != "application/json" ||
 		!slices.Equal(h.Types, []string{"mono_test.question", "mono_test.reply"}) || !slices.Equal(h.Provides, []string{"provider"}) || !slices.Equal(h.Needs, []string{"user"}) ||
 		!strings.Contains(h.Declared, "observe_test.go:") {
 		t.Errorf("got %+v", h)
 	}
-	if !got.Handles[2].Remote || got.Handles[2].Codec != "application/msgpack" || got.Handles[0].Subject != "shop.events.test.keyed._k.*" {
+	if !got.Handles[2].Remote || got.Handles[2].Codec != "application/msgpack" || got.Handles[1].Subject != "shop.events.test.keyed._k.*" {
 		t.Errorf("got %+v", got.Handles)
 	}
 	a, errA := json.Marshal(got)
 	b, errB := json.Marshal(app.Describe())
 	if errA != nil || errB != nil || string(a) != string(b) {
-		t.Errorf("not the same twice: %s, %s", a, b)
+		t.Errorf("two calls differ: %s, %s", a, b)
 	}
 }

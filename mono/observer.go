@@ -6,81 +6,82 @@ import (
 	"time"
 )
 
-// Observer sees what happens to an App. A type that implements it is given to
-// App.Observe, or is a Middleware.
+// Observer receives what happens to an App. Add one with App.Observe, or implement it
+// in a Middleware.
 type Observer interface {
-	// Observe is called in the order of what happens, on the goroutine on which it
-	// happens: it must return soon, and may be called concurrently.
+	// Observe is called for each observation, in order, on the goroutine that caused
+	// it. It must return soon, and may be called concurrently.
 	Observe(o Observation)
 }
 
-// ObserverFunc is an Observer that is only a function.
+// ObserverFunc is a function that implements Observer.
 type ObserverFunc func(Observation)
 
 // Observe calls f.
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried, MessageDied,
-// HandlerStuck, GroupLost, GroupRestored, GroupAbandoned, SendDenied, ReceiveDenied,
-// SharedChanged and Panicked. Later versions may add others, so a type switch has a
-// default.
+// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried,
+// MessageDeadLettered, HandlerStuck, GroupLost, GroupRestored, GroupUnused, SendDenied,
+// ReceiveDenied, ReferenceChanged and Panicked. Later versions may add others, so a
+// type switch needs a default.
 type Observation interface{ observation() }
 
 type (
-	// StateChanged: the App has entered a state.
+	// StateChanged reports that the App has entered a state.
 	StateChanged struct{ From, To State }
 
-	// Configured: a setting is in force, told at every start: those of the App, then
-	// those of each handle that are not the default, then those of each receiver
-	// that are not its handle's.
+	// Configured reports a setting, at every start: first those of the App, then those
+	// of each handle that differ from the default, then those of each receiver that
+	// differ from its handle's.
 	Configured struct {
-		Handle Handle // nil: the App
-		Module string // "": not a receiver's own
+		Handle Handle // nil: a setting of the App
+		Module string // "": not a setting of a receiver
 		Name   string
 		Value  string
 	}
 
-	// HandleBound: a module uses a handle, told once for each role at every start.
+	// HandleBound reports that a module uses a handle, once for each usage at every
+	// start.
 	HandleBound struct {
 		Module string
 		Handle Handle
-		Role   Role
+		Usage  Usage
 	}
 
-	// ModuleStarted: a module (or plugin, or middleware) serves.
+	// ModuleStarted reports that a module (or plugin, or middleware) serves.
 	ModuleStarted struct {
 		Module   string
 		Duration time.Duration
 	}
 
-	// ModuleStopped: it has stopped; Err says what went wrong.
+	// ModuleStopped reports that a module has stopped. Err is the error of the stop.
 	ModuleStopped struct {
 		Module   string
 		Duration time.Duration
 		Err      error
 	}
 
-	// MessagesDropped: a receiver was too slow, told once per episode. Total is
-	// counted since the start.
+	// MessagesDropped reports that a receiver was too slow, once per episode. Total
+	// counts the dropped messages since the start.
 	MessagesDropped struct {
 		Module string
 		Handle Handle
 		Total  uint64
 	}
 
-	// MessageDeduplicated: a message was sent with a DedupID that its log remembers, so
-	// nothing was stored. Sequence is the position of the message that was stored with
-	// it, 0 for a delayed job.
+	// MessageDeduplicated reports a message that was not stored, because its log
+	// remembers its DedupID. Sequence is the position of the message that was stored
+	// with that id, 0 for a delayed job.
 	MessageDeduplicated struct {
-		Module   string // the sender's, "" outside any
+		Module   string // the sender's, "" outside any module
 		Handle   Handle
 		ID       string
 		Sequence uint64
 	}
 
-	// MessageRetried: an attempt at a stored message failed, and another follows
-	// after Wait.
+	// MessageRetried reports that an attempt at a stored message failed. Another one
+	// follows after Wait.
 	MessageRetried struct {
 		Module  string
 		Handle  Handle
@@ -91,8 +92,9 @@ type (
 		Err     error
 	}
 
-	// MessageDied: a stored message was given up and is a dead letter now.
-	MessageDied struct {
+	// MessageDeadLettered reports that a stored message was given up and is now a dead
+	// letter.
+	MessageDeadLettered struct {
 		Module   string
 		Handle   Handle
 		Group    string
@@ -102,9 +104,9 @@ type (
 		Err      error
 	}
 
-	// HandlerStuck: the handler of a stored message has not returned within StuckAfter.
-	// It is reported once per attempt, and once for a batch, with the ID and the
-	// Attempt of the batch's first message.
+	// HandlerStuck reports that the handler of a stored message has not returned within
+	// StuckAfter. It is reported once per attempt, and once for a batch, with the ID
+	// and the Attempt of the batch's first message.
 	HandlerStuck struct {
 		Module  string
 		Handle  Handle
@@ -114,9 +116,9 @@ type (
 		Since   time.Time // when the handler began
 	}
 
-	// GroupLost: the group of a receiver was deleted in the backend. For a queue or a
-	// durable event it is recreated, and GroupRestored follows. The receiver of a
-	// stream gets no more messages.
+	// GroupLost reports that the group of a receiver was deleted in the backend. The
+	// group of a queue or a durable event is recreated, and GroupRestored follows. The
+	// receiver of a stream gets no more messages.
 	GroupLost struct {
 		Module string
 		Handle Handle
@@ -124,51 +126,52 @@ type (
 		Err    error
 	}
 
-	// GroupRestored: a lost group was recreated, and its receiver gets the messages
-	// stored from now on.
+	// GroupRestored reports that a lost group was recreated. Its receiver gets the
+	// messages stored from now on.
 	GroupRestored struct {
 		Module string
 		Handle Handle
 		Group  string
 	}
 
-	// GroupAbandoned: a durable group is there that nobody declares any more, told
-	// at the start. Retire removes it.
-	GroupAbandoned struct {
+	// GroupUnused reports, at the start, a durable group that no module declares any
+	// more. DeleteGroup removes it.
+	GroupUnused struct {
 		Handle Handle
 		Group  string
 	}
 
-	// SendDenied: the server denies messages of a handle, which are lost: the account
-	// may not publish them. It is observed once, and again if the server denies a
-	// message after it has taken one, or on another connection. A send that returned
-	// before the server had denied it has returned nil. Later ones return Err, which
-	// names the subject.
+	// SendDenied reports that the server denies messages of a handle: the account may
+	// not publish them, and they are lost. It is reported once, and again if the server
+	// denies a message after it has accepted one, or on another connection. A send that
+	// returned before the denial has returned nil. Later ones return Err, which names
+	// the subject.
 	SendDenied struct {
 		Handle Handle
 		Err    error
 	}
 
-	// ReceiveDenied: after the start, the server denies a receiver its subscription, or
-	// denies its group deliveries or their settlement. It is observed as often as
-	// SendDenied.
+	// ReceiveDenied reports, after the start, that the server denies a receiver its
+	// subscription, or denies its group deliveries or their settlement. It is reported
+	// as often as SendDenied.
 	ReceiveDenied struct {
 		Module string
 		Handle Handle
-		Group  string // "": every instance receives
+		Group  string // "" if every instance receives
 		Err    error
 	}
 
-	// SharedChanged: a value that a call passed as it is, through a service that is
-	// Shared, was changed after it was sent. It is looked for in tests only.
-	SharedChanged struct {
+	// ReferenceChanged reports that a value was changed after a call had passed it
+	// without a copy, through a ByReference service. It is reported in tests only.
+	ReferenceChanged struct {
 		Handle   Handle
-		What     string // "request" or "reply"
-		Caller   string // module, "" outside any
+		Changed  string // "request" or "reply"
+		Caller   string // module, "" outside any module
 		Provider string // module
 	}
 
-	// Panicked: a handler, hook, middleware or check panicked and was contained.
+	// Panicked reports that a handler, hook, middleware or health check panicked. The
+	// panic was recovered.
 	Panicked struct {
 		Where string
 		Value any
@@ -184,38 +187,38 @@ func (ModuleStopped) observation()       {}
 func (MessagesDropped) observation()     {}
 func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}
-func (MessageDied) observation()         {}
+func (MessageDeadLettered) observation() {}
 func (HandlerStuck) observation()        {}
 func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
-func (GroupAbandoned) observation()      {}
+func (GroupUnused) observation()         {}
 func (SendDenied) observation()          {}
 func (ReceiveDenied) observation()       {}
-func (SharedChanged) observation()       {}
+func (ReferenceChanged) observation()    {}
 func (Panicked) observation()            {}
 
-// Role is what a module does with a handle.
-type Role string
+// Usage is the way in which a module uses a handle.
+type Usage string
 
-// The roles.
+// The usages.
 const (
-	Provides Role = "provides" // a service or a resource
-	Needs    Role = "needs"    // a service or a resource
-	Emits    Role = "emits"    // an event, a stream, a queue, a channel
-	Hears    Role = "hears"    // an event, a stream, a queue, a channel
-	Reads    Role = "reads"    // a stream
+	UsageProvides Usage = "provides" // a service or a resource
+	UsageNeeds    Usage = "needs"    // a service or a resource
+	UsageProduces Usage = "produces" // an event, a stream, a queue, a channel
+	UsageConsumes Usage = "consumes" // an event, a stream, a queue, a channel
+	UsageReads    Usage = "reads"    // a stream
 )
 
-// observe tells all observers. One that panics is logged and the others are
-// told all the same.
+// observe notifies all observers. A panic of one is logged, and the others are notified
+// nevertheless.
 func (a *App) observe(o Observation) {
 	for observer := range a.allObservers() {
-		a.tell(observer, o)
+		a.notify(observer, o)
 	}
 }
 
-// allObservers are middleware that observes, then the observers, in the order in
-// which they were added.
+// allObservers returns the middleware that observes, then the observers, in the order
+// in which they were added.
 func (a *App) allObservers() iter.Seq[Observer] {
 	return func(yield func(Observer) bool) {
 		for _, m := range a.middleware {
@@ -224,14 +227,14 @@ func (a *App) allObservers() iter.Seq[Observer] {
 			}
 		}
 		for _, observer := range a.observers {
-			if !isNil(observer) && !yield(observer) { // the start report says so
+			if !isNil(observer) && !yield(observer) { // a nil observer is in the start report
 				return
 			}
 		}
 	}
 }
 
-func (a *App) tell(observer Observer, o Observation) {
+func (a *App) notify(observer Observer, o Observation) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.log.Error("mono: an observer panicked", "observation", o, "panic", v, "stack", string(debug.Stack()))
@@ -240,8 +243,8 @@ func (a *App) tell(observer Observer, o Observation) {
 	observer.Observe(o)
 }
 
-// panicked is told of every panic that was contained, on the goroutine and in
-// the frame where it was recovered.
+// panicked logs and reports a recovered panic. It is called on the goroutine and in the
+// frame of the recovery.
 func (a *App) panicked(where string, value any) {
 	stack := debug.Stack()
 	a.log.Error("mono: panic", "where", where, "panic", value, "stack", string(stack))

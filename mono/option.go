@@ -10,10 +10,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// Options say at a declaration, or where a handle is handled, what differs from
-// the default. Each option returns an interface that is accepted only where the
-// option means something: what does not fit does not compile. A value out of its
-// range panics at the declaration; where a handle is handled, Start reports it.
+// Options change the defaults of a declaration or of a receiver. The result type of an
+// option lists the functions that accept it; another use does not compile. A value out
+// of range panics at a declaration. For the option of a handler, Start reports it.
 type (
 	// ServiceOption fits NewService.
 	ServiceOption interface {
@@ -61,7 +60,7 @@ type (
 		forStreamHandler()
 	}
 
-	// MessageOption fits the declaration of everything that carries messages.
+	// MessageOption fits the declaration of every handle that carries messages.
 	MessageOption interface {
 		ServiceOption
 		QueueOption
@@ -70,8 +69,8 @@ type (
 	}
 )
 
-// option is the one implementation of every option: the interface through which
-// it is returned says where it fits.
+// option implements every option. The interface that its constructor returns determines
+// where it fits.
 type option func(*config) error
 
 func (o option) apply(c *config) error { return o(c) }
@@ -85,7 +84,8 @@ func (option) forQueueHandler()        {}
 func (option) forEventHandler()        {}
 func (option) forStreamHandler()       {}
 
-// set makes an option of an assignment and what must hold for its value.
+// set returns an option that applies assign if ok, and otherwise fails with the
+// formatted error.
 func set(ok bool, assign func(*config), format string, args ...any) option {
 	return func(c *config) error {
 		if !ok {
@@ -96,7 +96,7 @@ func set(ok bool, assign func(*config), format string, args ...any) option {
 	}
 }
 
-// applyTo applies an option, which may be nil in a list that a program builds.
+// applyTo applies an option. A list that a program builds may contain nil.
 func applyTo(c *config, o interface{ apply(*config) error }) error {
 	if isNil(o) {
 		return errors.New("an option is nil: leave it out")
@@ -104,8 +104,8 @@ func applyTo(c *config, o interface{ apply(*config) error }) error {
 	return o.apply(c)
 }
 
-// Version says which version of its contract a handle has, by Semantic
-// Versioning 2.0.0. It is a label that Describe and service discovery show.
+// Version sets the version of a handle's contract, by Semantic Versioning 2.0.0. It is
+// a label that Describe and service discovery show.
 func Version(version string) MessageOption {
 	return set(transport.ValidateVersion(version) == nil, func(c *config) { c.Version = version },
 		"Version(%q): want a semantic version such as 1.2.0", version)
@@ -125,33 +125,32 @@ func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
 }
 
-// Timeout bounds a call: the caller waits no longer, and the handler's context
-// ends then. The deadline of the caller's context counts where it is earlier.
-// Without Timeout and without such a deadline a call is bounded by
-// [DefaultTimeout].
+// Timeout bounds a call: the caller waits no longer, and the handler's context ends
+// then. The deadline of the caller's context applies if it is earlier. A call without
+// Timeout and without such a deadline is bounded by [DefaultTimeout].
 func Timeout(d time.Duration) ServiceOption {
 	return set(d >= time.Millisecond, func(c *config) { c.Timeout = d },
 		"Timeout(%v): want at least 1ms", d)
 }
 
-// Anywhere lets calls go over the transport although their provider is in the same
-// App, so that they are spread over all instances that provide the service.
-func Anywhere() ServiceOption {
-	return option(func(c *config) error { c.Anywhere = true; return nil })
+// LoadBalanced sends calls over the transport even if their provider is in the same
+// App, so that they are balanced over all instances that provide the service.
+func LoadBalanced() ServiceOption {
+	return option(func(c *config) error { c.LoadBalanced = true; return nil })
 }
 
-// Shared passes the values of calls that stay in the process as they are: the
-// handler and its caller share what their pointers, slices and maps lead to, and
-// nothing is checked or copied. Neither side may change a value after it has sent
-// it, nor one that it got; a test of package testkit with HomeCalls fails where one
-// does. Over the wire nothing changes.
-func Shared() ServiceOption {
-	return option(func(c *config) error { c.Shared = true; return nil })
+// ByReference passes the values of local calls without a copy: the handler and its
+// caller share the targets of pointers, slices and maps, and no value is checked or
+// copied. Neither side may change a value that it has sent or received. A test of
+// package testkit with LocalCalls fails on such a change. Calls over the transport are
+// not affected.
+func ByReference() ServiceOption {
+	return option(func(c *config) error { c.ByReference = true; return nil })
 }
 
-// Concurrency says how many handlers of one receiver run at once in this
-// process. Services have [DefaultConcurrency], all others 1: one message after
-// another, in order.
+// Concurrency sets the number of handlers of one receiver that run at once in this
+// process. The default is [DefaultConcurrency] for services and 1 for all others: one
+// message after another, in order.
 func Concurrency(n int) interface {
 	ServiceOption
 	QueueOption
@@ -165,25 +164,26 @@ func Concurrency(n int) interface {
 	return set(n >= 1, func(c *config) { c.Concurrency = n }, "Concurrency(%d): want at least 1", n)
 }
 
-// Pending says how many messages may wait in this process for a handler of a
-// service or an event, 65536 by default. Beyond it the newest are dropped: a
-// service's caller runs into its deadline, an event is not heard; both are
-// logged once per episode and told to observers.
-func Pending(n int) interface {
+// MaxBuffered sets the number of messages that may wait in this process for a handler
+// of a service or an event, 65536 by default. Beyond it the newest are dropped: a
+// service's caller runs into its deadline, and an event is lost. Both are logged and
+// reported to observers, once per episode.
+func MaxBuffered(n int) interface {
 	ServiceHandlerOption
 	EventHandlerOption
 } {
-	return set(n >= 1, func(c *config) { c.Pending = n }, "Pending(%d): want at least 1", n)
+	return set(n >= 1, func(c *config) { c.MaxBuffered = n }, "MaxBuffered(%d): want at least 1", n)
 }
 
-// Group names the group that a receiver belongs to, instead of its module's
-// name. Each message goes to one member of every group.
+// Group sets the group of a receiver, instead of its module's name. Each message goes
+// to one member of every group.
 //
 // The name of a group has 1 to 200 lower-case letters, digits and single hyphens,
 // without dots. Groups of different handles may have the same name. A receiver of a
-// queue names one of its [Groups], and needs no Group if the queue declares none: then
+// queue names one of its [Groups]. It needs no Group if the queue declares none: then
 // [DefaultGroup] is the only one. A durable group keeps its position under its name. A
-// renamed group therefore begins as a new one, and the old one stays until [Retire].
+// renamed group therefore begins as a new one, and the old one stays until
+// [DeleteGroup].
 func Group(name string) interface {
 	QueueHandlerOption
 	EventHandlerOption
@@ -193,7 +193,7 @@ func Group(name string) interface {
 		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
 }
 
-// Broadcast lets every instance of a module hear an event, instead of one.
+// Broadcast delivers an event to every instance of a module, instead of one.
 func Broadcast() interface {
 	EventOption
 	EventHandlerOption
@@ -201,15 +201,17 @@ func Broadcast() interface {
 	return option(func(c *config) error { c.Broadcast = true; return nil })
 }
 
-// Durable makes an event at least once, from a subscriber's first start.
+// Durable stores an event and delivers it at least once to each subscriber, from the
+// subscriber's first start.
 func Durable() EventOption {
 	return option(func(c *config) error { c.Durable = true; return nil })
 }
 
-// Keys narrows a receiver of a keyed event or stream, or a reader, to some keys. With
-// several the order of a publisher holds for each key, and not among them. A durable
-// group whose Keys are changed gets what is stored from then on; of what its earlier
-// Keys left out, it may get some.
+// Keys limits a receiver of a keyed event or stream, or a reader, to some keys. With
+// several keys the order of a publisher holds for each key, but not across keys. If the
+// Keys of a durable group change, the group gets the messages with its new Keys that
+// are stored from then on. It may get some of the earlier messages that its old Keys
+// excluded.
 func Keys(keys ...string) interface {
 	EventHandlerOption
 	StreamHandlerOption
@@ -218,13 +220,13 @@ func Keys(keys ...string) interface {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")
 }
 
-// Capacity makes a channel buffered.
+// Capacity sets the size of a channel's buffer. By default a channel is unbuffered.
 func Capacity(n int) ChannelOption {
 	return set(n >= 0, func(c *config) { c.Capacity = n }, "Capacity(%d): want 0 or more", n)
 }
 
-// FanOut gives every receiver of a channel each value, instead of letting
-// receivers compete. The slowest receiver sets the pace.
+// FanOut delivers each value of a channel to every receiver. By default receivers
+// compete for values. The slowest receiver sets the pace.
 func FanOut() ChannelOption {
 	return option(func(c *config) error { c.FanOut = true; return nil })
 }

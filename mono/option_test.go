@@ -13,9 +13,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// An option compiles only where it fits: what it returns implements the
-// interfaces of those places and no other.
-func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
+// An option compiles only if it fits: its type implements the option interfaces of its
+// kinds and no others.
+func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	t.Parallel()
 	places := map[string]reflect.Type{
 		"service": reflect.TypeFor[mono.ServiceOption](), "queue": reflect.TypeFor[mono.QueueOption](),
@@ -38,7 +38,7 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 		{"Codec", mono.Codec, messages},
 		{"Timeout", mono.Timeout, "service"},
 		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
-		{"Pending", mono.Pending, "service handler, event handler"},
+		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
 		{"Group", mono.Group, "queue handler, event handler, stream handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
@@ -57,8 +57,8 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 		{"Groups", mono.Groups, "queue"},
 		{"MaxPending", mono.MaxPending, "queue"},
 		{"MaxDelayed", mono.MaxDelayed, "queue"},
-		{"Volatile", mono.Volatile, "queue"},
-		{"Optimistic", mono.Optimistic, "queue"},
+		{"NonPersistent", mono.NonPersistent, "queue"},
+		{"AssumeAccepted", mono.AssumeAccepted, "queue"},
 		{"MaxAge", mono.MaxAge, "stream"},
 		{"MaxMessages", mono.MaxMessages, "stream"},
 		{"MaxBytes", mono.MaxBytes, "stream"},
@@ -83,6 +83,8 @@ func TestOptionsFitWhereTheyMeanSomething(t *testing.T) {
 	}
 }
 
+// Exponential doubles its wait up to the maximum and subtracts a random part of at most
+// half. Waits repeats its last value, and Constant always returns the same value.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	exponential := mono.Exponential(time.Second, 10*time.Second)
@@ -107,9 +109,9 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// What a handler is too slow for is dropped, logged once per episode, and told
-// to observers.
-func TestDroppedEventsAreTold(t *testing.T) {
+// Events beyond the buffer of a slow handler are dropped, logged once per episode, and
+// reported to observers.
+func TestDroppedEventsAreReported(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var log logBuffer
@@ -122,11 +124,11 @@ func TestDroppedEventsAreTold(t *testing.T) {
 			}
 		}))
 		app.Add(module("slow", func(s *mono.Scope) {
-			told.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.Pending(2))
+			announced.Handle(s, func(context.Context, fact) error { entered <- struct{}{}; <-release; return nil }, mono.MaxBuffered(2))
 		}))
 		begin(t, app)
 		for n := range 50 {
-			if err := told.Publish(t.Context(), app, fact{N: n}); err != nil {
+			if err := announced.Publish(t.Context(), app, fact{N: n}); err != nil {
 				t.Fatal(err)
 			}
 			if n == 0 {
@@ -135,7 +137,7 @@ func TestDroppedEventsAreTold(t *testing.T) {
 		}
 		d := <-drops
 		close(release)
-		if d.Module != "slow" || d.Handle.Name() != "test.told" || d.Total == 0 {
+		if d.Module != "slow" || d.Handle.Name() != "test.announced" || d.Total == 0 {
 			t.Errorf("got %+v", d)
 		}
 		if n := strings.Count(log.String(), "messages dropped"); n != 1 || !strings.Contains(log.String(), "module=slow") {
@@ -144,7 +146,8 @@ func TestDroppedEventsAreTold(t *testing.T) {
 	})
 }
 
-// Anything may come from outside: nothing of it ends the process.
+// FuzzServiceRequest sends arbitrary requests: each gets a reply or an error, and none ends
+// the process.
 func FuzzServiceRequest(f *testing.F) {
 	f.Add("", "{}", "", "")
 	f.Add("application/json", `{"text":1}`, "100", "x")
@@ -158,7 +161,20 @@ func FuzzServiceRequest(f *testing.F) {
 			}
 		}
 		if _, err := mono.Raw(app).Request(realtime.Patient(t), m); err != nil && mono.CodeOf(err) != mono.InvalidArgument {
-			t.Errorf("no answer: %v", err)
+			t.Errorf("no reply: %v", err)
 		}
 	})
+}
+
+// HandleBatch leaves the memory of the caller's options alone.
+func TestHandleBatchKeepsTheOptionsOfItsCaller(t *testing.T) {
+	t.Parallel()
+	st := mono.NewStream[job]("option.batch")
+	opts := append(make([]mono.StreamHandlerOption, 0, 2), mono.BatchSize(1))
+	backend{"inproc", inprocBackend(t)}.start(t, module("worker", func(s *mono.Scope) {
+		st.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, opts...)
+	}))
+	if next := opts[:2][1]; next != nil {
+		t.Errorf("the option after those of the caller is %v", next)
+	}
 }

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// An edge says that one unit must start after another.
+// edge is the rule that one unit must start after another.
 type edge struct {
 	to  *unit
 	why *declaration
 }
 
-// hard returns what a unit needs: the providers of the services and resources
+// hard returns the dependencies of a unit: the providers of the services and resources
 // that it uses.
 func (in *instance) hard(u *unit) []edge {
 	var edges []edge
@@ -29,8 +29,8 @@ func (in *instance) hard(u *unit) []edge {
 	return edges
 }
 
-// soft returns what a unit would rather start after: the receivers of the
-// channels that it sends to, which thereby stop later than it.
+// soft returns the preferred predecessors of a unit: the receivers of the channels that
+// it sends to, which then stop later than it.
 func (in *instance) soft(u *unit) []*unit {
 	var units []*unit
 	for _, c := range u.sends {
@@ -43,9 +43,8 @@ func (in *instance) soft(u *unit) []*unit {
 	return units
 }
 
-// sortUnits puts the units into the order in which they start: depth first, in
-// the order of registration, what is needed before what needs it. It reports
-// each cycle once.
+// sortUnits sorts the units in the order of their start: depth first, in the order of
+// registration, dependencies first. It reports each cycle once.
 func (in *instance) sortUnits() {
 	s := &sorter{in: in, state: make(map[*unit]int)}
 	for _, u := range in.units {
@@ -55,7 +54,8 @@ func (in *instance) sortUnits() {
 	in.units = s.sorted
 }
 
-// checkPlugin reports a plugin that needs a module, which starts after it.
+// checkPlugin reports a plugin that needs a module, because modules start after
+// plugins.
 func (in *instance) checkPlugin(u *unit) {
 	for _, e := range in.hard(u) {
 		if u.plugin && !e.to.plugin {
@@ -103,7 +103,7 @@ func (s *sorter) visit(u *unit) {
 }
 
 // needsOneInProgress reports whether v cannot start before a unit that is being
-// visited. A wish must not put it there.
+// visited. Then a preference must not order v first.
 func (s *sorter) needsOneInProgress(v *unit, seen map[*unit]bool) bool {
 	if s.state[v] == inProgress {
 		return true
@@ -128,5 +128,5 @@ func (s *sorter) cycle(to *unit) {
 	for _, e := range s.path[start:] {
 		fmt.Fprintf(&b, " → %s (%s)", e.to.name, e.why)
 	}
-	s.in.report.add("", nil, "modules need each other in a cycle, so none can start first: %s; turn one of these into an event, or move what both need into a module of its own", b.String())
+	s.in.report.add("", nil, "modules need each other in a cycle, so none can start first: %s; replace one by an event, or move their common part into a separate module", b.String())
 }

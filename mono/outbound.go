@@ -6,15 +6,15 @@ import (
 	"gomono.dev/transport"
 )
 
-// outbound is a message on its way out, with room for its header.
+// outbound is an outgoing message, with room for its header.
 type outbound struct {
 	message transport.Message
 	fields  [4]transport.Field
-	limited *limitedContext // of a call, if it has one of its own
+	limited *limitedContext // of a call, if it has a limit of its own
 	fresh   bool            // limited has just begun
 }
 
-// What is sent and what sends it is one piece of memory.
+// A payload and its outgoing message are one piece of memory.
 type (
 	parcel[T any] struct {
 		outbound

@@ -36,8 +36,8 @@ func (o *outgoing) leave() {
 	}
 }
 
-// close refuses further messages and waits for the answers of the others. It returns
-// the number of missing answers when ctx ends.
+// close refuses further messages and waits for the answers of the others. If ctx ends
+// first, it returns the number of missing answers.
 func (o *outgoing) close(ctx context.Context) int64 {
 	o.closed.Store(true)
 	for {

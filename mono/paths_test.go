@@ -14,16 +14,16 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// path is one way that messages can take. What a user sees must not depend on it.
+// path is a way to deliver messages. The behavior of mono must not depend on it.
 type path struct {
-	name string
-	wire bool
-	open func(t testing.TB) transport.Transport
+	name         string
+	noLocalCalls bool
+	open         func(t testing.TB) transport.Transport
 }
 
 var paths = []path{
-	{"home", false, openInproc},
-	{"wire", true, openInproc},
+	{"local", false, openInproc},
+	{"inproc", true, openInproc},
 	{"nats", true, openNATS},
 }
 
@@ -46,7 +46,7 @@ func openInproc(t testing.TB) transport.Transport {
 	return tr
 }
 
-// onPaths runs a test on every path.
+// onPaths runs a test on each path.
 func onPaths(t *testing.T, test func(t *testing.T, p path)) {
 	for _, p := range paths {
 		t.Run(p.name, func(t *testing.T) {
@@ -56,15 +56,15 @@ func onPaths(t *testing.T, test func(t *testing.T, p path)) {
 	}
 }
 
-// app makes an App on this path, which logs to the test.
+// app returns an App on the path. It logs to the test.
 func (p path) app(t testing.TB, opts ...mono.AppOption) *mono.App {
-	if p.wire {
-		opts = append(opts, mono.AlwaysWire())
+	if p.noLocalCalls {
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	return mono.New(p.open(t), append([]mono.AppOption{quiet(t)}, opts...)...)
 }
 
-// start starts an App of modules on this path and stops it with the test.
+// start starts an App on the path and stops it when the test ends.
 func (p path) start(t testing.TB, modules ...mono.Module) *mono.App {
 	t.Helper()
 	app := p.app(t)
@@ -73,7 +73,7 @@ func (p path) start(t testing.TB, modules ...mono.Module) *mono.App {
 	return app
 }
 
-// begin starts an App and stops it with the test.
+// begin starts an App and stops it when the test ends.
 func begin(t testing.TB, app *mono.App) {
 	t.Helper()
 	if err := app.Start(t.Context()); err != nil {
@@ -86,12 +86,12 @@ func begin(t testing.TB, app *mono.App) {
 	})
 }
 
-// newApp makes an App in memory.
+// newApp returns an App in memory.
 func newApp(t testing.TB, opts ...mono.AppOption) *mono.App {
 	return path{open: openInproc}.app(t, opts...)
 }
 
-// module makes a module of a function that cannot fail.
+// module returns a module from a bind function without an error.
 func module(name string, bind func(*mono.Scope)) mono.Module {
 	return mono.NewModule(name, func(s *mono.Scope) error {
 		bind(s)
@@ -99,8 +99,8 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 	})
 }
 
-// quiet sends an App's log to the test's, as long as the test runs: a handler that
-// was given up may have something to say after it.
+// quiet writes the log of an App to the test until the test ends. An abandoned handler may
+// still log after that.
 func quiet(t testing.TB) mono.AppOption {
 	out := &testOutput{w: t.Output()}
 	t.Cleanup(func() { out.to(io.Discard) })
@@ -124,7 +124,7 @@ func (o *testOutput) Write(p []byte) (int, error) {
 	return o.w.Write(p)
 }
 
-// logBuffer is a log that a test can read.
+// logBuffer is a log in memory.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -185,7 +185,7 @@ func (m *lifecycle) Health(ctx context.Context) error {
 	return m.health(ctx)
 }
 
-// trace is a list that several goroutines append to.
+// trace is a list of texts that several goroutines can append to.
 type trace struct {
 	mu   sync.Mutex
 	list []string

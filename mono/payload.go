@@ -8,8 +8,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// codecs finds a codec by content type. "" is JSON: a message that says nothing
-// is one.
+// codecs maps content types to codecs. "" maps to JSON, because a message without a
+// content type is JSON.
 type codecs map[string]codec.Codec
 
 func newCodecs(own codec.Codec) codecs {
@@ -26,8 +26,8 @@ func (cs codecs) add(k codec.Codec) {
 	}
 }
 
-// of returns the codec of a message that came in for a handle whose own codec is
-// own. Raw takes a message without a content type as it is.
+// of returns the codec of a message for a handle with the codec own. If own is Raw, a
+// message without a content type is not decoded.
 func (cs codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	contentType := h.Get(transport.HeaderContentType)
 	if contentType == "" && own.ContentType() == codec.Raw.ContentType() {
@@ -44,11 +44,10 @@ func (cs codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	if k, ok := cs[media]; ok {
 		return k, nil
 	}
-	return nil, Errorf(InvalidArgument, "content type %q is not spoken here: send %s, or JSON without a content type", contentType, own.ContentType())
+	return nil, Errorf(InvalidArgument, "unsupported content type %q: use %s, or JSON without a content type", contentType, own.ContentType())
 }
 
-// checkType reports a type that a codec can never carry, as far as the codec can
-// tell.
+// checkType reports a type that a codec can never encode, if the codec can check that.
 func checkType(k codec.Codec, t reflect.Type) error {
 	checker, ok := k.(codec.TypeChecker)
 	if !ok {
@@ -57,8 +56,8 @@ func checkType(k codec.Codec, t reflect.Type) error {
 	return checker.CheckType(t)
 }
 
-// encode sets the body and the content type of m. JSON goes without saying. The
-// body may be memory of the payload: a transport copies what it gets.
+// encode sets the body and the content type of m. JSON has no content type. The body
+// may share memory with the payload: a transport copies it.
 func encode(m *transport.Message, k codec.Codec, payload any) error {
 	marshal := k.Marshal
 	if lender, ok := k.(codec.Lender); ok {
@@ -75,14 +74,14 @@ func encode(m *transport.Message, k codec.Codec, payload any) error {
 	return nil
 }
 
-// decode reads the body of m. An empty body is an empty struct, so that a plain
+// decode decodes the body of m. An empty body is an empty struct, so that a plain
 // client need not send {}.
 func decode(m *transport.Message, k codec.Codec, payload any) error {
 	return unmarshal(m, k.Unmarshal, payload)
 }
 
-// take is decode for a message that nobody else looks at again: the payload may
-// be memory of its body.
+// take is like decode, for a message that is not used again: the payload may share
+// memory with its body.
 func take(m *transport.Message, k codec.Codec, payload any) error {
 	if lender, ok := k.(codec.Lender); ok {
 		return unmarshal(m, lender.Take, payload)

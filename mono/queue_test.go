@@ -14,8 +14,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// A job is there for a worker that comes later, and after a restart of everybody
-// who knows it.
+// A job waits for a worker that starts later, also after all Apps have restarted.
 func TestQueueKeepsJobsForLaterWorkers(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.later")
@@ -37,9 +36,9 @@ func TestQueueKeepsJobsForLaterWorkers(t *testing.T) {
 	})
 }
 
-// No name is that of what a backend keeps beside a queue: its delayed jobs and its
-// dead letters.
-func TestQueuesWithNamesAlike(t *testing.T) {
+// Queue names never collide with the names that a backend uses for the delayed jobs and
+// dead letters of another queue.
+func TestQueuesWithSimilarNamesAreSeparate(t *testing.T) {
 	t.Parallel()
 	var all []mono.Queue[job]
 	for _, name := range []string{"queue.alike", "queue.alike.delayed", "queue.alike.later", "queue.alike.dead"} {
@@ -52,7 +51,7 @@ func TestQueuesWithNamesAlike(t *testing.T) {
 			got[i] = make(chan handled, 10)
 			modules = append(modules, worker(fmt.Sprint("worker-", i), q, got[i], func(h handled) error {
 				if h.N < 0 {
-					return mono.Drop(errors.New("no"))
+					return mono.Permanent(errors.New("no"))
 				}
 				return nil
 			}))
@@ -73,12 +72,12 @@ func TestQueuesWithNamesAlike(t *testing.T) {
 			if !seen[i] || !seen[10+i] || !seen[-1] {
 				t.Errorf("%s got %v", q.Name(), seen)
 			}
-			awaitLetters(t, q.DeadLetters(app), 1)
+			awaitDeadLetters(t, q.DeadLetters(app), 1)
 		}
 	})
 }
 
-// Each group gets every job; the workers of a group share them.
+// Each group receives every job, and the workers of a group share them.
 func TestQueueGroups(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.groups", mono.Groups("mail", "audit"))
@@ -103,7 +102,7 @@ func TestQueueGroups(t *testing.T) {
 	})
 }
 
-// What a worker returns decides what becomes of a job.
+// The error of a worker decides between success, retry and dead letter.
 func TestQueueOutcomes(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.outcomes", mono.MaxAttempts(3), mono.Backoff(mono.Constant(10*time.Millisecond)))
@@ -114,10 +113,10 @@ func TestQueueOutcomes(t *testing.T) {
 			case 1:
 				return errors.New("always")
 			case 2:
-				return mono.Drop(mono.Errorf(mono.DataLoss, "hopeless"))
+				return mono.Permanent(mono.Errorf(mono.DataLoss, "hopeless"))
 			case 3:
 				if h.attempt < 3 {
-					return mono.RetryIn(20*time.Millisecond, errors.New("soon"))
+					return mono.RetryAfter(20*time.Millisecond, errors.New("soon"))
 				}
 			case 4:
 				panic("at the handler")
@@ -132,7 +131,7 @@ func TestQueueOutcomes(t *testing.T) {
 			}
 			ids[n] = make(map[string]bool)
 		}
-		for range 1 + 3 + 1 + 3 { // a panic tells nothing
+		for range 1 + 3 + 1 + 3 { // the panic is not sent to the channel
 			h := next(t, got)
 			attempts[h.N] = append(attempts[h.N], h.attempt)
 			ids[h.N][h.id] = true
@@ -143,23 +142,23 @@ func TestQueueOutcomes(t *testing.T) {
 			}
 		}
 		reasons := make(map[int]string)
-		for _, l := range awaitLetters(t, q.DeadLetters(app), 3) {
+		for _, l := range awaitDeadLetters(t, q.DeadLetters(app), 3) {
 			v, err := l.Value()
 			if err != nil {
 				t.Fatal(err)
 			}
 			reasons[v.N] = fmt.Sprint(l.Reason, " ", l.Attempts, " ", l.Code)
-			if l.Group != mono.DefaultGroup || l.ID == "" || l.Stored.IsZero() || l.Died.Before(l.Stored) || l.Sequence != uint64(v.N+1) {
-				t.Errorf("the letter is %+v", l)
+			if l.Group != mono.DefaultGroup || l.ID == "" || l.Stored.IsZero() || l.DeadLettered.Before(l.Stored) || l.Sequence != uint64(v.N+1) {
+				t.Errorf("the dead letter is %+v", l)
 			}
 		}
-		if want := map[int]string{1: "attempts 3 unknown", 2: "dropped 1 data_loss", 4: "attempts 3 internal"}; fmt.Sprint(reasons) != fmt.Sprint(want) {
-			t.Errorf("the letters are %v, want %v", reasons, want)
+		if want := map[int]string{1: "attempts 3 unknown", 2: "permanent 1 data_loss", 4: "attempts 3 internal"}; fmt.Sprint(reasons) != fmt.Sprint(want) {
+			t.Errorf("the dead letters are %v, want %v", reasons, want)
 		}
 	})
 }
 
-// A delayed job waits for its time. A time in the past is now.
+// A delayed job is not handled before its time. A time in the past means now.
 func TestQueueDelay(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.delay")
@@ -196,8 +195,8 @@ func TestQueueDelay(t *testing.T) {
 	})
 }
 
-// In memory, a delay and a wait between attempts are as long as they say.
-func TestQueueDelayToTheMillisecond(t *testing.T) {
+// In memory, a delay and the wait between attempts are exact.
+func TestQueueDelayIsExactInMemory(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.exact", mono.Backoff(mono.Waits(5*time.Minute, time.Millisecond)), mono.MaxAttempts(4))
 	synctest.Test(t, func(t *testing.T) {
@@ -208,7 +207,7 @@ func TestQueueDelayToTheMillisecond(t *testing.T) {
 			q.Handle(s, func(ctx context.Context, j job) error {
 				got <- fmt.Sprint(j.N, " ", time.Since(began))
 				if j.N == 1 && mono.CallFrom(ctx).Attempt() == 3 {
-					return mono.RetryIn(7*time.Second, errors.New("soon"))
+					return mono.RetryAfter(7*time.Second, errors.New("soon"))
 				}
 				if j.N == 1 && mono.CallFrom(ctx).Attempt() < 3 {
 					return errors.New("again")
@@ -230,8 +229,8 @@ func TestQueueDelayToTheMillisecond(t *testing.T) {
 	})
 }
 
-// A time that nobody can count is not now.
-func TestQueueDelayTooFar(t *testing.T) {
+// A time or delay that reaches the year 2262 or later is an invalid argument.
+func TestQueueRejectsTimeTooFarAhead(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.far")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -244,7 +243,7 @@ func TestQueueDelayTooFar(t *testing.T) {
 	})
 }
 
-// An id is stored once within the window, delayed or not.
+// A queue stores one job per id within the DedupWindow, delayed or not.
 func TestQueueDedupID(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.dedup")
@@ -276,7 +275,7 @@ func TestQueueDedupID(t *testing.T) {
 	})
 }
 
-// A full queue says so to its sender, and takes jobs again when there is room.
+// A send to a full queue fails with resource_exhausted until there is room.
 func TestQueueMaxPending(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.full", mono.MaxPending(3))
@@ -308,8 +307,8 @@ func TestQueueMaxPending(t *testing.T) {
 	})
 }
 
-// So does one in which as many jobs wait for their time as may, to those who send
-// another for later.
+// A delayed send to a queue with MaxDelayed delayed jobs fails with resource_exhausted.
+// Jobs without a delay are still accepted.
 func TestQueueMaxDelayed(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.later-full", mono.MaxDelayed(2))
@@ -336,8 +335,8 @@ func TestQueueMaxDelayed(t *testing.T) {
 	})
 }
 
-// Work that waits for its next attempt holds up no other.
-func TestQueueBackoffDelaysNobody(t *testing.T) {
+// Jobs that wait for their next attempt do not delay other jobs.
+func TestQueueBackoffDelaysNoOtherJob(t *testing.T) {
 	t.Parallel()
 	const failing = 2000
 	q := mono.NewQueue[job]("queue.backoff", mono.Backoff(mono.Constant(time.Hour)))
@@ -360,13 +359,13 @@ func TestQueueBackoffDelaysNobody(t *testing.T) {
 		if err := q.Enqueue(t.Context(), app, job{N: failing}); err != nil {
 			t.Fatal(err)
 		}
-		if h := next(t, got); h.N != failing { // and not in an hour
+		if h := next(t, got); h.N != failing { // without the wait of an hour
 			t.Errorf("got %+v, want the fresh job", h)
 		}
 	})
 }
 
-// Stopping lets what has begun finish, and the rest is there for the next one.
+// Stop lets running handlers finish. The other jobs wait for the next App.
 func TestQueueStopLosesNothing(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.stop")
@@ -402,16 +401,15 @@ func TestQueueStopLosesNothing(t *testing.T) {
 		for len(seen) < 5 {
 			h := next(t, got)
 			if seen[h.N] {
-				t.Errorf("job %d was done twice", h.N)
+				t.Errorf("job %d was handled twice", h.N)
 			}
 			seen[h.N] = true
 		}
 	})
 }
 
-// A plain message in a queue's subject is a job like any other, under one id at all
-// its attempts.
-func TestQueueTakesPlainMessages(t *testing.T) {
+// A plain message on the subject of a queue is a job, with one id for all its attempts.
+func TestQueueAcceptsPlainMessages(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("queue.plain", mono.Backoff(mono.Constant(time.Millisecond)))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -439,7 +437,7 @@ func TestQueueTakesPlainMessages(t *testing.T) {
 	})
 }
 
-// What is wrong with a queue's workers is found at the start.
+// Start reports workers whose group does not exist or is handled twice.
 func TestQueueStartErrors(t *testing.T) {
 	t.Parallel()
 	grouped := mono.NewQueue[job]("queue.grouped", mono.Groups("a", "b"))

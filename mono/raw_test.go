@@ -12,26 +12,26 @@ import (
 
 var (
 	rawAsk   = mono.NewService[[]byte, []byte]("test.raw-ask", mono.Codec(codec.Raw))
-	rawTold  = mono.NewEvent[[]byte]("test.raw-told", mono.Codec(codec.Raw))
+	rawEvent = mono.NewEvent[[]byte]("test.raw-event", mono.Codec(codec.Raw))
 	rawQueue = mono.NewQueue[[]byte]("test.raw-queue", mono.Codec(codec.Raw))
 )
 
-// overwrite does to a payload the worst that its owner may do.
+// overwrite changes every byte of a payload, as its owner may.
 func overwrite(b []byte) {
 	for i := range b {
 		b[i] = 'x'
 	}
 }
 
-// Bytes that travel as they are belong to whoever holds them: caller, handler, and
-// each of several hearers.
-func TestRawBytesAreNotShared(t *testing.T) {
+// The Raw codec copies bytes: the caller, the handler and each subscriber own their payload
+// and may overwrite it.
+func TestRawBytesAreCopied(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		kept := make(chan []byte, 1)
-		heard := make(chan []byte, 2)
-		hearer := func(_ context.Context, b []byte) error {
-			heard <- bytes.Clone(b)
+		received := make(chan []byte, 2)
+		receive := func(_ context.Context, b []byte) error {
+			received <- bytes.Clone(b)
 			overwrite(b)
 			return nil
 		}
@@ -44,8 +44,8 @@ func TestRawBytesAreNotShared(t *testing.T) {
 					return reply, nil
 				})
 			}),
-			module("first", func(s *mono.Scope) { rawTold.Handle(s, hearer) }),
-			module("second", func(s *mono.Scope) { rawTold.Handle(s, hearer) }))
+			module("first", func(s *mono.Scope) { rawEvent.Handle(s, receive) }),
+			module("second", func(s *mono.Scope) { rawEvent.Handle(s, receive) }))
 
 		question := []byte("question")
 		answer, err := rawAsk.Call(t.Context(), app, question)
@@ -54,27 +54,27 @@ func TestRawBytesAreNotShared(t *testing.T) {
 			t.Errorf("asked %q, got %q, %v", question, answer, err)
 		}
 
-		said := []byte("said")
-		if err := rawTold.Publish(t.Context(), app, said); err != nil {
+		sent := []byte("sent")
+		if err := rawEvent.Publish(t.Context(), app, sent); err != nil {
 			t.Fatal(err)
 		}
-		overwrite(said)
+		overwrite(sent)
 		for range 2 {
-			if got := <-heard; string(got) != "said" {
-				t.Errorf("heard %q", got)
+			if got := <-received; string(got) != "sent" {
+				t.Errorf("received %q", got)
 			}
 		}
 	})
 }
 
-// A dead letter holds the message as it came, whatever its handler did to it.
-func TestRawDeadLetterIsTheMessage(t *testing.T) {
+// A dead letter holds the original message, even if the handler overwrote its payload.
+func TestRawDeadLetterHoldsTheOriginalMessage(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		app := b.start(t, module("worker", func(s *mono.Scope) {
 			rawQueue.Handle(s, func(_ context.Context, b []byte) error {
 				overwrite(b)
-				return mono.Drop(errors.New("no use"))
+				return mono.Permanent(errors.New("no use"))
 			})
 		}))
 		job := []byte("job")
@@ -82,9 +82,9 @@ func TestRawDeadLetterIsTheMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		overwrite(job)
-		letters := awaitLetters(t, rawQueue.DeadLetters(app), 1)
-		if held, err := letters[0].Value(); err != nil || string(held) != "job" {
-			t.Errorf("the letter holds %q, %v", held, err)
+		stored := awaitDeadLetters(t, rawQueue.DeadLetters(app), 1)
+		if held, err := stored[0].Value(); err != nil || string(held) != "job" {
+			t.Errorf("the dead letter holds %q, %v", held, err)
 		}
 	})
 }

@@ -11,14 +11,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// Message is a stored message with what is known about it.
+// Message is a stored message with its properties.
 type Message[T any] struct {
 	Value    T
 	ID       string
 	Key      string // of a keyed stream
-	Sequence uint64 // its position
+	Sequence uint64 // its position in the stream
 	Time     time.Time
-	Attempt  int // 0 where it was read
+	Attempt  int // 0 if it was read
 	Header   transport.Header
 }
 
@@ -33,27 +33,30 @@ func (option) forRead() {}
 // Position is a point in a stream. Its zero value is the beginning.
 type Position struct{ start transport.Start }
 
-// Beginning is the oldest message that is kept.
+// Beginning returns the position of the oldest kept message.
 func Beginning() Position { return Position{} }
 
-// Newest is what will be appended from now on.
-func Newest() Position { return Position{transport.Start{New: true}} }
+// End returns the position after the last message: only messages appended from now on
+// follow.
+func End() Position { return Position{transport.Start{New: true}} }
 
-// AtSequence is the message with this sequence, or the first one after it.
+// AtSequence returns the position of the message with this sequence, or of the first
+// one after it.
 func AtSequence(n uint64) Position { return Position{transport.Start{Sequence: n}} }
 
-// AtTime is the first message that was stored at this time or later.
+// AtTime returns the position of the first message that was stored at this time or
+// later.
 func AtTime(t time.Time) Position { return Position{transport.Start{Time: t}} }
 
-// LastPerKey is the last message of each key, in the order of their sequences, and
-// then what follows them.
+// LastPerKey returns the position of the last message of each key, in the order of
+// their sequences. The messages after them follow.
 func LastPerKey() Position { return Position{transport.Start{LastPerSubject: true}} }
 
-// String returns the position in words.
+// String describes the position.
 func (p Position) String() string {
 	switch {
 	case p.start.New:
-		return "newest"
+		return "end"
 	case p.start.Sequence > 0:
 		return fmt.Sprintf("sequence %d", p.start.Sequence)
 	case !p.start.Time.IsZero():
@@ -64,8 +67,8 @@ func (p Position) String() string {
 	return "beginning"
 }
 
-// From says where to begin: a reader, or a new group of consumers, which goes on
-// where it stopped ever after. The default is the beginning.
+// From sets where a reader or a new group of consumers begins, by default at the
+// beginning. An existing group always continues where it stopped.
 func From(p Position) interface {
 	StreamHandlerOption
 	ReadOption
@@ -73,20 +76,20 @@ func From(p Position) interface {
 	return option(func(c *config) error { c.From = p; return nil })
 }
 
-// Follow lets a reader wait for what is appended later, instead of ending.
+// Follow makes a reader wait for later messages, instead of ending.
 func Follow() ReadOption {
 	return option(func(c *config) error { c.Follow = true; return nil })
 }
 
-// Reader is the shape of a bound Stream.Read.
+// Reader is the type of a bound Stream.Read.
 type Reader[T any] = func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error]
 
-// Read returns the messages of the stream in order, without being a consumer and
-// without changing anything: those that were there when it began, or, with
-// Follow, also those that come until ctx ends. Keys narrows it.
+// Read returns the messages of the stream in order. It does not make the caller a
+// consumer, and changes nothing. It returns the messages that exist when it begins, and
+// with Follow also later ones until ctx ends. Keys limits it to some keys.
 //
-// A message that cannot be decoded comes with an error of its own (and its
-// sequence); the next one follows. Any other error ends the reading.
+// A message that cannot be decoded is returned with its sequence and its error; the
+// next one follows. Any other error ends the iteration.
 func (s Stream[T]) Read(ctx context.Context, b Binder, opts ...ReadOption) iter.Seq2[Message[T], error] {
 	return func(yield func(Message[T], error) bool) {
 		sc := b.Scope()
@@ -103,7 +106,7 @@ func (s Stream[T]) Read(ctx context.Context, b Binder, opts ...ReadOption) iter.
 func (s Stream[T]) Reader(b Binder) Reader[T] {
 	if sc, ok := b.(*Scope); ok && sc.unit != nil {
 		sc.binding("a reader", s.decl)
-		sc.in.know(sc.unit, s.decl)
+		sc.in.record(sc.unit, s.decl)
 		sc.unit.reads = append(sc.unit.reads, s.decl)
 	}
 	return func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error] {
@@ -111,7 +114,7 @@ func (s Stream[T]) Reader(b Binder) Reader[T] {
 	}
 }
 
-// mayRead reports why a stream cannot be read through a Scope.
+// mayRead returns an error if a stream cannot be read through a Scope.
 func (s *Scope) mayRead(d *declaration) error {
 	switch {
 	case s.in == nil:
@@ -124,7 +127,7 @@ func (s *Scope) mayRead(d *declaration) error {
 	return nil
 }
 
-// uses reports whether a unit has declared a handle, in whatever role.
+// uses reports whether a unit has declared a handle, with whatever usage.
 func (u *unit) uses(d *declaration) bool {
 	for _, used := range u.messages() {
 		if used.identity() == d.identity() {
@@ -166,7 +169,7 @@ func readConfig(d *declaration, opts []ReadOption) (*config, error) {
 		}
 	}
 	if len(c.Keys) > 0 && d.key == nil {
-		return nil, notDone(InvalidArgument, "it is read with mono.Keys, and has no key: declare it with KeyedBy")
+		return nil, notDone(InvalidArgument, "it is read with mono.Keys, but has no key: declare it with KeyedBy")
 	}
 	for _, key := range c.Keys {
 		if err := transport.ValidateToken(key); err != nil {
@@ -192,8 +195,8 @@ func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Mess
 	return m, nil
 }
 
-// codecFor returns the codec of a stored message, or the handle's own where the
-// message's is not spoken here.
+// codecFor returns the codec of a stored message, or the handle's own if that one is
+// unknown here.
 func (in *instance) codecFor(d *declaration, h transport.Header) codec.Codec {
 	if k, err := in.codecs.of(h, in.codecOf(d)); err == nil {
 		return k
@@ -201,7 +204,7 @@ func (in *instance) codecFor(d *declaration, h transport.Header) codec.Codec {
 	return in.codecOf(d)
 }
 
-// mergeDone returns a context that ends with either.
+// mergeDone returns a context that ends with either of two.
 func mergeDone(ctx, other context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
@@ -211,7 +214,7 @@ func mergeDone(ctx, other context.Context) (context.Context, context.CancelFunc)
 	}
 }
 
-// keyOf returns the key in a subject, "" where it has none.
+// keyOf returns the key in a subject, or "".
 func keyOf(subject string) string {
 	rest, key, ok := cutLast(subject, "._k.")
 	if !ok || rest == "" || strings.Contains(key, ".") {

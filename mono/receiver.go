@@ -13,12 +13,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// DefaultConcurrency is how many handlers of one service run at once in one
-// process unless mono.Concurrency says otherwise.
+// DefaultConcurrency is the number of handlers of one service that run at once in one
+// process, unless mono.Concurrency sets another.
 const DefaultConcurrency = 256
 
 // receiver is the receiving side of one handle in one module: its handler, and
-// all that stands between the handler and the wire.
+// everything between the handler and the transport.
 type receiver struct {
 	in     *instance
 	unit   *unit
@@ -26,19 +26,19 @@ type receiver struct {
 	config config
 	place  string
 
-	// What knows the types.
+	// The typed parts.
 	newTicket func() *ticket
 	invoke    func(ctx context.Context, c *Call) error
 	typed     any                                                 // the handler of a service, a Func
-	callHome  func(ctx context.Context, s *sender, c *Call) error // calls it from within the process
+	callLocal func(ctx context.Context, s *sender, c *Call) error // calls it locally
 
 	codec    codec.Codec
-	request  *copier.Plan // of a service whose calls stay at home; nil: values as they are
+	request  *copier.Plan // of a service with local calls; nil: values are passed without a copy
 	response *copier.Plan
 	next     Next // middleware, then invoke
 	plain    bool // there is no middleware
 	gate     *gate
-	where    string // what a panic's log calls the handler
+	where    string // the name of the handler in the log of a panic
 	stats    stats
 	subs     []transport.Receiver
 
@@ -49,13 +49,13 @@ type receiver struct {
 	gone       atomic.Pointer[error] // why nothing is received
 	watch      *watch                // of a stored handle
 
-	unburied graveyard // messages whose dead letters could not be stored
+	pending pendingDeadLetters // messages whose dead letters could not be stored
 
 	cutOff  atomic.Int64  // handlers that ran when the App had run out of time
 	refused atomic.Uint64 // messages that came when the App had run out of time
 }
 
-// group is the group that the receiver belongs to, "" when every instance hears.
+// group returns the group of the receiver, "" if every instance receives.
 func (r *receiver) group() string {
 	switch {
 	case r.config.Broadcast:
@@ -82,7 +82,7 @@ func (r *receiver) compile() {
 		}
 	}
 	r.gate = newGate(concurrency)
-	if r.decl.kind == KindService && !r.config.Shared {
+	if r.decl.kind == KindService && !r.config.ByReference {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
 	if r.decl.stored() {
@@ -90,7 +90,7 @@ func (r *receiver) compile() {
 	}
 }
 
-// subscribe begins to receive.
+// subscribe starts to receive.
 func (r *receiver) subscribe(ctx context.Context) error {
 	r.gate.enterPhase(serving)
 	if r.storage != nil {
@@ -106,16 +106,16 @@ func (r *receiver) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// subjects returns the subjects of its subscriptions.
+// subjects returns the subjects of the receiver's subscriptions.
 func (r *receiver) subjects() []string {
-	if r.volatile() {
-		return r.volatileSubjects()
+	if r.nonPersistent() {
+		return r.nonPersistentSubjects()
 	}
 	return r.in.patternsOf(r.decl, &r.config)
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.Pending, OnDrop: r.dropped, Begin: r.receive}
+	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.MaxBuffered, OnDrop: r.dropped, Begin: r.receive}
 	if r.decl.kind == KindService {
 		s.Group = serviceGroup
 		s.Endpoint = r.endpoint()
@@ -123,14 +123,13 @@ func (r *receiver) subscription(subject string) transport.Subscription {
 	return s
 }
 
-// serviceGroup is the group of all instances of a service. It is the one that
-// NATS micro services have by default, so that one written elsewhere can take
-// part.
+// serviceGroup is the group of all instances of a service. It is the default of NATS
+// micro services, so that an instance written with another library can share the calls.
 const serviceGroup = "q"
 
-// receive takes a message from the wire. It waits for a free handler, which
-// holds up the subscription and nothing else. What it returns is handled beside
-// other messages.
+// receive admits a message from the transport. It waits for a free handler, which
+// delays only its subscription. The returned Work runs concurrently with other
+// messages.
 func (r *receiver) receive(m *transport.Message) transport.Work {
 	t := r.newTicket()
 	t.call.at, t.call.message = r, m
@@ -138,19 +137,19 @@ func (r *receiver) receive(m *transport.Message) transport.Work {
 	case !r.gate.enter(r.in.ctx, t):
 		r.refuse(m)
 		return nil
-	case r.volatile():
-		r.accept(m)
+	case r.nonPersistent():
+		r.confirm(m)
 	}
 	return r.begin(t)
 }
 
-// replies reports whether its messages have replies.
+// replies reports whether the receiver's messages have replies.
 func (r *receiver) replies() bool { return r.decl.kind == KindService }
 
-// serial reports whether one handler runs at a time here, in order.
+// serial reports whether one handler runs at a time, in order.
 func (r *receiver) serial() bool { return r.gate.limit == 1 }
 
-// begin has a message handled: in order, or beside others.
+// begin handles a message in order, or returns it as Work to run concurrently.
 func (r *receiver) begin(t *ticket) transport.Work {
 	if r.serial() {
 		r.attend(t)
@@ -159,7 +158,7 @@ func (r *receiver) begin(t *ticket) transport.Work {
 	return t
 }
 
-// attend handles what was let in.
+// attend handles an admitted message.
 func (r *receiver) attend(t *ticket) {
 	if t.call.delivery != nil {
 		r.work(t, t.call.delivery)
@@ -184,17 +183,17 @@ func (r *receiver) handle(t *ticket) {
 			e.Outcome = OutcomeAnswered
 			r.respondError(t.call.message, e)
 		default:
-			_ = r.exited() // nobody waits for it
+			_ = r.exited() // no caller waits for it
 		}
 	}()
 	reply = r.serve(t)
 	returned = true
 }
 
-// exited is told that a handler has ended its goroutine, and says so. Where that is
-// the one on which messages come, no more will: the module is not healthy then.
+// exited logs and returns the error of a handler that has ended its goroutine. If that
+// goroutine receives the messages, no more are received, and the module is unhealthy.
 func (r *receiver) exited() *Error {
-	e := gone(r.where)
+	e := goexitError(r.where)
 	serial := r.gate.limit == 1 && r.pack == nil
 	r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "error", e, "receives no more", serial)
 	if serial {
@@ -204,7 +203,7 @@ func (r *receiver) exited() *Error {
 	return e
 }
 
-// serve handles one message and makes its reply, nil for kinds without one.
+// serve handles one message and returns its reply, nil for kinds without one.
 func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 	began := r.in.clock.now()
 	c := &t.call
@@ -221,21 +220,21 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		}
 	}
 	now := r.in.clock.now()
-	r.stats.record(&r.stats.wire, now-began, err)
+	r.stats.record(&r.stats.received, now-began, err)
 	if reply != nil {
 		t.reply.handOver.begin(context.Background(), r.in, now+replyTimeout)
 	}
 	if err != nil {
 		r.failed(c.ID, err)
 		if reply != nil {
-			reply.Header, reply.Body = answer(err, k)
+			reply.Header, reply.Body = encodeError(err, k)
 		}
 	}
 	return reply
 }
 
-// inTime returns the error of a handler, or one that says that its time was over:
-// to report that is no verdict, and its caller may have found it out already.
+// inTime returns the error of a handler. If the handler has exceeded its deadline, the
+// outcome is unknown, because the caller may have given up already.
 func (r *receiver) inTime(ctx context.Context, err error) error {
 	if err == nil || CodeOf(err) != DeadlineExceeded {
 		return err
@@ -243,10 +242,10 @@ func (r *receiver) inTime(ctx context.Context, err error) error {
 	if deadline, ok := ctx.Deadline(); !ok || time.Now().Before(deadline) { // its timer may be late
 		return err
 	}
-	return &overtime{transport.Errorf(DeadlineExceeded, OutcomeUnknown, "%s: the time of the handler was over: %v", r.decl, err)}
+	return &overtime{transport.Errorf(DeadlineExceeded, OutcomeUnknown, "%s: the handler exceeded its deadline: %v", r.decl, err)}
 }
 
-// overtime is the error of a handler whose time was over.
+// overtime is the error of a handler that exceeded its deadline.
 type overtime struct{ coded *Error }
 
 func (o *overtime) Error() string { return o.coded.Error() }
@@ -255,7 +254,7 @@ func (o *overtime) Unwrap() error { return o.coded }
 // opener is decode or take.
 type opener func(*transport.Message, codec.Codec, any) error
 
-// codecOf returns the codec of a message; where that fails, one to answer with.
+// codecOf returns the codec of a message, or with an error the codec of the answer.
 func (r *receiver) codecOf(m *transport.Message) (codec.Codec, error) {
 	k, err := r.in.codecs.of(m.Header, r.codec)
 	if err != nil {
@@ -297,12 +296,12 @@ func (r *receiver) decodeInto(c *Call, m *transport.Message, k codec.Codec, open
 	return nil
 }
 
-// run runs the handler with all that is around it.
+// run runs middleware and handler with a context that contains the Call.
 func (r *receiver) run(ctx context.Context, c *Call) error {
 	return r.around(c.within(ctx), c)
 }
 
-// around runs the handler and middleware with a context that knows the Call.
+// around runs middleware and handler.
 func (r *receiver) around(ctx context.Context, c *Call) error {
 	if r.plain {
 		return r.guarded(ctx, c)
@@ -310,14 +309,14 @@ func (r *receiver) around(ctx context.Context, c *Call) error {
 	return guard("middleware of "+r.decl.String(), r.in.panicked, func() error { return r.next(ctx, c) })
 }
 
-// guarded runs the handler; a panic is an error that middleware sees too.
+// guarded runs the handler. A panic is returned as an error, which middleware sees too.
 func (r *receiver) guarded(ctx context.Context, c *Call) error {
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err
 }
 
-// limit is how long the handler of a request may take.
+// limit returns how long the handler of a request may take.
 func (r *receiver) limit(h transport.Header) (time.Duration, error) {
 	limit := r.config.Timeout
 	if limit == 0 {
@@ -338,7 +337,7 @@ func (r *receiver) limit(h transport.Header) (time.Duration, error) {
 	return min(asked, limit), nil
 }
 
-// maxTimeout bounds what a caller can ask for.
+// maxTimeout bounds the timeout in a request.
 const maxTimeout = 24 * time.Hour
 
 func (r *receiver) encodeReply(reply *transport.Message, k codec.Codec, c *Call) error {
@@ -348,15 +347,16 @@ func (r *receiver) encodeReply(reply *transport.Message, k codec.Codec, c *Call)
 	return nil
 }
 
-// badReply is the error of a reply that cannot be encoded: a bug of the handler.
+// badReply returns the error of a reply that cannot be encoded, which is a bug of the
+// handler.
 func (r *receiver) badReply(err error) *Error {
 	e := about("reply of "+r.decl.String(), err)
 	e.Code = Internal
 	return e
 }
 
-// respond sends a reply to whoever waits for one. It is sent even when the App
-// is giving up, so it has a moment of its own to leave.
+// respond sends a reply to the caller, if it waits for one. It is sent even while the
+// App gives up, so ctx has its own time limit.
 func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
 	if m.Reply == "" {
 		return
@@ -371,14 +371,14 @@ func (r *receiver) respond(ctx context.Context, m, reply *transport.Message) {
 	}
 }
 
-// respondLess sends what the transport can carry of a reply that it has refused. A
-// value is replaced by an error; an error keeps its code and its failure's name.
+// respondLess sends what the transport can carry of a rejected reply. A value is
+// replaced by an error. An error keeps its code and its failure's name.
 func (r *receiver) respondLess(ctx context.Context, reply *transport.Message, refused error) error {
-	r.in.log.Error("mono: reply cannot be carried", "module", r.unit.name, "handle", r.decl.name, "error", refused)
+	r.in.log.Error("mono: reply rejected by the transport", "module", r.unit.name, "handle", r.decl.name, "error", refused)
 	if !reply.Header.Has(transport.HeaderCode) {
 		tooLarge := about("reply of "+r.decl.String(), refused)
 		tooLarge.Code = Internal
-		reply.Header, reply.Body = answer(tooLarge, r.codec)
+		reply.Header, reply.Body = encodeError(tooLarge, r.codec)
 		refused = r.in.app.transport.Publish(ctx, reply)
 	}
 	for CodeOf(refused) == InvalidArgument && cutError(reply) {
@@ -390,7 +390,7 @@ func (r *receiver) respondLess(ctx context.Context, reply *transport.Message, re
 // replyTimeout bounds the hand-over of a reply to the transport.
 const replyTimeout = 5 * time.Second
 
-// refuse answers a message that no handler will see.
+// refuse answers a message that no handler gets.
 func (r *receiver) refuse(m *transport.Message) {
 	if !r.replies() {
 		if n := r.refused.Add(1); n == 1 {
@@ -402,8 +402,8 @@ func (r *receiver) refuse(m *transport.Message) {
 	r.respondError(m, notDone(Unavailable, "%s: this instance is stopping: try again", r.decl))
 }
 
-// abandon answers the callers whose handlers still run when the App has run out
-// of time.
+// abandon answers the callers of handlers that still run when the App has run out of
+// time.
 func (r *receiver) abandon(unanswered []*transport.Message) {
 	for _, m := range unanswered {
 		if r.replies() {
@@ -417,7 +417,7 @@ func (r *receiver) abandoned() *Error {
 		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
 }
 
-// answer is respond outside of handlers.
+// answer sends a reply outside of handlers.
 func (r *receiver) answer(m, reply *transport.Message) {
 	var ctx limitedContext
 	defer ctx.end()
@@ -430,8 +430,7 @@ func (r *receiver) respondError(m *transport.Message, e *Error) {
 	r.answer(m, reply)
 }
 
-// failed logs what nobody else will hear of: a message that its sender does not
-// wait for, and a bug.
+// failed logs errors that no caller gets: those of kinds without a reply, and bugs.
 func (r *receiver) failed(id func() string, err error) {
 	if !r.replies() || CodeOf(err) == Internal {
 		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
@@ -443,12 +442,13 @@ func (r *receiver) dropped(total uint64) {
 	r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: total})
 }
 
-// drain lets what has arrived be handled, and returns what had to be left.
+// drain handles the messages that have arrived, and returns an error if some were not
+// handled.
 func (r *receiver) drain(soft, hard context.Context) error {
 	defer r.watch.stop()
 	r.gate.enterPhase(draining)
 	if r.batcher != nil {
-		close(r.batcher.hurry)
+		close(r.batcher.flush)
 	}
 	var err error
 	for _, sub := range r.subs {

@@ -12,11 +12,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// errOnce makes each first attempt a dead letter.
+// errOnce makes a message a dead letter at its first attempt.
 var errOnce = errors.New("not at first")
 
-// A replay reaches the group that gave the message up and no other, whatever kind
-// the handle is of; all groups are done with it, and their lag is nothing again.
+// For each kind of handle, a replay reaches only the group of the dead letter. The lag of
+// all groups returns to zero.
 func TestReplayReachesOneGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("replay.queue", mono.Groups("bad", "good"), mono.MaxAttempts(1))
@@ -28,7 +28,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 		return func(h handled) error {
 			if !seen[h.id] {
 				seen[h.id] = true
-				return mono.Drop(errOnce)
+				return mono.Permanent(errOnce)
 			}
 			return nil
 		}
@@ -77,7 +77,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 				next(t, bad)
 				next(t, good)
 				dl := k.dl(app)
-				if err := dl.Replay(t.Context(), awaitLetters(t, dl, 1)[0]); err != nil {
+				if err := dl.Replay(t.Context(), awaitDeadLetters(t, dl, 1)[0]); err != nil {
 					t.Fatal(err)
 				}
 				if h := next(t, bad); h.N != 1 || h.attempt != 1 {
@@ -98,7 +98,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 	}
 }
 
-// subscriber is a module that hears a durable event.
+// subscriber is a module that handles a durable event.
 func subscriber(name string, e mono.Event[job], got chan<- handled, do func(handled) error) mono.Module {
 	return module(name, func(sc *mono.Scope) {
 		e.Handle(sc, func(ctx context.Context, j job) error {
@@ -111,7 +111,7 @@ func subscriber(name string, e mono.Event[job], got chan<- handled, do func(hand
 	})
 }
 
-// awaitNoLag waits until as many groups of a log are done with all of it.
+// awaitNoLag waits until a log has the given number of groups and none of them lags.
 func awaitNoLag(t *testing.T, app *mono.App, name string, groups int) {
 	t.Helper()
 	log, err := mono.Raw(app).Log(t.Context(), transport.LogConfig{Name: name, Subjects: []string{name}})

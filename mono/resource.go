@@ -6,13 +6,13 @@ import (
 	"reflect"
 )
 
-// Resource is a Go value that one module opens and others need, such as a
-// *sql.DB. It never leaves the process. It orders the start as a call does: who
-// needs it starts after it is open.
+// Resource is a Go value that one module opens and others need, such as a *sql.DB. It
+// never leaves the process. It orders the start like a service: a module that needs it
+// starts after it is open.
 //
-// A value with a method Close() error is closed when its provider has stopped,
-// after all that need it. A value with Health(ctx) error, PingContext(ctx) error
-// or Ping(ctx) error is part of the App's health.
+// A value with a method Close() error is closed when its provider has stopped, after
+// all modules that need it. A value with Health(ctx) error, PingContext(ctx) error or
+// Ping(ctx) error is part of the App's health.
 type Resource[T any] struct{ decl *declaration }
 
 // NewResource declares a resource. It panics on a bad name.
@@ -28,30 +28,29 @@ func (r Resource[T]) Kind() Kind { return KindResource }
 
 func (r Resource[T]) declared() *declaration { return r.decl }
 
-// Provide makes the module the one that opens the resource. open is called when
-// the module starts, before its Start; what it returns with a nil error is the
-// value.
+// Provide makes the module the provider of the resource. open is called when the module
+// starts, before its Start. Its result, with a nil error, is the value.
 func (r Resource[T]) Provide(s *Scope, open func(context.Context) (T, error)) {
 	s.binding("Provide", r.decl)
 	if open == nil {
-		s.problem(r.decl, "is provided by nil at %s: give a function", callerOutside())
+		s.problem(r.decl, "is provided by nil at %s: want a function", callerOutside())
 		return
 	}
-	s.in.know(s.unit, r.decl)
+	s.in.record(s.unit, r.decl)
 	s.unit.provided = append(s.unit.provided, &resource{
 		decl: r.decl, unit: s.unit, place: callerOutside(),
 		open: func(ctx context.Context) (any, error) { return open(ctx) },
 	})
 }
 
-// Need has the resource's value stored in *target before the module's Start.
+// Need stores the resource's value in *target before the module's Start.
 func (r Resource[T]) Need(s *Scope, target *T) {
 	s.binding("Need", r.decl)
 	if target == nil {
-		s.problem(r.decl, "is needed in a nil pointer at %s: give the address of a field", callerOutside())
+		s.problem(r.decl, "is needed in a nil pointer at %s: want the address of a field", callerOutside())
 		return
 	}
-	s.in.know(s.unit, r.decl)
+	s.in.record(s.unit, r.decl)
 	s.unit.needed = append(s.unit.needed, need{
 		decl: r.decl,
 		fill: func(value any) { *target, _ = value.(T) },
@@ -92,8 +91,8 @@ func (in *instance) checkNeededResources(u *unit) {
 	}
 }
 
-// openResources opens what the unit provides and fills what it needs. What it
-// both provides and needs is filled too.
+// openResources opens the resources that the unit provides and stores those that it
+// needs. A unit may need a resource that it provides.
 func (in *instance) openResources(ctx context.Context, u *unit) error {
 	for _, r := range u.provided {
 		value, err := in.open(ctx, r)
@@ -111,8 +110,8 @@ func (in *instance) openResources(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// open opens one resource. One that opens after the start gave up on it is
-// closed: it belongs to nobody.
+// open opens one resource. If it opens after the start gave up on it, it is closed,
+// since no module uses it.
 func (in *instance) open(ctx context.Context, r *resource) (any, error) {
 	opened := make(chan any, 1)
 	err := hook(ctx, "opening "+r.decl.String(), in.panicked, func(ctx context.Context) error {
@@ -133,10 +132,10 @@ func closeValue(value any) error {
 	return nil
 }
 
-// checker returns what tells the resource's health, or nil.
-func (r *resource) checker() func(context.Context) error {
+// healthCheck returns the resource's health check, or nil.
+func (r *resource) healthCheck() func(context.Context) error {
 	switch v := r.value.(type) {
-	case Checker:
+	case HealthChecker:
 		return v.Health
 	case interface{ PingContext(context.Context) error }:
 		return v.PingContext

@@ -13,8 +13,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// Run ends when its context does, and when the process is told to stop; in both
-// cases it stops the App in order, and that is no error.
+// Run returns when its context ends or the process gets SIGINT or SIGTERM. It stops the App
+// in order and returns nil.
 func TestRun(t *testing.T) {
 	for name, end := range map[string]func(cancel context.CancelFunc) error{
 		"context": func(cancel context.CancelFunc) error { cancel(); return nil },
@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 					start: func(context.Context) error { close(started); return nil },
 					stop: func(ctx context.Context) error {
 						stopped = true
-						return ctx.Err() // what ended Run must not end the stop
+						return ctx.Err() // the end of Run must not end the context of Stop
 					}})
 			}()
 			<-started
@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// An App that does not start gives back its transport.
+// Run closes the transport if the App does not start.
 func TestRunThatDoesNotStart(t *testing.T) {
 	tr := inproc.New(nil)
 	err := mono.Run(t.Context(), tr, &lifecycle{name: "m", start: func(context.Context) error { return errStart }})
@@ -61,8 +61,8 @@ func TestRunThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// An App that runs already is not stopped by whoever tries to run it again.
-func TestRunOfAnAppThatRuns(t *testing.T) {
+// Run of a running App fails and does not stop it.
+func TestRunOfARunningApp(t *testing.T) {
 	app := newApp(t)
 	app.Add(provider(echo))
 	begin(t, app)

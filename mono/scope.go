@@ -6,21 +6,21 @@ import (
 	"gomono.dev/transport"
 )
 
-// Binder is where a handle finds its App: the Scope of a module, an *App for
-// code outside modules, or the harness of a test.
+// Binder gives a handle its App. It is the Scope of a module, an *App for code outside
+// modules, or the harness of a test.
 type Binder interface {
 	Scope() *Scope
 }
 
-// Scope is a module's place in a running App. Bind gets it, and the module may
-// keep it to send with it later.
+// Scope is the place of a module in a running App. Bind receives it, and the module may
+// keep it for later sends.
 //
-// What a module uses, it declares in Bind, by asking for a bound sender
-// (Client, Publisher, …), by Handle, or by Use; a send through a handle that was
-// not declared there fails with FailedPrecondition.
+// A module declares in Bind what it uses, by asking for a bound sender (Client,
+// Publisher, …), by Handle, or by Use. A send through a handle that was not declared
+// there fails with FailedPrecondition.
 //
-// A Scope is good for one attempt to run the App; after that every send through
-// it is Unavailable. It may be used concurrently once Bind has returned.
+// A Scope is valid for one attempt to run the App; after that every send through it
+// fails with Unavailable. It may be used concurrently once Bind has returned.
 type Scope struct {
 	in   *instance // nil: the App has not been started
 	unit *unit     // nil: outside any module
@@ -48,8 +48,8 @@ func (s *Scope) Logger() *slog.Logger {
 	return s.in.log.With("module", s.unit.name)
 }
 
-// Use declares that the module sends through these handles, for one that keeps
-// its Scope instead of bound senders.
+// Use declares that the module sends through these handles. It is for a module that
+// keeps its Scope instead of bound senders.
 func (s *Scope) Use(handles ...Handle) {
 	for _, h := range handles {
 		s.binding("Use", h.declared())
@@ -57,21 +57,21 @@ func (s *Scope) Use(handles ...Handle) {
 	}
 }
 
-// binding panics unless the Scope is one of a module that is being bound now, so that
-// what is declared counts: elsewhere the program's text is wrong.
+// binding panics unless the Scope belongs to a module whose Bind is running: elsewhere
+// a declaration would have no effect.
 func (s *Scope) binding(what string, d *declaration) {
 	if s.unit == nil || !s.unit.binding {
 		panic("mono: " + what + " of " + d.String() + " outside a module's Bind: declare it there, with the Scope that Bind gets")
 	}
 }
 
-// problem notes a mistake for the start report.
+// problem adds a mistake to the start report.
 func (s *Scope) problem(d *declaration, format string, args ...any) {
 	s.in.report.add(s.unit.name, d, format, args...)
 }
 
-// sender returns the sender of a handle that the module has declared; code outside
-// modules declares nothing.
+// sender returns the sender of a handle that the module has declared. Code outside
+// modules needs no declaration.
 func (s *Scope) sender(d *declaration) (*sender, error) {
 	if s.in == nil {
 		return nil, notDone(Unavailable, "%s: the App has not been started", d)
@@ -79,8 +79,8 @@ func (s *Scope) sender(d *declaration) (*sender, error) {
 	return s.in.senderOf(s.unit, d)
 }
 
-// bind returns the sender to keep, for a Scope in Bind, and nil for any other
-// Binder, which has to be asked at each send.
+// bind returns the sender of a handle for a Scope in Bind. It returns nil for any other
+// Binder, whose Scope must be looked up at each send.
 func bind(b Binder, d *declaration) *sender {
 	s, ok := b.(*Scope)
 	if !ok || s.unit == nil {
@@ -90,10 +90,10 @@ func bind(b Binder, d *declaration) *sender {
 	return s.unit.sender(s.in, d)
 }
 
-// Raw returns the App's transport, for what handles do not offer: subjects with
-// wildcards, foreign subjects, log administration. Whoever subscribes there
-// drains there too, in its module's Stop. Closing it is the App's to do. It is
-// nil before the App was started.
+// Raw returns the App's transport, for uses that handles do not cover: subjects with
+// wildcards, foreign subjects, log administration. A module that subscribes there must
+// drain its subscriptions in its Stop. The App closes the transport. Raw returns nil
+// before the App was started.
 func Raw(b Binder) transport.Transport {
 	if s := b.Scope(); s.in != nil {
 		return s.in.app.transport

@@ -8,9 +8,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// Send options say what differs for one send. With returns a handle that carries
-// them: Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They lie in
-// the handle's value, so deriving one allocates nothing (up to two headers).
+// Send options apply to one send. With returns a handle that carries them:
+// Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They are part of the
+// handle's value, so With allocates nothing (up to two headers).
 type (
 	// SendOption fits the With of every handle that sends messages.
 	SendOption interface {
@@ -29,39 +29,41 @@ type (
 	StreamSendOption interface{ forAppend() }
 )
 
-// Header sets a header of the message. Names that begin with "Mono-" or "Nats-"
-// are taken, and so are Content-Type, Status and Description; such a name, or a name
-// or value that no header can carry, is an InvalidArgument when the message is sent. So
-// is a stored message whose header has more than 52 KiB.
+// Header sets a header of the message. Names that begin with "Mono-" or "Nats-" are
+// reserved, and so are Content-Type, Status and Description. A send with such a name,
+// or with a name or value that no header can carry, fails with InvalidArgument. So does
+// the send of a stored message with a header of more than 52 KiB.
 func Header(name, value string) SendOption { return headerOption{name, value} }
 
-// Delay keeps a job back until this much later by this process's clock; the
-// backend's says when that has come, so the two should agree. 0 or less is no delay.
-// One that ends after 2261 is an InvalidArgument when the job is sent, as with At.
+// Delay delays a job by d. This process's clock determines its time, and the backend's
+// clock when that time has come, so the two should agree. 0 or less means no delay. A
+// send whose delay ends after 2261 fails with InvalidArgument, as with At.
 func Delay(d time.Duration) QueueSendOption { return delayOption(d) }
 
-// At keeps a job back until t. A time in the past is now.
+// At delays a job until t. A time in the past means no delay.
 func At(t time.Time) QueueSendOption {
 	switch {
 	case t.Before(time.Unix(0, 0)):
 		t = time.Unix(0, 0)
-	case t.After(time.Unix(0, math.MaxInt64)): // what 64 bits of nanoseconds cannot count
+	case t.After(time.Unix(0, math.MaxInt64)): // beyond 64 bits of nanoseconds
 		t = time.Unix(0, math.MaxInt64)
 	}
 	return atOption(t.UnixNano())
 }
 
-// DedupID identifies a job or a message, instead of the random id that it gets
-// otherwise: within the DedupWindow it is stored once, however often it is sent. That
-// holds also once it was handled, or became a dead letter that was discarded: a send
-// with the same id stores nothing and succeeds, so nil means "stored, now or before".
-// EnqueueStored and AppendStored return whether it was a duplicate, and observers get a
-// MessageDeduplicated. To run a job again, send it with another id, or replay its dead
-// letter. Ids of delayed jobs are remembered apart from those of others. A volatile
-// queue stores nothing and ignores it.
+// DedupID sets the id of a job or a message, instead of a random id. Within the
+// DedupWindow a message with this id is stored once, however often it is sent. That is
+// also true after it was handled, or became a dead letter that was discarded. A later
+// send with the same id stores nothing and succeeds, so nil means "stored, now or
+// before".
+//
+// EnqueueStored and AppendStored report whether a message was a duplicate, and
+// observers get a MessageDeduplicated. To run a job again, send it with another id, or
+// replay its dead letter. Ids of delayed jobs are remembered separately from those of
+// other jobs. A NonPersistent queue stores nothing and ignores the id.
 //
 // An id has at most 256 bytes, without control characters and without white space at
-// its ends; another one is an InvalidArgument when the message is sent. "" is none.
+// its ends. A send with another id fails with InvalidArgument. "" means no id.
 func DedupID(id string) interface {
 	QueueSendOption
 	StreamSendOption
@@ -85,7 +87,7 @@ func (atOption) forEnqueue()     {}
 func (dedupOption) forEnqueue()  {}
 func (dedupOption) forAppend()   {}
 
-// sending is what With has set, held by value.
+// sending holds the options set by With, by value.
 type sending struct {
 	inline [2]transport.Field
 	more   []transport.Field
@@ -93,7 +95,7 @@ type sending struct {
 	opts   sendOptions
 }
 
-// sendOptions are what is set for one send beside its header.
+// sendOptions holds the options of one send, except its header.
 type sendOptions struct {
 	delay       time.Duration
 	at          int64
@@ -104,8 +106,8 @@ type sendOptions struct {
 	done        func(error)
 }
 
-// with applies one option. It switches on the type instead of calling a method,
-// because an argument of a method that is not known escapes to the heap.
+// with applies one option. It switches on the type instead of calling a method, because
+// an argument of a dynamically called method escapes to the heap.
 func (s sending) with(o any) sending {
 	switch o := o.(type) {
 	case headerOption:
@@ -120,8 +122,8 @@ func (s sending) with(o any) sending {
 	return s
 }
 
-// withField adds a field. Past the inline ones it copies, since the handle that
-// this one was derived from keeps its own.
+// withField adds a field. Beyond the inline fields it copies, since the handle from
+// which this one was derived keeps its fields.
 func (s sending) withField(f transport.Field) sending {
 	if s.n < len(s.inline) {
 		s.inline[s.n] = f
@@ -132,10 +134,10 @@ func (s sending) withField(f transport.Field) sending {
 	return s
 }
 
-// noOptions are those of most messages. Nobody writes to them.
+// noOptions are the options of most messages. They are read-only.
 var noOptions sendOptions
 
-// options returns the options in memory of their own, if there are any.
+// options returns a copy of the options, if any are set.
 func (s *sending) options() *sendOptions {
 	o := &s.opts
 	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.done == nil {
@@ -145,7 +147,7 @@ func (s *sending) options() *sendOptions {
 	return &own
 }
 
-// header returns the fields as a header of its own, or nil.
+// header returns a copy of the fields as a header, or nil.
 func (s *sending) header() transport.Header {
 	if s.n == 0 {
 		return nil
@@ -155,12 +157,12 @@ func (s *sending) header() transport.Header {
 	return append(h, s.more...)
 }
 
-// ownField reports whether a header field is mono's own.
+// ownField reports whether mono sets a header field.
 func ownField(name string) bool {
 	return strings.HasPrefix(name, "Mono-") || name == transport.HeaderContentType
 }
 
-// checkFields reports a field that is not the sender's to set.
+// checkFields reports a field that a sender must not set.
 func checkFields(h transport.Header) error {
 	for _, f := range h {
 		if ownField(f.Name) {

@@ -11,41 +11,41 @@ import (
 	"gomono.dev/transport"
 )
 
-// DefaultTimeout bounds a call when neither the caller's context nor
-// mono.Timeout does.
+// DefaultTimeout bounds a call if neither the caller's context nor mono.Timeout does.
 const DefaultTimeout = 30 * time.Second
 
-// sender is the sending side of one handle in one module: compiled when the App
-// starts, used for every message. It is the only path on which messages leave.
+// sender is the sending side of one handle in one module. It is compiled when the App
+// starts, and used for every message.
 type sender struct {
 	in     *instance
 	unit   *unit // nil: outside any module
 	decl   *declaration
 	codec  codec.Codec
 	next   Next      // middleware, then transmit
-	home   *receiver // the provider of a service in this App, which is called directly
-	direct bool      // there is no middleware on the way to it
+	local  *receiver // the local provider of a service, which is called directly
+	direct bool      // there is no middleware between sender and local provider
 	module string
 	prefix string // of its subjects
 
-	// How long a call may take where its caller has no deadline, or whatever that is.
-	patience time.Duration
+	// The limit of a call without a deadline, or with a longer one if the service has a
+	// Timeout.
+	callTimeout time.Duration
 
 	storage  *storage     // of a stored handle
-	accepted atomic.Int64 // when a volatile queue last took a job, in ns of Unix time
+	accepted atomic.Int64 // when a NonPersistent queue last accepted a job, in ns of Unix time
 }
 
 // compile is called once all modules are bound.
 func (s *sender) compile() {
 	s.codec = s.in.codecOf(s.decl)
 	s.prefix = s.in.prefix(s.decl)
-	s.patience = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
+	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
-	if s.decl.kind == KindService && !s.in.app.options.alwaysWire && !s.decl.config.Anywhere {
-		s.home = s.in.providers[s.decl.identity()]
-		s.direct = s.home != nil && len(s.in.app.middleware) == 0
+	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
+		s.local = s.in.providers[s.decl.identity()]
+		s.direct = s.local != nil && len(s.in.app.middleware) == 0
 	}
 	if s.decl.stored() {
 		s.storage = s.in.storageOf(s.decl)
@@ -67,14 +67,14 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
-	wire := s.home == nil && len(s.in.app.middleware) == 0
+	viaTransport := s.local == nil && len(s.in.app.middleware) == 0
 	if out.limited != nil && s.limits(ctx) {
-		out.fresh = wire
-		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.patience)
+		out.fresh = viaTransport
+		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.callTimeout)
 		defer out.limited.end()
 	}
-	if wire {
-		c := s.callOf(sent, header, out, payload, reply) // nobody keeps it: it stays on the stack
+	if viaTransport {
+		c := s.callOf(sent, header, out, payload, reply) // no reference to it is kept: it stays on the stack
 		return s.transmit(ctx, &c)
 	}
 	c := new(Call)
@@ -82,8 +82,8 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
 }
 
-// limits reports whether a call gets a deadline here: its caller has given it none,
-// or the service has one.
+// limits reports whether a call gets a deadline here: its caller has set none, or the
+// service has a Timeout.
 func (s *sender) limits(ctx context.Context) bool {
 	if s.decl.config.Timeout != 0 {
 		return true
@@ -92,7 +92,7 @@ func (s *sender) limits(ctx context.Context) bool {
 	return !ok
 }
 
-// callOf describes a message to its sender's side.
+// callOf returns the Call of the sending side.
 func (s *sender) callOf(sent *sending, header transport.Header, out *outbound, payload, reply any) Call {
 	return Call{
 		via: s, decl: s.decl, sender: s.module, out: out,
@@ -100,16 +100,16 @@ func (s *sender) callOf(sent *sending, header transport.Header, out *outbound, p
 	}
 }
 
-// transmit is the end of every chain.
+// transmit is the end of every chain of middleware.
 func transmit(ctx context.Context, c *Call) error {
 	c.sendAgain()
-	if c.via.home != nil {
-		return c.via.callHome(ctx, c)
+	if c.via.local != nil {
+		return c.via.callLocal(ctx, c)
 	}
 	return c.via.transmit(ctx, c)
 }
 
-// transmit encodes a message and hands it over.
+// transmit encodes a message and sends it.
 func (s *sender) transmit(ctx context.Context, c *Call) error {
 	m, err := s.message(ctx, c)
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *sender) transmit(ctx context.Context, c *Call) error {
 	return nil
 }
 
-// leave hands over a message that has no reply.
+// leave sends a message that has no reply.
 func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error {
 	switch {
 	case s.storage != nil:
@@ -139,12 +139,12 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 	case s.decl.kind == KindEvent:
 		return s.in.app.transport.Publish(ctx, m)
 	case c.sent.delayed():
-		return notDone(InvalidArgument, "a volatile queue stores nothing, so it cannot delay: declare it without mono.Volatile")
+		return notDone(InvalidArgument, "a NonPersistent queue stores nothing, so it cannot delay: declare it without mono.NonPersistent")
 	}
-	return s.offer(ctx, m)
+	return s.sendNonPersistent(ctx, m)
 }
 
-// message makes what crosses the wire.
+// message returns the message for the transport.
 func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, error) {
 	left, err := s.timeLeft(ctx, c)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	return m, nil
 }
 
-// newMessage makes the message of a Call: the first in the memory that it came with.
+// newMessage returns a message for a Call: the first time in the memory of the Call.
 func (c *Call) newMessage() *transport.Message {
 	out := c.out
 	if c.out = nil; out == nil {
@@ -187,11 +187,12 @@ func (c *Call) newMessage() *transport.Message {
 	return &out.message
 }
 
-// timeLeft returns how much time there is for a call, 0 where that is not limited,
-// and an error where there is none. Of a context that has just begun it is known.
+// timeLeft returns the time left for a call, 0 if it is not limited, and an error if no
+// time is left. For a context that has just begun, it is known without a look at the
+// clock.
 func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err error) {
 	if c.out != nil && c.out.fresh {
-		ctx, left = c.out.limited.parent, s.patience
+		ctx, left = c.out.limited.parent, s.callTimeout
 	}
 	if ctx.Err() != nil {
 		return 0, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
@@ -207,8 +208,8 @@ func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err
 	return left, nil
 }
 
-// timeout is how the time that is left for a call travels, "" where that is not
-// limited. It gives the call its id on the way: both are texts of the same memory.
+// timeout returns the header text of the time left, "" if it is not limited. It also
+// sets the Call's id, because both texts share memory.
 func (c *Call) timeout(left time.Duration) (text string) {
 	switch {
 	case left == 0:
@@ -222,26 +223,26 @@ func (c *Call) timeout(left time.Duration) (text string) {
 
 func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseconds(left), 10) }
 
-// milliseconds is how many are left, one at least.
+// milliseconds returns the milliseconds left, at least 1.
 func milliseconds(left time.Duration) int64 { return max(1, left.Milliseconds()) }
 
-// callHome calls a provider in this App after middleware has seen the call.
-func (s *sender) callHome(ctx context.Context, c *Call) error {
+// callLocal calls a local provider after middleware has run.
+func (s *sender) callLocal(ctx context.Context, c *Call) error {
 	if ctx.Err() == nil {
 		if err := checkFields(c.header); err != nil {
 			return about(s.decl.String(), err)
 		}
 	}
-	return s.home.callHome(ctx, s, c)
+	return s.local.callLocal(ctx, s, c)
 }
 
-// call exchanges a request for a reply.
+// call sends a request and receives its reply.
 func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
 	reply, err := s.in.app.transport.Request(ctx, m)
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
-	if err := verdict(reply, s.in.codecs, s.codec); err != nil {
+	if err := replyError(reply, s.in.codecs, s.codec); err != nil {
 		return err
 	}
 	k, err := s.in.codecs.of(reply.Header, s.codec)

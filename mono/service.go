@@ -9,11 +9,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// Service is a question that one module answers and any may ask.
+// Service is a request-reply operation: one module provides it, and any module may call
+// it.
 //
-// A call is at most once. Its caller gets the reply, the error that the handler
-// returned (with its code; a Failure with its value), or an error that says
-// whether the call may have happened; Unavailable at once when nobody serves.
+// A call happens at most once. Its caller gets the reply, the error that the handler
+// returned (with its code; a Failure with its value), or an error that specifies
+// whether the call may have happened. Without an instance that serves, the call fails
+// with Unavailable at once.
 type Service[Req, Resp any] struct {
 	decl *declaration
 	sent sending
@@ -40,12 +42,12 @@ func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
 	return s
 }
 
-// Call asks and waits for the reply. Its deadline is the context's or the
-// service's Timeout, whichever is earlier, and DefaultTimeout without either; it
-// travels along and bounds the handler too. Cancelling ctx ends the wait.
+// Call sends a request and waits for the reply. Its deadline is the earlier of the
+// context's and the service's Timeout, or DefaultTimeout without either. The deadline
+// propagates and bounds the handler too. Cancelling ctx ends the wait.
 //
-// The provider in the same App is called directly, on this goroutine, as if the
-// call had crossed the wire; what differs is in the package's doc.
+// A provider in the same App is called directly, on this goroutine, as if the call had
+// crossed the transport. The package documentation lists the differences.
 func (s Service[Req, Resp]) Call(ctx context.Context, b Binder, req Req) (Resp, error) {
 	sender, err := b.Scope().sender(s.decl)
 	if err != nil {
@@ -67,8 +69,8 @@ func (s Service[Req, Resp]) Client(b Binder) Func[Req, Resp] {
 	}
 }
 
-// exchange makes a call: directly where the provider is in this App and nobody
-// else has to see the call.
+// exchange makes a call. It calls the handler directly if the provider is in this App
+// and there is no middleware.
 func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending, req Req) (Resp, error) {
 	if !sender.direct {
 		return ask[Req, Resp](ctx, sender, sent, req)
@@ -81,12 +83,12 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 			return none, about(sender.decl.String(), err)
 		}
 	}
-	return callHome(ctx, sender, rare, sender.home.typed.(Func[Req, Resp]), req)
+	return callLocal(ctx, sender, rare, sender.local.typed.(Func[Req, Resp]), req)
 }
 
-// Handle makes fn the service's provider in this module's App. fn runs
-// concurrently, up to Concurrency (DefaultConcurrency by default). Its context
-// ends when the caller's time is over, and when the App runs out of time to stop.
+// Handle makes fn the provider of the service in this App. fn runs concurrently, up to
+// Concurrency (DefaultConcurrency by default). Its context ends at the caller's
+// deadline, and when the App runs out of time to stop.
 func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...ServiceHandlerOption) {
 	r := receive(sc, s.decl, fn == nil, opts, newRequestTicket[Req, Resp])
 	r.invoke = func(ctx context.Context, c *Call) (err error) {
@@ -94,8 +96,8 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 		return err
 	}
 	r.typed = fn
-	r.callHome = func(ctx context.Context, s *sender, c *Call) error {
-		resp, err := callHome(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
+	r.callLocal = func(ctx context.Context, s *sender, c *Call) error {
+		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
 		if err != nil {
 			return err
 		}
@@ -104,8 +106,8 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	}
 }
 
-// serviceName is the name of a module in discovery, after the App's namespace. Tokens
-// contain no "_", so two modules never share a name.
+// serviceName returns the name of a module in discovery, after the App's namespace.
+// Names contain no "_", so two modules never share a name.
 func (in *instance) serviceName(u *unit) string {
 	if ns := in.app.options.namespace; ns != "" {
 		return logName(ns) + "_" + u.name
@@ -113,8 +115,8 @@ func (in *instance) serviceName(u *unit) string {
 	return u.name
 }
 
-// endpoint announces a service's receiver for discovery: the module is the
-// service, the handle is its endpoint.
+// endpoint describes a service's receiver for discovery: the module is the service, and
+// the handle is its endpoint.
 func (r *receiver) endpoint() *transport.Endpoint {
 	metadata := map[string]string{
 		"handle":       r.decl.name,

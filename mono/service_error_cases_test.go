@@ -10,7 +10,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// verdict is a failure whose value is an error itself.
+// verdict is a value of a failure and also an error.
 type verdict struct{ Reason string }
 
 func (v verdict) Error() string { return v.Reason }
@@ -27,57 +27,57 @@ func failing(err error) handler {
 }
 
 var serviceErrorCases = []serviceCase{
-	{"an error keeps its code and text", "", func(s *stage) {
+	{"an error keeps its code and text", "", func(s *caseRun) {
 		err := s.fails(failing(mono.Errorf(mono.NotFound, "no %s, 100%% gone\nreally", "öl")))
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "no öl, 100% gone\nreally")
-		if !errors.Is(err, mono.ErrNotFound) || !mono.Remote(err) {
-			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		if !errors.Is(err, mono.ErrNotFound) || !mono.IsHandlerError(err) {
+			s.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 		}
 	}},
-	{"an error without a code is unknown, with its text", "", func(s *stage) {
+	{"an error without a code is unknown, with its text", "", func(s *caseRun) {
 		s.want(s.fails(failing(errors.New("plain"))), mono.Unknown, mono.OutcomeAnswered, "plain")
 	}},
-	{"an unknown code keeps its name", "", func(s *stage) {
+	{"an unknown code keeps its name", "", func(s *caseRun) {
 		s.want(s.fails(failing(mono.Errorf("teapot", "short and stout"))), "teapot", mono.OutcomeAnswered, "stout")
 	}},
-	{"a code that no header can carry is unknown", "", func(s *stage) {
+	{"a code that no header can carry is unknown", "", func(s *caseRun) {
 		for _, code := range []mono.Code{"two\nlines", " padded ", mono.Code(strings.Repeat("x", 65))} {
 			s.want(s.fails(failing(mono.Errorf(code, "odd"))), mono.Unknown, mono.OutcomeAnswered, "odd")
 		}
 	}},
-	{"a text is cut after 4096 bytes", "", func(s *stage) {
+	{"a text is cut after 4096 bytes", "", func(s *caseRun) {
 		err := s.fails(failing(errors.New(strings.Repeat("ü", 4096))))
 		if n := strings.Count(err.Error(), "ü"); n != 2048 {
 			s.Errorf("%d of 4096 characters of 2 bytes arrived", n)
 		}
 	}},
-	{"a wrapped code counts, and the text of the wrapping stays", "", func(s *stage) {
+	{"a wrapped code counts, and the text of the wrapping stays", "", func(s *caseRun) {
 		err := s.fails(failing(fmt.Errorf("row 5: %w", mono.Errorf(mono.OutOfRange, "too far"))))
 		s.want(err, mono.OutOfRange, mono.OutcomeAnswered, "row 5", "too far")
 	}},
-	{"a sentinel has its code, wherever it comes from", "", func(s *stage) {
+	{"a sentinel has its code, wherever it comes from", "", func(s *caseRun) {
 		err := s.fails(failing(fmt.Errorf("row 5: %w", mono.ErrNotFound)))
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "row 5")
 	}},
-	{"the cause of an error stays at home", "", func(s *stage) {
+	{"the cause of an error is not transferred", "", func(s *caseRun) {
 		err := s.fails(failing(mono.Errorf(mono.Internal, "wrapped: %w", context.Canceled)))
 		s.want(err, mono.Internal, mono.OutcomeAnswered)
 		if errors.Is(err, context.Canceled) {
-			s.Errorf("the cause crossed: %v", err)
+			s.Errorf("the cause was transferred: %v", err)
 		}
 	}},
-	{"the error of a context that is not the caller's is the handler's verdict", "", func(s *stage) {
+	{"an error of a context other than the caller's is an error of the handler", "", func(s *caseRun) {
 		err := s.fails(failing(context.DeadlineExceeded))
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeAnswered)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			s.Errorf("got %v", err)
 		}
 	}},
-	{"what steers the delivery of stored messages is an error like others", "", func(s *stage) {
-		s.want(s.fails(failing(mono.Drop(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
-		s.want(s.fails(failing(mono.RetryIn(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+	{"an error of Permanent or RetryAfter keeps its code and text", "", func(s *caseRun) {
+		s.want(s.fails(failing(mono.Permanent(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+		s.want(s.fails(failing(mono.RetryAfter(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
 	}},
-	{"an error of an earlier call is this handler's own", "", func(s *stage) {
+	{"an error that a handler returns from a call of its own counts as its own", "", func(s *caseRun) {
 		app := s.start(
 			provider(failing(mono.Errorf(mono.NotFound, "inner"))),
 			module("outer", func(sc *mono.Scope) {
@@ -87,7 +87,7 @@ var serviceErrorCases = []serviceCase{
 		_, err := askPack.Call(s.Context(), app, question{})
 		s.want(err, mono.NotFound, mono.OutcomeAnswered, "inner")
 	}},
-	{"an error that was not the peer's becomes one on its way back", "", func(s *stage) {
+	{"a transport error that a handler returns becomes an error of the handler", "", func(s *caseRun) {
 		app := s.app()
 		app.Remote(ask)
 		app.Add(module("outer", func(sc *mono.Scope) {
@@ -98,25 +98,25 @@ var serviceErrorCases = []serviceCase{
 		_, err := askPack.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeAnswered, "test.ask")
 	}},
-	{"a reply that comes with an error is dropped", "", func(s *stage) {
+	{"a reply is dropped if there is an error", "", func(s *caseRun) {
 		err := s.fails(func(context.Context, question) (reply, error) {
 			return reply{Text: "half done"}, mono.Errorf(mono.Aborted, "no")
 		})
 		s.want(err, mono.Aborted, mono.OutcomeAnswered)
 	}},
 
-	{"a failure crosses with its type", "", func(s *stage) {
+	{"a failure keeps its type", "", func(s *caseRun) {
 		err := s.fails(failing(fmt.Errorf("while asking: %w", short.With(shortage{Left: 3}))))
 		s.want(err, mono.FailedPrecondition, mono.OutcomeAnswered, "while asking")
 		got, ok := short.Match(err)
-		if !ok || got.Left != 3 || !errors.Is(err, short) || errors.Is(err, other) || !mono.Remote(err) {
+		if !ok || got.Left != 3 || !errors.Is(err, short) || errors.Is(err, other) || !mono.IsHandlerError(err) {
 			s.Errorf("got %v, %v, %v", got, ok, err)
 		}
 		if _, ok := other.Match(err); ok {
 			s.Error("it matches another failure")
 		}
 	}},
-	{"a failure's value is the caller's own", "", func(s *stage) {
+	{"each caller has its own copy of a failure's value", "", func(s *caseRun) {
 		kept := &shortage{Left: 3}
 		app := s.serve(failing(linked.With(kept)))
 		for range 2 {
@@ -128,21 +128,21 @@ var serviceErrorCases = []serviceCase{
 			got.Left = 4
 		}
 	}},
-	{"a failure's value that is an error adds its text", "", func(s *stage) {
+	{"the text of a failure includes a value that is an error", "", func(s *caseRun) {
 		err := s.fails(failing(judged.With(verdict{"too young"})))
 		s.want(err, mono.PermissionDenied, mono.OutcomeAnswered, "test.judged", "too young")
 		if got, ok := judged.Match(err); !ok || got.Reason != "too young" {
 			s.Errorf("got %v, %v", got, ok)
 		}
 	}},
-	{"a failure's value that cannot be encoded is the provider's bug", "", func(s *stage) {
+	{"a failure's value that cannot be encoded is an internal error", "", func(s *caseRun) {
 		err := s.fails(failing(precise.With(math.NaN())))
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.precise")
 		if errors.Is(err, precise) {
 			s.Errorf("it is still the failure: %v", err)
 		}
 	}},
-	{"a failure crosses two services", "", func(s *stage) {
+	{"a failure keeps its type through two services", "", func(s *caseRun) {
 		app := s.start(
 			module("inner", func(sc *mono.Scope) { ask.Handle(sc, failing(short.With(shortage{Left: 9}))) }),
 			module("outer", func(sc *mono.Scope) {
@@ -154,7 +154,7 @@ var serviceErrorCases = []serviceCase{
 			s.Errorf("got %v, %v, %v", got, ok, err)
 		}
 	}},
-	{"a failure crosses from a service of bytes", "", func(s *stage) {
+	{"a failure keeps its type in a service of bytes", "", func(s *caseRun) {
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, short.With(shortage{Left: 4}) })
 		}))
@@ -164,21 +164,21 @@ var serviceErrorCases = []serviceCase{
 		}
 	}},
 
-	{"a panic is an internal error that tells nothing of itself", "", func(s *stage) {
+	{"a panic is an internal error that does not reveal its value", "", func(s *caseRun) {
 		for _, value := range []any{"a secret", errors.New("a secret"), mono.Errorf(mono.NotFound, "a secret"), 7} {
 			err := s.fails(func(context.Context, question) (reply, error) { panic(value) })
 			s.want(err, mono.Internal, mono.OutcomeAnswered, "panicked")
-			if strings.Contains(err.Error(), "secret") || !mono.Remote(err) {
+			if strings.Contains(err.Error(), "secret") || !mono.IsHandlerError(err) {
 				s.Errorf("got %v", err)
 			}
 		}
 	}},
-	{"a panic is logged with its stack and told to observers", "", func(s *stage) {
+	{"a panic is logged with its stack and reported to observers", "", func(s *caseRun) {
 		var tr trace
 		log := &logBuffer{}
 		app := mono.New(s.path.open(s.TB), log.option())
-		if s.path.wire {
-			app = mono.New(s.path.open(s.TB), log.option(), mono.AlwaysWire())
+		if s.path.noLocalCalls {
+			app = mono.New(s.path.open(s.TB), log.option(), mono.NoLocalCalls())
 		}
 		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 			if p, ok := o.(mono.Panicked); ok {
@@ -191,13 +191,13 @@ var serviceErrorCases = []serviceCase{
 			s.Errorf("got %v", err)
 		}
 		if got := tr.all(); len(got) != 1 || !strings.Contains(got[0], "provider") || !strings.Contains(got[0], "test.ask") || !strings.Contains(got[0], "a secret") {
-			s.Errorf("observers heard %q", got)
+			s.Errorf("observers received %q", got)
 		}
 		if text := log.String(); !strings.Contains(text, "service_error_cases_test.go") {
 			s.Errorf("no stack in the log: %s", text)
 		}
 	}},
-	{"the next call finds a provider that has panicked well", "", func(s *stage) {
+	{"a provider still serves calls after a panic", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "panic" {
 				panic("x")
@@ -214,7 +214,7 @@ var serviceErrorCases = []serviceCase{
 		}
 	}},
 
-	{"nobody serves: unavailable at once, and nothing was done", "", func(s *stage) {
+	{"a service without a provider is unavailable at once, and nothing was done", "", func(s *caseRun) {
 		app := s.app()
 		app.Remote(ask)
 		app.Add(module("caller", func(sc *mono.Scope) { ask.Client(sc) }))
@@ -222,13 +222,13 @@ var serviceErrorCases = []serviceCase{
 		_, err := ask.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"an App that has not started has done nothing", "", func(s *stage) {
+	{"an App that has not started has done nothing", "", func(s *caseRun) {
 		app := s.app()
 		app.Add(provider(echo))
 		_, err := ask.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"a module that has not declared the service has done nothing", "", func(s *stage) {
+	{"a module that has not declared the service has done nothing", "", func(s *caseRun) {
 		var scope *mono.Scope
 		s.start(provider(echo), module("stranger", func(sc *mono.Scope) { scope = sc }))
 		_, err := ask.Call(s.Context(), scope, question{})

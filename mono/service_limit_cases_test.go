@@ -14,11 +14,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// crowd is a handler that counts how many of it run at once.
+// crowd counts the handlers that run at once.
 type crowd struct {
 	running, most atomic.Int32
 }
 
+// handle returns fn with the count.
 func (c *crowd) handle(fn handler) handler {
 	return func(ctx context.Context, q question) (reply, error) {
 		n := c.running.Add(1)
@@ -29,8 +30,8 @@ func (c *crowd) handle(fn handler) handler {
 	}
 }
 
-// callers lets n callers ask at once, and waits for all.
-func (s *stage) callers(n int, app *mono.App) {
+// callers calls ask n times concurrently and waits for all calls.
+func (s *caseRun) callers(n int, app *mono.App) {
 	var wait sync.WaitGroup
 	for i := range n {
 		wait.Go(func() {
@@ -42,14 +43,13 @@ func (s *stage) callers(n int, app *mono.App) {
 	wait.Wait()
 }
 
-// heavy is a failure whose value may be large.
+// heavy and heavyBytes are failures whose values may be large.
 var (
 	heavy      = mono.NewFailure[reply]("test.heavy", mono.ResourceExhausted)
 	heavyBytes = mono.NewFailure[[]byte]("test.heavy-bytes", mono.ResourceExhausted)
 )
 
-// tight is a transport that carries little in one direction: a reply, or only its
-// header, has at most so many bytes.
+// tight is a transport that limits the bytes of a published message, or of its header.
 type tight struct {
 	transport.Transport
 	message, header int
@@ -68,7 +68,7 @@ func (l tight) Publish(ctx context.Context, m *transport.Message) error {
 }
 
 var serviceLimitCases = []serviceCase{
-	{"handlers run at once up to their limit", "", func(s *stage) {
+	{"handlers run at once up to their limit", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			<-time.After(tick)
@@ -80,7 +80,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a limit of one is one after another", "", func(s *stage) {
+	{"a limit of one runs handlers one after another", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			runtime.Gosched()
@@ -90,7 +90,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"without a limit of its own a service has the default one", "", func(s *stage) {
+	{"a service without a limit has the default limit", "", func(s *caseRun) {
 		release := make(chan struct{})
 		var inside sync.WaitGroup
 		inside.Add(mono.DefaultConcurrency)
@@ -110,9 +110,9 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"those who wait for a free handler come in the order in which they asked", "", func(s *stage) {
+	{"callers that wait for a free handler are served in order", "", func(s *caseRun) {
 		if !s.virtual() {
-			return // in which order callers' requests leave is not seen there
+			return // the order in which requests leave is unknown over NATS
 		}
 		var tr trace
 		app := s.serve(func(_ context.Context, q question) (reply, error) {
@@ -130,10 +130,10 @@ var serviceLimitCases = []serviceCase{
 			})
 		}
 		if wait.Wait(); strings.Join(tr.all(), "") != "01234" {
-			s.Errorf("they came in the order %q", tr.all())
+			s.Errorf("they were served in the order %q", tr.all())
 		}
 	}},
-	{"whichever way they came, calls share the limit", "", func(s *stage) {
+	{"local calls and requests from the transport share the limit", "", func(s *caseRun) {
 		var c crowd
 		app := s.serve(c.handle(func(context.Context, question) (reply, error) {
 			<-time.After(tick / 10)
@@ -152,7 +152,7 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("%d handlers ran at once", c.most.Load())
 		}
 	}},
-	{"a handler may call its own service while its limit allows", "", func(s *stage) {
+	{"a handler may call its own service while its limit allows", "", func(s *caseRun) {
 		var client handler
 		app := s.start(module("both", func(sc *mono.Scope) {
 			client = ask.Client(sc)
@@ -168,9 +168,9 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a request over the transport's limit is not sent", unbounded, func(s *stage) {
+	{"a request over the transport's limit is not sent", unbounded, func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: strings.Repeat("x", 2<<20)})
-		if s.atHome(unbounded) {
+		if s.local(unbounded) {
 			if err != nil || len(got.Text) != 2<<20 {
 				s.Errorf("got %d bytes, %v", len(got.Text), err)
 			}
@@ -178,11 +178,11 @@ var serviceLimitCases = []serviceCase{
 		}
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20972")
 	}},
-	{"a reply over the transport's limit is an error at the caller, not a silence", unbounded, func(s *stage) {
+	{"a reply over the transport's limit is an error at the caller", unbounded, func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
 			return reply{Text: strings.Repeat("x", 2<<20)}, nil
 		}), question{})
-		if s.atHome(unbounded) {
+		if s.local(unbounded) {
 			if err != nil || len(got.Text) != 2<<20 {
 				s.Errorf("got %d bytes, %v", len(got.Text), err)
 			}
@@ -190,7 +190,7 @@ var serviceLimitCases = []serviceCase{
 		}
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.ask")
 	}},
-	{"a failure whose value is over the transport's limit keeps its code, text and name", unbounded, func(s *stage) {
+	{"a failure whose value is over the transport's limit keeps its code, text and name", unbounded, func(s *caseRun) {
 		tooHeavy := fmt.Errorf("while asking: %w", heavy.With(reply{Text: strings.Repeat("x", 2<<20)}))
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			ask.Handle(sc, failing(tooHeavy))
@@ -207,28 +207,28 @@ var serviceLimitCases = []serviceCase{
 			if !errors.Is(err, heavy) || errors.Is(err, short) {
 				s.Errorf("it is not the failure: %v", err)
 			}
-			if got, ok := heavy.Match(err); ok != s.atHome(unbounded) || ok && len(got.Text) != 2<<20 {
+			if got, ok := heavy.Match(err); ok != s.local(unbounded) || ok && len(got.Text) != 2<<20 {
 				s.Errorf("its value has %d bytes, %v", len(got.Text), ok)
 			}
 		}
 	}},
-	{"a failure of bytes whose value is over the limit has none", unbounded, func(s *stage) {
+	{"a failure of bytes whose value is over the limit has no value", unbounded, func(s *caseRun) {
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			askRaw.Handle(sc, func(context.Context, []byte) ([]byte, error) { return nil, heavyBytes.With(make([]byte, 2<<20)) })
 		}))
 		_, err := askRaw.Call(s.Context(), app, nil)
 		s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered, "test.heavy-bytes")
-		if got, ok := heavyBytes.Match(err); ok != s.atHome(unbounded) || !errors.Is(err, heavyBytes) {
+		if got, ok := heavyBytes.Match(err); ok != s.local(unbounded) || !errors.Is(err, heavyBytes) {
 			s.Errorf("got %d bytes, %v, %v", len(got), ok, err)
 		}
 	}},
-	{"an error whose text is over the transport's limit arrives with what can be carried of it", unbounded, func(s *stage) {
+	{"an error text over the transport's limit is cut", unbounded, func(s *caseRun) {
 		text := strings.Repeat("größer", 400)
 		for _, limit := range []tight{{message: 1000}, {header: 300}, {header: 90}, {header: 60}} {
 			limit.Transport = s.path.open(s.TB)
 			opts := []mono.AppOption{quiet(s.TB)}
-			if s.path.wire {
-				opts = append(opts, mono.AlwaysWire())
+			if s.path.noLocalCalls {
+				opts = append(opts, mono.NoLocalCalls())
 			}
 			app := mono.New(limit, opts...)
 			app.Add(provider(failing(heavy.With(reply{Text: "x"})), mono.Concurrency(1)), module("text", func(sc *mono.Scope) {
@@ -238,7 +238,7 @@ var serviceLimitCases = []serviceCase{
 			_, err := askMinute.Call(s.Context(), app, question{})
 			s.want(err, mono.Aborted, mono.OutcomeAnswered)
 			got := strings.TrimPrefix(err.Error(), "aborted: ")
-			if whole := got == text; whole != s.atHome(unbounded) || !whole && !strings.HasPrefix(text, strings.TrimPrefix(got, "aborted")) {
+			if whole := got == text; whole != s.local(unbounded) || !whole && !strings.HasPrefix(text, strings.TrimPrefix(got, "aborted")) {
 				s.Errorf("limits %d and %d: got %d bytes %q", limit.message, limit.header, len(got), got)
 			}
 			if (limit.message == 1000 || limit.header == 300) && len(got) < 20 {
@@ -246,12 +246,12 @@ var serviceLimitCases = []serviceCase{
 			}
 			_, err = ask.Call(s.Context(), app, question{})
 			s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered)
-			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.atHome(unbounded)) {
-				s.Errorf("limits %d and %d: got %v, which is the failure: %v", limit.message, limit.header, err, named)
+			if named := errors.Is(err, heavy); named != (limit.header != 60 || s.local(unbounded)) {
+				s.Errorf("limits %d and %d: got %v, matches the failure: %v", limit.message, limit.header, err, named)
 			}
 		}
 	}},
-	{"a handler that ends its goroutine gives its place back", exits, func(s *stage) {
+	{"a handler that ends its goroutine releases its place", exits, func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "exit" {
 				runtime.Goexit()
@@ -265,7 +265,7 @@ var serviceLimitCases = []serviceCase{
 				_, err := ask.Call(s.Context(), app, question{Text: "exit"})
 				ended <- err
 			}()
-			if err, returned := <-ended; returned == s.atHome(exits) || returned && mono.CodeOf(err) != mono.Internal {
+			if err, returned := <-ended; returned == s.local(exits) || returned && mono.CodeOf(err) != mono.Internal {
 				s.Errorf("the call returned: %v, with %v", returned, err)
 			}
 		}
@@ -273,21 +273,21 @@ var serviceLimitCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"what discovery says of a service is true", "", func(s *stage) {
+	{"discovery reports correct statistics of a service", "", func(s *caseRun) {
 		if s.path.name != "nats" {
-			return // discovery is NATS's
+			return // only NATS has discovery
 		}
 		s.discovers(s.path)
-		s.discovers(path{"home over nats", false, openNATS})
+		s.discovers(path{"local calls with nats", false, openNATS})
 	}},
 }
 
-// discovers checks what discovery says of a service that is called a hundred
-// times at once.
-func (s *stage) discovers(p path) {
+// discovers checks the statistics that discovery reports of a service after a hundred
+// concurrent calls.
+func (s *caseRun) discovers(p path) {
 	app := p.start(s.TB, provider(func(_ context.Context, q question) (reply, error) {
 		if strings.HasSuffix(q.Text, "7") {
-			return reply{}, mono.Errorf(mono.Aborted, "as asked")
+			return reply{}, mono.Errorf(mono.Aborted, "ends in 7")
 		}
 		return reply{}, nil
 	}))
@@ -300,11 +300,11 @@ func (s *stage) discovers(p path) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	home := 100
-	if p.wire {
-		home = 0
+	local := 100
+	if p.noLocalCalls {
+		local = 0
 	}
-	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: as asked"`, fmt.Sprintf(`"home_requests":%d`, home), `"name":"test_ask"`} {
+	for _, want := range []string{`"num_requests":100`, `"num_errors":10`, `"last_error":"aborted: ends in 7"`, fmt.Sprintf(`"local_requests":%d`, local), `"name":"test_ask"`} {
 		if !strings.Contains(string(got.Body), want) {
 			s.Errorf("%s: no %s in %s", p.name, want, got.Body)
 		}

@@ -13,53 +13,55 @@ import (
 
 type ctxKey struct{}
 
-// telling is a handler that answers with what its Call says.
-func telling(say func(c *mono.Call) string) handler {
-	return func(ctx context.Context, _ question) (reply, error) { return reply{Text: say(mono.CallFrom(ctx))}, nil }
+// reporting is a handler that replies with a text about its Call.
+func reporting(describe func(c *mono.Call) string) handler {
+	return func(ctx context.Context, _ question) (reply, error) {
+		return reply{Text: describe(mono.CallFrom(ctx))}, nil
+	}
 }
 
-// tells checks what a handler learns of a call.
-func (s *stage) tells(say func(c *mono.Call) string, want string) {
+// wantReport checks the text that describe returns in the handler of a call.
+func (s *caseRun) wantReport(describe func(c *mono.Call) string, want string) {
 	s.Helper()
-	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(telling(say)), question{})
+	got, err := ask.With(mono.Header("Tenant", "t1"), mono.Header("Tag", "a"), mono.Header("Tag", "b"), mono.Header("tag", "c")).Call(s.Context(), s.serve(reporting(describe)), question{})
 	if err != nil || got.Text != want {
 		s.Errorf("got %q, %v, want %q", got.Text, err, want)
 	}
 }
 
 var serviceMetadataCases = []serviceCase{
-	{"headers reach the handler", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+	{"headers reach the handler", "", func(s *caseRun) {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header("Tenant"), c.HeaderValues("Tag"), c.HeaderValues("tag"), c.Header("None") == "", len(c.HeaderValues("None")))
 		}, "t1[a b] [c] true 0")
 	}},
-	{"handle, module, group, side and attempt are known", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+	{"handle, module, group, side and attempt are known", "", func(s *caseRun) {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Handle().Name(), " ", c.Handle().Kind(), " ", c.Module(), " ", c.Group(), " ", c.Side(), " ", c.Attempt())
 		}, "test.ask service provider provider receiving 1")
 	}},
-	{"what only stored or keyed messages have is empty", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
-			return fmt.Sprint(c.Sequence(), c.Fence(), c.Time().IsZero(), c.Key() == "", c.Reply())
+	{"fields of stored or keyed messages are empty", "", func(s *caseRun) {
+		s.wantReport(func(c *mono.Call) string {
+			return fmt.Sprint(c.Sequence(), c.FencingToken(), c.Time().IsZero(), c.Key() == "", c.Reply())
 		}, "0 0 true true <nil>")
 	}},
-	{"the sender is the module that calls, and nobody outside one", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string { return "<" + c.Sender() + ">" }, "<>")
+	{"the sender is empty for a call outside a module", "", func(s *caseRun) {
+		s.wantReport(func(c *mono.Call) string { return "<" + c.Sender() + ">" }, "<>")
 	}},
-	{"payload and size are those of the request", "", func(s *stage) {
-		app := s.serve(telling(func(c *mono.Call) string { return fmt.Sprint(c.Payload().(question).Text, c.Size()) }))
+	{"payload and size are those of the request", "", func(s *caseRun) {
+		app := s.serve(reporting(func(c *mono.Call) string { return fmt.Sprint(c.Payload().(question).Text, c.Size()) }))
 		got, err := ask.Call(s.Context(), app, question{Text: "xyz"})
 		if want := fmt.Sprint("xyz", len(`{"text":"xyz"}`)); err != nil || got.Text != want {
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
-	{"mono's own headers can be read", "", func(s *stage) {
-		s.tells(func(c *mono.Call) string {
+	{"mono's own headers can be read", "", func(s *caseRun) {
+		s.wantReport(func(c *mono.Call) string {
 			return fmt.Sprint(c.Header(transport.HeaderID) == c.ID(), len(c.HeaderValues(transport.HeaderID)), c.Header(transport.HeaderTimeout) != "", c.Header(transport.HeaderContentType) == "")
 		}, "true 1 true true")
 	}},
-	{"an id has 32 digits, and no two calls have the same", "", func(s *stage) {
-		app := s.serve(telling((*mono.Call).ID))
+	{"an id has 32 digits, and no two calls have the same", "", func(s *caseRun) {
+		app := s.serve(reporting((*mono.Call).ID))
 		seen := make(map[string]bool)
 		for range 20 {
 			got, err := ask.Call(s.Context(), app, question{})
@@ -69,7 +71,7 @@ var serviceMetadataCases = []serviceCase{
 			seen[got.Text] = true
 		}
 	}},
-	{"an id is the same whenever and wherever it is asked for", "", func(s *stage) {
+	{"an id is the same on both sides, however early it is read", "", func(s *caseRun) {
 		for _, early := range []bool{true, false} {
 			var tr trace
 			app := s.app()
@@ -83,7 +85,7 @@ var serviceMetadataCases = []serviceCase{
 					return err
 				}
 			}))
-			app.Add(provider(telling(func(c *mono.Call) string { tr.add(c.ID()); return c.ID() })))
+			app.Add(provider(reporting(func(c *mono.Call) string { tr.add(c.ID()); return c.ID() })))
 			begin(s.TB, app)
 			got, err := ask.Call(s.Context(), app, question{})
 			if ids := slices.Compact(tr.all()); err != nil || len(ids) != 1 || ids[0] != got.Text {
@@ -91,7 +93,7 @@ var serviceMetadataCases = []serviceCase{
 			}
 		}
 	}},
-	{"a handler can ask from its own goroutines", "", func(s *stage) {
+	{"CallFrom works in goroutines of a handler", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			var wait sync.WaitGroup
 			calls := make([]*mono.Call, 8)
@@ -108,7 +110,7 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a context that comes from the handler's knows the call too", "", func(s *stage) {
+	{"CallFrom works with a derived context", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			ctx, cancel := context.WithTimeout(context.WithValue(ctx, ctxKey{}, "own"), tick)
 			defer cancel()
@@ -118,9 +120,9 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a handler that calls is another call", "", func(s *stage) {
+	{"a call from a handler has its own Call", "", func(s *caseRun) {
 		app := s.start(
-			provider(telling(func(c *mono.Call) string {
+			provider(reporting(func(c *mono.Call) string {
 				return fmt.Sprint(c.Handle().Name(), " ", c.Sender(), " ", c.Header("Tenant"), " ", c.ID())
 			})),
 			module("outer", func(sc *mono.Scope) {
@@ -136,7 +138,7 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
-	{"values of the caller's context do not travel", "", func(s *stage) {
+	{"values of the caller's context are not transferred", "", func(s *caseRun) {
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			return reply{Text: fmt.Sprint(ctx.Value(ctxKey{}))}, nil
 		})
@@ -144,25 +146,25 @@ var serviceMetadataCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a header that cannot be carried is refused at the sender", "", func(s *stage) {
+	{"an invalid or reserved header is rejected at the sender", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		for _, h := range [][2]string{{"bad name", "x"}, {"X", "two\r\nlines"}, {"X", " padded"}, {"Mono-Id", "x"}, {"Nats-Msg-Id", "x"}, {"Content-Type", "x"}, {"", "x"}} {
 			_, err := ask.With(mono.Header(h[0], h[1])).Call(s.Context(), app, question{})
 			s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.ask")
 		}
 	}},
-	{"what a handler sets in its header stays with it", "", func(s *stage) {
+	{"headers that a handler sets do not reach the caller", "", func(s *caseRun) {
 		app := s.app()
 		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 			return func(ctx context.Context, c *mono.Call) error {
 				err := next(ctx, c)
-				if got := c.Header("Tenant"); c.Side() == mono.Sending && got != "t1" {
-					return mono.Errorf(mono.Internal, "the sender's header became %q", got)
+				if got := c.Header("Tenant"); c.Side() == mono.SideSender && got != "t1" {
+					return mono.Errorf(mono.Internal, "the header of the sender became %q", got)
 				}
 				return err
 			}
 		}))
-		app.Add(provider(telling(func(c *mono.Call) string {
+		app.Add(provider(reporting(func(c *mono.Call) string {
 			c.SetHeader("Tenant", "t2")
 			return c.Header("Tenant")
 		})))

@@ -9,15 +9,15 @@ import (
 	"gomono.dev/mono"
 )
 
-// around makes middleware of what runs around each message.
+// around returns middleware that runs f around each message.
 func around(f func(ctx context.Context, c *mono.Call, next mono.Next) error) mono.Middleware {
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error { return f(ctx, c, next) }
 	})
 }
 
-// behind starts an App in which fn answers ask behind middleware.
-func (s *stage) behind(fn handler, middleware ...mono.Middleware) *mono.App {
+// behind starts an App that provides ask by fn, with middleware.
+func (s *caseRun) behind(fn handler, middleware ...mono.Middleware) *mono.App {
 	app := s.app()
 	app.Use(middleware...)
 	app.Add(provider(fn))
@@ -26,7 +26,7 @@ func (s *stage) behind(fn handler, middleware ...mono.Middleware) *mono.App {
 }
 
 var serviceMiddlewareCases = []serviceCase{
-	{"what is used first is outermost, on both sides", "", func(s *stage) {
+	{"the first middleware is outermost on both sides", "", func(s *caseRun) {
 		var tr trace
 		app := s.behind(echo, recorder("a", &tr), recorder("b", &tr))
 		if _, err := ask.Call(s.Context(), app, question{Text: "x"}); err != nil {
@@ -42,7 +42,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, want %q", got, want)
 		}
 	}},
-	{"middleware sees each side as it is", "", func(s *stage) {
+	{"middleware sees the fields of each side", "", func(s *caseRun) {
 		var tr trace
 		see := around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			before := fmt.Sprint(c.Side(), " ", c.Module(), " ", c.Sender(), " ", c.Attempt(), " ", c.Size(), " ", c.Payload().(question).Text, " ", c.Reply())
@@ -63,7 +63,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, want %q", got, want)
 		}
 	}},
-	{"a context that middleware derives reaches the handler, on the receiving side", "", func(s *stage) {
+	{"a context that middleware derives on the receiving side reaches the handler", "", func(s *caseRun) {
 		derive := around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			return next(context.WithValue(ctx, ctxKey{}, c.Side()), c)
 		})
@@ -74,7 +74,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"middleware has the call's deadline on both sides", "", func(s *stage) {
+	{"middleware has the call's deadline on both sides", "", func(s *caseRun) {
 		var tr trace
 		app := s.behind(echo, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			_, ok := ctx.Deadline()
@@ -85,8 +85,8 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %q, %v", tr.all(), err)
 		}
 	}},
-	{"middleware can refuse on either side", "", func(s *stage) {
-		for _, side := range []mono.Side{mono.Sending, mono.Receiving} {
+	{"middleware can reject a call on either side", "", func(s *caseRun) {
+		for _, side := range []mono.Side{mono.SideSender, mono.SideReceiver} {
 			app := s.behind(func(context.Context, question) (reply, error) { panic("it was called") },
 				around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 					if c.Side() == side {
@@ -96,16 +96,16 @@ var serviceMiddlewareCases = []serviceCase{
 				}))
 			_, err := ask.Call(s.Context(), app, question{})
 			outcome := mono.OutcomeUnknown
-			if side == mono.Receiving {
+			if side == mono.SideReceiver {
 				outcome = mono.OutcomeAnswered
 			}
 			s.want(err, mono.ResourceExhausted, outcome, "slow down")
 		}
 	}},
-	{"middleware can turn an error into success, and back", "", func(s *stage) {
+	{"middleware can turn an error into success and success into an error", "", func(s *caseRun) {
 		app := s.behind(failing(mono.Errorf(mono.NotFound, "no")), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)
-			if c.Side() == mono.Receiving {
+			if c.Side() == mono.SideReceiver {
 				return nil
 			}
 			return err
@@ -114,7 +114,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 		app = s.behind(echo, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if err := next(ctx, c); err != nil || c.Side() == mono.Sending {
+			if err := next(ctx, c); err != nil || c.Side() == mono.SideSender {
 				return err
 			}
 			return mono.Errorf(mono.DataLoss, "gone")
@@ -124,11 +124,11 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("got %v", got)
 		}
 	}},
-	{"middleware that calls next twice makes two calls", "", func(s *stage) {
+	{"middleware that calls next twice makes two calls", "", func(s *caseRun) {
 		var c crowd
 		var ids trace
-		app := s.behind(c.handle(telling(func(c *mono.Call) string { ids.add(c.ID()); return c.ID() })), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if c.Side() == mono.Sending {
+		app := s.behind(c.handle(reporting(func(c *mono.Call) string { ids.add(c.ID()); return c.ID() })), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
+			if c.Side() == mono.SideSender {
 				if err := next(ctx, c); err != nil {
 					return err
 				}
@@ -139,14 +139,14 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("ids %q, %v", ids.all(), err)
 		}
 	}},
-	{"middleware that sends again gets the reply of the last call, and of it alone", "", func(s *stage) {
+	{"middleware that sends again gets only the reply of the last call", "", func(s *caseRun) {
 		count := mono.NewService[question, map[string]int]("test.count")
 		fails := errors.New("the third call fails")
 		calls := 0
 		var saw trace
 		app := s.app()
 		app.Use(around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
-			if c.Side() == mono.Receiving {
+			if c.Side() == mono.SideReceiver {
 				return next(ctx, c)
 			}
 			for range 2 {
@@ -176,7 +176,7 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("middleware saw %q, want %q", saw.all(), want)
 		}
 	}},
-	{"middleware on the receiving side sees a panic as the error that the caller gets", "", func(s *stage) {
+	{"middleware on the receiving side sees a panic as the error of the caller", "", func(s *caseRun) {
 		var saw trace
 		app := s.behind(func(context.Context, question) (reply, error) { panic("x") }, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)
@@ -189,20 +189,20 @@ var serviceMiddlewareCases = []serviceCase{
 			s.Errorf("middleware saw %q", saw.all())
 		}
 	}},
-	{"a panic of middleware is contained on either side", "", func(s *stage) {
-		for _, side := range []mono.Side{mono.Sending, mono.Receiving} {
+	{"a panic of middleware is contained on either side", "", func(s *caseRun) {
+		for _, side := range []mono.Side{mono.SideSender, mono.SideReceiver} {
 			app := s.behind(echo, around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 				if c.Side() == side {
 					panic("middleware")
 				}
 				return next(ctx, c)
 			}))
-			if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.Remote(err) != (side == mono.Receiving) {
-				s.Errorf("panic while %s: %v, remote %v", side, err, mono.Remote(err))
+			if _, err := ask.Call(s.Context(), app, question{}); mono.CodeOf(err) != mono.Internal || mono.IsHandlerError(err) != (side == mono.SideReceiver) {
+				s.Errorf("panic while %s: %v, handler error %v", side, err, mono.IsHandlerError(err))
 			}
 		}
 	}},
-	{"middleware does not see what was refused before it", "", func(s *stage) {
+	{"middleware does not see a call with an invalid header", "", func(s *caseRun) {
 		app := s.behind(echo, around(func(context.Context, *mono.Call, mono.Next) error { panic("it was called") }))
 		_, err := ask.With(mono.Header("bad name", "x")).Call(s.Context(), app, question{})
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone)

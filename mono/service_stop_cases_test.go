@@ -12,8 +12,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// begun starts an App that the case stops itself.
-func (s *stage) begun(app *mono.App, modules ...mono.Module) *mono.App {
+// begun starts an App. The case must stop it.
+func (s *caseRun) begun(app *mono.App, modules ...mono.Module) *mono.App {
 	app.Add(modules...)
 	if err := app.Start(s.Context()); err != nil {
 		s.Fatal(err)
@@ -21,7 +21,7 @@ func (s *stage) begun(app *mono.App, modules ...mono.Module) *mono.App {
 	return app
 }
 
-// calling calls ask on a goroutine of its own.
+// calling calls ask in a new goroutine and returns a channel for the error.
 func calling(app *mono.App) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -32,7 +32,7 @@ func calling(app *mono.App) <-chan error {
 }
 
 var serviceStopCases = []serviceCase{
-	{"a stop waits for handlers, whose callers get their replies", "", func(s *stage) {
+	{"Stop waits for handlers, and their callers get the replies", "", func(s *caseRun) {
 		var tr trace
 		entered, release := make(chan struct{}), make(chan struct{})
 		app := s.begun(s.app(), &lifecycle{name: "slow",
@@ -58,7 +58,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("Stop: %v, %q", err, tr.all())
 		}
 	}},
-	{"a stopped App serves nobody, and nothing was done", "", func(s *stage) {
+	{"a call to a stopped App is unavailable, and nothing was done", "", func(s *caseRun) {
 		var client handler
 		app := s.begun(s.app(), provider(echo), module("caller", func(sc *mono.Scope) { client = ask.Client(sc) }))
 		if err := app.Stop(s.Context()); err != nil {
@@ -69,12 +69,12 @@ var serviceStopCases = []serviceCase{
 		_, err = ask.Call(s.Context(), app, question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"a stop under load loses no reply, and refuses with nothing done", "", func(s *stage) {
+	{"Stop under load loses no reply, and rejected calls were not done", "", func(s *caseRun) {
 		var handled atomic.Int64
 		app := s.begun(s.app(), provider(counting(&handled), mono.Concurrency(8)))
 		stopUnderLoad(s.TB, app, app, &handled)
 	}},
-	{"while a module stops, what it needs serves it", "", func(s *stage) {
+	{"a module can call its dependencies while it stops", "", func(s *caseRun) {
 		var inner error
 		var dependency handler
 		app := s.begun(s.app(),
@@ -86,7 +86,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("Stop: %v, its dependency: %v", err, inner)
 		}
 	}},
-	{"while a module stops, calls from the process reach it", reaches, func(s *stage) {
+	{"local calls reach a module while it stops", reaches, func(s *caseRun) {
 		var own error
 		var self handler
 		app := s.begun(s.app(), &lifecycle{name: "front",
@@ -99,9 +99,9 @@ var serviceStopCases = []serviceCase{
 		if err := app.Stop(s.Context()); err != nil {
 			s.Fatal(err)
 		}
-		if s.atHome(reaches) {
+		if s.local(reaches) {
 			if own != nil {
-				s.Errorf("it was refused: %v", own)
+				s.Errorf("it was rejected: %v", own)
 			}
 		} else {
 			s.want(own, mono.Unavailable, mono.OutcomeNotDone)
@@ -109,9 +109,9 @@ var serviceStopCases = []serviceCase{
 		_, err := self(s.Context(), question{})
 		s.want(err, mono.Unavailable, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"a stop waits for calls that came while a module stopped", reaches, func(s *stage) {
-		if !s.atHome(reaches) {
-			return // none comes
+	{"Stop waits for calls that arrive while a module stops", reaches, func(s *caseRun) {
+		if !s.local(reaches) {
+			return // no call arrives
 		}
 		var ended atomic.Bool
 		entered := make(chan struct{})
@@ -139,17 +139,17 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("the caller got %v", err)
 		}
 	}},
-	{"a stop that runs out of time tells every caller that the outcome is unknown", waits, func(s *stage) {
+	{"if Stop runs out of time, callers of running handlers get an unknown outcome", waits, func(s *caseRun) {
 		const callers = 100
-		home := s.atHome(waits)
+		local := s.local(waits)
 		var inside sync.WaitGroup
 		inside.Add(callers)
 		release := make(chan struct{})
 		app := s.begun(s.app(mono.StopTimeout(tick)), provider(func(ctx context.Context, _ question) (reply, error) {
 			inside.Done()
 			<-ctx.Done()
-			if !home {
-				<-release // it does not even heed its context
+			if !local {
+				<-release // ignores its context
 			}
 			return reply{}, ctx.Err()
 		}))
@@ -158,7 +158,7 @@ var serviceStopCases = []serviceCase{
 			ended = append(ended, calling(app))
 		}
 		inside.Wait()
-		if err := app.Stop(context.Background()); !home && !errors.Is(err, mono.ErrDeadlineExceeded) {
+		if err := app.Stop(context.Background()); !local && !errors.Is(err, mono.ErrDeadlineExceeded) {
 			s.Errorf("Stop: %v", err)
 		}
 		for _, called := range ended {
@@ -166,7 +166,7 @@ var serviceStopCases = []serviceCase{
 		}
 		close(release)
 	}},
-	{"a stop that runs out of time tells those who wait for a free handler that nothing was done", "", func(s *stage) {
+	{"if Stop runs out of time, callers that wait for a handler learn that nothing was done", "", func(s *caseRun) {
 		const callers = 10
 		entered := make(chan struct{}, callers)
 		app := s.begun(s.app(mono.StopTimeout(4*tick)), provider(func(ctx context.Context, _ question) (reply, error) {
@@ -193,7 +193,7 @@ var serviceStopCases = []serviceCase{
 			s.Errorf("got %v", count)
 		}
 	}},
-	{"a handler's context ends when the App runs out of time", "", func(s *stage) {
+	{"a handler's context ends when the App runs out of time", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		entered := make(chan struct{})
 		app := s.begun(s.app(mono.StopTimeout(tick)), provider(func(ctx context.Context, _ question) (reply, error) {

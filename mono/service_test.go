@@ -41,8 +41,8 @@ var (
 	other     = mono.NewFailure[shortage]("test.other", mono.FailedPrecondition)
 )
 
-// tick is a time that is short where it passes, over NATS, and long enough for a
-// message to be handled in it.
+// tick is short enough to wait for in real time, over NATS, and long enough to handle a
+// message.
 const tick = 100 * time.Millisecond
 
 type handler = mono.Func[question, reply]
@@ -55,25 +55,25 @@ func echo(_ context.Context, q question) (reply, error) {
 	return reply{Text: q.Text, Tags: q.Tags}, nil
 }
 
-// serviceCase is one thing that a call means, whichever way it takes.
+// serviceCase is one property of calls, on each path.
 type serviceCase struct {
 	name    string
-	differs difference // in what the way at home differs; "": in nothing
-	run     func(s *stage)
+	differs difference // the difference of local calls; "" for none
+	run     func(s *caseRun)
 }
 
-// difference is a way in which a call at home may differ from one over the wire.
-// There is no other, and the package's doc states each in these words.
+// difference is a permitted difference between a local call and a call over the transport.
+// The package documentation lists all of them in these words.
 type difference string
 
 const (
-	waits     difference = "its caller waits for the handler itself, whose context ends when the caller's does; a handler that ignores its context delays its caller, who then gets DeadlineExceeded, or Canceled"
-	unbounded difference = "the transport's payload limit does not count"
+	waits     difference = "The caller waits for the handler itself, whose context ends with the caller's. A handler that ignores its context delays its caller, which then gets DeadlineExceeded or Canceled."
+	unbounded difference = "The transport's payload limit does not apply."
 	exits     difference = "runtime.Goexit in a handler ends its caller"
-	reaches   difference = "while a module stops, calls from within the process reach it until its Stop has returned"
+	reaches   difference = "While a module stops, local calls reach it until its Stop has returned."
 )
 
-// serviceTable holds calls to one meaning on every path.
+// serviceTable checks that calls behave the same on each path.
 var serviceTable = slices.Concat(
 	serviceValueCases,
 	serviceErrorCases,
@@ -84,43 +84,43 @@ var serviceTable = slices.Concat(
 	serviceStopCases,
 )
 
-// stage is a case on one path.
-type stage struct {
+// caseRun is a run of a case on one path.
+type caseRun struct {
 	testing.TB
 	path    path
 	differs difference
 }
 
-// TestService runs the table. In memory time is virtual.
+// TestService runs serviceTable. Time is virtual in memory.
 func TestService(t *testing.T) {
 	t.Parallel()
-	rounds := &realtime.Rounds{Planned: len(serviceTable), Stall: tick / 2}
+	rounds := &realtime.Rounds{Stall: tick / 2}
 	onPaths(t, func(t *testing.T, p path) {
 		for _, c := range serviceTable {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				if p.name == "nats" {
-					rounds.Run(t, func(t testing.TB) { c.run(&stage{t, p, c.differs}) })
+					rounds.Run(t, func(t testing.TB) { c.run(&caseRun{t, p, c.differs}) })
 					return
 				}
-				synctest.Test(t, func(t *testing.T) { c.run(&stage{t, p, c.differs}) })
+				synctest.Test(t, func(t *testing.T) { c.run(&caseRun{t, p, c.differs}) })
 			})
 		}
 	})
 }
 
-// The package's doc tells users what the table lets differ.
+// The package documentation lists each difference that the table permits.
 func TestServiceDifferencesAreDocumented(t *testing.T) {
 	t.Parallel()
 	doc := docOf(t, "doc.go")
 	for _, d := range []difference{waits, unbounded, exits, reaches} {
 		if !strings.Contains(doc, string(d)) {
-			t.Errorf("doc.go does not say: %s", d)
+			t.Errorf("doc.go does not contain: %s", d)
 		}
 	}
 }
 
-// docOf returns the text of a file of the package, with single spaces.
+// docOf returns the text of a file of the package with single spaces.
 func docOf(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -130,31 +130,30 @@ func docOf(t *testing.T, file string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
 }
 
-// atHome reports whether calls stay at home, to a case that is marked with what
-// differs there.
-func (s *stage) atHome(d difference) bool {
+// local reports whether calls are local. The case must be marked with the difference.
+func (s *caseRun) local(d difference) bool {
 	if s.differs != d {
-		s.Fatalf("the case depends on the path and is not marked with: %s", d)
+		s.Fatalf("the case depends on the path: mark it with the difference %s", d)
 	}
-	return !s.path.wire
+	return !s.path.noLocalCalls
 }
 
-// virtual reports whether time passes only when nothing else can happen.
-func (s *stage) virtual() bool { return s.path.name != "nats" }
+// virtual reports whether the case runs in virtual time.
+func (s *caseRun) virtual() bool { return s.path.name != "nats" }
 
-// app makes an App on this path.
-func (s *stage) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.TB, opts...) }
+// app returns an App on the path of the case.
+func (s *caseRun) app(opts ...mono.AppOption) *mono.App { return s.path.app(s.TB, opts...) }
 
-// start starts an App of modules on this path.
-func (s *stage) start(modules ...mono.Module) *mono.App { return s.path.start(s.TB, modules...) }
+// start starts an App with modules on the path of the case.
+func (s *caseRun) start(modules ...mono.Module) *mono.App { return s.path.start(s.TB, modules...) }
 
-// serve starts an App in which fn answers ask.
-func (s *stage) serve(fn handler, opts ...mono.ServiceHandlerOption) *mono.App {
+// serve starts an App that provides ask by fn.
+func (s *caseRun) serve(fn handler, opts ...mono.ServiceHandlerOption) *mono.App {
 	return s.start(provider(fn, opts...))
 }
 
-// fails lets fn answer, and returns the error of a call.
-func (s *stage) fails(fn handler) error {
+// fails provides ask by fn and returns the error of a call.
+func (s *caseRun) fails(fn handler) error {
 	got, err := ask.Call(s.Context(), s.serve(fn), question{})
 	if err == nil || got.Text != "" {
 		s.Errorf("got %v, %v, want an error", got, err)
@@ -162,8 +161,8 @@ func (s *stage) fails(fn handler) error {
 	return err
 }
 
-// want checks what an error says of itself.
-func (s *stage) want(err error, code mono.Code, outcome mono.Outcome, texts ...string) {
+// want checks the code, the outcome and the text of an error.
+func (s *caseRun) want(err error, code mono.Code, outcome mono.Outcome, texts ...string) {
 	s.Helper()
 	if mono.CodeOf(err) != code || mono.OutcomeOf(err) != outcome {
 		s.Errorf("got %v, outcome %v; want %v, outcome %v", err, mono.OutcomeOf(err), code, outcome)
@@ -171,21 +170,22 @@ func (s *stage) want(err error, code mono.Code, outcome mono.Outcome, texts ...s
 	}
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
-			s.Errorf("got %v; want it to say %q", err, text)
+			s.Errorf("got %v; want it to contain %q", err, text)
 		}
 	}
 }
 
-// took checks how long something took, exactly where time is virtual. A deadline
-// travels in whole milliseconds.
-func (s *stage) took(began time.Time, want time.Duration) {
+// took checks the time since began, exactly if time is virtual. A deadline is sent in whole
+// milliseconds, so 2 ms less are accepted.
+func (s *caseRun) took(began time.Time, want time.Duration) {
 	s.Helper()
 	if got := time.Since(began); got < want-2*time.Millisecond || s.virtual() && got != want {
 		s.Errorf("took %v, want %v", got, want)
 	}
 }
 
-// A plain client knows subjects and bytes only.
+// A plain client can call a service with a subject and a body. JSON is accepted for each
+// codec, and an invalid request gets an error that names the service.
 func TestServicePlainClient(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -228,7 +228,7 @@ func TestServicePlainClient(t *testing.T) {
 			"no JSON":          request("services.test.ask", "", `{"text":`),
 			"another type":     request("services.test.ask", "", `{"text":7}`),
 			"an empty body":    request("services.test.ask", "", ``),
-			"a strange type":   request("services.test.ask", "image/png", `x`),
+			"an unknown type":  request("services.test.ask", "image/png", `x`),
 			"a bad timeout":    request("services.test.ask", "", `{}`, transport.Field{Name: transport.HeaderTimeout, Value: "-1"}),
 			"a zero timeout":   request("services.test.ask", "", `{}`, transport.Field{Name: transport.HeaderTimeout, Value: "0"}),
 			"a broken content": request("services.test.ask-pack", "application/msgpack", "\xc1"),
@@ -240,8 +240,9 @@ func TestServicePlainClient(t *testing.T) {
 	})
 }
 
-// Code outside modules speaks a handle's own codec although no module here does.
-func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
+// A call outside modules uses the codec of the handle, even if no module of the App
+// declares the handle.
+func TestCallOutsideModulesUsesTheHandlesCodec(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
@@ -266,8 +267,8 @@ func TestOutsideSpeaksTheHandlesCodec(t *testing.T) {
 	}
 }
 
-// A reply in a codec that nobody here speaks is an error that says so.
-func TestReplyInAStrangeCodec(t *testing.T) {
+// A reply with an unknown content type is an error that names it and the expected one.
+func TestReplyInAnUnknownCodec(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Remote(ask)
@@ -283,7 +284,7 @@ func TestReplyInAStrangeCodec(t *testing.T) {
 	}
 	defer sub.Close()
 	_, err = ask.Call(t.Context(), app, question{})
-	if mono.CodeOf(err) != mono.InvalidArgument || mono.Remote(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
-		t.Errorf("got %v, remote %v", err, mono.Remote(err))
+	if mono.CodeOf(err) != mono.InvalidArgument || mono.IsHandlerError(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
+		t.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"gomono.dev/mono"
 )
 
-// heeding is a handler that waits until its context ends.
-func heeding(ctx context.Context, _ question) (reply, error) {
+// untilDone is a handler that waits for the end of its context.
+func untilDone(ctx context.Context, _ question) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
 }
 
-// remaining is a handler that answers with the time it has, to ten seconds: over
-// NATS some of it may pass on the way.
+// remaining is a handler that replies with the time until its deadline, rounded to ten
+// seconds, since a request over NATS takes time.
 func remaining(ctx context.Context, _ question) (reply, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -25,25 +25,25 @@ func remaining(ctx context.Context, _ question) (reply, error) {
 	return reply{Text: time.Until(deadline).Round(10 * time.Second).String()}, nil
 }
 
-// brief starts an App in which fn answers askBrief.
-func (s *stage) brief(fn handler) *mono.App {
+// brief starts an App that provides askBrief by fn.
+func (s *caseRun) brief(fn handler) *mono.App {
 	return s.start(module("provider", func(sc *mono.Scope) { askBrief.Handle(sc, fn) }))
 }
 
 var serviceTimeCases = []serviceCase{
-	{"the deadline of the caller bounds the handler", "", func(s *stage) {
+	{"the deadline of the caller bounds the handler", "", func(s *caseRun) {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
 		defer cancel()
 		if got, err := ask.Call(ctx, s.serve(remaining), question{}); err != nil || got.Text != "10m0s" {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a handler without a deadline from its caller has the default one", "", func(s *stage) {
+	{"a handler without a deadline from its caller has the default timeout", "", func(s *caseRun) {
 		if got, err := ask.Call(s.Context(), s.serve(remaining), question{}); err != nil || got.Text != mono.DefaultTimeout.String() {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a service's Timeout counts where it is earlier", "", func(s *stage) {
+	{"an earlier Timeout of the service bounds the handler", "", func(s *caseRun) {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Minute)
 		defer cancel()
 		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, remaining) }))
@@ -51,8 +51,8 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a caller's deadline counts where it is earlier", "", func(s *stage) {
-		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, heeding) }))
+	{"an earlier deadline of the caller ends the call", "", func(s *caseRun) {
+		app := s.start(module("provider", func(sc *mono.Scope) { askMinute.Handle(sc, untilDone) }))
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(s.Context(), 4*tick)
 		defer cancel()
@@ -60,7 +60,7 @@ var serviceTimeCases = []serviceCase{
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-minute")
 		s.took(began, 4*tick)
 	}},
-	{"a deadline of a handler bounds what it calls", "", func(s *stage) {
+	{"the deadline of a handler bounds the calls it makes", "", func(s *caseRun) {
 		app := s.start(provider(remaining), module("outer", func(sc *mono.Scope) {
 			client := ask.Client(sc)
 			askPack.Handle(sc, client)
@@ -71,17 +71,17 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"the Timeout ends a call whose handler heeds it", "", func(s *stage) {
-		app := s.brief(heeding)
+	{"the Timeout ends a call whose handler watches its context", "", func(s *caseRun) {
+		app := s.brief(untilDone)
 		began := time.Now()
 		_, err := askBrief.Call(s.Context(), app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown, "test.ask-brief")
-		if !errors.Is(err, context.DeadlineExceeded) || mono.Remote(err) {
-			s.Errorf("got %v, remote %v", err, mono.Remote(err))
+		if !errors.Is(err, context.DeadlineExceeded) || mono.IsHandlerError(err) {
+			s.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 		}
 		s.took(began, 4*tick)
 	}},
-	{"the handler sees that its time is over", "", func(s *stage) {
+	{"the context of a handler is done at the deadline", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-ctx.Done()
@@ -94,7 +94,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"a handler that only looks sees that its time is over", "", func(s *stage) {
+	{"Err of a handler's context reports the deadline without Done", "", func(s *caseRun) {
 		saw := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			<-time.After(5 * tick)
@@ -107,7 +107,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the handler saw %v", got)
 		}
 	}},
-	{"a handler that ignores its context is not waited for", waits, func(s *stage) {
+	{"a caller does not wait for a handler that ignores its context", waits, func(s *caseRun) {
 		app := s.brief(func(context.Context, question) (reply, error) {
 			<-time.After(20 * tick)
 			return reply{Text: "late"}, nil
@@ -119,12 +119,12 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the caller got %v", got)
 		}
 		want := 4 * tick
-		if s.atHome(waits) {
+		if s.local(waits) {
 			want = 20 * tick
 		}
 		s.took(began, want)
 	}},
-	{"a reply in time is one, however late", "", func(s *stage) {
+	{"a reply just before the deadline is a reply", "", func(s *caseRun) {
 		wait := tick
 		if s.virtual() {
 			wait = time.Minute - time.Millisecond
@@ -139,7 +139,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a context that has ended sends nothing", "", func(s *stage) {
+	{"a call with an ended context sends nothing", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
 		ctx, cancel := context.WithCancel(s.Context())
 		cancel()
@@ -153,7 +153,7 @@ var serviceTimeCases = []serviceCase{
 		_, err = ask.Call(late, app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeNotDone, "test.ask")
 	}},
-	{"cancelling while the handler runs ends the wait", waits, func(s *stage) {
+	{"canceling while the handler runs ends the wait", waits, func(s *caseRun) {
 		entered, release := make(chan struct{}), make(chan struct{})
 		var ended atomic.Bool
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
@@ -172,20 +172,20 @@ var serviceTimeCases = []serviceCase{
 		}()
 		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
-		if !errors.Is(err, context.Canceled) || ended.Load() != s.atHome(waits) {
+		if !errors.Is(err, context.Canceled) || ended.Load() != s.local(waits) {
 			s.Errorf("got %v; the handler's context ended: %v", err, ended.Load())
 		}
 		close(release)
 	}},
-	{"a handler that only looks sees its caller's cancellation", waits, func(s *stage) {
+	{"Err of a handler's context reports the caller's cancellation without Done", waits, func(s *caseRun) {
 		entered, cancelled, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		saw := make(chan error, 1)
-		home := s.atHome(waits)
+		local := s.local(waits)
 		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
 			close(entered)
 			<-cancelled
 			saw <- ctx.Err()
-			if !home {
+			if !local {
 				<-release
 			}
 			return reply{}, nil
@@ -198,12 +198,12 @@ var serviceTimeCases = []serviceCase{
 		}()
 		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.Canceled, mono.OutcomeUnknown, "test.ask")
-		if got := next(s, saw); (got == context.Canceled) != home {
+		if got := next(s, saw); (got == context.Canceled) != local {
 			s.Errorf("the handler saw %v", got)
 		}
 		close(release)
 	}},
-	{"a caller whose context ends while it waits for a free handler does not know", "", func(s *stage) {
+	{"a caller whose context ends while it waits for a free handler gets an unknown outcome", "", func(s *caseRun) {
 		release := make(chan struct{})
 		entered := make(chan struct{}, 3)
 		app := s.serve(func(context.Context, question) (reply, error) {
@@ -232,7 +232,7 @@ var serviceTimeCases = []serviceCase{
 			s.Errorf("the first caller got %v", err)
 		}
 	}},
-	{"a handler's context ends with the handler", "", func(s *stage) {
+	{"a handler's context ends when the handler returns", "", func(s *caseRun) {
 		kept := make(chan context.Context, 2)
 		app := s.serve(func(ctx context.Context, q question) (reply, error) {
 			if q.Text == "used" {
@@ -248,11 +248,11 @@ var serviceTimeCases = []serviceCase{
 			ctx := <-kept
 			<-ctx.Done()
 			if ctx.Err() != context.Canceled {
-				s.Errorf("%s: the context says %v", text, ctx.Err())
+				s.Errorf("%s: the context reports %v", text, ctx.Err())
 			}
 		}
 	}},
-	{"what a handler derives from its context ends with it", "", func(s *stage) {
+	{"a context derived from a handler's context ends with it", "", func(s *caseRun) {
 		ended := make(chan error, 1)
 		app := s.brief(func(ctx context.Context, _ question) (reply, error) {
 			derived, cancel := context.WithCancel(ctx)

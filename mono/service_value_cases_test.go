@@ -13,7 +13,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// parcel has a part of every kind that values are made of.
+// parcel has a field of each kind that a value can contain.
 type parcel struct {
 	Label  string
 	Count  int
@@ -36,7 +36,7 @@ func newParcel() parcel {
 	}
 }
 
-// spoil changes all that p leads to.
+// spoil changes all memory that p refers to.
 func (p parcel) spoil() {
 	p.Items[0] = "spoiled"
 	p.Tags["x"] = -1
@@ -46,15 +46,15 @@ func (p parcel) spoil() {
 	p.Seal[0] = 99
 }
 
-// brittle is a type whose own methods decide what crosses.
+// brittle is a type with custom JSON methods, some of which fail or panic.
 type brittle struct{ Text string }
 
 func (b brittle) MarshalJSON() ([]byte, error) {
 	switch b.Text {
 	case "fails":
-		return nil, errors.New("will not be written")
+		return nil, errors.New("cannot be written")
 	case "panics":
-		panic("while it is written")
+		panic("during the write")
 	}
 	return fmt.Appendf(nil, "%q", b.Text), nil
 }
@@ -62,9 +62,9 @@ func (b brittle) MarshalJSON() ([]byte, error) {
 func (b *brittle) UnmarshalJSON(text []byte) error {
 	switch string(text) {
 	case `"unreadable"`:
-		return errors.New("will not be read")
+		return errors.New("cannot be read")
 	case `"explosive"`:
-		panic("while it is read")
+		panic("during the read")
 	}
 	b.Text = "read " + string(text)
 	return nil
@@ -82,29 +82,29 @@ var (
 	packTally = mono.NewService[tally, tally]("test.pack-tally", mono.Codec(codec.MessagePack))
 )
 
-// tally is a type whose pointer has the methods.
+// tally is a type with text methods on its pointer.
 type tally struct{ n byte }
 
 func (t *tally) MarshalText() ([]byte, error) { return []byte{'0' + t.n}, nil }
 func (t *tally) UnmarshalText(b []byte) error { t.n = b[0] - '0'; return nil }
 
-// through lets fn answer a service, and calls it.
-func through[Req, Resp any](s *stage, service mono.Service[Req, Resp], fn mono.Func[Req, Resp], req Req) (Resp, error) {
+// through provides a service by fn and calls it.
+func through[Req, Resp any](s *caseRun, service mono.Service[Req, Resp], fn mono.Func[Req, Resp], req Req) (Resp, error) {
 	app := s.start(module("provider", func(sc *mono.Scope) { service.Handle(sc, fn) }))
 	return service.Call(s.Context(), app, req)
 }
 
-// same returns what it gets.
+// same returns its argument.
 func same[T any](_ context.Context, v T) (T, error) { return v, nil }
 
 var serviceValueCases = []serviceCase{
-	{"a reply comes back", "", func(s *stage) {
+	{"a reply comes back", "", func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: "x", Tags: []string{"a"}})
 		if err != nil || got.Text != "x" || len(got.Tags) != 1 {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a bound client is the call, from its module", "", func(s *stage) {
+	{"a bound client calls as its module", "", func(s *caseRun) {
 		var client handler
 		s.start(module("caller", func(sc *mono.Scope) { client = ask.Client(sc) }), provider(func(ctx context.Context, q question) (reply, error) {
 			return reply{Text: mono.CallFrom(ctx).Sender() + q.Text}, nil
@@ -115,7 +115,7 @@ var serviceValueCases = []serviceCase{
 			}
 		}
 	}},
-	{"a module can call its own service", "", func(s *stage) {
+	{"a module can call its own service", "", func(s *caseRun) {
 		var client handler
 		s.start(module("both", func(sc *mono.Scope) {
 			client = ask.Client(sc)
@@ -125,7 +125,7 @@ var serviceValueCases = []serviceCase{
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"handlers call other services, and each gets its own answer", "", func(s *stage) {
+	{"handlers can call other services, and each call gets its own reply", "", func(s *caseRun) {
 		app := s.start(provider(echo), module("outer", func(sc *mono.Scope) {
 			client := ask.Client(sc)
 			askPack.Handle(sc, func(ctx context.Context, q question) (reply, error) {
@@ -144,7 +144,7 @@ var serviceValueCases = []serviceCase{
 		}
 		wait.Wait()
 	}},
-	{"every kind of part arrives, as its codec carries it", "", func(s *stage) {
+	{"each kind of field arrives as its codec defines", "", func(s *caseRun) {
 		sent := newParcel()
 		sent.note = "not exported"
 		want := newParcel()
@@ -158,25 +158,25 @@ var serviceValueCases = []serviceCase{
 			}
 		}
 	}},
-	{"a value arrives by the methods of its pointer", "", func(s *stage) {
+	{"a value is encoded by the methods of its pointer", "", func(s *caseRun) {
 		for _, service := range []mono.Service[tally, tally]{sendTally, packTally} {
 			if got, err := through(s, service, same, tally{7}); err != nil || got.n != 7 {
 				s.Errorf("%s: got %+v, %v", service.Name(), got, err)
 			}
 		}
 	}},
-	{"bytes arrive as they are", "", func(s *stage) {
+	{"bytes arrive unchanged", "", func(s *caseRun) {
 		got, err := through(s, askRaw, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil }, []byte{0, 1})
 		if err != nil || string(got) != "\x00\x01\xff" {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"a struct without fields is a message", "", func(s *stage) {
+	{"a struct without fields can be sent", "", func(s *caseRun) {
 		if got, err := through(s, sendNone, same, struct{}{}); err != nil || got != struct{}{} {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"zero values, nil and empty arrive as their codec carries them", "", func(s *stage) {
+	{"zero, nil and empty values arrive as their codec defines", "", func(s *caseRun) {
 		for _, service := range []mono.Service[parcel, parcel]{send, sendPack} {
 			for _, v := range []parcel{{}, {Items: []string{}, Tags: map[string]int{}, Seal: []byte{}, Next: &parcel{}}} {
 				got, err := through(s, service, same, v)
@@ -186,31 +186,31 @@ var serviceValueCases = []serviceCase{
 			}
 		}
 	}},
-	{"a nil pointer arrives as one", "", func(s *stage) {
+	{"a nil pointer arrives as a nil pointer", "", func(s *caseRun) {
 		if got, err := through(s, sendLink, same, nil); err != nil || got != nil {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"what an interface held arrives as its codec reads it", "", func(s *stage) {
+	{"the value of an interface arrives as its codec decodes it", "", func(s *caseRun) {
 		got, err := through(s, sendAny, func(_ context.Context, v any) (any, error) { return fmt.Sprintf("%T", v), nil }, any(7))
 		if err != nil || got != "float64" {
 			s.Errorf("got %v, %v", got, err)
 		}
 	}},
-	{"text that is not UTF-8 arrives as its codec carries it", "", func(s *stage) {
+	{"text that is not UTF-8 arrives as its codec defines", "", func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(echo), question{Text: "a\xffb"})
 		if err != nil || got.Text != "a\ufffdb" {
 			s.Errorf("got %q, %v", got.Text, err)
 		}
 	}},
-	{"a type's own methods decide what crosses", "", func(s *stage) {
+	{"custom methods of a type encode and decode it", "", func(s *caseRun) {
 		got, err := through(s, sendOdd, same, brittle{"x"})
 		if want := `read "read \"x\""`; err != nil || got.Text != want {
 			s.Errorf("got %q, %v, want %q", got.Text, err, want)
 		}
 	}},
 
-	{"the handler has its own copy of the request", "", func(s *stage) {
+	{"the handler has its own copy of the request", "", func(s *caseRun) {
 		mine := newParcel()
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			send.Handle(sc, func(_ context.Context, p parcel) (parcel, error) {
@@ -222,7 +222,7 @@ var serviceValueCases = []serviceCase{
 			s.Errorf("the caller's value changed: %+v, %v", mine, err)
 		}
 	}},
-	{"what the caller does to its request later does not reach the handler", "", func(s *stage) {
+	{"later changes of a request by the caller do not reach the handler", "", func(s *caseRun) {
 		var kept parcel
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			send.Handle(sc, func(_ context.Context, p parcel) (parcel, error) { kept = p; return parcel{}, nil })
@@ -235,7 +235,7 @@ var serviceValueCases = []serviceCase{
 			s.Errorf("the handler's value changed: %+v", kept)
 		}
 	}},
-	{"each caller has its own copy of the reply", "", func(s *stage) {
+	{"each caller has its own copy of the reply", "", func(s *caseRun) {
 		cached := newParcel()
 		app := s.start(module("provider", func(sc *mono.Scope) {
 			send.Handle(sc, func(context.Context, parcel) (parcel, error) { return cached, nil })
@@ -251,7 +251,7 @@ var serviceValueCases = []serviceCase{
 			s.Errorf("the handler's value changed: %+v", cached)
 		}
 	}},
-	{"a request that is returned is not the caller's own", "", func(s *stage) {
+	{"a request that a handler returns is a copy", "", func(s *caseRun) {
 		mine := newParcel()
 		got, err := through(s, sendLink, same, &mine)
 		if err != nil || got == &mine {
@@ -262,33 +262,33 @@ var serviceValueCases = []serviceCase{
 		}
 	}},
 
-	{"a request that cannot be encoded is not sent", "", func(s *stage) {
+	{"a request that cannot be encoded is not sent", "", func(s *caseRun) {
 		_, err := through(s, sendFloat, func(context.Context, float64) (float64, error) { panic("it was called") }, math.NaN())
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-float")
 	}},
-	{"a reply that cannot be encoded is the provider's bug", "", func(s *stage) {
+	{"a reply that cannot be encoded is an internal error", "", func(s *caseRun) {
 		_, err := through(s, sendFloat, func(context.Context, float64) (float64, error) { return math.Inf(1), nil }, 1)
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.send-float")
 	}},
-	{"a request that contains itself is not sent", "", func(s *stage) {
+	{"a request that contains itself is not sent", "", func(s *caseRun) {
 		loop := &parcel{}
 		loop.Next = loop
 		_, err := through(s, sendLink, same, loop)
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-link")
 	}},
-	{"a request that its type will not write is not sent", "", func(s *stage) {
+	{"a request whose type fails to encode is not sent", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, same, brittle{"fails"})
-		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "will not be written")
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "cannot be written")
 	}},
-	{"a request that its type will not read is the caller's mistake, found by the provider", "", func(s *stage) {
+	{"a request whose type fails to decode is an invalid argument, reported by the provider", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { panic("it was called") }, brittle{"unreadable"})
 		s.want(err, mono.InvalidArgument, mono.OutcomeAnswered, "test.send-odd")
 	}},
-	{"a reply that its type will not read leaves open what was done", "", func(s *stage) {
+	{"a reply whose type fails to decode has an unknown outcome", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"unreadable"}, nil }, brittle{"x"})
 		s.want(err, mono.InvalidArgument, mono.OutcomeUnknown, "reply of service test.send-odd")
 	}},
-	{"a type whose methods panic ends neither side", "", func(s *stage) {
+	{"a panic in the methods of a type ends neither side", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, same, brittle{"panics"})
 		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.send-odd", "panicked")
 		_, err = through(s, sendOdd, same, brittle{"explosive"})

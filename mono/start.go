@@ -11,21 +11,20 @@ import (
 	"gomono.dev/transport"
 )
 
-// Start binds and checks all modules, then starts them: plugins, middleware,
-// and each module once what it needs is serving. The order is the same in every
-// run.
+// Start binds and checks all modules, then starts them: plugins, middleware, and each
+// module once everything that it needs is serving. The order is the same in every run.
 //
-// What is wrong with the App as it was built comes back as one *StartError that
-// lists everything, before anything has started. When a start fails later, all
-// that had started is stopped in reverse, and the App is Created again: it can be
-// started anew. ctx and StartTimeout bound the start; a module that overruns them
-// is named.
+// If the App has mistakes, Start returns one *StartError that lists all of them, before
+// anything has started. If a start fails later, everything that had started is stopped
+// in reverse. The App is StateCreated again, and can be started again.
+//
+// ctx and StartTimeout bound the start. The error names a module that exceeds them.
 func (a *App) Start(ctx context.Context) error {
 	if err := a.acquire(ctx); err != nil {
 		return err
 	}
 	defer a.release()
-	if err := a.change(Starting, Created); err != nil {
+	if err := a.change(StateStarting, StateCreated); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -35,10 +34,10 @@ func (a *App) Start(ctx context.Context) error {
 	if err := guard("the start", a.panicked, func() error { return in.start(ctx) }); err != nil {
 		err = errors.Join(err, in.stop(context.WithoutCancel(ctx)))
 		a.current.Store(nil)
-		return errors.Join(err, a.change(Created, Starting))
+		return errors.Join(err, a.change(StateCreated, StateStarting))
 	}
 	a.log.Info("mono: started", "modules", len(in.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
-	return a.change(Running, Starting)
+	return a.change(StateRunning, StateStarting)
 }
 
 // acquire takes the lifecycle's token, so that Start and Stop run one at a time.
@@ -64,7 +63,7 @@ func (in *instance) start(ctx context.Context) error {
 	if err := in.check(); err != nil {
 		return err
 	}
-	in.tellConfiguration()
+	in.observeConfiguration()
 	in.compile()
 	if err := in.report.err(); err != nil {
 		return err
@@ -96,8 +95,8 @@ func (in *instance) compile() {
 	}
 }
 
-// startChannels begins to copy the channels that fan out. The copying ends when
-// the channel is closed, at the latest when everything has stopped.
+// startChannels starts the copying of the channels that fan out. It ends when the
+// channel is closed, at the latest when everything has stopped.
 func (in *instance) startChannels() {
 	quit := make(chan struct{})
 	in.started = append(in.started, step{what: "channels", stop: func(*stopping) error {
@@ -111,8 +110,9 @@ func (in *instance) startChannels() {
 	}
 }
 
-// startUnit opens what a unit provides, fills what it needs, starts it, and lets
-// it receive. Each part that succeeded is noted, to be undone in reverse.
+// startUnit opens the resources that a unit provides, fills those that it needs, starts
+// it, and subscribes its receivers. Each part that succeeded is recorded, to be undone
+// in reverse.
 func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	began := time.Now()
 	if err := in.openResources(ctx, u); err != nil {
@@ -138,32 +138,32 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// tellConfiguration tells observers what is registered and how it is configured.
-func (in *instance) tellConfiguration() {
+// observeConfiguration reports the settings and the handles of modules to observers.
+func (in *instance) observeConfiguration() {
 	o := in.app.options
 	settings := map[string]string{
 		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
-		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "AlwaysWire": fmt.Sprint(o.alwaysWire),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls),
 		"Generation": fmt.Sprint(o.generation), "Transport": in.app.transport.Capabilities().Name,
 	}
 	for _, name := range sortedKeys(settings) {
 		in.observe(Configured{Name: name, Value: settings[name]})
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(in.handles), compareIdentity) {
-		in.tellSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
+		in.observeSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
 	}
 	for _, u := range in.units {
-		for _, role := range u.roles() {
-			in.observe(role)
+		for _, usage := range u.usages() {
+			in.observe(usage)
 		}
 		for _, r := range u.receivers {
-			in.tellSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
+			in.observeSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
 		}
 	}
 }
 
-// tellSettings tells settings that are not as in known.
-func (in *instance) tellSettings(d *declaration, module string, settings, known map[string]string) {
+// observeSettings reports the settings that differ from known.
+func (in *instance) observeSettings(d *declaration, module string, settings, known map[string]string) {
 	for _, name := range sortedKeys(settings) {
 		if value, ok := known[name]; !ok || value != settings[name] {
 			in.observe(Configured{Handle: d, Module: module, Name: name, Value: settings[name]})

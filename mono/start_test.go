@@ -18,7 +18,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// problems starts an App that cannot start and returns what is wrong with it.
+// problems starts an App that cannot start and returns the problems of the report.
 func problems(t *testing.T, app *mono.App) []mono.Problem {
 	t.Helper()
 	t.Cleanup(func() { _ = app.Stop(context.Background()) })
@@ -27,13 +27,13 @@ func problems(t *testing.T, app *mono.App) []mono.Problem {
 	if !ok {
 		t.Fatalf("Start: %v, want a StartError", err)
 	}
-	if !errors.Is(err, mono.ErrFailedPrecondition) || app.State() != mono.Created {
+	if !errors.Is(err, mono.ErrFailedPrecondition) || app.State() != mono.StateCreated {
 		t.Errorf("code %v, state %v", mono.CodeOf(err), app.State())
 	}
 	return report.Problems
 }
 
-// requireProblem checks that exactly one problem has all the texts.
+// requireProblem checks that exactly one problem contains all texts.
 func requireProblem(t *testing.T, all []mono.Problem, texts ...string) {
 	t.Helper()
 	n := 0
@@ -47,7 +47,7 @@ func requireProblem(t *testing.T, all []mono.Problem, texts ...string) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d problems say %q, want 1, of:\n%v", n, texts, all)
+		t.Errorf("%d problems contain %q, want 1, of:\n%v", n, texts, all)
 	}
 }
 
@@ -55,7 +55,7 @@ type badPayload struct {
 	Notify chan int
 }
 
-// storeless is a transport that stores nothing.
+// storeless is a transport without logs.
 type storeless struct{ transport.Transport }
 
 func (s storeless) Capabilities() transport.Capabilities {
@@ -64,8 +64,8 @@ func (s storeless) Capabilities() transport.Capabilities {
 	return c
 }
 
-// Everything that is wrong is reported at once.
-func TestStartReport(t *testing.T) {
+// Start reports all mistakes at once.
+func TestStartReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	var (
 		missing  = mono.NewService[question, reply]("report.missing")
@@ -84,7 +84,7 @@ func TestStartReport(t *testing.T) {
 		lost     = mono.NewResource[int]("report.lost")
 		ticks    = mono.NewChannel[int]("report.ticks")
 	)
-	hear := func(context.Context, question) error { return nil }
+	receive := func(context.Context, question) error { return nil }
 	app := mono.New(storeless{openInproc(t)}, quiet(t))
 	app.Add(
 		module("a", func(s *mono.Scope) {
@@ -100,7 +100,7 @@ func TestStartReport(t *testing.T) {
 		module("b", func(s *mono.Scope) {
 			twice.Handle(s, echo)
 			typesB.Handle(s, func(context.Context, reply) error { return nil })
-			optionsB.Handle(s, hear)
+			optionsB.Handle(s, receive)
 			nilled.Handle(s, nil)
 			bad.Publisher(s)
 			pong.Client(s)
@@ -110,14 +110,14 @@ func TestStartReport(t *testing.T) {
 			lost.Need(s, nil)
 		}),
 		module("c", func(s *mono.Scope) {
-			jobs.Handle(s, hear)
-			unkeyed.Handle(s, hear, mono.Keys("x"), mono.Group("g"))
-			unkeyed.Handle(s, hear, mono.Group("g"))
-			unkeyed.Handle(s, hear, mono.Group("Not A Group"), mono.Concurrency(0))
+			jobs.Handle(s, receive)
+			unkeyed.Handle(s, receive, mono.Keys("x"), mono.Group("g"))
+			unkeyed.Handle(s, receive, mono.Group("g"))
+			unkeyed.Handle(s, receive, mono.Group("Not A Group"), mono.Concurrency(0))
 		}),
 		module("c", func(*mono.Scope) {}),
 		module("Bad Name", func(*mono.Scope) {}),
-		mono.NewModule("fails", func(*mono.Scope) error { return errors.New("will not bind") }),
+		mono.NewModule("fails", func(*mono.Scope) error { return errors.New("cannot bind") }),
 		mono.NewModule("panics", func(*mono.Scope) error { panic("oops") }),
 		nil,
 		(*lifecycle)(nil),
@@ -141,7 +141,7 @@ func TestStartReport(t *testing.T) {
 	requireProblem(t, got, "channel report.ticks", "no module receives")
 	requireProblem(t, got, "module c", "two modules have this name")
 	requireProblem(t, got, `"Bad Name" cannot be the name`)
-	requireProblem(t, got, "module fails", "will not bind")
+	requireProblem(t, got, "module fails", "cannot bind")
 	requireProblem(t, got, "module panics", "panicked")
 	requireProblem(t, got, "a module is nil")
 	if len(got) != 21 {
@@ -149,13 +149,13 @@ func TestStartReport(t *testing.T) {
 	}
 }
 
-// dated loses its note: the methods of time.Time carry it.
+// dated would lose its Note, since the promoted methods of time.Time encode it.
 type dated struct {
 	time.Time
 	Note string
 }
 
-// joined has two fields of one name, and apart keeps them apart.
+// joined has two fields with one name in JSON. apart has none.
 type (
 	twinA  struct{ Name string }
 	twinB  struct{ Name string }
@@ -169,9 +169,8 @@ type (
 	}
 )
 
-// A payload that would lose a part is reported by Start, with all the others, and
-// not by its first message.
-func TestStartReportsPayloadsThatLose(t *testing.T) {
+// Start reports all payload types that would lose a field, before the first message.
+func TestStartReportsLossyPayloads(t *testing.T) {
 	t.Parallel()
 	methods := map[codec.Codec]string{codec.JSON: "has MarshalJSON", codec.MessagePack: "has MarshalBinary"}
 	for k, method := range methods {
@@ -203,6 +202,7 @@ func TestStartReportsPayloadsThatLose(t *testing.T) {
 	}
 }
 
+// An invalid declaration panics with the value and the line of the declaration.
 func TestDeclarationPanics(t *testing.T) {
 	t.Parallel()
 	for name, declare := range map[string]func(){
@@ -222,7 +222,7 @@ func TestDeclarationPanics(t *testing.T) {
 		`"backoff"`:               func() { mono.NewQueue[int]("backoff", mono.MaxAttempts(2), mono.Backoff(mono.Waits(1, 2))) },
 		`"backoff-5"`:             func() { mono.NewQueue[int]("backoff-5", mono.Backoff(mono.Waits(1, 2, 3, 4, 5))) },
 		"or raise MaxAttempts":    func() { mono.NewStream[int]("waits", mono.MaxAttempts(1), mono.Backoff(mono.Waits(1))) },
-		`"volatile"`:              func() { mono.NewQueue[int]("volatile", mono.Volatile(), mono.MaxAttempts(3)) },
+		`"non-persistent"`:        func() { mono.NewQueue[int]("non-persistent", mono.NonPersistent(), mono.MaxAttempts(3)) },
 		`"key"`:                   func() { mono.NewEvent[int]("key").KeyedBy(nil) },
 		strings.Repeat("x", 2000): func() { mono.NewEvent[int](strings.Repeat("x", 2000)) },
 	} {
@@ -238,15 +238,14 @@ func TestDeclarationPanics(t *testing.T) {
 	}
 }
 
-// The order of start is the same in every run, what is needed first; stop is
-// its reverse.
-func TestOrder(t *testing.T) {
+// Modules start in the same order in every run, dependencies first, and stop in reverse.
+func TestStartAndStopOrder(t *testing.T) {
 	t.Parallel()
 	var (
 		one   = mono.NewService[int, int]("order.one")
 		db    = mono.NewResource[string]("order.db")
 		pipe  = mono.NewChannel[int]("order.pipe")
-		heard = mono.NewEvent[int]("order.heard")
+		event = mono.NewEvent[int]("order.event")
 	)
 	same := func(_ context.Context, n int) (int, error) { return n, nil }
 	for range 20 {
@@ -259,10 +258,10 @@ func TestOrder(t *testing.T) {
 		}
 		app := newApp(t)
 		app.Add(
-			unit("caller", func(s *mono.Scope) { one.Client(s); heard.Handle(s, func(context.Context, int) error { return nil }) }),
+			unit("caller", func(s *mono.Scope) { one.Client(s); event.Handle(s, func(context.Context, int) error { return nil }) }),
 			unit("sender", func(s *mono.Scope) { pipe.Send(s) }),
 			unit("receiver", func(s *mono.Scope) { pipe.Receive(s) }),
-			unit("provider", func(s *mono.Scope) { one.Handle(s, same); db.Need(s, new(string)); heard.Publisher(s) }),
+			unit("provider", func(s *mono.Scope) { one.Handle(s, same); db.Need(s, new(string)); event.Publisher(s) }),
 			unit("free", func(*mono.Scope) {}),
 		)
 		app.Plugin("database", unit("", func(s *mono.Scope) {
@@ -282,7 +281,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A module may call what it needs inside its own Start.
+// A module can call its dependencies in its Start.
 func TestStartMayCallDependencies(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -302,16 +301,16 @@ func TestStartMayCallDependencies(t *testing.T) {
 	})
 }
 
-// closer is a resource that tells when it is closed.
+// closer is a resource that calls closed in Close.
 type closer struct{ closed func() }
 
 func (c *closer) Close() error { c.closed(); return nil }
 
 var errStart = errors.New("cannot")
 
-// A failed start stops all that had started, plugins and middleware included,
-// and the App can be started again.
-func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
+// A failed start stops all started modules, including plugins and middleware, and the App
+// can be started again.
+func TestFailedStartIsRolledBack(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		var tr trace
@@ -338,10 +337,10 @@ func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
 		})
 		app := p.app(t)
 		app.Plugin("plugin", plugin)
-		app.Use(&livingMiddleware{lifecycle: hooks("middleware", fine)})
+		app.Use(&moduleMiddleware{lifecycle: hooks("middleware", fine)})
 		app.Add(first, second, hooks("third", fine))
 		err := app.Start(t.Context())
-		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.Created {
+		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "module second: Start") || app.State() != mono.StateCreated {
 			t.Errorf("Start: %v, state %v", err, app.State())
 		}
 		want := []string{"middleware", "plugin", "first", "second", "-first", "-plugin", "close", "-middleware"}
@@ -359,10 +358,11 @@ func TestDefect11FailedStartLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-type livingMiddleware struct{ *lifecycle }
+type moduleMiddleware struct{ *lifecycle }
 
-func (*livingMiddleware) Wrap(next mono.Next) mono.Next { return next }
+func (*moduleMiddleware) Wrap(next mono.Next) mono.Next { return next }
 
+// If the start times out, the error names the module that hangs.
 func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -380,7 +380,8 @@ func TestStartNamesTheModuleThatHangs(t *testing.T) {
 	})
 }
 
-func TestStartPanics(t *testing.T) {
+// A panic in a Start is an internal error that names the module.
+func TestPanicInStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
 	app.Add(&lifecycle{name: "panics", start: func(context.Context) error { panic("x") }})
@@ -392,6 +393,7 @@ func TestStartPanics(t *testing.T) {
 	}
 }
 
+// An App passes through its states once. A second Start fails, and a second Stop succeeds.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
@@ -418,12 +420,12 @@ func TestStates(t *testing.T) {
 	if err := app.Start(t.Context()); !errors.Is(err, mono.ErrFailedPrecondition) {
 		t.Errorf("a Start after Stop: %v", err)
 	}
-	if want := []mono.State{mono.Starting, mono.Running, mono.Stopping, mono.Stopped}; !reflect.DeepEqual(states, want) {
+	if want := []mono.State{mono.StateStarting, mono.StateRunning, mono.StateStopping, mono.StateStopped}; !reflect.DeepEqual(states, want) {
 		t.Errorf("got %v, want %v", states, want)
 	}
 }
 
-// An App that never started still owns its transport.
+// Stop of an App that never started closes the transport.
 func TestStopWithoutStart(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
@@ -436,19 +438,21 @@ func TestStopWithoutStart(t *testing.T) {
 	}
 }
 
-// What a module uses it has to declare.
+// A module cannot send through a handle that it has not declared. The error names the
+// module and Scope.Use.
 func TestUndeclaredSend(t *testing.T) {
 	t.Parallel()
 	var scope *mono.Scope
 	app := newApp(t)
-	app.Add(module("sly", func(s *mono.Scope) { scope = s }), provider(echo))
+	app.Add(module("undeclared", func(s *mono.Scope) { scope = s }), provider(echo))
 	begin(t, app)
 	_, err := ask.Call(t.Context(), scope, question{})
-	if !errors.Is(err, mono.ErrFailedPrecondition) || !strings.Contains(err.Error(), "module sly") || !strings.Contains(err.Error(), "Scope.Use") {
+	if !errors.Is(err, mono.ErrFailedPrecondition) || !strings.Contains(err.Error(), "module undeclared") || !strings.Contains(err.Error(), "Scope.Use") {
 		t.Errorf("got %v", err)
 	}
 }
 
+// A handle declared with Scope.Use can send from the Scope, with any options.
 func TestScopeUse(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
@@ -461,7 +465,7 @@ func TestScopeUse(t *testing.T) {
 	})
 }
 
-// A Bind that came too late is a mistake in the program's text.
+// A declaration after Bind panics.
 func TestDeclareOutsideBindPanics(t *testing.T) {
 	t.Parallel()
 	var scope *mono.Scope
@@ -476,10 +480,11 @@ func TestDeclareOutsideBindPanics(t *testing.T) {
 	ask.Handle(scope, echo)
 }
 
+// Same compares the kind and the name of handles and ignores options.
 func TestSame(t *testing.T) {
 	t.Parallel()
 	again := mono.NewService[question, reply]("test.ask")
 	if !mono.Same(ask, again) || !mono.Same(ask, ask.With(mono.Header("a", "b"))) || mono.Same(ask, askPack) || mono.Same(ask, mono.NewEvent[int]("test.ask")) {
-		t.Error("Same is wrong")
+		t.Error("Same returned a wrong result")
 	}
 }

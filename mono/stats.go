@@ -8,9 +8,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// stats counts what a receiver has done.
+// stats counts the messages and calls of a receiver.
 type stats struct {
-	wire, home tally // messages from the wire, calls from within the process
+	received, local tally // over the transport, and local
 
 	errors atomic.Uint64
 	mu     sync.Mutex
@@ -35,19 +35,19 @@ func (s *stats) snapshot() transport.EndpointStats {
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
-	wire, spent := s.wire.sum()
-	home, spentHome := s.home.sum()
+	received, spent := s.received.sum()
+	local, spentLocal := s.local.sum()
 	return transport.EndpointStats{
-		Requests:       wire + home,
+		Requests:       received + local,
 		Errors:         s.errors.Load(),
 		LastError:      last,
-		ProcessingTime: spent + spentHome,
-		Data:           map[string]uint64{"home_requests": home},
+		ProcessingTime: spent + spentLocal,
+		Data:           map[string]uint64{"local_requests": local},
 	}
 }
 
-// tally counts calls and the time they took. Both are in one word, so that a call
-// costs one addition; the word is emptied long before it is full.
+// tally counts calls and the time they took. Both are in one word, so that a call costs
+// one addition. The word is emptied long before it is full.
 type tally struct {
 	word atomic.Uint64 // the count above tallyTime bits, nanoseconds below
 
@@ -56,8 +56,8 @@ type tally struct {
 	spent time.Duration
 }
 
-// A call that takes longer than tallyLong is counted apart. tallyMany of the others
-// fill half of the word.
+// A call that takes longer than tallyLong is not counted in the word. tallyMany of the
+// others fill half of the word.
 const (
 	tallyTime = 44
 	tallyLong = 1 << 30 // nanoseconds
@@ -72,7 +72,7 @@ func (t *tally) add(spent time.Duration) {
 	}
 }
 
-// move empties the word, and counts what was too long for it.
+// move empties the word, and counts a call that was too long for it.
 func (t *tally) move(spent time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,14 +82,14 @@ func (t *tally) move(spent time.Duration) {
 	}
 }
 
-// empty makes the word empty; the mutex is held.
+// empty empties the word. The mutex is held.
 func (t *tally) empty() {
 	word := t.word.Swap(0)
 	t.count += word >> tallyTime
 	t.spent += time.Duration(word & (1<<tallyTime - 1))
 }
 
-// sum returns how many calls there were and how long they took together.
+// sum returns the number of calls and the time that they took together.
 func (t *tally) sum() (uint64, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

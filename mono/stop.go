@@ -9,49 +9,49 @@ import (
 	"time"
 )
 
-// Stop stops the App: what was started last is stopped first.
+// Stop stops the App. Modules stop in the reverse order of their start.
 //
-// For each module, its receivers stop taking messages from the wire and its
-// handlers finish; then its Stop is called, while calls from within the process
-// still reach it; then those are refused too. What it depends on serves it all
-// the while. At last, when the calls and appends that are on their way have their
-// answers, also those of code outside modules, the transport is closed. No caller
-// sees a broken connection because of it.
+// For each module, its receivers stop taking messages from the transport and its
+// handlers finish. Then its Stop is called; local calls still reach the module. After
+// that, local calls are refused too. The modules that it depends on serve it until
+// then. At last Stop waits for the answers to calls and appends that are in flight,
+// also those of code outside modules, and closes the transport. No caller sees a broken
+// connection.
 //
-// ctx and StopTimeout bound the whole. When they end, the contexts of handlers
-// that still run are cancelled, their callers are told that the outcome is
-// unknown, waiting callers are told that nothing was done, and what overran is
-// named in the error. Stop returns at most about a second later.
+// ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
+// handlers are cancelled. The callers of these handlers get an error with
+// OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
+// everything that took too long. Stop returns at most about a second later.
 //
-// A handler of a stored message that was cut off, and returns an error that is
-// neither Drop nor RetryIn, has given no verdict: its message is handed back at once,
-// and the attempt does not count. A handler learns of the stop from [Call.Stopping]
-// before its time is over, and can end early with [HandBack].
+// If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
+// settle its message. After another error the message is handed back at once, and the
+// attempt does not count. A handler learns of the stop from [Call.Stopping] before its
+// time is over, and can end early with [HandBack].
 //
-// Stopping an App that was never started closes its transport. Stopping it twice
-// returns nil once the first has finished. While a start runs, Stop waits for its
-// end first, as long as ctx allows.
+// Stopping an App that was never started closes its transport. A second Stop returns
+// nil once the first has finished. During a start, Stop waits for its end first, as
+// long as ctx allows.
 func (a *App) Stop(ctx context.Context) error {
 	if err := a.acquire(ctx); err != nil {
 		return err
 	}
 	defer a.release()
 	switch a.State() {
-	case Stopped:
+	case StateStopped:
 		return nil
-	case Created:
+	case StateCreated:
 		ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
 		defer cancel()
-		return errors.Join(a.closeTransport(ctx), a.change(Stopped, Created))
+		return errors.Join(a.closeTransport(ctx), a.change(StateStopped, StateCreated))
 	}
-	if err := a.change(Stopping, Running); err != nil {
+	if err := a.change(StateStopping, StateRunning); err != nil {
 		return err
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
 	defer cancel()
 	err := a.current.Load().stop(ctx)
-	err = errors.Join(err, a.closeTransport(ctx), a.change(Stopped, Stopping))
+	err = errors.Join(err, a.closeTransport(ctx), a.change(StateStopped, StateStopping))
 	if err != nil {
 		a.log.Error("mono: stopped with errors", "duration", time.Since(began), "error", err)
 		return err
@@ -60,8 +60,8 @@ func (a *App) Stop(ctx context.Context) error {
 	return nil
 }
 
-// closeTransport gives the transport a moment even when the time is over, and
-// leaves it behind when it takes longer.
+// closeTransport closes the transport. The transport gets a moment even if the time is
+// over, and is left running if it takes longer.
 func (a *App) closeTransport(ctx context.Context) error {
 	left := grace
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
@@ -72,24 +72,23 @@ func (a *App) closeTransport(ctx context.Context) error {
 	return hook(ctx, "mono: closing the transport", a.panicked, a.transport.Close, nil)
 }
 
-// grace is what is left after the deadline to answer those who wait and to end
-// the rest.
+// grace is the time after the deadline in which waiting callers get their answers and
+// the rest is stopped.
 const grace = time.Second
 
-// step is something that was started, and how it is stopped.
+// step is a started part of the App, with the function that stops it.
 type step struct {
 	what string
 	stop func(*stopping) error
 }
 
-// stopping is the time that a stop has: soft is the deadline that was given, and
-// hard ends a moment later, in which nothing new begins and callers are told.
+// stopping holds the contexts of a stop. soft ends at the given deadline. hard ends a
+// moment later: in between nothing new begins, and callers get their answers.
 type stopping struct {
 	soft, hard context.Context
 }
 
-// stop undoes what was started, in reverse, and returns everything that went
-// wrong on the way.
+// stop undoes what was started, in reverse, and returns all errors.
 func (in *instance) stop(ctx context.Context) error {
 	soft, cancelSoft := context.WithTimeout(ctx, in.app.options.stopTimeout)
 	defer cancelSoft()
@@ -97,12 +96,12 @@ func (in *instance) stop(ctx context.Context) error {
 	defer cancelHard()
 	in.stopEnd = hard
 	close(in.stopping) // before abandon can run
-	told := make(chan struct{})
+	abandoned := make(chan struct{})
 	var begun atomic.Bool
 	abandon := func() { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
 		if begun.CompareAndSwap(false, true) {
 			in.abandon()
-			close(told)
+			close(abandoned)
 		}
 	}
 	forgetAbandon := context.AfterFunc(soft, abandon)
@@ -118,30 +117,29 @@ func (in *instance) stop(ctx context.Context) error {
 		}
 	}
 	if soft.Err() != nil {
-		awaitAbandon(abandon, told, hard)
+		awaitAbandon(abandon, abandoned, hard)
 	}
 	in.ended.Store(true)
 	if n := in.outgoing.close(soft); n > 0 {
-		errs = append(errs, Errorf(DeadlineExceeded, "mono: %d calls and appends have no answer yet: what became of them is not known", n))
+		errs = append(errs, Errorf(DeadlineExceeded, "mono: %d calls and appends have no answer yet: their outcome is unknown", n))
 	}
-	in.shared.lookAtAll()
+	in.referenced.recheckAll()
 	in.giveUp(errors.New("the App has stopped"))
 	return errors.Join(errs...)
 }
 
-// awaitAbandon returns when those who wait have been told, so that the transport
-// may close. A context closes its Done before it starts its AfterFunc: whoever saw
-// the one first may find that the other has not begun.
-func awaitAbandon(abandon func(), told <-chan struct{}, hard context.Context) {
+// awaitAbandon returns after the waiting callers have their answers, so that the
+// transport may be closed. A context closes its Done before it starts its AfterFunc:
+// when soft has ended, abandon may not have begun.
+func awaitAbandon(abandon func(), abandoned <-chan struct{}, hard context.Context) {
 	go abandon()
 	select {
-	case <-told:
+	case <-abandoned:
 	case <-hard.Done():
 	}
 }
 
-// hardDeadline returns a context that ends a moment after soft does, whatever
-// ends soft.
+// hardDeadline returns a context that ends a moment after soft, whatever ends soft.
 func hardDeadline(soft context.Context) (context.Context, context.CancelFunc) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(soft))
 	var mu sync.Mutex
@@ -163,39 +161,39 @@ func hardDeadline(soft context.Context) (context.Context, context.CancelFunc) {
 }
 
 // abandon ends the handlers that still run when the time is over. It claims their
-// answers before their contexts end, so that none answers with the end of its
-// context; then their callers are told.
+// answers before it ends their contexts, so that no handler answers with the error of
+// its context. Then it answers their callers.
 func (in *instance) abandon() {
-	var tell []func()
+	var answers []func()
 	for _, u := range in.units {
 		for _, r := range u.receivers {
 			unanswered, running := r.gate.giveUp()
 			r.cutOff.Store(int64(running))
-			tell = append(tell, func() { r.abandon(unanswered) })
+			answers = append(answers, func() { r.abandon(unanswered) })
 			r.leaveGroup()
 		}
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))
-	for _, f := range tell {
+	for _, f := range answers {
 		f()
 	}
 }
 
-// stopUnit stops one module, in the order that Stop promises.
+// stopUnit stops one module, in the order that Stop documents.
 func (in *instance) stopUnit(s *stopping, u *unit) error {
 	began := time.Now()
 	errs := []error{u.drain(s)}
 	if stopper, ok := u.module.(Stopper); ok {
 		errs = append(errs, hook(s.soft, "Stop of module "+u.name, in.panicked, stopper.Stop, nil))
 	}
-	errs = append(errs, u.refuseHome(s))
+	errs = append(errs, u.refuseLocal(s))
 	err := errors.Join(errs...)
 	in.observe(ModuleStopped{Module: u.name, Duration: time.Since(began), Err: err})
 	return err
 }
 
-// drain ends all receivers of a unit at once, so that none waits for another's
-// slow handler.
+// drain drains all receivers of a unit at once, so that none waits for another's slow
+// handler.
 func (u *unit) drain(s *stopping) error {
 	errs := make([]error, len(u.receivers))
 	var wait sync.WaitGroup
@@ -206,16 +204,15 @@ func (u *unit) drain(s *stopping) error {
 	return errors.Join(errs...)
 }
 
-// refuseHome refuses calls from within the process, and waits for those that are
-// inside.
-func (u *unit) refuseHome(s *stopping) error {
+// refuseLocal refuses local calls, and waits for those that run.
+func (u *unit) refuseLocal(s *stopping) error {
 	var errs []error
 	for _, r := range u.receivers {
 		r.gate.enterPhase(closed)
 	}
 	for _, r := range u.receivers {
 		if n := r.gate.wait(s.soft); n > 0 {
-			errs = append(errs, Errorf(DeadlineExceeded, "%d calls of %s from within the process, made while it stopped, still run", n, r.decl))
+			errs = append(errs, Errorf(DeadlineExceeded, "%d local calls of %s, made while it stopped, still run", n, r.decl))
 		}
 	}
 	return errors.Join(errs...)

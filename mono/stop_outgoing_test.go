@@ -15,8 +15,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// cutOff starts an App whose handler of q waits for the end of its context and returns
-// the result of obey. It waits for a job to begin, and stops the App without time.
+// cutOff starts an App whose handler of q waits for the end of its context and returns the
+// result of obey. It waits until a job has begun, then stops the App with an ended context.
 func cutOff(t *testing.T, b backend, q mono.Queue[job], obey func(context.Context) error) (attempt int, err error) {
 	t.Helper()
 	begun := make(chan int, 10)
@@ -37,12 +37,11 @@ func cutOff(t *testing.T, b backend, q mono.Queue[job], obey func(context.Contex
 	return attempt, app.Stop(over)
 }
 
-// As many stops as there are attempts, and more, make no dead letter of a job whose
-// handlers obey: the job is handed back at once, and at its first attempt each time.
-// Drop still counts.
-func TestStopIsNoVerdict(t *testing.T) {
+// A stop does not count as an attempt: if handlers return at the end of their context, the
+// job is handed back at once, each time with attempt 1. Permanent still ends the job.
+func TestStopHandsJobsBack(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("stop.verdict", mono.MaxAttempts(1), mono.AckWait(time.Hour))
+	q := mono.NewQueue[job]("stop.handed-back", mono.MaxAttempts(1), mono.AckWait(time.Hour))
 	onBackends(t, func(t *testing.T, b backend) {
 		sender := b.start(t, module("sender", func(s *mono.Scope) { s.Use(q) }))
 		if err := q.Enqueue(t.Context(), sender, job{N: 1}); err != nil {
@@ -53,25 +52,25 @@ func TestStopIsNoVerdict(t *testing.T) {
 			if attempt != 1 {
 				t.Errorf("attempt %d, want 1", attempt)
 			}
-			if !errors.Is(err, mono.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "1 handlers of queue stop.verdict were cut off") {
+			if !errors.Is(err, mono.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "1 handlers of queue stop.handed-back were cut off") {
 				t.Errorf("Stop: %v", err)
 			}
 		}
 		if _, err := cutOff(t, b, q, func(context.Context) error { return errors.New("the database reports the end of the context") }); err == nil {
-			t.Error("Stop does not say that it cut off a handler")
+			t.Error("Stop does not report the interrupted handler")
 		}
-		if got := letters(t, q.DeadLetters(sender), mono.LetterFilter{}); len(got) > 0 {
+		if got := listDeadLetters(t, q.DeadLetters(sender), mono.DeadLetterFilter{}); len(got) > 0 {
 			t.Errorf("the stops made dead letters: %+v", got)
 		}
-		_, _ = cutOff(t, b, q, func(ctx context.Context) error { return mono.Drop(ctx.Err()) })
-		if l := awaitLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonDropped || l.Attempts != 1 {
+		_, _ = cutOff(t, b, q, func(ctx context.Context) error { return mono.Permanent(ctx.Err()) })
+		if l := awaitDeadLetters(t, q.DeadLetters(sender), 1)[0]; l.Reason != mono.ReasonPermanent || l.Attempts != 1 {
 			t.Errorf("got %+v", l)
 		}
 	})
 }
 
-// The messages of an interrupted batch are handed back, too.
-func TestStopIsNoVerdictAboutABatch(t *testing.T) {
+// The messages of an interrupted batch are also handed back.
+func TestStopHandsBatchesBack(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("stop.batch", mono.MaxAttempts(1), mono.AckWait(time.Hour))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -118,10 +117,10 @@ func TestStopIsNoVerdictAboutABatch(t *testing.T) {
 	})
 }
 
-// A handler that takes long can learn that a stop has begun, before its time is over.
-func TestStoppingTellsHandlers(t *testing.T) {
+// Stopping notifies a running handler that Stop has begun, before its context ends.
+func TestStoppingNotifiesHandlers(t *testing.T) {
 	t.Parallel()
-	q := mono.NewQueue[job]("stop.told")
+	q := mono.NewQueue[job]("stop.announced")
 	onBackends(t, func(t *testing.T, b backend) {
 		begun := make(chan bool, 1)
 		app := b.app(t, module("worker", func(s *mono.Scope) {
@@ -130,9 +129,9 @@ func TestStoppingTellsHandlers(t *testing.T) {
 				begun <- true
 				select {
 				case <-mono.CallFrom(ctx).Stopping():
-					return ctx.Err() // nil: there is time
+					return ctx.Err() // nil, since time is left
 				case <-ctx.Done():
-					return errors.New("its time was over first")
+					return errors.New("the context ended first")
 				}
 			})
 		}))
@@ -148,13 +147,12 @@ func TestStoppingTellsHandlers(t *testing.T) {
 		}
 	})
 	if mono.CallFrom(t.Context()).Stopping() != nil {
-		t.Error("outside a handler something stops")
+		t.Error("Stopping outside a handler is not nil")
 	}
 }
 
-// Calls to another process that wait when the App stops get their answers, also for
-// callers outside modules.
-func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
+// Stop waits for the replies of calls to another process, also for callers outside modules.
+func TestStopWaitsForOutgoingCalls(t *testing.T) {
 	t.Parallel()
 	probe := mono.NewEvent[job]("stop.probe")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -185,11 +183,11 @@ func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
 		}
 		stopped := make(chan error, 1)
 		go func() { stopped <- app.Stop(context.Background()) }()
-		for probe.Publish(context.Background(), app, job{}) == nil { // until sends are refused
+		for probe.Publish(context.Background(), app, job{}) == nil { // until sends are rejected
 			runtime.Gosched()
 		}
 		if answered.Load() > 0 {
-			t.Error("a call has ended without an answer")
+			t.Error("a call ended without a reply")
 		}
 		close(answer)
 		if err := next(t, stopped); err != nil {
@@ -199,7 +197,7 @@ func TestStopWaitsForCallsOnTheirWay(t *testing.T) {
 	})
 }
 
-// The appends of a module's Stop are acknowledged before the transport closes.
+// Appends in the Stop of a module are acknowledged before the transport closes.
 func TestStopWaitsForAcknowledgements(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("stop.last-words")
@@ -208,7 +206,7 @@ func TestStopWaitsForAcknowledgements(t *testing.T) {
 		var mu sync.Mutex
 		var got []error
 		var scope *mono.Scope
-		app := b.app(t, &lifecycle{name: "talker",
+		app := b.app(t, &lifecycle{name: "appender",
 			bind: func(s *mono.Scope) error { scope = s; s.Use(st); return nil },
 			stop: func(ctx context.Context) error {
 				for i := range n {
@@ -237,7 +235,7 @@ func TestStopWaitsForAcknowledgements(t *testing.T) {
 	})
 }
 
-// Calls without an answer at the end of the time to stop are named in the error.
+// The error of Stop counts the calls that have no reply when its time ends.
 func TestStopNamesCallsWithoutAnswers(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
@@ -270,7 +268,7 @@ func TestStopNamesCallsWithoutAnswers(t *testing.T) {
 	})
 }
 
-// A handler that does not obey is named once.
+// The error of Stop names a handler that ignores its context once.
 func TestStopNamesAStubbornHandlerOnce(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("stop.stubborn")
@@ -341,7 +339,7 @@ func TestStopWaitsForReplays(t *testing.T) {
 	if err := q.Enqueue(t.Context(), app, job{}); err != nil {
 		t.Fatal(err)
 	}
-	l := awaitLetters(t, q.DeadLetters(app), 1)[0]
+	l := awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
 	replayed, stopped := make(chan error, 1), make(chan error, 1)
 	go func() { replayed <- q.DeadLetters(app).Replay(t.Context(), l) }()
 	next(t, tr.begun)

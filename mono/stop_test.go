@@ -16,9 +16,9 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// A handler that runs is waited for, with its context alive, before its module's
-// Stop is called; and its caller gets the reply.
-func TestDefect10StopWaitsForHandlers(t *testing.T) {
+// Before Stop calls the hook of a module, it waits for running handlers. Their contexts do not
+// end, and their callers get the replies.
+func TestStopWaitsForHandlers(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		t.Run(p.name, func(t *testing.T) {
@@ -69,8 +69,8 @@ func TestDefect10StopWaitsForHandlers(t *testing.T) {
 	}
 }
 
-// StopTimeout bounds the stop, and what overran it is named.
-func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
+// StopTimeout bounds Stop. The error names the handlers and hooks that exceeded it.
+func TestStopTimeoutBoundsStop(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		t.Run(p.name, func(t *testing.T) {
@@ -119,8 +119,8 @@ func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
 				if !sawDeadline.Load() || !lastStopped.Load() {
 					t.Errorf("deadline seen %v, the others stopped %v", sawDeadline.Load(), lastStopped.Load())
 				}
-				if p.wire {
-					// The caller is told although the handler never returned.
+				if p.noLocalCalls {
+					// The caller gets an error although the handler never returned.
 					if err := <-called; mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeUnknown {
 						t.Errorf("the caller got %v, %v", err, mono.OutcomeOf(err))
 					}
@@ -132,7 +132,7 @@ func TestDefect09StopTimeoutBoundsTheStop(t *testing.T) {
 	}
 }
 
-// counting is a handler that counts what it has handled.
+// counting is a handler that counts its calls.
 func counting(handled *atomic.Int64) handler {
 	return func(_ context.Context, q question) (reply, error) {
 		handled.Add(1)
@@ -140,9 +140,8 @@ func counting(handled *atomic.Int64) handler {
 	}
 }
 
-// stopUnderLoad lets a hundred callers call through one App until they are
-// refused, and stops another meanwhile. Each call gets a reply, or an error that
-// says that it was not done.
+// stopUnderLoad calls through one App from 100 goroutines until the calls are rejected, and
+// meanwhile stops another App. Each call gets a reply, or an error with the outcome not done.
 func stopUnderLoad(t testing.TB, calling, serving *mono.App, handled *atomic.Int64) {
 	t.Helper()
 	var replies, refused atomic.Int64
@@ -177,16 +176,15 @@ func stopUnderLoad(t testing.TB, calling, serving *mono.App, handled *atomic.Int
 	}
 }
 
-// The callers are another process's, as far as NATS can tell: it has a connection
-// of its own.
-func TestStopUnderLoadFromElsewhere(t *testing.T) {
+// Stop under load loses no reply of callers on another connection, as of another process.
+func TestStopUnderLoadFromAnotherConnection(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
-	elsewhere := func() *mono.App {
+	connect := func() *mono.App {
 		tr, err := server.Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +192,7 @@ func TestStopUnderLoadFromElsewhere(t *testing.T) {
 		return mono.New(tr, quiet(t))
 	}
 	var handled atomic.Int64
-	serving, calling := elsewhere(), elsewhere()
+	serving, calling := connect(), connect()
 	serving.Add(provider(counting(&handled), mono.Concurrency(8)))
 	if err := serving.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -204,7 +202,8 @@ func TestStopUnderLoadFromElsewhere(t *testing.T) {
 	stopUnderLoad(t, calling, serving, &handled)
 }
 
-func TestStopPanics(t *testing.T) {
+// A panic in a Stop is an internal error, and the other modules still stop.
+func TestPanicInStop(t *testing.T) {
 	t.Parallel()
 	var stopped bool
 	app := newApp(t)

@@ -16,9 +16,9 @@ import (
 type storage struct {
 	in     *instance
 	config transport.LogConfig
-	what   string // for errors
+	what   string // the handle, for errors
 
-	opening chan struct{} // holds one token while somebody opens it
+	opening chan struct{} // holds one token while the log is being opened
 	opened  atomic.Pointer[transport.Log]
 }
 
@@ -26,7 +26,7 @@ type storage struct {
 func (d *declaration) stored() bool {
 	switch d.kind {
 	case KindQueue:
-		return !d.config.Volatile
+		return !d.config.NonPersistent
 	case KindStream:
 		return true
 	}
@@ -47,7 +47,7 @@ func (in *instance) storage(what string, c transport.LogConfig) *storage {
 	return s.(*storage)
 }
 
-// log returns the log, opened.
+// log returns the log, and opens it if necessary.
 func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	if log := s.opened.Load(); log != nil {
 		return *log, nil
@@ -56,7 +56,7 @@ func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	case s.opening <- struct{}{}:
 		defer func() { <-s.opening }()
 	case <-ctx.Done():
-		return nil, transport.ContextError(ctx, OutcomeNotDone, "%s: its log is being opened", s.what)
+		return nil, transport.ContextError(ctx, OutcomeNotDone, "%s: waited for its log to be opened", s.what)
 	}
 	if log := s.opened.Load(); log != nil {
 		return *log, nil
@@ -69,12 +69,11 @@ func (s *storage) log(ctx context.Context) (transport.Log, error) {
 	return log, nil
 }
 
-// reopen lets the next one who needs the log open it anew, and make it where it is
-// gone.
+// reopen makes the next call of log open the log again, and create it if it is gone.
 func (s *storage) reopen() { s.opened.Store(nil) }
 
-// idOf returns the id of a stored message. One by a plain client that set none has
-// one all the same, the same at each attempt: its place.
+// idOf returns the id of a stored message. For a message of a plain client without an
+// id it returns one made of its position, the same at each attempt.
 func (s *storage) idOf(d *transport.Delivery) string {
 	if d.ID != "" {
 		return d.ID
@@ -85,7 +84,7 @@ func (s *storage) idOf(d *transport.Delivery) string {
 	return s.config.Name + "-" + strconv.FormatUint(d.Sequence, 10)
 }
 
-// logConfig describes the log of a stored handle.
+// logConfig returns the configuration of a stored handle's log.
 func (in *instance) logConfig(d *declaration) transport.LogConfig {
 	subject := in.prefix(d)
 	c := transport.LogConfig{
@@ -111,11 +110,11 @@ func (in *instance) logConfig(d *declaration) transport.LogConfig {
 	return c
 }
 
-// maxStored is the size of the largest message that can be stored, and be a dead
-// letter later.
+// maxStored returns the size of the largest message that can be stored and become a
+// dead letter later.
 func (in *instance) maxStored() int {
 	limit := in.app.transport.Capabilities().MaxPayload
-	return max(limit-letterRoom, limit/2)
+	return max(limit-deadLetterRoom, limit/2)
 }
 
 func (in *instance) configureQueue(c *transport.LogConfig, d *declaration) {
@@ -139,9 +138,9 @@ func (in *instance) configureStream(c *transport.LogConfig, d *declaration) {
 	c.Lanes = d.config.lanes(d.key != nil)
 }
 
-// groupConfig describes a group of a stored handle. One that narrows nothing has no
-// filter, with which a backend is fastest: it hears what is replayed to other groups
-// too, and passes it over.
+// groupConfig returns the configuration of a group of a stored handle. A group for all
+// keys has no filter, because a backend is fastest without one: it also gets the
+// messages replayed to other groups, and skips them.
 func (in *instance) groupConfig(d *declaration, c *config, group string) transport.GroupConfig {
 	var filter []string
 	if len(c.Keys) > 0 {
@@ -157,7 +156,7 @@ func (in *instance) groupConfig(d *declaration, c *config, group string) transpo
 	}
 }
 
-// replaySubject is where a message goes that is for one group only.
+// replaySubject returns the subject of messages for one group only.
 func (in *instance) replaySubject(d *declaration, group, key string) string {
 	subject := in.prefix(d) + toToken + group
 	if d.key != nil {
@@ -168,9 +167,9 @@ func (in *instance) replaySubject(d *declaration, group, key string) string {
 
 const toToken = "._to."
 
-// toAnother reports whether a message is for another group only. prefix is that of
+// forOtherGroup reports whether a message is for another group only. prefix is that of
 // its handle.
-func toAnother(subject, prefix, group string) bool {
+func forOtherGroup(subject, prefix, group string) bool {
 	rest, ok := strings.CutPrefix(subject, prefix)
 	if !ok {
 		return false
@@ -183,15 +182,15 @@ func toAnother(subject, prefix, group string) bool {
 	return to != group
 }
 
-// logName turns a subject into the name of a log. Names of handles have no "_",
-// so no two are the same.
+// logName returns the name of the log of a subject. Names of handles have no "_", so no
+// two are the same.
 func logName(subject string) string { return strings.ReplaceAll(subject, ".", "_") }
 
-// DefaultLanes is in how many lanes a keyed stream is worked on unless mono.Lanes
-// says otherwise.
+// DefaultLanes is the number of lanes of a keyed stream, unless mono.Lanes sets
+// another.
 const DefaultLanes = 16
 
-// lanes is in how many lanes the log of a stream is divided.
+// lanes returns the number of lanes of a stream's log.
 func (c *config) lanes(keyed bool) int {
 	switch {
 	case !keyed || c.Unordered:
@@ -202,10 +201,10 @@ func (c *config) lanes(keyed bool) int {
 	return DefaultLanes
 }
 
-// DefaultGroup is the one group of a queue that declares no Groups.
+// DefaultGroup is the only group of a queue that declares no Groups.
 const DefaultGroup = "workers"
 
-// groups lists the groups of a queue.
+// groups returns the groups of a queue.
 func (c *config) groups() []string {
 	if len(c.Groups) == 0 {
 		return []string{DefaultGroup}
@@ -213,11 +212,12 @@ func (c *config) groups() []string {
 	return c.Groups
 }
 
-// Generation orders the versions of a program that share stored handles: where a
-// higher one has set a log's options, a lower one leaves them as they are, so that
-// an older binary that restarts does not undo what a newer one changed. The
-// default is the time of the commit that the binary was built from, in seconds of
-// Unix time, as the go command records it, and 0 where it recorded none.
+// Generation orders the versions of a program that share stored handles. After a higher
+// generation has set a log's options, a lower one leaves them unchanged. So an older
+// binary that restarts does not undo the changes of a newer one.
+//
+// The default is the time of the commit of the binary, in seconds of Unix time, as the
+// go command records it, or 0 if it recorded none.
 func Generation(n uint64) AppOption { return func(o *appOptions) { o.generation = n } }
 
 func buildGeneration() uint64 {

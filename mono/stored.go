@@ -16,13 +16,13 @@ type Stored struct {
 
 	// Duplicate reports that a message with this DedupID had been stored before, within
 	// the DedupWindow. Nothing was stored this time, even if that message has been
-	// handled since, or its dead letter discarded; Sequence is its position. It is also
-	// true if the acknowledgement of this very message was lost, and a second attempt
-	// found it stored.
+	// handled since, or its dead letter discarded; Sequence is its position. Duplicate
+	// is also true if the acknowledgement of this very message was lost, and a second
+	// attempt found it stored.
 	Duplicate bool
 }
 
-// postStored is post for a sender that wants to know how the message was stored.
+// postStored sends a message that has no reply, and returns how it was stored.
 func postStored[T any](ctx context.Context, b Binder, d *declaration, sent sending, v T) (Stored, error) {
 	stored := new(Stored)
 	sent.opts.stored = stored

@@ -15,14 +15,14 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// backend is something that stores, to which any number of Apps connect one after
-// another or at once.
+// backend is a message store. Any number of Apps can connect to it, at once or one after
+// another.
 type backend struct {
 	name    string
 	connect func() transport.Transport
 }
 
-// onBackends runs a test on every backend that stores. What a user sees must not
+// onBackends runs a test on each backend that stores messages. The behavior of mono must not
 // depend on it.
 func onBackends(t *testing.T, test func(t *testing.T, b backend)) {
 	for name, open := range stores {
@@ -33,8 +33,8 @@ func onBackends(t *testing.T, test func(t *testing.T, b backend)) {
 	}
 }
 
-// onBackendsInTime is onBackends for a test that a stall of the machine spoils: of a
-// member that is to be kept alive, for an AckWait.
+// onBackendsInTime is onBackends for a test that must extend an AckWait in time. A round in
+// which the machine stalled is repeated.
 func onBackendsInTime(t *testing.T, ackWait time.Duration, test func(t testing.TB, b backend)) {
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func natsBackend(t testing.TB) func() transport.Transport {
 	}
 }
 
-// die ends a transport as the end of its process would.
+// die closes a transport abruptly, like the end of its process.
 func die(tr transport.Transport) {
 	if tr, ok := tr.(*inproc.Transport); ok {
 		tr.Kill()
@@ -81,14 +81,14 @@ func die(tr transport.Transport) {
 	conn.Close()
 }
 
-// app makes an App that logs to the test.
+// app returns an App that logs to the test.
 func (b backend) app(t testing.TB, modules ...mono.Module) *mono.App {
 	app := mono.New(b.connect(), quiet(t))
 	app.Add(modules...)
 	return app
 }
 
-// start starts an App of modules and stops it with the test.
+// start starts an App and stops it when the test ends.
 func (b backend) start(t testing.TB, modules ...mono.Module) *mono.App {
 	t.Helper()
 	app := b.app(t, modules...)
@@ -96,7 +96,7 @@ func (b backend) start(t testing.TB, modules ...mono.Module) *mono.App {
 	return app
 }
 
-// within runs modules until f has returned.
+// within runs an App with modules until f returns.
 func (b backend) within(t testing.TB, f func(*mono.App), modules ...mono.Module) {
 	t.Helper()
 	app := b.app(t, modules...)
@@ -109,7 +109,7 @@ func (b backend) within(t testing.TB, f func(*mono.App), modules ...mono.Module)
 	}
 }
 
-// job is work that a test gives.
+// job is the payload of queues and streams in tests.
 type job struct {
 	N   int    `json:"n"`
 	Key string `json:"key,omitempty"`
@@ -117,15 +117,15 @@ type job struct {
 
 func (j job) key() string { return j.Key }
 
-// handled is what a handler saw.
+// handled is a job with the attempt and the id that its handler observed.
 type handled struct {
 	job
 	attempt int
 	id      string
 }
 
-// worker is a module that works on a queue: it tells what it got and returns what
-// do says.
+// worker is a module that handles a queue. It forwards each job to a channel and returns the
+// error of do.
 func worker(name string, q mono.Queue[job], got chan<- handled, do func(handled) error, opts ...mono.QueueHandlerOption) mono.Module {
 	return module(name, func(s *mono.Scope) {
 		q.Handle(s, func(ctx context.Context, j job) error {
@@ -140,27 +140,27 @@ func worker(name string, q mono.Queue[job], got chan<- handled, do func(handled)
 
 func succeed(handled) error { return nil }
 
-// next returns the next value of a channel, and fails the test when none comes.
+// next returns the next value of a channel. It fails the test if none arrives.
 func next[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	return realtime.Receive(t, c, "a value on a channel")
 }
 
-// none fails the test when something has come. What could have come was there
-// before the caller looked.
+// none fails the test if a value is in the channel. The caller makes sure that any value
+// would have arrived by now.
 func none[T any](t testing.TB, c <-chan T) {
 	t.Helper()
 	select {
 	case v := <-c:
-		t.Errorf("%v came", v)
+		t.Errorf("got %v, want nothing", v)
 	default:
 	}
 }
 
-// letters lists the dead letters that match.
-func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.LetterFilter) []mono.Letter[T] {
+// listDeadLetters returns the dead letters that match a filter.
+func listDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.DeadLetterFilter) []mono.DeadLetter[T] {
 	t.Helper()
-	var all []mono.Letter[T]
+	var all []mono.DeadLetter[T]
 	for l, err := range dl.List(t.Context(), f) {
 		if err != nil {
 			t.Fatal(err)
@@ -170,11 +170,11 @@ func letters[T any](t testing.TB, dl mono.DeadLetters[T], f mono.LetterFilter) [
 	return all
 }
 
-// awaitLetters waits until there are n dead letters.
-func awaitLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.Letter[T]) {
+// awaitDeadLetters waits for at least n dead letters and returns all.
+func awaitDeadLetters[T any](t testing.TB, dl mono.DeadLetters[T], n int) (all []mono.DeadLetter[T]) {
 	t.Helper()
 	realtime.Until(t, fmt.Sprintf("%d dead letters", n), func() bool {
-		all = letters(t, dl, mono.LetterFilter{})
+		all = listDeadLetters(t, dl, mono.DeadLetterFilter{})
 		return len(all) >= n
 	})
 	return all

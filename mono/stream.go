@@ -5,24 +5,26 @@ import (
 	"reflect"
 )
 
-// Stream is a history: stored, ordered, and read as often as somebody likes.
+// Stream is a stored, ordered sequence of messages that can be read any number of
+// times.
 //
-// A message is appended when it is stored, and kept until MaxAge, MaxMessages,
-// MaxBytes or MaxPerKey let it go; without them for good. Each group of consumers
-// gets all of them, at least once, and resumes where it stopped.
+// A message is appended when it is stored. It is kept until MaxAge, MaxMessages,
+// MaxBytes or MaxPerKey removes it; without them it is kept permanently. Each group of
+// consumers gets all messages, at least once, and resumes where it stopped.
 //
-// A group handles messages in order: each when the one before it is done, retries
-// included, over all processes. With keys (KeyedBy) that holds within each key,
-// and DefaultLanes keys are worked on at once, as far as Concurrency allows.
-// Unordered gives that up. One that fails MaxAttempts times, or cannot be read,
-// becomes a dead letter, and the next one follows.
+// A group handles messages in order: each one when the one before it is done, retries
+// included, over all processes. With keys (KeyedBy) the order holds within each key,
+// and the messages of up to DefaultLanes keys are handled at once, if Concurrency
+// allows it. Unordered gives up the order. A message that fails MaxAttempts times, or
+// cannot be decoded, becomes a dead letter, and the next one follows.
 //
 // Appends do not depend on groups. The deletion of a group in the backend loses its
 // position, and only a person knows where to continue. So its receivers stop, and their
-// modules are unhealthy, until the App restarts: then the group begins as From says.
+// modules are unhealthy, until the App restarts: then the group begins as From
+// specifies.
 //
-// It needs a transport that stores (transport.Capabilities.Logs); on another one
-// the App does not start.
+// A stream needs a transport that stores messages (transport.Capabilities.Logs); on
+// another one the App does not start.
 type Stream[T any] struct {
 	decl *declaration
 	sent sending
@@ -33,8 +35,8 @@ func NewStream[T any](name string, opts ...StreamOption) Stream[T] {
 	return Stream[T]{decl: declare(KindStream, name, opts, reflect.TypeFor[T]())}
 }
 
-// KeyedBy returns the stream with a key, as Event.KeyedBy does. Messages of one
-// key keep their order although handlers run concurrently.
+// KeyedBy returns the stream with a key, as Event.KeyedBy does. Messages of one key
+// keep their order even if handlers run concurrently.
 func (s Stream[T]) KeyedBy(key func(T) string) Stream[T] {
 	s.decl = keyed(s.decl, key)
 	return s
@@ -48,7 +50,7 @@ func (s Stream[T]) Kind() Kind { return KindStream }
 
 func (s Stream[T]) declared() *declaration { return s.decl }
 
-// With returns the stream with options for what is appended through it.
+// With returns the stream with options for the messages appended through it.
 func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
 	for _, o := range opts {
 		s.sent = s.sent.with(o)
@@ -56,35 +58,39 @@ func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
 	return s
 }
 
-// Append stores a message at the end. Nil means that it is stored: now, or, with a
-// DedupID, by an earlier Append within the DedupWindow. AppendStored returns which.
+// Append stores a message at the end of the stream. Nil means that it is stored: now,
+// or, with a DedupID, by an earlier Append within the DedupWindow. AppendStored returns
+// which of the two.
 func (s Stream[T]) Append(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, s.decl, &s.sent, v)
 }
 
-// AppendStored is Append, and returns the message's id and position, and whether it is
-// a duplicate. The id is set even if an error leaves open whether the message is
-// stored: it can be sent again with that DedupID.
+// AppendStored is like Append, and also returns the message's id and position, and
+// whether it is a duplicate. The id is set even if the error leaves open whether the
+// message is stored: it can be sent again with that DedupID.
 func (s Stream[T]) AppendStored(ctx context.Context, b Binder, v T) (Stored, error) {
 	return postStored(ctx, b, s.decl, s.sent, v)
 }
 
-// AppendAsync is Append without the wait: many can be on their way at once, and
-// are stored in the order of the calls. done is called once, when the message is
-// stored or is not, soon after, on another goroutine. It must return soon, and must not
-// end that goroutine (runtime.Goexit, a test's FailNow), which brings all others theirs.
-// AppendAsync blocks while too many are on their way, as long as ctx allows. When
-// it returns an error itself, done is not called. Middleware sees the hand-over,
-// not the storing.
+// AppendAsync is like Append, but does not wait until the message is stored. Many
+// messages can be in flight at once; they are stored in the order of the calls.
+//
+// done is called once, on another goroutine, with nil after the message is stored or
+// with the error. It must return soon. It must not end its goroutine (runtime.Goexit, a
+// test's FailNow), which calls the done functions of all appends.
+//
+// AppendAsync blocks while too many messages are in flight, at most until ctx ends. If it
+// returns an error itself, done is not called. Middleware runs around the hand-over to
+// the transport, not around the storing.
 func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {
 	s.sent.opts.done = done
 	return post(ctx, b, s.decl, &s.sent, v)
 }
 
-// AppendAfter stores a message only if last is the sequence of the last message of
-// its key, or of the whole stream where it has no key; 0 means that none is kept.
-// It returns the sequence of the new one. Aborted means that somebody else was
-// faster: read what he wrote, and decide anew.
+// AppendAfter stores a message only if last is the sequence of the last message of its
+// key, or of the whole stream if it has no key; 0 means that no message is kept. It
+// returns the sequence of the new message. Aborted means that another message was
+// appended first: read it, and decide again.
 func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) (uint64, error) {
 	s.sent.opts.conditional, s.sent.opts.last = true, last
 	stored, err := postStored(ctx, b, s.decl, s.sent, v)
@@ -101,8 +107,8 @@ func (s Stream[T]) Appender(b Binder) Sink[T] {
 	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &s.sent, v) }
 }
 
-// Handle makes fn a consumer of the stream, in the group that is named after its
-// module, or by Group. A new group begins where From says.
+// Handle makes fn a consumer of the stream. Its group is named after the module, unless
+// Group sets another. A new group begins as From specifies.
 func (s Stream[T]) Handle(sc *Scope, fn Sink[T], opts ...StreamHandlerOption) {
 	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }

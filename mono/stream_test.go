@@ -14,7 +14,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// consumer is a module that tells what it gets of a stream.
+// consumer is a module that handles a stream. It forwards each message to a channel and
+// returns the error of do.
 func consumer(name string, s mono.Stream[job], got chan<- handled, do func(handled) error, opts ...mono.StreamHandlerOption) mono.Module {
 	return module(name, func(sc *mono.Scope) {
 		s.Handle(sc, func(ctx context.Context, j job) error {
@@ -27,8 +28,8 @@ func consumer(name string, s mono.Stream[job], got chan<- handled, do func(handl
 	})
 }
 
-// A group gets all of a stream, in order, and goes on where it stopped; a new one
-// begins where it says.
+// A group receives all messages of a stream in order and resumes after a restart. A new
+// group begins at its From position.
 func TestStreamGroupsResume(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.resume")
@@ -50,7 +51,7 @@ func TestStreamGroupsResume(t *testing.T) {
 			}
 		}, consumer("first", s, got, succeed))
 		late := make(chan handled, 100)
-		app := b.start(t, consumer("first", s, got, succeed), consumer("late", s, late, succeed, mono.From(mono.Newest())))
+		app := b.start(t, consumer("first", s, got, succeed), consumer("late", s, late, succeed, mono.From(mono.End())))
 		appendJobs(app, 5, 8)
 		for n := 5; n < 8; n++ {
 			if h, l := next(t, got), next(t, late); h.N != n || l.N != n {
@@ -60,8 +61,7 @@ func TestStreamGroupsResume(t *testing.T) {
 	})
 }
 
-// Messages of a key are handled in order, retries included, and do not wait for
-// other keys.
+// Messages of a key are handled in order, including retries, and do not wait for other keys.
 func TestStreamKeysKeepOrder(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.keys", mono.Backoff(mono.Constant(30*time.Millisecond))).KeyedBy(job.key)
@@ -97,8 +97,9 @@ func TestStreamKeysKeepOrder(t *testing.T) {
 	})
 }
 
-// What a key function returns becomes part of a subject.
-func TestStreamIllegalKey(t *testing.T) {
+// A key becomes a token of a subject. An append with an illegal key is rejected and stores
+// nothing.
+func TestStreamRejectsIllegalKeys(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.illegal").KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
@@ -110,12 +111,12 @@ func TestStreamIllegalKey(t *testing.T) {
 			}
 		}
 		for range s.Read(t.Context(), app) {
-			t.Error("something was stored")
+			t.Error("a message was stored")
 		}
 	})
 }
 
-// Read returns what is there, from where it is told.
+// Read returns the stored messages from the given position, and later ones with Follow.
 func TestStreamRead(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.read").KeyedBy(job.key)
@@ -124,7 +125,7 @@ func TestStreamRead(t *testing.T) {
 		var middle time.Time
 		for n := range 6 {
 			if n == 3 {
-				for m, err := range s.Read(t.Context(), app) { // the time by the clock of the store
+				for m, err := range s.Read(t.Context(), app) { // use the clock of the store
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -186,7 +187,7 @@ func TestStreamRead(t *testing.T) {
 	})
 }
 
-// A conditional append succeeds for whoever knows the last position.
+// AppendAfter succeeds only with the last sequence of the key.
 func TestStreamAppendAfter(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.after").KeyedBy(job.key)
@@ -208,21 +209,20 @@ func TestStreamAppendAfter(t *testing.T) {
 	})
 }
 
-// What was replayed to a group, and what is not kept any more, is nothing that a
-// writer could have read: it makes no condition fail.
-func TestStreamAppendAfterWhatIsRead(t *testing.T) {
+// AppendAfter ignores replays and expired messages, which a writer cannot read.
+func TestStreamAppendAfterIgnoresReplaysAndExpiredMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.after-replay", mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Millisecond)))
 	short := mono.NewStream[job]("stream.after-age", mono.MaxAge(100*time.Millisecond))
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
-		app := b.start(t, consumer("c", s, got, func(handled) error { return mono.Drop(nil) }))
+		app := b.start(t, consumer("c", s, got, func(handled) error { return mono.Permanent(nil) }))
 		first, err := s.AppendAfter(t.Context(), app, 0, job{N: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		next(t, got)
-		if err := s.DeadLetters(app).Replay(t.Context(), awaitLetters(t, s.DeadLetters(app), 1)[0]); err != nil {
+		if err := s.DeadLetters(app).Replay(t.Context(), awaitDeadLetters(t, s.DeadLetters(app), 1)[0]); err != nil {
 			t.Fatal(err)
 		}
 		next(t, got)
@@ -251,12 +251,12 @@ func TestStreamAppendAfterWhatIsRead(t *testing.T) {
 			}
 		}
 		if _, err := short.AppendAfter(t.Context(), app, 0, job{}); err != nil {
-			t.Errorf("where nothing is left: %v", err)
+			t.Errorf("after all messages expired: %v", err)
 		}
 	})
 }
 
-// Appends without a wait are stored in the order of the calls.
+// AppendAsync stores messages in the order of the calls.
 func TestStreamAppendAsync(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.async")
@@ -289,7 +289,7 @@ func TestStreamAppendAsync(t *testing.T) {
 	})
 }
 
-// Each message of a batch ends as its handler says.
+// PerMessage decides the result of each message of a batch.
 func TestStreamHandleBatch(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.batch", mono.MaxAttempts(2), mono.Backoff(mono.Constant(10*time.Millisecond)))
@@ -308,7 +308,7 @@ func TestStreamHandleBatch(t *testing.T) {
 				for i, m := range batch {
 					switch {
 					case m.Value.N == 3:
-						errs[i] = mono.Drop(errors.New("never"))
+						errs[i] = mono.Permanent(errors.New("never"))
 					case m.Value.N == 7 && m.Attempt == 1:
 						errs[i] = errors.New("once")
 					}
@@ -331,13 +331,13 @@ func TestStreamHandleBatch(t *testing.T) {
 		if len(seen) != 25 || seen[7] != 2 || seen[3] != 1 {
 			t.Errorf("got %v", seen)
 		}
-		if l := awaitLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonDropped || l[0].Sequence != 4 {
+		if l := awaitDeadLetters(t, s.DeadLetters(app), 1); len(l) != 1 || l[0].Reason != mono.ReasonPermanent || l[0].Sequence != 4 {
 			t.Errorf("got %+v", l)
 		}
 	})
 }
 
-// An App that stops waits for no batch to fill.
+// Stop does not wait until a batch is full.
 func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.batch-stop")
@@ -365,7 +365,7 @@ func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	})
 }
 
-// The lanes of a stream are for those of its receivers that want them.
+// A stream with lanes also has receivers without them: batches and Unordered.
 func TestStreamReceiversWithoutLanes(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.lanes", mono.Lanes(2)).KeyedBy(job.key)
@@ -399,8 +399,8 @@ func TestStreamReceiversWithoutLanes(t *testing.T) {
 	})
 }
 
-// A handler that does not say of each message how it ended has said nothing.
-func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
+// If the number of PerMessage results differs from the batch size, all messages have failed.
+func TestStreamBatchResultsMustMatchMessages(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.outcomes", mono.MaxAttempts(1))
 	onBackends(t, func(t *testing.T, b backend) {
@@ -412,7 +412,7 @@ func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, l := range awaitLetters(t, s.DeadLetters(app), 2) {
+		for _, l := range awaitDeadLetters(t, s.DeadLetters(app), 2) {
 			if l.Code != mono.Internal || !strings.Contains(l.Error, "want one for each message") {
 				t.Errorf("got %+v", l)
 			}
@@ -420,7 +420,7 @@ func TestStreamBatchOutcomesDoNotFit(t *testing.T) {
 	})
 }
 
-// What is wrong with a stream's receivers is found at the start.
+// Start reports invalid options of streams and their receivers.
 func TestStreamStartErrors(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.wrong")
@@ -432,7 +432,7 @@ func TestStreamStartErrors(t *testing.T) {
 		"declare it with KeyedBy":  func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },
 		"is handled by nil":        func(sc *mono.Scope) { s.HandleBatch(sc, nil) },
 		"declared with MaxPerKey":  func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.MaxPerKey(2))) },
-		"or Lanes, and has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Lanes(2))) },
+		"or Lanes, but has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Lanes(2))) },
 	} {
 		app := backend{connect: inprocBackend(t)}.app(t, module("m", bind))
 		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
@@ -442,7 +442,7 @@ func TestStreamStartErrors(t *testing.T) {
 	}
 }
 
-// Retention lets the oldest go.
+// Retention limits remove the oldest messages.
 func TestStreamRetention(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -476,7 +476,7 @@ func TestStreamRetention(t *testing.T) {
 					got = read()
 				}
 				if name == "bytes" && len(got) > 0 && len(got) < 10 && got[len(got)-1] == 9 {
-					return // how many fit is the backend's to say
+					return // the number that fits depends on the backend
 				}
 				if fmt.Sprint(got) != c.want {
 					t.Errorf("got %v, want %s", got, c.want)
@@ -486,7 +486,7 @@ func TestStreamRetention(t *testing.T) {
 	}
 }
 
-// The lanes of a stream cannot be changed once it is there; other options can.
+// The lanes of an existing stream cannot be changed. Other options can.
 func TestStreamChangedOptions(t *testing.T) {
 	t.Parallel()
 	declare := func(opts ...mono.StreamOption) mono.Stream[job] {
@@ -518,7 +518,7 @@ func TestStreamChangedOptions(t *testing.T) {
 	})
 }
 
-// A binary that is older than what has set a stream's options leaves them alone.
+// A binary of an older generation does not change the options of a stream.
 func TestStreamOlderBinaryChangesNothing(t *testing.T) {
 	t.Parallel()
 	declare := func(kept uint64) mono.Stream[job] {
@@ -551,8 +551,9 @@ func TestStreamOlderBinaryChangesNothing(t *testing.T) {
 	})
 }
 
-// A group that somebody deletes is missed, and what else there is goes on.
-func TestStreamGroupThatVanishes(t *testing.T) {
+// If the group of a stream is deleted, its module becomes unhealthy, and other groups still
+// receive messages.
+func TestStreamGroupDeletedWhileRunning(t *testing.T) {
 	t.Parallel()
 	s := mono.NewStream[job]("stream.vanished")
 	onBackends(t, func(t *testing.T, b backend) {
@@ -564,7 +565,7 @@ func TestStreamGroupThatVanishes(t *testing.T) {
 			}
 		}))
 		begin(t, app)
-		if err := mono.Retire(t.Context(), b.start(t), s, "gone"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), b.start(t), s, "gone"); err != nil {
 			t.Fatal(err)
 		}
 		if g := next(t, lost); g.Module != "gone" || g.Group != "gone" || g.Handle.Name() != s.Name() || mono.CodeOf(g.Err) != mono.NotFound {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// DefaultStuckAfter is the time after which a handler of a stored message counts as
-// stuck unless StuckAfter specifies another.
+// DefaultStuckAfter is the time after which a handler of a stored message is stuck,
+// unless StuckAfter sets another.
 const DefaultStuckAfter = 5 * time.Minute
 
-// StuckAfter sets the time after which one attempt of a handler of a stored message
-// counts as stuck, DefaultStuckAfter by default, at least 100 ms: observers get a
-// HandlerStuck, and its module is unhealthy until the handler returns. Nothing else
-// happens to it: a process that lives keeps its message, however long that takes. Each
-// attempt is counted by itself, and a batch is one attempt.
+// StuckAfter sets the time after which one attempt of a handler of a stored message is
+// stuck, DefaultStuckAfter by default, at least 100 ms. Observers get a HandlerStuck,
+// and the module is unhealthy until the handler returns. Nothing else happens: a live
+// process keeps its message, however long that takes. Each attempt is counted by
+// itself, and a batch is one attempt.
 func StuckAfter(d time.Duration) interface {
 	QueueOption
 	EventOption
@@ -29,10 +29,10 @@ func StuckAfter(d time.Duration) interface {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.StuckAfter = d }, "StuckAfter(%v): want at least 100ms", d)
 }
 
-// watch finds handlers of stored messages that do not return. Health looks at the
-// running ones when it is asked. For observers there is a timer, which is set while a
-// handler runs, and not again when none does: an idle App has no timers, and a message
-// costs two atomic stores and a load.
+// watch finds handlers of stored messages that do not return. Health examines the
+// running handlers on demand. Observers are notified by a timer. It is set while a
+// handler runs, and not set again when none does: an idle App has no timers, and a
+// message costs two atomic stores and a load.
 type watch struct {
 	r     *receiver
 	after time.Duration
@@ -47,7 +47,7 @@ func newWatch(r *receiver) *watch {
 	return &watch{r: r, after: cmp.Or(r.config.StuckAfter, DefaultStuckAfter)}
 }
 
-// begin notes that the handler of a message begins. The ticket's Call, or that of its
+// begin records that the handler of a message begins. The ticket's Call, or that of its
 // batch, does not change from then until end.
 func (w *watch) begin(t *ticket, now time.Duration) {
 	if w == nil {
@@ -91,12 +91,12 @@ func (w *watch) stop() {
 	}
 }
 
-// ring is what the timer calls.
+// ring is called by the timer.
 func (w *watch) ring() {
 	next := w.report()
 	if next == 0 {
 		w.armed.Store(false)
-		// A handler that began before that found the timer set.
+		// A handler may have begun before that, and found the timer set.
 		if next = w.report(); next == 0 || !w.armed.CompareAndSwap(false, true) {
 			return
 		}
@@ -104,8 +104,8 @@ func (w *watch) ring() {
 	w.set(next)
 }
 
-// report reports the handlers that are stuck to observers, once each, and returns the
-// time until the next one would be: 0 if no other runs.
+// report reports the stuck handlers to observers, once each. It returns the time until
+// the next one would be stuck, 0 if no other runs.
 func (w *watch) report() (next time.Duration) {
 	var fresh []HandlerStuck
 	w.r.gate.each(func(t *ticket) {
@@ -127,8 +127,8 @@ func (w *watch) report() (next time.Duration) {
 	return next
 }
 
-// running describes the handler of a message, and returns how long it has run: 0 if it
-// does not run. Its caller has the gate's mutex.
+// running describes the handler of a message, and returns how long it has run, 0 if it
+// does not run. The caller holds the gate's mutex.
 func (w *watch) running(t *ticket) (HandlerStuck, time.Duration) {
 	since := time.Duration(t.since.Load() - 1)
 	if since < 0 {
@@ -145,8 +145,8 @@ func (w *watch) running(t *ticket) (HandlerStuck, time.Duration) {
 	return o, max(w.r.in.clock.now()-since, 1)
 }
 
-// check is the health of the handlers: an error if some are stuck, which names the
-// oldest.
+// check is the health check of the handlers. Its error names the handler that has been
+// stuck for the longest time.
 func (w *watch) check() error {
 	if w == nil {
 		return nil
@@ -171,8 +171,8 @@ func (w *watch) check() error {
 		w.r.decl, stuck, oldest.Group, w.after, oldest.ID, oldest.Attempt, longest.Round(time.Millisecond))
 }
 
-// check is the health of a unit's receivers: their groups exist, and their handlers
-// return.
+// check is the health check of a unit's receivers: their groups exist, and their
+// handlers return.
 func (u *unit) check() error {
 	var errs []error
 	for _, r := range u.receivers {

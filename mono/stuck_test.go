@@ -14,8 +14,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// stuckKinds declares a handle of each kind that stores messages, whose handler gets
-// them one by one, or in batches of one.
+// stuckKinds declares a stored handle of each kind. Handlers get one message at a time, also
+// in batches.
 func stuckKinds(name string, after time.Duration) map[string]everyHandle {
 	again, late := mono.Backoff(mono.Constant(0)), mono.StuckAfter(after)
 	queue, stream := mono.NewQueue[int](name+".queue", again, late), mono.NewStream[int](name+".stream", again, late)
@@ -35,25 +35,25 @@ type everyHandle struct {
 	handle func(*mono.Scope, mono.Sink[int])
 }
 
-// stuck collects the observations of stuck handlers.
-func stuck(app *mono.App) <-chan mono.HandlerStuck {
-	told := make(chan mono.HandlerStuck, 100)
+// watchStuck returns a channel with the observations of stuck handlers.
+func watchStuck(app *mono.App) <-chan mono.HandlerStuck {
+	reports := make(chan mono.HandlerStuck, 100)
 	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
 		if o, ok := o.(mono.HandlerStuck); ok {
-			told <- o
+			reports <- o
 		}
 	}))
-	return told
+	return reports
 }
 
-// passes lets virtual time pass.
-func passes(d time.Duration) {
+// sleep waits in virtual time, then until all goroutines are blocked.
+func sleep(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// A handler of a stored message that does not return is reported to observers once per
-// attempt, and makes its module unhealthy until it returns.
+// A handler of a stored message that runs longer than StuckAfter is reported once per
+// attempt. Its module is unhealthy until it returns.
 func TestStuckHandlerIsReported(t *testing.T) {
 	t.Parallel()
 	for kind, h := range stuckKinds("stuck", mono.DefaultStuckAfter) {
@@ -61,7 +61,7 @@ func TestStuckHandlerIsReported(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				app := newApp(t)
-				told := stuck(app)
+				reports := watchStuck(app)
 				release, ids := make(chan error), make(chan string, 10)
 				app.Add(module("worker", func(s *mono.Scope) {
 					h.handle(s, func(ctx context.Context, n int) error {
@@ -76,22 +76,22 @@ func TestStuckHandlerIsReported(t *testing.T) {
 				id := <-ids
 				for attempt := 1; attempt <= 2; attempt++ {
 					began := time.Now()
-					passes(mono.DefaultStuckAfter - 1)
-					none(t, told)
+					sleep(mono.DefaultStuckAfter - 1)
+					none(t, reports)
 					if health := app.Health(t.Context()).Modules["worker"]; !health.Healthy {
 						t.Errorf("attempt %d: too early: %+v", attempt, health)
 					}
-					passes(1)
-					o := <-told
+					sleep(1)
+					o := <-reports
 					if o.Module != "worker" || o.Handle.Name() != "stuck."+kind || o.ID != id || o.Attempt != attempt || !o.Since.Equal(began) || o.Group == "" {
 						t.Errorf("attempt %d of %s, since %v: got %+v", attempt, id, began, o)
 					}
-					passes(time.Hour)
-					none(t, told)
+					sleep(time.Hour)
+					none(t, reports)
 					health := app.Health(t.Context())
 					for _, want := range []string{o.Handle.Name(), id, "has run for 1h5m0s", fmt.Sprintf("attempt %d", attempt), "StuckAfter (5m0s)"} {
 						if !strings.Contains(health.Modules["worker"].Message, want) {
-							t.Errorf("health does not name %q: %+v", want, health.Modules["worker"])
+							t.Errorf("health does not contain %q: %+v", want, health.Modules["worker"])
 						}
 					}
 					if health.Healthy || health.Modules["worker"].Healthy {
@@ -108,20 +108,20 @@ func TestStuckHandlerIsReported(t *testing.T) {
 				if health := app.Health(t.Context()); !health.Healthy {
 					t.Errorf("after its return: %+v", health)
 				}
-				none(t, told)
+				none(t, reports)
 			})
 		})
 	}
 }
 
-// A stuck handler is reported among many that return in time, and those never are,
-// however long their messages wait.
+// Only stuck handlers are reported. Handlers that return in time are not, regardless of how
+// long their messages wait.
 func TestStuckHandlerAmongOthers(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[time.Duration]("stuck.others", mono.Concurrency(5), mono.StuckAfter(time.Hour))
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(t)
-		told := stuck(app)
+		reports := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, d time.Duration) error {
 				<-time.After(d)
@@ -138,24 +138,24 @@ func TestStuckHandlerAmongOthers(t *testing.T) {
 		for i := range 1000 {
 			send(time.Duration(i%59) * time.Second)
 		}
-		passes(2 * time.Hour)
-		none(t, told)
+		sleep(2 * time.Hour)
+		none(t, reports)
 		began := time.Now()
 		send(90 * time.Second)
 		for range 300 {
 			send(time.Second)
-			passes(200 * time.Millisecond)
+			sleep(200 * time.Millisecond)
 		}
-		if o := <-told; !o.Since.Equal(began) || time.Since(began) != time.Minute {
+		if o := <-reports; !o.Since.Equal(began) || time.Since(began) != time.Minute {
 			t.Errorf("after %v: got %+v", time.Since(began), o)
 		}
-		passes(time.Hour)
-		none(t, told)
+		sleep(time.Hour)
+		none(t, reports)
 	})
 }
 
-// A module is unhealthy for its own reason and for its stuck handlers at once.
-func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
+// Health reports a failed check and stuck handlers of a module together.
+func TestStuckHandlerAndFailedHealthCheck(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.check", mono.Concurrency(3))
 	synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
 			},
 			health: func(ctx context.Context) error {
 				mono.ReportDetail(ctx, "answer", 42)
-				return errors.New("its own trouble")
+				return errors.New("its own error")
 			},
 		})
 		begin(t, app)
@@ -180,13 +180,13 @@ func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
 			if err := q.Enqueue(t.Context(), app, n); err != nil {
 				t.Fatal(err)
 			}
-			passes(time.Minute)
+			sleep(time.Minute)
 		}
-		passes(mono.DefaultStuckAfter)
+		sleep(mono.DefaultStuckAfter)
 		health := app.Health(t.Context()).Modules["worker"]
-		for _, want := range []string{"its own trouble", "3 of its handlers", "has run for 8m0s"} {
+		for _, want := range []string{"its own error", "3 of its handlers", "has run for 8m0s"} {
 			if !strings.Contains(health.Message, want) {
-				t.Errorf("health does not say %q: %+v", want, health)
+				t.Errorf("health does not contain %q: %+v", want, health)
 			}
 		}
 		if health.Details["answer"] != 42 {
@@ -196,13 +196,13 @@ func TestStuckHandlerBesideAHealthCheck(t *testing.T) {
 	})
 }
 
-// Stuck handlers are reported in real time too, on each backend.
+// Stuck handlers are also reported in real time, on each backend.
 func TestStuckHandlerOnBackends(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		for kind, h := range stuckKinds("stuck-real", 100*time.Millisecond) {
 			app := b.app(t)
-			told := stuck(app)
+			reports := watchStuck(app)
 			release := make(chan struct{})
 			app.Add(module("worker", func(s *mono.Scope) {
 				h.handle(s, func(context.Context, int) error {
@@ -214,7 +214,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 			if err := h.send(t.Context(), app, 1); err != nil {
 				t.Fatal(err)
 			}
-			o := next(t, told)
+			o := next(t, reports)
 			if health := app.Health(t.Context()).Modules["worker"]; health.Healthy || !strings.Contains(health.Message, o.ID) || o.Handle.Name() != "stuck-real."+kind {
 				t.Errorf("%s: got %+v, and health %+v", kind, o, health)
 			}
@@ -228,8 +228,7 @@ func TestStuckHandlerOnBackends(t *testing.T) {
 	})
 }
 
-// Nothing of it keeps time running once no handler runs: everything in a bubble comes
-// to rest.
+// While no handler runs, receivers have no timers: all goroutines of a synctest bubble block.
 func TestIdleReceiversHaveNoTimers(t *testing.T) {
 	t.Parallel()
 	ended := make(chan any, 1)
@@ -260,58 +259,58 @@ func TestIdleReceiversHaveNoTimers(t *testing.T) {
 			t.Errorf("got %v", v)
 		}
 	case <-time.After(time.Minute):
-		t.Error("virtual time passes without an end")
+		t.Error("virtual time does not stop")
 	}
 }
 
-// A handler that has returned is not stuck, however long its message takes to settle.
-func TestSlowSettlementIsNoStuckHandler(t *testing.T) {
+// A handler that has returned is not stuck, regardless of how long its message takes to settle.
+func TestSlowSettlementIsNotReported(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.settled", mono.StuckAfter(time.Second))
 	synctest.Test(t, func(t *testing.T) {
-		app := mono.New(slowLetters{inproc.New(nil)}, quiet(t))
-		told := stuck(app)
+		app := mono.New(slowDeadLetters{inproc.New(nil)}, quiet(t))
+		reports := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
-			q.Handle(s, func(context.Context, int) error { return mono.Drop(nil) })
+			q.Handle(s, func(context.Context, int) error { return mono.Permanent(nil) })
 		}))
 		begin(t, app)
 		if err := q.Enqueue(t.Context(), app, 1); err != nil {
 			t.Fatal(err)
 		}
-		passes(4 * time.Second)
+		sleep(4 * time.Second)
 		if health := app.Health(t.Context()); !health.Healthy {
 			t.Errorf("got %+v", health)
 		}
-		passes(time.Minute)
-		none(t, told)
-		if all := letters(t, q.DeadLetters(app), mono.LetterFilter{}); len(all) != 1 {
+		sleep(time.Minute)
+		none(t, reports)
+		if all := listDeadLetters(t, q.DeadLetters(app), mono.DeadLetterFilter{}); len(all) != 1 {
 			t.Errorf("%d dead letters", len(all))
 		}
 	})
 }
 
-// slowLetters is a transport that takes 5 seconds to open a log of dead letters.
-type slowLetters struct{ transport.Transport }
+// slowDeadLetters is a transport that takes 5 seconds to open a log of dead letters.
+type slowDeadLetters struct{ transport.Transport }
 
-func (s slowLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+func (s slowDeadLetters) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	if strings.HasSuffix(c.Name, "__dead") {
 		<-time.After(5 * time.Second)
 	}
 	return s.Transport.Log(ctx, c)
 }
 
-// StuckAfter fits what is stored.
+// StuckAfter fits only stored handles and is at least 100 ms.
 func TestStuckAfterNeedsStorage(t *testing.T) {
 	t.Parallel()
-	if got := panicOf(func() { mono.NewQueue[int]("stuck.volatile", mono.Volatile(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "Volatile excludes") {
-		t.Errorf("a volatile queue: %q", got)
+	if got := panicOf(func() { mono.NewQueue[int]("stuck.non-persistent", mono.NonPersistent(), mono.StuckAfter(time.Second)) }); !strings.Contains(got, "NonPersistent excludes") {
+		t.Errorf("a non-persistent queue: %q", got)
 	}
 	if got := panicOf(func() { mono.NewQueue[int]("stuck.soon", mono.StuckAfter(time.Millisecond)) }); !strings.Contains(got, "StuckAfter(1ms): want at least 100ms") {
 		t.Errorf("too short: %q", got)
 	}
-	e := mono.NewEvent[int]("stuck.told")
+	e := mono.NewEvent[int]("stuck.announced")
 	app := newApp(t)
-	app.Add(module("hearer", func(s *mono.Scope) {
+	app.Add(module("subscriber", func(s *mono.Scope) {
 		e.Handle(s, func(context.Context, int) error { return nil }, mono.StuckAfter(time.Second))
 	}))
 	if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "StuckAfter need Durable") {

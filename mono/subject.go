@@ -8,9 +8,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// subjectOf returns where a payload is sent: services.<name>,
-// queues.<name>, events.<name> or streams.<name>, after the App's namespace, and
-// with ._k.<key> at the end of a keyed handle's.
+// subjectOf returns the subject of a payload: services.<name>, queues.<name>,
+// events.<name> or streams.<name>, after the App's namespace, and with ._k.<key> at the
+// end for a keyed handle.
 func (s *sender) subjectOf(payload any) (string, error) {
 	if s.decl.key == nil {
 		return s.prefix, nil
@@ -20,12 +20,12 @@ func (s *sender) subjectOf(payload any) (string, error) {
 		return "", err
 	}
 	if err := transport.ValidateToken(key); err != nil {
-		return "", notDone(InvalidArgument, "its key function returned what cannot be a key: %w", err)
+		return "", notDone(InvalidArgument, "its key function returned an invalid key: %w", err)
 	}
 	return s.prefix + "._k." + key, nil
 }
 
-// keyOf calls the key function, which is the user's.
+// keyOf calls the key function, which is user code.
 func (in *instance) keyOf(d *declaration, payload any) (key string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -36,7 +36,7 @@ func (in *instance) keyOf(d *declaration, payload any) (key string, err error) {
 	return d.key(payload), nil
 }
 
-// patternsOf returns what a receiver subscribes to.
+// patternsOf returns the subjects that a receiver subscribes to.
 func (in *instance) patternsOf(d *declaration, c *config) []string {
 	switch {
 	case d.key == nil:
@@ -60,16 +60,16 @@ func (in *instance) prefix(d *declaration) string {
 	return subject
 }
 
-// kindTokens are the tokens that precede the name of a handle in a subject, with
-// those reserved for kinds to come. A namespace contains none of them, so the first
-// one in a subject ends its namespace: the subjects of two handles are never equal.
+// kindTokens are the tokens that precede the name of a handle in a subject, and those
+// reserved for future kinds. A namespace contains none of them, so the first one in a
+// subject ends its namespace. So the subjects of two handles are never equal.
 var kindTokens = []string{
 	"services", "queues", "events", "streams",
 	"channels", "resources", "failures", "buckets", "kv", "objects",
 }
 
-// checkNamespace reports a namespace that is not written like a name, or that has a
-// token of a kind.
+// checkNamespace reports a namespace that is not a valid name, or that has a token of a
+// kind.
 func checkNamespace(namespace string) error {
 	if err := checkName(namespace); err != nil {
 		return fmt.Errorf("Namespace(%q): %w", namespace, err)

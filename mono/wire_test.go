@@ -26,35 +26,35 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files in testdata/wire")
 
-// What mono says on NATS is a promise to clients in other languages and to older
-// binaries. The files in testdata/wire hold it to the byte: subjects, headers and
-// bodies. After a change that is meant, `go test ./mono -run Wire -update` rewrites
-// them, and the diff shows what a client sees of it.
+// The messages of mono on NATS are a contract with clients in other languages and with older
+// binaries. The files in testdata/wire specify it byte by byte: subjects, headers and bodies.
+// After an intended change, `go test ./mono -run Wire -update` rewrites them, and the diff
+// shows the effect on a client.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct {
-		name   string
-		scenes []scene
+		name      string
+		exchanges []exchange
 	}{
-		{"service", serviceScenes()},
-		{"errors", errorScenes()},
-		{"event", eventScenes()},
-		{"queue", queueScenes()},
-		{"stream", streamScenes()},
-		{"dead-letters", letterScenes()},
+		{"service", serviceExchanges()},
+		{"errors", errorExchanges()},
+		{"event", eventExchanges()},
+		{"queue", queueExchanges()},
+		{"stream", streamExchanges()},
+		{"dead-letters", deadLetterExchanges()},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			var text strings.Builder
-			for _, sc := range f.scenes {
-				fmt.Fprintf(&text, "# %s\n\n%s", sc.name, sc.record(t))
+			for _, x := range f.exchanges {
+				fmt.Fprintf(&text, "# %s\n\n%s", x.name, x.record(t))
 			}
 			golden(t, filepath.Join("testdata", "wire", f.name+".txt"), text.String())
 		})
 	}
 }
 
-// golden compares a text with a file.
+// golden compares a text with a file, or writes the file if -update is set.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
@@ -67,11 +67,11 @@ func golden(t *testing.T, file, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from what went over the wire; if that is meant, run with -update:\n%s", file, firstDifference(string(want), got))
+		t.Errorf("%s differs from the recorded messages: if the change is intended, run with -update:\n%s", file, firstDifference(string(want), got))
 	}
 }
 
-// firstDifference shows the lines around the first that differs.
+// firstDifference returns the lines around the first difference.
 func firstDifference(want, got string) string {
 	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
 	at := 0
@@ -84,39 +84,38 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("line %d\n--- want\n%s\n--- got\n%s", at+1, around(w), around(g))
 }
 
-// scene is something that modules say to each other, alone on a server.
-type scene struct {
+// exchange is a sequence of messages between modules, alone on a server.
+type exchange struct {
 	name string
 	bind func(*mono.Scope)
-	play func(t *testing.T, app *mono.App)
+	run  func(t *testing.T, app *mono.App)
 }
 
-// record plays a scene and returns all that it said.
-func (sc scene) record(t *testing.T) string {
+// record runs an exchange and returns the transcript of its messages.
+func (x exchange) record(t *testing.T) string {
 	t.Helper()
 	tr := openNATS(t)
 	conn, _ := natsx.Conn(tr)
 	tap := listen(t, conn)
-	app := mono.New(tr, quiet(t), mono.AlwaysWire())
-	app.Add(module("shop", sc.bind))
+	app := mono.New(tr, quiet(t), mono.NoLocalCalls())
+	app.Add(module("shop", x.bind))
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	sc.play(t, app)
+	x.run(t, app)
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	heard := tap()
+	received := tap()
 	if err := app.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	return transcript(heard)
+	return transcript(received)
 }
 
-// listen hears everything on a server. What it returns gives what it has heard.
-// The server hands on the messages of one connection in the order in which they
-// were sent, the tap's own included: what was sent before has been heard when
-// its marker has.
+// listen subscribes to all subjects of a server. The returned function returns the messages
+// so far. It publishes a marker and waits for it: the server delivers the messages of a
+// connection in order, so all earlier messages have arrived with the marker.
 func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 	t.Helper()
 	all := make(chan *nats.Msg, 1000)
@@ -129,30 +128,30 @@ func listen(t *testing.T, conn *nats.Conn) func() []*nats.Msg {
 		if err := conn.Publish(marker, nil); err != nil {
 			t.Fatal(err)
 		}
-		var heard []*nats.Msg
+		var received []*nats.Msg
 		for {
 			m := next(t, all)
 			if m.Subject == marker {
 				_ = sub.Unsubscribe()
-				return heard
+				return received
 			}
-			heard = append(heard, m)
+			received = append(received, m)
 		}
 	}
 }
 
-// transcript writes messages for people. What differs from run to run gets a
-// name, the same for the same value.
-func transcript(heard []*nats.Msg) string {
+// transcript formats messages. Values that differ between runs are replaced by names, and
+// equal values get the same name.
+func transcript(received []*nats.Msg) string {
 	var b strings.Builder
 	names := naming{}
 	asked := map[string]bool{}
-	for _, m := range heard {
+	for _, m := range received {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
-			continue // JetStream's own: what it is asked, what it hands out, what it says of what it has stored
+			continue // requests, deliveries and acknowledgements of JetStream
 		}
 		if m.Header.Get("Status") == "100" {
-			continue // an idle heartbeat, which comes when the server has been idle for a while
+			continue // an idle heartbeat, which depends on timing
 		}
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
 		if answer(m.Reply) {
@@ -176,7 +175,7 @@ func answer(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") 
 
 func stored(body []byte) bool { return strings.HasPrefix(string(body), `{"stream":`) }
 
-// body writes bytes as they are when they are text, and in hexadecimal otherwise.
+// body formats printable text unchanged and other bytes in hexadecimal.
 func body(data []byte) string {
 	text := string(data)
 	printable := utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
@@ -189,10 +188,10 @@ func body(data []byte) string {
 	return hex.Dump(data)
 }
 
-// naming gives names to what is drawn at random or taken from the clock.
+// naming assigns names to random values and times.
 type naming map[string]string
 
-// An inbox, an id, the token of a delayed message, and a time with a fraction.
+// drawn matches an inbox, an id, the token of a delayed message, and a time with a fraction.
 var drawn = regexp.MustCompile(`_INBOX\.[A-Za-z0-9.]+|\b[0-9a-f]{32}\b|\b[A-Z2-7]{26}\b|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`)
 
 func (n naming) of(s string) string {
@@ -211,17 +210,17 @@ func (n naming) of(s string) string {
 	})
 }
 
-// codecs are those that come with mono, each with a value in it.
+// codecs lists the codecs of mono that encode values.
 var codecs = []struct {
 	name  string
 	codec codec.Codec
 }{{"JSON", codec.JSON}, {"MessagePack", codec.MessagePack}}
 
-func serviceScenes() []scene {
+func serviceExchanges() []exchange {
 	raw := mono.NewService[[]byte, []byte]("wire.raw", mono.Codec(codec.Raw))
 	limited := mono.NewService[question, reply]("wire.limited", mono.Timeout(time.Hour))
 	var client mono.Func[question, reply]
-	scenes := []scene{{
+	exchanges := []exchange{{
 		"A call of bytes",
 		func(s *mono.Scope) {
 			raw.Handle(s, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil })
@@ -232,7 +231,7 @@ func serviceScenes() []scene {
 			}
 		},
 	}, {
-		"A call by a module, with a header of its own and a time limit",
+		"A call by a module, with a custom header and a time limit",
 		func(s *mono.Scope) {
 			client = limited.With(mono.Header("Tenant", "acme")).Client(s)
 			limited.Handle(s, func(ctx context.Context, q question) (reply, error) {
@@ -247,7 +246,7 @@ func serviceScenes() []scene {
 	}}
 	for _, c := range codecs {
 		s := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
-		scenes = append(scenes, scene{
+		exchanges = append(exchanges, exchange{
 			"A call in " + c.name,
 			func(sc *mono.Scope) { s.Handle(sc, echo) },
 			func(t *testing.T, app *mono.App) {
@@ -257,13 +256,13 @@ func serviceScenes() []scene {
 			},
 		})
 	}
-	return scenes
+	return exchanges
 }
 
-func errorScenes() []scene {
-	var scenes []scene
+func errorExchanges() []exchange {
+	var exchanges []exchange
 	fails := func(name string, s mono.Service[question, reply], fail func() error) {
-		scenes = append(scenes, scene{
+		exchanges = append(exchanges, exchange{
 			name,
 			func(sc *mono.Scope) {
 				s.Handle(sc, func(context.Context, question) (reply, error) { return reply{}, fail() })
@@ -289,9 +288,9 @@ func errorScenes() []scene {
 		fails("A typed failure in "+c.name, packed, func() error { return fmt.Errorf("while asking: %w", short.With(shortage{Left: 3})) })
 	}
 	fails("A typed failure whose value is too large", s, func() error { return heavy.With(reply{Text: strings.Repeat("x", 1<<20)}) })
-	refused := func(name string, m *transport.Message) scene {
+	refused := func(name string, m *transport.Message) exchange {
 		m.Subject = "services.wire.ask"
-		return scene{
+		return exchange{
 			name,
 			func(sc *mono.Scope) { s.Handle(sc, echo) },
 			func(t *testing.T, app *mono.App) {
@@ -302,31 +301,31 @@ func errorScenes() []scene {
 		}
 	}
 	poetry := transport.Header{{Name: transport.HeaderContentType, Value: "text/poetry"}}
-	return append(scenes,
+	return append(exchanges,
 		refused("A request that cannot be decoded", &transport.Message{Body: []byte(`{"text":7}`)}),
-		refused("A request of a content type that nobody knows", &transport.Message{Body: []byte(`{}`), Header: poetry}),
+		refused("A request of an unknown content type", &transport.Message{Body: []byte(`{}`), Header: poetry}),
 	)
 }
 
-func eventScenes() []scene {
+func eventExchanges() []exchange {
 	keyed := mono.NewEvent[job]("wire.keyed").KeyedBy(job.key)
 	durable := mono.NewEvent[job]("wire.durable", mono.Durable())
 	raw := mono.NewEvent[[]byte]("wire.raw", mono.Codec(codec.Raw))
-	scenes := []scene{
-		eventScene("An event of bytes", raw, []byte{0, 1}),
-		eventScene("An event with a key", keyed, job{N: 1, Key: "acme"}),
-		eventScene("A durable event", durable, job{N: 1}),
-		eventScene("An event with a header", mono.NewEvent[job]("wire.plain").With(mono.Header("Tenant", "acme")), job{N: 1}),
+	exchanges := []exchange{
+		eventExchange("An event of bytes", raw, []byte{0, 1}),
+		eventExchange("An event with a key", keyed, job{N: 1, Key: "acme"}),
+		eventExchange("A durable event", durable, job{N: 1}),
+		eventExchange("An event with a header", mono.NewEvent[job]("wire.plain").With(mono.Header("Tenant", "acme")), job{N: 1}),
 	}
 	for _, c := range codecs {
-		scenes = append(scenes, eventScene("An event in "+c.name, mono.NewEvent[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+		exchanges = append(exchanges, eventExchange("An event in "+c.name, mono.NewEvent[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
 	}
-	return scenes
+	return exchanges
 }
 
-func eventScene[T any](name string, e mono.Event[T], v T) scene {
+func eventExchange[T any](name string, e mono.Event[T], v T) exchange {
 	done := make(chan struct{}, 1)
-	return scene{
+	return exchange{
 		name,
 		func(s *mono.Scope) {
 			e.Handle(s, func(context.Context, T) error { done <- struct{}{}; return nil })
@@ -340,24 +339,24 @@ func eventScene[T any](name string, e mono.Event[T], v T) scene {
 	}
 }
 
-func queueScenes() []scene {
+func queueExchanges() []exchange {
 	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewQueue[job]("wire.plain")
-	volatile := mono.NewQueue[job]("wire.volatile", mono.Volatile())
-	scenes := []scene{
-		queueScene("A job of bytes", raw, []byte{0, 1}),
-		queueScene("A job with a header and an id of its own", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A job that waits", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
-		queueScene("A job of a volatile queue", volatile, job{N: 1}),
+	nonPersistent := mono.NewQueue[job]("wire.non-persistent", mono.NonPersistent())
+	exchanges := []exchange{
+		queueExchange("A job of bytes", raw, []byte{0, 1}),
+		queueExchange("A job with a header and a dedup id", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
+		queueExchange("A delayed job", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
+		queueExchange("A job of a non-persistent queue", nonPersistent, job{N: 1}),
 	}
 	for _, c := range codecs {
-		scenes = append(scenes, queueScene("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
+		exchanges = append(exchanges, queueExchange("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))
 	}
-	return scenes
+	return exchanges
 }
 
-func queueScene[T any](name string, q mono.Queue[T], v T) scene {
-	return scene{
+func queueExchange[T any](name string, q mono.Queue[T], v T) exchange {
+	return exchange{
 		name,
 		func(s *mono.Scope) { q.Handle(s, func(context.Context, T) error { return nil }) },
 		func(t *testing.T, app *mono.App) {
@@ -368,24 +367,24 @@ func queueScene[T any](name string, q mono.Queue[T], v T) scene {
 	}
 }
 
-func streamScenes() []scene {
+func streamExchanges() []exchange {
 	raw := mono.NewStream[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewStream[job]("wire.plain")
 	keyed := mono.NewStream[job]("wire.keyed").KeyedBy(job.key)
-	scenes := []scene{
-		streamScene("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
-		streamScene("A message with a key, a header and an id of its own", keyed, func(t *testing.T, app *mono.App) error {
+	exchanges := []exchange{
+		streamExchange("A message of bytes", raw, func(t *testing.T, app *mono.App) error { return raw.Append(t.Context(), app, []byte{0, 1}) }),
+		streamExchange("A message with a key, a header and a dedup id", keyed, func(t *testing.T, app *mono.App) error {
 			return keyed.With(mono.Header("Tenant", "acme"), mono.DedupID("entry-7")).Append(t.Context(), app, job{N: 1, Key: "acme"})
 		}),
-		streamScene("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended after another", plain, func(t *testing.T, app *mono.App) error {
 			_, err := plain.AppendAfter(t.Context(), app, 0, job{N: 1})
 			return err
 		}),
-		streamScene("A message that is appended after another of its key", keyed, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended after another of its key", keyed, func(t *testing.T, app *mono.App) error {
 			_, err := keyed.AppendAfter(t.Context(), app, 0, job{N: 1, Key: "acme"})
 			return err
 		}),
-		streamScene("A message that nobody waits for", plain, func(t *testing.T, app *mono.App) error {
+		streamExchange("A message that is appended asynchronously", plain, func(t *testing.T, app *mono.App) error {
 			done := make(chan error, 1)
 			if err := plain.AppendAsync(t.Context(), app, job{N: 1}, func(err error) { done <- err }); err != nil {
 				return err
@@ -395,24 +394,24 @@ func streamScenes() []scene {
 	}
 	for _, c := range codecs {
 		s := mono.NewStream[job]("wire.plain", mono.Codec(c.codec))
-		scenes = append(scenes, streamScene("A message in "+c.name, s, func(t *testing.T, app *mono.App) error { return s.Append(t.Context(), app, job{N: 1}) }))
+		exchanges = append(exchanges, streamExchange("A message in "+c.name, s, func(t *testing.T, app *mono.App) error { return s.Append(t.Context(), app, job{N: 1}) }))
 	}
-	return scenes
+	return exchanges
 }
 
-func streamScene[T any](name string, s mono.Stream[T], play func(*testing.T, *mono.App) error) scene {
-	return scene{
+func streamExchange[T any](name string, s mono.Stream[T], run func(*testing.T, *mono.App) error) exchange {
+	return exchange{
 		name,
 		func(sc *mono.Scope) { s.Appender(sc) },
 		func(t *testing.T, app *mono.App) {
-			if err := play(t, app); err != nil {
+			if err := run(t, app); err != nil {
 				t.Error(err)
 			}
 		},
 	}
 }
 
-func letterScenes() []scene {
+func deadLetterExchanges() []exchange {
 	q := mono.NewQueue[job]("wire.jobs", mono.MaxAttempts(1))
 	fail := func(ret error) func(*mono.Scope) {
 		return func(s *mono.Scope) { q.Handle(s, func(context.Context, job) error { return ret }) }
@@ -422,20 +421,22 @@ func letterScenes() []scene {
 			t.Error(err)
 		}
 	}
-	await := func(t *testing.T, app *mono.App) mono.Letter[job] { return awaitLetters(t, q.DeadLetters(app), 1)[0] }
-	return []scene{
+	await := func(t *testing.T, app *mono.App) mono.DeadLetter[job] {
+		return awaitDeadLetters(t, q.DeadLetters(app), 1)[0]
+	}
+	return []exchange{
 		{"A job that has failed", fail(mono.Errorf(mono.NotFound, "no such öl")), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
-		{"A job that was dropped", fail(mono.Drop(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
+		{"A job that has failed permanently", fail(mono.Permanent(errors.New("not mine"))), func(t *testing.T, app *mono.App) { enqueue(t, app); await(t, app) }},
 		{"A plain publish that cannot be decoded", fail(nil), func(t *testing.T, app *mono.App) {
 			if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "queues.wire.jobs", Body: []byte(`{"n":`)}); err != nil {
 				t.Error(err)
 			}
 			await(t, app)
 		}},
-		{"A letter that is edited and replayed", func(s *mono.Scope) {
+		{"A dead letter that is edited and replayed", func(s *mono.Scope) {
 			q.Handle(s, func(_ context.Context, j job) error {
 				if j.N == 1 {
-					return mono.Drop(errors.New("not mine"))
+					return mono.Permanent(errors.New("not mine"))
 				}
 				return nil
 			})

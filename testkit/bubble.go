@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// bubble is what is known of a bubble from outside.
+// bubble is the state of a bubble as seen from outside.
 type bubble struct {
 	name  atomic.Value // "synctest bubble 7", as in the first line of a stack
-	ended chan any     // what it panicked with, or nil
+	ended chan any     // its panic value, or nil
 }
 
-// bubbleName returns what stacks call the bubble of this goroutine.
+// bubbleName returns the name of this goroutine's bubble in stacks.
 func bubbleName() string {
 	var b [256]byte
 	header, _, _ := strings.Cut(string(b[:runtime.Stack(b[:], false)]), "]")
@@ -24,13 +24,13 @@ func bubbleName() string {
 	return ""
 }
 
-// goroutine is one goroutine of a bubble, as its stack tells.
+// goroutine is one goroutine of a bubble, parsed from its stack.
 type goroutine struct {
 	state string // "chan receive (durable)"
 	stack string
 }
 
-// goroutines returns those of the bubble.
+// goroutines returns the goroutines of the bubble.
 func (b *bubble) goroutines() []goroutine {
 	name, _ := b.name.Load().(string)
 	if name == "" {
@@ -42,7 +42,7 @@ func (b *bubble) goroutines() []goroutine {
 		_, state, _ := strings.Cut(header, "[")
 		state, _, ours := strings.Cut(state, ", "+name+"]")
 		if ours {
-			state, _, _ = strings.Cut(state, ", ") // the minutes that it waits
+			state, _, _ = strings.Cut(state, ", ") // the minutes of its wait
 			all = append(all, goroutine{state, stack})
 		}
 	}
@@ -58,38 +58,37 @@ func allStacks() string {
 	}
 }
 
-// machinery is what runs a bubble itself.
-func (g *goroutine) machinery() bool {
+// isInternal reports whether the goroutine runs the bubble itself.
+func (g *goroutine) isInternal() bool {
 	return strings.HasPrefix(g.state, "synctest.Run") || strings.Contains(g.stack, "internal/synctest.Run(") || strings.Contains(g.stack, "testing/synctest.testingSynctestTest(")
 }
 
-// hang says why a bubble has not ended in time: who waits for something that is
-// outside of it, and everybody else.
-func (b *bubble) hang(limit time.Duration) string {
+// hangText explains why a bubble has not ended in time. It lists the goroutines that wait for
+// something outside the bubble, and all others.
+func (b *bubble) hangText(limit time.Duration) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "the test has not ended after %v of real time", limit)
 	all := b.goroutines()
 	culprits := 0
 	for _, g := range all {
-		if why := g.why(); why != "" && !g.machinery() {
+		if why := g.cause(); why != "" && !g.isInternal() {
 			culprits++
 			fmt.Fprintf(&text, "\n\n%s:\n%s", why, g.stack)
 		}
 	}
 	if culprits == 0 {
-		text.WriteString(": either virtual time passes without an end, or a goroutine runs without a pause; bound the wait with a context, or the work with a deadline")
+		text.WriteString(": either virtual time passes without an end, or a goroutine never pauses; bound the wait with a context, or the work with a deadline")
 	}
 	for _, g := range all {
-		if g.why() == "" && !g.machinery() {
+		if g.cause() == "" && !g.isInternal() {
 			fmt.Fprintf(&text, "\n\n%s", g.stack)
 		}
 	}
 	return text.String()
 }
 
-// why says what keeps a goroutine's bubble from coming to rest, "" for one that
-// rests or runs.
-func (g *goroutine) why() string {
+// cause returns what keeps a goroutine's bubble from coming to rest, or "" if it rests or runs.
+func (g *goroutine) cause() string {
 	state := g.state
 	switch {
 	case strings.Contains(state, "(durable)"):
@@ -97,24 +96,24 @@ func (g *goroutine) why() string {
 	case strings.HasPrefix(state, "chan "), strings.HasPrefix(state, "select"):
 		return "a goroutine waits on a channel that was made outside the bubble: make it in the body of testkit.Run"
 	case strings.HasPrefix(state, "sync.Mutex"), strings.HasPrefix(state, "sync.RWMutex"), strings.HasPrefix(state, "semacquire"):
-		return "a goroutine waits for a lock that is never released, or that is held by somebody who waits: hold no lock while you send or call"
+		return "a goroutine waits for a lock that is never released, or that a waiting goroutine holds: hold no lock while you send or call"
 	case strings.HasPrefix(state, "IO wait"), strings.HasPrefix(state, "syscall"):
 		return "a goroutine waits for a real network or file, which virtual time cannot wait for: use testkit.Fake, or net.Pipe, or natstest"
 	case strings.HasPrefix(state, "running"), strings.HasPrefix(state, "runnable"), strings.HasPrefix(state, "sleep"):
 		return ""
 	}
-	return "a goroutine waits for what is outside the bubble (" + state + ")"
+	return "a goroutine waits for something outside the bubble (" + state + ")"
 }
 
-// explain says what a bubble's end in a panic means.
+// explain returns the meaning of a panic that ended a bubble.
 func (b *bubble) explain(v any) string {
 	switch text := fmt.Sprint(v); {
 	case strings.Contains(text, "main bubble goroutine has exited"):
-		return "goroutines are left over when all modules have stopped: end them in the Stop of the module that began them, and wait for their end" + b.remaining()
+		return "goroutines still run after all modules have stopped: end them in the Stop of the module that started them, and wait for their end" + b.remaining()
 	case strings.Contains(text, "all goroutines in bubble are blocked"):
-		return "everything waits for something that will never happen, and no time can bring it about" + b.remaining()
+		return "everything waits for something that will never happen, however much time passes" + b.remaining()
 	case strings.Contains(text, "within a synctest bubble"):
-		return "testkit.Run was called in a bubble: it makes its own, call it outside synctest.Test and outside another Run"
+		return "testkit.Run was called in a bubble: it makes its own bubble; call it outside synctest.Test and outside another Run"
 	default:
 		return panicText(v, nil)
 	}
@@ -123,7 +122,7 @@ func (b *bubble) explain(v any) string {
 func (b *bubble) remaining() string {
 	var text strings.Builder
 	for _, g := range b.goroutines() {
-		if !g.machinery() {
+		if !g.isInternal() {
 			text.WriteString("\n\n" + g.stack)
 		}
 	}

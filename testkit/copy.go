@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// copyOf returns a copy of a payload that shares nothing that can be changed with
-// it, as far as exported fields lead: what is behind others is its type's own. What
-// is in it twice is in the copy twice, as one: a tree may lead back to its root.
+// copyOf returns a copy of a payload that shares nothing changeable with it through exported
+// fields. Unexported fields belong to their type. A reference that occurs twice in the payload
+// occurs twice in the copy, so a tree may refer back to its root.
 func copyOf(v any) any {
 	if v == nil {
 		return nil
@@ -16,7 +16,7 @@ func copyOf(v any) any {
 	return c.value(reflect.ValueOf(v), maxDepth).Interface()
 }
 
-// maxDepth bounds how deep a copy goes: deeper than what a codec carries.
+// maxDepth bounds the depth of a copy. It is deeper than any value that a codec accepts.
 const maxDepth = 50_000
 
 // copier makes one copy.
@@ -24,7 +24,7 @@ type copier struct {
 	made map[referent]reflect.Value
 }
 
-// referent is what a pointer, slice or map leads to.
+// referent is the target of a pointer, slice or map.
 type referent struct {
 	at  unsafe.Pointer
 	len int
@@ -51,7 +51,7 @@ func (c *copier) value(v reflect.Value, depth int) reflect.Value {
 	return v
 }
 
-// reference copies what v leads to, once.
+// reference copies the target of v, once.
 func (c *copier) reference(v reflect.Value, depth int) reflect.Value {
 	if v.IsNil() {
 		return v
@@ -108,7 +108,7 @@ func (c *copier) parts(v reflect.Value, depth int) reflect.Value {
 	return to
 }
 
-// holdsReferences reports whether values of the type can share something.
+// holdsReferences reports whether values of the type can share memory.
 func holdsReferences(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map:

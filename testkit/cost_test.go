@@ -9,7 +9,7 @@ import (
 	"gomono.dev/testkit"
 )
 
-// fourModules lets ten messages pass between four modules.
+// fourModules sends ten messages between four modules.
 func fourModules(t testing.TB, h *testkit.Harness) {
 	h.Add(&shop{}, post(fine), mono.NewModule("web", func(sc *mono.Scope) error { place.Client(sc); return nil }))
 	testkit.Stub(h, charge, "R-a")
@@ -19,7 +19,7 @@ func fourModules(t testing.TB, h *testkit.Harness) {
 	h.Settle()
 }
 
-// retries lets a job be tried again each second.
+// retries retries a job each second.
 func retries(attempts int) func(testing.TB, *testkit.Harness) {
 	return func(t testing.TB, h *testkit.Harness) {
 		patient := mono.NewQueue[order]("test.patient", mono.MaxAttempts(10_000), mono.Backoff(mono.Constant(time.Second)))
@@ -36,29 +36,28 @@ func retries(attempts int) func(testing.TB, *testkit.Harness) {
 		if seen != attempts {
 			t.Errorf("%d attempts, want %d", seen, attempts)
 		}
-		h.Leave(patient)
+		h.AllowUnfinished(patient)
 	}
 }
 
 // stepsOf returns the number of steps that the scheduler takes for a body.
 func stepsOf(t *testing.T, body func(testing.TB, *testkit.Harness)) int {
 	t.Helper()
-	const told = "to be told the steps"
+	const steps = "to see the steps"
 	e := testkit.Explore(t, 1, func(t testing.TB, h *testkit.Harness) {
 		if body(t, h); !t.Failed() {
-			t.Error(told)
+			t.Error(steps)
 		}
 	})
-	expect(t, e.Failures[0].Text, []string{told})
-	return e.Failures[0].Steps
+	expect(t, e.FailedRuns[0].Text, []string{steps})
+	return e.FailedRuns[0].Steps
 }
 
 func allocationsOf(t *testing.T, body func(testing.TB, *testkit.Harness)) float64 {
 	return testing.AllocsPerRun(2, func() { testkit.Explore(t, 1, body).MustPass() })
 }
 
-// A test costs steps and allocations for what happens in it. Its time is in the
-// benchmarks.
+// A test costs steps and allocations for each event in it. The benchmarks measure its time.
 func TestCostOfATest(t *testing.T) {
 	for name, most := range map[string]struct {
 		body   func(testing.TB, *testkit.Harness)
@@ -77,8 +76,8 @@ func TestCostOfATest(t *testing.T) {
 	}
 }
 
-// The cost of a retry does not depend on how many went before, nor on the virtual
-// time between them.
+// The cost of a retry does not depend on the number of earlier ones, nor on the virtual time
+// between them.
 func TestCostOfARetry(t *testing.T) {
 	const few, many = 600, 3600
 	steps, allocs := stepsOf(t, retries(few)), allocationsOf(t, retries(few))

@@ -17,13 +17,13 @@ type diagram struct {
 	arrows       []arrow
 }
 
-// arrow is one line of the diagram, and its place among all that happened.
+// arrow is one line of the diagram, and its place in the history.
 type arrow struct {
 	place int
 	text  string
 }
 
-// diagram draws what happened.
+// diagram draws the history.
 func (h *Harness) diagram() string {
 	d := &diagram{h: h, entries: h.journal.all(func(*entry) bool { return true })}
 	d.name("")
@@ -36,16 +36,16 @@ func (h *Harness) diagram() string {
 
 func (d *diagram) draw(e *entry) {
 	switch {
-	case e.died != nil:
+	case e.deadLetter != nil:
 		d.add(e.begun, "Note over %s: gives up %s", d.name(e.module), e.handle.name)
 	case e.side == "":
 		text, _, _ := strings.Cut(e.text, ":")
-		d.add(e.begun, "Note over %s: %s", everybody, text)
-	case e.side == mono.Sending && e.handle.kind == mono.KindService:
+		d.add(e.begun, "Note over %s: %s", allParticipants, text)
+	case e.side == mono.SideSender && e.handle.kind == mono.KindService:
 		d.drawCall(e)
-	case e.side == mono.Sending && !slices.ContainsFunc(d.entries, e.isReceived):
+	case e.side == mono.SideSender && !slices.ContainsFunc(d.entries, e.isReceived):
 		d.add(e.begun, "Note over %s: %s %s", d.name(e.module), sendVerb(e.handle.kind), e.handle.name)
-	case e.side == mono.Receiving && e.handle.kind != mono.KindService:
+	case e.side == mono.SideReceiver && e.handle.kind != mono.KindService:
 		d.drawHandled(e)
 	}
 }
@@ -66,8 +66,8 @@ func (d *diagram) drawHandled(e *entry) {
 	if e.attempt > 1 {
 		text += fmt.Sprintf(", attempt %d", e.attempt)
 	}
-	if outcome := d.h.journal.outcome(e, e.id, e.err); outcome != Done {
-		text += ", " + string(outcome)
+	if result := d.h.journal.resultOf(e, e.id, e.err); result != ResultDone {
+		text += ", " + string(result)
 	}
 	d.add(e.begun, "%s-)%s: %s", d.name(e.from), d.name(e.module), text)
 }
@@ -76,7 +76,7 @@ func (d *diagram) add(place int, format string, args ...any) {
 	d.arrows = append(d.arrows, arrow{place, fmt.Sprintf(format, args...)})
 }
 
-// name returns what the diagram calls a module, which takes part in it from then on.
+// name returns the diagram's name of a module, which takes part in it from then on.
 func (d *diagram) name(module string) string {
 	if module == "" {
 		module = "test"
@@ -87,13 +87,13 @@ func (d *diagram) name(module string) string {
 	return identifier(module)
 }
 
-// identifier is a module's name as Mermaid wants it.
+// identifier returns a module's name as Mermaid requires it.
 func identifier(module string) string { return strings.ReplaceAll(module, "-", "_") }
 
-// everybody stands for all participants while they are not known yet.
-const everybody = "*"
+// allParticipants stands for all participants until they are known.
+const allParticipants = "*"
 
-// span is the first and the last of the participants.
+// span returns the first and the last of the participants.
 func (d *diagram) span() string {
 	first, last := identifier(d.participants[0]), identifier(d.participants[len(d.participants)-1])
 	if first == last {
@@ -109,12 +109,12 @@ func (d *diagram) String() string {
 		fmt.Fprintf(&b, "    participant %s as %s\n", identifier(p), p)
 	}
 	for _, a := range d.arrows {
-		b.WriteString("    " + strings.Replace(a.text, "over "+everybody, "over "+d.span(), 1) + "\n")
+		b.WriteString("    " + strings.Replace(a.text, "over "+allParticipants, "over "+d.span(), 1) + "\n")
 	}
 	return b.String()
 }
 
 // isReceived reports whether other is a handler that got the message of e.
 func (e *entry) isReceived(other entry) bool {
-	return other.side == mono.Receiving && other.handle == e.handle && other.id == e.id
+	return other.side == mono.SideReceiver && other.handle == e.handle && other.id == e.id
 }

@@ -2,28 +2,28 @@ package testkit
 
 import "testing"
 
-// Each runs body on every way that messages can take, each a subtest: what a system
-// does must not depend on it.
+// Each runs body on every path of messages, each in a subtest. The behaviour of a
+// system must not depend on the path.
 //
-//	wire       in memory, every call over the transport, as Run does
-//	unordered  the same, at once and in no order
-//	doubled    every stored message handed to its handler twice
-//	home       calls within the App
+//	transport     in memory, every call over the transport, as with Run
+//	free-running  the same, with everything at once and in any order
+//	doubled       every stored message handed to its handler twice
+//	local         local calls within the App
 //
-// and on each of the servers, such as natstest.Server, in real time. A body that
-// declares faults asks Harness.Virtual first.
+// It then runs body on each of the servers, such as natstest.Server, in real time. A
+// body that declares faults checks Harness.Virtual first.
 func Each(t *testing.T, body func(t *testing.T, h *Harness), servers ...Server) {
 	t.Helper()
-	for _, way := range []struct {
+	for _, path := range []struct {
 		name string
 		opts []Option
 	}{
-		{"wire", nil},
-		{"unordered", []Option{Unordered()}},
+		{"transport", nil},
+		{"free-running", []Option{FreeRunning()}},
 		{"doubled", []Option{Doubled()}},
-		{"home", []Option{HomeCalls()}},
+		{"local", []Option{LocalCalls()}},
 	} {
-		t.Run(way.name, func(t *testing.T) { Run(t, body, way.opts...) })
+		t.Run(path.name, func(t *testing.T) { Run(t, body, path.opts...) })
 	}
 	for _, s := range servers {
 		t.Run(s.Name, func(t *testing.T) { RunOn(t, s, body) })

@@ -9,8 +9,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// end ends the test: it looks for what was left undone, stops the App, and says
-// what happened where the test has failed.
+// end ends the test: it looks for unfinished work, stops the App, and logs the history if the
+// test has failed.
 func (h *Harness) end() {
 	h.t.Helper()
 	if err := h.net.settle(context.Background()); err != nil {
@@ -29,20 +29,20 @@ func (h *Harness) end() {
 	h.report()
 }
 
-// report says how to see the failure again.
+// report logs the history and how to repeat the failure.
 func (h *Harness) report() {
 	h.t.Helper()
 	if h.t.Failed() {
-		h.t.Logf("testkit: %s", h.again())
+		h.t.Logf("testkit: %s", h.rerunText())
 	}
 }
 
-func (h *Harness) again() string {
+func (h *Harness) rerunText() string {
 	again := fmt.Sprintf("run it again with -testkit.seed=%d", h.seed)
 	if !h.Virtual() {
 		again = "in real time"
 	}
-	if h.told {
+	if h.reported {
 		return again
 	}
 	return again + "; " + h.history()
@@ -50,25 +50,24 @@ func (h *Harness) again() string {
 
 func (h *Harness) checkFaults() {
 	h.t.Helper()
-	for _, in := range h.faults.neverMet() {
-		h.t.Errorf("testkit: the fault %s was never met: let the test do what meets it, or take it away, or say Sometimes", in)
+	for _, in := range h.faults.untriggered() {
+		h.t.Errorf("testkit: the fault %s was never triggered: send a message that it applies to, remove it, or add Sometimes", in)
 	}
 }
 
 // checkRunning reports handlers and calls that have not ended.
 func (h *Harness) checkRunning() {
 	h.t.Helper()
-	for _, e := range h.journal.all(func(e *entry) bool { return e.side != "" && !e.ended && !e.process.dead.Load() }) {
+	for _, e := range h.journal.all(func(e *entry) bool { return e.side != "" && !e.ended && !e.process.crashed.Load() }) {
 		what := "the handler of " + e.handle.String() + " still runs"
-		if e.side == mono.Sending {
+		if e.side == mono.SideSender {
 			what = "it still waits for " + e.handle.String()
 		}
-		h.t.Errorf("testkit: at the end of the test, in %s: %s, since %v: %s\n\tgive it the time that it needs with h.Advance, or end what it waits for", e.who(), what, clock(e.at), show(e.value))
+		h.t.Errorf("testkit: at the end of the test, in %s: %s, since %v: %s\n\tlet enough time pass with h.Advance, or end its wait", e.actor(), what, clock(e.at), show(e.value))
 	}
 }
 
-// checkUndone reports stored messages that a group has begun with and is not done
-// with.
+// checkUndone reports stored messages that a group has begun and not finished.
 func (h *Harness) checkUndone() {
 	h.t.Helper()
 	if len(h.processes) == 0 {
@@ -76,27 +75,27 @@ func (h *Harness) checkUndone() {
 	}
 	tr, err := h.net.connect(context.Background())
 	if err != nil {
-		h.t.Errorf("testkit: looking for messages that nobody is done with: %v", err)
+		h.t.Errorf("testkit: looking for unfinished messages: %v", err)
 		return
 	}
 	defer tr.Close(context.Background())
 	h.eachGroup(tr, func(k handleKey, g transport.GroupInfo, err error) {
 		switch {
 		case err != nil:
-			h.t.Errorf("testkit: looking for messages of %s that nobody is done with: %v", k, err)
-		case g.InFlight > 0 && !h.isLeft(k):
-			was, is := "was", "is"
+			h.t.Errorf("testkit: looking for unfinished messages of %s: %v", k, err)
+		case g.InFlight > 0 && !h.isUnfinishedAllowed(k):
+			was := "was"
 			if g.InFlight > 1 {
-				was, is = "were", "are"
+				was = "were"
 			}
-			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s %s begun and %s not done: %s\n\tgive it time with h.Advance, or say h.Leave(…) where that is meant",
-				plural(int(g.InFlight), "message"), k, g.Config.Name, was, is, h.lastAttempt(k, g.Config.Name))
+			h.t.Errorf("testkit: at the end of the test %s of %s in the group %s %s begun and not finished: %s\n\tlet time pass with h.Advance, or permit it with h.AllowUnfinished(…)",
+				plural(int(g.InFlight), "message"), k, g.Config.Name, was, h.lastAttempt(k, g.Config.Name))
 		}
 	})
 }
 
-func (h *Harness) isLeft(k handleKey) bool {
-	for _, handle := range h.left {
+func (h *Harness) isUnfinishedAllowed(k handleKey) bool {
+	for _, handle := range h.unfinished {
 		if keyOf(handle) == k {
 			return true
 		}
@@ -107,12 +106,11 @@ func (h *Harness) isLeft(k handleKey) bool {
 // app returns the App of the latest process, running or not.
 func (h *Harness) app() *mono.App { return h.processes[len(h.processes)-1].app }
 
-// eachGroup asks for the state of every group of the stored handles that modules
-// hear.
+// eachGroup calls f with the state of every group of the stored handles that modules consume.
 func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.GroupInfo, error)) {
 	for _, d := range h.app().Describe().Handles {
 		k := handleKey{d.Kind, d.Name}
-		if len(d.Hears) == 0 || !h.topology.isStored(k) {
+		if len(d.Consumes) == 0 || !h.topology.isStored(k) {
 			continue
 		}
 		groups, err := groupsOf(tr, d.Subject)
@@ -135,20 +133,20 @@ func groupsOf(tr transport.Transport, subject string) ([]transport.GroupInfo, er
 	return log.Groups(context.Background())
 }
 
-// lastAttempt says what is known of the last attempt of a group.
+// lastAttempt describes the last known attempt of a group.
 func (h *Harness) lastAttempt(k handleKey, group string) string {
 	all := h.journal.all(func(e *entry) bool { return isHandled(k)(e) && e.group == group })
 	if len(all) == 0 {
 		return "no handler has seen it"
 	}
 	last := all[len(all)-1]
-	return fmt.Sprintf("the last thing was, at %v, %s", clock(last.at), h.journal.line(&last))
+	return fmt.Sprintf("the last event was, at %v, %s", clock(last.at), h.journal.line(&last))
 }
 
-// panicked is told of a panic that was contained.
+// panicked records a panic that was contained.
 func (h *Harness) panicked(o mono.Panicked) {
 	h.journal.note(nil, "panic in %s: %v", o.Where, o.Value)
 	if !h.panicsOK {
-		h.t.Errorf("testkit: %s panicked: %v\n%s\nsay h.AllowPanics() where that is meant", o.Where, o.Value, o.Stack)
+		h.t.Errorf("testkit: %s panicked: %v\n%s\npermit it with h.AllowPanics()", o.Where, o.Value, o.Stack)
 	}
 }

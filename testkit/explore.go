@@ -11,31 +11,31 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Exploration is what became of a body under many schedules.
+// Exploration holds the results of a body under many schedules.
 type Exploration struct {
-	// Runs is how many schedules were tried.
+	// Runs is the number of schedules that were tried.
 	Runs int
 
-	// Failures are those under which the body failed, the shortest history first.
-	Failures []Failure
+	// FailedRuns are the runs in which the body failed, the shortest history first.
+	FailedRuns []FailedRun
 
 	t *testing.T
 }
 
-// Failure is one schedule under which a body failed.
-type Failure struct {
+// FailedRun is one schedule under which a body failed.
+type FailedRun struct {
 	Seed  uint64 // repeats it
 	Steps int    // of its history
-	Text  string // what the body said, and what happened
+	Text  string // the body's errors, and the history
 }
 
 // Explore runs body under n schedules, those of the seeds 1 to n, several at a time,
-// and returns what became of them. What fails in it fails on a testing.TB of its own,
-// and nothing yet in t: MustPass does.
+// and returns the results. Each run has its own testing.TB, so a failure does not fail
+// t; MustPass does.
 //
-// Faults that the seed decides about belong in it: see Injection.Sometimes. body
-// must not use what other runs use. With -testkit.seed there is one schedule; seeds
-// that are kept for the test are tried first.
+// Explore suits faults that the seed decides about: see Injection.Sometimes. body must
+// not share state with other runs. With -testkit.seed there is one schedule. Seeds that
+// are kept for the test are tried first.
 func Explore(t *testing.T, n int, body func(t testing.TB, h *Harness), opts ...Option) *Exploration {
 	t.Helper()
 	if n < 1 {
@@ -55,10 +55,10 @@ func Explore(t *testing.T, n int, body func(t testing.TB, h *Harness), opts ...O
 		workers.Go(x.work)
 	}
 	workers.Wait()
-	slices.SortFunc(x.failures, func(a, b Failure) int {
+	slices.SortFunc(x.failures, func(a, b FailedRun) int {
 		return cmp.Or(cmp.Compare(a.Steps, b.Steps), cmp.Compare(a.Seed, b.Seed))
 	})
-	return &Exploration{Runs: x.runs, Failures: x.failures, t: t}
+	return &Exploration{Runs: x.runs, FailedRuns: x.failures, t: t}
 }
 
 // explorer tries one seed after another, on several goroutines.
@@ -68,9 +68,9 @@ type explorer struct {
 	body func(testing.TB, *Harness)
 
 	mu       sync.Mutex
-	seeds    []uint64 // that are left
+	seeds    []uint64 // still to be tried
 	runs     int
-	failures []Failure
+	failures []FailedRun
 }
 
 func (x *explorer) work() {
@@ -93,8 +93,8 @@ func (x *explorer) next() (seed uint64, ok bool) {
 	return seed, true
 }
 
-// note notes how a run ended. Where one hangs, no other is begun.
-func (x *explorer) note(f *Failure, ended bool) {
+// note records the end of a run. After a run that hangs, no other begins.
+func (x *explorer) note(f *FailedRun, ended bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.runs++
@@ -106,22 +106,22 @@ func (x *explorer) note(f *Failure, ended bool) {
 	}
 }
 
-// MustPass fails the test where a schedule has failed, and says which one has the
-// shortest history. Its seed is kept, to be tried first from then on.
+// MustPass fails the test if a schedule has failed, and reports the one with the shortest
+// history. Its seed is kept, and tried first from then on.
 func (e *Exploration) MustPass() {
 	e.t.Helper()
-	if len(e.Failures) == 0 {
+	if len(e.FailedRuns) == 0 {
 		return
 	}
-	shortest := e.Failures[0]
+	shortest := e.FailedRuns[0]
 	keepSeed(e.t, e.t.Name(), shortest.Seed)
 	e.t.Fatalf("testkit: %d of %s failed; the shortest history, of %s, is that of seed %d: run it again with -testkit.seed=%d\n%s",
-		len(e.Failures), plural(e.Runs, "schedule"), plural(shortest.Steps, "step"), shortest.Seed, shortest.Seed, shortest.Text)
+		len(e.FailedRuns), plural(e.Runs, "schedule"), plural(shortest.Steps, "step"), shortest.Seed, shortest.Seed, shortest.Text)
 }
 
-// explored runs body under one schedule. It reports false where that did not end.
-func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*Failure, bool) {
-	var running atomic.Pointer[Harness] // read while it hangs, too
+// explored runs body under one schedule. It returns false if the run did not end.
+func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *Harness)) (*FailedRun, bool) {
+	var running atomic.Pointer[Harness] // also read while it hangs
 	problem, ended := inBubble(t, set.limit(), func(t *testing.T) {
 		r := recorder.New(t)
 		h := newHarness(r, set, seed, newMemory(set))
@@ -131,7 +131,7 @@ func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *H
 	})
 	h := running.Load()
 	if h == nil {
-		return &Failure{Seed: seed, Text: problem}, ended
+		return &FailedRun{Seed: seed, Text: problem}, ended
 	}
 	r := h.t.(*recorder.Recorder)
 	if problem != "" {
@@ -141,5 +141,5 @@ func explored(t *testing.T, set *settings, seed uint64, body func(testing.TB, *H
 	if !r.Failed() {
 		return nil, ended
 	}
-	return &Failure{Seed: seed, Steps: h.net.steps(), Text: r.Text()}, ended
+	return &FailedRun{Seed: seed, Steps: h.net.steps(), Text: r.Text()}, ended
 }

@@ -13,9 +13,9 @@ import (
 	"gomono.dev/testkit"
 )
 
-// The order modules once more, as a worker that takes orders from a queue: it
-// reserves the goods, charges the card and enters the order in the ledger, or puts
-// the goods back. The bank and the shelf are elsewhere, and remember.
+// The order modules again, as a worker that takes orders from a queue. It reserves the goods,
+// charges the card and enters the order in the ledger, or returns the goods. The bank and the
+// shelf are outside and keep their state.
 var (
 	intake   = mono.NewQueue[order]("flow.intake", mono.MaxAttempts(100), mono.AckWait(2*time.Second))
 	entries  = mono.NewStream[order]("flow.entries")
@@ -31,7 +31,7 @@ type debitRequest struct {
 	Order order  `json:"order"`
 }
 
-// bug is one that is planted in the worker.
+// bug is a bug planted in the worker.
 type bug string
 
 const (
@@ -89,8 +89,8 @@ func (w *worker) enter(ctx context.Context, o order) error {
 	return entries.With(mono.DedupID(o.ID)).Append(ctx, w.scope, o)
 }
 
-// putBack releases the goods and then notes that the order was refused. The other
-// way round, who reads the note believes that there is nothing left to do.
+// putBack releases the goods and then notes that the order was refused. In the other order, a
+// reader of the note believes that nothing is left to do.
 func (w *worker) putBack(ctx context.Context, o order) error {
 	note := func() error { return refusals.With(mono.DedupID(o.ID)).Append(ctx, w.scope, o) }
 	if w.bug == forgetsRelease {
@@ -113,10 +113,10 @@ func (w *worker) refused(ctx context.Context, o order) bool {
 	return false
 }
 
-// dear is what no card can pay.
+// dear is a price that no card can pay.
 const dear = 1000
 
-// world is what is outside the processes.
+// world is the state outside the processes.
 type world struct {
 	mu       sync.Mutex
 	reserved map[string]bool
@@ -160,14 +160,14 @@ func orderFlow(b bug) func(t testing.TB, h *testkit.Harness) {
 		h.AddFunc(
 			func() mono.Module { return &worker{bug: b} },
 			func() mono.Module { return auditor(t, out) })
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 		h.Fault(intake, testkit.LoseAck).Sometimes(0.1)
 		h.MustStart()
 
 		placed := []order{{ID: "a", Cents: 10}, {ID: "b", Cents: 20}, {ID: "c", Cents: dear}}
 		for _, o := range placed {
 			for intake.With(mono.DedupID(o.ID)).Enqueue(t.Context(), h, o) != nil {
-				h.Settle() // the process has crashed; there is another now
+				h.Settle() // the process has crashed, and another one runs
 			}
 		}
 		h.Advance(time.Hour)
@@ -186,7 +186,7 @@ func orderFlow(b bug) func(t testing.TB, h *testkit.Harness) {
 	}
 }
 
-// auditor looks, for each entry of the ledger, for the money.
+// auditor looks for the money of each entry of the ledger.
 func auditor(t testing.TB, out *world) mono.Module {
 	return mono.NewModule("auditor", func(s *mono.Scope) error {
 		entries.Handle(s, func(_ context.Context, o order) error {
@@ -199,27 +199,27 @@ func auditor(t testing.TB, out *world) mono.Module {
 	})
 }
 
-// The modules as they should be pass under every schedule.
+// The correct modules pass under every schedule.
 func TestOrderFlow(t *testing.T) {
 	t.Parallel()
 	testkit.Explore(t, 100, orderFlow(none)).MustPass()
 }
 
-// The same seeds tell the same stories, to the letter, though several run at once.
+// The same seeds give exactly the same histories, even if several run at once.
 func TestSameSeedSameHistory(t *testing.T) {
 	t.Parallel()
-	first := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures
+	first := testkit.Explore(t, 40, orderFlow(chargesTwice)).FailedRuns
 	for range 3 {
-		if again := testkit.Explore(t, 40, orderFlow(chargesTwice)).Failures; !slices.Equal(first, again) {
+		if again := testkit.Explore(t, 40, orderFlow(chargesTwice)).FailedRuns; !slices.Equal(first, again) {
 			t.Errorf("got\n%v\nand then\n%v", first, again)
 		}
 	}
 	if len(first) == 0 {
-		t.Error("no story was told")
+		t.Error("there is no history")
 	}
 }
 
-// Each bug is found, and the seed that is printed finds it again.
+// Each bug is found, and the printed seed finds it again.
 func TestPlantedBugsAreFound(t *testing.T) {
 	t.Parallel()
 	for b, want := range map[bug]string{
@@ -230,19 +230,19 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		t.Run(strings.ReplaceAll(string(b), " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			e := testkit.Explore(t, 50, orderFlow(b))
-			if len(e.Failures) == 0 {
+			if len(e.FailedRuns) == 0 {
 				e = testkit.Explore(t, 500, orderFlow(b))
 			}
-			if len(e.Failures) == 0 {
+			if len(e.FailedRuns) == 0 {
 				t.Fatalf("not found in %d schedules", e.Runs)
 			}
-			shortest := e.Failures[0]
+			shortest := e.FailedRuns[0]
 			expect(t, shortest.Text, []string{want, fmt.Sprintf("-testkit.seed=%d", shortest.Seed)})
 			again := testkit.Explore(t, 1, orderFlow(b), testkit.Seed(shortest.Seed))
-			if len(again.Failures) != 1 || again.Failures[0] != shortest {
-				t.Errorf("the seed %d gave\n%s\nand then\n%v", shortest.Seed, shortest.Text, again.Failures)
+			if len(again.FailedRuns) != 1 || again.FailedRuns[0] != shortest {
+				t.Errorf("the seed %d gave\n%s\nand then\n%v", shortest.Seed, shortest.Text, again.FailedRuns)
 			}
-			t.Logf("%d of %d schedules find it, the shortest in %d steps:\n%s", len(e.Failures), e.Runs, shortest.Steps, shortest.Text)
+			t.Logf("%d of %d schedules find it, the shortest in %d steps:\n%s", len(e.FailedRuns), e.Runs, shortest.Steps, shortest.Text)
 		})
 	}
 }

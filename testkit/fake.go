@@ -12,20 +12,20 @@ import (
 	"gomono.dev/mono"
 )
 
-// Fake answers a service with a function: a literal, or the handler of the module
-// that really provides it. f may be called concurrently, and by every instance. The
-// fakes of services whose names begin alike are one module of that name.
+// Fake answers a service with a function: a literal, or the handler of the real module. f may
+// be called concurrently, and by every instance. The fakes of services with the same first part
+// of the name are one module of that name.
 func Fake[Req, Resp any](h *Harness, s mono.Service[Req, Resp], f mono.Func[Req, Resp]) {
 	h.t.Helper()
 	h.fake(s, func(_ *fakeModule, sc *mono.Scope) { s.Handle(sc, f) })
 }
 
-// Stub answers a service that a module needs and the test does not care about,
-// with reply, or with the zero value.
+// Stub answers a service with reply, or with the zero value. It is for a service that a module
+// needs and the test does not examine.
 func Stub[Req, Resp any](h *Harness, s mono.Service[Req, Resp], reply ...Resp) {
 	h.t.Helper()
 	if len(reply) > 1 {
-		h.t.Fatalf("testkit: Stub of %s %s with %d replies: give one; Fake decides by what it is asked", s.Kind(), s.Name(), len(reply))
+		h.t.Fatalf("testkit: Stub of %s %s with %d replies: give one, or use Fake to choose by the request", s.Kind(), s.Name(), len(reply))
 	}
 	Fake(h, s, func(context.Context, Req) (resp Resp, err error) {
 		if len(reply) == 1 {
@@ -35,8 +35,8 @@ func Stub[Req, Resp any](h *Harness, s mono.Service[Req, Resp], reply ...Resp) {
 	})
 }
 
-// Provide gives a resource that a module needs. One with a method Close is closed
-// when the App stops.
+// Provide provides a resource that a module needs. A value with a method Close is closed when
+// the App stops.
 func Provide[T any](h *Harness, r mono.Resource[T], v T) {
 	h.t.Helper()
 	h.fake(r, func(_ *fakeModule, sc *mono.Scope) {
@@ -44,8 +44,7 @@ func Provide[T any](h *Harness, r mono.Resource[T], v T) {
 	})
 }
 
-// Discard takes what a module sends on a channel from which no module under test
-// receives.
+// Discard receives the values of a channel from which no module under test receives.
 func Discard[T any](h *Harness, c mono.Channel[T]) {
 	h.t.Helper()
 	h.fake(c, func(f *fakeModule, sc *mono.Scope) {
@@ -57,7 +56,7 @@ func Discard[T any](h *Harness, c mono.Channel[T]) {
 	})
 }
 
-// fakeModule is what stands in for a module.
+// fakeModule replaces a module.
 type fakeModule struct {
 	name   string
 	bind   []func(*fakeModule, *mono.Scope)
@@ -98,14 +97,14 @@ func (h *Harness) fake(handle mono.Handle, bind func(*fakeModule, *mono.Scope)) 
 	}
 	k := keyOf(handle)
 	if place, ok := h.fakes[name].places[k]; ok {
-		h.t.Fatalf("testkit: %s has a fake already, declared at %s: remove one, or let one function decide by what it is asked", k, place)
+		h.t.Fatalf("testkit: %s has a fake already, declared at %s: remove one, or let one function choose by the request", k, place)
 	}
 	h.fakes[name].places[k] = callerOutside()
 	h.fakes[name].bind = append(h.fakes[name].bind, bind)
 }
 
-// fakeModules returns the fakes by name. One whose name a real module has gets
-// another.
+// fakeModules returns the fakes by name. A fake with the name of a real module gets another
+// name.
 func (h *Harness) fakeModules(modules map[string]bool) []mono.Module {
 	var all []mono.Module
 	for _, name := range slices.Sorted(maps.Keys(h.fakes)) {
@@ -118,7 +117,7 @@ func (h *Harness) fakeModules(modules map[string]bool) []mono.Module {
 	return all
 }
 
-// nameOf returns what the App calls a module.
+// nameOf returns the name of a module in the App.
 func nameOf(m mono.Module) string {
 	if n, ok := m.(interface{ Name() string }); ok {
 		return n.Name()

@@ -10,80 +10,78 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// Fault is something that goes wrong with a message. Declare it with
-// Harness.Fault, for a handle, or with Harness.Between, for two modules.
+// Fault is something that goes wrong with a message. Declare it with Harness.Fault, for a
+// handle, or with Harness.Between, for two modules.
 type Fault struct {
 	name string
 
-	// at says whether the fault is for this point; apart is true for what two
-	// modules say to each other.
-	at      func(p *inproc.Point, apart bool) bool
-	verdict inproc.Verdict
-	code    transport.Code // of the verdict's error
-	crash   bool
-	slow    time.Duration // the handler takes longer
+	// at reports whether the fault is for this point. apart is true for messages between two
+	// modules.
+	at     func(p *inproc.Point, apart bool) bool
+	action inproc.FaultAction
+	code   transport.Code // of the action's error
+	crash  bool
+	slow   time.Duration // the handler takes longer
 }
 
-// The faults that need nothing said about them.
+// The faults without parameters.
 var (
-	// Drop loses a message on its way. Its sender does not notice that of an event,
-	// waits for the reply of a call until its time is over, and tries again where the
-	// message is to be stored.
-	Drop = fault("Drop", onTheWay, inproc.Verdict{Drop: true})
+	// Drop loses a message on its way. The sender of an event does not notice. A caller waits
+	// for the reply until its deadline. The sender of a stored message tries again.
+	Drop = fault("Drop", inTransit, inproc.FaultAction{Drop: true})
 
-	// LoseAck loses what the receiver says when it is done: the reply of a call, whose
-	// caller waits until its time is over, or the acknowledgement of a stored message,
-	// which comes again after its AckWait.
-	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.Verdict{Drop: true})
+	// LoseAck loses the receiver's answer. For a call this is the reply, and the caller waits
+	// until its deadline. For a stored message it is the acknowledgement, and the message comes
+	// again after its AckWait.
+	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.FaultAction{Drop: true})
 
-	// Doubt lets a message arrive, and tells its sender that nobody knows. Mono tries
-	// again to store one, with the same id.
-	Doubt = fault("Doubt", points(sends...), inproc.Verdict{LoseAck: true})
+	// AmbiguousSend lets a message arrive, and reports an unknown outcome to its
+	// sender. mono tries again to store a message, with the same id.
+	AmbiguousSend = fault("AmbiguousSend", points(sends...), inproc.FaultAction{AmbiguousSend: true})
 
 	// Duplicate hands a message to its handler twice.
-	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.Verdict{Twice: true})
+	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.FaultAction{Duplicate: true})
 )
 
-func fault(name string, at func(*inproc.Point, bool) bool, v inproc.Verdict) Fault {
-	return Fault{name: name, at: at, verdict: v}
+func fault(name string, at func(*inproc.Point, bool) bool, v inproc.FaultAction) Fault {
+	return Fault{name: name, at: at, action: v}
 }
 
-// Delay lets a message arrive later.
-func Delay(d time.Duration) Fault {
-	return fault(fmt.Sprintf("Delay(%v)", d), points(inproc.Deliver), inproc.Verdict{Delay: d})
+// Late lets a message arrive later.
+func Late(d time.Duration) Fault {
+	return fault(fmt.Sprintf("Late(%v)", d), points(inproc.Deliver), inproc.FaultAction{Delay: d})
 }
 
 // Slow lets the handler take longer, after it has done its work.
 func Slow(d time.Duration) Fault { return Fault{name: fmt.Sprintf("Slow(%v)", d), slow: d} }
 
-// Fail refuses a message: its sender gets an error with this code, and nothing else
-// happens.
+// Fail refuses a message: its sender gets an error with this code, and nothing else happens.
 func Fail(code mono.Code) Fault {
 	return Fault{name: fmt.Sprintf("Fail(%s)", code), at: points(sends...), code: code}
 }
 
-// Crash ends the process at this moment, and starts it anew with what is durable:
-// the one that sends at a moment of sending, the one that handles otherwise. Its
-// modules have to be added with AddFunc.
-func Crash(m Moment) Fault {
+// Crash ends the process at this point, and starts it again with its durable state. At a point
+// of sending this is the sender's process, otherwise the handler's. Its modules have to be
+// added with AddFunc.
+func Crash(m CrashPoint) Fault {
 	return Fault{name: fmt.Sprintf("Crash(%s)", m), crash: true, at: func(p *inproc.Point, _ bool) bool { return m.is(p) }}
 }
 
-// Moment is where in the way of a message a process crashes.
-type Moment string
+// CrashPoint is a point on the way of a message at which a process crashes.
+type CrashPoint string
 
-// The moments.
+// The crash points.
 const (
-	BeforeSend   Moment = "before it sends"
-	AfterSend    Moment = "after it has sent"
-	BeforeHandle Moment = "before its handler"
-	AfterHandle  Moment = "after its handler, before anybody is told"
-	Anywhere     Moment = "anywhere" // any of them
+	BeforeSend   CrashPoint = "before it sends"
+	AfterSend    CrashPoint = "after it has sent"
+	BeforeHandle CrashPoint = "before its handler"
+	AfterHandle  CrashPoint = "after its handler, before its result is sent"
+	AnyPoint     CrashPoint = "anywhere" // any of them
 )
 
-func (m Moment) is(p *inproc.Point) bool {
+func (m CrashPoint) is(p *inproc.Point) bool {
 	switch {
-	case m == Anywhere:
+	case m == AnyPoint:
 		return BeforeSend.is(p) || AfterSend.is(p) || BeforeHandle.is(p) || AfterHandle.is(p)
 	case isSend(p.Action):
 		return p.Moment == inproc.Before && m == BeforeSend || p.Moment == inproc.After && m == AfterSend
@@ -95,21 +93,21 @@ func (m Moment) is(p *inproc.Point) bool {
 	return m == AfterHandle && p.Moment == inproc.Before
 }
 
-// sends are the steps with which a message leaves.
+// sends are the steps with which a message leaves its sender.
 var sends = []inproc.Action{inproc.Publish, inproc.Request, inproc.Append}
 
 func isSend(a inproc.Action) bool { return slices.Contains(sends, a) }
 
-// points are those before one of these steps.
+// points matches the points before one of these steps.
 func points(actions ...inproc.Action) func(*inproc.Point, bool) bool {
 	return func(p *inproc.Point, _ bool) bool {
 		return p.Moment == inproc.Before && slices.Contains(actions, p.Action)
 	}
 }
 
-// onTheWay is where a message is lost: as it leaves, or, between two modules, where
-// it would reach the other one.
-func onTheWay(p *inproc.Point, apart bool) bool {
+// inTransit matches the points at which a message is lost: at its sender, or, between two
+// modules, before it reaches the receiver.
+func inTransit(p *inproc.Point, apart bool) bool {
 	if p.Moment != inproc.Before {
 		return false
 	}

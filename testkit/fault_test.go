@@ -11,11 +11,11 @@ import (
 	"gomono.dev/testkit"
 )
 
-// consumed says how often each outcome came of a handle's messages.
+// consumed lists the attempts at a handle's messages with their results.
 func consumed[T any](h *testkit.Harness, m testkit.Messages[T]) string {
 	var all []string
 	for _, d := range testkit.Consumed(h, m) {
-		all = append(all, fmt.Sprintf("%d %s", d.Attempt, d.Outcome))
+		all = append(all, fmt.Sprintf("%d %s", d.Attempt, d.Result))
 	}
 	return fmt.Sprint(all)
 }
@@ -27,12 +27,12 @@ func TestFaultsOfStoredMessages(t *testing.T) {
 		want  string
 		at    time.Duration // of the last attempt
 	}{
-		"none":      {testkit.Delay(time.Nanosecond), "[1 done]", time.Nanosecond},
+		"none":      {testkit.Late(time.Nanosecond), "[1 done]", time.Nanosecond},
 		"drop":      {testkit.Drop, "[1 done]", 100 * time.Millisecond}, // mono sends it again
 		"lose ack":  {testkit.LoseAck, "[1 done 2 done]", 2 * time.Second},
-		"doubt":     {testkit.Doubt, "[1 done]", 0}, // sent again, it has its id
+		"ambiguous": {testkit.AmbiguousSend, "[1 done]", 0}, // sent again with the same id
 		"duplicate": {testkit.Duplicate, "[1 done 1 done]", 0},
-		"delay":     {testkit.Delay(time.Minute), "[1 done]", time.Minute},
+		"late":      {testkit.Late(time.Minute), "[1 done]", time.Minute},
 		"slow":      {testkit.Slow(time.Minute), "[1 done]", 0},
 		"before":    {testkit.Crash(testkit.BeforeHandle), "[2 done]", 2 * time.Second},
 		"after":     {testkit.Crash(testkit.AfterHandle), "[1 done 2 done]", 2 * time.Second},
@@ -51,8 +51,8 @@ func TestFaultsOfStoredMessages(t *testing.T) {
 					t.Errorf("%s, the last at %v; want %s at %v", got, d[len(d)-1].At, c.want, c.at)
 				}
 				testkit.RequirePublished(t, h, placed)
-				if in.Met() != 1 {
-					t.Errorf("met %d times", in.Met())
+				if in.Triggered() != 1 {
+					t.Errorf("triggered %d times", in.Triggered())
 				}
 			})
 		})
@@ -69,9 +69,9 @@ func TestFaultsOfCalls(t *testing.T) {
 	}{
 		"drop":        {testkit.Drop, mono.DeadlineExceeded, 0, mono.DefaultTimeout},
 		"lose ack":    {testkit.LoseAck, mono.DeadlineExceeded, 1, mono.DefaultTimeout},
-		"doubt":       {testkit.Doubt, mono.Unavailable, 1, 0},
+		"ambiguous":   {testkit.AmbiguousSend, mono.Unavailable, 1, 0},
 		"duplicate":   {testkit.Duplicate, "", 2, 0},
-		"delay":       {testkit.Delay(time.Second), "", 1, time.Second},
+		"late":        {testkit.Late(time.Second), "", 1, time.Second},
 		"slow":        {testkit.Slow(time.Second), "", 1, time.Second},
 		"very slow":   {testkit.Slow(time.Hour), mono.DeadlineExceeded, 1, mono.DefaultTimeout},
 		"fail":        {testkit.Fail(mono.ResourceExhausted), mono.ResourceExhausted, 0, 0},
@@ -100,34 +100,34 @@ func TestFaultsOfCalls(t *testing.T) {
 func TestFaultsOfPlainEvents(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fault testkit.Fault
-		heard int
-		code  mono.Code
+		fault    testkit.Fault
+		received int
+		code     mono.Code
 	}{
 		"drop":      {testkit.Drop, 0, ""},
 		"duplicate": {testkit.Duplicate, 2, ""},
-		"doubt":     {testkit.Doubt, 1, mono.Unavailable},
+		"ambiguous": {testkit.AmbiguousSend, 1, mono.Unavailable},
 		"fail":      {testkit.Fail(mono.Aborted), 0, mono.Aborted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-				h.Fault(told, c.fault)
+				h.Fault(updated, c.fault)
 				open(h, fine)
-				err := told.Publish(t.Context(), h, order{})
+				err := updated.Publish(t.Context(), h, order{})
 				if err == nil && c.code != "" || err != nil && mono.CodeOf(err) != c.code {
 					t.Errorf("%v", err)
 				}
-				if n := len(testkit.Consumed(h, told)); n != c.heard {
-					t.Errorf("heard %d times", n)
+				if n := len(testkit.Consumed(h, updated)); n != c.received {
+					t.Errorf("received %d times", n)
 				}
 			})
 		})
 	}
 }
 
-// The process crashes between two publishes: what was durable before is there, what
-// comes after never happens, and the new process takes over.
+// The process crashes between two publishes. State that was durable before is there, later
+// effects never happen, and the new process takes over.
 func TestCrashBetweenTwoPublishes(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
@@ -138,7 +138,7 @@ func TestCrashBetweenTwoPublishes(t *testing.T) {
 		}
 		h.Settle()
 		testkit.RequireAppended(t, h, ledger)
-		testkit.RequirePublished(t, h, told)
+		testkit.RequirePublished(t, h, updated)
 		if got := testkit.Enqueued(h, receipts); len(got) != 0 {
 			t.Errorf("%v", got)
 		}
@@ -148,26 +148,26 @@ func TestCrashBetweenTwoPublishes(t *testing.T) {
 	})
 }
 
-// The zombie of a crashed process reaches nobody: its goroutines end, what they
-// send is refused, and the module made anew remembers nothing.
+// A zombie of a crashed process reaches nothing: its goroutines end, its sends are refused, and
+// the new module has no state.
 func TestZombiesHaveNoEffect(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		var made int
-		var said []error
+		var errs []error
 		h.AddFunc(func() mono.Module {
 			made++
 			return mono.NewModule("worker", func(sc *mono.Scope) error {
-				sc.Use(told)
+				sc.Use(updated)
 				remembered := 0
 				receipts.Handle(sc, func(ctx context.Context, o order) error {
 					remembered++
 					if remembered > 1 {
-						t.Error("a module made anew remembers")
+						t.Error("a new module has the old state")
 					}
 					if mono.CallFrom(ctx).Attempt() == 1 {
 						<-ctx.Done() // until the process is dead
-						said = append(said, told.Publish(context.Background(), sc, o))
+						errs = append(errs, updated.Publish(context.Background(), sc, o))
 					}
 					return nil
 				})
@@ -184,10 +184,10 @@ func TestZombiesHaveNoEffect(t *testing.T) {
 		if got := consumed(h, receipts); got != "[1 crashed 2 done]" {
 			t.Errorf("%s", got)
 		}
-		if made != 2 || len(said) != 1 || mono.CodeOf(said[0]) != mono.Unavailable {
-			t.Errorf("made %d, the zombie heard %v", made, said)
+		if made != 2 || len(errs) != 1 || mono.CodeOf(errs[0]) != mono.Unavailable {
+			t.Errorf("made %d, the zombie got %v", made, errs)
 		}
-		if got := testkit.Published(h, told); len(got) != 0 {
+		if got := testkit.Published(h, updated); len(got) != 0 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -197,7 +197,7 @@ func TestFaultsBetweenModules(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		open(h, fine)
-		in := h.Partition("shop", "bank")
+		in := h.Disconnect("shop", "bank")
 		if _, err := place.Call(t.Context(), h, order{ID: "a"}); mono.CodeOf(err) != mono.DeadlineExceeded {
 			t.Errorf("%v", err)
 		}
@@ -206,10 +206,10 @@ func TestFaultsBetweenModules(t *testing.T) {
 		}
 		in.Heal()
 		buy(t, h)
-		lost := h.Between("shop", "post", testkit.Drop).When(func(m testkit.Passing) bool { return m.Handle == "event shop.told" })
+		lost := h.Between("shop", "post", testkit.Drop).When(func(m testkit.Passing) bool { return m.Handle == "event shop.updated" })
 		buy(t, h)
-		if n := len(testkit.Consumed(h, told)); n != 1 || lost.Met() != 1 {
-			t.Errorf("heard %d, met %d", n, lost.Met())
+		if n := len(testkit.Consumed(h, updated)); n != 1 || lost.Triggered() != 1 {
+			t.Errorf("received %d, triggered %d", n, lost.Triggered())
 		}
 	})
 }
@@ -219,7 +219,7 @@ func TestFaultsAreNarrowed(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(charge, testkit.Fail(mono.Aborted)).When(testkit.Payload(func(o order) bool { return o.Cents > 5 })).Times(2)
 		h.Fault(receipts, testkit.LoseAck).When(testkit.Attempt(2))
-		h.Fault(told, testkit.Drop).From("shop").Always()
+		h.Fault(updated, testkit.Drop).From("shop").Always()
 		open(h, func(o order, attempt int) error {
 			if attempt == 1 && o.ID == "b" {
 				return errBusy
@@ -234,10 +234,10 @@ func TestFaultsAreNarrowed(t *testing.T) {
 		if !slices.Equal(codes, []mono.Code{"", mono.Aborted, mono.Aborted, ""}) {
 			t.Errorf("%q", codes)
 		}
-		if err := told.Publish(t.Context(), h, order{}); err != nil {
+		if err := updated.Publish(t.Context(), h, order{}); err != nil {
 			t.Fatal(err)
 		}
-		testkit.RequireConsumed(t, h, told)
+		testkit.RequireConsumed(t, h, updated)
 		if _, err := place.Call(t.Context(), h, order{ID: "b"}); err != nil {
 			t.Fatal(err)
 		}
@@ -245,6 +245,6 @@ func TestFaultsAreNarrowed(t *testing.T) {
 		if got := consumed(h, receipts); got != "[1 retried 2 done 3 done]" {
 			t.Error(got)
 		}
-		testkit.RequireConsumed(t, h, told)
+		testkit.RequireConsumed(t, h, updated)
 	})
 }

@@ -12,14 +12,14 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// faults decides at each point of inproc what becomes of a message.
+// faults decides at each point of inproc what happens to a message.
 type faults struct {
 	h *Harness
 
 	mu       sync.Mutex
 	declared []*Injection
-	inboxes  map[string]string // where replies go → the id of the request
-	seen     map[string]uint64 // how often a point was met, for the seed's decisions
+	inboxes  map[string]string // subject of the reply → the id of the request
+	seen     map[string]uint64 // number of visits to a point, for the seed's decisions
 	dropped  map[messageKey]bool
 }
 
@@ -39,14 +39,14 @@ func (f *faults) crashes() bool {
 	return false
 }
 
-// ask is inproc's Options.Fault.
-func (f *faults) ask(p inproc.Point) inproc.Verdict {
+// ask implements inproc's Options.Fault.
+func (f *faults) ask(p inproc.Point) inproc.FaultAction {
 	if !isSend(p.Action) && !f.any() {
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	k, ok := f.handleOf(p.Subject)
 	if !ok || f.h.over() {
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
 	m := f.passing(&p, k)
 	v := f.decide(&p, m, k)
@@ -54,15 +54,15 @@ func (f *faults) ask(p inproc.Point) inproc.Verdict {
 	return v
 }
 
-// any reports whether anything can go wrong at all.
+// any reports whether any fault is declared.
 func (f *faults) any() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.declared) > 0 || f.h.set.doubled
 }
 
-// follow notes whether the transport has taken what is sent.
-func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.Verdict) {
+// follow records whether the transport has taken a sent message.
+func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.FaultAction) {
 	if !isSend(p.Action) {
 		return
 	}
@@ -78,8 +78,8 @@ func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.Verdict) {
 	delete(f.dropped, k)
 }
 
-// handleOf finds the handle of a subject: <kind>s.<name>, after the namespace and
-// before what begins with "_".
+// handleOf finds the handle of a subject: <kind>s.<name>, after the namespace and before a
+// token that begins with "_".
 func (f *faults) handleOf(subject string) (handleKey, bool) {
 	if namespace := f.h.topology.prefix(); namespace != "" {
 		subject = strings.TrimPrefix(subject, namespace+".")
@@ -93,7 +93,7 @@ func (f *faults) handleOf(subject string) (handleKey, bool) {
 	return handleKey{}, false
 }
 
-// passing says what is known of the message at a point.
+// passing describes the message at a point.
 func (f *faults) passing(p *inproc.Point, k handleKey) *Passing {
 	m := &Passing{
 		Handle: k.String(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
@@ -128,19 +128,19 @@ func (f *faults) remember(inbox, id string) {
 	f.inboxes[inbox] = id
 }
 
-// decide returns the verdict of the first fault that is for this point.
-func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict {
-	in := f.meet(func() string { return fmt.Sprint(p.Moment, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
+// decide returns the action of the first fault that is for this point.
+func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.FaultAction {
+	in := f.trigger(func() string { return fmt.Sprint(p.Moment, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
 	switch {
 	case in == nil && f.h.set.doubled && p.Action == inproc.Deliver && p.Moment == inproc.Before && p.Log != "":
-		return inproc.Verdict{Twice: true}
+		return inproc.FaultAction{Duplicate: true}
 	case in == nil:
-		return inproc.Verdict{}
+		return inproc.FaultAction{}
 	}
-	if !in.fault.crash { // which notes itself
+	if !in.fault.crash { // a crash has its own note
 		f.h.journal.note(nil, "%s%s", in.fault.name, about(m))
 	}
-	v := in.fault.verdict
+	v := in.fault.action
 	switch {
 	case in.fault.crash:
 		process := f.h.processOf(p.By)
@@ -153,7 +153,7 @@ func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.Verdict
 	return v
 }
 
-// about says which message was met.
+// about describes the message that a fault affected.
 func about(m *Passing) string {
 	text := " of " + m.Handle
 	if m.From != "" {
@@ -165,9 +165,9 @@ func about(m *Passing) string {
 	return text
 }
 
-// meet finds the first fault that is for a point, and counts it as met. point names
-// it, for the seed's decision.
-func (f *faults) meet(point func() string, matches func(*Injection) bool) *Injection {
+// trigger finds the first fault that is for a point, and counts it as triggered. point names
+// the point, for the seed's decision.
+func (f *faults) trigger(point func() string, matches func(*Injection) bool) *Injection {
 	f.mu.Lock()
 	declared := f.declared
 	f.mu.Unlock()
@@ -179,33 +179,33 @@ func (f *faults) meet(point func() string, matches func(*Injection) bool) *Injec
 	return nil
 }
 
-// allowed reports whether a fault may still be met.
+// allowed reports whether a fault may still be triggered.
 func (f *faults) allowed(in *Injection) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return in.left != 0
+	return in.remaining != 0
 }
 
 func (f *faults) take(in *Injection, point func() string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if in.left == 0 {
+	if in.remaining == 0 {
 		return false
 	}
-	if in.sometimes && !f.lucky(in, point()) {
+	if in.sometimes && !f.draw(in, point()) {
 		return false
 	}
-	in.met++
-	if in.left > 0 {
-		in.left--
+	in.triggered++
+	if in.remaining > 0 {
+		in.remaining--
 	}
 	return true
 }
 
-// lucky lets the seed decide. The decision depends on the point and on how often it
-// was met, not on which of two points was met first.
-func (f *faults) lucky(in *Injection, point string) bool {
-	key := fmt.Sprint(in.number, " ", point) // and not where it is declared: lines move
+// draw lets the seed decide. The decision depends on the point and on the number of visits to
+// it, not on the order of two points.
+func (f *faults) draw(in *Injection, point string) bool {
+	key := fmt.Sprint(in.number, " ", point) // not the place of the declaration: lines move
 	f.seen[key]++
 	x := mix(f.h.seed ^ mix(f.seen[key]^hashOf(key)))
 	return float64(x>>11)/(1<<53) < in.chance
@@ -231,7 +231,7 @@ func mix(x uint64) uint64 {
 // slow lets a handler take longer.
 func (f *faults) slow(ctx context.Context, e *entry) {
 	m := &Passing{Handle: e.handle.String(), From: e.from, To: e.module, Group: e.group, Attempt: e.attempt, Sequence: e.sequence, ID: e.id, Value: e.value}
-	in := f.meet(func() string { return fmt.Sprint("slow ", e.handle, e.module, e.attempt) }, func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
+	in := f.trigger(func() string { return fmt.Sprint("slow ", e.handle, e.module, e.attempt) }, func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
 	if in == nil {
 		return
 	}
@@ -239,20 +239,20 @@ func (f *faults) slow(ctx context.Context, e *entry) {
 	wait(ctx, in.fault.slow)
 }
 
-// neverMet lists the faults that should have been met and were not.
-func (f *faults) neverMet() []*Injection {
+// untriggered lists the faults that should have been triggered and were not.
+func (f *faults) untriggered() []*Injection {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []*Injection
 	for _, in := range f.declared {
-		if in.met == 0 && !in.sometimes {
+		if in.triggered == 0 && !in.sometimes {
 			all = append(all, in)
 		}
 	}
 	return all
 }
 
-// checkDeclared reports faults that cannot be met.
+// checkDeclared reports faults that can never be triggered.
 func (h *Harness) checkDeclared() {
 	h.t.Helper()
 	h.faults.mu.Lock()
@@ -269,7 +269,7 @@ func (h *Harness) checkInjection(in *Injection) {
 	d, _ := in.narrowed()
 	for _, module := range []string{d.from, d.to} {
 		if module != "" && !slices.Contains(known, module) {
-			h.t.Fatalf("testkit: the fault %s: there is no module %q that uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
+			h.t.Fatalf("testkit: the fault %s: no module %q uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
 		}
 	}
 	if in.handle == nil {
@@ -279,9 +279,9 @@ func (h *Harness) checkInjection(in *Injection) {
 	switch {
 	case k.kind == mono.KindChannel || k.kind == mono.KindResource || k.kind == mono.KindFailure:
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
-	case k.kind == mono.KindService && h.set.home && in.fault.slow == 0:
-		h.t.Fatalf("testkit: the fault %s: with HomeCalls, calls do not cross the transport, where faults are: leave HomeCalls out, or let a Fake fail", in)
+	case k.kind == mono.KindService && h.set.localCalls && in.fault.slow == 0:
+		h.t.Fatalf("testkit: the fault %s: faults need calls over the transport: remove LocalCalls, or let a Fake fail", in)
 	case in.fault.name == LoseAck.name && k.kind != mono.KindService && !h.topology.isStored(k):
-		h.t.Fatalf("testkit: the fault %s: nobody acknowledges what is not stored: use Drop, or declare the %s mono.Durable", in, k.kind)
+		h.t.Fatalf("testkit: the fault %s: messages that are not stored have no acknowledgement: use Drop, or declare the %s mono.Durable", in, k.kind)
 	}
 }

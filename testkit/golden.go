@@ -11,21 +11,21 @@ import (
 	"gomono.dev/mono"
 )
 
-var updateFlag = flag.Bool("testkit.update", false, "write the files of testkit.Golden anew")
+var updateFlag = flag.Bool("testkit.update", false, "rewrite the files of testkit.Golden")
 
-// Golden compares the system and all that has happened in it with two files in
-// testdata/testkit, which are named after the test: one of text, and a Mermaid
-// diagram for documents. -testkit.update writes them.
+// Golden compares the system and its history with two files in testdata/testkit, which
+// are named after the test: a text, and a Mermaid diagram for documents.
+// -testkit.update writes them.
 //
-// It is the same in every run with the seed with which it was written, which the file
-// of text names; with another one, and on a real server, Golden does nothing.
+// The history is the same in every run with the seed of the file, which the text names.
+// With another seed, and on a real server, Golden does nothing.
 func Golden(t testing.TB, h *Harness) {
 	t.Helper()
 	if !h.Virtual() {
 		return
 	}
 	h.Settle()
-	name, _, _ := strings.Cut(t.Name(), "/seed=") // of the test that several seeds run
+	name, _, _ := strings.Cut(t.Name(), "/seed=") // without the seed, if the test runs with several
 	base := strings.TrimSuffix(seedFile(name), ".seeds")
 	seed := fmt.Sprintf("seed %d\n", h.seed)
 	if written, err := os.ReadFile(base + ".txt"); err == nil && !strings.HasPrefix(string(written), seed) && !*updateFlag {
@@ -49,11 +49,11 @@ func golden(t testing.TB, file, got string) {
 	}
 	want, err := os.ReadFile(file)
 	if err != nil {
-		t.Errorf("testkit: Golden: %v: write it with -testkit.update, and look at it", err)
+		t.Errorf("testkit: Golden: %v: write it with -testkit.update, and review it", err)
 		return
 	}
 	if string(want) != got {
-		t.Errorf("testkit: Golden: it is not as in %s: %s\nwhere that is meant, write it anew with -testkit.update", file, firstDifference(string(want), got))
+		t.Errorf("testkit: Golden: it differs from %s: %s\nif that is intended, rewrite it with -testkit.update", file, firstDifference(string(want), got))
 	}
 }
 
@@ -83,7 +83,7 @@ func indent(lines []string) string {
 	return b.String()
 }
 
-// describe says what the system consists of.
+// describe lists the modules of the system.
 func describe(t mono.Topology) string {
 	var b strings.Builder
 	for _, m := range t.Modules {
@@ -91,7 +91,7 @@ func describe(t mono.Topology) string {
 		for _, list := range []struct {
 			verb string
 			what []string
-		}{{"provides", m.Provides}, {"needs", m.Needs}, {"emits", m.Emits}, {"hears", m.Hears}} {
+		}{{"provides", m.Provides}, {"needs", m.Needs}, {"produces", m.Produces}, {"consumes", m.Consumes}} {
 			for _, what := range list.what {
 				fmt.Fprintf(&b, "\t%-8s %s\n", list.verb, what)
 			}

@@ -9,12 +9,12 @@ import (
 	"gomono.dev/testkit"
 )
 
-// The files show a refusal, a retry, a crash and an event that nobody hears.
+// The files show a refusal, a retry, a crash and an event without receivers.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(charge, testkit.Fail(mono.Unavailable))
-		h.Fault(told, testkit.Drop)
+		h.Fault(updated, testkit.Drop)
 		h.Fault(receipts, testkit.Crash(testkit.AfterHandle))
 		h.AddFunc(func() mono.Module { return &shop{} }, func() mono.Module {
 			return mono.NewModule("post-office", func(s *mono.Scope) error {
@@ -38,7 +38,7 @@ func TestGolden(t *testing.T) {
 	}, testkit.Seed(1))
 }
 
-// A change shows with its first line.
+// The failure shows the first line that differs.
 func TestGoldenDiffers(t *testing.T) {
 	t.Parallel()
 	got := failing(t, func(t testing.TB, h *testkit.Harness) {
@@ -50,10 +50,10 @@ func TestGoldenDiffers(t *testing.T) {
 		open(h, fine)
 		testkit.Golden(named{t, "TestNowhere"}, h)
 	})
-	expect(t, got, []string{"TestNowhere.txt: no such file", "write it with -testkit.update, and look at it"})
+	expect(t, got, []string{"TestNowhere.txt: no such file", "write it with -testkit.update, and review it"})
 }
 
-// named is a test of another name.
+// named is a module with a given name.
 type named struct {
 	testing.TB
 	name string

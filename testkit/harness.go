@@ -14,12 +14,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// Harness holds the system under test: one process, unless Instance makes another,
-// with all modules in one App. It is a mono.Binder: whatever sends through it is the
-// test, from outside any module, and finds the App that runs at that moment, so that
-// a bound client outlives a restart.
+// Harness holds the system under test: one process, unless Instance makes another, with
+// all modules in one App. It is a mono.Binder: a send through it comes from the test,
+// outside any module. It uses the App that runs at that moment, so a bound client
+// outlives a restart.
 //
-// Its methods are for the test's goroutine; a Scope may be asked for on any.
+// Its methods are for the test's goroutine. Scope may be called on any goroutine.
 type Harness struct {
 	t       testing.TB
 	set     *settings
@@ -28,17 +28,17 @@ type Harness struct {
 	journal *journal
 	faults  *faults
 
-	makes      []maker
+	makers     []maker
 	fakes      map[string]*fakeModule
 	middleware []mono.Middleware
 	panicsOK   bool
-	left       []mono.Handle
-	told       bool // what happened has been printed
+	unfinished []mono.Handle
+	reported   bool // the history has been printed
 
 	mu         sync.Mutex
 	instances  []*Instance
 	processes  []*process
-	background sync.WaitGroup // of what a crash leaves to do
+	background sync.WaitGroup // of work that a crash leaves
 	topology   topology
 	ended      bool
 }
@@ -59,8 +59,8 @@ func newHarness(t testing.TB, set *settings, seed uint64, n network) *Harness {
 	return h
 }
 
-// Add adds modules. They keep what they remember when the App is stopped and
-// started again, so they cannot crash: AddFunc is for those that do.
+// Add adds modules. They keep their state when the App is stopped and started again, so they
+// cannot crash. Use AddFunc for modules that do.
 func (h *Harness) Add(modules ...mono.Module) {
 	h.t.Helper()
 	for _, m := range modules {
@@ -68,8 +68,8 @@ func (h *Harness) Add(modules ...mono.Module) {
 	}
 }
 
-// AddFunc adds modules that are made anew at each start, so that a crash leaves
-// nothing but what is durable.
+// AddFunc adds modules that are made again at each start, so that a crash leaves nothing except
+// durable state.
 func (h *Harness) AddFunc(makes ...func() mono.Module) {
 	h.t.Helper()
 	for _, f := range makes {
@@ -77,8 +77,7 @@ func (h *Harness) AddFunc(makes ...func() mono.Module) {
 	}
 }
 
-// Plugin adds a module under a name of its own, as App.Plugin does, made anew at
-// each start.
+// Plugin adds a module under a given name, as App.Plugin does. It is made again at each start.
 func (h *Harness) Plugin(name string, f func() mono.Module) {
 	h.t.Helper()
 	h.add("Plugin", maker{name: name, make: f})
@@ -95,7 +94,7 @@ func (h *Harness) add(what string, m maker) {
 	h.t.Helper()
 	h.notStarted(what)
 	m.place = callerOutside()
-	h.makes = append(h.makes, m)
+	h.makers = append(h.makers, m)
 }
 
 func (h *Harness) notStarted(what string) {
@@ -105,8 +104,8 @@ func (h *Harness) notStarted(what string) {
 	}
 }
 
-// MustStart starts the App, and fails the test where it does not start. After Stop
-// it starts it again, on what is durable.
+// MustStart starts the App, and fails the test if it does not start. After Stop it starts the
+// App again, with its durable state.
 func (h *Harness) MustStart() {
 	h.t.Helper()
 	if err := h.Start(); err != nil {
@@ -114,10 +113,10 @@ func (h *Harness) MustStart() {
 	}
 }
 
-// Start is MustStart for a test that wants to see the error.
+// Start is MustStart for a test that needs the error.
 func (h *Harness) Start() error {
 	h.t.Helper()
-	h.checkMakes()
+	h.checkModules()
 	if len(h.instances) == 0 {
 		h.addInstance()
 	}
@@ -140,23 +139,23 @@ func (h *Harness) addInstance() *Instance {
 	return i
 }
 
-// checkMakes reports modules that do not fit what the test wants to do to them.
-func (h *Harness) checkMakes() {
+// checkModules reports modules that cannot be used as the test intends.
+func (h *Harness) checkModules() {
 	h.t.Helper()
-	if len(h.makes) == 0 && len(h.fakes) == 0 {
+	if len(h.makers) == 0 && len(h.fakes) == 0 {
 		h.t.Fatal("testkit: the system has no modules: add some with h.Add or h.AddFunc before h.MustStart")
 	}
 	if h.faults.crashes() {
-		h.mustBeMade("a fault crashes the App")
+		h.requireFunctions("a fault crashes the App")
 	}
 }
 
-// mustBeMade fails the test where a module was given as a value.
-func (h *Harness) mustBeMade(why string) {
+// requireFunctions fails the test if a module was given as a value.
+func (h *Harness) requireFunctions(why string) {
 	h.t.Helper()
-	for _, m := range h.makes {
+	for _, m := range h.makers {
 		if m.given != nil {
-			h.t.Fatalf("testkit: %s, and the %T added at %s would keep what it remembers: add it with h.AddFunc(func() mono.Module { return … }), which makes it anew", why, m.given, m.place)
+			h.t.Fatalf("testkit: %s, and the %T added at %s would keep its state: add it with h.AddFunc(func() mono.Module { return … }), which makes a new one", why, m.given, m.place)
 		}
 	}
 }
@@ -169,14 +168,30 @@ func (h *Harness) Stop() {
 	}
 }
 
-// Crash ends the process of the App as a loss of power would, and starts it anew,
-// with all that is durable. What the modules of the old one still do has no effect.
+// Crash ends the process of the App as a loss of power would, and starts it again with its
+// durable state. Later actions of the old modules have no effect.
 func (h *Harness) Crash() {
 	h.t.Helper()
 	h.first().Crash()
 }
 
-// first is the instance that a MustStart began.
+// RestartServer restarts the server of all processes, like a single remote NATS server that
+// is killed and started again on its store. It first lets everything happen that can happen
+// without time. The server forgets the ids of removed messages: a job with the DedupID of a
+// finished job is stored and handled again. It keeps stored messages with their ids, attempts
+// and delays. The processes continue, and no time passes. On a real server, RestartServer
+// fails the test.
+func (h *Harness) RestartServer() {
+	h.t.Helper()
+	if !h.Virtual() {
+		h.t.Fatal("testkit: RestartServer: a Harness cannot restart a real server: check h.Virtual() first")
+	}
+	h.Settle()
+	h.journal.note(nil, "the server restarts")
+	h.net.restart()
+}
+
+// first is the instance that MustStart started.
 func (h *Harness) first() *Instance {
 	h.t.Helper()
 	if len(h.instances) == 0 {
@@ -185,7 +200,7 @@ func (h *Harness) first() *Instance {
 	return h.instances[0]
 }
 
-// Settle waits until nothing can happen any more unless time passes.
+// Settle waits until nothing more can happen unless time passes.
 func (h *Harness) Settle() {
 	h.t.Helper()
 	if err := h.net.settle(context.Background()); err != nil {
@@ -193,19 +208,19 @@ func (h *Harness) Settle() {
 	}
 }
 
-// Advance lets d pass, which is longer than 0, once all that can happen before has
-// happened, and then waits until nothing can happen any more.
+// Advance first lets everything happen that can happen. It then lets d pass, which must be
+// positive, and waits until nothing more can happen.
 func (h *Harness) Advance(d time.Duration) {
 	h.t.Helper()
 	if d <= 0 {
-		h.t.Fatalf("testkit: Advance(%v): time passes forwards only; Settle waits without it", d)
+		h.t.Fatalf("testkit: Advance(%v): d must be positive; Settle waits without time", d)
 	}
 	h.Settle()
 	<-time.After(d)
 	h.Settle()
 }
 
-// App returns the App as it runs now, to ask it for Describe or Health.
+// App returns the running App, for Describe or Health.
 func (h *Harness) App() *mono.App {
 	h.t.Helper()
 	p := h.first().running()
@@ -225,7 +240,7 @@ func (h *Harness) Scope() *mono.Scope {
 	return h.instances[0].scope()
 }
 
-// Virtual reports whether time is virtual and faults are possible: not so on a real
+// Virtual reports whether time is virtual and faults are possible. It is false on a real
 // server.
 func (h *Harness) Virtual() bool { return h.net.virtual() }
 
@@ -235,11 +250,13 @@ func (h *Harness) Seed() uint64 { return h.seed }
 // AllowPanics lets the test pass although a panic was contained in it.
 func (h *Harness) AllowPanics() { h.panicsOK = true }
 
-// Leave lets the test end although the messages of these handles are not done with.
-func (h *Harness) Leave(handles ...mono.Handle) { h.left = append(h.left, handles...) }
+// AllowUnfinished lets the test end while messages of these handles are unfinished.
+func (h *Harness) AllowUnfinished(handles ...mono.Handle) {
+	h.unfinished = append(h.unfinished, handles...)
+}
 
-// Instance is another process with the same App, such as a second machine has. It
-// is a mono.Binder too.
+// Instance is another process with the same App, such as on a second machine. It is also a
+// mono.Binder.
 type Instance struct {
 	h      *Harness
 	number int
@@ -253,7 +270,7 @@ type Instance struct {
 func (h *Harness) Instance() *Instance {
 	h.t.Helper()
 	h.first()
-	h.mustBeMade("an App of another process has modules of its own")
+	h.requireFunctions("another process needs its own modules")
 	i := h.addInstance()
 	if err := i.start(); err != nil {
 		h.t.Fatalf("testkit: instance %d of the App does not start: %v", i.number, err)
@@ -261,7 +278,7 @@ func (h *Harness) Instance() *Instance {
 	return i
 }
 
-// start starts a process. Where a fault crashes it meanwhile, the next one counts.
+// start starts a process. If a fault crashes it meanwhile, the next one counts.
 func (i *Instance) start() error {
 	p, err := i.h.newProcess(i.number)
 	if err != nil {
@@ -272,7 +289,7 @@ func (i *Instance) start() error {
 	switch {
 	case err == nil:
 		return nil
-	case p.dead.Load():
+	case p.crashed.Load():
 		i.h.Settle()
 		return nil
 	}
@@ -289,14 +306,14 @@ func (i *Instance) Stop() {
 		return
 	}
 	i.stops(true)
-	if err := p.stop(context.Background()); err != nil && !p.dead.Load() {
+	if err := p.stop(context.Background()); err != nil && !p.crashed.Load() {
 		i.h.t.Errorf("testkit: the stop of %s: %v", p, err)
 	}
 	i.become(nil)
 	i.stops(false)
 }
 
-// stops says that a crash begins no other process.
+// stops specifies whether a crash starts no other process.
 func (i *Instance) stops(now bool) {
 	i.h.mu.Lock()
 	defer i.h.mu.Unlock()
@@ -307,14 +324,14 @@ func (i *Instance) stops(now bool) {
 func (i *Instance) Crash() {
 	i.h.t.Helper()
 	if !i.h.Virtual() {
-		i.h.t.Fatal("testkit: Crash: a real server knows no crashes of its clients: crash where h.Virtual() is true")
+		i.h.t.Fatal("testkit: Crash: a client of a real server cannot crash: check h.Virtual() first")
 	}
-	i.h.mustBeMade("Crash ends the process of the App")
+	i.h.requireFunctions("Crash ends the process of the App")
 	p := i.running()
 	if p == nil {
 		i.h.t.Fatalf("testkit: Crash: instance %d of the App does not run", i.number)
 	}
-	i.h.crash(p, "the test wants it")
+	i.h.crash(p, "requested by the test")
 	i.h.Settle()
 }
 
@@ -345,15 +362,15 @@ func (i *Instance) become(p *process) {
 	i.process = p
 }
 
-// crash ends a process and starts its instance anew. It may be called on any
-// goroutine, and does not wait.
+// crash ends a process and starts its instance again. It may be called on any goroutine, and
+// does not wait.
 func (h *Harness) crash(p *process, where string) {
-	if p.dead.Swap(true) {
+	if p.crashed.Swap(true) {
 		return
 	}
 	h.journal.note(p, "%s crashes: %s", p, where)
 	h.net.kill(p.tr)
-	h.background.Go(p.bury)
+	h.background.Go(p.discard)
 	h.mu.Lock()
 	instance := h.instances[p.instance-1]
 	again := instance.process == p && !instance.stopping
@@ -363,19 +380,18 @@ func (h *Harness) crash(p *process, where string) {
 	}
 	next, err := h.newProcess(p.instance)
 	if err != nil {
-		h.t.Errorf("testkit: %s cannot be made anew: %v", p, err)
+		h.t.Errorf("testkit: %s cannot be made again: %v", p, err)
 		return
 	}
 	instance.become(next)
 	h.background.Go(func() {
-		if err := next.start(context.Background()); err != nil && !next.dead.Load() {
+		if err := next.start(context.Background()); err != nil && !next.crashed.Load() {
 			h.t.Errorf("testkit: %s does not start after the crash: %v", next, err)
 		}
 	})
 }
 
-// callerOutside returns the place of the nearest caller outside this package, as
-// file:line.
+// callerOutside returns the place of the nearest caller outside this package, as file:line.
 func callerOutside() string {
 	var pcs [16]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
@@ -387,11 +403,12 @@ func callerOutside() string {
 	}
 }
 
-// network is what the processes of a Harness have in common.
+// network is shared by the processes of a Harness.
 type network interface {
 	attach(h *Harness)
 	connect(ctx context.Context) (transport.Transport, error)
 	kill(t transport.Transport)
+	restart()
 	settle(ctx context.Context) error
 	virtual() bool
 	steps() int

@@ -10,11 +10,10 @@ import (
 	"gomono.dev/mono"
 )
 
-// maxLines is how many lines of a history are printed: what can be read without
-// scrolling.
+// maxLines is the number of lines of a history that are printed. They fit on one screen.
 const maxLines = 30
 
-// history says what happened, in order.
+// history returns the history as text, in order.
 func (h *Harness) history() string {
 	lines := h.journal.lines()
 	var b strings.Builder
@@ -57,11 +56,11 @@ func clock(d time.Duration) string {
 
 func (j *journal) line(e *entry) string {
 	switch {
-	case e.died != nil:
-		return fmt.Sprintf("%s gives up %s after %s: %s", e.who(), e.handle, plural(e.attempt, "attempt"), e.died.Reason)
-	case e.side == mono.Sending:
-		return fmt.Sprintf("%s %s %s %s%s", e.who(), sendVerb(e.handle.kind), e.handle.name, show(e.value), e.result())
-	case e.side == mono.Receiving:
+	case e.deadLetter != nil:
+		return fmt.Sprintf("%s gives up %s after %s: %s", e.actor(), e.handle, plural(e.attempt, "attempt"), e.deadLetter.Reason)
+	case e.side == mono.SideSender:
+		return fmt.Sprintf("%s %s %s %s%s", e.actor(), sendVerb(e.handle.kind), e.handle.name, show(e.value), e.resultText())
+	case e.side == mono.SideReceiver:
 		return j.handledLine(e)
 	}
 	return "— " + e.text
@@ -72,17 +71,15 @@ func (j *journal) handledLine(e *entry) string {
 	if e.attempt > 1 {
 		attempt = fmt.Sprintf(", attempt %d", e.attempt)
 	}
-	verb := "hears"
+	verb := "consumes"
 	switch e.handle.kind {
 	case mono.KindService:
-		return fmt.Sprintf("%s serves %s%s", e.who(), e.handle.name, e.result())
+		return fmt.Sprintf("%s serves %s%s", e.actor(), e.handle.name, e.resultText())
 	case mono.KindQueue:
 		verb = "works on"
-	case mono.KindStream:
-		verb = "consumes"
 	}
-	line := fmt.Sprintf("%s %s %s %s%s: %s", e.who(), verb, e.handle.name, cut(show(e.value), maxHandled), attempt, j.outcome(e, e.id, e.err))
-	if f := j.fateOf(e, e.id, e.err); f.outcome == Retried {
+	line := fmt.Sprintf("%s %s %s %s%s: %s", e.actor(), verb, e.handle.name, cut(show(e.value), maxHandled), attempt, j.resultOf(e, e.id, e.err))
+	if f := j.decisionAfter(e, e.id, e.err); f.result == ResultRetried {
 		line += fmt.Sprintf(" in %v", f.wait)
 	}
 	if e.err != nil {
@@ -91,7 +88,7 @@ func (j *journal) handledLine(e *entry) string {
 	return line
 }
 
-func (e *entry) who() string {
+func (e *entry) actor() string {
 	name := e.module
 	if name == "" {
 		name = "the test"
@@ -102,8 +99,8 @@ func (e *entry) who() string {
 	return name
 }
 
-// result says how a send or a call came out.
-func (e *entry) result() string {
+// resultText describes the result of a send or a call.
+func (e *entry) resultText() string {
 	switch {
 	case !e.ended:
 		return " … has not ended"
@@ -127,7 +124,7 @@ func sendVerb(k mono.Kind) string {
 	return "calls"
 }
 
-// show returns a payload in few words.
+// show returns a short text of a payload.
 func show(v any) string {
 	b, err := inJSON(v)
 	switch {
@@ -149,7 +146,7 @@ func inJSON(v any) (b []byte, err error) {
 	return json.Marshal(v)
 }
 
-// How many bytes of a payload a line has: where it is sent, and where it is handled.
+// Bytes of a payload in a line, at the sender and at the handler.
 const (
 	maxValue   = 72
 	maxHandled = 32

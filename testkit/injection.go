@@ -7,57 +7,57 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// Injection is a fault that was declared. It is met once, unless Times or Always
-// says otherwise; one that is never met fails the test. Its methods change it, before
-// the App is started or later, and return it.
+// Injection is a declared fault. It is triggered once, unless Times or Always sets another
+// number. An injection that is never triggered fails the test. Its methods change it, also
+// after the start of the App, and return it.
 type Injection struct {
 	h      *Harness
 	fault  Fault
 	handle mono.Handle // nil: any
 	both   bool        // in both directions
 	place  string
-	number int // among those of the test
+	number int // of the fault in the test
 
 	// Guarded by the lock of faults.
 	direction
 	when      []Condition
-	left      int // how often it may still be met; -1: always
+	remaining int // how often it may still be triggered; -1: always
 	chance    float64
 	sometimes bool
-	met       int
+	triggered int
 }
 
-// direction is from where to where a message goes, by modules; "" is any.
+// direction is the way of a message between modules; "" is any module.
 type direction struct{ from, to string }
 
-// covers reports whether a message goes that way.
+// covers reports whether a message goes this way.
 func (d direction) covers(from, to string) bool {
 	return (d.from == "" || d.from == from) && (d.to == "" || d.to == to)
 }
 
-// narrowed returns what From, To and When have said by now.
+// narrowed returns the current settings of From, To and When.
 func (in *Injection) narrowed() (direction, []Condition) {
 	in.h.faults.mu.Lock()
 	defer in.h.faults.mu.Unlock()
 	return in.direction, in.when
 }
 
-// Condition says whether a fault is for this message.
+// Condition reports whether a fault is for this message.
 type Condition func(m Passing) bool
 
-// Passing is a message that a fault could meet.
+// Passing is a message that a fault could affect.
 type Passing struct {
 	Handle   string // "event orders.placed"
-	From     string // the module that sent it, "" for the test
-	To       string // the module that gets it, "" where that is not decided
+	From     string // the sending module, "" for the test
+	To       string // the receiving module, "" if it is not decided
 	Group    string
 	Attempt  int    // of a delivery, from 1
 	Sequence uint64 // of a stored message
 	ID       string
-	Value    any // what was sent; nil for what did not come from a handle
+	Value    any // the value sent; nil for a message that did not come from a handle
 }
 
-// Payload makes a Condition of what was sent, whose type is T.
+// Payload makes a Condition of a function of the value sent, whose type is T.
 func Payload[T any](is func(T) bool) Condition {
 	return func(m Passing) bool {
 		v, ok := m.Value.(T)
@@ -68,30 +68,30 @@ func Payload[T any](is func(T) bool) Condition {
 // Attempt is the Condition that a delivery is the nth.
 func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
 
-// Fault declares a fault for what passes through a handle.
+// Fault declares a fault for the messages of a handle.
 func (h *Harness) Fault(handle mono.Handle, f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f, handle: handle})
 }
 
-// Between declares a fault for what module from sends to module to: calls, events,
-// jobs and messages of streams. What happens where a message is sent, as Fail, Doubt
-// and a crash there do, meets calls only: who gets the others is decided later.
+// Between declares a fault for messages from module from to module to: calls, events, jobs and
+// messages of streams. Faults at the sender (Fail, AmbiguousSend, and a crash there) affect
+// calls only, because the receiver of other messages is decided later.
 func (h *Harness) Between(from, to string, f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f, direction: direction{from, to}})
 }
 
-// Anywhere declares a fault for every message of every handle, which is made for
+// FaultEverywhere declares a fault for every message of every handle. It is meant for
 // Sometimes.
-func (h *Harness) Anywhere(f Fault) *Injection {
+func (h *Harness) FaultEverywhere(f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f})
 }
 
-// Partition lets nothing pass between two modules, in either direction, until Heal:
-// calls wait in vain, events are lost, and what is stored comes after its AckWait.
-func (h *Harness) Partition(one, other string) *Injection {
+// Disconnect lets no message pass between two modules, in either direction, until Heal. Calls
+// wait until their deadline, events are lost, and stored messages come after their AckWait.
+func (h *Harness) Disconnect(one, other string) *Injection {
 	h.t.Helper()
 	in := h.declare(&Injection{fault: Drop, direction: direction{one, other}, both: true})
 	in.fault.name = "Partition"
@@ -101,41 +101,41 @@ func (h *Harness) Partition(one, other string) *Injection {
 func (h *Harness) declare(in *Injection) *Injection {
 	h.t.Helper()
 	if !h.Virtual() {
-		h.t.Fatalf("testkit: %s: a real server knows no faults: declare them where h.Virtual() is true", in.fault.name)
+		h.t.Fatalf("testkit: %s: a real server has no faults: check h.Virtual() first", in.fault.name)
 	}
-	if h.set.free && in.fault.crash {
-		h.t.Fatalf("testkit: %s needs an order of steps: run it without testkit.Unordered", in.fault.name)
+	if h.set.freeRunning && in.fault.crash {
+		h.t.Fatalf("testkit: %s needs an order of steps: run it without testkit.FreeRunning", in.fault.name)
 	}
-	in.h, in.left, in.place = h, 1, callerOutside()
+	in.h, in.remaining, in.place = h, 1, callerOutside()
 	h.faults.mu.Lock()
 	h.faults.declared = append(h.faults.declared, in)
 	in.number = len(h.faults.declared)
 	h.faults.mu.Unlock()
 	if len(h.instances) > 0 {
-		h.checkMakes()
+		h.checkModules()
 		h.checkInjection(in)
 	}
 	return in
 }
 
-// Times lets the fault be met up to n times.
+// Times lets the fault be triggered up to n times.
 func (in *Injection) Times(n int) *Injection {
 	in.h.t.Helper()
 	if n < 1 {
 		in.h.t.Fatalf("testkit: %s: Times(%d): want at least 1", in, n)
 	}
-	return in.change(func() { in.left = n })
+	return in.change(func() { in.remaining = n })
 }
 
-// Always lets the fault be met every time, until Heal.
-func (in *Injection) Always() *Injection { return in.change(func() { in.left = -1 }) }
+// Always lets the fault be triggered every time, until Heal.
+func (in *Injection) Always() *Injection { return in.change(func() { in.remaining = -1 }) }
 
 // Heal ends the fault.
-func (in *Injection) Heal() *Injection { return in.change(func() { in.left = 0 }) }
+func (in *Injection) Heal() *Injection { return in.change(func() { in.remaining = 0 }) }
 
-// Sometimes lets the seed decide about each message that could meet the fault, with
-// this probability, and allows that none does. It is still met once at most, unless
-// Times or Always says otherwise.
+// Sometimes lets the seed decide, with this probability, about each message that the fault
+// could affect. The fault need not be triggered at all. It is still triggered at most once,
+// unless Times or Always sets another number.
 func (in *Injection) Sometimes(probability float64) *Injection {
 	in.h.t.Helper()
 	if !(probability >= 0 && probability <= 1) {
@@ -149,19 +149,19 @@ func (in *Injection) When(conditions ...Condition) *Injection {
 	return in.change(func() { in.when = append(in.when, conditions...) })
 }
 
-// From narrows the fault to what this module sends.
+// From narrows the fault to messages from this module.
 func (in *Injection) From(module string) *Injection {
 	return in.change(func() { in.from = module })
 }
 
-// To narrows the fault to what this module gets.
+// To narrows the fault to messages to this module.
 func (in *Injection) To(module string) *Injection { return in.change(func() { in.to = module }) }
 
-// Met returns how often the fault was met.
-func (in *Injection) Met() int {
+// Triggered returns how often the fault was triggered.
+func (in *Injection) Triggered() int {
 	in.h.faults.mu.Lock()
 	defer in.h.faults.mu.Unlock()
-	return in.met
+	return in.triggered
 }
 
 func (in *Injection) change(f func()) *Injection {
@@ -171,7 +171,7 @@ func (in *Injection) change(f func()) *Injection {
 	return in
 }
 
-// String returns the fault in words.
+// String describes the fault.
 func (in *Injection) String() string {
 	where := "anywhere"
 	switch d, _ := in.narrowed(); {

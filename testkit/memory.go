@@ -17,9 +17,9 @@ type memory struct {
 func newMemory(set *settings) *memory { return &memory{set: set} }
 
 func (m *memory) attach(h *Harness) {
-	o := &inproc.Options{Seed: h.seed, Rest: synctest.Wait, Fault: h.faults.ask}
-	if m.set.free {
-		o.Rest = nil
+	o := &inproc.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask}
+	if m.set.freeRunning {
+		o.Quiesce = nil
 	}
 	m.backend = inproc.NewBackend(o)
 }
@@ -30,8 +30,10 @@ func (m *memory) connect(context.Context) (transport.Transport, error) {
 
 func (m *memory) kill(t transport.Transport) { t.(*inproc.Transport).Kill() }
 
+func (m *memory) restart() { m.backend.Restart() }
+
 func (m *memory) settle(ctx context.Context) error {
-	if m.set.free {
+	if m.set.freeRunning {
 		synctest.Wait()
 		return nil
 	}

@@ -17,20 +17,20 @@ import (
 	"gomono.dev/testkit"
 )
 
-// failing runs a body that fails, and returns what it said.
+// failing runs a body that fails, and returns its output.
 func failing(t *testing.T, body func(testing.TB, *testkit.Harness), opts ...testkit.Option) string {
 	t.Helper()
 	e := testkit.Explore(t, 1, body, opts...)
-	if len(e.Failures) != 1 {
+	if len(e.FailedRuns) != 1 {
 		t.Fatal("the body did not fail")
 	}
-	return e.Failures[0].Text
+	return e.FailedRuns[0].Text
 }
 
-// Each misuse is a failure that says what is wrong and what to write instead.
+// Each misuse is a failure that names the mistake and the remedy.
 func TestMisuse(t *testing.T) {
 	t.Parallel()
-	idle := mono.NewModule("idle", func(sc *mono.Scope) error { sc.Use(told); return nil })
+	idle := mono.NewModule("idle", func(sc *mono.Scope) error { sc.Use(updated); return nil })
 	for name, c := range map[string]struct {
 		body func(testing.TB, *testkit.Harness)
 		want []string
@@ -39,22 +39,22 @@ func TestMisuse(t *testing.T) {
 			func(t testing.TB, h *testkit.Harness) { h.MustStart() },
 			[]string{"the system has no modules", "h.Add or h.AddFunc"}},
 		"asked before the start": {
-			func(t testing.TB, h *testkit.Harness) { testkit.Published(h, told) },
-			[]string{"event shop.told before the App was started", "h.MustStart first"}},
+			func(t testing.TB, h *testkit.Harness) { testkit.Published(h, updated) },
+			[]string{"event shop.updated before the App was started", "h.MustStart first"}},
 		"sent before the start": {
 			func(t testing.TB, h *testkit.Harness) {
-				if err := told.Publish(t.Context(), h, order{}); err != nil {
+				if err := updated.Publish(t.Context(), h, order{}); err != nil {
 					t.Fatal(err)
 				}
 			},
-			[]string{"event shop.told: the App has not been started"}},
-		"a handle nobody bound": {
+			[]string{"event shop.updated: the App has not been started"}},
+		"a handle that no module binds": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Add(idle)
 				h.MustStart()
 				testkit.RequirePublished(t, h, placed)
 			},
-			[]string{"event shop.placed, which no module uses", "add the module that binds it", "event shop.told"}},
+			[]string{"event shop.placed, which no module uses", "add the module that binds it", "event shop.updated"}},
 		"added too late": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, fine)
@@ -78,36 +78,36 @@ func TestMisuse(t *testing.T) {
 				open(h, fine)
 				h.Advance(0)
 			},
-			[]string{"Advance(0s)", "Settle waits without it"}},
-		"a crash of what was added as a value": {
+			[]string{"Advance(0s)", "Settle waits without time"}},
+		"a crash of a module that was added as a value": {
 			func(t testing.TB, h *testkit.Harness) {
-				h.Fault(told, testkit.Crash(testkit.BeforeSend))
+				h.Fault(updated, testkit.Crash(testkit.BeforeSend))
 				h.Add(idle)
 				h.MustStart()
 			},
 			[]string{"added at misuse_test.go:", "h.AddFunc(func() mono.Module { return … })"}},
-		"an instance of what was added as a value": {
+		"an instance of a module that was added as a value": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Add(idle)
 				h.MustStart()
 				h.Instance()
 			},
-			[]string{"modules of its own", "h.AddFunc"}},
-		"a fault that is never met": {
+			[]string{"another process needs its own modules", "h.AddFunc"}},
+		"a fault that is never triggered": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Fault(receipts, testkit.LoseAck).Times(3)
 				open(h, fine)
 			},
-			[]string{"the fault LoseAck of queue shop.receipts (misuse_test.go:", "was never met"}},
-		"an acknowledgement of what is not stored": {
+			[]string{"the fault LoseAck of queue shop.receipts (misuse_test.go:", "was never triggered"}},
+		"an acknowledgement of a message that is not stored": {
 			func(t testing.TB, h *testkit.Harness) {
-				h.Fault(told, testkit.LoseAck)
+				h.Fault(updated, testkit.LoseAck)
 				open(h, fine)
 			},
-			[]string{"nobody acknowledges what is not stored", "mono.Durable"}},
+			[]string{"messages that are not stored have no acknowledgement", "mono.Durable"}},
 		"a fault that is more likely than certain": {
-			func(t testing.TB, h *testkit.Harness) { h.Fault(told, testkit.Drop).Sometimes(2) },
-			[]string{"Drop of event shop.told (misuse_test.go:", "Sometimes(2): want a probability"}},
+			func(t testing.TB, h *testkit.Harness) { h.Fault(updated, testkit.Drop).Sometimes(2) },
+			[]string{"Drop of event shop.updated (misuse_test.go:", "Sometimes(2): want a probability"}},
 		"two fakes of one service": {
 			func(t testing.TB, h *testkit.Harness) {
 				testkit.Stub(h, charge)
@@ -116,16 +116,16 @@ func TestMisuse(t *testing.T) {
 			[]string{"service bank.charge has a fake already, declared at misuse_test.go:"}},
 		"a fault of a module that is not there": {
 			func(t testing.TB, h *testkit.Harness) {
-				h.Partition("shop", "banc")
+				h.Disconnect("shop", "banc")
 				open(h, fine)
 			},
 			[]string{`no module "banc"`, "bank, post, shop"}},
-		"a fault of a call that stays at home": {
+		"a fault of a local call": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Fault(charge, testkit.Drop)
 				open(h, fine)
 			},
-			[]string{"with HomeCalls, calls do not cross the transport"}},
+			[]string{"faults need calls over the transport: remove LocalCalls"}},
 		"a retry left behind": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { return errBusy })
@@ -133,30 +133,30 @@ func TestMisuse(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			[]string{"1 message of queue shop.receipts in the group workers was begun and is not done", "post works on shop.receipts {\"id\":\"\",\"cents\":0}: retried in 1s", "h.Advance", "h.Leave"}},
+			[]string{"1 message of queue shop.receipts in the group workers was begun and not finished", "post works on shop.receipts {\"id\":\"\",\"cents\":0}: retried in 1s", "h.Advance", "h.AllowUnfinished"}},
 		"a handler that still runs": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { <-time.After(time.Hour); return nil })
-				if err := told.Publish(t.Context(), h, order{ID: "x"}); err != nil {
+				if err := updated.Publish(t.Context(), h, order{ID: "x"}); err != nil {
 					t.Fatal(err)
 				}
 			},
-			[]string{"in post: the handler of event shop.told still runs", `"id":"x"`}},
+			[]string{"in post: the handler of event shop.updated still runs", `"id":"x"`}},
 		"a panic": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { panic("ouch") })
-				if err := told.Publish(t.Context(), h, order{}); err != nil {
+				if err := updated.Publish(t.Context(), h, order{}); err != nil {
 					t.Fatal(err)
 				}
 			},
-			[]string{"module post: the handler of event shop.told panicked: ouch", "misuse_test.go", "h.AllowPanics()"}},
+			[]string{"module post: the handler of event shop.updated panicked: ouch", "misuse_test.go", "h.AllowPanics()"}},
 		"a panic of the test": {
 			func(t testing.TB, h *testkit.Harness) { panic("ouch") },
 			[]string{"the test panicked: ouch", "misuse_test.go"}},
 		"FailNow in a handler": {
 			func(t testing.TB, h *testkit.Harness) {
 				open(h, func(order, int) error { t.Fatal("in the handler"); return nil })
-				if err := told.Publish(t.Context(), h, order{}); err != nil {
+				if err := updated.Publish(t.Context(), h, order{}); err != nil {
 					t.Error(err)
 				}
 			},
@@ -167,10 +167,10 @@ func TestMisuse(t *testing.T) {
 				h.MustStart()
 			},
 			[]string{"the stop of the App", "module stopper", "the mail server is busy"}},
-		"a goroutine that is left over": {
+		"a goroutine that still runs": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Add(mono.NewModule("leaky", func(sc *mono.Scope) error {
-					sc.Use(told)
+					sc.Use(updated)
 					go func() {
 						for range time.NewTicker(time.Second).C {
 						}
@@ -179,7 +179,7 @@ func TestMisuse(t *testing.T) {
 				}))
 				h.MustStart()
 			},
-			[]string{"goroutines are left over", "end them in the Stop of the module", "misuse_test.go"}},
+			[]string{"goroutines still run after all modules have stopped", "end them in the Stop of the module", "misuse_test.go"}},
 		"everything waits": {
 			func(t testing.TB, h *testkit.Harness) { <-make(chan int) },
 			[]string{"everything waits for something that will never happen", "misuse_test.go"}},
@@ -190,8 +190,8 @@ func TestMisuse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var opts []testkit.Option
-			if strings.Contains(name, "home") {
-				opts = append(opts, testkit.HomeCalls())
+			if strings.Contains(name, "local") {
+				opts = append(opts, testkit.LocalCalls())
 			}
 			expect(t, failing(t, c.body, opts...), c.want)
 		})
@@ -214,17 +214,17 @@ func expect(t *testing.T, got string, want []string) {
 type stopper struct{ stop func() error }
 
 func (s *stopper) Name() string               { return "stopper" }
-func (s *stopper) Bind(sc *mono.Scope) error  { sc.Use(told); return nil }
+func (s *stopper) Bind(sc *mono.Scope) error  { sc.Use(updated); return nil }
 func (s *stopper) Stop(context.Context) error { return s.stop() }
 
 // hang is a handler that never ends in a bubble.
 type hang struct {
 	handle func(context.Context)
-	free   func() // ends it all the same
+	free   func() // ends it anyway
 }
 
-// What waits for something outside the bubble does not hang for ever: the watchdog
-// says who it is. It is given more time until the handler is there.
+// A body that waits for something outside the bubble does not hang for ever: the watchdog names
+// it. The limit grows until the handler runs.
 func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -274,7 +274,7 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// watched runs a handler that hangs, and returns what the watchdog says.
+// watched runs a handler that hangs, and returns the watchdog's report.
 func watched(t *testing.T, h hang, limit time.Duration) string {
 	t.Helper()
 	bubble := make(chan string, 1)
@@ -282,7 +282,7 @@ func watched(t *testing.T, h hang, limit time.Duration) string {
 		bubble <- nameOfBubble()
 		done := make(chan struct{})
 		hs.Add(mono.NewModule("blocked", func(sc *mono.Scope) error {
-			told.Handle(sc, func(ctx context.Context, o order) error {
+			updated.Handle(sc, func(ctx context.Context, o order) error {
 				h.handle(ctx)
 				close(done)
 				return nil
@@ -290,7 +290,7 @@ func watched(t *testing.T, h hang, limit time.Duration) string {
 			return nil
 		}))
 		hs.MustStart()
-		if err := told.Publish(t.Context(), hs, order{}); err != nil {
+		if err := updated.Publish(t.Context(), hs, order{}); err != nil {
 			t.Fatal(err)
 		}
 		<-done
@@ -301,7 +301,7 @@ func watched(t *testing.T, h hang, limit time.Duration) string {
 	return got
 }
 
-// nameOfBubble returns how stacks mark the goroutines of this one's bubble.
+// nameOfBubble returns the mark of this goroutine's bubble in stacks.
 func nameOfBubble() string {
 	header, _, _ := strings.Cut(stacks(false), ":\n")
 	return header[strings.Index(header, "synctest bubble "):]

@@ -12,8 +12,8 @@ import (
 type Sent[T any] struct {
 	Value    T
 	ID       string
-	From     string // the module that sent it, "" for the test
-	Sequence uint64 // of a stored message, where its sender was told
+	From     string // the sending module, "" for the test
+	Sequence uint64 // of a stored message, if its sender received it
 	At       time.Duration
 }
 
@@ -21,31 +21,31 @@ type Sent[T any] struct {
 type Exchange[Req, Resp any] struct {
 	Request Req
 	Reply   Resp  // the zero value with an error
-	Err     error // what the caller got
+	Err     error // the caller's error
 	From    string
 	At      time.Duration // when it began
 	Took    time.Duration
 }
 
-// Delivery is one attempt of a handler at a message. One of a batch is one each.
+// Delivery is one attempt of a handler at a message. Each message of a batch has its Delivery.
 type Delivery[T any] struct {
 	Value    T
 	ID       string
-	Module   string // that handled it
+	Module   string // of the handler
 	From     string
 	Group    string
 	Instance int // of the App, from 1
 	Attempt  int
 	Sequence uint64
-	Outcome  Outcome
-	Err      error         // what the handler returned
+	Result   HandlerResult
+	Err      error         // the handler's error
 	At       time.Duration // when it began
 	Took     time.Duration
 }
 
 // Dead is a message that became a dead letter.
 type Dead[T any] struct {
-	Value    T // as its handler had it, or its sender where no handler had; else the zero value
+	Value    T // as its handler got it, or as it was sent if no handler did; else the zero value
 	ID       string
 	Module   string
 	Group    string
@@ -62,10 +62,10 @@ type Messages[T any] interface {
 	DeadLetters(b mono.Binder) mono.DeadLetters[T]
 }
 
-// Published returns the events that left, in order: those that their publisher
-// believes published, and those of which it does not know although they were. What
-// was stored once is there once, however often it was sent with its id. Like every
-// question it waits first until nothing can happen any more.
+// Published returns the events that were published, in order. It includes events whose
+// publisher got an unknown outcome although they were published. An event that was
+// stored once is returned once, however often it was sent with its id. Like every
+// question, Published first waits until nothing more can happen.
 func Published[T any](h *Harness, e mono.Event[T]) []Sent[T] {
 	h.t.Helper()
 	return sentThrough[T](h, e)
@@ -86,19 +86,19 @@ func Appended[T any](h *Harness, s mono.Stream[T]) []Sent[T] {
 func sentThrough[T any](h *Harness, handle mono.Handle) []Sent[T] {
 	h.t.Helper()
 	var all []Sent[T]
-	for _, e := range h.asked(handle, isSent(keyOf(handle))) {
+	for _, e := range h.query(handle, isSent(keyOf(handle))) {
 		v, _ := e.value.(T)
 		sent := Sent[T]{Value: v, ID: e.id, From: e.module, Sequence: e.sequence, At: e.at}
-		if e.arrived() && !slices.ContainsFunc(all, sent.again) {
+		if e.arrived() && !slices.ContainsFunc(all, sent.isDuplicateOf) {
 			all = append(all, sent)
 		}
 	}
 	return all
 }
 
-// again reports whether two messages are the same one, sent twice: they have one id,
-// and no two positions.
-func (s Sent[T]) again(other Sent[T]) bool {
+// isDuplicateOf reports whether two messages are one message, sent twice: they have the same
+// id, and not two positions.
+func (s Sent[T]) isDuplicateOf(other Sent[T]) bool {
 	return s.ID == other.ID && (s.Sequence == other.Sequence || s.Sequence == 0 || other.Sequence == 0)
 }
 
@@ -106,11 +106,11 @@ func (s Sent[T]) again(other Sent[T]) bool {
 func (e *entry) arrived() bool {
 	switch {
 	case !e.ended:
-		return e.left
+		return e.taken
 	case e.err == nil:
 		return true
 	}
-	return e.left && mono.OutcomeOf(e.err) == mono.OutcomeUnknown
+	return e.taken && mono.OutcomeOf(e.err) == mono.OutcomeUnknown
 }
 
 // Called returns the calls of a service, in the order in which they began.
@@ -119,8 +119,8 @@ func Called[Req, Resp any](h *Harness, s mono.Service[Req, Resp]) []Exchange[Req
 	return exchanges[Req, Resp](h, s, isSent(keyOf(s)))
 }
 
-// Served is Called on the side of the handler: a call that was doubled is there
-// twice, one that was lost is not.
+// Served is Called on the side of the handler. It returns a duplicated call twice, and a lost
+// one not at all.
 func Served[Req, Resp any](h *Harness, s mono.Service[Req, Resp]) []Exchange[Req, Resp] {
 	h.t.Helper()
 	return exchanges[Req, Resp](h, s, isHandled(keyOf(s)))
@@ -129,8 +129,8 @@ func Served[Req, Resp any](h *Harness, s mono.Service[Req, Resp]) []Exchange[Req
 func exchanges[Req, Resp any](h *Harness, s mono.Service[Req, Resp], side func(*entry) bool) []Exchange[Req, Resp] {
 	h.t.Helper()
 	var all []Exchange[Req, Resp]
-	for _, e := range h.asked(s, side) {
-		x := Exchange[Req, Resp]{Err: e.err, From: e.sender(), At: e.at, Took: e.lasted}
+	for _, e := range h.query(s, side) {
+		x := Exchange[Req, Resp]{Err: e.err, From: e.sender(), At: e.at, Took: e.duration}
 		x.Request, _ = e.value.(Req)
 		if e.err == nil {
 			x.Reply, _ = e.reply.(Resp)
@@ -145,15 +145,15 @@ func exchanges[Req, Resp any](h *Harness, s mono.Service[Req, Resp], side func(*
 func Consumed[T any](h *Harness, m Messages[T]) []Delivery[T] {
 	h.t.Helper()
 	var all []Delivery[T]
-	for _, e := range h.asked(m, isHandled(keyOf(m))) {
+	for _, e := range h.query(m, isHandled(keyOf(m))) {
 		d := Delivery[T]{
 			ID: e.id, Module: e.module, From: e.from, Group: e.group, Instance: e.process.instance, Attempt: e.attempt, Sequence: e.sequence,
-			Err: e.err, At: e.at, Took: e.lasted,
+			Err: e.err, At: e.at, Took: e.duration,
 		}
 		batch, ok := e.value.([]mono.Message[T])
 		if !ok {
 			d.Value, _ = e.value.(T)
-			d.Outcome = h.journal.outcome(&e, e.id, e.err)
+			d.Result = h.journal.resultOf(&e, e.id, e.err)
 			all = append(all, d)
 			continue
 		}
@@ -162,14 +162,14 @@ func Consumed[T any](h *Harness, m Messages[T]) []Delivery[T] {
 			d.Err = ownError(e.err, i, len(batch))
 			one := e
 			one.attempt = message.Attempt
-			d.Outcome = h.journal.outcome(&one, message.ID, d.Err)
+			d.Result = h.journal.resultOf(&one, message.ID, d.Err)
 			all = append(all, d)
 		}
 	}
 	return all
 }
 
-// ownError is the error of one message of a batch, as mono.PerMessage says.
+// ownError is the error of one message of a batch, after mono.PerMessage.
 func ownError(err error, i, n int) error {
 	var each interface{ Unwrap() []error }
 	if errors.As(err, &each) && len(each.Unwrap()) == n {
@@ -182,8 +182,8 @@ func ownError(err error, i, n int) error {
 func DeadLettered[T any](h *Harness, m Messages[T]) []Dead[T] {
 	h.t.Helper()
 	var all []Dead[T]
-	for _, e := range h.asked(m, func(e *entry) bool { return e.died != nil && e.handle == keyOf(m) }) {
-		d := Dead[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.died.Attempts, Reason: e.died.Reason, Err: e.err, At: e.at}
+	for _, e := range h.query(m, func(e *entry) bool { return e.deadLetter != nil && e.handle == keyOf(m) }) {
+		d := Dead[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.deadLetter.Attempts, Reason: e.deadLetter.Reason, Err: e.err, At: e.at}
 		h.journal.eachValue(&e, func(value any) {
 			if v, ok := value.(T); ok {
 				d.Value = v
@@ -194,19 +194,19 @@ func DeadLettered[T any](h *Harness, m Messages[T]) []Dead[T] {
 	return all
 }
 
-// asked answers a question about a handle, once all is at rest.
-func (h *Harness) asked(handle mono.Handle, keep func(*entry) bool) []entry {
+// query answers a question about a handle, once everything is at rest.
+func (h *Harness) query(handle mono.Handle, keep func(*entry) bool) []entry {
 	h.t.Helper()
 	if !h.over() {
 		h.Settle()
 	}
-	h.mustKnow(handle)
+	h.requireUsed(handle)
 	return h.journal.all(keep)
 }
 
-// sender is the module that a message of an entry comes from.
+// sender returns the module that sent the message of an entry.
 func (e *entry) sender() string {
-	if e.side == mono.Sending {
+	if e.side == mono.SideSender {
 		return e.module
 	}
 	return e.from

@@ -11,16 +11,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// process is one run of the App, from its start to its stop or its crash. It is
-// the middleware and the observer of its App.
+// process is one run of the App, from its start to its stop or its crash. It is the middleware
+// and the observer of its App.
 type process struct {
-	h        *Harness
-	instance int
-	again    bool // its instance has run before
-	app      *mono.App
-	tr       transport.Transport
-	dead     atomic.Bool   // it has crashed
-	started  chan struct{} // closed when its start has ended
+	h         *Harness
+	instance  int
+	restarted bool // its instance has run before
+	app       *mono.App
+	tr        transport.Transport
+	crashed   atomic.Bool   // it has crashed
+	started   chan struct{} // closed when its start has ended
 }
 
 func (h *Harness) newProcess(instance int) (*process, error) {
@@ -30,14 +30,14 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 	}
 	p := &process{h: h, instance: instance, tr: tr, started: make(chan struct{})}
 	opts := []mono.AppOption{mono.Logger(slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})}))}
-	if !h.set.home {
-		opts = append(opts, mono.AlwaysWire())
+	if !h.set.localCalls {
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	p.app = mono.New(tr, append(opts, h.set.app...)...)
 	p.app.Use(h.middleware...)
 	p.app.Use(p)
 	names := make(map[string]bool)
-	for _, maker := range h.makes {
+	for _, maker := range h.makers {
 		m := maker.make()
 		if maker.name != "" {
 			p.app.Plugin(maker.name, m)
@@ -53,13 +53,13 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, other := range h.processes {
-		p.again = p.again || other.instance == instance
+		p.restarted = p.restarted || other.instance == instance
 	}
 	h.processes = append(h.processes, p)
 	return p, nil
 }
 
-// String names the process in texts.
+// String is the name of the process in texts.
 func (p *process) String() string {
 	if p.instance == 1 {
 		return "the App"
@@ -70,7 +70,7 @@ func (p *process) String() string {
 func (p *process) start(ctx context.Context) error {
 	defer close(p.started)
 	switch {
-	case p.again:
+	case p.restarted:
 		p.h.journal.note(p, "%s starts again", p)
 	case p.instance > 1:
 		p.h.journal.note(p, "%s starts", p)
@@ -85,31 +85,31 @@ func (p *process) stop(ctx context.Context) error {
 	return p.app.Stop(ctx)
 }
 
-// end closes what a start that failed has left.
+// end closes what is left of a failed start.
 func (p *process) end(ctx context.Context) {
 	if err := p.app.Stop(ctx); err != nil {
-		p.h.t.Errorf("testkit: the stop of %s after its start has failed: %v", p, err)
+		p.h.t.Errorf("testkit: stopping %s after its start has failed: %v", p, err)
 	}
 }
 
-// bury ends the goroutines of a process that has crashed. Its modules' Stop is
-// called without any time, and can reach nobody.
-func (p *process) bury() {
+// discard ends the goroutines of a process that has crashed. It calls the Stop of its modules
+// without any time; their messages reach nothing.
+func (p *process) discard() {
 	<-p.started
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = p.app.Stop(ctx) // a dead process makes no errors
+	_ = p.app.Stop(ctx) // errors of a dead process do not count
 }
 
-// logHandler lets the modules' warnings through. It drops what a dead process says,
-// and what mono does, which the history has.
+// logHandler passes on the modules' warnings. It drops the records of a dead process, and those
+// of mono, which are in the history.
 type logHandler struct {
 	p *process
 	slog.Handler
 }
 
 func (l *logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if l.p.dead.Load() || strings.HasPrefix(r.Message, "mono: ") {
+	if l.p.crashed.Load() || strings.HasPrefix(r.Message, "mono: ") {
 		return nil
 	}
 	return l.Handler.Handle(ctx, r)
@@ -123,7 +123,7 @@ func (l *logHandler) WithGroup(name string) slog.Handler {
 	return &logHandler{l.p, l.Handler.WithGroup(name)}
 }
 
-// processOf finds the process that a transport belongs to.
+// processOf finds the process of a transport.
 func (h *Harness) processOf(tr transport.Transport) *process {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ func (h *Harness) processOf(tr transport.Transport) *process {
 	return nil
 }
 
-// live returns a process that runs, or nil.
+// live returns a running process, or nil.
 func (h *Harness) live() *process {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -147,7 +147,7 @@ func (h *Harness) live() *process {
 	return nil
 }
 
-// over reports whether the test has ended, and only has to be taken down.
+// over reports whether the test has ended, and is only being taken down.
 func (h *Harness) over() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

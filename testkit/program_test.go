@@ -13,8 +13,8 @@ import (
 	"gomono.dev/testkit"
 )
 
-// program is what a test of a user does, which TestProgram runs in a process of its
-// own: some of it ends tests in ways that a test cannot survive.
+// programs are tests of a user, each run by TestProgram in a separate process: some end in ways
+// that a test cannot survive.
 var programs = map[string]func(t *testing.T){
 	"passes": func(t *testing.T) {
 		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
@@ -26,23 +26,23 @@ var programs = map[string]func(t *testing.T){
 		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 			open(h, fine)
 			buy(t, h)
-			testkit.RequireNone(t, h, told)
+			testkit.RequireNone(t, h, updated)
 		})
 	},
 	"sometimes": func(t *testing.T) {
 		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-			h.Fault(told, testkit.Drop).Sometimes(0.2)
+			h.Fault(updated, testkit.Drop).Sometimes(0.2)
 			open(h, fine)
 			buy(t, h)
-			testkit.RequireConsumed(t, h, told)
+			testkit.RequireConsumed(t, h, updated)
 		})
 	},
 	"explores": func(t *testing.T) {
 		testkit.Explore(t, 50, func(t testing.TB, h *testkit.Harness) {
-			h.Fault(told, testkit.Drop).Sometimes(0.2)
+			h.Fault(updated, testkit.Drop).Sometimes(0.2)
 			open(h, fine)
 			buy(t, h)
-			testkit.RequireConsumed(t, h, told)
+			testkit.RequireConsumed(t, h, updated)
 		}).MustPass()
 	},
 	"parallel": func(t *testing.T) {
@@ -69,7 +69,7 @@ var programs = map[string]func(t *testing.T){
 	},
 }
 
-// TestUser is the test of a user, if the environment asks for one.
+// TestUser is the test of a user, if the environment names one.
 func TestUser(t *testing.T) {
 	if program := programs[os.Getenv("TESTKIT_PROGRAM")]; program != nil {
 		program(t)
@@ -90,10 +90,10 @@ func TestPrograms(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string][]string{
 		"passes":   {"--- PASS: TestUser"},
-		"fails":    {"event shop.told was published once, and should not have been", "the test calls shop.place", "-testkit.seed=1"},
+		"fails":    {"event shop.updated was published once, and should not have been", "the test calls shop.place", "-testkit.seed=1"},
 		"parallel": {"t.Parallel was called in the body of testkit.Run", "call it before testkit.Run"},
 		"subtest":  {"t.Run was called in the body of testkit.Run", "call testkit.Run in each subtest instead"},
-		"leak":     {"goroutines are left over when all modules have stopped", "program_test.go"},
+		"leak":     {"goroutines still run after all modules have stopped", "program_test.go"},
 		"hang":     {"has not ended after 1s of real time", "made outside the bubble", "program_test.go"},
 		"outside":  {"testkit.Run: the test is nil", "call it in a function TestX(t *testing.T)"},
 	} {
@@ -144,7 +144,7 @@ func TestSeedsAreKept(t *testing.T) {
 			if passed {
 				t.Error("a file without seeds passes")
 			}
-			expect(t, got, []string{`"x" is no seed`, "seed 7"})
+			expect(t, got, []string{`"x" is not a seed`, "seed 7"})
 		})
 	}
 }
@@ -154,24 +154,24 @@ func TestCrashAtTheEnds(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		starts := 0
-		h.Fault(told, testkit.Crash(testkit.BeforeSend))
+		h.Fault(updated, testkit.Crash(testkit.BeforeSend))
 		h.Fault(ledger, testkit.Crash(testkit.AfterSend))
 		h.AddFunc(func() mono.Module { return &greeter{starts: &starts} })
 		h.MustStart()
 		if starts != 2 {
 			t.Errorf("started %d times", starts)
 		}
-		testkit.RequirePublished(t, h, told)
+		testkit.RequirePublished(t, h, updated)
 		h.Stop()
 		testkit.RequireAppended(t, h, ledger)
 		h.MustStart()
-		if starts != 3 || len(testkit.Published(h, told)) != 2 {
+		if starts != 3 || len(testkit.Published(h, updated)) != 2 {
 			t.Errorf("started %d times", starts)
 		}
 	})
 }
 
-// greeter tells when it starts, and notes that it stops.
+// greeter reports when it starts, and records that it stops.
 type greeter struct {
 	scope  *mono.Scope
 	starts *int
@@ -181,13 +181,13 @@ func (g *greeter) Name() string { return "greeter" }
 
 func (g *greeter) Bind(s *mono.Scope) error {
 	g.scope = s
-	s.Use(told, ledger)
+	s.Use(updated, ledger)
 	return nil
 }
 
 func (g *greeter) Start(ctx context.Context) error {
 	*g.starts++
-	return told.Publish(ctx, g.scope, order{})
+	return updated.Publish(ctx, g.scope, order{})
 }
 
 func (g *greeter) Stop(ctx context.Context) error { return ledger.Append(ctx, g.scope, order{}) }

@@ -9,9 +9,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// RequirePublished returns the one event that was published and for which all
-// conditions are true. Where there is none, or more than one, the test fails, and
-// says what happened instead.
+// RequirePublished returns the one event that was published and for which all conditions are
+// true. If there is none, or more than one, the test fails, and logs the history.
 func RequirePublished[T any](t testing.TB, h *Harness, e mono.Event[T], where ...func(T) bool) T {
 	t.Helper()
 	return requireSent(t, h, e, "published", Published(h, e), where)
@@ -34,36 +33,34 @@ func requireSent[T any](t testing.TB, h *Harness, handle mono.Handle, verb strin
 	return only(t, h, handle, verb, all, func(s Sent[T]) T { return s.Value }, where).Value
 }
 
-// RequireCalled returns the one call of a service for whose request all conditions
-// are true.
+// RequireCalled returns the one call of a service for whose request all conditions are true.
 func RequireCalled[Req, Resp any](t testing.TB, h *Harness, s mono.Service[Req, Resp], where ...func(Req) bool) Exchange[Req, Resp] {
 	t.Helper()
 	return only(t, h, s, "called", Called(h, s), func(x Exchange[Req, Resp]) Req { return x.Request }, where)
 }
 
-// RequireConsumed returns the one attempt that ended well, at a message for which
-// all conditions are true. Attempts that failed before it do not count; one of
-// another group, or a second one that ended well, does.
+// RequireConsumed returns the one successful attempt at a message for which all conditions are
+// true. Failed attempts before it do not count; a second successful one, also of another group,
+// does.
 func RequireConsumed[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Delivery[T] {
 	t.Helper()
-	done := slices.DeleteFunc(Consumed(h, m), func(d Delivery[T]) bool { return d.Outcome != Done })
+	done := slices.DeleteFunc(Consumed(h, m), func(d Delivery[T]) bool { return d.Result != ResultDone })
 	return only(t, h, m, "consumed", done, func(d Delivery[T]) T { return d.Value }, where)
 }
 
-// RequireDeadLettered returns the one dead letter for whose message all conditions
-// are true.
+// RequireDeadLettered returns the one dead letter for whose message all conditions are true.
 func RequireDeadLettered[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Dead[T] {
 	t.Helper()
 	return only(t, h, m, "given up as a dead letter", DeadLettered(h, m), func(d Dead[T]) T { return d.Value }, where)
 }
 
-// RequireNone fails the test where anything was sent through one of these handles.
+// RequireNone fails the test if anything was sent through one of these handles.
 func RequireNone(t testing.TB, h *Harness, handles ...mono.Handle) {
 	t.Helper()
 	for _, handle := range handles {
-		sent := h.asked(handle, isSent(keyOf(handle)))
+		sent := h.query(handle, isSent(keyOf(handle)))
 		if len(sent) > 0 {
-			h.unlike(t, "%s was %s, and should not have been", keyOf(handle), happened(len(sent), verbOf(handle.Kind())))
+			h.failWithHistory(t, "%s was %s, and should not have been", keyOf(handle), countText(len(sent), verbOf(handle.Kind())))
 		}
 	}
 }
@@ -80,7 +77,7 @@ func verbOf(k mono.Kind) string {
 	return "called"
 }
 
-// only returns the one element whose value fits.
+// only returns the one element whose value matches.
 func only[E, T any](t testing.TB, h *Harness, handle mono.Handle, verb string, all []E, value func(E) T, where []func(T) bool) E {
 	t.Helper()
 	fits := func(e E) bool {
@@ -99,11 +96,11 @@ func only[E, T any](t testing.TB, h *Harness, handle mono.Handle, verb string, a
 	if len(where) > 0 {
 		which = fmt.Sprintf(" such that the conditions hold (%s in all)", times(len(all)))
 	}
-	h.unlike(t, "%s was %s%s, and should have been once", keyOf(handle), happened(len(fit), verb), which)
+	h.failWithHistory(t, "%s was %s%s, and should have been once", keyOf(handle), countText(len(fit), verb), which)
 	panic("unreachable")
 }
 
-func happened(n int, verb string) string {
+func countText(n int, verb string) string {
 	if n == 0 {
 		return "never " + verb
 	}
@@ -120,22 +117,22 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// unlike fails the test, and says what happened.
-func (h *Harness) unlike(t testing.TB, format string, args ...any) {
+// failWithHistory fails the test, and logs the history.
+func (h *Harness) failWithHistory(t testing.TB, format string, args ...any) {
 	t.Helper()
-	h.told = true
+	h.reported = true
 	t.Fatalf("testkit: %s\n%s", fmt.Sprintf(format, args...), h.history())
 }
 
-// mustKnow fails the test for a handle that nobody uses.
-func (h *Harness) mustKnow(handle mono.Handle) {
+// requireUsed fails the test if no module uses a handle.
+func (h *Harness) requireUsed(handle mono.Handle) {
 	h.t.Helper()
 	k := keyOf(handle)
 	if len(h.processes) == 0 {
 		h.t.Fatalf("testkit: asked about %s before the App was started: call h.MustStart first", k)
 	}
 	if !h.topology.uses(k) && !h.journal.has(k) {
-		h.t.Fatalf("testkit: asked about %s, which no module uses and nobody sent through: add the module that binds it; what is used is\n\t%s",
+		h.t.Fatalf("testkit: asked about %s, which no module uses and which has no messages: add the module that binds it; handles in use:\n\t%s",
 			k, strings.Join(h.topology.handles(), "\n\t"))
 	}
 }

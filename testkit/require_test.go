@@ -8,7 +8,7 @@ import (
 	"gomono.dev/testkit"
 )
 
-// A failed assertion says what did happen, in order.
+// A failed assertion shows the history, in order.
 func TestFailureText(t *testing.T) {
 	t.Parallel()
 	got := failing(t, func(t testing.TB, h *testkit.Harness) {
@@ -33,16 +33,16 @@ what happened, in order (seed 1):
 	      0s  bank serves bank.charge → "R-b"
 	      0s  shop appends shop.ledger {"id":"b","cents":0}
 	      0s  shop publishes shop.placed {"id":"b","cents":0}
-	      0s  shop publishes shop.told {"id":"b","cents":0}
+	      0s  shop publishes shop.updated {"id":"b","cents":0}
 	      0s  shop enqueues shop.receipts {"id":"b","cents":0}
-	      0s  post hears shop.told {"id":"b","cents":0}: failed: the mail server is busy
+	      0s  post consumes shop.updated {"id":"b","cents":0}: failed: the mail server is busy
 	      0s  post consumes shop.ledger {"id":"b","cents":0}: retried in 928.814112ms: the mail server is busy
 	      0s  — the App crashes: before its handler of queue shop.receipts from shop
 	      0s  — the App starts again
-	      0s  post hears shop.placed {"id":"b","cents":0}: retried in 621.394314ms: the mail server is busy
-	   621ms  post hears shop.placed {"id":"b","cents":0}, attempt 2: retried in 1.213443723s: the mail server is busy
+	      0s  post consumes shop.placed {"id":"b","cents":0}: retried in 621.394314ms: the mail server is busy
+	   621ms  post consumes shop.placed {"id":"b","cents":0}, attempt 2: retried in 1.213443723s: the mail server is busy
 	   929ms  post consumes shop.ledger {"id":"b","cents":0}, attempt 2: retried in 1.763609006s: the mail server is busy
-	  1.835s  post hears shop.placed {"id":"b","cents":0}, attempt 3: done
+	  1.835s  post consumes shop.placed {"id":"b","cents":0}, attempt 3: done
 	  2.692s  post consumes shop.ledger {"id":"b","cents":0}, attempt 3: done
 	     30s  post works on shop.receipts {"id":"b","cents":0}, attempt 2: retried in 1s: the mail server is busy
 	     31s  post works on shop.receipts {"id":"b","cents":0}, attempt 3: done
@@ -62,7 +62,7 @@ func TestRequire(t *testing.T) {
 		"none":       {func(t testing.TB, h *testkit.Harness) { testkit.RequireDeadLettered(t, h, receipts) }, "queue shop.receipts was never given up as a dead letter, and should have been once"},
 		"several":    {func(t testing.TB, h *testkit.Harness) { testkit.RequireCalled(t, h, charge) }, "service bank.charge was called 3 times, and should have been once"},
 		"no such":    {func(t testing.TB, h *testkit.Harness) { testkit.RequireEnqueued(t, h, receipts, is("x")) }, "queue shop.receipts was never enqueued such that the conditions hold (3 times in all), and should have been once"},
-		"nothing":    {func(t testing.TB, h *testkit.Harness) { testkit.RequireNone(t, h, told) }, "event shop.told was published 3 times, and should not have been"},
+		"nothing":    {func(t testing.TB, h *testkit.Harness) { testkit.RequireNone(t, h, updated) }, "event shop.updated was published 3 times, and should not have been"},
 		"a stream":   {func(t testing.TB, h *testkit.Harness) { testkit.RequireNone(t, h, ledger) }, "stream shop.ledger was appended to 3 times, and should not have been"},
 		"work":       {func(t testing.TB, h *testkit.Harness) { testkit.RequireConsumed(t, h, receipts, is("a"), is("b")) }, "queue shop.receipts was never consumed such that the conditions hold (3 times in all)"},
 		"a question": {func(t testing.TB, h *testkit.Harness) { testkit.RequireNone(t, h, place) }, "service shop.place was called 3 times"},
@@ -77,7 +77,7 @@ func TestRequire(t *testing.T) {
 					}
 				}
 				if testkit.RequireEnqueued(t, h, receipts, is("b")).ID != "b" || testkit.RequireConsumed(t, h, ledger, is("c")).Value.ID != "c" {
-					t.Error("not what the condition says")
+					t.Error("not the value of the condition")
 				}
 				c.ask(t, h)
 			})

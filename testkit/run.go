@@ -13,12 +13,11 @@ import (
 	"gomono.dev/mono"
 )
 
-// Run runs body in a bubble of virtual time, with a Harness to build a system in.
-// Like synctest.Test it ends the test when body has failed. In body, t.Run and
-// t.Parallel must not be called; before Run they may.
+// Run runs body in a bubble of virtual time, with a Harness to build a system in. Like
+// synctest.Test it ends the test if body has failed. body must not call t.Run and
+// t.Parallel; call them before Run.
 //
-// With -testkit.runs body runs several times, each with another seed, until it
-// fails.
+// With -testkit.runs body runs several times, each with another seed, until it fails.
 func Run(t *testing.T, body func(t *testing.T, h *Harness), opts ...Option) {
 	if t == nil {
 		panic("testkit.Run: the test is nil: call it in a function TestX(t *testing.T), with its t")
@@ -40,7 +39,7 @@ func Run(t *testing.T, body func(t *testing.T, h *Harness), opts ...Option) {
 
 func runOnce(t *testing.T, set *settings, seed uint64, body func(*testing.T, *Harness)) {
 	t.Helper()
-	var running atomic.Pointer[Harness] // read while it hangs, too
+	var running atomic.Pointer[Harness] // also read while it hangs
 	failed := true
 	problem, _ := inBubble(t, set.limit(), func(t *testing.T) {
 		h := newHarness(t, set, seed, newMemory(set))
@@ -53,7 +52,7 @@ func runOnce(t *testing.T, set *settings, seed uint64, body func(*testing.T, *Ha
 	})
 	switch h := running.Load(); {
 	case problem != "" && h != nil:
-		t.Fatalf("testkit: %s\n%s", problem, h.again())
+		t.Fatalf("testkit: %s\n%s", problem, h.rerunText())
 	case problem != "":
 		t.Fatalf("testkit: %s", problem)
 	case failed:
@@ -61,7 +60,7 @@ func runOnce(t *testing.T, set *settings, seed uint64, body func(*testing.T, *Ha
 	}
 }
 
-// contain lets a panic of body fail the test in words.
+// contain turns a panic of body into a failure of the test.
 func contain(t testing.TB, body func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -74,24 +73,24 @@ func contain(t testing.TB, body func()) {
 func panicText(v any, stack []byte) string {
 	switch text := fmt.Sprint(v); {
 	case strings.Contains(text, "t.Parallel called inside"):
-		return "t.Parallel was called in the body of testkit.Run, whose time is its own: call it before testkit.Run"
+		return "t.Parallel was called in the body of testkit.Run, which has virtual time: call it before testkit.Run"
 	case strings.Contains(text, "t.Run called inside"):
-		return "t.Run was called in the body of testkit.Run, whose time is its own: call testkit.Run in each subtest instead"
+		return "t.Run was called in the body of testkit.Run, which has virtual time: call testkit.Run in each subtest instead"
 	default:
 		return fmt.Sprintf("the test panicked: %s\n%s", text, stack)
 	}
 }
 
-// inBubble runs body in a bubble, and says what was wrong with that, body's own
-// failures apart. It does so on another goroutine, so that one that hangs can be left
-// behind: ended is false then.
+// inBubble runs body in a bubble, and returns a problem with the bubble, apart from body's
+// failures. The bubble runs on another goroutine, so that it can be left behind if it hangs:
+// ended is then false.
 func inBubble(t *testing.T, limit time.Duration, body func(*testing.T)) (problem string, ended bool) {
 	t.Helper()
 	b := &bubble{ended: make(chan any, 1)}
 	go b.run(t, body)
 	switch panicked, ended := realtime.ReceiveWithin(limit, b.ended); {
 	case !ended:
-		return b.hang(limit), false
+		return b.hangText(limit), false
 	case panicked != nil:
 		return b.explain(panicked), true
 	}
@@ -106,38 +105,38 @@ func (b *bubble) run(t *testing.T, body func(*testing.T)) {
 	})
 }
 
-// Option says what differs for one Run.
+// Option is a setting of one Run.
 type Option func(*settings)
 
 type settings struct {
-	seed     uint64 // 0: not said
-	home     bool
-	doubled  bool
-	free     bool
-	watchdog time.Duration
-	app      []mono.AppOption
+	seed        uint64 // 0: not set
+	localCalls  bool
+	doubled     bool
+	freeRunning bool
+	watchdog    time.Duration
+	app         []mono.AppOption
 }
 
-// Seed sets the seed, 0 for the usual ones. The flag -testkit.seed wins over it.
+// Seed sets the seed; 0 means the usual ones. The flag -testkit.seed overrides it.
 func Seed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
-// HomeCalls keeps calls whose provider is in the same App within it, as in
-// production. No fault meets them then, and no seed orders them.
-func HomeCalls() Option { return func(s *settings) { s.home = true } }
+// LocalCalls makes calls local if their provider is in the same App, as in production. Such
+// calls have no faults, and no seed orders them.
+func LocalCalls() Option { return func(s *settings) { s.localCalls = true } }
 
-// Doubled hands every stored message twice to its handler: at least once is what
-// queues, streams and durable events promise.
+// Doubled hands every stored message to its handler twice: queues, streams and durable events
+// promise at least once.
 func Doubled() Option { return func(s *settings) { s.doubled = true } }
 
-// Unordered lets everything happen as soon as it can, on all processors at once, as
-// outside a test: the race detector finds more, and a seed repeats nothing.
-func Unordered() Option { return func(s *settings) { s.free = true } }
+// FreeRunning lets everything happen as soon as it can, on all processors at once, as outside a
+// test. The race detector finds more, and a seed repeats nothing.
+func FreeRunning() Option { return func(s *settings) { s.freeRunning = true } }
 
-// Watchdog bounds a run in real time, 1 minute by default. Time in which the machine
-// stands still does not count.
+// Watchdog bounds a run in real time, 1 minute by default. Time in which the machine does not
+// run the process does not count.
 func Watchdog(d time.Duration) Option { return func(s *settings) { s.watchdog = d } }
 
-// AppOptions are for every App that the Harness makes.
+// AppOptions are options of every App that the Harness makes.
 func AppOptions(opts ...mono.AppOption) Option {
 	return func(s *settings) { s.app = append(s.app, opts...) }
 }

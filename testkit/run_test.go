@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,12 @@ var (
 	place    = mono.NewService[order, string]("shop.place")
 	charge   = mono.NewService[order, string]("bank.charge")
 	placed   = mono.NewEvent[order]("shop.placed", mono.Durable(), mono.AckWait(2*time.Second))
-	told     = mono.NewEvent[order]("shop.told")
+	updated  = mono.NewEvent[order]("shop.updated")
 	receipts = mono.NewQueue[order]("shop.receipts", mono.MaxAttempts(3), mono.Backoff(mono.Constant(time.Second)))
 	ledger   = mono.NewStream[order]("shop.ledger")
 )
 
-// shop charges, keeps the ledger, and tells.
+// shop charges, keeps the ledger, and sends messages.
 type shop struct {
 	scope  *mono.Scope
 	charge mono.Func[order, string]
@@ -36,7 +37,7 @@ func (s *shop) Name() string { return "shop" }
 
 func (s *shop) Bind(sc *mono.Scope) error {
 	s.scope, s.charge = sc, charge.Client(sc)
-	sc.Use(placed, told, receipts, ledger)
+	sc.Use(placed, updated, receipts, ledger)
 	place.Handle(sc, s.place)
 	return nil
 }
@@ -49,7 +50,7 @@ func (s *shop) place(ctx context.Context, o order) (string, error) {
 	for _, send := range []func() error{
 		func() error { return ledger.Append(ctx, s.scope, o) },
 		func() error { return placed.Publish(ctx, s.scope, o) },
-		func() error { return told.Publish(ctx, s.scope, o) },
+		func() error { return updated.Publish(ctx, s.scope, o) },
 		func() error { return receipts.Enqueue(ctx, s.scope, o) },
 	} {
 		if err := send(); err != nil {
@@ -61,13 +62,13 @@ func (s *shop) place(ctx context.Context, o order) (string, error) {
 
 var errBusy = errors.New("the mail server is busy")
 
-// post hears and works; it fails as often as fail says.
+// post receives events and works on jobs; it fails as often as fail returns an error.
 func post(fail func(order, int) error) mono.Module {
 	return mono.NewModule("post", func(sc *mono.Scope) error {
 		work := func(ctx context.Context, o order) error { return fail(o, mono.CallFrom(ctx).Attempt()) }
 		receipts.Handle(sc, work)
 		placed.Handle(sc, work)
-		told.Handle(sc, work)
+		updated.Handle(sc, work)
 		ledger.Handle(sc, work)
 		return nil
 	})
@@ -96,17 +97,17 @@ func TestEveryKindIsObserved(t *testing.T) {
 		buy(t, h)
 		want := order{ID: "a", Cents: 5}
 		for what, got := range map[string]order{
-			"published":         testkit.RequirePublished(t, h, placed),
-			"published, told":   testkit.RequirePublished(t, h, told),
-			"enqueued":          testkit.RequireEnqueued(t, h, receipts),
-			"appended":          testkit.RequireAppended(t, h, ledger),
-			"called":            testkit.RequireCalled(t, h, charge).Request,
-			"consumed, placed":  testkit.RequireConsumed(t, h, placed).Value,
-			"consumed, told":    testkit.RequireConsumed(t, h, told).Value,
-			"consumed, queue":   testkit.RequireConsumed(t, h, receipts).Value,
-			"consumed, stream":  testkit.RequireConsumed(t, h, ledger).Value,
-			"with a condition":  testkit.RequireEnqueued(t, h, receipts, func(o order) bool { return o.Cents > 1 }),
-			"served by the app": testkit.Served(h, place)[0].Request,
+			"published":          testkit.RequirePublished(t, h, placed),
+			"published, updated": testkit.RequirePublished(t, h, updated),
+			"enqueued":           testkit.RequireEnqueued(t, h, receipts),
+			"appended":           testkit.RequireAppended(t, h, ledger),
+			"called":             testkit.RequireCalled(t, h, charge).Request,
+			"consumed, placed":   testkit.RequireConsumed(t, h, placed).Value,
+			"consumed, updated":  testkit.RequireConsumed(t, h, updated).Value,
+			"consumed, queue":    testkit.RequireConsumed(t, h, receipts).Value,
+			"consumed, stream":   testkit.RequireConsumed(t, h, ledger).Value,
+			"with a condition":   testkit.RequireEnqueued(t, h, receipts, func(o order) bool { return o.Cents > 1 }),
+			"served by the app":  testkit.Served(h, place)[0].Request,
 		} {
 			if got != want {
 				t.Errorf("%s: %v", what, got)
@@ -124,14 +125,14 @@ func TestEveryKindIsObserved(t *testing.T) {
 	})
 }
 
-// A retry happens when its time has come, which takes no time.
+// A retry happens at its virtual time, which takes no real time.
 func TestRetriesInVirtualTime(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		open(h, func(o order, attempt int) error { return map[bool]error{true: errBusy}[attempt < 3] })
-		h.Leave(placed, ledger)
+		h.AllowUnfinished(placed, ledger)
 		buy(t, h)
-		if d := testkit.Consumed(h, receipts); len(d) != 1 || d[0].Outcome != testkit.Retried || !errors.Is(d[0].Err, errBusy) {
+		if d := testkit.Consumed(h, receipts); len(d) != 1 || d[0].Result != testkit.ResultRetried || !errors.Is(d[0].Err, errBusy) {
 			t.Errorf("%+v", d)
 		}
 		h.Advance(time.Second)
@@ -155,16 +156,16 @@ func TestDeadLetters(t *testing.T) {
 		if d.Value.ID != "a" || d.Attempts != 3 || d.Reason != mono.ReasonAttempts || !errors.Is(d.Err, errBusy) || d.Module != "post" {
 			t.Errorf("%+v", d)
 		}
-		if d := testkit.Consumed(h, receipts); len(d) != 3 || d[2].Outcome != testkit.Died {
+		if d := testkit.Consumed(h, receipts); len(d) != 3 || d[2].Result != testkit.ResultDeadLettered {
 			t.Errorf("%+v", d)
 		}
-		if d := testkit.Consumed(h, told); len(d) != 1 || d[0].Outcome != testkit.Failed {
+		if d := testkit.Consumed(h, updated); len(d) != 1 || d[0].Result != testkit.ResultFailed {
 			t.Errorf("%+v", d)
 		}
 	})
 }
 
-// A bound client finds the App that runs when it is called.
+// A bound client finds the App that runs at the moment of the call.
 func TestClientOutlivesARestart(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
@@ -190,18 +191,87 @@ func TestClientOutlivesARestart(t *testing.T) {
 	})
 }
 
-// A dead letter is what its last handler got, also where somebody has edited it, and
-// where no handle has sent it.
+// A server that restarts forgets the ids of finished jobs, and keeps all other ids and the
+// delays. The history shows the restart.
+func TestRestartServer(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]testkit.Option{"in steps": nil, "free-running": {testkit.FreeRunning()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := failing(t, func(t testing.TB, h *testkit.Harness) {
+				open(h, func(o order, attempt int) error {
+					if o.ID == "retried" && attempt == 1 {
+						return mono.RetryAfter(time.Hour, errBusy)
+					}
+					return nil
+				})
+				began := time.Now()
+				duplicates := func() (all string) {
+					for _, q := range []struct {
+						id  string
+						opt mono.QueueSendOption
+					}{{"done", mono.Delay(0)}, {"retried", mono.Delay(0)}, {"delayed", mono.Delay(time.Hour)}} {
+						stored, err := receipts.With(mono.DedupID(q.id), q.opt).EnqueueStored(t.Context(), h, order{ID: q.id})
+						if err != nil {
+							t.Error(err)
+						}
+						all += fmt.Sprint(q.id, " ", stored.Duplicate, " ")
+					}
+					return all
+				}
+				first := duplicates()
+				h.Settle()
+				second := duplicates()
+				h.RestartServer()
+				third := duplicates()
+				h.RestartServer() // it handles "done" first
+				for i, c := range []struct{ got, want string }{
+					{first, "done false retried false delayed false "},
+					{second, "done true retried true delayed true "},
+					{third, "done false retried true delayed true "},
+				} {
+					if c.got != c.want {
+						t.Errorf("round %d: %s, want %s", i+1, c.got, c.want)
+					}
+				}
+				if passed := time.Since(began); passed != 0 {
+					t.Errorf("%v have passed, want none", passed)
+				}
+				h.Advance(2 * time.Hour)
+				attempts := make(map[string]string)
+				for _, d := range testkit.Consumed(h, receipts) {
+					attempts[d.Value.ID] += fmt.Sprintf("%d at %v, %s; ", d.Attempt, d.At, d.Result)
+				}
+				for id, want := range map[string]string{
+					"done":    "1 at 0s, done; 1 at 0s, done; ",
+					"retried": "1 at 0s, retried; 2 at 1h0m0s, done; ",
+					"delayed": "1 at 1h0m0s, done; ",
+				} {
+					if attempts[id] != want {
+						t.Errorf("%s: attempts %s, want %s", id, attempts[id], want)
+					}
+				}
+				t.Error("this shows the history")
+			}, opts...)
+			if strings.Contains(text, "want") || strings.Count(text, "— the server restarts") != 2 {
+				t.Error(text)
+			}
+		})
+	}
+}
+
+// A dead letter is the message as its last handler got it, also if it was edited, or was not
+// sent by a handle.
 func TestDeadLettersAsTheyWere(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		open(h, func(order, int) error { return mono.Drop(errBusy) })
+		open(h, func(order, int) error { return mono.Permanent(errBusy) })
 		if err := receipts.Enqueue(t.Context(), h, order{ID: "a"}); err != nil {
 			t.Fatal(err)
 		}
 		h.Settle()
 		dead := receipts.DeadLetters(h)
-		for l, err := range dead.List(t.Context(), mono.LetterFilter{}) {
+		for l, err := range dead.List(t.Context(), mono.DeadLetterFilter{}) {
 			if err == nil {
 				l, err = dead.Edit(t.Context(), l, order{ID: "b"})
 			}
@@ -220,14 +290,13 @@ func TestDeadLettersAsTheyWere(t *testing.T) {
 			ids += d.Value.ID
 		}
 		if ids != "abc" && ids != "acb" {
-			t.Errorf("letters %q", ids)
+			t.Errorf("dead letters %q", ids)
 		}
 	})
 }
 
-// A dead letter that is replayed is attempted from the beginning, and so is one that
-// is handed over twice: what became of an attempt is not what became of another with
-// its number.
+// A replayed dead letter begins with attempt 1, and so does a message that is handed over
+// twice. The result of an attempt is not that of another attempt with the same number.
 func TestAttemptsWithOneNumber(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]testkit.Option{"once": nil, "doubled": {testkit.Doubled()}} {
@@ -245,13 +314,13 @@ func TestAttemptsWithOneNumber(t *testing.T) {
 				}
 				h.Advance(time.Minute)
 				mended = true
-				if n, err := receipts.DeadLetters(h).ReplayAll(t.Context(), mono.LetterFilter{}); err != nil || n == 0 {
+				if n, err := receipts.DeadLetters(h).ReplayAll(t.Context(), mono.DeadLetterFilter{}); err != nil || n == 0 {
 					t.Fatal(n, err)
 				}
 				h.Settle()
 				for i, d := range testkit.Consumed(h, receipts) {
-					if ended := d.Outcome == testkit.Done; ended != (d.Err == nil) {
-						t.Errorf("attempt %d of them all, its number %d: %s, %v", i+1, d.Attempt, d.Outcome, d.Err)
+					if ended := d.Result == testkit.ResultDone; ended != (d.Err == nil) {
+						t.Errorf("attempt %d of them all, its number %d: %s, %v", i+1, d.Attempt, d.Result, d.Err)
 					}
 				}
 			}, opts...)
@@ -259,13 +328,13 @@ func TestAttemptsWithOneNumber(t *testing.T) {
 	}
 }
 
-// What is observed is a copy: a module that goes on changing its message changes
-// nothing that the test sees.
+// Observations are copies: a module that changes its message later does not change what the
+// test sees.
 func TestObservationsAreCopies(t *testing.T) {
 	t.Parallel()
 	lists := mono.NewEvent[map[string][]*order]("test.lists")
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+		h.Add(mono.NewModule("reader", func(sc *mono.Scope) error {
 			lists.Handle(sc, func(_ context.Context, v map[string][]*order) error {
 				v["x"][0].Cents++
 				delete(v, "x")
@@ -288,7 +357,7 @@ func TestObservationsAreCopies(t *testing.T) {
 	})
 }
 
-// node is a tree that leads back to its root, which is not sent.
+// node is a tree that refers back to its root in a field that is not sent.
 type node struct {
 	Name     string           `json:"name"`
 	Parent   *node            `json:"-"`
@@ -297,12 +366,13 @@ type node struct {
 	Others   map[string]*node `json:"others,omitempty"`
 }
 
-// A payload may lead back to itself: where that is not sent, and where it cannot be.
+// A payload may refer back to itself, in a field that is not sent or in one that cannot be
+// sent.
 func TestPayloadsThatLeadBack(t *testing.T) {
 	t.Parallel()
 	trees := mono.NewEvent[*node]("test.trees")
 	text := failing(t, func(t testing.TB, h *testkit.Harness) {
-		h.Add(mono.NewModule("hearer", func(sc *mono.Scope) error {
+		h.Add(mono.NewModule("reader", func(sc *mono.Scope) error {
 			trees.Handle(sc, func(context.Context, *node) error { return nil })
 			return nil
 		}))
@@ -340,7 +410,7 @@ func TestPayloadsThatLeadBack(t *testing.T) {
 	}
 }
 
-// A second instance shares the work, and lives and dies on its own.
+// A second instance shares the work, and starts and ends independently.
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
@@ -403,7 +473,7 @@ func TestBatches(t *testing.T) {
 				errs := make([]error, len(batch))
 				for i, m := range batch {
 					if m.Value.Cents == 1 {
-						errs[i] = mono.Drop(errBusy)
+						errs[i] = mono.Permanent(errBusy)
 					}
 				}
 				return mono.PerMessage(errs...)
@@ -417,12 +487,12 @@ func TestBatches(t *testing.T) {
 			}
 		}
 		h.Advance(time.Second)
-		var outcomes []testkit.Outcome
+		var results []testkit.HandlerResult
 		for _, d := range testkit.Consumed(h, ledger) {
-			outcomes = append(outcomes, d.Outcome)
+			results = append(results, d.Result)
 		}
-		if len(outcomes) != 3 || outcomes[0] != testkit.Done || outcomes[1] != testkit.Died || outcomes[2] != testkit.Done {
-			t.Errorf("%v", outcomes)
+		if len(results) != 3 || results[0] != testkit.ResultDone || results[1] != testkit.ResultDeadLettered || results[2] != testkit.ResultDone {
+			t.Errorf("%v", results)
 		}
 		testkit.RequireDeadLettered(t, h, ledger, func(o order) bool { return o.Cents == 1 })
 	})

@@ -16,15 +16,15 @@ import (
 var (
 	seedFlag     = flag.Uint64("testkit.seed", 0, "run the tests that use testkit with this `seed` only")
 	runsFlag     = flag.Uint64("testkit.runs", 1, "run each test that uses testkit with the seeds 1 to `n`")
-	watchdogFlag = flag.Duration("testkit.watchdog", time.Minute, "how long one run of a test may take, in real `time`")
+	watchdogFlag = flag.Duration("testkit.watchdog", time.Minute, "limit of one run of a test, in real `time`")
 )
 
-// defaultSeed is the seed where nobody says one: a test takes the same way each
-// time, until somebody asks for others.
+// defaultSeed is the seed by default: a test runs the same way each time, unless other seeds
+// are requested.
 const defaultSeed = 1
 
-// seeds returns those to run with: the one that was said, or the kept ones and
-// those that -testkit.runs asks for.
+// seeds returns the seeds to run with: the one that was set, or the kept ones and those of
+// -testkit.runs.
 func (s *settings) seeds(t testing.TB) []uint64 {
 	switch {
 	case *seedFlag != 0:
@@ -37,7 +37,7 @@ func (s *settings) seeds(t testing.TB) []uint64 {
 	return upTo(defaultSeed, keptSeeds(t, t.Name()))
 }
 
-// upTo returns first, and then the seeds 1 to n that are not among them.
+// upTo returns first, and then the seeds 1 to n that it does not contain.
 func upTo(n uint64, first []uint64) []uint64 {
 	seeds := slices.Clone(first)
 	for seed := uint64(1); seed <= n; seed++ {
@@ -48,7 +48,7 @@ func upTo(n uint64, first []uint64) []uint64 {
 	return seeds
 }
 
-// seedFile is where the seeds of a test are kept.
+// seedFile is the file with the kept seeds of a test.
 func seedFile(test string) string {
 	return filepath.Join("testdata", "testkit", strings.NewReplacer("/", "__", `\`, "__", ":", "_").Replace(test)+".seeds")
 }
@@ -65,7 +65,7 @@ func keptSeeds(t testing.TB, test string) []uint64 {
 		number, _, _ := strings.Cut(lines.Text(), " ")
 		seed, err := strconv.ParseUint(number, 10, 64)
 		if err != nil || seed == 0 {
-			t.Errorf("testkit: %s: %q is no seed: want a positive number at the beginning of each line", f.Name(), lines.Text())
+			t.Errorf("testkit: %s: %q is not a seed: want a positive number at the beginning of each line", f.Name(), lines.Text())
 			continue
 		}
 		seeds = append(seeds, seed)

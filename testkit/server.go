@@ -12,17 +12,17 @@ import (
 
 // Server is a real server that a test can run on: see package natstest.
 type Server struct {
-	// Name is that of the subtest of Each.
+	// Name is the name of the subtest of Each.
 	Name string
 
-	// Start starts it for one test, which ends it with t.Cleanup, and returns how to
-	// connect to it.
+	// Start starts the server for one test and returns how to connect to it. It uses t.Cleanup
+	// to end the server.
 	Start func(t testing.TB) func(context.Context) (transport.Transport, error)
 }
 
-// RunOn is Run on a real server, in real time. Settle waits until nothing has
-// happened for a while, Advance really waits, and there are no faults, crashes,
-// seeds and watchdog: Harness.Virtual tells.
+// RunOn is Run on a real server, in real time. Settle waits until nothing has happened for a
+// while, and Advance really waits. There are no faults, crashes, restarts, seeds or watchdog;
+// Harness.Virtual reports false.
 func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...Option) {
 	t.Helper()
 	connect := s.Start(t)
@@ -33,7 +33,7 @@ func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...
 		body(t, h)
 	})
 	if left := watch.Left(leakTimeout); left != "" {
-		t.Errorf("testkit: goroutines are left over when all modules have stopped: end them in the Stop of the module that began them\n\n%s", left)
+		t.Errorf("testkit: goroutines still run after all modules have stopped: end them in the Stop of the module that started them\n\n%s", left)
 	}
 }
 
@@ -52,39 +52,40 @@ func (r *remote) connect(ctx context.Context) (transport.Transport, error) { ret
 
 func (r *remote) kill(transport.Transport) {}
 
+func (r *remote) restart() {}
+
 func (r *remote) virtual() bool { return false }
 
 func (r *remote) steps() int { return 0 }
 
-// How long nothing has to happen on a real server until it counts as settled, and
-// how long that is waited for. Both are counted in looks, which a machine that stands
-// still takes none of.
+// Nothing has to happen on a real server for quietLooks until it counts as settled; the wait
+// ends after maxLooks. Both count looks, and a machine that does not run the process takes
+// none.
 const (
 	lookPeriod = 10 * time.Millisecond
-	quiet      = 15   // looks
-	noQuiet    = 3000 // looks
+	quietLooks = 15   // looks
+	maxLooks   = 3000 // looks
 )
 
-// settle waits until no message has begun or ended its way for a while, and none
-// waits for a handler.
+// settle waits until no message has begun or ended for a while, and none waits for a handler.
 func (r *remote) settle(context.Context) error {
 	look := time.NewTicker(lookPeriod)
 	defer look.Stop()
 	last, same := r.h.journal.version(), 0
-	for range noQuiet {
+	for range maxLooks {
 		<-look.C
 		same++
 		if now := r.h.journal.version(); now != last {
 			last, same = now, 0
 		}
 		switch {
-		case same > 10*quiet:
-			return nil // a handler that waits for time, or a group without a free one
-		case same > quiet && !r.busy():
+		case same > 10*quietLooks:
+			return nil // a handler waits for time, or a group has no free one
+		case same > quietLooks && !r.busy():
 			return nil
 		}
 	}
-	return fmt.Errorf("something has happened all the time for %v", noQuiet*lookPeriod)
+	return fmt.Errorf("messages have begun or ended all the time for %v", maxLooks*lookPeriod)
 }
 
 // busy reports whether a message waits for a handler that could take it.

@@ -8,12 +8,12 @@ import (
 	"gomono.dev/mono"
 )
 
-// topology is what the App told about itself when it started.
+// topology is the information that the App gave at its start.
 type topology struct {
 	mu        sync.Mutex
-	roles     map[handleKey]map[mono.Role][]string // modules
-	groups    map[handleKey]map[string]string      // the group of a module that has one of its own
-	stored    map[handleKey]bool                   // where its options say otherwise than its kind
+	usages    map[handleKey]map[mono.Usage][]string // modules
+	groups    map[handleKey]map[string]string       // the group of a module with the option Group
+	stored    map[handleKey]bool                    // if its options differ from the default of its kind
 	modules   map[string]bool
 	namespace string
 }
@@ -21,17 +21,17 @@ type topology struct {
 func (t *topology) bound(o mono.HandleBound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.roles == nil {
-		t.roles = make(map[handleKey]map[mono.Role][]string)
+	if t.usages == nil {
+		t.usages = make(map[handleKey]map[mono.Usage][]string)
 		t.modules = make(map[string]bool)
 	}
 	t.modules[o.Module] = true
 	k := keyOf(o.Handle)
-	if t.roles[k] == nil {
-		t.roles[k] = make(map[mono.Role][]string)
+	if t.usages[k] == nil {
+		t.usages[k] = make(map[mono.Usage][]string)
 	}
-	if !slices.Contains(t.roles[k][o.Role], o.Module) {
-		t.roles[k][o.Role] = append(t.roles[k][o.Role], o.Module)
+	if !slices.Contains(t.usages[k][o.Usage], o.Module) {
+		t.usages[k][o.Usage] = append(t.usages[k][o.Usage], o.Module)
 	}
 }
 
@@ -50,7 +50,7 @@ func (t *topology) configured(o mono.Configured) {
 			t.groups[k] = make(map[string]string)
 		}
 		t.groups[k][o.Module] = o.Value
-	case o.Handle != nil && (o.Name == "Durable" || o.Name == "Volatile"):
+	case o.Handle != nil && (o.Name == "Durable" || o.Name == "NonPersistent"):
 		if t.stored == nil {
 			t.stored = make(map[handleKey]bool)
 		}
@@ -62,15 +62,15 @@ func (t *topology) configured(o mono.Configured) {
 func (t *topology) uses(k handleKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.roles[k] != nil
+	return t.usages[k] != nil
 }
 
-// handles lists those that modules use.
+// handles lists the handles that modules use.
 func (t *topology) handles() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []string
-	for k := range t.roles {
+	for k := range t.usages {
 		all = append(all, k.String())
 	}
 	return slices.Sorted(slices.Values(all))
@@ -80,25 +80,24 @@ func (t *topology) handles() []string {
 func (t *topology) provider(k handleKey) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.roles[k][mono.Provides]; len(p) > 0 {
+	if p := t.usages[k][mono.UsageProvides]; len(p) > 0 {
 		return p[0]
 	}
 	return ""
 }
 
-// member returns the module that receives in a group of a handle, or "" where
-// several share it.
+// member returns the module that receives in a group of a handle, or "" if several share it.
 func (t *topology) member(k handleKey, group string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	hears := t.roles[k][mono.Hears]
-	for _, m := range hears {
+	consumers := t.usages[k][mono.UsageConsumes]
+	for _, m := range consumers {
 		if own := t.groups[k][m]; own == group || own == "" && m == group {
 			return m
 		}
 	}
-	if k.kind == mono.KindQueue && len(hears) == 1 {
-		return hears[0]
+	if k.kind == mono.KindQueue && len(consumers) == 1 {
+		return consumers[0]
 	}
 	return ""
 }
@@ -114,8 +113,8 @@ func (t *topology) moduleNames() []string {
 func (t *topology) isStored(k handleKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if said, ok := t.stored[k]; ok {
-		return said
+	if stored, ok := t.stored[k]; ok {
+		return stored
 	}
 	return k.kind == mono.KindQueue || k.kind == mono.KindStream
 }

@@ -12,8 +12,8 @@ var (
 	_ mono.Observer   = (*process)(nil)
 )
 
-// Wrap implements mono.Middleware: it writes down what passes. It is innermost, so
-// that it sees what leaves and what the handler says.
+// Wrap implements mono.Middleware: it records passing messages. It is innermost, so that it
+// sees the messages that leave and the handler's result.
 func (p *process) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) (err error) {
 		e := p.h.journal.begin(p, c)
@@ -26,7 +26,7 @@ func (p *process) Wrap(next mono.Next) mono.Next {
 		}()
 		err = next(ctx, c)
 		returned = true
-		if c.Side() == mono.Receiving {
+		if c.Side() == mono.SideReceiver {
 			p.h.faults.slow(ctx, e)
 		}
 		return err
@@ -38,7 +38,7 @@ var errGoexit = mono.Errorf(mono.Internal, "the handler ended its goroutine, as 
 
 // Observe implements mono.Observer.
 func (p *process) Observe(o mono.Observation) {
-	if p.dead.Load() {
+	if p.crashed.Load() {
 		return
 	}
 	j := p.h.journal
@@ -48,10 +48,10 @@ func (p *process) Observe(o mono.Observation) {
 	case mono.Configured:
 		p.h.topology.configured(o)
 	case mono.MessageRetried:
-		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, fate{outcome: Retried, wait: o.Wait})
-	case mono.MessageDied:
-		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, fate{outcome: Died, reason: o.Reason})
-		j.bury(p, o)
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, decision{result: ResultRetried, wait: o.Wait})
+	case mono.MessageDeadLettered:
+		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempts}, decision{result: ResultDeadLettered, reason: o.Reason})
+		j.addDeadLetter(p, o)
 	case mono.MessageDeduplicated:
 		j.note(p, "a message of %s %s with the id %q is a duplicate: it was stored before", o.Handle.Kind(), o.Handle.Name(), o.ID)
 	case mono.HandlerStuck:
@@ -60,8 +60,8 @@ func (p *process) Observe(o mono.Observation) {
 		j.note(p, "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
 		p.h.panicked(o)
-	case mono.SharedChanged:
-		p.h.sharedChanged(o)
+	case mono.ReferenceChanged:
+		p.h.referenceChanged(o)
 	}
 }
 

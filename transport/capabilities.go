@@ -1,24 +1,24 @@
 package transport
 
-// Capabilities says what a backend can do.
+// Capabilities describes what a backend supports.
 type Capabilities struct {
-	// Name is what errors and health reports call the backend, such as "nats" or
+	// Name is the backend's name in errors and health reports, such as "nats" or
 	// "inproc".
 	Name string
 
-	// MaxPayload is the size of the largest message in bytes, header included as
-	// [Message.Size] counts it. 0 is no limit.
+	// MaxPayload is the maximum size of a message in bytes, including its header, as
+	// counted by [Message.Size]. 0 means no limit.
 	MaxPayload int
 
-	// Logs: Log works. The fields below mean nothing without it.
+	// Logs reports whether Log is supported. Without it the fields below have no meaning.
 	Logs bool
 
-	// Delays: AppendOptions.NotBefore works.
+	// Delays reports whether AppendOptions.NotBefore is supported.
 	Delays bool
 
-	// Lanes: LogConfig.Lanes works.
+	// Lanes reports whether LogConfig.Lanes is supported.
 	Lanes bool
 
-	// Durable: a log with FileStorage outlives the process.
+	// Durable reports whether a log with FileStorage outlives the process.
 	Durable bool
 }

@@ -1,32 +1,32 @@
 package transport
 
-// Code classifies an error. The codes are those of gRPC and Connect, by their
-// names in the Connect protocol; success has none. Any other text is a code too:
-// one that a later version, or somebody else, has sent keeps its name.
+// Code classifies an error. The codes are those of gRPC and Connect, spelled as in the
+// Connect protocol. Success has no code. Any other text is also a valid code: a code from
+// a later version or from another implementation is kept as it is.
 type Code string
 
 // The sixteen codes.
 const (
-	Canceled           Code = "canceled"            // the caller gave up
-	Unknown            Code = "unknown"             // an error that says no more
-	InvalidArgument    Code = "invalid_argument"    // the message is wrong, whatever the state of the system
-	DeadlineExceeded   Code = "deadline_exceeded"   // time ran out
-	NotFound           Code = "not_found"           // what was asked for is not there
-	AlreadyExists      Code = "already_exists"      // what was to be made is there
-	PermissionDenied   Code = "permission_denied"   // the caller may not do this
-	ResourceExhausted  Code = "resource_exhausted"  // a quota or a bound is reached
-	FailedPrecondition Code = "failed_precondition" // the system is not in the state that this needs
-	Aborted            Code = "aborted"             // lost a race; try again from the start
-	OutOfRange         Code = "out_of_range"        // past the end of what there is
-	Unimplemented      Code = "unimplemented"       // nobody can do this here
+	Canceled           Code = "canceled"            // the caller canceled the call
+	Unknown            Code = "unknown"             // an error without a more specific code
+	InvalidArgument    Code = "invalid_argument"    // the message is invalid, whatever the state of the system
+	DeadlineExceeded   Code = "deadline_exceeded"   // the deadline expired
+	NotFound           Code = "not_found"           // the requested entity does not exist
+	AlreadyExists      Code = "already_exists"      // the entity to create already exists
+	PermissionDenied   Code = "permission_denied"   // the caller does not have permission
+	ResourceExhausted  Code = "resource_exhausted"  // a quota or a limit is exhausted
+	FailedPrecondition Code = "failed_precondition" // the system is not in the state that the operation requires
+	Aborted            Code = "aborted"             // the operation lost a race; retry from the start
+	OutOfRange         Code = "out_of_range"        // the position is past the end
+	Unimplemented      Code = "unimplemented"       // the operation is not supported
 	Internal           Code = "internal"            // a bug
-	Unavailable        Code = "unavailable"         // nobody serves this now; try again later
-	DataLoss           Code = "data_loss"           // stored data is gone or damaged
-	Unauthenticated    Code = "unauthenticated"     // the caller did not prove who he is
+	Unavailable        Code = "unavailable"         // the service is unavailable; retry later
+	DataLoss           Code = "data_loss"           // stored data is lost or damaged
+	Unauthenticated    Code = "unauthenticated"     // the caller is not authenticated
 )
 
-// HTTPStatus is the HTTP status that the Connect protocol gives to a code. A code
-// that is none of the sixteen is 500.
+// HTTPStatus returns the HTTP status that the Connect protocol assigns to the code. It is
+// 500 for any code other than the sixteen.
 func (c Code) HTTPStatus() int {
 	switch c {
 	case Canceled:

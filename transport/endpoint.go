@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// Endpoint announces a subscription to a backend's service discovery. On NATS it
-// is an endpoint of a micro service (ADR-32), and `nats micro ls|info|stats`
-// show it. Endpoints of one Transport that agree on Instance and Service are one
-// service.
+// Endpoint announces a subscription to a backend's service discovery. On NATS it is an
+// endpoint of a micro service (ADR-32), listed by `nats micro ls|info|stats`. Endpoints
+// of one Transport with the same Instance and Service form one service.
 type Endpoint struct {
 	// Service is the name of the service: letters, digits, "-" and "_".
 	Service string
@@ -16,33 +15,33 @@ type Endpoint struct {
 	// Instance is unique to one running instance of the service.
 	Instance string
 
-	// Version of the service, by Semantic Versioning 2.0.0.
+	// Version is the version of the service, by Semantic Versioning 2.0.0.
 	Version string
 
-	// Description of the service, for people.
+	// Description describes the service for people.
 	Description string
 
-	// Name of the endpoint within the service: letters, digits, "-" and "_".
+	// Name is the name of the endpoint within the service: letters, digits, "-" and "_".
 	Name string
 
-	// Metadata of the endpoint.
+	// Metadata is the metadata of the endpoint.
 	Metadata map[string]string
 
-	// Stats returns what the endpoint has done so far. It is called for each
-	// question and must return at once. It must not be nil.
+	// Stats returns the statistics of the endpoint. It is called for each query and must
+	// return at once. It must not be nil.
 	Stats func() EndpointStats
 }
 
-// EndpointStats is what an endpoint has done since it began. It is counted where
-// handlers run, above the transport, so that it is true however many run at
-// once.
+// EndpointStats holds the statistics of an endpoint since its start. The layer above the
+// transport counts them where handlers run, so they are correct for any number of
+// concurrent handlers.
 type EndpointStats struct {
 	Requests       uint64
 	Errors         uint64
 	LastError      string
 	ProcessingTime time.Duration // of all requests together
 
-	// Data is anything more, to be shown as JSON. It may be nil.
+	// Data is additional data, shown as JSON. It may be nil.
 	Data any
 }
 
@@ -56,27 +55,26 @@ const (
 	before = `(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)`
 )
 
-// ValidateVersion reports, as an InvalidArgument, what is no version by the
-// grammar of Semantic Versioning 2.0.0: no leading zeros in numbers, no empty
-// identifiers.
+// ValidateVersion returns an InvalidArgument unless v is a version by the grammar of
+// Semantic Versioning 2.0.0: no leading zeros in numbers, no empty identifiers.
 func ValidateVersion(v string) error {
 	if !version.MatchString(v) {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is no semantic version: want one such as 1.2.0", v)
+		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a semantic version: want one such as 1.2.0", v)
 	}
 	return nil
 }
 
-// Validate reports, as an InvalidArgument, names and a version that cannot be
-// announced, and a nil Stats.
+// Validate returns an InvalidArgument for names and a version that cannot be announced,
+// and for a nil Stats.
 func (e *Endpoint) Validate() error {
 	if !endpointName.MatchString(e.Service) || !endpointName.MatchString(e.Name) {
-		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: want names of letters, digits, - and _", e.Name, e.Service)
+		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: names must consist of letters, digits, - and _", e.Name, e.Service)
 	}
 	if err := ValidateVersion(e.Version); err != nil {
 		return Errorf(InvalidArgument, OutcomeNotDone, "the version of service %q: %w", e.Service, err)
 	}
 	if e.Stats == nil {
-		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: Stats is nil", e.Name, e.Service)
+		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: Stats is nil: set a function", e.Name, e.Service)
 	}
 	return nil
 }

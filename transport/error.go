@@ -6,32 +6,32 @@ import (
 	"fmt"
 )
 
-// Error is an error with a code. Every error that a Transport returns is one.
+// Error is an error with a code. Every error returned by a Transport is an Error.
 type Error struct {
-	// Code says what kind of error it is.
+	// Code classifies the error.
 	Code Code
 
-	// Outcome says whether the message may have been acted upon.
+	// Outcome specifies whether the message may have been processed.
 	Outcome Outcome
 
-	// Message says what happened, to whom, and what to do. It crosses the wire.
+	// Message describes what happened, to whom, and what to do. It is sent to the peer.
 	Message string
 
 	// Err is the cause. It stays in the process.
 	Err error
 }
 
-// Outcome says what is known about a message whose sending failed.
+// Outcome specifies what is known about a message whose sending failed.
 type Outcome uint8
 
 const (
-	// OutcomeUnknown: it may have been acted upon, or may yet be.
+	// OutcomeUnknown means that the message may have been processed, or may still be.
 	OutcomeUnknown Outcome = iota
 
-	// OutcomeNotDone: no handler has seen it, and none will.
+	// OutcomeNotDone means that no handler has received the message, and none will.
 	OutcomeNotDone
 
-	// OutcomeAnswered: its handler answered with this error.
+	// OutcomeAnswered means that the handler of the message replied with this error.
 	OutcomeAnswered
 )
 
@@ -46,7 +46,7 @@ func (o Outcome) String() string {
 	return "unknown"
 }
 
-// Errorf makes an Error. A %w in the format sets its cause.
+// Errorf returns an Error. A %w in the format sets its cause.
 func Errorf(code Code, outcome Outcome, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Outcome: outcome, Message: err.Error(), Err: errors.Unwrap(err)}
@@ -63,8 +63,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is matches context.Canceled and context.DeadlineExceeded by code, so that an
-// error means the same whichever side of the wire it comes from.
+// Is matches context.Canceled and context.DeadlineExceeded by code, so that a local and a
+// remote error mean the same.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.Canceled:
@@ -78,16 +78,17 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// coded is an error that has a code without being an Error: a sentinel, or a type
-// of somebody else's.
+// coded is an error that has a code but is not an Error: a sentinel error, or a type of
+// another package.
 type coded interface {
 	error
 	ErrorCode() Code
 }
 
-// CodeOf returns the code of err: "" for nil; that of the first error in its tree
-// that is an Error or has a method ErrorCode() Code; Canceled and
-// DeadlineExceeded for the errors of a context; Unknown for any other.
+// CodeOf returns the code of err. It is "" for nil. Otherwise it is the code of the first
+// error in its tree that is an Error or has a method ErrorCode() Code. For other errors
+// it is Canceled or DeadlineExceeded for the errors of a context, and Unknown for the
+// rest.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -107,7 +108,8 @@ func CodeOf(err error) Code {
 	return Unknown
 }
 
-// ContextError turns the error of a context that has ended into an Error.
+// ContextError returns an Error for a context that has ended. Its cause is the cause of
+// the context.
 func ContextError(ctx context.Context, outcome Outcome, format string, args ...any) *Error {
 	e := Errorf(CodeOf(ctx.Err()), outcome, format, args...)
 	e.Err = context.Cause(ctx)

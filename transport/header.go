@@ -2,8 +2,8 @@ package transport
 
 import "strings"
 
-// Header is a list of named values. A list, because a message has few: looking
-// one up costs less than hashing its name, and building one allocates once.
+// Header is a list of named values. A message has few of them: finding one in a list
+// costs less than hashing its name, and building a list allocates once.
 type Header []Field
 
 // Field is one named value.
@@ -68,17 +68,16 @@ func (h *Header) Del(name string) {
 	*h = kept
 }
 
-// Validate reports, as an InvalidArgument, a field that cannot be carried as it
-// is: a name that is no HTTP token (RFC 9110, section 5.1), a value with a
-// control character or with white space at either end, and a name that belongs
-// to the backend.
+// Validate returns an InvalidArgument for a field that cannot be carried unchanged: a
+// name that is not an HTTP token (RFC 9110, section 5.1), a value with a control
+// character or with white space at either end, or a name that belongs to the backend.
 func (h Header) Validate() error {
 	for i := range h {
 		f := &h[i]
 		if err := f.validate(); err != nil {
 			return err
 		}
-		if !ours(f.Name) && Reserved(f.Name) {
+		if !isCommon(f.Name) && Reserved(f.Name) {
 			return Errorf(InvalidArgument, OutcomeNotDone,
 				"header %q belongs to the transport: choose another name", f.Name)
 		}
@@ -91,8 +90,9 @@ func Reserved(name string) bool {
 	return strings.HasPrefix(name, "Nats-") || name == "Status" || name == "Description"
 }
 
-// ours reports whether a name is one that most messages have, and known to be good.
-func ours(name string) bool {
+// isCommon reports whether name is a header that most messages have. These names are known
+// to be valid.
+func isCommon(name string) bool {
 	switch name {
 	case HeaderID, HeaderSender, HeaderTimeout, HeaderContentType:
 		return true
@@ -101,9 +101,9 @@ func ours(name string) bool {
 }
 
 func (f *Field) validate() error {
-	if !ours(f.Name) && (f.Name == "" || !isToken(f.Name)) {
+	if !isCommon(f.Name) && (f.Name == "" || !isToken(f.Name)) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
-			"header name %q: want letters, digits and !#$%%&'*+-.^_`|~", f.Name)
+			"header name %q: use letters, digits and !#$%%&'*+-.^_`|~", f.Name)
 	}
 	if hasControl(f.Value) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
@@ -111,12 +111,12 @@ func (f *Field) validate() error {
 	}
 	if n := len(f.Value); n > 0 && (isBlank(f.Value[0]) || isBlank(f.Value[n-1])) {
 		return Errorf(InvalidArgument, OutcomeNotDone,
-			"header %q has white space at an end of its value, which is lost on the wire: trim or encode it", f.Name)
+			"header %q has white space at an end of its value, which would be lost in transit: trim or encode it", f.Name)
 	}
 	return nil
 }
 
-// tokenBytes are those of an HTTP token.
+// tokenBytes is the set of bytes allowed in an HTTP token.
 var tokenBytes = func() (set [256]bool) {
 	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		set[c] = true
@@ -157,8 +157,8 @@ func hasControlByte(s string) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// size is the length of the header block as NATS writes it (ADR-4): a version
-// line, "name: value" lines, an empty line. No fields, no block.
+// size returns the length of the header block as NATS writes it (ADR-4): a version line,
+// "name: value" lines, an empty line. Without fields there is no block.
 func (h Header) size() int {
 	if len(h) == 0 {
 		return 0

@@ -44,8 +44,8 @@ var text = rapid.OneOf(
 	rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
 )
 
-// What Validate lets through comes back from the wire as it was, and counts what
-// it takes there.
+// A header that Validate accepts is received unchanged and counts as many bytes as it
+// takes in transit.
 func TestValidHeadersSurvive(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -69,7 +69,7 @@ func TestValidHeadersSurvive(t *testing.T) {
 	})
 }
 
-// A Header is a list in which names are equal or not.
+// A Header is a list of names and values. Names are case-sensitive.
 func TestHeaderIsAList(t *testing.T) {
 	t.Parallel()
 	name := rapid.SampledFrom([]string{"A", "a", "B"})

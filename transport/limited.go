@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// Limited is an ability that a context may have: it ends with another one, or at a
-// deadline. Who waits for it may wait for these two, with a timer that serves again,
-// and spares the context one of its own.
+// Limited is a context that ends with another context or at a deadline. A caller that
+// waits for it may wait for these two instead, with a timer that it reuses, so that the
+// context need not allocate a timer.
 type Limited interface {
 	context.Context
 
-	// Limit returns the two. The other context may have an earlier deadline.
+	// Limit returns the other context and the deadline. The other context may have an
+	// earlier deadline.
 	Limit() (parent context.Context, deadline time.Time)
 }

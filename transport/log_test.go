@@ -32,15 +32,15 @@ func TestLogConfigValidate(t *testing.T) {
 		"longer than messages":     func(c *transport.LogConfig) { c.MaxAge, c.DedupWindow = time.Second, time.Minute },
 		"MaxDelayed is 1":          func(c *transport.LogConfig) { c.MaxDelayed = 1 },
 		"MaxSize is -1":            func(c *transport.LogConfig) { c.MaxSize = -1 },
-		"none of those there are":  func(c *transport.LogConfig) { c.Full = 7 },
+		"use a declared constant":  func(c *transport.LogConfig) { c.Full = 7 },
 		"description has 4097":     func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
 		"want at most 4096, in":    func(c *transport.LogConfig) { c.Description = "\xff" },
 		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },
-		"ends in no key":           func(c *transport.LogConfig) { c.Lanes = 4 },
+		"does not end in a key":    func(c *transport.LogConfig) { c.Lanes = 4 },
 		`two groups "workers"`:     func(c *transport.LogConfig) { c.Groups = append(c.Groups, c.Groups[0]) },
 		`group "a.b": the name`:    func(c *transport.LogConfig) { c.Groups[0].Name = "a.b" },
 		"AckWait is 10ms":          func(c *transport.LogConfig) { c.Groups[0].AckWait = 10 * time.Millisecond },
-		"want at most one":         func(c *transport.LogConfig) { c.Groups[0].Start = transport.Start{New: true, Sequence: 3} },
+		"set at most one":          func(c *transport.LogConfig) { c.Groups[0].Start = transport.Start{New: true, Sequence: 3} },
 		`group "workers": its fil`: func(c *transport.LogConfig) { c.Groups[0].Filter = []string{"a b"} },
 	} {
 		c := good()
@@ -65,7 +65,7 @@ func TestAppendOptionsValidate(t *testing.T) {
 		"TTL is 1ms":                    {&c, transport.Message{}, transport.AppendOptions{TTL: time.Millisecond}},
 		"without Delays":                {&c, transport.Message{}, transport.AppendOptions{NotBefore: time.Now()}},
 		"before 2262":                   {&delays, transport.Message{}, transport.AppendOptions{NotBefore: time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		"NotBefore goes with neither":   {&delays, transport.Message{}, transport.AppendOptions{NotBefore: time.Now(), TTL: time.Hour}},
+		"NotBefore cannot be combined":  {&delays, transport.Message{}, transport.AppendOptions{NotBefore: time.Now(), TTL: time.Hour}},
 		"the id has 257":                {&c, transport.Message{}, transport.AppendOptions{ID: strings.Repeat("a", 257)}},
 		"want at most 256":              {&c, transport.Message{}, transport.AppendOptions{ID: "a\nb"}},
 		"stores only l.*":               {&c, transport.Message{Subject: "m"}, transport.AppendOptions{}},
@@ -85,7 +85,7 @@ func TestAppendOptionsValidate(t *testing.T) {
 	}
 }
 
-// Two patterns overlap if, and only if, some subject matches both.
+// Two patterns overlap if and only if some subject matches both.
 func TestOverlap(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -124,7 +124,7 @@ func subjectsOf(tokens []string, n int) []string {
 	return all
 }
 
-// The lane of a key is the one that NATS computes.
+// LaneOf computes the same lane as NATS.
 func TestLaneOf(t *testing.T) {
 	t.Parallel()
 	for subject, want := range map[string]int{"s._k.": 0x811c9dc5 % 16, "s._k.a": 0xe40c292c % 16, "t._k.foobar": 0xbf9cf968 % 16} {
@@ -133,7 +133,7 @@ func TestLaneOf(t *testing.T) {
 		}
 	}
 	if transport.LaneOf("s._k.a", 0) != 0 || transport.LaneOf("s._k.a", 1) != 0 {
-		t.Error("a log without lanes has one")
+		t.Error("LaneOf without lanes is not 0")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Defaults and bounds of logs and groups.
+// Defaults and limits of logs and groups.
 const (
 	DefaultDedupWindow = 2 * time.Minute
 	DefaultAckWait     = 30 * time.Second
@@ -18,14 +18,13 @@ const (
 	MinAckWait         = time.Second
 	MinTTL             = time.Second
 	MaxLanes           = 256
-	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, headers of its own included
+	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, including its own headers
 	MaxDescription     = 4 << 10  // bytes
 )
 
-// LaneOf returns the lane of a message in a log with that many lanes: the 32-bit
-// FNV-1a hash of the last token of its subject, modulo lanes. That is what the
-// partition function of a NATS subject transform (ADR-36) computes. Without lanes
-// it is 0.
+// LaneOf returns the lane of a message in a log with the given number of lanes: the
+// 32-bit FNV-1a hash of the last token of its subject, modulo lanes. The partition
+// function of a NATS subject transform (ADR-36) computes the same. Without lanes it is 0.
 func LaneOf(subject string, lanes int) int {
 	if lanes < 2 {
 		return 0
@@ -54,7 +53,7 @@ func Contains(patterns []string, subject string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, subject) })
 }
 
-// MaxLogName is the length of the longest name of a log or a group, in bytes.
+// MaxLogName is the maximum length of the name of a log or a group, in bytes.
 const MaxLogName = 240
 
 var (
@@ -62,20 +61,20 @@ var (
 	backendGroup = regexp.MustCompile(`_lane_[0-9]+$`)
 )
 
-// backendLog ends the names of the logs that a backend keeps for itself.
+// backendLog is the suffix of the log names that are reserved for backends.
 const backendLog = "__later"
 
-// Validate reports, as an InvalidArgument, a configuration that no backend can
-// have. Every backend calls it first in Log.
+// Validate returns an InvalidArgument for a configuration that no backend can implement.
+// Every backend calls it first in Log.
 func (c *LogConfig) Validate() error {
 	if !logName.MatchString(c.Name) {
-		return c.invalid("the name: want 1 to 240 letters, digits, - and _")
+		return c.invalid("the name must be 1 to 240 letters, digits, - and _")
 	}
 	if strings.HasSuffix(c.Name, backendLog) {
 		return c.invalid("a name that ends in %s belongs to the backend: choose another one", backendLog)
 	}
 	if len(c.Subjects) == 0 {
-		return c.invalid("it has no subjects: want at least one")
+		return c.invalid("it has no subjects: set at least one")
 	}
 	if err := validatePatterns(c.Subjects); err != nil {
 		return c.invalid("its subjects: %w", err)
@@ -86,15 +85,15 @@ func (c *LogConfig) Validate() error {
 	case c.DedupWindow != 0 && c.DedupWindow < MinDedupWindow:
 		return c.invalid("DedupWindow is %v: want 0 or at least %v", c.DedupWindow, MinDedupWindow)
 	case c.MaxAge != 0 && c.DedupWindow > c.MaxAge:
-		return c.invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge)
+		return c.invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered longer than messages", c.DedupWindow, c.MaxAge)
 	case c.MaxDelayed > 0 && !c.Delays:
-		return c.invalid("MaxDelayed is %d without Delays", c.MaxDelayed)
+		return c.invalid("MaxDelayed is %d without Delays: set Delays as well", c.MaxDelayed)
 	case c.MaxSize < 0:
 		return c.invalid("MaxSize is %d: want 0 or more", c.MaxSize)
 	case len(c.Description) > MaxDescription || !utf8.ValidString(c.Description):
 		return c.invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
-		return c.invalid("its Retention, Storage or Full is none of those there are")
+		return c.invalid("its Retention, Storage or Full is unknown: use a declared constant")
 	}
 	return c.validateGroups()
 }
@@ -105,7 +104,7 @@ func (c *LogConfig) validateGroups() error {
 	}
 	for _, subject := range c.Subjects {
 		if c.Lanes > 0 && !strings.HasSuffix(subject, ".*") {
-			return c.invalid("it has lanes, and its subject %q ends in no key: want one that ends in .*", subject)
+			return c.invalid("it has lanes, and its subject %q does not end in a key: end it with .*", subject)
 		}
 	}
 	for i, g := range c.Groups {
@@ -113,7 +112,7 @@ func (c *LogConfig) validateGroups() error {
 			return c.invalid("%w", err)
 		}
 		if slices.ContainsFunc(c.Groups[:i], func(other GroupConfig) bool { return other.Name == g.Name }) {
-			return c.invalid("it has two groups %q", g.Name)
+			return c.invalid("it has two groups %q: names must be unique", g.Name)
 		}
 	}
 	return nil
@@ -123,7 +122,7 @@ func (c *LogConfig) invalid(format string, args ...any) error {
 	return Errorf(InvalidArgument, OutcomeNotDone, "log %q: "+format, append([]any{c.Name}, args...)...)
 }
 
-// Window returns DedupWindow with its default.
+// Window returns DedupWindow or its default.
 func (c *LogConfig) Window() time.Duration {
 	switch {
 	case c.DedupWindow != 0:
@@ -134,10 +133,10 @@ func (c *LogConfig) Window() time.Duration {
 	return DefaultDedupWindow
 }
 
-// Validate reports, as an InvalidArgument, a group that no backend can have.
+// Validate returns an InvalidArgument for a group that no backend can implement.
 func (g *GroupConfig) Validate() error {
 	if !logName.MatchString(g.Name) {
-		return g.invalid("the name: want 1 to 240 letters, digits, - and _")
+		return g.invalid("the name must be 1 to 240 letters, digits, - and _")
 	}
 	if backendGroup.MatchString(g.Name) {
 		return g.invalid("a name that ends in _lane_ and a number belongs to the backend: choose another one")
@@ -158,7 +157,7 @@ func (g *GroupConfig) invalid(format string, args ...any) error {
 	return Errorf(InvalidArgument, OutcomeNotDone, "group %q: "+format, append([]any{g.Name}, args...)...)
 }
 
-// Validate reports, as an InvalidArgument, a start with more than one point.
+// Validate returns an InvalidArgument for a start with more than one point.
 func (s *Start) Validate() error {
 	points := 0
 	for _, set := range []bool{s.New, s.Sequence > 0, !s.Time.IsZero(), s.LastPerSubject} {
@@ -167,12 +166,12 @@ func (s *Start) Validate() error {
 		}
 	}
 	if points > 1 {
-		return Errorf(InvalidArgument, OutcomeNotDone, "start %+v has %d points: want at most one", *s, points)
+		return Errorf(InvalidArgument, OutcomeNotDone, "start %+v has %d points: set at most one", *s, points)
 	}
 	return nil
 }
 
-// Validate reports, as an InvalidArgument, what cannot be consumed.
+// Validate returns an InvalidArgument for a configuration that cannot be consumed.
 func (c *ConsumeConfig) Validate() error {
 	if c.MaxInFlight < 0 {
 		return c.Group.invalid("MaxInFlight is %d: want 0 or more", c.MaxInFlight)
@@ -180,7 +179,7 @@ func (c *ConsumeConfig) Validate() error {
 	return c.Group.Validate()
 }
 
-// Validate reports, as an InvalidArgument, what cannot be read.
+// Validate returns an InvalidArgument for a configuration that cannot be read.
 func (r *ReadConfig) Validate() error {
 	if err := validatePatterns(r.Filter); err != nil {
 		return Errorf(InvalidArgument, OutcomeNotDone, "read: its filter: %w", err)
@@ -188,9 +187,9 @@ func (r *ReadConfig) Validate() error {
 	return r.Start.Validate()
 }
 
-// Validate reports, as an InvalidArgument, options that do not go with a log of
-// this configuration, and a message that it does not store: one whose subject is
-// not its own, or one that is too large.
+// Validate returns an InvalidArgument for options that a log of this configuration does
+// not support, and for a message that it does not store: a subject of another log, or too
+// many bytes.
 func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 	invalid := func(format string, args ...any) error {
 		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, m.Subject}, args...)...)
@@ -199,31 +198,32 @@ func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 	case !Contains(c.Subjects, m.Subject):
 		return invalid("the log stores only %s", strings.Join(c.Subjects, ", "))
 	case c.MaxSize > 0 && m.Size() > c.MaxSize:
-		return invalid("the message has %d bytes with its header, the log stores at most %d: send less, or a reference to where it is stored", m.Size(), c.MaxSize)
+		return invalid("the message has %d bytes with its header, the log stores at most %d: send less, or a reference to the data", m.Size(), c.MaxSize)
 	case m.Header.size() > MaxStoredHeader:
 		return invalid("the header has %d bytes, a log stores at most %d: put it into the body", m.Header.size(), MaxStoredHeader)
 	case o.TTL != 0 && o.TTL < MinTTL:
 		return invalid("TTL is %v: want 0 or at least %v", o.TTL, MinTTL)
 	case !o.NotBefore.IsZero() && !c.Delays:
-		return invalid("NotBefore is set, and the log was made without Delays")
+		return invalid("NotBefore is set, but the log was created without Delays")
 	case !o.NotBefore.Before(endOfTime):
 		return invalid("NotBefore is %v: want a time before %d", o.NotBefore, endOfTime.Year())
 	case !o.NotBefore.IsZero() && (o.Expect != nil || o.TTL != 0):
-		return invalid("NotBefore goes with neither Expect nor TTL: its position is not known before its time")
+		return invalid("NotBefore cannot be combined with Expect or TTL: the position of the message is not known before its time")
 	case len(o.ID) > MaxID || (&Field{HeaderID, o.ID}).validate() != nil:
 		return invalid("the id has %d bytes: want at most %d, without control characters and white space at the ends", len(o.ID), MaxID)
 	}
 	return nil
 }
 
-// endOfTime is when 64 bits of nanoseconds since 1970, which is how backends count
-// time, are about to end.
+// endOfTime is close to the end of the time that 64 bits of nanoseconds since 1970 can
+// represent. Backends count time that way.
 var endOfTime = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// MaxID bounds an id, in bytes.
+// MaxID is the maximum length of an id, in bytes.
 const MaxID = 256
 
-// validatePatterns reports bad patterns, and two that overlap.
+// validatePatterns returns an error for an invalid pattern, and for two patterns that
+// overlap.
 func validatePatterns(patterns []string) error {
 	for i, p := range patterns {
 		if err := ValidatePattern(p); err != nil {

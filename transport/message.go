@@ -2,25 +2,25 @@ package transport
 
 import "slices"
 
-// Message is what a transport carries.
+// Message is a message that a transport carries.
 type Message struct {
-	// Subject is where it goes; on a received message, where it went.
+	// Subject is the subject that the message is sent to. On a received message, it is
+	// the subject that the message was sent to.
 	Subject string
 
-	// Reply, unless empty, is the subject on which its sender waits for answers.
+	// Reply, unless empty, is the subject on which the sender waits for replies.
 	Reply string
 
-	// Header holds what is said about the body. It may be nil.
+	// Header holds named values beside the body. It may be nil.
 	Header Header
 
-	// Body is carried as it is. An empty body and a nil one are the same.
+	// Body is carried unchanged. An empty body and a nil body are the same.
 	Body []byte
 }
 
-// Validate reports, as an InvalidArgument, a subject that is no subject (a
-// pattern is none), a reply that is neither empty nor a subject, and a header
-// that cannot be carried. Every backend calls it first in Publish, Request and
-// Append.
+// Validate returns an InvalidArgument for an invalid subject (a pattern is not a
+// subject), a reply that is neither empty nor a subject, and a header that cannot be
+// carried. Every backend calls it first in Publish, Request and Append.
 func (m *Message) Validate() error {
 	if err := ValidateSubject(m.Subject); err != nil {
 		return err
@@ -33,18 +33,18 @@ func (m *Message) Validate() error {
 	return m.Header.Validate()
 }
 
-// Size is what a message counts against the payload limit: its body, and its
-// header as NATS writes it.
+// Size returns the number of bytes that a message counts against the payload limit: its
+// body, and its header as NATS writes it.
 func (m *Message) Size() int {
 	return m.Header.size() + len(m.Body)
 }
 
-// CheckSize reports a message that is larger than limit bytes, with both sizes.
-// A limit of 0 is none.
+// CheckSize returns an error if the message is larger than limit bytes. The error names
+// both sizes. A limit of 0 means no limit.
 func (m *Message) CheckSize(limit int) error {
 	if size := m.Size(); limit > 0 && size > limit {
 		return Errorf(InvalidArgument, OutcomeNotDone,
-			"message on %q has %d bytes with its header, the transport carries at most %d: send less, or a reference to where it is stored",
+			"message on %q has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data",
 			m.Subject, size, limit)
 	}
 	return nil
@@ -57,8 +57,8 @@ func (m *Message) Clone() *Message {
 	return c
 }
 
-// withHeader returns a copy that shares the body alone. A short header lies in one
-// piece of memory with it.
+// withHeader returns a copy that shares only the body with m. A short header is allocated
+// together with the copy.
 func (m *Message) withHeader() *Message {
 	switch n := len(m.Header); {
 	case n == 0:

@@ -6,29 +6,27 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSubject is the length of the longest subject or pattern, in bytes.
+// MaxSubject is the maximum length of a subject or a pattern, in bytes.
 const MaxSubject = 1024
 
-// ValidateSubject reports, as an InvalidArgument, what is no subject to publish
-// on.
+// ValidateSubject returns an InvalidArgument unless subject is a subject to publish on.
 func ValidateSubject(subject string) error {
 	return validate(subject, false)
 }
 
-// ValidatePattern reports, as an InvalidArgument, what is neither a subject nor
-// a pattern.
+// ValidatePattern returns an InvalidArgument unless pattern is a subject or a pattern.
 func ValidatePattern(pattern string) error {
 	return validate(pattern, true)
 }
 
-// ValidateToken reports, as an InvalidArgument, what is no single token of a
-// subject: a key, or the name of a group.
+// ValidateToken returns an InvalidArgument unless token is a single token of a subject,
+// such as a key or the name of a group.
 func ValidateToken(token string) error {
 	if why := badToken(token, false, false); why != "" {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is no token of a subject: %s", token, why)
+		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a token of a subject: %s", token, why)
 	}
 	if strings.Contains(token, ".") {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is no token of a subject: it has a dot", token)
+		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a token of a subject: it has a dot", token)
 	}
 	if len(token) > MaxSubject/2 {
 		return Errorf(InvalidArgument, OutcomeNotDone, "a token of %d bytes: at most %d can be carried", len(token), MaxSubject/2)
@@ -58,8 +56,8 @@ func validate(subject string, wildcards bool) error {
 	return nil
 }
 
-// plain reports whether a subject is one, without wildcards and all ASCII, as nearly
-// all are. It says nothing about others.
+// plain reports whether a subject is valid, without wildcards and all ASCII, like nearly
+// all subjects. False does not mean that the subject is invalid.
 func plain(subject string) bool {
 	n := len(subject)
 	if n < 8 || n > MaxSubject {
@@ -68,7 +66,7 @@ func plain(subject string) bool {
 	if subject[0] == '.' || subject[n-1] == '.' {
 		return false
 	}
-	for i := 0; i < n-1; i += 7 { // so that each pair is in one word
+	for i := 0; i < n-1; i += 7 { // overlapping, so that each pair is in one word
 		w := wordAt(subject, min(i, n-8))
 		if w&tops|anyBelow(w, '!')|anyIs(w, 0x7f)|anyIs(w, '*')|anyIs(w, '>') != 0 {
 			return false
@@ -109,9 +107,9 @@ func badToken(token string, wildcards, last bool) string {
 			return "a token has white space or a control character"
 		case c == '*' || c == '>':
 			if wildcards {
-				return "a wildcard stands for a whole token, and > for the last ones"
+				return "a wildcard must be a whole token, and > the last one"
 			}
-			return "wildcards are for subscribing"
+			return "wildcards are only valid in patterns"
 		case c >= utf8.RuneSelf:
 			ascii = false
 		}

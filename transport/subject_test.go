@@ -11,7 +11,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// validPattern is what the package's doc says of subjects and patterns.
+// validPattern reports whether s is valid by the package's documentation of subjects and
+// patterns.
 func validPattern(s string, wildcards bool) bool {
 	tokens := strings.Split(s, ".")
 	for i, token := range tokens {
@@ -25,10 +26,10 @@ func validPattern(s string, wildcards bool) bool {
 	return len(s) <= transport.MaxSubject
 }
 
-// bits are what makes subjects good or bad.
+// bits are the parts of valid and invalid subjects.
 var bits = rapid.SampledFrom([]string{".", ".", "a", "b", "_k", "*", ">", " ", "\t", "\r\n", "\x00", "\x7f", "\u0085", "\u00a0", "\u2028", "\xff", "\xc3", "ö", "日", "$", "\\"})
 
-func TestSubjectsAreWhatTheDocSays(t *testing.T) {
+func TestSubjectsMatchDocumentation(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := strings.Join(rapid.SliceOfN(bits, 0, 8).Draw(t, "bits"), "")

@@ -7,7 +7,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// What cannot be subscribed is refused, also by a backend that announces nothing.
+// An invalid Subscription is rejected, even by a backend without service discovery.
 func TestSubscriptionValidate(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)

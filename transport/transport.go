@@ -4,127 +4,126 @@ import "context"
 
 // Transport carries messages between the parts of a system.
 type Transport interface {
-	// Capabilities says what this backend can do, now. The result may change
-	// when the backend reconnects to a differently configured server.
+	// Capabilities returns what this backend currently supports. The result may change
+	// when the backend reconnects to a server with a different configuration.
 	Capabilities() Capabilities
 
-	// Ping reports whether the backend can be reached: nil after a round trip,
-	// otherwise the error that a Publish would get. When it returns nil, what this
-	// Transport published before waits at its own subscriptions, or was dropped
-	// there.
+	// Ping reports whether the backend is reachable. It returns nil after a round trip,
+	// and otherwise the error that Publish would return. When it returns nil, every
+	// message that this Transport published before is queued at the Transport's
+	// subscriptions, or was dropped there.
 	Ping(ctx context.Context) error
 
-	// Publish hands m to every subscription without a group whose pattern
-	// matches, and to one member of each group. It returns as soon as the backend
-	// has taken the message, which says nothing about its delivery: with nobody
-	// subscribed, it returns nil.
+	// Publish hands m to every subscription without a group whose pattern matches, and to
+	// one member of each group. It returns as soon as the backend has accepted the
+	// message, which implies nothing about its delivery: without subscribers, it returns
+	// nil.
 	//
-	// A reply is a Publish to the Reply of the message that is answered.
+	// A reply is a Publish to the Reply subject of the request.
 	//
-	// Errors: InvalidArgument for a message that [Message.Validate] rejects and
-	// for one over the payload limit, naming both sizes; Unavailable while
-	// disconnected and after Close; PermissionDenied where the backend says so at
-	// once. ctx bounds the hand-over as far as the backend's client heeds it, not
-	// the delivery.
+	// Errors: InvalidArgument for a message that [Message.Validate] rejects and for one
+	// over the payload limit, naming both sizes; Unavailable while disconnected and after
+	// Close; PermissionDenied if the backend reports a denial at once. ctx limits the
+	// hand-over, if the backend's client supports that, and not the delivery.
 	Publish(ctx context.Context, m *Message) error
 
-	// Request publishes m and waits for the first reply. m.Reply must be empty.
-	// Later replies are dropped.
+	// Request publishes m and waits for the first reply. m.Reply must be empty. Later
+	// replies are dropped.
 	//
-	// A reply that carries an error in its header (see [ErrorFromHeader]) is a
-	// reply: it is returned with a nil error.
+	// A reply that carries an error in its header (see [ErrorFromHeader]) is a reply: it
+	// is returned with a nil error.
 	//
-	// Errors: those of Publish; Unavailable with OutcomeNotDone, at once, when
-	// nobody is subscribed; DeadlineExceeded or Canceled with OutcomeUnknown when
-	// ctx ends first, and with OutcomeNotDone when it had ended before the
-	// message was sent; Unavailable with OutcomeUnknown when the backend lost its
-	// connection, or the Transport was closed, while it waited.
+	// Errors: the errors of Publish; Unavailable with OutcomeNotDone, at once, if there
+	// is no subscriber; DeadlineExceeded or Canceled with OutcomeUnknown if ctx ends
+	// first, and with OutcomeNotDone if it had ended before the message was sent;
+	// Unavailable with OutcomeUnknown if the backend lost its connection, or the
+	// Transport was closed, while it waited.
 	Request(ctx context.Context, m *Message) (*Message, error)
 
-	// Subscribe calls h for the messages that match s until the Receiver is
-	// drained or closed. When it returns, the subscription is in force: what is
-	// published afterwards, on this or any other connection to the same server,
-	// reaches it. Other servers of a cluster learn of it shortly after.
+	// Subscribe calls h for the messages that match s until the Receiver is drained or
+	// closed. When it returns, the subscription is in force: messages published
+	// afterwards, on this or any other connection to the same server, reach it. Other
+	// servers of a cluster learn of it shortly after.
 	//
-	// h is called for one message after another, in order, never concurrently. A
-	// slow h holds up its own subscription only: up to s.Pending messages wait,
-	// then the newest are dropped and counted.
+	// h is called for one message after another, in order, never concurrently. A slow h
+	// delays only its own subscription: up to s.Pending messages are queued, then the
+	// newest are dropped and counted.
 	//
 	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;
-	// PermissionDenied. ctx bounds the call alone.
+	// PermissionDenied. ctx applies only to the call.
 	Subscribe(ctx context.Context, s Subscription, h Handler) (Receiver, error)
 
-	// Log opens the log that c describes, and creates it if it is not there. See
-	// [Log] for what it promises and [LogConfig] for when an existing one is
-	// changed. A backend without Capabilities.Logs answers Unimplemented. Other
-	// servers of a cluster learn of a new log shortly after: until then an Append
-	// there is Unavailable, with OutcomeNotDone.
+	// Log opens the log that c describes, and creates it if it does not exist. [Log]
+	// specifies its guarantees, and [LogConfig] specifies when an existing log is
+	// changed. A backend without Capabilities.Logs returns Unimplemented. Other servers
+	// of a cluster learn of a new log shortly after: until then an Append there is
+	// Unavailable, with OutcomeNotDone.
 	Log(ctx context.Context, c LogConfig) (Log, error)
 
-	// Watch calls f for each [Denial] that no call returns: of a message after
-	// Publish returned nil, of a subscription after Subscribe or Consume did. f is
-	// called again when the denial is over, and at once for each present denial. It
-	// runs on a goroutine of the transport, for one Denial after another, and must
-	// return soon. stop ends the calls, and does not wait for a running one. A
-	// backend without permissions never calls f.
+	// Watch calls f for each [Denial] that no call returns: of a message after Publish
+	// returned nil, of a subscription after Subscribe or Consume did. f is called again
+	// when the denial is over, and at once for each present denial. It is called on a
+	// goroutine of the transport, for one Denial after another, and must return soon.
+	// stop ends the calls without waiting for a running one. A backend without
+	// permissions never calls f.
 	Watch(f func(Denial)) (stop func())
 
-	// Close ends every subscription as [Receiver.Close] does, releases what the
-	// Transport holds, and, where the Transport owns the backend, ends that too.
-	// It first waits, as long as ctx allows, until what was published has left.
-	// Callers drain their receivers before. Every call after the first returns
-	// nil, once the first has finished.
+	// Close closes every subscription as [Receiver.Close] does and releases the resources
+	// of the Transport. If the Transport owns the backend, Close ends that too. It first
+	// waits, as long as ctx allows, until all published messages have been sent. Callers
+	// drain their receivers before. Every later call returns nil, once the first has
+	// finished.
 	Close(ctx context.Context) error
 }
 
-// Handler takes one message. It runs on a goroutine of the subscription's own;
-// what takes long, or waits for another message of the same subscription, moves
-// to a goroutine of the handler's. It must not panic.
+// Handler handles one message. It runs on a goroutine of the subscription. Work that
+// takes long, or waits for another message of the same subscription, must move to another
+// goroutine. A Handler must not panic.
 type Handler func(m *Message)
 
-// Work is what is left to do of a message.
+// Work is the remaining work on a message.
 type Work interface {
-	// Run does it. It must not panic.
+	// Run does the work. It must not panic.
 	Run()
 }
 
-// Subscription says what to receive.
+// Subscription specifies the messages to receive.
 type Subscription struct {
 	// Subject is a subject or a pattern.
 	Subject string
 
-	// Group, unless empty, shares the messages among all subscriptions with the
-	// same group name: each goes to one of those whose pattern matches it,
-	// whichever their patterns are. Members are picked at random. A group name is
-	// one token.
+	// Group, unless empty, shares the messages among all subscriptions with the same
+	// group name: each message goes to one member whose pattern matches it, even if the
+	// patterns differ. Members are picked at random. A group name is one token.
 	Group string
 
-	// Pending is how many messages may wait for the handler, besides the one that
-	// it has in hand. 0 is [DefaultPending].
+	// Pending is the number of messages that may be queued for the handler, in addition
+	// to the message that it is handling. 0 means [DefaultPending].
 	Pending int
 
-	// OnDrop, if not nil, is told that messages were dropped because Pending was
+	// OnDrop, if not nil, is called when messages are dropped because Pending was
 	// reached: once per episode, when its first message is dropped, with the number
-	// dropped since the subscription began. An episode ends when the handler has caught up with what waited. It
-	// runs on a goroutine of the transport and must return soon.
+	// dropped since the subscription began. An episode ends when the handler has caught
+	// up with the queued messages. OnDrop is called on a goroutine of the transport and
+	// must return soon.
 	OnDrop func(total uint64)
 
-	// Begin, if not nil, is called in the place of h, in the same way, and returns
-	// what is left to do of the message, or nil. That is done beside the calls for later
-	// messages, on the goroutine of its own call where possible: a message that is
-	// to be handled beside others need not change goroutines for it. Drain and Close
-	// do not wait for work: whoever gave it knows when it is done.
+	// Begin, if not nil, is called instead of h, in the same way. It returns the
+	// remaining work on the message, or nil. The work runs concurrently with the calls
+	// for later messages, on the goroutine of its own call if possible, so that
+	// concurrent handling needs no change of goroutines. Drain and Close do not wait for
+	// the work: the subscriber knows when it is done.
 	Begin func(m *Message) Work
 
-	// Endpoint, if not nil, announces the subscription as a service to whatever
-	// the backend has for discovery. A backend without discovery ignores it.
+	// Endpoint, if not nil, announces the subscription as a service in the backend's
+	// service discovery. A backend without discovery ignores it.
 	Endpoint *Endpoint
 }
 
-// Validate reports, as an InvalidArgument, a subject that is neither a subject
-// nor a pattern, a group that is no token, a negative Pending, and an Endpoint
-// that cannot be announced. Every backend calls it first in Subscribe, also one
-// that announces nothing.
+// Validate returns an InvalidArgument for a subject that is neither a subject nor a
+// pattern, a group that is not a token, a negative Pending, and an Endpoint that cannot
+// be announced. Every backend calls it first in Subscribe, even one without service
+// discovery.
 func (s *Subscription) Validate() error {
 	if err := ValidatePattern(s.Subject); err != nil {
 		return err
@@ -144,7 +143,7 @@ func (s *Subscription) Validate() error {
 	return nil
 }
 
-// Beginner returns Begin, or h in its place. It is for backends.
+// Beginner returns Begin, or a function that calls h if Begin is nil. It is for backends.
 func (s *Subscription) Beginner(h Handler) func(m *Message) Work {
 	if s.Begin != nil {
 		return s.Begin
@@ -155,22 +154,21 @@ func (s *Subscription) Beginner(h Handler) func(m *Message) Work {
 	}
 }
 
-// DefaultPending is how many messages wait for a handler unless the
-// subscription says otherwise. They are bounded by their number alone, so a
-// subscription can hold at most DefaultPending times the payload limit.
+// DefaultPending is the default of Subscription.Pending. Queued messages are limited only
+// by their number, so a subscription can hold at most DefaultPending times the payload
+// limit.
 const DefaultPending = 65536
 
-// Receiver is a subscription in force.
+// Receiver is an active subscription.
 type Receiver interface {
-	// Drain stops new messages from arriving, lets the handler see those that
-	// had arrived, and returns when its last call has returned. A request that is
-	// sent after Drain began finds nobody, at once. If ctx ends first, Drain does
-	// what Close does and returns DeadlineExceeded or Canceled with the number of
-	// messages that were lost in its text. A handler must not drain its own
-	// subscription: it would wait for itself.
+	// Drain stops new messages from arriving, lets the handler process the messages that
+	// had arrived, and returns when its last call has returned. A request sent after
+	// Drain began finds no subscriber, at once. If ctx ends first, Drain does what Close
+	// does and returns DeadlineExceeded or Canceled; the text contains the number of lost
+	// messages. A handler must not drain its own subscription: it would wait for itself.
 	Drain(ctx context.Context) error
 
-	// Close ends the subscription and drops what waited. It does not wait for a
-	// running handler. Closing twice, or after a Drain, does nothing.
+	// Close ends the subscription and drops the queued messages. It does not wait for a
+	// running handler. Closing again, or after a Drain, does nothing.
 	Close()
 }

@@ -51,7 +51,7 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// matches is what Match means, token by token.
+// matches is the reference implementation of Match, token by token.
 func matches(pattern, subject []string) bool {
 	switch {
 	case len(pattern) == 0 || len(subject) == 0:
@@ -64,7 +64,7 @@ func matches(pattern, subject []string) bool {
 	return matches(pattern[1:], subject[1:])
 }
 
-func TestMatchIsWhatItMeans(t *testing.T) {
+func TestMatch(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		subject := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "aa"}), 1, 4).Draw(t, "subject")
@@ -116,7 +116,7 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// Size is what NATS counts: ADR-4's header block and the body.
+// Size returns what NATS counts: the header block of ADR-4 and the body.
 func TestSize(t *testing.T) {
 	t.Parallel()
 	m := transport.Message{Body: make([]byte, 10)}
@@ -148,7 +148,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 }
 
-// An error crosses in headers that can be carried, whatever its text.
+// An error is sent in valid headers, whatever its text.
 func TestErrorRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -194,11 +194,11 @@ func TestErrorIs(t *testing.T) {
 	t.Parallel()
 	late := transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "late")
 	if !errors.Is(late, context.DeadlineExceeded) || errors.Is(late, context.Canceled) {
-		t.Error("a deadline is no deadline")
+		t.Error("a DeadlineExceeded error must match only context.DeadlineExceeded")
 	}
 	cause := errors.New("cause")
-	e := transport.Errorf(transport.Internal, transport.OutcomeNotDone, "what: %w", cause)
-	if !errors.Is(e, cause) || e.Error() != "internal: what: cause" {
+	e := transport.Errorf(transport.Internal, transport.OutcomeNotDone, "failed: %w", cause)
+	if !errors.Is(e, cause) || e.Error() != "internal: failed: cause" {
 		t.Errorf("got %v", e)
 	}
 	for err, want := range map[error]transport.Code{
@@ -214,8 +214,7 @@ func TestErrorIs(t *testing.T) {
 	}
 }
 
-// Every one of the sixteen codes has an HTTP status of its own making; what is
-// unknown is the server's fault.
+// Every one of the sixteen codes has its HTTP status; an unknown code is a server error.
 func TestHTTPStatus(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[transport.Code]int{

@@ -6,72 +6,72 @@ import (
 	"unicode/utf8"
 )
 
-// Names of headers that mono writes. They are the same on every backend, so that
-// a client in any language can read and write them. None is required: a bare
-// body is a message.
+// Names of the headers that mono writes. They are the same on every backend, so that a
+// client in any language can read and write them. None is required: a bare body is a
+// valid message.
 const (
 	// HeaderContentType is the media type of the body. Without it a body is JSON.
 	HeaderContentType = "Content-Type"
 
-	// HeaderID identifies a message: a text of the sender's choice, unique to it.
+	// HeaderID identifies a message. The sender chooses its text, which is unique to the
+	// message.
 	HeaderID = "Mono-Id"
 
-	// HeaderTimeout is how long the caller will wait for the reply: a positive
-	// integer of milliseconds, counted from the sending.
+	// HeaderTimeout is how long the caller waits for the reply: a positive integer of
+	// milliseconds, counted from the sending.
 	HeaderTimeout = "Mono-Timeout-Ms"
 
 	// HeaderSender names the module that sent the message.
 	HeaderSender = "Mono-Sender"
 
-	// HeaderCode makes a reply an error and says which.
+	// HeaderCode marks a reply as an error and holds its code.
 	HeaderCode = "Mono-Code"
 
-	// HeaderMessage is the text of that error, percent-encoded as gRPC does
-	// with its grpc-message.
+	// HeaderMessage is the text of that error, percent-encoded as in gRPC's grpc-message.
 	HeaderMessage = "Mono-Message"
 
-	// HeaderFailure names the declared failure whose value is in the body. Without a
-	// body and a content type, the value was too large to be sent.
+	// HeaderFailure names the declared failure whose value is in the body. Without a body
+	// and a content type, the value was too large to be sent.
 	HeaderFailure = "Mono-Failure"
 
-	// HeaderOutcome is "not-done" when no handler has seen the request, and
-	// "unknown" when one had begun and was given up.
+	// HeaderOutcome is "not-done" if no handler has received the request, and "unknown"
+	// if a handler had begun and was abandoned.
 	HeaderOutcome = "Mono-Outcome"
 
-	// What a dead letter says, beside the header of its message: why it died, in
-	// which group, after how many attempts, with which error, where and when its
-	// message was stored, and under which subject. Times are RFC 3339 with
+	// Headers that a dead letter has in addition to those of its message: the reason, the
+	// group, the number of attempts, the code and text of the last error, the sequence
+	// and time at which the message was stored, and its subject. Times are RFC 3339 with
 	// nanoseconds; the error is percent-encoded.
-	HeaderLetterReason   = "Mono-Letter-Reason"
-	HeaderLetterGroup    = "Mono-Letter-Group"
-	HeaderLetterAttempts = "Mono-Letter-Attempts"
-	HeaderLetterCode     = "Mono-Letter-Code"
-	HeaderLetterError    = "Mono-Letter-Error"
-	HeaderLetterSequence = "Mono-Letter-Sequence"
-	HeaderLetterStored   = "Mono-Letter-Stored"
-	HeaderLetterSubject  = "Mono-Letter-Subject"
+	HeaderDeadLetterReason   = "Mono-Dead-Letter-Reason"
+	HeaderDeadLetterGroup    = "Mono-Dead-Letter-Group"
+	HeaderDeadLetterAttempts = "Mono-Dead-Letter-Attempts"
+	HeaderDeadLetterCode     = "Mono-Dead-Letter-Code"
+	HeaderDeadLetterError    = "Mono-Dead-Letter-Error"
+	HeaderDeadLetterSequence = "Mono-Dead-Letter-Sequence"
+	HeaderDeadLetterStored   = "Mono-Dead-Letter-Stored"
+	HeaderDeadLetterSubject  = "Mono-Dead-Letter-Subject"
 )
 
-// maxErrorText bounds the text of an error that is sent, in bytes.
+// maxErrorText is the maximum length of an error text that is sent, in bytes.
 const maxErrorText = 4096
 
-// maxCode bounds a code that crosses the wire, in bytes.
+// maxCode is the maximum length of a code that is sent, in bytes.
 const maxCode = 64
 
-// onWire returns the code as it crosses the wire: one that is empty, too long, or
-// cannot be the value of a header is Unknown.
-func (c Code) onWire() Code {
+// sendable returns the code as it is sent. A code that is empty, too long, or not a valid
+// header value becomes Unknown.
+func (c Code) sendable() Code {
 	if c == "" || len(c) > maxCode || (&Field{HeaderCode, string(c)}).validate() != nil {
 		return Unknown
 	}
 	return c
 }
 
-// SetError writes e to the header of a reply. The result can be sent, whatever is
-// in e: a code that is empty, longer than 64 bytes, or no value of a header
-// becomes Unknown, and a message is cut after 4096 bytes.
+// SetError writes e to the header of a reply. The result is valid for every e: a code
+// that is empty, longer than 64 bytes, or not a valid header value becomes Unknown, and a
+// message is cut after 4096 bytes.
 func (h *Header) SetError(e *Error) {
-	h.Set(HeaderCode, string(e.Code.onWire()))
+	h.Set(HeaderCode, string(e.Code.sendable()))
 	h.Set(HeaderMessage, percentEncode(truncate(e.Message, maxErrorText)))
 	switch e.Outcome {
 	case OutcomeNotDone:
@@ -84,13 +84,13 @@ func (h *Header) SetError(e *Error) {
 }
 
 // ErrorFromHeader returns the error that a reply carries, or nil. Its Outcome is
-// OutcomeAnswered unless the header says otherwise. It accepts any bytes: a code
-// that SetError would not write is Unknown.
+// OutcomeAnswered unless the header specifies another. It accepts any bytes: a code that
+// SetError would not write becomes Unknown.
 func ErrorFromHeader(h Header) *Error {
 	if !h.Has(HeaderCode) {
 		return nil
 	}
-	e := &Error{Code: Code(h.Get(HeaderCode)).onWire(), Outcome: OutcomeAnswered}
+	e := &Error{Code: Code(h.Get(HeaderCode)).sendable(), Outcome: OutcomeAnswered}
 	e.Message = percentDecode(h.Get(HeaderMessage))
 	switch h.Get(HeaderOutcome) {
 	case "not-done":
@@ -101,8 +101,8 @@ func ErrorFromHeader(h Header) *Error {
 	return e
 }
 
-// truncate cuts s to at most n bytes, between characters. Where there are none,
-// in text that is not UTF-8, it cuts anywhere.
+// truncate cuts s to at most n bytes, between characters. Text that is not UTF-8 is cut
+// anywhere.
 func truncate(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -115,8 +115,8 @@ func truncate(s string, n int) string {
 	return s[:n]
 }
 
-// EncodeText makes a text the value of a header, percent-encoded and cut so that
-// it has at most limit bytes.
+// EncodeText encodes a text as a header value: percent-encoded and cut to at most limit
+// bytes.
 func EncodeText(s string, limit int) string {
 	encoded := percentEncode(truncate(s, limit))
 	for len(encoded) > limit {
@@ -126,11 +126,11 @@ func EncodeText(s string, limit int) string {
 	return encoded
 }
 
-// DecodeText undoes EncodeText, but for the cut.
+// DecodeText reverses EncodeText, except for the cut.
 func DecodeText(s string) string { return percentDecode(s) }
 
-// percentEncode writes all but printable ASCII, and "%", as %XX. White space at
-// the ends is encoded too, since a header loses it.
+// percentEncode writes "%" and everything but printable ASCII as %XX. It also encodes
+// white space at the ends, which a header would lose.
 func percentEncode(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
@@ -148,8 +148,8 @@ func percentEncode(s string) string {
 	return b.String()
 }
 
-// percentDecode undoes percentEncode, and returns what is not well encoded as
-// it is.
+// percentDecode reverses percentEncode. It returns text that is not well encoded
+// unchanged.
 func percentDecode(s string) string {
 	if d, err := url.PathUnescape(s); err == nil {
 		return d

@@ -9,8 +9,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// Any error can be sent, whatever is in it; what can be kept of it is kept.
-func TestAnyErrorCanBeSent(t *testing.T) {
+// Any error can be sent. Only text that cannot be represented is lost.
+func TestSetErrorAcceptsAnyError(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		sent := &transport.Error{
@@ -23,7 +23,8 @@ func TestAnyErrorCanBeSent(t *testing.T) {
 	})
 }
 
-// checkResent fails unless sent crosses in h as well as it can.
+// checkResent fails unless sent is received from h, except for what cannot be
+// represented.
 func checkResent(t interface{ Errorf(string, ...any) }, h *transport.Header, sent *transport.Error) {
 	h.SetError(sent)
 	if err := h.Validate(); err != nil {
@@ -45,7 +46,7 @@ func checkResent(t interface{ Errorf(string, ...any) }, h *transport.Header, sen
 	}
 }
 
-// Whatever is received, the error in it can be passed on.
+// Any error that is received can be sent again.
 func FuzzPassErrorOn(f *testing.F) {
 	f.Add("not_found", "a%20b", "not-done")
 	f.Add("a\x00b", "%", "")

@@ -6,8 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Eight bytes at a time find what one byte at a time finds.
-func TestWordsFindWhatBytesFind(t *testing.T) {
+// Scanning eight bytes at a time has the same result as scanning byte by byte.
+func TestWordScanMatchesByteScan(t *testing.T) {
 	t.Parallel()
 	text := rapid.StringOf(rapid.OneOf(rapid.RuneFrom([]rune("ab.")), rapid.RuneFrom([]rune("a.*> \t\x00\x1f\x7f~!\x80é\u2028"))))
 	any8 := rapid.OneOf(text, rapid.StringMatching(`[ -~]{0,40}`), rapid.StringMatching(`([a-z]{1,5}\.){0,8}[a-z]{1,5}\.?`))

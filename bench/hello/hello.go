@@ -1,5 +1,4 @@
-// Package hello is the program whose start and size are measured, on each
-// transport.
+// Package hello is the program whose start and size are measured, on each transport.
 package hello
 
 import (
@@ -16,15 +15,14 @@ import (
 
 var greet = mono.NewService[string, string]("hello.greet")
 
-// Run starts an App, makes a call, says so on standard output, and stops when
-// standard input ends.
+// Run starts an App, makes a call, prints the answer, and stops when standard input ends.
 func Run(open func(context.Context) (transport.Transport, error)) {
 	ctx := context.Background()
 	tr, err := open(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	app := mono.New(tr, mono.AlwaysWire(), mono.Logger(slog.New(slog.DiscardHandler)))
+	app := mono.New(tr, mono.NoLocalCalls(), mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Add(mono.NewModule("greeter", func(s *mono.Scope) error {
 		greet.Handle(s, func(_ context.Context, name string) (string, error) { return "Hello, " + name + "!", nil })
 		return nil

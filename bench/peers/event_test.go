@@ -17,72 +17,72 @@ import (
 
 const (
 	size   = 256
-	window = 1024 // messages that a publisher is ahead of its subscriber
+	window = 1024 // the most messages that a publisher is ahead of its subscriber
 )
 
 var (
-	quiet = mono.Logger(slog.New(slog.DiscardHandler))
-	told  = mono.NewEvent[[]byte]("peers.told", mono.Codec(codec.Raw))
+	quiet  = mono.Logger(slog.New(slog.DiscardHandler))
+	posted = mono.NewEvent[[]byte]("peers.posted", mono.Codec(codec.Raw))
 )
 
-// BenchmarkEvent is a stream of messages in memory, each counted when its one
-// subscriber has handled it.
+// BenchmarkEvent is a stream of messages in memory, each counted when its one subscriber has
+// handled it.
 func BenchmarkEvent(b *testing.B) {
 	b.Run("mono", monoEvent)
 	b.Run("watermill", watermillEvent)
 }
 
 func monoEvent(b *testing.B) {
-	h := newHearer(b)
+	h := newCounter(b)
 	var publish mono.Sink[[]byte]
 	app := mono.New(inproc.New(nil), quiet)
 	app.Add(mono.NewModule("local", func(s *mono.Scope) error {
-		told.Handle(s, func(_ context.Context, body []byte) error {
-			h.heard(body)
+		posted.Handle(s, func(_ context.Context, body []byte) error {
+			h.add(body)
 			return nil
 		})
-		publish = told.Publisher(s)
+		publish = posted.Publisher(s)
 		return nil
 	}))
 	if err := app.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	defer app.Stop(context.Background())
-	h.tell(func(body []byte) error { return publish(b.Context(), body) })
+	h.publishAll(func(body []byte) error { return publish(b.Context(), body) })
 }
 
 func watermillEvent(b *testing.B) {
-	h := newHearer(b)
+	h := newCounter(b)
 	bus := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: window}, watermill.NopLogger{})
 	defer bus.Close()
-	messages, err := bus.Subscribe(b.Context(), "told")
+	messages, err := bus.Subscribe(b.Context(), "posted")
 	if err != nil {
 		b.Fatal(err)
 	}
 	go func() {
 		for m := range messages {
-			h.heard(m.Payload)
+			h.add(m.Payload)
 			m.Ack()
 		}
 	}()
-	h.tell(func(body []byte) error {
-		return bus.Publish("told", message.NewMessage(watermill.NewULID(), append([]byte(nil), body...)))
+	h.publishAll(func(body []byte) error {
+		return bus.Publish("posted", message.NewMessage(watermill.NewULID(), append([]byte(nil), body...)))
 	})
 }
 
-// hearer counts what was heard, and lets its publisher go on.
-type hearer struct {
+// counter counts the handled messages, and lets the publisher continue.
+type counter struct {
 	b     *testing.B
 	ahead chan struct{}
 	count atomic.Int64
 	done  chan struct{}
 }
 
-func newHearer(b *testing.B) *hearer {
-	return &hearer{b: b, ahead: make(chan struct{}, window), done: make(chan struct{})}
+func newCounter(b *testing.B) *counter {
+	return &counter{b: b, ahead: make(chan struct{}, window), done: make(chan struct{})}
 }
 
-func (h *hearer) heard(body []byte) {
+func (h *counter) add(body []byte) {
 	if len(body) != size {
 		h.b.Errorf("%d bytes", len(body))
 	}
@@ -92,7 +92,7 @@ func (h *hearer) heard(body []byte) {
 	}
 }
 
-func (h *hearer) tell(publish func([]byte) error) {
+func (h *counter) publishAll(publish func([]byte) error) {
 	body := make([]byte, size)
 	h.b.ReportAllocs()
 	h.b.ResetTimer()

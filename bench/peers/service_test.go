@@ -16,7 +16,7 @@ import (
 
 var echo = mono.NewService[[]byte, []byte]("peers.echo", mono.Codec(codec.Raw))
 
-// BenchmarkService is one question after another, over NATS in the process.
+// BenchmarkService is one request after another, over NATS in the process.
 func BenchmarkService(b *testing.B) {
 	b.Run("mono", monoService)
 	b.Run("micro", microService)

@@ -5,32 +5,32 @@ import (
 	"strings"
 )
 
-// budget is a promise about speed.
+// budget is a limit of a benchmark.
 type budget struct {
-	path    string
-	promise string
-	check   func(results) verdict
-	from    string // the benchmark
+	path  string
+	limit string
+	check func(results) outcome
+	from  string // the benchmark
 }
 
-// verdict is what became of a promise.
-type verdict struct {
+// outcome is the result of a budget.
+type outcome struct {
 	measured string
 	kept     bool
 }
 
-var missing = verdict{measured: "not measured"}
+var missing = outcome{measured: "not measured"}
 
 // budgets are in the order in which they are shown.
 var budgets = []budget{
-	{"home call, flat request and reply", "≤ 250 ns, ≤ 2 allocations", cost("Home/flat", 250, 2), "Home/flat"},
-	{"home call with mono.Timeout", "≤ 700 ns, ≤ 6 allocations", cost("Home/timeout", 700, 6), "Home/timeout"},
-	{"home call, mono.Shared", "≤ 100 ns, ≤ 1 allocation", cost("Home/shared", 100, 1), "Home/shared"},
-	{"home call, nested order and its confirmation, isolated", "≤ 700 ns", cost("Home/order", 700, -1), "Home/order"},
-	{"the same, an order with a map that is sent back", "≤ 700 ns", cost("Home/nested", 700, -1), "Home/nested"},
-	{"the order flow, home", "≤ 5 µs", cost("OrderFlow/home", 5000, -1), "OrderFlow/home"},
+	{"local call, flat request and reply", "≤ 250 ns, ≤ 2 allocations", cost("Local/flat", 250, 2), "Local/flat"},
+	{"local call with mono.Timeout", "≤ 700 ns, ≤ 6 allocations", cost("Local/timeout", 700, 6), "Local/timeout"},
+	{"local call, mono.ByReference", "≤ 100 ns, ≤ 1 allocation", cost("Local/by-reference", 100, 1), "Local/by-reference"},
+	{"local call, nested order and its confirmation, isolated", "≤ 700 ns", cost("Local/order", 700, -1), "Local/order"},
+	{"the same, an order with a map that is sent back", "≤ 700 ns", cost("Local/nested", 700, -1), "Local/nested"},
+	{"the order flow, local calls", "≤ 5 µs", cost("OrderFlow/local", 5000, -1), "OrderFlow/local"},
 	{"deriving a handle, With(Delay, DedupID)", "0 allocations", cost("With", -1, 0), "With"},
-	{"service over inproc's wire, 256 B", "≤ 1.5 µs", cost("Service/256B/inproc", 1500, -1), "Service/256B/inproc"},
+	{"service over inproc, 256 B", "≤ 1.5 µs", cost("Service/256B/inproc", 1500, -1), "Service/256B/inproc"},
 	{"event over inproc, 256 B, one subscriber", "≥ 2,000,000/s", atLeast("Event/256B/inproc", speed, 2e6, "%.0f/s"), "Event/256B/inproc"},
 	{"service over NATS in process, 256 B", "≤ 1.10 × raw, ≤ 8 more allocations", beside("in-process"), "Service/256B/nats-in-process"},
 	{"service over NATS by TCP, 256 B", "≤ 1.10 × raw, ≤ 8 more allocations", beside("tcp"), "Service/256B/nats-tcp"},
@@ -53,8 +53,8 @@ var budgets = []budget{
 	{"longest pause while a million are consumed", "≤ 2 s", atMost("Backlog", "longest-gap-s", 2, "%.2f s"), "Backlog"},
 }
 
-// took is the time of a benchmark in which one thing happens after another. It is at
-// most the processor time: what is more was spent waiting for other programs.
+// took is the time of a benchmark in which one thing happens after another. It is at most the
+// processor time: the rest was spent waiting for other programs.
 func (rs results) took(name string) (ns float64, ok bool) {
 	ns, ok = rs.get(name, nanoseconds)
 	if busy, known := rs.get(name, processor); known {
@@ -63,15 +63,15 @@ func (rs results) took(name string) (ns float64, ok bool) {
 	return ns, ok
 }
 
-// cost bounds time and allocations; a negative bound is none.
-func cost(name string, ns, allocs float64) func(results) verdict {
-	return func(rs results) verdict {
+// cost bounds time and allocations; a negative bound means none.
+func cost(name string, ns, allocs float64) func(results) outcome {
+	return func(rs results) outcome {
 		took, ok := rs.took(name)
 		if !ok {
 			return missing
 		}
 		n, _ := rs.get(name, allocations)
-		v := verdict{measured: duration(took), kept: ns < 0 || took <= ns}
+		v := outcome{measured: duration(took), kept: ns < 0 || took <= ns}
 		if allocs >= 0 {
 			v.measured += ", " + plural(n, "allocation")
 			v.kept = v.kept && n <= allocs
@@ -80,19 +80,19 @@ func cost(name string, ns, allocs float64) func(results) verdict {
 	}
 }
 
-func atLeast(name, unit string, bound float64, format string) func(results) verdict {
-	return func(rs results) verdict {
+func atLeast(name, unit string, bound float64, format string) func(results) outcome {
+	return func(rs results) outcome {
 		got, ok := rs.get(name, unit)
 		if !ok {
 			return missing
 		}
-		return verdict{fmt.Sprintf(format, got), got >= bound}
+		return outcome{fmt.Sprintf(format, got), got >= bound}
 	}
 }
 
-// streamed is the speed of durable work in memory, beside the processor time of a
-// message, of which both ends together have as much as there are cores.
-func streamed(rs results) verdict {
+// streamed is the speed of durable work in memory, beside the processor time of a message. Both
+// ends together have as many processors as there are cores.
+func streamed(rs results) outcome {
 	v := atLeast("InprocStream", "mono/s", 300_000, "%.0f/s")(rs)
 	if busy, ok := rs.get("InprocStream", processor); ok {
 		v.measured += " (" + duration(busy) + " of processor time each)"
@@ -100,32 +100,32 @@ func streamed(rs results) verdict {
 	return v
 }
 
-func atMost(name, unit string, bound float64, format string) func(results) verdict {
-	return func(rs results) verdict {
+func atMost(name, unit string, bound float64, format string) func(results) outcome {
+	return func(rs results) outcome {
 		got, ok := rs.get(name, unit)
 		if !ok {
 			return missing
 		}
-		return verdict{fmt.Sprintf(format, got), got <= bound}
+		return outcome{fmt.Sprintf(format, got), got <= bound}
 	}
 }
 
-// times bounds what one benchmark takes by another.
-func times(name, base string, bound float64) func(results) verdict {
-	return func(rs results) verdict {
+// times bounds the time of one benchmark by that of another.
+func times(name, base string, bound float64) func(results) outcome {
+	return func(rs results) outcome {
 		ours, ok := rs.took(name)
 		other, okBase := rs.took(base)
 		if !ok || !okBase {
 			return missing
 		}
-		return verdict{fmt.Sprintf("%.2f ×", ours/other), ours <= bound*other}
+		return outcome{fmt.Sprintf("%.2f ×", ours/other), ours <= bound*other}
 	}
 }
 
 // beside compares a service over NATS with nats.go alone.
-func beside(link string) func(results) verdict {
+func beside(link string) func(results) outcome {
 	name, base := "Service/256B/nats-"+link, "Service/256B/raw-"+link
-	return func(rs results) verdict {
+	return func(rs results) outcome {
 		ratio, ok := rs.ratio(name, base, nanoseconds)
 		if !ok {
 			return missing
@@ -133,20 +133,20 @@ func beside(link string) func(results) verdict {
 		ours, _ := rs.get(name, allocations)
 		raw, _ := rs.get(base, allocations)
 		processor, _ := rs.ratio(name, base, processor)
-		return verdict{fmt.Sprintf("%.2f × (processor time %.2f ×), %+.0f allocations", ratio, processor, ours-raw), ratio <= 1.10 && ours-raw <= 8}
+		return outcome{fmt.Sprintf("%.2f × (processor time %.2f ×), %+.0f allocations", ratio, processor, ours-raw), ratio <= 1.10 && ours-raw <= 8}
 	}
 }
 
 // asFast compares the speed of an event over NATS with that of nats.go alone.
-func asFast(link string) func(results) verdict {
+func asFast(link string) func(results) outcome {
 	name, base := "Event/256B/nats-"+link, "Event/256B/raw-"+link
-	return func(rs results) verdict {
+	return func(rs results) outcome {
 		ratio, ok := rs.ratio(name, base, speed)
 		if !ok {
 			return missing
 		}
 		processor, _ := rs.ratio(base, name, processor)
-		return verdict{fmt.Sprintf("%.2f (by processor time %.2f)", ratio, processor), ratio >= 0.90}
+		return outcome{fmt.Sprintf("%.2f (by processor time %.2f)", ratio, processor), ratio >= 0.90}
 	}
 }
 
@@ -159,17 +159,17 @@ func (rs results) ratio(name, base, unit string) (float64, bool) {
 	return a / b, true
 }
 
-// budgets lists all budgets for people.
+// budgets lists all budgets for human readers.
 func (r *report) budgets() string {
 	var b strings.Builder
 	for _, budget := range budgets {
 		v := budget.check(r.found)
-		fmt.Fprintf(&b, "%-8s %-52s %-38s %s\n", mark(v), budget.path, budget.promise, v.measured)
+		fmt.Fprintf(&b, "%-8s %-52s %-38s %s\n", mark(v), budget.path, budget.limit, v.measured)
 	}
 	return b.String()
 }
 
-func mark(v verdict) string {
+func mark(v outcome) string {
 	if v.kept {
 		return "kept"
 	}
@@ -183,7 +183,7 @@ func plural(n float64, what string) string {
 	return fmt.Sprintf("%.0f %ss", n, what)
 }
 
-// duration is a time of so many nanoseconds, with three digits.
+// duration formats nanoseconds as a time with three digits.
 func duration(ns float64) string {
 	for _, unit := range []struct {
 		name string

@@ -1,10 +1,10 @@
-// Report runs the benchmarks, prints the budgets with what was measured, and
-// writes docs/benchmarks.md and docs/benchmarks.svg. It is run at the root of the
-// module, by make bench.
+// Report runs the benchmarks, prints the budgets with the measurements, and writes
+// docs/benchmarks.md and docs/benchmarks.svg. It is run at the root of the module, by
+// make bench.
 //
-// A round runs every benchmark once. There are several, one after another, and of
-// each benchmark the best counts: what else runs on a machine can only make it
-// slower. Benchmarks of what is stored alternate by themselves.
+// A round runs every benchmark once. There are several, one after another, and the best
+// of each benchmark counts: other programs on a machine can only make it slower.
+// Benchmarks of stored messages alternate with their baseline.
 package main
 
 import (
@@ -22,9 +22,9 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	rounds := flag.Int("rounds", 3, "how often everything is measured")
-	each := flag.Duration("time", 100*time.Millisecond, "how long each benchmark runs in a round")
-	docs := flag.String("docs", "docs", "where the report is written")
+	rounds := flag.Int("rounds", 3, "number of rounds")
+	each := flag.Duration("time", 100*time.Millisecond, "time of each benchmark in a round")
+	docs := flag.String("docs", "docs", "directory of the report")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -35,7 +35,7 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Home|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
 	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream|ManyLogs)$"
 	once      = "^Benchmark(Backlog|Delayed)$"
 )
@@ -58,7 +58,7 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string) error
 			return err
 		}
 	}
-	log.Printf("what is stored (%v)", time.Since(began).Round(time.Second))
+	log.Printf("stored messages (%v)", time.Since(began).Round(time.Second))
 	if err := found.measure(ctx, binary, contested, "3x"); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string) error
 	return os.WriteFile(filepath.Join(docs, "benchmarks.svg"), []byte(r.plot()), 0o644)
 }
 
-// measure runs benchmarks and keeps what they say.
+// measure runs benchmarks and keeps their output.
 func (rs results) measure(ctx context.Context, binary, pattern, each string) error {
 	var out strings.Builder
 	if err := command(ctx, &out, binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "0"); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// report is all that was measured.
+// report has all measurements.
 type report struct {
 	found    results
 	programs []program
@@ -20,15 +20,15 @@ type report struct {
 
 const introduction = `# Benchmarks
 
-Written by ` + "`make bench`" + `. Each benchmark stands beside its baseline: the same work
+Written by ` + "`make bench`" + `. Each benchmark is shown beside its baseline: the same work
 without mono, on the same server, with the same ids, headers and sync setting, and with
 its results checked in the loop. Raw is nats.go (or its jetstream package) alone.
 
-Of the rounds of a benchmark the best counts, on both sides: what else runs on the
-machine can only make it slower. Benchmarks of what is stored take turns with their
-baseline instead, and give the median of the ratios. Processor time is that of all who
-take part, the server included; where it is less than the time that passed, a budget for
-one call after another is held against it, for the difference went to other programs.
+The best round of a benchmark counts, on both sides: other programs on the machine can
+only make it slower. Benchmarks of stored messages alternate with their baseline
+instead, and give the median of the ratios. Processor time is the sum over all
+participants, the server included. If it is less than real time, it is compared with the
+budget of benchmarks that do one thing after another: the difference went to other programs.
 
 `
 
@@ -46,11 +46,11 @@ func (r *report) markdown() string {
 	b.WriteString("## Budgets\n\n| path | budget | measured | | benchmark |\n|---|---|---|---|---|\n")
 	for _, budget := range budgets {
 		v := budget.check(r.found)
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", budget.path, budget.promise, v.measured, mark(v), budget.from)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", budget.path, budget.limit, v.measured, mark(v), budget.from)
 	}
-	r.bySize(&b, "Service", "A question and its answer", servicePaths, "Each when the last was answered. Times the baseline: the function for home, the channel for\ninproc, raw nats.go for NATS.")
-	r.bySize(&b, "Event", "An event, from its publisher to the end of its handler", eventPaths, "A stream of them, one subscriber.")
-	r.homes(&b)
+	r.bySize(&b, "Service", "A request and its reply", servicePaths, "One request after another. Ratios are to the baseline: the function for local calls, the channel\nfor inproc, raw nats.go for NATS.")
+	r.bySize(&b, "Event", "An event, from its publisher to the end of its handler", eventPaths, "A stream of events with one subscriber.")
+	r.localCalls(&b)
 	r.growth(&b)
 	r.stored(&b)
 	r.sizes(&b)
@@ -60,12 +60,12 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// path is a row of a table and what it is compared with.
+// path is a row of a table and its baseline.
 type path struct{ name, base string }
 
 var (
 	payloads     = []string{"64B", "256B", "4KiB", "256KiB"}
-	servicePaths = []path{{"function", ""}, {"channel", ""}, {"home", "function"}, {"inproc", "channel"}, {"raw-in-process", ""}, {"nats-in-process", "raw-in-process"}, {"raw-tcp", ""}, {"nats-tcp", "raw-tcp"}}
+	servicePaths = []path{{"function", ""}, {"channel", ""}, {"local", "function"}, {"inproc", "channel"}, {"raw-in-process", ""}, {"nats-in-process", "raw-in-process"}, {"raw-tcp", ""}, {"nats-tcp", "raw-tcp"}}
 	eventPaths   = []path{{"function", ""}, {"channel", ""}, {"inproc", "channel"}, {"raw-in-process", ""}, {"nats-in-process", "raw-in-process"}, {"raw-tcp", ""}, {"nats-tcp", "raw-tcp"}}
 )
 
@@ -82,7 +82,7 @@ func (r *report) bySize(b *strings.Builder, benchmark, title string, paths []pat
 	}
 }
 
-// cell is time, allocations, and how many times the baseline's time.
+// cell is time, allocations, and the ratio to the baseline's time.
 func (r *report) cell(name, base string, compare bool) string {
 	took, ok := r.found.get(name, nanoseconds)
 	if !ok {
@@ -96,11 +96,11 @@ func (r *report) cell(name, base string, compare bool) string {
 	return text
 }
 
-func (r *report) homes(b *strings.Builder) {
-	b.WriteString("\n## Calls that stay at home, and the order flow\n\nThe flow is an order that asks inventory, payment and notification in turn.\n\n| benchmark | cost |\n|---|---|\n")
+func (r *report) localCalls(b *strings.Builder) {
+	b.WriteString("\n## Local calls, and the order flow\n\nThe flow is an order that asks inventory, payment and notification in turn.\n\n| benchmark | cost |\n|---|---|\n")
 	for _, p := range []path{
-		{"Home/function", ""}, {"Home/flat", "Home/function"}, {"Home/shared", "Home/function"}, {"Home/timeout", "Home/function"}, {"Home/order", "Home/function"}, {"Home/nested", "Home/function"},
-		{"OrderFlow/function", ""}, {"OrderFlow/home", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
+		{"Local/function", ""}, {"Local/flat", "Local/function"}, {"Local/by-reference", "Local/function"}, {"Local/timeout", "Local/function"}, {"Local/order", "Local/function"}, {"Local/nested", "Local/function"},
+		{"OrderFlow/function", ""}, {"OrderFlow/local", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
 		{"OrderFlow/raw-in-process", ""}, {"OrderFlow/nats-in-process", "OrderFlow/raw-in-process"},
 	} {
 		fmt.Fprintf(b, "| %s | %s |\n", p.name, r.cell(p.name, p.base, p.base != ""))
@@ -108,18 +108,18 @@ func (r *report) homes(b *strings.Builder) {
 }
 
 func (r *report) growth(b *strings.Builder) {
-	b.WriteString("\n## As the work grows\n\n| modules | start | a call |\n|---|---|---|\n")
+	b.WriteString("\n## Growth\n\n| modules | start | a call |\n|---|---|---|\n")
 	for _, n := range []string{"10", "100", "1000"} {
 		fmt.Fprintf(b, "| %s | %s | %s |\n", n, r.cell("Modules/"+n+"/start", "", false), r.cell("Modules/"+n+"/call", "", false))
 	}
 	base, _ := r.found.get("ManyLogs", "raw-s")
 	own, _ := r.found.get("ManyLogs", "mono-s")
-	fmt.Fprintf(b, "\nAn App with 20 queues and 10 keyed streams, of which nothing is there, starts in %.1f s on a cluster\nof three servers that all keep everything. nats.go alone makes the same 50 streams and 200\nconsumers in %.1f s.\n", own, base)
+	fmt.Fprintf(b, "\nAn App with 20 queues and 10 keyed streams, none of which exists yet, starts in %.1f s on a cluster\nof three servers that all keep everything. nats.go alone makes the same 50 streams and 200\nconsumers in %.1f s.\n", own, base)
 	b.WriteString("\n| handles of a module | a call |\n|---|---|\n")
 	for _, n := range []string{"10", "100", "1000", "10000"} {
 		fmt.Fprintf(b, "| %s | %s |\n", n, r.cell("Handles/"+n, "", false))
 	}
-	names := []string{"function", "channel", "home", "inproc", "raw-in-process", "nats-in-process"}
+	names := []string{"function", "channel", "local", "inproc", "raw-in-process", "nats-in-process"}
 	fmt.Fprintf(b, "\nA call of 256 B, with many callers at once:\n\n| callers | %s |\n|---|%s\n", strings.Join(names, " | "), strings.Repeat("---|", len(names)))
 	for _, n := range []string{"1", "4", "16", "64", "256"} {
 		fmt.Fprintf(b, "| %s |", n)
@@ -132,7 +132,7 @@ func (r *report) growth(b *strings.Builder) {
 }
 
 func (r *report) stored(b *strings.Builder) {
-	b.WriteString("\n## What is stored\n\n256 B, on JetStream with a store on disk.\n\n| benchmark | raw | mono | ratio |\n|---|---|---|---|\n")
+	b.WriteString("\n## Stored messages\n\n256 B, on JetStream with a store on disk.\n\n| benchmark | raw | mono | ratio |\n|---|---|---|---|\n")
 	for _, name := range []string{"PipelinedAppend", "Unordered", "SixteenLanes", "SixteenInFlight", "OneLane"} {
 		base, _ := r.found.get(name, "baseline/s")
 		own, _ := r.found.get(name, "mono/s")
@@ -142,14 +142,13 @@ func (r *report) stored(b *strings.Builder) {
 }
 
 func (r *report) sizes(b *strings.Builder) {
-	b.WriteString("\n## Programs\n\nHello, from its execution to its first answer over the wire of its transport.\n\n| program | binary | start | resident memory |\n|---|---|---|---|\n")
+	b.WriteString("\n## Programs\n\nHello, from its execution to its first answer over its transport.\n\n| program | binary | start | resident memory |\n|---|---|---|---|\n")
 	for _, p := range r.programs {
 		fmt.Fprintf(b, "| %s, %s | %.1f MB | %s | %.1f MB |\n", p.name, p.what, float64(p.size)/1e6, duration(float64(p.start)), float64(p.memory)/1e6)
 	}
 }
 
-// processorName is what the system calls its processor, where it says so in a
-// file.
+// processorName is the system's name of its processor, if a file has it.
 func processorName() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -163,7 +162,7 @@ func processorName() string {
 	return "processor unknown"
 }
 
-// versions returns those of modules that this program links.
+// versions returns the versions of modules that this program links.
 func versions(paths ...string) (all []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -28,9 +28,9 @@ func (r *report) plot() string {
 		title string
 		bars  []bar
 	}{
-		{"a question and its answer, 256 B", r.bars("Service/256B/", servicePaths)},
+		{"a request and its reply, 256 B", r.bars("Service/256B/", servicePaths)},
 		{"an event, 256 B", r.bars("Event/256B/", eventPaths)},
-		{"an order through four modules", r.bars("OrderFlow/", []path{{"function", ""}, {"home", ""}, {"inproc", ""}, {"raw-in-process", ""}, {"nats-in-process", ""}})},
+		{"an order through four modules", r.bars("OrderFlow/", []path{{"function", ""}, {"local", ""}, {"inproc", ""}, {"raw-in-process", ""}, {"nats-in-process", ""}})},
 	}
 	height := 0
 	for _, g := range groups {
@@ -54,7 +54,7 @@ func (r *report) plot() string {
 func (r *report) bars(prefix string, paths []path) (bars []bar) {
 	for _, p := range paths {
 		if ns, ok := r.found.get(prefix+p.name, nanoseconds); ok {
-			ours := p.name == "home" || p.name == "inproc" || strings.HasPrefix(p.name, "nats-")
+			ours := p.name == "local" || p.name == "inproc" || strings.HasPrefix(p.name, "nats-")
 			bars = append(bars, bar{p.name, ns, ours})
 		}
 	}

@@ -17,15 +17,15 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// program is what one build of hello takes.
+// program has the measurements of one build of hello.
 type program struct {
 	name, what string
 	size       int64         // of the binary, stripped
 	start      time.Duration // from its execution to its first answer
-	memory     int64         // resident then, 0 where it is not known
+	memory     int64         // resident then, 0 if it is not known
 }
 
-// starts is how often a program is started; the fastest counts.
+// starts is the number of starts of a program; the fastest counts.
 const starts = 9
 
 // programs builds and starts hello on each transport.
@@ -96,7 +96,7 @@ func (p *program) once(ctx context.Context, binary string, args []string) (time.
 	line, err := bufio.NewReader(out).ReadString('\n')
 	took := time.Since(began)
 	if err == nil && line != "Hello, world!\n" {
-		err = fmt.Errorf("%s said %q", p.name, line)
+		err = fmt.Errorf("%s printed %q", p.name, line)
 	}
 	p.memory = resident(c.Process.Pid)
 	_ = in.Close()
@@ -107,8 +107,7 @@ func (p *program) once(ctx context.Context, binary string, args []string) (time.
 	return took, err
 }
 
-// resident is the memory of a process, in bytes, where the system says it in
-// files.
+// resident is the memory of a process, in bytes, if the system has it in files.
 func resident(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

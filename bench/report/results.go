@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// results holds, for each benchmark and unit, what was measured in each round.
+// results holds, for each benchmark and unit, the measurement of each round.
 type results map[string]map[string][]float64
 
 var processors = regexp.MustCompile(`-\d+$`)
 
-// add takes a line of a benchmark's output; others say nothing.
+// add takes a line of a benchmark's output, and ignores other lines.
 func (rs results) add(line string) {
 	fields := strings.Fields(line)
 	if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
@@ -31,9 +31,9 @@ func (rs results) add(line string) {
 	}
 }
 
-// get returns what counts of a benchmark's rounds: the least for what an operation
-// takes, the most for a speed, and the median for anything else. It is false for
-// what was not measured.
+// get returns the value of a benchmark over its rounds: the least for a cost of an operation,
+// the most for a speed, and the median for anything else. It returns false if nothing was
+// measured.
 func (rs results) get(name, unit string) (float64, bool) {
 	all := slices.Sorted(slices.Values(rs[name][unit]))
 	switch {
@@ -47,7 +47,7 @@ func (rs results) get(name, unit string) (float64, bool) {
 	return all[len(all)/2], true
 }
 
-// Units of what is measured.
+// Units of measurements.
 const (
 	nanoseconds = "ns/op"
 	processor   = "cpu-ns/op"

@@ -1,4 +1,4 @@
-// Hello is the smallest mono program: one module, and somebody who calls it.
+// Hello is the smallest mono program: one module, and a caller.
 package main
 
 import (

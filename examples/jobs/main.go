@@ -1,6 +1,5 @@
-// Jobs shows what a queue does with work that fails: it tries again, keeps work
-// back until its time, gives up what is hopeless, and lets somebody mend and replay
-// that.
+// Jobs shows how a queue handles failing work: it retries, delays jobs until their time, makes
+// dead letters of hopeless ones, and lets a person edit and replay these.
 //
 //	go run ./examples/jobs                    # embedded NATS, in memory
 //	go run ./examples/jobs -transport inproc
@@ -23,7 +22,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// Mail is a letter to be sent.
+// Mail is a mail to be sent.
 type Mail struct {
 	To   string `json:"to"`
 	Text string `json:"text"`
@@ -32,7 +31,7 @@ type Mail struct {
 // Mails are sent at most three times, a quarter of a second apart.
 var Mails = mono.NewQueue[Mail]("jobs.mails", mono.MaxAttempts(3), mono.Backoff(mono.Constant(250*time.Millisecond)))
 
-// sent tells the main function what the worker has sent.
+// sent reports a sent mail to the main function.
 type sent struct {
 	mail    Mail
 	attempt int
@@ -76,12 +75,12 @@ func mailer(done chan<- sent) mono.Module {
 	})
 }
 
-// send is the worker. What it returns decides what becomes of the job.
+// send is the worker. Its result decides what happens to the job.
 func send(ctx context.Context, m Mail, done chan<- sent) error {
 	attempt := mono.CallFrom(ctx).Attempt()
 	switch {
 	case m.To == "":
-		return mono.Drop(errors.New("nobody to send it to"))
+		return mono.Permanent(errors.New("no recipient"))
 	case m.To == "busy@example.com" && attempt == 1:
 		return errors.New("mailbox is busy")
 	case m.To == "full@example.com":
@@ -93,7 +92,7 @@ func send(ctx context.Context, m Mail, done chan<- sent) error {
 
 func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent) error {
 	began := time.Now()
-	say := func(format string, args ...any) {
+	printLine := func(format string, args ...any) {
 		fmt.Fprintf(out, "%4.1fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
 	}
 	if err := Mails.With(mono.Delay(time.Second)).Enqueue(ctx, app, Mail{To: "ada@example.com", Text: "a second later"}); err != nil {
@@ -104,38 +103,38 @@ func show(ctx context.Context, app mono.Binder, out io.Writer, done <-chan sent)
 			return err
 		}
 	}
-	say("five mails are queued")
+	printLine("five mails are queued")
 	for range 3 {
 		s := <-done
-		say("sent %q to %s at attempt %d", s.mail.Text, s.mail.To, s.attempt)
+		printLine("sent %q to %s at attempt %d", s.mail.Text, s.mail.To, s.attempt)
 	}
-	letters, err := twoLetters(ctx, app)
+	letters, err := twoDeadLetters(ctx, app)
 	if err != nil {
 		return err
 	}
 	dead := Mails.DeadLetters(app)
 	for _, l := range letters {
-		say("dead: %s after %d attempts: %s", l.Reason, l.Attempts, l.Error)
-		mended, err := dead.Edit(ctx, l, Mail{To: "grace@example.com", Text: "news"})
+		printLine("dead: %s after %d attempts: %s", l.Reason, l.Attempts, l.Error)
+		edited, err := dead.Edit(ctx, l, Mail{To: "grace@example.com", Text: "news"})
 		if err != nil {
 			return err
 		}
-		if err := dead.Replay(ctx, mended); err != nil {
+		if err := dead.Replay(ctx, edited); err != nil {
 			return err
 		}
 		s := <-done
-		say("mended and replayed: sent %q to %s", s.mail.Text, s.mail.To)
+		printLine("edited and replayed: sent %q to %s", s.mail.Text, s.mail.To)
 	}
 	return nil
 }
 
-// twoLetters waits until two mails are given up.
-func twoLetters(ctx context.Context, app mono.Binder) ([]mono.Letter[Mail], error) {
+// twoDeadLetters waits until two mails are dead letters.
+func twoDeadLetters(ctx context.Context, app mono.Binder) ([]mono.DeadLetter[Mail], error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var letters []mono.Letter[Mail]
-		for l, err := range Mails.DeadLetters(app).List(ctx, mono.LetterFilter{}) {
+		var letters []mono.DeadLetter[Mail]
+		for l, err := range Mails.DeadLetters(app).List(ctx, mono.DeadLetterFilter{}) {
 			if err != nil {
 				return nil, err
 			}

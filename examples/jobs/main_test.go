@@ -12,10 +12,10 @@ import (
 	"gomono.dev/testkit/natstest"
 )
 
-// patience is for a machine that is many times slower than usual.
+// patience suits a machine that is many times slower than usual.
 const patience = 3 * time.Minute
 
-// The example shows what it says, in memory and on NATS.
+// The example prints the expected lines, in memory and on NATS.
 func TestJobs(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(*testing.T, func(*testing.T, *testkit.Harness), ...testkit.Option){
@@ -42,15 +42,15 @@ func shows(t *testing.T, h *testkit.Harness) {
 		`sent "news" to ada@example.com at attempt 1`,
 		`sent "news" to busy@example.com at attempt 2`,
 		`sent "a second later" to ada@example.com at attempt 1`,
-		"dead: dropped after 1 attempts: nobody to send it to",
+		"dead: permanent after 1 attempts: no recipient",
 		"dead: attempts after 3 attempts: mailbox is full",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if n := strings.Count(out.String(), `mended and replayed: sent "news" to grace@example.com`); n != 2 {
-		t.Errorf("%d mails were mended, want 2", n)
+	if n := strings.Count(out.String(), `edited and replayed: sent "news" to grace@example.com`); n != 2 {
+		t.Errorf("%d mails were edited, want 2", n)
 	}
 	dead := testkit.DeadLettered(h, Mails)
 	if len(dead) != 2 || dead[0].Value.To != "" || dead[1].Attempts != 3 || dead[1].At < 500*time.Millisecond {

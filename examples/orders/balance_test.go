@@ -16,12 +16,12 @@ import (
 	"gomono.dev/testkit"
 )
 
-// Two machines get one order with two contents, several times, while processes
-// crash. One content wins, and only it is paid for.
+// Two machines get one order with two contents, several times, while processes crash. One
+// content wins, and only this one is paid for.
 func TestOneWinner(t *testing.T) {
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
-		h.Fault(ledger.Entries, testkit.Doubt).Sometimes(0.2)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
+		h.Fault(ledger.Entries, testkit.AmbiguousSend).Sometimes(0.2)
 		system(h)
 		var confirmed [2]atomic.Int64
 		var wait sync.WaitGroup
@@ -44,8 +44,8 @@ func TestOneWinner(t *testing.T) {
 	}).MustPass()
 }
 
-// A process stands still for minutes before a write, and then writes. By then the
-// checkout has been given up, so the write comes too late.
+// A process stands still for minutes before a write, and then writes. The checkout has been
+// given up in the meantime, so the write comes too late.
 func TestLateWrites(t *testing.T) {
 	for name, handle := range map[string]mono.Handle{"charge": payments.Movements, "entry": ledger.Entries} {
 		t.Run(name, func(t *testing.T) {
@@ -68,8 +68,9 @@ func TestLateWrites(t *testing.T) {
 	}
 }
 
-// The ledger has the entry, and the process cannot know. It looks, and confirms.
-func TestDoubtfulEntry(t *testing.T) {
+// The ledger has the entry, and the append reports an unknown outcome. The process reads the
+// ledger, and confirms.
+func TestAmbiguousEntry(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Use(first(ledger.Entries, func(ctx context.Context, send func(context.Context) error) error {
 			return errors.Join(send(ctx), mono.Errorf(mono.Unavailable, "no answer"))
@@ -84,10 +85,10 @@ func TestDoubtfulEntry(t *testing.T) {
 
 // first lets fault send the first message of a handle.
 func first(handle mono.Handle, fault func(ctx context.Context, send func(context.Context) error) error) mono.Middleware {
-	var met atomic.Bool
+	var faulted atomic.Bool
 	return mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
-			if c.Side() != mono.Sending || !mono.Same(c.Handle(), handle) || met.Swap(true) {
+			if c.Side() != mono.SideSender || !mono.Same(c.Handle(), handle) || faulted.Swap(true) {
 				return next(ctx, c)
 			}
 			return fault(ctx, func(ctx context.Context) error { return next(ctx, c) })
@@ -98,8 +99,8 @@ func first(handle mono.Handle, fault func(ctx context.Context, send func(context
 // isSale reports whether an entry is not a void.
 func isSale(e ledger.Entry) bool { return !e.IsVoid() }
 
-// requireBalanced compares the bank's book with the ledger: a charge is kept if its
-// checkout is in the ledger, and an order has one.
+// requireBalanced compares the bank's book with the ledger: a charge is kept if its checkout is
+// in the ledger, and an order has one.
 func requireBalanced(t testing.TB, h *testkit.Harness) {
 	t.Helper()
 	charged, earned, entries := make(map[string]int64), make(map[string]int64), make(map[string]int)

@@ -50,7 +50,7 @@ func TestSuccess(t *testing.T) {
 		system(h)
 		must(t, buy(t, h, "a1", good))
 		if c := testkit.RequirePublished(t, h, orders.Placed); c.Cents != 1990 || c.Receipt != "R-a1" || c.Order.Card != "" {
-			t.Errorf("told %+v", c)
+			t.Errorf("published %+v", c)
 		}
 		if e := testkit.RequireAppended(t, h, ledger.Entries); e.Account != "sales-book" {
 			t.Errorf("entered %+v", e)
@@ -112,8 +112,8 @@ func TestDuplicateDelivery(t *testing.T) {
 	})
 }
 
-// The process crashes when the card is charged and the ledger does not know. The
-// customer tries again, gets one book, and pays once: the first charge goes back.
+// The process crashes after the charge and before the entry in the ledger. The customer tries
+// again, gets one book, and pays once: the first charge is refunded.
 func TestCrashBetweenChargeAndLedger(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(ledger.Entries, testkit.Crash(testkit.BeforeSend))
@@ -130,8 +130,8 @@ func TestCrashBetweenChargeAndLedger(t *testing.T) {
 	})
 }
 
-// The process crashes before it publishes an entry of the ledger, perhaps before its
-// customer has an answer. The next process publishes it.
+// The process crashes before it publishes an entry of the ledger, perhaps before its customer
+// has an answer. The next process publishes it.
 func TestCrashBetweenChargeAndPublish(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(orders.Placed, testkit.Crash(testkit.BeforeSend))
@@ -145,8 +145,8 @@ func TestCrashBetweenChargeAndPublish(t *testing.T) {
 	})
 }
 
-// The ledger is full when the card is charged. Money and goods go back at once, and
-// the customer can try again.
+// The ledger is full after the charge. Money and goods are returned at once, and the customer
+// can try again.
 func TestRefusalAfterCharge(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(ledger.Entries, testkit.Fail(mono.ResourceExhausted))
@@ -161,7 +161,7 @@ func TestRefusalAfterCharge(t *testing.T) {
 	})
 }
 
-// The bank takes longer than the caller has time.
+// The bank takes longer than the caller's deadline.
 func TestSlowDependency(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		h.Fault(payments.Charge, testkit.Slow(time.Minute))

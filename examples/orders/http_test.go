@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// serving starts a program that has placed no orders.
+// serving starts a program without orders.
 func serving(t *testing.T, args ...string) *program {
 	t.Helper()
 	return startProgram(t, append(args, "-orders", os.DevNull)...)
@@ -117,16 +117,15 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// An id with more than one spelling, or one that cannot be read back, is refused.
-// JSON turns all that is not Unicode into one character, so two such ids would be one
-// order.
+// An id with more than one spelling, or one that cannot be read back, is refused. JSON turns
+// all bytes that are not Unicode into one character, so two such ids would be one order.
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	p := serving(t, "-transport", "inproc")
 	for _, id := range []string{"", " ", " x", "x\t", "a/b", ".", "..", "\xff", "\xfe", `\ud800`, `\udfff`, "\uFFFD", `\u0000`, strings.Repeat("x", 101)} {
 		for _, body := range []string{`{"id":"` + id + `"`, `{"id":"good","batch":"` + id + `"`} {
 			if strings.HasSuffix(body, `"batch":""`) {
-				continue // that is none
+				continue // an empty batch is allowed
 			}
 			body += `,"card":"4242 4242 4242 4242","product":"book","quantity":1}`
 			if status, got := p.send(t, "POST", "/orders", body); status != 400 {
@@ -141,8 +140,8 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// An order is read back by its id, and an order of a batch by both names, which the
-// answer's Location has.
+// An order is read back by its id, and an order of a batch by both names, which are in the
+// answer's Location.
 func TestOrdersAreReadBack(t *testing.T) {
 	t.Parallel()
 	p := serving(t, "-transport", "inproc")
@@ -169,8 +168,8 @@ func TestOrdersAreReadBack(t *testing.T) {
 	}
 }
 
-// Callers of one process take turns with an order, so its card is charged once and not
-// charged and refunded many times.
+// Callers of one process take turns with an order, so its card is charged once and not charged
+// and refunded many times.
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	p := serving(t, "-store", t.TempDir())

@@ -92,7 +92,7 @@ func (s *site) sheet(t *testing.T) sheet {
 	return r
 }
 
-// balanced reports whether the bank holds what the ledger has, and no more.
+// balanced reports whether the bank holds exactly the money in the ledger.
 func (r sheet) balanced() bool { return maps.Equal(r.earned, r.held) }
 
 // eventually waits for a condition.
@@ -107,8 +107,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// An order that was placed at one instance is known to the other at once, whichever a
-// client asks, and placed there again it changes nothing.
+// Both instances return a placed order at once, to every kind of client. Placing it again at
+// the other instance changes nothing.
 func TestTwoInstancesAgree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -142,12 +142,11 @@ func TestTwoInstancesAgree(t *testing.T) {
 		}
 	}
 	if len(sheet.entries) != 20 || !sheet.balanced() {
-		t.Errorf("20 orders were placed, and the books say %+v", sheet)
+		t.Errorf("20 orders were placed, and the books have %+v", sheet)
 	}
 }
 
-// Ids that are not UTF-8 are refused on every way to the orders, and not only over
-// HTTP.
+// Ids that are not UTF-8 are refused on every path to the orders, not only over HTTP.
 func TestIDsOfNATSClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -160,8 +159,8 @@ func TestIDsOfNATSClients(t *testing.T) {
 	}
 }
 
-// Many clients post one id with two contents, at two instances, at the same time. One
-// content is placed, its senders get one confirmation, and the others a conflict.
+// Many clients post one id with two contents, at two instances, at the same time. One content
+// is placed, its senders get one confirmation, and the others a conflict.
 func TestOneContentWins(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -201,7 +200,7 @@ func TestOneContentWins(t *testing.T) {
 		}
 		sheet := s.sheet(t)
 		if sheet.entries[id] != 1 || !sheet.balanced() {
-			t.Errorf("the books say %+v", sheet)
+			t.Errorf("the books have %+v", sheet)
 		}
 	}
 	counts := make(map[string]int)
@@ -223,8 +222,8 @@ func TestOneContentWins(t *testing.T) {
 	}
 }
 
-// The ledger is full when the card is charged. Money and goods go back, and once there
-// is room the same order is placed.
+// The ledger is full when the card is charged. Money and goods go back, and the same order is
+// placed once there is room.
 func TestFullLedger(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -235,7 +234,7 @@ func TestFullLedger(t *testing.T) {
 		t.Errorf("%d %s", status, got)
 	}
 	if sheet := s.sheet(t); len(sheet.entries) != 1 || !sheet.balanced() {
-		t.Errorf("the books say %+v", sheet)
+		t.Errorf("the books have %+v", sheet)
 	}
 	if _, got := p.send(t, "GET", "/health", ""); !strings.Contains(got, `"released":1,"reserved":1`) || !strings.Contains(got, `"cents":1990,"charges":1,"refunds":1`) {
 		t.Errorf("health: %s", got)
@@ -245,7 +244,7 @@ func TestFullLedger(t *testing.T) {
 		t.Errorf("again: %d %s", status, got)
 	}
 	if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-		t.Errorf("the books say %+v", sheet)
+		t.Errorf("the books have %+v", sheet)
 	}
 }
 
@@ -259,7 +258,7 @@ func (s *site) limitLedger(t *testing.T, messages int64) {
 	must(t, err)
 }
 
-// The ledger is gone. No order is placed, refused for ever, or charged.
+// Without the ledger, no order is placed, refused for ever, or charged.
 func TestLedgerGone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -278,11 +277,11 @@ func TestLedgerGone(t *testing.T) {
 		t.Errorf("after a restart: %d %s", status, got)
 	}
 	if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-		t.Errorf("the books say %+v", sheet)
+		t.Errorf("the books have %+v", sheet)
 	}
 }
 
-// A customer whose name does not fit is refused before anything is charged.
+// A customer whose name is too long is refused before anything is charged.
 func TestLargeCustomer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -292,7 +291,7 @@ func TestLargeCustomer(t *testing.T) {
 		t.Errorf("%d %s", status, got)
 	}
 	if sheet := s.sheet(t); len(sheet.held) > 0 || len(sheet.entries) > 0 {
-		t.Errorf("the books say %+v", sheet)
+		t.Errorf("the books have %+v", sheet)
 	}
 	if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
 		t.Errorf("a shorter one: %d %s", status, got)

@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A process is killed between charges and their entries. Its customers do not try
-// again, and another process returns the money.
+// A process is killed between charges and their entries. Its customers do not try again, and
+// another process returns the money.
 func TestKilledBetweenChargeAndLedger(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -60,10 +60,10 @@ func drain(sub *nats.Subscription) {
 	}
 }
 
-// Ten times a process is asked to stop, and ten times one is killed, while eight
-// customers place a thousand orders at two of them, each until it is answered with
-// 201. Each order is in the ledger once, paid for once, and published. A process that
-// is asked to stop answers every request.
+// Ten times a process is asked to stop, and ten times one is killed, while eight customers
+// place a thousand orders at two of them, each until its answer is 201. Each order is in the
+// ledger once, paid for once, and published. A process that is asked to stop answers every
+// request.
 func TestThousandOrdersAndTwentyEnds(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -118,7 +118,7 @@ func TestThousandOrdersAndTwentyEnds(t *testing.T) {
 	}
 }
 
-// customers place orders with connections that they keep.
+// customers place orders over kept connections.
 type customers struct {
 	sites  *[2]atomic.Pointer[program]
 	enough int64
@@ -143,8 +143,8 @@ func (c *customers) run(t *testing.T, number int) {
 	}
 }
 
-// post reports whether an order was placed. A connection that was refused sent
-// nothing; any other failure is the end of a process that was killed.
+// post reports whether an order was placed. A refused connection sent nothing; any other
+// failure is the end of a killed process.
 func (c *customers) post(t *testing.T, client *http.Client, p *program, id string) bool {
 	c.posts.Add(1)
 	status, err := p.try(client, id)

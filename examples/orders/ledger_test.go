@@ -18,9 +18,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// However a process ends, every order that was answered with 201 is in the ledger,
-// once, and the next process knows it. So is an order without an answer that is posted
-// again.
+// After any end of a process, every order whose answer was 201 is in the ledger, once, and the
+// next process finds it. The same is true for an order without an answer that is posted again.
 func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
@@ -63,9 +62,9 @@ func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 	}
 }
 
-// load posts orders from several customers at once and calls end after enough
-// answers. It returns when every customer has met an error: the ids of the orders that
-// were placed, and of the others.
+// load posts orders from several customers at once and calls end after enough answers. It
+// returns when every customer has got an error: the ids of the placed orders, and of the
+// others.
 func (p *program) load(enough int, end func()) (answered, unanswered []string) {
 	var mu sync.Mutex
 	var once sync.Once

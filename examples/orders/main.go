@@ -1,10 +1,10 @@
-// Orders is a modular monolith: five modules that talk through handles, on an
-// embedded NATS server, in memory, or on a NATS of your own. It places the orders
-// of a file and prints what became of them.
+// Orders is a modular monolith: five modules that communicate through handles, on an embedded
+// NATS server, in memory, or on another NATS server. It places the orders of a file and prints
+// their results.
 //
 //	go run ./examples/orders                                   # embedded NATS, store on disk
 //	go run ./examples/orders -transport inproc                 # in memory
-//	go run ./examples/orders -transport nats://127.0.0.1:4222  # a server of your own
+//	go run ./examples/orders -transport nats://127.0.0.1:4222  # an existing server
 //	go run ./examples/orders -serve :8080                      # and then serve HTTP until a signal
 package main
 
@@ -43,7 +43,7 @@ var sample string
 type settings struct {
 	transport, store, listen string
 	orders, serve            string
-	wire                     bool
+	noLocalCalls             bool
 	settleAfter, stopTimeout time.Duration
 }
 
@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	err = process(ctx, app, input, stdout, stderr)
 	if err == nil && set.serve != "" {
 		<-ctx.Done()
-		restore() // before anybody sees that it stops
+		restore() // before the stop is visible
 	}
 	return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
 }
@@ -94,9 +94,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&set.listen, "listen", "", "address on which the embedded server listens, such as 127.0.0.1:4222 (default: nowhere)")
 	flags.StringVar(&set.orders, "orders", "", "file of orders, one JSON object a line; - is standard input (default: the sample)")
 	flags.StringVar(&set.serve, "serve", "", "address to serve HTTP on until a signal, such as :8080")
-	flags.BoolVar(&set.wire, "wire", false, "send calls over the transport even within this process")
-	flags.DurationVar(&set.settleAfter, "settle-after", time.Minute, "age at which an order that is not placed by then gives back its goods and money")
-	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "how long a stop may take")
+	flags.BoolVar(&set.noLocalCalls, "no-local-calls", false, "send calls over the transport even within this process")
+	flags.DurationVar(&set.settleAfter, "settle-after", time.Minute, "age at which an unplaced order returns its goods and money")
+	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "time limit of a stop")
 	if err := flags.Parse(args); err != nil {
 		return set, err
 	}
@@ -106,8 +106,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	return set, nil
 }
 
-// defaultStore is the directory in which the embedded server keeps its data between
-// runs.
+// defaultStore is the directory in which the embedded server keeps its data between runs.
 func defaultStore() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -126,7 +125,7 @@ func (set settings) open(stdin io.Reader) (io.ReadCloser, error) {
 	return os.Open(set.orders)
 }
 
-// connect is the only place that knows which transport there is.
+// connect is the only place that knows the transport.
 func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Transport, error) {
 	logger := newLogger(stderr)
 	switch {
@@ -137,13 +136,13 @@ func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Tr
 	case strings.Contains(set.transport, "://"):
 		return natsx.Connect(ctx, natsx.Options{URLs: []string{set.transport}, Name: "orders", Logger: logger})
 	}
-	return nil, fmt.Errorf("unknown transport %q: want inproc, embedded, or a URL such as nats://127.0.0.1:4222", set.transport)
+	return nil, fmt.Errorf("unknown transport %q: use inproc, embedded, or a URL such as nats://127.0.0.1:4222", set.transport)
 }
 
 func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 	opts := []mono.AppOption{mono.Logger(newLogger(stderr)), mono.StopTimeout(set.stopTimeout)}
-	if set.wire {
-		opts = append(opts, mono.AlwaysWire())
+	if set.noLocalCalls {
+		opts = append(opts, mono.NoLocalCalls())
 	}
 	app := mono.New(tr, opts...)
 	app.Add(

@@ -17,8 +17,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// table runs the program and returns its table without the time, and its standard
-// error.
+// table runs the program and returns its table without the time, and its standard error.
 func table(t *testing.T, stdin string, args ...string) (totals, stderr string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -29,7 +28,7 @@ func table(t *testing.T, stdin string, args ...string) (totals, stderr string) {
 	return regexp.MustCompile(`(?m)^\s*time.*$`).ReplaceAllString(out.String(), ""), side.String()
 }
 
-// log is a standard error that several goroutines write to.
+// log is a standard error for several goroutines.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -47,8 +46,8 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// The fate of an order depends on the order alone, so the totals are the same on
-// every transport.
+// The result of an order depends on the order alone, so the totals are the same on every
+// transport.
 func TestTotalsAreTheSameOnEveryTransport(t *testing.T) {
 	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
@@ -57,7 +56,7 @@ func TestTotalsAreTheSameOnEveryTransport(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
 	want, stderr := table(t, "", "-transport", "inproc")
-	if !strings.Contains(stderr, "line 264 is no order") {
+	if !strings.Contains(stderr, "line 264 is not an order") {
 		t.Errorf("the malformed line is not reported: %s", stderr)
 	}
 	for _, row := range []string{"lines read +541", "malformed +1", "repeated +0", "placed +445", "refused, out of stock +33", "refused, card declined: card expired +21", "released +54", "notified +445", "receipts sent +440", "receipts retried +65", "receipts dead +5", "ledger entries +445", "revenue +60115.90", "revenue, by the ledger +60115.90"} {
@@ -66,11 +65,11 @@ func TestTotalsAreTheSameOnEveryTransport(t *testing.T) {
 		}
 	}
 	for name, args := range map[string][]string{
-		"inproc over the wire":   {"-transport", "inproc", "-wire"},
-		"embedded":               {"-store", t.TempDir()},
-		"embedded over the wire": {"-store", t.TempDir(), "-wire"},
-		"external":               {"-transport", server.ClientURL()},
-		"external over the wire": {"-transport", server.ClientURL(), "-wire"},
+		"inproc without local calls":   {"-transport", "inproc", "-no-local-calls"},
+		"embedded":                     {"-store", t.TempDir()},
+		"embedded without local calls": {"-store", t.TempDir(), "-no-local-calls"},
+		"external":                     {"-transport", server.ClientURL()},
+		"external without local calls": {"-transport", server.ClientURL(), "-no-local-calls"},
 	} {
 		if got, _ := table(t, "", args...); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
@@ -90,12 +89,12 @@ nonsense
 			t.Errorf("no row %q in\n%s", row, got)
 		}
 	}
-	if !strings.Contains(stderr, "line 2 is no order") {
+	if !strings.Contains(stderr, "line 2 is not an order") {
 		t.Errorf("got %s", stderr)
 	}
 }
 
-// A line that is no order, whatever is wrong with it, does not stop the run.
+// A line that is not an order, whatever its fault, does not stop the run.
 func TestBadLines(t *testing.T) {
 	t.Parallel()
 	good := order("good")
@@ -104,7 +103,7 @@ func TestBadLines(t *testing.T) {
 		`["x"]`:     "malformed: json: cannot unmarshal array",
 		`{"id":"x","quantity":99999999999999999999}`: "malformed: json: cannot unmarshal number",
 		strings.Repeat("x", 2*maxLine):               "malformed: it is longer than 1048576 bytes",
-		order("first"):                               "repeated: its id is that of line 1",
+		order("first"):                               "repeated: line 1 has the same id",
 	} {
 		got, stderr := table(t, order("first")+"\n"+bad+"\n"+good, "-transport", "inproc", "-orders", "-")
 		kind, _, _ := strings.Cut(want, ":")
@@ -113,7 +112,7 @@ func TestBadLines(t *testing.T) {
 				t.Errorf("%.50s: no row %q in\n%s", bad, row, got)
 			}
 		}
-		if !strings.Contains(stderr, "line 2 is no order: "+want) {
+		if !strings.Contains(stderr, "line 2 is not an order: "+want) {
 			t.Errorf("%.50s: got %s, want %s", bad, stderr, want)
 		}
 	}
@@ -130,7 +129,7 @@ func TestBadCommandLines(t *testing.T) {
 		"no NATS server":         {"-transport", "nats://127.0.0.1:1"},
 		"no such file":           {"-transport", "inproc", "-orders", file + "x"},
 		"unexpected argument":    {"-transport", "inproc", "x"},
-		"cannot be made":         {"-store", filepath.Join(file, "x")},
+		"cannot be created":      {"-store", filepath.Join(file, "x")},
 		"choose another address": {"-transport", "inproc", "-serve", "127.0.0.1:99999"},
 	} {
 		err := run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
@@ -158,15 +157,15 @@ func TestInterruptedWhileReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	said := bufio.NewScanner(stderr)
-	if _, err := io.WriteString(stdin, "nonsense\n"); err != nil || !said.Scan() || !strings.Contains(said.Text(), "line 1 is no order") {
-		t.Fatalf("%v, it said %q", err, said.Text())
+	output := bufio.NewScanner(stderr)
+	if _, err := io.WriteString(stdin, "nonsense\n"); err != nil || !output.Scan() || !strings.Contains(output.Text(), "line 1 is not an order") {
+		t.Fatalf("%v, it printed %q", err, output.Text())
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if !said.Scan() || !strings.Contains(said.Text(), "interrupted") {
-		t.Errorf("it said %q", said.Text())
+	if !output.Scan() || !strings.Contains(output.Text(), "interrupted") {
+		t.Errorf("it printed %q", output.Text())
 	}
 	if err := cmd.Wait(); err == nil {
 		t.Error("it ended as if nothing had happened")

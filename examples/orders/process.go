@@ -17,24 +17,23 @@ import (
 	"gomono.dev/mono"
 )
 
-// workers is how many customers order at the same time.
+// workers is the number of customers who order at the same time.
 const workers = 8
 
 // maxLine bounds a line of the input, in bytes.
 const maxLine = 1 << 20
 
-// process places every order of the input as one batch, waits until everything that
-// follows from them has happened, and prints the table. An order that is placed in
-// two runs is two orders.
+// process places every order of the input as one batch, waits until all effects of the orders
+// have happened, and prints the table. An order that is placed in two runs is two orders.
 func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr io.Writer) error {
 	began := time.Now()
 	batch := began.UTC().Format("20060102-150405.000000000")
 	t := newTally()
 	lines, end := make(chan line), make(chan error, 1)
-	go func() { // left behind if it is interrupted while the input says nothing
+	go func() { // left behind if it is interrupted while it waits for input
 		defer close(lines)
 		end <- read(ctx, input, lines, progressTo(stderr), func(n int, err error) {
-			fmt.Fprintf(stderr, "\rline %d is no order: %v\n", n, err)
+			fmt.Fprintf(stderr, "\rline %d is not an order: %v\n", n, err)
 			t.add(err)
 		})
 	}()
@@ -57,14 +56,14 @@ func process(ctx context.Context, app *mono.App, input io.Reader, stdout, stderr
 	case <-ctx.Done():
 		return errors.New("interrupted before all orders were read")
 	}
-	heard, err := settle(ctx, app, batch, t)
+	found, err := settle(ctx, app, batch, t)
 	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted before everything was heard of that follows from the orders")
+		return errors.New("interrupted before all effects of the orders were seen")
 	}
 	if err != nil {
 		return err
 	}
-	return t.print(stdout, heard, time.Since(began))
+	return t.print(stdout, found, time.Since(began))
 }
 
 // until receives lines until there are no more, or ctx ends.
@@ -89,8 +88,8 @@ type line struct {
 	order  contract.Order
 }
 
-// read sends the lines that are orders, reports those that are not, and shows how
-// far it is. Empty lines are nothing.
+// read sends the lines that are orders, reports the others, and shows the progress. Empty lines
+// are ignored.
 func read(ctx context.Context, input io.Reader, lines chan<- line, progress func(int), report func(int, error)) error {
 	in := bufio.NewReader(input)
 	seen := make(map[string]int) // the line of each id
@@ -115,7 +114,7 @@ func read(ctx context.Context, input io.Reader, lines chan<- line, progress func
 	}
 }
 
-// readLine returns the next line, and one byte too many of one that is too long.
+// readLine returns the next line. Of a line that is too long it returns one byte too many.
 func readLine(in *bufio.Reader) (text []byte, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
@@ -134,7 +133,7 @@ func parseOrder(text []byte, n int, seen map[string]int) (o contract.Order, err 
 		return o, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if first := seen[o.ID]; first > 0 {
-		return o, fmt.Errorf("%w: its id is that of line %d", errRepeated, first)
+		return o, fmt.Errorf("%w: line %d has the same id", errRepeated, first)
 	}
 	if o.ID != "" {
 		seen[o.ID] = n
@@ -151,8 +150,8 @@ func send(ctx context.Context, lines chan<- line, l line) error {
 	}
 }
 
-// progressTo returns what shows the number of a line on a terminal, and nothing
-// elsewhere. 0 wipes it out.
+// progressTo returns a function that shows the number of a line on a terminal, and does nothing
+// elsewhere. 0 clears it.
 func progressTo(w io.Writer) func(int) {
 	f, ok := w.(*os.File)
 	if !ok {

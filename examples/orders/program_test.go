@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the program itself, for tests of signals.
+// TestMain lets the test binary run as the program, for tests of signals.
 func TestMain(m *testing.M) {
 	if os.Getenv("ORDERS_AS_PROGRAM") != "" {
 		main()
@@ -73,7 +73,7 @@ func (p *program) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// mustEnd waits for the end of the program, and reports one with an error.
+// mustEnd waits for the end of the program, and reports an error.
 func (p *program) mustEnd(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Wait(); err != nil {
@@ -83,7 +83,7 @@ func (p *program) mustEnd(t *testing.T) {
 
 func (p *program) address() string { return strings.TrimPrefix(p.url, "http://") }
 
-// post posts an order whose body is sent when the handler asks for it.
+// post posts an order. Its body is sent when the handler asks for it.
 func (p *program) post(body io.Reader) (int, error) {
 	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
 	defer client.CloseIdleConnections()

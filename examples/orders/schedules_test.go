@@ -12,15 +12,14 @@ import (
 	"gomono.dev/testkit/natstest"
 )
 
-// At whatever point a process crashes, a customer who tries again is served once, and
-// pays once.
+// If a process crashes at any point, a customer who tries again is served once, and pays once.
 func TestEverySchedule(t *testing.T) {
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
-		h.Anywhere(testkit.Crash(testkit.Anywhere)).Sometimes(0.02)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
 		h.Fault(post.Receipts, testkit.LoseAck).Sometimes(0.2)
 		system(h)
 		for tries := 0; buy(t, h, "a1", good) != nil && tries < 20; tries++ {
-			h.Settle() // the process that crashed has started again
+			h.Settle() // the crashed process has started again
 		}
 		h.Advance(time.Hour)
 		testkit.RequireAppended(t, h, ledger.Entries, isSale)
@@ -29,8 +28,8 @@ func TestEverySchedule(t *testing.T) {
 	}).MustPass()
 }
 
-// The fate of an order does not depend on the way of its messages.
-func TestEveryWay(t *testing.T) {
+// The result of an order does not depend on the path of its messages.
+func TestEveryPath(t *testing.T) {
 	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
 		system(h)
 		must(t, buy(t, h, "a1", good))
@@ -43,7 +42,7 @@ func TestEveryWay(t *testing.T) {
 	})
 }
 
-// The picture of an order, for the guide.
+// The picture of an order in docs/testing.md.
 func TestPicture(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 1) // for the ids of checkouts
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
@@ -65,14 +64,14 @@ func TestTwoMachines(t *testing.T) {
 		must(t, buy(t, other, "a2", good))
 		h.Settle()
 		for _, d := range testkit.Consumed(h, post.Receipts) {
-			if d.Outcome == testkit.Unfinished {
+			if d.Result == testkit.ResultUnfinished {
 				map[int]interface{ Crash() }{1: h, 2: other}[d.Instance].Crash()
 			}
 		}
 		h.Advance(time.Minute)
 		done := make(map[string]int)
 		for _, d := range testkit.Consumed(h, post.Receipts) {
-			if d.Outcome == testkit.Done {
+			if d.Result == testkit.ResultDone {
 				done[d.Value.Order.ID]++
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Clients dial for each order while processes are asked to stop. A connection is
-// refused, or its order is answered.
+// Clients dial for each order while processes are asked to stop. A connection is refused, or
+// its order is answered.
 func TestNewConnectionsAtSIGTERM(t *testing.T) {
 	t.Parallel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

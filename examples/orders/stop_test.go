@@ -19,7 +19,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"inproc":   {"-transport", "inproc"},
-		"embedded": {"-store", t.TempDir(), "-wire"},
+		"embedded": {"-store", t.TempDir(), "-no-local-calls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,12 +66,12 @@ func TestSecondSignal(t *testing.T) {
 	}
 	close(release)
 	if err := <-answered; err == nil {
-		t.Error("the customer got an answer from a process that was ended")
+		t.Error("the customer got an answer from a process that had ended")
 	}
 }
 
-// Clients keep connections, which are idle when the process is asked to stop. Then
-// they send one more order on each, and all are answered.
+// Clients keep idle connections when the process is asked to stop. Then they send one more
+// order on each, and all are answered.
 func TestKeptConnectionsAtSIGTERM(t *testing.T) {
 	t.Parallel()
 	for range 10 {
@@ -159,8 +159,7 @@ func (c *keptConn) answer() (status int, closed bool, err error) {
 	return answer.StatusCode, answer.Close, err
 }
 
-// Clients that send nothing, half a header, or half a body do not keep a process from
-// its stop.
+// Clients that send nothing, half a header, or half a body do not prevent a stop.
 func TestHalfSentRequestsAtSIGTERM(t *testing.T) {
 	t.Parallel()
 	p := serving(t, "-transport", "inproc")
@@ -185,8 +184,8 @@ func TestHalfSentRequestsAtSIGTERM(t *testing.T) {
 	p.mustEnd(t)
 }
 
-// heldBody is the body of a request that the server is serving: the client reads it
-// when the handler asks for it (RFC 9110, Expect: 100-continue).
+// heldBody is the body of a request that the server is serving: the client reads it when the
+// handler asks for it (RFC 9110, Expect: 100-continue).
 type heldBody struct {
 	io.Reader
 	once            sync.Once

@@ -17,13 +17,13 @@ import (
 	"gomono.dev/mono"
 )
 
-// What is wrong with a line that no order is placed for.
+// Faults of a line that places no order.
 var (
 	errMalformed = errors.New("malformed")
 	errRepeated  = errors.New("repeated")
 )
 
-// tally counts what became of each line.
+// tally counts the results of the lines.
 type tally struct {
 	mu        sync.Mutex
 	read      int
@@ -55,7 +55,7 @@ func (t *tally) add(err error) {
 	}
 }
 
-// reason is what the table calls an error other than a decline.
+// reason is the table's name of an error other than a decline.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, inventory.OutOfStock):
@@ -66,26 +66,26 @@ func reason(err error) string {
 	return string(mono.CodeOf(err))
 }
 
-// heard is what the modules that listen know at the end.
-type heard struct {
+// totals are the counts of the other modules at the end.
+type totals struct {
 	report analytics.Report
 	count  notifications.Count
 	dead   int // receipts
 }
 
-// complete reports whether everything that follows from the orders has happened.
-func (h *heard) complete(t *tally) bool {
+// complete reports whether all effects of the orders have happened.
+func (h *totals) complete(t *tally) bool {
 	return h.report.Placed >= t.placed && h.report.Released >= t.declined && h.count.Notified >= t.placed &&
 		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
-// settleTime bounds the wait for the last events, and for what a process that was
-// killed had in hand.
+// settleTime bounds the wait for the last events, and for messages that a killed process was
+// handling.
 const settleTime = 30 * time.Second
 
-// settle asks the modules until they are through with everything. Events are at
-// most once, so it may end without; then the totals will not add up.
-func settle(ctx context.Context, app *mono.App, batch string, t *tally) (heard, error) {
+// settle asks the modules until they have handled everything. Events are at most once, so some
+// may be missing; then the totals do not add up.
+func settle(ctx context.Context, app *mono.App, batch string, t *tally) (totals, error) {
 	deadline := time.Now().Add(settleTime)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -102,23 +102,23 @@ func settle(ctx context.Context, app *mono.App, batch string, t *tally) (heard, 
 	}
 }
 
-func ask(ctx context.Context, app *mono.App, batch string) (heard, error) {
+func ask(ctx context.Context, app *mono.App, batch string) (totals, error) {
 	report, err := analytics.Totals.Call(ctx, app, analytics.TotalsRequest{Batch: batch})
 	if err != nil {
-		return heard{}, err
+		return totals{}, err
 	}
 	count, err := notifications.Sent.Call(ctx, app, notifications.SentRequest{Batch: batch})
 	if err != nil {
-		return heard{}, err
+		return totals{}, err
 	}
 	dead, err := deadReceipts(ctx, app, batch)
-	return heard{report, count, dead}, err
+	return totals{report, count, dead}, err
 }
 
 // deadReceipts counts the receipts of a batch that could not be sent.
 func deadReceipts(ctx context.Context, app *mono.App, batch string) (int, error) {
 	n := 0
-	for l, err := range notifications.Receipts.DeadLetters(app).List(ctx, mono.LetterFilter{}) {
+	for l, err := range notifications.Receipts.DeadLetters(app).List(ctx, mono.DeadLetterFilter{}) {
 		if err != nil {
 			return n, err
 		}
@@ -130,7 +130,7 @@ func deadReceipts(ctx context.Context, app *mono.App, batch string) (int, error)
 }
 
 // print prints the table, and returns an error when it does not add up.
-func (t *tally) print(w io.Writer, h heard, took time.Duration) error {
+func (t *tally) print(w io.Writer, h totals, took time.Duration) error {
 	var err error
 	row := func(name string, value any) {
 		if _, e := fmt.Fprintf(w, "%-44s %12v\n", name, value); err == nil {
@@ -177,16 +177,16 @@ func sum(cents map[string]int64) (total int64) {
 
 func money(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
 
-// check says which totals do not add up.
-func (t *tally) check(h heard, refused int) error {
+// check reports totals that do not add up.
+func (t *tally) check(h totals, refused int) error {
 	var errs []error
 	equal := func(what string, a, b int) {
 		if a != b {
 			errs = append(errs, fmt.Errorf("the totals do not add up: %s: %d and %d", what, a, b))
 		}
 	}
-	equal("lines read, and what became of them", t.read, t.placed+refused+t.malformed+t.repeated)
-	equal("placed, and heard of by analytics", t.placed, h.report.Placed)
+	equal("lines read, and their results", t.read, t.placed+refused+t.malformed+t.repeated)
+	equal("placed, and counted by analytics", t.placed, h.report.Placed)
 	equal("placed, and notified", t.placed, h.count.Notified)
 	equal("placed, and receipts sent or dead", t.placed, h.count.Receipts+h.dead)
 	equal("placed, and entries of the ledger", t.placed, h.report.Entries)
@@ -197,7 +197,7 @@ func (t *tally) check(h heard, refused int) error {
 	}
 	equal("declined, and released", t.declined, h.report.Released)
 	if len(errs) > 0 {
-		errs = append(errs, errors.New("another process with these modules, on the same server, hears a part of the events: stop it, and run this again"))
+		errs = append(errs, errors.New("another process with these modules, on the same server, receives a part of the events: stop it, and run this again"))
 	}
 	return errors.Join(errs...)
 }

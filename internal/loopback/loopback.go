@@ -1,4 +1,4 @@
-// Package loopback gives tests addresses for servers that are told where to listen.
+// Package loopback gives tests addresses for servers that have to be given an address.
 package loopback
 
 import (
@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Free returns an address at which nobody listens. Its port is none of those that
-// systems give to whoever wants any, for a connection too, so that nobody takes it
-// before its server does, but another caller of Free that picks the same among 20000.
+// Free returns an address without a listener. Its port is outside the range from which systems
+// choose ports, also for connections. So nothing takes it before the caller's server does,
+// except another caller of Free that picks the same among 20000.
 func Free(t testing.TB) string {
 	t.Helper()
 	var err error

@@ -1,5 +1,5 @@
-// Package realtime is for tests in which real time passes. They wait for conditions
-// with patience, assert no time, and repeat a round in which the machine stood still.
+// Package realtime is for tests in real time. They wait for conditions with patience, assert no
+// time, and repeat a round in which the machine stood still.
 package realtime
 
 import "time"
@@ -7,14 +7,14 @@ import "time"
 // period is the time between two beats.
 const period = 5 * time.Millisecond
 
-// Heartbeat measures how long this process stands still. A goroutine beats every
-// few milliseconds; the time between two beats is a stall if it is longer.
+// Heartbeat measures how long this process stands still. A goroutine beats every few
+// milliseconds; a longer time between two beats is a stall.
 type Heartbeat struct {
 	stop    chan struct{}
 	longest chan time.Duration
 }
 
-// StartHeartbeat starts one, which the caller stops.
+// StartHeartbeat starts a Heartbeat, which the caller stops.
 func StartHeartbeat() *Heartbeat {
 	h := &Heartbeat{stop: make(chan struct{}), longest: make(chan time.Duration, 1)}
 	go h.run(time.NewTicker(period), time.Now())

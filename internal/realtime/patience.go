@@ -25,13 +25,12 @@ func Until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Within polls a condition until it holds, and returns false at the limit. It counts
-// the limit in beats, which come late on a busy machine and not at all on one that
-// stands still.
+// Within polls a condition until it holds, and returns false at the limit. It counts the limit
+// in beats, which come late on a busy machine and stop while the machine stands still.
 func Within(limit time.Duration, holds func() bool) bool {
 	beats := time.NewTicker(period)
 	defer beats.Stop()
-	for range limit / period {
+	for range countBeats(limit) {
 		if holds() {
 			return true
 		}
@@ -56,12 +55,26 @@ func Receive[T any](t testing.TB, from <-chan T, what string) T {
 func ReceiveWithin[T any](limit time.Duration, from <-chan T) (v T, ok bool) {
 	beats := time.NewTicker(period)
 	defer beats.Stop()
-	for range limit / period {
+	for range countBeats(limit) {
 		select {
 		case v = <-from:
 			return v, true
 		case <-beats.C:
 		}
 	}
-	return v, false
+	select { // a value may arrive together with the last beat
+	case v = <-from:
+		return v, true
+	default:
+		return v, false
+	}
+}
+
+// countBeats returns the number of beats in a limit, rounded up.
+func countBeats(limit time.Duration) time.Duration {
+	n := limit / period
+	if limit%period > 0 {
+		n++
+	}
+	return n
 }

@@ -1,6 +1,7 @@
 package realtime_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,32 @@ func TestWaitsEndWithTheirEvent(t *testing.T) {
 			t.Errorf("%s: %q after %v", name, text, took)
 		}
 	}
+}
+
+// A positive limit is at least one beat, and a value that arrives by its end is received.
+func TestShortLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for limit, latest := range map[time.Duration]time.Duration{
+			-1: 0, 0: 0, 1: 5 * time.Millisecond, time.Millisecond: 5 * time.Millisecond, 5 * time.Millisecond: 5 * time.Millisecond,
+			6 * time.Millisecond: 10 * time.Millisecond, math.MaxInt64: time.Minute,
+		} {
+			for _, after := range []time.Duration{0, latest} {
+				if _, ok := realtime.ReceiveWithin(limit, time.After(after)); !ok {
+					t.Errorf("ReceiveWithin(%v) does not receive a value that arrives after %v", limit, after)
+				}
+				due := time.Now().Add(after)
+				if !realtime.Within(limit, func() bool { return !time.Now().Before(due) }) {
+					t.Errorf("Within(%v) does not see a condition that holds after %v", limit, after)
+				}
+			}
+		}
+		for _, limit := range []time.Duration{0, time.Millisecond} {
+			if _, ok := realtime.ReceiveWithin(limit, make(chan int)); ok {
+				t.Errorf("ReceiveWithin(%v) reports a value, want none", limit)
+			}
+		}
+	})
 }
 
 func TestWaitsEndWithPatience(t *testing.T) {

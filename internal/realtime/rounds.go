@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,21 +13,56 @@ import (
 	"gomono.dev/internal/recorder"
 )
 
-// Rounds runs the rounds of a harness whose result a stall can spoil. For example, a
-// process that stands still keeps no member alive. A round that fails is discarded and
-// repeated if a heartbeat measured a stall in it, and for no other reason. The harness
-// fails if it discards more than one round in ten. Its methods may be called by several
-// goroutines at once.
+// Rounds runs the rounds of a test whose result a stall can spoil. For example, a process that
+// stands still keeps no member alive. A failed round is discarded and repeated if a heartbeat
+// measured a stall in it, and for no other reason. Main limits the number of discarded rounds.
+// The methods may be called by several goroutines at once.
 type Rounds struct {
-	// Planned is how many rounds the harness runs at least. Fewer than ten may
-	// discard one.
-	Planned int
-
 	// Stall is the shortest stall that spoils a round.
 	Stall time.Duration
+}
 
-	mu        sync.Mutex
+// maxRepeats is the maximum number of repetitions of a round.
+const maxRepeats = 3
+
+// count counts the rounds of this process.
+var count struct {
+	sync.Mutex
+	begun     int
 	discarded int
+	hasMain   bool // Main checks the limit at the end
+}
+
+// maxDiscarded returns the number of rounds that may be discarded of those begun: one in ten,
+// and at least one.
+func maxDiscarded(begun int) int { return max(1, begun/10) }
+
+// Main is the TestMain of a package with rounds. It runs the tests and returns the exit code,
+// which is a failure if more than one round in ten was discarded. In a process without Main,
+// a round is not discarded if it would exceed one in ten of the rounds begun so far.
+func Main(m *testing.M) (code int) {
+	count.Lock()
+	count.hasMain = true
+	count.Unlock()
+	code = m.Run()
+	count.Lock()
+	defer count.Unlock()
+	if count.begun == 0 {
+		return code
+	}
+	total := fmt.Sprintf("%s: %d of %d rounds were discarded", filepath.Base(os.Args[0]), count.discarded, count.begun)
+	if err := writeDiscarded(total); err != nil {
+		fmt.Printf("%s: %v\n", discardedVariable, err)
+		return max(code, 1)
+	}
+	if count.discarded > 0 {
+		fmt.Println(total)
+	}
+	if count.discarded > maxDiscarded(count.begun) {
+		fmt.Printf("FAIL: at most %d may be discarded\n", maxDiscarded(count.begun))
+		return max(code, 1)
+	}
+	return code
 }
 
 // Run runs a round, and repeats it if it is discarded. The failures and the log of the
@@ -49,42 +85,65 @@ func (r *Rounds) Run(t *testing.T, round func(t testing.TB)) {
 // last round.
 func (r *Rounds) Try(t testing.TB, round func() error) error {
 	t.Helper()
-	for {
-		heart := StartHeartbeat()
-		err := round()
-		if stall := heart.Stop(); err == nil || !r.discard(t, stall, err) {
+	for n := 0; ; n++ {
+		countRound(t)
+		stall, err := measureRound(round)
+		if err == nil || !r.discard(t, n, stall, err) {
 			return err
 		}
 	}
 }
 
-// discard reports whether to discard a round that failed, given its longest stall.
-func (r *Rounds) discard(t testing.TB, stall time.Duration, failed error) bool {
+// countRound counts a round that begins.
+func countRound(t testing.TB) {
+	t.Helper()
+	count.Lock()
+	defer count.Unlock()
+	count.begun++
+	if !count.hasMain && os.Getenv(discardedVariable) != "" {
+		t.Errorf("%s is set, but the total of this package is not written: call realtime.Main in its TestMain", discardedVariable)
+	}
+}
+
+// measureRound runs a round, and returns its longest stall.
+func measureRound(round func() error) (stall time.Duration, err error) {
+	heart := StartHeartbeat()
+	defer func() { stall = heart.Stop() }() // also if the round ends its goroutine
+	return 0, round()
+}
+
+// discard reports whether to discard a failed round that was repeated n times, given its
+// longest stall.
+func (r *Rounds) discard(t testing.TB, n int, stall time.Duration, failed error) bool {
 	t.Helper()
 	if stall < r.Stall {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if most := max(1, r.Planned/10); r.discarded == most {
-		t.Errorf("%d of %d rounds were discarded, and another is spoilt: the machine stood still for %v", r.discarded, max(1, r.Planned), stall)
+	count.Lock()
+	defer count.Unlock()
+	switch {
+	case n == maxRepeats:
+		t.Errorf("the round was repeated %d times, and the machine stood still each time, now for %v", n, stall)
+		return false
+	case !count.hasMain && count.discarded == maxDiscarded(count.begun):
+		t.Errorf("%d of %d rounds were discarded, and another is spoilt: the machine stood still for %v", count.discarded, count.begun, stall)
 		return false
 	}
-	r.discarded++
-	note := fmt.Sprintf("%s: round discarded, %d of %d: the machine stood still for %v", t.Name(), r.discarded, max(1, r.Planned), stall)
+	count.discarded++
+	note := fmt.Sprintf("%s: round discarded, %d of %d so far: the machine stood still for %v", t.Name(), count.discarded, count.begun, stall)
 	t.Logf("%s; this had failed: %v", note, failed)
-	if err := tell(note); err != nil {
-		t.Errorf("%s: %v", tellVariable, err)
+	if err := writeDiscarded(note); err != nil {
+		t.Errorf("%s: %v", discardedVariable, err)
 	}
 	return true
 }
 
-// tellVariable names a file to which discarded rounds are written: go test does not
-// show the log of a test that passes.
-const tellVariable = "MONO_DISCARDED_ROUNDS"
+// discardedVariable names a file to which discarded rounds and their totals are written: go
+// test does not show the log of a test that passes. See .ci/rounds.
+const discardedVariable = "MONO_DISCARDED_ROUNDS"
 
-func tell(note string) error {
-	path := os.Getenv(tellVariable)
+func writeDiscarded(note string) error {
+	path := os.Getenv(discardedVariable)
 	if path == "" {
 		return nil
 	}

@@ -1,5 +1,5 @@
-// Package recorder records the failures and the log of a test, for harnesses that
-// decide themselves whether a failure counts.
+// Package recorder records the failures and the log of a test, for callers that decide whether
+// a failure counts.
 package recorder
 
 import (
@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Recorder is a testing.TB that records failures and the log, and leaves everything
-// else to another TB. Its methods may be called by several goroutines at once. FailNow
-// and Fatal end the calling goroutine.
+// Recorder is a testing.TB that records failures and the log, and passes everything else on to
+// another TB. Its methods may be called by several goroutines at once. FailNow and Fatal end
+// the calling goroutine.
 type Recorder struct {
 	testing.TB
 
@@ -24,25 +24,25 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	failed  bool
-	said    []byte
+	text    []byte
 	helpers map[string]bool // functions that called Helper
 }
 
-// New returns a Recorder that leaves everything else to t.
+// New returns a Recorder that passes everything else on to t.
 func New(t testing.TB) *Recorder { return &Recorder{TB: t, helpers: make(map[string]bool)} }
 
 // Text returns everything that was logged.
 func (r *Recorder) Text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return string(r.said)
+	return string(r.text)
 }
 
 // Write implements io.Writer for Output.
 func (r *Recorder) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.said = append(r.said, p...)
+	r.text = append(r.text, p...)
 	return len(p), nil
 }
 
@@ -108,13 +108,14 @@ func (r *Recorder) record(failed bool, text string) {
 	if r.Positions {
 		text = r.position() + text
 	}
-	r.said = append(r.said, text...)
+	r.text = append(r.text, text...)
 	if text[len(text)-1] != '\n' {
-		r.said = append(r.said, '\n')
+		r.text = append(r.text, '\n')
 	}
 }
 
-// position names the nearest caller that is not a helper. Its caller has the lock.
+// position returns the place of the nearest caller that is not a helper. The caller holds the
+// lock.
 func (r *Recorder) position() string {
 	pcs := make([]uintptr, 50)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])

@@ -11,7 +11,7 @@ import (
 	"gomono.dev/testkit/natstest"
 )
 
-// programs are what users do wrong, each run in a process of its own.
+// programs are mistakes of users, each run in a separate process.
 var programs = map[string]func(t *testing.T){
 	"a client that is left": func(t *testing.T) {
 		if _, err := natstest.NATS(t).Connect(t.Context()); err != nil {
@@ -30,10 +30,13 @@ var programs = map[string]func(t *testing.T){
 			h.Crash()
 		})
 	},
+	"a restart of a server": func(t *testing.T) {
+		natstest.Run(t, func(t *testing.T, h *testkit.Harness) { h.RestartServer() })
+	},
 	"a small cluster": func(t *testing.T) { natstest.Cluster(t, 2) },
 }
 
-// TestUser is the test of a user, if the environment asks for one.
+// TestUser is the test of a user, if the environment names one.
 func TestUser(t *testing.T) {
 	if program := programs[os.Getenv("NATSTEST_PROGRAM")]; program != nil {
 		program(t)
@@ -44,8 +47,9 @@ func TestMisuse(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string]string{
 		"a client that is left": "1 clients are still connected to",
-		"a fault on a server":   "a real server knows no faults: declare them where h.Virtual() is true",
-		"a crash on a server":   "a real server knows no crashes of its clients",
+		"a fault on a server":   "a real server has no faults: check h.Virtual() first",
+		"a crash on a server":   "a client of a real server cannot crash",
+		"a restart of a server": "a Harness cannot restart a real server: check h.Virtual() first",
 		"a small cluster":       "want at least 3",
 	} {
 		t.Run(program, func(t *testing.T) {

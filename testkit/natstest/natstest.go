@@ -1,6 +1,5 @@
-// Package natstest gives tests real NATS servers, and runs what package testkit runs
-// in memory on them. It is a package of its own because it links the server, which
-// most tests of a system do without.
+// Package natstest gives tests real NATS servers, and runs tests of package testkit on them. It
+// is a separate package because it links the server, which most tests of a system do not need.
 package natstest
 
 import (
@@ -18,21 +17,19 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// NATS starts a server for one test, with logs in a directory of the test and a free
-// port on the loopback. It ends with the test; a client that is still connected then,
-// or a goroutine that is left over, fails the test. What the server complains about
-// is in the test's log.
+// NATS starts a server for one test, with logs in a directory of the test and a free port on
+// the loopback. It ends with the test. A client that is still connected then, or a goroutine
+// that still runs, fails the test. The test's log has the warnings and errors of the server.
 func NATS(t testing.TB) *embedded.Server {
 	t.Helper()
 	return start(t, leak.New(t.Name()), embedded.Options{Listen: "127.0.0.1:0"})
 }
 
-// Cluster starts n servers, three or more, that form one cluster, as NATS does for
-// one.
+// Cluster starts n servers that form one cluster, each as NATS does. n is at least 3.
 func Cluster(t testing.TB, n int) []*embedded.Server {
 	t.Helper()
 	if n < 3 {
-		t.Fatalf("natstest: a cluster of %d servers: want at least 3, so that one can be missed", n)
+		t.Fatalf("natstest: a cluster of %d servers: want at least 3, so that one may fail", n)
 	}
 	routes := make([]string, n)
 	for i := range routes {
@@ -76,7 +73,7 @@ func Server() testkit.Server {
 	}}
 }
 
-// Run is testkit.RunOn a server of its own.
+// Run is testkit.RunOn with a new server.
 func Run(t *testing.T, body func(t *testing.T, h *testkit.Harness), opts ...testkit.Option) {
 	t.Helper()
 	testkit.RunOn(t, Server(), body, opts...)
@@ -101,7 +98,7 @@ func start(t testing.TB, watch *leak.Watch, o embedded.Options) *embedded.Server
 	return s
 }
 
-// prepare fills in what all servers of a test have. Their stores are synced rarely:
+// prepare fills in the options that all servers of a test have. Their stores are synced rarely:
 // a loss of power loses the test too.
 func prepare(t testing.TB, o *embedded.Options) {
 	o.Dir, o.SyncInterval, o.StartTimeout = t.TempDir(), time.Minute, startTimeout
@@ -111,13 +108,13 @@ func prepare(t testing.TB, o *embedded.Options) {
 // startTimeout is for machines that run many tests at once.
 const startTimeout = realtime.Patience
 
-// How long the end of a test waits for the last client, and for what is left over.
+// Time limits at the end of a test, for the last client and for remaining goroutines.
 const (
 	clientTimeout = 5 * time.Second
 	leakTimeout   = 10 * time.Second
 )
 
-// end stops servers, and looks for what the test has left.
+// end stops servers, and looks for leftovers of the test.
 func end(t testing.TB, watch *leak.Watch, servers []*embedded.Server) {
 	t.Helper()
 	for _, s := range servers {
@@ -134,12 +131,11 @@ func end(t testing.TB, watch *leak.Watch, servers []*embedded.Server) {
 		}
 	}
 	if left := watch.Left(leakTimeout); left != "" {
-		t.Errorf("natstest: goroutines of the server are left over\n\n%s", left)
+		t.Errorf("natstest: goroutines of the server still run\n\n%s", left)
 	}
 }
 
-// awaitClients waits until nobody is connected: the server hears of a close a
-// little later.
+// awaitClients waits until no client is connected: the server notices a close a little later.
 func awaitClients(t testing.TB, s *embedded.Server) {
 	t.Helper()
 	if !realtime.Within(clientTimeout, func() bool { return s.NATS().NumClients() == 0 }) {

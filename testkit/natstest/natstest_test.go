@@ -28,7 +28,7 @@ var (
 
 var errFirst = errors.New("not at the first attempt")
 
-// module works on jobs, the odd ones at the second attempt.
+// module works on jobs, those with odd numbers at the second attempt.
 func module() mono.Module {
 	return mono.NewModule("worker", func(s *mono.Scope) error {
 		double := ask.Client(s)
@@ -52,7 +52,7 @@ func module() mono.Module {
 	})
 }
 
-// One body, on every way that messages can take, a real server included.
+// One body runs on every path of messages, including a real server.
 func TestEach(t *testing.T) {
 	t.Parallel()
 	var ways atomic.Int32
@@ -85,11 +85,11 @@ func TestEach(t *testing.T) {
 		}
 	})
 	if n := ways.Load(); n != 5 {
-		t.Errorf("%d ways, want 5", n)
+		t.Errorf("%d paths, want 5", n)
 	}
 }
 
-// A cluster keeps each log on three servers, and goes on when one is gone.
+// A cluster keeps each log on three servers, and goes on without one of them.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	servers := natstest.Cluster(t, 3)

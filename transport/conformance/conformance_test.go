@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/testkit/natstest"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 		*seed = rand.Uint64()
 	}
 	fmt.Printf("seed %d\n", *seed)
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 // repeats returns one of two numbers, by the profile.
@@ -70,7 +71,7 @@ func TestInprocInBubbles(t *testing.T) {
 func TestInprocInSteps(t *testing.T) {
 	again(t, repeats(5, 100), func(t *testing.T, round uint64) {
 		transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-			return inproc.New(&inproc.Options{Seed: *seed + round, Rest: synctest.Wait})
+			return inproc.New(&inproc.Options{Seed: *seed + round, Quiesce: synctest.Wait})
 		})
 	})
 }
@@ -99,7 +100,7 @@ func TestEmbeddedOnDisk(t *testing.T) {
 	})
 }
 
-// A nats-server in a process of its own, as it is deployed.
+// A nats-server in a separate process, as in a deployment.
 func TestServer(t *testing.T) {
 	s := newProcess(t)
 	t.Run("suite", func(t *testing.T) {
@@ -118,16 +119,16 @@ func TestServer(t *testing.T) {
 	if *short {
 		return
 	}
-	// Everything again when the connection was lost and is back.
+	// Everything again after the connection was lost and re-established.
 	t.Run("reconnected", func(t *testing.T) {
 		newLine := lines(s.address)
 		transporttest.Run(t, func(t *testing.T) transport.Transport { return transporttest.Reconnected(t, newLine(t)) })
 	})
 }
 
-// A cluster of three, each of whose logs all three keep. Cases connect to one
-// server after another: the messages between servers are slower than those within
-// one, and the leader of a log is any of them.
+// A cluster of three servers, all of which keep all logs. Cases connect to one server
+// after another. Messages between servers are slower than those within one, and any
+// server may be the leader of a log.
 func TestCluster(t *testing.T) {
 	servers := natstest.Cluster(t, 3)
 	t.Run("suite", func(t *testing.T) {
@@ -143,7 +144,7 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// killed is a server of its own that is killed and started again.
+// killed returns a host with its server, which a test kills and starts again.
 func killed(t *testing.T) *transporttest.Host {
 	p := newProcess(t)
 	return &transporttest.Host{
@@ -155,7 +156,7 @@ func killed(t *testing.T) *transporttest.Host {
 	}
 }
 
-// over makes a connection for each case.
+// over returns a function that makes a connection for each case.
 func over(o natsx.Options) func(*testing.T) transport.Transport {
 	return func(t *testing.T) transport.Transport { return connect(t, o) }
 }
@@ -170,13 +171,13 @@ func connect(t *testing.T, o natsx.Options) *natsx.Transport {
 	return tr
 }
 
-// lines makes connections that can be cut.
+// lines returns a function that makes connections that can be cut.
 func lines(address string) func(*testing.T) *transporttest.Line {
 	return func(t *testing.T) *transporttest.Line {
 		p := proxytest.New(t, address)
 		tr := connect(t, natsx.Options{
 			URLs: []string{"nats://" + p.Address()}, ReconnectWait: 5 * time.Millisecond,
-			NATS: []nats.Option{nats.IgnoreDiscoveredServers()}, // of a cluster: they would be reached past the proxy
+			NATS: []nats.Option{nats.IgnoreDiscoveredServers()}, // other servers of a cluster would be reached past the proxy
 		})
 		return &transporttest.Line{Transport: tr, Cut: p.Cut, Mend: p.Mend}
 	}

@@ -11,8 +11,8 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-// A cluster of which one member is always behind: what a loaded machine makes of any of
-// them now and then.
+// A cluster with one member that is always behind, as any member of a loaded machine may
+// be now and then.
 func TestLaggingCluster(t *testing.T) {
 	if *short {
 		return

@@ -31,7 +31,7 @@ var buildServer = sync.OnceValues(func() (binary string, err error) {
 	return binary, nil
 })
 
-// process is a nats-server of a test, which may end and start again.
+// process is a nats-server of a test that may end and start again.
 type process struct {
 	address string
 	dir     string
@@ -49,8 +49,8 @@ func newProcess(t *testing.T) *process {
 	return p
 }
 
-// start starts the server, and waits until it says itself that it is ready: who
-// listens at its address may be another that is about to end.
+// start starts the server, and waits until its output reports that it is ready. Another
+// process that is about to end may still listen at its address.
 func (p *process) start(t *testing.T) {
 	t.Helper()
 	binary, err := buildServer()
@@ -78,21 +78,21 @@ func (p *process) run(t *testing.T, binary, host, port string) bool {
 		t.Fatal(err)
 	}
 	for begun := time.Now(); time.Since(begun) < realtime.Patience; <-time.After(10 * time.Millisecond) {
-		switch said := p.output.String(); {
-		case strings.Contains(said, "Server is ready"):
+		switch output := p.output.String(); {
+		case strings.Contains(output, "Server is ready"):
 			return true
-		case strings.Contains(said, "[FTL]"):
+		case strings.Contains(output, "[FTL]"):
 			return false
 		}
 	}
 	return false
 }
 
-// kill ends the server without a farewell.
+// kill ends the server abruptly.
 func (p *process) kill() {
 	if p.cmd != nil && p.cmd.Process != nil {
 		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // it says that it was killed
+		_ = p.cmd.Wait() // the error reports that it was killed
 	}
 }
 

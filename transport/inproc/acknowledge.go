@@ -7,17 +7,17 @@ import (
 	"gomono.dev/transport"
 )
 
-// acknowledgements call the functions that AppendAsync was given, in order, on a
-// goroutine that is there while there are some.
+// acknowledgements calls the functions of AppendAsync in order, on a goroutine that
+// exists only while there are some.
 type acknowledgements struct {
-	slots chan struct{} // one for each that has not been called
+	slots chan struct{} // one for each function that has not been called
 
 	mu      sync.Mutex
 	waiting []func()
 	running bool
 }
 
-// maxAcknowledgements is how many may wait before AppendAsync blocks.
+// maxAcknowledgements is the number of appends that may wait before AppendAsync blocks.
 const maxAcknowledgements = 4096
 
 func newAcknowledgements() *acknowledgements {
@@ -36,11 +36,11 @@ func (a *acknowledgements) reserve(ctx context.Context, log string) error {
 		return nil
 	case <-ctx.Done():
 		return transport.ContextError(ctx, transport.OutcomeNotDone,
-			"append to log %q: %w while %d others waited for their acknowledgement", log, ctx.Err(), maxAcknowledgements)
+			"append to log %q: %w while %d appends wait for their acknowledgement", log, ctx.Err(), maxAcknowledgements)
 	}
 }
 
-// add lets f be called, in the slot that was reserved for it.
+// add queues f, in the slot that was reserved for it.
 func (a *acknowledgements) add(f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,18 +6,18 @@ import (
 	"gomono.dev/transport"
 )
 
-// Backend is what several Transports have in common, as connections have a
-// server: what one publishes reaches the subscriptions of another, and logs belong
-// to the Backend and outlive every Transport. It holds no goroutine; one that
-// nobody refers to is gone with its logs.
+// Backend connects several Transports, like a server. A message that one of them
+// publishes reaches the subscriptions of the others. Logs belong to the Backend and
+// outlive every Transport. A Backend holds no goroutine; the garbage collector frees it
+// together with its logs.
 type Backend struct {
 	maxPayload int
 	router     *router
 	inboxes    *inboxes
 	picker     picker
 	clock      clock
-	scheduler  *scheduler // nil: everything happens by itself
-	fault      func(Point) Verdict
+	scheduler  *scheduler // nil without steps
+	fault      func(Point) FaultAction
 	watched    bool // there is a scheduler or a fault
 
 	mu        sync.Mutex
@@ -25,7 +25,7 @@ type Backend struct {
 	connected int
 }
 
-// NewBackend makes a Backend. A nil o is the zero Options.
+// NewBackend returns a new Backend. A nil o means the zero Options.
 func NewBackend(o *Options) *Backend {
 	if o == nil {
 		o = new(Options)
@@ -38,14 +38,14 @@ func NewBackend(o *Options) *Backend {
 		picker:     newPicker(o.Seed),
 		clock:      made,
 		fault:      o.Fault,
-		watched:    o.Rest != nil || o.Fault != nil,
+		watched:    o.Quiesce != nil || o.Fault != nil,
 		logs:       make(map[string]*log),
 	}
 	b.scheduler = newScheduler(o, b.clock)
 	return b
 }
 
-// Connect makes a Transport of this Backend.
+// Connect returns a new Transport of this Backend.
 func (b *Backend) Connect() *Transport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,9 +53,10 @@ func (b *Backend) Connect() *Transport {
 	return &Transport{backend: b, number: b.connected, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
 }
 
-// Restart forgets what a NATS server elsewhere forgets when it ends and is started
-// again on its store, so that a test can rely on no more than that: the ids of
-// messages that are gone. Connections, and what members hold, stay as they are.
+// Restart forgets what a remote NATS server forgets when it is restarted on its store:
+// the ids of removed messages. Tests can use it to find code that relies on them.
+// Connections, and deliveries in flight, stay as they are. Unlike on a NATS server,
+// settled messages do not repeat.
 func (b *Backend) Restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,7 +65,7 @@ func (b *Backend) Restart() {
 	}
 }
 
-// openLog finds or makes the log that c describes, and changes it as c says.
+// openLog opens or creates the log that c describes, and updates it if c.Update is set.
 func (b *Backend) openLog(c transport.LogConfig) (*log, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +114,7 @@ func plain(c *transport.LogConfig) []string {
 	return c.Subjects
 }
 
-// checkSubjects reports a subject that another log has.
+// checkSubjects returns an error if a subject of c belongs to another log.
 func (b *Backend) checkSubjects(c *transport.LogConfig) error {
 	for name, other := range b.logs {
 		if name == c.Name {
@@ -124,7 +125,7 @@ func (b *Backend) checkSubjects(c *transport.LogConfig) error {
 			for _, their := range theirs {
 				if transport.Overlap(subject, their) {
 					return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-						"log %q: its subject %q overlaps with %q of log %q: a subject belongs to one log, choose another", c.Name, subject, their, name)
+						"log %q: its subject %q overlaps with %q of log %q: a subject can belong to only one log, choose another", c.Name, subject, their, name)
 				}
 			}
 		}
@@ -132,8 +133,8 @@ func (b *Backend) checkSubjects(c *transport.LogConfig) error {
 	return nil
 }
 
-// publish stores a message that came by a plain Publish or Request, and answers
-// the latter as a NATS server does.
+// publish stores a message of a plain Publish or Request, and replies to the latter as a
+// NATS server does.
 func (b *Backend) publish(l *log, m *transport.Message) {
 	var at transport.Appended
 	o := &transport.AppendOptions{}

@@ -36,8 +36,8 @@ func BenchmarkChannel(b *testing.B) {
 	}
 }
 
-// BenchmarkPublish counts a message when its handler has returned: the publisher
-// stays at most half of Pending ahead of the handler, so nothing is dropped.
+// BenchmarkPublish counts a message when its handler has returned. The publisher stays at
+// most half of Pending ahead of the handler, so nothing is dropped.
 func BenchmarkPublish(b *testing.B) {
 	for _, others := range []int{0, 10_000} {
 		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) { benchmarkPublish(b, others) })
@@ -77,9 +77,9 @@ func benchmarkPublish(b *testing.B, others int) {
 	}
 }
 
-// BenchmarkChannelRequest is the baseline of BenchmarkRequest: the request goes
-// over a channel to a server, which answers from a goroutine of its own over a
-// channel that came with the request. Bodies are copied both ways.
+// BenchmarkChannelRequest is the baseline of BenchmarkRequest. The request goes over a
+// channel to a server. A separate goroutine replies over a channel that came with the
+// request. Bodies are copied both ways.
 func BenchmarkChannelRequest(b *testing.B) {
 	type request struct {
 		body  []byte
@@ -103,8 +103,8 @@ func BenchmarkChannelRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkRequest is a round trip: the handler answers from a goroutine of its
-// own with the body that it got.
+// BenchmarkRequest measures a round trip. The handler replies from another goroutine with
+// the received body.
 func BenchmarkRequest(b *testing.B) {
 	tr := inproc.New(nil)
 	defer tr.Close(b.Context())
@@ -119,8 +119,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkRequestParallel is BenchmarkRequest from as many goroutines as there
-// are processors.
+// BenchmarkRequestParallel is BenchmarkRequest from one goroutine per processor.
 func BenchmarkRequestParallel(b *testing.B) {
 	tr := inproc.New(nil)
 	defer tr.Close(b.Context())
@@ -148,8 +147,8 @@ func serveEcho(b *testing.B, tr transport.Transport) {
 	})
 }
 
-// BenchmarkRoute is a publish on a subject that nobody has subscribed to, among
-// 10 000 subscriptions: all that is left is validation and routing.
+// BenchmarkRoute measures a publish on a subject without subscribers, among 10 000
+// subscriptions: only validation and routing.
 func BenchmarkRoute(b *testing.B) {
 	tr := inproc.New(nil)
 	defer tr.Close(b.Context())
@@ -174,7 +173,7 @@ func BenchmarkRoute(b *testing.B) {
 	}
 }
 
-// BenchmarkSubscribe is a subscription that begins and ends beside 10 000 others.
+// BenchmarkSubscribe measures a subscription that begins and ends beside 10 000 others.
 func BenchmarkSubscribe(b *testing.B) {
 	tr := inproc.New(nil)
 	defer tr.Close(b.Context())

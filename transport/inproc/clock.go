@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// clock counts nanoseconds since a Backend was made, by the monotonic clock: what
-// waits is not moved when somebody sets the wall clock.
+// clock counts nanoseconds since the creation of a Backend, by the monotonic clock. A
+// change of the wall clock does not move anything that waits.
 type clock struct{ began time.Time }
 
-// never is later than any time that comes.
+// never is later than any actual time.
 const never = math.MaxInt64
 
 func newClock() clock { return clock{time.Now()} }
@@ -18,12 +18,12 @@ func (c clock) now() int64 { return int64(c.since()) }
 
 func (c clock) since() time.Duration { return time.Since(c.began) }
 
-// at is the time of t. One that is centuries away is never.
+// at converts t. A time that is centuries away becomes never.
 func (c clock) at(t time.Time) int64 { return int64(t.Sub(c.began)) }
 
 func (c clock) time(at int64) time.Time { return c.began.Add(time.Duration(at)).Round(0).UTC() }
 
-// after is d later than now.
+// after returns the time d after now.
 func after(now int64, d time.Duration) int64 {
 	if int64(d) > never-now {
 		return never
@@ -31,15 +31,15 @@ func after(now int64, d time.Duration) int64 {
 	return now + int64(max(d, 0))
 }
 
-// alarm calls wake once its time has come. It belongs to a log, and its lock, and
-// is the only timer that it has.
+// alarm calls wake at a set time. It is the only timer of a log, and the lock of the log
+// guards it.
 type alarm struct {
 	wake  func()
 	timer *time.Timer
 	at    int64
 }
 
-// set makes the alarm ring at that time, unless it rings earlier anyway.
+// set makes the alarm ring at the given time, unless it rings earlier anyway.
 func (a *alarm) set(at, now int64) {
 	if at >= a.at {
 		return
@@ -57,7 +57,7 @@ func (a *alarm) start(now int64) {
 	a.timer.Reset(d)
 }
 
-// stop makes the alarm ring no more until it is set again.
+// stop cancels the alarm until it is set again.
 func (a *alarm) stop() {
 	if a.timer != nil {
 		a.timer.Stop()
@@ -65,8 +65,8 @@ func (a *alarm) stop() {
 	a.at = never
 }
 
-// rings reports whether the time has come, and clears the alarm then.
-func (a *alarm) rings(now int64) bool {
+// due reports whether the alarm is due, and clears it if so.
+func (a *alarm) due(now int64) bool {
 	if a.at > now {
 		return false
 	}

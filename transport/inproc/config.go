@@ -9,7 +9,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// declared returns what is kept of a log's configuration, with its defaults.
+// declared returns the part of a log's configuration that is kept, with its defaults.
 func declared(c transport.LogConfig) transport.LogConfig {
 	c.DedupWindow = c.Window()
 	c.Subjects = slices.Clone(c.Subjects)
@@ -39,8 +39,8 @@ func (l *log) groupInfos() []transport.GroupInfo {
 	return infos
 }
 
-// update makes what is missing of c, and changes what differs where it may. All
-// that cannot be is found before anything is changed.
+// update creates what is missing of c, and changes what differs if changes is set. It
+// finds all errors before it changes anything.
 func (l *log) update(c transport.LogConfig, changes bool) error {
 	l.lock()
 	defer l.unlock()
@@ -67,7 +67,7 @@ func (l *log) update(c transport.LogConfig, changes bool) error {
 	return nil
 }
 
-// checkFixed reports a setting that cannot be changed.
+// checkFixed returns an error for a setting that cannot be changed.
 func (l *log) checkFixed(c *transport.LogConfig) error {
 	for _, s := range []struct{ name, is, want string }{
 		{"Storage", l.config.Storage.String(), c.Storage.String()},
@@ -76,13 +76,13 @@ func (l *log) checkFixed(c *transport.LogConfig) error {
 	} {
 		if s.is != s.want {
 			return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-				"log %q: %s is %s and cannot be changed to %s: declare it as it is, or make a log of another name and move what it holds", c.Name, s.name, s.is, s.want)
+				"log %q: %s is %s and cannot be changed to %s: declare the existing value, or create a log of another name and move the messages", c.Name, s.name, s.is, s.want)
 		}
 	}
 	return nil
 }
 
-// checkGroup reports a setting of a group that cannot be changed.
+// checkGroup returns an error for a setting of a group that cannot be changed.
 func (l *log) checkGroup(c *transport.GroupConfig) error {
 	g := l.group(c.Name)
 	if g == nil || !g.changes(c) || g.config.Ordered == c.Ordered {
@@ -91,14 +91,13 @@ func (l *log) checkGroup(c *transport.GroupConfig) error {
 	return g.fixed(c)
 }
 
-// fixed is the error for a group that is ordered and should not be, or the
-// reverse.
+// fixed returns the error for a change of Ordered.
 func (g *group) fixed(c *transport.GroupConfig) error {
 	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-		"%s: Ordered is %t and cannot be changed to %t: declare it as it is, or use a group of another name", g, g.config.Ordered, c.Ordered)
+		"%s: Ordered is %t and cannot be changed to %t: declare the existing value, or use a group of another name", g, g.config.Ordered, c.Ordered)
 }
 
-// changes reports whether c is to change the group.
+// changes reports whether c changes the group.
 func (g *group) changes(c *transport.GroupConfig) bool {
 	return c.Update && c.Generation >= g.config.Generation
 }
@@ -112,9 +111,8 @@ func (l *log) group(name string) *group {
 	return nil
 }
 
-// ensureGroup finds, makes or changes the group of a member. One that is ordered
-// where the member expects it not to be, or the reverse, is an error whether it is
-// to be changed or not.
+// ensureGroup finds, creates or changes the group of a member. A different value of
+// Ordered is an error, whether the group is to be changed or not.
 func (l *log) ensureGroup(c transport.GroupConfig) (*group, error) {
 	if g := l.group(c.Name); g != nil && g.config.Ordered != c.Ordered {
 		return nil, g.fixed(&c)
@@ -133,8 +131,8 @@ func (l *log) setGroup(c transport.GroupConfig) *group {
 	return g
 }
 
-// update changes the group in place. What it holds stays with it, whatever its
-// filter says now.
+// update changes the group in place. Its deliveries in flight stay with it, even if its
+// filter no longer matches them.
 func (g *group) update(c transport.GroupConfig) {
 	c.Start = g.config.Start
 	refiltered := !slices.Equal(g.config.Filter, c.Filter)
@@ -147,7 +145,7 @@ func (g *group) update(c transport.GroupConfig) {
 		g.settleCursor(n)
 	}
 	g.count()
-	g.log.forsake()
+	g.log.removeSettled()
 	g.offer()
 }
 
@@ -165,10 +163,10 @@ func (l *log) deleteGroup(name string) error {
 	for _, m := range slices.Clone(g.members) {
 		m.deleted(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s was deleted", g))
 	}
-	l.forsake()
+	l.removeSettled()
 	l.recreate(name)
 	return nil
 }
 
-// String names the group in errors.
+// String returns the name of the group for errors.
 func (g *group) String() string { return fmt.Sprintf("group %q of log %q", g.name, g.log.name) }

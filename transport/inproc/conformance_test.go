@@ -2,13 +2,17 @@ package inproc_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/transporttest"
 )
+
+func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }
 
 func newTransport(*testing.T) transport.Transport { return inproc.New(nil) }
 
@@ -17,21 +21,20 @@ func TestConformance(t *testing.T) {
 	transporttest.Run(t, newTransport)
 }
 
-// Every case leaves no goroutine behind, and waits for nothing outside its
-// bubble.
+// No case leaves a goroutine behind or waits for anything outside its bubble.
 func TestConformanceInBubbles(t *testing.T) {
 	t.Parallel()
 	transporttest.RunInBubble(t, newTransport)
 }
 
-// What a backend promises holds in every order in which it can take its steps.
+// A backend keeps its promises in every order of its steps.
 func TestConformanceInSteps(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-				return inproc.New(&inproc.Options{Seed: seed + 1, Rest: synctest.Wait})
+				return inproc.New(&inproc.Options{Seed: seed + 1, Quiesce: synctest.Wait})
 			})
 		})
 	}

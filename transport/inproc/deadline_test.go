@@ -12,7 +12,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// limited is a context that leaves its timer to whoever waits.
+// limited is a context that leaves its timer to the caller.
 type limited struct {
 	context.Context
 	deadline time.Time
@@ -29,8 +29,8 @@ func (l limited) Err() error {
 	return context.DeadlineExceeded
 }
 
-// Each of many requests ends at its own deadline to the nanosecond, whichever began
-// first, and whatever was answered meanwhile.
+// Each of many requests ends exactly at its deadline, in any order of their starts and of
+// other replies.
 func TestDeadlinesOfManyRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,14 +6,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// declaration is a group in the LogConfig of a Transport. It has to exist as long as the
+// declaration is a group in the LogConfig of a Transport. It must exist as long as the
 // Transport is open.
 type declaration struct {
 	transport *Transport
 	group     transport.GroupConfig
 }
 
-// declare adds the groups of t. It recreates those deleted since the opening of the log.
+// declare adds the groups of t. It recreates those deleted since the log was opened.
 func (l *log) declare(t *Transport, groups []transport.GroupConfig) {
 	l.lock()
 	defer l.unlock()

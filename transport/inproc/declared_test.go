@@ -19,8 +19,8 @@ func remove(t *testing.T, b *inproc.Backend) {
 	}
 }
 
-// A deleted group is recreated at once: no message that follows is lost, however it
-// comes.
+// A deleted group is recreated at once, and no later message is lost, whether published,
+// appended or delayed.
 func TestDeletedGroupLosesNothing(t *testing.T) {
 	t.Parallel()
 	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {

@@ -10,10 +10,10 @@ import (
 // dedup remembers ids and the sequences of their messages for a window.
 type dedup struct {
 	sequences map[string]uint64
-	ids       []remembered // the oldest first
+	ids       []rememberedID // oldest first
 }
 
-type remembered struct {
+type rememberedID struct {
 	id string
 	at int64
 }
@@ -38,10 +38,10 @@ func (d *dedup) add(id string, sequence uint64, now int64) {
 	}
 	id = strings.Clone(id)
 	d.sequences[id] = sequence
-	d.ids = append(d.ids, remembered{id, now})
+	d.ids = append(d.ids, rememberedID{id, now})
 }
 
-// keep forgets all but the ids of these messages.
+// keep forgets all ids except those of the messages for which sequence is true.
 func (d *dedup) keep(sequence func(uint64) bool) {
 	kept := make(map[string]bool)
 	for id, at := range d.sequences {
@@ -52,17 +52,17 @@ func (d *dedup) keep(sequence func(uint64) bool) {
 	d.keepIDs(kept)
 }
 
-// keepIDs forgets all but these.
+// keepIDs forgets all ids except the given ones.
 func (d *dedup) keepIDs(kept map[string]bool) {
 	maps.DeleteFunc(d.sequences, func(id string, _ uint64) bool { return !kept[id] })
-	d.ids = slices.DeleteFunc(d.ids, func(r remembered) bool { return !kept[r.id] })
+	d.ids = slices.DeleteFunc(d.ids, func(r rememberedID) bool { return !kept[r.id] })
 }
 
-// prune forgets what is older than the window.
+// prune forgets ids that are older than the window.
 func (d *dedup) prune(now int64, window time.Duration) {
 	for len(d.ids) > 0 && after(d.ids[0].at, window) <= now {
 		delete(d.sequences, d.ids[0].id)
-		d.ids[0] = remembered{}
+		d.ids[0] = rememberedID{}
 		d.ids = d.ids[1:]
 	}
 	if len(d.ids) == 0 {

@@ -2,8 +2,8 @@ package inproc
 
 import "gomono.dev/transport"
 
-// delayed are the messages of a log that wait for their time, and after that, in
-// a full log, for room. They have ids of their own.
+// delayed holds the messages of a log that wait for their time, and then, in a full log,
+// for room. It has a separate set of ids.
 type delayed struct {
 	waiting heap[*waiting]
 	order   uint64
@@ -15,7 +15,7 @@ type delayed struct {
 type waiting struct {
 	entry
 	at    int64
-	order uint64 // of their appends, where times are equal
+	order uint64 // of the appends of messages that are due at the same time
 	index int
 }
 
@@ -25,8 +25,8 @@ func (w *waiting) before(other *waiting) bool {
 
 func (w *waiting) place() *int { return &w.index }
 
-// due is when the next one's time comes. One whose time has come waits for room,
-// not for time.
+// due returns the time of the next message. A message that is overdue waits for room, not
+// for time.
 func (d *delayed) due(now int64) int64 {
 	if len(d.waiting) == 0 || d.waiting[0].at <= now {
 		return never
@@ -34,7 +34,7 @@ func (d *delayed) due(now int64) int64 {
 	return d.waiting[0].at
 }
 
-// count is how many wait for their time.
+// count returns the number of messages that wait for their time.
 func (d *delayed) count(now int64) (n uint64) {
 	if d.due(now) != never || len(d.waiting) == 0 {
 		return uint64(len(d.waiting))
@@ -55,7 +55,7 @@ func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
 	}
 	if max := l.config.MaxDelayed; max > 0 && d.count(l.now) >= max {
 		return transport.Appended{}, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-			"append to log %q on %q: %d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise the bound",
+			"append to log %q on %q: %d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise MaxDelayed",
 			l.name, e.subject, max)
 	}
 	if own := size(e.subject, e.record); l.config.MaxBytes > 0 && own > l.config.MaxBytes {
@@ -68,8 +68,8 @@ func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
 	return transport.Appended{}, nil
 }
 
-// release stores those whose time has come, in the order of their times, as long
-// as there is room.
+// release stores the messages that are due, in the order of their times, as long as there
+// is room.
 func (l *log) release() {
 	d := &l.delayed
 	if l.backend.scheduler != nil {

@@ -1,7 +1,7 @@
 package inproc
 
-// proposeRelease lets the scheduler know that the time of delayed messages has
-// come, and that there is room.
+// proposeRelease proposes a step to the scheduler if delayed messages are due and there
+// is room.
 func (l *log) proposeRelease() {
 	if l.delayed.proposed || len(l.releasable()) == 0 {
 		return
@@ -10,8 +10,8 @@ func (l *log) proposeRelease() {
 	l.backend.scheduler.propose(&candidate{step: Step{Action: Due, Log: l.name}, choices: l.releases, take: l.releaseOne})
 }
 
-// releasable returns the delayed messages whose time came first, at the same time,
-// as far as there is room for them.
+// releasable returns the delayed messages with the earliest due time, if there is room
+// for them.
 func (l *log) releasable() []*waiting {
 	d := &l.delayed
 	if len(d.waiting) == 0 || d.waiting[0].at > l.now {
@@ -30,7 +30,7 @@ func (l *log) releases() int {
 	return n
 }
 
-// releaseOne stores one of the messages whose time has come.
+// releaseOne stores one of the messages that are due.
 func (l *log) releaseOne(choice int) Step {
 	l.lock()
 	defer l.unlock()

@@ -2,8 +2,8 @@ package inproc
 
 import "gomono.dev/transport"
 
-// deliver hands a copy of m to everything that it is for, and returns how many
-// took it. A log is one of them: it stores the message before anybody else sees it.
+// deliver passes a copy of m to all of its destinations, and returns the number that
+// accepted it. A log stores the message before any subscriber receives it.
 func (b *Backend) deliver(m *transport.Message) int {
 	to := b.router.route(m.Subject)
 	if to.log == nil {
@@ -13,12 +13,12 @@ func (b *Backend) deliver(m *transport.Message) int {
 	return 1 + b.spread(m, to)
 }
 
-// forward hands a copy of m to the subscriptions on its subject: the log that it
-// is for has seen it.
+// forward passes a copy of m to the subscriptions on its subject, after its log has
+// handled it.
 func (b *Backend) forward(m *transport.Message) { b.spread(m, b.router.route(m.Subject)) }
 
-// spread hands a copy of m to the subscriptions on a route. Every message passes
-// through here, whoever sent it.
+// spread passes a copy of m to the subscriptions on a route. Every message passes through
+// here.
 func (b *Backend) spread(m *transport.Message, to *route) int {
 	taken := 0
 	for _, s := range to.plain {
@@ -31,17 +31,17 @@ func (b *Backend) spread(m *transport.Message, to *route) int {
 			taken++
 		}
 	}
-	// Last, so that whoever gets its reply and then drains what else listens to
-	// replies finds it there.
+	// Inboxes come last. A requester that gets its reply and then drains other
+	// subscriptions on replies finds the reply there.
 	if b.inboxes.deliver(m) {
 		taken++
 	}
 	return taken
 }
 
-// deliverGroup hands m to one member. Members that were found on the route, but
-// have begun to drain since, refuse it; then it is for those who have joined
-// since. A member leaves the router before it refuses, so nobody is asked twice.
+// deliverGroup passes m to one member. A member that was found on the route but has begun
+// to drain rejects it. Then m goes to a member that has joined since. A member leaves the
+// router before it rejects, so no member is tried twice.
 func (b *Backend) deliverGroup(members []*subscription, m *transport.Message) bool {
 	group := members[0].group
 	for len(members) > 0 {

@@ -7,8 +7,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// delivery is one attempt at a message: what the handler gets, and what it settles
-// it by.
+// delivery is one delivery of a message: the value passed to the handler, and the state
+// for its settlement.
 type delivery struct {
 	transport.Delivery
 	member  *member
@@ -18,20 +18,20 @@ type delivery struct {
 	settled bool // guarded by the lock of the log
 }
 
-// deliver hands a message to a member. Every delivery goes through here.
+// deliver passes a message to a member. Every delivery goes through here.
 func (g *group) deliver(m *member, h *hold) {
-	g.log.fence++
+	g.log.fencingToken++
 	h.attempt++
 	h.member = m
 	d := g.log.read(h.sequence)
 	d.member, d.hold = m, h
-	d.Attempt, d.Fence, d.Remaining, d.Settler = h.attempt, g.log.fence, g.undelivered, d
+	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fencingToken, g.undelivered, d
 	m.assigned = d
 	m.held++
 	m.wake.Signal()
 }
 
-// read returns a message that is stored.
+// read returns a stored message.
 func (l *log) read(sequence uint64) *delivery {
 	s := l.store.at(sequence)
 	d := &delivery{record: s.record, meta: int(s.meta)}
@@ -40,8 +40,8 @@ func (l *log) read(sequence uint64) *delivery {
 	return d
 }
 
-// open makes the handler's own copy of the message. It happens on the member's
-// goroutine, without the lock.
+// open copies the message for the handler. It runs on the member's goroutine, without the
+// lock.
 func (d *delivery) open() {
 	d.ID, d.Header, d.Body = readRecord(d.record, d.meta)
 	d.record = ""
@@ -62,25 +62,25 @@ func (d *delivery) Release(ctx context.Context) error {
 	return d.settle(ctx, Release, (*group).release)
 }
 
-// Terminate implements [transport.Settler]. Nobody watches an inproc Backend: the
-// reason goes nowhere.
+// Terminate implements [transport.Settler]. An inproc Backend has no observers, so it
+// drops the reason.
 func (d *delivery) Terminate(ctx context.Context, _ string) error {
 	return d.settle(ctx, Terminate, (*group).settle)
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.
-func (d *delivery) settle(ctx context.Context, action Action, verdict func(*group, *hold)) error {
+func (d *delivery) settle(ctx context.Context, action Action, apply func(*group, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
 		return err
 	}
 	if m.transport.backend.watched {
-		return d.settleStep(ctx, action, verdict)
+		return d.settleStep(ctx, action, apply)
 	}
-	return d.end(verdict)
+	return d.end(apply)
 }
 
-func (d *delivery) end(verdict func(*group, *hold)) error {
+func (d *delivery) end(apply func(*group, *hold)) error {
 	m := d.member
 	m.log.lock()
 	defer m.log.unlock()
@@ -95,7 +95,7 @@ func (d *delivery) end(verdict func(*group, *hold)) error {
 	d.settled = true
 	m.held--
 	if !m.group.gone {
-		verdict(m.group, d.hold)
+		apply(m.group, d.hold)
 		m.offer()
 	}
 	m.finish()

@@ -10,16 +10,16 @@ func (d *delivery) step(a Action) Step {
 	}
 }
 
-// hand hands a delivery to the handler, as often as the verdict says.
+// hand passes a delivery to the handler, as often as the fault specifies.
 func (m *member) hand(d *delivery) {
 	t, ctx, step := m.transport, context.Background(), d.step(Deliver)
 	before, waited := t.ask(ctx, &step, Before, &d.Message)
 	if waited {
-		_ = t.backend.turn(ctx, step, d.Body) // its context does not end
+		_ = t.backend.awaitStep(ctx, step, d.Body) // this context does not end
 	}
 	switch {
 	case t.closed.Load():
-		return // it was handed back
+		return // the delivery was handed back
 	case before.Err != nil:
 		d.lose(true)
 		return
@@ -35,14 +35,14 @@ func (m *member) hand(d *delivery) {
 		}
 	}
 	if _, waited := t.ask(ctx, &step, After, &d.Message); waited {
-		_ = t.backend.turn(ctx, step, d.Body)
+		_ = t.backend.awaitStep(ctx, step, d.Body)
 	}
 }
 
-// lose ends the delivery without its handler: the message comes again, at once or
-// after the AckWait.
+// lose ends the delivery without calling the handler. The message is redelivered at once
+// or after the AckWait.
 func (d *delivery) lose(atOnce bool) {
-	_ = d.end(func(g *group, h *hold) { // late: it was handed back already
+	_ = d.end(func(g *group, h *hold) { // an error means that it was handed back already
 		due := g.log.now
 		if !atOnce {
 			due = after(due, g.config.AckWait)
@@ -51,15 +51,15 @@ func (d *delivery) lose(atOnce bool) {
 	})
 }
 
-// settleStep is a settlement as a step. One that is lost leaves the message to
-// come again after the AckWait.
-func (d *delivery) settleStep(ctx context.Context, action Action, verdict func(*group, *hold)) error {
+// settleStep runs a settlement as a step. If it is lost, the message is redelivered after
+// the AckWait.
+func (d *delivery) settleStep(ctx context.Context, action Action, apply func(*group, *hold)) error {
 	lost := func() { d.lose(false) }
 	return d.member.transport.act(ctx, d.step(action), &d.Message, func(times int) error {
 		if times == 0 {
 			lost()
 			return nil
 		}
-		return d.end(verdict)
+		return d.end(apply)
 	}, lost)
 }

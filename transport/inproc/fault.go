@@ -7,78 +7,76 @@ import (
 	"gomono.dev/transport"
 )
 
-// Point is a place where a fault can be put in: before a step takes effect, or
-// after.
+// Point is a place where a fault can be injected: before or after a step takes effect.
 type Point struct {
 	Step   // its At and Of are 0
 	Moment Moment
 
-	// By is the Transport that acts, for a Verdict that kills it.
+	// By is the Transport that takes the step. A FaultAction may kill it.
 	By *Transport
 
-	// Message is what the step is about. It must not be changed, nor kept.
+	// Message is the message of the step. It must not be changed or kept.
 	Message *transport.Message
 }
 
-// Moment is on which side of a step a Point is.
+// Moment specifies whether a Point is before or after a step.
 type Moment string
 
-// The moments. After a Request is when its reply has come; around a Deliver runs
-// the handler that the Transport was given.
+// The moments. After a Request is when its reply has arrived. Before and After a Deliver
+// enclose the call of the handler.
 const (
 	Before Moment = "before"
 	After  Moment = "after"
 )
 
-// Verdict says what happens at a Point. Its zero value lets everything go on. What
-// is set happens in the order of the fields; of Drop, Twice, LoseAck and Err one is
-// enough.
-type Verdict struct {
-	// Run is called, on the goroutine that takes the step. When it kills the
-	// Transport, nothing more happens: what has not taken effect never does.
+// FaultAction specifies what happens at a Point. The zero value changes nothing. The
+// fields that are set take effect in their order. Only one of Drop, Duplicate,
+// AmbiguousSend and Err should be set.
+type FaultAction struct {
+	// Run is called on the goroutine that takes the step. If it kills the Transport, a
+	// step that has not taken effect never does.
 	Run func()
 
-	// Delay is how long the step, or what follows it, has to wait. A message that
-	// waits for its handler holds up those behind it in its subscription, or as many
-	// as its member may have in flight.
+	// Delay is how long the step, or the code after it, must wait. A message that waits
+	// for its handler delays the later messages of its subscription. For a member of a
+	// group, it counts against MaxInFlight.
 	Delay time.Duration
 
-	// Drop, before a step, is the loss of the message on its way. The sender of a
-	// Publish or a Reply does not notice; a Request waits until its context ends; an
-	// Append is Unavailable with an unknown outcome; a Delivery from a log, and a
-	// settlement, which does not notice either, lets the message come again after
-	// the AckWait.
+	// Drop, before a step, loses the message. The sender of a Publish or a Reply gets no
+	// error. A Request waits until its context ends. An Append is Unavailable with an
+	// unknown outcome. After a lost Delivery of a log, or a lost settlement, the message
+	// is redelivered after the AckWait; a lost settlement returns no error.
 	Drop bool
 
-	// Twice, before a step, lets it take effect twice: a Message is there a second
-	// time, an Append with an id is a duplicate then, and a handler gets a delivery
-	// again, as the same attempt, with one settlement for both.
-	Twice bool
+	// Duplicate, before a step, lets it take effect twice. A message is sent twice, and
+	// an Append with an id is stored once and is a duplicate. A handler gets a delivery
+	// twice, as the same attempt, with one settlement for both.
+	Duplicate bool
 
-	// LoseAck lets the step take effect, and whoever took it hear that this is
-	// unknown: Unavailable. It means nothing around a Deliver.
-	LoseAck bool
+	// AmbiguousSend lets the step take effect, but returns Unavailable with an unknown
+	// outcome. It has no effect around a Deliver.
+	AmbiguousSend bool
 
-	// Err is what whoever takes the step gets: before, instead of its effect; after,
-	// although it has taken effect. Before a Deliver it is a Drop whose message
-	// comes again at once.
+	// Err is returned from the step: before, instead of its effect; after, although it
+	// has taken effect. Before a Deliver it acts like Drop, but the message is
+	// redelivered at once.
 	Err error
 }
 
-// times is how often a step takes effect.
-func (v *Verdict) times() int {
+// times returns how often a step takes effect.
+func (v *FaultAction) times() int {
 	switch {
 	case v.Drop || v.Err != nil:
 		return 0
-	case v.Twice:
+	case v.Duplicate:
 		return 2
 	}
 	return 1
 }
 
-// ask asks for a verdict, and lets happen what precedes it. It reports true when
-// the step has to be picked anew, because it has waited.
-func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transport.Message) (v Verdict, waited bool) {
+// ask returns the FaultAction for a Point, after its Run and Delay. It returns true if
+// the step has waited and must be picked again.
+func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transport.Message) (v FaultAction, waited bool) {
 	if t.backend.fault == nil {
 		return v, false
 	}
@@ -99,17 +97,17 @@ func (t *Transport) ask(ctx context.Context, s *Step, moment Moment, m *transpor
 	return v, true
 }
 
-// act takes a step for a caller who waits for it. effect makes it happen that many
-// times: 0 is the loss of the message. refused, if not nil, is told that a fault's
-// error takes the place of the effect.
+// act takes a step for a caller that waits for it. effect makes it happen the given
+// number of times; 0 means that the message is lost. refused, if not nil, is called if
+// the error of a fault replaces the effect.
 func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effect func(times int) error, refused func()) error {
 	s.Transport = t.number
-	if err := t.backend.turn(ctx, s, m.Body); err != nil {
+	if err := t.backend.awaitStep(ctx, s, m.Body); err != nil {
 		return err
 	}
 	before, waited := t.ask(ctx, &s, Before, m)
 	if waited {
-		if err := t.backend.turn(ctx, s, m.Body); err != nil {
+		if err := t.backend.awaitStep(ctx, s, m.Body); err != nil {
 			return err
 		}
 	}
@@ -125,20 +123,20 @@ func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effec
 	err := effect(before.times())
 	after, waited := t.ask(ctx, &s, After, m)
 	if waited {
-		_ = t.backend.turn(context.WithoutCancel(ctx), s, m.Body)
+		_ = t.backend.awaitStep(context.WithoutCancel(ctx), s, m.Body)
 	}
 	switch {
 	case t.closed.Load():
-		return t.unheard(&s, "the transport was closed")
+		return t.unknownOutcome(&s, "the transport was closed")
 	case after.Err != nil:
 		return after.Err
-	case before.LoseAck || after.LoseAck || after.Drop:
-		return t.unheard(&s, "its acknowledgement was lost")
+	case before.AmbiguousSend || after.AmbiguousSend || after.Drop:
+		return t.unknownOutcome(&s, "its acknowledgement was lost")
 	}
 	return err
 }
 
-// unheard is the error of a step of which nobody hears whether it happened.
-func (t *Transport) unheard(s *Step, why string) error {
+// unknownOutcome returns the error of a step with an unknown outcome.
+func (t *Transport) unknownOutcome(s *Step, why string) error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "%s %q: %s", s.Action, s.Subject, why)
 }

@@ -17,68 +17,68 @@ import (
 
 var errFault = transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "the fault")
 
-// faulty runs body in a bubble with a fault at one point, the first time that it is
-// met, with and without steps.
-func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.Verdict, body func(*testing.T, *inproc.Backend)) {
+// faulty runs body in a bubble with a fault at the first occurrence of one point, with
+// and without steps.
+func faulty(t *testing.T, action inproc.Action, moment inproc.Moment, v func(inproc.Point) inproc.FaultAction, body func(*testing.T, *inproc.Backend)) {
 	t.Helper()
 	for name, rest := range map[string]func(){"at once": nil, "in steps": synctest.Wait} {
 		var met atomic.Bool
-		fault := func(p inproc.Point) inproc.Verdict {
+		fault := func(p inproc.Point) inproc.FaultAction {
 			if p.Action != action || p.Moment != moment || met.Swap(true) {
-				return inproc.Verdict{}
+				return inproc.FaultAction{}
 			}
 			return v(p)
 		}
 		t.Run(name, func(t *testing.T) {
-			bubble(t, &inproc.Options{Seed: 1, Rest: rest, Fault: fault}, body)
+			bubble(t, &inproc.Options{Seed: 1, Quiesce: rest, Fault: fault}, body)
 			if !met.Load() {
-				t.Error("the point was not met")
+				t.Error("the point did not occur")
 			}
 		})
 	}
 }
 
-// still waits until all is at rest, with steps or without.
+// still waits until everything is idle, with steps or without.
 func still(b *inproc.Backend) {
 	if b.Settle(context.Background()) != nil {
 		synctest.Wait()
 	}
 }
 
-// fate is what became of a message, and what its sender heard.
+// fate records the deliveries of a message and the results of its sender.
 type fate struct {
 	journal
 	began time.Time
 }
 
-func (f *fate) heard(err error) {
+func (f *fate) record(err error) {
 	if err == nil {
-		f.say("ok@%v", time.Since(f.began))
+		f.note("ok@%v", time.Since(f.began))
 		return
 	}
 	var e *transport.Error
 	_ = errors.As(err, &e)
-	f.say("%s(%v)@%v", e.Code, e.Outcome, time.Since(f.began))
+	f.note("%s(%v)@%v", e.Code, e.Outcome, time.Since(f.began))
 }
 
-// The scenarios each do one thing, and say what happened and when.
+// scenarios each do one thing, and record what happened and when.
 var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 	"publish": func(t *testing.T, b *inproc.Backend, f *fate) {
 		tr := connect(t, b)
-		subscribe(t, tr, "a", func(m *transport.Message) { f.say("%s@%v", m.Body, time.Since(f.began)) })
-		f.heard(tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte("got")}))
+		subscribe(t, tr, "a", func(m *transport.Message) { f.note("%s@%v", m.Body, time.Since(f.began)) })
+		f.record(tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte("got")}))
 	},
 	"request": func(t *testing.T, b *inproc.Backend, f *fate) {
 		server, client := connect(t, b), connect(t, b)
 		subscribe(t, server, "a", func(m *transport.Message) {
-			f.say("asked@%v", time.Since(f.began))
-			f.heard(server.Publish(context.Background(), &transport.Message{Subject: m.Reply}))
+			f.note("asked@%v", time.Since(f.began))
+			f.record(server.Publish(context.Background(), &transport.Message{Subject: m.Reply}))
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := client.Request(ctx, &transport.Message{Subject: "a"})
-		still(b) // the server may still speak
-		f.heard(err)
+		still(b) // the server may still be recording
+		f.record(err)
 	},
 	"log": func(t *testing.T, b *inproc.Backend, f *fate) {
 		worker, sender := connect(t, b), connect(t, b)
@@ -86,38 +86,39 @@ var scenarios = map[string]func(*testing.T, *inproc.Backend, *fate){
 		other := connect(t, b)
 		c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}
 		handle := func(d *transport.Delivery) {
-			f.say("%d@%v", d.Attempt, time.Since(f.began))
+			f.note("%d@%v", d.Attempt, time.Since(f.began))
 			err := d.Ack(context.Background())
-			f.heard(err)
+			f.record(err)
 		}
 		if _, err := l.Consume(t.Context(), c, handle); err != nil {
 			t.Fatal(err)
 		}
 		_, err := open(t, sender, jobs).Append(t.Context(), &transport.Message{Subject: "jobs.a"}, transport.AppendOptions{ID: "1"})
 		still(b)
-		f.say("append:")
-		f.heard(err)
-		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for what the first one leaves
+		f.note("append:")
+		f.record(err)
+		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for a message that the first one leaves
 			t.Fatal(err)
 		}
 	},
 }
 
-// What each verdict does at each point, in the words of the scenarios.
+// TestFaults states the effect of each fault at each point, in the records of the
+// scenarios.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	kill := func(p inproc.Point) inproc.Verdict { return inproc.Verdict{Run: p.By.Kill} }
-	fixed := func(v inproc.Verdict) func(inproc.Point) inproc.Verdict {
-		return func(inproc.Point) inproc.Verdict { return v }
+	kill := func(p inproc.Point) inproc.FaultAction { return inproc.FaultAction{Run: p.By.Kill} }
+	fixed := func(v inproc.FaultAction) func(inproc.Point) inproc.FaultAction {
+		return func(inproc.Point) inproc.FaultAction { return v }
 	}
-	drop, twice, lose := fixed(inproc.Verdict{Drop: true}), fixed(inproc.Verdict{Twice: true}), fixed(inproc.Verdict{LoseAck: true})
-	fail, delay, none := fixed(inproc.Verdict{Err: errFault}), fixed(inproc.Verdict{Delay: time.Second}), fixed(inproc.Verdict{})
+	drop, twice, lose := fixed(inproc.FaultAction{Drop: true}), fixed(inproc.FaultAction{Duplicate: true}), fixed(inproc.FaultAction{AmbiguousSend: true})
+	fail, delay, none := fixed(inproc.FaultAction{Err: errFault}), fixed(inproc.FaultAction{Delay: time.Second}), fixed(inproc.FaultAction{})
 	for _, c := range []struct {
 		scenario string
 		action   inproc.Action
 		moment   inproc.Moment
 		name     string
-		verdict  func(inproc.Point) inproc.Verdict
+		fault    func(inproc.Point) inproc.FaultAction
 		want     string
 	}{
 		{"publish", inproc.Publish, inproc.Before, "none", none, "got@0s ok@0s"},
@@ -184,7 +185,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s/%s %s/%s", c.scenario, c.moment, c.action, c.name), func(t *testing.T) {
 			t.Parallel()
-			faulty(t, c.action, c.moment, c.verdict, func(t *testing.T, b *inproc.Backend) {
+			faulty(t, c.action, c.moment, c.fault, func(t *testing.T, b *inproc.Backend) {
 				f := &fate{began: time.Now()}
 				scenarios[c.scenario](t, b, f)
 				<-time.After(10 * time.Minute)
@@ -196,14 +197,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// alike makes texts alike that differ in who spoke first at one moment.
+// alike removes differences in the order of records at the same time.
 func alike(s string) string {
 	parts := strings.Fields(s)
 	slices.Sort(parts)
 	return strings.Join(parts, " ")
 }
 
-// Settlements have points of their own.
+// Each settlement has its points.
 func TestFaultsOfOtherSettlements(t *testing.T) {
 	t.Parallel()
 	for action, settle := range map[inproc.Action]func(*transport.Delivery) error{
@@ -212,7 +213,7 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 	} {
 		t.Run(string(action), func(t *testing.T) {
 			t.Parallel()
-			faulty(t, action, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{Drop: true} }, func(t *testing.T, b *inproc.Backend) {
+			faulty(t, action, inproc.Before, func(inproc.Point) inproc.FaultAction { return inproc.FaultAction{Drop: true} }, func(t *testing.T, b *inproc.Backend) {
 				began, again := time.Now(), time.Duration(0)
 				l := open(t, connect(t, b), jobs)
 				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}, func(d *transport.Delivery) {
@@ -229,23 +230,23 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 				<-time.After(time.Hour)
 				still(b)
 				if again != 30*time.Second {
-					t.Errorf("it came again after %v, want the AckWait", again)
+					t.Errorf("it was redelivered after %v, want the AckWait", again)
 				}
 			})
 		})
 	}
 }
 
-// AppendAsync has the points of Append, and tells its function.
+// AppendAsync has the points of Append, and passes the result to its function.
 func TestFaultOfAppendAsync(t *testing.T) {
 	t.Parallel()
-	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.Verdict { return inproc.Verdict{LoseAck: true} }, func(t *testing.T, b *inproc.Backend) {
+	faulty(t, inproc.Append, inproc.Before, func(inproc.Point) inproc.FaultAction { return inproc.FaultAction{AmbiguousSend: true} }, func(t *testing.T, b *inproc.Backend) {
 		l := open(t, connect(t, b), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
-		told := make(chan error, 1)
-		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { told <- err }); err != nil {
+		results := make(chan error, 1)
+		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { results <- err }); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-told; transport.CodeOf(err) != transport.Unavailable {
+		if err := <-results; transport.CodeOf(err) != transport.Unavailable {
 			t.Errorf("got %v", err)
 		}
 		if info, err := l.Info(t.Context()); err != nil || info.Messages != 1 {
@@ -254,19 +255,19 @@ func TestFaultOfAppendAsync(t *testing.T) {
 	})
 }
 
-// A point says what it is about.
-func TestPointsSayWhatTheyAreAbout(t *testing.T) {
+// A point describes its step and its message.
+func TestPointsDescribeTheirSteps(t *testing.T) {
 	t.Parallel()
-	var said journal
-	fault := func(p inproc.Point) inproc.Verdict {
-		said.say("%s %s %q", p.Moment, p.Step, p.Message.Body)
-		return inproc.Verdict{}
+	var seen journal
+	fault := func(p inproc.Point) inproc.FaultAction {
+		seen.note("%s %s %q", p.Moment, p.Step, p.Message.Body)
+		return inproc.FaultAction{}
 	}
 	bubble(t, &inproc.Options{Fault: fault}, func(t *testing.T, b *inproc.Backend) {
 		var f fate
 		l := open(t, connect(t, b), jobs)
 		if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(d *transport.Delivery) {
-			f.heard(d.Ack(context.Background()))
+			f.record(d.Ack(context.Background()))
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -281,8 +282,8 @@ func TestPointsSayWhatTheyAreAbout(t *testing.T) {
 		`after t1 ack jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
 		`after t1 deliver jobs.a #1 attempt 1 to member 1 of g of jobs "x"`,
 	} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("nothing said %s in %s", want, said.String())
+		if !strings.Contains(seen.String(), want) {
+			t.Errorf("no point contains %s in %s", want, seen.String())
 		}
 	}
 }

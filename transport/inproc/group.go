@@ -8,32 +8,31 @@ import (
 	"gomono.dev/transport"
 )
 
-// group is a position in a log, shared by members. All of it is guarded by the
-// lock of the log.
+// group is a position in a log, shared by members. The lock of the log guards all of it.
 //
-// What it has yet to deliver is known by a cursor in each of its lanes; what was
-// delivered and is not settled is held in pending, and what of that waits for its
-// redelivery is in again too. So a backlog costs a group nothing, however long.
+// A cursor in each of its lanes marks what is yet to be delivered. pending holds the
+// messages that were delivered and are not settled; redeliveries holds those of them that wait
+// for their redelivery. So a backlog of any length costs a group nothing.
 type group struct {
 	log    *log
-	name   string // that of config, for those who do not hold the lock
+	name   string // that of config, for readers without the lock
 	config transport.GroupConfig
-	start  uint64          // nothing below is for this group
-	latest map[uint64]bool // what of latestEnd and below is; nil is all
+	start  uint64          // messages below are not for this group
+	latest map[uint64]bool // those of latestEnd and below that are for it; nil means all
 
 	latestEnd uint64
 
-	lanes       []*lane
-	ready       heap[*lane] // that may deliver something new
-	pending     map[uint64]*hold
-	again       heap[*hold]
-	undelivered uint64 // how many messages are at the cursors and after
-	order       uint64 // of hand-backs
-	joined      uint64 // members so far
-	members     []*member
-	idle        []*member // that would take a delivery, in the order in which they joined
-	gone        bool      // deleted
-	proposed    bool      // to the scheduler
+	lanes        []*lane
+	ready        heap[*lane] // lanes that may deliver something new
+	pending      map[uint64]*hold
+	redeliveries heap[*hold]
+	undelivered  uint64 // number of messages at and after the cursors
+	order        uint64 // of hand-backs
+	joined       uint64 // members so far
+	members      []*member
+	idle         []*member // members that can take a delivery, in the order in which they joined
+	gone         bool      // deleted
+	proposed     bool      // to the scheduler
 }
 
 // hold is a message that was delivered and is not settled.
@@ -41,11 +40,11 @@ type hold struct {
 	sequence uint64
 	lane     *lane
 	attempt  int
-	member   *member // that has it; nil while it waits for its redelivery
-	gone     bool    // was removed from the log meanwhile, and is settled by that
+	member   *member // nil while the message waits for its redelivery
+	gone     bool    // was removed from the log in the meantime, and is thereby settled
 
 	due   int64
-	order uint64 // of hand-backs, where they are due at the same time
+	order uint64 // of hand-backs that are due at the same time
 	index int
 }
 
@@ -55,7 +54,7 @@ func (h *hold) before(other *hold) bool {
 
 func (h *hold) place() *int { return &h.index }
 
-// addGroup makes a group that begins where its configuration says.
+// addGroup creates a group that begins at its configured start.
 func (l *log) addGroup(c transport.GroupConfig) *group {
 	g := &group{log: l, name: c.Name, config: declaredGroup(c), pending: make(map[uint64]*hold)}
 	l.groups = append(l.groups, g)
@@ -71,8 +70,8 @@ func (l *log) addGroup(c transport.GroupConfig) *group {
 	return g
 }
 
-// resolve returns the sequence at which a start lies, and, where it is the last of
-// each subject, the sequences of these.
+// resolve returns the sequence of a start. For the last message of each subject, it also
+// returns their sequences.
 func (l *log) resolve(s transport.Start) (uint64, map[uint64]bool) {
 	switch {
 	case s.New:
@@ -87,8 +86,7 @@ func (l *log) resolve(s transport.Start) (uint64, map[uint64]bool) {
 	return 1, nil
 }
 
-// count counts what is to be delivered, after the group began or its filter has
-// changed.
+// count counts the messages to deliver, after the group began or its filter changed.
 func (g *group) count() {
 	g.undelivered = 0
 	s := g.log.store
@@ -99,7 +97,7 @@ func (g *group) count() {
 	}
 }
 
-// wants reports whether a message that is stored is for this group.
+// wants reports whether a stored message is for this group.
 func (g *group) wants(sequence uint64, sub *subject) bool {
 	if sequence < g.start || g.latest != nil && sequence <= g.latestEnd && !g.latest[sequence] {
 		return false
@@ -107,15 +105,15 @@ func (g *group) wants(sequence uint64, sub *subject) bool {
 	return slices.Contains(g.log.wanted(sub), g)
 }
 
-// owes reports whether the group has yet to settle a message that is stored.
-func (g *group) owes(sequence uint64, sub *subject) bool {
+// unsettled reports whether the group has not yet settled a stored message.
+func (g *group) unsettled(sequence uint64, sub *subject) bool {
 	if g.pending[sequence] != nil {
 		return true
 	}
 	return g.laneOf(sub).ahead(sequence) && g.wants(sequence, sub)
 }
 
-// arrived takes note of a new message that matches the filter.
+// arrived records a new message that matches the filter.
 func (g *group) arrived(sequence uint64, sub *subject) {
 	if sequence < g.start {
 		return
@@ -128,13 +126,13 @@ func (g *group) arrived(sequence uint64, sub *subject) {
 	g.offer()
 }
 
-// removing takes note of a message that goes now. As on NATS it is settled by that,
-// also where a member has it in hand: what the member says then is in vain.
+// removing records the removal of a message. As on NATS the message is thereby settled,
+// even if a member holds it: a later settlement has no effect.
 func (g *group) removing(sequence uint64, sub *subject) {
 	if h := g.pending[sequence]; h != nil {
 		h.gone = true
 		if h.member == nil {
-			g.again.remove(h)
+			g.redeliveries.remove(h)
 		}
 		g.finish(h)
 		return
@@ -149,8 +147,7 @@ func (g *group) removing(sequence uint64, sub *subject) {
 	delete(g.latest, sequence)
 }
 
-// offer hands out what can be delivered now, as long as a member would take it.
-// Which one is the Backend's pick.
+// offer delivers messages as long as a member can take one. The Backend picks the member.
 func (g *group) offer() {
 	if g.log.backend.scheduler != nil {
 		g.propose()
@@ -166,33 +163,33 @@ func (g *group) offer() {
 	}
 }
 
-// busy takes a member out of the idle ones.
+// busy removes a member from the idle ones.
 func (g *group) busy(i int) *member {
 	m := g.idle[i]
 	g.idle = slices.Delete(g.idle, i, i+1)
 	return m
 }
 
-// take returns what is to be delivered next: a redelivery that is due, or the
-// oldest message in a lane that is free.
+// take returns the next message to deliver: a redelivery that is due, or the oldest
+// message of a free lane.
 func (g *group) take() *hold {
 	switch {
-	case len(g.again) > 0 && g.again[0].due <= g.log.now:
-		return g.takeAgain(g.again[0])
+	case len(g.redeliveries) > 0 && g.redeliveries[0].due <= g.log.now:
+		return g.takeRedelivery(g.redeliveries[0])
 	case len(g.ready) > 0:
 		return g.takeNext(g.ready[0])
 	}
 	return nil
 }
 
-// takeAgain takes a redelivery that is due.
-func (g *group) takeAgain(h *hold) *hold {
-	g.again.remove(h)
-	g.log.alarm.set(g.due(), g.log.now) // what comes next could not be told while this one was first
+// takeRedelivery takes a redelivery that is due.
+func (g *group) takeRedelivery(h *hold) *hold {
+	g.redeliveries.remove(h)
+	g.log.alarm.set(g.due(), g.log.now) // the next redelivery is known only after the first one is removed
 	return h
 }
 
-// takeNext takes the oldest message of a lane that is free.
+// takeNext takes the oldest message of a free lane.
 func (g *group) takeNext(n *lane) *hold {
 	h := &hold{sequence: n.cursor, lane: n, index: -1}
 	g.pending[h.sequence] = h
@@ -202,33 +199,33 @@ func (g *group) takeNext(n *lane) *hold {
 	return h
 }
 
-// due is when the next redelivery is. One that is due already waits for a member,
-// not for time.
+// due returns the time of the next redelivery. A redelivery that is overdue waits for a
+// member, not for time.
 func (g *group) due() int64 {
-	if len(g.again) == 0 || g.again[0].due <= g.log.now {
+	if len(g.redeliveries) == 0 || g.redeliveries[0].due <= g.log.now {
 		return never
 	}
-	return g.again[0].due
+	return g.redeliveries[0].due
 }
 
-// handBack lets a message be delivered again at that time.
+// handBack schedules a redelivery of a message.
 func (g *group) handBack(h *hold, due int64) {
 	if h.gone {
 		return
 	}
 	g.order++
 	h.member, h.due, h.order = nil, due, g.order
-	g.again.push(h)
+	g.redeliveries.push(h)
 	g.log.alarm.set(g.due(), g.log.now)
 }
 
-// release lets a message be delivered again at once. The delivery was no attempt.
+// release schedules an immediate redelivery. The delivery does not count as an attempt.
 func (g *group) release(h *hold) {
 	h.attempt--
 	g.handBack(h, g.log.now)
 }
 
-// settle is what a member says of a message that it was given.
+// settle handles the settlement of a message by a member.
 func (g *group) settle(h *hold) {
 	if !h.gone {
 		g.finish(h)
@@ -245,7 +242,7 @@ func (g *group) finish(h *hold) {
 	}
 }
 
-// heldBy returns what a member has in hand, the oldest first.
+// heldBy returns the messages that a member holds, the oldest first.
 func (g *group) heldBy(m *member) []*hold {
 	var held []*hold
 	for _, h := range g.pending {
@@ -257,7 +254,7 @@ func (g *group) heldBy(m *member) []*hold {
 	return held
 }
 
-// handBackAll hands back what a member has in hand, and returns how much that was.
+// handBackAll hands back the messages that a member holds, and returns their number.
 func (g *group) handBackAll(m *member, delay time.Duration) int {
 	held := g.heldBy(m)
 	for _, h := range held {

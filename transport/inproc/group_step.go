@@ -1,8 +1,8 @@
 package inproc
 
-// propose lets the scheduler know that something could be delivered.
+// propose proposes a step to the scheduler if something can be delivered.
 func (g *group) propose() {
-	if g.proposed || g.ways() == 0 {
+	if g.proposed || g.possibilities() == 0 {
 		return
 	}
 	g.proposed = true
@@ -13,10 +13,10 @@ func (g *group) propose() {
 	})
 }
 
-// ways says in how many ways a delivery could be made now: to any member that is
-// idle, any of the redeliveries that are due at the same time, or else the oldest
-// message of any lane that is free.
-func (g *group) ways() int {
+// possibilities returns the number of possible deliveries now. Each goes to any idle member. It is
+// any of the redeliveries that are due at the same time, or otherwise the oldest message
+// of any free lane.
+func (g *group) possibilities() int {
 	if g.gone {
 		return 0
 	}
@@ -26,26 +26,26 @@ func (g *group) ways() int {
 	return len(g.ready) * len(g.idle)
 }
 
-// dueTogether returns the redeliveries that are due and were due at the same time
-// as the first one.
+// dueTogether returns the redeliveries that are due and have the same time as the first
+// one.
 func (g *group) dueTogether() []*hold {
-	if len(g.again) == 0 || g.again[0].due > g.log.now {
+	if len(g.redeliveries) == 0 || g.redeliveries[0].due > g.log.now {
 		return nil
 	}
-	return together(g.again, func(h *hold) bool { return h.due == g.again[0].due })
+	return together(g.redeliveries, func(h *hold) bool { return h.due == g.redeliveries[0].due })
 }
 
 func (g *group) choices() int {
 	g.log.lock()
 	defer g.log.unlock()
-	n := g.ways()
+	n := g.possibilities()
 	if n == 0 {
 		g.proposed = false
 	}
 	return n
 }
 
-// pick makes a delivery in one of the ways.
+// pick makes one of the possible deliveries.
 func (g *group) pick(choice int) Step {
 	g.log.lock()
 	defer g.log.unlock()
@@ -53,7 +53,7 @@ func (g *group) pick(choice int) Step {
 	what, who := choice/len(g.idle), choice%len(g.idle)
 	var h *hold
 	if due := g.dueTogether(); len(due) > 0 {
-		h = g.takeAgain(due[what])
+		h = g.takeRedelivery(due[what])
 	} else {
 		h = g.takeNext(sorted(g.ready)[what])
 	}

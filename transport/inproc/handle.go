@@ -7,7 +7,7 @@ import (
 	"gomono.dev/transport/internal/intake"
 )
 
-// handle is a log as one Transport sees it.
+// handle is the view of a log from one Transport.
 type handle struct {
 	transport *Transport
 	log       *log
@@ -19,7 +19,7 @@ func newHandle(t *Transport, l *log) *handle {
 }
 
 // Append implements [transport.Log]. As on NATS, the message also goes to the
-// subscriptions on its subject, stored or not; one that is delayed does not.
+// subscriptions on its subject, stored or not. A delayed message does not.
 func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 	if err := h.admit(ctx, m, &o); err != nil {
 		return transport.Appended{}, err
@@ -30,12 +30,12 @@ func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.A
 	return h.append(m, &o)
 }
 
-// appendStep is an Append as a step.
+// appendStep runs Append as a step.
 func (h *handle) appendStep(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (at transport.Appended, err error) {
 	s := Step{Action: Append, Subject: m.Subject, Log: h.log.name}
 	err = h.transport.act(ctx, s, m, func(times int) (err error) {
 		if times == 0 {
-			return h.transport.unheard(&s, "its acknowledgement did not come")
+			return h.transport.unknownOutcome(&s, "its acknowledgement did not arrive")
 		}
 		for range times {
 			if at, err = h.append(m, o); err != nil {
@@ -70,7 +70,7 @@ func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transp
 		at, err := h.appendStep(ctx, m, &o)
 		confirm := Step{Action: Confirm, Subject: m.Subject, Log: h.log.name, Sequence: at.Sequence}
 		h.done.add(func() {
-			_ = h.transport.Turn(context.Background(), confirm, nil) // its context does not end
+			_ = h.transport.AwaitStep(context.Background(), confirm, nil) // this context does not end
 			done(at, err)
 		})
 		return nil
@@ -80,7 +80,7 @@ func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transp
 	return nil
 }
 
-// admit reports why m cannot be appended now.
+// admit returns an error if m cannot be appended now.
 func (h *handle) admit(ctx context.Context, m *transport.Message, o *transport.AppendOptions) error {
 	if err := h.transport.admit(ctx, m); err != nil {
 		return err
@@ -104,13 +104,13 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 		return nil, err
 	}
 	m := newMember(h.transport, h.log, c, handler)
-	if !h.transport.own(m) {
+	if !h.transport.register(m) {
 		return nil, errClosed("consume from log", h.log.name)
 	}
 	joined, err := m.join(c.Group)
 	switch {
 	case err != nil:
-		h.transport.disown(m)
+		h.transport.unregister(m)
 		return nil, err
 	case !joined:
 		return nil, errClosed("consume from log", h.log.name)
@@ -155,7 +155,7 @@ func (h *handle) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, er
 	return uint64(len(doomed)), nil
 }
 
-// matching returns the messages that p matches, but for Keep.
+// matching returns the messages that p matches, except the last Keep.
 func (l *log) matching(p transport.PurgeConfig) []uint64 {
 	var found []uint64
 	s := l.store

@@ -2,8 +2,8 @@ package inproc
 
 import "slices"
 
-// element is what a heap holds. It knows its own place, so that it can be taken
-// out of the middle; -1 is none.
+// element is an element of a heap. It knows its index, so that it can be removed from the
+// middle; -1 means that it is not in the heap.
 type element[E any] interface {
 	before(E) bool
 	place() *int
@@ -24,7 +24,7 @@ func (h *heap[E]) pop() E {
 	return e
 }
 
-// remove takes e out. One that is not in the heap stays out.
+// remove removes e. It does nothing if e is not in the heap.
 func (h *heap[E]) remove(e E) {
 	i, last := *e.place(), len(*h)-1
 	if i < 0 {
@@ -40,7 +40,7 @@ func (h *heap[E]) remove(e E) {
 	}
 }
 
-// fix puts the element at i, which has changed, where it belongs.
+// fix restores the order after a change of the element at i.
 func (h *heap[E]) fix(i int) {
 	if !h.down(i) {
 		h.up(i)

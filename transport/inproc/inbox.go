@@ -14,36 +14,37 @@ const (
 	inboxPrefix = inboxToken + "."
 )
 
-// inboxes are where requests wait for their replies. They are found by subject,
-// so a reply costs neither a subscription nor a walk of the tree.
+// inboxes holds the requests that wait for their replies. They are found by subject, so a
+// reply needs neither a subscription nor a walk of the tree.
 type inboxes struct {
 	clock  clock
 	last   atomic.Uint64
 	shards [16]inboxShard
 }
 
-// inboxShard holds some of the inboxes, so that requests on several cores seldom
-// meet at one lock.
+// inboxShard holds some of the inboxes, so that requests on several cores rarely contend
+// for one lock.
 type inboxShard struct {
 	mu      sync.Mutex
 	waiting map[string]*inbox
-	idle    []*inbox // to be used again, with another subject
-	alarm   alarm    // no later than the deadline of any that waits
-	_       [48]byte // keeps the locks on cache lines of their own
+	idle    []*inbox // for reuse with another subject
+	alarm   alarm    // no later than the deadline of any waiting inbox
+	_       [48]byte // keeps the locks on separate cache lines
 }
 
-// maxIdleInboxes bounds what a shard keeps after many requests at once.
+// maxIdleInboxes is the number of inboxes that a shard keeps after many concurrent
+// requests.
 const maxIdleInboxes = 64
 
-// inbox waits for one reply. What it receives is nil when the transport was closed or
-// its time is over.
+// inbox waits for one reply. It receives nil if the transport was closed or its deadline
+// has passed.
 type inbox struct {
-	subject  string
-	about    string // the subject of the request
-	owner    *Transport
-	deadline int64                   // never: its caller's context ends the wait alone
-	late     bool                    // its time is over
-	reply    chan *transport.Message // of capacity 1: who takes the inbox out of its shard may send
+	subject        string
+	requestSubject string // the subject of the request
+	owner          *Transport
+	deadline       int64                   // never: only the caller's context ends the wait
+	late           bool                    // its deadline has passed
+	reply          chan *transport.Message // of capacity 1; the goroutine that takes the inbox out of its shard may send
 }
 
 func newInboxes(c clock) *inboxes {
@@ -56,17 +57,17 @@ func newInboxes(c clock) *inboxes {
 	return b
 }
 
-// shard is found by the last digit of the inbox's number.
+// shard returns the shard of the last digit of the inbox's number.
 func (b *inboxes) shard(subject string) *inboxShard {
 	return &b.shards[int(subject[len(subject)-1])%len(b.shards)]
 }
 
-// open makes an inbox for the reply to a request, until a deadline. It reports false
-// when its Transport is closed.
+// open returns an inbox for the reply to a request, until a deadline. It returns false if
+// its Transport is closed.
 //
-// No request has a timer of its own: most are answered long before their deadline,
-// and setting one and stopping it costs as much as finding the inbox again.
-func (b *inboxes) open(t *Transport, about string, deadline int64) (*inbox, bool) {
+// A request has no timer: most requests get their reply long before their deadline, and
+// setting and stopping a timer costs as much as finding the inbox again.
+func (b *inboxes) open(t *Transport, request string, deadline int64) (*inbox, bool) {
 	subject := inboxSubject(b.last.Add(1))
 	shard := b.shard(subject)
 	shard.mu.Lock()
@@ -75,7 +76,7 @@ func (b *inboxes) open(t *Transport, about string, deadline int64) (*inbox, bool
 		return nil, false
 	}
 	in := shard.unused()
-	in.subject, in.about, in.owner, in.deadline, in.late = subject, about, t, deadline, false
+	in.subject, in.requestSubject, in.owner, in.deadline, in.late = subject, request, t, deadline, false
 	shard.waiting[subject] = in
 	if deadline < shard.alarm.at {
 		shard.alarm.set(deadline, b.clock.now())
@@ -93,11 +94,11 @@ func (s *inboxShard) unused() *inbox {
 	return in
 }
 
-// take gives up waiting. It reports false when somebody else has taken the inbox, and
-// something is, or is about to be, in the channel.
+// take stops the wait. It returns false if another goroutine has taken the inbox, and a
+// value is, or is about to be, in the channel.
 func (b *inboxes) take(in *inbox) bool { return b.shard(in.subject).take(in.subject) != nil }
 
-// close is take for one that is not waited for.
+// close discards an inbox that is no longer needed.
 func (b *inboxes) close(in *inbox) {
 	if !b.take(in) {
 		<-in.reply
@@ -105,8 +106,8 @@ func (b *inboxes) close(in *inbox) {
 	b.recycle(in)
 }
 
-// recycle keeps an inbox for another request. Its caller has received from it, or
-// has taken it out of its shard: either way nobody is left who could send to it.
+// recycle keeps an inbox for another request. The caller has received from it, or has
+// taken it out of its shard. Either way no other goroutine can send to it.
 func (b *inboxes) recycle(in *inbox) {
 	shard := b.shard(in.subject)
 	shard.mu.Lock()
@@ -116,9 +117,9 @@ func (b *inboxes) recycle(in *inbox) {
 	}
 }
 
-// subjectOf returns the subject of the request that waits on a subject, "" where
-// none does.
-func (b *inboxes) subjectOf(subject string) string {
+// requestSubject returns the subject of the request that waits on a subject, or "" if there is
+// none.
+func (b *inboxes) requestSubject(subject string) string {
 	if !strings.HasPrefix(subject, inboxPrefix) {
 		return ""
 	}
@@ -126,13 +127,13 @@ func (b *inboxes) subjectOf(subject string) string {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if in := shard.waiting[subject]; in != nil {
-		return in.about
+		return in.requestSubject
 	}
 	return ""
 }
 
-// deliver hands a copy of m to the inbox that it is for. It reports false when m
-// is for none, or for one that has its reply.
+// deliver passes a copy of m to its inbox. It returns false if there is no inbox, or if
+// it already has its reply.
 func (b *inboxes) deliver(m *transport.Message) bool {
 	if !strings.HasPrefix(m.Subject, inboxPrefix) {
 		return false
@@ -145,7 +146,7 @@ func (b *inboxes) deliver(m *transport.Message) bool {
 	return true
 }
 
-// take removes the inbox and returns it, to one caller only.
+// take removes the inbox and returns it, to only one caller.
 func (s *inboxShard) take(subject string) *inbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +155,7 @@ func (s *inboxShard) take(subject string) *inbox {
 	return in
 }
 
-// closeAll ends every wait of a Transport that is closed.
+// closeAll ends every wait of a closed Transport.
 func (b *inboxes) closeAll(t *Transport) {
 	for i := range b.shards {
 		for _, in := range b.shards[i].close(t) {
@@ -179,7 +180,7 @@ func (s *inboxShard) close(t *Transport) []*inbox {
 	return closed
 }
 
-// expire ends the wait of those whose time is over.
+// expire ends the waits whose deadline has passed.
 func (s *inboxShard) expire(c clock) {
 	for _, in := range s.takeLate(c.now()) {
 		in.reply <- nil

@@ -1,58 +1,56 @@
-// Package inproc is a transport within one process: goroutines and channels, no
-// sockets, no files.
+// Package inproc is a transport within one process: goroutines and channels, no sockets,
+// no files.
 //
-// It is a backend like any other, not a mock. It follows the rules of core NATS:
-// subjects and wildcards (ADR-6), one random member of each group, no answer at
-// once when nobody is subscribed, bounded subscriptions that drop the newest,
-// and a payload limit that counts the header.
+// It is a full backend, not a mock. It follows the rules of core NATS: subjects and
+// wildcards (ADR-6), one random member of each group, an immediate error for a request
+// without subscribers, bounded subscriptions that drop the newest messages, and a payload
+// limit that counts the header.
 //
 // # Guarantees
 //
-// Those of package transport, and these:
+// In addition to the guarantees of package transport:
 //
-//  1. A Transport is a backend of its own. Nothing is shared with another one,
+//  1. Each Transport of New has a separate backend. It shares nothing with another one,
 //     and nothing is kept at package level.
-//  2. A message has arrived at its subscriptions when Publish returns, though
-//     their handlers may not have seen it.
-//  3. It may run in a testing/synctest bubble. It blocks on channels, conditions
-//     and contexts only, and holds no lock while it blocks or while it calls a
-//     handler. After Close, each of its goroutines ends as soon as the handler
-//     that it runs has returned.
+//  2. When Publish returns, the message is queued at its subscriptions. Their handlers
+//     may not have received it yet.
+//  3. A Transport can run in a testing/synctest bubble. It blocks only on channels,
+//     conditions and contexts, and holds no lock while it blocks or calls a handler.
+//     After Close, each of its goroutines ends as soon as the handler that it runs has
+//     returned.
 //
-// # Where it differs from NATS
+// # Differences from NATS
 //
-// What random programs found that run on both, and inproc keeps on purpose, since
-// the other way is a server's slip (nats-server 2.15.2):
+// Random programs that ran on both backends found these differences. inproc keeps them on
+// purpose, because the behaviour of the server (nats-server 2.15.2) is a fault:
 //
-//   - What is purged is settled, also where a member has it in hand. NATS takes
-//     messages of a subject that are purged together for in flight until their
-//     members settle them, and may say that a group has settled more than it has.
-//   - Undelivered of a group that began at the last message of each subject is
-//     exact. NATS counts too few when other messages are removed before the group
-//     gets there.
+//   - A purged message is settled, even if a member holds it. NATS counts messages of a
+//     subject that are purged together as in flight until their members settle them, and
+//     may report that a group has settled more than it has.
+//   - Undelivered is exact for a group that began at the last message of each subject.
+//     NATS counts too few if other messages are removed before the group reaches them.
 //
-// Publish on a subject that was published on lately takes no lock but that of
-// each queue it adds to, however many subscriptions there are.
+// Publish on a recently used subject takes no lock except that of each queue it adds to,
+// for any number of subscriptions.
 //
 // # Steps
 //
-// A Backend with [Options].Rest is for tests that want to know, and to choose, what
-// happens in which order. It takes one [Step] at a time, when all is at rest: each
-// is picked by the Seed among everything that could happen next, whether it is a
-// goroutine that publishes, a subscription's next message, a group's next delivery
-// and the member that gets it, or one of the messages whose time has come at the
-// same instant. The lanes of an ordered group go ahead of each other, as they do on
-// NATS. So in a testing/synctest bubble, where Rest is synctest.Wait, the same Seed
-// gives the same [Backend.Steps], as long as what the handlers do depends on
-// nothing but what they get: neither on chance, nor on which of two goroutines that
-// are awake at once is first. Two that wait to do exactly the same are told apart by
-// who came first.
+// A Backend with [Options].Quiesce is for tests that need to know, and to choose, the
+// order of events. It takes one [Step] at a time, when everything is idle. The Seed picks
+// each step among all that could happen next: a goroutine that publishes, a
+// subscription's next message, a group's next delivery and the member that gets it, or
+// one of several messages that are due at the same instant. The lanes of an ordered group
+// may overtake each other, as on NATS. In a testing/synctest bubble, where Quiesce is
+// synctest.Wait, the same Seed gives the same [Backend.Steps], provided that the handlers
+// depend only on their input: neither on chance, nor on the order of two goroutines that
+// run at the same time. Two identical waiting steps are distinguished by their order of
+// arrival.
 //
-// Steps take no time. A bubble has one synctest.Wait at a time: use
-// [Backend.Settle] instead, and one such Backend per bubble. Outside a bubble steps
-// are taken one at a time as well, but only Rest knows when.
+// Steps take no time. A bubble has one synctest.Wait at a time: use [Backend.Settle]
+// instead, and one such Backend per bubble. Outside a bubble steps are taken one at a
+// time as well, but only Quiesce determines when.
 //
-// [Options].Fault works with and without it: see [Point] and [Verdict].
+// [Options].Fault works with and without steps: see [Point] and [FaultAction].
 package inproc
 
 import (
@@ -63,59 +61,57 @@ import (
 	"gomono.dev/transport"
 )
 
-// DefaultMaxPayload is the payload limit unless Options say otherwise: 1 MiB, as
-// for a NATS server.
+// DefaultMaxPayload is the default of Options.MaxPayload: 1 MiB, as for a NATS server.
 const DefaultMaxPayload = 1 << 20
 
-// Options of a Backend. The zero value is good to use.
+// Options are the options of a Backend. The zero value is ready to use.
 type Options struct {
-	// MaxPayload is the size of the largest message in bytes, header included.
-	// 0 is DefaultMaxPayload; a negative one is no limit.
+	// MaxPayload is the maximum size of a message in bytes, including its header. 0 means
+	// DefaultMaxPayload; a negative value means no limit.
 	MaxPayload int
 
-	// Seed makes the picks among the members of a group repeatable, as far as
-	// messages are published in the same order, and, with Rest, all that happens. 0
-	// is a random seed.
+	// Seed makes the choice of group members repeatable, if messages are published in the
+	// same order. With Quiesce it makes all steps repeatable. 0 means a random seed.
 	Seed uint64
 
-	// Rest, if not nil, lets nothing happen by itself: whoever publishes, requests,
-	// appends, settles or reads waits, as does every message that could be handed
-	// to a handler or whose time has come, until Rest has returned and the Seed has
-	// picked one of them. See the section on steps.
+	// Quiesce, if not nil, makes the Backend take one step at a time. Every publish,
+	// request, append, settlement and read waits, and so does every message that is ready
+	// for a handler or due, until Quiesce has returned and the Seed has picked one of
+	// them. See the section on steps.
 	//
-	// Rest returns when everything else has come to rest: in a testing/synctest
-	// bubble it is synctest.Wait. It is called by one goroutine at a time.
-	Rest func()
+	// Quiesce returns when everything else is idle: in a testing/synctest bubble it is
+	// synctest.Wait. It is called by one goroutine at a time.
+	Quiesce func()
 
-	// Fault, if not nil, is asked before and after each step that a message takes
-	// what is to become of it. It may be called concurrently, where Rest is nil.
-	Fault func(Point) Verdict
+	// Fault, if not nil, is called before and after each step of a message and returns
+	// what happens to it. It may be called concurrently if Quiesce is nil.
+	Fault func(Point) FaultAction
 }
 
-// Transport carries messages within the process: a connection to a Backend. Make
-// one with New, or with Connect.
+// Transport carries messages within the process. It is a connection to a Backend, made by
+// New or Backend.Connect.
 type Transport struct {
 	backend *Backend
-	number  int // in the order in which they were connected
+	number  int // in the order of the connections, from 1
 	closed  atomic.Bool
-	done    chan struct{} // closed when it is
+	done    chan struct{} // closed by Close
 
 	mu         sync.Mutex
 	receivers  map[receiver]struct{} // nil after Close
 	subscribed uint64                // subscriptions so far
 }
 
-// receiver is what a Transport ends with itself.
+// receiver is a subscription or a member. It ends together with its Transport.
 type receiver interface {
 	transport.Receiver
-	silence() // nothing more comes
+	stopReceiving() // stops further deliveries
 	kill()
 }
 
 var _ transport.Transport = (*Transport)(nil)
 
-// New makes a Transport with a Backend of its own. A nil o is the zero Options. It
-// holds no goroutine until something is received; Close ends those.
+// New returns a Transport with a separate Backend. A nil o means the zero Options. It
+// starts no goroutine until something is received; Close ends those.
 func New(o *Options) *Transport { return NewBackend(o).Connect() }
 
 func payloadLimit(option int) int {
@@ -125,8 +121,8 @@ func payloadLimit(option int) int {
 	return max(option, 0)
 }
 
-// Capabilities implements [transport.Transport]. A log lives as long as its
-// Backend, one with FileStorage too.
+// Capabilities implements [transport.Transport]. A log lives as long as its Backend, even
+// with FileStorage.
 func (t *Transport) Capabilities() transport.Capabilities {
 	return transport.Capabilities{Name: "inproc", MaxPayload: t.backend.maxPayload, Logs: true, Delays: true, Lanes: true}
 }
@@ -136,7 +132,8 @@ func (t *Transport) Ping(ctx context.Context) error {
 	return t.ready(ctx, "ping", "inproc")
 }
 
-// Watch implements [transport.Transport]. Nothing is denied in process.
+// Watch implements [transport.Transport]. This backend denies nothing, so f is never
+// called.
 func (t *Transport) Watch(func(transport.Denial)) (stop func()) { return func() {} }
 
 // Publish implements [transport.Transport].
@@ -151,10 +148,10 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	return nil
 }
 
-// publishStep is a Publish, or the reply to a request, as a step.
+// publishStep runs Publish, or the reply to a request, as a step.
 func (t *Transport) publishStep(ctx context.Context, m *transport.Message) error {
 	s := Step{Action: Publish, Subject: m.Subject}
-	if asked := t.backend.inboxes.subjectOf(m.Subject); asked != "" {
+	if asked := t.backend.inboxes.requestSubject(m.Subject); asked != "" {
 		s.Action, s.Subject = Reply, asked
 	}
 	return t.act(ctx, s, m, func(times int) error {
@@ -180,8 +177,7 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 	return t.request(ctx, m, 1)
 }
 
-// requestStep is a Request as a step, which has taken effect when its reply has
-// come.
+// requestStep runs Request as a step. Its effect includes the arrival of the reply.
 func (t *Transport) requestStep(ctx context.Context, m *transport.Message) (reply *transport.Message, err error) {
 	err = t.act(ctx, Step{Action: Request, Subject: m.Subject}, m, func(times int) (err error) {
 		reply, err = t.request(ctx, m, times)
@@ -193,8 +189,8 @@ func (t *Transport) requestStep(ctx context.Context, m *transport.Message) (repl
 	return reply, nil
 }
 
-// request sends m that many times, and waits for the first reply. Sent 0 times it
-// is lost, which nobody notices.
+// request sends m the given number of times and waits for the first reply. With 0 times
+// the message is lost without an error.
 func (t *Transport) request(ctx context.Context, m *transport.Message, times int) (*transport.Message, error) {
 	done, deadline := t.limit(ctx)
 	in, ok := t.backend.inboxes.open(t, m.Subject, deadline)
@@ -207,14 +203,14 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 		if t.backend.deliver(&request) == 0 {
 			t.backend.inboxes.close(in)
 			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
-				"request on %q: nobody is subscribed", m.Subject)
+				"request on %q: there is no subscriber", m.Subject)
 		}
 	}
 	return t.await(ctx, done, m.Subject, in)
 }
 
-// limit returns what ends ctx: a channel, and a deadline by the Backend's clock where
-// the channel would need a timer.
+// limit returns what ends ctx: a channel, or a deadline by the Backend's clock if the
+// channel would need a timer.
 func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline int64) {
 	limited, ok := ctx.(transport.Limited)
 	if !ok {
@@ -224,8 +220,8 @@ func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline i
 	return parent.Done(), t.backend.clock.at(end)
 }
 
-// await waits for the first reply. A reply that came before the context ended
-// is returned even when both are noticed at once.
+// await waits for the first reply. A reply that came before the context ended is returned
+// even if both are noticed at once.
 func (t *Transport) await(ctx context.Context, done <-chan struct{}, subject string, in *inbox) (*transport.Message, error) {
 	var reply *transport.Message
 	ended := false
@@ -241,16 +237,16 @@ func (t *Transport) await(ctx context.Context, done <-chan struct{}, subject str
 	switch {
 	case ended:
 		return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
-			"request on %q: %w while it waited for the reply", subject, ctx.Err())
+			"request on %q: %w while waiting for the reply", subject, ctx.Err())
 	case reply == nil:
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-			"request on %q: the transport was closed while it waited for the reply", subject)
+			"request on %q: the transport was closed while waiting for the reply", subject)
 	}
 	return reply, nil
 }
 
-// Subscribe implements [transport.Transport]. It ignores s.Endpoint: there is
-// nothing to discover within a process.
+// Subscribe implements [transport.Transport]. It ignores s.Endpoint: inproc has no
+// service discovery.
 func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
 	if err := validate(s, h); err != nil {
 		return nil, err
@@ -260,7 +256,7 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 	}
 	sub := newSubscription(t, s, h)
 	t.backend.router.add(sub)
-	if !t.own(sub) {
+	if !t.register(sub) {
 		sub.end()
 		return nil, errClosed("subscribe to", s.Subject)
 	}
@@ -283,21 +279,22 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	return newHandle(t, l), nil
 }
 
-// Close implements [transport.Transport]. What was published has left already, so
-// it does not wait. The Backend and its logs remain for others.
+// Close implements [transport.Transport]. It does not wait: all published messages have
+// been handed over already. The Backend and its logs remain available to other
+// Transports.
 func (t *Transport) Close(context.Context) error {
 	t.end(receiver.Close)
 	return nil
 }
 
-// Kill does what the sudden end of its process would do: nothing that the
-// Transport holds is handed back, so that members of its groups elsewhere get it
-// after their AckWait, counted from now. What its handlers, which a test cannot
-// stop, send and settle afterwards is Unavailable and has no effect.
+// Kill simulates the sudden end of the process. Nothing that the Transport holds is
+// handed back: other members of its groups get it after their AckWait, counted from now.
+// A test cannot stop its handlers. Everything that they send or settle afterwards is
+// Unavailable and has no effect.
 func (t *Transport) Kill() { t.end(receiver.kill) }
 
-// end lets nothing more be done with the Transport, and ends its receivers: all of
-// them get nothing more before what the first one held goes to others.
+// end closes the Transport and ends its receivers. All receivers stop receiving before
+// the messages of the first one go to others.
 func (t *Transport) end(how func(receiver)) {
 	t.mu.Lock()
 	receivers := t.receivers
@@ -307,7 +304,7 @@ func (t *Transport) end(how func(receiver)) {
 	}
 	t.mu.Unlock()
 	for r := range receivers {
-		r.silence()
+		r.stopReceiving()
 	}
 	for r := range receivers {
 		how(r)
@@ -315,9 +312,9 @@ func (t *Transport) end(how func(receiver)) {
 	t.backend.inboxes.closeAll(t)
 }
 
-// own makes a receiver end with the Transport. It reports false when that has
-// ended.
-func (t *Transport) own(r receiver) bool {
+// register adds a receiver that ends with the Transport. It returns false if the
+// Transport has ended.
+func (t *Transport) register(r receiver) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.receivers == nil {
@@ -331,14 +328,14 @@ func (t *Transport) own(r receiver) bool {
 	return true
 }
 
-// disown ends what own began.
-func (t *Transport) disown(r receiver) {
+// unregister removes a receiver that register added.
+func (t *Transport) unregister(r receiver) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.receivers, r)
 }
 
-// admit reports why m cannot be published now.
+// admit returns an error if m cannot be published now.
 func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 	if err := m.Validate(); err != nil {
 		return err
@@ -349,8 +346,8 @@ func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 	return t.ready(ctx, "message on", m.Subject)
 }
 
-// ready reports why nothing can be done now: what was asked for, and its name,
-// are for the error.
+// ready returns an error if the Transport is closed or ctx has ended. what and name
+// describe the operation in the error.
 func (t *Transport) ready(ctx context.Context, what, name string) error {
 	if t.closed.Load() {
 		return errClosed(what, name)

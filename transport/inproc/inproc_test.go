@@ -47,8 +47,8 @@ func TestTransportsShareNothing(t *testing.T) {
 	}
 }
 
-// Hundreds of tests, each with a Transport in a bubble of its own, all at once:
-// nothing that one made is ever met by another.
+// Hundreds of tests run at once, each with a Transport in a separate bubble. None
+// observes anything of another.
 func TestManyBubbles(t *testing.T) {
 	t.Parallel()
 	for i := range 200 {

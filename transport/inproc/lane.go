@@ -1,9 +1,9 @@
 package inproc
 
-// lane is a part of a group's messages, whose order it keeps. A group that is not
-// ordered, and one of a log without lanes, is one lane.
+// lane is a part of a group's messages that is delivered in order. A group that is not
+// ordered, and a group of a log without lanes, has one lane.
 type lane struct {
-	cursor uint64 // the first message that was not delivered; 0 is none
+	cursor uint64 // the first message that was not delivered; 0 means none
 	held   int    // delivered and not settled
 	index  int    // among the ready ones
 }
@@ -14,10 +14,10 @@ func (n *lane) place() *int             { return &n.index }
 // ahead reports whether a message of this lane was not delivered.
 func (n *lane) ahead(sequence uint64) bool { return n.cursor != 0 && sequence >= n.cursor }
 
-// laned reports whether the group has the lanes of its log.
+// laned reports whether the group uses the lanes of its log.
 func (g *group) laned() bool { return g.config.Ordered && len(g.log.store.lanes) > 0 }
 
-// makeLanes puts the cursors at the group's start.
+// makeLanes sets the cursors to the group's start.
 func (g *group) makeLanes() {
 	s := g.log.store
 	if !g.laned() {
@@ -43,13 +43,13 @@ func (g *group) laneOf(sub *subject) *lane {
 	return g.lanes[sub.lane]
 }
 
-// advance moves a cursor past the message that it is at.
+// advance moves a cursor past its current message.
 func (g *group) advance(n *lane) {
 	n.cursor = g.log.store.next(n.cursor, g.laned())
 	g.settleCursor(n)
 }
 
-// settleCursor moves a cursor past what is not for this group.
+// settleCursor moves a cursor past messages that are not for this group.
 func (g *group) settleCursor(n *lane) {
 	s := g.log.store
 	for n.cursor != 0 && !g.wants(n.cursor, s.subjectAt(n.cursor)) {
@@ -61,8 +61,7 @@ func (g *group) settleCursor(n *lane) {
 	g.placeLane(n)
 }
 
-// forgetLatest lets go of what is only needed for the start, once every lane is
-// past it.
+// forgetLatest frees the data of the start, once every lane is past it.
 func (g *group) forgetLatest() {
 	for _, n := range g.lanes {
 		if n.cursor != 0 && n.cursor <= g.latestEnd {
@@ -72,8 +71,8 @@ func (g *group) forgetLatest() {
 	g.start, g.latest = g.latestEnd+1, nil
 }
 
-// placeLane puts a lane among the ready ones, or takes it out: it is ready when it
-// has something to deliver and its order allows that.
+// placeLane adds a lane to the ready ones, or removes it. A lane is ready if it has a
+// message to deliver and its order allows that.
 func (g *group) placeLane(n *lane) {
 	ready := n.cursor != 0 && (n.held == 0 || !g.config.Ordered)
 	switch {

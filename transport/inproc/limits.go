@@ -6,9 +6,10 @@ import (
 	"gomono.dev/transport"
 )
 
-const tooLarge = "the message alone has more bytes than MaxBytes allows"
+const tooLarge = "the message has more bytes than MaxBytes allows"
 
-// makeRoom removes what a message displaces, or says which bound keeps it out.
+// makeRoom removes the messages that a new one displaces, or returns the limit that
+// prevents it.
 func (l *log) makeRoom(sub *subject, e *entry) (bound string) {
 	c := l.config
 	own := size(sub.name, e.record)
@@ -31,7 +32,7 @@ func (l *log) makeRoom(sub *subject, e *entry) (bound string) {
 	return ""
 }
 
-// fits reports whether a message would be stored now, or would not have to be.
+// fits reports whether a message would be stored now, or need not be stored.
 func (l *log) fits(e *entry) bool {
 	c := l.config
 	sub, own := l.store.subjects.get(e.subject), size(e.subject, e.record)
@@ -44,7 +45,7 @@ func (l *log) fits(e *entry) bool {
 	return c.Full != transport.Refuse || l.reached(sub, own) == ""
 }
 
-// reached says which bound a message of a subject would exceed.
+// reached returns the limit that a new message of a subject would exceed.
 func (l *log) reached(sub *subject, own uint64) string {
 	c, s := l.config, l.store
 	switch {
@@ -63,8 +64,7 @@ func (l *log) refuse(subject, bound string) error {
 		"append to log %q on %q: the log is full: %s: wait until there is room, or raise the bound", l.name, subject, bound)
 }
 
-// enforce removes what exceeds the bounds of a log that drops the oldest, after
-// they have changed.
+// enforce removes messages that exceed changed limits of a log that drops the oldest.
 func (l *log) enforce() {
 	c := l.config
 	if c.Full == transport.Refuse {
@@ -80,7 +80,7 @@ func (l *log) enforce() {
 	}
 }
 
-// expiry is when a message with a TTL goes.
+// expiry is the time at which a message with a TTL is removed.
 type expiry struct {
 	at       int64
 	sequence uint64
@@ -90,9 +90,8 @@ type expiry struct {
 func (e *expiry) before(other *expiry) bool { return e.at < other.at }
 func (e *expiry) place() *int               { return &e.index }
 
-// expiryOf is when what was stored at a time goes, in whole milliseconds, so that
-// a log that is written to all the time wakes up a thousand times a second at
-// most.
+// expiryOf returns the time at which a message is removed, in whole milliseconds, so that
+// a log with constant writes wakes up at most a thousand times a second.
 func expiryOf(stored int64, age time.Duration) int64 {
 	at := after(stored, age)
 	if rest := at % int64(time.Millisecond); rest > 0 && at < never-int64(time.Millisecond) {
@@ -101,7 +100,7 @@ func expiryOf(stored int64, age time.Duration) int64 {
 	return at
 }
 
-// expireAfter notes the TTL of a message, if it was stored.
+// expireAfter records the TTL of a message, if it was stored.
 func (l *log) expireAfter(sequence uint64, ttl time.Duration) {
 	if ttl == 0 || l.store.at(sequence) == nil {
 		return
@@ -112,7 +111,7 @@ func (l *log) expireAfter(sequence uint64, ttl time.Duration) {
 	l.alarm.set(e.at, l.now)
 }
 
-// forgetExpiries drops those of messages that are gone, when they are most.
+// forgetExpiries drops the expiries of removed messages, once they are the majority.
 func (l *log) forgetExpiries() {
 	if len(l.expiry) < 1024 || uint64(len(l.expiry)) < 2*l.store.messages {
 		return
@@ -126,7 +125,7 @@ func (l *log) forgetExpiries() {
 	}
 }
 
-// expire removes what is too old, and sets the alarm for what will be next.
+// expire removes expired messages, and sets the alarm for the next ones.
 func (l *log) expire() {
 	for len(l.expiry) > 0 && l.expiry[0].at <= l.now {
 		if n := l.expiry.pop().sequence; l.store.at(n) != nil {

@@ -9,29 +9,29 @@ import (
 	"gomono.dev/transport"
 )
 
-// log is a stored log: its messages, its groups, and what waits for its time.
+// log is a stored log with its messages, groups and delayed messages.
 //
-// One lock guards all of it. Whoever holds it never blocks, nor calls a handler.
-// What is due when the lock is taken happens first, so that nobody sees a log in
-// which something is late, whichever goroutine runs first.
+// One lock guards all of it. Its holder never blocks and never calls a handler. Taking
+// the lock first does everything that is due, so that no caller observes a late log,
+// whichever goroutine runs first.
 type log struct {
 	backend  *Backend
 	name     string
-	settings atomic.Pointer[transport.LogConfig] // config, for those without the lock
+	settings atomic.Pointer[transport.LogConfig] // config, for readers without the lock
 
 	mu     sync.Mutex
 	now    int64 // when the lock was taken
 	config *transport.LogConfig
 	alarm  alarm
 
-	store   *store
-	expiry  heap[*expiry] // of messages with a TTL
-	ids     dedup
-	delayed delayed
-	groups  []*group
-	fence   uint64 // of the last delivery to any group: one that is made again goes on
-	epoch   uint64 // grows when groups or their filters change
-	readers map[chan struct{}]struct{}
+	store        *store
+	expiry       heap[*expiry] // of messages with a TTL
+	ids          dedup
+	delayed      delayed
+	groups       []*group
+	fencingToken uint64 // of the last delivery to any group; a recreated group continues it
+	epoch        uint64 // increases when groups or their filters change
+	readers      map[chan struct{}]struct{}
 
 	declarations []declaration // in the order of the calls of Log
 }
@@ -52,7 +52,7 @@ func newLog(b *Backend, c transport.LogConfig) *log {
 	return l
 }
 
-// configure sets the configuration, which nobody changes in place.
+// configure sets the configuration. A configuration is never changed in place.
 func (l *log) configure(c transport.LogConfig) {
 	c = declared(c)
 	l.config = &c
@@ -62,18 +62,18 @@ func (l *log) configure(c transport.LogConfig) {
 func (l *log) lock() {
 	l.mu.Lock()
 	l.now = l.backend.clock.now()
-	if l.alarm.rings(l.now) {
+	if l.alarm.due(l.now) {
 		l.tick()
 	}
 }
 
-// unlock first lets in what waited for room, where there is some now.
+// unlock first stores messages that waited for room, if there is room now.
 func (l *log) unlock() {
 	l.release()
 	l.mu.Unlock()
 }
 
-// awake is what the alarm calls. One that was set to a later time since goes on.
+// awake is called by the alarm. If the alarm was set to a later time since, it continues.
 func (l *log) awake() {
 	l.lock()
 	defer l.unlock()
@@ -82,7 +82,7 @@ func (l *log) awake() {
 	}
 }
 
-// tick does what is due, and sets the alarm for what comes next.
+// tick does what is due, and sets the alarm for the next time.
 func (l *log) tick() {
 	l.expire()
 	l.release()
@@ -94,7 +94,7 @@ func (l *log) tick() {
 	l.prune()
 }
 
-// prune forgets old ids. It happens a few times per window, for the memory's sake.
+// prune forgets old ids. It runs a few times per window, to save memory.
 func (l *log) prune() {
 	window := l.config.Window()
 	l.ids.prune(l.now, window)
@@ -104,7 +104,7 @@ func (l *log) prune() {
 	}
 }
 
-// append stores a message, unless it waits for its time or was stored before.
+// append stores a message, unless it is delayed or was stored before.
 func (l *log) append(m *transport.Message, o *transport.AppendOptions) (transport.Appended, error) {
 	e := newEntry(o.ID, m)
 	l.lock()
@@ -130,8 +130,8 @@ func (l *log) append(m *transport.Message, o *transport.AppendOptions) (transpor
 	return transport.Appended{Sequence: sequence}, nil
 }
 
-// expect reports, with the last sequence that there is, that the condition of an
-// append does not hold.
+// expect returns an error if the condition of an append does not hold, and the current
+// last sequence.
 func (l *log) expect(e *entry, o *transport.AppendOptions) (last uint64, err error) {
 	if o.Expect == nil {
 		return 0, nil
@@ -144,11 +144,11 @@ func (l *log) expect(e *entry, o *transport.AppendOptions) (last uint64, err err
 		return last, nil
 	}
 	return last, transport.Errorf(transport.Aborted, transport.OutcomeNotDone,
-		"append to log %q on %q: the last sequence of %s is %d, expected was %d: read what is new, and decide again",
+		"append to log %q on %q: the last sequence of %s is %d, expected %d: read the new messages and decide again",
 		l.name, e.subject, of, last, o.Expect.Sequence)
 }
 
-// idOf returns the id of a message, "" when it has none or is gone.
+// idOf returns the id of a message. It is "" if the message has none or is gone.
 func (l *log) idOf(sequence uint64) string {
 	s := l.store.at(sequence)
 	if s == nil {
@@ -176,9 +176,9 @@ func (l *log) remember(ids *dedup, id string, sequence uint64) {
 	}
 }
 
-// put stores a message, for the groups to have. It returns the bound that it
-// would exceed where the log refuses it. Under InterestRetention, what no group
-// wants uses a sequence and is not stored.
+// put stores a message for its groups. If the log refuses it, put returns the limit that
+// it would exceed. Under InterestRetention, a message that no group wants uses a sequence
+// and is not stored.
 func (l *log) put(e *entry) (sequence uint64, bound string) {
 	sub := l.store.subjects.get(e.subject)
 	wanted := l.wanted(sub)
@@ -217,9 +217,8 @@ func (l *log) wanted(s *subject) []*group {
 	return s.wanted
 }
 
-// remove deletes a message that is stored. Every removal goes through here. What
-// was held up by it may be delivered then: whoever removes calls offer, when all
-// that is to go has gone.
+// remove deletes a stored message. Every removal goes through here. It may unblock other
+// deliveries: the caller calls offer after all its removals.
 func (l *log) remove(sequence uint64) {
 	sub := l.store.subjectAt(sequence)
 	for _, g := range l.groups {
@@ -228,42 +227,42 @@ func (l *log) remove(sequence uint64) {
 	l.store.remove(sequence)
 }
 
-// offer lets every group see whether there is something to do.
+// offer makes every group deliver what it can.
 func (l *log) offer() {
 	for _, g := range l.groups {
 		g.offer()
 	}
 }
 
-// settled is told that a group has settled a message.
+// settled handles the settlement of a message by a group.
 func (l *log) settled(sequence uint64) {
 	if l.config.Retention != transport.InterestRetention || l.store.at(sequence) == nil {
 		return
 	}
-	if !l.owed(sequence) {
+	if !l.unsettled(sequence) {
 		l.remove(sequence)
 	}
 }
 
-// owed reports whether a group has yet to settle a message that is stored.
-func (l *log) owed(sequence uint64) bool {
+// unsettled reports whether a group has not yet settled a stored message.
+func (l *log) unsettled(sequence uint64) bool {
 	sub := l.store.subjectAt(sequence)
-	return slices.ContainsFunc(l.groups, func(g *group) bool { return g.owes(sequence, sub) })
+	return slices.ContainsFunc(l.groups, func(g *group) bool { return g.unsettled(sequence, sub) })
 }
 
-// forsake removes what no group has yet to settle, after groups have changed.
-func (l *log) forsake() {
+// removeSettled removes messages that no group needs to settle, after groups have changed.
+func (l *log) removeSettled() {
 	if l.config.Retention != transport.InterestRetention {
 		return
 	}
 	for n := l.store.first; n <= l.store.last; n = l.store.from(n + 1) {
-		if !l.owed(n) {
+		if !l.unsettled(n) {
 			l.remove(n)
 		}
 	}
 }
 
-// acknowledgement is what a NATS server answers to a request that it stores.
+// acknowledgement returns the reply of a NATS server to a request that it stores.
 func (l *log) acknowledgement(at transport.Appended, err error) []byte {
 	type failure struct {
 		Code        int    `json:"code"`

@@ -11,16 +11,15 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// BenchmarkLog is Append, handle, Ack, with bodies of 256 bytes. A message counts
-// when it is acknowledged; at the end nothing is left.
+// BenchmarkLog measures Append, handle and Ack with bodies of 256 bytes. A message counts
+// when it is acknowledged; at the end none is left.
 func BenchmarkLog(b *testing.B) {
 	for _, backlog := range []int{0, 1_000_000} {
 		b.Run(fmt.Sprintf("backlog=%d", backlog), func(b *testing.B) { benchmarkLog(b, backlog) })
 	}
 }
 
-// benchmarkLog has another group that is behind by a backlog, and two thousand
-// messages in backoff.
+// benchmarkLog has another group with a backlog, and two thousand messages in backoff.
 func benchmarkLog(b *testing.B, backlog int) {
 	l := open(b, connect(b, inproc.NewBackend(nil)), jobs)
 	m := &transport.Message{Subject: "jobs.a", Body: make([]byte, bodySize)}

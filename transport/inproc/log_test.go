@@ -13,20 +13,20 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// bubble runs a test in virtual time, with a Backend of its own.
+// bubble runs a test in virtual time with a new Backend.
 func bubble(t *testing.T, o *inproc.Options, body func(*testing.T, *inproc.Backend)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { body(t, inproc.NewBackend(o)) })
 }
 
-// connect makes a Transport that is closed behind the test.
+// connect returns a Transport that is closed after the test.
 func connect(t testing.TB, b *inproc.Backend) *inproc.Transport {
 	tr := b.Connect()
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	return tr
 }
 
-// advance lets time pass, and then everything happen that can.
+// advance lets time pass, and then waits until the bubble is idle.
 func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -50,7 +50,7 @@ func store(t testing.TB, l transport.Log, subject, body string, o transport.Appe
 	return at.Sequence
 }
 
-// worker is a member that keeps what it gets. It has a lock because the passing of
+// worker is a member that records its deliveries. It has a lock because the passing of
 // time orders nothing for the race detector.
 type worker struct {
 	transport.Receiver
@@ -107,8 +107,8 @@ func ofG(inFlight int) transport.ConsumeConfig {
 	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: inFlight}
 }
 
-// A crash: others get what was held after the AckWait, counted from the crash, to
-// the millisecond; what the dead one does has no effect.
+// After a crash, others get the held messages after the AckWait, counted from the crash,
+// to the millisecond. Actions of the dead member have no effect.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
@@ -139,13 +139,13 @@ func TestKill(t *testing.T) {
 		wantSequences(t, heir.sequences())
 		advance(time.Millisecond)
 		wantSequences(t, heir.sequences(), 2, 3)
-		if d := heir.got()[0]; d.Attempt != 2 || string(d.Body) != "1" || d.Fence != 4 {
+		if d := heir.got()[0]; d.Attempt != 2 || string(d.Body) != "1" || d.FencingToken != 4 {
 			t.Errorf("got %+v", d)
 		}
 	})
 }
 
-// An orderly end hands back at once, and an attempt is an attempt.
+// An orderly end hands messages back at once, and a hand-back is not an attempt.
 func TestCloseHandsBack(t *testing.T) {
 	t.Parallel()
 	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
@@ -166,7 +166,7 @@ func TestCloseHandsBack(t *testing.T) {
 		synctest.Wait()
 		wantSequences(t, second.sequences(), 3, 4, 1, 2)
 		if d := second.last(); d.Attempt != 1 {
-			t.Errorf("attempt %d, want 1: a hand-back is none", d.Attempt)
+			t.Errorf("attempt %d, want 1: a hand-back is not an attempt", d.Attempt)
 		}
 		if err := first.got()[0].Ack(t.Context()); transport.CodeOf(err) != transport.Unavailable {
 			t.Errorf("got %v", err)

@@ -10,8 +10,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// member is one receiver of a group, with goroutines that lead in turn and call its
-// handler ([intake.Relay]). Its state is guarded by the lock of the log.
+// member is one receiver of a group. Its goroutines take turns to call the handler
+// ([intake.Relay]). The lock of the log guards its state.
 type member struct {
 	transport *Transport
 	log       *log
@@ -19,28 +19,28 @@ type member struct {
 	begin     func(*transport.Delivery) transport.Work
 	onEnd     func(error)
 	limit     int    // of held
-	number    uint64 // by which the members of a group are ordered
+	number    uint64 // orders the members of a group
 
-	wake     sync.Cond // assigned or ended is set
-	parked   bool      // who leads waits for a delivery
-	assigned *delivery // what it gets when it wakes
+	wake     sync.Cond // signaled when assigned or ended is set
+	waiting  bool      // the leading goroutine waits for a delivery
+	assigned *delivery // the delivery for the parked goroutine
 	held     int       // deliveries that are not settled
-	lost     int       // of those, what Close has handed back
+	lost     int       // how many of them Close has handed back
 
 	ended    ending
-	silent   bool          // about to end
-	returned bool          // the handler is called no more
-	finished chan struct{} // closed when that is so and nothing is held
+	stopping bool          // about to end
+	returned bool          // the handler is not called any more
+	finished chan struct{} // closed when the handler has returned and nothing is held
 }
 
-// ending is how far a member has come to its end.
+// ending is the state of the end of a member.
 type ending uint8
 
 const (
 	live     ending = iota
 	draining        // gets nothing new
-	closed          // what it held was handed back
-	killed          // what it held waits for the AckWait
+	closed          // its deliveries were handed back
+	killed          // its deliveries wait for the AckWait
 )
 
 func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transport.Delivery)) *member {
@@ -56,8 +56,8 @@ func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transpor
 	return m
 }
 
-// join makes the member one of the group that c describes. It reports false when
-// it has ended before, with its Transport.
+// join adds the member to the group that c describes. It returns false if the member has
+// ended before, together with its Transport.
 func (m *member) join(c transport.GroupConfig) (bool, error) {
 	m.log.lock()
 	defer m.log.unlock()
@@ -89,24 +89,24 @@ func (m *member) step() (w transport.Work, more bool) {
 	return m.begin(&d.Delivery), true
 }
 
-// next waits for a delivery. It returns nil when the member has ended.
+// next waits for a delivery. It returns nil if the member has ended.
 func (m *member) next() *delivery {
 	m.log.lock()
 	defer m.log.unlock()
-	m.parked = true
+	m.waiting = true
 	m.offer()
 	for m.assigned == nil && m.ended == live {
 		m.wake.Wait()
 	}
 	d := m.assigned
-	m.parked, m.assigned = false, nil
+	m.waiting, m.assigned = false, nil
 	return d
 }
 
-// offer puts the member among the idle ones of its group, if it is one, and lets
-// the group see whether there is something to do.
+// offer adds the member to the idle ones of its group, if it is idle, and makes the group
+// deliver what it can.
 func (m *member) offer() {
-	if m.parked && m.assigned == nil && m.held < m.limit && m.ended == live && !m.silent {
+	if m.waiting && m.assigned == nil && m.held < m.limit && m.ended == live && !m.stopping {
 		i, there := slices.BinarySearchFunc(m.group.idle, m, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
 		if !there {
 			m.group.idle = slices.Insert(m.group.idle, i, m)
@@ -115,7 +115,7 @@ func (m *member) offer() {
 	m.group.offer()
 }
 
-// leave is the end of the calls.
+// leave ends the calls of the handler.
 func (m *member) leave() {
 	m.log.lock()
 	defer m.log.unlock()
@@ -126,17 +126,17 @@ func (m *member) leave() {
 	m.finish()
 }
 
-// finish notes that the member has finished, when it has.
+// finish marks the member as finished, if it is.
 func (m *member) finish() {
 	if m.returned && m.held == 0 {
 		m.returned = false
 		close(m.finished)
-		m.transport.disown(m)
+		m.transport.unregister(m)
 	}
 }
 
-// end takes the member out of its group, as far as that has not happened, and
-// hands back what it held, unseen or, unless it drains, at all.
+// end removes the member from its group, unless that has happened. It hands back the
+// deliveries that the handler has not received and, unless the member drains, all others.
 func (m *member) end(how ending, delay time.Duration) {
 	if m.ended >= how {
 		return
@@ -145,7 +145,7 @@ func (m *member) end(how ending, delay time.Duration) {
 	if m.group == nil {
 		return
 	}
-	m.group.drop(m)
+	m.group.removeMember(m)
 	if unseen := m.assigned; unseen != nil && how == draining {
 		m.assigned = nil
 		m.held--
@@ -161,16 +161,16 @@ func (m *member) end(how ending, delay time.Duration) {
 	m.wake.Signal()
 }
 
-// drop takes a member out.
-func (g *group) drop(m *member) {
+// removeMember removes a member.
+func (g *group) removeMember(m *member) {
 	is := func(other *member) bool { return other == m }
 	g.members = slices.DeleteFunc(g.members, is)
 	g.idle = slices.DeleteFunc(g.idle, is)
 }
 
-// Drain implements [transport.Receiver]. Nil means that all that the handler has
-// seen is settled: where a Close was faster, Drain returns Unavailable with the
-// number of deliveries that were handed back.
+// Drain implements [transport.Receiver]. Nil means that all deliveries passed to the
+// handler are settled. If a Close came first, Drain returns Unavailable with the number
+// of deliveries that were handed back.
 func (m *member) Drain(ctx context.Context) error {
 	m.stop(draining, 0)
 	select {
@@ -190,13 +190,13 @@ func (m *member) Drain(ctx context.Context) error {
 // Close implements [transport.Receiver].
 func (m *member) Close() { m.stop(closed, 0) }
 
-// silence lets the member get nothing more, before it ends.
-func (m *member) silence() {
+// stopReceiving stops deliveries to the member, before it ends.
+func (m *member) stopReceiving() {
 	m.log.lock()
 	defer m.log.unlock()
-	m.silent = true
+	m.stopping = true
 	if m.group != nil {
-		m.group.drop(m)
+		m.group.removeMember(m)
 	}
 }
 
@@ -210,7 +210,7 @@ func (m *member) kill() {
 	m.ended = killed
 }
 
-// stop ends the member and returns how much Close has handed back.
+// stop ends the member and returns how many deliveries Close has handed back.
 func (m *member) stop(how ending, delay time.Duration) int {
 	m.log.lock()
 	defer m.log.unlock()
@@ -218,8 +218,8 @@ func (m *member) stop(how ending, delay time.Duration) int {
 	return m.lost
 }
 
-// deleted ends a member whose group is gone. What it has seen can still be
-// settled, to no effect.
+// deleted ends a member whose group is gone. Deliveries that it has received can still be
+// settled, without effect.
 func (m *member) deleted(err error) {
 	m.end(draining, 0)
 	if m.onEnd != nil {
@@ -227,8 +227,8 @@ func (m *member) deleted(err error) {
 	}
 }
 
-// callOnEnd is a step, since several members of a deleted group may join again.
+// callOnEnd is a step, because several members of a deleted group may join again.
 func (m *member) callOnEnd(err error) {
-	_ = m.transport.Turn(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
+	_ = m.transport.AwaitStep(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
 	m.onEnd(err)
 }

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// picker is a source of random choices that needs no lock: SplitMix64 (Steele,
-// Lea and Flood, "Fast splittable pseudorandom number generators", 2014), whose
-// state is a counter.
+// picker is a source of random choices that needs no lock: SplitMix64 (Steele, Lea and
+// Flood, "Fast splittable pseudorandom number generators", 2014), whose state is a
+// counter.
 type picker struct {
 	state *atomic.Uint64
 }

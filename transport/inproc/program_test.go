@@ -10,7 +10,8 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-// A Backend of its own for each program, in virtual time, so that minutes may pass.
+// programBackend returns a new Backend for each program, in virtual time, so that minutes
+// may pass.
 func programBackend(o *inproc.Options) transporttest.Backend {
 	return transporttest.Backend{
 		Name: "inproc",
@@ -28,8 +29,8 @@ func TestModel(t *testing.T) {
 	transporttest.Model(t, programBackend(nil), transporttest.ProgramOptions{Programs: 1000})
 }
 
-// The model holds in whichever order the steps are taken.
+// The model holds in every order of the steps.
 func TestModelInSteps(t *testing.T) {
 	t.Parallel()
-	transporttest.Model(t, programBackend(&inproc.Options{Rest: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
+	transporttest.Model(t, programBackend(&inproc.Options{Quiesce: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
 }

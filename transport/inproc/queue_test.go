@@ -16,7 +16,7 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// queueModel is what the seam says about Pending and OnDrop.
+// queueModel models the transport contract of Pending and OnDrop.
 type queueModel struct {
 	pending  int
 	busy     bool // the handler holds a message
@@ -51,9 +51,9 @@ func (q *queueModel) finish() {
 	}
 }
 
-// In a bubble, between any two steps everything that can happen has happened: the
+// In a bubble, everything that can happen has happened between two steps. The
 // subscription and the model agree after each.
-func TestQueueIsWhatTheModelSays(t *testing.T) {
+func TestQueueMatchesModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) { rapid.SyncTest(t, checkQueue) })
 }
@@ -100,7 +100,7 @@ func checkQueue(t *rapid.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	if err := r.Drain(ctx); want.busy && !lostExactly(err, lost) || !want.busy && err != nil {
-		t.Fatalf("drain: %v, with %d that waited", err, lost)
+		t.Fatalf("drain: %v, with %d queued", err, lost)
 	}
 	close(finish)
 }
@@ -109,8 +109,9 @@ func lostExactly(err error, n int) bool {
 	return transport.CodeOf(err) == transport.DeadlineExceeded && strings.Contains(err.Error(), " "+string('0'+rune(n))+" messages were lost")
 }
 
-// A Drain that returns nil has lost nothing: one that a Close overtook says so.
-func TestDrainThatCloseOvertook(t *testing.T) {
+// A Drain that returns nil has lost nothing. A Drain that was overtaken by a Close
+// returns an error.
+func TestDrainOvertakenByClose(t *testing.T) {
 	t.Parallel()
 	for name, closing := range map[string]func(*inproc.Transport, transport.Receiver){
 		"receiver":  func(_ *inproc.Transport, r transport.Receiver) { r.Close() },
@@ -143,8 +144,8 @@ func TestDrainThatCloseOvertook(t *testing.T) {
 	}
 }
 
-// A handler that ends its goroutine takes the subscription with it: callers hear
-// at once that nobody is there, and Drain returns.
+// A handler that ends its goroutine ends the subscription: callers learn at once that
+// there is no subscriber, and Drain returns.
 func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,7 +165,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	})
 }
 
-// OnDrop that takes for ever holds up neither publishers nor the handler.
+// An OnDrop that never returns blocks neither publishers nor the handler.
 func TestSlowOnDrop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +187,7 @@ func TestSlowOnDrop(t *testing.T) {
 		}
 		close(hold)
 		if err := r.Drain(t.Context()); err != nil || seen != 2 {
-			t.Errorf("%v, the handler saw %d", err, seen)
+			t.Errorf("%v, the handler received %d", err, seen)
 		}
 		close(stuck)
 	})

@@ -7,20 +7,20 @@ import (
 	"gomono.dev/transport"
 )
 
-// reading is one Read under way.
+// reading is a Read in progress.
 type reading struct {
 	*handle
 	filter  []string
 	follow  bool
-	next    uint64          // the first sequence that was not looked at
-	end     uint64          // the last one, unless it follows
-	latest  map[uint64]bool // what of latestEnd and below is read; nil is all
-	arrived chan struct{}   // something may have come
+	next    uint64          // the first sequence not yet read
+	end     uint64          // the last sequence, unless it follows
+	latest  map[uint64]bool // the messages of latestEnd and below to read; nil means all
+	arrived chan struct{}   // signals that a message may have arrived
 
 	latestEnd uint64
 }
 
-// readStride bounds how many messages are looked at while the log is locked.
+// readStride is the maximum number of messages that are examined while the log is locked.
 const readStride = 256
 
 // Read implements [transport.Log]. Remaining is 0.
@@ -39,7 +39,7 @@ func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*tr
 		r := h.begin(c)
 		defer r.finish()
 		for r.more(ctx) {
-			if h.transport.Turn(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
+			if h.transport.AwaitStep(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
 				break
 			}
 			for _, d := range r.some() {
@@ -85,7 +85,7 @@ func (l *log) wakeReaders() {
 	}
 }
 
-// more waits until there is something to look at. It reports false at the end.
+// more waits until there is something to read. It returns false at the end.
 func (r *reading) more(ctx context.Context) bool {
 	for {
 		if r.ready(ctx) != nil {
@@ -111,7 +111,7 @@ func (r *reading) last() uint64 {
 	return r.log.store.last
 }
 
-// some returns what matches of the next messages.
+// some returns the matching messages among the next ones.
 func (r *reading) some() []*delivery {
 	l := r.log
 	l.lock()

@@ -7,16 +7,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// entry is a message on its way into a store: one string, the body, after the id
-// and the header where there are any. A string, because many deliveries can refer
-// to it without a copy, and one, because a backlog has millions.
+// entry is a message to be stored, as one string: its body, after its id and header if
+// there are any. It is a string because many deliveries can refer to it without a copy.
+// It is one string because a backlog has millions.
 type entry struct {
 	subject string
 	record  string
-	meta    int // how much of record is before the body
+	meta    int // length of the part of record before the body
 }
 
-// newEntry copies what is to be stored of a message.
+// newEntry copies the stored parts of a message.
 func newEntry(id string, m *transport.Message) entry {
 	var b strings.Builder
 	if id != "" || len(m.Header) > 0 {
@@ -66,8 +66,8 @@ func readText(s string) (text, rest string) {
 	}
 }
 
-// readRecord returns what newEntry has stored. The texts are part of the record;
-// the header and the body are the caller's own.
+// readRecord returns what newEntry has stored. The texts are part of the record; the
+// caller owns the header and the body.
 func readRecord(record string, meta int) (id string, h transport.Header, body []byte) {
 	body = []byte(record[meta:])
 	if meta == 0 {
@@ -86,7 +86,7 @@ func readRecord(record string, meta int) (id string, h transport.Header, body []
 	return id, h, body
 }
 
-// recordID returns the id alone.
+// recordID returns only the id.
 func recordID(record string, meta int) string {
 	if meta == 0 {
 		return ""

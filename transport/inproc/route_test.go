@@ -13,7 +13,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// member is a subscription and what it got. Once it is drained, got may be read.
+// member is a subscription and the messages that it received. Once it is drained, got may
+// be read.
 type member struct {
 	pattern, group string
 	receiver       transport.Receiver
@@ -22,10 +23,10 @@ type member struct {
 	got            []int
 }
 
-// Whatever is subscribed, ended and published, in whatever order: every message
-// goes where transport.Match says, once to each plain subscription and once to
-// each group, in order.
-func TestRoutesAreWhatMatchSays(t *testing.T) {
+// For any order of subscriptions, ends and publishes, every message goes to the
+// subscriptions that transport.Match selects, in order: once to each plain subscription
+// and once to each group.
+func TestRoutesAgreeWithMatch(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		tr := inproc.New(&inproc.Options{Seed: rapid.Uint64().Draw(t, "seed")})
@@ -81,7 +82,7 @@ func TestRoutesAreWhatMatchSays(t *testing.T) {
 	})
 }
 
-// checkRoute fails unless message n went to those, and only those, that it is for.
+// checkRoute fails unless message n went to exactly the members that should get it.
 func checkRoute(t *rapid.T, members []*member, n int, subject string) {
 	want, got := make(map[string]int), make(map[string]int)
 	for i, m := range members {
@@ -120,7 +121,7 @@ func drawPattern(t *rapid.T) string {
 	return strings.Join(tokens, ".")
 }
 
-// More subjects than are remembered: those that were forgotten are found anew.
+// There are more subjects than the cache holds: dropped routes are found again.
 func TestManySubjects(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -149,8 +150,8 @@ func TestManySubjects(t *testing.T) {
 	}
 }
 
-// Whoever subscribes to everything sees replies too, as on NATS; and the reply
-// still gets to whom it is for.
+// A subscription to everything receives replies too, as on NATS; and the requester still
+// gets its reply.
 func TestRepliesAreMessages(t *testing.T) {
 	t.Parallel()
 	tr := inproc.New(nil)
@@ -211,8 +212,8 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// Members of a group come and go, each before the last one leaves: a publisher
-// that found only those who leave finds who has come. Replies are no exception.
+// Members of a group come and go, each before the last one leaves. A publisher that found
+// only leaving members finds the new one. This applies to replies too.
 func TestGroupHandsOver(t *testing.T) {
 	t.Parallel()
 	for _, subject := range []string{"a", "_INBOX.of.a.group"} {

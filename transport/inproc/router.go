@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// router finds the subscriptions that a subject goes to. The truth is a tree of
-// patterns under a lock; beside it are the answers that the tree has given since
-// it last changed, which are read without one.
+// router finds the subscriptions for a subject. The authoritative data is a tree of
+// patterns under a lock. Beside it are the routes that the tree has returned since its
+// last change; they are read without a lock.
 type router struct {
 	answers atomic.Pointer[answers]
 
@@ -17,29 +17,29 @@ type router struct {
 	root node
 }
 
-// answers holds routes by subject. A change of the tree replaces the whole: a
-// publisher that holds the old one may still deliver to a subscription that has
-// ended, which refuses it.
+// answers caches routes by subject. A change of the tree replaces the whole cache. A
+// publisher that holds the old one may still deliver to a subscription that has ended,
+// which rejects the message.
 type answers struct {
 	routes sync.Map // string to *route
 	count  int      // of routes, under the router's lock
 	inbox  bool     // whether a subscription, or a log, could match an inbox
 }
 
-// maxAnswers bounds the routes that are kept. At the bound they are forgotten
-// together: a system that publishes on that many subjects pays for a walk of the
-// tree now and then, and memory stays bounded.
+// maxAnswers is the maximum number of cached routes. At the limit all are dropped
+// together. A system that publishes on more subjects walks the tree now and then, and its
+// memory stays bounded.
 const maxAnswers = 8192
 
-// route is where a subject goes: to the log, unless it is nil, to all of plain, and
-// to one of each group.
+// route is the destination of a subject: the log, unless it is nil, all of plain, and one
+// member of each group.
 type route struct {
 	log    *log
 	plain  []*subscription
 	groups [][]*subscription
 }
 
-var nowhere = new(route)
+var noRoute = new(route)
 
 func newRouter() *router {
 	r := new(router)
@@ -47,11 +47,11 @@ func newRouter() *router {
 	return r
 }
 
-// route returns where subject goes. The subject must be valid.
+// route returns the route of subject, which must be valid.
 func (r *router) route(subject string) *route {
 	known := r.answers.Load()
 	if strings.HasPrefix(subject, inboxPrefix) && !known.inbox {
-		return nowhere
+		return noRoute
 	}
 	if to, ok := known.routes.Load(subject); ok {
 		return to.(*route)
@@ -59,8 +59,8 @@ func (r *router) route(subject string) *route {
 	return r.find(subject)
 }
 
-// find asks the tree and keeps the answer, but not that for an inbox: no two
-// requests have the same.
+// find walks the tree and caches the route, except that of an inbox: no two requests have
+// the same inbox.
 func (r *router) find(subject string) *route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *router) find(subject string) *route {
 	return to
 }
 
-// matches are what a walk of the tree has found.
+// matches holds the results of a walk of the tree.
 type matches struct {
 	log           *log
 	subscriptions []*subscription
@@ -103,7 +103,7 @@ func newRoute(found *matches) *route {
 	return to
 }
 
-// members returns those of one group.
+// members returns the members of one group.
 func (to *route) members(group string) []*subscription {
 	for _, members := range to.groups {
 		if members[0].group == group {
@@ -113,7 +113,7 @@ func (to *route) members(group string) []*subscription {
 	return nil
 }
 
-// add puts s in force.
+// add activates s.
 func (r *router) add(s *subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,7 +123,7 @@ func (r *router) add(s *subscription) {
 	r.changed()
 }
 
-// remove lets nothing more go to s. Removing twice does nothing.
+// remove deactivates s. Removing it again does nothing.
 func (r *router) remove(s *subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +138,7 @@ func (r *router) remove(s *subscription) {
 	r.changed()
 }
 
-// move makes the subjects of a log those that it has now.
+// move replaces the subjects of a log by its current ones.
 func (r *router) move(l *log, was, is []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,16 +155,16 @@ func (r *router) changed() {
 	r.answers.Store(&answers{inbox: r.root.mayMatchUnder(inboxToken)})
 }
 
-// node is a place in the tree of patterns. Its children are found by token, "*"
-// and ">" among them: no subject has a token of these names, so a wildcard and a
-// literal cannot be mistaken for each other.
+// node is a node in the tree of patterns. Its children are found by token, including "*"
+// and ">". No token of a subject has these names, so a wildcard and a literal cannot be
+// confused.
 type node struct {
 	children map[string]*node
-	ending   []*subscription // whose pattern ends here
-	log      *log            // one of whose subjects ends here
+	ending   []*subscription // subscriptions whose pattern ends here
+	log      *log            // a log with a subject that ends here
 }
 
-// at finds or makes the node at which a pattern ends.
+// at finds or creates the node at which a pattern ends.
 func (n *node) at(pattern string) *node {
 	for token := range strings.SplitSeq(pattern, ".") {
 		n = n.child(token)
@@ -184,8 +184,8 @@ func (n *node) child(token string) *node {
 	return c
 }
 
-// remove lets take change the node at which a pattern ends, and on the way back
-// takes out every node that has become empty.
+// remove calls take for the node at which a pattern ends, and removes every node on the
+// way that has become empty.
 func (n *node) remove(pattern string, take func(*node)) {
 	token, rest, more := strings.Cut(pattern, ".")
 	c := n.children[token]

@@ -8,31 +8,31 @@ import (
 	"gomono.dev/transport"
 )
 
-// scheduler takes the steps of a Backend one at a time: what could happen next is
-// proposed to it, and when all is at rest it picks one.
+// scheduler takes the steps of a Backend one at a time. Possible next steps are proposed
+// to it, and when everything is idle it picks one.
 //
-// Its goroutine is there while something is proposed, and only then: it keeps
-// nobody from ending, and virtual time moves when nothing can happen without it.
+// Its goroutine exists only while a step is proposed. So it keeps no test from ending,
+// and virtual time advances if nothing can happen without it.
 type scheduler struct {
-	rest   func()
-	picker picker
-	clock  clock
+	quiesce func()
+	picker  picker
+	clock   clock
 
 	mu       sync.Mutex
-	proposed []*candidate // in the order in which they were proposed
+	proposed []*candidate // in the order of the proposals
 	settling []chan struct{}
 	running  bool
 	steps    []Step
 }
 
 func newScheduler(o *Options, c clock) *scheduler {
-	if o.Rest == nil {
+	if o.Quiesce == nil {
 		return nil
 	}
-	return &scheduler{rest: o.Rest, picker: newPicker(o.Seed), clock: c}
+	return &scheduler{quiesce: o.Quiesce, picker: newPicker(o.Seed), clock: c}
 }
 
-// propose adds what could happen next.
+// propose adds a possible next step.
 func (s *scheduler) propose(c *candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *scheduler) withdraw(c *candidate) bool {
 	return len(s.proposed) < n
 }
 
-// start lets the scheduler's goroutine run; the lock is held.
+// start starts the scheduler's goroutine; the lock is held.
 func (s *scheduler) start() {
 	if !s.running {
 		s.running = true
@@ -59,7 +59,7 @@ func (s *scheduler) start() {
 
 func (s *scheduler) run() {
 	for {
-		s.rest()
+		s.quiesce()
 		if !s.step() && s.end() {
 			return
 		}
@@ -89,14 +89,14 @@ func (s *scheduler) step() bool {
 	return false
 }
 
-// possibility is a candidate as it is at one moment.
+// possibility is a candidate with its current number of choices.
 type possibility struct {
 	*candidate
 	choices int
 }
 
-// possible returns what can happen now, in an order that does not depend on which
-// goroutine was first, and forgets what cannot.
+// possible returns the steps that can happen now, in an order that does not depend on the
+// order of goroutines. It forgets candidates that can no longer happen.
 func (s *scheduler) possible() []possibility {
 	s.mu.Lock()
 	all := slices.Clone(s.proposed)
@@ -113,8 +113,7 @@ func (s *scheduler) possible() []possibility {
 	return possible
 }
 
-// end ends the goroutine when nothing is proposed, and tells those who wait for
-// that.
+// end ends the goroutine if nothing is proposed, and wakes the callers of settle.
 func (s *scheduler) end() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +135,8 @@ func (s *scheduler) note(step Step, of int) {
 	s.steps = append(s.steps, step)
 }
 
-// turn waits until a step is picked, and reports false when ctx ends first.
-func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
+// await waits until a step is picked. It returns false if ctx ends first.
+func (s *scheduler) await(ctx context.Context, step Step, body []byte) bool {
 	granted := make(chan struct{})
 	c := &candidate{
 		step:    step,
@@ -154,27 +153,26 @@ func (s *scheduler) turn(ctx context.Context, step Step, body []byte) bool {
 	}
 }
 
-// Turn makes a step of something that is not the Transport's: it waits until s is
-// picked, whose Transport it sets. body, which it does not keep, tells s apart from
-// another that says the same. Without Options.Rest it returns at once. The error is
-// that of a ctx that ended first.
-func (t *Transport) Turn(ctx context.Context, s Step, body []byte) error {
+// AwaitStep makes a step of an external action: it waits until s is picked, and sets its
+// Transport. body distinguishes s from another step with the same fields; it is not kept.
+// Without Options.Quiesce it returns at once. It returns an error if ctx ends first.
+func (t *Transport) AwaitStep(ctx context.Context, s Step, body []byte) error {
 	s.Transport = t.number
-	return t.backend.turn(ctx, s, body)
+	return t.backend.awaitStep(ctx, s, body)
 }
 
-func (b *Backend) turn(ctx context.Context, s Step, body []byte) error {
-	if b.scheduler == nil || b.scheduler.turn(ctx, s, body) {
+func (b *Backend) awaitStep(ctx context.Context, s Step, body []byte) error {
+	if b.scheduler == nil || b.scheduler.await(ctx, s, body) {
 		return nil
 	}
 	return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: %w before it was picked", s, ctx.Err())
 }
 
-// Settle waits until nothing can happen any more unless time passes, or ctx ends.
-// It needs Options.Rest, and the caller to be the only one who begins anything.
+// Settle waits until nothing more can happen unless time passes, or until ctx ends. It
+// needs Options.Quiesce, and the caller must be the only goroutine that starts new work.
 func (b *Backend) Settle(ctx context.Context) error {
 	if b.scheduler == nil {
-		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "settle: the Backend has no Options.Rest, so nobody knows when all is at rest")
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "settle: the Backend cannot detect that it is idle: set Options.Quiesce")
 	}
 	settled := make(chan struct{})
 	b.scheduler.settle(settled)
@@ -182,7 +180,7 @@ func (b *Backend) Settle(ctx context.Context) error {
 	case <-settled:
 		return nil
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "settle: %w while something went on", ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "settle: %w before the Backend was idle", ctx.Err())
 	}
 }
 
@@ -193,8 +191,7 @@ func (s *scheduler) settle(settled chan struct{}) {
 	s.start()
 }
 
-// Steps returns the steps that were taken so far, in order; none without
-// Options.Rest.
+// Steps returns all steps taken so far, in order. Without Options.Quiesce it returns nil.
 func (b *Backend) Steps() []Step {
 	if b.scheduler == nil {
 		return nil

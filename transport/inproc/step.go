@@ -8,48 +8,49 @@ import (
 	"time"
 )
 
-// Step is something that happens to a message. A Backend with Options.Rest takes
-// its steps one at a time.
+// Step is an event in the life of a message. A Backend with Options.Quiesce takes its
+// steps one at a time.
 type Step struct {
-	// At is when, counted from when the Backend was made.
+	// At is the time of the step, counted from the creation of the Backend.
 	At time.Duration
 
-	// Action is what happens.
+	// Action is the kind of the step.
 	Action Action
 
-	// Transport is the number of the Transport that acts, in the order in which
-	// they were connected, from 1; of a delivery, the one whose handler gets it. 0
-	// is the Backend.
+	// Transport is the number of the Transport that takes the step, in the order of the
+	// connections, from 1. For a delivery, it is the Transport of the handler. 0 means
+	// the Backend.
 	Transport int
 
-	// Subject is that of the message; of a reply, that of its request.
+	// Subject is the subject of the message. For a reply, it is the subject of the
+	// request.
 	Subject string
 
-	// Receiver is the number of the subscription, or of the member in its group,
-	// that a delivery is for, in the order in which they came.
+	// Receiver is the number of the subscription, or of the member in its group, that
+	// receives a delivery, in the order of their creation.
 	Receiver uint64
 
-	// Group is that of the subscription or of the member, "" for none.
+	// Group is the group of the subscription or of the member, or "".
 	Group string
 
-	// Of what is in a log: the log, and the delivery.
+	// The following fields are set for messages of a log: the log, and the delivery.
 	Log      string
 	Sequence uint64
 	Attempt  int
 
-	// Of is in how many ways it could have gone on at that moment, this one
-	// included; 0 where nothing was picked.
+	// Of is the number of possible next steps at that moment, including this one. 0 means
+	// that nothing was picked.
 	Of int
 }
 
-// Action is a kind of step. Turn takes others.
+// Action is a kind of step. AwaitStep accepts others.
 type Action string
 
-// The actions. Those up to Terminate are where Options.Fault is asked.
+// The actions. Options.Fault is called for those up to Terminate.
 const (
 	Publish   Action = "publish"
 	Request   Action = "request"
-	Reply     Action = "reply" // publish on the subject where a request waits
+	Reply     Action = "reply" // publish on the reply subject of a waiting request
 	Append    Action = "append"
 	Deliver   Action = "deliver" // to a handler
 	Ack       Action = "ack"
@@ -57,14 +58,14 @@ const (
 	Release   Action = "release"
 	Terminate Action = "terminate"
 
-	Due     Action = "due"     // store a message whose NotBefore has come
-	Confirm Action = "confirm" // call what AppendAsync was given
+	Due     Action = "due"     // store a message whose NotBefore has passed
+	Confirm Action = "confirm" // call the function of AppendAsync
 	Read    Action = "read"    // from a log, without a group
 	End     Action = "end"     // call OnEnd of a member
 )
 
-// String returns the step in words, such as "t2 deliver jobs.a #3 attempt 2 to
-// workers of jobs".
+// String describes the step, for example "t2 deliver jobs.a #3 attempt 2 to workers of
+// jobs".
 func (s Step) String() string {
 	var b strings.Builder
 	if s.Transport > 0 {
@@ -94,8 +95,7 @@ func (s Step) String() string {
 	return b.String()
 }
 
-// compare orders steps that could happen next, by what they are and not by which
-// goroutine was first.
+// compare orders possible next steps by their content and not by the order of goroutines.
 func (s *Step) compare(other *Step) int {
 	return cmp.Or(
 		cmp.Compare(s.Transport, other.Transport),
@@ -109,16 +109,16 @@ func (s *Step) compare(other *Step) int {
 	)
 }
 
-// candidate is a step that could happen next, in one way or in several.
+// candidate is a step that could happen next, in one or several ways.
 type candidate struct {
-	step Step   // what is known of it before it is picked
-	body []byte // tells apart what the step does not
+	step Step   // known before the step is picked
+	body []byte // distinguishes steps with equal fields
 
-	// choices says in how many ways it could happen now. One that cannot happen
-	// any more is forgotten; who has it proposes it again.
+	// choices returns the number of ways in which the step could happen now. A candidate
+	// that can no longer happen is forgotten; its owner proposes it again.
 	choices func() int
 
-	// take lets it happen in one of the ways, and says what it was.
+	// take makes the step happen in one of the ways, and returns it.
 	take func(choice int) Step
 }
 

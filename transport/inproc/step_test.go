@@ -21,7 +21,7 @@ import (
 func steps(t *testing.T, seed uint64, body func(*testing.T, *inproc.Backend)) []inproc.Step {
 	t.Helper()
 	var taken []inproc.Step
-	bubble(t, &inproc.Options{Seed: seed, Rest: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, &inproc.Options{Seed: seed, Quiesce: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
 		body(t, b)
 		settle(t, b)
 		taken = b.Steps()
@@ -36,26 +36,26 @@ func settle(t testing.TB, b *inproc.Backend) {
 	}
 }
 
-// journal is what happened, in order.
+// journal records events in order.
 type journal struct {
-	mu   sync.Mutex
-	said []string
+	mu     sync.Mutex
+	events []string
 }
 
-func (j *journal) say(format string, args ...any) {
+func (j *journal) note(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.said = append(j.said, fmt.Sprintf(format, args...))
+	j.events = append(j.events, fmt.Sprintf(format, args...))
 }
 
 func (j *journal) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return strings.Join(j.said, " ")
+	return strings.Join(j.events, " ")
 }
 
-// busy is a system in which much goes on at once: two transports, groups, lanes,
-// delays, requests, readers and several goroutines that send the like.
+// busy is a system with much concurrency: two transports, groups, lanes, delays,
+// requests, readers and several goroutines that send similar messages.
 func busy(t *testing.T, b *inproc.Backend) {
 	one, two := connect(t, b), connect(t, b)
 	config := jobs
@@ -92,7 +92,7 @@ func busy(t *testing.T, b *inproc.Backend) {
 	var wait sync.WaitGroup
 	for i := range 3 {
 		wait.Go(func() {
-			for range rand.IntN(20) { // it does not matter which of them is first
+			for range rand.IntN(20) { // their order does not matter
 				runtime.Gosched()
 			}
 			store(t, l, fmt.Sprintf("jobs.now-%d", i), "", transport.AppendOptions{})
@@ -140,7 +140,7 @@ func words(all []inproc.Step) string {
 	return b.String()
 }
 
-// Every order that is possible is reached by some seed.
+// Some seed reaches every possible order.
 func TestSeedsReachEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -150,7 +150,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 	}{
 		{"senders", 6, func(t *testing.T, b *inproc.Backend, j *journal) { // of two that send twice each
 			tr := connect(t, b)
-			subscribe(t, tr, "a", func(m *transport.Message) { j.say("%s", m.Body) })
+			subscribe(t, tr, "a", func(m *transport.Message) { j.note("%s", m.Body) })
 			for _, who := range []string{"x", "y"} {
 				go func() {
 					for range 2 {
@@ -162,7 +162,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 		{"subscriptions", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
 			tr := connect(t, b)
 			for who := range 3 {
-				subscribe(t, tr, "a", func(*transport.Message) { j.say("%d", who) })
+				subscribe(t, tr, "a", func(*transport.Message) { j.note("%d", who) })
 			}
 			if err := tr.Publish(t.Context(), &transport.Message{Subject: "a"}); err != nil {
 				t.Fatal(err)
@@ -172,7 +172,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			l := open(t, connect(t, b), jobs)
 			for who := range 2 {
 				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
-					j.say("%d:%d", d.Sequence, who)
+					j.note("%d:%d", d.Sequence, who)
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -186,7 +186,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			config := jobs
 			config.Delays = true
 			l := open(t, connect(t, b), config)
-			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.say("%s", d.Body) }); err != nil {
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.note("%s", d.Body) }); err != nil {
 				t.Fatal(err)
 			}
 			at := time.Now().Add(time.Second)
@@ -204,7 +204,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 						_ = d.Nak(context.Background(), time.Second)
 						return
 					}
-					j.say("%d", d.Sequence)
+					j.note("%d", d.Sequence)
 				}()
 			}); err != nil {
 				t.Fatal(err)
@@ -221,7 +221,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 				store(t, l, "lanes."+key, "", transport.AppendOptions{})
 			}
 			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, func(d *transport.Delivery) {
-				j.say("%d", d.Sequence)
+				j.note("%d", d.Sequence)
 				_ = d.Ack(context.Background())
 			}); err != nil {
 				t.Fatal(err)
@@ -269,11 +269,11 @@ func TestStepsTakeNoTime(t *testing.T) {
 	})
 }
 
-// What waits to be picked gives up when its context ends, and is then not done.
+// A step that waits to be picked gives up when its context ends, and is then not done.
 func TestTurnEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	resting := make(chan struct{})
-	b := inproc.NewBackend(&inproc.Options{Rest: func() { <-resting }})
+	b := inproc.NewBackend(&inproc.Options{Quiesce: func() { <-resting }})
 	tr := connect(t, b)
 	subscribe(t, tr, "a", func(*transport.Message) { t.Error("it was done") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -285,7 +285,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	close(resting)
-	if err := tr.Turn(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
+	if err := tr.AwaitStep(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
 		t.Error(err)
 	}
 	if got := words(b.Steps()); !strings.Contains(got, "t1 think (of 1)") {
@@ -293,10 +293,10 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Outside a bubble steps are taken one at a time too.
+// Outside a bubble, too, steps are taken one at a time.
 func TestStepsOutsideABubble(t *testing.T) {
 	t.Parallel()
-	b := inproc.NewBackend(&inproc.Options{Seed: 1, Rest: runtime.Gosched})
+	b := inproc.NewBackend(&inproc.Options{Seed: 1, Quiesce: runtime.Gosched})
 	tr := connect(t, b)
 	got := make(chan string, 100)
 	subscribe(t, tr, "a", func(m *transport.Message) { got <- string(m.Body) })
@@ -323,7 +323,7 @@ func TestSettleWithoutSteps(t *testing.T) {
 	if err := inproc.NewBackend(nil).Settle(t.Context()); transport.CodeOf(err) != transport.FailedPrecondition {
 		t.Errorf("got %v", err)
 	}
-	if err := connect(t, inproc.NewBackend(nil)).Turn(t.Context(), inproc.Step{}, nil); err != nil {
+	if err := connect(t, inproc.NewBackend(nil)).AwaitStep(t.Context(), inproc.Step{}, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,15 +1,15 @@
 package inproc
 
-// store keeps messages by their sequences, in segments that are freed when their
-// last message goes. Each message is linked with its neighbours of the same
-// subject and, in a log with lanes, of the same lane, so that whatever is removed,
-// first, last and next are known at once.
+// store keeps messages by their sequences, in segments that are freed when their last
+// message is removed. Each message is linked with its neighbours of the same subject and,
+// in a log with lanes, of the same lane. So first, last and next are known at once after
+// any removal.
 type store struct {
 	segments []segment
 	base     uint64 // number of the first segment
 
-	first    uint64 // of the oldest message; last+1 when there is none
-	last     uint64 // the highest ever given
+	first    uint64 // of the oldest message; last+1 if there is none
+	last     uint64 // the highest ever assigned
 	messages uint64
 	bytes    uint64
 
@@ -17,17 +17,17 @@ type store struct {
 	lanes    []chain // empty without lanes
 }
 
-// segmentSize makes the slots of a segment fill 8 KiB, which is the most that one
-// message that is left behind can hold.
+// segmentSize makes the slots of a segment fill 8 KiB. That is the maximum that one
+// remaining message can hold.
 const segmentSize = 170
 
 type segment struct {
-	slots *[segmentSize]slot // nil when none is used
+	slots *[segmentSize]slot // nil if no slot is used
 	lanes *[segmentSize]link // nil in a log without lanes
 	used  int
 }
 
-// slot is one message. Its size is what a backlog costs beyond the bodies.
+// slot is one message. Its size is the cost of a message beyond its body.
 type slot struct {
 	record  string
 	stored  int64
@@ -36,13 +36,13 @@ type slot struct {
 	meta    uint32
 }
 
-// link holds the sequences of neighbours; 0 is none.
+// link holds the sequences of the neighbours; 0 means none.
 type link struct{ previous, next uint64 }
 
-// chain is a list of messages, by its ends; 0 is none.
+// chain holds the ends of a list of messages; 0 means none.
 type chain struct{ first, last uint64 }
 
-// slotBytes is what a message counts beyond its subject, header and body.
+// slotBytes is what a message counts in addition to its subject, header and body.
 const slotBytes = 16
 
 func newStore(lanes int) *store {
@@ -53,7 +53,7 @@ func newStore(lanes int) *store {
 	return s
 }
 
-// at returns the slot of a sequence, nil when nothing is stored there.
+// at returns the slot of a sequence, or nil if nothing is stored there.
 func (s *store) at(sequence uint64) *slot {
 	if sequence < s.first || sequence >= s.end() {
 		return nil
@@ -65,7 +65,7 @@ func (s *store) at(sequence uint64) *slot {
 	return &slots[sequence%segmentSize]
 }
 
-// end is the first sequence that has no segment.
+// end returns the first sequence that has no segment.
 func (s *store) end() uint64 { return (s.base + uint64(len(s.segments))) * segmentSize }
 
 func (s *store) segment(sequence uint64) *segment {
@@ -95,8 +95,8 @@ func (s *store) from(sequence uint64) uint64 {
 	return s.last + 1
 }
 
-// next returns the message after one that is stored, in its lane if inLane is
-// set; 0 is none.
+// next returns the message after a stored one, in its lane if inLane is set; 0 means
+// none.
 func (s *store) next(sequence uint64, inLane bool) uint64 {
 	if inLane {
 		return s.laneLink(sequence).next
@@ -107,7 +107,7 @@ func (s *store) next(sequence uint64, inLane bool) uint64 {
 	return 0
 }
 
-// lastOf returns the last message of a subject; 0 is none.
+// lastOf returns the last message of a subject; 0 means none.
 func (s *store) lastOf(subject string) uint64 {
 	if sub := s.subjects.byName[subject]; sub != nil {
 		return sub.last
@@ -144,7 +144,7 @@ func (s *store) since(at int64) uint64 {
 	return s.from(low)
 }
 
-// skip uses a sequence and stores nothing.
+// skip uses a sequence without storing a message.
 func (s *store) skip() uint64 {
 	s.last++
 	if s.messages == 0 {
@@ -192,7 +192,7 @@ func (s *store) addToLane(lane int, sequence uint64) {
 	c.last = sequence
 }
 
-// grow returns the segment of a new sequence, ready to be written.
+// grow returns the segment of a new sequence, ready for writing.
 func (s *store) grow(sequence uint64) *segment {
 	s.trim(sequence)
 	for sequence/segmentSize-s.base >= uint64(len(s.segments)) {
@@ -208,7 +208,7 @@ func (s *store) grow(sequence uint64) *segment {
 	return seg
 }
 
-// remove deletes a message that is stored.
+// remove deletes a stored message.
 func (s *store) remove(sequence uint64) {
 	removed := s.at(sequence)
 	sub := s.subjects.all[removed.subject]
@@ -250,7 +250,7 @@ func (s *store) removeFromLane(lane int, l link) {
 	}
 }
 
-// shrink frees what is not used after a removal.
+// shrink frees unused memory after a removal.
 func (s *store) shrink(sequence uint64) {
 	seg := s.segment(sequence)
 	if seg.used--; seg.used == 0 && sequence/segmentSize != s.last/segmentSize {
@@ -261,7 +261,7 @@ func (s *store) shrink(sequence uint64) {
 	}
 }
 
-// trim frees the segments that are not used, before the one of a new sequence.
+// trim frees the unused segments before that of a new sequence.
 func (s *store) trim(sequence uint64) {
 	last := len(s.segments) - 1
 	if last >= 0 && s.end() <= sequence && s.segments[last].used == 0 {
@@ -276,7 +276,7 @@ func (s *store) trim(sequence uint64) {
 	}
 }
 
-// size is what a message counts against MaxBytes.
+// size returns the number of bytes that a message counts against MaxBytes.
 func size(subject, record string) uint64 {
 	return uint64(len(subject) + len(record) + slotBytes)
 }

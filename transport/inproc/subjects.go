@@ -6,16 +6,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// subjects are those that a log has messages of, and some that it had.
+// subjects holds the subjects of the messages in a log, and some whose messages are gone.
 type subjects struct {
 	lanes  int
 	byName map[string]*subject
-	all    []*subject // by index; 0 is none
+	all    []*subject // by index; 0 means none
 	free   []uint32
-	empty  int // of those in byName, how many have no message
+	empty  int // number of subjects in byName without messages
 }
 
-// subject is one of them, and what is known about it without looking.
+// subject is one subject, and the data that is kept about its messages.
 type subject struct {
 	name  string
 	index uint32
@@ -23,19 +23,19 @@ type subject struct {
 	chain        // of its messages
 	count uint64 // of its messages
 
-	wanted []*group // whose filters match, as of epoch
+	wanted []*group // groups whose filters match, as of epoch
 	epoch  uint64
 }
 
-// maxEmpty is how many subjects without messages are kept at least: a queue whose
-// one message comes and goes finds its subject there.
+// maxEmpty is the number of subjects without messages that are always kept, for a queue
+// whose only message comes and goes.
 const maxEmpty = 1024
 
 func newSubjects(lanes int) subjects {
 	return subjects{lanes: lanes, byName: make(map[string]*subject), all: make([]*subject, 1)}
 }
 
-// get finds or makes a subject.
+// get finds or creates a subject.
 func (s *subjects) get(name string) *subject {
 	if sub := s.byName[name]; sub != nil {
 		return sub
@@ -66,7 +66,7 @@ func (s *subjects) removed(sub *subject) {
 	}
 }
 
-// sweep forgets the subjects without messages when they are most of all.
+// sweep forgets the subjects without messages once they are the majority.
 func (s *subjects) sweep() {
 	if s.empty < maxEmpty || s.empty < len(s.byName)/2 {
 		return

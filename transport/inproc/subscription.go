@@ -11,13 +11,13 @@ import (
 // subscription is an intake with a place in the router.
 type subscription struct {
 	transport *Transport
-	number    uint64 // among those of its Transport
+	number    uint64 // number among the subscriptions of its Transport
 	inForce   bool   // guarded by the lock of the router
 	pattern   string
 	group     string
 	begin     func(*transport.Message) transport.Work
 	intake    *intake.Intake[*transport.Message]
-	turn      turn // of a Backend that takes steps
+	proposal  proposal // with steps
 }
 
 func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
@@ -33,7 +33,7 @@ func newSubscription(t *Transport, s transport.Subscription, h transport.Handler
 	return sub
 }
 
-// validate reports, as an InvalidArgument, what cannot be subscribed.
+// validate returns an InvalidArgument for an invalid subscription.
 func validate(s transport.Subscription, h transport.Handler) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -44,13 +44,13 @@ func validate(s transport.Subscription, h transport.Handler) error {
 	return nil
 }
 
-// push adds a copy of m, or drops it when too many wait. It reports false when
-// the subscription has ended.
+// push adds a copy of m, or drops it if the queue is full. It returns false if the
+// subscription has ended.
 func (s *subscription) push(m *transport.Message) bool { return s.intake.Put(m.Clone()) }
 
-// Drain implements [transport.Receiver]. Nil means that the handler has seen
-// everything that had arrived: where a Close was faster, Drain returns Unavailable
-// with the number of messages that were lost.
+// Drain implements [transport.Receiver]. Nil means that the handler has processed every
+// message that had arrived. If a Close came first, Drain returns Unavailable with the
+// number of lost messages.
 func (s *subscription) Drain(ctx context.Context) error {
 	s.end()
 	select {
@@ -73,22 +73,22 @@ func (s *subscription) Close() {
 	s.abandon()
 }
 
-// silence implements receiver.
-func (s *subscription) silence() { s.end() }
+// stopReceiving implements receiver.
+func (s *subscription) stopReceiving() { s.end() }
 
-// kill implements receiver: there is nothing to hand back.
+// kill implements receiver. There is nothing to hand back.
 func (s *subscription) kill() { s.Close() }
 
-// end lets nothing more arrive. The router goes first, so that a publisher that
-// is refused here finds another member of the group there.
+// end stops new messages from arriving. It leaves the router first, so that a publisher
+// that is rejected here finds another member of the group there.
 func (s *subscription) end() {
 	s.transport.backend.router.remove(s)
 	s.intake.End()
 }
 
-// abandon drops what the handler has not seen, once end was called, and returns
-// how many messages were dropped by this call or one before it.
+// abandon drops the queued messages, after end was called. It returns the number of
+// messages dropped by this call or an earlier one.
 func (s *subscription) abandon() int {
-	s.transport.disown(s)
+	s.transport.unregister(s)
 	return s.intake.Discard()
 }

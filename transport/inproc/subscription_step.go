@@ -6,28 +6,28 @@ import (
 	"gomono.dev/transport"
 )
 
-// turn is a subscription's place among what could happen next. It is guarded by
-// the lock of the intake.
-type turn struct {
+// proposal is the state of a subscription's proposal to the scheduler. The lock of the intake
+// guards it.
+type proposal struct {
 	proposed bool
 	granted  bool
 }
 
-// takeStep takes a message in a Backend that takes steps or asks for faults: one at a
-// time, each when it is picked.
+// takeStep handles a message in a Backend with steps or faults: one at a time, each when
+// it is picked.
 func (s *subscription) takeStep(m *transport.Message) transport.Work {
 	s.hand(m)
 	return nil
 }
 
-// isNext reports whether the first message that waits was picked, and proposes it.
+// isNext reports whether the first queued message was picked, and proposes it otherwise.
 func (s *subscription) isNext(waiting []*transport.Message) bool {
 	switch {
-	case s.turn.granted || s.transport.backend.scheduler == nil:
-		s.turn.granted = false
+	case s.proposal.granted || s.transport.backend.scheduler == nil:
+		s.proposal.granted = false
 		return true
-	case !s.turn.proposed:
-		s.turn.proposed = true
+	case !s.proposal.proposed:
+		s.proposal.proposed = true
 		s.transport.backend.scheduler.propose(&candidate{step: s.step(waiting[0]), choices: s.choices, take: s.take})
 	}
 	return false
@@ -37,11 +37,11 @@ func (s *subscription) step(m *transport.Message) Step {
 	return Step{Action: Deliver, Transport: s.transport.number, Subject: m.Subject, Receiver: s.number, Group: s.group}
 }
 
-// choices says whether there is still something to deliver.
+// choices returns 1 if a message is queued, and 0 otherwise.
 func (s *subscription) choices() (n int) {
 	s.intake.Look(func(waiting []*transport.Message) {
 		if n = min(len(waiting), 1); n == 0 {
-			s.turn.proposed = false
+			s.proposal.proposed = false
 		}
 	})
 	return n
@@ -49,26 +49,26 @@ func (s *subscription) choices() (n int) {
 
 func (s *subscription) take(int) (step Step) {
 	s.intake.Look(func(waiting []*transport.Message) {
-		s.turn = turn{granted: true}
+		s.proposal = proposal{granted: true}
 		step = s.step(waiting[0])
 	})
 	s.intake.Wake()
 	return step
 }
 
-// hand hands a message to the handler, as often as the verdict says.
+// hand passes a message to the handler, as often as the fault specifies.
 func (s *subscription) hand(m *transport.Message) {
 	t, ctx, step := s.transport, context.Background(), s.step(m)
 	before, waited := t.ask(ctx, &step, Before, m)
 	if waited {
-		_ = t.backend.turn(ctx, step, m.Body) // its context does not end
+		_ = t.backend.awaitStep(ctx, step, m.Body) // this context does not end
 	}
 	for range before.times() {
 		if t.closed.Load() {
 			return
 		}
 		own := m
-		if before.Twice {
+		if before.Duplicate {
 			own = m.Clone()
 		}
 		if w := s.begin(own); w != nil {
@@ -76,6 +76,6 @@ func (s *subscription) hand(m *transport.Message) {
 		}
 	}
 	if _, waited := t.ask(ctx, &step, After, m); waited {
-		_ = t.backend.turn(ctx, step, m.Body)
+		_ = t.backend.awaitStep(ctx, step, m.Body)
 	}
 }

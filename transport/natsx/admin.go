@@ -14,16 +14,16 @@ import (
 // Remove implements [transport.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	what := "message " + strconv.FormatUint(sequence, 10) + " of " + l.what
-	return l.askRemoval(ctx, what, func(ctx context.Context) error {
+	return l.callRemoval(ctx, what, func(ctx context.Context) error {
 		return l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
 	})
 }
 
-// askRemoval is ask for a removal. The server may remove in an attempt whose answer does
-// not arrive in time. The next attempt then finds nothing, which is no error.
-func (l *log) askRemoval(ctx context.Context, what string, do func(context.Context) error) error {
+// callRemoval is callAPI for a removal. The server may remove in an attempt whose answer does
+// not arrive in time. The next attempt then finds nothing, which is not an error.
+func (l *log) callRemoval(ctx context.Context, what string, do func(context.Context) error) error {
 	unanswered := false
-	_, err := ask(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
+	_, err := callAPI(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
 		err = do(ctx)
 		if unanswered && missing(l.t.apiError(err, what)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
 			return none, nil
@@ -36,12 +36,12 @@ func (l *log) askRemoval(ctx context.Context, what string, do func(context.Conte
 
 // Purge implements [transport.Log].
 func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
-	patterns, err := l.purged(&p)
+	patterns, err := l.purgeFilters(&p)
 	if err != nil {
 		return 0, err
 	}
 	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
-		if p.Before, err = l.keptFrom(ctx, &p); err != nil || p.Before == 0 {
+		if p.Before, err = l.firstKept(ctx, &p); err != nil || p.Before == 0 {
 			return 0, err
 		}
 		p.Keep = 0
@@ -56,8 +56,8 @@ func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error
 	return total, nil
 }
 
-// purged returns the stored forms of what is to be deleted; "" is everything.
-func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
+// purgeFilters returns the stored forms of the subjects to purge. "" means everything.
+func (l *log) purgeFilters(p *transport.PurgeConfig) ([]string, error) {
 	if p.Subject == "" {
 		return []string{""}, nil
 	}
@@ -67,26 +67,26 @@ func (l *log) purged(p *transport.PurgeConfig) ([]string, error) {
 	return l.lanes.filter([]string{p.Subject}, anyLane), nil
 }
 
-// keptFrom returns the sequence from which the last Keep messages that match are
-// kept; 0 when there are no more than that.
-func (l *log) keptFrom(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
+// firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
+// there are no more than Keep.
+func (l *log) firstKept(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
 	for {
-		kept, err := l.lasts(ctx, p)
+		kept, err := l.lastMatching(ctx, p)
 		if err != nil || uint64(len(kept)) < p.Keep {
 			return 0, err
 		}
-		there, err := l.allThere(ctx, kept)
+		there, err := l.allExist(ctx, kept)
 		if there || err != nil {
 			return kept[0], err
 		}
-		if !pause(ctx, askPause) {
-			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while it was read", l.what, ctx.Err())
+		if !pause(ctx, apiPause) {
+			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while the log was read", l.what, ctx.Err())
 		}
 	}
 }
 
-// lasts reads the last Keep messages that match.
-func (l *log) lasts(ctx context.Context, p *transport.PurgeConfig) (kept []uint64, err error) {
+// lastMatching returns the sequences of the last Keep messages that match.
+func (l *log) lastMatching(ctx context.Context, p *transport.PurgeConfig) (kept []uint64, err error) {
 	r := transport.ReadConfig{}
 	if p.Subject != "" {
 		r.Filter = []string{p.Subject}
@@ -106,9 +106,9 @@ func (l *log) lasts(ctx context.Context, p *transport.PurgeConfig) (kept []uint6
 	return kept, nil
 }
 
-// allThere reports whether messages that were read are there: what a server of a
-// cluster does not know to be removed would be counted as kept.
-func (l *log) allThere(ctx context.Context, sequences []uint64) (bool, error) {
+// allExist reports whether the messages exist. A server of a cluster may not know of a
+// removal yet, and then a removed message would count as kept.
+func (l *log) allExist(ctx context.Context, sequences []uint64) (bool, error) {
 	if !l.replicated {
 		return true, nil
 	}
@@ -122,8 +122,8 @@ func (l *log) allThere(ctx context.Context, sequences []uint64) (bool, error) {
 	return true, nil
 }
 
-// purge is asked once: a second answer would not count what the first one had
-// deleted.
+// purge sends one request without retries: a second answer would not count the messages that
+// the first one deleted.
 func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfig) (uint64, error) {
 	var request struct {
 		Filter string `json:"filter,omitempty"`
@@ -135,13 +135,13 @@ func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfi
 		Purged uint64 `json:"purged"`
 	}
 	what := "purge " + l.what
-	_, err := attempt(ctx, l.t, what, askTimeout, func(ctx context.Context) (none struct{}, err error) {
+	_, err := attempt(ctx, l.t, what, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
 		return none, l.t.api(ctx, "STREAM.PURGE."+l.config.Name, request, &answer)
 	})
 	return answer.Purged, l.t.apiError(err, what)
 }
 
-// Info implements [transport.Log]. Its Config names no Groups: those are in Groups.
+// Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
 func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
 	is, err := l.info(ctx, l.what)
 	if err != nil {
@@ -180,7 +180,7 @@ func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 
 // durables lists the consumers of all groups.
 func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
-	return ask(ctx, l.t, "groups of "+l.what, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
+	return callAPI(ctx, l.t, "groups of "+l.what, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
 		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
 		if err != nil {
 			return nil, err
@@ -195,8 +195,8 @@ func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
 	})
 }
 
-// groupInfo adds up the consumers of a group. A lane in which nothing waits holds
-// back nothing.
+// groupInfo sums up the consumers of a group. A lane without waiting messages does not limit
+// Settled.
 func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 	info := transport.GroupInfo{Config: groupConfig(of[0])}
 	var highest, lowest uint64
@@ -224,10 +224,10 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	}
 	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
 	if len(consumers) == 0 {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s is not there", name, l.what)
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s does not exist", name, l.what)
 	}
-	return first(l.t.inParallel(ctx, len(consumers), func(i int) error {
-		err := l.askRemoval(ctx, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) error {
+	return firstError(l.t.inParallel(ctx, len(consumers), func(i int) error {
+		err := l.callRemoval(ctx, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) error {
 			return l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
 		if err == nil {

@@ -32,8 +32,8 @@ func (l *log) Append(ctx context.Context, m *transport.Message, o transport.Appe
 	}
 }
 
-// AppendAsync implements [transport.Log]. An answer that does not come within 20
-// seconds is given up.
+// AppendAsync implements [transport.Log]. It gives up on an answer that does not arrive
+// within 20 seconds.
 func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
 	if err := l.admit(ctx, m, &o); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	}
 	if l.origin != "" {
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"append to %s on %q: it is a mirror of %s: append to that", l.what, m.Subject, l.origin)
+			"append to %s on %q: the log is a mirror of %s: append to that one", l.what, m.Subject, l.origin)
 	}
 	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
 		return tooOld("append to %s: NotBefore", l.what)
@@ -84,7 +84,7 @@ func (l *log) enter(ctx context.Context) error {
 	case l.window <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: %d others wait for their acknowledgement", l.what, maxAppending)
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: %d other appends wait for their acknowledgement", l.what, maxAppending)
 	}
 }
 
@@ -94,16 +94,16 @@ type appending struct {
 	subject string
 	o       transport.AppendOptions
 	done    func(transport.Appended, error)
-	roomed  bool  // it is counted by the log's room
-	full    error // what it comes to, unless it was stored before
+	counted bool  // counted by the log's room
+	full    error // the error of the append, unless the message was stored before
 
-	earlier *transport.Appended // by an earlier process, which the server may have forgotten
+	earlier *transport.Appended // appended by an earlier process; the server may have forgotten it
 }
 
 // recall looks whether an earlier process has appended the message. It believes that
 // only if the stream is still the same, which the server knows.
 func (a *appending) recall(ctx context.Context) error {
-	if a.o.ID == "" || a.o.Generated || !a.l.t.journal.Lasting() {
+	if a.o.ID == "" || a.o.Generated || !a.l.t.journal.Persistent() {
 		return nil
 	}
 	if _, ok := a.recorded(); !ok && !a.l.t.streamCreated(a.stream()).IsZero() {
@@ -130,14 +130,14 @@ func (a *appending) recorded() (sequence uint64, ok bool) {
 	return a.l.t.journal.Recall(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID)
 }
 
-// remember notes that the message was appended, for the next process.
+// remember records for the next process that the message was appended.
 func (a *appending) remember(sequence uint64) {
 	if a.o.ID != "" && !a.o.Generated {
 		a.l.t.journal.Remember(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
 	}
 }
 
-// stream is the one that stores the message first. Each has ids of its own.
+// stream returns the stream that stores the message first. Each stream has its own ids.
 func (a *appending) stream() string {
 	if a.delayed() {
 		return a.l.delayedName()
@@ -164,32 +164,32 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 		if _, ours := a.l.t.acks.take(token); ours {
 			return err
 		}
-		// A loss of the connection has answered already.
+		// A lost connection has already called answered
 	}
 	return nil
 }
 
-// takeRoom reports that there is no room for another message that is delayed, unless
-// that depends on its id.
+// takeRoom reports that the log has no room for another delayed message, unless that depends
+// on the id of the message.
 func (a *appending) takeRoom(ctx context.Context) error {
 	err := a.l.checkRoom(ctx)
 	if err != nil && (a.o.ID == "" || transport.CodeOf(err) != transport.ResourceExhausted) {
 		return err
 	}
 	a.full = err
-	a.roomed = true
+	a.counted = true
 	a.l.room.underway.Add(1)
 	return nil
 }
 
 func (a *appending) leave() {
-	if a.roomed {
+	if a.counted {
 		a.l.room.leave()
 	}
 	<-a.l.window
 }
 
-// message makes what is published.
+// message returns the message to publish.
 func (a *appending) message(m *transport.Message) *outgoing {
 	msg := a.l.t.toNATS(m)
 	msg.Subject = a.l.lanes.published(m.Subject)
@@ -197,7 +197,7 @@ func (a *appending) message(m *transport.Message) *outgoing {
 		msg.set(jetstream.MsgIDHeader, a.o.ID)
 	}
 	if a.o.TTL > 0 {
-		// In whole seconds, which are all that count, and never too few.
+		// Only whole seconds count; round up.
 		msg.setNumber(jetstream.MsgTTLHeader, uint64((a.o.TTL+time.Second-1)/time.Second))
 	}
 	if e := a.o.Expect; e != nil {
@@ -207,7 +207,7 @@ func (a *appending) message(m *transport.Message) *outgoing {
 		a.l.schedule(msg, &a.o)
 	}
 	if a.full != nil || a.earlier != nil {
-		// No message has this id, so nothing is stored; ids are looked at before.
+		// No message has this id, so nothing is stored. The server checks ids first.
 		msg.set(jetstream.ExpectedLastMsgIDHeader, rand.Text())
 	}
 	return msg
@@ -224,22 +224,22 @@ func (a *appending) expect(msg *outgoing, e *transport.Expectation) {
 	}
 }
 
-// answered is called with the answer, on the goroutine that all answers come on.
-// What needs another question to be understood moves to a goroutine of its own.
+// answered handles the answer. It runs on the goroutine that receives all answers, so answers
+// that need another request are handled on a new goroutine.
 func (a *appending) answered(got answer) {
 	switch {
 	case got.err != nil:
 		a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), got.err))
 		return
-	case nobody(got.msg):
-		go a.explainNobody()
+	case noResponders(got.msg):
+		go a.explainNoResponders()
 		return
 	}
 	ack, err := parseAck(got.msg.Data)
 	switch {
 	case err != nil:
 		a.finish(transport.Appended{}, transport.Errorf(transport.Internal, transport.OutcomeUnknown,
-			"append to %s on %q: somebody who is no stream answered %.100q: see who else subscribes to the subject", a.l.what, a.subject, got.msg.Data))
+			"append to %s on %q: a subscriber that is not a stream answered %.100q: find the other subscribers of the subject", a.l.what, a.subject, got.msg.Data))
 	case ack.Error == nil:
 		a.stored(&ack)
 	case a.earlier != nil && ack.Error.ErrorCode == codeWrongLastID:
@@ -256,7 +256,7 @@ func (a *appending) answered(got answer) {
 func (a *appending) stored(ack *publishAck) {
 	appended := transport.Appended{Sequence: ack.Seq, Duplicate: ack.Duplicate}
 	if a.delayed() {
-		appended.Sequence = 0 // it gets one when its time has come
+		appended.Sequence = 0 // it gets a sequence when it is due
 	}
 	if !ack.Duplicate {
 		a.remember(ack.Seq)
@@ -277,38 +277,39 @@ func (a *appending) refused(e *jetstream.APIError) error {
 	return err
 }
 
-// explainNobody says why nobody took the message: the log is gone, or has no
-// leader for the moment. The cluster's leader may itself be a moment late to know a new
-// log, so it is believed when it says twice that there is none.
-func (a *appending) explainNobody() {
+// explainNoResponders reports why no stream accepted the message: the log is gone, or has no
+// leader now. The leader of the cluster may learn of a new log late, so it is asked twice
+// before the log counts as gone.
+func (a *appending) explainNoResponders() {
 	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
 	_, err := a.l.t.stream(ctx, a.stream())
-	if missing(err) && a.l.replicated && pause(ctx, 5*askPause) {
+	if missing(err) && a.l.replicated && pause(ctx, 5*apiPause) {
 		_, err = a.l.t.stream(ctx, a.stream())
 	}
 	if !missing(err) {
-		err = unavailable("%s: the log does not take it now: it has no leader, or was made without this subject", what)
+		err = unavailable("%s: the log does not accept it now: it has no leader, or was created without this subject: try later", what)
 	}
 	a.finish(transport.Appended{}, err)
 }
 
-// mayBeStored reports whether an append that was refused for its Expectation may
-// have been stored by an earlier attempt, and so be the last message itself.
+// mayBeStored reports whether an append that was refused because of its Expectation may have
+// been stored by an earlier attempt. The message that does not match may then be the appended
+// message itself.
 func (a *appending) mayBeStored(e *jetstream.APIError) bool {
 	return a.o.Expect != nil && a.o.ID != "" && codeFor(e) == transport.Aborted
 }
 
-// lookAgain asks for the last message that the Expectation is about.
+// lookAgain gets the last message to which the Expectation refers.
 func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	subject := ">"
 	if a.o.Expect.Subject != "" {
 		subject = a.l.lanes.stored(a.o.Expect.Subject)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	last, err := ask(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
+	last, err := callAPI(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
 		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
 	})
 	switch {
@@ -321,7 +322,7 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	}
 }
 
-// publishAck is a stream's answer to a message.
+// publishAck is the answer of a stream to a message.
 type publishAck struct {
 	Seq       uint64              `json:"seq"`
 	Duplicate bool                `json:"duplicate"`
@@ -333,8 +334,8 @@ var (
 	ackError    = []byte(`"error"`)
 )
 
-// parseAck reads an answer. Most say no more than a sequence, and those are read
-// without a parser.
+// parseAck parses an answer. Most answers hold only a sequence, and are parsed without a JSON
+// decoder.
 func parseAck(data []byte) (ack publishAck, err error) {
 	if seq, ok := plainSequence(data); ok {
 		return publishAck{Seq: seq}, nil
@@ -350,7 +351,7 @@ func parseAck(data []byte) (ack publishAck, err error) {
 
 var errNoAck = transport.Errorf(transport.Internal, transport.OutcomeUnknown, "no acknowledgement")
 
-// plainSequence reads {"stream":"<name>", "seq":<digits>} with nothing else in it.
+// plainSequence parses {"stream":"<name>", "seq":<digits>} without other fields.
 func plainSequence(data []byte) (seq uint64, ok bool) {
 	if !bytes.HasPrefix(data, []byte(`{"stream":"`)) || bytes.Contains(data, ackError) {
 		return 0, false

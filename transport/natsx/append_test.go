@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What answers an append may be anything. What a parser takes for no more than a
-// sequence is read as that without one.
+// An answer to an append may be anything. An answer that the parser reads as a plain sequence
+// has the same sequence in JSON.
 func FuzzParseAck(f *testing.F) {
 	f.Add([]byte(`{"stream":"l", "seq":12}`))
 	f.Add([]byte(`{"stream":"l", "seq":12,"duplicate":true}`))
@@ -21,7 +21,7 @@ func FuzzParseAck(f *testing.F) {
 	})
 }
 
-// The lane of a subject is added and taken off again.
+// The lane of a subject is added and removed again.
 func TestLaneRoundTrip(t *testing.T) {
 	t.Parallel()
 	for subject, stored := range map[string]string{"a.k": "_lane.7.a.k", "a.b._to.g._k.k": "_lane.7.a.b._to.g._k.k", "a.*": "_lane.7.a.*"} {

@@ -10,16 +10,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// account is what is known about the account's JetStream.
+// account describes the account's JetStream.
 type account struct {
 	logs  bool
-	level int // of the API, which grows with what the server can do
+	level int // of the API; a later release of the server has a higher one
 }
 
-// Levels of the API.
+// Levels of the API of JetStream.
 const (
-	levelTTL    = 1 // nats-server 2.11: a message may have a TTL of its own
-	levelDelays = 4 // nats-server 2.14: a stream takes from another without loss
+	levelTTL    = 1 // nats-server 2.11: TTL per message
+	levelDelays = 4 // nats-server 2.14: a stream copies from another without loss
 )
 
 // Capabilities implements [transport.Transport].
@@ -31,9 +31,9 @@ func (t *Transport) Capabilities() transport.Capabilities {
 	}
 }
 
-// probe asks what the account can do. An answer that does not come changes
-// nothing, except that at first the server's word counts for its accounts: a
-// cluster that has no leader yet answers nobody.
+// probe asks for the capabilities of the account. Without an answer they stay as they are.
+// The first probe then uses what the server reports for all its accounts: a cluster without a
+// leader does not answer.
 func (t *Transport) probe(ctx context.Context) {
 	info, err := attempt(ctx, t, "the account's JetStream", probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
 		return t.js(ctx).AccountInfo(ctx)
@@ -51,7 +51,7 @@ func (t *Transport) probe(ctx context.Context) {
 
 const probeTimeout = 2 * time.Second
 
-// supports reports what a log asks for and the server cannot do.
+// supports reports a setting of a log that the server does not support.
 func (t *Transport) supports(c *transport.LogConfig) error {
 	switch has := t.Capabilities(); {
 	case !has.Logs:
@@ -64,10 +64,10 @@ func (t *Transport) supports(c *transport.LogConfig) error {
 }
 
 func tooOld(format string, args ...any) error {
-	return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, format+" needs nats-server 2.14 or later", args...)
+	return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, format+" needs nats-server 2.14 or later: upgrade the server", args...)
 }
 
-// logOptions is what the options say about logs.
+// logOptions holds the options for logs.
 type logOptions struct {
 	domain   string
 	replicas int

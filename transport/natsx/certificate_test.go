@@ -15,7 +15,7 @@ import (
 
 type tlsConfig = tls.Config
 
-// newCertificate makes a certificate for the loopback that signs itself.
+// newCertificate returns a self-signed certificate for the loopback interface.
 func newCertificate() (ca []byte, config *tls.Config, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -15,13 +15,12 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Connect connects to NATS. It tries each server once and does not wait for one
-// to appear; once it has connected, the Transport reconnects for ever.
+// Connect connects to NATS. It tries each server once and does not wait for a server to
+// appear. Once it has connected, the Transport reconnects forever. ctx bounds the call.
 //
-// Errors: InvalidArgument for options that cannot be right; Unavailable when no
-// server answers; Unauthenticated when the credentials are refused;
-// ResourceExhausted when the server, or the account there, has all the connections
-// that it may have; FailedPrecondition when TLS fails. ctx bounds it.
+// Errors: InvalidArgument for invalid options; Unavailable if no server answers;
+// Unauthenticated if the server refuses the credentials; ResourceExhausted if the server, or
+// the account on it, has reached its limit of connections; FailedPrecondition if TLS fails.
 func Connect(ctx context.Context, o Options) (*Transport, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
@@ -32,7 +31,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 	useDialer(opts)
 	t := newTransport(&o)
-	if err := t.handle(opts); err != nil {
+	if err := t.setHandlers(opts); err != nil {
 		return nil, err
 	}
 	type result struct {
@@ -60,7 +59,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 }
 
-// connectError says in words why no connection came about.
+// connectError explains why an attempt to connect failed.
 func (o *Options) connectError(err error) *transport.Error {
 	cause := redact.Error(err, o.secrets()...)
 	fail := func(code transport.Code, format string, args ...any) *transport.Error {
@@ -76,21 +75,21 @@ func (o *Options) connectError(err error) *transport.Error {
 	case contains(err, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
 		return fail(transport.ResourceExhausted, "the account is full at %s: it has as many connections as its limit of connections allows: raise that, or close others", o.address())
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), isTLS(err):
-		return fail(transport.FailedPrecondition, "TLS with %s failed: %v: check the server's certificate, and the options TLS, CAFile and CertFile", o.address(), cause)
+		return fail(transport.FailedPrecondition, "TLS with %s failed: %v: check the server's certificate, and TLS, CAFile and CertFile in natsx.Options", o.address(), cause)
 	}
 	if o.InProcess != nil {
-		// Its pipe is closed before the refusal has been read.
-		return fail(transport.Unavailable, "%s ended the connection (%v): see that it runs, and check the credentials (%s)", o.address(), cause, o.auth())
+		// The server closes the pipe before the client has read the refusal.
+		return fail(transport.Unavailable, "%s ended the connection (%v): check that it runs, and the credentials (%s)", o.address(), cause, o.auth())
 	}
 	return fail(transport.Unavailable, "no NATS server answers at %s (%v): start one there, or correct the URL", o.address(), cause)
 }
 
-// contains reports whether the text of an error contains the server's words.
-func contains(err error, words string) bool {
-	return strings.Contains(strings.ToLower(err.Error()), words)
+// contains reports whether the text of an error contains a text of the server.
+func contains(err error, text string) bool {
+	return strings.Contains(strings.ToLower(err.Error()), text)
 }
 
-// isTLS reports whether a handshake or a certificate was at fault.
+// isTLS reports whether a TLS handshake or a certificate is the cause.
 func isTLS(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
@@ -101,21 +100,21 @@ func isTLS(err error) bool {
 	return errors.Is(err, nats.ErrTLS) || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }
 
-// handle puts the Transport between nats.go and the handlers that Options.NATS
-// may have set, which are called afterwards.
-func (t *Transport) handle(o *nats.Options) error {
+// setHandlers sets the Transport's handlers. Each of them then calls the handler that
+// Options.NATS may have set.
+func (t *Transport) setHandlers(o *nats.Options) error {
 	then := *o
 	for _, opt := range []nats.Option{
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.lost(err)
+			t.onDisconnect(err)
 			if then.DisconnectedErrCB != nil {
 				then.DisconnectedErrCB(nc, err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			t.forgive()
+			t.clearDenials()
 			t.link.mend()
-			go t.probe(context.Background()) // it may be another server
+			go t.probe(context.Background()) // may be another server
 			t.checkGroups()
 			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 			if then.ReconnectedCB != nil {
@@ -123,23 +122,23 @@ func (t *Transport) handle(o *nats.Options) error {
 			}
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.cannotReconnect(err)
+			t.reconnectFailed(err)
 			if then.ReconnectErrCB != nil {
 				then.ReconnectErrCB(nc, err)
 			}
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
-			defer close(t.silent) // nothing comes after it
-			t.ended(nc.LastError())
+			defer close(t.callbacksDone) // no handler is called after this one
+			t.onClosed(nc.LastError())
 			if then.ClosedCB != nil {
 				then.ClosedCB(nc)
 			}
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
 			if !t.advisoriesDenied(err) {
-				t.complain("natsx: the server reports an error", err)
+				t.logOnce("natsx: the server reports an error", err)
 			}
-			t.denied(err)
+			t.handleError(err)
 			if then.AsyncErrorCB != nil {
 				then.AsyncErrorCB(nc, sub, err)
 			}
@@ -153,15 +152,15 @@ func (t *Transport) handle(o *nats.Options) error {
 	return nil
 }
 
-// reconnectDelay returns the function from which nats.go gets the pause before its next
-// round of attempts to connect again.
+// reconnectDelay returns the function that gives nats.go the pause before its next round of
+// attempts to reconnect.
 func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
 	jitter := o.ReconnectJitter
 	if o.Secure || o.TLSConfig != nil {
 		jitter = o.ReconnectJitterTLS
 	}
 	return func(attempts int) time.Duration {
-		t.refusedAgain()
+		t.roundFailed()
 		if o.CustomReconnectDelayCB != nil {
 			return o.CustomReconnectDelayCB(attempts)
 		}
@@ -169,25 +168,25 @@ func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
 	}
 }
 
-// cannotReconnect notes and logs why an attempt to connect again failed.
-func (t *Transport) cannotReconnect(err error) {
+// reconnectFailed records and logs why an attempt to reconnect failed.
+func (t *Transport) reconnectFailed(err error) {
 	t.link.fail(t.why(err))
-	t.complain("natsx: cannot reconnect yet", err)
+	t.logOnce("natsx: cannot reconnect yet", err)
 }
 
-// refusedAgain is called after a round of attempts without success. nats.go calls no
-// handler for an error that a server reports during the handshake.
-func (t *Transport) refusedAgain() {
+// roundFailed is called after a round of attempts without success. nats.go calls no handler
+// for an error that a server reports during the handshake.
+func (t *Transport) roundFailed() {
 	nc := t.link.conn.Load()
 	if nc == nil {
 		return
 	}
 	if err := nc.LastError(); err != nil {
-		t.cannotReconnect(err)
+		t.reconnectFailed(err)
 	}
 }
 
-func (t *Transport) lost(err error) {
+func (t *Transport) onDisconnect(err error) {
 	t.link.lose()
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was lost while it waited for the reply", t.address))
@@ -196,25 +195,25 @@ func (t *Transport) lost(err error) {
 	}
 }
 
-// ended is called when there will be no other connection: after Close, or after a
-// violation of the protocol.
-func (t *Transport) ended(err error) {
+// onClosed is called when no other connection follows: after Close, or after a violation of
+// the protocol.
+func (t *Transport) onClosed(err error) {
 	t.link.lose()
 	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the connection to %s was closed while it waited for the reply", t.address))
 	if !t.closed.Load() {
-		t.log.Error("natsx: the connection is closed for good", "address", t.address, "error", t.redact(err))
+		t.log.Error("natsx: the connection is closed and will not be reopened", "address", t.address, "error", t.redact(err))
 	}
 }
 
-// complain logs an error, once while it repeats.
-func (t *Transport) complain(what string, err error) {
+// logOnce logs an error, unless it repeats.
+func (t *Transport) logOnce(what string, err error) {
 	if !t.link.repeats(what + err.Error()) {
 		t.log.Error(what, "address", t.address, "error", t.redact(err))
 	}
 }
 
-// failAll ends the wait of all who wait for an answer.
+// failAll ends all waits for an answer with err.
 func (t *Transport) failAll(err *transport.Error) {
 	t.requests.fail(err)
 	t.acks.fail(err)

@@ -37,67 +37,67 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := m.establish(ctx, "consume group "+strconv.Quote(c.Group.Name)+" of "+l.what); err != nil {
 		return nil, err
 	}
-	intake.NewRelay(m.step, m.called)
+	intake.NewRelay(m.step, m.handlerEnded)
 	go m.keep()
 	return m, nil
 }
 
-// member is one member of a group. nats.go puts what it reads into a channel; who
-// leads (see [intake.Relay]) takes it from there, pulls, and calls the handler, so that
-// a message comes from the connection to its handler with one change of goroutine. One
-// more goroutine (keep) keeps alive what is held and notices what does not come.
+// member is one member of a group. nats.go puts the messages that it reads into a channel.
+// The leading goroutine (see [intake.Relay]) takes them from there, pulls, and calls the
+// handler. A message thus gets from the connection to its handler with one change of
+// goroutine. A second goroutine (keep) extends held deliveries and detects missing ones.
 type member struct {
 	l       *log
 	group   string
 	begin   func(*transport.Delivery) transport.Work
-	max     int           // deliveries with the handler
-	refresh time.Duration // how often what is held is kept alive
+	max     int           // deliveries in the handler at once
+	refresh time.Duration // interval at which held deliveries are extended
 	onEnd   func(error)
 	inbox   string
 	sub     *nats.Subscription
-	arrived chan *nats.Msg // what nats.go has read, in order
+	arrived chan *nats.Msg // messages from nats.go, in order
 
-	wake   chan struct{} // of capacity 1: who leads has something to look at
-	look   chan struct{} // of capacity 1: keep has
-	silent chan struct{} // closed when nats.go reads nothing more
-	done   chan struct{} // closed when the handler is called no more
+	wake         chan struct{} // of capacity 1: wakes the leading goroutine
+	checkWake    chan struct{} // of capacity 1: wakes keep for suspect consumers
+	unsubscribed chan struct{} // closed after the last message from nats.go
+	done         chan struct{} // closed after the last call of the handler
 
 	consumers []*consumer // they do not change
 
-	mu      sync.Mutex
-	waits   bool // who leads waits, and is the one to take in what arrives
-	byName  map[string]*consumer
-	waiting queue    // ahead of the handler
-	held    delivery // the ring of all that is not settled
-	with    int      // deliveries with the handler
-	ahead   ahead
-	rate    rate
-	fences  uint64 // what fences are raised by
-	breaks  int    // of the connection, when it was last looked at
-	renewed bool   // fences are those of the connection; nothing is asked for before
+	mu          sync.Mutex
+	leaderWaits bool // the leading goroutine waits, and receives what arrives
+	byName      map[string]*consumer
+	waiting     queue    // for the handler
+	held        delivery // head of the ring of unsettled deliveries
+	inHandler   int      // deliveries in the handler
+	prefetch    prefetch
+	rate        rate
+	tokenBase   uint64 // the part of fencing tokens that depends on the boot
+	breaks      int    // disconnects at the last look
+	renewed     bool   // tokenBase is that of the connection; otherwise nothing is pulled
 
 	returns   returns
-	inquiries []*delivery // about which others are to be asked
+	inquiries []*delivery // deliveries to look up in the state stream
 	inquiring bool
 
-	ending  bool          // no more deliveries to the handler
-	left    bool          // the server has been told so
-	settled chan struct{} // closed, once ending, when none is with the handler
+	ending  bool          // no more deliveries for the handler
+	left    bool          // the server knows that no more are wanted
+	settled chan struct{} // closed once ending, when the handler has no delivery
 
-	pulled  transport.Denial // of pulls; over when the server answers one
+	pulled  transport.Denial // denial of pulls; removed when the server answers a pull
 	inForce bool             // Consume has returned; guarded by t.mu
 	denied  *transport.Error // by the server, on this connection; guarded by t.mu
 }
 
 var _ transport.Receiver = (*member)(nil)
 
-// consumer is one of a member's, of which an ordered group has several.
+// consumer is a consumer of a member. In an ordered group a member has several.
 type consumer struct {
 	puller
 	created  time.Time
 	past     *journal.Consumer
 	released released
-	releases string // the subject of what was handed back
+	releases string // subject of hand-backs
 }
 
 func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h func(*transport.Delivery)) *member {
@@ -105,8 +105,8 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 	m := &member{
 		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
-		wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
-		silent: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
+		wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1),
+		unsubscribed: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
 	}
 	m.held.prev, m.held.next = &m.held, &m.held
 	for i, is := range consumers {
@@ -118,21 +118,21 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 		m.byName[is.Name] = c
 	}
 	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
-	m.ahead.ordered = isOrdered(first)
-	m.rate.bits = number(first.Metadata[metaRate])
+	m.prefetch.ordered = isOrdered(first)
+	m.rate.bits = parseNumber(first.Metadata[metaRate])
 	m.arrived = make(chan *nats.Msg, m.room())
 	return m
 }
 
-// room is how much may arrive at once: what is asked for, or, in a lane, what is in
-// flight; and what the server says of pulls. What nats.go finds no room for would be
+// room returns how many messages may arrive at once: the requested ones, or in a lane those
+// in flight, and the statuses of pulls. A message for which nats.go finds no room would be
 // redelivered after the AckWait.
 func (m *member) room() int {
-	const words = 16 // two a second while a pull lasts, and that it has ended
-	if m.ahead.ordered {
-		return (words + 2) * len(m.consumers)
+	const statuses = 16 // two a second while a pull lasts, and its end
+	if m.prefetch.ordered {
+		return (statuses + 2) * len(m.consumers)
 	}
-	return words*len(m.consumers) + m.max + maxAhead
+	return statuses*len(m.consumers) + m.max + maxPrefetch
 }
 
 // establish subscribes and pulls, and waits until the server has received both.
@@ -151,8 +151,8 @@ func (m *member) establish(ctx context.Context, what string) error {
 	return err
 }
 
-// enterForce reports that the server has denied the subscription or the pulls. Watchers
-// get later denials.
+// enterForce returns the server's denial of the subscription or of a pull, or nil. Later
+// denials go to watchers.
 func (m *member) enterForce() *transport.Error {
 	m.l.t.mu.Lock()
 	defer m.l.t.mu.Unlock()
@@ -172,11 +172,11 @@ func (m *member) firstPulls() []pull {
 
 func (m *member) pull(pulls []pull) {
 	for _, p := range pulls {
-		_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // one that is lost is noticed by tick
+		_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // tick notices a lost one
 	}
 }
 
-// open subscribes to what will be pulled.
+// open subscribes to the inbox of the pulls.
 func (m *member) open() (err error) {
 	t := m.l.t
 	t.mu.Lock()
@@ -188,8 +188,8 @@ func (m *member) open() (err error) {
 	if m.sub, err = t.nc.ChanSubscribe(m.inbox+".>", m.arrived); err != nil {
 		return err
 	}
-	silence := sync.OnceFunc(func() { close(m.silent) }) // a drain that came too late says so again
-	m.sub.SetClosedHandler(func(string) { silence() })
+	closeOnce := sync.OnceFunc(func() { close(m.unsubscribed) }) // a late drain calls it again
+	m.sub.SetClosedHandler(func(string) { closeOnce() })
 	t.members[m] = struct{}{}
 	return nil
 }
@@ -219,8 +219,8 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// takeIn takes in what has arrived, at most n; the lock is held, and nobody waits for
-// it.
+// takeIn receives at most n messages that have arrived. The caller holds the lock, and no
+// other goroutine waits for messages.
 func (m *member) takeIn(n int) {
 	for range n {
 		select {
@@ -232,7 +232,7 @@ func (m *member) takeIn(n int) {
 	}
 }
 
-// arrive takes a message in; the lock is held.
+// arrive receives a message. The caller holds the lock.
 func (m *member) arrive(msg *nats.Msg) {
 	m.l.t.denials.over(m.pulled)
 	if isStatus(msg) {
@@ -241,21 +241,22 @@ func (m *member) arrive(msg *nats.Msg) {
 	}
 	var about nats.MsgMetadata
 	if readMetadata(&about, msg) != nil {
-		return // from no stream
+		return // not from a stream
 	}
 	from := m.byName[about.Consumer]
 	if from == nil {
-		return // of a consumer that was not asked
+		return // from a consumer that was not asked
 	}
 	from.came()
 	d := &delivery{m: m, from: from, reply: msg.Reply, msg: msg}
-	d.place(&about)
+	d.setIdentity(&about)
 	d.prev, d.next = m.held.prev, &m.held
 	d.prev.next, m.held.prev = d, d
 	m.recall(d, &about)
 }
 
-// refuse hands back what has arrived when the server knows that nothing more is wanted.
+// refuse hands back the messages that have arrived, after the server knows that no more are
+// wanted.
 func (m *member) refuse() {
 	var refused []*nats.Msg
 	for {
@@ -286,8 +287,9 @@ func (m *member) turnDown(msgs ...*nats.Msg) {
 	}
 }
 
-// refused is the hand-back of what nobody here has looked at. How many attempts there
-// were before is known of a first delivery, and of one after this process's own.
+// refused returns the hand-back of a message that arrived but was not taken in. The number of
+// earlier attempts is known for a first delivery, and for a delivery after one of this
+// process.
 func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 	h := handBack{from: from, sequence: about.Sequence.Stream, stored: about.Timestamp, number: about.NumDelivered, reply: reply, attempts: -1}
 	if past, known := from.past.Past(h.sequence, h.stored); known && past.Delivery+1 == h.number || h.number == 1 {
@@ -298,7 +300,7 @@ func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 	return h
 }
 
-// status takes the server's word about a pull; the lock is held.
+// status handles the server's status of a pull. The caller holds the lock.
 func (m *member) status(msg *nats.Msg) {
 	index, round, ok := statusOf(msg, m.inbox)
 	if !ok || index < 0 || index >= len(m.consumers) {
@@ -311,11 +313,11 @@ func (m *member) status(msg *nats.Msg) {
 	deleted := p.status(msg)
 	if p.suspect || deleted {
 		p.suspect = true
-		nudge(m.look)
+		nudge(m.checkWake)
 	}
 }
 
-// step calls the handler for the next delivery, and asks for more ahead of it.
+// step returns the handler's work for the next delivery, and pulls more messages in advance.
 func (m *member) step() (w transport.Work, more bool) {
 	for {
 		d, pulls, rest, ended := m.next()
@@ -332,10 +334,10 @@ func (m *member) step() (w transport.Work, more bool) {
 	}
 }
 
-// called is told that the handler is called no more. One that has ended its goroutine
-// (runtime.Goexit, as a test's FailNow does) closes the member, so that others get
-// what waited for it.
-func (m *member) called() {
+// handlerEnded is called after the last call of the handler. A handler that has ended its
+// goroutine (runtime.Goexit, as FailNow in a test does) closes the member, so other members
+// get its waiting deliveries.
+func (m *member) handlerEnded() {
 	if m.live() {
 		m.Close()
 	}
@@ -348,7 +350,7 @@ func (m *member) live() bool {
 	return !m.ending
 }
 
-// wait waits for something to look at, or until the rest is over.
+// wait waits for a message or a wake-up, or until the pause of the rate limit is over.
 func (m *member) wait(rest time.Duration) {
 	var over <-chan time.Time
 	if rest > 0 {
@@ -372,16 +374,16 @@ func (m *member) wait(rest time.Duration) {
 func (m *member) resume() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waits = false
+	m.leaderWaits = false
 }
 
-// resumeWith takes in what has arrived, unless the server knows that nothing more is
-// wanted. What comes before it knows is held until it does: handed back earlier it
-// might come here again, for one more attempt.
+// resumeWith receives a message, unless the server knows that no more are wanted. A message
+// that arrives before that is held: if it were handed back earlier, it could come here again,
+// as one more attempt.
 func (m *member) resumeWith(msg *nats.Msg) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waits = false
+	m.leaderWaits = false
 	if m.left {
 		return false
 	}
@@ -389,13 +391,12 @@ func (m *member) resumeWith(msg *nats.Msg) bool {
 	return true
 }
 
-// takeAtOnce bounds for how long settlements wait while who leads takes in what has
-// arrived.
+// takeAtOnce bounds how long settlements wait while the leading goroutine receives messages.
 const takeAtOnce = 16
 
-// next returns the delivery for the handler, nil if there is none or the handler
-// has all it may have or it is too early for another, for how long that is so, and
-// what to ask for.
+// next returns the delivery for the handler, and the pulls to send. The delivery is nil if
+// there is none, if the handler has as many as it may have, or if the rate limit requires a
+// pause, whose remaining time is rest.
 func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -403,11 +404,11 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 		return nil, nil, 0, true
 	}
 	m.takeIn(takeAtOnce)
-	if m.with < m.max && m.waiting.len() > 0 && !m.waiting.first().unknown {
+	if m.inHandler < m.max && m.waiting.len() > 0 && !m.waiting.first().unknown {
 		if rest = m.rate.rest(); rest == 0 {
 			d = m.waiting.pop()
 			d.begun = true
-			m.with++
+			m.inHandler++
 			if m.rate.bits > 0 {
 				d.fill()
 				m.rate.took(&d.Message)
@@ -415,27 +416,27 @@ func (m *member) next() (d *delivery, pulls []pull, rest time.Duration, ended bo
 		}
 	}
 	pulls = m.wanted()
-	m.waits = d == nil
+	m.leaderWaits = d == nil
 	return d, pulls, rest, false
 }
 
-// wanted returns what to ask for now.
+// wanted returns the pulls to send now.
 func (m *member) wanted() (pulls []pull) {
 	for _, p := range m.consumers {
-		if p.held || !m.ahead.low(m.max-m.with, m.waiting.len(), p.asked) {
+		if p.held || !m.prefetch.low(m.max-m.inHandler, m.waiting.len(), p.requested) {
 			continue
 		}
 		if breaks, up := m.l.t.link.state(); !up || !m.renewed || breaks != m.breaks {
 			return nil
 		}
-		if n := m.ahead.wanted(m.max-m.with, m.waiting.len(), p.asked); n > 0 {
-			pulls = append(pulls, p.ask(n))
+		if n := m.prefetch.wanted(m.max-m.inHandler, m.waiting.len(), p.requested); n > 0 {
+			pulls = append(pulls, p.newPull(n))
 		}
 	}
 	return pulls
 }
 
-// release takes a delivery that was settled out of what is held.
+// release removes a settled delivery from the ring of held deliveries.
 func (m *member) release(d *delivery) {
 	d.endAttempt()
 	m.mu.Lock()
@@ -448,33 +449,33 @@ func (m *member) release(d *delivery) {
 	if !d.begun {
 		return
 	}
-	m.with--
-	m.ahead.settled++
+	m.inHandler--
+	m.prefetch.settled++
 	m.checkSettled()
-	if m.waits && (m.waiting.len() > 0 || m.lacks()) {
+	if m.leaderWaits && (m.waiting.len() > 0 || m.lacks()) {
 		nudge(m.wake)
 	}
 }
 
-// lacks reports whether there is more to ask for since something was settled.
+// lacks reports whether a settlement has made room for another pull.
 func (m *member) lacks() bool {
-	return !m.ahead.ordered && m.ahead.low(m.max-m.with, m.waiting.len(), m.consumers[0].asked)
+	return !m.prefetch.ordered && m.prefetch.low(m.max-m.inHandler, m.waiting.len(), m.consumers[0].requested)
 }
 
-// checkSettled tells who waits for the last settlement.
+// checkSettled closes settled after the last settlement.
 func (m *member) checkSettled() {
-	if !m.ending || m.with > 0 {
+	if !m.ending || m.inHandler > 0 {
 		return
 	}
 	select {
 	case <-m.settled:
 	default:
 		close(m.settled)
-		nudge(m.look)
+		nudge(m.checkWake)
 	}
 }
 
-// end stops deliveries, and reports whether it was this call that did.
+// end stops deliveries, and reports whether this call did it.
 func (m *member) end() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -484,11 +485,11 @@ func (m *member) end() bool {
 	m.ending = true
 	m.checkSettled()
 	nudge(m.wake)
-	nudge(m.look)
+	nudge(m.checkWake)
 	return true
 }
 
-// holding returns what is not settled: all, or what the handler has not seen.
+// holding returns unsettled deliveries: all, or those that have not reached the handler.
 func (m *member) holding(all bool) (held []*delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -500,7 +501,7 @@ func (m *member) holding(all bool) (held []*delivery) {
 	return held
 }
 
-// handBack gives up deliveries, so that others get them at once.
+// handBack hands back deliveries, so other members get them immediately.
 func (m *member) handBack(ctx context.Context, all bool) (n int) {
 	var given []*delivery
 	for _, d := range m.holding(all) {
@@ -528,7 +529,7 @@ func (m *member) Drain(ctx context.Context) error {
 		case <-ctx.Done():
 			n := m.handBack(ctx, true)
 			m.forget()
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of %s: %d deliveries were not settled and are handed back", m.group, m.l.what, n)
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of %s: %d unsettled deliveries were handed back", m.group, m.l.what, n)
 		}
 	}
 	m.forget()
@@ -538,31 +539,31 @@ func (m *member) Drain(ctx context.Context) error {
 	return m.l.t.flush(ctx, "drain of group "+strconv.Quote(m.group)+" of "+m.l.what)
 }
 
-// leave ends the subscription at the server. What it returns is closed when all
-// that the server had sent before has been handed back; that happens whoever
-// waits for it, or else others would get it only after the AckWait. What is handed
-// back after leave does not come back here. See receiver.stop.
+// leave ends the subscription at the server. The returned channel is closed when all messages
+// that the server sent before have been handed back. That happens even if no caller waits:
+// other members would otherwise get them only after the AckWait. Deliveries that are handed
+// back after leave do not come back to this member. See receiver.stop.
 func (m *member) leave() (left <-chan struct{}) {
 	done := make(chan struct{})
 	broken := m.l.t.link.watch()
 	ended := m.sub.Drain() != nil
-	m.hasLeft()
+	m.setLeft()
 	go func() {
 		defer close(done)
 		if !ended {
 			select {
-			case <-m.silent:
+			case <-m.unsubscribed:
 			case <-broken:
 			case <-time.After(writeTimeout):
 			}
 		}
-		_ = m.sub.Unsubscribe() // an error says that it has ended already
+		_ = m.sub.Unsubscribe() // an error means that it has already ended
 		m.refuse()
 	}()
 	return done
 }
 
-func (m *member) hasLeft() {
+func (m *member) setLeft() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left = true
@@ -577,12 +578,11 @@ func (m *member) Close() {
 	m.forget()
 }
 
-// minRefresh bounds the work for a consumer that somebody else has made, with an
-// AckWait that no group has.
+// minRefresh bounds the work for a consumer of another client, with an AckWait that no group
+// has.
 const minRefresh = 10 * time.Millisecond
 
-// keep looks after what is held until nothing can come any more and nothing is
-// held.
+// keep extends held deliveries until no more can arrive and none is held.
 func (m *member) keep() {
 	tick := time.NewTicker(min(pullTick, m.refresh))
 	defer tick.Stop()
@@ -590,7 +590,7 @@ func (m *member) keep() {
 	for !m.over() {
 		select {
 		case <-tick.C:
-		case <-m.look:
+		case <-m.checkWake:
 			m.checkSuspects()
 			continue
 		}
@@ -611,9 +611,9 @@ func (m *member) over() bool {
 	return m.ending && m.held.next == &m.held
 }
 
-// tick takes in what has arrived while who leads is with the handler, so that it is
-// kept alive, and notices what did not come. What was asked for over a connection that
-// broke will not.
+// tick receives messages while the leading goroutine is in the handler, so that they are
+// extended. It also detects messages that did not arrive. After a disconnect, those requested
+// on the old connection will not arrive.
 func (m *member) tick() {
 	breaks, _ := m.l.t.link.state()
 	m.mu.Lock()
@@ -621,7 +621,7 @@ func (m *member) tick() {
 	switch {
 	case m.left:
 		go m.refuse()
-	case !m.waits:
+	case !m.leaderWaits:
 		m.takeIn(cap(m.arrived))
 	}
 	for _, p := range m.consumers {
@@ -630,7 +630,7 @@ func (m *member) tick() {
 			p.suspect = true
 		}
 		if p.suspect {
-			nudge(m.look)
+			nudge(m.checkWake)
 		}
 	}
 	if breaks != m.breaks {
@@ -640,12 +640,12 @@ func (m *member) tick() {
 	nudge(m.wake)
 }
 
-// renew finds out, after a connection was lost, whether the server began anew. It
-// tries again until it has an answer, or another connection is lost.
+// renew finds out after a disconnect whether the server has restarted. It retries until it
+// has an answer, or until the connection is lost again.
 func (m *member) renew() {
 	for {
 		breaks, up := m.l.t.link.state()
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 		err := error(nats.ErrDisconnected)
 		if up {
 			err = m.noteBoot(ctx)
@@ -654,14 +654,14 @@ func (m *member) renew() {
 		if m.renewedAt(breaks, err) {
 			return
 		}
-		if !pause(context.Background(), askPause) {
+		if !pause(context.Background(), apiPause) {
 			return
 		}
 	}
 }
 
-// renewedAt notes that fences are those of a connection. It reports whether there is
-// nothing more to do: not while that connection has no answer.
+// renewedAt records that tokenBase is that of the current connection. It reports whether
+// renew is done: it is not if the current connection gave no answer.
 func (m *member) renewedAt(breaks int, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -676,10 +676,10 @@ func (m *member) renewedAt(breaks int, err error) bool {
 	return true
 }
 
-// checkSuspects ends the member if a suspect consumer is gone, or a new one has its name.
+// checkSuspects ends the member if a suspect consumer is gone, or if a new one has its name.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 		is, err := m.l.consumer(ctx, p.name)
 		cancel()
 		switch {
@@ -704,7 +704,7 @@ func (m *member) suspect(p *consumer) {
 
 var errRecreated = errors.New("a new group has its name")
 
-// compare suspects consumers that were created later than the member's.
+// compare marks consumers that were created later than the member's as suspect.
 func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -714,7 +714,7 @@ func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
 		}
 		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.created) {
 			p.suspect = true
-			nudge(m.look)
+			nudge(m.checkWake)
 		}
 	}
 }
@@ -731,13 +731,13 @@ func (m *member) suspects() (suspects []*consumer) {
 	return suspects
 }
 
-// gone ends the member because its group is not there any more.
+// gone ends the member because its group no longer exists.
 func (m *member) gone(cause error) {
 	if !m.end() {
 		return
 	}
 	_ = m.sub.Unsubscribe()
-	m.hasLeft()
+	m.setLeft()
 	if cause == errRecreated {
 		m.handBack(context.Background(), false) // deliveries of the new group
 	}

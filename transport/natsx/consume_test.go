@@ -13,8 +13,8 @@ import (
 	"gomono.dev/transport/natsx"
 )
 
-// A member that asks for few at a time does not stand still: none of its pulls expires
-// or is given up for lost while there are messages for it.
+// A member that requests few messages at a time does not stall: none of its pulls expires or
+// counts as lost while there are messages for it.
 func TestSmallWindowsDoNotStall(t *testing.T) {
 	t.Parallel()
 	for _, window := range []int{1, 2, 8} {
@@ -28,7 +28,7 @@ func TestSmallWindowsDoNotStall(t *testing.T) {
 			inbox := ""
 			listen(t, tr, "$JS.API.CONSUMER.MSG.NEXT.l.g", func(pull *nats.Msg) {
 				if inbox = cmp.Or(inbox, pull.Reply); pull.Reply != inbox { // a new round
-					t.Errorf("a pull was given up for lost: after %s comes %s", inbox, pull.Reply)
+					t.Errorf("a pull counted as lost: %s is followed by %s", inbox, pull.Reply)
 				}
 			})
 			listen(t, tr, "_INBOX.>", func(m *nats.Msg) {
@@ -54,10 +54,10 @@ func TestSmallWindowsDoNotStall(t *testing.T) {
 	}
 }
 
-// listen hears what passes the server, as long as the test runs.
-func listen(t *testing.T, tr *natsx.Transport, subject string, hear func(*nats.Msg)) {
+// listen subscribes with a plain client until the end of the test.
+func listen(t *testing.T, tr *natsx.Transport, subject string, handle func(*nats.Msg)) {
 	t.Helper()
-	sub, err := tr.Conn().Subscribe(subject, hear)
+	sub, err := tr.Conn().Subscribe(subject, handle)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func listen(t *testing.T, tr *natsx.Transport, subject string, hear func(*nats.M
 	})
 }
 
-// A member with one slow delivery in hand leaves the others to other members.
+// A member with one slow delivery leaves the others to other members.
 func TestSlowMemberHoldsNothingBack(t *testing.T) {
 	t.Parallel()
 	group := transport.GroupConfig{Name: "g"}
@@ -85,8 +85,8 @@ func TestSlowMemberHoldsNothingBack(t *testing.T) {
 	}
 }
 
-// What a log used is given back, however it was left.
-func TestNoGoroutineOfALogStays(t *testing.T) {
+// A log leaves no goroutines, however its members and readers end.
+func TestNoGoroutineOutlivesALog(t *testing.T) {
 	s := startServer(t, nil)
 	before := clientGoroutines()
 	tr := connect(t, s.ClientURL())
@@ -140,7 +140,7 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	ack(t, held[0])
 	ack(t, held[1])
 	giveUp()
-	wantCode(t, receive(t, drained), transport.Canceled, "2 deliveries")
+	wantCode(t, receive(t, drained), transport.Canceled, "2 unsettled deliveries")
 	wantCode(t, held[2].Ack(t.Context()), transport.FailedPrecondition)
 	other, r2 := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 20})
 	for range 8 {
@@ -149,7 +149,7 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	if err := r2.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "all are settled", func() bool { // the server has heard of it, and takes its time
+	eventually(t, "all are settled", func() bool { // the server processes the settlements asynchronously
 		groups, err := l.Groups(t.Context())
 		return err == nil && groups[0].Settled == 10
 	})

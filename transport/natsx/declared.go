@@ -16,35 +16,35 @@ import (
 	"gomono.dev/transport"
 )
 
-// A stream with interest retention acknowledges messages that no group wants, and
-// stores nothing. So the groups in LogConfig.Groups have to exist as long as the log is
-// open for appends, and a deleted one is recreated. The server announces a deletion with
-// an advisory. Advisories are plain messages: they get lost with a connection, and an
-// account may be denied their subjects. So every new connection checks the groups, and
-// an Append does if the last check is checkInterval old.
+// A stream with interest retention acknowledges messages that no group wants, and does not
+// store them. So the groups in LogConfig.Groups have to exist as long as the log is open for
+// appends, and a deleted group is recreated. The server announces a deletion with an
+// advisory. Advisories are plain messages: they get lost with a connection, and an account
+// may lack permission for their subjects. So every new connection checks the groups, and an
+// Append does if the last check is checkInterval old.
 //
-// The same holds for the consumer of delayed messages. Without it they are stored, and
-// never due.
+// The same holds for the consumer of delayed messages. Without it they are stored, but never
+// become due.
 
 const (
 	checkInterval = 5 * time.Second
 	recreatePause = time.Second // after a failure
 )
 
-// declared holds the groups of one log that this Transport has to keep in existence.
+// declared holds the groups of one log that this Transport has to recreate.
 type declared struct {
 	t    *Transport
 	log  string
 	due  atomic.Bool          // the last check is checkInterval old
 	loss atomic.Pointer[loss] // nil: no group is known to be missing
 
-	mu       sync.Mutex
-	groups   []declaredGroup
-	delays   *log                 // the log, if it has delayed messages
-	made     map[string]time.Time // creation of the groups' consumers, by <stream>.<consumer>
-	asked    bool                 // for another check
-	checking bool                 // a goroutine runs check
-	timer    *time.Timer          // sets due
+	mu             sync.Mutex
+	groups         []declaredGroup
+	delays         *log                 // the log, if it has delayed messages
+	made           map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
+	checkRequested bool                 // another check is requested
+	checking       bool                 // a goroutine runs check
+	timer          *time.Timer          // sets due
 }
 
 // declaredGroup is the latest configuration of a group, and the log that declared it.
@@ -53,8 +53,8 @@ type declaredGroup struct {
 	config transport.GroupConfig
 }
 
-// loss is the time between the deletion of a group and its recreation. Appends wait for
-// the first attempt at that, and fail after it.
+// loss is the time between the deletion of a group and its recreation. Appends wait for the
+// first attempt at that, and fail after it.
 type loss struct {
 	tried chan struct{} // closed after the first attempt
 	err   error         // of the latest attempt, once tried is closed
@@ -69,7 +69,7 @@ func (l *log) needed() []transport.GroupConfig {
 }
 
 // listenForDeletions subscribes to the advisories about the log's consumers. It ignores
-// errors, since there are the checks.
+// errors, since the groups are also checked.
 func (l *log) listenForDeletions() {
 	if len(l.needed()) == 0 && !l.config.Delays {
 		return
@@ -82,9 +82,9 @@ func (l *log) listenForDeletions() {
 	}
 	l.declared = &declared{t: t, log: name, made: make(map[string]time.Time)}
 	t.declared[name] = l.declared
-	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.advised)
+	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.handleAdvisory)
 	if l.config.Delays {
-		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.advised)
+		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.handleAdvisory)
 	}
 }
 
@@ -108,10 +108,10 @@ func (l *log) declare(opened []openedGroup) {
 	if l.config.Delays {
 		d.delays = l
 	}
-	d.remind(checkInterval)
+	d.scheduleCheck(checkInterval)
 }
 
-// note remembers open consumers; the lock is held.
+// note records open consumers. The caller holds the lock.
 func (d *declared) note(consumers []*jetstream.ConsumerInfo) {
 	for _, is := range consumers {
 		if is != nil {
@@ -120,15 +120,15 @@ func (d *declared) note(consumers []*jetstream.ConsumerInfo) {
 	}
 }
 
-// remind makes a check due later; the lock is held.
-func (d *declared) remind(after time.Duration) {
+// scheduleCheck makes a check due later. The caller holds the lock.
+func (d *declared) scheduleCheck(after time.Duration) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
 	d.timer = time.AfterFunc(after, func() { d.due.Store(true) })
 }
 
-// stop makes no check due any more.
+// stop cancels the scheduled check.
 func (d *declared) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,11 +137,11 @@ func (d *declared) stop() {
 	}
 }
 
-// await returns when no group is known to be missing, or why one is. Every Append calls
-// it.
+// await returns nil if no group is known to be missing. Otherwise it waits for the first
+// attempt to recreate the group, and returns its error. Every Append calls it.
 func (d *declared) await(ctx context.Context) error {
 	if d.due.Load() && d.due.CompareAndSwap(true, false) {
-		d.ask()
+		d.requestCheck()
 	}
 	lost := d.loss.Load()
 	if lost == nil {
@@ -153,12 +153,12 @@ func (d *declared) await(ctx context.Context) error {
 	case <-d.t.life.Done():
 		return unavailable("append to log %q: the transport is closed", d.log)
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to log %q: %v during the recreation of a deleted group", d.log, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to log %q: %v while a deleted group was recreated", d.log, ctx.Err())
 	}
 }
 
-// advised handles an advisory.
-func (d *declared) advised(msg *nats.Msg) {
+// handleAdvisory handles an advisory.
+func (d *declared) handleAdvisory(msg *nats.Msg) {
 	stream, consumer, _ := strings.Cut(strings.TrimPrefix(msg.Subject, advisories), ".")
 	d.mu.Lock()
 	made, needed := d.made[stream+"."+consumer]
@@ -168,27 +168,27 @@ func (d *declared) advised(msg *nats.Msg) {
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
 	}
 	if needed || stream != d.log {
-		d.ask()
+		d.requestCheck()
 	}
 }
 
-// advisoriesDenied reports whether err denies a subscription to advisories. It logs the
-// first one.
+// advisoriesDenied reports whether err denies a subscription to advisories. It logs the first
+// such error.
 func (t *Transport) advisoriesDenied(err error) bool {
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
 		return false
 	}
-	t.warnUnadvised.Do(func() {
+	t.warnNoAdvisories.Do(func() {
 		t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
 			"address", t.address, "interval", checkInterval)
 	})
 	return true
 }
 
-// checkGroups checks the groups of all logs.
+// checkGroups starts a check of the groups of all logs.
 func (t *Transport) checkGroups() {
 	for _, d := range t.allDeclared() {
-		d.ask()
+		d.requestCheck()
 	}
 }
 
@@ -198,17 +198,17 @@ func (t *Transport) allDeclared() (all []*declared) {
 	return slices.Collect(maps.Values(t.declared))
 }
 
-// ask starts a check, or another one after the running check.
-func (d *declared) ask() {
+// requestCheck starts a check, or another one after the running check.
+func (d *declared) requestCheck() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.asked = true
+	d.checkRequested = true
 	if !d.checking {
 		d.checking = d.t.background(d.check)
 	}
 }
 
-// check recreates missing groups until no further check is asked for.
+// check recreates missing groups until no further check is requested.
 func (d *declared) check() {
 	for d.next() {
 		before := d.loss.Load()
@@ -220,17 +220,17 @@ func (d *declared) check() {
 	}
 }
 
-// next reports whether a check was asked for.
+// next reports whether a check was requested.
 func (d *declared) next() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.checking = d.asked
-	d.asked = false
+	d.checking = d.checkRequested
+	d.checkRequested = false
 	return d.checking
 }
 
-// recreate opens all groups. It returns the names of the recreated ones, and the error of
-// a missing one. Without an answer of the server, a group is missing if lost is true.
+// recreate opens all groups. It returns the names of the recreated ones, and the error of a
+// missing one. If the server does not answer, a group counts as missing if lost is true.
 func (d *declared) recreate(lost bool) (made []string, err error) {
 	d.mu.Lock()
 	groups, delays := slices.Clone(d.groups), d.delays
@@ -257,7 +257,7 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 	return made, err
 }
 
-// suspectMembers makes the members of a log compare their groups with recreated ones.
+// suspectMembers makes the members of a log compare their groups with the recreated ones.
 func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerInfo) {
 	t.mu.Lock()
 	members := slices.Collect(maps.Keys(t.members))
@@ -269,10 +269,10 @@ func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerIn
 	}
 }
 
-// checked acts on the result of a check.
+// checked handles the result of a check.
 func (d *declared) checked(before *loss, made []string, err error) {
 	d.mu.Lock()
-	d.remind(checkInterval)
+	d.scheduleCheck(checkInterval)
 	d.mu.Unlock()
 	if len(made) > 0 {
 		d.t.log.Warn("natsx: deleted groups recreated: messages appended since their deletion may be lost", "log", d.log, "groups", made)
@@ -282,16 +282,16 @@ func (d *declared) checked(before *loss, made []string, err error) {
 		return
 	}
 	if before == nil || !before.failed() {
-		d.t.log.Warn("natsx: deleted group cannot be recreated: appends fail, and it is tried again", "log", d.log, "error", err)
+		d.t.log.Warn("natsx: deleted group cannot be recreated: appends fail until a later attempt succeeds", "log", d.log, "error", err)
 	}
 	d.fail(err)
 	if !d.t.link.down() && pause(d.t.life, recreatePause) { // a new connection checks anyway
-		d.ask()
+		d.requestCheck()
 	}
 }
 
-// endLoss ends a loss from before the check. A later one is left to the next check, since
-// this one may not have seen the deletion.
+// endLoss ends a loss that began before the check. A later loss is left to the next check,
+// since this one may not have seen the deletion.
 func (d *declared) endLoss(before *loss) {
 	if before != nil {
 		d.loss.CompareAndSwap(before, nil)
@@ -299,7 +299,7 @@ func (d *declared) endLoss(before *loss) {
 	}
 }
 
-// fail makes appends fail.
+// fail makes appends fail with err.
 func (d *declared) fail(err error) {
 	failure := &loss{tried: make(chan struct{})}
 	failure.end(unavailable("append to log %q: a deleted group cannot be recreated: %v", d.log, err))
@@ -308,7 +308,7 @@ func (d *declared) fail(err error) {
 	}
 }
 
-// end lets waiting appends go on. Only the goroutine of check calls it.
+// end lets waiting appends continue. Only the goroutine of check calls it.
 func (l *loss) end(err error) {
 	if !l.ended() {
 		l.err = err

@@ -19,7 +19,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// wanted is a log with interest retention and one group.
+// wanted returns a log with interest retention and one group.
 func wanted(change func(*transport.LogConfig)) transport.LogConfig {
 	c := transport.LogConfig{
 		Name: "l", Subjects: []string{"l.*"}, Retention: transport.InterestRetention, Storage: transport.MemoryStorage,
@@ -60,7 +60,7 @@ func consumerNames(t *testing.T, js jetstream.JetStream) (names []string) {
 	return names
 }
 
-// eventuallyStores appends until something is stored.
+// eventuallyStores appends until a message is stored.
 func eventuallyStores(t *testing.T, l transport.Log) {
 	t.Helper()
 	eventually(t, "an append is stored", func() bool {
@@ -90,7 +90,7 @@ func stored(t *testing.T, l transport.Log) uint64 {
 	return info.Messages
 }
 
-// delivers fails unless the group gets all messages appended now.
+// delivers fails the test unless the group gets all messages that are appended now.
 func delivers(t *testing.T, l transport.Log, g transport.GroupConfig) {
 	t.Helper()
 	const n = 20
@@ -125,7 +125,7 @@ func TestDeletedGroupIsRecreated(t *testing.T) {
 	}
 }
 
-// Some consumers of an ordered group are deleted.
+// An ordered group is recreated if only some of its consumers are deleted.
 func TestDeletedPartsOfAGroupAreRecreated(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -139,7 +139,7 @@ func TestDeletedPartsOfAGroupAreRecreated(t *testing.T) {
 	delivers(t, l, transport.GroupConfig{Name: "g", Ordered: true})
 }
 
-// In a cluster a recreated group is in use once all servers know it.
+// In a cluster a recreated group is used after all servers know it.
 func TestDeletedGroupIsRecreatedInACluster(t *testing.T) {
 	t.Parallel()
 	servers := clustertest.NewLagging(t, 50*time.Millisecond)
@@ -153,16 +153,16 @@ func TestDeletedGroupIsRecreatedInACluster(t *testing.T) {
 	for range 3 {
 		before := creation(t, js)
 		removeConsumer(t, js, "g")
-		// A server that has not heard of the deletion stores appends for the deleted
-		// group, and then removes them.
+		// A server that does not know of the deletion stores appends for the deleted group,
+		// and then removes them.
 		eventually(t, "the group is recreated", func() bool { return creation(t, js).After(before) })
 		eventuallyStores(t, l)
 		delivers(t, l, group)
 	}
 }
 
-// The deletion of a group ends its members although the group is recreated: also one that
-// waits for its handler, and has no request at the server.
+// The deletion of a group ends its members although the group is recreated. A member that
+// waits for its handler, and has no request at the server, ends too.
 func TestMemberOfARecreatedGroupEnds(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -180,7 +180,7 @@ func TestMemberOfARecreatedGroupEnds(t *testing.T) {
 	}
 }
 
-// A group deleted during a loss of the connection is recreated after it.
+// A group that is deleted during a loss of the connection is recreated after it.
 func TestGroupDeletedWhileDisconnectedIsRecreated(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -214,8 +214,8 @@ func TestGroupReplacedWhileDisconnected(t *testing.T) {
 	wantCode(t, receive(t, ended), transport.NotFound)
 }
 
-// unadvised is a server that denies advisories to its user u.
-func unadvised(t *testing.T) *embedded.Server {
+// withoutAdvisories starts a server that denies advisories to its user u.
+func withoutAdvisories(t *testing.T) *embedded.Server {
 	config := writeFile(t, `authorization { users: [ {user: u, password: p, permissions: { subscribe: {deny: "$JS.EVENT.>"} } }, {user: a, password: a} ] }`)
 	return startServer(t, func(o *embedded.Options) { o.ConfigFile = config })
 }
@@ -223,7 +223,7 @@ func unadvised(t *testing.T) *embedded.Server {
 // Without permission for advisories, appends check the groups, and a warning appears once.
 func TestDeletedGroupIsRecreatedWithoutAdvisories(t *testing.T) {
 	t.Parallel()
-	url := unadvised(t).ClientURL()
+	url := withoutAdvisories(t).ClientURL()
 	var log lockedBuffer
 	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, User: "u", Password: "p", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
@@ -241,7 +241,7 @@ func TestDeletedGroupIsRecreatedWithoutAdvisories(t *testing.T) {
 		return strings.Contains(log.String(), "allow the account to subscribe to $JS.EVENT.ADVISORY.CONSUMER.DELETED.>")
 	})
 	if n := strings.Count(log.String(), "denied"); n != 1 {
-		t.Errorf("the advice appears %d times in\n%s", n, log.String())
+		t.Errorf("the warning appears %d times in\n%s", n, log.String())
 	}
 	if n := strings.Count(log.String(), "recreated"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("the log is\n%s", log.String())
@@ -342,14 +342,14 @@ func TestClosedTransportRecreatesNoGroup(t *testing.T) {
 		if err := tr.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		said := log.String()
+		logged := log.String()
 		eventually(t, "the server has seen the last request", func() bool { return len(connections(t, s)) == 1 })
 		_ = js.DeleteConsumer(t.Context(), "l", "g")
 		if names := consumerNames(t, js); len(names) > 0 {
-			t.Fatalf("%q are there", names)
+			t.Fatalf("the groups %q exist", names)
 		}
-		if log.String() != said {
-			t.Errorf("the log after Close:\n%s", strings.TrimPrefix(log.String(), said))
+		if log.String() != logged {
+			t.Errorf("the log after Close:\n%s", strings.TrimPrefix(log.String(), logged))
 		}
 	}
 }

@@ -11,30 +11,29 @@ import (
 	"gomono.dev/transport"
 )
 
-// Messages that wait for their time are in a stream of their own: one that
-// schedules cannot refuse when it is full, and the log may have to. There each has
-// a subject of its own, from which the server moves it at its time to the subject
-// of those that are due; the log's stream takes those from a consumer that keeps
-// them until they are stored, so that a full log loses nothing. While it is full,
-// it tries again about every two seconds.
+// Delayed messages are stored in a second stream. A stream with schedules cannot refuse
+// messages when it is full, but the log may have to. In the second stream each message has
+// its own subject. When it is due, the server moves it to the subject of due messages. The
+// log's stream copies due messages through a consumer that keeps them until they are stored,
+// so a full log loses none. A full log tries again about every two seconds.
 //
 //	_later.<log>.at.<id>          waits
 //	_later.<log>.due.<subject>    is due
 const (
 	delayedPrefix = "_later."
-	delayedSuffix = "__later" // no name of a handle makes two underscores
-	sourceName    = "source"  // of the consumer from which the log takes
+	delayedSuffix = "__later" // names of handles never contain two underscores
+	sourceName    = "source"  // of the consumer from which the log copies
 )
 
-// Headers of a schedule (ADR-51). The id of a message is not kept when it is
-// moved, so it is carried under another name.
+// Headers of a schedule (ADR-51). The server drops the id of a message that it moves, so the
+// id is also stored under another name.
 const (
 	headerSchedule = "Nats-Schedule"
 	headerTarget   = "Nats-Schedule-Target"
 	headerMovedID  = "Nats-Mono-Id"
 )
 
-// sourcePending is how many messages the log takes before it confirms them.
+// sourcePending bounds the messages that the log receives before it confirms them.
 const sourcePending = 1000
 
 func (l *log) delayedName() string { return l.config.Name + delayedSuffix }
@@ -56,12 +55,12 @@ func (l *log) delayedConfig(base jetstream.StreamConfig) jetstream.StreamConfig 
 	s.Retention = jetstream.WorkQueuePolicy
 	s.AllowMsgSchedules = true
 	s.Duplicates = l.config.Window()
-	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: numeral(l.config.Generation)})
-	l.place(&s)
+	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: formatNumber(l.config.Generation)})
+	l.setStorage(&s)
 	return s
 }
 
-// openDelayed makes the second stream and the consumer that the first takes from.
+// openDelayed creates the second stream, and the consumer from which the log copies.
 func (l *log) openDelayed(ctx context.Context) error {
 	is, err := l.t.stream(ctx, l.delayedName())
 	switch {
@@ -69,7 +68,7 @@ func (l *log) openDelayed(ctx context.Context) error {
 		_, err = l.makeStream(ctx, l.delayedConfig(jetstream.StreamConfig{}))
 	case err == nil && !is.AllowMsgSchedules:
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"%s: its Delays need the stream %s, and there is another of that name: rename one of them", l.what, l.delayedName())
+			"%s: its Delays need the stream %s, but another one has that name: rename one of them", l.what, l.delayedName())
 	case err == nil:
 		_, err = l.updateStream(ctx, is, l.delayedConfig(*is))
 	}
@@ -80,7 +79,7 @@ func (l *log) openDelayed(ctx context.Context) error {
 }
 
 func (l *log) openSource(ctx context.Context) error {
-	_, err := ask(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
+	_, err := callAPI(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
 		c, err := l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
 			return c, err
@@ -93,8 +92,8 @@ func (l *log) openSource(ctx context.Context) error {
 	return err
 }
 
-// schedule makes msg, which is complete but for where it goes, wait for its time.
-// The server parses fractions of a second, which nats.go's own option cuts off.
+// schedule delays msg, in which only the subject is still missing. The server parses
+// fractions of a second, which nats.go's own option truncates.
 func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
 	at := o.NotBefore
 	if at.Before(firstTime) {
@@ -108,17 +107,17 @@ func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
 	msg.Subject = l.delayedSubject("at." + rand.Text())
 }
 
-// firstTime is the first that the server can count, in nanoseconds since 1970.
+// firstTime is the earliest time that the server can represent, in nanoseconds since 1970.
 var firstTime = time.Unix(0, 0)
 
-// room bounds the delayed messages of a log. The server counts those that it has
-// stored, and this process those that it has no answer for; one at a time looks and
-// sends, so that each is counted at least once.
+// room bounds the delayed messages of a log. The server counts the stored messages, and this
+// process counts the appends without an answer. Only one append at a time checks and sends,
+// so each is counted at least once.
 type room struct {
 	what     string        // for errors
-	turn     chan struct{} // of capacity 1: holds the token of whoever looks and sends
+	turn     chan struct{} // of capacity 1: holds the token of the append that checks and sends
 	underway atomic.Uint64 // appends without an answer
-	answered chan struct{} // of capacity 1: there was one
+	answered chan struct{} // of capacity 1: an append was answered
 }
 
 func newRoom(what string) *room {
@@ -136,7 +135,7 @@ func (r *room) takeTurn(ctx context.Context) error {
 
 func (r *room) endTurn() { <-r.turn }
 
-// leave notes that an append has its answer.
+// leave records that an append was answered.
 func (r *room) leave() {
 	r.underway.Add(^uint64(0))
 	nudge(r.answered)
@@ -152,12 +151,12 @@ func (r *room) wait(ctx context.Context) error {
 }
 
 func (r *room) busy(ctx context.Context) error {
-	return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: others that are delayed wait for their acknowledgement", r.what)
+	return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: other delayed messages wait for their acknowledgement", r.what)
 }
 
-// checkRoom reports that too many messages wait for their time. One that is stored
-// and not answered yet counts twice, so that only a count while nothing is underway
-// is the last word. Its caller has the turn.
+// checkRoom reports that there are too many delayed messages. A stored message without an
+// answer counts twice, so only a count without unanswered appends is final. The caller has
+// the turn.
 func (l *log) checkRoom(ctx context.Context) error {
 	for {
 		underway := l.room.underway.Load()
@@ -169,7 +168,7 @@ func (l *log) checkRoom(ctx context.Context) error {
 			return nil
 		case underway == 0:
 			return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-				"append to %s: %d messages wait for their time, and MaxDelayed is %d: try later, or raise it", l.what, waiting, l.config.MaxDelayed)
+				"append to %s: %d messages are delayed, and MaxDelayed is %d: try later, or raise MaxDelayed", l.what, waiting, l.config.MaxDelayed)
 		}
 		if err := l.room.wait(ctx); err != nil {
 			return err
@@ -177,17 +176,17 @@ func (l *log) checkRoom(ctx context.Context) error {
 	}
 }
 
-// countDelayed returns how many messages wait for their time. Those that are due
-// are in the same stream, until the log has confirmed that it has them.
+// countDelayed returns the number of delayed messages that are not due. Due messages are in
+// the same stream, until the log has confirmed them.
 func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	what := l.what + ": its delayed messages"
-	due, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
+	due, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
 	if err != nil {
 		return 0, err
 	}
-	all, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
+	all, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
 	if err != nil {
 		return 0, err
 	}

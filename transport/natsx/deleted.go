@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// deleted holds the deleted consumers that this Transport knows, by stream and name. In
-// a cluster a server that has not heard of a deletion may still report the consumer. The
-// time of creation tells it from a new one of the same name.
+// deleted holds the deleted consumers that this Transport knows, by stream and name. In a
+// cluster, a server that has not yet applied a deletion may still report the consumer. The
+// time of creation distinguishes it from a new consumer of the same name.
 type deleted struct {
 	mu    sync.Mutex
 	known map[string]time.Time
@@ -24,7 +24,8 @@ func (d *deleted) add(stream, consumer string, created time.Time) {
 	d.known[stream+"."+consumer] = created
 }
 
-// forget removes a consumer that exists. It reports whether it was held.
+// forget removes an existing consumer. It reports whether the consumer was recorded as
+// deleted.
 func (d *deleted) forget(is *jetstream.ConsumerInfo) bool {
 	if !d.has(is) {
 		return false

@@ -18,32 +18,32 @@ type delivery struct {
 	transport.Delivery
 	m       *member
 	from    *consumer
-	number  uint64          // by the server's count
+	number  uint64          // as counted by the server
 	attempt journal.Attempt // guarded by mu
-	unknown bool            // others are asked what they know of it; guarded by the member's lock
-	reply   string          // where its settlement goes
-	msg     *nats.Msg       // until the delivery is filled
+	unknown bool            // hand-backs by other members are being read; guarded by the member's lock
+	reply   string          // subject of the settlement
+	msg     *nats.Msg       // nil once the delivery is filled
 
 	fields [fewFields]transport.Field // of the header, if there are few
 
-	prev, next *delivery // in the member's list of what it holds
-	begun      bool      // h has seen it; guarded by the member's lock
+	prev, next *delivery // in the member's ring of held deliveries
+	begun      bool      // the handler has begun; guarded by the member's lock
 
-	// mu is held while it is extended, so that nothing is said after its settlement:
-	// to extend a message after a Nak with a delay would undo the delay.
+	// mu is held during an extension, so nothing is sent after the settlement. An extension
+	// after a Nak with a delay would cancel the delay.
 	mu      sync.Mutex
 	settled bool
 }
 
 const fewFields = 4
 
-// place says which delivery it is.
-func (d *delivery) place(about *nats.MsgMetadata) {
-	placeDelivery(&d.Delivery, about)
-	d.Fence, d.Settler = fence(d.m.fences, d.from.created, about.Sequence.Consumer), d
+// setIdentity sets the sequence, the time, the fencing token and the settler.
+func (d *delivery) setIdentity(about *nats.MsgMetadata) {
+	setPosition(&d.Delivery, about)
+	d.FencingToken, d.Settler = fencingToken(d.m.tokenBase, d.from.created, about.Sequence.Consumer), d
 }
 
-// fill makes of what came what the handler gets.
+// fill fills in the message for the handler.
 func (d *delivery) fill() {
 	if d.msg == nil {
 		return
@@ -55,7 +55,7 @@ func (d *delivery) fill() {
 	d.msg = nil
 }
 
-// What is published to settle a delivery.
+// Bodies of settlements.
 var (
 	ackBody      = []byte("+ACK")
 	nakBody      = []byte("-NAK")
@@ -64,24 +64,23 @@ var (
 
 const maxReason = 512 // bytes
 
-// fillDelivery takes over a message of a stream.
+// fillDelivery fills in a message of a stream.
 func fillDelivery(d *transport.Delivery, msg *nats.Msg, lanes lanes) {
 	if d.Header == nil && len(msg.Header) > 0 {
 		d.Header = make(transport.Header, 0, len(msg.Header))
 	}
-	takeOver(&d.Message, msg)
+	fillMessage(&d.Message, msg)
 	d.Subject, d.Reply = lanes.original(msg.Subject), ""
 	d.ID = idOf(msg.Header)
 }
 
-func placeDelivery(d *transport.Delivery, about *nats.MsgMetadata) {
+func setPosition(d *transport.Delivery, about *nats.MsgMetadata) {
 	d.Sequence, d.Stored = about.Sequence.Stream, about.Timestamp
 	d.Remaining = about.NumPending
 }
 
-// idOf returns the id with which a message was appended. One that had waited for
-// its time carries it under another name, and one by a plain client may carry
-// mono's.
+// idOf returns the id with which a message was appended. A delayed message has it under
+// another name. A message of a plain client may have mono's header.
 func idOf(h nats.Header) string {
 	if id := appendedID(h); id != "" {
 		return id
@@ -89,12 +88,12 @@ func idOf(h nats.Header) string {
 	return firstOf(h, transport.HeaderID)
 }
 
-// appendedID is the id that a message was appended with, if it was.
+// appendedID returns the id with which a message was appended, or "".
 func appendedID(h nats.Header) string {
 	return firstOf(h, jetstream.MsgIDHeader, headerMovedID)
 }
 
-// firstOf returns the first value of several headers that is not empty.
+// firstOf returns the first value that is not empty, of several headers.
 func firstOf(h nats.Header, names ...string) string {
 	for _, name := range names {
 		if values := h[name]; len(values) > 0 && values[0] != "" {
@@ -104,7 +103,7 @@ func firstOf(h nats.Header, names ...string) string {
 	return ""
 }
 
-// Ack implements [transport.Settler]. Nothing in it waits, so ctx is not read.
+// Ack implements [transport.Settler]. It does not block, so it ignores ctx.
 func (d *delivery) Ack(context.Context) error { return d.settle(ackBody, d.forget) }
 
 // Nak implements [transport.Settler].
@@ -127,8 +126,8 @@ func (d *delivery) Terminate(_ context.Context, reason string) error {
 	return d.settle([]byte("+TERM "+reason), d.forget)
 }
 
-// Release implements [transport.Settler]. It waits, a second at most, until members
-// elsewhere can know of it.
+// Release implements [transport.Settler]. It waits for up to a second until other members can
+// know of the hand-back.
 func (d *delivery) Release(ctx context.Context) error {
 	if err := d.claim(); err != nil {
 		return err
@@ -137,7 +136,7 @@ func (d *delivery) Release(ctx context.Context) error {
 	return d.m.l.t.ready(context.WithoutCancel(ctx), "message "+strconv.FormatUint(d.Sequence, 10)+" of "+d.m.l.what)
 }
 
-// back describes the hand-back of the delivery.
+// back returns the hand-back of the delivery.
 func (d *delivery) back() handBack {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
@@ -148,10 +147,10 @@ func (d *delivery) back() handBack {
 	return h
 }
 
-// postpone lets the message be delivered again later. The handler has not seen it.
+// postpone requests a later delivery of the message, which the handler has not received.
 func (d *delivery) postpone(delay time.Duration) { _ = d.settle(nak(delay), func() {}) }
 
-// settle says how the delivery ended, and notes it.
+// settle publishes the settlement, and records it with note.
 func (d *delivery) settle(body []byte, note func()) error {
 	if err := d.claim(); err != nil {
 		return err
@@ -160,28 +159,28 @@ func (d *delivery) settle(body []byte, note func()) error {
 	err := d.m.l.t.nc.Publish(d.reply, body)
 	d.m.release(d)
 	if err != nil {
-		e := unavailable("message %d of group %q: the connection to %s is lost, it will be delivered again", d.Sequence, d.m.group, d.m.l.t.address)
+		e := unavailable("message %d of group %q: the connection to %s is lost: the message will be delivered again", d.Sequence, d.m.group, d.m.l.t.address)
 		e.Err = err
 		return e
 	}
 	return nil
 }
 
-// claim lets its caller settle the delivery, which is done once.
+// claim marks the delivery as settled. It succeeds once.
 func (d *delivery) claim() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.settled {
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"message %d of group %q: it was settled before, or handed back", d.Sequence, d.m.group)
+			"message %d of group %q: it was already settled or handed back", d.Sequence, d.m.group)
 	}
 	d.settled = true
 	return nil
 }
 
-// forget drops what is known of a message that is settled.
+// forget removes the records of a settled message.
 func (d *delivery) forget() {
-	if d.from.past.Knows() {
+	if d.from.past.HasRecords() {
 		d.from.past.Forget(d.Sequence)
 	}
 	if d.number > 1 {
@@ -189,10 +188,10 @@ func (d *delivery) forget() {
 	}
 }
 
-// extend keeps the delivery from being made again.
+// extend restarts the AckWait of the delivery.
 func (d *delivery) extend() {
 	if !d.mu.TryLock() {
-		return // it is being settled
+		return // being settled
 	}
 	defer d.mu.Unlock()
 	if !d.settled {
@@ -200,7 +199,7 @@ func (d *delivery) extend() {
 	}
 }
 
-// drop settles a delivery without a word.
+// drop marks a delivery as settled without a notice to the server.
 func (d *delivery) drop() {
 	d.mu.Lock()
 	d.settled = true

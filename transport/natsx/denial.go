@@ -14,28 +14,28 @@ import (
 	"gomono.dev/transport"
 )
 
-// denials holds the denials of the server on this connection. The server reports them
-// after the calls have returned, as errors of the connection, in the order of the calls.
+// denials holds the denials of the server on this connection. The server reports them after
+// the calls have returned, as errors of the connection, in the order of the calls.
 type denials struct {
-	some atomic.Bool // known is not empty: most connections look no further
+	some atomic.Bool // known is not empty; usually false, which avoids the lock
 
 	mu       sync.Mutex
-	known    map[transport.Denial]*denial // by the Denial without its Err
-	families map[string]int               // how many denied subjects each has
-	order    []transport.Denial           // the keys, the oldest first
+	known    map[transport.Denial]*denial // by Denial without Err
+	families map[string]int               // number of denied subjects of each family
+	order    []transport.Denial           // keys of known, oldest first
 	watchers map[*watcher]struct{}
 
-	last error         // the last violation that is known
-	next chan struct{} // closed with the next one
+	last error         // last recorded violation
+	next chan struct{} // closed at the next violation
 }
 
-// denial is one of them.
+// denial is the state of one key.
 type denial struct {
 	err   *transport.Error
 	times int
 }
 
-// maxDenials bounds the number of denials: a keyed event and replies have many subjects.
+// maxDenials bounds the number of denials: keyed events and replies use many subjects.
 const maxDenials = 1024
 
 func newDenials() *denials {
@@ -45,7 +45,7 @@ func newDenials() *denials {
 	}
 }
 
-// add notes a denial, and notifies watchers of a new one.
+// add records a denial, and notifies watchers if it is new.
 func (d *denials) add(key transport.Denial, err *transport.Error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,7 +66,7 @@ func (d *denials) add(key transport.Denial, err *transport.Error) {
 	d.notify(key, err)
 }
 
-// over forgets a denial, if it is known.
+// over removes a denial, if it is known.
 func (d *denials) over(key transport.Denial) {
 	if !d.some.Load() {
 		return
@@ -78,7 +78,7 @@ func (d *denials) over(key transport.Denial) {
 	}
 }
 
-// reset forgets all: the next connection may have other permissions.
+// reset removes all denials: the next connection may have other permissions.
 func (d *denials) reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,7 +87,7 @@ func (d *denials) reset() {
 	}
 }
 
-// remove forgets a known denial; the lock is held.
+// remove removes a known denial. The caller holds the lock.
 func (d *denials) remove(key transport.Denial) {
 	delete(d.known, key)
 	if i := slices.Index(d.order, key); i >= 0 {
@@ -102,10 +102,10 @@ func (d *denials) remove(key transport.Denial) {
 	d.notify(key, nil)
 }
 
-// isMessage reports whether a denial is of messages on its subject.
+// isMessage reports whether a denial concerns messages on its subject.
 func isMessage(key transport.Denial) bool { return key == transport.Denial{Subject: key.Subject} }
 
-// suspects reports whether messages on a subject, or on another one of its family, were
+// suspects reports whether messages on a subject, or on another subject of its family, were
 // denied.
 func (d *denials) suspects(subject string) bool {
 	if !d.some.Load() {
@@ -126,9 +126,8 @@ func (d *denials) of(subject string) (times int, err *transport.Error) {
 	return 0, nil
 }
 
-// family returns the part of a subject that it shares with the other keys of a handle:
-// all before the last token, if that follows a suffix such as "_k". Any other subject is
-// its own family.
+// family returns the part of a subject that the keys of a handle share: everything before the
+// last token, if that follows a suffix such as "_k". Any other subject is its own family.
 func family(subject string) string {
 	rest, _, ok := cutLast(subject)
 	if !ok {
@@ -149,7 +148,7 @@ func cutLast(subject string) (before, last string, ok bool) {
 	return subject[:at], subject[at+1:], true
 }
 
-// record notes a violation after its consequences.
+// record records a violation. It is called after the effects of the violation.
 func (d *denials) record(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -158,9 +157,9 @@ func (d *denials) record(err error) {
 	d.next = make(chan struct{})
 }
 
-// await waits until all violations that nats.go has read are recorded: nats.go keeps the
-// last one, and calls the handler on another goroutine. If the user has replaced the
-// handler on the connection, the wait ends by itself.
+// await waits until all violations that nats.go has read are recorded. nats.go stores the
+// last one, and calls the handler on another goroutine. The wait times out if the user has
+// replaced the handler on the connection.
 func (d *denials) await(ctx context.Context, nc *nats.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -179,17 +178,17 @@ func (d *denials) await(ctx context.Context, nc *nats.Conn) {
 	}
 }
 
-// recordTimeout is far longer than a handler takes to be called.
+// recordTimeout is much longer than the time until nats.go calls a handler.
 const recordTimeout = 2 * time.Second
 
-// watcher is a function that watches, and the denials that it has yet to get.
+// watcher is a function of Watch, and the denials that it has yet to receive.
 type watcher struct {
 	f       func(transport.Denial)
 	waiting []transport.Denial
 	busy    bool // a goroutine calls f
 }
 
-// notify notifies all watchers; the lock is held.
+// notify notifies all watchers. The caller holds the lock.
 func (d *denials) notify(key transport.Denial, err *transport.Error) {
 	key.Err = err
 	for w := range d.watchers {
@@ -238,9 +237,9 @@ func (t *Transport) Watch(f func(transport.Denial)) (stop func()) {
 	}
 }
 
-// forgive forgets all denials.
-func (t *Transport) forgive() {
-	t.deaf.Store(nil)
+// clearDenials removes all denials.
+func (t *Transport) clearDenials() {
+	t.repliesDenied.Store(nil)
 	t.mu.Lock()
 	for r := range t.receivers {
 		r.denied = nil
@@ -252,8 +251,8 @@ func (t *Transport) forgive() {
 	t.denials.reset()
 }
 
-// confirm reports whether the server has taken a message on a suspect subject, on which it
-// had denied a number of messages before.
+// confirm reports whether the server accepted a message on a suspect subject. before is the
+// number of denials of the subject before the message.
 func (t *Transport) confirm(ctx context.Context, subject string, before int) error {
 	what := "publish on " + subject
 	if err := t.flush(ctx, what); err != nil {

@@ -17,8 +17,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// permissions is a server with a user "owner", who may do everything, and a user
-// "limited" with the permissions of a test.
+// permissions is a server with a user "owner", who may do everything, and a user "limited"
+// with the permissions of a test.
 type permissions struct {
 	t       *testing.T
 	s       *embedded.Server
@@ -44,7 +44,7 @@ func (p *permissions) file(limited string) string {
 `, limited))
 }
 
-// change gives the limited user other permissions, and leaves connections alone.
+// change gives the limited user other permissions. Existing connections stay open.
 func (p *permissions) change(limited string) {
 	p.t.Helper()
 	changed, err := server.ProcessConfigFile(p.file(limited))
@@ -68,14 +68,14 @@ func (p *permissions) connect(user string) *natsx.Transport {
 	return tr
 }
 
-// hours returns a context that ends long after the test: a call that waits for it hangs.
+// hours returns a context that ends long after the test. A call that waits for its end hangs.
 func hours(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Hour)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// wantDenied checks that an error is a denial, and names subjects.
+// wantDenied checks that an error is a denial that names the subjects.
 func wantDenied(t *testing.T, what string, err error, names ...string) {
 	t.Helper()
 	missing := slices.ContainsFunc(names, func(name string) bool { return err == nil || !strings.Contains(err.Error(), name) })
@@ -100,8 +100,7 @@ func watch(tr *natsx.Transport) *watched {
 	return w
 }
 
-// await waits for denials on a subject, of which the last one is there or over, and
-// returns that.
+// await waits until the last denial on a subject is active, or over, and returns it.
 func (w *watched) await(t *testing.T, subject string, n int) (last transport.Denial) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d reports on %s", n, subject), func() bool {
@@ -119,8 +118,8 @@ func (w *watched) await(t *testing.T, subject string, n int) (last transport.Den
 	return last
 }
 
-// A denied request to JetStream's API fails as soon as the server has denied it, whatever
-// the caller's deadline.
+// A denied request to JetStream's API fails when the server reports the denial, whatever the
+// caller's deadline.
 func TestDeniedJetStreamAPIIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ denied, named string }{
@@ -187,13 +186,13 @@ func readAll(ctx context.Context, l transport.Log) error {
 	return nil
 }
 
-// If no reply can come, a request fails at once and names the inbox to allow. A publish
-// works.
+// If no reply can arrive, a request fails immediately and names the inbox to allow. A publish
+// succeeds.
 func TestDeniedRepliesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `subscribe: { deny: "_INBOX.>" }`)
-	heard := make(chan string, 1)
-	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { heard <- string(m.Body) }); err != nil {
+	received := make(chan string, 1)
+	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
 		t.Fatal(err)
 	}
 	tr := p.connect("limited")
@@ -204,14 +203,14 @@ func TestDeniedRepliesAreReportedAtOnce(t *testing.T) {
 	if err := tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte("event")}); err != nil {
 		t.Fatal(err)
 	}
-	for got := range heard {
+	for got := range received {
 		if got == "event" {
 			break
 		}
 	}
 }
 
-// An inbox that the account may have is enough.
+// A permitted InboxPrefix is sufficient.
 func TestInboxPrefixThatIsAllowed(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `subscribe: { allow: "mine.>" }`)
@@ -225,13 +224,13 @@ func TestInboxPrefixThatIsAllowed(t *testing.T) {
 	}
 }
 
-// A denied message is reported to watchers and, from then on, by each send, until the
-// permission is granted.
+// A denied message is reported to watchers. From then on each send on the subject reports it,
+// until the permission is granted.
 func TestDeniedMessages(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x" }`)
-	heard := make(chan string, 10)
-	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "events.*"}, func(m *transport.Message) { heard <- string(m.Body) }); err != nil {
+	received := make(chan string, 10)
+	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "events.*"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
 		t.Fatal(err)
 	}
 	tr := p.connect("limited")
@@ -261,12 +260,12 @@ func TestDeniedMessages(t *testing.T) {
 	if d := w.await(t, "events.x", 2); d.Err != nil {
 		t.Errorf("with the permission: got %v", d.Err)
 	}
-	if got := <-heard + " " + <-heard; got != "other allowed" {
-		t.Errorf("heard %q", got)
+	if got := <-received + " " + <-received; got != "other allowed" {
+		t.Errorf("received %q", got)
 	}
 }
 
-// Once one key of a handle was denied, no other key is lost in silence.
+// After a denial of one key of a handle, denials of other keys are reported too.
 func TestDeniedKeys(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x._k.*" }`)
@@ -299,8 +298,8 @@ func TestDeniedKeys(t *testing.T) {
 	}
 }
 
-// A new connection may have other permissions: denials are forgotten, and found again if
-// they still hold.
+// A new connection may have other permissions: denials are forgotten, and found again if they
+// still hold.
 func TestDenialsAreForgottenWithTheConnection(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x" }`)
@@ -355,7 +354,7 @@ func TestDeniedSubscriptions(t *testing.T) {
 	}
 }
 
-// Withdrawn permissions are reported, with the receivers that they concern.
+// Withdrawn permissions are reported with the receivers concerned.
 func TestWithdrawnPermissionsAreReported(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, "")
@@ -392,7 +391,7 @@ func TestWithdrawnPermissionsAreReported(t *testing.T) {
 	if d := w.await(t, "$JS.API.CONSUMER.MSG.NEXT.l.>", 2); d.Err != nil {
 		t.Errorf("with the permission: got %+v", d)
 	}
-	// A subscription that the server has ended is made again with the connection.
+	// A new connection restores a subscription that the server has ended.
 	p.disconnect(tr)
 	if d := w.await(t, "a.>", 4); d.Err != nil {
 		t.Errorf("a new connection: got %+v", d)

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// dialer opens connections that notice a full server. Such a server reports an error and
-// closes the connection before it has read anything, so nats.go fails to write, and
-// never reads the error.
+// dialer opens connections that detect a full server. Such a server reports an error and
+// closes the connection before it has read anything. nats.go then fails to write, and never
+// reads the error.
 type dialer struct {
 	net.Dialer
-	ordered bool // in the order of the resolver
+	ordered bool // keep the order of the resolver
 }
 
-// useDialer has nats.go use a dialer, unless the user has one. The dialer resolves names
-// in the place of nats.go.
+// useDialer sets a dialer, unless the options have one. The dialer resolves names instead of
+// nats.go.
 func useDialer(o *nats.Options) {
 	if o.CustomDialer != nil {
 		return
@@ -35,7 +35,7 @@ func useDialer(o *nats.Options) {
 	o.CustomDialer, o.SkipHostLookup = d, true
 }
 
-// Dial implements [nats.CustomDialer]. All addresses of a name share the timeout.
+// Dial implements [nats.CustomDialer]. The timeout is shared by all addresses of a name.
 func (d *dialer) Dial(network, address string) (conn net.Conn, err error) {
 	addresses := d.resolve(address)
 	one := d.Dialer
@@ -66,15 +66,15 @@ func (d *dialer) resolve(address string) []string {
 	return addresses
 }
 
-// greeting is a connection that looks at the server's greeting: its INFO, and its answer
-// to the first write.
+// greeting is a connection that inspects the server's greeting: its INFO, and its answer to
+// the first write.
 type greeting struct {
 	net.Conn
 	reads atomic.Int32
 	full  atomic.Bool
 }
 
-// greetingReads is the number of reads in a greeting. Later ones may read messages.
+// greetingReads is the number of reads in a greeting. Later reads may contain messages.
 const greetingReads = 2
 
 var (
@@ -82,22 +82,22 @@ var (
 	fullLine = []byte("-ERR '" + nats.MAX_CONNECTIONS_ERR + "'")
 )
 
-// Read reads, and fails if the server reports that it is full.
+// Read reads from the connection. It fails if the server reports that it is full.
 func (g *greeting) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
 	if g.reads.Load() >= greetingReads {
 		return n, err
 	}
 	g.reads.Add(1)
-	g.look(b[:n])
+	g.scan(b[:n])
 	if g.full.Load() && !bytes.HasPrefix(b[:n], []byte("INFO")) {
 		return 0, errFull
 	}
 	return n, err
 }
 
-// look looks for the line with which a full server ends a connection.
-func (g *greeting) look(read []byte) {
+// scan looks for the error that a full server sends before it closes a connection.
+func (g *greeting) scan(read []byte) {
 	for line := range bytes.Lines(read) {
 		if bytes.HasPrefix(bytes.ToLower(line), bytes.ToLower(fullLine)) {
 			g.full.Store(true)
@@ -105,7 +105,8 @@ func (g *greeting) look(read []byte) {
 	}
 }
 
-// Write writes. If that fails during the greeting, it reads the server's error.
+// Write writes to the connection. If that fails during the greeting, it reads the server's
+// error.
 func (g *greeting) Write(b []byte) (int, error) {
 	if g.full.Load() {
 		return 0, errFull
@@ -118,14 +119,14 @@ func (g *greeting) Write(b []byte) (int, error) {
 }
 
 func (g *greeting) readFull() bool {
-	if err := g.SetReadDeadline(time.Now().Add(lastWordsTimeout)); err != nil {
+	if err := g.SetReadDeadline(time.Now().Add(readErrorTimeout)); err != nil {
 		return false
 	}
-	words := make([]byte, 4096)
-	n, _ := g.Conn.Read(words) // an error does not matter: the bytes do
-	g.look(words[:n])
+	b := make([]byte, 4096)
+	n, _ := g.Conn.Read(b) // the error does not matter
+	g.scan(b[:n])
 	return g.full.Load()
 }
 
-// lastWordsTimeout bounds the wait for the error of a server that takes nothing more.
-const lastWordsTimeout = time.Second
+// readErrorTimeout bounds the wait for the error of a server that accepts no more data.
+const readErrorTimeout = time.Second

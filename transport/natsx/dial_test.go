@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// greeter is a server that has sent something and takes nothing.
+// greeter is a server that sends data and accepts none.
 type greeter struct {
 	net.Conn
-	sends []string // by read
+	sends []string // one for each read
 }
 
 func (g *greeter) Read(b []byte) (int, error) {
@@ -27,7 +27,7 @@ func (g *greeter) Read(b []byte) (int, error) {
 func (g *greeter) Write([]byte) (int, error)       { return 0, errors.New("broken pipe") }
 func (g *greeter) SetReadDeadline(time.Time) error { return nil }
 
-// A full server's error is the error of the next call, whenever it arrives.
+// The error of a full server is returned by the next call, whenever it arrives.
 func TestGreetingOfAFullServer(t *testing.T) {
 	t.Parallel()
 	const info, full = "INFO {}\r\n", "-ERR 'maximum connections exceeded'\r\n"
@@ -48,8 +48,8 @@ func TestGreetingOfAFullServer(t *testing.T) {
 	}
 }
 
-// A message may contain anything, and other errors of a server pass.
-func TestGreetingPassesOnTheRest(t *testing.T) {
+// A message may contain anything. Other errors of a server are passed on.
+func TestGreetingPassesOnOtherData(t *testing.T) {
 	t.Parallel()
 	sent := []string{"INFO {}\r\n", "-ERR 'Authorization Violation'\r\n", "MSG a 1 37\r\n-ERR 'maximum connections exceeded'\r\n\r\n"}
 	g := &greeting{Conn: &greeter{sends: sent}}

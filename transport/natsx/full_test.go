@@ -16,7 +16,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// noRoom makes a server that takes no connections.
+// noRoom starts a server that accepts no connections.
 func noRoom(o *embedded.Options) {
 	o.Configure = func(so *server.Options) { so.MaxConn = -1 }
 }
@@ -28,7 +28,7 @@ func wantFull(t *testing.T, what string, err error) {
 	}
 }
 
-// A full server reports it and closes the connection before it has read anything.
+// A full server reports an error and closes the connection before it has read anything.
 func TestFullServerIsReported(t *testing.T) {
 	t.Parallel()
 	ca, serverTLS := certificate(t)
@@ -60,8 +60,8 @@ func TestFullAccountIsReported(t *testing.T) {
 	}
 }
 
-// While the server is too full for a lost connection, sends and Ping report that, and a
-// reader that follows a log waits for the next connection.
+// While the server is too full for a lost connection, sends and Ping report that. A reader
+// that follows a log waits for the next connection.
 func TestFullServerIsReportedWhileReconnecting(t *testing.T) {
 	t.Parallel()
 	address, dir := loopback.Free(t), t.TempDir()

@@ -13,11 +13,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// A group is a durable consumer; an ordered group of a log with lanes is one for
-// each lane. The metadata says which group a consumer belongs to; one that was made
-// by somebody else is a group of its own name.
+// A group is a durable consumer. An ordered group of a log with lanes has one consumer for
+// each lane. The metadata names the group of a consumer. A consumer of another client is a
+// group with the consumer's name.
 
-// consumers lists the names of a group's consumers and what each filters.
+// consumers lists the names of a group's consumers and their filters.
 func (l *log) consumers(g *transport.GroupConfig) (names []string, filters [][]string, err error) {
 	if !g.Ordered || l.lanes.n == 0 {
 		return []string{g.Name}, [][]string{l.lanes.filter(g.Filter, anyLane)}, l.checkFilter(g, anyLane)
@@ -31,16 +31,16 @@ func (l *log) consumers(g *transport.GroupConfig) (names []string, filters [][]s
 
 func laneName(group string, lane int) string { return group + "_lane_" + strconv.Itoa(lane) }
 
-// checkFilter reports a filter that would become none, which is everything.
+// checkFilter reports a filter that would become empty, and then match everything.
 func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
 	if len(g.Filter) > 0 && len(l.lanes.filter(g.Filter, lane)) == 0 {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"group %q of %s: its filter %s matches none of the log's subjects %s", g.Name, l.what, strings.Join(g.Filter, ", "), strings.Join(l.lanes.subjects, ", "))
+			"group %q of %s: its filter %s matches none of the log's subjects %s: correct the filter", g.Name, l.what, strings.Join(g.Filter, ", "), strings.Join(l.lanes.subjects, ", "))
 	}
 	return nil
 }
 
-// errOrdered says that a group is there and of the other kind.
+// errOrdered is the cause of errors for an existing group of the other kind.
 var errOrdered = errors.New("the order of a group cannot be changed")
 
 func (l *log) cannotReorder(g *transport.GroupConfig) error {
@@ -49,15 +49,15 @@ func (l *log) cannotReorder(g *transport.GroupConfig) error {
 	return err
 }
 
-// consumer asks for a consumer.
+// consumer asks for the state of a consumer.
 func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
-	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).Consumer(ctx, l.config.Name, name)
 	})
 }
 
-func (l *log) askConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	c, err := ask(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
+func (l *log) callConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := callAPI(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (l *log) askConsumer(ctx context.Context, name string, do func(context.Cont
 
 func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name string, filter []string) (*jetstream.ConsumerInfo, error) {
 	base := jetstream.ConsumerConfig{Durable: name, Name: name}
-	start(&base, g.Start)
+	setStart(&base, g.Start)
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(base, g, filter))
 	if err == nil && l.replicated && want.DeliverPolicy == base.DeliverPolicy {
 		err = l.pin(ctx, &want, g.Start)
@@ -74,14 +74,13 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 	if err != nil {
 		return nil, err
 	}
-	return l.askConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, want)
 	})
 }
 
-// changeConsumer changes what differs in a consumer that is there. Ordered is
-// looked at even where nothing may be changed: whoever takes part in a group must
-// know whether it is.
+// changeConsumer updates an existing consumer. It checks Ordered even if the caller may not
+// change anything: every member of a group must know whether it is ordered.
 func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *jetstream.ConsumerInfo, filter []string) (*jetstream.ConsumerInfo, error) {
 	switch {
 	case groupOf(is) != g.Name:
@@ -89,22 +88,22 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 			"group %q of %s: its consumer %s belongs to the group %q: choose another name", g.Name, l.what, is.Name, groupOf(is))
 	case isOrdered(&is.Config) != g.Ordered:
 		return nil, l.cannotReorder(g)
-	case !g.Update || number(is.Config.Metadata[metaGeneration]) > g.Generation:
+	case !g.Update || parseNumber(is.Config.Metadata[metaGeneration]) > g.Generation:
 		return is, nil
 	}
 	want, err := l.hookConsumer(g.Name, l.consumerConfig(is.Config, g, filter))
 	if err != nil || same(want, is.Config) {
 		return is, err
 	}
-	if err := fixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
+	if err := checkFixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
 		return nil, err
 	}
-	return l.askConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).UpdateConsumer(ctx, l.config.Name, want)
 	})
 }
 
-// groupOf returns the group to which a consumer belongs.
+// groupOf returns the name of a consumer's group.
 func groupOf(is *jetstream.ConsumerInfo) string {
 	if group := is.Config.Metadata[metaGroup]; group != "" {
 		return group
@@ -114,8 +113,8 @@ func groupOf(is *jetstream.ConsumerInfo) string {
 
 func isOrdered(c *jetstream.ConsumerConfig) bool { return c.MaxAckPending == 1 }
 
-// consumerConfig returns what a consumer of the group is to be, where base is what
-// it is, or only its name and start.
+// consumerConfig returns the configuration for a consumer of the group. base is the existing
+// configuration, or only the name and start of a new consumer.
 func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupConfig, filter []string) jetstream.ConsumerConfig {
 	c := base
 	c.AckPolicy = jetstream.AckExplicitPolicy
@@ -131,12 +130,12 @@ func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupCo
 	}
 	setFilter(&c, filter)
 	c.Metadata = metadata(base.Metadata, usersMetadata(base.Metadata), l.groupMetadata(g))
-	keepStart(&c, &base)
+	copyStart(&c, &base)
 	return c
 }
 
 func (l *log) groupMetadata(g *transport.GroupConfig) map[string]string {
-	m := map[string]string{metaGroup: g.Name, metaGeneration: numeral(g.Generation)}
+	m := map[string]string{metaGroup: g.Name, metaGeneration: formatNumber(g.Generation)}
 	if g.Ordered {
 		m[metaOrdered] = "true"
 	}
@@ -146,10 +145,10 @@ func (l *log) groupMetadata(g *transport.GroupConfig) map[string]string {
 	return m
 }
 
-// setFilter sets the filter, unless it is there already.
+// setFilter sets the filter, unless it is the same already.
 func setFilter(c *jetstream.ConsumerConfig, filter []string) {
 	if len(filter) == 0 && c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy {
-		filter = []string{">"} // which the server wants to be told
+		filter = []string{">"} // the server requires it explicitly
 	}
 	if sorted(filterOf(c)) == sorted(filter) {
 		return
@@ -171,12 +170,12 @@ func filterOf(c *jetstream.ConsumerConfig) []string {
 	return c.FilterSubjects
 }
 
-// groupConfig returns what a consumer says of its group.
+// groupConfig returns the configuration of the group that a consumer describes.
 func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	c := &is.Config
 	g := transport.GroupConfig{
 		Name: groupOf(is), Filter: filterOf(c), Start: startOf(c), AckWait: c.AckWait, Ordered: isOrdered(c),
-		Generation: number(c.Metadata[metaGeneration]),
+		Generation: parseNumber(c.Metadata[metaGeneration]),
 	}
 	if g.Start.LastPerSubject && slices.Equal(g.Filter, []string{">"}) {
 		g.Filter = nil
@@ -184,14 +183,14 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	if original, ok := c.Metadata[metaFilter]; ok {
 		g.Filter = strings.Fields(original)
 	} else if slices.ContainsFunc(g.Filter, func(f string) bool { return trimLane(f) != f }) {
-		g.Filter = nil // of all of a log with lanes
+		g.Filter = nil // a group of the whole log, which has lanes
 	}
 	return g
 }
 
-// fixed reports a setting that only a hook can want otherwise, and that the server
-// does not change.
-func fixed(what string, is, want *jetstream.ConsumerConfig) error {
+// checkFixed reports a setting that the server cannot change. Only a hook can request such a
+// change.
+func checkFixed(what string, is, want *jetstream.ConsumerConfig) error {
 	for _, s := range []struct {
 		name     string
 		is, want any
@@ -209,14 +208,14 @@ func fixed(what string, is, want *jetstream.ConsumerConfig) error {
 	return nil
 }
 
-// guardedConsumer are the fields of a consumer that its hook must leave.
+// guardedConsumer are the fields of a consumer that its hook must not change.
 var guardedConsumer = []string{
 	"Name", "Durable", "AckWait", "MaxDeliver", "BackOff",
 	"FilterSubject", "FilterSubjects", "MaxAckPending", "HeadersOnly", "InactiveThreshold", "MemoryStorage",
 	"PriorityPolicy", "PriorityGroups", "DeliverSubject", "DeliverGroup", "FlowControl", "IdleHeartbeat",
 }
 
-// hookConsumer lets the user's hook change a configuration.
+// hookConsumer applies the user's hook to a configuration.
 func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
 	if l.t.options.consumer == nil {
 		return c, nil
@@ -225,18 +224,18 @@ func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.
 	changed.Metadata, changed.FilterSubjects = maps.Clone(c.Metadata), slices.Clone(c.FilterSubjects)
 	l.t.options.consumer(l.config.Name, group, &changed)
 	what := "group " + strconv.Quote(group) + " of " + l.what
-	if err := guard(what, c, changed, guardedConsumer); err != nil {
+	if err := checkGuarded(what, c, changed, guardedConsumer); err != nil {
 		return c, err
 	}
-	if err := guardMetadata(what, c.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(what, c.Metadata, changed.Metadata); err != nil {
 		return c, err
 	}
 	if changed.AckPolicy != jetstream.AckExplicitPolicy && isOrdered(&c) {
 		return c, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it, or make the group Unordered", what, changed.AckPolicy)
+			"%s: the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it unchanged, or make the group Unordered", what, changed.AckPolicy)
 	}
 	if changed.RateLimit > 0 {
-		changed.Metadata[metaRate], changed.RateLimit = numeral(changed.RateLimit), 0
+		changed.Metadata[metaRate], changed.RateLimit = formatNumber(changed.RateLimit), 0
 	}
 	return changed, nil
 }

@@ -10,14 +10,15 @@ import (
 	"gomono.dev/transport"
 )
 
-// outgoing is what nats.go sends. When its publish returns it has copied everything,
-// so that the memory serves again.
+// outgoing is a message for nats.go. nats.go has copied all of it when its publish method
+// returns, so the memory is reused.
 type outgoing struct {
 	nats.Msg
-	values []string // one array for all names with one value
+	values []string // one array for all headers with a single value
 }
 
-// toNATS makes what is to be sent. It shares the body. Whoever sends it ends it.
+// toNATS converts a message. The result shares the body. The sender passes it to recycle
+// afterwards.
 func (t *Transport) toNATS(m *transport.Message) *outgoing {
 	o, _ := t.outgoing.Get().(*outgoing)
 	if o == nil {
@@ -34,7 +35,7 @@ func (t *Transport) toNATS(m *transport.Message) *outgoing {
 	return o
 }
 
-// set gives a header one value.
+// set sets a header to one value.
 func (o *outgoing) set(name, value string) {
 	o.values = append(o.values, value)
 	last := len(o.values)
@@ -43,8 +44,8 @@ func (o *outgoing) set(name, value string) {
 
 func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.FormatUint(n, 10)) }
 
-// end gives the memory back.
-func (t *Transport) end(o *outgoing) {
+// recycle returns the memory to the pool.
+func (t *Transport) recycle(o *outgoing) {
 	clear(o.Header)
 	clear(o.values)
 	o.values = o.values[:0]
@@ -52,9 +53,9 @@ func (t *Transport) end(o *outgoing) {
 	t.outgoing.Put(o)
 }
 
-// addServiceError adds the error that m carries in the words of NATS services,
-// cut to what is of use to people, and left out where it would exceed the limit:
-// mono's own headers hold all of it.
+// addServiceError adds the error in m as NATS services report it. The text is shortened for
+// display, and is left out if it would exceed the payload limit: mono's own headers hold all
+// of it.
 func (t *Transport) addServiceError(o *outgoing, m *transport.Message) {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
@@ -68,10 +69,10 @@ func (t *Transport) addServiceError(o *outgoing, m *transport.Message) {
 	}
 }
 
-// maxServiceError bounds the text, in bytes.
+// maxServiceError bounds the text of a service error, in bytes.
 const maxServiceError = 512
 
-// oneLine makes a text fit for a header, and not empty.
+// oneLine returns the text in a form for a header, or otherwise if it is empty.
 func oneLine(text, otherwise string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
 	if len(text) > maxServiceError {
@@ -83,16 +84,16 @@ func oneLine(text, otherwise string) string {
 	return text
 }
 
-// fromNATS makes a message of what nats.go received. nats.go hands out a body of
-// its own for each subscription, so it is not copied.
+// fromNATS converts a received message. It does not copy the body, since nats.go allocates
+// one for each subscription.
 func fromNATS(msg *nats.Msg) *transport.Message {
 	m := emptyMessage(len(msg.Header))
-	takeOver(m, msg)
+	fillMessage(m, msg)
 	return m
 }
 
-// takeOver fills in a message, whose header has room already.
-func takeOver(m *transport.Message, msg *nats.Msg) {
+// fillMessage fills in a message, whose header already has capacity.
+func fillMessage(m *transport.Message, msg *nats.Msg) {
 	m.Subject, m.Reply, m.Body = msg.Subject, msg.Reply, msg.Data
 	if len(msg.Header) == 0 {
 		return
@@ -115,8 +116,8 @@ func takeOver(m *transport.Message, msg *nats.Msg) {
 	}
 }
 
-// emptyMessage makes a message with room for the fields of its header, if they are
-// few in the same piece of memory.
+// emptyMessage returns a message with capacity for the header fields. A few fields share its
+// allocation.
 func emptyMessage(fields int) *transport.Message {
 	switch {
 	case fields == 0:
@@ -139,8 +140,8 @@ func emptyMessage(fields int) *transport.Message {
 	return &transport.Message{Header: make(transport.Header, 0, fields)}
 }
 
-// codeOf returns the code for the number that a service written elsewhere gave,
-// which by custom is an HTTP status.
+// codeOf returns the code for the error number of a service that does not use mono. By
+// convention the number is an HTTP status.
 func codeOf(number string) transport.Code {
 	switch number {
 	case "400", "422":

@@ -14,7 +14,7 @@ import (
 	"gomono.dev/transport/natsx"
 )
 
-// hooked connects to a server of its own, with hooks for some logs and groups.
+// hooked connects to a new server, with hooks for some logs and groups.
 func hooked(t *testing.T, streams map[string]func(*jetstream.StreamConfig), consumers map[string]func(*jetstream.ConsumerConfig)) *natsx.Transport {
 	return inProcess(t, func(o *natsx.Options) {
 		o.Stream = func(log string, c *jetstream.StreamConfig) {
@@ -39,8 +39,7 @@ func streamConfig(t *testing.T, tr *natsx.Transport, name string) jetstream.Stre
 	return s.CachedInfo().Config
 }
 
-// What JetStream can do and mono does not name is said for a log by its name, and
-// has its effect; other logs are as they were.
+// The hook for streams changes settings of a log by its name. Other logs stay unchanged.
 func TestStreamHook(t *testing.T) {
 	t.Parallel()
 	tr := hooked(t, map[string]func(*jetstream.StreamConfig){"special": func(c *jetstream.StreamConfig) {
@@ -48,23 +47,23 @@ func TestStreamHook(t *testing.T) {
 		c.Compression = jetstream.S2Compression
 		c.AllowDirect = true
 		c.Metadata["team"] = "sales"
-		c.RePublish = &jetstream.RePublish{Source: "special.>", Destination: "told.>"}
+		c.RePublish = &jetstream.RePublish{Source: "special.>", Destination: "copied.>"}
 		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "special.raw.*", Destination: "special.cooked.{{wildcard(1)}}"}
 		c.Sources = []*jetstream.StreamSource{{Name: "plain", SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: "plain.*", Destination: "special.from.{{wildcard(1)}}"}}}}
 	}}, nil)
 	plain := openLog(t, tr, transport.LogConfig{Name: "plain", Subjects: []string{"plain.*"}})
 	config := transport.LogConfig{Name: "special", Subjects: []string{"special.>"}, Update: true, Metadata: map[string]string{"of": "mono"}}
 	l := openLog(t, tr, config)
-	told, err := tr.Conn().SubscribeSync("told.>")
+	copied, err := tr.Conn().SubscribeSync("copied.>")
 	if err != nil {
 		t.Fatal(err)
 	}
 	appendTo(t, l, "special.raw.a", "1", transport.AppendOptions{})
-	if m, err := told.NextMsg(realtime.Patience); err != nil || m.Subject != "told.cooked.a" || string(m.Data) != "1" {
+	if m, err := copied.NextMsg(realtime.Patience); err != nil || m.Subject != "copied.cooked.a" || string(m.Data) != "1" {
 		t.Errorf("republished: %+v, %v", m, err)
 	}
 	appendTo(t, plain, "plain.b", "2", transport.AppendOptions{})
-	eventually(t, "the source is heard", func() bool { return len(read(t, l, transport.ReadConfig{})) == 2 })
+	eventually(t, "the source is copied", func() bool { return len(read(t, l, transport.ReadConfig{})) == 2 })
 	var subjects []string
 	for d, err := range l.Read(t.Context(), transport.ReadConfig{}) {
 		if err != nil {
@@ -75,7 +74,7 @@ func TestStreamHook(t *testing.T) {
 	if fmt.Sprint(subjects) != "[special.cooked.a special.from.b]" {
 		t.Errorf("got %v", subjects)
 	}
-	openLog(t, tr, config) // again, and nothing is changed back
+	openLog(t, tr, config) // again: nothing is changed back
 	c := streamConfig(t, tr, "special")
 	if c.Description != "all there is" || c.Compression != jetstream.S2Compression || !c.AllowDirect || c.Metadata["team"] != "sales" || c.Metadata["of"] != "mono" || len(c.Sources) != 1 {
 		t.Errorf("got %+v", c)
@@ -85,8 +84,8 @@ func TestStreamHook(t *testing.T) {
 	}
 }
 
-// A log can be the mirror of another: it is consumed and read, in order of keys too,
-// and not appended to.
+// A log can mirror another. It can be consumed and read, also in order of keys, but not
+// appended to.
 func TestMirrorHook(t *testing.T) {
 	t.Parallel()
 	tr := hooked(t, map[string]func(*jetstream.StreamConfig){
@@ -100,7 +99,7 @@ func TestMirrorHook(t *testing.T) {
 	}
 	config.Name = "copy"
 	openLog(t, tr, config)
-	l := openLog(t, tr, config) // the second time it is there
+	l := openLog(t, tr, config) // this time it exists
 	group := transport.GroupConfig{Name: "g", Ordered: true}
 	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 	last := make(map[string]uint64)
@@ -124,7 +123,7 @@ func TestMirrorHook(t *testing.T) {
 	wantCode(t, err, transport.InvalidArgument, "mirror of origin", "only one of these")
 }
 
-// What is said of a group by its name has its effect.
+// The hook for consumers changes settings of a group by its name.
 func TestConsumerHook(t *testing.T) {
 	t.Parallel()
 	policy := jetstream.DeliverLastPolicy
@@ -154,7 +153,7 @@ func TestConsumerHook(t *testing.T) {
 				return g
 			}
 		}
-		t.Fatalf("there is no group %s among %+v", group, groups)
+		t.Fatalf("no group %s in %+v", group, groups)
 		panic("unreachable")
 	}
 	refused := func(c transport.ConsumeConfig, code transport.Code, words ...string) {
@@ -206,11 +205,11 @@ func TestConsumerHook(t *testing.T) {
 		t.Errorf("%d messages of 8000 bits took %v at 100000 bits a second, want at least %v", n, took, want)
 	}
 	if d, r := consume(t, l, of("limited", false)); len(d) > 0 || r.Drain(t.Context()) != nil {
-		t.Error("a second member gets something, or does not end")
+		t.Error("a second member gets a message, or does not end")
 	}
 }
 
-// Order waits for acknowledgements.
+// An ordered group must wait for acknowledgements.
 func TestConsumerHookOfAnOrderedGroup(t *testing.T) {
 	t.Parallel()
 	tr := hooked(t, nil, map[string]func(*jetstream.ConsumerConfig){"g": func(c *jetstream.ConsumerConfig) { c.AckPolicy = jetstream.AckAllPolicy }})

@@ -20,84 +20,83 @@ func (t *Transport) apiPrefix() string {
 	return "$JS." + t.options.domain + ".API"
 }
 
-// How long JetStream's API is waited for. A server that has no leader to answer
-// may not answer a question at all, although it would answer the same one a moment
-// later, so it is asked again.
+// Times of calls to JetStream's API. A server without a leader to answer may ignore a request
+// that it would answer a moment later, so calls are repeated.
 const (
-	askTimeout   = 10 * time.Second // where the caller's context has no deadline
-	firstAttempt = time.Second      // doubled with each
-	askPause     = 100 * time.Millisecond
+	apiTimeout   = 10 * time.Second // if the caller's context has no deadline
+	firstAttempt = time.Second      // doubled with each attempt
+	apiPause     = 100 * time.Millisecond
 )
 
-// ask calls JetStream's API until it answers. do must not mind being called again
-// after a call whose answer was lost.
-func ask[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
+// callAPI calls JetStream's API until it answers. do must allow repeated calls, also after a
+// call whose answer was lost.
+func callAPI[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
-	for patience := firstAttempt; ; patience *= 2 {
+	for timeout := firstAttempt; ; timeout *= 2 {
 		if err := t.ready(ctx, what); err != nil {
 			var none T
 			return none, err
 		}
-		result, err := attempt(ctx, t, what, patience, do)
-		if err == nil || !transient(ctx, err) || !pause(ctx, askPause) {
+		result, err := attempt(ctx, t, what, timeout, do)
+		if err == nil || !transient(ctx, err) || !pause(ctx, apiPause) {
 			return result, t.apiError(err, what)
 		}
 	}
 }
 
-// attempt calls do once, and ends its context when the server denies its request.
-func attempt[T any](ctx context.Context, t *Transport, what string, patience time.Duration, do func(context.Context) (T, error)) (result T, err error) {
+// attempt calls do once. It ends the context of do when the server denies its request.
+func attempt[T any](ctx context.Context, t *Transport, what string, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
 	if err := t.checkReplies(what); err != nil {
 		return result, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	question := t.questions.watch("", func(a answer) { end(a.err) })
-	defer t.questions.take(question)
-	result, err = do(context.WithValue(ctx, questionKey{}, question))
+	token := t.apiRequests.watch("", func(a answer) { end(a.err) })
+	defer t.apiRequests.take(token)
+	result, err = do(context.WithValue(ctx, apiRequestKey{}, token))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
 		err = about(what, denial)
 	}
 	return result, err
 }
 
-// questionKey is the key of the place of an attempt among the questions.
-type questionKey struct{}
+// apiRequestKey is the context key of an attempt's entry in apiRequests.
+type apiRequestKey struct{}
 
-// asks notes that the attempt of ctx, if any, sends a request on a subject.
-func (t *Transport) asks(ctx context.Context, subject string) {
-	if question, ok := ctx.Value(questionKey{}).(string); ok {
-		t.questions.retarget(question, subject)
+// traceRequest records that the attempt of ctx, if any, sends a request on a subject.
+func (t *Transport) traceRequest(ctx context.Context, subject string) {
+	if token, ok := ctx.Value(apiRequestKey{}).(string); ok {
+		t.apiRequests.retarget(token, subject)
 	}
 }
 
 // js returns JetStream's API for one attempt.
 func (t *Transport) js(ctx context.Context) jetstream.JetStream {
-	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.asks(ctx, subject) }})
-	js, _ := jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix(), trace) // it fails for options that are wrong
+	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.traceRequest(ctx, subject) }})
+	js, _ := jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix(), trace) // fails only for invalid options
 	return js
 }
 
-// api sends one request to JetStream's API, for what nats.go has no method or one
-// that hides the error.
+// api sends one request to JetStream's API. It is used if nats.go has no method for the
+// request, or one that hides the error.
 func (t *Transport) api(ctx context.Context, subject string, request, answer any) error {
 	if err := t.ready(ctx, subject); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout) // the sooner of both
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // the earlier deadline counts
 	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
 	subject = t.apiPrefix() + "." + subject
-	t.asks(ctx, subject)
+	t.traceRequest(ctx, subject)
 	reply, err := t.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return err
@@ -114,7 +113,7 @@ func (t *Transport) api(ctx context.Context, subject string, request, answer any
 	return json.Unmarshal(reply.Data, answer)
 }
 
-// pause reports whether the wait was over before ctx.
+// pause waits for d. It reports false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -126,7 +125,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// transient reports whether another attempt may fare better.
+// transient reports whether another attempt may succeed.
 func transient(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false
@@ -137,7 +136,7 @@ func transient(ctx context.Context, err error) bool {
 	return codeOfAPI(err) == codeNotAvailable
 }
 
-// Codes of JetStream's API that nats.go does not name.
+// Codes of JetStream's API without a name in nats.go.
 const (
 	codeNotAvailable     jetstream.ErrorCode = 10008
 	codeNoPeers          jetstream.ErrorCode = 10005
@@ -161,7 +160,7 @@ const (
 	codeTooMany          jetstream.ErrorCode = 10167
 )
 
-// codeOfAPI returns the code of an answer of JetStream's, 0 for any other error.
+// codeOfAPI returns the code of an error of JetStream's API, or 0 for any other error.
 func codeOfAPI(err error) jetstream.ErrorCode {
 	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
 		return e.APIError().ErrorCode
@@ -169,7 +168,7 @@ func codeOfAPI(err error) jetstream.ErrorCode {
 	return 0
 }
 
-// missing reports that what was asked for is not there.
+// missing reports whether an error means that the requested item does not exist.
 func missing(err error) bool {
 	if e, ok := errors.AsType[*transport.Error](err); ok {
 		return e.Code == transport.NotFound
@@ -177,7 +176,7 @@ func missing(err error) bool {
 	return false
 }
 
-// apiError turns what JetStream's API answered into an error of ours.
+// apiError converts an error of JetStream's API.
 func (t *Transport) apiError(err error, what string) error {
 	if err == nil {
 		return nil
@@ -197,28 +196,28 @@ func (t *Transport) apiError(err error, what string) error {
 	return fail
 }
 
-// advice says what to do about an error of JetStream's.
+// advice maps errors of JetStream to remedies.
 var advice = map[jetstream.ErrorCode]string{
 	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or use fewer groups or lanes",
-	jetstream.JSErrCodeStreamNotFound:        "the log is gone, or was never made",
-	codeSubjectOverlap:                       "another log has one of its subjects: each subject belongs to one log",
+	jetstream.JSErrCodeStreamNotFound:        "the log was deleted, or never created: open it again",
+	codeSubjectOverlap:                       "another log has one of its subjects: use each subject in one log only",
 	codeMaxBytesRequired:                     "set MaxBytes",
 	codeAccountResources:                     "make room, or raise the account's limit",
 	codeMaxStreams:                           "raise the account's limit of streams (max streams), or use fewer logs",
-	codeResources:                            "the server has no room left for such a log",
+	codeResources:                            "the server has no room for such a log: make room, or raise its limits",
 	codeStorage:                              "make room, or raise the limit",
 	codeMemory:                               "make room, or raise the limit",
 	codeStoreFailed:                          "wait until there is room, or raise the bound",
-	codeHeaderTooLarge:                       "put it into the body",
+	codeHeaderTooLarge:                       "move data from the header to the body",
 
-	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "send less, or a reference to where it is stored",
-	jetstream.JSErrCodeStreamWrongLastSequence:         "read what is new, and decide again",
-	jetstream.JSErrCodeStreamWrongLastSequenceConstant: "read what is new, and decide again",
+	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "send a smaller message, or a reference to the data",
+	jetstream.JSErrCodeStreamWrongLastSequence:         "read the new messages, and try again",
+	jetstream.JSErrCodeStreamWrongLastSequenceConstant: "read the new messages, and try again",
 
-	codeTTLDisabled: "the log was made by a server before 2.11, or by hand, without TTLs for messages",
+	codeTTLDisabled: "the log was created by a server before 2.11, or by another client, without TTLs for messages",
 }
 
-// codeFor classifies an error of JetStream's.
+// codeFor returns the code for an error of JetStream.
 func codeFor(e *jetstream.APIError) transport.Code {
 	switch e.ErrorCode {
 	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeMessageNotFound,

@@ -15,8 +15,8 @@ import (
 	"gomono.dev/transport/natsx"
 )
 
-// A server of a cluster may be behind in what was removed, never in what was stored.
-// Each round makes what any server may have, of which one is always behind.
+// A server of a cluster may lag behind removals, but never behind appends. Each round creates
+// states that any server may have. One of the servers always lags.
 func TestLaggingReplica(t *testing.T) {
 	t.Parallel()
 	servers := clustertest.NewLagging(t, 50*time.Millisecond)
@@ -32,7 +32,7 @@ func TestLaggingReplica(t *testing.T) {
 		"keeps":  (*lagging).keeps,
 	}
 	const each = 6
-	rounds := &realtime.Rounds{Planned: each * len(kinds), Stall: leaderless}
+	rounds := &realtime.Rounds{Stall: leaderless}
 	var wg sync.WaitGroup
 	var logs atomic.Int64
 	for what, holds := range kinds {
@@ -50,11 +50,11 @@ func TestLaggingReplica(t *testing.T) {
 	wg.Wait()
 }
 
-// leaderless is a stall after which members of a cluster may choose another leader:
-// they hear of theirs once a second.
+// leaderless is a stall after which members of a cluster may choose another leader: the
+// leader contacts them once a second.
 const leaderless = time.Second
 
-// lagging is a log of which one server is behind.
+// lagging is a log of which one server lags behind.
 type lagging struct {
 	transport.Log
 	ctx    context.Context
@@ -68,7 +68,7 @@ func (l *lagging) open() (err error) {
 	return err
 }
 
-// put appends, as soon as the server of this connection knows who leads the log.
+// put appends when the server of this connection knows the leader of the log.
 func (l *lagging) put(bodies ...string) error {
 	for _, body := range bodies {
 		_, err := l.Append(l.ctx, &transport.Message{Subject: l.config.Name, Body: []byte(body)}, transport.AppendOptions{})
@@ -82,7 +82,7 @@ func (l *lagging) put(bodies ...string) error {
 	return nil
 }
 
-// wants fails unless a Read yields these, perhaps with what was removed.
+// wants fails unless a Read yields these messages. Removed messages may be among them.
 func (l *lagging) wants(removed []string, bodies ...string) error {
 	var got []string
 	for d, err := range l.Read(l.ctx, transport.ReadConfig{}) {
@@ -103,7 +103,7 @@ func (l *lagging) readsAll() error {
 	if err := l.open(); err != nil {
 		return err
 	}
-	for last := range uint64(3) { // the last that is stored is gone
+	for last := range uint64(3) { // the last stored message is removed
 		if err := l.put("stays", "goes"); err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (l *lagging) readsAll() error {
 	return nil
 }
 
-// begins fails unless a group's first delivery is this one.
+// begins fails unless the first delivery to a group is this message.
 func (l *lagging) begins(g transport.GroupConfig, meanwhile, body string) error {
 	got := make(chan *transport.Delivery, 10)
 	r, err := l.Consume(l.ctx, transport.ConsumeConfig{Group: g}, func(d *transport.Delivery) { got <- d })

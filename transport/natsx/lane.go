@@ -10,19 +10,18 @@ import (
 	"gomono.dev/transport"
 )
 
-// lanes says how the subjects of a log are stored. Without lanes they are stored as
-// they are. With lanes, a subject is stored as "_lane.<n>.<subject>", so that one
-// filter, "_lane.<n>.>", is a lane, whatever the log's subjects are. The server takes
-// a much longer way to the next message of a consumer that has several.
+// lanes describes how the subjects of a log are stored. Without lanes they are stored
+// unchanged. With lanes, a subject is stored as "_lane.<n>.<subject>", so the single filter
+// "_lane.<n>.>" selects a lane, whatever the log's subjects are. The server finds the next
+// message of a consumer with several filters much more slowly.
 //
-// The stream itself does that to what is published on the first of the log's
-// patterns, by a plain client too: a stream has one transform. What natsx appends
-// under the others it gives the stored form itself; a plain client does not reach
-// them.
+// The stream transforms messages that are published on the first of the log's patterns, also
+// by plain clients. A stream has only one transform. For the other patterns natsx publishes
+// on the stored subject itself, and plain clients cannot publish.
 type lanes struct {
 	n        int
 	subjects []string // of the log
-	auto     string   // the one that the stream transforms
+	auto     string   // the subject that the stream transforms
 }
 
 const laneToken = "_lane"
@@ -31,7 +30,7 @@ func newLanes(n int, subjects []string) lanes {
 	return lanes{n: n, subjects: subjects, auto: subjects[0]}
 }
 
-// anyLane stands for all lanes.
+// anyLane means all lanes.
 const anyLane = -1
 
 // in adds a lane to a subject or a pattern.
@@ -44,7 +43,7 @@ func (l lanes) in(lane int, subject string) string {
 
 func addLane(lane, subject string) string { return laneToken + "." + lane + "." + subject }
 
-// stored returns the form in which a subject is stored.
+// stored returns the stored form of a subject.
 func (l lanes) stored(subject string) string {
 	if l.n == 0 {
 		return subject
@@ -60,7 +59,7 @@ func (l lanes) published(subject string) string {
 	return l.stored(subject)
 }
 
-// original undoes stored.
+// original returns the subject of a stored form.
 func (l lanes) original(stored string) string {
 	if l.n == 0 {
 		return stored
@@ -90,7 +89,7 @@ func (l lanes) accepted() []string {
 	return accepted
 }
 
-// transform returns what the stream does to what is published under auto.
+// transform returns the stream's transform for messages that are published under auto.
 func (l lanes) transform() *jetstream.SubjectTransformConfig {
 	if l.n == 0 {
 		return nil
@@ -106,8 +105,7 @@ func (l lanes) transform() *jetstream.SubjectTransformConfig {
 	return &jetstream.SubjectTransformConfig{Source: l.auto, Destination: addLane(partition, strings.Join(tokens, "."))}
 }
 
-// filter returns the stored forms of what the patterns match in a lane; none is
-// everything.
+// filter returns the stored forms of the patterns in a lane. No patterns match everything.
 func (l lanes) filter(patterns []string, lane int) []string {
 	if l.n == 0 || lane == anyLane && len(patterns) == 0 {
 		return patterns
@@ -126,7 +124,7 @@ func (l lanes) filter(patterns []string, lane int) []string {
 	return filter
 }
 
-// intersect returns the pattern of what both patterns match.
+// intersect returns the pattern that matches what both patterns match.
 func intersect(a, b string) (string, bool) {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	var both []string

@@ -9,29 +9,30 @@ import (
 	"gomono.dev/transport"
 )
 
-// link is what is known about the connection without asking nats.go, whose every
-// method waits while it dials. It changes only in nats.go's callbacks, which come
-// in the order of events; that of a break comes before the next dial.
+// link is the state of the connection, for use without a call of nats.go: all methods of
+// nats.go block while it dials. The state changes only in callbacks of nats.go, which run in
+// the order of events. The callback for a disconnect runs before the next dial.
 type link struct {
 	maxPayload atomic.Int64
-	asked      atomic.Bool // for maxPayload, on this connection
+	asked      atomic.Bool // maxPayload belongs to this connection
 	cut        atomic.Bool // written under mu
 
-	conn atomic.Pointer[nats.Conn] // for what has to be asked
+	conn atomic.Pointer[nats.Conn] // for calls of nats.go
 
 	mu     sync.Mutex
-	breaks int              // how often it broke
-	broken chan struct{}    // closed while there is no connection
-	why    *transport.Error // the last attempt to connect again failed
-	said   map[string]bool  // the complaints in this episode
+	breaks int              // number of disconnects
+	broken chan struct{}    // closed while disconnected
+	why    *transport.Error // error of the last attempt to reconnect
+	logged map[string]bool  // errors logged since the last change of state
 }
 
-// maxSaid bounds the complaints that are remembered.
-const maxSaid = 100
+// maxLogged bounds the logged errors that are remembered.
+const maxLogged = 100
 
-func newLink() *link { return &link{broken: make(chan struct{}), said: make(map[string]bool)} }
+func newLink() *link { return &link{broken: make(chan struct{}), logged: make(map[string]bool)} }
 
-// watch returns a channel that is closed when the connection breaks, or has.
+// watch returns a channel that is closed when the connection breaks, or if it is already
+// broken.
 func (l *link) watch() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +41,7 @@ func (l *link) watch() <-chan struct{} {
 
 func (l *link) down() bool { return l.cut.Load() }
 
-// state returns how often the connection broke, and whether it is there.
+// state returns the number of disconnects, and whether the connection is up.
 func (l *link) state() (breaks int, up bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +52,7 @@ func (l *link) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.cut.Swap(true) {
-		clear(l.said)
+		clear(l.logged)
 		l.breaks++
 		close(l.broken)
 	}
@@ -61,37 +62,37 @@ func (l *link) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cut.Load() {
-		clear(l.said)
+		clear(l.logged)
 		l.why, l.broken = nil, make(chan struct{})
-		l.asked.Store(false) // it may be another server
+		l.asked.Store(false) // may be another server
 		l.cut.Store(false)
 	}
 }
 
-// fail notes why an attempt to connect again failed.
+// fail records why an attempt to reconnect failed.
 func (l *link) fail(why *transport.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.why = why
 }
 
-// reason returns why the last attempt to connect again failed, nil before the first.
+// reason returns why the last attempt to reconnect failed, or nil before the first one.
 func (l *link) reason() *transport.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.why
 }
 
-// repeats reports whether text was complained of before in this episode.
+// repeats reports whether text was already logged since the last change of state.
 func (l *link) repeats(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.said[text] {
+	if l.logged[text] {
 		return true
 	}
-	if len(l.said) >= maxSaid {
-		clear(l.said)
+	if len(l.logged) >= maxLogged {
+		clear(l.logged)
 	}
-	l.said[text] = true
+	l.logged[text] = true
 	return false
 }

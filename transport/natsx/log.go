@@ -12,24 +12,25 @@ import (
 	"gomono.dev/transport"
 )
 
-// log is a stream, and with Delays a second one. Its groups are durable consumers.
+// log is a stream of JetStream, and a second one with Delays. Its groups are durable
+// consumers.
 type log struct {
 	t      *Transport
-	config transport.LogConfig // as it was asked for and, once the log is open, as it is
+	config transport.LogConfig // as requested; after open, as it exists
 	lanes  lanes
-	what   string        // for errors
-	window chan struct{} // holds a token for each append that waits for its answer
+	what   string        // name for errors
+	window chan struct{} // holds a token for each append without an answer
 	room   *room         // for delayed messages
-	origin string        // the stream of which it is a mirror
+	origin string        // name of the stream that it mirrors
 
-	replicated bool      // kept by several servers
-	awaited    awaited   // consumers that all of them know
-	declared   *declared // groups that have to exist; nil: none
+	replicated bool      // stored by several servers
+	awaited    awaited   // consumers known to all of them
+	declared   *declared // groups that have to exist; nil if there are none
 }
 
 var _ transport.Log = (*log)(nil)
 
-// maxAppending is how many appends of a log wait for their answer at most.
+// maxAppending bounds the appends of a log without an answer.
 const maxAppending = 4096
 
 // Log implements [transport.Transport].
@@ -54,9 +55,8 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	return l, nil
 }
 
-// open makes what is missing and, for those that may, changes what differs. Others
-// may do the same at the same time: what somebody else has just made is looked at
-// again.
+// open creates missing streams, and updates existing ones if that is allowed. Other processes
+// may do the same concurrently, so open looks again if another one was first.
 func (l *log) open(ctx context.Context) error {
 	stream, made, err := l.openStream(ctx)
 	for inUse := 0; err != nil && codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse && inUse < maxRaces; inUse++ {
@@ -69,7 +69,7 @@ func (l *log) open(ctx context.Context) error {
 	return l.openDeclared(ctx, made)
 }
 
-// openDeclared opens the groups that the configuration names.
+// openDeclared opens the groups in the configuration.
 func (l *log) openDeclared(ctx context.Context, made bool) error {
 	groups := slices.Clone(l.config.Groups)
 	for i := range groups {
@@ -79,17 +79,17 @@ func (l *log) openDeclared(ctx context.Context, made bool) error {
 	opened := l.openGroups(ctx, groups, made)
 	for i, o := range opened {
 		if o.err != nil && (groups[i].Update || !errors.Is(o.err, errOrdered)) {
-			return o.err // a sender leaves a group of the other kind alone
+			return o.err // a sender does not change a group of the other kind
 		}
 	}
 	l.declare(opened)
 	return nil
 }
 
-// maxRaces is how often somebody else may be first.
+// maxRaces bounds the attempts that another process may win.
 const maxRaces = 5
 
-// openStream returns the stream, and whether it was made now.
+// openStream returns the configuration of the stream, and whether this call created it.
 func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, error) {
 	is, err := l.t.stream(ctx, l.config.Name)
 	if missing(err) {
@@ -110,7 +110,7 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 	return is, false, err
 }
 
-// adopt takes over what a log that is there decides, whatever was asked for.
+// adopt takes over the settings of the existing log that override the requested ones.
 func (l *log) adopt(stream *jetstream.StreamConfig) {
 	is := l.logConfig(stream)
 	if stream.Mirror != nil {
@@ -125,22 +125,22 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 	}
 }
 
-// info asks the log's leader how it is.
+// info asks the leader of the log for its state.
 func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, error) {
-	s, err := ask(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
+	s, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
 	if err != nil {
 		return nil, err
 	}
 	return s.CachedInfo(), nil
 }
 
-// stream asks for a stream's configuration.
+// stream asks for the configuration of a stream.
 func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
-	return askStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
+	return callStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
 }
 
-func askStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
-	s, err := ask(ctx, t, what, do)
+func callStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
+	s, err := callAPI(ctx, t, what, do)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (l *log) updateStreams(ctx context.Context, is *jetstream.StreamConfig) (*j
 	return l.updateStream(ctx, is, l.streamConfig(*is))
 }
 
-// makeStream makes a stream, on as many servers as there may be.
+// makeStream creates a stream, with as many replicas as the cluster supports.
 func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
 	automatic := c.Replicas == 0
 	if automatic {
@@ -187,11 +187,11 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
-	s, err := askStream(ctx, l.t, l.what, create)
+	s, err := callStream(ctx, l.t, l.what, create)
 	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
-		l.t.log.Warn("natsx: a log is kept by one server alone: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
+		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
 		c.Replicas = 1
-		return askStream(ctx, l.t, l.what, create)
+		return callStream(ctx, l.t, l.what, create)
 	}
 	return s, err
 }
@@ -201,10 +201,10 @@ func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want
 	if err != nil || same(want, *is) {
 		return is, err
 	}
-	return askStream(ctx, l.t, l.what+" is updated", func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
+	return callStream(ctx, l.t, "update of "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
 }
 
-// defaultReplicas is how many servers of a cluster keep a log.
+// defaultReplicas returns the number of servers that store a log by default.
 func (t *Transport) defaultReplicas() int {
 	if t.nc.ConnectedClusterName() == "" {
 		return 1

@@ -25,7 +25,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// inProcess connects to a server of its own that keeps all in memory.
+// inProcess connects to a new server that keeps everything in memory.
 func inProcess(t testing.TB, change func(*natsx.Options)) *natsx.Transport {
 	t.Helper()
 	s := startServer(t, func(o *embedded.Options) {
@@ -60,7 +60,7 @@ func appendTo(t testing.TB, l transport.Log, subject, body string, o transport.A
 	return a
 }
 
-// consume makes a member whose deliveries come on a channel.
+// consume creates a member that sends its deliveries to a channel.
 func consume(t testing.TB, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
 	t.Helper()
 	deliveries := make(chan *transport.Delivery, 4096)
@@ -112,7 +112,7 @@ func wantCode(t *testing.T, err error, code transport.Code, words ...string) {
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%q does not say %q", err, w)
+			t.Errorf("%q does not contain %q", err, w)
 		}
 	}
 }
@@ -174,8 +174,8 @@ func TestCapabilitiesOfLogs(t *testing.T) {
 	wantCode(t, err, transport.Unimplemented, "no JetStream")
 }
 
-// What a sender or receiver opens first is the same log, whoever came first.
-func TestOpenersInEitherOrderAndAtOnce(t *testing.T) {
+// Processes may open a log first as senders or as receivers: the log is the same.
+func TestOpenInEitherOrderAndConcurrently(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	config := func(i int) transport.LogConfig {
@@ -248,7 +248,7 @@ func TestUpdatesAndGenerations(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeChanged(t *testing.T) {
+func TestImmutableSettings(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 4, Update: true, Groups: []transport.GroupConfig{{Name: "g", Ordered: true}}}
@@ -271,7 +271,7 @@ func TestWhatCannotBeChanged(t *testing.T) {
 	_, err := openLog(t, tr, c).Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(*transport.Delivery) {})
 	wantCode(t, err, transport.FailedPrecondition, "Ordered")
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "other", Subjects: []string{"l.x"}})
-	wantCode(t, err, transport.FailedPrecondition, "each subject belongs to one log")
+	wantCode(t, err, transport.FailedPrecondition, "use each subject in one log only")
 
 	js, err := jetstream.New(tr.Conn())
 	if err == nil {
@@ -281,7 +281,7 @@ func TestWhatCannotBeChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "theirs", Subjects: []string{"theirs"}, Update: true})
-	wantCode(t, err, transport.FailedPrecondition, "Retention workqueue and limits is wanted")
+	wantCode(t, err, transport.FailedPrecondition, "Retention workqueue, and limits is requested")
 }
 
 func TestFullLogRefuses(t *testing.T) {
@@ -315,7 +315,7 @@ func TestExpectations(t *testing.T) {
 	wantCode(t, err, transport.Aborted)
 }
 
-func TestAppendToALogThatIsGone(t *testing.T) {
+func TestAppendToADeletedLog(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}})
@@ -352,11 +352,11 @@ func TestAsyncAppendsKeepTheirOrder(t *testing.T) {
 	}
 	receive(t, done)
 	if wrong.Load() > 0 {
-		t.Errorf("%d of %d are not where they should be", wrong.Load(), n)
+		t.Errorf("%d of %d are out of order", wrong.Load(), n)
 	}
 }
 
-// A delayed message waits for its time, and not for the next full second.
+// A delayed message waits for its exact time, and not for the next full second.
 func TestDelayedToTheNanosecond(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -373,7 +373,7 @@ func TestDelayedToTheNanosecond(t *testing.T) {
 		due[i] = time.Now().Add(time.Duration(500+i*83) * time.Millisecond)
 		a := appendTo(t, l, "l.x", fmt.Sprint(i), transport.AppendOptions{ID: fmt.Sprint(i), NotBefore: due[i]})
 		if a.Sequence != 0 && time.Now().After(due[i]) {
-			continue // so slow was this machine
+			continue // this machine was too slow
 		}
 		if a.Sequence != 0 || a.Duplicate {
 			t.Errorf("got %+v", a)
@@ -408,14 +408,13 @@ func TestDelayedToTheNanosecond(t *testing.T) {
 	})
 }
 
-// A server that is too old for delays keeps logs all the same, and says what it
-// cannot.
+// A server that is too old for delays supports logs, and a delay is an error.
 func TestServerTooOldForDelays(t *testing.T) {
 	t.Parallel()
 	level := regexp.MustCompile(`"level":[0-9]`)
-	p := proxytest.NewLiar(t, strings.TrimPrefix(startServer(t, nil).ClientURL(), "nats://"), func(said []byte) {
-		if at := level.FindIndex(said); at != nil {
-			said[at[1]-1] = '2' // which is that of nats-server 2.12
+	p := proxytest.NewLiar(t, strings.TrimPrefix(startServer(t, nil).ClientURL(), "nats://"), func(answer []byte) {
+		if at := level.FindIndex(answer); at != nil {
+			answer[at[1]-1] = '2' // the level of nats-server 2.12
 		}
 	})
 	tr := connect(t, "nats://"+p.Address())
@@ -434,8 +433,8 @@ func TestServerTooOldForDelays(t *testing.T) {
 	wantCode(t, err, transport.Unimplemented, `"m"`, "needs nats-server 2.14 or later")
 }
 
-// Where the stream of those that wait is deleted, it is that which is missed.
-func TestDelayedStreamIsGone(t *testing.T) {
+// The error for a deleted stream of delayed messages names that stream.
+func TestDelayedStreamIsDeleted(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Delays: true})
@@ -458,9 +457,8 @@ func TestMaxDelayed(t *testing.T) {
 	takesThreeDelayed(t, inProcess(t, nil))
 }
 
-// An append is counted whether it is stored and its answer is under way, or it is yet to
-// be stored.
-func TestMaxDelayedCountsWhatIsUnderWay(t *testing.T) {
+// An append without an answer is counted, whether it is already stored or not yet.
+func TestMaxDelayedCountsUnansweredAppends(t *testing.T) {
 	t.Parallel()
 	for name, between := range map[string]func(t testing.TB, server string) *proxytest.Proxy{
 		"stored": func(t testing.TB, server string) *proxytest.Proxy {
@@ -503,7 +501,7 @@ func takesThreeDelayed(t *testing.T, tr *natsx.Transport) {
 	}
 }
 
-// A log that is full when delayed messages are due takes them later.
+// A log that is full when delayed messages are due accepts them later.
 func TestBoundedAndDelayedLosesNothing(t *testing.T) {
 	t.Parallel()
 	group := transport.GroupConfig{Name: "g"}
@@ -549,7 +547,7 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 	}
 	var mu sync.Mutex
 	seen := make(map[string][]string)
-	fences := make(map[int]uint64)
+	tokens := make(map[int]uint64)
 	all := make(chan struct{}, keys*each)
 	for range 2 {
 		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 8}, func(d *transport.Delivery) {
@@ -557,10 +555,10 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				lane := transport.LaneOf(d.Subject, 8)
-				if d.Fence <= fences[lane] {
-					t.Errorf("fence %d after %d", d.Fence, fences[lane])
+				if d.FencingToken <= tokens[lane] {
+					t.Errorf("fencing token %d after %d", d.FencingToken, tokens[lane])
 				}
-				fences[lane] = d.Fence
+				tokens[lane] = d.FencingToken
 				if d.Attempt == 1 && d.Sequence%7 == 0 {
 					_ = d.Nak(t.Context(), 10*time.Millisecond)
 					return
@@ -602,9 +600,9 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 	wantCode(t, l.DeleteGroup(t.Context(), "g"), transport.NotFound)
 }
 
-// A slow handler keeps what it holds, and what waits for it, for longer than the
+// A slow handler keeps its delivery, and the deliveries that wait for it, for longer than the
 // group's AckWait.
-func TestHeldMessagesAreKeptAlive(t *testing.T) {
+func TestHeldDeliveriesAreExtended(t *testing.T) {
 	t.Parallel()
 	rounds := realtime.Rounds{Stall: transport.MinAckWait / 5}
 	rounds.Run(t, holdsForLong)
@@ -636,8 +634,7 @@ func holdsForLong(t testing.TB) {
 	})
 }
 
-// Deliveries go on when the connection is back, and what was in doubt is delivered
-// again.
+// Deliveries continue after a lost connection, and those in doubt are delivered again.
 func TestConsumeSurvivesALostConnection(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, func(o *embedded.Options) { o.Memory, o.Dir, o.SyncInterval = false, t.TempDir(), time.Minute })
@@ -704,7 +701,7 @@ func TestGroupDeletedWhileConsumed(t *testing.T) {
 	}
 }
 
-// A group that vanishes while there is no connection is missed when it is back.
+// The deletion of a group during a loss of the connection is noticed after it.
 func TestGroupDeletedWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -782,7 +779,7 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// A plain client sees what is stored, and what it publishes is consumed.
+// A plain client can read stored messages, and its own messages are consumed.
 func TestPlainClients(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -797,7 +794,7 @@ func TestPlainClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.Publish(t.Context(), "l._to.g._k.a", nil); !errors.Is(err, jetstream.ErrNoStreamResponse) {
-		t.Errorf("in a log with lanes, only the first subject is a plain client's: %v", err)
+		t.Errorf("in a log with lanes, a plain client can publish on the first subject only: %v", err)
 	}
 	s, err := js.Stream(t.Context(), "l")
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// readMetadata reads what the reply subject of a stream's message says of it, as
-// [nats.Msg.Metadata] does, which makes two pieces of memory for it. What is not of
-// the common form is left to that.
+// readMetadata reads the metadata in the reply subject of a stream's message. It does the
+// same as [nats.Msg.Metadata], which needs two allocations and still reads uncommon forms.
 func readMetadata(about *nats.MsgMetadata, msg *nats.Msg) error {
 	if readAckSubject(about, msg.Reply) {
 		return nil

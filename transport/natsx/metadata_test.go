@@ -6,7 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What is read of a reply subject is what nats.go reads of it.
+// readMetadata reads the same metadata from a reply subject as nats.go.
 func FuzzReadMetadata(f *testing.F) {
 	f.Add("$JS.ACK.s.c.1.2.3.4.5")
 	f.Add("$JS.ACK.hub.account.s.c.1.2.3.4.5.token")

@@ -8,10 +8,10 @@ import (
 	"gomono.dev/transport"
 )
 
-// oddWords are the parts of names that natsx derives from others.
+// oddWords are the parts of names that natsx derives from other names.
 var oddWords = []string{"a", "lane", "0", "1", "10", "later", "dead", "source"}
 
-// oddWordNames returns words, alone and joined in the ways in which natsx joins them.
+// oddWordNames returns these words, alone and joined in the ways of natsx.
 func oddWordNames() []string {
 	names := slices.Clone(oddWords)
 	for _, join := range []string{"_", "__", "-"} {

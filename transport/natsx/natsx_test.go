@@ -27,7 +27,9 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// startServer starts a server that listens on a free port of the loopback.
+func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }
+
+// startServer starts a server that listens on a free port of the loopback interface.
 func startServer(t testing.TB, change func(*embedded.Options)) *embedded.Server {
 	t.Helper()
 	o := embedded.Options{Memory: true, Listen: "127.0.0.1:0", Logger: testLog(t)}
@@ -57,7 +59,7 @@ func connect(t *testing.T, url string) *natsx.Transport {
 	return tr
 }
 
-// eventually waits for a condition that nothing announces.
+// eventually waits for a condition that no event signals.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	realtime.Until(t, what, holds)
@@ -87,8 +89,24 @@ func TestConnectBadOptions(t *testing.T) {
 	}
 }
 
-// freeAddress is an address where nothing listens.
-func TestConnectWhereNothingListens(t *testing.T) {
+// The error names the first wrong option in the order of Options, in every run.
+func TestErrorNamesTheWrongOption(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for want, o := range map[string]natsx.Options{
+		"ReconnectWait -2s is negative": {ReconnectWait: -2 * time.Second, ReconnectJitter: -1, PingInterval: -1},
+		"NKeySeedFile":                  {NKeySeedFile: missing, CAFile: missing},
+	} {
+		for range 20 {
+			if _, err := natsx.Connect(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("got %v, want %s", err, want)
+			}
+		}
+	}
+}
+
+// An address without a listener is reported without its credentials.
+func TestConnectWithoutAListener(t *testing.T) {
 	t.Parallel()
 	address := loopback.Free(t)
 	_, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{"nats://me:hidden@" + address}})
@@ -97,9 +115,9 @@ func TestConnectWhereNothingListens(t *testing.T) {
 	}
 }
 
-func TestConnectHeedsItsContext(t *testing.T) {
+func TestConnectEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +130,8 @@ func TestConnectHeedsItsContext(t *testing.T) {
 	}
 }
 
-// A program connects to a server elsewhere, with credentials and TLS.
-func TestDefect13ExternalServerWithCredentialsAndTLS(t *testing.T) {
+// A program connects to a server in another process, with credentials and TLS.
+func TestConnectWithCredentialsAndTLS(t *testing.T) {
 	t.Parallel()
 	ca, serverTLS := certificate(t)
 	s := startServer(t, func(o *embedded.Options) { o.User, o.Password, o.TLS = "me", "s3cret", serverTLS })
@@ -172,8 +190,8 @@ func TestOptionsHideSecrets(t *testing.T) {
 	}
 }
 
-// No goroutine outlives the receivers and the transport that made it.
-func TestDefect12NoGoroutineStays(t *testing.T) {
+// No goroutine outlives its receivers and its transport.
+func TestNoGoroutineOutlivesTheTransport(t *testing.T) {
 	s := startServer(t, nil)
 	before := clientGoroutines()
 	tr := connect(t, s.ClientURL())
@@ -208,8 +226,8 @@ func clientGoroutines() int {
 	return n
 }
 
-// While the server is away, nothing is sent and nothing is kept back; when it is
-// back, subscriptions go on.
+// While the server is away, sends fail and nothing is buffered. When it is back,
+// subscriptions continue.
 func TestReconnect(t *testing.T) {
 	t.Parallel()
 	address := loopback.Free(t)
@@ -218,8 +236,8 @@ func TestReconnect(t *testing.T) {
 	}
 	s := start()
 	tr := connect(t, s.ClientURL())
-	heard := make(chan string, 10)
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { heard <- string(m.Body) }); err != nil {
+	received := make(chan string, 10)
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
 		t.Fatal(err)
 	}
 	arrived := make(chan bool, 1)
@@ -258,8 +276,8 @@ func TestReconnect(t *testing.T) {
 	if err := tr.Publish(t.Context(), &transport.Message{Subject: "a", Body: []byte("again")}); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-heard; got != "again" {
-		t.Errorf("heard %q", got)
+	if got := <-received; got != "again" {
+		t.Errorf("received %q", got)
 	}
 }
 
@@ -271,8 +289,8 @@ func outcome(err error) transport.Outcome {
 	return e.Outcome
 }
 
-// A slow handler loses the newest messages, is told once per episode, and a new
-// episode begins only when it has caught up.
+// A slow handler loses the newest messages. OnDrop is called once per episode, and a new
+// episode begins only when the handler has caught up.
 func TestSlowSubscriber(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
@@ -298,9 +316,9 @@ func TestSlowSubscriber(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := <-drops; n == 0 {
-			t.Error("told of no drops")
+			t.Error("no drops reported")
 		}
-		for range 5 { // one is in hand, five wait
+		for range 5 { // one is in the handler, five wait
 			release <- struct{}{}
 			<-entered
 		}
@@ -313,12 +331,12 @@ func TestSlowSubscriber(t *testing.T) {
 	}
 	select {
 	case n := <-drops:
-		t.Errorf("told again, of %d", n)
+		t.Errorf("%d drops reported again", n)
 	default:
 	}
 }
 
-// A connection that the server refuses for a while comes back.
+// A connection that the server refuses for a while is restored.
 func TestReconnectOutlivesRefusedCredentials(t *testing.T) {
 	t.Parallel()
 	address := loopback.Free(t)
@@ -340,7 +358,7 @@ func TestReconnectOutlivesRefusedCredentials(t *testing.T) {
 	}
 	wrong := start("another")
 	before := dials.n.Load()
-	eventually(t, "it was refused again and again", func() bool { return dials.n.Load() > before+5 })
+	eventually(t, "it was refused several times", func() bool { return dials.n.Load() > before+5 })
 	if err := wrong.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +369,7 @@ func TestReconnectOutlivesRefusedCredentials(t *testing.T) {
 	}
 }
 
-// JetStream answers a pull with the message itself, under the message's subject.
+// JetStream answers a pull with the message itself, under the subject of the message.
 func TestReplyUnderAnotherSubject(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, func(o *embedded.Options) { o.Memory, o.Dir = false, t.TempDir() }).ClientURL())
@@ -373,7 +391,7 @@ func TestReplyUnderAnotherSubject(t *testing.T) {
 	}
 }
 
-// What the account may not do is an error at once, and not a silence.
+// A missing permission is an immediate error.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "nats.conf")
@@ -397,7 +415,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// The pair that NATS services expect is cut where an error would not fit with it.
+// The error pair of NATS services is left out if it would exceed the payload limit.
 func TestErrorPairFitsThePayloadLimit(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, func(o *embedded.Options) { o.MaxPayload = 2048 }).ClientURL())
@@ -408,7 +426,7 @@ func TestErrorPairFitsThePayloadLimit(t *testing.T) {
 	}
 }
 
-// A URL that is none may hold a secret all the same.
+// A malformed URL may hold a secret.
 func TestBadURLsHideTheirSecrets(t *testing.T) {
 	t.Parallel()
 	for _, u := range []string{"me:hidden@127.0.0.1:4222", "nats:me:hidden@h:1", "nats://me:hid,hidden@127.0.0.1:1", "http://hidden@h:1",
@@ -449,8 +467,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// A subscription that is drained while the connection is lost and comes back
-// leaves no member behind that swallows requests.
+// A subscription that is drained while the connection is lost and restored leaves no member
+// that consumes requests.
 func TestDrainOverAReconnect(t *testing.T) {
 	t.Parallel()
 	address := loopback.Free(t)
@@ -487,7 +505,7 @@ func TestDrainOverAReconnect(t *testing.T) {
 	}
 }
 
-// A service announces itself, and what it has done is what it says.
+// A service announces itself, and reports its statistics.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
@@ -565,7 +583,7 @@ func request(t *testing.T, tr transport.Transport, subject string, v any) {
 	}
 }
 
-// Errors speak both languages: mono's headers and those of NATS services.
+// An error has mono's headers and those of NATS services.
 func TestErrorHeaders(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
@@ -604,18 +622,18 @@ func TestErrorHeaders(t *testing.T) {
 	}
 }
 
-// What belongs to the server is kept out of messages.
+// Headers that belong to the server are not delivered.
 func TestReservedHeadersAreNotDelivered(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
-	heard := make(chan *transport.Message, 1)
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { heard <- m }); err != nil {
+	received := make(chan *transport.Message, 1)
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- m }); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.Conn().PublishMsg(&nats.Msg{Subject: "a", Header: nats.Header{"Nats-Msg-Id": {"x"}, "Status": {"503"}, "Kept": {"1", "2"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if m := <-heard; len(m.Header) != 2 || m.Header[1].Value != "2" {
+	if m := <-received; len(m.Header) != 2 || m.Header[1].Value != "2" {
 		t.Errorf("got %v", m.Header)
 	}
 }
@@ -635,7 +653,7 @@ func TestConn(t *testing.T) {
 	}
 }
 
-// certificate makes an authority's file and a server's configuration.
+// certificate creates the file of an authority and the TLS configuration of a server.
 func certificate(t *testing.T) (caFile string, config *tlsConfig) {
 	t.Helper()
 	ca, config, err := newCertificate()

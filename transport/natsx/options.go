@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -19,96 +20,98 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Options say where and how to connect. The zero value connects to
+// Options specifies where and how to connect. The zero value connects to
 // nats://127.0.0.1:4222 without credentials.
 type Options struct {
-	// URLs of servers of one cluster: nats://, tls://, ws:// or wss://. Any may
-	// be used, and others that they tell of. A URL holds an address, may hold
-	// credentials (user:password@ or token@), and a path for ws and wss; anything
-	// else, such as a query, is InvalidArgument.
+	// URLs are the servers of one cluster: nats://, tls://, ws:// or wss://. The client uses
+	// any of them, and further servers that they announce. A URL holds an address, optional
+	// credentials (user:password@ or token@), and a path for ws and wss. Anything else, such
+	// as a query, is InvalidArgument.
 	URLs []string
 
-	// Name of the connection, for operators. The default is the program's name.
+	// Name is the name of the connection, for operators. The default is the name of the
+	// program.
 	Name string
 
-	// At most one way to prove who this is: a credentials file (JWT), an nkey
-	// seed file, a user and password, a token, or credentials in the URLs. None
-	// appears in an error, in a log, or in the Options as text.
+	// At most one kind of credentials may be set: a credentials file (JWT), an nkey seed
+	// file, a user and password, a token, or credentials in the URLs. None of them appears in
+	// an error, in a log, or in the formatted Options.
 	CredentialsFile string
 	NKeySeedFile    string
 	User, Password  string
 	Token           string
 
-	// TLS, if not nil, requires TLS with this configuration. The files are
-	// added to it: CAFile holds the authorities that sign servers, CertFile and
-	// KeyFile this client's certificate.
+	// TLS, if not nil, requires TLS with this configuration. The files extend it: CAFile
+	// holds the authorities that sign server certificates, CertFile and KeyFile the
+	// certificate of this client.
 	TLS               *tls.Config
 	CAFile            string
 	CertFile, KeyFile string
 
-	// ConnectTimeout bounds one attempt to connect to one server. 0 is 2 s.
+	// ConnectTimeout bounds one attempt to connect to one server. 0 means 2 s.
 	ConnectTimeout time.Duration
 
-	// ReconnectWait is the pause before a server is tried again, ReconnectJitter
-	// what is added to it at random at most. 0 is 1 s and 250 ms.
+	// ReconnectWait is the pause before the next attempt to connect to a server.
+	// ReconnectJitter is the maximum random time that is added to it. 0 means 1 s and 250 ms.
 	ReconnectWait   time.Duration
 	ReconnectJitter time.Duration
 
-	// PingInterval is how often a silent connection is tested; after two tests
-	// without an answer it counts as lost. 0 is 20 s.
+	// PingInterval is the interval of tests of an idle connection. After two tests without an
+	// answer the connection counts as lost. 0 means 20 s.
 	PingInterval time.Duration
 
-	// InboxPrefix begins the subjects of replies, for accounts whose permissions
-	// ask for one. The default is "_INBOX".
+	// InboxPrefix begins the subjects of replies, for accounts whose permissions require a
+	// prefix. The default is "_INBOX".
 	InboxPrefix string
 
-	// Domain is the JetStream domain, where the server is behind a leaf node.
+	// Domain is the JetStream domain, if the server is behind a leaf node.
 	Domain string
 
-	// Replicas is how many servers of a cluster keep each log. 0 is 3 where the
-	// cluster has as many, otherwise 1, which is logged. What is there keeps its
-	// number unless this sets one.
+	// Replicas is the number of servers of a cluster that store each log. 0 means 3 if the
+	// cluster has three servers. Otherwise it means 1, which is logged. An existing log keeps
+	// its number unless this field sets one.
 	Replicas int
 
-	// Memory says that the server keeps nothing on disk: all logs are in memory,
+	// Memory declares that the server stores nothing on disk: all logs are in memory,
 	// whatever their Storage, and none is Durable.
 	Memory bool
 
-	// Stream and Consumer, if not nil, set what JetStream can do and mono does not
-	// name, for a log or one of its groups by name: the number of replicas, mirrors,
-	// sources, republishing, subject transforms, compression, placement, metadata,
-	// sampling, descriptions and the like. The log of a mono handle has the name of its
-	// subject, with "_" for ".": streams_orders_ledger, and streams_orders_ledger__dead
-	// for its dead letters. Stream is also called for mono_state, which members share.
+	// Stream and Consumer, if not nil, change settings of JetStream that mono does not name,
+	// for a log or for one of its groups by name. Examples are the number of replicas,
+	// mirrors, sources, republishing, subject transforms, compression, placement, metadata,
+	// sampling and descriptions. The log of a mono handle has the name of its subject, with
+	// "_" for ".": streams_orders_ledger, and streams_orders_ledger__dead for its dead
+	// letters. Stream is also called for mono_state, which members share.
 	//
-	// They are called before a stream or consumer is made or updated, with what is there
-	// and what the log or group asks for, and must do the same each time. A log with
-	// Delays has a second stream, whose c.Name ends in "__later"; an ordered group
-	// has a consumer for each lane. What mono's guarantees rest on must stay as it
-	// is: to change it is InvalidArgument. But:
+	// Each function is called before a stream or consumer is created or updated. It gets the
+	// existing configuration with the changes that the log or group requires, and must make
+	// the same changes each time. A log with Delays has a second stream, whose c.Name ends in
+	// "__later"; an ordered group has a consumer for each lane. A change to a setting on
+	// which mono's guarantees depend is InvalidArgument. These changes are allowed and have
+	// consequences:
 	//
-	//   - A log with a Mirror keeps what it mirrors, and refuses appends.
-	//   - DeliverPolicy says where a new group begins, instead of its Start.
-	//   - AckPolicy, of a group without order, gives up what it promises: with
-	//     AckNonePolicy each message is delivered once, whatever becomes of it, and with
-	//     AckAllPolicy to settle one settles all before it.
-	//   - RateLimit, which the server has for push consumers only, is kept by each
+	//   - A log with a Mirror keeps the messages of the mirrored stream, and refuses appends.
+	//   - DeliverPolicy replaces the Start of a new group.
+	//   - AckPolicy, of a group without order, gives up its guarantees: with AckNonePolicy each
+	//     message is delivered once, whatever its outcome, and with AckAllPolicy settling a
+	//     message also settles all messages before it.
+	//   - RateLimit, which the server supports for push consumers only, is enforced by each
 	//     member of the group, in bits of headers and bodies a second.
 	Stream   func(log string, c *jetstream.StreamConfig)
 	Consumer func(log, group string, c *jetstream.ConsumerConfig)
 
-	// InProcess connects to a server within the process, instead of URLs.
+	// InProcess connects to a server in the process, instead of URLs.
 	InProcess nats.InProcessConnProvider
 
-	// Journal outlives this process, where the server ends with it. Package embedded
-	// sets it; there is nothing else to set.
+	// Journal outlives this process, for a server that ends with the process. Package
+	// embedded sets it; no other package can.
 	Journal *journal.Journal
 
-	// Logger gets what happens to the connection. The default is slog.Default.
+	// Logger receives events of the connection. The default is slog.Default.
 	Logger *slog.Logger
 
-	// NATS is anything else. It is applied last, and what it changes may break a
-	// guarantee; handlers are called after the Transport's own.
+	// NATS holds any other options. They are applied last, and may break a guarantee. Their
+	// handlers are called after the handlers of the Transport.
 	NATS []nats.Option
 }
 
@@ -126,23 +129,23 @@ func (o Options) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, o.String
 // LogValue returns the options without credentials.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText returns the options without credentials, for JSON and the like. They
-// cannot be read back.
+// MarshalText returns the options without credentials, for JSON and other encodings. The
+// result cannot be decoded.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// auth names the ways in which the options prove who this is.
+// auth names the kinds of credentials in the options.
 func (o Options) auth() string {
-	ways := o.ways()
-	if len(ways) == 0 {
+	kinds := o.credentialKinds()
+	if len(kinds) == 0 {
 		return "none"
 	}
-	return strings.Join(ways, " and ")
+	return strings.Join(kinds, " and ")
 }
 
-func (o Options) ways() (ways []string) {
-	note := func(set bool, way string) {
+func (o Options) credentialKinds() (kinds []string) {
+	note := func(set bool, kind string) {
 		if set {
-			ways = append(ways, way)
+			kinds = append(kinds, kind)
 		}
 	}
 	note(o.CredentialsFile != "", "credentials file")
@@ -150,10 +153,10 @@ func (o Options) ways() (ways []string) {
 	note(o.User != "" || o.Password != "", "user")
 	note(o.Token != "", "token")
 	note(o.InProcess == nil && slices.ContainsFunc(o.URLs, hasCredentials), "in the URL")
-	return ways
+	return kinds
 }
 
-// address is what errors call the server.
+// address returns the name of the server for errors.
 func (o Options) address() string {
 	if o.InProcess != nil {
 		return "the server in this process"
@@ -170,7 +173,7 @@ func (o Options) secrets() []string {
 	return secrets
 }
 
-// defaults fills in what is not set, and reports what cannot be right.
+// defaults sets the defaults, and reports invalid options.
 func (o *Options) defaults() error {
 	if len(o.URLs) == 0 {
 		o.URLs = []string{nats.DefaultURL}
@@ -181,40 +184,47 @@ func (o *Options) defaults() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	for d, value := range map[*time.Duration]time.Duration{
-		&o.ConnectTimeout: 2 * time.Second, &o.ReconnectWait: time.Second,
-		&o.ReconnectJitter: 250 * time.Millisecond, &o.PingInterval: 20 * time.Second,
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"ConnectTimeout", &o.ConnectTimeout, 2 * time.Second},
+		{"ReconnectWait", &o.ReconnectWait, time.Second},
+		{"ReconnectJitter", &o.ReconnectJitter, 250 * time.Millisecond},
+		{"PingInterval", &o.PingInterval, 20 * time.Second},
 	} {
-		if *d < 0 {
-			return invalid("a duration is negative: %v", *d)
+		if *d.value < 0 {
+			return invalid("%s %v is negative: use 0 for the default of %v, or a positive duration", d.name, *d.value, d.def)
 		}
-		if *d == 0 {
-			*d = value
-		}
+		*d.value = cmp.Or(*d.value, d.def)
 	}
-	if ways := o.ways(); len(ways) > 1 {
-		return invalid("more than one way to prove who this is, %s: choose one", strings.Join(ways, " and "))
+	if kinds := o.credentialKinds(); len(kinds) > 1 {
+		return invalid("more than one kind of credentials, %s: choose one", strings.Join(kinds, " and "))
 	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
-		return invalid("Replicas is %d: want 1, 3 or 5, or 0 for what the cluster can do", o.Replicas)
+		return invalid("Replicas is %d: want 1, 3 or 5, or 0 for what the cluster supports", o.Replicas)
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
-		return invalid("CertFile and KeyFile go together")
+		return invalid("only one of CertFile and KeyFile is set: set both, or neither")
 	}
 	return o.checkURLs()
 }
 
-// checkFiles reports files that cannot be read before a connection hides why.
+// checkFiles reports unreadable files before a connection error hides the cause.
 func (o *Options) checkFiles() error {
-	for what, file := range map[string]string{
-		"CredentialsFile": o.CredentialsFile, "NKeySeedFile": o.NKeySeedFile,
-		"CAFile": o.CAFile, "CertFile": o.CertFile, "KeyFile": o.KeyFile,
+	for _, f := range []struct{ option, name string }{
+		{"CredentialsFile", o.CredentialsFile},
+		{"NKeySeedFile", o.NKeySeedFile},
+		{"CAFile", o.CAFile},
+		{"CertFile", o.CertFile},
+		{"KeyFile", o.KeyFile},
 	} {
-		if file == "" {
+		if f.name == "" {
 			continue
 		}
-		if _, err := os.ReadFile(file); err != nil {
-			return invalid("%s %s cannot be read: %w: want the name of a file, not its contents", what, redact.File(file), redact.FileError(err))
+		if _, err := os.ReadFile(f.name); err != nil {
+			return invalid("%s %s cannot be read: %w: want the name of a file, not its contents", f.option, redact.File(f.name), redact.FileError(err))
 		}
 	}
 	return nil
@@ -229,11 +239,11 @@ func (o *Options) natsOptions() (*nats.Options, error) {
 		nats.Name(o.Name),
 		nats.Timeout(o.ConnectTimeout),
 		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // not even when the credentials are refused
+		nats.IgnoreAuthErrorAbort(), // also if the server refuses the credentials
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectWait(o.ReconnectWait),
 		nats.ReconnectJitter(o.ReconnectJitter, o.ReconnectJitter),
-		nats.ReconnectBufSize(-1), // never keep a message back
+		nats.ReconnectBufSize(-1), // do not buffer messages
 		nats.PingInterval(o.PingInterval),
 		nats.MaxPingsOutstanding(2),
 	}
@@ -260,7 +270,7 @@ func (o *Options) natsOptions() (*nats.Options, error) {
 	return o.apply(append(opts, o.NATS...))
 }
 
-// apply reports what nats.go refuses before a connection hides why.
+// apply reports errors of nats.go's options before a connection error hides the cause.
 func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 	all := nats.GetDefaultOptions()
 	all.Servers = slices.Clone(o.URLs)
@@ -281,11 +291,11 @@ func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 	return &all, nil
 }
 
-// maxReplicas is the most that NATS has.
+// maxReplicas is the maximum of NATS.
 const maxReplicas = 5
 
-// writeTimeout is how long the network may take nothing before the connection
-// counts as lost. Whoever publishes waits for that long at most.
+// writeTimeout is the time without progress of a write after which the connection counts as
+// lost. A Publish waits for at most that time.
 const writeTimeout = 5 * time.Second
 
 func invalid(format string, args ...any) error {

@@ -7,24 +7,24 @@ import (
 	"gomono.dev/transport"
 )
 
-// maxAsking bounds the concurrent requests of a Transport to JetStream's API for groups.
-// More do not make a cluster faster, and each of them takes longer.
-const maxAsking = 32
+// maxParallel bounds the concurrent requests of a Transport to JetStream's API for groups.
+// More requests do not speed up a cluster, and each of them takes longer.
+const maxParallel = 32
 
-// inParallel calls do for 0 to n-1, at most maxAsking at once over all callers, and
-// returns all errors. do must not call inParallel.
+// inParallel calls do for 0 to n-1 and returns all errors. At most maxParallel calls run at
+// once, over all callers. do must not call inParallel.
 func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) []error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		select {
-		case t.asking <- struct{}{}:
+		case t.apiSlots <- struct{}{}:
 		case <-ctx.Done():
-			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while others asked the server", ctx.Err())
+			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while it waited for other requests", ctx.Err())
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-t.asking }()
+			defer func() { <-t.apiSlots }()
 			errs[i] = do(i)
 		})
 	}
@@ -32,8 +32,8 @@ func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) [
 	return errs
 }
 
-// first returns the first error.
-func first(errs ...error) error {
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

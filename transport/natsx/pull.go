@@ -9,30 +9,30 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// puller asks one consumer for messages and keeps count of what it has asked for.
-// The server answers a pull with messages, and with a status when it has expired,
-// which says how many were left; while a pull waits, a heartbeat says that it is
-// still known. It is guarded by its owner's lock.
+// puller requests messages from one consumer and counts the requested ones. The server
+// answers a pull with messages. When the pull has expired, it sends a status with the number
+// of messages that are left. While a pull waits, heartbeats show that it still exists. The
+// owner's lock guards the puller.
 //
-// It is ours, where nats.go has one too, so that little can be asked for at a time
-// (with few, nats.go's stands still for a whole expiry now and then), settlements
-// and what is ahead are known, and a lost connection is noticed at once.
+// nats.go can pull too, but sometimes waits for a whole expiry if few messages are requested
+// at a time. The puller can request few. It also takes settlements and waiting messages into
+// account, and notices a lost connection immediately.
 type puller struct {
 	name  string // of the consumer
 	api   string // the subject of pulls
-	inbox string // where answers go: "<inbox>.<index>.<round>"
+	inbox string // subject of answers: "<inbox>.<index>.<round>"
 	index int
-	round int // answers to earlier rounds do not count
+	round int // answers to earlier rounds are ignored
 
-	asked   int  // for, and not come
-	heard   bool // since the last tick
-	silent  int  // ticks
-	held    bool // not before the next tick
-	suspect bool // it may be gone
+	requested int  // requested messages that have not arrived
+	answered  bool // an answer arrived since the last tick
+	silent    int  // ticks without an answer
+	held      bool // no pull before the next tick
+	suspect   bool // the consumer may be gone
 
 	maxBatch int
 	expiry   time.Duration
-	patience int // ticks
+	patience int // ticks until a pull is lost
 }
 
 // Times of a pull.
@@ -40,7 +40,7 @@ const (
 	pullExpiry    = 5 * time.Second
 	pullHeartbeat = 500 * time.Millisecond
 	pullTick      = 500 * time.Millisecond
-	maxSilence    = 4 // ticks without a word until a pull is lost
+	maxSilence    = 4 // ticks without an answer until a pull is lost
 )
 
 // nextSubject follows the prefix of the API in the subjects of pulls.
@@ -49,7 +49,7 @@ const nextSubject = ".CONSUMER.MSG.NEXT"
 func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) puller {
 	p := puller{
 		name: c.Name, api: t.apiPrefix() + nextSubject + "." + stream + "." + c.Name, inbox: inbox, index: index,
-		maxBatch: maxAhead, expiry: pullExpiry, patience: maxSilence,
+		maxBatch: maxPrefetch, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {
 		p.maxBatch = min(p.maxBatch, c.MaxRequestBatch)
@@ -58,25 +58,25 @@ func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox s
 		p.expiry = min(p.expiry, c.MaxRequestExpires)
 	}
 	if !p.heartbeats() {
-		p.patience += 4 * int(pullHeartbeat/pullTick) // it expires before
+		p.patience += 4 * int(pullHeartbeat/pullTick) // the pull expires before
 	}
 	return p
 }
 
-// pull is a request that is to be sent.
+// pull is a request to send.
 type pull struct {
 	subject, reply string
 	body           []byte
 }
 
-// ask counts n more as asked for and returns the request for them.
-func (p *puller) ask(n int) pull {
+// newPull counts n more messages as requested and returns the request for them.
+func (p *puller) newPull(n int) pull {
 	n = min(n, p.maxBatch)
-	p.asked += n
-	return pull{subject: p.api, reply: p.inbox + "." + strconv.Itoa(p.index) + "." + strconv.Itoa(p.round), body: p.request(n)}
+	p.requested += n
+	return pull{subject: p.api, reply: p.inbox + "." + strconv.Itoa(p.index) + "." + strconv.Itoa(p.round), body: p.requestBody(n)}
 }
 
-func (p *puller) request(n int) []byte {
+func (p *puller) requestBody(n int) []byte {
 	body := append(make([]byte, 0, 80), `{"batch":`...)
 	body = strconv.AppendInt(body, int64(n), 10)
 	body = append(body, `,"expires":`...)
@@ -88,26 +88,26 @@ func (p *puller) request(n int) []byte {
 	return append(body, '}')
 }
 
-// heartbeats reports whether a pull lasts long enough for the server to send any.
+// heartbeats reports whether a pull lasts long enough for heartbeats.
 func (p *puller) heartbeats() bool { return pullHeartbeat*2 < p.expiry }
 
 // came counts a message.
 func (p *puller) came() {
-	p.heard = true
-	p.asked = max(p.asked-1, 0)
+	p.answered = true
+	p.requested = max(p.requested-1, 0)
 }
 
-// restart forgets what was asked for.
+// restart resets the count of requested messages.
 func (p *puller) restart() {
 	p.round++
-	p.asked, p.silent, p.heard = 0, 0, false
+	p.requested, p.silent, p.answered = 0, 0, false
 }
 
-// tick notices that nothing has been heard for too long.
+// tick restarts the puller after too many ticks without an answer.
 func (p *puller) tick() {
 	p.held = false
-	if p.heard || p.asked == 0 {
-		p.heard, p.silent = false, 0
+	if p.answered || p.requested == 0 {
+		p.answered, p.silent = false, 0
 		return
 	}
 	if p.silent++; p.silent >= p.patience {
@@ -115,11 +115,11 @@ func (p *puller) tick() {
 	}
 }
 
-// isStatus reports whether a message is the server's word about a pull: what a
-// stream delivers can be acknowledged.
+// isStatus reports whether a message is a status of a pull. Messages of a stream have a
+// subject for the acknowledgement.
 func isStatus(msg *nats.Msg) bool { return msg.Reply == "" }
 
-// statusOf returns the puller and round that a status is for.
+// statusOf returns the puller and the round of a status.
 func statusOf(msg *nats.Msg, inbox string) (index, round int, ok bool) {
 	rest, ok := strings.CutPrefix(msg.Subject, inbox+".")
 	first, second, cut := strings.Cut(rest, ".")
@@ -128,19 +128,18 @@ func statusOf(msg *nats.Msg, inbox string) (index, round int, ok bool) {
 	return index, round, ok && cut && err1 == nil && err2 == nil
 }
 
-// status takes the server's word about a pull, and reports that the consumer was
-// deleted.
+// status handles a status of a pull, and reports whether the consumer was deleted.
 func (p *puller) status(msg *nats.Msg) (deleted bool) {
-	p.heard = true
+	p.answered = true
 	description := msg.Header.Get("Description")
 	switch msg.Header.Get("Status") {
 	case "100":
 	case "404", "408":
 		left, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
 		if err != nil || left < 0 {
-			left = p.asked
+			left = p.requested
 		}
-		p.asked = max(p.asked-left, 0)
+		p.requested = max(p.requested-left, 0)
 	case "503":
 		p.restart()
 		p.held, p.suspect = true, true

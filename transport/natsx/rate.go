@@ -6,14 +6,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// rate spaces the deliveries of a member out: after each it rests for as long as its
+// rate limits the deliveries of a member. After each delivery it pauses for the time that its
 // bits take. The zero value does not limit.
 type rate struct {
 	bits  uint64 // a second
 	until time.Time
 }
 
-// rest is for how long nothing more may be delivered.
+// rest returns the remaining time of the pause.
 func (r *rate) rest() time.Duration {
 	if r.bits == 0 {
 		return 0

@@ -12,11 +12,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// Read implements [transport.Log]. It reads with a consumer of its own that
-// acknowledges nothing, and makes another where that one left off when a message is
-// missing, the connection was lost, or the server has forgotten it. A log with
-// InterestRetention is read message by message, since a consumer would be owed its
-// messages like a group.
+// Read implements [transport.Log]. It reads with its own consumer, which acknowledges
+// nothing. If a message is missing, the connection was lost, or the server has forgotten the
+// consumer, it continues with another consumer at the same position. A log with
+// InterestRetention is read message by message, since a consumer would retain messages like a
+// group.
 func (l *log) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
 	return func(yield func(*transport.Delivery, error) bool) {
 		if err := l.read(ctx, &r, func(d *transport.Delivery) bool { return yield(d, nil) }); err != nil && !(r.Follow && ctx.Err() != nil) {
@@ -41,7 +41,7 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 		return nil
 	}
 	rd := &reader{l: l, follow: r.Follow, replicated: is.Config.Replicas > 1, filter: filter, end: is.State.LastSeq, start: r.Start, yield: yield}
-	if r.Start.New || rd.replicated { // of this moment, not of a later session's
+	if r.Start.New || rd.replicated { // at this moment, not at that of a later session
 		if rd.start, err = l.pinned(ctx, r.Start, rd.end); err != nil {
 			return err
 		}
@@ -55,74 +55,74 @@ func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*tra
 	return rd.run(ctx)
 }
 
-// reader reads a log from beginning to end, or for ever.
+// reader reads a log up to its end, or follows it without end.
 type reader struct {
 	l          *log
 	follow     bool
 	replicated bool
 	filter     []string
 	start      transport.Start
-	end        uint64 // the last sequence when it began
+	end        uint64 // the last sequence at the start
 	last       uint64 // the last sequence that it has passed
 	yield      func(*transport.Delivery) bool
 }
 
 // Results of a session.
 const (
-	goOn     = iota // with another
-	finished        // all is read, or the caller wants no more
+	nextSession = iota // continue with another session
+	finished           // everything is read, or the caller stops
 )
 
 func (rd *reader) run(ctx context.Context) error {
 	for {
-		how, err := rd.session(ctx)
+		result, err := rd.session(ctx)
 		switch {
-		case how == finished:
+		case result == finished:
 			return err
 		case ctx.Err() != nil:
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
 		case err != nil && !rd.l.t.passing(err):
 			return err
-		case err != nil && !pause(ctx, askPause):
+		case err != nil && !pause(ctx, apiPause):
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
 		}
 	}
 }
 
 // session reads with one consumer.
-func (rd *reader) session(ctx context.Context) (how int, err error) {
+func (rd *reader) session(ctx context.Context) (result int, err error) {
 	mail := newMailbox()
 	inbox := rd.l.t.nc.NewInbox()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
 	if err != nil {
-		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 	}
 	defer sub.Unsubscribe()
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 	}
-	is, err := rd.l.askConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
+	is, err := rd.l.callConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
 		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
 	})
 	if err != nil {
-		return goOn, err
+		return nextSession, err
 	}
 	defer rd.l.release(ctx, is.Name)
 	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
 	denied := make(chan *transport.Error, 1)
-	place := rd.l.t.questions.watch(p.api, func(a answer) { denied <- a.err })
-	defer rd.l.t.questions.take(place)
+	token := rd.l.t.apiRequests.watch(p.api, func(a answer) { denied <- a.err })
+	defer rd.l.t.apiRequests.take(token)
 	idle := is.NumPending == 0 && !rd.follow
 	if idle {
-		if how, err := rd.over(ctx); how == finished || err != nil {
-			return how, err
+		if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+			return result, err
 		}
 	}
 	return rd.receive(ctx, mail, &p, denied, idle)
 }
 
-// readerIdle is how long the server keeps a reader's consumer that nobody uses,
-// where it could not be told.
+// readerIdle is the time after which the server deletes an unused consumer of a reader, if
+// the reader could not delete it.
 const readerIdle = 30 * time.Second
 
 func (rd *reader) consumer() jetstream.ConsumerConfig {
@@ -131,23 +131,23 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	if rd.last > 0 && (!begin.LastPerSubject || rd.last >= rd.end) {
 		begin = transport.Start{Sequence: rd.last + 1}
 	}
-	start(&c, begin)
+	setStart(&c, begin)
 	setFilter(&c, rd.filter)
 	return c
 }
 
-// receive takes messages until one is missing, nothing more arrives, or the server denies
-// it. While idle, its consumer had nothing more at its last message.
-func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (how int, err error) {
+// receive receives messages until one is missing, no more arrive, or the server denies the
+// pulls. idle reports whether the consumer had no more messages after its last one.
+func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (result int, err error) {
 	broken := rd.l.t.link.watch()
 	tick := time.NewTicker(pullTick)
 	defer tick.Stop()
 	expected := uint64(1)
 	for {
-		if p.asked <= maxAhead/2 && !p.held {
-			request := p.ask(maxAhead - p.asked)
+		if p.requested <= maxPrefetch/2 && !p.held {
+			request := p.newPull(maxPrefetch - p.requested)
 			if err := rd.l.t.nc.PublishRequest(request.subject, request.reply, request.body); err != nil {
-				return goOn, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+				return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
 			}
 		}
 		msg := mail.take()
@@ -155,19 +155,19 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 			select {
 			case <-mail.filled:
 			case <-ctx.Done():
-				return goOn, nil
+				return nextSession, nil
 			case err := <-denied:
-				return goOn, about("read "+rd.l.what, err)
+				return nextSession, about("read "+rd.l.what, err)
 			case <-broken:
-				return goOn, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
+				return nextSession, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
 			case <-tick.C:
 				if p.tick(); p.round > 0 {
-					return goOn, nil
+					return nextSession, nil
 				}
 				switch {
 				case idle:
-					if how, err := rd.over(ctx); how == finished || err != nil {
-						return how, err
+					if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+						return result, err
 					}
 				case !rd.follow:
 					idle = rd.drained(ctx, p.name)
@@ -177,45 +177,45 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 		}
 		if isStatus(msg) {
 			if p.status(msg); p.round > 0 {
-				return goOn, nil // its consumer may be gone: the next one tells
+				return nextSession, nil // its consumer may be gone: the next session finds out
 			}
 			continue
 		}
 		p.came()
 		about := new(nats.MsgMetadata)
 		if readMetadata(about, msg) != nil {
-			continue // from no stream
+			continue // not from a stream
 		}
 		if about.Sequence.Consumer != expected {
-			return goOn, nil
+			return nextSession, nil
 		}
 		expected++
 		switch {
 		case rd.take(msg, about):
 			return finished, nil
 		case ctx.Err() != nil:
-			return goOn, nil
+			return nextSession, nil
 		}
 		if idle = !rd.follow && about.NumPending == 0; idle {
-			if how, err := rd.over(ctx); how == finished || err != nil {
-				return how, err
+			if result, err := rd.checkEnd(ctx); result == finished || err != nil {
+				return result, err
 			}
 		}
 	}
 }
 
-// drained reports whether a consumer has nothing more, although it had: messages
-// expire and are purged. What it has sent may be on its way yet.
+// drained reports whether a consumer has no more messages, because they have expired or were
+// purged. Messages that it has sent may still be on their way.
 func (rd *reader) drained(ctx context.Context, consumer string) bool {
 	is, err := rd.l.consumer(ctx, consumer)
 	return err == nil && is.NumPending == 0
 }
 
-// over is finished when a reader whose consumer has nothing more has read all that
-// there was. The consumer may be on a replica that has yet to hear of the last
-// messages, so the leader is asked for the next that matches: not for the last,
-// since of a log whose last message was removed it says that there is none.
-func (rd *reader) over(ctx context.Context) (how int, err error) {
+// checkEnd returns finished if a reader, whose consumer has no more messages, has read
+// everything. The consumer may be on a replica that does not have the last messages yet, so
+// the leader is asked for the next match. It is not asked for the last match: if the last
+// message of the log was removed, it reports that there is none.
+func (rd *reader) checkEnd(ctx context.Context) (result int, err error) {
 	if !rd.replicated {
 		return finished, nil
 	}
@@ -228,15 +228,15 @@ func (rd *reader) over(ctx context.Context) (how int, err error) {
 		switch {
 		case missing(err):
 		case err != nil:
-			return goOn, err
+			return nextSession, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
-			return goOn, nil
+			return nextSession, nil
 		}
 	}
 	return finished, nil
 }
 
-// take hands on a message, and reports that it was the last.
+// take yields a message, and reports whether it was the last.
 func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	seq := about.Sequence.Stream
 	if !rd.follow && seq > rd.end {
@@ -244,7 +244,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	}
 	if seq > rd.last {
 		d := new(transport.Delivery)
-		placeDelivery(d, about)
+		setPosition(d, about)
 		fillDelivery(d, msg, rd.l.lanes)
 		rd.last = seq
 		if !rd.yield(d) {
@@ -254,7 +254,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	return !rd.follow && seq >= rd.end
 }
 
-// mailbox holds messages for one goroutine that also waits for other things.
+// mailbox holds messages for a goroutine that also waits for other events.
 type mailbox struct {
 	filled chan struct{} // of capacity 1
 
@@ -271,7 +271,7 @@ func (b *mailbox) put(msg *nats.Msg) {
 	nudge(b.filled)
 }
 
-// take returns the first message, nil if there is none.
+// take removes the first message. It returns nil if there is none.
 func (b *mailbox) take() *nats.Msg {
 	b.mu.Lock()
 	defer b.mu.Unlock()

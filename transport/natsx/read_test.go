@@ -79,8 +79,7 @@ func TestReadOfBothRetentions(t *testing.T) {
 	}
 }
 
-// A reader from now on that has read nothing misses nothing when its connection is
-// lost.
+// A reader of new messages that has read nothing misses none if its connection is lost.
 func TestFollowNewWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -117,7 +116,7 @@ func TestFollowNewWhileDisconnected(t *testing.T) {
 		}
 		return info.State.Consumers
 	}
-	eventually(t, "the reader to be there", func() bool { return consumers() == 1 })
+	eventually(t, "the reader's consumer to exist", func() bool { return consumers() == 1 })
 	p.Cut()
 	eventually(t, "the connection to be lost", func() bool { return tr.Ping(t.Context()) != nil })
 	appendTo(t, there, "l", "away", transport.AppendOptions{})
@@ -128,11 +127,11 @@ func TestFollowNewWhileDisconnected(t *testing.T) {
 	}
 }
 
-// A reader ends when what it had yet to read is gone.
-func TestReadOfWhatIsPurgedMeanwhile(t *testing.T) {
+// A reader ends when the messages that it had yet to read are removed.
+func TestReadDuringAPurge(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
-	const n = 2000 // more than a reader asks for at once
+	const n = 2000 // more than a reader requests at once
 	appended := make(chan error, n)
 	for range n {
 		if err := l.AppendAsync(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{}, func(_ transport.Appended, err error) { appended <- err }); err != nil {

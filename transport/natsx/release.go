@@ -22,7 +22,7 @@ type released struct {
 
 // releaseRecord is the stored form of hand-backs.
 type releaseRecord struct {
-	Created  time.Time   `json:"created"`  // of the consumer, whose name may be used again
+	Created  time.Time   `json:"created"`  // of the consumer: a later one may have the same name
 	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
 }
 

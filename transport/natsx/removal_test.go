@@ -10,19 +10,19 @@ import (
 	"gomono.dev/transport/internal/proxytest"
 )
 
-// A removal succeeds although its first answer is lost and the second one is that there
-// is nothing to remove. Without a lost answer, that is an error.
+// A removal succeeds if its first answer is lost and the second one reports that there is
+// nothing to remove. Without a lost answer, that report is an error.
 func TestRemovalWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	var lose atomic.Pointer[string] // the type of an answer
-	p := proxytest.NewLiar(t, strings.TrimPrefix(startServer(t, nil).ClientURL(), "nats://"), func(said []byte) {
+	p := proxytest.NewLiar(t, strings.TrimPrefix(startServer(t, nil).ClientURL(), "nats://"), func(answer []byte) {
 		kind := lose.Load()
-		if kind == nil || !bytes.Contains(said, []byte(*kind)) {
+		if kind == nil || !bytes.Contains(answer, []byte(*kind)) {
 			return
 		}
-		if inbox := bytes.LastIndex(said[:bytes.Index(said, []byte(*kind))], []byte("MSG _INBOX.")); inbox >= 0 && lose.CompareAndSwap(kind, nil) {
-			end := inbox + len("MSG ") + bytes.IndexByte(said[inbox+len("MSG "):], ' ')
-			said[end-1] = '~' // nobody waits for this
+		if inbox := bytes.LastIndex(answer[:bytes.Index(answer, []byte(*kind))], []byte("MSG _INBOX.")); inbox >= 0 && lose.CompareAndSwap(kind, nil) {
+			end := inbox + len("MSG ") + bytes.IndexByte(answer[inbox+len("MSG "):], ' ')
+			answer[end-1] = '~' // an answer without a waiter
 		}
 	})
 	l := openLog(t, connect(t, "nats://"+p.Address()), transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{{Name: "g"}}})

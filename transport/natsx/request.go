@@ -12,9 +12,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// requests waits for the replies of all requests of a Transport, on one wildcard
-// subscription. It is our own, where nats.go has one too, so that a lost
-// connection ends the wait.
+// requests waits for the replies to all requests of a Transport, on one wildcard
+// subscription. nats.go has the same, but there a lost connection does not end the wait.
 type requests struct {
 	prefix string
 	sub    *nats.Subscription
@@ -22,16 +21,16 @@ type requests struct {
 	mu      sync.Mutex
 	next    uint64
 	waiting map[string]waiter
-	mark    uint64 // places before it were there when sweep last looked
-	sweeps  bool   // sweep will look again
+	mark    uint64 // numbers up to it existed at the last sweep
+	sweeps  bool   // a sweep is scheduled
 }
 
-// waiter is a request that waits, on a channel or for a call.
+// waiter is a request that waits on a channel, or for a call of done.
 type waiter struct {
 	subject string
 	number  uint64
 	reply   chan answer  // of capacity 1
-	done    func(answer) // nil: on the channel
+	done    func(answer) // nil: use the channel
 }
 
 func (w waiter) answer(a answer) {
@@ -42,7 +41,7 @@ func (w waiter) answer(a answer) {
 	w.reply <- a
 }
 
-// answer is what a request gets.
+// answer is the result of a request.
 type answer struct {
 	msg *nats.Msg
 	err *transport.Error
@@ -57,13 +56,13 @@ func (r *requests) begin(nc *nats.Conn) error {
 	return r.sub.SetPendingLimits(-1, -1)
 }
 
-// drain gives the replies that have arrived to those who wait for them, unless the
-// connection goes down meanwhile: nats.go would wait for it to come back.
+// drain delivers the replies that have arrived. It stops if the connection goes down
+// meanwhile: nats.go would wait for the next connection.
 func (r *requests) drain(ctx context.Context, down <-chan struct{}) error {
 	drained := make(chan struct{})
 	r.sub.SetClosedHandler(func(string) { close(drained) })
 	if err := r.sub.Drain(); err != nil {
-		return nil // the connection is closed, and with it the subscription
+		return nil // the connection is closed, and the subscription with it
 	}
 	select {
 	case <-drained:
@@ -75,7 +74,7 @@ func (r *requests) drain(ctx context.Context, down <-chan struct{}) error {
 	}
 }
 
-// open makes a place for one reply.
+// open adds an entry for one reply.
 func (r *requests) open(subject string) (token string, reply chan answer) {
 	reply = make(chan answer, 1)
 	r.mu.Lock()
@@ -83,8 +82,8 @@ func (r *requests) open(subject string) (token string, reply chan answer) {
 	return r.add(waiter{subject: subject, reply: reply}), reply
 }
 
-// expect makes a place for one reply that done is called with, on the goroutine
-// that all replies come on.
+// expect adds an entry for one reply. done is called with the reply, on the goroutine that
+// receives all replies.
 func (r *requests) expect(subject string, done func(answer)) (token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +105,7 @@ func (r *requests) add(w waiter) (token string) {
 	return token
 }
 
-// take removes a place, false if somebody else has.
+// take removes an entry. It reports false if the entry was removed before.
 func (r *requests) take(token string) (waiter, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,12 +114,12 @@ func (r *requests) take(token string) (waiter, bool) {
 	return w, ok
 }
 
-// sweepInterval bounds the wait of a place without a context of its own: one is
-// given up when it has been there for one to two of it.
+// sweepInterval bounds the wait of an entry without a context. The wait ends after one to two
+// intervals.
 const sweepInterval = 10 * time.Second
 
-// sweep gives up the places that were there when it last looked, and looks again
-// while there are any. It needs no clock for each.
+// sweep ends the wait of the entries that existed at the last sweep. It schedules the next
+// sweep while there are entries. Entries need no timers of their own.
 func (r *requests) sweep() {
 	r.mu.Lock()
 	var late []waiter
@@ -150,9 +149,9 @@ func (r *requests) reply(msg *nats.Msg) {
 	}
 }
 
-// only returns the token of the one request that waits, or "". JetStream replies
-// to a pull with the message itself, under the subject of the message: whose reply
-// it is shows only when nobody else waits.
+// only returns the token of the only request that waits, or "". JetStream replies to a pull
+// with the message itself, under the subject of the message. The reply therefore identifies
+// its request only if no other request waits.
 func (r *requests) only() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,15 +163,15 @@ func (r *requests) only() string {
 	return ""
 }
 
-// watch makes a place for the error of a request that nats.go sends, with which done is
-// called. See retarget.
+// watch adds an entry for the error of a request that nats.go sends. done is called with the
+// error. See retarget.
 func (r *requests) watch(subject string, done func(answer)) (token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.add(waiter{subject: subject, done: done})
 }
 
-// retarget changes the subject of a place.
+// retarget changes the subject of an entry.
 func (r *requests) retarget(token, subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,7 +181,7 @@ func (r *requests) retarget(token, subject string) {
 	}
 }
 
-// listensOn reports whether it is the pattern on which replies come.
+// listensOn reports whether replies arrive on the pattern.
 func (r *requests) listensOn(pattern string) bool { return pattern == r.prefix+"*" }
 
 // failOn ends the wait of the requests on a subject, and reports whether there were any.
@@ -217,7 +216,7 @@ func (r *requests) fail(err *transport.Error) {
 func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
 	if m.Reply != "" {
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
+			"request on %q has the reply subject %q: leave it empty: the transport sets it", m.Subject, m.Reply)
 	}
 	if err := t.admit(ctx, m); err != nil {
 		return nil, err
@@ -235,8 +234,8 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 	return t.await(ctx, m.Subject, token, reply)
 }
 
-// await waits for the first reply. One that came before the context ended is
-// returned even when both are noticed at once.
+// await waits for the first reply. A reply that arrived before the end of the context is
+// returned, also if both are noticed at the same time.
 func (t *Transport) await(ctx context.Context, subject, token string, reply chan answer) (*transport.Message, error) {
 	var a answer
 	done, late, timer := t.timers.Wait(ctx)
@@ -258,13 +257,13 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	switch {
 	case a.err != nil:
 		return nil, about("request on "+strconv.Quote(subject), a.err)
-	case nobody(a.msg):
-		return nil, unavailable("request on %q: nobody is subscribed", subject)
+	case noResponders(a.msg):
+		return nil, unavailable("request on %q: no subscribers", subject)
 	}
 	return fromNATS(a.msg), nil
 }
 
-// nobody reports whether a reply is the server's word that nobody is subscribed.
-func nobody(msg *nats.Msg) bool {
+// noResponders reports whether a reply is the server's notice that there are no subscribers.
+func noResponders(msg *nats.Msg) bool {
 	return len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
 }

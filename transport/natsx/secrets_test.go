@@ -22,7 +22,7 @@ import (
 	"gomono.dev/transport/natsx/internal/canary"
 )
 
-// noSecret reports a text with a secret.
+// noSecret fails the test if a recorded text contains a secret.
 func noSecret(t *testing.T, x *canary.Texts) {
 	t.Helper()
 	if leak := x.Leak(); leak != "" || x.Len() == 0 {
@@ -30,8 +30,8 @@ func noSecret(t *testing.T, x *canary.Texts) {
 	}
 }
 
-// urlsOf are URLs of the server at an address, with a secret in each place. The first
-// word is the error that is expected, "" if the URL is good.
+// urlsOf returns URLs of the server at an address, with a secret in each place. The value is
+// a word of the expected error, or "" if the URL is good.
 func urlsOf(address string) map[string]string {
 	return map[string]string{
 		"nats://user:c4n4ry@" + address:                                    "",
@@ -79,7 +79,8 @@ func urlsOf(address string) map[string]string {
 	}
 }
 
-// Credentials in a URL appear in no text, whether its server accepts, refuses or is absent.
+// Credentials in a URL appear in no text, whether the server accepts them, refuses them or is
+// absent.
 func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	t.Parallel()
 	open := startServer(t, nil)
@@ -87,7 +88,7 @@ func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	for who, address := range map[string]string{
 		"a server that accepts": strings.TrimPrefix(open.ClientURL(), "nats://"),
 		"a server that refuses": strings.TrimPrefix(refuses.ClientURL(), "nats://"),
-		"nobody":                loopback.Free(t),
+		"no server":             loopback.Free(t),
 	} {
 		for url, want := range urlsOf(address) {
 			var x canary.Texts
@@ -114,7 +115,8 @@ func TestNoTextHasCredentialsOfAURL(t *testing.T) {
 	}
 }
 
-// Of credentials in a URL and in the options, nats.go would silently ignore some.
+// Credentials both in a URL and in the options are an error: nats.go would silently ignore
+// some.
 func TestCredentialsInAURLAndInTheOptions(t *testing.T) {
 	t.Parallel()
 	for _, o := range []natsx.Options{{User: "u", Password: canary.Secret}, {Token: canary.Secret}, {NKeySeedFile: "x"}, {CredentialsFile: "x"}} {
@@ -129,8 +131,8 @@ func TestCredentialsInAURLAndInTheOptions(t *testing.T) {
 	}
 }
 
-// A connection that is lost, refused and made again is reported without credentials, in
-// logs, in errors and in the App's health.
+// A connection that is lost, refused and restored is reported without credentials, in logs,
+// in errors and in the App's health.
 func TestNoTextHasCredentialsWhileReconnecting(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -202,7 +204,8 @@ func TestNoTextHasCredentialsWhileReconnecting(t *testing.T) {
 func user(o *embedded.Options)  { o.User, o.Password = "me", "s3"+canary.Secret }
 func token(o *embedded.Options) { o.Token = "s3" + canary.Secret }
 
-// Files, and what is given in the place of a file's name, appear in no text.
+// Contents of credential files appear in no text, also if they are passed instead of the name
+// of a file.
 func TestNoTextHasContentsOfCredentialFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -265,7 +268,7 @@ func (d *leaky) Dial(network, address string) (net.Conn, error) {
 	return net.Dial(network, address)
 }
 
-// Errors of the user's own functions are logged and returned without credentials, too.
+// Errors of the user's own functions are also logged and returned without credentials.
 func TestNoTextHasCredentialsFromADialer(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
@@ -279,7 +282,7 @@ func TestNoTextHasCredentialsFromADialer(t *testing.T) {
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the dialer is asked again", func() bool { return strings.Contains(fmt.Sprint(tr.Ping(t.Context())), "no way to") })
+	eventually(t, "the dialer is called again", func() bool { return strings.Contains(fmt.Sprint(tr.Ping(t.Context())), "no way to") })
 	x.Error(tr.Ping(t.Context()))
 	_, err = natsx.Connect(t.Context(), o)
 	x.Error(err)

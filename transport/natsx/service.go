@@ -12,16 +12,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// services answers discovery (ADR-32) for all endpoints of a Transport. It is
-// our own, with the types of nats.go's micro package, because micro counts while
-// its handler runs, and ours returns at once.
+// services answers discovery requests (ADR-32) for all endpoints of a Transport. It uses the
+// types of nats.go's package micro, but not its services: micro counts a request while its
+// handler runs, and natsx's handler returns immediately.
 type services struct {
 	t   *Transport
 	mu  sync.Mutex
 	all map[serviceKey]*service
 }
 
-// serviceKey is what endpoints of one service agree on.
+// serviceKey identifies the service of an endpoint.
 type serviceKey struct{ instance, name string }
 
 // service is one service with its endpoints.
@@ -33,15 +33,15 @@ type service struct {
 	subs        []*nats.Subscription
 }
 
-// endpoint is one announced subscription.
+// endpoint is an announced subscription.
 type endpoint struct {
 	transport.Endpoint
 	subject, group string
 	service        *service
 }
 
-// join adds a receiver whose subscription asks for it to its service. It returns
-// the service if that is new, and has to be announced.
+// join adds the receiver of a subscription with an Endpoint to its service. It returns the
+// service if it is new and has to be announced.
 func (ss *services) join(r *receiver, s transport.Subscription) (*service, error) {
 	if s.Endpoint == nil {
 		return nil, nil
@@ -74,7 +74,7 @@ func (sv *service) accepts(e *transport.Endpoint) error {
 	}
 	for _, other := range sv.endpoints {
 		if other.Name == e.Name {
-			return invalid("service %q has two endpoints %q", e.Service, e.Name)
+			return invalid("service %q has two endpoints %q: give each its own name", e.Service, e.Name)
 		}
 	}
 	return nil
@@ -88,7 +88,7 @@ func newService(e *transport.Endpoint) *service {
 	}
 }
 
-// remove takes a receiver out of discovery, and its service after its last.
+// remove removes a receiver from discovery, and its service with the last receiver.
 func (ss *services) remove(r *receiver) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -108,20 +108,19 @@ func (ss *services) remove(r *receiver) {
 	}
 	delete(ss.all, serviceKey{e.Instance, e.Service})
 	for _, sub := range sv.subs {
-		_ = sub.Unsubscribe() // the connection is closed, which ends it too
+		_ = sub.Unsubscribe() // an error means that the connection is closed
 	}
 }
 
-// close forgets all services; the connection that is closed has ended their
-// subscriptions.
+// close removes all services. The closed connection has ended their subscriptions.
 func (ss *services) close() {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.all = nil
 }
 
-// listen subscribes to the three questions, each asked of all services, of those
-// with the name, and of this one.
+// listen subscribes to the three discovery requests. Each may be sent to all services, to
+// those with a name, or to this one.
 func (sv *service) listen(ss *services) error {
 	for verb, answer := range map[micro.Verb]func() any{
 		micro.PingVerb:  func() any { return micro.Ping{ServiceIdentity: sv.identity, Type: micro.PingResponseType} },
@@ -200,7 +199,7 @@ func (e *endpoint) stats() *micro.EndpointStats {
 		stats.AverageProcessingTime = s.ProcessingTime / time.Duration(s.Requests)
 	}
 	if s.Data != nil {
-		stats.Data, _ = json.Marshal(s.Data) // what does not marshal is not shown
+		stats.Data, _ = json.Marshal(s.Data) // data that cannot be marshaled is left out
 	}
 	return stats
 }

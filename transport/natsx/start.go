@@ -9,8 +9,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// start sets where a new consumer begins.
-func start(c *jetstream.ConsumerConfig, s transport.Start) {
+// setStart sets the position at which a new consumer begins.
+func setStart(c *jetstream.ConsumerConfig, s transport.Start) {
 	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
 	switch {
 	case s.New:
@@ -43,14 +43,14 @@ func startOf(c *jetstream.ConsumerConfig) (s transport.Start) {
 	return s
 }
 
-// A consumer looks for the point where it begins on the server that it is on, which
-// in a cluster may be behind the stream's leader: what is new is older there, and what
-// was stored at a time is yet to come. So the leader is asked, the consumer begins at
-// a sequence, and its metadata says what was meant. Which messages are the last of
-// their subjects cannot be said as a sequence.
+// A consumer looks for its start position on its own server. In a cluster that server may be
+// behind the stream's leader: a message that is new there is older at the leader, and a
+// message stored at a given time may not have arrived. So the leader is asked, and the
+// consumer begins at a sequence. Its metadata holds the requested start. The last messages of
+// all subjects cannot be expressed as a sequence.
 
-// pinned turns a start that is a moment into a sequence, where last is the log's last
-// one now.
+// pinned converts a start at a moment to a start at a sequence. last is the current last
+// sequence of the log.
 func (l *log) pinned(ctx context.Context, s transport.Start, last uint64) (transport.Start, error) {
 	switch {
 	case s.New:
@@ -62,7 +62,7 @@ func (l *log) pinned(ctx context.Context, s transport.Start, last uint64) (trans
 	switch {
 	case missing(err):
 		return transport.Start{Sequence: last + 1}, nil
-	case err != nil || m.Time.Before(s.Time): // a server before 2.11 does not look at the time
+	case err != nil || m.Time.Before(s.Time): // a server before 2.11 ignores the time
 		return s, err
 	}
 	return transport.Start{Sequence: m.Sequence}, nil
@@ -70,8 +70,8 @@ func (l *log) pinned(ctx context.Context, s transport.Start, last uint64) (trans
 
 // pin makes a consumer begin at a sequence.
 func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.Start) error {
-	meant := formatStart(s)
-	if meant == "" {
+	requested := formatStart(s)
+	if requested == "" {
 		return nil
 	}
 	is, err := l.info(ctx, l.what)
@@ -82,21 +82,21 @@ func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.
 	if err != nil || at == s {
 		return err
 	}
-	start(c, at)
-	c.Metadata[metaStart] = meant
+	setStart(c, at)
+	c.Metadata[metaStart] = requested
 	return nil
 }
 
-// keepStart keeps what the metadata of a consumer says of its start.
-func keepStart(c, is *jetstream.ConsumerConfig) {
-	if meant, ok := is.Metadata[metaStart]; ok {
-		c.Metadata[metaStart] = meant
+// copyStart copies the requested start in the metadata of a consumer.
+func copyStart(c, is *jetstream.ConsumerConfig) {
+	if requested, ok := is.Metadata[metaStart]; ok {
+		c.Metadata[metaStart] = requested
 	}
 }
 
 const startNew = "new"
 
-// formatStart returns a start that is a moment as text, and "" for any other.
+// formatStart returns a start at a moment as text, and "" for any other start.
 func formatStart(s transport.Start) string {
 	switch {
 	case s.New:

@@ -12,13 +12,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// The state stream holds facts that members of groups share and the server does not
-// keep. An account has one. It is created on first use.
+// The state stream holds data that members of groups share and the server does not keep. Each
+// account has one. It is created on first use.
 //
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // names of logs contain a kind, so this is not one
+	stateStream   = "mono_state" // not the name of a log, which contains a kind
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -45,35 +45,35 @@ func (t *Transport) openState(ctx context.Context) error {
 		hook(stateStream, &c) // for replicas, placement and the like
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	_, err := askStream(ctx, t, "the stream "+stateStream, create)
+	_, err := callStream(ctx, t, "the stream "+stateStream, create)
 	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		c.Replicas = 1
-		_, err = askStream(ctx, t, "the stream "+stateStream, create)
+		_, err = callStream(ctx, t, "the stream "+stateStream, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return nil // another client has created it, perhaps another release
+		return nil // created by another client, perhaps of another release
 	}
 	return err
 }
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return ask(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
+	return callAPI(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
 		return t.getMessage(ctx, stateStream, request)
 	})
 }
 
-// ensureState creates the state stream, unless it is known to be there.
+// ensureState creates the state stream, unless it is known to exist.
 func (t *Transport) ensureState(ctx context.Context) error {
-	if t.stateThere.Load() {
+	if t.stateExists.Load() {
 		return nil
 	}
 	err := t.openState(ctx)
-	t.stateThere.Store(err == nil)
+	t.stateExists.Store(err == nil)
 	return err
 }
 
-// putState appends to the state stream, and creates it first if needed. A missing
+// putState appends to the state stream, and creates it first if needed. The lack of the
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	if err := t.ensureState(ctx); err != nil {
@@ -81,7 +81,7 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 	}
 	err := t.store(ctx, msg)
 	if missing(err) {
-		t.stateThere.Store(false) // it was deleted: create it again next time
+		t.stateExists.Store(false) // it was deleted: create it again next time
 	}
 	return err
 }
@@ -98,7 +98,7 @@ func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
 	case got := <-reply:
 		return t.stored(got)
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s does not acknowledge: %v", stateStream, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s sent no acknowledgement: %v", stateStream, ctx.Err())
 	}
 }
 
@@ -106,7 +106,7 @@ func (t *Transport) stored(got answer) error {
 	switch {
 	case got.err != nil:
 		return got.err
-	case nobody(got.msg):
+	case noResponders(got.msg):
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the stream %s is missing", stateStream)
 	}
 	ack, err := parseAck(got.msg.Data)
@@ -118,7 +118,7 @@ func (t *Transport) stored(got answer) error {
 
 // boot is one run of a server's process.
 type boot struct {
-	Server string `json:"server"` // its id, which is new for each boot
+	Server string `json:"server"` // id of the server, new for each boot
 	Number uint64 `json:"number"` // of observed boots, from 1
 }
 
@@ -126,7 +126,7 @@ type boot struct {
 // counts it. Boots in a cluster are not counted: its servers replicate the counts of
 // deliveries.
 func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
-	t.booting.Lock() // the first of many members asks for all
+	t.booting.Lock() // many members wait for one lookup
 	defer t.booting.Unlock()
 	server := t.nc.ConnectedServerId()
 	if known := t.boot.Load(); known != nil && known.Server == server {

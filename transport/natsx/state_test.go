@@ -16,7 +16,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// lines is a log that tests can read.
+// lines collects the log of a test.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -34,7 +34,7 @@ func (l *lines) count(words string) int {
 	return strings.Count(l.text.String(), words)
 }
 
-// An account that cannot have the state stream consumes, and the log has one warning.
+// An account that cannot have the state stream still consumes, with one warning in the log.
 func TestConsumeWithoutTheStateStream(t *testing.T) {
 	t.Parallel()
 	for name, account := range map[string]string{
@@ -67,14 +67,14 @@ func TestConsumeWithoutTheStateStream(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if n := logged.count("fences may go back"); n != 1 {
+			if n := logged.count("fencing tokens may decrease"); n != 1 {
 				t.Errorf("the warning is logged %d times", n)
 			}
 		})
 	}
 }
 
-// The hook for streams places the state stream, too.
+// The hook for streams applies to the state stream too.
 func TestStateStreamHook(t *testing.T) {
 	t.Parallel()
 	tr := hooked(t, map[string]func(*jetstream.StreamConfig){"mono_state": func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{"team": "sales"} }}, nil)

@@ -13,12 +13,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// What natsx keeps in the metadata of streams and consumers. Other names are the
-// user's, except those that begin with "_nats.", which are the server's.
+// Names of natsx in the metadata of streams and consumers. Other names belong to the user,
+// except those that begin with "_nats.", which belong to the server.
 const (
 	metaGeneration = "mono-generation"
 	metaLanes      = "mono-lanes"
-	metaStorage    = "mono-storage" // what was asked of a server that keeps all in memory
+	metaStorage    = "mono-storage" // requested storage on a server that keeps everything in memory
 	metaMaxDelayed = "mono-max-delayed"
 	metaGroup      = "mono-group"
 	metaOrdered    = "mono-ordered"
@@ -31,8 +31,8 @@ var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelaye
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 
-// metadata returns what is to be stored: what the server has put there, the user's
-// own, and ours.
+// metadata returns the metadata to store: the server's own entries, the user's, and those of
+// natsx.
 func metadata(is, users, ours map[string]string) map[string]string {
 	m := make(map[string]string)
 	for name, value := range is {
@@ -49,7 +49,7 @@ func metadata(is, users, ours map[string]string) map[string]string {
 	return m
 }
 
-// usersMetadata returns what of stored metadata is the user's.
+// usersMetadata returns the user's entries of stored metadata.
 func usersMetadata(stored map[string]string) map[string]string {
 	m := maps.Clone(stored)
 	maps.DeleteFunc(m, func(name, _ string) bool { return isServers(name) || slices.Contains(ownMetadata, name) })
@@ -59,20 +59,21 @@ func usersMetadata(stored map[string]string) map[string]string {
 	return m
 }
 
-func number(text string) uint64 {
-	n, _ := strconv.ParseUint(text, 10, 64) // what is no number was not written by us
+func parseNumber(text string) uint64 {
+	n, _ := strconv.ParseUint(text, 10, 64) // text that is not a number is not from natsx
 	return n
 }
 
-func numeral(n uint64) string {
+func formatNumber(n uint64) string {
 	if n == 0 {
 		return ""
 	}
 	return strconv.FormatUint(n, 10)
 }
 
-// streamConfig returns what the log's stream is to be, where base is what it is:
-// the zero value for one that is to be made. What the log does not say stays.
+// streamConfig returns the configuration for the log's stream. base is the existing
+// configuration, or the zero value for a new stream. Settings that the log does not have stay
+// as they are.
 func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 	c, s := &l.config, base
 	s.Name, s.Description = c.Name, c.Description
@@ -99,15 +100,15 @@ func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 		s.Sources = withSource(base.Sources, l.delayedSource())
 	}
 	s.Metadata = metadata(base.Metadata, c.Metadata, l.streamMetadata())
-	l.place(&s)
+	l.setStorage(&s)
 	return s
 }
 
 func (l *log) streamMetadata() map[string]string {
 	m := map[string]string{
-		metaGeneration: numeral(l.config.Generation),
-		metaLanes:      numeral(uint64(l.lanes.n)),
-		metaMaxDelayed: numeral(l.config.MaxDelayed),
+		metaGeneration: formatNumber(l.config.Generation),
+		metaLanes:      formatNumber(uint64(l.lanes.n)),
+		metaMaxDelayed: formatNumber(l.config.MaxDelayed),
 	}
 	if l.t.options.memory {
 		m[metaStorage] = l.config.Storage.String()
@@ -115,8 +116,8 @@ func (l *log) streamMetadata() map[string]string {
 	return m
 }
 
-// place says where the stream is kept.
-func (l *log) place(s *jetstream.StreamConfig) {
+// setStorage sets the storage and the replicas of the stream.
+func (l *log) setStorage(s *jetstream.StreamConfig) {
 	s.Storage = jetstream.FileStorage
 	if l.config.Storage == transport.MemoryStorage || l.t.options.memory {
 		s.Storage = jetstream.MemoryStorage
@@ -126,11 +127,11 @@ func (l *log) place(s *jetstream.StreamConfig) {
 	}
 }
 
-// ownHeader is how many bytes natsx, and the server when a message was delayed, add
-// to one at most.
+// ownHeader is the maximum number of bytes that natsx adds to a message, and that the server
+// adds to a delayed one.
 const ownHeader = 1 << 10
 
-// bound translates a bound: none is -1 for JetStream.
+// bound converts a bound: no bound is -1 for JetStream.
 func bound(n uint64) int64 {
 	if n == 0 {
 		return -1
@@ -147,15 +148,15 @@ func withSource(sources []*jetstream.StreamSource, ours *jetstream.StreamSource)
 	return append(slices.Clone(sources), ours)
 }
 
-// logConfig returns what a stream says of its log.
+// logConfig returns the configuration of the log that a stream describes.
 func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 	c := transport.LogConfig{
 		Name: s.Name, Description: s.Description, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
 		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
 		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
-		Lanes:      int(min(number(s.Metadata[metaLanes]), transport.MaxLanes)),
-		MaxDelayed: number(s.Metadata[metaMaxDelayed]),
-		Generation: number(s.Metadata[metaGeneration]),
+		Lanes:      int(min(parseNumber(s.Metadata[metaLanes]), transport.MaxLanes)),
+		MaxDelayed: parseNumber(s.Metadata[metaMaxDelayed]),
+		Generation: parseNumber(s.Metadata[metaGeneration]),
 		Metadata:   usersMetadata(s.Metadata),
 		Delays:     slices.ContainsFunc(s.Sources, func(s *jetstream.StreamSource) bool { return s.Name == l.delayedName() }),
 	}
@@ -183,11 +184,11 @@ func storageOf(s *jetstream.StreamConfig) transport.Storage {
 	return transport.FileStorage
 }
 
-// unchangeable reports what of the log is and is wanted otherwise, and cannot be
-// changed in place. Changing what an acknowledgement does would delete messages.
+// unchangeable reports a requested setting that differs and cannot be changed in place. A
+// change of Retention would delete messages.
 func (l *log) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConfig) error {
 	c := &l.config
-	if stream.Retention == jetstream.WorkQueuePolicy { // made by somebody else
+	if stream.Retention == jetstream.WorkQueuePolicy { // by another client
 		return cannotChange("log "+strconv.Quote(c.Name), "Retention", "workqueue", c.Retention)
 	}
 	for _, s := range []struct {
@@ -207,16 +208,15 @@ func (l *log) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConf
 
 func cannotChange(what, setting string, is, want any) *transport.Error {
 	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-		"%s is there with %s %v and %v is wanted, which cannot be changed in place: keep %v, or choose another name, or delete it with all it holds",
+		"%s exists with %s %v, and %v is requested, which cannot be changed in place: keep %v, or choose another name, or delete it with its contents",
 		what, setting, is, want, is)
 }
 
-// same reports whether two configurations, one of them made from the other, say
-// the same.
+// same reports whether two configurations are equal, apart from nil and empty values. One
+// must be derived from the other.
 func same(a, b any) bool { return reflect.DeepEqual(normal(a), normal(b)) }
 
-// normal returns a copy of a configuration in which nothing is nil that may be
-// empty.
+// normal returns a copy of a configuration in which empty maps and slices are nil.
 func normal(config any) any {
 	v := reflect.New(reflect.TypeOf(config)).Elem()
 	v.Set(reflect.ValueOf(config))
@@ -231,27 +231,27 @@ func normal(config any) any {
 	return v.Interface()
 }
 
-// guard reports a field that a hook has changed although mono's guarantees rest on
+// checkGuarded reports a field that a hook has changed although mono's guarantees depend on
 // it.
-func guard(what string, before, after any, fields []string) error {
+func checkGuarded(what string, before, after any, fields []string) error {
 	b, a := reflect.ValueOf(normal(before)), reflect.ValueOf(normal(after))
 	for _, name := range fields {
 		is, was := a.FieldByName(name).Interface(), b.FieldByName(name).Interface()
 		if !reflect.DeepEqual(is, was) {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"%s: the hook in natsx.Options sets %s to %v, on which mono's guarantees rest: leave it at %v", what, name, is, was)
+				"%s: the hook in natsx.Options sets %s to %v, but mono's guarantees depend on it: leave it at %v", what, name, is, was)
 		}
 	}
 	return nil
 }
 
-// guarded are the fields of a stream that its hook must leave.
+// guarded are the fields of a stream that its hook must not change.
 var guarded = []string{
 	"Name", "Subjects", "Retention", "Storage", "MaxAge", "MaxMsgs", "MaxBytes", "MaxMsgsPerSubject", "Discard",
 	"DiscardNewPerSubject", "Duplicates", "NoAck", "Sealed", "AllowMsgTTL", "AllowMsgCounter", "AllowMsgSchedules", "PersistMode",
 }
 
-// hookStream lets the user's hook change a configuration.
+// hookStream applies the user's hook to a configuration.
 func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	if l.t.options.stream == nil {
 		return s, nil
@@ -264,15 +264,15 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 	if l.lanes.n > 0 {
 		fields = append(slices.Clone(guarded), "SubjectTransform")
 	}
-	if err := guard(what, s, changed, fields); err != nil {
+	if err := checkGuarded(what, s, changed, fields); err != nil {
 		return s, err
 	}
-	if err := guardMetadata(what, s.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(what, s.Metadata, changed.Metadata); err != nil {
 		return s, err
 	}
 	if l.config.Delays && len(withSource(changed.Sources, l.delayedSource())) != len(changed.Sources) && s.Name == l.config.Name {
 		return s, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options takes %s out of Sources, where its delayed messages come from: leave it there", what, l.delayedName())
+			"%s: the hook in natsx.Options removes %s from Sources, which delivers its delayed messages: leave it there", what, l.delayedName())
 	}
 	if changed.Mirror == nil {
 		return changed, nil
@@ -280,22 +280,22 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 	return changed, l.mirror(&changed)
 }
 
-// mirror takes from the configuration of a mirror what it cannot have, since all
-// that it holds comes from another stream, in the form in which it is stored there.
+// mirror removes settings that a mirror cannot have: all its messages come from another
+// stream, in their stored form.
 func (l *log) mirror(s *jetstream.StreamConfig) error {
 	if l.config.Delays || len(s.Sources) > 0 {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options makes it a mirror of %s, and it takes delayed messages, or has Sources: only one of these can be", l.what, s.Mirror.Name)
+			"%s: the hook in natsx.Options makes it a mirror of %s, but it has delayed messages or Sources: use only one of these", l.what, s.Mirror.Name)
 	}
 	s.Subjects, s.SubjectTransform, s.Duplicates = nil, nil, 0
 	return nil
 }
 
-func guardMetadata(what string, before, after map[string]string) error {
+func checkMetadata(what string, before, after map[string]string) error {
 	for _, name := range ownMetadata {
 		if before[name] != after[name] {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"%s: the hook in natsx.Options changes Metadata %q, which is mono's: leave it", what, name)
+				"%s: the hook in natsx.Options changes Metadata %q, which belongs to mono: leave it unchanged", what, name)
 		}
 	}
 	return nil

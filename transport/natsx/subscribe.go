@@ -42,20 +42,19 @@ func checkSubscription(s transport.Subscription, h transport.Handler) error {
 
 // receiver is one subscription.
 //
-// Its messages wait in an intake. nats.go has a queue too, but can only throw it
-// away with the subscription: it drains by polling, begins a new episode of drops
-// with every message that finds room, and subscribes again what is being drained
-// when the connection comes back, without ever ending it at the server, which goes
-// on sending to nobody. With the messages here, the subscription can end at once,
-// whatever a handler does.
+// Its messages wait in an intake. nats.go has a queue too, but can only discard it with the
+// subscription. It drains by polling. It reports a new episode of drops whenever a message
+// has found room. When the connection comes back it subscribes again for a subscription that
+// is draining, and never ends that one at the server, which keeps sending messages. With an
+// intake, the subscription can end immediately, whatever a handler does.
 type receiver struct {
 	t        *Transport
 	sub      *nats.Subscription
 	begin    func(*transport.Message) transport.Work
 	intake   *intake.Intake[*nats.Msg]
-	arrived  atomic.Uint64 // in the intake, or dropped there
-	ended    chan struct{} // closed when nats.go hands over nothing more
-	endpoint *endpoint     // nil: not announced
+	arrived  atomic.Uint64 // in the intake, or dropped by it
+	ended    chan struct{} // closed after the last message from nats.go
+	endpoint *endpoint     // nil if not announced
 
 	inForce bool             // Subscribe has returned; guarded by t.mu
 	denied  *transport.Error // by the server, on this connection; guarded by t.mu
@@ -67,9 +66,9 @@ func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *r
 	return r
 }
 
-// take hands on a message. A handler that ends its goroutine (runtime.Goexit, as a
-// test's FailNow does) ends the intake and closes the receiver, so that others of
-// its group get what follows.
+// take begins the handler for a message. A handler that ends its goroutine (runtime.Goexit,
+// as FailNow in a test does) ends the intake and closes the receiver, so other members of its
+// group get the following messages.
 func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
 	returned := false
 	defer func() {
@@ -83,19 +82,19 @@ func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
 }
 
 func (r *receiver) exited() {
-	r.t.mu.Lock() // until open has returned
+	r.t.mu.Lock() // wait until open has returned
 	defer r.Close()
 	defer r.t.mu.Unlock()
 }
 
-// put is called by nats.go for one message after another.
+// put receives a message. nats.go calls it for one message at a time.
 func (r *receiver) put(msg *nats.Msg) {
 	r.intake.Put(msg)
 	r.arrived.Add(1)
 }
 
-// establish subscribes, announces what there is to announce, and waits until the
-// server has heard all of it.
+// establish subscribes, announces a new service, and waits until the server has processed
+// both.
 func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *service, what string) error {
 	if err := r.open(s); err != nil {
 		return r.t.failure(err, transport.OutcomeNotDone, what)
@@ -115,8 +114,8 @@ func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *
 	return nil
 }
 
-// enterForce reports that the server has denied the subscription. Watchers get later
-// denials.
+// enterForce returns the server's denial of the subscription, or nil. Later denials go to
+// watchers.
 func (r *receiver) enterForce() *transport.Error {
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()
@@ -161,16 +160,15 @@ func (r *receiver) Drain(ctx context.Context) error {
 	lost := r.intake.Discard()
 	r.Close()
 	return transport.ContextError(ctx, transport.OutcomeUnknown,
-		"drain of %q: a handler still runs; %d messages that waited for it were lost", r.sub.Subject, lost)
+		"drain of %q: a handler still runs, and %d messages were lost", r.sub.Subject, lost)
 }
 
-// stop ends the subscription at the server, and returns when all that the server
-// had sent before is in the intake.
+// stop ends the subscription at the server. It returns when all messages that the server sent
+// before are in the intake.
 //
-// Without a connection nothing more can come, and the subscription must be gone
-// before nats.go makes the next, or it would be made again. So it goes at once
-// when the connection breaks in the middle, too: nats.go tells of the break before
-// it dials.
+// Without a connection no messages arrive, and the subscription must be gone before nats.go
+// makes the next connection, or nats.go would subscribe again. So stop also unsubscribes when
+// the connection breaks meanwhile: nats.go reports that before it dials.
 func (r *receiver) stop(ctx context.Context) {
 	broken := r.t.link.watch()
 	if err := r.sub.Drain(); err == nil {
@@ -182,13 +180,13 @@ func (r *receiver) stop(ctx context.Context) {
 		}
 	}
 	r.catchUp(ctx)
-	_ = r.sub.Unsubscribe() // an error says that it has ended already
+	_ = r.sub.Unsubscribe() // an error means that it has already ended
 }
 
-// catchUp waits until what nats.go has read for the subscription is in the intake.
-// nats.go's goroutine moves it there, waits for nothing, and says nothing: looking
-// again is all there is. Looking at how much is left alone would not end while
-// more comes in.
+// catchUp waits until all messages that nats.go has read for the subscription are in the
+// intake. A goroutine of nats.go moves them without blocking, and without a notification, so
+// catchUp polls. It counts the moved messages: waiting for an empty queue would not end while
+// more messages arrive.
 func (r *receiver) catchUp(ctx context.Context) {
 	left, _, err := r.sub.Pending()
 	for all := r.arrived.Load() + uint64(max(left, 0)); err == nil && left > 0 && r.arrived.Load() < all && ctx.Err() == nil; left, _, err = r.sub.Pending() {
@@ -201,7 +199,7 @@ func (r *receiver) Close() {
 	r.t.services.remove(r)
 	r.intake.Discard()
 	if r.sub != nil {
-		_ = r.sub.Unsubscribe() // an error says that it has ended already
+		_ = r.sub.Unsubscribe() // an error means that it has already ended
 	}
 	r.forget()
 }

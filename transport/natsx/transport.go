@@ -22,56 +22,56 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Transport is a connection to NATS. Make one with Connect.
+// Transport is a connection to NATS. Create one with [Connect].
 type Transport struct {
 	log      *slog.Logger
 	address  string
 	nc       *nats.Conn
 	link     *link
 	requests requests
-	acks     requests // of what is appended to logs
+	acks     requests // for appends to logs
 
-	// questions are requests that nats.go sends to JetStream's API, and pulls of
-	// readers. A place ends if the server denies its subject.
-	questions requests
+	// apiRequests are the requests of nats.go to JetStream's API, and the pulls of readers.
+	// An entry ends if the server denies its subject.
+	apiRequests requests
 
-	denials  *denials
-	deaf     atomic.Pointer[transport.Error] // why replies cannot come
-	redact   func(error) error               // removes credentials from an error of nats.go
-	why      func(error) *transport.Error    // explains why an attempt to connect failed
-	services services
-	options  logOptions
-	account  atomic.Pointer[account]
-	boot     atomic.Pointer[boot]
-	journal  *journal.Journal
-	streams  sync.Map // names of streams → time of their creation
+	denials       *denials
+	repliesDenied atomic.Pointer[transport.Error] // why replies cannot arrive
+	redact        func(error) error               // removes credentials from an error of nats.go
+	why           func(error) *transport.Error    // explains why an attempt to connect failed
+	services      services
+	options       logOptions
+	account       atomic.Pointer[account]
+	boot          atomic.Pointer[boot]
+	journal       *journal.Journal
+	streams       sync.Map // names of streams → time of their creation
 
 	stateDenied sync.Once
-	stateThere  atomic.Bool // the state stream is
-	booting     sync.Mutex  // held while the boot of the server is looked up
+	stateExists atomic.Bool // the state stream exists
+	booting     sync.Mutex  // held during the lookup of the server's boot
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
-	asking      chan struct{} // holds a token for each request of inParallel
+	apiSlots    chan struct{} // holds a token for each request of inParallel
 
-	// sending is held for reading while a message is handed over, and for writing
-	// to set closed: what was let in has been written when Close flushes.
-	sending   sync.RWMutex
-	closed    atomic.Bool
-	closeOnce sync.Once
-	done      chan struct{} // closed when Close has done its work
-	silent    chan struct{} // closed when nats.go tells nothing any more
+	// sending is read-locked while a message is passed to nats.go, and write-locked to set
+	// closed. Close therefore flushes all messages that were admitted.
+	sending       sync.RWMutex
+	closed        atomic.Bool
+	closeOnce     sync.Once
+	done          chan struct{} // closed when Close is complete
+	callbacksDone chan struct{} // closed after the last callback of nats.go
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}
 	members   map[*member]struct{}
-	declared  map[string]*declared // by log
+	declared  map[string]*declared // by name of the log
 	deleted   deleted
 
 	life    context.Context // ends when Close begins
 	endLife context.CancelFunc
-	running sync.WaitGroup // of background
+	running sync.WaitGroup // functions started by background
 
-	warnUnadvised sync.Once
+	warnNoAdvisories sync.Once
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -81,26 +81,26 @@ func newTransport(o *Options) *Transport {
 	return &Transport{
 		life: life, endLife: end, declared: make(map[string]*declared),
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
-		questions: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
+		apiRequests: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
 		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
-		asking: make(chan struct{}, maxAsking), done: make(chan struct{}), silent: make(chan struct{}),
+		apiSlots: make(chan struct{}, maxParallel), done: make(chan struct{}), callbacksDone: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
 }
 
-// Format writes the address alone, whatever the verb: a connection holds credentials.
+// Format writes only the address, whatever the verb: a connection holds credentials.
 func (t *Transport) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "natsx.Transport("+t.address+")")
 }
 
-// begin subscribes to what the Transport itself needs.
+// begin creates the Transport's own subscriptions.
 func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error) {
 	t.nc = nc
 	t.link.conn.Store(nc)
 	t.services.t = t
 	if !nc.HeadersSupported() {
 		nc.Close()
-		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "natsx: the server at %s carries no headers: use one that does", t.address)
+		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "natsx: the server at %s does not support headers: use one that does", t.address)
 	}
 	if err := t.subscribeToReplies(); err != nil {
 		nc.Close()
@@ -110,8 +110,8 @@ func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error
 	return t, nil
 }
 
-// subscribeToReplies gives both an inbox before it subscribes to one: the server may deny
-// that at once.
+// subscribeToReplies sets both inbox prefixes before it subscribes, because the server may
+// deny a subscription immediately.
 func (t *Transport) subscribeToReplies() error {
 	t.requests.prefix, t.acks.prefix = t.nc.NewInbox()+".", t.nc.NewInbox()+"."
 	if err := t.requests.begin(t.nc); err != nil {
@@ -120,9 +120,9 @@ func (t *Transport) subscribeToReplies() error {
 	return t.acks.begin(t.nc)
 }
 
-// Conn returns the connection under a transport that natsx, or a wrapper with a
-// method Conn() *nats.Conn, made; false for any other. What is done with it is
-// outside every guarantee.
+// Conn returns the NATS connection of a Transport of this package, or of a wrapper with the
+// method Conn() *nats.Conn. It reports false for any other transport. Use of the connection
+// is outside all guarantees.
 func Conn(t transport.Transport) (*nats.Conn, bool) {
 	c, ok := t.(interface{ Conn() *nats.Conn })
 	if !ok {
@@ -131,10 +131,10 @@ func Conn(t transport.Transport) (*nats.Conn, bool) {
 	return c.Conn(), true
 }
 
-// Conn returns the connection.
+// Conn returns the NATS connection.
 func (t *Transport) Conn() *nats.Conn { return t.nc }
 
-// maxPayload is asked of nats.go only while connected: see link.
+// maxPayload calls nats.go only while connected. See link.
 func (t *Transport) maxPayload() int {
 	if !t.link.down() {
 		t.link.maxPayload.Store(t.nc.MaxPayload())
@@ -143,9 +143,9 @@ func (t *Transport) maxPayload() int {
 	return int(t.link.maxPayload.Load())
 }
 
-// checkSize reports a message that is too large. It asks nats.go, which needs its
-// lock for the answer, once for each connection, and for what seems too large: the
-// limit may have grown. Where it has become smaller, nats.go says so.
+// checkSize reports a message that is too large. nats.go needs its lock to return the limit,
+// so checkSize calls it once for each connection, and for a message that seems too large,
+// since the limit may have grown. If the limit has become smaller, nats.go reports it.
 func (t *Transport) checkSize(m *transport.Message) error {
 	if t.link.asked.Load() && m.Size() <= int(t.link.maxPayload.Load()) {
 		return nil
@@ -153,8 +153,8 @@ func (t *Transport) checkSize(m *transport.Message) error {
 	return m.CheckSize(t.maxPayload())
 }
 
-// Ping implements [transport.Transport]. What was published on this Transport before
-// waits at its own subscriptions when it returns, or was dropped there.
+// Ping implements [transport.Transport]. When it returns, messages that were published on
+// this Transport before wait at its own subscriptions, or were dropped there.
 func (t *Transport) Ping(ctx context.Context) error {
 	if err := t.ready(ctx, "ping"); err != nil {
 		return err
@@ -185,9 +185,9 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	return t.confirm(ctx, m.Subject, before)
 }
 
-// send hands a message to the connection, and ends it.
+// send passes a message to the connection, and recycles it.
 func (t *Transport) send(msg *outgoing, what string) error {
-	defer t.end(msg)
+	defer t.recycle(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
@@ -195,19 +195,19 @@ func (t *Transport) send(msg *outgoing, what string) error {
 	}
 	if err := t.nc.PublishMsg(&msg.Msg); err != nil {
 		if errors.Is(err, nats.ErrMaxPayload) {
-			err = fmt.Errorf("%w: it has %d bytes in its body, and the server carries %d with the header", err, len(msg.Data), t.maxPayload())
+			err = fmt.Errorf("%w: the body has %d bytes, and the server allows %d including the header", err, len(msg.Data), t.maxPayload())
 		}
 		return t.failure(err, transport.OutcomeNotDone, what+msg.Subject)
 	}
 	return nil
 }
 
-// Close implements [transport.Transport]. Replies that have reached this
-// connection, and the server's word that nobody is subscribed, are given to those
-// who wait for them; other requests fail with an unknown outcome. When ctx ends
-// first, because the peer takes nothing more, the closing goes on without it.
+// Close implements [transport.Transport]. Requests whose replies have reached this connection
+// return them, including the server's reply that there are no subscribers. Other requests
+// fail with an unknown outcome. If ctx ends first because the peer accepts no data, Close
+// continues in the background.
 func (t *Transport) Close(ctx context.Context) error {
-	var result error // the first call's alone
+	var result error // of the first call only
 	t.closeOnce.Do(func() {
 		go func() {
 			defer close(t.done)
@@ -218,7 +218,7 @@ func (t *Transport) Close(ctx context.Context) error {
 	case <-t.done:
 		return result
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "close of the connection to %s: the server takes nothing more", t.address)
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "close of the connection to %s: the server accepts no more data", t.address)
 	}
 }
 
@@ -239,14 +239,13 @@ func (t *Transport) close(ctx context.Context) (err error) {
 		"the transport was closed while it waited for the reply"))
 	t.services.close()
 	select {
-	case <-t.silent: // nothing is logged after Close
+	case <-t.callbacksDone: // nothing is logged after Close
 	case <-ctx.Done():
 	}
 	return err
 }
 
-// background runs f on a goroutine of its own, for which Close waits. It reports false
-// after Close.
+// background runs f on a new goroutine, for which Close waits. It reports false after Close.
 func (t *Transport) background(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -257,7 +256,7 @@ func (t *Transport) background(f func()) bool {
 	return true
 }
 
-// awaitBackground waits until no such function runs.
+// awaitBackground waits until no function of background runs.
 func (t *Transport) awaitBackground(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
@@ -273,15 +272,15 @@ func (t *Transport) awaitBackground(ctx context.Context) {
 	}
 }
 
-// finish waits until what was published has left, and replies that have arrived
-// are with those who wait for them. A connection that breaks meanwhile ends the
-// wait: nothing is left to wait for.
+// finish waits until published messages have been sent, and until replies that have arrived
+// are delivered to their requests. If the connection breaks meanwhile, there is nothing left
+// to wait for.
 func (t *Transport) finish(ctx context.Context) error {
 	if err := t.flush(ctx, "close"); err != nil {
 		if t.link.down() {
 			return nil
 		}
-		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "what was published last may not have left: %w", err)
+		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "the last published messages may not have been sent: %w", err)
 	}
 	broken := t.link.watch()
 	if err := t.requests.drain(ctx, broken); err != nil {
@@ -313,7 +312,7 @@ func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
 	return t.checkSize(m)
 }
 
-// ready reports why nothing can be done now.
+// ready reports why the Transport cannot be used now.
 func (t *Transport) ready(ctx context.Context, what string) error {
 	if t.closed.Load() {
 		return unavailable("%s: the transport is closed", what)
@@ -327,9 +326,10 @@ func (t *Transport) ready(ctx context.Context, what string) error {
 	return nil
 }
 
-// disconnected is the error of what needs a connection while there is none.
+// disconnected returns the error for an operation that needs a connection while there is
+// none.
 func (t *Transport) disconnected(what string) error {
-	err := unavailable("%s: the connection to %s is lost and is being made again: try later", what, t.address)
+	err := unavailable("%s: the connection to %s is lost, and a new one is being made: try later", what, t.address)
 	why := t.link.reason()
 	if why == nil {
 		return err
@@ -341,16 +341,16 @@ func (t *Transport) disconnected(what string) error {
 	return err
 }
 
-// errDisconnected is the cause of an error that passes with the next connection, and is
-// not Unavailable.
+// errDisconnected is the cause of an error that ends with the next connection, but has a code
+// other than Unavailable.
 var errDisconnected = errors.New("disconnected")
 
-// passing reports whether an error is over once the connection is made again.
+// passing reports whether an error ends with the next connection.
 func (t *Transport) passing(err error) bool {
 	return !t.closed.Load() && (transport.CodeOf(err) == transport.Unavailable || errors.Is(err, errDisconnected))
 }
 
-// about returns an error with its topic in front.
+// about returns an error with a prefix that names the operation.
 func about(what string, err *transport.Error) *transport.Error {
 	e := *err
 	e.Message = what + ": " + e.Message
@@ -361,8 +361,8 @@ func unavailable(format string, args ...any) *transport.Error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, format, args...)
 }
 
-// flush waits until the server has taken all that was sent, and what it denied of that
-// is known, or the connection is lost: nats.go forgets a flush that begins while it
+// flush waits until the server has received everything that was sent, and its denials are
+// recorded, or until the connection is lost. nats.go forgets a flush that begins while it
 // reconnects.
 func (t *Transport) flush(ctx context.Context, what string) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -370,8 +370,7 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
 	}
-	// nats.go writes under a lock that no context frees. The goroutine ends when
-	// the write does.
+	// nats.go writes under a lock that ignores contexts. The goroutine ends with the write.
 	flushed, broken := make(chan error, 1), t.link.watch()
 	go func() {
 		err := t.nc.FlushWithContext(ctx)
@@ -394,11 +393,11 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 	return nil
 }
 
-// flushTimeout bounds a round trip to the server where the caller's context does
-// not: long enough for a busy server, short enough to tell that it is gone.
+// flushTimeout bounds a round trip to the server if the caller's context has no deadline. It
+// is long enough for a busy server, and short enough to detect that it is gone.
 const flushTimeout = 10 * time.Second
 
-// failure turns an error of nats.go into one of ours.
+// failure converts an error of nats.go to an error of this package.
 func (t *Transport) failure(err error, outcome transport.Outcome, what string) error {
 	err = t.redact(err)
 	code, why := transport.Unavailable, err.Error()
@@ -409,7 +408,7 @@ func (t *Transport) failure(err error, outcome transport.Outcome, what string) e
 		code, why = transport.Canceled, "canceled"
 	case errors.Is(err, nats.ErrConnectionClosed) && (t.closed.Load() || t.nc.IsClosed()):
 		why = "the transport is closed"
-	case errors.Is(err, nats.ErrConnectionClosed), // what a flush says whose connection broke
+	case errors.Is(err, nats.ErrConnectionClosed), // a flush on a broken connection returns it
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
 		why = "the connection is lost: try again"
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadHeaderMsg):

@@ -9,8 +9,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// checkURLs reports URLs that nats.go cannot use, and parts of them that it would
-// ignore. No error quotes more of a URL than its scheme, host and port.
+// checkURLs reports URLs that nats.go cannot use, and parts of them that it would ignore.
+// Errors quote only the scheme, host and port of a URL.
 func (o *Options) checkURLs() error {
 	for i, raw := range o.URLs {
 		if err := checkURL("URLs["+strconv.Itoa(i)+"]", raw); err != nil {
@@ -22,7 +22,7 @@ func (o *Options) checkURLs() error {
 
 func checkURL(what, raw string) error {
 	if strings.Contains(raw, ",") {
-		return invalid("%s has a comma: give each URL its own place in URLs, and write %%2C in a password", what)
+		return invalid("%s has a comma: make each URL an element of URLs, and write %%2C in a password", what)
 	}
 	u, err := redact.Parse(raw)
 	if err != nil {
@@ -41,11 +41,11 @@ var schemes = []string{"nats", "tls", "ws", "wss"}
 func checkRest(what string, u *url.URL) error {
 	switch {
 	case u.RawQuery != "" || u.ForceQuery:
-		return invalid("%s has a query, which NATS does not read: %s", what, adviseQuery(u.Query()))
+		return invalid("%s has a query, which NATS ignores: %s", what, adviseQuery(u.Query()))
 	case u.Fragment != "":
-		return invalid("%s has a fragment, which NATS does not read: remove it, or write %%23 for # in a password", what)
+		return invalid("%s has a fragment, which NATS ignores: remove it, or write %%23 for # in a password", what)
 	case u.Path != "" && u.Path != "/" && !strings.HasPrefix(u.Scheme, "ws"):
-		return invalid("%s has a path, which NATS does not read: remove it", what)
+		return invalid("%s has a path, which NATS ignores: remove it", what)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ var settings = map[string]string{
 	"name": "Name", "timeout": "ConnectTimeout", "inbox_prefix": "InboxPrefix", "domain": "Domain",
 }
 
-// hasCredentials reports whether a URL has a user. nats.go sends an empty one, too, and
+// hasCredentials reports whether a URL has a user. nats.go also sends an empty user, and then
 // ignores the options.
 func hasCredentials(raw string) bool {
 	u, err := redact.Parse(raw)

@@ -10,7 +10,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// violation is the subject that the server denies.
+// violation names the subject that the server denies.
 type violation struct {
 	subscription   bool
 	subject, queue string
@@ -36,7 +36,7 @@ func parseViolation(err error) (v violation, ok bool) {
 	return v, ok
 }
 
-// unquote returns the quoted string with which a text begins, and the rest.
+// unquote returns the quoted string at the beginning of a text, and the rest.
 func unquote(text string) (value, rest string, ok bool) {
 	quoted, err := strconv.QuotedPrefix(text)
 	if err != nil {
@@ -46,8 +46,8 @@ func unquote(text string) (value, rest string, ok bool) {
 	return value, text[len(quoted):], err == nil
 }
 
-// denied takes every error that the server reports on the connection.
-func (t *Transport) denied(err error) {
+// handleError handles an error that the server reports on the connection.
+func (t *Transport) handleError(err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return
 	}
@@ -56,17 +56,17 @@ func (t *Transport) denied(err error) {
 	switch {
 	case !ok:
 	case v.subscription:
-		t.deniedSubscription(v)
+		t.denySubscription(v)
 	default:
-		t.deniedMessage(v.subject)
+		t.denyMessage(v.subject)
 	}
 }
 
-// deniedMessage ends the wait of requests that the server has denied. Without such a
-// request, the denial is of a Publish, or of a pull or settlement of a member.
-func (t *Transport) deniedMessage(subject string) {
+// denyMessage ends the wait of requests that the server has denied. If there are none, the
+// denial concerns a Publish, or a pull or settlement of a member.
+func (t *Transport) denyMessage(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another", t.address, subject, strconv.Quote(toAllow(subject)))
+		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another user", t.address, subject, strconv.Quote(toAllow(subject)))
 	if t.failOn(subject, err) {
 		return
 	}
@@ -76,7 +76,7 @@ func (t *Transport) deniedMessage(subject string) {
 	}
 }
 
-// toAllow returns the pattern that a user has to allow for a subject.
+// toAllow returns the pattern that a user needs for a subject.
 func toAllow(subject string) string {
 	if strings.HasPrefix(subject, "$JS.") {
 		for _, part := range []string{".API.", ".ACK."} {
@@ -91,21 +91,21 @@ func toAllow(subject string) string {
 	return subject
 }
 
-// failOn ends the wait of all who wait for an answer to what was published on a
-// subject, and reports whether there were any.
+// failOn ends all waits for an answer to a message on a subject, and reports whether there
+// were any.
 func (t *Transport) failOn(subject string, err *transport.Error) (any bool) {
-	for _, r := range []*requests{&t.requests, &t.acks, &t.questions} {
+	for _, r := range []*requests{&t.requests, &t.acks, &t.apiRequests} {
 		any = r.failOn(subject, err) || any
 	}
 	return any
 }
 
-// membersAbout returns the denial of a subject, and the members of this Transport that
-// pull or settle with it.
+// membersAbout returns the denial of a subject, and the members of this Transport that pull
+// or settle on it.
 func (t *Transport) membersAbout(subject string) (key transport.Denial, members []*member) {
-	before, stream, consumer, ok := t.pulled(subject)
+	before, stream, consumer, ok := t.parsePull(subject)
 	if !ok {
-		before, stream, consumer, ok = settled(subject)
+		before, stream, consumer, ok = parseSettlement(subject)
 	}
 	key.Subject = subject
 	if !ok {
@@ -122,8 +122,8 @@ func (t *Transport) membersAbout(subject string) (key transport.Denial, members 
 	return key, members
 }
 
-// denyMembers gives the error to members whose Consume has not returned, and reports
-// whether to notify watchers.
+// denyMembers records the error in members. It reports whether watchers are to be notified,
+// because Consume has returned or there are no members.
 func (t *Transport) denyMembers(members []*member, err *transport.Error) (notify bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,8 +134,8 @@ func (t *Transport) denyMembers(members []*member, err *transport.Error) (notify
 	return notify || len(members) == 0
 }
 
-// pulled takes apart the subject of a pull.
-func (t *Transport) pulled(subject string) (before, stream, consumer string, ok bool) {
+// parsePull parses the subject of a pull.
+func (t *Transport) parsePull(subject string) (before, stream, consumer string, ok bool) {
 	before = t.apiPrefix() + nextSubject
 	rest, ok := strings.CutPrefix(subject, before+".")
 	if ok {
@@ -144,9 +144,9 @@ func (t *Transport) pulled(subject string) (before, stream, consumer string, ok 
 	return before, stream, consumer, ok
 }
 
-// settled takes apart the subject of a settlement: "$JS.ACK.<stream>.<consumer>.…",
-// or with a domain and an account before the stream, and then at least eleven tokens.
-func settled(subject string) (before, stream, consumer string, ok bool) {
+// parseSettlement parses the subject of a settlement: "$JS.ACK.<stream>.<consumer>.…". With a
+// domain and an account before the stream, the subject has at least eleven tokens.
+func parseSettlement(subject string) (before, stream, consumer string, ok bool) {
 	tokens := strings.Split(subject, ".")
 	at := 2
 	if len(tokens) >= 11 {
@@ -158,23 +158,23 @@ func settled(subject string) (before, stream, consumer string, ok bool) {
 	return strings.Join(tokens[:at], "."), tokens[at], tokens[at+1], true
 }
 
-// deniedSubscription takes the denial of a subscription: a new one, one that nats.go made
-// again on another connection, or one whose permission was withdrawn.
-func (t *Transport) deniedSubscription(v violation) {
+// denySubscription handles the denial of a subscription: of a new one, of one that nats.go
+// restored on another connection, or of one whose permission was withdrawn.
+func (t *Transport) denySubscription(v violation) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another", t.address, v.subject)
+		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another user", t.address, v.subject)
 	if t.requests.listensOn(v.subject) || t.acks.listensOn(v.subject) {
-		t.deafen(v.subject)
+		t.denyReplies(v.subject)
 		return
 	}
-	for _, key := range t.deny(v, err) {
+	for _, key := range t.markDenied(v, err) {
 		t.denials.add(key, err)
 	}
 }
 
-// deny marks the receivers and members of a denied subscription. It returns the denials
+// markDenied marks the receivers and members of a denied subscription. It returns the denials
 // of those in force. For the others, Subscribe or Consume returns the error.
-func (t *Transport) deny(v violation, err *transport.Error) (inForce []transport.Denial) {
+func (t *Transport) markDenied(v violation, err *transport.Error) (inForce []transport.Denial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for r := range t.receivers {

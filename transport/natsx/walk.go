@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -53,7 +54,7 @@ func headerOf(block []byte) (nats.Header, error) {
 	return nats.DecodeHeadersMsg(block)
 }
 
-// walkPause is how often a walk that follows looks for more.
+// walkPause is the interval at which a walk that follows looks for new messages.
 const walkPause = 100 * time.Millisecond
 
 // walk reads a log message by message.
@@ -70,8 +71,8 @@ func (rd *reader) walk(ctx context.Context) error {
 	return rd.walkOn(ctx)
 }
 
-// walkOn reads one message after another. One that is not there any more is passed
-// over; what is stored later is looked for now and then.
+// walkOn reads one message after another, and skips removed ones. If it follows, it looks for
+// new messages at an interval.
 func (rd *reader) walkOn(ctx context.Context) error {
 	for {
 		m, err := rd.next(ctx)
@@ -79,10 +80,10 @@ func (rd *reader) walkOn(ctx context.Context) error {
 		case err == nil && !rd.follow && m.Sequence > rd.end:
 			return nil
 		case err == nil:
-			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.hand(m) {
+			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.yieldStored(m) {
 				return nil
 			}
-		case rd.ends(err) || rd.follow && !pause(ctx, walkPause):
+		case rd.isFinal(err) || rd.follow && !pause(ctx, walkPause):
 			return err
 		case !rd.follow:
 			return nil
@@ -90,9 +91,9 @@ func (rd *reader) walkOn(ctx context.Context) error {
 	}
 }
 
-// ends reports an error with which there is nothing more to look for: neither that
-// there is no message yet, nor, for one who follows, that there is no connection.
-func (rd *reader) ends(err error) bool {
+// isFinal reports whether an error ends the walk. A missing message does not, and for a
+// reader that follows, a lost connection does not either.
+func (rd *reader) isFinal(err error) bool {
 	if missing(err) {
 		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
 	}
@@ -117,10 +118,10 @@ func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
 }
 
 func (l *log) get(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return ask(ctx, l.t, "read "+l.what, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
+	return callAPI(ctx, l.t, "read "+l.what, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
 }
 
-func (rd *reader) hand(m *storedMessage) bool {
+func (rd *reader) yieldStored(m *storedMessage) bool {
 	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 	d := new(transport.Delivery)
 	d.Sequence, d.Stored = m.Sequence, m.Time
@@ -128,11 +129,11 @@ func (rd *reader) hand(m *storedMessage) bool {
 	return rd.yield(d)
 }
 
-// walkLast reads the last message of each subject, and then on.
+// walkLast reads the last message of each subject. If it follows, it continues with walkOn.
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
-		s, err := ask(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		s, err := callAPI(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
 			if err != nil {
 				return nil, err
@@ -152,9 +153,9 @@ func (rd *reader) walkLast(ctx context.Context) error {
 			}
 		}
 	}
-	slices.SortFunc(lasts, func(a, b *storedMessage) int { return int(a.Sequence) - int(b.Sequence) })
+	slices.SortFunc(lasts, func(a, b *storedMessage) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	for _, m := range lasts {
-		if !rd.hand(m) {
+		if !rd.yieldStored(m) {
 			return nil
 		}
 	}

@@ -10,26 +10,26 @@ import (
 	"gomono.dev/transport"
 )
 
-// work is what is left to do of a message.
+// work is the remaining work on a message.
 type work func()
 
 func (w work) Run() { w() }
 
 var beginCases = []conformanceCase{
 	{
-		name: "begin/order",
-		seam: "Begin, if not nil, is called in the place of h, in the same way",
-		rule: "Begin is called for one message after another, in order, never concurrently.",
+		name:     "begin/order",
+		contract: "Begin, if not nil, is called instead of h, in the same way.",
+		rule:     "Begin is called for one message after another, in order, never concurrently.",
 		body: func(s *suite) {
 			const n = 500
 			var inside atomic.Int32
 			seen := make(chan string, n)
 			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called beside itself")
+					s.Error("Begin is called concurrently with itself")
 				}
 				defer inside.Add(-1)
-				runtime.Gosched() // so that who comes too early meets this one
+				runtime.Gosched() // so that a premature call meets this one
 				seen <- string(m.Body)
 				if len(seen)%3 == 0 {
 					return nil
@@ -48,9 +48,9 @@ var beginCases = []conformanceCase{
 		},
 	},
 	{
-		name: "begin/beside",
-		seam: "That is done beside the calls for later messages",
-		rule: "What Begin returns is done beside the calls for later messages, and beside what is left of those.",
+		name:     "begin/beside",
+		contract: "The work runs concurrently with the calls for later messages",
+		rule:     "The work that Begin returns runs concurrently with the calls for later messages, and with their work.",
 		body: func(s *suite) {
 			const n = 50
 			all := make(chan struct{})
@@ -67,21 +67,21 @@ var beginCases = []conformanceCase{
 			for _, body := range numbers(n) {
 				s.publish("a", body)
 			}
-			s.within("all of it at once", left.Wait)
+			s.within("all work at once", left.Wait)
 			close(all)
 			got := make([]string, n)
 			for i := range got {
 				got[i] = await(s, done, "what is left")
 			}
 			if slices.Sort(got); len(slices.Compact(got)) != n {
-				s.Errorf("some was done twice: %q", got)
+				s.Errorf("some work ran twice: %q", got)
 			}
 		},
 	},
 	{
-		name: "begin/once",
-		seam: "returns what is left to do of the message, or nil",
-		rule: "What Begin returns is done once, of every message that came before Drain.",
+		name:     "begin/once",
+		contract: "It returns the remaining work on the message, or nil.",
+		rule:     "The work that Begin returns runs once for every message that came before Drain.",
 		body: func(s *suite) {
 			const publishers, each = 4, 500
 			var done [publishers * each]atomic.Int32
@@ -106,7 +106,7 @@ var beginCases = []conformanceCase{
 			wg.Wait()
 			s.settle()
 			s.drain(r)
-			s.within("what is left of all messages", left.Wait)
+			s.within("the work on all messages", left.Wait)
 			for n := range done {
 				if times := done[n].Load(); times != 1 {
 					s.Errorf("message %d: %d times", n, times)
@@ -115,9 +115,9 @@ var beginCases = []conformanceCase{
 		},
 	},
 	{
-		name: "begin/drain",
-		seam: "Drain and Close do not wait for work",
-		rule: "Drain waits for the last call of Begin, and not for what is left to do.",
+		name:     "begin/drain",
+		contract: "Drain and Close do not wait for the work",
+		rule:     "Drain waits for the last call of Begin, and not for the work.",
 		body: func(s *suite) {
 			g := s.newGate()
 			var begun atomic.Int32
@@ -128,13 +128,13 @@ var beginCases = []conformanceCase{
 			for _, body := range numbers(10) {
 				s.publish("a", body)
 			}
-			await(s, g.entered, "what is left of a message")
+			await(s, g.entered, "the work on a message")
 			s.settle()
 			s.within("Drain", func() { s.drainQuietly(r) })
 			if n := begun.Load(); n != 10 {
 				s.Errorf("Begin was called for %d messages before Drain returned, want 10", n)
 			}
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 }

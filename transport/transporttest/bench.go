@@ -11,9 +11,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// Bench runs benchmarks of a Transport as sub-benchmarks of b, with bodies of 256
-// bytes. newTransport makes a connected Transport, which is closed behind its
-// benchmark. A message counts when it was handled, never when it was handed over.
+// Bench runs benchmarks of a Transport as sub-benchmarks of b, with bodies of 256 bytes.
+// newTransport returns a connected Transport, which is closed after its benchmark. A
+// message counts when it was handled, not when it was handed over.
 //
 //	publish       one publisher, one subscription
 //	fan-out       one publisher, ten subscriptions; an operation is ten deliveries
@@ -22,10 +22,10 @@ import (
 //	requests      as many at once as RunParallel makes
 //	log/append    one Append after another
 //	log/pipeline  AppendAsync, as many at once as the log allows
-//	log/consume   what is stored already, handled and acknowledged
+//	log/consume   stored messages, handled and acknowledged
 //
-// Those about logs run where the Transport has them, with MemoryStorage. Each makes
-// a log with a name of its own, which stays behind.
+// Those about logs run if the Transport supports logs, with MemoryStorage. Each creates a
+// log with a unique name, which remains.
 func Bench(b *testing.B, newTransport func(b *testing.B) transport.Transport) {
 	for _, c := range []struct {
 		name string
@@ -56,14 +56,14 @@ func Bench(b *testing.B, newTransport func(b *testing.B) transport.Transport) {
 	}
 }
 
-// bench is a benchmark under way.
+// bench is a running benchmark.
 type bench struct {
 	*testing.B
 	tr   transport.Transport
 	root string
 }
 
-// benchBody is how many bytes a message carries.
+// benchBody is the size of a message's body in bytes.
 const benchBody = 256
 
 func (b *bench) message() *transport.Message {
@@ -81,12 +81,12 @@ func (b *bench) subscribe(s transport.Subscription, h transport.Handler) transpo
 	return r
 }
 
-// benchWindow is how many messages the publisher may be ahead of the slowest
-// subscription: half of what may wait there, so that none is dropped.
+// benchWindow is the maximum number of messages that the publisher is ahead of the
+// slowest subscription: half of its queue, so that none is dropped.
 const benchWindow = transport.DefaultPending / 2
 
-// publish publishes to subscriptions, each of which gets every message or, in a
-// group, some.
+// publish publishes to subscriptions. Each of them gets every message or, in a group,
+// some.
 func (b *bench) publish(receivers int, group string) {
 	var handled atomic.Int64
 	each := int64(receivers)
@@ -120,7 +120,7 @@ func (b *bench) publish(receivers int, group string) {
 	}
 }
 
-// settle waits until what was published has arrived.
+// settle waits until all published messages have arrived.
 func (b *bench) settle() {
 	b.Helper()
 	if err := b.tr.Ping(b.Context()); err != nil {
@@ -135,7 +135,7 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// serve answers from a goroutine for each request, as a service does.
+// serve replies from a goroutine for each request, as a service does.
 func (b *bench) serve() {
 	b.Helper()
 	b.subscribe(transport.Subscription{Group: "g"}, func(m *transport.Message) {
@@ -209,8 +209,8 @@ func (b *bench) pipeline() {
 	b.fill(l, b.Loop)
 }
 
-// fill appends as long as more says so, waits for all results, and returns how many
-// messages there are.
+// fill appends while more returns true, waits for all results, and returns the number of
+// messages.
 func (b *bench) fill(l transport.Log, more func() bool) (n int64) {
 	b.Helper()
 	m := b.message()

@@ -20,7 +20,7 @@ func limited(has transport.Capabilities) string {
 var bodyCases = []conformanceCase{
 	{
 		name: "body/empty",
-		rule: "An empty body and a nil one are the same.",
+		rule: "An empty body and a nil body are the same.",
 		body: func(s *suite) {
 			for _, body := range [][]byte{nil, {}} {
 				for _, header := range []transport.Header{nil, {{Name: "A", Value: "1"}}} {
@@ -32,9 +32,9 @@ var bodyCases = []conformanceCase{
 		},
 	},
 	{
-		name: "body/binary",
-		seam: "It neither reads nor changes a body.",
-		rule: "A transport neither reads nor changes a body.",
+		name:     "body/binary",
+		contract: "It does not interpret bodies.",
+		rule:     "A transport does not interpret or change a body.",
 		body: func(s *suite) {
 			every := make([]byte, 256)
 			for i := range every {
@@ -50,24 +50,24 @@ var bodyCases = []conformanceCase{
 		},
 	},
 	{
-		name:    "body/largest",
-		seam:    "MaxPayload is the size of the largest message in bytes, header included as [Message.Size] counts it.",
-		rule:    "MaxPayload is the size of the largest message in bytes, header included as Message.Size counts it.",
-		missing: limited,
+		name:     "body/largest",
+		contract: "MaxPayload is the maximum size of a message in bytes, including its header, as counted by [Message.Size].",
+		rule:     "MaxPayload is the maximum size of a message in bytes, including its header, as counted by Message.Size.",
+		missing:  limited,
 		body: func(s *suite) {
 			for _, header := range []transport.Header{nil, {{Name: "Name", Value: "value"}, {Name: "Empty"}}} {
 				body := s.filling(header)
 				if got := s.echoed(header, body); !bytes.Equal(got, body) {
-					s.Errorf("%d bytes sent with %d fields, %d came back", len(body), len(header), len(got))
+					s.Errorf("sent %d bytes with %d fields, got %d back", len(body), len(header), len(got))
 				}
 			}
 		},
 	},
 	{
-		name:    "body/too-large",
-		seam:    "for one over the payload limit, naming both sizes",
-		rule:    "InvalidArgument for a message over the payload limit, naming both sizes.",
-		missing: limited,
+		name:     "body/too-large",
+		contract: "for one over the payload limit, naming both sizes",
+		rule:     "InvalidArgument for a message over the payload limit, naming both sizes.",
+		missing:  limited,
 		body: func(s *suite) {
 			l := s.listen("a")
 			for _, header := range []transport.Header{nil, {{Name: "Name", Value: "value"}}} {
@@ -84,10 +84,10 @@ var bodyCases = []conformanceCase{
 		},
 	},
 	{
-		name:    "body/largest-reply",
-		seam:    "A reply is a Publish to the Reply of the message that is answered.",
-		rule:    "The payload limit is that of a Publish, whoever waits for the message.",
-		missing: limited,
+		name:     "body/largest-reply",
+		contract: "A reply is a Publish to the Reply subject of the request.",
+		rule:     "The payload limit of a Publish applies to replies too.",
+		missing:  limited,
 		body: func(s *suite) {
 			errs := make(chan error, 1)
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -102,7 +102,7 @@ var bodyCases = []conformanceCase{
 	},
 }
 
-// echoed publishes a body and returns what arrives.
+// echoed publishes a body and returns the received one.
 func (s *suite) echoed(h transport.Header, body []byte) []byte {
 	s.Helper()
 	l := s.listen("echoed")
@@ -111,7 +111,7 @@ func (s *suite) echoed(h transport.Header, body []byte) []byte {
 	return l.next().Body
 }
 
-// filling returns a body that, with h, is as large as a message may be.
+// filling returns a body that, with h, makes the largest allowed message.
 func (s *suite) filling(h transport.Header) []byte {
 	head := (&transport.Message{Header: h}).Size()
 	return bytes.Repeat([]byte("x"), s.Capabilities().MaxPayload-head)

@@ -9,15 +9,15 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// breakage is a way to break a rule, the case that fails then, and what the failure
-// says: how the rule begins, or that a bubble has come to a halt.
+// breakage is a way to break a rule, the case that then fails, and a part of its output:
+// the beginning of the rule, or the report of a deadlock in a bubble.
 type breakage struct {
 	broken func(*inproc.Transport) transport.Transport
 	fails  string
-	says   string
+	output string
 }
 
-// breakages are all of them, by what they do.
+// breakages are all breakages, by name.
 var breakages = func() map[string]breakage {
 	all := maps.Clone(brokenTransports)
 	maps.Copy(all, brokenCore)
@@ -28,7 +28,7 @@ var breakages = func() map[string]breakage {
 var brokenTransports = map[string]breakage{
 	"loses a message": {
 		func(tr *inproc.Transport) transport.Transport { return &lossy{Transport: tr} },
-		"publish/order", "What one goroutine publishes",
+		"publish/order", "Messages published by one goroutine on one Transport",
 	},
 	"ignores groups": {
 		func(tr *inproc.Transport) transport.Transport { return groupless{tr} },
@@ -36,11 +36,11 @@ var brokenTransports = map[string]breakage{
 	},
 	"hands out one message twice": {
 		func(tr *inproc.Transport) transport.Transport { return &sharing{Transport: tr} },
-		"ownership/receivers", "A message handed to a Handler belongs to that handler alone",
+		"ownership/receivers", "A message passed to a Handler belongs to that handler",
 	},
-	"waits for nobody": {
+	"waits although there is no subscriber": {
 		func(tr *inproc.Transport) transport.Transport { return patient{tr} },
-		"request/nobody", "Unavailable with OutcomeNotDone, at once",
+		"request/no-subscriber", "Unavailable with OutcomeNotDone, at once",
 	},
 	"takes any subject": {
 		func(tr *inproc.Transport) transport.Transport { return lenient{tr} },

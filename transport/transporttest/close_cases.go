@@ -9,9 +9,9 @@ import (
 
 var closeCases = []conformanceCase{
 	{
-		name: "close/use-after",
-		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
-		rule: "After Close, every method returns Unavailable with OutcomeNotDone; Close itself returns nil.",
+		name:     "close/use-after",
+		contract: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
+		rule:     "After Close, every method returns Unavailable with OutcomeNotDone; Close itself returns nil.",
 		body: func(s *suite) {
 			s.closeNow()
 			notDone := func(err error) {
@@ -30,9 +30,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/twice",
-		seam: "Every call after the first returns nil, once the first has finished.",
-		rule: "Every call of Close after the first returns nil, once the first has finished.",
+		name:     "close/twice",
+		contract: "Every later call returns nil, once the first has finished.",
+		rule:     "Every later call of Close returns nil, once the first has finished.",
 		body: func(s *suite) {
 			var wg sync.WaitGroup
 			for range 8 {
@@ -43,9 +43,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/requests-wait",
-		seam: "Unavailable with OutcomeUnknown when the backend lost its connection, or the Transport was closed, while it waited.",
-		rule: "Unavailable with OutcomeUnknown when the Transport was closed while Request waited.",
+		name:     "close/requests-wait",
+		contract: "Unavailable with OutcomeUnknown if the backend lost its connection, or the Transport was closed, while it waited.",
+		rule:     "Unavailable with OutcomeUnknown if the Transport was closed while Request waited.",
 		body: func(s *suite) {
 			const n = 20
 			arrived := make(chan struct{}, n)
@@ -68,9 +68,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/ends-subscriptions",
-		seam: "Close ends every subscription as [Receiver.Close] does",
-		rule: "Close ends every subscription as Receiver.Close does: it drops what waited, and does not wait for a running handler.",
+		name:     "close/ends-subscriptions",
+		contract: "Close closes every subscription as [Receiver.Close] does",
+		rule:     "Close closes every subscription as Receiver.Close does: it drops the queued messages, and does not wait for a running handler.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
 			s.within("Close", s.closeNow)
@@ -80,13 +80,13 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/ends-drains",
-		seam: "Close ends every subscription as [Receiver.Close] does",
-		rule: "Close ends every subscription as Receiver.Close does, those that drain included.",
+		name:     "close/ends-drains",
+		contract: "Close closes every subscription as [Receiver.Close] does",
+		rule:     "Close closes every subscription as Receiver.Close does, even those that drain.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			s.within("Close", s.closeNow)
 			h.release()
 			await(s, drained, "Drain")
@@ -94,9 +94,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/receivers-after",
-		seam: "Closing twice, or after a Drain, does nothing.",
-		rule: "Closing a Receiver twice does nothing: the Transport's Close was the first.",
+		name:     "close/receivers-after",
+		contract: "Closing again, or after a Drain, does nothing.",
+		rule:     "Closing a Receiver after its Transport does nothing.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.closeNow()
@@ -110,7 +110,7 @@ var closeCases = []conformanceCase{
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
 				s.Fatal(err)
@@ -120,9 +120,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/publishers",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once: each Publish beside a Close is done, or not done.",
+		name:     "close/publishers",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently: each Publish during a Close is done or not done.",
 		body: func(s *suite) {
 			s.listen("a")
 			started := make(chan struct{}, 4)
@@ -148,9 +148,9 @@ var closeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/requesters",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once: each Request beside a Close returns.",
+		name:     "close/requesters",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently: each Request during a Close returns.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
 			started := make(chan struct{}, 4)
@@ -178,9 +178,9 @@ var closeCases = []conformanceCase{
 	},
 }
 
-// enough is how often something is done beside something else. It has an end so
-// that the virtual time of a bubble, and with it a case's patience, can run out
-// on a backend that fails.
+// enough is how often something is repeated concurrently with something else. It is
+// bounded so that on a failing backend the virtual time of a bubble, and with it a case's
+// patience, can run out.
 const enough = 20_000
 
 func (s *suite) closeNow() {

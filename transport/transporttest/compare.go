@@ -16,15 +16,16 @@ import (
 	"gomono.dev/transport"
 )
 
-// ProgramOptions say how many programs Model and Compare make, and of which size.
+// ProgramOptions specify the number and size of the programs of Model and Compare.
 type ProgramOptions struct {
-	// Programs is how many are run, besides those that testdata keeps. 0 is 100.
+	// Programs is the number of programs to run, in addition to those in testdata. 0
+	// means 100.
 	Programs int
 
-	// Steps is how many steps a program has at most. 0 is 30.
+	// Steps is the maximum number of steps of a program. 0 means 30.
 	Steps int
 
-	// Parallel is how many programs run side by side. 0 is 4.
+	// Parallel is the number of programs that run in parallel. 0 means 4.
 	Parallel int
 }
 
@@ -41,47 +42,46 @@ func (o *ProgramOptions) defaults() {
 	}
 }
 
-// Model runs random programs on a backend, and holds it to a model of a log that is
-// a few hundred lines long, and to what is promised of every delivery:
+// Model runs random programs on a backend, and compares it with a model of a log that is
+// a few hundred lines long. It also checks the guarantees of every delivery:
 //
-//  1. Nothing acknowledged as stored is lost, and nothing is stored that was refused.
-//  2. Nothing is delivered before it is sent, before its time, before a delay is
-//     over, or after it was settled.
-//  3. In a lane of an ordered group there is one message at a time, in order; the
-//     fence grows.
-//  4. A message has as many attempts as there are reasons for: hand-backs of its
-//     own, and members that ended.
-//  5. Every group is given every message that is for it, and accounts for it.
-//  6. A member that was drained leaves nothing behind.
-//  7. Sequences are never used twice, and never go back.
+//  1. No acknowledged message is lost, and no rejected message is stored.
+//  2. No message is delivered before it is sent, before its time, before a delay has
+//     passed, or after it was settled.
+//  3. In a lane of an ordered group there is one message at a time, in order; the fencing
+//     token increases.
+//  4. A message has as many attempts as there are reasons for: its hand-backs, and
+//     members that ended.
+//  5. Every group gets every message that is for it, and accounts for it.
+//  6. A drained member leaves nothing behind.
+//  7. Sequences are never reused, and never go back.
 //
-// A program that fails is made as small as possible, printed as Go code for
-// [Replay], and kept in testdata/programs, where the next run finds it and runs it
-// before all others.
+// A failing program is made as small as possible, printed as Go code for [Replay], and
+// saved in testdata/programs. The next run runs it before all others.
 func Model(t *testing.T, b Backend, o ProgramOptions) {
 	t.Helper()
 	explore(t, o, b)
 }
 
-// Compare is Model for two backends at once. Each is held to the model, and what is
-// to be seen of one after each step to what is to be seen of the other: per group
-// which message was delivered how often, per lane in which order, what is held, and
-// all that the log says of itself.
+// Compare is like Model for two backends at once. Each is compared with the model, and
+// their observable states after each step are compared with each other: which message was
+// delivered how often per group, in which order per lane, what is held, and everything
+// that the log reports.
 func Compare(t *testing.T, a, b Backend, o ProgramOptions) {
 	t.Helper()
 	explore(t, o, a, b)
 }
 
-// Replay runs one program on backends, and compares them where they are several.
+// Replay runs one program on backends, and compares them if there are several.
 func Replay(t *testing.T, p Program, backends ...Backend) {
 	t.Helper()
-	r := &realtime.Rounds{Planned: 1, Stall: spoils}
+	r := &realtime.Rounds{Stall: spoils}
 	if err := run1(t, &p, backends, firstPatience, r); err != nil {
 		t.Errorf("%v\n\n%s", err, p)
 	}
 }
 
-// explore runs the programs that testdata keeps, and random ones.
+// explore runs the programs in testdata, and random ones.
 func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 	t.Helper()
 	o.defaults()
@@ -95,11 +95,11 @@ func explore(t *testing.T, o ProgramOptions, backends ...Backend) {
 		})
 	}
 	kinds := kindsFor(t, &o, backends)
-	rounds := &realtime.Rounds{Planned: o.Programs, Stall: spoils}
+	rounds := &realtime.Rounds{Stall: spoils}
 	var begun atomic.Int64
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for i := range o.Parallel { // not by t.Parallel: they wait more than they compute
+	for i := range o.Parallel { // without t.Parallel: they wait more than they compute
 		workers.Go(func() {
 			t.Run(fmt.Sprint("worker-", i), func(t *testing.T) {
 				e := &explorer{generator: programs(kinds), bits: rapid.Bool(), backends: backends, rounds: rounds, patience: firstPatience}
@@ -123,14 +123,13 @@ type explorer struct {
 	backends  []Backend
 	rounds    *realtime.Rounds
 	patience  patienceWith
-	shift     int // how often it draws something of bits first
+	shift     int // how many bits it draws first
 	bits      *rapid.Generator[bool]
 	failed    *Program // the smallest so far
 }
 
-// seeded reports whether rapid was told where to begin. Every Check would then make
-// the same programs, were it not that each first draws something as often as no
-// other does.
+// seeded reports whether rapid has a fixed seed. Every Check would then generate the same
+// programs, except that each first draws a different number of bits.
 func seeded() bool {
 	f := flag.Lookup("rapid.seed")
 	return f != nil && f.Value.String() != "0"
@@ -149,7 +148,7 @@ func (e *explorer) try(t *testing.T, rt *rapid.T) {
 	}
 }
 
-// kindsFor returns which programs the backends can run.
+// kindsFor returns the kinds of programs that the backends can run.
 func kindsFor(t *testing.T, o *ProgramOptions, backends []Backend) kinds {
 	k := kinds{steps: o.Steps, crashes: true, timed: true, delays: true, lanes: true}
 	for _, b := range backends {
@@ -159,7 +158,7 @@ func kindsFor(t *testing.T, o *ProgramOptions, backends []Backend) kinds {
 		k.delays = k.delays && has.Delays
 		k.lanes = k.lanes && has.Lanes
 		if !has.Logs {
-			t.Fatalf("%s has no logs, and programs are about logs", b.Name)
+			t.Fatalf("%s does not support logs, which programs require", b.Name)
 		}
 	}
 	return k
@@ -179,7 +178,7 @@ func capabilities(t *testing.T, b *Backend) (has transport.Capabilities) {
 	return has
 }
 
-// unfit says why the backends cannot run a program.
+// unfit returns why the backends cannot run a program.
 func unfit(p *Program, backends []Backend) string {
 	for _, b := range backends {
 		for _, s := range p.Steps {
@@ -213,7 +212,7 @@ func run1(t *testing.T, p *Program, backends []Backend, patience patienceWith, r
 	return nil
 }
 
-// round plays a program, in real time again if a stall of the machine spoils it.
+// round runs a program. In real time it repeats the run if the machine stalled.
 func (b *Backend) round(t *testing.T, p *Program, patience patienceWith, rounds *realtime.Rounds) (o outcome) {
 	t.Helper()
 	if b.Bubble {
@@ -229,7 +228,7 @@ func (b *Backend) round(t *testing.T, p *Program, patience patienceWith, rounds 
 func (b *Backend) play(t *testing.T, p *Program, patience patienceWith) (o outcome) {
 	t.Helper()
 	defer func() {
-		if v := recover(); v != nil { // of synctest, when nothing can move any more
+		if v := recover(); v != nil { // of synctest, when nothing can happen any more
 			o.err = fmt.Errorf("%s: %v", b.Name, v)
 		}
 	}()
@@ -237,7 +236,7 @@ func (b *Backend) play(t *testing.T, p *Program, patience patienceWith) (o outco
 	return o
 }
 
-// agree reports the first step at which two backends differ.
+// agree returns an error for the first step at which two backends differ.
 func agree(p *Program, name string, a *outcome, other string, b *outcome) error {
 	for i := range a.steps {
 		x, y := a.steps[i], b.steps[i]
@@ -249,13 +248,13 @@ func agree(p *Program, name string, a *outcome, other string, b *outcome) error 
 			return fmt.Errorf("%s: it returns %q on %s and %q on %s", what, x.results, name, y.results, other)
 		}
 		if text := differences(name, x.view.lines(), other, y.view.lines()); text != "" {
-			return fmt.Errorf("%s: what is to be seen then differs:\n%s", what, text)
+			return fmt.Errorf("%s: the observable states differ:\n%s", what, text)
 		}
 	}
 	return nil
 }
 
-// around runs f where programs run on this backend. What panics there panics here.
+// around runs f in the environment of programs on this backend. It forwards panics of f.
 func (b *Backend) around(t *testing.T, f func(context.Context)) {
 	t.Helper()
 	if !b.Bubble {
@@ -263,7 +262,7 @@ func (b *Backend) around(t *testing.T, f func(context.Context)) {
 		return
 	}
 	ended := make(chan any, 1)
-	go func() { // on its own, since a failing bubble ends its goroutine
+	go func() { // separate, because a failing bubble ends its goroutine
 		defer func() { ended <- recover() }()
 		synctest.Test(t, func(t *testing.T) { f(t.Context()) })
 	}()

@@ -10,9 +10,9 @@ import (
 
 var concurrencyCases = []conformanceCase{
 	{
-		name: "concurrency/thousands-of-subscriptions",
-		seam: "Publish hands m to every subscription without a group whose pattern matches",
-		rule: "A Transport holds thousands of subscriptions; each gets its own messages.",
+		name:     "concurrency/thousands-of-subscriptions",
+		contract: "Publish hands m to every subscription without a group whose pattern matches",
+		rule:     "A Transport supports thousands of subscriptions; each gets only the messages for it.",
 		body: func(s *suite) {
 			const n = 2000
 			received := make(chan string, n)
@@ -37,9 +37,9 @@ var concurrencyCases = []conformanceCase{
 		},
 	},
 	{
-		name: "concurrency/many-receivers",
-		seam: "Publish hands m to every subscription without a group whose pattern matches",
-		rule: "Publish hands the message to every subscription without a group whose pattern matches, however many.",
+		name:     "concurrency/many-receivers",
+		contract: "Publish hands m to every subscription without a group whose pattern matches",
+		rule:     "Publish hands the message to every subscription without a group whose pattern matches, for any number of them.",
 		body: func(s *suite) {
 			const n = 500
 			received := make(chan int, n)
@@ -57,9 +57,9 @@ var concurrencyCases = []conformanceCase{
 		},
 	},
 	{
-		name: "concurrency/everything-at-once",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method of every type may be called from several goroutines at once.",
+		name:     "concurrency/everything-at-once",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method of every type may be called concurrently.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("steady.*"), Group: "g"}, "")
 			var wg sync.WaitGroup
@@ -95,9 +95,9 @@ var concurrencyCases = []conformanceCase{
 		},
 	},
 	{
-		name: "concurrency/subscribers-come-and-go",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "What is published on one subject reaches those subscribed to it, whatever others come and go meanwhile.",
+		name:     "concurrency/subscribers-come-and-go",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Messages on one subject reach its subscribers while other subscriptions begin and end.",
 		body: func(s *suite) {
 			l := s.listen("steady")
 			var wg sync.WaitGroup

@@ -15,8 +15,8 @@ import (
 	"gomono.dev/transport/inproc"
 )
 
-// rewiring breaks a transport by what it does instead of one of its methods. Each
-// gets the method that it replaces.
+// rewiring breaks a transport by replacing its methods with functions. Each function gets
+// the method that it replaces.
 type rewiring struct {
 	*inproc.Transport
 	publish   func(ctx context.Context, m *transport.Message, then sender) error
@@ -93,17 +93,16 @@ func (r *rewiring) Watch(f func(transport.Denial)) (stop func()) {
 	return r.Transport.Watch(f)
 }
 
-// rewired returns what makes a transport with a wiring of its own.
-func rewired(wire func(*rewiring)) func(*inproc.Transport) transport.Transport {
+// rewired returns a constructor of a rewired transport.
+func rewired(change func(*rewiring)) func(*inproc.Transport) transport.Transport {
 	return func(tr *inproc.Transport) transport.Transport {
 		r := &rewiring{Transport: tr}
-		wire(r)
+		change(r)
 		return r
 	}
 }
 
-// sends is a transport that does something else with what is published or
-// requested.
+// sends returns a transport that changes published and requested messages.
 func sends(change func(*transport.Message)) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
@@ -119,7 +118,7 @@ func sends(change func(*transport.Message)) func(*inproc.Transport) transport.Tr
 	})
 }
 
-// hands is a transport whose handlers are called by something else.
+// hands returns a transport that replaces its handlers.
 func hands(change func(h transport.Handler) transport.Handler) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -128,7 +127,7 @@ func hands(change func(h transport.Handler) transport.Handler) func(*inproc.Tran
 	})
 }
 
-// subscribes is a transport that subscribes to something else.
+// subscribes returns a transport that changes its subscriptions.
 func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -138,7 +137,7 @@ func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) tr
 	})
 }
 
-// begins is a transport that begins messages in another way.
+// begins returns a transport that replaces Begin.
 func begins(change func(begin beginner) beginner) func(*inproc.Transport) transport.Transport {
 	return subscribes(func(s *transport.Subscription) {
 		if s.Begin != nil {
@@ -149,12 +148,12 @@ func begins(change func(begin beginner) beginner) func(*inproc.Transport) transp
 
 type beginner = func(*transport.Message) transport.Work
 
-// work is what is left to do of a message.
+// work is the remaining work on a message.
 type work func()
 
 func (w work) Run() { w() }
 
-// receiving is a transport with other receivers.
+// receiving returns a transport that replaces its receivers.
 func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
 		r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -167,7 +166,7 @@ func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.
 	})
 }
 
-// receiver has other methods than the one within it, where they are set.
+// receiver replaces the methods of a receiver that are set.
 type receiver struct {
 	transport.Receiver
 	drain func(context.Context) error
@@ -189,7 +188,7 @@ func (r *receiver) Close() {
 	r.end()
 }
 
-// everyNth reports true once in n calls.
+// everyNth returns a function that reports true once in n calls.
 func everyNth(n int64) func() bool {
 	var calls atomic.Int64
 	return func() bool { return calls.Add(1)%n == 0 }
@@ -217,9 +216,9 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"begin/beside", "What Begin returns is done beside",
+		"begin/beside", "The work that Begin returns runs concurrently",
 	},
-	"does what is left twice": {
+	"runs work twice": {
 		begins(func(begin beginner) beginner {
 			return func(m *transport.Message) transport.Work {
 				w := begin(m)
@@ -232,9 +231,9 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"begin/once", "What Begin returns is done once",
+		"begin/once", "The work that Begin returns runs once for every message",
 	},
-	"waits for what is left when it drains": {
+	"waits for work when it drains": {
 		rewired(func(r *rewiring) {
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
 				begin := s.Begin
@@ -290,7 +289,7 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 		}),
-		"publish/order", "What one goroutine publishes",
+		"publish/order", "Messages published by one goroutine on one Transport",
 	},
 	"hands a message to one subscription only": {
 		subscribes(func(s *transport.Subscription) { s.Group = cmp.Or(s.Group, "everybody") }),
@@ -312,7 +311,7 @@ var brokenCore = map[string]breakage{
 				mu.Lock()
 				defer mu.Unlock()
 				if s.Group != "" && taken[s.Group] {
-					s.Subject += ".nobody"
+					s.Subject += ".unused"
 				}
 				taken[s.Group] = true
 				return then(ctx, s, h)
@@ -335,9 +334,9 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"pending/slow-holds-up-itself", "A slow h holds up its own subscription only.",
+		"pending/slow-delays-only-itself", "A slow h delays only its own subscription.",
 	},
-	"is busy while a handler runs": {
+	"blocks while a handler runs": {
 		rewired(func(r *rewiring) {
 			turn := make(chan struct{}, 1)
 			alone := func() func() {
@@ -364,7 +363,7 @@ var brokenCore = map[string]breakage{
 				return then(ctx)
 			}
 		}),
-		"handler/publishes", "A Transport may be used from a handler",
+		"handler/publishes", "A handler may use its Transport to publish",
 	},
 	"subscribes later": {
 		rewired(func(r *rewiring) {
@@ -389,7 +388,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"subscribe/in-force", "When Subscribe returns",
 	},
-	"delivers what came before": {
+	"delivers earlier messages": {
 		rewired(func(r *rewiring) {
 			var mu sync.Mutex
 			var last *transport.Message
@@ -414,9 +413,9 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"subscribe/not-before", "What is published afterwards reaches the subscription",
+		"subscribe/not-before", "Messages published afterwards reach the subscription",
 	},
-	"says that nobody is there": {
+	"reports a missing subscriber": {
 		rewired(func(r *rewiring) {
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
 				_, err := r.Transport.Request(ctx, &transport.Message{Subject: m.Subject})
@@ -426,7 +425,7 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 		}),
-		"publish/nobody", "With nobody subscribed, Publish returns nil.",
+		"publish/no-subscriber", "Without subscribers, Publish returns nil.",
 	},
 	"changes bodies": {
 		sends(func(m *transport.Message) {
@@ -434,11 +433,11 @@ var brokenCore = map[string]breakage{
 				m.Body = bytes.ReplaceAll(m.Body, []byte("\r\n"), []byte("\n"))
 			}
 		}),
-		"body/binary", "A transport neither reads nor changes a body.",
+		"body/binary", "A transport does not interpret or change a body.",
 	},
 	"cuts long bodies": {
 		sends(func(m *transport.Message) { m.Body = m.Body[:min(len(m.Body), 1<<10)] }),
-		"body/largest", "MaxPayload is the size of the largest message",
+		"body/largest", "MaxPayload is the maximum size of a message in bytes",
 	},
 	"writes something into empty bodies": {
 		sends(func(m *transport.Message) {
@@ -446,9 +445,9 @@ var brokenCore = map[string]breakage{
 				m.Body = []byte("null")
 			}
 		}),
-		"body/empty", "An empty body and a nil one are the same.",
+		"body/empty", "An empty body and a nil body are the same.",
 	},
-	"carries less than it says": {
+	"carries less than MaxPayload": {
 		rewired(func(r *rewiring) { r.can = func(has *transport.Capabilities) { has.MaxPayload /= 2 } }),
 		"body/too-large", "InvalidArgument for a message over the payload limit",
 	},
@@ -472,7 +471,7 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"body/largest-reply", "The payload limit is that of a Publish",
+		"body/largest-reply", "The payload limit of a Publish applies to replies too.",
 	},
 	"folds the names of headers": {
 		sends(func(m *transport.Message) {
@@ -482,7 +481,7 @@ var brokenCore = map[string]breakage{
 				}
 			}
 		}),
-		"header/case", "Names are case-sensitive.",
+		"header/case", "Header names are case-sensitive.",
 	},
 	"keeps the last value of a header": {
 		sends(func(m *transport.Message) {
@@ -494,7 +493,7 @@ var brokenCore = map[string]breakage{
 				}
 			})
 		}),
-		"header/repeated", "Several values of one name keep their order.",
+		"header/repeated", "The values of one header name keep their order.",
 	},
 	"cuts the values of headers": {
 		sends(func(m *transport.Message) {
@@ -502,7 +501,7 @@ var brokenCore = map[string]breakage{
 				m.Header[i].Value = f.Value[:min(len(f.Value), 5)]
 			}
 		}),
-		"header/values", "A transport carries headers as they are",
+		"header/values", "A transport carries header values unchanged, except",
 	},
 	"adds a header": {
 		sends(func(m *transport.Message) { m.Header.Add("Via", "broken") }),
@@ -510,13 +509,13 @@ var brokenCore = map[string]breakage{
 	},
 	"loses headers": {
 		sends(func(m *transport.Message) { m.Header = nil }),
-		"header/names", "A name is an HTTP token",
+		"header/names", "A header name is an HTTP token (RFC 9110, section 5.1).",
 	},
 	"mends headers": {
 		sends(func(m *transport.Message) {
 			m.Header = slices.DeleteFunc(m.Header, func(f transport.Field) bool { return transport.Header{f}.Validate() != nil })
 		}),
-		"header/bad-value", "Header.Validate reports, as an InvalidArgument, a value",
+		"header/bad-value", "A header value with a control character or",
 	},
 	"carries any reply subject": {
 		sends(func(m *transport.Message) {
@@ -540,17 +539,17 @@ var brokenCore = map[string]breakage{
 				return then(ctx, s, h)
 			}
 		}),
-		"subject/literal", "Without a wildcard, a pattern matches the very same subject",
+		"subject/literal", "Without a wildcard, a pattern matches exactly",
 	},
-	"knows ASCII only": {
+	"accepts only ASCII": {
 		sends(func(m *transport.Message) {
 			if strings.ContainsFunc(m.Subject, func(c rune) bool { return c > 127 }) {
 				m.Subject = "a..b"
 			}
 		}),
-		"subject/characters", "A token holds neither white space",
+		"subject/characters", "A token contains no white space, no control characters",
 	},
-	"knows short subjects only": {
+	"accepts only short subjects": {
 		sends(func(m *transport.Message) {
 			if len(m.Subject) > 100 {
 				m.Subject = "a..b"
@@ -558,7 +557,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"subject/longest", "A subject is at most MaxSubject bytes long.",
 	},
-	"takes a star for any number of tokens": {
+	"matches any number of tokens with a star": {
 		subscribes(func(s *transport.Subscription) {
 			if before, _, ok := strings.Cut(s.Subject, "*"); ok {
 				s.Subject = before + ">"
@@ -566,7 +565,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"subject/star", `A pattern may use "*" for exactly one token.`,
 	},
-	"takes the rest for one token": {
+	"matches one token with a full wildcard": {
 		subscribes(func(s *transport.Subscription) {
 			if before, ok := strings.CutSuffix(s.Subject, ">"); ok {
 				s.Subject = before + "*"
@@ -589,19 +588,19 @@ var brokenCore = map[string]breakage{
 	},
 	"has no name": {
 		rewired(func(r *rewiring) { r.can = func(has *transport.Capabilities) { has.Name = "" } }),
-		"capabilities", "Name is what errors and health reports call the backend.",
+		"capabilities", "Capabilities.Name is the backend's name in errors",
 	},
 	"reports denials without any": {
 		rewired(func(r *rewiring) { r.denies = true }),
-		"watch", "Watch calls f for what is denied, and for nothing else.",
+		"watch", "Watch calls f for denials, and for nothing else.",
 	},
-	"has no logs, and says that it does": {
+	"has no logs, but claims to": {
 		rewired(func(r *rewiring) {
 			r.log = func(context.Context, transport.LogConfig, opener) (transport.Log, error) {
 				return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "no logs")
 			}
 		}),
-		"logs-as-claimed", "A backend with Capabilities.Logs has logs",
+		"logs-as-claimed", "A backend with Capabilities.Logs opens logs",
 	},
 	"is never reached": {
 		rewired(func(r *rewiring) {
@@ -612,7 +611,7 @@ var brokenCore = map[string]breakage{
 				return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "not there")
 			}
 		}),
-		"ping", "Ping reports whether the backend can be reached",
+		"ping", "Ping returns nil after a round trip to the backend.",
 	},
 	"refuses endpoints": {
 		rewired(func(r *rewiring) {
@@ -625,7 +624,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"endpoint", "A backend without discovery ignores Endpoint",
 	},
-	"gives plain errors": {
+	"returns plain errors": {
 		rewired(func(r *rewiring) {
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error { return plain(then(ctx, m)) }
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
@@ -633,9 +632,9 @@ var brokenCore = map[string]breakage{
 				return reply, plain(err)
 			}
 		}),
-		"context/ended-publish", "ctx bounds the hand-over",
+		"context/ended-publish", "ctx limits the hand-over",
 	},
-	"takes no notice of a context": {
+	"ignores contexts": {
 		rewired(func(r *rewiring) {
 			r.publish = func(_ context.Context, m *transport.Message, then sender) error { return then(context.Background(), m) }
 			r.request = func(_ context.Context, m *transport.Message, then requester) (*transport.Message, error) {
@@ -646,7 +645,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"context/deadline", "DeadlineExceeded with OutcomeUnknown",
 	},
-	"says that nothing was done": {
+	"reports every outcome as not done": {
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				reply, err := then(ctx, m)
@@ -668,7 +667,7 @@ var brokenCore = map[string]breakage{
 				return receiver, err
 			}
 		}),
-		"context/of-subscribe", "ctx bounds the call of Subscribe alone.",
+		"context/of-subscribe", "ctx applies only to the call of Subscribe.",
 	},
 	"delivers for as long as the context lives": {
 		rewired(func(r *rewiring) {
@@ -681,9 +680,9 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"context/of-publish", "ctx bounds the hand-over, not the delivery.",
+		"context/of-publish", "ctx limits the hand-over, not the delivery.",
 	},
-	"gives late replies to the next request": {
+	"passes late replies to the next request": {
 		rewired(func(r *rewiring) {
 			var mu sync.Mutex
 			var late *transport.Message
@@ -724,7 +723,7 @@ var brokenCore = map[string]breakage{
 				return reply, err
 			}
 		}),
-		"request/reply-to-nobody", "Later replies are dropped",
+		"request/late-reply", "Later replies are dropped",
 	},
 	"mixes up replies": {
 		rewired(func(r *rewiring) {
@@ -742,7 +741,7 @@ var brokenCore = map[string]breakage{
 				return reply, err
 			}
 		}),
-		"request/concurrent", "Each request gets its own reply.",
+		"request/concurrent", "Each of several concurrent requests gets the reply",
 	},
 	"waits for the last reply": {
 		rewired(func(r *rewiring) {
@@ -768,14 +767,14 @@ var brokenCore = map[string]breakage{
 					<-replies
 				}
 				if len(replies) == 0 {
-					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "nobody")
+					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "no subscriber")
 				}
 				return <-replies, nil
 			}
 		}),
 		"request/first-reply", "Request waits for the first reply.",
 	},
-	"asks one at most": {
+	"requests from one subscriber only": {
 		rewired(func(r *rewiring) {
 			var asks sync.Map
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -789,20 +788,20 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"request/several-responders", "Request publishes m, to everybody",
+		"request/several-responders", "Request publishes m to all subscribers, and waits",
 	},
-	"asks groups only": {
+	"requests from groups only": {
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				if strings.Contains(m.Subject, ".star.") || strings.Contains(m.Subject, ".rest.") {
-					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "nobody")
+					return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "no subscriber")
 				}
 				return then(ctx, m)
 			}
 		}),
-		"request/somebody", "A wildcard or a group is somebody",
+		"request/wildcard-or-group", "A subscription with a wildcard or a group is",
 	},
-	"takes a request with a reply subject": {
+	"accepts a request with a reply subject": {
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				m = m.Clone()
@@ -812,7 +811,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"request/reply-must-be-empty", "m.Reply must be empty.",
 	},
-	"writes into what it is given": {
+	"changes the messages that it sends": {
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				reply, err := then(ctx, m)
@@ -822,7 +821,7 @@ var brokenCore = map[string]breakage{
 				return reply, err
 			}
 		}),
-		"request/leaves-message", "A message given to a transport stays its owner's",
+		"request/leaves-message", "A transport does not change a message that it sends",
 	},
 	"answers once": {
 		rewired(func(r *rewiring) {
@@ -845,7 +844,7 @@ var brokenCore = map[string]breakage{
 		}),
 		"request/reply", "Request publishes m and waits for the first reply.",
 	},
-	"takes a reply from the handler's goroutine only": {
+	"accepts replies from the handler's goroutine only": {
 		rewired(func(r *rewiring) {
 			var mu sync.Mutex
 			running := make(map[string]bool)
@@ -871,7 +870,7 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 		}),
-		"request/reply-from-goroutine", "What takes long moves to a goroutine",
+		"request/reply-from-goroutine", "A reply may be published at any time",
 	},
 	"returns the errors that replies carry": {
 		rewired(func(r *rewiring) {
@@ -907,9 +906,9 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 		}),
-		"request/reply-subjects-differ", "Reply is the subject on which the sender waits",
+		"request/reply-subjects-differ", "No two requests share a reply subject.",
 	},
-	"keeps what it is given": {
+	"keeps messages without a copy": {
 		rewired(func(r *rewiring) {
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
 				if m.Validate() != nil || ctx.Err() != nil || m.CheckSize(r.Capabilities().MaxPayload) != nil {
@@ -920,9 +919,9 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"ownership/sender", "A message given to a transport may be changed",
+		"ownership/sender", "The owner of a message may change it as soon",
 	},
-	"hands on what it is asked": {
+	"passes requests on without a copy": {
 		rewired(func(r *rewiring) {
 			var mu sync.Mutex
 			bodies := make(map[string]*transport.Message)
@@ -943,7 +942,7 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"ownership/requester", "A message given to a transport may be changed",
+		"ownership/requester", "The owner of a message may change it as soon as Request",
 	},
 	"cuts bodies from one array": {
 		rewired(func(r *rewiring) {
@@ -962,44 +961,44 @@ var brokenCore = map[string]breakage{
 				})
 			}
 		}),
-		"ownership/append", "A message handed to a Handler belongs",
+		"ownership/append", "A message passed to a Handler belongs to that handler",
 	},
-	"lets any number of messages wait for a handler": {
+	"queues any number of messages": {
 		subscribes(func(s *transport.Subscription) { s.Pending = 0 }),
-		"pending/newest-dropped", "Up to Pending messages wait",
+		"pending/newest-dropped", "Up to Pending messages are queued, then the newest are",
 	},
-	"lets one message more wait": {
+	"queues one message too many": {
 		subscribes(func(s *transport.Subscription) {
 			if s.Pending > 0 {
 				s.Pending++
 			}
 		}),
-		"pending/exactly", "Up to Pending messages wait",
+		"pending/exactly", "Up to Pending messages are queued: exactly as many are",
 	},
-	"lets few messages wait": {
+	"queues few messages": {
 		subscribes(func(s *transport.Subscription) {
 			if s.Pending == 0 {
 				s.Pending = 1000
 			}
 		}),
-		"pending/waits", "Up to Pending messages wait",
+		"pending/waits", "Up to Pending messages are queued; the default is 65536.",
 	},
-	"drops without a word": {
+	"drops without OnDrop": {
 		subscribes(func(s *transport.Subscription) { s.OnDrop = nil }),
-		"pending/episodes", "OnDrop is told once per episode",
+		"pending/episodes", "OnDrop is called once per episode, with the number",
 	},
-	"tells what was dropped twice": {
+	"calls OnDrop twice": {
 		subscribes(func(s *transport.Subscription) {
-			if tell := s.OnDrop; tell != nil {
+			if onDrop := s.OnDrop; onDrop != nil {
 				s.OnDrop = func(total uint64) {
-					tell(total)
-					tell(total + 1)
+					onDrop(total)
+					onDrop(total + 1)
 				}
 			}
 		}),
-		"pending/episodes", "OnDrop is told once per episode",
+		"pending/episodes", "OnDrop is called once per episode, with the number",
 	},
-	"refuses what is dropped": {
+	"rejects requests that are dropped": {
 		rewired(func(r *rewiring) {
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
 				reply, err := then(ctx, m)
@@ -1009,9 +1008,9 @@ var brokenCore = map[string]breakage{
 				return reply, err
 			}
 		}),
-		"pending/request-dropped", "A request that was dropped was not refused",
+		"pending/request-dropped", "A request that was dropped was not rejected: there is",
 	},
-	"tells what was dropped while it publishes": {
+	"calls OnDrop while it publishes": {
 		rewired(func(r *rewiring) {
 			turn := make(chan struct{}, 1)
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
@@ -1020,35 +1019,35 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				if tell := s.OnDrop; tell != nil {
+				if onDrop := s.OnDrop; onDrop != nil {
 					s.OnDrop = func(total uint64) {
 						turn <- struct{}{}
-						tell(total)
+						onDrop(total)
 						<-turn
 					}
 				}
 				return then(ctx, s, h)
 			}
 		}),
-		"pending/on-drop-may-publish", "OnDrop runs on a goroutine of the transport.",
+		"pending/on-drop-may-publish", "OnDrop is called on a goroutine of the transport",
 	},
 	"closes receivers later": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, end: func() { time.AfterFunc(time.Millisecond, r.Close) }}
 		}),
-		"close-receiver/resubscribe", "A subscription that has ended leaves nothing behind",
+		"close-receiver/resubscribe", "A closed subscription leaves nothing behind: another one",
 	},
-	"drains where it should close": {
+	"drains instead of closing": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, end: func() { go func() { _ = r.Drain(context.Background()) }() }}
 		}),
-		"close-receiver/drops-what-waits", "Close drops what waited.",
+		"close-receiver/drops-queued", "Close drops the queued messages. It does not wait",
 	},
 	"waits for the handler in Close": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, end: func() { _ = r.Drain(context.Background()) }}
 		}),
-		"close-receiver/drops-what-waits", "Close drops what waited.",
+		"close-receiver/drops-queued", "Close drops the queued messages. It does not wait",
 	},
 	"never closes a receiver": {
 		receiving(func(r transport.Receiver) transport.Receiver { return &receiver{Receiver: r, end: func() {}} }),
@@ -1064,22 +1063,22 @@ var brokenCore = map[string]breakage{
 		}),
 		"close-receiver/twice", "panic: close of closed channel",
 	},
-	"drains as long as it takes": {
+	"drains without a limit": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, drain: func(context.Context) error { return r.Drain(context.Background()) }}
 		}),
 		"drain/deadline", "panic: deadlock: all goroutines in bubble are blocked",
 	},
-	"drops what waits when it drains": {
+	"drops queued messages when it drains": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, drain: func(context.Context) error {
 				r.Close()
 				return nil
 			}}
 		}),
-		"drain/handles-what-arrived", "Drain lets the handler see those messages",
+		"drain/handles-arrived", "Drain lets the handler process the messages that had",
 	},
-	"says nothing of what a drain has lost": {
+	"hides what a drain has lost": {
 		receiving(func(r transport.Receiver) transport.Receiver {
 			return &receiver{Receiver: r, drain: func(ctx context.Context) error {
 				if err := r.Drain(ctx); err != nil {
@@ -1102,7 +1101,7 @@ var brokenCore = map[string]breakage{
 				}
 			}}
 		}),
-		"drain/twice", "Every method may be called from several goroutines",
+		"drain/twice", "Every method may be called concurrently, and Drain may",
 	},
 	"drains everything": {
 		rewired(func(r *rewiring) {
@@ -1129,9 +1128,9 @@ var brokenCore = map[string]breakage{
 				}}, nil
 			}
 		}),
-		"drain/others-go-on", "Drain is about its own subscription.",
+		"drain/others-go-on", "Drain affects only its subscription.",
 	},
-	"can be closed once": {
+	"can be closed only once": {
 		rewired(func(r *rewiring) {
 			var closed atomic.Bool
 			r.end = func(ctx context.Context, then func(context.Context) error) error {
@@ -1141,9 +1140,9 @@ var brokenCore = map[string]breakage{
 				return then(ctx)
 			}
 		}),
-		"close/twice", "Every call of Close after the first returns nil",
+		"close/twice", "Every later call of Close returns nil, once the first",
 	},
-	"goes on when it is closed": {
+	"continues after Close": {
 		rewired(func(r *rewiring) {
 			var calls atomic.Int64
 			r.end = func(ctx context.Context, then func(context.Context) error) error {
@@ -1153,7 +1152,7 @@ var brokenCore = map[string]breakage{
 				return nil
 			}
 		}),
-		"close/ends-subscriptions", "Close ends every subscription",
+		"close/ends-subscriptions", "Close closes every subscription as Receiver.Close does",
 	},
 	"waits for handlers when it is closed": {
 		rewired(func(r *rewiring) {
@@ -1179,9 +1178,9 @@ var brokenCore = map[string]breakage{
 				return then(ctx)
 			}
 		}),
-		"handler/closes-transport", "Close ends every subscription",
+		"handler/closes-transport", "Close closes every subscription as Receiver.Close does",
 	},
-	"breaks when a receiver outlives it": {
+	"breaks if a receiver outlives it": {
 		rewired(func(r *rewiring) {
 			var closed atomic.Bool
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
@@ -1202,9 +1201,9 @@ var brokenCore = map[string]breakage{
 				return then(ctx)
 			}
 		}),
-		"close/receivers-after", "Closing a Receiver twice does nothing",
+		"close/receivers-after", "Closing a Receiver after its Transport does nothing.",
 	},
-	"sends what is published beside its end": {
+	"sends messages during Close": {
 		rewired(func(r *rewiring) {
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
 				err := then(ctx, m)
@@ -1214,7 +1213,7 @@ var brokenCore = map[string]breakage{
 				return err
 			}
 		}),
-		"close/publishers", "Every method may be called from several goroutines",
+		"close/publishers", "Every method may be called concurrently: each Publish",
 	},
 	"leaks a goroutine": {
 		hands(func(h transport.Handler) transport.Handler {
@@ -1261,11 +1260,11 @@ var brokenCore = map[string]breakage{
 				}}, nil
 			}
 		}),
-		"group/member-closes", "A member that has ended takes no part.",
+		"group/member-closes", "A member that has ended receives nothing.",
 	},
 }
 
-// receiverAlone takes part in a lock of the whole transport.
+// receiverAlone shares one lock with all receivers of the transport.
 type receiverAlone struct {
 	transport.Receiver
 	alone func() func()

@@ -8,9 +8,9 @@ import (
 
 var durableCases = []conformanceCase{
 	{
-		name: "messages",
-		seam: "FileStorage survives the end of the process",
-		rule: "What Append has acknowledged is there when the backend is, and sequences go on.",
+		name:     "messages",
+		contract: "FileStorage survives the end of the process",
+		rule:     "Acknowledged messages survive a restart of the backend, and sequences continue.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 100, Metadata: map[string]string{"a": "1"}})
 			l.put("a", numbers(50)...)
@@ -28,9 +28,9 @@ var durableCases = []conformanceCase{
 		},
 	},
 	{
-		name: "memory",
-		seam: "MemoryStorage is gone with the backend.",
-		rule: "A log with MemoryStorage begins anew with the backend.",
+		name:     "memory",
+		contract: "MemoryStorage is lost with the backend.",
+		rule:     "A log with MemoryStorage is empty after a restart of the backend.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
 			l.put("a", "0")
@@ -42,9 +42,9 @@ var durableCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ids",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing",
-		rule: "Ids are remembered as long as the messages are kept.",
+		name:     "ids",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing",
+		rule:     "The ids of kept messages survive a restart of the backend.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			at := l.add("a", "0", transport.AppendOptions{ID: "x"})
@@ -54,9 +54,9 @@ var durableCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect",
-		seam: "Expectation is a condition on the last sequence, of the whole log or of one subject.",
-		rule: "What the last sequence is, is not forgotten.",
+		name:     "expect",
+		contract: "Expectation is a condition on the last sequence of the whole log or of one subject.",
+		rule:     "The last sequence survives a restart of the backend.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1")
@@ -68,9 +68,9 @@ var durableCases = []conformanceCase{
 		},
 	},
 	{
-		name: "positions",
-		seam: "A group is durable: it keeps its position until it is deleted.",
-		rule: "A group goes on where it was when the backend ended; what was in flight comes again.",
+		name:     "positions",
+		contract: "A group is durable: it keeps its position until it is deleted.",
+		rule:     "A group keeps its position over a restart of the backend; messages in flight come again.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -78,7 +78,7 @@ var durableCases = []conformanceCase{
 			l.put("a", numbers(5)...)
 			m.handles("0", "1")
 			m.takes("2")
-			s.pass(4 * aWhile) // the positions of groups are written behind
+			s.pass(4 * aWhile) // positions of groups are written asynchronously
 			l = s.crash().log(l.config)
 			m = l.consume(transport.ConsumeConfig{Group: group})
 			for seen := make(map[string]bool); len(seen) < 3; {
@@ -93,10 +93,10 @@ var durableCases = []conformanceCase{
 		},
 	},
 	{
-		name:    "delayed",
-		seam:    "NotBefore delays delivery.",
-		rule:    "What waits for its time when the backend ends arrives, and not before.",
-		missing: delaying,
+		name:     "delayed",
+		contract: "NotBefore delays delivery.",
+		rule:     "A delayed message survives a restart of the backend, and does not arrive early.",
+		missing:  delaying,
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Delays: true, Groups: []transport.GroupConfig{{Name: "g"}}})
 			due := time.Now().Add(2 * time.Second)
@@ -104,7 +104,7 @@ var durableCases = []conformanceCase{
 			l = s.crash().log(l.config)
 			l.s.ack(l.consume(of("g", 1)).take("0", 1))
 			if now := time.Now(); now.Before(due) {
-				l.s.Errorf("it came %v early", due.Sub(now))
+				l.s.Errorf("it came %v too early", due.Sub(now))
 			}
 		},
 	},

@@ -9,17 +9,16 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-// Carrier is a transport that was written elsewhere: it has the methods of
-// transport.Transport.
+// Carrier is a third-party transport with the methods of transport.Transport.
 type Carrier struct{ transport.Transport }
 
-// Connect makes a Carrier that is connected.
+// Connect returns a connected Carrier.
 func Connect(address string) (*Carrier, error) {
 	log.Printf("connecting to %s", address)
 	return &Carrier{inproc.New(nil)}, nil
 }
 
-// A transport that was written elsewhere is held to the seam by a constructor and
+// A third-party transport is tested against the transport contract by a constructor and
 // one call, and measured by another.
 func Example() {
 	newTransport := func(t testing.TB) transport.Transport {

@@ -10,23 +10,22 @@ import (
 	"gomono.dev/transport"
 )
 
-// kinds say which programs are made.
+// kinds specifies which programs are generated.
 type kinds struct {
-	steps   int  // at most
+	steps   int  // maximum
 	crashes bool // processes may crash
 	timed   bool // minutes may pass
-	delays  bool // the backend can keep messages for later
-	lanes   bool // the backend knows lanes
+	delays  bool // the backend supports delayed messages
+	lanes   bool // the backend supports lanes
 }
 
-// gene is what a step is made from: numbers, which mean the less the smaller they
-// are. That not every gene makes a step, and none makes one that leaves in doubt
-// what is to be seen then, is what lets rapid shrink programs.
+// gene determines a step: numbers, whose smallest values mean the least. Not every gene
+// makes a step, and none makes one with an ambiguous observable state. So rapid can
+// shrink programs.
 type gene [6]int
 
-// newGenes draws bits, since rapid prefers small numbers, and an action would be
-// rare for no reason but its place in a list. A generator of rapid's belongs to one
-// goroutine.
+// newGenes draws bits, because rapid prefers small numbers, and an action would be rare
+// just because of its place in a list. A rapid generator belongs to one goroutine.
 func newGenes() *rapid.Generator[gene] {
 	bits := rapid.Bool()
 	return rapid.Custom(func(t *rapid.T) (g gene) {
@@ -42,10 +41,10 @@ func newGenes() *rapid.Generator[gene] {
 	})
 }
 
-// programs makes Programs.
+// programs generates Programs.
 func programs(k kinds) *rapid.Generator[made] {
 	genes := newGenes()
-	acts := rapid.SliceOfN(rapid.SliceOfN(genes, 1, -1), 1, -1) // a list of lists is longer than a list, for which rapid has a length in mind
+	acts := rapid.SliceOfN(rapid.SliceOfN(genes, 1, -1), 1, -1) // a list of lists is longer than a list, whose length rapid limits
 	return rapid.Custom(func(t *rapid.T) made {
 		c := &composer{kinds: k}
 		c.shape(genes.Draw(t, "log"), genes.Draw(t, "groups"))
@@ -59,14 +58,14 @@ func programs(k kinds) *rapid.Generator[made] {
 	})
 }
 
-// made is a Program that says nothing when rapid has made it: it is printed where it
-// failed.
+// made is a Program that rapid does not print when it generates it: it is printed when it
+// fails.
 type made struct{ Program }
 
 // GoString implements fmt.GoStringer.
 func (made) GoString() string { return "…" }
 
-// composer makes a program, and knows from the model what can come next.
+// composer makes a program, and uses the model to find possible next steps.
 type composer struct {
 	kinds
 	program Program
@@ -78,7 +77,7 @@ func pick[T any](n int, of ...T) T { return of[n%len(of)] }
 
 var keys = []string{"k0", "k1", "k2"}
 
-// shape makes the log.
+// shape makes the configuration of the log.
 func (c *composer) shape(g, of gene) {
 	l := &c.program.Log
 	l.Storage = transport.MemoryStorage
@@ -102,7 +101,7 @@ func (c *composer) shape(g, of gene) {
 	c.m = newModel(*l)
 }
 
-// group describes the group of a number.
+// group returns the configuration of the group with a number.
 func (c *composer) group(number, n int) transport.GroupConfig {
 	return transport.GroupConfig{
 		Name:    "g" + strconv.Itoa(number),
@@ -111,7 +110,7 @@ func (c *composer) group(number, n int) transport.GroupConfig {
 	}
 }
 
-// make makes a step, nil where the gene makes none now.
+// make makes a step. It returns nil if the gene makes none now.
 func (c *composer) make(g gene) *Step {
 	s := &Step{Process: pick(g[0]/24, 0, 1, 2)}
 	makers := []func(*Step, gene) bool{
@@ -148,9 +147,9 @@ func (c *composer) makeAppend(s *Step, g gene) bool {
 	return true
 }
 
-// burst is how many messages are sent at once: no more than one where what becomes
-// of a message depends on whether the one before it has been settled, or on which
-// instant it was stored at.
+// burst returns how many messages are sent at once. It is one if the fate of a message
+// depends on the settlement of the previous one, or on the instant at which it was
+// stored.
 func (c *composer) burst(n int) int {
 	if l := &c.program.Log; l.MaxMessages > 0 || l.MaxPerSubject > 0 || l.MaxAge > 0 {
 		return 0
@@ -158,8 +157,8 @@ func (c *composer) burst(n int) int {
 	return pick(n, 2, 3, 5)
 }
 
-// fates makes what becomes of a message. In every second group nothing is held, so
-// that its members may have little in flight.
+// fates returns the fates of a message. In every second group nothing is held, so that
+// its members may have little in flight.
 func (c *composer) fates(n int) []string {
 	if n < 20 {
 		return nil
@@ -207,7 +206,7 @@ func (c *composer) makeUnsubscribe(s *Step, g gene) bool {
 	return !c.m.subs[s.Number].ended
 }
 
-// existing returns the groups that are there.
+// existing returns the groups that exist.
 func (c *composer) existing() []*modelGroup {
 	return slices.DeleteFunc(slices.Clone(c.m.groups), func(g *modelGroup) bool { return g.deleted })
 }
@@ -225,7 +224,7 @@ func (c *composer) makeJoin(s *Step, g gene) bool {
 	return true
 }
 
-// member returns a member to end: it must be beyond doubt what it holds.
+// member returns a member to end. There must be no doubt about what it holds.
 func (c *composer) member(n int) (number int, ok bool) {
 	if len(c.m.members) == 0 {
 		return 0, false
@@ -254,7 +253,7 @@ func (c *composer) makeCrash(s *Step, g gene) bool {
 	return c.crashes && slices.ContainsFunc(c.m.members, func(m *modelMember) bool { return m.process == s.Process && !m.ended }) && c.certain(ends)
 }
 
-// makeRush lets others see to what a member leaves behind.
+// makeRush makes a step in which other members get the messages that a member leaves.
 func (c *composer) makeRush(s *Step, g gene) bool {
 	s.Do, s.Key = Rush, pick(g[2], keys...)
 	number, ok := c.member(g[1])
@@ -280,18 +279,18 @@ func (c *composer) makeRushCrash(s *Step, g gene) bool {
 	}
 	for _, sub := range c.m.subs {
 		if sub.process == s.Number && !sub.ended {
-			return false // nobody knows what it gets
+			return false // its deliveries are not determined
 		}
 	}
 	s.Count = c.burst(g[3]) * 4
 	return some && c.crashes && s.Process != s.Number && s.Count > 0 && c.certain(ends)
 }
 
-// certain reports that of each delivery that is held it is known whether one of the
-// members holds it.
+// certain reports whether it is known of each held delivery if one of the members holds
+// it.
 func (c *composer) certain(ends func(int) bool) bool {
 	for _, g := range c.m.groups {
-		for _, o := range slices.Concat(g.owed, g.void) {
+		for _, o := range slices.Concat(g.unsettled, g.void) {
 			if slices.ContainsFunc(o.holders, ends) && slices.ContainsFunc(o.holders, func(i int) bool { return !ends(i) }) {
 				return false
 			}
@@ -303,11 +302,11 @@ func (c *composer) certain(ends func(int) bool) bool {
 func (c *composer) makeSettle(s *Step, g gene) bool {
 	type held struct {
 		g *modelGroup
-		o *owed
+		o *unsettled
 	}
 	var all []held
 	for _, group := range c.m.groups {
-		for _, o := range slices.Concat(group.owed, group.void) {
+		for _, o := range slices.Concat(group.unsettled, group.void) {
 			if o.holders != nil {
 				all = append(all, held{group, o})
 			}
@@ -336,13 +335,12 @@ func (c *composer) makePurge(s *Step, g gene) bool {
 	return s.Key == "" || !c.inFlight(s.Key)
 }
 
-// inFlight reports whether a message of a key was delivered and is not settled.
-// When several of a key are purged at once, NATS takes those that are in flight for
-// in flight until their members settle them, and may say that more is settled than
-// is.
+// inFlight reports whether a message of a key was delivered and is not settled. If
+// several of a key are purged at once, NATS counts those in flight as in flight until
+// their members settle them, and may report more as settled than is.
 func (c *composer) inFlight(key string) bool {
 	return slices.ContainsFunc(c.m.groups, func(g *modelGroup) bool {
-		return slices.ContainsFunc(g.owed, func(o *owed) bool { return o.key == key && o.times > 0 })
+		return slices.ContainsFunc(g.unsettled, func(o *unsettled) bool { return o.key == key && o.times > 0 })
 	})
 }
 
@@ -370,8 +368,8 @@ func (c *composer) makeDeleteGroup(s *Step, g gene) bool {
 	return true
 }
 
-// makeWait lets time pass: never so much that two things which are due in other
-// minutes would be due in the same one, whatever a step takes.
+// makeWait lets time pass. It is never so much that two events due in different minutes
+// would be due in the same one, however long a step takes.
 func (c *composer) makeWait(s *Step, g gene) bool {
 	s.Do, s.Process, s.Delay = Wait, 0, pick(g[1], 6*time.Minute, 11*time.Minute)
 	return c.timed

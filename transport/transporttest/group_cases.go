@@ -11,9 +11,9 @@ import (
 
 var groupCases = []conformanceCase{
 	{
-		name: "group/one-member",
-		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
-		rule: "Publish hands the message to one member of each group.",
+		name:     "group/one-member",
+		contract: "to every subscription without a group whose pattern matches, and to one member of each group.",
+		rule:     "Publish hands the message to one member of each group.",
 		body: func(s *suite) {
 			got := s.newTally()
 			for range 4 {
@@ -24,9 +24,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/across-patterns",
-		seam: "each goes to one of those whose pattern matches it, whichever their patterns are.",
-		rule: "Each message goes to one of the members whose pattern matches it, whichever their patterns are.",
+		name:     "group/across-patterns",
+		contract: "each message goes to one member whose pattern matches it, even if the patterns differ.",
+		rule:     "Each message goes to one member whose pattern matches it, even if the patterns differ.",
 		body: func(s *suite) {
 			got := s.newTally()
 			for _, pattern := range []string{"a.b", "a.*", "*.b", "a.>", ">"} {
@@ -66,9 +66,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/several",
-		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
-		rule: "Publish hands the message to one member of each group.",
+		name:     "group/several",
+		contract: "to every subscription without a group whose pattern matches, and to one member of each group.",
+		rule:     "Publish hands the message to one member of each group.",
 		body: func(s *suite) {
 			var groups []*tally
 			for _, group := range []string{"g", "h", "g-h"} {
@@ -86,9 +86,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/beside-plain",
-		seam: "to every subscription without a group whose pattern matches, and to one member of each group.",
-		rule: "Publish hands the message to every subscription without a group, and to one member of each group.",
+		name:     "group/beside-plain",
+		contract: "to every subscription without a group whose pattern matches, and to one member of each group.",
+		rule:     "Publish hands the message to every subscription without a group, and to one member of each group.",
 		body: func(s *suite) {
 			got := s.newTally()
 			got.join("a", "g")
@@ -104,9 +104,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/other-subjects",
-		seam: "each goes to one of those whose pattern matches it, whichever their patterns are.",
-		rule: "Members whose pattern does not match take no part.",
+		name:     "group/other-subjects",
+		contract: "each message goes to one member whose pattern matches it, even if the patterns differ.",
+		rule:     "Members whose pattern does not match receive nothing.",
 		body: func(s *suite) {
 			a, b := s.join("a", "g"), s.join("b", "g")
 			bodies := numbers(50)
@@ -118,9 +118,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/order",
-		seam: "What one goroutine publishes on one Transport arrives at each subscription in the order in which it was published.",
-		rule: "What one goroutine publishes arrives at each subscription in the order in which it was published, members of a group included.",
+		name:     "group/order",
+		contract: "Messages published by one goroutine on one Transport arrive at each subscription in the order in which they were published.",
+		rule:     "Messages published by one goroutine arrive at each subscription in the order in which they were published, also at members of a group.",
 		body: func(s *suite) {
 			got := s.newTally()
 			got.join("a", "g")
@@ -135,9 +135,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/member-closes",
-		seam: "Close ends the subscription and drops what waited.",
-		rule: "A member that has ended takes no part.",
+		name:     "group/member-closes",
+		contract: "Close ends the subscription and drops the queued messages.",
+		rule:     "A member that has ended receives nothing.",
 		body: func(s *suite) {
 			l := s.join("a", "g")
 			for range 10 {
@@ -149,9 +149,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/member-drains",
-		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived",
-		rule: "Drain stops new messages from arriving and lets the handler see those that had: while other members stay, nothing is lost.",
+		name:     "group/member-drains",
+		contract: "Drain stops new messages from arriving, lets the handler process the messages that had arrived",
+		rule:     "Drain stops new messages from arriving and lets the handler process those that had arrived. While other members stay, nothing is lost.",
 		body: func(s *suite) {
 			got := s.newTally()
 			got.join("a", "g")
@@ -173,9 +173,9 @@ var groupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "group/request",
-		seam: "shares the messages among all subscriptions with the same group name: each goes to one of those whose pattern matches it",
-		rule: "Request publishes the message: one member of the group answers.",
+		name:     "group/request",
+		contract: "shares the messages among all subscriptions with the same group name: each message goes to one member whose pattern matches it",
+		rule:     "Request publishes the message: one member of the group replies.",
 		body: func(s *suite) {
 			got := s.newTally()
 			got.join("a", "g")
@@ -190,13 +190,13 @@ var groupCases = []conformanceCase{
 	},
 }
 
-// tally counts what the members of one group get, and answers requests.
+// tally counts the messages of the members of one group, and replies to requests.
 type tally struct {
 	s         *suite
 	receivers []transport.Receiver
 
 	mu      sync.Mutex
-	changed chan struct{} // holds a value when a message has come since the last look
+	changed chan struct{} // holds a value if a message has come since the last look
 	total   int
 	bodies  map[int][]string // by member, in order
 }
@@ -240,9 +240,9 @@ func (t *tally) publishAll(rest string, n int) {
 	}
 }
 
-// wantEachOnce waits for n messages, drains all members so that one too many
-// shows, and fails unless each number up to n came to one member, once. It
-// returns who got which.
+// wantEachOnce waits for n messages, and drains all members so that extra messages show.
+// It fails unless each number up to n went to one member, once. It returns the member of
+// each.
 func (t *tally) wantEachOnce(n int) map[string]int {
 	t.s.Helper()
 	for t.count() < n {

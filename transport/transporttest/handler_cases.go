@@ -9,9 +9,9 @@ import (
 
 var handlerCases = []conformanceCase{
 	{
-		name: "handler/publishes",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "A Transport may be used from a handler: publishing, to its own subscription too.",
+		name:     "handler/publishes",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "A handler may use its Transport to publish, even to its subscription.",
 		body: func(s *suite) {
 			l := s.listen("count.>")
 			s.subscribe(transport.Subscription{Subject: s.subject("count.*")}, func(m *transport.Message) {
@@ -26,9 +26,9 @@ var handlerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "handler/requests",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "A Transport may be used from a handler: requesting from another subscription.",
+		name:     "handler/requests",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "A handler may use its Transport to request from another subscription.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("inner")}, "inner ")
 			s.subscribe(transport.Subscription{Subject: s.subject("outer")}, func(m *transport.Message) {
@@ -45,9 +45,9 @@ var handlerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "handler/subscribes",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "A Transport may be used from a handler: subscribing.",
+		name:     "handler/subscribes",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "A handler may use its Transport to subscribe.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				_, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject("made")}, func(m *transport.Message) { s.reply(m, "made") })
@@ -63,9 +63,9 @@ var handlerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "handler/closes-receiver",
-		seam: "Close ends the subscription and drops what waited. It does not wait for a running handler.",
-		rule: "Close does not wait for a running handler, so a handler may close its own Receiver: nothing comes after that message.",
+		name:     "handler/closes-receiver",
+		contract: "Close ends the subscription and drops the queued messages. It does not wait for a running handler.",
+		rule:     "Close does not wait for a running handler, so a handler may close its Receiver: nothing comes after that message.",
 		body: func(s *suite) {
 			receiver := make(chan transport.Receiver, 1)
 			seen := make(chan string, 100)
@@ -78,7 +78,7 @@ var handlerCases = []conformanceCase{
 			}
 			receiver <- r
 			await(s, seen, "the handler")
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 			s.drainQuietly(r)
 			if n := len(seen); n != 0 {
 				s.Errorf("%d messages after Close", n)
@@ -86,9 +86,9 @@ var handlerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "handler/closes-transport",
-		seam: "Close ends every subscription as [Receiver.Close] does",
-		rule: "Close ends every subscription as Receiver.Close does, so a handler may close the Transport.",
+		name:     "handler/closes-transport",
+		contract: "Close closes every subscription as [Receiver.Close] does",
+		rule:     "Close closes every subscription as Receiver.Close does, so a handler may close the Transport.",
 		body: func(s *suite) {
 			closed := make(chan error, 1)
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {
@@ -101,9 +101,9 @@ var handlerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "handler/drains-others",
-		seam: "A handler must not drain its own subscription: it would wait for itself.",
-		rule: "A Transport may be used from a handler: draining another subscription.",
+		name:     "handler/drains-others",
+		contract: "A handler must not drain its own subscription: it would wait for itself.",
+		rule:     "A handler may use its Transport to drain another subscription.",
 		body: func(s *suite) {
 			other := s.listen("other")
 			s.publish("other", "x")

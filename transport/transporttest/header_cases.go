@@ -9,9 +9,9 @@ import (
 
 var headerCases = []conformanceCase{
 	{
-		name: "header/none",
-		seam: "Header holds what is said about the body. It may be nil.",
-		rule: "Header may be nil: what was sent without one arrives without one.",
+		name:     "header/none",
+		contract: "Header holds named values beside the body. It may be nil.",
+		rule:     "Header may be nil: a message sent without a header arrives without one.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.publish("a", "x")
@@ -21,9 +21,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/case",
-		seam: "Names are case-sensitive; several values of one name keep their order",
-		rule: "Names are case-sensitive.",
+		name:     "header/case",
+		contract: "Names are case-sensitive. Several values of one name keep their order",
+		rule:     "Header names are case-sensitive.",
 		body: func(s *suite) {
 			got := s.carried(transport.Header{{Name: "x-a", Value: "1"}, {Name: "X-A", Value: "2"}, {Name: "X-a", Value: "3"}})
 			if len(got) != 3 || got.Get("x-a") != "1" || got.Get("X-A") != "2" || got.Get("X-a") != "3" {
@@ -32,9 +32,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/repeated",
-		seam: "several values of one name keep their order, the order among different names is not kept.",
-		rule: "Several values of one name keep their order.",
+		name:     "header/repeated",
+		contract: "Several values of one name keep their order; the order among different names is not kept.",
+		rule:     "The values of one header name keep their order.",
 		body: func(s *suite) {
 			var h transport.Header
 			for _, v := range numbers(20) {
@@ -47,9 +47,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/names",
-		seam: "a name that is no HTTP token (RFC 9110, section 5.1)",
-		rule: "A name is an HTTP token (RFC 9110, section 5.1).",
+		name:     "header/names",
+		contract: "a name that is not an HTTP token (RFC 9110, section 5.1)",
+		rule:     "A header name is an HTTP token (RFC 9110, section 5.1).",
 		body: func(s *suite) {
 			for _, name := range []string{"a", "0", "!#$%&'*+-.^_`|~", "Content-Type", "Mono-X", "nats-lower", "NATS-UPPER", "status", "Status-Code"} {
 				if got := s.carried(transport.Header{{Name: name, Value: "v"}}); got.Get(name) != "v" {
@@ -59,9 +59,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/values",
-		seam: "a value with a control character or with white space at either end",
-		rule: "A transport carries headers as they are: all but control characters, and white space at either end.",
+		name:     "header/values",
+		contract: "a value with a control character or with white space at either end",
+		rule:     "A transport carries header values unchanged, except control characters and white space at either end.",
 		body: func(s *suite) {
 			for _, value := range []string{"", "two words", "a  b", "a\tb", "a: b", ":", "Grüße 日本", "\"q\" %0A \\", strings.Repeat("x", 8000)} {
 				got := s.carried(transport.Header{{Name: "V", Value: value}})
@@ -72,9 +72,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/reserved",
-		seam: "belong to the backend: sending one is [InvalidArgument], and none is ever delivered.",
-		rule: `Names that begin with "Nats-", and the names "Status" and "Description", belong to the backend: sending one is InvalidArgument.`,
+		name:     "header/reserved",
+		contract: "belong to the backend: sending one is [InvalidArgument], and none is ever delivered.",
+		rule:     `Names that begin with "Nats-", and the names "Status" and "Description", belong to the backend: sending one is InvalidArgument.`,
 		body: func(s *suite) {
 			l := s.listen("a")
 			for _, name := range []string{"Nats-Msg-Id", "Nats-", "Nats-Rollup", "Status", "Description"} {
@@ -84,9 +84,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/bad-name",
-		seam: "a name that is no HTTP token (RFC 9110, section 5.1)",
-		rule: "Header.Validate reports, as an InvalidArgument, a name that is no HTTP token.",
+		name:     "header/bad-name",
+		contract: "a name that is not an HTTP token (RFC 9110, section 5.1)",
+		rule:     "A header name that is not an HTTP token is InvalidArgument.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			for _, name := range []string{"", " ", "a b", "a:", "a\r\nb", "a\x00", "ä", "a(b)", "a/b", "a\xff"} {
@@ -96,9 +96,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/bad-value",
-		seam: "a value with a control character or with white space at either end",
-		rule: "Header.Validate reports, as an InvalidArgument, a value with a control character or with white space at either end.",
+		name:     "header/bad-value",
+		contract: "a value with a control character or with white space at either end",
+		rule:     "A header value with a control character or with white space at either end is InvalidArgument.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			for _, value := range []string{"a\r\nB: c", "a\n", "a\rb", "a\x00b", "a\x7f", "\x1b[1m", " a", "a ", "\ta", "a\t", " "} {
@@ -108,9 +108,9 @@ var headerCases = []conformanceCase{
 		},
 	},
 	{
-		name: "header/reply",
-		seam: "A reply is a Publish to the Reply of the message that is answered.",
-		rule: "A reply is a message like any other: its header arrives as it was sent.",
+		name:     "header/reply",
+		contract: "A reply is a Publish to the Reply subject of the request.",
+		rule:     "The header of a reply arrives unchanged.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				reply := &transport.Message{Subject: m.Reply, Header: m.Header}
@@ -127,7 +127,7 @@ var headerCases = []conformanceCase{
 	},
 }
 
-// carried sends a header and returns what arrives.
+// carried sends a header and returns the received one.
 func (s *suite) carried(h transport.Header) transport.Header {
 	s.Helper()
 	l := s.listen("carried")

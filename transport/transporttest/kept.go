@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// keptIn is where programs are that failed once, of the package that is tested.
+// keptIn is the directory of programs that failed once, in the tested package.
 const keptIn = "testdata/programs"
 
 // kept returns the programs that have failed, by name.
@@ -34,7 +34,7 @@ func kept(t *testing.T) map[string]Program {
 	return all
 }
 
-// keep writes down the smallest program that failed.
+// keep saves the smallest program that failed.
 func (e *explorer) keep(t *testing.T) {
 	if e.failed == nil {
 		return
@@ -53,5 +53,5 @@ func (e *explorer) keep(t *testing.T) {
 		t.Error(err)
 		return
 	}
-	t.Logf("the program is kept in %s and runs before all others next time", file)
+	t.Logf("the program is saved in %s and runs first next time", file)
 }

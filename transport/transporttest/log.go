@@ -18,8 +18,8 @@ type log struct {
 	config transport.LogConfig
 }
 
-// described returns c with a name and subjects that no other case has, where it
-// names none: everything under the case's subjects.
+// described returns c with a unique name and unique subjects if it has none: everything
+// under the case's subjects.
 func (s *suite) described(c transport.LogConfig) transport.LogConfig {
 	c.Name = cmp.Or(c.Name, s.root)
 	if c.Subjects == nil {
@@ -39,8 +39,8 @@ func (s *suite) log(c transport.LogConfig) *log {
 	return l
 }
 
-// answers reports whether appends reach the log: other servers of a cluster learn
-// of a new one shortly after. It asks by an Append that is refused.
+// answers reports whether appends reach the log: other servers of a cluster learn of a
+// new one shortly after. It tests that with an Append that is rejected.
 func (l *log) answers() bool {
 	subject := strings.NewReplacer("*", probe, ">", probe).Replace(l.config.Subjects[0])
 	_, err := l.Append(l.s.patient(), &transport.Message{Subject: subject}, transport.AppendOptions{Expect: &transport.Expectation{Sequence: math.MaxInt64}})
@@ -71,7 +71,7 @@ func (l *log) put(rest string, bodies ...string) {
 	}
 }
 
-// refuses fails unless an append is refused.
+// refuses fails unless an append is rejected.
 func (l *log) refuses(rest string, o transport.AppendOptions, code transport.Code) {
 	l.s.Helper()
 	at, err := l.Append(l.s.patient(), l.s.message(rest, "refused"), o)
@@ -81,7 +81,7 @@ func (l *log) refuses(rest string, o transport.AppendOptions, code transport.Cod
 	l.s.wantError(err, code, transport.OutcomeNotDone)
 }
 
-// read returns all that a Read yields.
+// read returns all messages of a Read.
 func (l *log) read(c transport.ReadConfig) []*transport.Delivery {
 	l.s.Helper()
 	var all []*transport.Delivery
@@ -94,14 +94,14 @@ func (l *log) read(c transport.ReadConfig) []*transport.Delivery {
 	return all
 }
 
-// holds fails unless a Read of everything yields these bodies.
+// holds fails unless a Read of everything returns the given bodies.
 func (l *log) holds(bodies ...string) {
 	l.s.Helper()
 	l.reads(transport.ReadConfig{}, bodies...)
 }
 
-// reads fails unless a Read yields these bodies. A server of a cluster may be a
-// moment behind in what was removed, so what there is too much may yet go.
+// reads fails unless a Read returns the given bodies. A server of a cluster may lag in
+// removed messages, so additional ones may still disappear.
 func (l *log) reads(c transport.ReadConfig, bodies ...string) {
 	l.s.Helper()
 	for begun := time.Now(); ; l.s.pass(20 * time.Millisecond) {
@@ -115,7 +115,7 @@ func (l *log) reads(c transport.ReadConfig, bodies ...string) {
 	}
 }
 
-// holdsAll reports whether got has these bodies, in order, perhaps among others.
+// holdsAll reports whether got has the given bodies, in order, perhaps among others.
 func holdsAll(got, bodies []string) bool {
 	for _, body := range got {
 		if len(bodies) > 0 && body == bodies[0] {
@@ -142,7 +142,7 @@ func (l *log) info() transport.LogInfo {
 	return info
 }
 
-// groupInfo returns the state of a group that must be there.
+// groupInfo returns the state of a group that must exist.
 func (l *log) groupInfo(name string) transport.GroupInfo {
 	l.s.Helper()
 	groups, err := l.Groups(l.s.patient())
@@ -154,18 +154,18 @@ func (l *log) groupInfo(name string) transport.GroupInfo {
 			return g
 		}
 	}
-	l.s.Fatalf("Groups lists no %q", name)
+	l.s.Fatalf("Groups does not list %q", name)
 	panic("unreachable")
 }
 
-// eventuallyHolds waits until the log has so many messages: nothing says when a
-// backend has taken note of a settlement.
+// eventuallyHolds waits until the log has the given number of messages: nothing signals
+// that a backend has handled a settlement.
 func (l *log) eventuallyHolds(messages uint64) {
 	l.s.Helper()
 	l.s.eventually("the number of messages to be right", func() bool { return l.info().Messages == messages })
 }
 
-// eventually waits until something holds.
+// eventually waits until a condition holds.
 func (s *suite) eventually(what string, holds func() bool) {
 	s.Helper()
 	begun := time.Now()
@@ -177,20 +177,20 @@ func (s *suite) eventually(what string, holds func() bool) {
 	}
 }
 
-// pass lets time pass. What a case shows by it is shown by what comes then, never
-// by how long something took.
+// pass lets time pass. A case is shown right by what comes after it, never by how long
+// something took.
 func (s *suite) pass(d time.Duration) { <-time.After(d) }
 
-// rest waits until what was published has arrived, and a moment longer. In a
-// bubble nothing moves on its own after it; elsewhere only a backend that breaks
-// a rule has more to say, and is most often done by then.
+// rest waits until published messages have arrived, and a moment longer. In a bubble
+// nothing happens by itself after it. Elsewhere only a backend that breaks a rule does
+// anything more, and is usually done by then.
 func (s *suite) rest() {
 	s.Helper()
 	s.settle()
 	s.pass(5 * time.Millisecond)
 }
 
-// member consumes from a group, and keeps what it gets until a case looks at it.
+// member consumes from a group, and keeps its deliveries for a case.
 type member struct {
 	transport.Receiver
 	s     *suite
@@ -199,13 +199,13 @@ type member struct {
 	ended chan error
 }
 
-// of describes a member of a group with nothing special.
+// of returns the configuration of a plain member of a group.
 func of(group string, inFlight int) transport.ConsumeConfig {
 	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: group}, MaxInFlight: inFlight}
 }
 
-// consume makes a member. Its handler never waits as long as no more is delivered
-// than MaxInFlight allows.
+// consume adds a member. Its handler never blocks as long as no more is delivered than
+// MaxInFlight allows.
 func (l *log) consume(c transport.ConsumeConfig) *member {
 	l.s.Helper()
 	m := &member{s: l.s, group: c.Group.Name, got: make(chan *transport.Delivery, max(c.MaxInFlight, 1)), ended: make(chan error, 4)}
@@ -220,7 +220,7 @@ func (l *log) consume(c transport.ConsumeConfig) *member {
 	return m
 }
 
-// handle is consume with a handler.
+// handle is like consume, with a handler.
 func (l *log) handle(c transport.ConsumeConfig, h func(*transport.Delivery)) transport.Receiver {
 	l.s.Helper()
 	r, err := l.Consume(l.s.patient(), c, h)
@@ -236,7 +236,7 @@ func (m *member) next() *transport.Delivery {
 	return await(m.s, m.got, "a delivery to group "+m.group)
 }
 
-// take fails unless the next delivery is this message for that time.
+// take fails unless the next delivery is the given message at the given attempt.
 func (m *member) take(body string, attempt int) *transport.Delivery {
 	m.s.Helper()
 	d := m.next()
@@ -246,7 +246,7 @@ func (m *member) take(body string, attempt int) *transport.Delivery {
 	return d
 }
 
-// takes is take for the first deliveries of several messages.
+// takes is like take, for the first deliveries of several messages.
 func (m *member) takes(bodies ...string) (all []*transport.Delivery) {
 	m.s.Helper()
 	for _, body := range bodies {
@@ -263,8 +263,8 @@ func (m *member) handles(bodies ...string) {
 	}
 }
 
-// handlesBeside is handles, where others may come between: what a server of a cluster
-// that is a moment behind may deliver.
+// handlesBeside is like handles, but allows other messages in between. A server of a
+// cluster that lags may deliver them.
 func (m *member) handlesBeside(others []string, bodies ...string) {
 	m.s.Helper()
 	for _, body := range bodies {
@@ -280,14 +280,14 @@ func (m *member) handlesBeside(others []string, bodies ...string) {
 	}
 }
 
-// handedBack fails unless the next delivery is this message, whose earlier ones were
-// no attempts.
+// handedBack fails unless the next delivery is the given message, whose earlier
+// deliveries did not count as attempts.
 func (m *member) handedBack(body string) *transport.Delivery {
 	m.s.Helper()
 	return m.take(body, 1)
 }
 
-// again fails unless the next delivery is this message, and not at its first
+// again fails unless the next delivery is the given message, and not at its first
 // attempt.
 func (m *member) again(body string) *transport.Delivery {
 	m.s.Helper()
@@ -298,8 +298,8 @@ func (m *member) again(body string) *transport.Delivery {
 	return d
 }
 
-// goesOn acknowledges the next deliveries, whichever attempts they are: of what
-// another member may have had ahead.
+// goesOn acknowledges the next deliveries at any attempt: another member may have fetched
+// them.
 func (m *member) goesOn(bodies ...string) {
 	m.s.Helper()
 	for _, body := range bodies {
@@ -311,15 +311,15 @@ func (m *member) goesOn(bodies ...string) {
 	}
 }
 
-// handlesOnly is handles, and fails unless that is all: what has not come before
-// a message that is appended now never will.
+// handlesOnly is like handles, and fails unless that is all. Messages that do not come
+// before one that is appended now never come.
 func (m *member) handlesOnly(l *log, rest string, bodies ...string) {
 	m.s.Helper()
 	l.put(rest, "that was all")
 	m.handles(append(bodies, "that was all")...)
 }
 
-// idle fails if a delivery has come that nobody waited for.
+// idle fails if there was an unexpected delivery.
 func (m *member) idle() {
 	m.s.Helper()
 	m.s.rest()
@@ -353,7 +353,7 @@ func (s *suite) release(d *transport.Delivery) {
 	}
 }
 
-// drainOf lets a member drain that releases the last delivery that it has.
+// drainOf lets a member drain that releases its last delivery.
 func (s *suite) drainOf(m *member, d *transport.Delivery) {
 	s.Helper()
 	go func() { _ = d.Release(context.Background()) }()

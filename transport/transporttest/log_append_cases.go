@@ -12,9 +12,9 @@ import (
 
 var appendCases = []conformanceCase{
 	{
-		name: "append/as-it-is",
-		seam: "A transport carries subjects, headers and bodies as they are.",
-		rule: "A transport carries subjects, headers and bodies as they are: what is stored, read and delivered is what was appended.",
+		name:     "append/unchanged",
+		contract: "A transport carries subjects, headers and bodies unchanged.",
+		rule:     "A log stores, reads and delivers subjects, headers and bodies unchanged.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			m := s.message("a.b", "\x00\xff body")
@@ -41,9 +41,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/invalid",
-		seam: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
-		rule: "Append: InvalidArgument for a message that cannot be carried. Message.Validate and AppendOptions.Validate come first.",
+		name:     "append/invalid",
+		contract: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
+		rule:     "Append: InvalidArgument for a message that cannot be carried. Message.Validate and AppendOptions.Validate come first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			for _, m := range []*transport.Message{
@@ -64,10 +64,10 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name:    "append/too-large",
-		seam:    "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
-		rule:    "Append: InvalidArgument for a message that cannot be carried, as one over the payload limit.",
-		missing: limited,
+		name:     "append/too-large",
+		contract: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
+		rule:     "Append: InvalidArgument for a message that cannot be carried, such as one over the payload limit.",
+		missing:  limited,
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			m := s.message("a", "")
@@ -78,9 +78,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/ended",
-		seam: "with OutcomeNotDone when the message has not left",
-		rule: "Canceled with OutcomeNotDone when ctx had ended before the message was sent.",
+		name:     "append/ended",
+		contract: "with OutcomeNotDone if the message was not sent",
+		rule:     "Append: Canceled with OutcomeNotDone if ctx had ended before the message was sent.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			ctx, cancel := context.WithCancel(s.Context())
@@ -93,9 +93,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/order",
-		seam: "Messages are stored in the order of the calls.",
-		rule: "Messages are stored in the order of the calls. done is called once, with what Append would have returned.",
+		name:     "append/order",
+		contract: "Messages are stored in the order of the calls.",
+		rule:     "Messages are stored in the order of the calls. done is called once, with the result that Append would have returned.",
 		body: func(s *suite) {
 			const n = 1000
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -112,9 +112,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/order-of-each",
-		seam: "Messages are stored in the order of the calls.",
-		rule: "Every method may be called from several goroutines at once: each one's messages are stored in the order of its calls, Append and AppendAsync alike.",
+		name:     "append/order-of-each",
+		contract: "Messages are stored in the order of the calls.",
+		rule:     "Every method may be called concurrently: the messages of each goroutine are stored in the order of its calls of Append and AppendAsync.",
 		body: func(s *suite) {
 			const senders, each = 4, 60
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -147,9 +147,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/results",
-		seam: "done is called once, with what Append would have returned",
-		rule: "done is called with what Append would have returned: each append has its own result.",
+		name:     "append/results",
+		contract: "done is called once, with the result that Append would have returned",
+		rule:     "done is called with the result of its append.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2})
 			a := s.appending(l)
@@ -182,9 +182,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/back-pressure",
-		seam: "AppendAsync blocks while too many wait for their acknowledgement (a number of the backend's, at least 256), as long as ctx allows.",
-		rule: "AppendAsync blocks while too many wait for their acknowledgement (at least 256), as long as ctx allows. An error it returns itself means that done will not be called.",
+		name:     "append/back-pressure",
+		contract: "AppendAsync blocks while too many messages wait for their acknowledgement, as long as ctx allows. The backend chooses that number, at least 256.",
+		rule:     "AppendAsync blocks while too many messages (at least 256) wait for their acknowledgement, as long as ctx allows. If AppendAsync itself returns an error, done is not called.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
 			a := s.appending(l)
@@ -217,7 +217,7 @@ var appendCases = []conformanceCase{
 	},
 	{
 		name: "append/ownership",
-		rule: "A message given to a transport may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
+		rule: "The owner of a message may change it as soon as the call that sent it has returned. What was sent stays unchanged.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			a := s.appending(l)
@@ -237,9 +237,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/ownership-receivers",
-		seam: "A message handed to a [Handler] belongs to that handler alone: no two receivers ever share a header or a body.",
-		rule: "A message handed to a Handler belongs to that handler alone: what it changes, neither the log, nor another group, nor the next attempt sees.",
+		name:     "append/ownership-receivers",
+		contract: "A message passed to a [Handler] belongs to that handler alone: no two receivers share a header or a body.",
+		rule:     "A message passed to a Handler belongs to that handler alone: its changes are not visible to the log, another group or the next attempt.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			m := s.message("a", "shared?")
@@ -265,9 +265,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/plain-publish",
-		seam: "On NATS a plain Publish to one of them is stored too, and inproc does the same.",
-		rule: "A plain Publish to one of the log's subjects is stored too.",
+		name:     "append/plain-publish",
+		contract: "On NATS a plain Publish to one of them is stored too, and inproc does the same.",
+		rule:     "A plain Publish to one of the log's subjects is stored too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*")}, Groups: []transport.GroupConfig{{Name: "g"}}})
 			listener := s.listen("a.*")
@@ -288,9 +288,9 @@ var appendCases = []conformanceCase{
 		},
 	},
 	{
-		name: "append/reaches-subscribers",
-		seam: "Publish hands m to every subscription without a group whose pattern matches",
-		rule: "What is appended reaches the plain subscriptions to its subject, as a Publish does.",
+		name:     "append/reaches-subscribers",
+		contract: "Publish hands m to every subscription without a group whose pattern matches",
+		rule:     "An appended message reaches the plain subscriptions to its subject, as with Publish.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			listener := s.listen("a")
@@ -301,12 +301,13 @@ var appendCases = []conformanceCase{
 	},
 }
 
-// neverDone is the done of an append that must be refused at once.
+// neverDone is the done function of an append that must be rejected at once.
 func (s *suite) neverDone(at transport.Appended, err error) {
 	s.Errorf("done was called with %+v, %v", at, err)
 }
 
-// withoutDelays is the code for a NotBefore in a log that was made without Delays.
+// withoutDelays returns the code for a NotBefore in a log that was created without
+// Delays.
 func (s *suite) withoutDelays() transport.Code {
 	if s.Capabilities().Delays {
 		return transport.InvalidArgument
@@ -326,18 +327,18 @@ func (s *suite) wantMessage(d *transport.Delivery, m *transport.Message) {
 	}
 }
 
-// appending is a number of appends under way.
+// appending is a number of appends in progress.
 type appending struct {
 	s    *suite
 	l    *log
-	hold <-chan struct{} // what done waits for, unless it is nil
+	hold <-chan struct{} // done waits for it, unless it is nil
 	wg   sync.WaitGroup
 
 	mu  sync.Mutex
 	all []*result
 }
 
-// result is what became of one.
+// result is the result of one append.
 type result struct {
 	transport.Appended
 	err   error
@@ -346,8 +347,7 @@ type result struct {
 
 func (s *suite) appending(l *log) *appending { return &appending{s: s, l: l} }
 
-// begin appends a message. An error that AppendAsync returns itself is a result
-// too.
+// begin appends a message. An error that AppendAsync itself returns is a result too.
 func (a *appending) begin(m *transport.Message, o transport.AppendOptions) {
 	if err := a.try(a.s.patient(), m, o); err != nil {
 		a.mu.Lock()
@@ -380,8 +380,8 @@ func (a *appending) try(ctx context.Context, m *transport.Message, o transport.A
 	return nil
 }
 
-// results waits until all are done, in a full round of the backend more, so that
-// one that is done twice is seen.
+// results waits until all are done, and one more full round of the backend, so that a
+// second call of done shows.
 func (a *appending) results() []result {
 	a.s.Helper()
 	a.s.within("done to be called for every append", a.wg.Wait)

@@ -14,29 +14,29 @@ import (
 )
 
 var brokenLogs = map[string]breakage{
-	"refuses nothing when it is full": {
+	"rejects nothing when it is full": {
 		alteration{log: func(c *transport.LogConfig) { c.Full = transport.DropOldest }}.broken,
-		"log/full/refuse-messages", "Refuse answers ResourceExhausted",
+		"log/full/refuse-messages", "At MaxMessages, Refuse rejects messages",
 	},
-	"refuses where it should drop": {
+	"rejects instead of dropping": {
 		alteration{log: func(c *transport.LogConfig) { c.Full = transport.Refuse }}.broken,
 		"log/full/drop-oldest", "DropOldest removes the oldest message",
 	},
-	"stores what is too large": {
+	"stores messages that are too large": {
 		alteration{log: func(c *transport.LogConfig) { c.MaxSize = 0 }}.broken,
 		"log/full/max-size", "A larger message is InvalidArgument",
 	},
-	"lets any number of messages wait": {
+	"delays any number of messages": {
 		alteration{log: func(c *transport.LogConfig) { c.MaxDelayed = 0 }}.broken,
-		"log/delayed/max", "MaxDelayed bounds how many messages",
+		"log/delayed/max", "MaxDelayed limits the number of messages that wait",
 	},
-	"keeps what is settled": {
+	"keeps settled messages": {
 		alteration{log: func(c *transport.LogConfig) { c.Retention = transport.LimitsRetention }}.broken,
 		"log/retention/interest", "InterestRetention removes a message",
 	},
-	"keeps what is old": {
+	"keeps expired messages": {
 		alteration{log: func(c *transport.LogConfig) { c.MaxAge = 0 }}.broken,
-		"log/retention/max-age", "MaxAge removes a message",
+		"log/retention/max-age", "MaxAge is how long a message is kept after it was",
 	},
 	"lets an older binary undo": {
 		alteration{log: func(c *transport.LogConfig) { c.Generation = 0 }}.broken,
@@ -60,15 +60,15 @@ var brokenLogs = map[string]breakage{
 	},
 	"ignores expectations": {
 		alteration{append: func(o *transport.AppendOptions) { o.Expect = nil }}.broken,
-		"log/expect/log", "Append: Aborted when Expect does not hold",
+		"log/expect/log", "Append: Aborted if Expect does not hold. Expect is",
 	},
-	"refuses what an earlier attempt has stored": {
+	"rejects a repeated conditional append": {
 		alteration{append: func(o *transport.AppendOptions) {
 			if o.Expect != nil {
 				o.ID = ""
 			}
 		}}.broken,
-		"log/expect/same-id", "An Append that fails on its Expectation although",
+		"log/expect/same-id", "If an Expectation fails because a message",
 	},
 	"ignores a message's own time to live": {
 		alteration{append: func(o *transport.AppendOptions) {
@@ -88,21 +88,21 @@ var brokenLogs = map[string]breakage{
 	},
 	"ignores filters": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Filter = nil }}.broken,
-		"log/position/filter", "Filter narrows the group",
+		"log/position/filter", "Filter limits the group to subjects and patterns. An",
 	},
-	"begins at the beginning": {
+	"ignores the start of a group": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Start = transport.Start{} }}.broken,
-		"log/position/start-new", "Start.New: what is stored from now on.",
+		"log/position/start-new", "Start.New begins with messages stored from now on.",
 	},
 	"delivers more than MaxInFlight": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.MaxInFlight = max(c.MaxInFlight, 1) + 1 }}.broken,
-		"log/consume/in-flight", "h is called when fewer than MaxInFlight",
+		"log/consume/in-flight", "h is called while fewer than MaxInFlight of the",
 	},
 	"reorders a lane": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Ordered = false }}.broken,
 		"log/lanes/order", "In an ordered group a message of a lane",
 	},
-	"takes a log for one lane": {
+	"treats a log as one lane": {
 		alteration{log: func(c *transport.LogConfig) { c.Lanes = 0 }}.broken,
 		"log/lanes/beside", "Ordered groups have at most one unsettled delivery",
 	},
@@ -131,65 +131,65 @@ var brokenLogs = map[string]breakage{
 				}
 			}
 		}}.broken,
-		"log/consume/begin-beside", "What Begin returns is done beside",
+		"log/consume/begin-beside", "The work that Begin returns runs concurrently",
 	},
-	"does not tell of a deleted group": {
+	"does not report a deleted group": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.OnEnd = nil }}.broken,
-		"log/leave/deleted", "A group that is deleted while it is consumed",
+		"log/leave/deleted", "If the group is deleted while it is consumed",
 	},
 	"does not count attempts": {
 		alteration{deliver: func(d *transport.Delivery) { d.Attempt = 1 }}.broken,
 		"log/settle/attempts", "An attempt is a delivery",
 	},
-	"has a fence that stands still": {
-		alteration{deliver: func(d *transport.Delivery) { d.Fence = 1 }}.broken,
-		"log/lanes/fence", "Fence grows with every delivery of a lane",
+	"has a constant fencing token": {
+		alteration{deliver: func(d *transport.Delivery) { d.FencingToken = 1 }}.broken,
+		"log/lanes/fencing-token", "FencingToken increases with every delivery of a lane",
 	},
-	"does not follow": {
+	"ignores Follow": {
 		alteration{read: func(c *transport.ReadConfig) { c.Follow = false }}.broken,
-		"log/read/follow", "With Follow, Read goes on",
+		"log/read/follow", "With Follow, Read continues with messages stored later",
 	},
-	"reads what the filter does not match": {
+	"ignores the filter of a read": {
 		alteration{read: func(c *transport.ReadConfig) { c.Filter = nil }}.broken,
-		"log/read/filter", "Read: only what matches the filter",
+		"log/read/filter", "Read returns only messages that match the filter",
 	},
 	"reads more than the last of a subject": {
 		alteration{read: func(c *transport.ReadConfig) { c.Start.LastPerSubject = false }}.broken,
-		"log/read/last-per-subject", "LastPerSubject: the last of each subject",
+		"log/read/last-per-subject", "LastPerSubject reads the last message of each subject",
 	},
-	"purges what it should keep": {
+	"purges messages to keep": {
 		alteration{purge: func(c *transport.PurgeConfig) { c.Keep = 0 }}.broken,
-		"log/purge", "Purge deletes what matches",
+		"log/purge", "Purge deletes the messages that match Subject and lie",
 	},
 	"forgets acknowledgements": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = forgetful{d.Settler} }}.broken,
-		"log/settle/done", "Ack: the group is done with the message.",
+		"log/settle/done", "Ack marks the message as handled. Terminate marks",
 	},
 	"counts releases as attempts": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = counting{d.Settler} }}.broken,
-		"log/settle/release", "The delivery was no attempt",
+		"log/settle/release", "A released message is delivered again at once",
 	},
-	"releases to the end": {
+	"releases messages to the end": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = belated{d.Settler} }}.broken,
-		"log/settle/release-ordered", "What an ordered group's member releases comes before what follows it.",
+		"log/settle/release-ordered", "A message released by a member of an ordered group comes",
 	},
-	"redelivers what was terminated": {
+	"redelivers terminated messages": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = undying{d.Settler} }}.broken,
-		"log/settle/done", "Ack: the group is done with the message.",
+		"log/settle/done", "Ack marks the message as handled. Terminate marks",
 	},
 	"redelivers before the delay is over": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = hasty{d.Settler} }}.broken,
-		"log/settle/nak-delay", "Nak: deliver it again, once delay is over.",
+		"log/settle/nak-delay", "Nak requests a redelivery after delay. A message is",
 	},
-	"takes any number of settlements": {
+	"accepts any number of settlements": {
 		alteration{deliver: func(d *transport.Delivery) { d.Settler = generous{d.Settler} }}.broken,
-		"log/settle/once", "Exactly one of Ack, Nak, Release and Terminate counts",
+		"log/settle/once", "Only the first call of Ack, Nak, Release or Terminate",
 	},
 	"lets a live member's deliveries go to others": {
 		alteration{deliver: func(d *transport.Delivery) {
 			time.AfterFunc(transport.MinAckWait, func() { _ = d.Settler.Nak(context.Background(), 0) })
 		}}.broken,
-		"log/consume/keep-alive", "What a member holds",
+		"log/consume/keep-alive", "Messages that a member holds are not redelivered as long",
 	},
 	"hands out one body twice": {
 		func(tr *inproc.Transport) transport.Transport {
@@ -199,19 +199,19 @@ var brokenLogs = map[string]breakage{
 				d.Body = body.([]byte)
 			}}.broken(tr)
 		},
-		"log/append/ownership-receivers", "A message handed to a Handler belongs",
+		"log/append/ownership-receivers", "A message passed to a Handler belongs to that handler",
 	},
 	"loses hand-backs": {
 		replacing(func(l transport.Log) transport.Log { return &careless{Log: l, closing: true} }),
-		"log/leave/close", "Closing hands back what is unsettled.",
+		"log/leave/close", "Close hands back all unsettled deliveries. A message",
 	},
 	"loses on drain": {
 		replacing(func(l transport.Log) transport.Log { return &careless{Log: l} }),
-		"log/leave/drain", "Draining stops new deliveries",
+		"log/leave/drain", "Drain stops new deliveries, hands back at once those",
 	},
 	"drains without waiting": {
 		replacing(func(l transport.Log) transport.Log { return impatient{l} }),
-		"log/leave/drain", "Draining stops new deliveries",
+		"log/leave/drain", "Drain stops new deliveries, hands back at once those",
 	},
 	"forgets positions": {
 		replacing(func(l transport.Log) transport.Log { return &amnesiac{Log: l} }),
@@ -225,7 +225,7 @@ var brokenLogs = map[string]breakage{
 		replacing(func(l transport.Log) transport.Log { return stuttering{l} }),
 		"log/append/order", "Messages are stored in the order of the calls.",
 	},
-	"lets any number of appends wait": {
+	"accepts any number of appends at once": {
 		replacing(func(l transport.Log) transport.Log { return boundless{l} }),
 		"log/append/back-pressure", "AppendAsync blocks",
 	},
@@ -245,16 +245,16 @@ var brokenLogs = map[string]breakage{
 				}}
 			}}
 		},
-		"log/dedup/each-log", "An id is one of its log",
+		"log/dedup/each-log", "Each log has separate ids.",
 	},
-	"takes the body for an id": {
+	"uses the body as id": {
 		replacing(func(l transport.Log) transport.Log {
 			return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 				o.ID = cmp.Or(o.ID, string(m.Body))
 				return l.Append(ctx, m, o)
 			}}
 		}),
-		"log/dedup/no-id", "An empty ID is none.",
+		"log/dedup/no-id", "An empty ID means no deduplication.",
 	},
 	"counts from zero": {
 		replacing(func(l transport.Log) transport.Log {
@@ -266,7 +266,7 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/sequence/consecutive", "A stored message gets a sequence",
 	},
-	"takes what is another's": {
+	"stores subjects of other logs": {
 		replacing(func(l transport.Log) transport.Log {
 			return &appending{l, func(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 				at, err := l.Append(ctx, m, o)
@@ -278,13 +278,13 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/open/subjects", "Append: InvalidArgument for a subject",
 	},
-	"does not say what waits for its time": {
+	"does not count delayed messages": {
 		replacing(func(l transport.Log) transport.Log { return silent{l} }),
-		"log/delayed/info", "Delayed is how many messages wait",
+		"log/delayed/info", "Delayed is the number of messages that wait for their",
 	},
-	"removes what is not there": {
+	"removes messages that do not exist": {
 		replacing(func(l transport.Log) transport.Log { return obliging{l} }),
-		"log/remove/one", "Remove deletes one message for good.",
+		"log/remove/one", "Remove deletes one message permanently. It returns",
 	},
 	"purges by any pattern": {
 		alteration{purge: func(c *transport.PurgeConfig) {
@@ -292,11 +292,11 @@ var brokenLogs = map[string]breakage{
 				c.Subject = ""
 			}
 		}}.broken,
-		"log/purge/invalid", "Subject is a pattern; empty is all.",
+		"log/purge/invalid", "PurgeConfig.Subject is a pattern; empty means all. An",
 	},
-	"reads on where it left off": {
+	"continues the previous read": {
 		replacing(func(l transport.Log) transport.Log { return &continuing{Log: l} }),
-		"log/read/break", "Read can be left at any message",
+		"log/read/break", "Read can be stopped at any message and repeated",
 	},
 	"empties a log that it opens": {
 		func(tr *inproc.Transport) transport.Transport {
@@ -305,9 +305,9 @@ var brokenLogs = map[string]breakage{
 				return l
 			}}
 		},
-		"log/open/creates", "Log opens the log, and creates it",
+		"log/open/creates", "Log opens the log, and creates",
 	},
-	"lets two logs have a subject": {
+	"allows one subject in two logs": {
 		rewired(func(r *rewiring) {
 			r.log = func(ctx context.Context, c transport.LogConfig, then opener) (transport.Log, error) {
 				l, err := then(ctx, c)
@@ -318,7 +318,7 @@ var brokenLogs = map[string]breakage{
 				return l, err
 			}
 		}),
-		"log/open/subject-of-two", "No subject may belong to two logs.",
+		"log/open/subject-of-two", "A subject must not belong to two logs.",
 	},
 	"recreates no group": {
 		undeclared, "log/recreated/stored", "is recreated: Append stores messages for it.",
@@ -331,13 +331,13 @@ var brokenLogs = map[string]breakage{
 		replacing(func(l transport.Log) transport.Log { return undeletable{l} }),
 		"log/recreated/new", "A recreated group begins with later messages",
 	},
-	"reads what came later": {
+	"reads later messages": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
 		"log/read/present", "Read ends at the last message",
 	},
 }
 
-// alteration breaks a log by changing what goes in, or comes out.
+// alteration breaks a log by changing its arguments or results.
 type alteration struct {
 	log     func(*transport.LogConfig)
 	append  func(*transport.AppendOptions)
@@ -351,7 +351,7 @@ func (a alteration) broken(tr *inproc.Transport) transport.Transport {
 	return logs{tr, a.log, func(l transport.Log) transport.Log { return altered{l, a} }}
 }
 
-// replacing breaks a log by another that is made from it.
+// replacing breaks a log by replacing it with one made from it.
 func replacing(by func(transport.Log) transport.Log) func(*inproc.Transport) transport.Transport {
 	return func(tr *inproc.Transport) transport.Transport { return logs{tr, nil, by} }
 }
@@ -441,8 +441,8 @@ func (g generous) Ack(ctx context.Context) error {
 	return nil
 }
 
-// careless is done with what a member has when it leaves: with all of it when it
-// is closed, with what it has ahead of the handler when it is drained.
+// careless settles unhandled deliveries of a member that leaves: all on Close, and on Drain the
+// deliveries that were fetched in advance.
 type careless struct {
 	transport.Log
 	closing bool
@@ -480,7 +480,7 @@ func (m *carelessMember) take(d *transport.Delivery) {
 	go m.begin(d)
 }
 
-// begin waits for the handler's turn. Order is not what this member breaks.
+// begin waits until the handler is free. This member does not break the order.
 func (m *carelessMember) begin(d *transport.Delivery) {
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
@@ -630,7 +630,7 @@ func (b boundless) AppendAsync(ctx context.Context, m *transport.Message, o tran
 	return nil
 }
 
-// shuffling stores every second message after the one that follows it.
+// shuffling stores every second message after the next one.
 type shuffling struct {
 	transport.Log
 	mu   sync.Mutex
@@ -651,7 +651,7 @@ func (s *shuffling) AppendAsync(ctx context.Context, m *transport.Message, o tra
 	return err
 }
 
-// endless goes on once more where a Read ends.
+// endless continues once more at the end of a Read.
 type endless struct{ transport.Log }
 
 func (e endless) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {

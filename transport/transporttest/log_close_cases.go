@@ -8,9 +8,9 @@ import (
 
 var logCloseCases = []conformanceCase{
 	{
-		name: "close/use-after",
-		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
-		rule: "After Close, every method returns Unavailable with OutcomeNotDone.",
+		name:     "close/use-after",
+		contract: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
+		rule:     "After Close, every method returns Unavailable with OutcomeNotDone.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -47,9 +47,9 @@ var logCloseCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/appends",
-		seam: "It first waits, as long as ctx allows, until what was published has left.",
-		rule: "Close first waits until what was published has left. done is called once for each append, whatever has become of it.",
+		name:     "close/appends",
+		contract: "It first waits, as long as ctx allows, until all published messages have been sent.",
+		rule:     "Close first waits until all published messages have been sent. done is called once for each append, whatever its result.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
 			a := s.appending(l)
@@ -68,9 +68,9 @@ var logCloseCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/members",
-		seam: "Close ends every subscription as [Receiver.Close] does",
-		rule: "Close ends every subscription as Receiver.Close does: a member's too. It does not wait for a running handler.",
+		name:     "close/members",
+		contract: "Close closes every subscription as [Receiver.Close] does",
+		rule:     "Close closes every member as Receiver.Close does. It does not wait for a running handler.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			g := s.newGate()
@@ -82,14 +82,14 @@ var logCloseCases = []conformanceCase{
 			s.within("the member to end", func() { s.drainQuietly(r) })
 			s.within("Receiver.Close", r.Close)
 			if len(g.entered) > 0 {
-				s.Errorf("the handler was called once more, for %s", <-g.entered)
+				s.Errorf("the handler was called again, for %s", <-g.entered)
 			}
 		},
 	},
 	{
-		name: "close/followers",
-		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
-		rule: "After Close, every method returns Unavailable: a Read with Follow that is under way ends with it.",
+		name:     "close/followers",
+		contract: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
+		rule:     "After Close, every method returns Unavailable: a Read with Follow in progress ends with it.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
 				l := s.log(transport.LogConfig{
@@ -104,9 +104,9 @@ var logCloseCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close/delayed-and-waiting",
-		seam: "releases what the Transport holds",
-		rule: "Close releases what the Transport holds: what waits for its time in the log does not hold it up.",
+		name:     "close/delayed-and-waiting",
+		contract: "releases the resources of the Transport",
+		rule:     "Close does not wait for delayed messages in a log.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}, Delays: s.Capabilities().Delays})
 			m := l.consume(of("g", 2))

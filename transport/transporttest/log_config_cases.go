@@ -10,9 +10,9 @@ import (
 
 var configCases = []conformanceCase{
 	{
-		name: "config/sender",
-		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
-		rule: "Without Update (a sender) what is there stays as it is.",
+		name:     "config/sender",
+		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update (a sender) an existing log or group stays unchanged.",
 		body: func(s *suite) {
 			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Description: "first", Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
 			l := s.log(first)
@@ -30,9 +30,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/sender-creates",
-		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
-		rule: "Without Update (a sender) what is missing is created: groups too.",
+		name:     "config/sender-creates",
+		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update (a sender) a missing group is created.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -43,9 +43,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/sender-adapts",
-		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
-		rule: "Without Update (a sender) what is there stays as it is, and decides: what the sender declared otherwise does not count.",
+		name:     "config/sender-adapts",
+		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update (a sender) the existing configuration applies, whatever the sender declared.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Subjects: []string{s.subject("a"), s.subject("b")}, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -58,9 +58,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/update",
-		seam: "With it, an existing log and groups whose settings differ are changed in place.",
-		rule: "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
+		name:     "config/update",
+		contract: "With it, an existing log and groups whose settings differ are changed in place.",
+		rule:     "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Description: "old", Metadata: map[string]string{"k": "old"}})
 			l.put("a", "0", "1")
@@ -81,9 +81,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/update-group",
-		seam: "With it, an existing log and groups whose settings differ are changed in place.",
-		rule: "With Update, groups whose settings differ are changed in place; without, what is there stays as it is.",
+		name:     "config/update-group",
+		contract: "With it, an existing log and groups whose settings differ are changed in place.",
+		rule:     "With Update, groups whose settings differ are changed in place; without it, they stay unchanged.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}})
 			l.put("a", "0")
@@ -94,7 +94,7 @@ var configCases = []conformanceCase{
 			s.drainMember(m)
 			other.Update = true
 			m = l.consume(transport.ConsumeConfig{Group: other})
-			l.put("a", "not for it any more")
+			l.put("a", "no longer for it")
 			m.handlesOnly(l, "b")
 			if g := l.groupInfo("g").Config; !slices.Equal(g.Filter, other.Filter) || g.AckWait != other.AckWait {
 				s.Errorf("the group became %+v", g)
@@ -102,9 +102,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/update-groups",
-		seam: "Update is set by those that receive.",
-		rule: "Update is set by those that receive: it goes for the log's groups too.",
+		name:     "config/update-groups",
+		contract: "Update is set by receivers.",
+		rule:     "Update of a log applies to its groups too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 5 * time.Second}}})
 			s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 7 * time.Second}}, Update: true})
@@ -114,9 +114,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/generation",
-		seam: "a log that was last updated with a higher one is left as it is",
-		rule: "A log that was last updated with a higher Generation is left as it is.",
+		name:     "config/generation",
+		contract: "A log that was last updated with a higher Generation stays unchanged",
+		rule:     "A log that was last updated with a higher Generation stays unchanged.",
 		body: func(s *suite) {
 			group := func(wait time.Duration, generation uint64) []transport.GroupConfig {
 				return []transport.GroupConfig{{Name: "g", AckWait: wait, Generation: generation}}
@@ -136,9 +136,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/older-creates",
-		seam: "a log that was last updated with a higher one is left as it is",
-		rule: "A log that was last updated with a higher Generation is left as it is; what is missing is created.",
+		name:     "config/older-creates",
+		contract: "A log that was last updated with a higher Generation stays unchanged",
+		rule:     "A log that was last updated with a higher Generation stays unchanged; missing groups are created.",
 		body: func(s *suite) {
 			s.log(transport.LogConfig{Generation: 5, Update: true})
 			l := s.log(transport.LogConfig{Generation: 4, Update: true, Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -147,9 +147,9 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
-		name: "config/fixed",
-		seam: "A setting that cannot be changed is FailedPrecondition and names the setting, what is, what was wanted, and what to do.",
-		rule: "A setting that cannot be changed is FailedPrecondition and names the setting, what is, and what was wanted. Nothing is ever deleted.",
+		name:     "config/fixed",
+		contract: "A setting that cannot be changed is FailedPrecondition. The error names the setting, its value, the wanted value, and what to do.",
+		rule:     "A setting that cannot be changed is FailedPrecondition. The error names the setting and both values. Nothing is ever deleted.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 5})
 			l.put("a", "0")
@@ -165,14 +165,14 @@ var configCases = []conformanceCase{
 			}
 			l.holds("0")
 			if is := l.info().Config; is.MaxMessages != 5 {
-				s.Errorf("beside what was refused, the log became %+v", is)
+				s.Errorf("after a rejected change, the log became %+v", is)
 			}
 		},
 	},
 	{
-		name: "config/fixed-order",
-		seam: "FailedPrecondition when the group is there with a setting that cannot be changed, naming it and both values",
-		rule: "Consume: FailedPrecondition when the group is there with a setting that cannot be changed, naming it and both values. Ordered is fixed at creation.",
+		name:     "config/fixed-order",
+		contract: "FailedPrecondition if the group exists with a setting that cannot be changed, naming it and both values",
+		rule:     "Consume: FailedPrecondition if the group exists with a setting that cannot be changed, such as Ordered, naming it and both values.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered", Ordered: true}, {Name: "free"}}})
 			l.put("a", "0")
@@ -187,7 +187,7 @@ var configCases = []conformanceCase{
 	},
 }
 
-// wantFixed fails unless err says which setting cannot be changed, and both its
+// wantFixed fails unless err names the setting that cannot be changed, and both its
 // values.
 func (s *suite) wantFixed(err error, setting string, values [2]string) {
 	s.Helper()

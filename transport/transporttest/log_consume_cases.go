@@ -14,9 +14,9 @@ import (
 
 var consumeCases = []conformanceCase{
 	{
-		name: "consume/each-group",
-		seam: "every group of consumers gets all of it.",
-		rule: "Every group of consumers gets all of it.",
+		name:     "consume/each-group",
+		contract: "delivers every message to every group of consumers.",
+		rule:     "A log delivers every message to every group of consumers.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			g, h := l.consume(of("g", 1)), l.consume(of("h", 1))
@@ -32,9 +32,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/order",
-		seam: "Within a group, first deliveries happen in the order of sequences",
-		rule: "Within a group, first deliveries happen in the order of sequences.",
+		name:     "consume/order",
+		contract: "Within a group, first deliveries happen in the order of sequences",
+		rule:     "Within a group, first deliveries happen in the order of sequences.",
 		body: func(s *suite) {
 			const n = 300
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -54,9 +54,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/begin-order",
-		seam: "Begin, if not nil, is called in the place of h, in the same way",
-		rule: "Begin is called for one delivery after another, in order, never concurrently, and what it returns is done once.",
+		name:     "consume/begin-order",
+		contract: "Begin, if not nil, is called instead of h, in the same way.",
+		rule:     "Begin is called for one delivery after another, in order, never concurrently, and the work that it returns runs once.",
 		body: func(s *suite) {
 			const n = 200
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -68,10 +68,10 @@ var consumeCases = []conformanceCase{
 			c := of("g", 16)
 			c.Begin = func(d *transport.Delivery) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called beside itself")
+					s.Error("Begin is called concurrently with itself")
 				}
 				defer inside.Add(-1)
-				runtime.Gosched() // so that who comes too early meets this one
+				runtime.Gosched() // so that a premature call meets this one
 				begun <- string(d.Body)
 				finish := work(func() {
 					done <- string(d.Body)
@@ -96,9 +96,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/begin-beside",
-		seam: "That is done beside the calls for later deliveries",
-		rule: "What Begin returns is done beside the calls for later deliveries, as many as MaxInFlight allows, and a drain waits until those are settled.",
+		name:     "consume/begin-beside",
+		contract: "The work runs concurrently with the calls for later deliveries",
+		rule:     "The work that Begin returns runs concurrently with the calls for later deliveries, up to MaxInFlight, and a drain waits until those are settled.",
 		body: func(s *suite) {
 			const n, inFlight = 10, 4
 			l := s.log(transport.LogConfig{})
@@ -118,10 +118,10 @@ var consumeCases = []conformanceCase{
 			r := l.handle(c, nil)
 			got := make([]string, inFlight)
 			for i := range got {
-				got[i] = await(s, held, "what is left of a delivery")
+				got[i] = await(s, held, "the work on a delivery")
 			}
 			if slices.Sort(got); !slices.Equal(got, numbers(inFlight)) {
-				s.Errorf("beside each other there are %q", got)
+				s.Errorf("%q run concurrently", got)
 			}
 			l.eventuallyIs("g", transport.GroupInfo{InFlight: inFlight, Undelivered: n - inFlight})
 			close(all)
@@ -130,16 +130,16 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/serial",
-		seam: "h is called for one delivery after another, never concurrently",
-		rule: "h is called for one delivery after another, never concurrently.",
+		name:     "consume/serial",
+		contract: "h is called for one delivery after another, never concurrently",
+		rule:     "h is called for one delivery after another, never concurrently.",
 		body: func(s *suite) {
 			const n = 50
 			l := s.log(transport.LogConfig{})
 			l.put("a", numbers(n)...)
 			var inside atomic.Int32
 			var acks sync.WaitGroup
-			calls := 0 // which the race detector looks at
+			calls := 0 // observed by the race detector
 			done := make(chan struct{})
 			l.handle(of("g", 32), func(d *transport.Delivery) {
 				if others := inside.Add(1) - 1; others > 0 {
@@ -157,9 +157,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/members",
-		seam: "Members of one group, in this process and others, share its messages.",
-		rule: "Members of one group share its messages: each goes to one of them.",
+		name:     "consume/members",
+		contract: "Members of one group, in this process and others, share its messages.",
+		rule:     "Members of one group share its messages: each goes to one of them.",
 		body: func(s *suite) {
 			const n = 100
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -192,9 +192,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/idle-member",
-		seam: "Members of one group, in this process and others, share its messages.",
-		rule: "Members of one group share its messages: one that handles nothing else gets what another has no room for.",
+		name:     "consume/idle-member",
+		contract: "Members of one group, in this process and others, share its messages.",
+		rule:     "Members of one group share its messages: an idle member gets those for which another has no room.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			busy := l.consume(of("g", 1))
@@ -207,9 +207,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/in-flight",
-		seam: "It is called when fewer than c.MaxInFlight deliveries that it has seen are unsettled.",
-		rule: "h is called when fewer than MaxInFlight deliveries that it has seen are unsettled. 0 is 1.",
+		name:     "consume/in-flight",
+		contract: "It is called while fewer than c.MaxInFlight of the deliveries passed to it are unsettled.",
+		rule:     "h is called while fewer than MaxInFlight of the deliveries passed to it are unsettled. 0 means 1.",
 		body: func(s *suite) {
 			for _, limit := range []int{0, 1, 3} {
 				group := "g" + strconv.Itoa(limit)
@@ -230,9 +230,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/waiting-blocks-nobody",
-		seam: "redeliveries that are due before them",
-		rule: "A message that waits for its redelivery is not in flight: in a group that is not Ordered, however many wait, new ones are delivered.",
+		name:     "consume/waiting-blocks-nothing",
+		contract: "redeliveries that are due come before them.",
+		rule:     "In a group that is not Ordered, messages that wait for their redelivery do not block new ones.",
 		body: func(s *suite) {
 			const n = 50
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -246,9 +246,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/keep-alive",
-		seam: "What a member holds, with h or ahead of it, is kept from being redelivered for as long as the member lives",
-		rule: "What a member holds, with h or ahead of it, is kept from being redelivered for as long as the member lives.",
+		name:     "consume/keep-alive",
+		contract: "Messages that a member holds, passed to h or fetched in advance, are not redelivered as long as the member lives.",
+		rule:     "Messages that a member holds are not redelivered as long as the member lives.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			group := transport.GroupConfig{Name: "g", AckWait: 2 * transport.MinAckWait}
@@ -258,13 +258,13 @@ var consumeCases = []conformanceCase{
 			other := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 			s.pass(group.AckWait * 8 / 5)
 			other.handlesOnly(l, "a")
-			s.ack(held...) // which counts, however late it is
+			s.ack(held...) // which counts, however late
 			l.eventuallyIs("g", transport.GroupInfo{Settled: 3})
 		},
 	},
 	{
 		name: "consume/remaining",
-		rule: "Remaining is how many messages for this group came after it when it was delivered.",
+		rule: "Remaining is the number of messages for this group that came after this one when it was delivered.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1")
@@ -281,18 +281,18 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/fence",
-		seam: "In a group that is not Ordered it grows with every delivery of the group.",
-		rule: "In a group that is not Ordered, Fence grows with every delivery of the group, whichever member gets it.",
+		name:     "consume/fencing-token",
+		contract: "In a group that is not Ordered it increases with every delivery of the group.",
+		rule:     "In a group that is not Ordered, FencingToken increases with every delivery of the group, whichever member gets it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			var last uint64
 			grows := func(d *transport.Delivery) {
 				s.Helper()
-				if d.Fence <= last {
-					s.Errorf("the fence of %q is %d after %d", d.Body, d.Fence, last)
+				if d.FencingToken <= last {
+					s.Errorf("the fencing token of %q is %d after %d", d.Body, d.FencingToken, last)
 				}
-				last = d.Fence
+				last = d.FencingToken
 			}
 			m := l.consume(of("g", 1))
 			for _, body := range numbers(4) {
@@ -312,9 +312,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/groups-info",
-		seam: "Groups returns the state of its groups, by name.",
-		rule: "Groups returns the state of its groups, by name: Settled is the sequence up to which all is settled; InFlight and Undelivered are the lag.",
+		name:     "consume/groups-info",
+		contract: "Groups returns the state of the log's groups, sorted by name.",
+		rule:     "Groups returns the state of the log's groups, sorted by name. Every sequence up to Settled is settled; InFlight and Undelivered are the lag.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{
 				{Name: "z"}, {Name: "g", Filter: []string{s.subject("a")}, AckWait: 20 * time.Second}, {Name: "a", Ordered: true},
@@ -350,9 +350,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/invalid",
-		seam: "Errors: InvalidArgument for a configuration that cannot be",
-		rule: "Consume: InvalidArgument for a configuration that cannot be.",
+		name:     "consume/invalid",
+		contract: "Errors: InvalidArgument for an invalid configuration",
+		rule:     "Consume: InvalidArgument for an invalid configuration.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			for _, c := range []transport.ConsumeConfig{
@@ -373,9 +373,9 @@ var consumeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "consume/at-once",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once: members come and go while messages are stored and settled, and each is settled.",
+		name:     "consume/at-once",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently: members come and go while messages are stored, and each message is settled.",
 		body: func(s *suite) {
 			const n = 200
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -408,7 +408,7 @@ var consumeCases = []conformanceCase{
 	},
 }
 
-// settleOneByOne settles what a member holds, and fails unless each makes room for
+// settleOneByOne settles the deliveries of a member, and fails unless each makes room for
 // one of the bodies that follow. It settles those too.
 func (s *suite) settleOneByOne(m *member, held []*transport.Delivery, follow []string) {
 	s.Helper()
@@ -423,7 +423,7 @@ func (s *suite) settleOneByOne(m *member, held []*transport.Delivery, follow []s
 	s.ack(next...)
 }
 
-// eventuallyIs waits until the state of a group is this one.
+// eventuallyIs waits until a group has the given state.
 func (l *log) eventuallyIs(group string, want transport.GroupInfo) {
 	l.s.Helper()
 	l.s.eventually(fmt.Sprintf("group %s to be %+v", group, want), func() bool {

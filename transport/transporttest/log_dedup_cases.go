@@ -9,9 +9,9 @@ import (
 
 var dedupCases = []conformanceCase{
 	{
-		name: "dedup/once",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
-		rule: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence.",
+		name:     "dedup/once",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, even if that message is gone.",
+		rule:     "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -23,9 +23,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/removed",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
-		rule: "A second Append with an id stores nothing, whatever has become of the first one's message since.",
+		name:     "dedup/removed",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, even if that message is gone.",
+		rule:     "A second Append with an id stores nothing, even if the first message is gone.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3, Full: transport.DropOldest})
 			l.appends("a", "0", "x", transport.Appended{Sequence: 1})
@@ -40,9 +40,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/settled",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, whatever has become of that message since.",
-		rule: "A second Append with an id stores nothing, and is delivered to nobody, when the first one's message is settled.",
+		name:     "dedup/settled",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing and returns the first one's sequence, even if that message is gone.",
+		rule:     "A second Append with an id stores nothing and delivers nothing, even if the first message is settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -54,9 +54,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/window",
-		seam: "DedupWindow is how long ids are remembered",
-		rule: "DedupWindow is how long ids are remembered.",
+		name:     "dedup/window",
+		contract: "DedupWindow is how long ids are remembered",
+		rule:     "DedupWindow is how long ids are remembered.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{DedupWindow: transport.MinDedupWindow})
 			l.appends("a", "0", "x", transport.Appended{Sequence: 1})
@@ -68,9 +68,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/in-the-window",
-		seam: "0 is DefaultDedupWindow, or MaxAge where that is shorter",
-		rule: "DedupWindow is how long ids are remembered: 0 is 2 minutes.",
+		name:     "dedup/in-the-window",
+		contract: "0 means DefaultDedupWindow, or MaxAge if that is shorter",
+		rule:     "DedupWindow is how long ids are remembered. 0 means 2 minutes.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.appends("a", "0", "x", transport.Appended{Sequence: 1})
@@ -79,9 +79,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/no-id",
-		seam: "ID is the message's identity for deduplication. Empty is none.",
-		rule: "An empty ID is none.",
+		name:     "dedup/no-id",
+		contract: "ID identifies the message for deduplication. An empty ID means no deduplication.",
+		rule:     "An empty ID means no deduplication.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "same", "same")
@@ -89,9 +89,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/each-log",
-		seam: "ID is the message's identity for deduplication.",
-		rule: "An id is one of its log: another log has not seen it.",
+		name:     "dedup/each-log",
+		contract: "ID identifies the message for deduplication.",
+		rule:     "Each log has separate ids.",
 		body: func(s *suite) {
 			for _, name := range []string{"1", "2"} {
 				l := s.log(transport.LogConfig{Name: s.root + name, Subjects: []string{s.subject(name)}})
@@ -100,9 +100,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/at-once",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing",
-		rule: "A second Append with an id stores nothing: one of many at once does.",
+		name:     "dedup/at-once",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing",
+		rule:     "Of many concurrent Appends with one id, one stores its message.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			var wg sync.WaitGroup
@@ -120,9 +120,9 @@ var dedupCases = []conformanceCase{
 		},
 	},
 	{
-		name: "dedup/ids",
-		seam: "MaxID bounds an id, in bytes.",
-		rule: "An id has at most 256 bytes, without control characters and white space at the ends.",
+		name:     "dedup/ids",
+		contract: "MaxID is the maximum length of an id, in bytes.",
+		rule:     "An id has at most 256 bytes, without control characters and white space at the ends.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			for _, id := range []string{strings.Repeat("i", transport.MaxID+1), "a\nb", "a\x00b", " a", "a "} {
@@ -142,7 +142,7 @@ var dedupCases = []conformanceCase{
 	},
 }
 
-// appends fails unless an append with an id says that.
+// appends fails unless an append with an id has the given result.
 func (l *log) appends(rest, body, id string, want transport.Appended) {
 	l.s.Helper()
 	if at := l.add(rest, body, transport.AppendOptions{ID: id}); at != want {
@@ -152,9 +152,9 @@ func (l *log) appends(rest, body, id string, want transport.Appended) {
 
 var expectCases = []conformanceCase{
 	{
-		name: "expect/log",
-		seam: "Aborted when o.Expect does not hold",
-		rule: "Append: Aborted when Expect does not hold. Expect is a condition on the last sequence of the whole log; 0 means that there is none.",
+		name:     "expect/log",
+		contract: "Aborted if o.Expect does not hold",
+		rule:     "Append: Aborted if Expect does not hold. Expect is a condition on the last sequence of the whole log; 0 means that no message exists.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.refuses("a", l.expecting(1, ""), transport.Aborted)
@@ -168,9 +168,9 @@ var expectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect/subject",
-		seam: "Expectation is a condition on the last sequence, of the whole log or of one subject. A Sequence of 0 means that there is none.",
-		rule: "Expect is a condition on the last sequence of one subject; 0 means that there is none.",
+		name:     "expect/subject",
+		contract: "Expectation is a condition on the last sequence of the whole log or of one subject. A Sequence of 0 means that no message exists.",
+		rule:     "Expect is a condition on the last sequence of one subject; 0 means that no message exists.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.add("a", "0", l.expecting(0, "a"))
@@ -184,9 +184,9 @@ var expectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect/other-subject",
-		seam: "Expectation is a condition on the last sequence, of the whole log or of one subject.",
-		rule: "Expect is a condition on the last sequence of one subject, which need not be the message's.",
+		name:     "expect/other-subject",
+		contract: "Expectation is a condition on the last sequence of the whole log or of one subject.",
+		rule:     "Expect is a condition on the last sequence of one subject, which may differ from the message's.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -197,9 +197,9 @@ var expectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect/removed",
-		seam: "A Sequence of 0 means that there is none.",
-		rule: "An Expectation of 0 for a subject means that there is none: also when there was one.",
+		name:     "expect/removed",
+		contract: "A Sequence of 0 means that no message exists.",
+		rule:     "An Expectation of 0 for a subject means that no message exists, even if there was one.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -213,9 +213,9 @@ var expectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect/same-id",
-		seam: "An Append that fails on it although the message with the same id is the last one is a success",
-		rule: "An Append that fails on its Expectation although the message with the same id is the last one is a success: an earlier attempt stored it.",
+		name:     "expect/same-id",
+		contract: "If the condition fails because a message with the same id is the last one, the Append succeeds",
+		rule:     "If an Expectation fails because a message with the same id is the last one, the Append succeeds: an earlier attempt stored the message.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{DedupWindow: transport.MinDedupWindow})
 			ofSubject, ofLog := l.expecting(0, "a"), l.expecting(1, "")
@@ -229,7 +229,7 @@ var expectCases = []conformanceCase{
 				if at := l.add("b", "1", ofLog); at != (transport.Appended{Sequence: 2, Duplicate: true}) {
 					s.Errorf("the second attempt on the log's last returns %+v", at)
 				}
-				s.pass(3 * transport.MinDedupWindow) // the id of a message is its own for ever
+				s.pass(3 * transport.MinDedupWindow) // the id of a message is kept beyond the window
 			}
 			ofSubject.ID, ofLog.ID = "z", ""
 			l.refuses("a", ofSubject, transport.Aborted)
@@ -238,9 +238,9 @@ var expectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "expect/at-once",
-		seam: "Aborted when o.Expect does not hold",
-		rule: "Append: Aborted when Expect does not hold. Of many with one Expectation at once, one is stored.",
+		name:     "expect/at-once",
+		contract: "Aborted if o.Expect does not hold",
+		rule:     "Append: Aborted if Expect does not hold. Of many concurrent Appends with one Expectation, one succeeds.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			const n = 8
@@ -265,8 +265,8 @@ var expectCases = []conformanceCase{
 	},
 }
 
-// expecting returns options with an Expectation, of a subject of the case's or of
-// the whole log.
+// expecting returns options with an Expectation, for a subject of the case or for the
+// whole log.
 func (l *log) expecting(sequence uint64, rest string) transport.AppendOptions {
 	e := &transport.Expectation{Sequence: sequence}
 	if rest != "" {

@@ -12,9 +12,9 @@ import (
 
 var delayedCases = []conformanceCase{
 	{
-		name: "delayed/arrives",
-		seam: "NotBefore delays delivery.",
-		rule: "NotBefore delays delivery. The message takes its sequence when its time has come, and is never delivered before.",
+		name:     "delayed/arrives",
+		contract: "NotBefore delays delivery.",
+		rule:     "NotBefore delays delivery. The message gets its sequence when it is due, and is never delivered before.",
 		body: func(s *suite) {
 			var m *transport.Message
 			l, at := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) error {
@@ -38,9 +38,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/past",
-		seam: "A time in the past is now.",
-		rule: "A NotBefore in the past is now.",
+		name:     "delayed/past",
+		contract: "A time in the past means no delay.",
+		rule:     "A NotBefore in the past means no delay.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
 			m := l.consume(of("g", 1))
@@ -51,9 +51,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/order",
-		seam: "A message is never delivered before its NotBefore",
-		rule: "NotBefore delays delivery, of each message to its own time.",
+		name:     "delayed/order",
+		contract: "A message is never delivered before its NotBefore",
+		rule:     "NotBefore delays the delivery of each message separately.",
 		body: func(s *suite) {
 			l, first := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) (err error) {
 				for _, body := range []string{"2", "0", "1"} {
@@ -73,9 +73,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/info",
-		seam: "waiting for their NotBefore",
-		rule: "Delayed is how many messages wait for their NotBefore: they are not among the others, nor owed to a group, yet.",
+		name:     "delayed/info",
+		contract: "waiting for their NotBefore",
+		rule:     "Delayed is the number of messages that wait for their NotBefore. They do not count as stored or undelivered yet.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
 			l.add("a", "0", transport.AppendOptions{NotBefore: time.Now().Add(aWhile)})
@@ -91,9 +91,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/dedup",
-		seam: "DedupWindow is how long ids are remembered, those of delayed messages apart from those of others.",
-		rule: "Ids are remembered of delayed messages too, apart from those of others: a second Append stores nothing.",
+		name:     "delayed/dedup",
+		contract: "Ids of delayed messages are remembered separately from others.",
+		rule:     "Ids of delayed messages are remembered separately from others: a second Append stores nothing.",
 		body: func(s *suite) {
 			l, at := s.inTime(s.delayedLog(transport.LogConfig{}), func(l *log, at time.Time) error {
 				for _, c := range []struct {
@@ -123,9 +123,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/max",
-		seam: "MaxDelayed, if not 0, bounds how many messages may wait for their time; more are ResourceExhausted.",
-		rule: "MaxDelayed bounds how many messages may wait for their time; more are ResourceExhausted.",
+		name:     "delayed/max",
+		contract: "MaxDelayed, if not 0, limits the number of messages that wait for their time. Further messages are ResourceExhausted.",
+		rule:     "MaxDelayed limits the number of messages that wait for their time. Further messages are ResourceExhausted.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{MaxDelayed: 2})
 			later := transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)}
@@ -142,9 +142,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/full",
-		seam: "Nothing stored is dropped to make room unless the log was told to (Full).",
-		rule: "Nothing stored is dropped to make room: a delayed message whose time comes while a log is full that refuses arrives when there is room.",
+		name:     "delayed/full",
+		contract: "No stored message is dropped to make room unless the log is configured to do so (Full).",
+		rule:     "A delayed message that becomes due while the log is full and refuses messages arrives when there is room.",
 		body: func(s *suite) {
 			l, at := s.inTime(s.delayedLog(transport.LogConfig{MaxMessages: 2}), func(l *log, at time.Time) error {
 				return errors.Join(l.tries("a", "2", transport.AppendOptions{NotBefore: at}),
@@ -159,9 +159,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/many",
-		seam: "The message takes its sequence when its time has come.",
-		rule: "NotBefore delays delivery: of many at once, none is lost, and none comes twice.",
+		name:     "delayed/many",
+		contract: "The message gets its sequence when it is due.",
+		rule:     "Of many delayed messages that are due at once, none is lost and none is delivered twice.",
 		body: func(s *suite) {
 			const n = 100
 			l := s.delayed(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -189,9 +189,9 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "delayed/invalid",
-		seam: "options that do not go with a log of this configuration",
-		rule: "NotBefore goes with neither Expect nor TTL: its position is not known before its time. InvalidArgument.",
+		name:     "delayed/invalid",
+		contract: "options that a log of this configuration does not support",
+		rule:     "NotBefore combined with Expect or TTL is InvalidArgument: the position of the message is not known before its time.",
 		body: func(s *suite) {
 			l := s.delayed(transport.LogConfig{})
 			later := time.Now().Add(time.Hour)
@@ -203,10 +203,10 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name:    "delayed/lanes",
-		seam:    "The message takes its sequence when its time has come.",
-		rule:    "A delayed message takes its place in its lane, and its subject is the one that was appended.",
-		missing: laned,
+		name:     "delayed/lanes",
+		contract: "The message gets its sequence when it is due.",
+		rule:     "A delayed message gets a place in its lane, and keeps its subject.",
+		missing:  laned,
 		body: func(s *suite) {
 			keys := keysOfLanes()
 			l, _ := s.inTime(func() *log {
@@ -230,7 +230,7 @@ var delayedCases = []conformanceCase{
 			for i, key := range keys {
 				want := []string{"a 0", "a delayed", "b delayed"}[min(i, 1):]
 				if !slices.Equal(got[key], want) {
-					s.Errorf("of key %s came %q, want %q", key, got[key], want)
+					s.Errorf("key %s: got %q, want %q", key, got[key], want)
 				}
 			}
 		},
@@ -244,7 +244,7 @@ func laned(has transport.Capabilities) string {
 	return ""
 }
 
-// delayed opens a queue in which messages can wait for their time.
+// delayed opens a queue that supports delayed messages.
 func (s *suite) delayed(c transport.LogConfig) *log {
 	s.Helper()
 	c.Retention, c.Delays = transport.InterestRetention, true
@@ -256,9 +256,8 @@ func (s *suite) delayedLog(c transport.LogConfig) func() *log {
 	return func() *log { return s.delayed(c) }
 }
 
-// inTime lets f do what is to be done before a time, which is soon, or later where f
-// takes longer: each time with a log of its own. What it says counts when it was in
-// time.
+// inTime runs f, which must finish before a time that is soon, or later if f takes
+// longer: each time with a new log. The result of f counts when it finished in time.
 func (s *suite) inTime(open func() *log, f func(*log, time.Time) error) (*log, time.Time) {
 	s.Helper()
 	for delay := aWhile; ; delay *= 4 {
@@ -275,7 +274,7 @@ func (s *suite) inTime(open func() *log, f func(*log, time.Time) error) (*log, t
 	}
 }
 
-// tries appends a message, and returns why it could not.
+// tries appends a message, and returns the error.
 func (l *log) tries(rest, body string, o transport.AppendOptions) error {
 	_, err := l.Append(l.s.patient(), l.s.message(rest, body), o)
 	return err

@@ -8,14 +8,14 @@ import (
 	"gomono.dev/transport"
 )
 
-// lanes is how many lanes the logs of these cases have.
+// lanes is the number of lanes of the logs in these cases.
 const lanes = 4
 
 var laneCases = []conformanceCase{
 	{
-		name: "lanes/order",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier, over all members.",
+		name:     "lanes/order",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier, over all members.",
 		body: func(s *suite) {
 			const n, keys = 240, 12
 			l := s.laned(transport.MemoryStorage)
@@ -37,9 +37,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/beside",
-		seam: "Ordered groups have at most one unsettled delivery in each of the log's lanes, over all members",
-		rule: "Ordered groups have at most one unsettled delivery in each of the log's lanes, and one in each: lanes do not wait for each other.",
+		name:     "lanes/beside",
+		contract: "Ordered groups have at most one unsettled delivery in each of the log's lanes, over all members",
+		rule:     "Ordered groups have at most one unsettled delivery in each of the log's lanes. Lanes do not wait for each other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			keys := keysOfLanes()
@@ -65,9 +65,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/lane-of",
-		seam: "a message's lane is [LaneOf] its subject.",
-		rule: "A message's lane is LaneOf its subject: keys that share a lane wait for each other.",
+		name:     "lanes/lane-of",
+		contract: "a message's lane is [LaneOf] its subject.",
+		rule:     "A message's lane is LaneOf its subject. Keys that share a lane wait for each other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			one, other := keysOfOneLane()
@@ -85,9 +85,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/nak-blocks-its-lane",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "A message of a lane is delivered when the one before it in that lane is settled: one that waits for its redelivery holds up its lane, and no other.",
+		name:     "lanes/nak-blocks-its-lane",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "A message that waits for its redelivery blocks its lane, and no other.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			keys := keysOfLanes()
@@ -103,9 +103,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/hand-back",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "A message of a lane is delivered when the one before it is settled: what a member hands back comes before what follows it.",
+		name:     "lanes/hand-back",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "A message that a member hands back comes before later messages of its lane.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			key := keysOfLanes()[1]
@@ -123,18 +123,18 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/fence",
-		rule: "Fence grows with every delivery of a lane, whichever member gets it.",
+		name: "lanes/fencing-token",
+		rule: "FencingToken increases with every delivery of a lane, whichever member gets it.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
-			fences := make(map[int]uint64)
+			tokens := make(map[int]uint64)
 			grows := func(d *transport.Delivery) {
 				s.Helper()
 				lane := transport.LaneOf(d.Subject, lanes)
-				if d.Fence <= fences[lane] {
-					s.Errorf("the fence of %q in lane %d is %d after %d", d.Body, lane, d.Fence, fences[lane])
+				if d.FencingToken <= tokens[lane] {
+					s.Errorf("the fencing token of %q in lane %d is %d after %d", d.Body, lane, d.FencingToken, tokens[lane])
 				}
-				fences[lane] = d.Fence
+				tokens[lane] = d.FencingToken
 			}
 			for round := range 3 {
 				m := l.consume(ofOrdered(10))
@@ -160,9 +160,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/subjects",
-		seam: "Lanes, if not 0, divides the log, for groups that are Ordered",
-		rule: "A log with Lanes is like any other but for its ordered groups: subjects, filters and conditions are those that were appended.",
+		name:     "lanes/subjects",
+		contract: "Lanes, if not 0, divides the log, for groups that are Ordered",
+		rule:     "Lanes affect only ordered groups: subjects, filters and conditions work as in any other log.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
 				Subjects: []string{s.subject("a.*"), s.subject("b.*.c.*")}, Lanes: lanes, MaxPerSubject: 3, Full: transport.DropOldest,
@@ -214,9 +214,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/filter",
-		seam: "Filter narrows the group to subjects and patterns, which must not overlap.",
-		rule: "Filter narrows an ordered group too: to subjects as they were appended.",
+		name:     "lanes/filter",
+		contract: "Filter limits the group to subjects and patterns, which must not overlap.",
+		rule:     "Filter limits an ordered group too, to subjects as they were appended.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes})
 			for _, key := range keysOfLanes() {
@@ -244,9 +244,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/plain-publish",
-		seam: "a message's lane is [LaneOf] its subject.",
-		rule: "The lane of a message is that of its subject: of one that was stored by a plain Publish too.",
+		name:     "lanes/plain-publish",
+		contract: "a message's lane is [LaneOf] its subject.",
+		rule:     "A message stored by a plain Publish also has the lane of its subject.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			keys := keysOfLanes()
@@ -268,9 +268,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/plain-publish-elsewhere",
-		seam: "With Lanes that goes for the first of them alone.",
-		rule: "A log with Lanes stores what is published under the first of its Subjects, and what is appended under any; a lane is of all of them.",
+		name:     "lanes/plain-publish-elsewhere",
+		contract: "With Lanes this applies only to the first of them.",
+		rule:     "A log with Lanes stores plain messages only under the first of its Subjects, and appended messages under all. A lane spans all Subjects.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes})
 			s.publish("b.x", "not stored")
@@ -287,9 +287,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/interest",
-		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
-		rule: "InterestRetention and ordered groups go together: what they have settled goes, in whichever lane.",
+		name:     "lanes/interest",
+		contract: "InterestRetention also removes a message that every group whose filter matches it has settled.",
+		rule:     "InterestRetention removes messages that ordered groups have settled, in any lane.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
 				Subjects: []string{s.subject("*")}, Lanes: lanes, Retention: transport.InterestRetention,
@@ -309,9 +309,9 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/deleted",
-		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
-		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: an ordered one once.",
+		name:     "lanes/deleted",
+		contract: "If the group is deleted while it is consumed, the Receiver ends and c.OnEnd receives the reason.",
+		rule:     "If an ordered group is deleted while it is consumed, the Receiver ends and OnEnd is called once.",
 		body: func(s *suite) {
 			l := s.laned(transport.FileStorage)
 			m := l.consume(ofOrdered(10))
@@ -327,14 +327,14 @@ var laneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/fixed",
-		seam: "the last token is the key. Fixed at creation; at most MaxLanes.",
-		rule: "Lanes is fixed at creation: changing it is FailedPrecondition and names the setting and both values.",
+		name:     "lanes/fixed",
+		contract: "Lanes cannot be changed after creation.",
+		rule:     "A change of Lanes after creation is FailedPrecondition. The error names the setting and both values.",
 		body: func(s *suite) {
 			c := transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes}
 			s.log(c)
 			c.Lanes = 8
-			s.log(c) // a sender takes it as it is
+			s.log(c) // a sender accepts it unchanged
 			c.Update = true
 			_, err := s.open(c)
 			s.wantFixed(err, "Lanes", [2]string{"4", "8"})
@@ -342,7 +342,7 @@ var laneCases = []conformanceCase{
 	},
 }
 
-// oneLaneCases need no lanes: a log without Lanes is one.
+// oneLaneCases need no lanes: a log without Lanes is one lane.
 var oneLaneCases = []conformanceCase{
 	{
 		name: "ordered/one-lane",
@@ -366,9 +366,9 @@ var oneLaneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ordered/nak",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "In an ordered group a message is delivered when the one before it is settled: one that waits for its redelivery holds up all that follow.",
+		name:     "ordered/nak",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "In an ordered group without lanes, a message that waits for its redelivery blocks all later ones.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -378,7 +378,7 @@ var oneLaneCases = []conformanceCase{
 			s.nak(m.take("0", 1), aWhile)
 			again := m.take("0", 2)
 			if took := time.Since(begun); took < aWhile {
-				s.Errorf("it came again after %v, want %v", took, aWhile)
+				s.Errorf("it was redelivered after %v, want %v", took, aWhile)
 			}
 			m.idle()
 			s.ack(again)
@@ -396,7 +396,7 @@ func (s *suite) laned(storage transport.Storage) *log {
 	return s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: lanes, Storage: storage})
 }
 
-// ofOrdered describes a member of the ordered group "g".
+// ofOrdered returns the configuration of a member of the ordered group "g".
 func ofOrdered(inFlight int) transport.ConsumeConfig {
 	return transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: inFlight}
 }
@@ -425,8 +425,8 @@ func keysOfOneLane() (one, other string) {
 	}
 }
 
-// order notices two deliveries of one lane at once, and one that comes before an
-// older one.
+// order detects two concurrent deliveries of one lane, and a delivery before that of an
+// older message.
 type order struct {
 	s       *suite
 	handled chan struct{}
@@ -444,7 +444,7 @@ func (o *order) begin(lane int, d *transport.Delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if other, ok := o.held[lane]; ok {
-		o.s.Errorf("%q is delivered while %q is in hand, in lane %d", d.Body, other, lane)
+		o.s.Errorf("%q is delivered while %q is unsettled, in lane %d", d.Body, other, lane)
 	}
 	if d.Sequence <= o.last[lane] {
 		o.s.Errorf("%q is delivered at %d, after %d", d.Body, d.Sequence, o.last[lane])
@@ -462,9 +462,9 @@ func (o *order) end(lane int, d *transport.Delivery) {
 	o.handled <- struct{}{}
 }
 
-// naksBeside naks a delivery with a delay, until others that are appended meanwhile all
-// come before it is over: for longer and longer, since a backend may be slow. It returns
-// the last delivery, unsettled.
+// naksBeside naks a delivery with a delay and appends other messages, until all of those
+// come before the delay is over. The delay grows, because a backend may be slow. It
+// returns the last delivery, unsettled.
 func (m *member) naksBeside(l *log, keys []string, d *transport.Delivery) *transport.Delivery {
 	m.s.Helper()
 	for delay := aWhile; ; delay *= 4 {
@@ -476,7 +476,7 @@ func (m *member) naksBeside(l *log, keys []string, d *transport.Delivery) *trans
 }
 
 // waitsBeside naks a delivery and handles two messages of each of the keys. It returns
-// the next delivery of what waited, and whether it came behind all of the others.
+// the redelivery, and whether it came after all others.
 func (m *member) waitsBeside(l *log, keys []string, waiting *transport.Delivery, delay time.Duration) (behind bool, again *transport.Delivery) {
 	m.s.Helper()
 	begun := time.Now()
@@ -485,7 +485,7 @@ func (m *member) waitsBeside(l *log, keys []string, waiting *transport.Delivery,
 			return false
 		}
 		if took := time.Since(begun); again != nil || took < delay || d.Attempt != waiting.Attempt+1 {
-			m.s.Fatalf("%q came again after %v at attempt %d, want %v", d.Body, took, d.Attempt, delay)
+			m.s.Fatalf("%q was redelivered after %v at attempt %d, want %v", d.Body, took, d.Attempt, delay)
 		}
 		again = d
 		return true

@@ -12,9 +12,9 @@ import (
 
 var openCases = []conformanceCase{
 	{
-		name: "open/creates",
-		seam: "Log opens the log that c describes, and creates it if it is not there.",
-		rule: "Log opens the log, and creates it if it is not there. What Append has acknowledged is kept.",
+		name:     "open/creates",
+		contract: "Log opens the log that c describes, and creates it if it does not exist.",
+		rule:     "Log opens the log, and creates it if it does not exist. Acknowledged messages are kept.",
 		body: func(s *suite) {
 			one := s.log(transport.LogConfig{})
 			one.put("a", "0", "1")
@@ -25,9 +25,9 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
-		name: "open/at-once",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once: one log is made, and all have it.",
+		name:     "open/at-once",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently: several calls of Log create one log.",
 		body: func(s *suite) {
 			const n = 8
 			c := transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}, Update: true}
@@ -54,9 +54,9 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
-		name: "open/name",
-		seam: `Name identifies the log: letters, digits, "-" and "_".`,
-		rule: "Name: 1 to 240 letters, digits, - and _.",
+		name:     "open/name",
+		contract: `Name identifies the log: letters, digits, "-" and "_".`,
+		rule:     "A log's name has 1 to 240 letters, digits, - and _.",
 		body: func(s *suite) {
 			long := s.root + "_" + strings.Repeat("Z", 239-len(s.root))
 			l := s.log(transport.LogConfig{Name: long})
@@ -65,9 +65,9 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
-		name: "open/invalid",
-		seam: "Validate reports, as an InvalidArgument, a configuration that no backend can have. Every backend calls it first in Log.",
-		rule: "Every backend calls LogConfig.Validate first in Log: InvalidArgument for what no backend can have.",
+		name:     "open/invalid",
+		contract: "Validate returns an InvalidArgument for a configuration that no backend can implement. Every backend calls it first in Log.",
+		rule:     "Every backend calls LogConfig.Validate first in Log: an invalid configuration is InvalidArgument.",
 		body: func(s *suite) {
 			for _, change := range []func(*transport.LogConfig){
 				func(c *transport.LogConfig) { c.Name = "a.b" },
@@ -104,7 +104,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name: "open/subject-of-two",
-		rule: "No subject may belong to two logs.",
+		rule: "A subject must not belong to two logs.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b")}})
 			for _, subjects := range [][]string{{s.subject("b")}, {s.subject("c"), s.subject("a.x")}, {s.subject("*.x")}, {s.subject(">")}} {
@@ -120,9 +120,9 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
-		name: "open/subjects",
-		seam: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
-		rule: "Append: InvalidArgument for a subject that is not the log's.",
+		name:     "open/subjects",
+		contract: "InvalidArgument for a message that cannot be carried or a subject that is not the log's",
+		rule:     "Append: InvalidArgument for a subject that is not the log's.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b")}})
 			for _, rest := range []string{"a", "a.x.y", "b.x", "c"} {
@@ -134,9 +134,9 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
-		name: "open/info",
-		seam: "sequence of the oldest message; Last+1 when there is none",
-		rule: "Info returns the state of the log: First is Last+1 when there is no message, Last the highest sequence ever given.",
+		name:     "open/info",
+		contract: "sequence of the oldest message; Last+1 if there is none",
+		rule:     "Info returns the state of the log: First is Last+1 if there is no message, Last the highest sequence ever assigned.",
 		body: func(s *suite) {
 			c := transport.LogConfig{
 				MaxAge: time.Hour, MaxMessages: 10, MaxBytes: 100_000, MaxPerSubject: 5, Full: transport.DropOldest,
@@ -180,9 +180,9 @@ var openCases = []conformanceCase{
 
 var sequenceCases = []conformanceCase{
 	{
-		name: "sequence/consecutive",
-		seam: "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1",
-		rule: "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1.",
+		name:     "sequence/consecutive",
+		contract: "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1",
+		rule:     "A stored message gets a sequence, one higher than any before it in this log. Sequences begin at 1.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			for want := range uint64(20) {
@@ -199,9 +199,9 @@ var sequenceCases = []conformanceCase{
 		},
 	},
 	{
-		name: "sequence/refused",
-		seam: "A refused Append uses none.",
-		rule: "A refused Append uses none, and neither does one that was appended before.",
+		name:     "sequence/refused",
+		contract: "A rejected Append uses none.",
+		rule:     "A rejected Append uses no sequence, and neither does a duplicate.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 1})
 			l.add("a", "0", transport.AppendOptions{ID: "id"})
@@ -210,15 +210,15 @@ var sequenceCases = []conformanceCase{
 			l.refuses("b", transport.AppendOptions{TTL: time.Millisecond}, transport.InvalidArgument)
 			l.add("b", "again", transport.AppendOptions{ID: "id"})
 			if at := l.add("b", "1", transport.AppendOptions{}); at.Sequence != 2 {
-				s.Errorf("got sequence %d after what was refused, want 2", at.Sequence)
+				s.Errorf("got sequence %d after a rejected append, want 2", at.Sequence)
 			}
 			l.holds("0", "1")
 		},
 	},
 	{
-		name: "sequence/never-back",
-		seam: "Sequences begin at 1, are never used twice, and never go back, whatever is removed.",
-		rule: "Sequences are never used twice, and never go back, whatever is removed.",
+		name:     "sequence/never-back",
+		contract: "Sequences begin at 1, are never reused, and never go back, whatever is removed.",
+		rule:     "Sequences are never reused, and never go back, whatever is removed.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 2, Full: transport.DropOldest})
 			l.put("a", "0", "1", "2", "3")
@@ -239,8 +239,8 @@ var sequenceCases = []conformanceCase{
 	},
 }
 
-// eventuallyAppends appends to a log that somebody else may have made this moment:
-// the server of a cluster to which this Transport is connected may not know it yet.
+// eventuallyAppends appends to a log that another Transport may have just created: the
+// server of this Transport in a cluster may not know it yet.
 func (l *log) eventuallyAppends(rest, body string) error {
 	for begun := time.Now(); ; l.s.pass(20 * time.Millisecond) {
 		_, err := l.Append(l.s.Context(), l.s.message(rest, body), transport.AppendOptions{})

@@ -23,9 +23,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/owed",
-		seam: "Groups are created with the log, before anything is stored: they are owed every message from the first.",
-		rule: "Groups are created with the log: they are owed every message from the first, consumed or not.",
+		name:     "position/from-first",
+		contract: "Groups are created with the log, before any message is stored, and receive every message from the first.",
+		rule:     "Groups are created with the log and receive every message from the first, consumed or not.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1")
@@ -35,9 +35,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/later-interest",
-		seam: "under InterestRetention that is at the earliest its creation.",
-		rule: "Under InterestRetention, a group that is created later begins at the earliest with its creation.",
+		name:     "position/later-interest",
+		contract: "under InterestRetention that is at the earliest its creation.",
+		rule:     "Under InterestRetention, a group that is created later begins at the earliest at its creation.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1")
@@ -55,9 +55,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/filter",
-		seam: "Filter narrows the group to subjects and patterns, which must not overlap. Empty is all.",
-		rule: "Filter narrows the group to subjects and patterns. Empty is all.",
+		name:     "position/filter",
+		contract: "Filter limits the group to subjects and patterns, which must not overlap. An empty Filter matches all messages.",
+		rule:     "Filter limits the group to subjects and patterns. An empty Filter matches all messages.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			for i, rest := range []string{"a", "b.x", "c", "b.y", "a", "b.x.y", "d"} {
@@ -81,9 +81,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/start-new",
-		seam: "what is stored from now on",
-		rule: "Start.New: what is stored from now on.",
+		name:     "position/start-new",
+		contract: "messages stored from now on",
+		rule:     "Start.New begins with messages stored from now on.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1")
@@ -92,9 +92,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/start-sequence",
-		seam: "this one, or the first after it",
-		rule: "Start.Sequence: this one, or the first after it.",
+		name:     "position/start-sequence",
+		contract: "this sequence, or the first after it",
+		rule:     "Start.Sequence begins at this sequence, or the first after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1", "2", "3")
@@ -104,7 +104,7 @@ var positionCases = []conformanceCase{
 			for i, want := range [][]string{{"0", "1", "3"}, {"1", "3"}, {"3"}, {"3"}} {
 				name := "g" + numbers(4)[i]
 				m := l.consume(transport.ConsumeConfig{Group: transport.GroupConfig{Name: name, Start: transport.Start{Sequence: uint64(i) + 1}}})
-				m.handlesBeside([]string{"2"}, want...) // of whose removal it may hear late
+				m.handlesBeside([]string{"2"}, want...) // the group may learn late of its removal
 				l.eventuallyLags(name, 0)
 			}
 			later := l.startAt(transport.Start{Sequence: 6})
@@ -113,9 +113,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/start-time",
-		seam: "the first stored at or after it",
-		rule: "Start.Time: the first stored at or after it.",
+		name:     "position/start-time",
+		contract: "the first message stored at or after it",
+		rule:     "Start.Time begins with the first message stored at or after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.putApart("0", "1", "2")
@@ -124,9 +124,9 @@ var positionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "position/start-last-per-subject",
-		seam: "the last of each subject, then what follows",
-		rule: "Start.LastPerSubject: the last of each subject, then what follows.",
+		name:     "position/start-last-per-subject",
+		contract: "the last message of each subject, then all later ones",
+		rule:     "Start.LastPerSubject begins with the last message of each subject, then all later ones.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -147,7 +147,7 @@ var positionCases = []conformanceCase{
 	},
 	{
 		name: "position/start-once",
-		rule: "Start is where a new group begins. It is not read again once the group is there.",
+		rule: "Start is the position where a new group begins. It is ignored for an existing group.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "start"}}})
 			l.put("a", "0", "1")
@@ -161,7 +161,7 @@ var positionCases = []conformanceCase{
 	},
 }
 
-// startAt makes a member of the group "start".
+// startAt adds a member of the group "start".
 func (l *log) startAt(start transport.Start) *member {
 	l.s.Helper()
 	return l.consume(transport.ConsumeConfig{Group: transport.GroupConfig{Name: "start", Start: start}})
@@ -176,7 +176,7 @@ func (l *log) putApart(bodies ...string) {
 	}
 }
 
-// eventuallyLags waits until a group has so many messages to settle.
+// eventuallyLags waits until a group has the given number of messages to settle.
 func (l *log) eventuallyLags(group string, messages uint64) {
 	l.s.Helper()
 	l.s.eventually("the lag of "+group+" to be right", func() bool {

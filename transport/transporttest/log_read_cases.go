@@ -12,9 +12,9 @@ import (
 
 var readCases = []conformanceCase{
 	{
-		name: "read/all",
-		seam: "a Delivery from Read has no Settler, no Fence and Attempt 0.",
-		rule: "Read returns what is stored, in order. A Delivery from Read has no Settler, no Fence and Attempt 0.",
+		name:     "read/all",
+		contract: "A Delivery from Read has no Settler, no FencingToken and Attempt 0.",
+		rule:     "Read returns stored messages in order, with no Settler, no FencingToken and Attempt 0.",
 		body: func(s *suite) {
 			const n = 600
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -32,16 +32,16 @@ var readCases = []conformanceCase{
 				if d.Sequence != uint64(i)+1 || d.Subject != s.subject(strconv.Itoa(i%5)) || d.ID != "id "+strconv.Itoa(i) || d.Stored.IsZero() {
 					s.Errorf("message %d is %+v", i, d)
 				}
-				if d.Settler != nil || d.Fence != 0 || d.Attempt != 0 {
-					s.Errorf("message %d has settler %v, fence %d, attempt %d", i, d.Settler, d.Fence, d.Attempt)
+				if d.Settler != nil || d.FencingToken != 0 || d.Attempt != 0 {
+					s.Errorf("message %d has settler %v, fencing token %d, attempt %d", i, d.Settler, d.FencingToken, d.Attempt)
 				}
 			}
 		},
 	},
 	{
-		name: "read/present",
-		seam: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
-		rule: "Read ends at the last message that was stored when it began.",
+		name:     "read/present",
+		contract: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
+		rule:     "Read ends at the last message that was stored when it began.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
 				l := s.log(transport.LogConfig{
@@ -63,9 +63,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/changes-nothing",
-		seam: "without belonging to a group and without changing anything.",
-		rule: "Read returns what is stored without belonging to a group and without changing anything.",
+		name:     "read/changes-nothing",
+		contract: "It does not belong to a group and changes nothing.",
+		rule:     "Read does not belong to a group and changes nothing.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			l.put("a", "0", "1")
@@ -84,9 +84,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/starts",
-		seam: "At most one is set. None is the beginning.",
-		rule: "Start: a sequence is this one or the first after it, a time the first stored at or after it; New is what is stored from now on.",
+		name:     "read/starts",
+		contract: "At most one is set. The zero value is the beginning.",
+		rule:     "A Start is a sequence or the first after it, the first message stored at or after a time, or (New) messages stored from now on.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
 				l := s.log(transport.LogConfig{
@@ -114,9 +114,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/last-per-subject",
-		seam: "the last of each subject, then what follows",
-		rule: "LastPerSubject: the last of each subject, then what follows.",
+		name:     "read/last-per-subject",
+		contract: "the last message of each subject, then all later ones",
+		rule:     "LastPerSubject reads the last message of each subject, then all later ones.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
 				l := s.log(transport.LogConfig{
@@ -133,9 +133,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/filter",
-		seam: "Read returns what is stored, in order",
-		rule: "Read: only what matches the filter, in order.",
+		name:     "read/filter",
+		contract: "Read returns stored messages in order.",
+		rule:     "Read returns only messages that match the filter, in order.",
 		body: func(s *suite) {
 			for name, retention := range map[string]transport.Retention{"limits": transport.LimitsRetention, "interest": transport.InterestRetention} {
 				l := s.log(transport.LogConfig{
@@ -159,9 +159,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/follow",
-		seam: "A Follow that ctx ended ends without an error.",
-		rule: "With Follow, Read goes on with what is stored later, until ctx ends; then it ends without an error.",
+		name:     "read/follow",
+		contract: "A Follow that ctx ended ends without an error.",
+		rule:     "With Follow, Read continues with messages stored later, until ctx ends; then it ends without an error.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -172,7 +172,7 @@ var readCases = []conformanceCase{
 			all.want("0", "1")
 			last.want("0")
 			l.put("b", "2")
-			s.eventually("the follower of what is new to follow", func() bool {
+			s.eventually("the follower of new messages to follow", func() bool {
 				l.put("a", "probe")
 				return len(later.got) > 0
 			})
@@ -191,9 +191,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/follow-interest",
-		seam: "or, with r.Follow, when ctx ends.",
-		rule: "With Follow, Read goes on with what is stored later, as long as it is there.",
+		name:     "read/follow-interest",
+		contract: "or, with r.Follow, when ctx ends.",
+		rule:     "With Follow, Read continues with messages stored later, if they still exist.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -209,7 +209,7 @@ var readCases = []conformanceCase{
 	},
 	{
 		name: "read/gap",
-		rule: "A gap (messages that retention removed meanwhile) is skipped.",
+		rule: "A gap (messages that retention removed in the meantime) is skipped.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", numbers(6)...)
@@ -230,9 +230,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/break",
-		seam: "Read returns what is stored, in order",
-		rule: "Read can be left at any message, and begun again: each time it reads from its start.",
+		name:     "read/break",
+		contract: "Read returns stored messages in order.",
+		rule:     "Read can be stopped at any message and repeated: each time it reads from its start.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", numbers(20)...)
@@ -259,9 +259,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/errors",
-		seam: "Its last element may carry an error, with a nil Delivery",
-		rule: "The last element of Read may carry an error, with a nil Delivery: InvalidArgument for what cannot be read, Canceled when ctx ended first.",
+		name:     "read/errors",
+		contract: "The last element may carry an error, with a nil Delivery",
+		rule:     "The last element of Read may carry an error, with a nil Delivery: InvalidArgument for an invalid ReadConfig, Canceled if ctx ended first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1")
@@ -278,9 +278,9 @@ var readCases = []conformanceCase{
 		},
 	},
 	{
-		name: "read/at-once",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once: each Read has its own place.",
+		name:     "read/at-once",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently: each Read has a separate position.",
 		body: func(s *suite) {
 			const n = 100
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -327,7 +327,7 @@ func (s *suite) wantReadError(read func(func(*transport.Delivery, error) bool), 
 	}
 }
 
-// follower is a Read with Follow under way.
+// follower is a Read with Follow in progress.
 type follower struct {
 	s     *suite
 	got   chan string
@@ -354,7 +354,7 @@ func (l *log) follow(c transport.ReadConfig) *follower {
 
 func (f *follower) next() string {
 	f.s.Helper()
-	return await(f.s, f.got, "a message that is followed")
+	return await(f.s, f.got, "a followed message")
 }
 
 func (f *follower) want(bodies ...string) {

@@ -7,19 +7,19 @@ import (
 	"gomono.dev/transport"
 )
 
-// Sentences about deleted groups.
+// Sentences of the transport contract about deleted groups.
 const (
 	recreates       = "Under InterestRetention the backend recreates a group of these after its deletion, as long as a Transport that declared it is open."
 	beginsWithLater = "The new group begins with later messages."
-	deletionEnds    = "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why."
+	deletionEnds    = "If the group is deleted while it is consumed, the Receiver ends and c.OnEnd receives the reason."
 )
 
-// recreatedCases delete groups that have to exist.
+// recreatedCases delete groups that must exist.
 var recreatedCases = []conformanceCase{
 	{
-		name: "recreated/stored",
-		seam: recreates,
-		rule: "Under InterestRetention a deleted group of LogConfig.Groups is recreated: Append stores messages for it.",
+		name:     "recreated/stored",
+		contract: recreates,
+		rule:     "Under InterestRetention a deleted group of LogConfig.Groups is recreated: Append stores messages for it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			for range 2 {
@@ -32,9 +32,9 @@ var recreatedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "recreated/new",
-		seam: beginsWithLater,
-		rule: "A recreated group begins with later messages: it does not get earlier ones.",
+		name:     "recreated/new",
+		contract: beginsWithLater,
+		rule:     "A recreated group begins with later messages: it does not get earlier ones.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{
 				{Name: "g"}, {Name: "other", Filter: []string{s.subject("a")}},
@@ -48,9 +48,9 @@ var recreatedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "recreated/member",
-		seam: deletionEnds,
-		rule: "The deletion of a group ends its Receivers with NotFound, also if the group is recreated.",
+		name:     "recreated/member",
+		contract: deletionEnds,
+		rule:     "The deletion of a group ends its Receivers with NotFound, even if the group is recreated.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 2))
@@ -64,9 +64,9 @@ var recreatedCases = []conformanceCase{
 		},
 	},
 	{
-		name: "recreated/limits",
-		seam: recreates,
-		rule: "Under LimitsRetention a deleted group is not recreated.",
+		name:     "recreated/limits",
+		contract: recreates,
+		rule:     "Under LimitsRetention a deleted group is not recreated.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
@@ -83,9 +83,9 @@ var recreatedCases = []conformanceCase{
 
 var recreatedLaneCases = []conformanceCase{
 	{
-		name: "recreated/lanes",
-		seam: recreates,
-		rule: "Under InterestRetention a deleted ordered group of LogConfig.Groups is recreated: Append stores messages for it in every lane.",
+		name:     "recreated/lanes",
+		contract: recreates,
+		rule:     "Under InterestRetention a deleted ordered group of LogConfig.Groups is recreated: Append stores messages for it in every lane.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
 				Subjects: []string{s.subject("*")}, Lanes: lanes, Retention: transport.InterestRetention,

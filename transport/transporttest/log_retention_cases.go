@@ -10,9 +10,9 @@ import (
 
 var retentionCases = []conformanceCase{
 	{
-		name: "retention/limits",
-		seam: "LimitsRetention keeps a message until a bound or its age removes it.",
-		rule: "LimitsRetention keeps a message until a bound or its age removes it, whoever has settled it.",
+		name:     "retention/limits",
+		contract: "LimitsRetention keeps a message until a limit or its age removes it.",
+		rule:     "LimitsRetention keeps a message until a limit or its age removes it, even if it is settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 2))
@@ -25,9 +25,9 @@ var retentionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "retention/interest",
-		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
-		rule: "InterestRetention removes a message that every group whose filter matches it has settled, and no other.",
+		name:     "retention/interest",
+		contract: "InterestRetention also removes a message that every group whose filter matches it has settled.",
+		rule:     "InterestRetention removes a message that every group whose filter matches it has settled, and no other.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{
 				{Name: "all"}, {Name: "a", Filter: []string{s.subject("a")}},
@@ -38,21 +38,21 @@ var retentionCases = []conformanceCase{
 			deliveries := all.takes("0", "1", "2", "3")
 			s.ack(deliveries[0], deliveries[3])
 			s.terminate(deliveries[1])
-			l.eventuallyHolds(3) // 3 is nobody else's
+			l.eventuallyHolds(3) // 3 is for no other group
 			l.holds("0", "1", "2")
-			mine := a.takes("0", "1", "2")
-			s.ack(mine[1], mine[2])
+			held := a.takes("0", "1", "2")
+			s.ack(held[1], held[2])
 			l.eventuallyHolds(2)
 			l.holds("0", "2")
-			s.terminate(mine[0])
+			s.terminate(held[0])
 			s.ack(deliveries[2])
 			l.eventuallyHolds(0)
 		},
 	},
 	{
-		name: "retention/handed-back",
-		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
-		rule: "InterestRetention removes what is settled: what was handed back is not.",
+		name:     "retention/handed-back",
+		contract: "InterestRetention also removes a message that every group whose filter matches it has settled.",
+		rule:     "InterestRetention keeps a message that was handed back, because it is not settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 2))
@@ -67,12 +67,12 @@ var retentionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "retention/no-group",
-		seam: "A message that matches no group is acknowledged and not stored.",
-		rule: "Under InterestRetention, a message that matches no group is acknowledged and not stored.",
+		name:     "retention/no-group",
+		contract: "A message that matches no group is acknowledged and not stored.",
+		rule:     "Under InterestRetention, a message that matches no group is acknowledged and not stored.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "b", Filter: []string{s.subject("b")}}}})
-			l.put("a", "for nobody")
+			l.put("a", "for no group")
 			l.put("b", "0")
 			l.holds("0")
 			m := l.consume(transport.ConsumeConfig{Group: l.config.Groups[0]})
@@ -81,9 +81,9 @@ var retentionCases = []conformanceCase{
 		},
 	},
 	{
-		name: "retention/group-deleted",
-		seam: "InterestRetention also removes a message that every group whose filter matches it has settled.",
-		rule: "InterestRetention keeps a message for the groups that there are: for one that is deleted, no longer.",
+		name:     "retention/group-deleted",
+		contract: "InterestRetention also removes a message that every group whose filter matches it has settled.",
+		rule:     "InterestRetention keeps a message for existing groups, and no longer for a deleted one.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			l.put("a", "0", "1")
@@ -99,13 +99,13 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/max-age",
-		rule: "MaxAge removes a message that long after it was stored.",
+		rule: "MaxAge is how long a message is kept after it was stored.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxAge: 200 * time.Millisecond})
 			begun := time.Now()
 			l.put("a", "0")
 			if got := l.read(transport.ReadConfig{}); len(got) != 1 && time.Since(begun) < l.config.MaxAge {
-				s.Errorf("it is gone after %v", time.Since(begun))
+				s.Errorf("it was removed after %v", time.Since(begun))
 			}
 			l.eventuallyHolds(0)
 			l.holds()
@@ -116,7 +116,7 @@ var retentionCases = []conformanceCase{
 	},
 	{
 		name: "retention/ttl",
-		rule: "TTL removes this message earlier than MaxAge would. At least 1 s.",
+		rule: "TTL removes this message earlier than MaxAge would. The minimum is 1 s.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxAge: time.Hour, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.refuses("a", transport.AppendOptions{TTL: transport.MinTTL - 1}, transport.InvalidArgument)
@@ -129,16 +129,16 @@ var retentionCases = []conformanceCase{
 			}
 			l.eventuallyHolds(2)
 			l.holds("later", "never")
-			l.consume(of("g", 1)).handlesOnly(l, "a", "later", "never") // what is gone is owed to nobody
+			l.consume(of("g", 1)).handlesOnly(l, "a", "later", "never") // a removed message is for no group
 		},
 	},
 }
 
 var fullCases = []conformanceCase{
 	{
-		name: "full/refuse-messages",
-		seam: "Refuse answers ResourceExhausted and stores nothing.",
-		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxMessages, until there is room.",
+		name:     "full/refuse-messages",
+		contract: "Refuse rejects the message with ResourceExhausted and stores nothing.",
+		rule:     "At MaxMessages, Refuse rejects messages with ResourceExhausted and stores nothing, until there is room.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3})
 			l.put("a", "0", "1", "2")
@@ -148,15 +148,15 @@ var fullCases = []conformanceCase{
 			if err := l.Remove(s.patient(), 2); err != nil {
 				s.Fatal(err)
 			}
-			l.appends("b", "3", "x", transport.Appended{Sequence: 4}) // what was refused was not appended
+			l.appends("b", "3", "x", transport.Appended{Sequence: 4}) // a rejected message was not appended
 			l.refuses("a", transport.AppendOptions{}, transport.ResourceExhausted)
 			l.holds("0", "2", "3")
 		},
 	},
 	{
-		name: "full/refuse-bytes",
-		seam: "Refuse answers ResourceExhausted and stores nothing.",
-		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxBytes.",
+		name:     "full/refuse-bytes",
+		contract: "Refuse rejects the message with ResourceExhausted and stores nothing.",
+		rule:     "At MaxBytes, Refuse rejects messages with ResourceExhausted and stores nothing.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxBytes: 10_000})
 			stored := l.fill()
@@ -169,9 +169,9 @@ var fullCases = []conformanceCase{
 		},
 	},
 	{
-		name: "full/refuse-per-subject",
-		seam: "Refuse answers ResourceExhausted and stores nothing.",
-		rule: "Refuse answers ResourceExhausted and stores nothing, at MaxPerSubject, for that subject.",
+		name:     "full/refuse-per-subject",
+		contract: "Refuse rejects the message with ResourceExhausted and stores nothing.",
+		rule:     "At MaxPerSubject, Refuse rejects messages of that subject with ResourceExhausted and stores nothing.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2})
 			l.put("a", "0", "1")
@@ -182,9 +182,9 @@ var fullCases = []conformanceCase{
 		},
 	},
 	{
-		name: "full/refuse-interest",
-		seam: "Nothing stored is dropped to make room unless the log was told to (Full).",
-		rule: "A full log has room when its groups have settled: nothing that was acknowledged was dropped.",
+		name:     "full/refuse-interest",
+		contract: "No stored message is dropped to make room unless the log is configured to do so (Full).",
+		rule:     "A full log has room once its groups have settled messages. No acknowledged message is dropped.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 2, Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1")
@@ -197,9 +197,9 @@ var fullCases = []conformanceCase{
 		},
 	},
 	{
-		name: "full/drop-oldest",
-		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
-		rule: "DropOldest removes the oldest message of the log, at MaxMessages.",
+		name:     "full/drop-oldest",
+		contract: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
+		rule:     "DropOldest removes the oldest message of the log, at MaxMessages.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxMessages: 3, Full: transport.DropOldest})
 			l.put("a", "0", "1")
@@ -211,9 +211,9 @@ var fullCases = []conformanceCase{
 		},
 	},
 	{
-		name: "full/drop-oldest-bytes",
-		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
-		rule: "DropOldest removes the oldest message of the log, at MaxBytes.",
+		name:     "full/drop-oldest-bytes",
+		contract: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
+		rule:     "DropOldest removes the oldest message of the log, at MaxBytes.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxBytes: 10_000, Full: transport.DropOldest})
 			for i := range 20 {
@@ -226,9 +226,9 @@ var fullCases = []conformanceCase{
 		},
 	},
 	{
-		name: "full/drop-oldest-per-subject",
-		seam: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
-		rule: "DropOldest removes the oldest message of the subject, for MaxPerSubject.",
+		name:     "full/drop-oldest-per-subject",
+		contract: "DropOldest removes the oldest message, of the subject for MaxPerSubject and of the log otherwise.",
+		rule:     "DropOldest removes the oldest message of the subject, for MaxPerSubject.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxPerSubject: 2, Full: transport.DropOldest})
 			l.put("a", "0", "1")
@@ -239,7 +239,7 @@ var fullCases = []conformanceCase{
 	},
 	{
 		name: "full/max-size",
-		rule: "A larger message is InvalidArgument, and that of a plain client is not stored",
+		rule: "A larger message is InvalidArgument. A larger message of a plain client is not stored",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{MaxSize: 1000})
 			fits, large := s.message("a", string(big(0))), s.message("a", string(big(1))+"x")
@@ -265,8 +265,8 @@ var fullCases = []conformanceCase{
 	},
 }
 
-// fill appends messages of 1000 bytes until one is refused, and returns how many
-// were not.
+// fill appends messages of 1000 bytes until one is rejected, and returns how many were
+// accepted.
 func (l *log) fill() int {
 	l.s.Helper()
 	for n := range 100 {
@@ -277,11 +277,11 @@ func (l *log) fill() int {
 			return n
 		}
 	}
-	l.s.Fatalf("100 messages of 1000 bytes are stored, where MaxBytes is %d", l.config.MaxBytes)
+	l.s.Fatalf("100 messages of 1000 bytes are stored although MaxBytes is %d", l.config.MaxBytes)
 	panic("unreachable")
 }
 
-// big is a body of 1000 bytes.
+// big returns a body of 1000 bytes.
 func big(n int) []byte {
 	return append([]byte(strconv.Itoa(n)+" "), slices.Repeat([]byte{'x'}, 1000)...)[:1000]
 }
@@ -289,7 +289,7 @@ func big(n int) []byte {
 var removeCases = []conformanceCase{
 	{
 		name: "remove/one",
-		rule: "Remove deletes one message for good. NotFound when it is not there.",
+		rule: "Remove deletes one message permanently. It returns NotFound if the message does not exist.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1", "2")
@@ -304,9 +304,9 @@ var removeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "remove/undelivered",
-		seam: "Remove deletes one message for good.",
-		rule: "What is removed is gone for the groups too: it is not delivered.",
+		name:     "remove/undelivered",
+		contract: "Remove deletes one message permanently.",
+		rule:     "A removed message is not delivered to groups.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1", "2", "3")
@@ -315,14 +315,14 @@ var removeCases = []conformanceCase{
 					s.Fatal(err)
 				}
 			}
-			s.eventually("the group hears of the removals", func() bool { return l.groupInfo("g").Undelivered == 2 })
+			s.eventually("the group to learn of the removals", func() bool { return l.groupInfo("g").Undelivered == 2 })
 			l.consume(of("g", 1)).handlesOnly(l, "a", "1", "3")
 		},
 	},
 	{
-		name: "remove/in-flight",
-		seam: "Remove deletes one message for good.",
-		rule: "What is removed is gone for the groups too: it is not delivered again.",
+		name:     "remove/in-flight",
+		contract: "Remove deletes one message permanently.",
+		rule:     "A removed message is not delivered to groups again.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -331,16 +331,16 @@ var removeCases = []conformanceCase{
 			if err := l.Remove(s.patient(), 1); err != nil {
 				s.Fatal(err)
 			}
-			s.eventually("the group hears of the removal", func() bool { return l.groupInfo("g").InFlight == 0 })
+			s.eventually("the group to learn of the removal", func() bool { return l.groupInfo("g").InFlight == 0 })
 			s.nak(held, 0)
 			l.put("a", "1")
 			m.handlesOnly(l, "a", "1")
 		},
 	},
 	{
-		name: "purge",
-		seam: "Purge deletes all messages that p matches and returns how many.",
-		rule: "Purge deletes what matches Subject and lies below Before, but for the last Keep, and returns how many.",
+		name:     "purge",
+		contract: "Purge deletes all messages that p matches and returns their number.",
+		rule:     "Purge deletes the messages that match Subject and lie below Before, except the last Keep, and returns their number.",
 		body: func(s *suite) {
 			for i, c := range []struct {
 				purge transport.PurgeConfig
@@ -372,9 +372,9 @@ var removeCases = []conformanceCase{
 		},
 	},
 	{
-		name: "purge/groups",
-		seam: "Purge deletes all messages that p matches and returns how many.",
-		rule: "What is purged is owed to nobody: the groups go on behind it.",
+		name:     "purge/groups",
+		contract: "Purge deletes all messages that p matches and returns their number.",
+		rule:     "Groups skip purged messages and continue after them.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1")
@@ -382,15 +382,15 @@ var removeCases = []conformanceCase{
 			if _, err := l.Purge(s.patient(), transport.PurgeConfig{Subject: s.subject("a")}); err != nil {
 				s.Fatal(err)
 			}
-			s.eventually("the group hears of the purge", func() bool { return l.groupInfo("g").Undelivered == 1 })
+			s.eventually("the group to learn of the purge", func() bool { return l.groupInfo("g").Undelivered == 1 })
 			m := l.consume(of("g", 1))
 			m.handlesOnly(l, "a", "2")
 		},
 	},
 	{
-		name: "purge/invalid",
-		seam: "what matches Subject (a pattern; empty is all) and lies below Before (0 is no bound), but for the last Keep.",
-		rule: "Subject is a pattern; empty is all. InvalidArgument for what is none.",
+		name:     "purge/invalid",
+		contract: "those that match Subject (a pattern; empty means all) and lie below Before (0 means no limit), except the last Keep.",
+		rule:     "PurgeConfig.Subject is a pattern; empty means all. An invalid pattern is InvalidArgument.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")

@@ -10,15 +10,15 @@ import (
 	"gomono.dev/transport"
 )
 
-// aWhile is a short delay in a case: long enough that what does not wait for it
-// comes before.
+// aWhile is a short delay in a case. It is long enough that events that do not wait for
+// it come before.
 const aWhile = 250 * time.Millisecond
 
 var settleCases = []conformanceCase{
 	{
-		name: "settle/done",
-		seam: "Ack: the group is done with the message.",
-		rule: "Ack: the group is done with the message. Terminate: the same although it was not handled.",
+		name:     "settle/done",
+		contract: "Ack marks the message as handled for the group.",
+		rule:     "Ack marks the message as handled. Terminate marks it as settled although it was not handled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
@@ -36,9 +36,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/attempts",
-		seam: "An attempt is a delivery; one whose member died counts, and one that was handed back (Release, Drain, Close) does not.",
-		rule: "An attempt is a delivery: Attempt is 1 for the first.",
+		name:     "settle/attempts",
+		contract: "An attempt is a delivery. A delivery whose member died counts, and one that was handed back (Release, Drain, Close) does not.",
+		rule:     "An attempt is a delivery: Attempt is 1 for the first.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			g, h := l.consume(of("g", 1)), l.consume(of("h", 1))
@@ -52,9 +52,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/release",
-		seam: "Release: hand it back. It is delivered again at once, to any member, and this delivery was no attempt.",
-		rule: "Release: deliver it again at once. The delivery was no attempt, however often that happens, and whoever gets it next.",
+		name:     "settle/release",
+		contract: "Release hands the message back. It is delivered again at once, to any member, and this delivery does not count as an attempt.",
+		rule:     "A released message is delivered again at once, to any member. The delivery does not count as an attempt, even if repeated.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -73,9 +73,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/release-ordered",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "What an ordered group's member releases comes before what follows it.",
+		name:     "settle/release-ordered",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "A message released by a member of an ordered group comes before later ones.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", Ordered: true}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -86,9 +86,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/nak-first",
-		seam: "Within a group, first deliveries happen in the order of sequences, redeliveries that are due before them.",
-		rule: "Redeliveries that are due come before first deliveries.",
+		name:     "settle/nak-first",
+		contract: "Within a group, first deliveries happen in the order of sequences; redeliveries that are due come before them.",
+		rule:     "Redeliveries that are due come before first deliveries.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0", "1")
@@ -105,9 +105,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/nak-delay",
-		seam: "Nak: deliver it again, to any member, once delay is over.",
-		rule: "Nak: deliver it again, once delay is over. A message is never redelivered before its delay is over.",
+		name:     "settle/nak-delay",
+		contract: "Nak requests a redelivery, to any member, after delay.",
+		rule:     "Nak requests a redelivery after delay. A message is never redelivered before its delay has passed.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 2))
@@ -116,9 +116,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/nak-delays",
-		seam: "Nak: deliver it again, to any member, once delay is over.",
-		rule: "Nak: deliver it again, once delay is over: each in its own time.",
+		name:     "settle/nak-delays",
+		contract: "Nak requests a redelivery, to any member, after delay.",
+		rule:     "Nak requests a redelivery after delay, separately for each message.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 4))
@@ -143,7 +143,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name: "settle/once",
-		rule: "Exactly one of Ack, Nak, Release and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
+		rule: "Only the first call of Ack, Nak, Release or Terminate counts; later ones return FailedPrecondition and do nothing.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -174,9 +174,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/room-once",
-		seam: "Exactly one of Ack, Nak, Release and Terminate counts, the first; later ones return FailedPrecondition and do nothing.",
-		rule: "Exactly one settlement counts: a second one makes no room for another delivery.",
+		name:     "settle/room-once",
+		contract: "Only the first call of Ack, Nak, Release or Terminate counts; later ones return FailedPrecondition and do nothing.",
+		rule:     "Only the first settlement counts: a second one makes no room for another delivery.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", numbers(6)...)
@@ -195,9 +195,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/in-the-handler",
-		seam: "h is called for one delivery after another, never concurrently; it passes work on to goroutines and settles from there.",
-		rule: "h settles where it likes: before it returns too.",
+		name:     "settle/in-the-handler",
+		contract: "h is called for one delivery after another, never concurrently. It may pass work to other goroutines and settle from there.",
+		rule:     "h may settle a delivery before it returns.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			got := make(chan string, 10)
@@ -220,9 +220,9 @@ var settleCases = []conformanceCase{
 		},
 	},
 	{
-		name: "settle/not-by-returning",
-		seam: "it passes work on to goroutines and settles from there.",
-		rule: "h passes work on to goroutines and settles from there: a delivery is not settled because h has returned.",
+		name:     "settle/not-by-returning",
+		contract: "It may pass work to other goroutines and settle from there.",
+		rule:     "h may settle a delivery from another goroutine: the return of h does not settle it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -239,9 +239,9 @@ var settleCases = []conformanceCase{
 
 var leaveCases = []conformanceCase{
 	{
-		name: "leave/drain",
-		seam: "Draining stops new deliveries, hands back at once those that h has not seen, waits for the settlement of those it has, and until the backend has the settlements.",
-		rule: "Draining stops new deliveries, hands back at once those that h has not seen, and waits for the settlement of those it has.",
+		name:     "leave/drain",
+		contract: "Drain stops new deliveries, hands back at once those that were not passed to h, waits until those passed to h are settled, and until the backend has the settlements.",
+		rule:     "Drain stops new deliveries, hands back at once those that were not passed to h, and waits until those passed to h are settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			const n = 10
@@ -252,7 +252,7 @@ var leaveCases = []conformanceCase{
 				<-returns.open
 			})
 			l.put("a", numbers(n)...)
-			first := await(s, seen, "the first delivery") // and others wait behind it, where the backend fetches ahead
+			first := await(s, seen, "the first delivery") // and others wait behind it, if the backend fetches ahead
 			two := l.consume(of("g", n))
 			drained := make(chan error, 1)
 			ctx := s.patient()
@@ -270,7 +270,7 @@ var leaveCases = []conformanceCase{
 			two.idle()
 			select {
 			case err := <-drained:
-				s.Fatalf("Drain returned with %v before what the handler had seen was settled", err)
+				s.Fatalf("Drain returned with %v before the deliveries of the handler were settled", err)
 			default:
 			}
 			s.ack(first)
@@ -284,9 +284,9 @@ var leaveCases = []conformanceCase{
 		},
 	},
 	{
-		name: "leave/drain-backlog",
-		seam: "Draining stops new deliveries, hands back at once those that h has not seen, waits for the settlement of those it has",
-		rule: "Draining loses nothing: what h has not seen is delivered to others, and what it has is settled once.",
+		name:     "leave/drain-backlog",
+		contract: "Drain stops new deliveries, hands back at once those that were not passed to h, waits until those passed to h are settled",
+		rule:     "Drain loses nothing: deliveries not passed to h go to others, and those passed to h are settled once.",
 		body: func(s *suite) {
 			const n, rounds = 150, 6
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage, Groups: []transport.GroupConfig{{Name: "g"}}})
@@ -333,9 +333,9 @@ var leaveCases = []conformanceCase{
 		},
 	},
 	{
-		name: "leave/drain-ended",
-		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
-		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text: those that were handed back.",
+		name:     "leave/drain-ended",
+		contract: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled; the text contains the number of lost messages.",
+		rule:     "If ctx ends first, Drain does what Close does and returns DeadlineExceeded; the text contains the number of messages that were handed back.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			one := l.consume(of("g", 3))
@@ -348,7 +348,7 @@ var leaveCases = []conformanceCase{
 			err := one.Drain(ctx)
 			s.wantCode(err, transport.DeadlineExceeded)
 			if err == nil || !strings.Contains(err.Error(), "2") {
-				s.Errorf("%v does not say that 2 were handed back", err)
+				s.Errorf("%v does not report that 2 were handed back", err)
 			}
 			two.gets(1, "1", "2")
 			s.wantError(held[1].Ack(s.Context()), transport.FailedPrecondition, transport.OutcomeNotDone)
@@ -356,7 +356,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/close",
-		rule: "Closing hands back what is unsettled. What is handed back is delivered again at once, and the delivery was no attempt.",
+		rule: "Close hands back all unsettled deliveries. A message that is handed back is delivered again at once, and the delivery does not count as an attempt.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			one := l.consume(of("g", 3))
@@ -375,9 +375,9 @@ var leaveCases = []conformanceCase{
 		},
 	},
 	{
-		name: "leave/close-does-not-wait",
-		seam: "It does not wait for a running handler.",
-		rule: "Close does not wait for a running handler; what it has is handed back.",
+		name:     "leave/close-does-not-wait",
+		contract: "It does not wait for a running handler.",
+		rule:     "Close does not wait for a running handler. Its delivery is handed back.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			g := s.newGate()
@@ -392,9 +392,9 @@ var leaveCases = []conformanceCase{
 		},
 	},
 	{
-		name: "leave/no-more",
-		seam: "calls h for its deliveries until the Receiver is drained or closed.",
-		rule: "Consume calls h until the Receiver is drained or closed, and no more. OnEnd is not told of that.",
+		name:     "leave/no-more",
+		contract: "calls h for its deliveries until the Receiver is drained or closed.",
+		rule:     "Consume calls h until the Receiver is drained or closed. OnEnd is not called then.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			drained, closed := l.consume(of("g", 5)), l.consume(of("g", 5))
@@ -407,15 +407,15 @@ var leaveCases = []conformanceCase{
 			for _, ended := range []*member{drained, closed} {
 				ended.idle()
 				if len(ended.ended) > 0 {
-					s.Errorf("OnEnd was told %v", <-ended.ended)
+					s.Errorf("OnEnd was called with %v", <-ended.ended)
 				}
 			}
 		},
 	},
 	{
-		name: "leave/deleted",
-		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
-		rule: "A group that is deleted while it is consumed ends the Receiver; OnEnd tells why: NotFound.",
+		name:     "leave/deleted",
+		contract: "If the group is deleted while it is consumed, the Receiver ends and c.OnEnd receives the reason.",
+		rule:     "If the group is deleted while it is consumed, the Receiver ends and OnEnd receives NotFound.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}, {Name: "h"}}})
 			g1, g2, h := l.consume(of("g", 2)), l.consume(of("g", 2)), l.consume(of("h", 1))
@@ -444,7 +444,7 @@ var leaveCases = []conformanceCase{
 				g2.Close()
 				_ = g1.Drain(context.Background())
 			})
-			_ = held.Ack(s.Context()) // the message is nobody's any more
+			_ = held.Ack(s.Context()) // the message is for no group any more
 			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 1 {
 				s.Errorf("got groups %+v, %v, want h", groups, err)
 			}
@@ -452,7 +452,7 @@ var leaveCases = []conformanceCase{
 	},
 	{
 		name: "leave/delete-group",
-		rule: "DeleteGroup removes a durable group and its position for good. NotFound when it is not there.",
+		rule: "DeleteGroup permanently removes a durable group and its position. It returns NotFound if the group does not exist.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0", "1")
@@ -469,8 +469,8 @@ var leaveCases = []conformanceCase{
 	},
 }
 
-// gets acknowledges the next deliveries, which are these messages at that attempt,
-// in whichever order: none is promised among redeliveries.
+// gets acknowledges the next deliveries, which are the given messages at the given
+// attempt, in any order: redeliveries have no specified order.
 func (m *member) gets(attempt int, bodies ...string) {
 	m.s.Helper()
 	for len(bodies) > 0 {

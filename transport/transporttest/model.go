@@ -11,19 +11,20 @@ import (
 	"gomono.dev/transport"
 )
 
-// model is what a log is, in as few words as possible: lists that are walked. It
-// says what a step returns, and what is to be seen when all is at rest again.
+// model is a minimal implementation of a log with lists that are searched linearly. It
+// returns the result of each step, and the observable state when everything is idle
+// again.
 type model struct {
 	config transport.LogConfig
-	now    time.Duration // a step takes a millisecond, and a Wait as long as it says
+	now    time.Duration // a step takes a millisecond, and a Wait its duration
 	step   int
 
 	last    uint64
 	stored  []*stored
-	waiting []*stored // for their time, in the order of it
+	waiting []*stored // for their time, in its order
 	ids     map[string]remembered
-	laterID map[string]remembered // of those that wait
-	groups  []*modelGroup         // in the order of their making, deleted ones too
+	laterID map[string]remembered // of delayed messages
+	groups  []*modelGroup         // in the order of their creation, including deleted ones
 	members []*modelMember
 	subs    []*modelSubscription
 }
@@ -34,7 +35,7 @@ type stored struct {
 	sequence      uint64
 	fates         []string
 	due, expires  time.Duration // 0: now, never
-	rushed        bool          // while a process crashed: it may be delivered more often
+	rushed        bool          // sent while a process crashed: it may be delivered more often
 }
 
 type remembered struct {
@@ -42,24 +43,24 @@ type remembered struct {
 	until    time.Duration
 }
 
-// modelGroup is a group: what it has yet to settle, and what it was given.
+// modelGroup is a group, with its unsettled messages and its deliveries.
 type modelGroup struct {
-	config  transport.GroupConfig
-	number  int
-	owed    []*owed
-	void    []*owed             // removed while somebody had it, who does not know
-	given   map[string]int      // deliveries by body
-	lanes   map[string][]string // deliveries of an ordered group by lane, in order
-	endings int                 // of members, that may have cost attempts
-	vague   bool                // began with the last of each subject, some of which are gone
-	deleted bool
+	config    transport.GroupConfig
+	number    int
+	unsettled []*unsettled
+	void      []*unsettled        // removed while a member held it without knowing
+	given     map[string]int      // deliveries by body
+	lanes     map[string][]string // deliveries of an ordered group by lane, in order
+	endings   int                 // of members; each may have cost attempts
+	vague     bool                // began with the last of each subject, some of which are gone
+	deleted   bool
 }
 
-// owed is a message that a group has yet to settle.
-type owed struct {
+// unsettled is a message that a group has not yet settled.
+type unsettled struct {
 	*stored
-	times   int   // delivered
-	holders []int // members one of which has it; nil: nobody
+	times   int   // number of deliveries
+	holders []int // members, one of which has it; nil means none
 	after   time.Duration
 }
 
@@ -85,7 +86,7 @@ func newModel(c transport.LogConfig) *model {
 	return m
 }
 
-// do takes a step and returns what it should.
+// do takes a step and returns its expected results.
 func (m *model) do(s *Step) []string {
 	results := m.take(s)
 	m.rest()
@@ -134,7 +135,7 @@ func (m *model) take(s *Step) []string {
 	return []string{done}
 }
 
-// done is the result of a step that returns nothing of interest.
+// done is the result of a step without a specific result.
 const done = "done"
 
 func pattern(s *Step) string { return cmp.Or(s.Key, "topic."+s.Topic) }
@@ -163,7 +164,7 @@ func (m *model) sends(s *Step) (results []string) {
 	return results
 }
 
-// publish hands a message to the subscriptions.
+// publish passes a message to the subscriptions.
 func (m *model) publish(subject, body string) {
 	served := make(map[string]bool)
 	for _, sub := range m.subs {
@@ -216,8 +217,8 @@ func (m *model) index(sequence uint64) int {
 	return slices.IndexFunc(m.stored, func(e *stored) bool { return e.sequence == sequence })
 }
 
-// put stores a message if there is room, and if somebody wants it where that
-// matters.
+// put stores a message if there is room, and, if retention requires it, a group that
+// wants it.
 func (m *model) put(e *stored) bool {
 	wanted := slices.ContainsFunc(m.groups, func(g *modelGroup) bool { return !g.deleted && g.matches(e.key) })
 	if m.config.Retention == transport.InterestRetention && !wanted {
@@ -239,13 +240,13 @@ func (m *model) put(e *stored) bool {
 	m.stored = append(m.stored, e)
 	for _, g := range m.groups {
 		if !g.deleted && g.matches(e.key) {
-			g.owed = append(g.owed, &owed{stored: e})
+			g.unsettled = append(g.unsettled, &unsettled{stored: e})
 		}
 	}
 	return true
 }
 
-// full returns which message is in the way of another one of a key, -1 if none.
+// full returns the index of the message that prevents another one of a key, or -1.
 func (m *model) full(key string) int {
 	is := func(e *stored) bool { return e.key == key }
 	var ofKey uint64
@@ -281,7 +282,7 @@ func (m *model) delay(e *stored, d time.Duration) string {
 	return "stored as 0"
 }
 
-// delayed is how many messages wait for their time, and not for room.
+// delayed returns the number of messages that wait for their time, and not for room.
 func (m *model) delayed() (n uint64) {
 	for _, e := range m.waiting {
 		if e.due > m.now {
@@ -297,7 +298,7 @@ func (m *model) remove(i int) {
 	m.stored = slices.Delete(m.stored, i, i+1)
 	for _, g := range m.groups {
 		g.vague = g.vague || g.config.Start.LastPerSubject
-		g.owed = slices.DeleteFunc(g.owed, func(o *owed) bool {
+		g.unsettled = slices.DeleteFunc(g.unsettled, func(o *unsettled) bool {
 			if o.stored == e && o.holders != nil {
 				g.void = append(g.void, o)
 			}
@@ -340,7 +341,7 @@ func (m *model) addGroup(c transport.GroupConfig) {
 		case m.config.Retention == transport.InterestRetention, s.New, e.sequence < s.Sequence:
 		case s.LastPerSubject && latest[e.key] != e.sequence:
 		case g.matches(e.key):
-			g.owed = append(g.owed, &owed{stored: e})
+			g.unsettled = append(g.unsettled, &unsettled{stored: e})
 		}
 	}
 	m.groups = append(m.groups, g)
@@ -350,7 +351,7 @@ func (g *modelGroup) matches(key string) bool {
 	return len(g.config.Filter) == 0 || slices.Contains(g.config.Filter, key)
 }
 
-// group returns the group of a name that is there.
+// group returns the existing group of a name.
 func (m *model) group(name string) *modelGroup {
 	for _, g := range m.groups {
 		if g.config.Name == name && !g.deleted {
@@ -362,13 +363,13 @@ func (m *model) group(name string) *modelGroup {
 
 func (m *model) deleteGroup(name string) {
 	g := m.group(name)
-	g.deleted, g.owed, g.void = true, nil, nil
+	g.deleted, g.unsettled, g.void = true, nil, nil
 	for _, member := range m.members {
 		member.ended = member.ended || member.group == g
 	}
 }
 
-// taking lists the members of a group that take deliveries.
+// taking returns the members of a group that accept deliveries.
 func (m *model) taking(g *modelGroup) (numbers []int) {
 	for i, member := range m.members {
 		if member.group == g && !member.draining && !member.ended {
@@ -378,13 +379,13 @@ func (m *model) taking(g *modelGroup) (numbers []int) {
 	return numbers
 }
 
-// end hands back what a member holds. The program leaves no doubt which that is.
+// end hands back the messages of a member. The program leaves no doubt which they are.
 func (m *model) end(number int) {
 	member := m.members[number]
 	member.ended = true
 	member.group.endings++
-	holds := func(o *owed) bool { return slices.Contains(o.holders, number) }
-	for _, o := range member.group.owed {
+	holds := func(o *unsettled) bool { return slices.Contains(o.holders, number) }
+	for _, o := range member.group.unsettled {
 		if holds(o) {
 			o.holders = nil
 		}
@@ -405,16 +406,16 @@ func (m *model) crash(process int) {
 
 func (m *model) settleHeld(s *Step) {
 	g := m.group(s.Group)
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		if o.sequence == s.Sequence {
 			m.settle(g, o, fate(s.Fates[0][0]))
 			return
 		}
 	}
-	g.void = slices.DeleteFunc(g.void, func(o *owed) bool { return o.sequence == s.Sequence })
+	g.void = slices.DeleteFunc(g.void, func(o *unsettled) bool { return o.sequence == s.Sequence })
 }
 
-func (m *model) settle(g *modelGroup, o *owed, f fate) {
+func (m *model) settle(g *modelGroup, o *unsettled, f fate) {
 	switch f {
 	case acks, terminates:
 		g.done(o)
@@ -427,21 +428,21 @@ func (m *model) settle(g *modelGroup, o *owed, f fate) {
 	}
 }
 
-func (g *modelGroup) done(o *owed) {
-	g.owed = slices.DeleteFunc(g.owed, func(other *owed) bool { return other == o })
+func (g *modelGroup) done(o *unsettled) {
+	g.unsettled = slices.DeleteFunc(g.unsettled, func(other *unsettled) bool { return other == o })
 }
 
-// rest lets everything happen that can.
+// rest does everything that can happen.
 func (m *model) rest() {
 	for moved := true; moved; {
-		moved = m.expire() || m.forsake() || m.release()
+		moved = m.expire() || m.removeSettled() || m.release()
 		for _, g := range m.groups {
 			moved = m.deliver(g) || moved
 		}
 	}
 }
 
-// wait lets time pass, from one thing that is due to the next.
+// wait lets time pass, from one due event to the next.
 func (m *model) wait(d time.Duration) {
 	for end := m.now + d; m.now < end; m.rest() {
 		at := end
@@ -449,7 +450,7 @@ func (m *model) wait(d time.Duration) {
 			at = m.sooner(at, e.expires, e.due)
 		}
 		for _, g := range m.groups {
-			for _, o := range g.owed {
+			for _, o := range g.unsettled {
 				at = m.sooner(at, o.after)
 			}
 		}
@@ -457,12 +458,12 @@ func (m *model) wait(d time.Duration) {
 	}
 }
 
-// sooner returns the first of several times that are yet to come.
+// sooner returns the earliest of several future times.
 func (m *model) sooner(times ...time.Duration) time.Duration {
 	return slices.Min(slices.DeleteFunc(times, func(at time.Duration) bool { return at <= m.now }))
 }
 
-// expire removes a message that is too old.
+// expire removes an expired message.
 func (m *model) expire() bool {
 	i := slices.IndexFunc(m.stored, func(e *stored) bool { return e.expires > 0 && e.expires <= m.now })
 	if i >= 0 {
@@ -471,13 +472,13 @@ func (m *model) expire() bool {
 	return i >= 0
 }
 
-// forsake removes a message that no group needs any more, where that is the rule.
-func (m *model) forsake() bool {
+// removeSettled removes a message that no group needs any more, if the retention requires it.
+func (m *model) removeSettled() bool {
 	if m.config.Retention != transport.InterestRetention {
 		return false
 	}
 	i := slices.IndexFunc(m.stored, func(e *stored) bool {
-		return !slices.ContainsFunc(m.groups, func(g *modelGroup) bool { return g.owes(e) })
+		return !slices.ContainsFunc(m.groups, func(g *modelGroup) bool { return g.needs(e) })
 	})
 	if i >= 0 {
 		m.remove(i)
@@ -485,11 +486,11 @@ func (m *model) forsake() bool {
 	return i >= 0
 }
 
-func (g *modelGroup) owes(e *stored) bool {
-	return slices.ContainsFunc(g.owed, func(o *owed) bool { return o.stored == e })
+func (g *modelGroup) needs(e *stored) bool {
+	return slices.ContainsFunc(g.unsettled, func(o *unsettled) bool { return o.stored == e })
 }
 
-// release stores a message whose time has come, if there is room.
+// release stores a message that is due, if there is room.
 func (m *model) release() bool {
 	if len(m.waiting) == 0 || m.waiting[0].due > m.now || !m.put(m.waiting[0]) {
 		return false
@@ -504,7 +505,7 @@ func (m *model) deliver(g *modelGroup) bool {
 	if len(takers) == 0 {
 		return false
 	}
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		if o.holders != nil || o.after > m.now || g.blocked(m.lane(g, o.key), o, m) {
 			continue
 		}
@@ -520,26 +521,26 @@ func (m *model) deliver(g *modelGroup) bool {
 	return false
 }
 
-// lane names the lane of a key.
+// lane returns the lane of a key.
 func (m *model) lane(g *modelGroup, key string) string {
 	return fmt.Sprint(transport.LaneOf(key, m.config.Lanes))
 }
 
-// blocked reports whether a message of an ordered group waits for one before it.
-func (g *modelGroup) blocked(lane string, o *owed, m *model) bool {
+// blocked reports whether a message of an ordered group waits for a previous one.
+func (g *modelGroup) blocked(lane string, o *unsettled, m *model) bool {
 	if !g.config.Ordered {
 		return false
 	}
-	return slices.ContainsFunc(g.owed, func(other *owed) bool {
+	return slices.ContainsFunc(g.unsettled, func(other *unsettled) bool {
 		return other != o && m.lane(g, other.key) == lane && (other.times > 0 || other.sequence < o.sequence)
 	})
 }
 
-// farewell returns a step towards an end at which nobody holds anything and all
-// members drain, nil when that is reached.
+// farewell returns a step towards an end at which no member holds anything and all
+// members drain. It returns nil at that end.
 func (m *model) farewell() *Step {
 	for _, g := range m.groups {
-		for _, o := range slices.Concat(g.owed, g.void) {
+		for _, o := range slices.Concat(g.unsettled, g.void) {
 			if o.holders != nil {
 				return &Step{Do: Settle, Group: g.config.Name, Sequence: o.sequence, Fates: []string{"a"}}
 			}
@@ -553,7 +554,7 @@ func (m *model) farewell() *Step {
 	return nil
 }
 
-// view is what is to be seen now.
+// view returns the current observable state.
 func (m *model) view() view {
 	v := view{Log: logView{Last: m.last, First: m.last + 1, Delayed: m.delayed(), Holds: []string{}}}
 	for i, e := range m.stored {
@@ -581,7 +582,7 @@ func (m *model) view() view {
 
 func (m *model) groupView(g *modelGroup) groupView {
 	v := groupView{Name: g.config.Name, Deleted: g.deleted, Vague: g.vague, Held: []string{}, Lanes: maps.Clone(g.lanes), Given: maps.Clone(g.given)}
-	for _, o := range g.owed {
+	for _, o := range g.unsettled {
 		switch {
 		case o.times == 0:
 			v.Undelivered++

@@ -17,46 +17,45 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-// brokenForPrograms are the ways to break a log that random programs find, and what
-// they say then. A program may meet something else first that follows from it, so that
-// several are asked.
+// brokenForPrograms maps the breakages that random programs find to a pattern of their
+// reports. A program may find a consequence first, so that several seeds are tried.
 var brokenForPrograms = map[string]string{
-	"refuses nothing when it is full":              `"stored as \d+"\], and the model says \["resource_exhausted"\]`,
-	"refuses where it should drop":                 `"resource_exhausted"\], and the model says \["stored as`,
-	"lets any number of messages wait":             `"stored as 0"\], and the model says \["resource_exhausted"\]`,
-	"keeps what is settled":                        `want\s+log: first \d+, last \d+, 0 messages`,
-	"keeps what is old":                            `want\s+log: first \d+, last \d+, \d+ messages`,
-	"ignores ids":                                  `the model says \["duplicate of \d+"\]|id ""`,
-	"never forgets ids":                            `returns \["duplicate of \d+"\], and the model says \["(stored as|resource)|cannot be opened`,
-	"ignores expectations":                         `the model says \["aborted"\]|an expectation that cannot hold`,
-	"refuses what an earlier attempt has stored":   `returns \["aborted"\], and the model says \["duplicate of \d+"\]|id ""`,
-	"ignores a message's own time to live":         `want\s+log: first \d+, last \d+, \d+ messages|was given`,
+	"rejects nothing when it is full":              `"stored as \d+"\], and the model returns \["resource_exhausted"\]`,
+	"rejects instead of dropping":                  `"resource_exhausted"\], and the model returns \["stored as`,
+	"delays any number of messages":                `"stored as 0"\], and the model returns \["resource_exhausted"\]`,
+	"keeps settled messages":                       `want\s+log: first \d+, last \d+, 0 messages`,
+	"keeps expired messages":                       `want\s+log: first \d+, last \d+, \d+ messages`,
+	"ignores ids":                                  `the model returns \["duplicate of \d+"\]|id ""`,
+	"never forgets ids":                            `returns \["duplicate of \d+"\], and the model returns \["(stored as|resource)|cannot be opened`,
+	"ignores expectations":                         `the model returns \["aborted"\]|an expectation that cannot hold`,
+	"rejects a repeated conditional append":        `returns \["aborted"\], and the model returns \["duplicate of \d+"\]|id ""`,
+	"ignores a message's own time to live":         `want\s+log: first \d+, last \d+, \d+ messages|received`,
 	"delivers delayed messages early":              `before its NotBefore`,
-	"takes a log for one lane":                     `undelivered|in lane`,
+	"treats a log as one lane":                     `undelivered|in lane`,
 	"does not count attempts":                      `as attempt 1 after attempt 1`,
-	"has a fence that stands still":                `with fence 1 after one with 1`,
+	"has a constant fencing token":                 `with fencing token 1 after 1`,
 	"forgets acknowledgements":                     `1 in flight\s+want\s+group \d \(g\d\): 0 in flight`,
-	"redelivers what was terminated":               `after it had been settled there`,
-	"redelivers before the delay is over":          `before its delay was over`,
-	"lets a live member's deliveries go to others": `while a member that lives held it`,
-	"purges what it should keep":                   `purged"\], and the model says \["\d+ purged"\]`,
-	"loses hand-backs":                             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given|after Close returns`,
-	"loses what waits when it is drained":          `was given`,
+	"redelivers terminated messages":               `after it had been settled there`,
+	"redelivers before the delay is over":          `before its delay had passed`,
+	"lets a live member's deliveries go to others": `while a live member held it`,
+	"purges messages to keep":                      `purged"\], and the model returns \["\d+ purged"\]`,
+	"loses hand-backs":                             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|received|after Close returns`,
+	"loses queued messages when it is drained":     `received`,
 	"drains without waiting":                       `a Drain has returned while the member held`,
-	"forgets positions":                            `after it had been settled there|was given|in flight`,
-	"loses what a killed process held":             `0 in flight\s+want\s+group \d \(g\d\): \d in flight|was given`,
+	"forgets positions":                            `after it had been settled there|received|in flight`,
+	"loses messages of a killed process":           `0 in flight\s+want\s+group \d \(g\d\): \d in flight|received`,
 	"loses one message in five":                    `want\s+log: `,
 }
 
-// brokenOnce are broken in ways that only programs look at.
+// brokenOnce are breakages that only programs find.
 var brokenOnce = map[string]func(*inproc.Transport) transport.Transport{
-	"loses what a killed process held": func(tr *inproc.Transport) transport.Transport {
+	"loses messages of a killed process": func(tr *inproc.Transport) transport.Transport {
 		held := make(chan *transport.Delivery, 10000)
 		broken := alteration{deliver: func(d *transport.Delivery) { held <- d }}.broken(tr)
 		return &mortal{Transport: broken, tr: tr, held: held}
 	},
-	"loses what waits when it is drained": replacing(func(l transport.Log) transport.Log { return &oblivious{l} }),
-	"loses one message in five":           replacing(func(l transport.Log) transport.Log { return &leaky{Log: l} }),
+	"loses queued messages when it is drained": replacing(func(l transport.Log) transport.Log { return &oblivious{l} }),
+	"loses one message in five":                replacing(func(l transport.Log) transport.Log { return &leaky{Log: l} }),
 }
 
 // mortal acknowledges what it holds when it is killed.
@@ -73,8 +72,8 @@ func (m *mortal) Kill() {
 	m.tr.Kill()
 }
 
-// oblivious has a queue before the handler, and is done with what is in it when it
-// drains.
+// oblivious has a queue before the handler, and acknowledges the queued deliveries when
+// it drains.
 type oblivious struct{ transport.Log }
 
 func (o *oblivious) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
@@ -120,7 +119,7 @@ func (m *obliviousMember) Drain(ctx context.Context) error {
 	return m.Receiver.Drain(ctx)
 }
 
-// leaky forgets every fifth message that it has acknowledged.
+// leaky loses every fifth message that it has acknowledged.
 type leaky struct {
 	transport.Log
 	n int
@@ -141,46 +140,46 @@ func breakageForPrograms(name string) func(*inproc.Transport) transport.Transpor
 	return brokenLogs[name].broken
 }
 
-// Random programs find what is broken, by the model and by comparing it with what
-// is not, and say in what it shows. They print a program that shows it.
+// Random programs find breakages, with the model and by comparison with a correct
+// backend, and report what is wrong. They print a program that shows it.
 func TestProgramsCatchBrokenTransports(t *testing.T) {
 	t.Parallel()
-	for name, says := range brokenForPrograms {
+	for name, pattern := range brokenForPrograms {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			said := regexp.MustCompile(says + "|" + differs)
+			want := regexp.MustCompile(pattern + "|" + differs)
 			var out string
 			for seed := range programSeeds {
 				out = catches(t, "Model", name, seed+1)
 				if !strings.Contains(out, "transporttest.Program{\n") {
 					t.Errorf("want a program in\n%s", out)
 				}
-				if said.MatchString(out) {
+				if want.MatchString(out) {
 					return
 				}
 			}
-			t.Errorf("want %q after one of %d seeds; the last said\n%s", said, programSeeds, out)
+			t.Errorf("want %q after one of %d seeds; the last output was\n%s", want, programSeeds, out)
 		})
 	}
-	for _, name := range []string{"ignores ids", "loses what a killed process held", "loses what waits when it is drained"} {
+	for _, name := range []string{"ignores ids", "loses messages of a killed process", "loses queued messages when it is drained"} {
 		t.Run("by comparison "+name, func(t *testing.T) {
 			t.Parallel()
 			if out := catches(t, "Compare", name, 1); !strings.Contains(out, "on broken") {
-				t.Errorf("want it to be said what is broken in\n%s", out)
+				t.Errorf("want a report of what is broken in\n%s", out)
 			}
 		})
 	}
 }
 
-// differs is what is said when what is to be seen is not what the model says.
+// differs is the report of an observable state that differs from the model.
 const differs = `want\s+(log: |group )`
 
 const programSeeds = 5
 
 const programVariable = "TRANSPORTTEST_PROGRAM_BREAKAGE"
 
-// catches runs programs on a broken transport in a process of its own, and in a
-// directory of its own, where the program that failed is kept.
+// catches runs programs on a broken transport in a separate process, and in a separate
+// directory, where the failed program is saved.
 func catches(t *testing.T, how, name string, seed int) string {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProgramBreakage$/^"+how+"$",
 		"-test.v", "-test.timeout=1m", "-rapid.nofailfile", "-rapid.shrinktime=2s", "-rapid.seed="+strconv.Itoa(seed))
@@ -193,7 +192,7 @@ func catches(t *testing.T, how, name string, seed int) string {
 	return string(out)
 }
 
-// TestProgramBreakage is what catches runs. By itself it tests nothing.
+// TestProgramBreakage is run by catches. On its own it tests nothing.
 func TestProgramBreakage(t *testing.T) {
 	name := os.Getenv(programVariable)
 	if brokenForPrograms[name] == "" {
@@ -220,7 +219,7 @@ func inMemory(name string, altered func(*inproc.Transport) transport.Transport) 
 	}
 }
 
-// A program that was printed can be pasted into a test.
+// A printed program can be pasted into a test.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	p := transporttest.Program{

@@ -10,7 +10,7 @@ import (
 var ownershipCases = []conformanceCase{
 	{
 		name: "ownership/sender",
-		rule: "A message given to a transport may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
+		rule: "The owner of a message may change it as soon as the call that sent it has returned. What was sent stays unchanged.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			m := s.message("a", "0")
@@ -29,9 +29,9 @@ var ownershipCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ownership/requester",
-		seam: "may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
-		rule: "A message given to a transport may be changed by its owner as soon as Request has returned.",
+		name:     "ownership/requester",
+		contract: "may change it as soon as the call that sent it has returned. What was sent stays unchanged.",
+		rule:     "The owner of a message may change it as soon as Request has returned.",
 		body: func(s *suite) {
 			received := make(chan *transport.Message, 1)
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -48,9 +48,9 @@ var ownershipCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ownership/responder",
-		seam: "may be changed by its owner as soon as the call has returned, and nothing that was sent changes by it.",
-		rule: "A message given to a transport may be changed by its owner as soon as the call has returned: a reply too.",
+		name:     "ownership/responder",
+		contract: "may change it as soon as the call that sent it has returned. What was sent stays unchanged.",
+		rule:     "The owner of a reply may change it as soon as the call that sent it has returned.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				reply := &transport.Message{Subject: m.Reply, Body: []byte("good"), Header: transport.Header{{Name: "A", Value: "good"}}}
@@ -68,9 +68,9 @@ var ownershipCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ownership/receivers",
-		seam: "no two receivers ever share a header or a body.",
-		rule: "A message handed to a Handler belongs to that handler alone: no two receivers ever share a header or a body.",
+		name:     "ownership/receivers",
+		contract: "no two receivers share a header or a body.",
+		rule:     "A message passed to a Handler belongs to that handler alone: no two receivers share a header or a body.",
 		body: func(s *suite) {
 			listeners := []*listener{s.listen("a"), s.listen("a"), s.listen("*"), s.join("a", "g"), s.join(">", "h")}
 			m := s.message("a", "shared?")
@@ -93,9 +93,9 @@ var ownershipCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ownership/append",
-		seam: "no two receivers ever share a header or a body.",
-		rule: "A message handed to a Handler belongs to that handler alone: growing it reaches no other.",
+		name:     "ownership/append",
+		contract: "no two receivers share a header or a body.",
+		rule:     "A message passed to a Handler belongs to that handler alone: appending to its body changes no other.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			bodies := numbers(100)

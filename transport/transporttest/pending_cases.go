@@ -9,9 +9,9 @@ import (
 
 var pendingCases = []conformanceCase{
 	{
-		name: "pending/slow-holds-up-itself",
-		seam: "A slow h holds up its own subscription only",
-		rule: "A slow h holds up its own subscription only.",
+		name:     "pending/slow-delays-only-itself",
+		contract: "A slow h delays only its own subscription",
+		rule:     "A slow h delays only its own subscription.",
 		body: func(s *suite) {
 			slow := s.newGate()
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, slow.hold)
@@ -28,9 +28,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/waits",
-		seam: "Pending is how many messages may wait for the handler, besides the one that it has in hand.",
-		rule: "Up to Pending messages wait; the default is 65536.",
+		name:     "pending/waits",
+		contract: "Pending is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
+		rule:     "Up to Pending messages are queued; the default is 65536.",
 		body: func(s *suite) {
 			const n = 10_000
 			slow := s.newGate()
@@ -51,9 +51,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/newest-dropped",
-		seam: "up to s.Pending messages wait, then the newest are dropped and counted.",
-		rule: "Up to Pending messages wait, then the newest are dropped and counted. OnDrop is told once per episode.",
+		name:     "pending/newest-dropped",
+		contract: "up to s.Pending messages are queued, then the newest are dropped and counted.",
+		rule:     "Up to Pending messages are queued, then the newest are dropped and counted. OnDrop is called once per episode.",
 		body: func(s *suite) {
 			o := s.overflowing(10)
 			o.overflow("first")
@@ -61,9 +61,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/exactly",
-		seam: "Pending is how many messages may wait for the handler, besides the one that it has in hand.",
-		rule: "Up to Pending messages wait: as many as that, and none more, are kept.",
+		name:     "pending/exactly",
+		contract: "Pending is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
+		rule:     "Up to Pending messages are queued: exactly as many are kept.",
 		body: func(s *suite) {
 			for _, pending := range []int{1, 2, 7} {
 				o := s.overflowing(pending)
@@ -74,9 +74,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/episodes",
-		seam: "once per episode, when its first message is dropped, with the number dropped since the subscription began.",
-		rule: "OnDrop is told once per episode, with the number dropped since the subscription began. An episode ends when the handler has caught up.",
+		name:     "pending/episodes",
+		contract: "once per episode, when its first message is dropped, with the number dropped since the subscription began.",
+		rule:     "OnDrop is called once per episode, with the number dropped since the subscription began. An episode ends when the handler has caught up.",
 		body: func(s *suite) {
 			o := s.overflowing(5)
 			var totals []uint64
@@ -97,9 +97,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/request-dropped",
-		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
-		rule: "A request that was dropped was not refused: somebody is subscribed, and ctx bounds the wait.",
+		name:     "pending/request-dropped",
+		contract: "DeadlineExceeded or Canceled with OutcomeUnknown if ctx ends first",
+		rule:     "A request that was dropped was not rejected: there is a subscriber, and the request waits until ctx ends.",
 		body: func(s *suite) {
 			o := s.overflowing(1)
 			o.overflow("full")
@@ -107,9 +107,9 @@ var pendingCases = []conformanceCase{
 		},
 	},
 	{
-		name: "pending/on-drop-may-publish",
-		seam: "It runs on a goroutine of the transport and must return soon.",
-		rule: "OnDrop runs on a goroutine of the transport.",
+		name:     "pending/on-drop-may-publish",
+		contract: "OnDrop is called on a goroutine of the transport and must return soon.",
+		rule:     "OnDrop is called on a goroutine of the transport, and may publish.",
 		body: func(s *suite) {
 			l := s.listen("alarm")
 			slow := s.newGate()
@@ -127,7 +127,7 @@ var pendingCases = []conformanceCase{
 
 func (s *suite) noDrop(total uint64) { s.Errorf("OnDrop: %d messages were dropped", total) }
 
-// overflowing is a subscription whose handler can be held up.
+// overflowing is a subscription whose handler can be blocked.
 type overflowing struct {
 	s        *suite
 	subject  string
@@ -163,8 +163,8 @@ func (o *overflowing) publish(body string) {
 	o.s.send(&transport.Message{Subject: o.subject, Body: []byte(body)})
 }
 
-// overflow holds the handler up with one message, publishes more than may wait,
-// and returns what OnDrop is told.
+// overflow blocks the handler with one message and publishes more messages than the queue
+// holds. It returns the argument of OnDrop.
 func (o *overflowing) overflow(episode string) uint64 {
 	o.s.Helper()
 	o.holding = o.s.newGate()
@@ -178,8 +178,8 @@ func (o *overflowing) overflow(episode string) uint64 {
 	return await(o.s, o.drops, "OnDrop")
 }
 
-// wantKept lets the handler go on, and fails unless it sees the oldest that were
-// waiting, and nothing else.
+// wantKept unblocks the handler, and fails unless it receives exactly the oldest queued
+// messages.
 func (o *overflowing) wantKept(episode string) {
 	o.s.Helper()
 	o.holding.release()
@@ -195,7 +195,7 @@ func (o *overflowing) wantKept(episode string) {
 	for _, marker := range []string{"caught up", "with all"} { // the second comes when the first has been handled
 		o.publish(marker)
 		if got := await(o.s, o.received, marker); got != marker {
-			o.s.Fatalf("got %q beyond the %d that may wait", got, o.pending)
+			o.s.Fatalf("got %q beyond the %d that may be queued", got, o.pending)
 		}
 	}
 }

@@ -15,29 +15,29 @@ import (
 	"gomono.dev/transport"
 )
 
-// Backend is what programs run on.
+// Backend is a backend on which programs run.
 type Backend struct {
-	// Name is what reports call it.
+	// Name is its name in reports.
 	Name string
 
-	// Open returns the backend for one program: how to connect to it, and how to get
-	// rid of the log that was made there, for backends that all programs share. The
+	// Open returns the backend for one program: a function that connects to it, and a
+	// function that removes the program's log, for backends that all programs share. The
 	// latter may be nil.
 	Open func() (connect func(context.Context) (transport.Transport, error), forget func(context.Context, transport.Transport, string) error)
 
-	// Kill ends a Transport as the end of its process would: nothing that it holds
-	// is handed back. Nil means that programs have no Crash.
+	// Kill ends a Transport as the end of its process would: nothing that it holds is
+	// handed back. If it is nil, programs have no Crash.
 	Kill func(transport.Transport)
 
-	// Bubble runs every program in a testing/synctest bubble of its own: programs
-	// may then let minutes pass.
+	// Bubble runs every program in a separate testing/synctest bubble, so that programs
+	// may let minutes pass.
 	Bubble bool
 }
 
-// outcome is what a program came to: what is to be seen after each step.
+// outcome is the result of a program: the observable state after each step.
 type outcome struct {
 	steps []stepOutcome
-	err   error // where it ended early
+	err   error // of a program that ended early
 }
 
 type stepOutcome struct {
@@ -45,9 +45,9 @@ type stepOutcome struct {
 	view    view
 }
 
-// patienceWith is how long nothing may happen on the way to what the model says.
-// When a program has failed, smaller ones are given less: the shortest AckWait, and
-// how long a full log takes to look again for room.
+// patienceWith is how long a backend may make no progress towards the state of the model.
+// After a failure, smaller programs get less: the shortest AckWait, and the time after
+// which a full log looks for room again.
 type patienceWith time.Duration
 
 const (
@@ -55,8 +55,8 @@ const (
 	laterPatience = patienceWith(3 * time.Second)
 )
 
-// play runs a program on a backend. The model says when all is at rest; that it
-// never comes to what the model says is an error.
+// play runs a program on a backend. The model defines the state in which everything is
+// idle. It is an error if the backend never reaches it.
 func play(ctx context.Context, b *Backend, p *Program, patience patienceWith) (o outcome) {
 	y := newPlayer(b, p)
 	y.patience = patience
@@ -107,13 +107,13 @@ type player struct {
 	members  []*playMember
 	subs     []*playSubscription
 	messages map[string]*played // by body
-	opened   bool               // the log was, with its groups
+	opened   bool               // the log was opened, with its groups
 	last     uint64             // the highest sequence that was seen
-	present  map[uint64]bool    // sequences of what the log held then
-	broken   error              // the first promise that was
+	present  map[uint64]bool    // sequences in the log at that time
+	broken   error              // the first broken guarantee
 }
 
-// process is a Transport and the log as it sees it.
+// process is a Transport and its view of the log.
 type process struct {
 	tr  transport.Transport
 	log transport.Log
@@ -124,8 +124,8 @@ type played struct {
 	key, id   string
 	fates     []string
 	notBefore time.Time
-	rushed    bool   // while a process crashed
-	sequence  uint64 // 0 before it is known
+	rushed    bool   // sent while a process crashed
+	sequence  uint64 // 0 until it is known
 }
 
 type playSubscription struct {
@@ -151,7 +151,7 @@ func (y *player) open(ctx context.Context) error {
 	return err
 }
 
-// process returns a process, which begins now if it is not there.
+// process returns a process, and starts it if necessary.
 func (y *player) process(ctx context.Context, number int) (*process, error) {
 	if p := y.processes[number]; p != nil {
 		return p, nil
@@ -172,8 +172,8 @@ func (y *player) process(ctx context.Context, number int) (*process, error) {
 	return p, err
 }
 
-// make makes the log, or groups of it, from a Transport of its own. A group cannot be
-// deleted for good while a Transport that declared it is open.
+// make creates the log, or groups of it, with a separate Transport. A group cannot be
+// deleted permanently while a Transport that declared it is open.
 func (y *player) make(ctx context.Context, groups ...transport.GroupConfig) error {
 	tr, err := y.connect(ctx)
 	if err != nil {
@@ -187,7 +187,7 @@ func (y *player) make(ctx context.Context, groups ...transport.GroupConfig) erro
 	return errors.Join(err, tr.Close(ctx))
 }
 
-// config is that of the log, with its name and subjects.
+// config returns the configuration of the log, with its name and subjects.
 func (y *player) config() transport.LogConfig {
 	c := y.program.Log
 	c.Name, c.Subjects = y.root, []string{y.root + ".*"}
@@ -205,8 +205,8 @@ func (y *player) groupConfig(g transport.GroupConfig) transport.GroupConfig {
 	return g
 }
 
-// ackWait is short where a program waits for it, and long where it only says how
-// busy the machine may be.
+// ackWait is short if a program waits for it, and long if it only has to tolerate a busy
+// machine.
 func (y *player) ackWait() time.Duration {
 	if slices.ContainsFunc(y.program.Steps, func(s Step) bool { return s.Do == Crash || s.Do == RushCrash }) {
 		return transport.MinAckWait
@@ -216,12 +216,12 @@ func (y *player) ackWait() time.Duration {
 
 func (y *player) subject(rest string) string { return y.root + "." + rest }
 
-// stepTime is how long a step takes at least, in virtual time: so that what is due
-// because of one step has happened, with all short delays that it leads to, when the
-// same is due because of the next.
+// stepTime is the minimum duration of a step in virtual time. Events that are due because
+// of one step, with all short delays that follow, happen before those that are due
+// because of the next.
 const stepTime = 500 * time.Millisecond
 
-// play takes a step, and waits until all is at rest.
+// play takes a step, and waits until everything is idle.
 func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, error) {
 	results, err := y.take(ctx, s)
 	if err != nil {
@@ -229,7 +229,7 @@ func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, erro
 	}
 	want := m.do(s)
 	if !slices.Equal(results, want) {
-		return stepOutcome{}, fmt.Errorf("it returns %q, and the model says %q", results, want)
+		return stepOutcome{}, fmt.Errorf("it returns %q, and the model returns %q", results, want)
 	}
 	if y.backend.Bubble {
 		<-time.After(stepTime)
@@ -238,7 +238,7 @@ func (y *player) play(ctx context.Context, s *Step, m *model) (stepOutcome, erro
 	return stepOutcome{results, got}, err
 }
 
-// rest waits until what is to be seen is what is wanted, and no promise is broken.
+// rest waits until the observable state is the wanted one, and no guarantee is broken.
 func (y *player) rest(ctx context.Context, want view) (got view, err error) {
 	wanted := want.lines()
 	var before []string
@@ -263,7 +263,7 @@ func (y *player) rest(ctx context.Context, want view) (got view, err error) {
 			before, moved = lines, time.Now()
 		}
 		if time.Since(moved) > time.Duration(y.patience) {
-			return got, fmt.Errorf("it does not come to what the model says:\n%s", differences("is", lines, "want", wanted))
+			return got, fmt.Errorf("it does not reach the state of the model:\n%s", differences("is", lines, "want", wanted))
 		}
 		<-time.After(pause)
 	}
@@ -281,14 +281,14 @@ func (y *player) brokenPromise() error {
 	return y.broken
 }
 
-// breaks notes that a promise is broken. Its caller has the lock.
+// breaks records that a guarantee is broken. The caller holds the lock.
 func (y *player) breaks(format string, args ...any) {
 	if y.broken == nil {
 		y.broken = fmt.Errorf(format, args...)
 	}
 }
 
-// view looks at everything.
+// view queries the complete observable state.
 func (y *player) view(ctx context.Context) (v view, err error) {
 	log, err := y.anyLog(ctx)
 	if err != nil {
@@ -299,7 +299,7 @@ func (y *player) view(ctx context.Context) (v view, err error) {
 	}
 	infos, err := log.Groups(ctx)
 	if err != nil {
-		return v, fmt.Errorf("asking for the groups: %w", err)
+		return v, fmt.Errorf("querying the groups: %w", err)
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -327,7 +327,7 @@ func (y *player) view(ctx context.Context) (v view, err error) {
 	return v, nil
 }
 
-// anyLog returns the log as a process that is there sees it.
+// anyLog returns the log of any running process.
 func (y *player) anyLog(ctx context.Context) (transport.Log, error) {
 	for _, number := range slices.Sorted(maps.Keys(y.processes)) {
 		return y.processes[number].log, nil
@@ -342,7 +342,7 @@ func (y *player) anyLog(ctx context.Context) (transport.Log, error) {
 func (y *player) logView(ctx context.Context, log transport.Log) (v logView, err error) {
 	info, err := log.Info(ctx)
 	if err != nil {
-		return v, fmt.Errorf("asking for the info: %w", err)
+		return v, fmt.Errorf("querying the info: %w", err)
 	}
 	v.First, v.Last, v.Delayed = info.First, info.Last, info.Delayed
 	present := make(map[uint64]bool)
@@ -356,7 +356,7 @@ func (y *player) logView(ctx context.Context, log transport.Log) (v logView, err
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if info.Last < y.last {
-		y.breaks("the last sequence of the log is %d and was %d: sequences never go back", info.Last, y.last)
+		y.breaks("the last sequence of the log is %d and was %d: sequences must never go back", info.Last, y.last)
 	}
 	y.last, y.present = info.Last, present
 	return v, nil
@@ -411,22 +411,21 @@ func (y *player) take(ctx context.Context, s *Step) ([]string, error) {
 	return []string{result}, err
 }
 
-// resultOf returns the code of an error that a step may come to, or what it
-// returned.
+// resultOf returns the code of an error that a step may return, or its result.
 func resultOf(result string, err error) (string, error) {
 	switch code := transport.CodeOf(err); {
 	case err == nil:
 		return result, nil
 	case code == transport.Aborted, code == transport.ResourceExhausted, code == transport.NotFound:
 		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Outcome != transport.OutcomeNotDone {
-			return "", fmt.Errorf("%w: want it to be an Error that says that nothing was done", err)
+			return "", fmt.Errorf("%w: want an Error with OutcomeNotDone", err)
 		}
 		return string(code), nil
 	}
 	return "", err
 }
 
-// message makes the ith message of a step, and remembers it before it is sent.
+// message creates the ith message of a step, and records it before it is sent.
 func (y *player) message(s *Step, i int) (*transport.Message, *played) {
 	m := &transport.Message{Subject: y.subject(pattern(s)), Body: []byte(body(y.step, i))}
 	m.Header.Set("Key", s.Key)
@@ -440,7 +439,7 @@ func (y *player) message(s *Step, i int) (*transport.Message, *played) {
 	return m, sent
 }
 
-// append stores one message, or several without a wait in between.
+// append stores one message, or several without waiting in between.
 func (y *player) append(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	answers := make([]answer, s.count())
 	if len(answers) == 1 {
@@ -459,7 +458,7 @@ func (y *player) append(ctx context.Context, p *process, s *Step) (results []str
 	return results, nil
 }
 
-// answer is what an append came to.
+// answer is the result of an append.
 type answer struct {
 	at  transport.Appended
 	err error
@@ -482,7 +481,7 @@ func (y *player) appendAll(ctx context.Context, p *process, s *Step, answers []a
 	all.Wait()
 }
 
-// appending makes the ith message of a step and its options.
+// appending returns the ith message of a step and its options.
 func (y *player) appending(s *Step, i int) (*transport.Message, transport.AppendOptions) {
 	m, sent := y.message(s, i)
 	o := transport.AppendOptions{ID: s.ID, TTL: s.TTL, NotBefore: sent.notBefore}
@@ -496,7 +495,7 @@ func (y *player) appending(s *Step, i int) (*transport.Message, transport.Append
 	return m, o
 }
 
-// appended says where a message was stored.
+// appended describes where a message was stored.
 func (y *player) appended(body string, at transport.Appended) string {
 	if at.Duplicate {
 		return fmt.Sprintf("duplicate of %d", at.Sequence)
@@ -507,7 +506,7 @@ func (y *player) appended(body string, at transport.Appended) string {
 	return fmt.Sprintf("stored as %d", at.Sequence)
 }
 
-// located notes the sequence of a message, by whomever it is known.
+// located records the sequence of a message.
 func (y *player) located(body string, sequence uint64) {
 	m := y.messages[body]
 	if m.sequence != 0 && sequence != 0 && m.sequence != sequence {
@@ -516,8 +515,8 @@ func (y *player) located(body string, sequence uint64) {
 	m.sequence = max(m.sequence, sequence)
 }
 
-// publish sends plain messages. A refused append behind them tells when the log has
-// seen them.
+// publish sends plain messages. A rejected append behind them shows when the log has
+// handled them.
 func (y *player) publish(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	for i := range s.count() {
 		m, _ := y.message(s, i)
@@ -531,7 +530,7 @@ func (y *player) publish(ctx context.Context, p *process, s *Step) (results []st
 	}
 	_, err = p.log.Append(ctx, &transport.Message{Subject: y.subject(barrier)}, transport.AppendOptions{Expect: &transport.Expectation{Sequence: 1 << 60}})
 	if transport.CodeOf(err) != transport.Aborted {
-		return nil, fmt.Errorf("an append on an expectation that cannot hold returns %v", err)
+		return nil, fmt.Errorf("an append with an expectation that cannot hold returns %v", err)
 	}
 	return results, nil
 }
@@ -539,8 +538,8 @@ func (y *player) publish(ctx context.Context, p *process, s *Step) (results []st
 // barrier is the key of messages that are not part of the program.
 const barrier = "barrier"
 
-// request asks the log to store messages, as a client does that knows nothing of
-// logs. What such a client is told is the backend's.
+// request asks the log to store messages, as a plain client does. The reply is specific
+// to the backend.
 func (y *player) request(ctx context.Context, p *process, s *Step) (results []string, err error) {
 	for i := range s.count() {
 		m, _ := y.message(s, i)
@@ -594,7 +593,7 @@ func (y *player) rush(ctx context.Context, p *process, s *Step, meanwhile func()
 	return results, errors.Join(err, <-other)
 }
 
-// crash ends a process, and what it says afterwards is in vain.
+// crash ends a process. Its later settlements have no effect.
 func (y *player) crash(ctx context.Context, number int) error {
 	p := y.processes[number]
 	delete(y.processes, number)
@@ -605,10 +604,10 @@ func (y *player) crash(ctx context.Context, number int) error {
 	y.backend.Kill(p.tr)
 	for _, d := range held {
 		if err := d.Ack(ctx); transport.CodeOf(err) != transport.Unavailable {
-			return fmt.Errorf("an Ack of %s by a process that is no more returns %v", d.Body, err)
+			return fmt.Errorf("an Ack of %s by a process that has ended returns %v", d.Body, err)
 		}
 	}
-	_ = p.tr.Close(ctx) // only so that it leaves nothing in this process
+	_ = p.tr.Close(ctx) // only to leave nothing behind in this process
 	return nil
 }
 
@@ -628,7 +627,7 @@ func (y *player) farewell(ctx context.Context) error {
 	return y.brokenPromise()
 }
 
-// end closes everything and forgets the log.
+// end closes everything and removes the log.
 func (y *player) end() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -11,31 +11,31 @@ import (
 	"gomono.dev/transport"
 )
 
-// playGroup is what a group of a player was given, and what became of it.
+// playGroup is a group of a player, with the state of its messages.
 type playGroup struct {
-	config  transport.GroupConfig // of the program
-	number  int
-	deleted bool
-	endings int // of members, each of which may have cost a message an attempt
-	joins   int
-	info    transport.GroupInfo   // when it was last looked at
-	states  map[string]*playState // by body
-	lanes   map[string][]string
-	fences  map[string]uint64 // by lane
-	highest uint64            // sequence that was delivered
+	config        transport.GroupConfig // of the program
+	number        int
+	deleted       bool
+	endings       int // of members; each may have cost a message an attempt
+	joins         int
+	info          transport.GroupInfo   // at the last query
+	states        map[string]*playState // by body
+	lanes         map[string][]string
+	fencingTokens map[string]uint64 // by lane
+	highest       uint64            // highest sequence that was delivered
 }
 
-// playState is what became of a message in a group.
+// playState is the state of a message in a group.
 type playState struct {
 	times      int
-	handedBack int       // of times
+	handedBack int       // number of times
 	attempt    int       // of the last delivery that was not handed back
 	settled    bool      // acknowledged or terminated
 	notBefore  time.Time // of the next delivery
 	held       *transport.Delivery
-	by         *playMember // who holds it, or settled it
+	by         *playMember // the member that holds it, or settled it
 	lane       string
-	endings    int // of the group's, when it was first delivered
+	endings    int // of the group, at its first delivery
 }
 
 // playMember is a member of a group.
@@ -46,22 +46,22 @@ type playMember struct {
 	process *process
 	number  int
 
-	busy    bool // the handler runs
+	busy    bool // the handler is running
 	ended   bool
 	drains  bool       // its Drain has begun
-	drained chan error // of capacity 1: what Drain has returned
+	drained chan error // of capacity 1: the result of Drain
 }
 
 func (y *player) addGroup(c transport.GroupConfig) *playGroup {
 	g := &playGroup{
 		config: c, number: len(y.groups),
-		states: make(map[string]*playState), lanes: make(map[string][]string), fences: make(map[string]uint64),
+		states: make(map[string]*playState), lanes: make(map[string][]string), fencingTokens: make(map[string]uint64),
 	}
 	y.groups = append(y.groups, g)
 	return g
 }
 
-// addGroupLater adds a group to a log that is there.
+// addGroupLater adds a group to an existing log.
 func (y *player) addGroupLater(ctx context.Context, s *Step) error {
 	if err := y.make(ctx, s.groupConfig()); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (y *player) deleteGroup(ctx context.Context, p *process, s *Step) error {
 	return nil
 }
 
-// voids takes away what the members of a group hold that is no more.
+// voids removes the deliveries of a deleted group's members, and returns them.
 func (y *player) voids(g *playGroup) (held []*transport.Delivery) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -137,7 +137,7 @@ func (m *playMember) handle(d *transport.Delivery) {
 func perform(ctx context.Context, d *transport.Delivery, f fate) error {
 	switch f {
 	case terminates:
-		return d.Terminate(ctx, "as the program says")
+		return d.Terminate(ctx, "as the program specifies")
 	case naks:
 		return d.Nak(ctx, 0)
 	case delays:
@@ -152,9 +152,9 @@ func perform(ctx context.Context, d *transport.Delivery, f fate) error {
 	return d.Ack(ctx)
 }
 
-// received notes a delivery, holds it to what is promised, and says what becomes of
-// it. One to a member that was ended from outside does not count: it is handed back,
-// or dies with its process, or with its group.
+// received records a delivery, checks it, and returns its fate. A delivery to a member
+// that was ended from outside does not count: it is handed back, or lost with its process
+// or group.
 func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	y, g := m.y, m.group
 	y.mu.Lock()
@@ -164,7 +164,7 @@ func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	}
 	sent := y.messages[string(d.Body)]
 	if sent == nil {
-		y.breaks("%q was delivered and never sent", d.Body)
+		y.breaks("%q was delivered but never sent", d.Body)
 		return holds, false
 	}
 	state := g.states[string(d.Body)]
@@ -184,8 +184,7 @@ func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	return f, true
 }
 
-// decided notes what is about to be said about a delivery, before anything can come
-// of it.
+// decided records the fate of a delivery before its settlement can have an effect.
 func (m *playMember) decided(d *transport.Delivery, state *playState, f fate) {
 	state.held, state.by = nil, nil
 	switch f {
@@ -202,13 +201,14 @@ func (m *playMember) decided(d *transport.Delivery, state *playState, f fate) {
 	}
 }
 
-// takenBack notes that the last delivery was handed back: it was no attempt.
+// takenBack records that the last delivery was handed back and does not count as an
+// attempt.
 func (s *playState) takenBack() {
 	s.handedBack++
 	s.attempt--
 }
 
-// settle ends a delivery that is held.
+// settle ends a held delivery.
 func (y *player) settle(ctx context.Context, s *Step) error {
 	y.mu.Lock()
 	var held *transport.Delivery
@@ -227,7 +227,7 @@ func (y *player) settle(ctx context.Context, s *Step) error {
 	return perform(ctx, held, f)
 }
 
-// holds lists what a member has in hand. Its caller has the lock.
+// holds returns what a member holds. The caller holds the lock.
 func (m *playMember) holds() (states []*playState) {
 	for _, state := range m.group.states {
 		if state.held != nil && state.by == m {
@@ -258,9 +258,9 @@ func (m *playMember) drain(ctx context.Context) {
 	m.drains = true
 }
 
-// awaitDrain waits until a Drain is over, or until a goroutine that became ready to
-// run later than the Drain has run so often that this has begun: nothing tells of it.
-// With the answer to the Ping the backend has what the Drain has sent.
+// awaitDrain waits until a Drain is over or has certainly begun. There is no signal for
+// the latter: a goroutine that became ready after that of the Drain has run many times.
+// After the reply to the Ping the backend has everything that the Drain has sent.
 func (m *playMember) awaitDrain(ctx context.Context) {
 	turns := time.NewTicker(5 * time.Millisecond)
 	defer turns.Stop()
@@ -275,13 +275,13 @@ func (m *playMember) awaitDrain(ctx context.Context) {
 	_ = m.process.tr.Ping(ctx)
 }
 
-// leaves reports whether a member drains and has not been drained although nothing
-// keeps it. Its caller has the lock.
+// leaves reports whether a member drains and Drain has not returned although nothing is
+// held. The caller holds the lock.
 func (m *playMember) leaves() bool {
 	return m.drained != nil && len(m.drained) == 0 && len(m.holds()) == 0 && !m.ended
 }
 
-// left waits until a member that drains has gone.
+// left waits until a draining member has left.
 func (m *playMember) left(ctx context.Context) error {
 	if m.drained == nil {
 		return nil
@@ -291,7 +291,7 @@ func (m *playMember) left(ctx context.Context) error {
 		m.y.mu.Lock()
 		defer m.y.mu.Unlock()
 		if m.ended || m.group.deleted {
-			return nil // and Drain may say so
+			return nil // and Drain may return an error
 		}
 		m.ended = true
 		return err
@@ -300,7 +300,7 @@ func (m *playMember) left(ctx context.Context) error {
 	}
 }
 
-// close ends a member: what it holds is not its own any more.
+// close ends a member. It no longer owns the deliveries that it holds.
 func (m *playMember) close(ctx context.Context) error {
 	held := m.giveUp(0)
 	m.Close()
@@ -312,9 +312,9 @@ func (m *playMember) close(ctx context.Context) error {
 	return nil
 }
 
-// giveUp takes what a member holds away from it. It comes again after a delay. Where
-// a process ends that is less than the AckWait: what the member held may have been
-// kept from others for the last time a quarter of the AckWait ago.
+// giveUp takes the deliveries of a member away, and returns them. They come again after a
+// delay. After the end of a process that delay is less than the AckWait: the last
+// extension may have been a quarter of the AckWait ago.
 func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 	m.y.mu.Lock()
 	defer m.y.mu.Unlock()
@@ -334,7 +334,7 @@ func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 	return held
 }
 
-// view is what is to be seen of a group without asking the backend.
+// view returns the observable state of a group that needs no query to the backend.
 func (g *playGroup) view(present map[uint64]bool, rushed func(body string) bool) groupView {
 	v := groupView{Name: g.config.Name, Deleted: g.deleted, Given: make(map[string]int), Lanes: maps.Clone(g.lanes)}
 	for lane := range v.Lanes {
@@ -351,7 +351,7 @@ func (g *playGroup) view(present map[uint64]bool, rushed func(body string) bool)
 	return v
 }
 
-// acknowledged reads what a plain client is told about its message.
+// acknowledged reads the reply to a plain client's message.
 func (y *player) acknowledged(body string, reply []byte) (string, error) {
 	var ack struct {
 		Sequence  uint64 `json:"seq"`
@@ -359,7 +359,7 @@ func (y *player) acknowledged(body string, reply []byte) (string, error) {
 		Error     any    `json:"error"`
 	}
 	if err := json.Unmarshal(reply, &ack); err != nil {
-		return "", fmt.Errorf("a plain request is answered %q: %w", reply, err)
+		return "", fmt.Errorf("a plain request got the reply %q: %w", reply, err)
 	}
 	if ack.Error != nil {
 		return string(transport.ResourceExhausted), nil

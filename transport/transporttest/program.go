@@ -9,79 +9,78 @@ import (
 	"gomono.dev/transport"
 )
 
-// Program is something that happens to one log, to its groups and their members,
-// and to a few subscriptions beside it. After each step it waits until nothing can
-// move any more, so that what is to be seen then is the same on every backend.
+// Program is a sequence of steps on one log, its groups and their members, and a few
+// subscriptions beside it. After each step the run waits until everything is idle, so
+// that the observable state is then the same on every backend.
 //
-// [Model] and [Compare] make programs; [Replay] runs one.
+// [Model] and [Compare] generate programs; [Replay] runs one.
 type Program struct {
-	// Log is the log. Its Name and Subjects are the run's own: a message goes to a
-	// subject whose last token is the Key of its step. A Filter of its Groups is a
-	// list of keys.
+	// Log is the configuration of the log. The run sets its Name and Subjects: a message
+	// goes to a subject whose last token is the Key of its step. A Filter of its Groups
+	// is a list of keys.
 	Log transport.LogConfig
 
 	Steps []Step
 }
 
-// Action is what a step does.
+// Action is the action of a step.
 type Action string
 
-// The actions, and the fields of a Step that each of them reads, besides Process.
+// The actions, and the fields of a Step that each of them reads, in addition to Process.
 const (
-	// Append stores Count messages, pipelined, or one. Key, ID, Fates, Delay, TTL,
-	// Expect (whose Subject is a key).
+	// Append stores Count messages, pipelined, or one. Key, ID, Fates, Delay, TTL, Expect
+	// (whose Subject is a key).
 	Append Action = "append"
 
-	// Publish sends Count plain messages, or one, of which the log keeps those with
-	// a Key; Topic is for one that is nothing to it. Key or Topic, Fates.
+	// Publish sends Count plain messages, or one. The log stores those with a Key; those
+	// with a Topic do not concern it. Key or Topic, Fates.
 	Publish Action = "publish"
 
 	// Request asks the log to store a message, as a plain client does. Key, Fates.
 	Request Action = "request"
 
-	// Subscribe adds a subscription to a Key or a Topic, or pattern of such. Key or
+	// Subscribe adds a subscription to a Key or a Topic, or a pattern of such. Key or
 	// Topic, Group.
 	Subscribe Action = "subscribe"
 
 	// Unsubscribe drains the subscription with that Number, in the order of their
-	// making. Number.
+	// creation. Number.
 	Unsubscribe Action = "unsubscribe"
 
-	// Join adds a member to a group that is there. Group, InFlight.
+	// Join adds a member to an existing group. Group, InFlight.
 	Join Action = "join"
 
-	// Drain drains a member by its Number, in the order of their joining. What it
-	// holds it goes on to hold, until that is settled. Number.
+	// Drain drains a member by its Number, in the order of their joining. The member
+	// keeps the deliveries that it holds until they are settled. Number.
 	Drain Action = "drain"
 
 	// Close closes a member. Number.
 	Close Action = "close"
 
-	// Crash ends the Process, as far as others can see, with all its members and
-	// subscriptions. It begins anew with its next step.
+	// Crash ends the Process, as observed by others, with all its members and
+	// subscriptions. It starts again with its next step.
 	Crash Action = "crash"
 
-	// Rush appends Count messages through Process, pipelined, while the member of
-	// that Number begins to drain. Key, Number.
+	// Rush appends Count messages through Process, pipelined, while the member of that
+	// Number begins to drain. Key, Number.
 	Rush Action = "rush"
 
-	// RushCrash appends Count messages through Process, pipelined, while another
-	// process crashes, whose number is Number. Key, Number.
+	// RushCrash appends Count messages through Process, pipelined, while the process with
+	// that Number crashes. Key, Number.
 	RushCrash Action = "rush and crash"
 
-	// Settle ends a delivery that is held, by the letter that Fates begins with.
-	// Group, Sequence, Fates.
+	// Settle ends a held delivery, by the letter that Fates begins with. Group, Sequence,
+	// Fates.
 	Settle Action = "settle"
 
 	// Remove deletes a message. Sequence.
 	Remove Action = "remove"
 
-	// Purge deletes messages: of a Key or of all, below Sequence unless that is 0,
-	// but for the last Count.
+	// Purge deletes messages: of a Key or of all, below Sequence unless that is 0, except
+	// the last Count.
 	Purge Action = "purge"
 
-	// AddGroup adds a group, which begins where Start says. Group, Filter, Ordered,
-	// Start.
+	// AddGroup adds a group, which begins at Start. Group, Filter, Ordered, Start.
 	AddGroup Action = "add group"
 
 	// DeleteGroup deletes a group. Group.
@@ -94,18 +93,18 @@ const (
 // Step is one step of a Program.
 type Step struct {
 	Do      Action
-	Process int // that does it: each has a Transport of its own
+	Process int // the process of the step: each has a separate Transport
 
 	Key   string
 	Topic string
 	ID    string
 	Count int
 
-	// Fates say what becomes of a message in each group, in the order of the
-	// groups' making: a letter for each delivery. "a" acknowledges, "t" terminates,
-	// "n" hands back, "d" hands back with a short delay, "D" with one of eight
-	// minutes, and "h" holds the delivery until a later step settles it. What is
-	// not said is acknowledged.
+	// Fates specify the deliveries of a message in each group, in the order of the
+	// groups' creation: a letter for each delivery. "a" acknowledges, "t" terminates, "n"
+	// hands back, "d" hands back with a short delay, "D" with a delay of eight minutes,
+	// and "h" holds the delivery until a later step settles it. Unspecified deliveries
+	// are acknowledged.
 	Fates []string
 
 	Delay  time.Duration
@@ -121,7 +120,7 @@ type Step struct {
 	Sequence uint64
 }
 
-// fate is what becomes of a delivery.
+// fate is what a member does with a delivery.
 type fate byte
 
 const (
@@ -134,13 +133,13 @@ const (
 	holds      fate = 'h'
 )
 
-// nakDelay and longDelay are what the fates delays and postpones wait.
+// nakDelay and longDelay are the delays of the fates delays and postpones.
 const (
 	nakDelay  = 20 * time.Millisecond
 	longDelay = 8 * time.Minute
 )
 
-// fateOf returns what the nth delivery of a message comes to in a group.
+// fateOf returns the fate of the nth delivery of a message in a group.
 func fateOf(fates []string, group, n int) fate {
 	if group >= len(fates) || n > len(fates[group]) {
 		return acks
@@ -148,10 +147,10 @@ func fateOf(fates []string, group, n int) fate {
 	return fate(fates[group][n-1])
 }
 
-// body returns what the ith message of a step says, which no other does.
+// body returns the unique body of the ith message of a step.
 func body(step, i int) string { return fmt.Sprintf("%d.%d", step, i) }
 
-// count is how many messages a step sends.
+// count returns the number of messages that a step sends.
 func (s *Step) count() int { return max(s.Count, 1) }
 
 // String returns the program as Go code, for a test to replay.
@@ -169,7 +168,7 @@ func (p Program) String() string {
 	return b.String()
 }
 
-// literal returns a value as Go code, without the fields that are zero.
+// literal returns a value as Go code, without zero fields.
 func literal(v reflect.Value) string {
 	if d, ok := v.Interface().(time.Duration); ok {
 		if d%time.Minute == 0 {

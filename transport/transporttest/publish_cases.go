@@ -13,7 +13,7 @@ import (
 var publishCases = []conformanceCase{
 	{
 		name: "publish/arrives",
-		rule: "A transport carries subjects, headers and bodies as they are.",
+		rule: "A transport carries subjects, headers and bodies unchanged.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			m := s.message("a", "body")
@@ -26,15 +26,15 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "publish/nobody",
-		seam: "with nobody subscribed, it returns nil.",
-		rule: "With nobody subscribed, Publish returns nil.",
-		body: func(s *suite) { s.publish("nobody", "x") },
+		name:     "publish/no-subscriber",
+		contract: "without subscribers, it returns nil.",
+		rule:     "Without subscribers, Publish returns nil.",
+		body:     func(s *suite) { s.publish("unused", "x") },
 	},
 	{
-		name: "publish/once",
-		seam: "Publish and Request deliver a message to a subscription once or not at all.",
-		rule: "Publish delivers a message to a subscription once or not at all.",
+		name:     "publish/once",
+		contract: "Publish and Request deliver a message to a subscription once or not at all.",
+		rule:     "Publish delivers a message to a subscription once or not at all.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.publish("a", "x")
@@ -43,7 +43,7 @@ var publishCases = []conformanceCase{
 	},
 	{
 		name: "publish/order",
-		rule: "What one goroutine publishes on one Transport arrives at each subscription in the order in which it was published.",
+		rule: "Messages published by one goroutine on one Transport arrive at each subscription in the order in which they were published.",
 		body: func(s *suite) {
 			one, two := s.listen("a"), s.listen("a")
 			bodies := numbers(5000)
@@ -55,9 +55,9 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "publish/order-across-subjects",
-		seam: "What one goroutine publishes on one Transport arrives at each subscription in the order in which it was published.",
-		rule: "What one goroutine publishes arrives at each subscription in order, whichever the subjects that its pattern matches.",
+		name:     "publish/order-across-subjects",
+		contract: "Messages published by one goroutine on one Transport arrive at each subscription in the order in which they were published.",
+		rule:     "Messages published by one goroutine arrive at each subscription in order, even on different subjects that its pattern matches.",
 		body: func(s *suite) {
 			l := s.listen("*.x")
 			bodies := numbers(1000)
@@ -68,9 +68,9 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "publish/order-of-each-publisher",
-		seam: "Nothing is promised about the order between publishers.",
-		rule: "Nothing is promised about the order between publishers; each one's own is kept.",
+		name:     "publish/order-of-each-publisher",
+		contract: "The order between publishers is unspecified.",
+		rule:     "The order between publishers is unspecified, but the order of each publisher is kept.",
 		body: func(s *suite) {
 			const publishers, each = 4, 500
 			l := s.listen("a")
@@ -89,7 +89,7 @@ var publishCases = []conformanceCase{
 				publisher, n, _ := strings.Cut(string(l.next().Body), " ")
 				p, _ := strconv.Atoi(publisher)
 				if n != strconv.Itoa(next[p]) {
-					s.Fatalf("publisher %d: got its message %s, want %d", p, n, next[p])
+					s.Fatalf("publisher %d: got message %s, want %d", p, n, next[p])
 				}
 				next[p]++
 			}
@@ -98,9 +98,9 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "publish/fan-out",
-		seam: "Publish hands m to every subscription without a group whose pattern matches",
-		rule: "Publish hands the message to every subscription without a group whose pattern matches.",
+		name:     "publish/fan-out",
+		contract: "Publish hands m to every subscription without a group whose pattern matches",
+		rule:     "Publish hands the message to every subscription without a group whose pattern matches.",
 		body: func(s *suite) {
 			listeners := []*listener{s.listen("a.b"), s.listen("a.b"), s.listen("a.*"), s.listen("*.b"), s.listen("a.>"), s.listen(">")}
 			s.publish("a.b", "x")
@@ -114,9 +114,9 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subscribe/in-force",
-		seam: "When it returns, the subscription is in force",
-		rule: "When Subscribe returns, the subscription is in force.",
+		name:     "subscribe/in-force",
+		contract: "When it returns, the subscription is in force",
+		rule:     "When Subscribe returns, the subscription is in force.",
 		body: func(s *suite) {
 			for i := range 50 {
 				name := "service." + strconv.Itoa(i)
@@ -128,9 +128,9 @@ var publishCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subscribe/not-before",
-		seam: "what is published afterwards, on this or any other connection to the same server, reaches it.",
-		rule: "What is published afterwards reaches the subscription, and nothing that was published before.",
+		name:     "subscribe/not-before",
+		contract: "messages published afterwards, on this or any other connection to the same server, reach it.",
+		rule:     "Messages published afterwards reach the subscription, and messages published before do not.",
 		body: func(s *suite) {
 			for i := range 20 {
 				first := s.listen("a")
@@ -153,7 +153,7 @@ var publishCases = []conformanceCase{
 			done := make(chan struct{})
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				inside++
-				if inside != 1 { // the race detector sees this too
+				if inside != 1 { // the race detector checks this too
 					s.Errorf("%d calls at once", inside)
 				}
 				bodies = append(bodies, string(m.Body))

@@ -12,9 +12,9 @@ import (
 
 var receiverCases = []conformanceCase{
 	{
-		name: "close-receiver/ends",
-		seam: "Close ends the subscription and drops what waited.",
-		rule: "Close ends the subscription.",
+		name:     "close-receiver/ends",
+		contract: "Close ends the subscription and drops the queued messages.",
+		rule:     "Close ends the subscription.",
 		body: func(s *suite) {
 			ended, other := s.listen("a"), s.listen("a")
 			ended.Close()
@@ -27,9 +27,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close-receiver/drops-what-waits",
-		seam: "Close ends the subscription and drops what waited. It does not wait for a running handler.",
-		rule: "Close drops what waited. It does not wait for a running handler.",
+		name:     "close-receiver/drops-queued",
+		contract: "Close ends the subscription and drops the queued messages. It does not wait for a running handler.",
+		rule:     "Close drops the queued messages. It does not wait for a running handler.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			s.within("Close", h.Close)
@@ -40,7 +40,7 @@ var receiverCases = []conformanceCase{
 	},
 	{
 		name: "close-receiver/twice",
-		rule: "Closing twice, or after a Drain, does nothing.",
+		rule: "Closing again, or after a Drain, does nothing.",
 		body: func(s *suite) {
 			l, other := s.listen("a"), s.listen("a")
 			l.Close()
@@ -58,39 +58,39 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "close-receiver/resubscribe",
-		seam: "When it returns, the subscription is in force",
-		rule: "A subscription that has ended leaves nothing behind: another one on the same subject is new.",
+		name:     "close-receiver/resubscribe",
+		contract: "When it returns, the subscription is in force",
+		rule:     "A closed subscription leaves nothing behind: another one on the same subject is new.",
 		body: func(s *suite) {
 			for _, body := range numbers(30) {
 				l := s.listen("a")
 				s.publish("a", body)
 				l.want(body)
 				l.Close()
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 		},
 	},
 	{
-		name: "drain/idle",
-		seam: "returns when its last call has returned.",
-		rule: "Drain returns when the handler's last call has returned.",
+		name:     "drain/idle",
+		contract: "returns when its last call has returned.",
+		rule:     "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.publish("a", "x")
 			l.want("x")
 			s.drain(l)
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 	{
-		name: "drain/handles-what-arrived",
-		seam: "lets the handler see those that had arrived",
-		rule: "Drain lets the handler see those messages that had arrived.",
+		name:     "drain/handles-arrived",
+		contract: "lets the handler process the messages that had arrived",
+		rule:     "Drain lets the handler process the messages that had arrived.",
 		body: func(s *suite) {
 			h := s.held("a", 100)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
 				s.Fatal(err)
@@ -99,13 +99,13 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/waits",
-		seam: "returns when its last call has returned.",
-		rule: "Drain returns when the handler's last call has returned.",
+		name:     "drain/waits",
+		contract: "returns when its last call has returned.",
+		rule:     "Drain returns when the handler's last call has returned.",
 		body: func(s *suite) {
 			h := s.held("a", 0)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			s.rest()
 			select {
 			case err := <-drained:
@@ -120,16 +120,16 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/nothing-new",
-		seam: "A request that is sent after Drain began finds nobody, at once.",
-		rule: "Drain stops new messages from arriving. A request that is sent after Drain began finds nobody, at once.",
+		name:     "drain/nothing-new",
+		contract: "A request sent after Drain began finds no subscriber, at once.",
+		rule:     "Drain stops new messages from arriving. A request sent after Drain began finds no subscriber, at once.",
 		body: func(s *suite) {
 			h := s.held("a", 3)
 			drained := h.drainAside()
-			s.eventuallyNobody("a")
+			s.eventuallyNoSubscriber("a")
 			for range 10 {
 				s.publish("a", "after")
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 			h.release()
 			if err := await(s, drained, "Drain"); err != nil {
@@ -137,15 +137,15 @@ var receiverCases = []conformanceCase{
 			}
 			for len(h.bodies) > 0 {
 				if <-h.bodies == "after" {
-					s.Error("a message that was published after Drain began was handled")
+					s.Error("a message published after Drain began was handled")
 				}
 			}
 		},
 	},
 	{
-		name: "drain/deadline",
-		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
-		rule: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded with the number of messages that were lost in its text.",
+		name:     "drain/deadline",
+		contract: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled; the text contains the number of lost messages.",
+		rule:     "If ctx ends first, Drain does what Close does and returns DeadlineExceeded; the text contains the number of lost messages.",
 		body: func(s *suite) {
 			h := s.held("a", 37)
 			ctx, cancel := shortly(s)
@@ -154,9 +154,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/cancel",
-		seam: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled with the number of messages that were lost in its text.",
-		rule: "If ctx ends first, Drain does what Close does and returns Canceled with the number of messages that were lost in its text.",
+		name:     "drain/cancel",
+		contract: "If ctx ends first, Drain does what Close does and returns DeadlineExceeded or Canceled; the text contains the number of lost messages.",
+		rule:     "If ctx ends first, Drain does what Close does and returns Canceled; the text contains the number of lost messages.",
 		body: func(s *suite) {
 			h := s.held("a", 41)
 			ctx, cancel := context.WithCancel(s.Context())
@@ -165,9 +165,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/twice",
-		seam: "Every method of every type in this package may be called from several goroutines at once",
-		rule: "Every method may be called from several goroutines at once, and Drain again after it.",
+		name:     "drain/twice",
+		contract: "Every method of every type in this package may be called concurrently",
+		rule:     "Every method may be called concurrently, and Drain may be called again.",
 		body: func(s *suite) {
 			h := s.held("a", 50)
 			first, second := h.drainAside(), h.drainAside()
@@ -181,9 +181,9 @@ var receiverCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain/others-go-on",
-		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived",
-		rule: "Drain is about its own subscription.",
+		name:     "drain/others-go-on",
+		contract: "Drain stops new messages from arriving, lets the handler process the messages that had arrived",
+		rule:     "Drain affects only its subscription.",
 		body: func(s *suite) {
 			l, other := s.listen("a"), s.listen("a")
 			s.drain(l)
@@ -193,7 +193,7 @@ var receiverCases = []conformanceCase{
 	},
 }
 
-// soon is the end of a context that is to end during a call.
+// soon is the timeout of a context that should end during a call.
 const soon = 20 * time.Millisecond
 
 // shortly returns a context that ends soon.
@@ -201,16 +201,16 @@ func shortly(s *suite) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.Context(), soon)
 }
 
-// drainQuietly waits, where the backend can, for the last call of a handler whose
-// subscription has ended already. What Drain returns then is not promised.
+// drainQuietly waits, if the backend can, for the last call of a handler whose
+// subscription has already ended. The result of such a Drain is not specified.
 func (s *suite) drainQuietly(r transport.Receiver) { _ = r.Drain(s.patient()) }
 
-// probe is the body of requests that look whether anybody is there.
-const probe = "anybody"
+// probe is the body of requests that test for a subscriber.
+const probe = "probe"
 
-// eventuallyNobody waits until requests find nobody. What is asked meanwhile may
-// have been taken, and is given up.
-func (s *suite) eventuallyNobody(rest string) {
+// eventuallyNoSubscriber waits until requests find no subscriber. Earlier requests may have
+// been accepted, and are abandoned.
+func (s *suite) eventuallyNoSubscriber(rest string) {
 	s.Helper()
 	wait := soon
 	for patience := s.patient(); patience.Err() == nil; wait += wait / 10 { // a slow machine needs more
@@ -221,11 +221,11 @@ func (s *suite) eventuallyNobody(rest string) {
 			return
 		}
 	}
-	s.Fatalf("gave up waiting for requests on %s to find nobody", rest)
+	s.Fatalf("gave up waiting for requests on %s to find no subscriber", rest)
 }
 
-// held is a subscription whose handler is held up with its first message, while
-// others wait.
+// held is a subscription whose handler blocks on its first message, while others are
+// queued.
 type held struct {
 	transport.Receiver
 	*gate
@@ -260,7 +260,7 @@ func (h *held) drainAside() <-chan error {
 	return drained
 }
 
-// wantFirst fails unless the handler has seen the first message.
+// wantFirst fails unless the handler has received the first message.
 func (h *held) wantFirst() {
 	h.s.Helper()
 	if got := await(h.s, h.bodies, "the first message"); got != "first" {
@@ -268,17 +268,17 @@ func (h *held) wantFirst() {
 	}
 }
 
-// wantSeen fails unless the handler has seen this many messages, the first
-// included.
+// wantSeen fails unless the handler has received the given number of messages, including
+// the first.
 func (h *held) wantSeen(n int) {
 	h.s.Helper()
 	h.wantFirst()
 	if got := len(h.bodies) + 1; got != n {
-		h.s.Errorf("the handler has seen %d messages, want %d", got, n)
+		h.s.Errorf("the handler has received %d messages, want %d", got, n)
 	}
 }
 
-// wantLost fails unless err says that n messages were lost, and they were.
+// wantLost fails unless err reports that n messages were lost, and they were.
 func (h *held) wantLost(err error, code transport.Code, n int) {
 	h.s.Helper()
 	h.s.wantCode(err, code)

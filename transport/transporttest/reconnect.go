@@ -9,23 +9,23 @@ import (
 	"gomono.dev/transport"
 )
 
-// Line is a Transport whose connection to its backend a test can take away.
+// Line is a Transport whose connection to its backend a test can cut.
 type Line struct {
 	transport.Transport
 
-	// Cut takes the connection away, without a farewell, and keeps it away.
+	// Cut cuts the connection abruptly, and keeps it cut.
 	Cut func()
 
-	// Mend lets the connection come back: the Transport reconnects on its own.
+	// Mend allows connections again: the Transport reconnects by itself.
 	Mend func()
 }
 
-// RunReconnect runs, as subtests of t, the cases about a connection that is lost
-// and comes back. It is for backends that have one. newLine makes a connected Line;
-// all of them are connected to one backend, since a case may need two. Each is
-// closed behind its case.
+// RunReconnect runs, as subtests of t, the cases about a connection that is lost and
+// re-established. It is for backends that have one. newLine returns a connected Line. All
+// Lines are connected to one backend, because a case may need two. Each is closed after
+// its case.
 //
-// Everything else holds after a reconnect as it did before: [Reconnected] makes a
+// All other guarantees hold after a reconnect as before: [Reconnected] returns a
 // Transport for [Run] of a Line.
 func RunReconnect(t *testing.T, newLine func(t *testing.T) *Line) {
 	r := &runner{
@@ -35,13 +35,13 @@ func RunReconnect(t *testing.T, newLine func(t *testing.T) *Line) {
 			s.line, s.newLine = line, newLine
 			return s
 		},
-		around: inRounds(len(reconnectCases())),
+		around: inRounds(),
 	}
 	t.Run("reconnect", func(t *testing.T) { r.table(t, reconnectCases()) }) // ends with the last of them
 	t.Run("skipped", r.reportSkipped)
 }
 
-// Reconnected cuts a Line and mends it, and returns it when it is back.
+// Reconnected cuts a Line, mends it, and returns its Transport after the reconnect.
 func Reconnected(t *testing.T, line *Line) transport.Transport {
 	t.Helper()
 	s := &suite{TB: t, tr: line, line: line}
@@ -50,18 +50,18 @@ func Reconnected(t *testing.T, line *Line) transport.Transport {
 	return line
 }
 
-// reconnectCases are the rows of RunReconnect.
+// reconnectCases returns the cases of RunReconnect.
 func reconnectCases() []conformanceCase {
 	return slices.Concat(
-		awayCases,
-		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, awayLogCases),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, awayLaneCases),
-		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, awayDelayedCases),
+		disconnectedCases,
+		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, disconnectedLogCases),
+		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, disconnectedLaneCases),
+		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, disconnectedDelayedCases),
 	)
 }
 
-// another is the case seen from a second Transport of the same backend, whose
-// connection stays.
+// another returns the case with a second Transport of the same backend, whose connection
+// stays.
 func (s *suite) another() *suite {
 	s.Helper()
 	line := s.newLine(s.test)
@@ -75,22 +75,22 @@ func (s *suite) another() *suite {
 	return &suite{TB: s.TB, test: s.test, tr: line, root: s.root}
 }
 
-// cut takes the connection away, and waits until the Transport has noticed.
+// cut cuts the connection, and waits until the Transport has noticed.
 func (s *suite) cut() {
 	s.Helper()
 	s.line.Cut()
 	s.eventuallyPings("the connection to be lost", func(err error) bool { return transport.CodeOf(err) == transport.Unavailable })
 }
 
-// mend lets the connection come back, and waits for it.
+// mend allows the connection again, and waits for it.
 func (s *suite) mend() {
 	s.Helper()
 	s.line.Mend()
 	s.eventuallyPings("the connection to be back", func(err error) bool { return err == nil })
 }
 
-// eventuallyPings waits until the result of a Ping is this one. Each has more time
-// than the one before.
+// eventuallyPings waits until the result of a Ping satisfies is. Each Ping has more time
+// than the previous one.
 func (s *suite) eventuallyPings(what string, is func(error) bool) {
 	s.Helper()
 	wait := 500 * time.Millisecond

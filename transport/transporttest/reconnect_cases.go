@@ -7,11 +7,11 @@ import (
 	"gomono.dev/transport"
 )
 
-var awayCases = []conformanceCase{
+var disconnectedCases = []conformanceCase{
 	{
-		name: "unavailable",
-		seam: "what cannot be handed over now is [Unavailable].",
-		rule: "While disconnected, every method returns Unavailable at once, and nothing has been done.",
+		name:     "unavailable",
+		contract: "a message that cannot be handed over now is [Unavailable].",
+		rule:     "While disconnected, every method returns Unavailable with OutcomeNotDone at once.",
 		body: func(s *suite) {
 			s.cut()
 			m := s.message("a", "x")
@@ -24,9 +24,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "not-kept-back",
-		seam: "it never keeps a message back to send it later",
-		rule: "What was refused while the connection was away does not arrive when it is back.",
+		name:     "not-kept-back",
+		contract: "it never holds a message back to send it later",
+		rule:     "A message that was rejected while disconnected does not arrive after the reconnect.",
 		body: func(s *suite) {
 			l := s.another().listen("a")
 			s.publish("a", "before")
@@ -42,9 +42,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "capabilities",
-		seam: "Capabilities says what this backend can do, now.",
-		rule: "Capabilities is not empty while the connection is away, and the same when the same server is back.",
+		name:     "capabilities",
+		contract: "Capabilities returns what this backend currently supports.",
+		rule:     "Capabilities is not empty while disconnected, and the same after a reconnect to the same server.",
 		body: func(s *suite) {
 			has := s.Capabilities()
 			s.cut()
@@ -56,9 +56,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subscriptions",
-		seam: "Subscribe calls h for the messages that match s until the Receiver is drained or closed.",
-		rule: "Subscriptions are in force again when the connection is back.",
+		name:     "subscriptions",
+		contract: "Subscribe calls h for the messages that match s until the Receiver is drained or closed.",
+		rule:     "Subscriptions are in force again after a reconnect.",
 		body: func(s *suite) {
 			o := s.another()
 			a, rest := s.listen("a"), s.listen("b.>")
@@ -80,9 +80,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "groups",
-		seam: "Publish hands m to every subscription without a group whose pattern matches, and to one member of each group.",
-		rule: "A member of a group is one again when the connection is back: once.",
+		name:     "groups",
+		contract: "Publish hands m to every subscription without a group whose pattern matches, and to one member of each group.",
+		rule:     "A member of a group is a member again after a reconnect, and only once.",
 		body: func(s *suite) {
 			o := s.another()
 			one := s.join("a", "g")
@@ -101,9 +101,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "order",
-		seam: "Publish and Request deliver a message to a subscription once or not at all.",
-		rule: "What is published while a connection comes and goes arrives in order, and none of it twice.",
+		name:     "order",
+		contract: "Publish and Request deliver a message to a subscription once or not at all.",
+		rule:     "Messages published while the connection comes and goes arrive in order, and none arrives twice.",
 		body: func(s *suite) {
 			o := s.another()
 			received := make(chan string, 100_000)
@@ -146,9 +146,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request-waiting",
-		seam: "Unavailable with OutcomeUnknown when the backend lost its connection, or the Transport was closed, while it waited.",
-		rule: "A Request that waits when the connection is lost ends at once.",
+		name:     "request-waiting",
+		contract: "Unavailable with OutcomeUnknown if the backend lost its connection, or the Transport was closed, while it waited.",
+		rule:     "A waiting Request ends at once when the connection is lost.",
 		body: func(s *suite) {
 			asked := make(chan string, 1)
 			s.another().subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { asked <- string(m.Body) })
@@ -163,9 +163,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "requests-after",
-		seam: "Request publishes m and waits for the first reply.",
-		rule: "When the connection is back, requests are answered, on both sides.",
+		name:     "requests-after",
+		contract: "Request publishes m and waits for the first reply.",
+		rule:     "After a reconnect, requests get replies in both directions.",
 		body: func(s *suite) {
 			o := s.another()
 			o.serve(transport.Subscription{Subject: s.subject("a")}, "other ")
@@ -183,14 +183,14 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "nobody-while-away",
-		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
-		rule: "One whose connection is lost is not there: the requests of others find nobody, until it is back.",
+		name:     "no-subscriber-while-away",
+		contract: "Unavailable with OutcomeNotDone, at once, if there is no subscriber",
+		rule:     "While a subscriber is disconnected, requests from other connections find no subscriber.",
 		body: func(s *suite) {
 			o := s.another()
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "own ")
 			s.cut()
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 			s.mend()
 			if got := o.request("a", "x"); got != "own x" {
 				s.Errorf("got %q", got)
@@ -198,9 +198,9 @@ var awayCases = []conformanceCase{
 		},
 	},
 	{
-		name: "drain-while-away",
-		seam: "Drain stops new messages from arriving, lets the handler see those that had arrived, and returns when its last call has returned.",
-		rule: "What had arrived when the connection was lost is handled, and nothing comes when it is back.",
+		name:     "drain-while-away",
+		contract: "Drain stops new messages from arriving, lets the handler process the messages that had arrived, and returns when its last call has returned.",
+		rule:     "Drain handles the messages that had arrived before the connection was lost, and nothing comes after the reconnect.",
 		body: func(s *suite) {
 			o := s.another()
 			h := s.held("a", 10)
@@ -212,13 +212,13 @@ var awayCases = []conformanceCase{
 			}
 			h.wantSeen(11)
 			s.mend()
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{
-		name: "close-receiver-while-away",
-		seam: "Close ends the subscription and drops what waited.",
-		rule: "A subscription that was closed while the connection was away does not come back with it.",
+		name:     "close-receiver-while-away",
+		contract: "Close ends the subscription and drops the queued messages.",
+		rule:     "A subscription that was closed while disconnected stays closed after the reconnect.",
 		body: func(s *suite) {
 			o := s.another()
 			r := s.serve(transport.Subscription{Subject: s.subject("a")}, "closed ")
@@ -229,13 +229,13 @@ var awayCases = []conformanceCase{
 			if got := o.request("b", "x"); got != "open x" {
 				s.Errorf("got %q", got)
 			}
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{
-		name: "close-while-away",
-		seam: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
-		rule: "A Transport can be closed while its connection is away, and is closed then.",
+		name:     "close-while-away",
+		contract: "Every method returns [Unavailable] with [OutcomeNotDone]; Close itself returns nil.",
+		rule:     "A Transport can be closed while disconnected.",
 		body: func(s *suite) {
 			o := s.another()
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
@@ -248,13 +248,13 @@ var awayCases = []conformanceCase{
 			s.line.Mend()
 			s.wantError(s.tr.Publish(s.patient(), s.message("a", "x")), transport.Unavailable, transport.OutcomeNotDone)
 			s.wantCode(s.tr.Ping(s.patient()), transport.Unavailable)
-			o.eventuallyNobody("a")
+			o.eventuallyNoSubscriber("a")
 		},
 	},
 	{
-		name: "again-and-again",
-		seam: "The result may change when the backend reconnects",
-		rule: "A connection may be lost any number of times.",
+		name:     "repeated",
+		contract: "The result may change when the backend reconnects",
+		rule:     "A connection may be lost any number of times.",
 		body: func(s *suite) {
 			o := s.another()
 			l := s.listen("a")

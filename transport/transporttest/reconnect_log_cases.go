@@ -9,11 +9,11 @@ import (
 	"gomono.dev/transport"
 )
 
-var awayLogCases = []conformanceCase{
+var disconnectedLogCases = []conformanceCase{
 	{
-		name: "log/unavailable",
-		seam: "Unavailable when the backend cannot be reached, with OutcomeNotDone when the message has not left",
-		rule: "While disconnected, every method of a Log returns Unavailable, and nothing has been stored or removed.",
+		name:     "log/unavailable",
+		contract: "Unavailable if the backend cannot be reached, with OutcomeNotDone if the message was not sent",
+		rule:     "While disconnected, every method of a Log returns Unavailable, and nothing is stored or removed.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -53,9 +53,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/goes-on",
-		seam: "Losing the connection does not: deliveries go on when it is back.",
-		rule: "A member gets what was stored while its connection was away, first deliveries in order. One that the backend had sent to the lost connection comes again after the AckWait.",
+		name:     "log/goes-on",
+		contract: "A lost connection does not end it: deliveries continue after the reconnect.",
+		rule:     "A member gets messages stored while it was disconnected, first deliveries in order. A delivery sent to the lost connection comes again after the AckWait.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -76,14 +76,14 @@ var awayLogCases = []conformanceCase{
 			}
 			l.eventuallyIs("g", transport.GroupInfo{Settled: 30})
 			if len(m.ended) > 0 {
-				s.Errorf("OnEnd was told %v", <-m.ended)
+				s.Errorf("OnEnd was called with %v", <-m.ended)
 			}
 		},
 	},
 	{
-		name: "log/held",
-		seam: "What a member holds, with h or ahead of it, is kept from being redelivered for as long as the member lives",
-		rule: "A delivery that a member holds while its connection is away for less than the AckWait is its own still: it comes to nobody else, and can be settled.",
+		name:     "log/held",
+		contract: "Messages that a member holds, passed to h or fetched in advance, are not redelivered as long as the member lives.",
+		rule:     "A member that is disconnected for less than the AckWait keeps its delivery: it goes to no other member, and can be settled.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g", AckWait: time.Minute}}})
 			o := s.another().log(l.config)
@@ -102,9 +102,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/settled-while-away",
-		seam: "Unavailable, while disconnected, means that the message will be delivered again; it is settled as far as the member goes.",
-		rule: "A settlement that fails with the connection makes room at the member, and the message comes again.",
+		name:     "log/settled-while-away",
+		contract: "Unavailable, while disconnected, means that the message will be delivered again; for the member it counts as settled.",
+		rule:     "A settlement that fails while disconnected makes room at the member, and the message comes again.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -121,9 +121,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/member-dies",
-		seam: "when it dies, others get it after the group's AckWait.",
-		rule: "What a member held whose connection does not come back is delivered to others, and its death counts as an attempt.",
+		name:     "log/member-dies",
+		contract: "When it dies, others get them after the group's AckWait.",
+		rule:     "If a member does not reconnect, its messages go to others, and its deliveries count as attempts.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -141,7 +141,7 @@ var awayLogCases = []conformanceCase{
 				o.s.ack(d)
 			}
 			if took := time.Since(begun); took < transport.MinAckWait/2 {
-				s.Errorf("they came after %v, and the AckWait is %v", took, transport.MinAckWait)
+				s.Errorf("they came after %v, but the AckWait is %v", took, transport.MinAckWait)
 			}
 			if got["0"] < 2 || got["1"] < 2 || got["2"] < 1 {
 				s.Errorf("got attempts %v, want a second one of 0 and 1", got)
@@ -153,9 +153,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/late",
-		seam: "A settlement counts even when it comes after the AckWait, or while the message is being delivered again.",
-		rule: "A member that was taken for dead and is back settles what it held, and the message does not come again.",
+		name:     "log/late",
+		contract: "A settlement counts even if it comes after the AckWait, or while the message is being delivered again.",
+		rule:     "A member that was presumed dead and reconnects can settle its message, which does not come again.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{group}})
@@ -170,14 +170,14 @@ var awayLogCases = []conformanceCase{
 			s.ack(held)
 			s.drainMember(m)
 			l.eventuallyHolds(0)
-			_ = again.Nak(s.patient(), 0) // of what is settled: whatever it returns, nothing comes of it
+			_ = again.Nak(s.patient(), 0) // of a settled message: it has no effect, whatever it returns
 			other.handlesOnly(o, "b")
 		},
 	},
 	{
-		name: "log/append-waiting",
-		seam: "After the latter a second Append with the same id stores it once.",
-		rule: "Each append that is under way when the connection is lost gets a result, and appending again what failed stores all of it once.",
+		name:     "log/append-waiting",
+		contract: "After the latter a second Append with the same id stores it once.",
+		rule:     "Each append in progress when the connection is lost gets a result. Repeating the failed ones stores each message once.",
 		body: func(s *suite) {
 			const n = 2000
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -233,9 +233,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/follow",
-		seam: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
-		rule: "A Read with Follow goes on when the connection is back: it misses nothing, and yields nothing twice.",
+		name:     "log/follow",
+		contract: "It ends at the last message that was stored when it began, or, with r.Follow, when ctx ends.",
+		rule:     "A Read with Follow continues after a reconnect: it misses nothing, and yields nothing twice.",
 		body: func(s *suite) {
 			o := s.another()
 			for _, start := range []transport.Start{{}, {New: true}, {LastPerSubject: true}} {
@@ -250,9 +250,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/deleted-while-away",
-		seam: "A group that is deleted while it is consumed ends the Receiver; c.OnEnd tells why.",
-		rule: "A group that is deleted while the connection is away is missed when it is back.",
+		name:     "log/deleted-while-away",
+		contract: "If the group is deleted while it is consumed, the Receiver ends and c.OnEnd receives the reason.",
+		rule:     "A member learns after a reconnect that its group was deleted while it was disconnected.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -266,9 +266,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/recreated-while-away",
-		seam: recreates,
-		rule: "A group of LogConfig.Groups that is deleted during a loss of the connection is recreated after it.",
+		name:     "log/recreated-while-away",
+		contract: recreates,
+		rule:     "A group of LogConfig.Groups that is deleted during a loss of the connection is recreated after it.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{{Name: "g"}}})
 			m := l.consume(of("g", 1))
@@ -285,9 +285,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/drain-while-away",
-		seam: "waits for the settlement of those it has, and until the backend has the settlements.",
-		rule: "A member that drains when its connection is lost leaves nothing behind: what it could not settle or hand back comes to others.",
+		name:     "log/drain-while-away",
+		contract: "waits until those passed to h are settled, and until the backend has the settlements.",
+		rule:     "If a member loses its connection while it drains, messages that it could not settle or hand back go to others.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Groups: []transport.GroupConfig{group}})
@@ -303,7 +303,7 @@ var awayLogCases = []conformanceCase{
 				_ = d.Ack(s.patient())
 			}
 			s.mend()
-			await(s, drained, "Drain") // nil, or that the backend does not have the settlements
+			await(s, drained, "Drain") // nil, or an error that the backend does not have the settlements
 			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 5})
 			for seen := make(map[string]bool); len(seen) < 5; {
 				d := other.next()
@@ -314,9 +314,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/close-while-away",
-		seam: "Close ends every subscription as [Receiver.Close] does",
-		rule: "A Transport can be closed while its connection is away: what its members held comes to others after the AckWait.",
+		name:     "log/close-while-away",
+		contract: "Close closes every subscription as [Receiver.Close] does",
+		rule:     "A Transport can be closed while disconnected: messages that its members held go to others after the AckWait.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait}
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{group}})
@@ -331,9 +331,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/dedup",
-		seam: "A second Append with an id that was appended within the DedupWindow stores nothing",
-		rule: "An id is remembered whichever connection it came over.",
+		name:     "log/dedup",
+		contract: "A second Append with an id that was appended within the DedupWindow stores nothing",
+		rule:     "An id is remembered across connections.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			at := l.add("a", "0", transport.AppendOptions{ID: "0"})
@@ -346,9 +346,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/expect",
-		seam: "Aborted when o.Expect does not hold",
-		rule: "An Expectation is of the log as it is, whatever was appended by others while the connection was away.",
+		name:     "log/expect",
+		contract: "Aborted if o.Expect does not hold",
+		rule:     "An Expectation applies to the current log, including messages appended by others while disconnected.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			o := s.another().log(l.config)
@@ -362,9 +362,9 @@ var awayLogCases = []conformanceCase{
 		},
 	},
 	{
-		name: "log/config",
-		seam: "Without it (a sender) what is missing is created, and what is there stays as it is.",
-		rule: "A Log that was opened before the connection was lost goes on by what it has become meanwhile.",
+		name:     "log/config",
+		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "A Log that was opened before the connection was lost uses the current configuration afterwards.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
 			l.put("a", "0")
@@ -383,11 +383,11 @@ var awayLogCases = []conformanceCase{
 	},
 }
 
-var awayLaneCases = []conformanceCase{
+var disconnectedLaneCases = []conformanceCase{
 	{
-		name: "lanes/take-over",
-		seam: "Fence grows with every delivery of a lane, whichever member gets it.",
-		rule: "When a member dies, its lanes go on at another in order, with a higher Fence.",
+		name:     "lanes/take-over",
+		contract: "FencingToken increases with every delivery of a lane, whichever member gets it.",
+		rule:     "When a member dies, its lanes continue in order at another member, with a higher FencingToken.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 4, Groups: []transport.GroupConfig{group}})
@@ -398,8 +398,8 @@ var awayLaneCases = []conformanceCase{
 			s.cut()
 			other := o.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
 			again := other.again("0")
-			if again.Fence <= held.Fence {
-				s.Errorf("the fence is %d, and was %d at the member that died", again.Fence, held.Fence)
+			if again.FencingToken <= held.FencingToken {
+				s.Errorf("the fencing token is %d, and was %d at the member that died", again.FencingToken, held.FencingToken)
 			}
 			other.idle()
 			o.s.ack(again)
@@ -407,9 +407,9 @@ var awayLaneCases = []conformanceCase{
 		},
 	},
 	{
-		name: "lanes/go-on",
-		seam: "In an ordered group a message of a lane is delivered when the one before it in that lane is settled, and not earlier.",
-		rule: "The order of a lane stays when the connection comes and goes while its messages are handled.",
+		name:     "lanes/go-on",
+		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		rule:     "A lane keeps its order while the connection comes and goes.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 2, Groups: []transport.GroupConfig{group}})
@@ -422,7 +422,7 @@ var awayLaneCases = []conformanceCase{
 				}
 				held := m.next()
 				s.cut()
-				_ = held.Ack(s.patient()) // it comes again
+				_ = held.Ack(s.patient()) // a failed Ack lets it come again
 				s.mend()
 				for last := n + 3; n <= last; {
 					d := m.next()
@@ -439,11 +439,11 @@ var awayLaneCases = []conformanceCase{
 	},
 }
 
-var awayDelayedCases = []conformanceCase{
+var disconnectedDelayedCases = []conformanceCase{
 	{
-		name: "delayed/while-away",
-		seam: "The message takes its sequence when its time has come.",
-		rule: "What waits for its time is the log's: it arrives though its sender's connection is away.",
+		name:     "delayed/while-away",
+		contract: "The message gets its sequence when it is due.",
+		rule:     "A delayed message arrives even if its sender is disconnected.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Delays: true, Groups: []transport.GroupConfig{{Name: "g"}}})
 			o := s.another().log(l.config)
@@ -453,7 +453,7 @@ var awayDelayedCases = []conformanceCase{
 			s.cut()
 			o.s.ack(m.take("0", 1))
 			if now := time.Now(); now.Before(due) {
-				s.Errorf("it came %v early", due.Sub(now))
+				s.Errorf("it came %v too early", due.Sub(now))
 			}
 			_, err := l.Append(s.patient(), s.message("a", "1"), transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)})
 			s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
@@ -464,8 +464,8 @@ var awayDelayedCases = []conformanceCase{
 	},
 }
 
-// getsInOrder acknowledges the n messages that come after a sequence, whose first
-// deliveries are in order.
+// getsInOrder acknowledges the n messages after a sequence, whose first deliveries are in
+// order.
 func (m *member) getsInOrder(after, n int) {
 	m.s.Helper()
 	first, seen := uint64(0), make(map[uint64]bool)
@@ -484,15 +484,15 @@ func (m *member) getsInOrder(after, n int) {
 	}
 }
 
-// follows fails unless a Read with Follow yields what is stored before, while and
-// after the connection is away.
+// follows fails unless a Read with Follow returns the messages stored before, during and
+// after the disconnection.
 func (s *suite) follows(l, o *log, start transport.Start) {
 	s.Helper()
 	rest := strings.TrimPrefix(l.config.Subjects[0], s.root+".")
 	f := l.follow(transport.ReadConfig{Start: start})
 	defer f.stop()
 	if begun := "begun"; start.New {
-		for len(f.got) == 0 { // from whichever message on
+		for len(f.got) == 0 { // beginning with any message
 			o.put(rest, begun)
 			s.pass(5 * time.Millisecond)
 		}

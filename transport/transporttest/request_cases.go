@@ -12,9 +12,9 @@ import (
 
 var requestCases = []conformanceCase{
 	{
-		name: "request/reply",
-		seam: "Request publishes m and waits for the first reply.",
-		rule: "Request publishes m and waits for the first reply. A reply is a Publish to the Reply of the message that is answered.",
+		name:     "request/reply",
+		contract: "Request publishes m and waits for the first reply.",
+		rule:     "Request publishes m and waits for the first reply. A reply is a Publish to the Reply subject of the request.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("echo")}, "echo ")
 			if got := s.request("echo", "x"); got != "echo x" {
@@ -23,9 +23,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/message",
-		seam: "Subject is where it goes; on a received message, where it went.",
-		rule: "Reply is the subject on which its sender waits for answers. On a received message, Subject is where it went.",
+		name:     "request/message",
+		contract: "On a received message, it is the subject that the message was sent to.",
+		rule:     "Reply is the subject on which the sender waits for replies. On a received message, Subject is the subject that it was sent to.",
 		body: func(s *suite) {
 			seen := make(chan transport.Message, 1)
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -48,9 +48,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/reply-subjects-differ",
-		seam: "Reply, unless empty, is the subject on which its sender waits for answers.",
-		rule: "Reply is the subject on which the sender waits: no two requests share one.",
+		name:     "request/reply-subjects-differ",
+		contract: "Reply, unless empty, is the subject on which the sender waits for replies.",
+		rule:     "No two requests share a reply subject.",
 		body: func(s *suite) {
 			l := s.replySubjects("a")
 			seen := make(map[string]bool)
@@ -65,9 +65,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/reply-from-goroutine",
-		seam: "what takes long, or waits for another message of the same subscription, moves to a goroutine of the handler's.",
-		rule: "What takes long moves to a goroutine of the handler's: a reply may be published at any time, from anywhere.",
+		name:     "request/reply-from-goroutine",
+		contract: "Work that takes long, or waits for another message of the same subscription, must move to another goroutine.",
+		rule:     "A reply may be published at any time and from any goroutine.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				go s.reply(m, "later")
@@ -78,9 +78,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/concurrent",
-		seam: "Request publishes m and waits for the first reply.",
-		rule: "Each request gets its own reply.",
+		name:     "request/concurrent",
+		contract: "Request publishes m and waits for the first reply.",
+		rule:     "Each of several concurrent requests gets the reply to it.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				go s.reply(m, "re "+string(m.Body))
@@ -103,9 +103,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/nobody",
-		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
-		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
+		name:     "request/no-subscriber",
+		contract: "Unavailable with OutcomeNotDone, at once, if there is no subscriber",
+		rule:     "Request: Unavailable with OutcomeNotDone, at once, if there is no subscriber.",
 		body: func(s *suite) {
 			s.listen("other")
 			s.listen("a.b")
@@ -116,22 +116,22 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/nobody-any-more",
-		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
-		rule: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed.",
+		name:     "request/subscriber-gone",
+		contract: "Unavailable with OutcomeNotDone, at once, if there is no subscriber",
+		rule:     "Request: Unavailable with OutcomeNotDone, at once, if there is no subscriber.",
 		body: func(s *suite) {
 			for range 10 {
 				r := s.serve(transport.Subscription{Subject: s.subject("a"), Group: "g"}, "")
 				s.request("a", "x")
 				r.Close()
-				s.wantNobody("a")
+				s.wantNoSubscriber("a")
 			}
 		},
 	},
 	{
-		name: "request/somebody",
-		seam: "Unavailable with OutcomeNotDone, at once, when nobody is subscribed",
-		rule: "A wildcard or a group is somebody: the request is theirs.",
+		name:     "request/wildcard-or-group",
+		contract: "Unavailable with OutcomeNotDone, at once, if there is no subscriber",
+		rule:     "A subscription with a wildcard or a group is a subscriber.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("star.*")}, "star ")
 			s.serve(transport.Subscription{Subject: s.subject("rest.>")}, "rest ")
@@ -144,9 +144,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/first-reply",
-		seam: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
-		rule: "Request waits for the first reply. Later replies are dropped.",
+		name:     "request/first-reply",
+		contract: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
+		rule:     "Request waits for the first reply. Later replies are dropped.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
 				for _, reply := range []string{"first ", "second ", "third "} {
@@ -161,9 +161,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/several-responders",
-		seam: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
-		rule: "Request publishes m, to everybody, and waits for the first reply, from anybody.",
+		name:     "request/several-responders",
+		contract: "Request publishes m and waits for the first reply. m.Reply must be empty. Later replies are dropped.",
+		rule:     "Request publishes m to all subscribers, and waits for the first reply of any of them.",
 		body: func(s *suite) {
 			handled := make(chan string, 10)
 			for _, name := range []string{"one", "two", "three"} {
@@ -193,9 +193,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/leaves-message",
-		seam: "A message given to a transport may be changed by its owner as soon as the call has returned",
-		rule: "A message given to a transport stays its owner's: the same one can be sent again.",
+		name:     "request/leaves-message",
+		contract: "The owner of a message may change it as soon as the call that sent it has returned.",
+		rule:     "A transport does not change a message that it sends: the same message can be sent again.",
 		body: func(s *suite) {
 			s.serve(transport.Subscription{Subject: s.subject("a")}, "")
 			m := s.message("a", "x")
@@ -208,9 +208,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/reply-subject-of-choice",
-		seam: "Reply, unless empty, is the subject on which its sender waits for answers.",
-		rule: "Reply, unless empty, is the subject on which its sender waits for answers: any subject will do, for as many answers as come.",
+		name:     "request/reply-subject-of-choice",
+		contract: "Reply, unless empty, is the subject on which the sender waits for replies.",
+		rule:     "Reply may be any subject, and may receive any number of replies.",
 		body: func(s *suite) {
 			answers := s.listen("answers.*")
 			for _, name := range []string{"one", "two"} {
@@ -226,9 +226,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/conversation",
-		seam: "A reply is a Publish to the Reply of the message that is answered.",
-		rule: "A reply is a Publish: it may have a Reply itself.",
+		name:     "request/conversation",
+		contract: "A reply is a Publish to the Reply subject of the request.",
+		rule:     "A reply is a Publish: it may have a Reply subject as well.",
 		body: func(s *suite) {
 			l := s.listen("back")
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -242,9 +242,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/error-reply",
-		seam: "A reply that carries an error in its header (see [ErrorFromHeader]) is a reply: it is returned with a nil error.",
-		rule: "A reply that carries an error in its header is a reply: it is returned with a nil error.",
+		name:     "request/error-reply",
+		contract: "A reply that carries an error in its header (see [ErrorFromHeader]) is a reply: it is returned with a nil error.",
+		rule:     "A reply that carries an error in its header is a reply: it is returned with a nil error.",
 		body: func(s *suite) {
 			sent := transport.Errorf(transport.NotFound, transport.OutcomeAnswered, "no book \"Grüße\"\r\n100%% gone ")
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -262,9 +262,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/empty-reply",
-		seam: "An empty body and a nil one are the same.",
-		rule: "An empty message is a reply.",
+		name:     "request/empty-reply",
+		contract: "An empty body and a nil body are the same.",
+		rule:     "An empty message is a valid reply.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { s.reply(m, "") })
 			if got := s.request("a", "x"); got != "" {
@@ -273,9 +273,9 @@ var requestCases = []conformanceCase{
 		},
 	},
 	{
-		name: "request/reply-to-nobody",
-		seam: "Later replies are dropped.",
-		rule: "Later replies are dropped: publishing one is no error, and no other request gets it.",
+		name:     "request/late-reply",
+		contract: "Later replies are dropped.",
+		rule:     "Later replies are dropped: publishing one returns nil, and no other request gets it.",
 		body: func(s *suite) {
 			l := s.replySubjects("a")
 			s.request("a", "")
@@ -298,8 +298,8 @@ func (s *suite) replySubjects(rest string) <-chan string {
 	return subjects
 }
 
-// wantNobody fails unless a request finds nobody.
-func (s *suite) wantNobody(rest string) {
+// wantNoSubscriber fails unless a request finds no subscriber.
+func (s *suite) wantNoSubscriber(rest string) {
 	s.Helper()
 	_, err := s.tr.Request(s.patient(), s.message(rest, probe))
 	s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
@@ -307,9 +307,9 @@ func (s *suite) wantNobody(rest string) {
 
 var contextCases = []conformanceCase{
 	{
-		name: "context/ended-request",
-		seam: "with OutcomeNotDone when it had ended before the message was sent",
-		rule: "DeadlineExceeded or Canceled with OutcomeNotDone when ctx had ended before the message was sent.",
+		name:     "context/ended-request",
+		contract: "with OutcomeNotDone if it had ended before the message was sent",
+		rule:     "DeadlineExceeded or Canceled with OutcomeNotDone if ctx had ended before the message was sent.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			for code, ctx := range s.endedContexts() {
@@ -321,9 +321,9 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/ended-publish",
-		seam: "ctx bounds the hand-over as far as the backend's client heeds it, not the delivery.",
-		rule: "ctx bounds the hand-over: a message whose ctx had ended is not sent.",
+		name:     "context/ended-publish",
+		contract: "ctx limits the hand-over, if the backend's client supports that, and not the delivery.",
+		rule:     "ctx limits the hand-over: a message whose ctx had ended is not sent.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			for code, ctx := range s.endedContexts() {
@@ -335,22 +335,22 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/ended-call",
-		seam: "ctx bounds the call alone.",
-		rule: "ctx bounds the call: Subscribe and Ping with one that has ended do nothing.",
+		name:     "context/ended-call",
+		contract: "ctx applies only to the call.",
+		rule:     "Subscribe and Ping with a ctx that has ended do nothing.",
 		body: func(s *suite) {
 			for code, ctx := range s.endedContexts() {
 				_, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {})
 				s.wantCode(err, code)
 				s.wantCode(s.tr.Ping(ctx), code)
 			}
-			s.wantNobody("a")
+			s.wantNoSubscriber("a")
 		},
 	},
 	{
-		name: "context/deadline",
-		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
-		rule: "DeadlineExceeded with OutcomeUnknown when ctx ends first.",
+		name:     "context/deadline",
+		contract: "DeadlineExceeded or Canceled with OutcomeUnknown if ctx ends first",
+		rule:     "DeadlineExceeded with OutcomeUnknown if ctx ends first.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			s.wantError(s.expires(s.message("a", "x")), transport.DeadlineExceeded, transport.OutcomeUnknown)
@@ -358,9 +358,9 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/cancel",
-		seam: "DeadlineExceeded or Canceled with OutcomeUnknown when ctx ends first",
-		rule: "Canceled with OutcomeUnknown when ctx ends first.",
+		name:     "context/cancel",
+		contract: "DeadlineExceeded or Canceled with OutcomeUnknown if ctx ends first",
+		rule:     "Canceled with OutcomeUnknown if ctx ends first.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.Context())
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) { cancel() })
@@ -372,9 +372,9 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/late-reply",
-		seam: "Later replies are dropped.",
-		rule: "A reply that comes after its request was given up is dropped.",
+		name:     "context/late-reply",
+		contract: "Later replies are dropped.",
+		rule:     "A reply that comes after its request has ended is dropped.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.Context())
 			requests := make(chan *transport.Message, 1)
@@ -393,9 +393,9 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/of-subscribe",
-		seam: "ctx bounds the call alone.",
-		rule: "ctx bounds the call of Subscribe alone.",
+		name:     "context/of-subscribe",
+		contract: "ctx applies only to the call.",
+		rule:     "ctx applies only to the call of Subscribe.",
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.patient())
 			received := make(chan string, 1)
@@ -411,9 +411,9 @@ var contextCases = []conformanceCase{
 		},
 	},
 	{
-		name: "context/of-publish",
-		seam: "ctx bounds the hand-over as far as the backend's client heeds it, not the delivery.",
-		rule: "ctx bounds the hand-over, not the delivery.",
+		name:     "context/of-publish",
+		contract: "ctx limits the hand-over, if the backend's client supports that, and not the delivery.",
+		rule:     "ctx limits the hand-over, not the delivery.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			bodies := numbers(100)
@@ -429,8 +429,8 @@ var contextCases = []conformanceCase{
 	},
 }
 
-// expires sends a request that nobody answers, and returns the error at its deadline.
-// It gives it more time until it has left, which a slow machine needs.
+// expires sends a request without a reply, and returns the error at its deadline. It
+// allows more time until the request was sent, for slow machines.
 func (s *suite) expires(m *transport.Message) (err error) {
 	s.Helper()
 	for wait := soon; wait < patience; wait *= 5 {
@@ -445,7 +445,7 @@ func (s *suite) expires(m *transport.Message) (err error) {
 	return err
 }
 
-// endedContexts are contexts that have ended, by the code of their error.
+// endedContexts returns contexts that have ended, by the code of their error.
 func (s *suite) endedContexts() map[transport.Code]context.Context {
 	canceled, cancel := context.WithCancel(s.Context())
 	cancel()

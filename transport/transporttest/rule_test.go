@@ -9,25 +9,25 @@ import (
 	"testing"
 )
 
-// The comments of package transport are the specification: each case pins a
-// sentence of theirs, and quotes it.
-func TestCasesQuoteTheSeam(t *testing.T) {
-	comments := seamComments(t)
+// The comments of package transport are the specification: each case tests a sentence of
+// them, and quotes it.
+func TestCasesQuoteTheContract(t *testing.T) {
+	comments := contractComments(t)
 	for _, c := range slices.Concat(cases(), logCases(), reconnectCases(), crashCases()) {
-		quote := c.seam
+		quote := c.contract
 		if quote == "" {
 			quote = c.rule
 		}
 		if len(strings.Fields(quote)) < 3 || !strings.Contains(comments, quote) {
-			t.Errorf("%s pins %q, which package transport does not say", c.name, quote)
+			t.Errorf("%s quotes %q, which is not in the comments of package transport", c.name, quote)
 		}
-		if c.rule == c.seam {
-			t.Errorf("%s says %q twice", c.name, c.rule)
+		if c.rule == c.contract {
+			t.Errorf("%s has %q as contract and as rule", c.name, c.rule)
 		}
 	}
 }
 
-func TestCasesHaveNamesOfTheirOwn(t *testing.T) {
+func TestCasesHaveUniqueNames(t *testing.T) {
 	for _, table := range [][]conformanceCase{cases(), logCases(), reconnectCases(), crashCases()} {
 		seen := make(map[string]bool)
 		for _, c := range table {
@@ -39,9 +39,9 @@ func TestCasesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// seamComments returns the text of every comment of package transport, with single
+// contractComments returns the text of every comment of package transport, with single
 // spaces.
-func seamComments(t *testing.T) string {
+func contractComments(t *testing.T) string {
 	t.Helper()
 	files, err := filepath.Glob("../*.go")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"gomono.dev/transport"
 )
 
-// badSubjects is what cannot be published on. The wildcards among them are good
+// badSubjects are invalid subjects to publish on. Those with wildcards are valid
 // patterns.
 var badSubjects = []string{
 	"", ".", ".a", "a.", "a..b", "a b", " a", "a ", "a\tb", "a\nb", "a\r\nb", "a\x00b", "a\x7f", "a\u00a0b", "a\u0085b",
@@ -22,9 +22,9 @@ var badTokens = []string{"a.b", "a b", ".", "*", ">", "a*", "a\tb", "a\nb", "a\x
 
 var subjectCases = []conformanceCase{
 	{
-		name: "subject/star",
-		seam: `A pattern may use "*" for exactly one token`,
-		rule: `A pattern may use "*" for exactly one token.`,
+		name:     "subject/star",
+		contract: `A pattern may use "*" for exactly one token`,
+		rule:     `A pattern may use "*" for exactly one token.`,
 		body: func(s *suite) {
 			l := s.listen("a.*.c")
 			for _, other := range []string{"a.c", "a.b", "a.b.b.c", "a.b.c.d", "b.b.c", "a"} {
@@ -36,9 +36,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/stars",
-		seam: `A pattern may use "*" for exactly one token`,
-		rule: `A pattern may use "*" for exactly one token, and more than once.`,
+		name:     "subject/stars",
+		contract: `A pattern may use "*" for exactly one token`,
+		rule:     `A pattern may use "*" for exactly one token, and more than once.`,
 		body: func(s *suite) {
 			l := s.listen("*.*")
 			s.publish("a", "1")
@@ -48,9 +48,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/rest",
-		seam: `and ">" as the last token for one or more.`,
-		rule: `A pattern may use ">" as the last token for one or more.`,
+		name:     "subject/rest",
+		contract: `and ">" as the last token for one or more.`,
+		rule:     `A pattern may use ">" as the last token for one or more.`,
 		body: func(s *suite) {
 			l := s.listen("t.>")
 			s.publish("t", "none")
@@ -61,9 +61,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/star-and-rest",
-		seam: `A pattern may use "*" for exactly one token, and ">" as the last token for one or more.`,
-		rule: "Wildcards may be combined.",
+		name:     "subject/star-and-rest",
+		contract: `A pattern may use "*" for exactly one token, and ">" as the last token for one or more.`,
+		rule:     "A pattern may combine wildcards.",
 		body: func(s *suite) {
 			l := s.listen("*.b.*.>")
 			for _, other := range []string{"a.b", "a.b.c", "a.c.c.d", "b.c.d.e"} {
@@ -75,9 +75,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/literal",
-		seam: "A subject is one or more tokens joined by dots, as in NATS (ADR-6).",
-		rule: "Without a wildcard, a pattern matches the very same subject, in upper and lower case.",
+		name:     "subject/literal",
+		contract: "A subject is one or more tokens joined by dots, as in NATS (ADR-6).",
+		rule:     "Without a wildcard, a pattern matches exactly the same subject, including upper and lower case.",
 		body: func(s *suite) {
 			l := s.listen("Orders.placed")
 			for _, other := range []string{"orders.placed", "Orders.Placed", "Orders", "Orders.placed.x", "Orders.place"} {
@@ -87,9 +87,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/characters",
-		seam: `A token is not empty and holds neither white space, control characters, nor "*" and ">".`,
-		rule: `A token holds neither white space, control characters, nor "*" and ">". A subject is valid UTF-8.`,
+		name:     "subject/characters",
+		contract: `A token is not empty and contains no white space, no control characters, and neither "*" nor ">".`,
+		rule:     `A token contains no white space, no control characters, and neither "*" nor ">". A subject is valid UTF-8.`,
 		body: func(s *suite) {
 			all := s.listen(">")
 			for _, rest := range []string{"a-b_c", "$X", "_k.1", "Grüße", "日本.語", `"quoted"`, `back\slash`, "a/b:c,d;e=f&g%20", "{}[]()|~^!?#@+'`"} {
@@ -103,9 +103,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/longest",
-		seam: "A subject is valid UTF-8 and at most [MaxSubject] bytes long.",
-		rule: "A subject is at most MaxSubject bytes long.",
+		name:     "subject/longest",
+		contract: "A subject is valid UTF-8 and at most [MaxSubject] bytes long.",
+		rule:     "A subject is at most MaxSubject bytes long.",
 		body: func(s *suite) {
 			rest := strings.Repeat("x", transport.MaxSubject-len(s.subject("")))
 			s.serve(transport.Subscription{Subject: s.subject(rest)}, "")
@@ -115,9 +115,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/many-tokens",
-		seam: "A subject is one or more tokens joined by dots",
-		rule: "A subject is one or more tokens joined by dots.",
+		name:     "subject/many-tokens",
+		contract: "A subject is one or more tokens joined by dots",
+		rule:     "A subject is one or more tokens joined by dots.",
 		body: func(s *suite) {
 			rest := strings.Repeat("x.", 200) + "x"
 			l := s.listen(rest)
@@ -126,9 +126,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/bad-publish",
-		seam: "Errors: InvalidArgument for a message that [Message.Validate] rejects",
-		rule: "Publish: InvalidArgument for a message that Message.Validate rejects: a subject that is no subject (a pattern is none).",
+		name:     "subject/bad-publish",
+		contract: "Errors: InvalidArgument for a message that [Message.Validate] rejects",
+		rule:     "Publish: InvalidArgument for a message with an invalid subject (a pattern is not a subject).",
 		body: func(s *suite) {
 			all := s.listen(">")
 			for _, subject := range badSubjects {
@@ -141,9 +141,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/bad-reply",
-		seam: "a reply that is neither empty nor a subject",
-		rule: "Publish: InvalidArgument for a reply that is neither empty nor a subject.",
+		name:     "subject/bad-reply",
+		contract: "a reply that is neither empty nor a subject",
+		rule:     "Publish: InvalidArgument for a reply that is neither empty nor a subject.",
 		body: func(s *suite) {
 			l := s.listen("a")
 			for _, reply := range badSubjects {
@@ -158,9 +158,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/bad-pattern",
-		seam: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;",
-		rule: "Subscribe: InvalidArgument for a bad subject.",
+		name:     "subject/bad-pattern",
+		contract: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;",
+		rule:     "Subscribe: InvalidArgument for a bad subject.",
 		body: func(s *suite) {
 			for _, pattern := range badPatterns {
 				s.wantNoSubscription(transport.Subscription{Subject: pattern})
@@ -168,9 +168,9 @@ var subjectCases = []conformanceCase{
 		},
 	},
 	{
-		name: "subject/bad-group",
-		seam: "A group name is one token.",
-		rule: "Subscribe: InvalidArgument for a bad group. A group name is one token.",
+		name:     "subject/bad-group",
+		contract: "A group name is one token.",
+		rule:     "Subscribe: InvalidArgument for a bad group. A group name is one token.",
 		body: func(s *suite) {
 			for _, group := range badTokens {
 				s.wantNoSubscription(transport.Subscription{Subject: s.subject("a"), Group: group})
@@ -179,7 +179,7 @@ var subjectCases = []conformanceCase{
 	},
 }
 
-// wantRefused fails unless m is an InvalidArgument, published and requested.
+// wantRefused fails unless m is an InvalidArgument, both published and requested.
 func (s *suite) wantRefused(m *transport.Message) {
 	s.Helper()
 	s.wantError(s.tr.Publish(s.Context(), m), transport.InvalidArgument, transport.OutcomeNotDone)

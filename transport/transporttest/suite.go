@@ -14,28 +14,28 @@ import (
 	"gomono.dev/transport"
 )
 
-// patience is how long a case waits for an event that must happen. It is longer than
-// DefaultAckWait, after which a message comes that a server of a cluster had sent to
-// a member that another had seen leave. In a bubble it is over at once if nothing can
-// move.
+// patience is how long a case waits for an event that must happen. It exceeds
+// DefaultAckWait, because a message that a server of a cluster had sent to a member comes
+// after that time if another server saw the member leave. In a bubble it passes at once
+// if nothing else can happen.
 const patience = realtime.Patience
 
-// suite is a case under way: a Transport, and subjects that no other case has.
+// suite is a running case: a Transport, and subjects that no other case has.
 //
-// Handlers and goroutines of a case report with Error and Errorf. Where a backend
-// fails, they may do so when the case is over already; that is ignored, where
-// testing.T would end the process.
+// Handlers and goroutines of a case report with Error and Errorf. On a failing backend
+// they may do so after the case has ended. That is ignored, because testing.T would end
+// the process.
 type suite struct {
 	testing.TB            // of the round
-	test       *testing.T // for what makes Transports
+	test       *testing.T // for creating Transports
 	tr         transport.Transport
 	root       string
 
-	// Where the connection can be taken away, see Line.
+	// line is set if the test can cut the connection, see Line.
 	line    *Line
 	newLine func(*testing.T) *Line
 
-	host *Host // where the backend can be ended
+	host *Host // set if the test can end the backend
 
 	mu   sync.Mutex
 	over bool
@@ -81,7 +81,7 @@ func (s *suite) Capabilities() transport.Capabilities { return s.tr.Capabilities
 // subject returns a subject, or a pattern, of this case.
 func (s *suite) subject(rest string) string { return s.root + "." + rest }
 
-// patient returns a context for what must happen.
+// patient returns a context for events that must happen.
 func (s *suite) patient() context.Context {
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	s.Cleanup(cancel)
@@ -127,13 +127,13 @@ func (s *suite) subscribe(sub transport.Subscription, h transport.Handler) trans
 	return r
 }
 
-// serve answers requests with a prefix before their body.
+// serve replies to requests with a prefix before their body.
 func (s *suite) serve(sub transport.Subscription, prefix string) transport.Receiver {
 	s.Helper()
 	return s.subscribe(sub, func(m *transport.Message) { s.reply(m, prefix+string(m.Body)) })
 }
 
-// reply answers from a handler. Its message may have no reply subject.
+// reply replies from a handler. Its message may have no reply subject.
 func (s *suite) reply(m *transport.Message, body string) {
 	if m.Reply == "" {
 		return
@@ -151,8 +151,8 @@ func (s *suite) drain(r transport.Receiver) {
 	}
 }
 
-// listener keeps what a subscription receives until a case looks at it. Its
-// channel is short on purpose: most waits in the transport.
+// listener keeps the messages of a subscription for a case. Its channel is short on
+// purpose: most messages are queued in the transport.
 type listener struct {
 	transport.Receiver
 	s        *suite
@@ -165,7 +165,7 @@ func (s *suite) listen(rest string) *listener {
 	return s.join(rest, "")
 }
 
-// join is listen as the member of a group.
+// join is like listen, as a member of a group.
 func (s *suite) join(rest, group string) *listener {
 	s.Helper()
 	l := &listener{s: s, pattern: s.subject(rest), messages: make(chan *transport.Message, 16)}
@@ -184,7 +184,7 @@ func (l *listener) next() *transport.Message {
 	return await(l.s, l.messages, "a message for "+l.pattern)
 }
 
-// want fails unless these bodies come next.
+// want fails unless the given bodies come next.
 func (l *listener) want(bodies ...string) {
 	l.s.Helper()
 	for _, body := range bodies {
@@ -194,8 +194,8 @@ func (l *listener) want(bodies ...string) {
 	}
 }
 
-// wantOnly fails unless exactly these bodies come before one that it publishes
-// now on a subject of the listener's: what has not come then never will.
+// wantOnly fails unless exactly the given bodies come before one that it publishes now on
+// a subject of the listener. Later messages cannot overtake it.
 func (l *listener) wantOnly(rest string, bodies ...string) {
 	l.s.Helper()
 	l.s.publish(rest, "that was all")
@@ -216,8 +216,8 @@ func await[T any](s *suite, from <-chan T, what string) T {
 	}
 }
 
-// settle waits until what this Transport has published waits at its own
-// subscriptions, or was dropped there. See the package's doc.
+// settle waits until the messages that this Transport has published are queued at its
+// subscriptions, or were dropped there. See the package documentation.
 func (s *suite) settle() {
 	s.Helper()
 	if err := s.tr.Ping(s.patient()); err != nil {
@@ -245,7 +245,7 @@ func (s *suite) wantError(err error, code transport.Code, outcome transport.Outc
 	}
 }
 
-// wantCode is wantError where the seam says nothing about the outcome.
+// wantCode is like wantError if the transport contract does not specify the outcome.
 func (s *suite) wantCode(err error, code transport.Code) {
 	s.Helper()
 	e, ok := errors.AsType[*transport.Error](err)
@@ -265,20 +265,20 @@ func (s *suite) wantIs(err error, ctx context.Context) {
 	}
 }
 
-// gate holds up a handler until it is opened.
+// gate blocks a handler until it is opened.
 type gate struct {
 	entered chan string
 	open    chan struct{}
 }
 
-// newGate returns a gate that opens at the latest when the case is over.
+// newGate returns a gate that opens at the latest at the end of the case.
 func (s *suite) newGate() *gate {
 	g := &gate{entered: make(chan string, 1), open: make(chan struct{})}
 	s.Cleanup(g.release)
 	return g
 }
 
-// hold says that the handler is here, and returns when the gate is open.
+// hold reports that the handler has started, and returns when the gate is open.
 func (g *gate) hold(m *transport.Message) {
 	select {
 	case <-g.open:
@@ -295,7 +295,7 @@ func (g *gate) release() {
 	}
 }
 
-// numbers are the decimal numbers from 0 to n-1, as bodies.
+// numbers returns the decimal numbers from 0 to n-1, as bodies.
 func numbers(n int) []string {
 	bodies := make([]string, n)
 	for i := range bodies {

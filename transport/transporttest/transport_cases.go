@@ -8,9 +8,9 @@ import (
 
 var transportCases = []conformanceCase{
 	{
-		name: "capabilities",
-		seam: "Name is what errors and health reports call the backend",
-		rule: "Name is what errors and health reports call the backend.",
+		name:     "capabilities",
+		contract: "Name is the backend's name in errors and health reports",
+		rule:     "Capabilities.Name is the backend's name in errors and health reports.",
 		body: func(s *suite) {
 			if has := s.Capabilities(); has.Name == "" || has.MaxPayload < 0 {
 				s.Errorf("got %+v, want a name, and a limit of 0 or more", has)
@@ -18,9 +18,9 @@ var transportCases = []conformanceCase{
 		},
 	},
 	{
-		name: "ping",
-		seam: "Ping reports whether the backend can be reached: nil after a round trip",
-		rule: "Ping reports whether the backend can be reached: nil after a round trip.",
+		name:     "ping",
+		contract: "Ping reports whether the backend is reachable. It returns nil after a round trip",
+		rule:     "Ping returns nil after a round trip to the backend.",
 		body: func(s *suite) {
 			if err := s.tr.Ping(s.patient()); err != nil {
 				s.Error(err)
@@ -28,24 +28,24 @@ var transportCases = []conformanceCase{
 		},
 	},
 	{
-		name: "watch",
-		seam: "A backend without permissions never calls f.",
-		rule: "Watch calls f for what is denied, and for nothing else.",
+		name:     "watch",
+		contract: "A backend without permissions never calls f.",
+		rule:     "Watch calls f for denials, and for nothing else.",
 		body: func(s *suite) {
 			stop := s.tr.Watch(func(d transport.Denial) { s.Errorf("got %+v", d) })
 			defer stop()
 			s.subscribe(transport.Subscription{Subject: s.subject("a"), Group: "g"}, func(*transport.Message) {})
 			s.publish("a", "x")
-			s.publish("b", "nobody is subscribed")
+			s.publish("b", "no subscriber")
 			if err := s.tr.Ping(s.patient()); err != nil {
 				s.Error(err)
 			}
 		},
 	},
 	{
-		name: "logs-as-claimed",
-		seam: "A backend without Capabilities.Logs answers Unimplemented.",
-		rule: "A backend with Capabilities.Logs has logs, and one without answers Unimplemented.",
+		name:     "logs-as-claimed",
+		contract: "A backend without Capabilities.Logs returns Unimplemented.",
+		rule:     "A backend with Capabilities.Logs opens logs, and a backend without it returns Unimplemented.",
 		body: func(s *suite) {
 			_, err := s.tr.Log(s.patient(), transport.LogConfig{Name: s.root, Subjects: []string{s.subject("log")}})
 			if !s.Capabilities().Logs {
@@ -56,9 +56,9 @@ var transportCases = []conformanceCase{
 		},
 	},
 	{
-		name: "endpoint",
-		seam: "A backend without discovery ignores it.",
-		rule: "A backend without discovery ignores Endpoint: the subscription is like any other.",
+		name:     "endpoint",
+		contract: "A backend without discovery ignores it.",
+		rule:     "A backend without discovery ignores Endpoint. The subscription works like any other.",
 		body: func(s *suite) {
 			endpoint := &transport.Endpoint{
 				Service: s.root, Instance: s.root + "-1", Version: "1.0.0", Name: "echo",

@@ -1,5 +1,5 @@
-// Package transporttest holds a [transport.Transport] to what package transport
-// promises.
+// Package transporttest tests that a [transport.Transport] fulfills the contract of
+// package transport.
 //
 // A backend's test is a constructor and one call:
 //
@@ -9,25 +9,26 @@
 //		})
 //	}
 //
-// A case has a name, the sentence of the seam that it pins, and a rule: what of the
-// sentence it is about. Both are printed when the case fails. Cases run one after another in the order of the
-// seam's comments, each on a Transport of its own that is closed behind it. Those
-// about logs, below the subtest "log", run side by side, since the shortest times
-// that a log knows are seconds. Nothing in them depends on how fast a backend is:
-// they wait for what must happen, and show that something does not happen by what
-// comes after it. A case that fails in real time while a heartbeat measured that the
-// machine stood still is run again, at most one in ten.
+// A case has a name, a sentence of the transport contract, and a rule: the part of the
+// sentence that the case tests. Both are printed when the case fails. Cases run one after
+// another in the order of the contract, each on a separate Transport that is closed
+// afterwards. Cases about logs, below the subtest "log", run in parallel, because the
+// shortest times of a log are seconds. No case depends on the speed of a backend. Cases
+// wait for what must happen, and show that something does not happen by what comes after
+// it. A case that fails in real time while a heartbeat measured a stall of the machine is
+// repeated, but at most one in ten.
 //
-// Of logs, each case has one with a name and subjects of its own. They stay
-// behind: the seam cannot delete a log.
+// Each case about logs has a log with a unique name and unique subjects. These logs
+// remain: the contract has no way to delete a log.
 //
-// Of a backend the suite asks one thing that package transport does not: when Ping
-// has returned, what the Transport published before has arrived at its own
-// subscriptions. Every backend that keeps the order of one connection does that.
+// The suite requires one thing of a backend that package transport does not: when Ping
+// has returned, all messages that the Transport published before are queued at the
+// Transport's subscriptions. Every backend that keeps the order of one connection does
+// that.
 //
-// Cases that need what a backend cannot do, by its Capabilities, are skipped and
-// say why. The last subtest, "skipped", lists them, and fails for a backend that
-// says it can do everything.
+// Cases that need a capability that the backend lacks are skipped with the reason. The
+// last subtest, "skipped", lists them, and fails for a backend that claims all
+// capabilities.
 package transporttest
 
 import (
@@ -40,40 +41,39 @@ import (
 	"gomono.dev/transport"
 )
 
-// Run runs every case as a subtest of t. newTransport makes a connected Transport;
-// all of them may use one server, since each case has subjects of its own. What a
-// Transport leaves behind is for t.Cleanup of the test that it is given.
+// Run runs every case as a subtest of t. newTransport returns a connected Transport. All
+// Transports may use one server, because each case has unique subjects. newTransport
+// registers its cleanup with the test that it is given.
 func Run(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
-	run(t, newTransport, inRounds(len(cases())+len(logCases())))
+	run(t, newTransport, inRounds())
 }
 
-// RunInBubble is Run with every case in a testing/synctest bubble of its own. It
-// is for backends that hold still in one: nothing in them waits for the network.
-// A goroutine that is blocked for good after the Transport was closed is a
-// deadlock, which synctest reports.
+// RunInBubble is like Run but runs every case in a separate testing/synctest bubble. It
+// is for backends that work in one, because they do not wait for the network. synctest
+// reports a goroutine that stays blocked after the Transport was closed as a deadlock.
 func RunInBubble(t *testing.T, newTransport func(t *testing.T) transport.Transport) {
 	run(t, newTransport, inBubble)
 }
 
-// conformanceCase is one row of the suite.
+// conformanceCase is one case of the suite.
 type conformanceCase struct {
 	name string
 
-	// seam is a sentence of the comments of package transport, or a part of one,
-	// word by word; "" when rule is that.
-	seam string
+	// contract is a sentence of the comments of package transport, or a part of one, word
+	// by word; it is "" if rule is that sentence.
+	contract string
 
-	// rule says what of it this case pins.
+	// rule describes the part of the contract that this case tests.
 	rule string
 
-	// missing says what the case needs and the backend lacks; "" is nothing. A nil
-	// one is for every backend.
+	// missing returns what the case needs and the backend lacks, or "". A nil one is for
+	// every backend.
 	missing func(transport.Capabilities) string
 
 	body func(*suite)
 }
 
-// cases are all rows, in the order in which they run.
+// cases returns all cases, in the order in which they run.
 func cases() []conformanceCase {
 	return slices.Concat(
 		transportCases,
@@ -94,7 +94,7 @@ func cases() []conformanceCase {
 	)
 }
 
-// logCases are the rows about logs, in the order in which they begin.
+// logCases returns the cases about logs, in the order in which they start.
 func logCases() []conformanceCase {
 	return slices.Concat(
 		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, slices.Concat(
@@ -121,8 +121,8 @@ func logCases() []conformanceCase {
 	)
 }
 
-// needing returns the cases with a capability as what they need; one that says
-// itself what is missing is asked too.
+// needing returns the cases with a required capability. A case's missing function applies
+// as well.
 func needing(what string, can func(transport.Capabilities) bool, cases []conformanceCase) []conformanceCase {
 	cases = slices.Clone(cases)
 	for i, c := range cases {
@@ -148,21 +148,21 @@ func run(t *testing.T, newTransport func(*testing.T) transport.Transport, around
 	t.Run("skipped", r.reportSkipped)
 }
 
-// around runs a case: it calls body, perhaps again, with the test and with the
-// testing.TB on which the case reports.
+// around runs a case: it calls body, perhaps repeatedly, with the test and with the
+// testing.TB for the reports of the case.
 type around func(test *testing.T, body func(*testing.T, testing.TB))
 
 func inBubble(test *testing.T, body func(*testing.T, testing.TB)) {
 	synctest.Test(test, func(t *testing.T) { body(t, t) })
 }
 
-// spoils is the shortest stall that can make a case fail: a member tells four times
-// per AckWait that it lives, and misses one of these.
+// spoils is the shortest stall that can make a case fail: a member sends four signs of
+// life per AckWait, and misses one of these.
 const spoils = transport.MinAckWait / 5
 
-// inRounds runs so many cases, each as one round in real time.
-func inRounds(cases int) around {
-	rounds := &realtime.Rounds{Planned: cases, Stall: spoils}
+// inRounds runs cases, each as one round in real time.
+func inRounds() around {
+	rounds := &realtime.Rounds{Stall: spoils}
 	return func(test *testing.T, body func(*testing.T, testing.TB)) {
 		rounds.Run(test, func(t testing.TB) { body(test, t) })
 	}
@@ -178,7 +178,7 @@ type runner struct {
 	skipped []string
 }
 
-// table runs cases side by side.
+// table runs cases in parallel.
 func (r *runner) table(t *testing.T, cases []conformanceCase) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -200,8 +200,8 @@ func (r *runner) run(t *testing.T, c *conformanceCase) {
 				return
 			}
 			t.Logf("rule: %s", c.rule)
-			if c.seam != "" {
-				t.Logf("package transport: %q", c.seam)
+			if c.contract != "" {
+				t.Logf("package transport: %q", c.contract)
 			}
 		})
 		c.body(s)
@@ -211,8 +211,8 @@ func (r *runner) run(t *testing.T, c *conformanceCase) {
 	}
 }
 
-// reportSkipped lists what was skipped. A backend that says it can do everything
-// may skip nothing.
+// reportSkipped lists the skipped cases. A backend that claims all capabilities must not
+// skip any.
 func (r *runner) reportSkipped(t *testing.T) {
 	report := t.Log
 	if claimsEverything(r.has) {
@@ -223,7 +223,7 @@ func (r *runner) reportSkipped(t *testing.T) {
 	}
 }
 
-// missing returns what a case needs and a backend lacks, and keeps it for the last
+// missing returns what a case needs and a backend lacks, and records it for the last
 // subtest.
 func (r *runner) missing(c *conformanceCase, has transport.Capabilities) string {
 	r.mu.Lock()

@@ -19,14 +19,13 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-var update = flag.Bool("update", false, "run every case on every broken transport and write down what catches it")
+var update = flag.Bool("update", false, "run every case on every broken transport and save which case catches it")
 
-// Each transport that breaks a rule fails the case that pins it, and the failure
-// says which rule.
+// Each transport that breaks a rule fails the case that tests it, and the failure names
+// the rule.
 //
-// And a case is worth its place if it can fail: nine in ten do on some broken
-// transport, which catches.txt names. With -update, which takes minutes, every case
-// runs on all of them.
+// A case is useful if it can fail. Nine in ten fail on some broken transport, which
+// catches.txt names. With -update, which takes minutes, every case runs on all of them.
 func TestSuiteCatches(t *testing.T) {
 	t.Parallel()
 	m := &matrix{all: everyCase(t), caught: make(map[string][]string)}
@@ -40,15 +39,15 @@ func TestSuiteCatches(t *testing.T) {
 				cases = append(wanted[name], b.fails)
 			}
 			out, failed := runBroken(t, name, cases...)
-			for n := 0; n < 3 && !(slices.Contains(failed, b.fails) && strings.Contains(out, b.says)); n++ {
-				out, failed = runBroken(t, name, cases...) // where goroutines race, once may not be enough
+			for n := 0; n < 3 && !(slices.Contains(failed, b.fails) && strings.Contains(out, b.output)); n++ {
+				out, failed = runBroken(t, name, cases...) // with racing goroutines, one run may not be enough
 			}
 			m.add(name, failed)
 			if !slices.Contains(failed, b.fails) {
 				t.Fatalf("%s passed:\n%s", b.fails, out)
 			}
-			if !strings.Contains(out, b.says) {
-				t.Errorf("want %q in\n%s", b.says, out)
+			if !strings.Contains(out, b.output) {
+				t.Errorf("want %q in\n%s", b.output, out)
 			}
 			t.Logf("caught by %s", b.fails)
 		})
@@ -58,7 +57,7 @@ func TestSuiteCatches(t *testing.T) {
 // catchesFile lists for each case a broken transport that fails it.
 const catchesFile = "testdata/catches.txt"
 
-// matrix is what each case has caught.
+// matrix records which broken transports each case has caught.
 type matrix struct {
 	all []string
 
@@ -78,11 +77,11 @@ func (m *matrix) add(breakage string, failed []string) {
 	}
 }
 
-// check fails when more than one case in ten has caught nothing. Where goroutines
-// race, a case may not catch each time what it is there for.
+// check fails if more than one case in ten has caught nothing. With racing goroutines, a
+// case may not catch its breakage each time.
 func (m *matrix) check(t *testing.T) {
 	if m.ran < len(breakages) {
-		return // only some of them were asked for
+		return // only some of them were run
 	}
 	if *update {
 		writeCatches(t, m.all, m.caught)
@@ -105,9 +104,9 @@ const (
 	faultless        = "breaks nothing"
 )
 
-// runBroken runs cases on a broken transport, in processes of their own since a
-// case may end one: by a deadlock in its bubble. It returns what they print and
-// which failed.
+// runBroken runs cases on a broken transport, in separate processes, because a case may
+// end its process with a deadlock in its bubble. It returns their output and the failed
+// cases.
 func runBroken(t *testing.T, name string, cases ...string) (out string, failed []string) {
 	t.Helper()
 	left := slices.Clone(cases)
@@ -135,7 +134,7 @@ func runBroken(t *testing.T, name string, cases ...string) (out string, failed [
 	return out, failed
 }
 
-// anyOf returns the pattern of some cases.
+// anyOf returns a pattern that matches the given cases.
 func anyOf(names []string) string {
 	var patterns []string
 	for _, name := range names {
@@ -146,8 +145,8 @@ func anyOf(names []string) string {
 
 var testLine = regexp.MustCompile(`(?m)^(?:=== (RUN|CONT|NAME)\s+|\s*--- (PASS|FAIL|SKIP): )TestBreakage/(\S+)`)
 
-// resultsOf reads the results of cases from what a test prints, and which case ran
-// at the end without one.
+// resultsOf reads the results of cases from the output of a test, and which case was
+// running at the end without a result.
 func resultsOf(output []byte) (results map[string]string, running string) {
 	results = make(map[string]string)
 	for _, m := range testLine.FindAllSubmatch(output, -1) {
@@ -164,7 +163,7 @@ func resultsOf(output []byte) (results map[string]string, running string) {
 	return results, running
 }
 
-// TestBreakage is what runBroken runs. By itself it tests nothing.
+// TestBreakage is run by runBroken. On its own it tests nothing.
 func TestBreakage(t *testing.T) {
 	name := os.Getenv(breakageVariable)
 	b, ok := breakages[name]
@@ -184,7 +183,7 @@ func everyCase(t *testing.T) (names []string) {
 	cmd.Env = append(os.Environ(), breakageVariable+"="+faultless)
 	output, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("the suite fails on a faultless transport (%v):\n%s", err, output)
+		t.Fatalf("the suite fails on a correct transport (%v):\n%s", err, output)
 	}
 	results, _ := resultsOf(output)
 	delete(results, "skipped")
@@ -198,7 +197,7 @@ func everyCase(t *testing.T) (names []string) {
 	return names
 }
 
-// readCatches returns the cases that fail on each broken transport, as written down.
+// readCatches returns the recorded cases that fail on each broken transport.
 func readCatches(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(catchesFile)
@@ -215,8 +214,8 @@ func readCatches(t *testing.T) map[string][]string {
 	return cases
 }
 
-// writeCatches writes for each case the broken transport that fails the fewest
-// others. One that fails more than a third of them says nothing about any.
+// writeCatches writes for each case the broken transport that fails the fewest other
+// cases. A transport that fails more than a third of them is not specific to any.
 func writeCatches(t *testing.T, cases []string, caught map[string][]string) {
 	t.Helper()
 	fails := make(map[string]int)
@@ -228,7 +227,7 @@ func writeCatches(t *testing.T, cases []string, caught map[string][]string) {
 	for c, by := range caught {
 		caught[c] = slices.DeleteFunc(by, func(name string) bool { return 3*fails[name] > len(cases) })
 	}
-	text := "# What each case catches: a transport that does this fails it. Written by -update.\n"
+	text := "# For each case, a broken transport that fails it. Written by -update.\n"
 	for _, c := range cases {
 		if by := caught[c]; len(by) > 0 {
 			text += c + ": " + slices.MinFunc(by, func(a, b string) int {

@@ -7,31 +7,31 @@ import (
 	"strings"
 )
 
-// view is what is to be seen of a program between two steps.
+// view is the observable state of a program between two steps.
 type view struct {
 	Log           logView
-	Groups        []groupView // in the order of their making
+	Groups        []groupView // in the order of their creation
 	Subscriptions [][]string  // bodies, in order, of those without a group
-	Shared        []string    // what each group of subscriptions got
+	Shared        []string    // the messages of each group of subscriptions
 }
 
 type logView struct {
 	First, Last, Delayed uint64
-	Holds                []string // what a Read yields
+	Holds                []string // the result of a Read
 }
 
 type groupView struct {
 	Name        string
 	Deleted     bool
-	Vague       bool // its Undelivered says nothing: NATS may count too few
+	Vague       bool // its Undelivered is not compared: NATS may count too few
 	Undelivered int
 	InFlight    int
 	Held        []string            // deliveries that are not settled
 	Given       map[string]int      // deliveries by body
-	Lanes       map[string][]string // deliveries by lane, in order, where it is ordered
+	Lanes       map[string][]string // deliveries by lane, in order, if it is ordered
 }
 
-// lines returns what a view says, for people and for comparing it.
+// lines returns the view as text, for people and for comparison.
 func (v *view) lines() []string {
 	lines := []string{fmt.Sprintf("log: first %d, last %d, %d messages, %d delayed", v.Log.First, v.Log.Last, len(v.Log.Holds), v.Log.Delayed)}
 	for _, m := range v.Log.Holds {
@@ -50,28 +50,29 @@ func (v *view) lines() []string {
 }
 
 func (g *groupView) lines(name string) (lines []string) {
-	say := func(format string, args ...any) { lines = append(lines, name+": "+fmt.Sprintf(format, args...)) }
+	line := func(format string, args ...any) { lines = append(lines, name+": "+fmt.Sprintf(format, args...)) }
 	if g.Deleted {
-		say("deleted")
+		line("deleted")
 	} else {
 		if !g.Vague {
-			say("%d undelivered", g.Undelivered)
+			line("%d undelivered", g.Undelivered)
 		}
-		say("%d in flight", g.InFlight)
-		say("held: %s", strings.Join(slices.Sorted(slices.Values(g.Held)), " "))
+		line("%d in flight", g.InFlight)
+		line("held: %s", strings.Join(slices.Sorted(slices.Values(g.Held)), " "))
 	}
 	given := []string{}
 	for _, body := range slices.Sorted(maps.Keys(g.Given)) {
 		given = append(given, fmt.Sprintf("%s×%d", body, g.Given[body]))
 	}
-	say("was given: %s", strings.Join(given, " "))
+	line("received: %s", strings.Join(given, " "))
 	for _, lane := range slices.Sorted(maps.Keys(g.Lanes)) {
-		say("in lane %s: %s", lane, strings.Join(g.Lanes[lane], " "))
+		line("in lane %s: %s", lane, strings.Join(g.Lanes[lane], " "))
 	}
 	return lines
 }
 
-// differences returns the lines in which two texts differ, each with whose it is.
+// differences returns the lines in which two texts differ, each with the name of its
+// side.
 func differences(name string, a []string, other string, b []string) string {
 	var lines strings.Builder
 	for i := range max(len(a), len(b)) {

@@ -1,5 +1,5 @@
-// Embedded is hello with a NATS server in its process, which keeps its store in
-// the directory that is its argument.
+// Embedded is hello with a NATS server in its process, with its store in the directory given as
+// argument.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Natsx is hello over a NATS server, whose URL is its argument.
+// Natsx is hello over a NATS server, with its URL as argument.
 package main
 
 import (

@@ -1,18 +1,18 @@
-// Package analytics is the contract of the module that adds things up.
+// Package analytics is the contract of the module that computes totals.
 package analytics
 
 import "gomono.dev/mono"
 
-// Totals returns what was sold so far.
+// Totals returns the sales so far.
 var Totals = mono.NewService[TotalsRequest, Report]("analytics.totals",
-	mono.Version("1.0.0"), mono.Doc("what was sold so far"))
+	mono.Version("1.0.0"), mono.Doc("the sales so far"))
 
-// TotalsRequest names the orders that came together.
+// TotalsRequest names a batch of orders.
 type TotalsRequest struct {
 	Batch string `json:"batch"`
 }
 
-// Report adds up what the events told, and what the ledger holds.
+// Report has the totals of the events and of the ledger.
 type Report struct {
 	Placed   int              `json:"placed"`
 	Released int              `json:"released"`

@@ -15,8 +15,8 @@ type Follower struct {
 	stopped chan struct{}
 }
 
-// Start calls apply, on one goroutine, for every message of the stream from the
-// sequence next on. If the reading breaks off, it goes on behind the last message.
+// Start calls apply, on one goroutine, for every message of the stream from the sequence next
+// on. If the reading breaks off, it continues after the last message.
 func Start[T any](read mono.Reader[T], next uint64, log *slog.Logger, apply func(T)) *Follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Follower{cancel: cancel, stopped: make(chan struct{})}

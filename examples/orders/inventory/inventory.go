@@ -1,4 +1,4 @@
-// Package inventory is the contract of the module that knows the products.
+// Package inventory is the contract of the module for products and their stock.
 package inventory
 
 import "gomono.dev/mono"
@@ -18,7 +18,7 @@ var (
 	// any. Releasing it again changes nothing. A reservation that has not been made
 	// will not be made after it.
 	Release = mono.NewService[ReleaseRequest, ReleaseReply]("inventory.release",
-		mono.Version("1.1.0"), mono.Doc("put back what was set aside"))
+		mono.Version("1.1.0"), mono.Doc("put back goods that were set aside"))
 
 	OutOfStock     = mono.NewFailure[Shortage]("inventory.out-of-stock", mono.FailedPrecondition)
 	UnknownProduct = mono.NewFailure[Missing]("inventory.unknown-product", mono.NotFound)
@@ -29,8 +29,8 @@ type CheckRequest struct {
 	Product string `json:"product"`
 }
 
-// Product is what the inventory knows of one. The shelf is refilled after every
-// order, so what an order can have does not depend on the orders before it.
+// Product describes a product. The shelf is refilled after every order, so the limit of an
+// order does not depend on earlier orders.
 type Product struct {
 	Product string `json:"product"`
 	Cents   int64  `json:"cents"`
@@ -49,7 +49,7 @@ type Reservation struct {
 	Cents int64 `json:"cents"` // for all of it
 }
 
-// ReleaseRequest names the reservation whose goods are not needed after all.
+// ReleaseRequest names the reservation whose goods are no longer needed.
 type ReleaseRequest struct {
 	ID string `json:"id"`
 }

@@ -1,5 +1,4 @@
-// Package ledger is the books: earnings, in the order of their entries, kept for
-// ever.
+// Package ledger is the books: earnings, in the order of their entries, kept for ever.
 package ledger
 
 import (
@@ -10,20 +9,20 @@ import (
 	"gomono.dev/mono"
 )
 
-// Entries has one entry for every order that was placed. Its key is the order, so
-// an AppendAfter decides which checkout of an order is the one. If a process is
-// killed while it handles an entry, another one handles it after the AckWait.
+// Entries has one entry for every order that was placed. Its key is the order, so AppendAfter
+// decides which checkout places an order. If a process is killed while it handles an entry,
+// another one handles it after the AckWait.
 var Entries = mono.NewStream[Entry]("ledger.entries",
-	mono.Version("1.1.0"), mono.Doc("what was earned"), mono.AckWait(2*time.Second)).KeyedBy(Entry.Key)
+	mono.Version("1.1.0"), mono.Doc("earnings"), mono.AckWait(2*time.Second)).KeyedBy(Entry.Key)
 
 // Entry is money that an account got for an order, or a void.
 type Entry struct {
 	Account  string              `json:"account"`
 	Placed   orders.Confirmation `json:"placed"`
-	Checkout string              `json:"checkout,omitempty"` // which placed the order
+	Checkout string              `json:"checkout,omitempty"` // that placed the order
 
-	// Void names the order of a checkout that was given up. It holds no money. A
-	// checkout that began before it can no longer enter the order.
+	// Void names the order of a checkout that was given up. It contains no money. A checkout
+	// that began before it can no longer enter the order.
 	Void orders.GetRequest `json:"void,omitzero"`
 }
 
@@ -38,6 +37,5 @@ func (e Entry) Key() string {
 	return KeyOf(orders.GetRequest{ID: e.Placed.Order.ID, Batch: e.Placed.Order.Batch})
 }
 
-// KeyOf returns the key of an order's entries. Keys allow fewer characters than ids
-// do.
+// KeyOf returns the key of an order's entries. Keys allow fewer characters than ids.
 func KeyOf(r orders.GetRequest) string { return base64.RawURLEncoding.EncodeToString([]byte(r.Key())) }

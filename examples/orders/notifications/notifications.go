@@ -9,24 +9,24 @@ import (
 )
 
 var (
-	// Receipts are the receipts to be sent. One that cannot be sent at the third
-	// attempt is a dead letter.
+	// Receipts are the receipts to be sent. After three failed attempts a receipt is a dead
+	// letter.
 	Receipts = mono.NewQueue[orders.Confirmation]("notifications.receipts",
 		mono.Version("1.0.0"), mono.MaxAttempts(3), mono.Backoff(mono.Constant(50*time.Millisecond)))
 
-	// Sent says how many customers were written to.
+	// Sent returns how many customers were notified.
 	Sent = mono.NewService[SentRequest, Count]("notifications.sent",
-		mono.Version("1.0.0"), mono.Doc("how many customers were written to"))
+		mono.Version("1.0.0"), mono.Doc("how many customers were notified"))
 )
 
-// SentRequest names the orders that came together.
+// SentRequest names a batch of orders.
 type SentRequest struct {
 	Batch string `json:"batch"`
 }
 
-// Count says what was sent about a batch.
+// Count counts the messages for a batch.
 type Count struct {
-	Notified int `json:"notified"` // told that their order was placed
-	Receipts int `json:"receipts"` // got their receipt
-	Retried  int `json:"retried"`  // got it at a later attempt
+	Notified int `json:"notified"` // customers notified of their order
+	Receipts int `json:"receipts"` // customers with a receipt
+	Retried  int `json:"retried"`  // receipts sent at a later attempt
 }

@@ -12,24 +12,24 @@ var (
 	// order in the ledger. The ledger holds one entry for each order, so of several
 	// callers with one order, in any process, one places it.
 	//
-	// Placing an order again returns its confirmation, and AlreadyExists if it was
-	// placed with another content; the card does not count. Any other error means
-	// that the order was not placed, or, if the outcome is unknown, that a second
-	// call finds out. Goods and money of an order that was not placed are returned.
+	// Placing an order again returns its confirmation, and AlreadyExists if it was placed with
+	// another content; the card does not count. Any other error means that the order was not
+	// placed, or, if the outcome is unknown, that a second call finds out. Goods and money of
+	// an order that was not placed are returned.
 	Place = mono.NewService[Order, Confirmation]("orders.place",
 		mono.Version("1.1.0"), mono.Doc("take an order"), mono.Timeout(10*time.Second))
 
-	// Get returns an order that was placed, or NotFound. It knows of every order
-	// that any process has placed before the call.
+	// Get returns a placed order, or NotFound. It finds every order that any process has placed
+	// before the call.
 	Get = mono.NewService[GetRequest, Confirmation]("orders.get",
 		mono.Version("1.0.0"), mono.Doc("look up a placed order"), mono.Timeout(10*time.Second))
 
-	// Placed is published once for each entry of the ledger, soon after it; and
-	// again if the process that published it dies before the ledger's group knows.
+	// Placed is published once for each entry of the ledger, soon after it. It is published
+	// again if its publisher dies before the ledger's group knows.
 	Placed = mono.NewEvent[Confirmation]("orders.placed", mono.Version("1.0.0"))
 
-	// Released is published, at most once, when goods were put back because their
-	// order was refused after they had been reserved.
+	// Released is published, at most once, when goods are put back because their order was
+	// refused after the reservation.
 	Released = mono.NewEvent[Order]("orders.released", mono.Version("1.0.0"))
 
 	// Checkouts has a job for every checkout, stored before the goods are reserved
@@ -40,7 +40,7 @@ var (
 		mono.MaxAttempts(1000), mono.Backoff(mono.Exponential(time.Second, time.Minute)))
 )
 
-// Order is what a customer wants.
+// Order is an order of a customer.
 type Order struct {
 	ID       string `json:"id"`              // unique within its batch
 	Batch    string `json:"batch,omitempty"` // orders that came together
@@ -50,7 +50,7 @@ type Order struct {
 	Quantity int    `json:"quantity"`
 }
 
-// Key identifies an order among all.
+// Key identifies an order.
 func (o Order) Key() string { return GetRequest{ID: o.ID, Batch: o.Batch}.Key() }
 
 // Confirmation is an order that was placed.
@@ -74,9 +74,8 @@ func (r GetRequest) Key() string {
 	return r.Batch + "/" + r.ID
 }
 
-// Checkout is one attempt to place an order. Goods are reserved and cards are
-// charged for a checkout, so the loser of two can return its part without the
-// winner's.
+// Checkout is one attempt to place an order. Goods are reserved and cards are charged for a
+// checkout, so the loser of two can return its part without the winner's.
 type Checkout struct {
 	ID    string `json:"id"`
 	Order Order  `json:"order"` // without its card

@@ -21,8 +21,8 @@ var (
 
 	Declined = mono.NewFailure[Decline]("payments.declined", mono.FailedPrecondition)
 
-	// Movements is the bank's book. It stands for a payment provider, which
-	// remembers charges by their id, for every process.
+	// Movements is the bank's book. It stands for a payment provider, which remembers charges
+	// by their id, for every process.
 	Movements = mono.NewStream[Movement]("payments.movements",
 		mono.Version("1.0.0"), mono.Doc("the bank's book: charges and refunds")).KeyedBy(Movement.Key)
 )

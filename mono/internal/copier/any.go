@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// anyPart copies what an interface holds, if it is of a type that it knows: it
-// becomes what the codec decodes where no type is given.
+// anyPart copies the value in an interface, if it knows its type. The copy has the type
+// that the codec decodes into an empty interface.
 type anyPart struct {
 	json bool
-	trip *tripPart // for other types, nil: leave the whole value to the codec
+	trip *tripPart // for other types; nil: leave the whole value to the codec
 }
 
 func (a *anyPart) copy(dst, src unsafe.Pointer, depth int) bool {
@@ -45,7 +45,8 @@ func (a *anyPart) of(x any, depth int) (any, bool) {
 	return ofMessagePack(x)
 }
 
-// integer is rounded by JSON as Go rounds it.
+// integer returns the value that the codec decodes: JSON rounds it to a float64, as Go
+// does.
 func (a *anyPart) integer(i int64) any {
 	if a.json {
 		return float64(i)
@@ -53,7 +54,7 @@ func (a *anyPart) integer(i int64) any {
 	return i
 }
 
-// ofMessagePack is for types that JSON turns into strings.
+// ofMessagePack copies values of types that JSON turns into strings.
 func ofMessagePack(x any) (any, bool) {
 	switch v := x.(type) {
 	case uint64:

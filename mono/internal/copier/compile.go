@@ -12,7 +12,7 @@ import (
 	"gomono.dev/codec"
 )
 
-// compile makes the plan for a type and a known codec.
+// compile returns the plan for a type and a known codec.
 func compile(t reflect.Type, k codec.Codec) *Plan {
 	p := &Plan{t: t, pointer: reflect.PointerTo(t), codec: k}
 	if checker, ok := k.(codec.TypeChecker); ok {
@@ -29,26 +29,26 @@ func compile(t reflect.Type, k codec.Codec) *Plan {
 	return p
 }
 
-// compiler makes the programs of a plan, one for the type and one for each that
-// is behind a pointer, slice or map.
+// compiler compiles the programs of a plan: one for the type, and one for each type
+// behind a pointer, slice or map.
 type compiler struct {
 	codec    codec.Codec
 	json     bool // else MessagePack
 	programs map[purpose]*program
-	parts    int // that are left to the codec
+	parts    int // number of parts left to the codec
 }
 
-// purpose is a type, and whether it is outside of slices, arrays and maps.
+// purpose is a type, with whether it is outside of slices, arrays and maps.
 type purpose struct {
 	t    reflect.Type
 	once bool
 }
 
-// elem returns the program for what is behind a pointer, slice or map. once says
-// whether there can be only one of it.
+// elem returns the program for the type behind a pointer, slice or map. once reports
+// that a value contains it at most once.
 func (c *compiler) elem(t reflect.Type, once bool) (*program, error) {
 	if p := c.programs[purpose{t, true}]; p != nil && !p.made {
-		once = false // a type that holds itself
+		once = false // the type contains itself
 	}
 	return c.program(t, once, place{})
 }
@@ -73,7 +73,7 @@ func (c *compiler) program(t reflect.Type, once bool, at place) (*program, error
 	return p, nil
 }
 
-// pointers reports whether values of a type hold pointers.
+// pointers reports whether values of a type contain pointers.
 func pointers(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:
@@ -105,8 +105,8 @@ var (
 	}
 )
 
-// methods reports a type with methods for encoding, or whose pointer has some.
-// json.Number has none, but rules of its own.
+// methods reports whether a type, or a pointer to it, has methods for encoding.
+// json.Number has none, but it has special rules.
 func (c *compiler) methods(t reflect.Type) bool {
 	switch {
 	case t.Kind() == reflect.Pointer && t.Elem() == timeType:

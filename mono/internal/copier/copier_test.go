@@ -12,13 +12,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-var values = flag.Int("copier.values", 4_000, "how many values TestCopy draws for each codec")
+var values = flag.Int("copier.values", 4_000, "number of values that TestCopy draws for each codec")
 
-// perType is how many values TestCopy draws of each type, and perCheck how many
-// types rapid draws by default.
+// perType is the number of values that TestCopy draws of each type, and perCheck the number
+// of types that rapid draws by default.
 const perType, perCheck = 20, 100
 
-// What a plan makes of a value is what the codec's round trip makes of it.
+// A plan copies a value to the same result as the round trip of the codec.
 func TestCopy(t *testing.T) {
 	t.Parallel()
 	for _, k := range []codec.Codec{codec.JSON, codec.MessagePack, codec.Raw} {
@@ -36,7 +36,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// Each type of the gallery, whatever the random types are.
+// TestGallery copies each type of the gallery, in addition to the random types of TestCopy.
 func TestGallery(t *testing.T) {
 	t.Parallel()
 	for _, k := range []codec.Codec{codec.JSON, codec.MessagePack} {
@@ -52,7 +52,7 @@ func TestGallery(t *testing.T) {
 func FuzzJSON(f *testing.F)        { fuzz(f, codec.JSON) }
 func FuzzMessagePack(f *testing.F) { fuzz(f, codec.MessagePack) }
 
-// fuzz draws from a fixed set of types, since caches keep what they know of each.
+// fuzz draws from a fixed set of types, since each new type stays in the caches.
 func fuzz(f *testing.F, k codec.Codec) {
 	types := gallery()
 	random := rapid.Custom(func(t *rapid.T) reflect.Type { return drawType(t, 4) })
@@ -75,25 +75,24 @@ func copies(t *rapid.T, k codec.Codec, of reflect.Type) {
 	gotErr := plan.Copy(got.Interface(), src.Interface())
 	wantErr := roundTrip(k, want.Interface(), src.Interface())
 	if holds(of, merges) {
-		return // one round trip is not like another
+		return // round trips can differ
 	}
 	if gotErr != nil || wantErr != nil {
 		exact := k != codec.MessagePack || !holds(of, unordered)
 		if got, want := text(gotErr, exact), text(wantErr, exact); got != want {
-			t.Fatalf("%v, doubt %v\ngot error  %s\nwant error %s\nvalue %s", of, plan.Doubt(), got, want, show(src))
+			t.Fatalf("%v, doubt %v\ngot error  %s\nwant error %s\nvalue %s", of, plan.RoundTripReason(), got, want, show(src))
 		}
 		return
 	}
 	if path := different(got.Elem(), want.Elem()); path != "" {
-		t.Fatalf("%v, doubt %v: %s is different\ngot   %s\nwant  %s\nvalue %s", of, plan.Doubt(), path, show(got), show(want), show(src))
+		t.Fatalf("%v, doubt %v: %s is different\ngot   %s\nwant  %s\nvalue %s", of, plan.RoundTripReason(), path, show(got), show(want), show(src))
 	}
-	if path := shared(src.Elem(), got.Elem()); path != "" && plan.Doubt() == nil {
+	if path := shared(src.Elem(), got.Elem()); path != "" && plan.RoundTripReason() == nil {
 		t.Fatalf("%v: the copy shares %s", of, path)
 	}
 }
 
-// merges reports a map whose keys may become one, so that the last in the order
-// of the map wins.
+// merges reports whether keys of a map may become equal, so the last key in map order wins.
 func merges(t reflect.Type) bool {
 	if t.Kind() != reflect.Map {
 		return false
@@ -102,11 +101,10 @@ func merges(t reflect.Type) bool {
 	return kind != reflect.String && kind >= reflect.Float32 || t.Key().NumMethod() > 0
 }
 
-// unordered reports what MessagePack writes in any order, so that the first error
-// is any.
+// unordered reports whether MessagePack writes a type in any order, so the first error varies.
 func unordered(t reflect.Type) bool { return t.Kind() == reflect.Map || t.Kind() == reflect.Interface }
 
-// holds reports whether a type holds one that is so.
+// holds reports whether t or a type within it satisfies is.
 func holds(t reflect.Type, is func(reflect.Type) bool) bool {
 	seen := make(map[reflect.Type]bool)
 	var within func(reflect.Type) bool
@@ -140,7 +138,8 @@ func roundTrip(k codec.Codec, dst, src any) error {
 	return k.Unmarshal(data, dst)
 }
 
-// text is what an error says, or only whose it is: the encoder's or the decoder's.
+// text returns the text of an error if exact is set, or else only its type. It distinguishes
+// errors of the encoder and the decoder.
 func text(err error, exact bool) string {
 	encode, ok := errors.AsType[*copier.EncodeError](err)
 	switch {
@@ -157,7 +156,7 @@ func text(err error, exact bool) string {
 func show(v reflect.Value) string {
 	f := folding{room: 2000}
 	if !f.visit(v.Elem(), 0) {
-		return "that is large, or contains itself"
+		return "a value that is large or contains itself"
 	}
 	return fmt.Sprintf("%#v", v.Elem())
 }

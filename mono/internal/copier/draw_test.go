@@ -17,8 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// scalars are what random types are made of at the ends, in order from plain to
-// strange.
+// scalars lists the leaves of random types, from simple to unusual.
 var scalars = []reflect.Type{
 	reflect.TypeFor[int](), reflect.TypeFor[string](), reflect.TypeFor[bool](), reflect.TypeFor[float64](),
 	reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
@@ -27,6 +26,7 @@ var scalars = []reflect.Type{
 	reflect.TypeFor[Name](), reflect.TypeFor[Level](), reflect.TypeFor[Rate](), reflect.TypeFor[Blob](), reflect.TypeFor[Octet](),
 }
 
+// strange lists leaves that a plan may not support.
 var strange = []reflect.Type{
 	reflect.TypeFor[uintptr](), reflect.TypeFor[any](), reflect.TypeFor[Picky](), reflect.TypeFor[Upper](), reflect.TypeFor[Shout](),
 	reflect.TypeFor[netip.Addr](), reflect.TypeFor[Emptiable](), reflect.TypeFor[complex128](), reflect.TypeFor[error](), reflect.TypeFor[ByPointer](),
@@ -38,8 +38,8 @@ var tags = []string{
 	`json:"-,"`, `msgpack:"-"`, `msgpack:",omitempty"`, `json:"x" msgpack:"y,omitempty"`, `json:"u,omitempty,omitzero"`, `json:"ü"`, `json:"a b"`,
 }
 
-// drawType draws a type that nests at most so deep. One in ten of its scalars is
-// strange, so that most types are not.
+// drawType draws a type with at most depth levels. One in 20 scalars is strange, so most
+// types are not.
 func drawType(t *rapid.T, depth int) reflect.Type {
 	kind := 0
 	if depth > 0 {
@@ -90,11 +90,11 @@ func drawStruct(t *rapid.T, depth int) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// drawing draws a value.
+// drawing draws the parts of one value.
 type drawing struct {
 	*rapid.T
 	made map[reflect.Type][]reflect.Value // pointers, slices and maps, to be shared within the value
-	room int                              // how many more elements there may be
+	room int                              // number of elements left
 }
 
 func drawValue(t *rapid.T, v reflect.Value) {
@@ -104,7 +104,7 @@ func drawValue(t *rapid.T, v reflect.Value) {
 
 func (d *drawing) chance(n int) bool { return rapid.IntRange(1, n).Draw(d.T, "chance") == n }
 
-// length is mostly small, and nothing at all once there is no more room.
+// length draws a small length, and 0 if no room is left.
 func (d *drawing) length() int {
 	n := min(rapid.IntRange(0, 4).Draw(d.T, "len"), d.room)
 	d.room -= n
@@ -173,18 +173,17 @@ func (d *drawing) value(v reflect.Value) {
 	}
 }
 
-// shared takes a pointer, slice or map that is there already, perhaps one that
-// holds the place that it goes to.
+// shared sets v to an earlier pointer, slice or map, possibly one that contains v.
 func (d *drawing) shared(v reflect.Value) bool {
 	made := d.made[v.Type()]
 	if len(made) == 0 || !d.chance(8) {
 		return false
 	}
-	v.Set(made[rapid.IntRange(0, len(made)-1).Draw(d.T, "shared")]) // by its index, since rapid prints what it draws
+	v.Set(made[rapid.IntRange(0, len(made)-1).Draw(d.T, "shared")]) // draws an index, since rapid prints the drawn values
 	return true
 }
 
-// make sets v to something new that later ones may share.
+// make sets v to a new value that later parts may share.
 func (d *drawing) make(v, fresh reflect.Value) {
 	v.Set(fresh.Convert(v.Type()))
 	d.made[v.Type()] = append(d.made[v.Type()], fresh.Convert(v.Type()))
@@ -250,7 +249,7 @@ func (d *drawing) iface(v reflect.Value) {
 	v.Set(x)
 }
 
-// list is sometimes as long as matters.
+// list draws a list, sometimes with a length near a limit of the codecs.
 func (d *drawing) list(l *List) {
 	n := min(rapid.IntRange(0, 4).Draw(d.T, "len"), d.room)
 	d.room -= n
@@ -297,7 +296,7 @@ func (d *drawing) text() string {
 	return rapid.StringN(0, 12, -1).Draw(d.T, "text")
 }
 
-// Local time has summers: the zone that an offset means depends on the time.
+// berlin and newYork have daylight saving time, so the offset depends on the time.
 var berlin, newYork = zone("Europe/Berlin"), zone("America/New_York")
 
 func zone(name string) *time.Location {

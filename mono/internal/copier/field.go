@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sent says how a field travels.
+// sent describes how a field is encoded.
 type sent struct {
 	yes                 bool
 	inlined             bool
@@ -14,7 +14,7 @@ type sent struct {
 	quoted              bool
 }
 
-// field relies on the codec's CheckType: no two fields go by the same name, and each
+// field relies on the codec's CheckType: no two fields have the same name, and each
 // field that is sent can be set.
 func (l *layout) field(f reflect.StructField) (sent, error) {
 	if l.json {
@@ -26,7 +26,7 @@ func (l *layout) field(f reflect.StructField) (sent, error) {
 var (
 	errPointer = errors.New("an embedded pointer")
 	errTag     = errors.New("an unusual tag")
-	errMethods = errors.New("an embedded struct with methods of its own")
+	errMethods = errors.New("an embedded struct with encoding methods")
 )
 
 func jsonField(f reflect.StructField) (sent, error) {
@@ -60,7 +60,7 @@ func jsonField(f reflect.StructField) (sent, error) {
 	return s, nil
 }
 
-// plain reports a name that needs no thought.
+// plain reports whether a name needs no special treatment.
 func plain(name string) bool {
 	for _, c := range []byte(name) {
 		if c != '_' && c != '-' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {

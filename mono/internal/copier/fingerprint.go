@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Fingerprint returns a number for a value and all that it leads to. As long as
-// nothing of that is written to, it stays the same within a process; after a
-// change it is almost certainly another, also where something was replaced by its
-// equal. It is for values that are shared, to find out who changed one that is no
-// longer theirs alone: the same v must be passed both times, kept meanwhile, and
-// not be written to while Fingerprint reads it.
+// Fingerprint returns a number for a value and everything that it refers to. The number
+// stays the same within a process as long as none of that is written to. After a change
+// it is almost certainly another, even if something was replaced by an equal value.
 //
-// Not looked into are what locks and atomics of packages sync and sync/atomic
-// hold, what is in channels, what functions have captured, and the part of a
-// slice's array beyond its length.
+// It detects a change of a value that is shared and must not change. Pass the same v
+// both times, keep it in between, and do not write to it while Fingerprint reads it.
+//
+// The contents of the locks and atomics of packages sync and sync/atomic, of channels
+// and of closures are not included, nor is the part of a slice's array beyond its
+// length.
 func Fingerprint(v any) uint64 {
 	p := &print{seen: make(map[object]bool)}
 	sum := p.hash(found{contents: reflect.ValueOf(v)})
@@ -31,28 +31,28 @@ func Fingerprint(v any) uint64 {
 
 var seed = maphash.MakeSeed()
 
-// object is memory of its own, of some type.
+// object is a separate piece of memory, with a type.
 type object struct {
 	address uintptr
 	len     int
 	t       reflect.Type
 }
 
-// found is an object whose contents are to be hashed.
+// found is an object whose contents must be hashed.
 type found struct {
 	object
 	contents reflect.Value
 }
 
-// print adds up the hashes of all objects that a value leads to, each with its
-// address and those that it refers to. So it does not matter in which order they
-// are found, which for maps is any, and a cycle is nothing special.
+// print adds up the hashes of all objects that a value refers to, each with its address
+// and the addresses that it refers to. So the order in which they are found does not
+// matter (that of a map is random), and cycles need no special treatment.
 type print struct {
 	seen  map[object]bool
 	queue []found
 }
 
-// refer adds an object that was referred to, once.
+// refer adds an object, once.
 func (p *print) refer(o object, contents reflect.Value) {
 	if !p.seen[o] {
 		p.seen[o] = true
@@ -97,7 +97,7 @@ func (p *print) entries(v reflect.Value) (sum uint64) {
 	return sum
 }
 
-// value hashes what lies in one place, and queues what that refers to.
+// value hashes the memory of a value, and queues the objects that it refers to.
 func (p *print) value(h *maphash.Hash, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Bool:
@@ -152,7 +152,7 @@ func (p *print) reference(h *maphash.Hash, v reflect.Value) {
 	maphash.WriteComparable(h, o.address)
 	maphash.WriteComparable(h, o.len)
 	switch {
-	case o.address == 0, o.t == locationType: // time.Local fills itself in
+	case o.address == 0, o.t == locationType: // time.Local is initialized on first use
 	case v.Kind() == reflect.Pointer:
 		p.refer(o, v.Elem())
 	default:

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// secret holds what only reflection sees.
+// secret has unexported fields, which only reflection can read.
 type secret struct {
 	lock    sync.Mutex
 	counts  map[string]*int
@@ -22,8 +22,7 @@ type secret struct {
 	pair    [2]*int
 }
 
-// A value that nobody writes to keeps its fingerprint, however often its maps are
-// walked.
+// The fingerprint of an unchanged value stays the same, regardless of map order.
 func TestFingerprintStays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -38,6 +37,8 @@ func TestFingerprintStays(t *testing.T) {
 	})
 }
 
+// A fingerprint changes with any part of a value, also behind pointers, maps and unexported
+// fields. A lock does not count.
 func TestFingerprintChanges(t *testing.T) {
 	t.Parallel()
 	one, two := 1, 17
@@ -69,11 +70,11 @@ func TestFingerprintChanges(t *testing.T) {
 	for _, c := range changes {
 		before := copier.Fingerprint(c.value)
 		if again := copier.Fingerprint(c.value); again != before {
-			t.Fatalf("%s: it does not stay the same", c.name)
+			t.Fatalf("%s: the fingerprint of the unchanged value differs", c.name)
 		}
 		c.change()
 		if copier.Fingerprint(c.value) == before {
-			t.Errorf("%s: the change was not noticed", c.name)
+			t.Errorf("%s: the change was not detected", c.name)
 		}
 	}
 	before := copier.Fingerprint(s)
@@ -84,7 +85,7 @@ func TestFingerprintChanges(t *testing.T) {
 	}
 }
 
-// A list that is longer than any stack would bear.
+// The fingerprint covers a list that is too long for recursion.
 func TestFingerprintOfLongList(t *testing.T) {
 	t.Parallel()
 	first := &List{}
@@ -96,7 +97,7 @@ func TestFingerprintOfLongList(t *testing.T) {
 	before := copier.Fingerprint(first)
 	last.Value--
 	if copier.Fingerprint(first) == before {
-		t.Error("the change was not noticed")
+		t.Error("the change was not detected")
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// The gallery: types that reflect.StructOf cannot make, and those that a plan
-// could get wrong.
+// The types of the gallery are types that reflect.StructOf cannot make, and types that a
+// plan might copy incorrectly.
 type (
 	Name  string
 	Level int8
@@ -295,7 +295,7 @@ type (
 	}
 )
 
-// field is a field of a struct that the linters would not let pass.
+// field returns a struct field that linters would reject in source code.
 func field[T any](name, tag string) reflect.StructField {
 	f := reflect.StructField{Name: name, Type: reflect.TypeFor[T](), Tag: reflect.StructTag(tag)}
 	if r, _ := utf8.DecodeRuneInString(name); !unicode.IsUpper(r) {
@@ -320,12 +320,12 @@ var (
 	omitsAll = structOf(field[struct{}]("_msgpack", `msgpack:",omitempty"`), field[[]int]("A", ""), field[map[string]int]("B", ""))
 )
 
-// Emptiable says itself when it is empty.
+// Emptiable is a type with an IsZero method.
 type Emptiable struct{ Text string }
 
 func (e Emptiable) IsZero() bool { return e.Text != "" }
 
-// Shout is a byte that is text.
+// Shout is a byte that is encoded as text.
 type Shout byte
 
 func (s Shout) MarshalText() ([]byte, error) { return []byte{'0' + byte(s)%10}, nil }
@@ -338,7 +338,7 @@ func (s *Shout) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Upper is a string that is read in capitals.
+// Upper is a string that is decoded in capitals.
 type Upper string
 
 func (u Upper) MarshalText() ([]byte, error) { return []byte(u), nil }
@@ -348,7 +348,7 @@ func (u *Upper) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Picky refuses some of its values, in either direction.
+// Picky rejects some of its values, when encoding and when decoding.
 type Picky struct{ N int8 }
 
 func (p Picky) MarshalJSON() ([]byte, error) {
@@ -379,7 +379,7 @@ func (p *Picky) UnmarshalMsgpack(b []byte) error {
 	return nil
 }
 
-// Quiet is null on the wire when it is zero.
+// Quiet is encoded as null if it is zero.
 type Quiet struct{ X int }
 
 func (q Quiet) MarshalJSON() ([]byte, error) {
@@ -397,7 +397,7 @@ func (q *Quiet) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &q.X)
 }
 
-// Loud is a float that is text.
+// Loud is a float that is encoded as text.
 type Loud float64
 
 func (l Loud) MarshalText() ([]byte, error) {
@@ -410,7 +410,7 @@ func (l *Loud) UnmarshalText(b []byte) error {
 	return err
 }
 
-// Mixed is text by itself, and something else by its pointer.
+// Mixed is encoded as text by value and differently by pointer.
 type Mixed struct{ X int8 }
 
 func (m Mixed) MarshalText() ([]byte, error) { return []byte(strconv.Itoa(int(m.X))), nil }
@@ -431,7 +431,7 @@ func (m *Mixed) DecodeMsgpack(d *msgpack.Decoder) error {
 	return m.UnmarshalText(b)
 }
 
-// Doubles reads twice the number that it writes.
+// Doubles decodes twice the number that it encodes.
 type Doubles struct{ N int }
 
 func (d *Doubles) UnmarshalJSON(b []byte) error {
@@ -441,7 +441,7 @@ func (d *Doubles) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// ByPointer has methods on its pointer only.
+// ByPointer has methods only on its pointer.
 type ByPointer struct{ X int }
 
 func (p *ByPointer) MarshalJSON() ([]byte, error)           { return json.Marshal(p.X + 1) }

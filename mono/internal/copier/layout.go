@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// place is where in a program's value something is.
+// place is the place of a part in a program's value.
 type place struct {
 	offset    uintptr
 	level     int
 	omitEmpty bool
 	omitZero  bool
 	quoted    bool
-	whole     bool // the value is all that the plan copies
+	whole     bool // the value is everything that the plan copies
 }
 
 // layout collects the steps of one program.
@@ -21,8 +21,8 @@ type layout struct {
 	*compiler
 	once   bool // as in purpose
 	steps  []step
-	sealed bool // the last step must not be extended, since something is left out behind it
-	gaps   bool // something is left out
+	sealed bool // the last step must not be extended, since something is omitted after it
+	gaps   bool // something is omitted
 }
 
 func (l *layout) add(at place, s step) {
@@ -31,7 +31,7 @@ func (l *layout) add(at place, s step) {
 	l.sealed = false
 }
 
-// bytes copies a number or a boolean, together with one before it.
+// bytes copies a number or a boolean, in one step with the one before it if possible.
 func (l *layout) bytes(t reflect.Type, at place) {
 	if n := len(l.steps); n > 0 && !l.sealed && l.steps[n-1].do == actBytes {
 		last := &l.steps[n-1]
@@ -44,7 +44,7 @@ func (l *layout) bytes(t reflect.Type, at place) {
 	l.add(at, step{do: actBytes, size: t.Size()})
 }
 
-// shorten replaces steps by those that do the same in fewer instructions.
+// shorten replaces steps by faster ones with the same effect.
 func (l *layout) shorten() {
 	for i := range l.steps {
 		switch s := &l.steps[i]; {
@@ -57,8 +57,8 @@ func (l *layout) shorten() {
 	}
 }
 
-// value adds what copies a value of a type. Where that cannot be proved to be what
-// the codec makes of it, the codec copies that part, if there is only one of it.
+// value adds the steps for a value of a type. If they cannot be proved to match the
+// codec's result, the codec copies that part, if there is only one of it.
 func (l *layout) value(t reflect.Type, at place) error {
 	if t == timeType {
 		l.time(at)
@@ -68,7 +68,7 @@ func (l *layout) value(t reflect.Type, at place) error {
 		return l.timePointer(t, at)
 	}
 	if at.omitEmpty && !l.json && t.Implements(isZeroer) || at.omitZero && (t.Implements(isZeroer) || reflect.PointerTo(t).Implements(isZeroer)) {
-		return fmt.Errorf("%v says itself when it is empty", t)
+		return fmt.Errorf("%v has an IsZero method", t)
 	}
 	steps, sealed, gaps := slices.Clone(l.steps), l.sealed, l.gaps
 	err := l.prove(t, at)
@@ -88,8 +88,8 @@ func (l *layout) time(at place) {
 	}
 }
 
-// timePointer is for a time that is left out when it is zero, although the pointer
-// to it is not nil.
+// timePointer copies a pointer to a time that is omitted when the time is zero,
+// although the pointer is not nil.
 func (l *layout) timePointer(t reflect.Type, at place) error {
 	elem, err := l.elem(t.Elem(), l.once)
 	if err == nil {
@@ -98,10 +98,10 @@ func (l *layout) timePointer(t reflect.Type, at place) error {
 	return err
 }
 
-// trips reports whether the codec may copy a part: outside of what there may be
-// many of, without an option of MessagePack that tripPart does not know, and not
-// if it is all there is. A struct type without a name is read differently as a part:
-// encoding/json calls its methods only if a pointer leads to it.
+// trips reports whether the codec may copy a part. The part must be outside of slices,
+// arrays and maps, must not have an option of MessagePack that tripPart does not know,
+// and must not be the whole value. A struct type without a name is decoded differently
+// as a part: encoding/json calls its methods only through a pointer.
 func (l *layout) trips(t reflect.Type, at place) bool {
 	if l.json && t.Kind() == reflect.Struct && t.Name() == "" {
 		return false
@@ -119,7 +119,7 @@ func (l *layout) trip(t reflect.Type, at place) *tripPart {
 
 func (l *layout) prove(t reflect.Type, at place) error {
 	if l.methods(t) {
-		return fmt.Errorf("%v has methods of its own", t)
+		return fmt.Errorf("%v has encoding methods", t)
 	}
 	switch t.Kind() {
 	case reflect.Bool,
@@ -255,8 +255,8 @@ func (l *layout) mapping(t reflect.Type, at place) error {
 	return nil
 }
 
-// structure copies the fields of a struct, and of structs within it, as if they
-// were fields of the program's own value.
+// structure copies the fields of a struct, and of structs within it, as if they were
+// fields of the program's value.
 func (l *layout) structure(t reflect.Type, at place) error {
 	if at.omitZero {
 		whole, err := l.program(t, l.once, place{})

@@ -26,7 +26,7 @@ func (m *mapPart) copy(dst, src unsafe.Pointer, depth int) bool {
 	return n == 0 || m.entries(to, from, depth+1)
 }
 
-// entries copies by way of variables, since what is in a map has no address.
+// entries copies through variables, since the entries of a map have no address.
 func (m *mapPart) entries(to, from reflect.Value, depth int) bool {
 	key, keyCopy := variable(m.key.t), variable(m.key.t)
 	elem, elemCopy := variable(m.elem.t), variable(m.elem.t)
@@ -53,13 +53,13 @@ func variable(t reflect.Type) slot {
 	return slot{p.Elem(), p.UnsafePointer()}
 }
 
-// labelsPart copies a map from strings to scalars or strings without package
-// reflect. The type of the map may have a name, but key and elements have none. The
-// copy is as large as what is in the map, which maps.Clone would not make it: one
-// that is cleared and used again keeps all the room that it ever had.
+// labelsPart copies a map from strings to scalars or strings without package reflect.
+// The map's type may have a name, but its key and element types have none. The copy is
+// as large as the entries of the map. (With maps.Clone, a map that is cleared and
+// reused would keep its largest size.)
 type labelsPart[V any] struct {
 	text      bool         // keys must be UTF-8
-	sound     func(V) bool // nil: every element is
+	sound     func(V) bool // nil: every element is sound
 	omitEmpty bool
 }
 
@@ -82,8 +82,8 @@ func (l *labelsPart[V]) copy(dst, src unsafe.Pointer, depth int) bool {
 	return true
 }
 
-// labels returns the part for a map whose types are of the most common kinds, nil
-// for others. JSON wants texts to be UTF-8 and numbers to be finite.
+// labels returns the part for a map of one of the most common types, nil for others.
+// JSON needs strings in UTF-8 and finite numbers.
 func labels(t reflect.Type, json, omitEmpty bool) part {
 	if t.Key() != reflect.TypeFor[string]() {
 		return nil

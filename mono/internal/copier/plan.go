@@ -9,18 +9,17 @@ import (
 	"gomono.dev/codec"
 )
 
-// Plan copies the values of one type as one codec would carry them. It never
-// changes, and may be used by any number of goroutines at once.
+// Plan copies the values of one type as one codec would transfer them. It is immutable,
+// and may be used by any number of goroutines at once.
 type Plan struct {
 	t       reflect.Type
 	pointer reflect.Type // to t
 	codec   codec.Codec
 	root    *program
-	doubt   error // why there is no root
+	doubt   error // the reason for a nil root
 }
 
-// plans are the plans for the codecs of package codec, by key. They are
-// immutable.
+// plans are the plans for the codecs of package codec, by key.
 var plans sync.Map
 
 type key struct {
@@ -31,7 +30,7 @@ type key struct {
 // For returns the plan for a type and a codec.
 func For(t reflect.Type, k codec.Codec) *Plan {
 	if !known(k) {
-		return &Plan{t: t, pointer: reflect.PointerTo(t), codec: k, doubt: fmt.Errorf("nothing is known of %s", k.ContentType())}
+		return &Plan{t: t, pointer: reflect.PointerTo(t), codec: k, doubt: fmt.Errorf("unknown codec %s", k.ContentType())}
 	}
 	p, ok := plans.Load(key{t, k})
 	if !ok {
@@ -44,12 +43,12 @@ func known(k codec.Codec) bool {
 	return k == codec.JSON || k == codec.MessagePack || k == codec.Raw
 }
 
-// Doubt says why the plan always takes the codec's round trip, nil if it does
-// not.
-func (p *Plan) Doubt() error { return p.doubt }
+// Doubt returns the reason why the plan always uses the codec's round trip, nil if it
+// does not.
+func (p *Plan) RoundTripReason() error { return p.doubt }
 
-// EncodeError is the error of an encoder: the value would not have been sent. Its
-// text is that of Err.
+// EncodeError is the error of an encoder: the value would not have been sent. Its text
+// is that of Err.
 type EncodeError struct{ Err error }
 
 func (e *EncodeError) Error() string { return e.Err.Error() }
@@ -57,13 +56,12 @@ func (e *EncodeError) Error() string { return e.Err.Error() }
 // Unwrap returns the encoder's error.
 func (e *EncodeError) Unwrap() error { return e.Err }
 
-// Copy fills the value that dst points to with what decoding the encoded value
-// that src points to would give. Both are non-nil pointers to the plan's type,
-// and dst points to a zero value. The two values share no memory that could be
-// changed.
+// Copy sets the value that dst points to as if the value that src points to had been
+// encoded and decoded. Both are non-nil pointers to the plan's type, and dst points to
+// a zero value. The two values share no memory that can be changed.
 //
-// An error of the encoder is an [*EncodeError], any other is the decoder's own;
-// after either, what dst points to is of no use.
+// An error of the encoder is an [*EncodeError], and any other error is the decoder's.
+// After an error, the value that dst points to must not be used.
 func (p *Plan) Copy(dst, src any) error {
 	if p.root == nil {
 		return p.roundTrip(dst, src)
@@ -76,7 +74,7 @@ func (p *Plan) Copy(dst, src any) error {
 	return p.roundTrip(dst, src)
 }
 
-// Copy is [Plan.Copy] where the type is known: it need not look into interfaces.
+// Copy is [Plan.Copy] for a known type: it need not use interfaces.
 func Copy[T any](p *Plan, dst, src *T) error {
 	if p.root == nil || p.pointer != reflect.TypeFor[*T]() || dst == nil || src == nil {
 		return p.Copy(dst, src)
@@ -88,14 +86,14 @@ func Copy[T any](p *Plan, dst, src *T) error {
 	return p.roundTrip(dst, src)
 }
 
-// address checks what the walk over memory relies on.
+// address checks that x is a non-nil pointer to the plan's type, and returns it.
 func (p *Plan) address(x any) unsafe.Pointer {
 	if reflect.TypeOf(x) == p.pointer {
 		if at := reflect.ValueOf(x).UnsafePointer(); at != nil {
 			return at
 		}
 	}
-	panic(fmt.Sprintf("copier: want a %v that is not nil, got %T", p.pointer, x))
+	panic(fmt.Sprintf("copier: want a non-nil %v, got %T", p.pointer, x))
 }
 
 func (p *Plan) roundTrip(dst, src any) error {

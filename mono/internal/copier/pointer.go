@@ -5,12 +5,12 @@ import (
 	"unsafe"
 )
 
-// pointerPart copies what a pointer points to.
+// pointerPart copies the value that a pointer points to.
 type pointerPart struct {
 	elem *program
 
-	// hollow: what it points to may be nil itself. The encoding cannot tell that
-	// from a nil pointer, so that is what arrives.
+	// hollow means that the value may be nil itself. The encoding cannot distinguish
+	// that from a nil pointer, so a nil pointer is decoded.
 	hollow bool
 }
 
@@ -46,9 +46,8 @@ func (p *program) new() unsafe.Pointer {
 	return reflect.New(p.t).UnsafePointer()
 }
 
-// valuePart copies a struct or an array that is left out when it is zero: by
-// package reflect's idea of that, which differs from that of a copy on the signs
-// of zeros.
+// valuePart copies a struct or an array that is omitted when it is zero by the rules of
+// package reflect. These differ from those of a copy in the signs of zeros.
 type valuePart struct {
 	elem *program
 }

@@ -5,39 +5,38 @@ import (
 	"unsafe"
 )
 
-// maxDepth is how deep a value may nest before the codec has to judge it: it may
-// contain itself, or be deeper than the codec allows. It counts pointers too, and
-// is below what either codec refuses.
+// maxDepth is the depth of nesting at which a value is left to the codec: it may
+// contain itself, or be deeper than the codec allows. Pointers count too. Both codecs
+// allow more than maxDepth.
 const maxDepth = 500
 
 // program copies values of one type, step by step. It does not change after
 // compilation.
 //
-// It walks memory by the offsets that package reflect gave for the type. That is
-// safe because the steps touch only what lies within a value of the type, by the
-// field's own type where it holds pointers, so that the garbage collector sees
-// every pointer that is written; runs of bytes are copied only where there are
-// none.
+// It accesses memory by the offsets that package reflect gave for the type. This is
+// safe because the steps access only memory within a value of the type. They write
+// pointers by the field's own type, so that the garbage collector sees every pointer
+// that is written. They copy runs of bytes only if these contain no pointers.
 type program struct {
 	t     reflect.Type
 	steps []step
-	bytes bool // copying all bytes is all there is to do
-	bare  bool // values hold no pointers
+	bytes bool // the program only copies all bytes
+	bare  bool // values contain no pointers
 	made  bool // compilation is over
 }
 
-// step copies a part of a value. What lies between the parts is not sent, and
-// stays zero.
+// step copies a part of a value. The memory between the parts is not sent, and stays
+// zero.
 type step struct {
 	do     action
 	offset uintptr
 	size   uintptr // of actBytes
-	level  int     // how many structs and arrays there are around it
+	level  int     // number of structs and arrays around it
 	part   part    // of actPart
 }
 
-// part copies something that takes more than a few instructions. depth is how
-// much there is around it.
+// part copies a value that takes more than a few instructions. depth is the depth of
+// nesting around it.
 type part interface {
 	copy(dst, src unsafe.Pointer, depth int) bool
 }
@@ -52,14 +51,14 @@ const (
 	actText     // a string that must be UTF-8
 	actFloat32  // a number, neither NaN nor infinite
 	actFloat64  // the same
-	actNumber32 // no NaN: its bits may change
-	actSigned32 // nothing: only checks that it is not a negative zero
+	actNumber32 // not NaN: its bits may change
+	actSigned32 // copies nothing, checks that the number is not a negative zero
 	actSigned64 // the same
 	actPart
 )
 
-// copy copies what src points to into the zero value that dst points to. It
-// returns false where only the codec can tell what would arrive.
+// copy copies the value at src to the zero value at dst. It returns false if only the
+// codec can determine the result.
 func (p *program) copy(dst, src unsafe.Pointer, depth int) bool {
 	for i := range p.steps {
 		s := &p.steps[i]

@@ -2,7 +2,7 @@ package copier
 
 import "unsafe"
 
-// rawPart copies bytes. Nil arrives as an empty slice.
+// rawPart copies bytes. Nil becomes an empty slice.
 type rawPart struct{}
 
 func (rawPart) copy(dst, src unsafe.Pointer, _ int) bool {

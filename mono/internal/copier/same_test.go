@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// different returns where two values of a type differ, "" where they do not. It is
-// stricter than reflect.DeepEqual on floats, whose bits must be the same, which
-// makes a NaN equal to itself. Unexported fields count.
+// different returns the path of the first difference of two values of a type, or "". It
+// compares the bits of floats, unlike reflect.DeepEqual, so a NaN equals itself.
+// Unexported fields count.
 func different(a, b reflect.Value) string {
 	return (&comparison{seen: make(map[[2]any]bool)}).value(a, b, "value")
 }
@@ -68,7 +68,7 @@ func scalarsEqual(a, b reflect.Value) bool {
 	return a.Equal(b)
 }
 
-// float32Bits does not go by way of a float64, which changes some NaNs.
+// float32Bits avoids the conversion to float64, which changes some NaNs.
 func float32Bits(v reflect.Value) uint32 {
 	switch {
 	case v.CanAddr():
@@ -102,7 +102,7 @@ func (c *comparison) elements(a, b reflect.Value, path string) string {
 	return ""
 }
 
-// mapping cannot look for a key that is not equal to its copy, so it counts those.
+// mapping compares two maps. It only counts keys that are not equal to their copies.
 func (c *comparison) mapping(a, b reflect.Value, path string) string {
 	if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
 		return path
@@ -119,7 +119,7 @@ func (c *comparison) mapping(a, b reflect.Value, path string) string {
 	return ""
 }
 
-// shared returns what two values share that could be changed, "" for nothing.
+// shared returns the path of mutable memory that two values share, or "".
 func shared(a, b reflect.Value) string {
 	mine := make(map[uintptr]string)
 	memory(a, "value", func(at uintptr, path string) bool {
@@ -139,7 +139,7 @@ func shared(a, b reflect.Value) string {
 	return found
 }
 
-// memory visits what a value refers to. It goes on where visit says so.
+// memory visits the memory that a value refers to. It descends if visit returns true.
 func memory(v reflect.Value, path string, visit func(at uintptr, path string) bool) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -175,7 +175,7 @@ func memory(v reflect.Value, path string, visit func(at uintptr, path string) bo
 	}
 }
 
-// refers reports whether a key holds a pointer, whose copy is another.
+// refers reports whether a key holds a pointer, whose copy differs.
 func refers(key reflect.Value) bool {
 	switch key.Kind() {
 	case reflect.Pointer:
@@ -198,8 +198,8 @@ func refers(key reflect.Value) bool {
 	return false
 }
 
-// folded reports a value that shares so much within itself that writing it out
-// would take for ever. One that contains itself is refused before that.
+// folded reports whether a value shares so much within itself that encoding it would take
+// too long. A value that contains itself is rejected earlier.
 func folded(v reflect.Value) bool {
 	f := folding{room: 20_000}
 	f.visit(v, 0)
@@ -208,7 +208,7 @@ func folded(v reflect.Value) bool {
 
 type folding struct{ room int }
 
-// visit goes through a value as an encoder does. It returns false where that ends.
+// visit walks a value like an encoder. It returns false if the value is too large or too deep.
 func (f *folding) visit(v reflect.Value, depth int) bool {
 	if f.room--; f.room <= 0 || depth > 1100 {
 		return false

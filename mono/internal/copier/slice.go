@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// slice is a slice in memory.
+// slice is the memory layout of a slice.
 type slice struct {
 	data     unsafe.Pointer
 	len, cap int
@@ -16,8 +16,8 @@ type slicePart struct {
 	t         reflect.Type
 	elem      *program
 	size      uintptr
-	empty     unsafe.Pointer // what an empty slice points to
-	omitEmpty bool           // an empty slice is not sent, so it arrives as nil
+	empty     unsafe.Pointer // the data pointer of an empty slice
+	omitEmpty bool           // an empty slice is not sent, so it becomes nil
 }
 
 func (s *slicePart) copy(dst, src unsafe.Pointer, depth int) bool {
@@ -46,7 +46,7 @@ func (s *slicePart) copy(dst, src unsafe.Pointer, depth int) bool {
 	return true
 }
 
-// copyBytes is for elements without pointers.
+// copyBytes copies elements without pointers.
 func (s *slicePart) copyBytes(to, from *slice) {
 	size := uintptr(from.len) * s.size
 	to.data = allocate(size)
@@ -54,8 +54,8 @@ func (s *slicePart) copyBytes(to, from *slice) {
 	copy(unsafe.Slice((*byte)(to.data), size), unsafe.Slice((*byte)(from.data), size))
 }
 
-// make sets dst to a new slice and returns its first element. Package reflect can
-// make any; the two most common are made faster without it.
+// make sets dst to a new slice and returns its first element. It creates the two most
+// common kinds of slices without package reflect, which is faster.
 func (s *slicePart) make(dst unsafe.Pointer, n int) unsafe.Pointer {
 	to := (*slice)(dst)
 	if s.elem.bare {
@@ -72,7 +72,7 @@ func (s *slicePart) make(dst unsafe.Pointer, n int) unsafe.Pointer {
 	return to.data
 }
 
-// allocate returns zero memory that will hold no pointers, aligned for anything.
+// allocate returns zeroed memory for values without pointers, aligned for any type.
 func allocate(size uintptr) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(make([]uint64, (size+7)/8)))
 }

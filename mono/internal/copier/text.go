@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// isText reports whether a string is UTF-8. Most strings are short and ASCII:
-// those are looked at in a few words.
+// isText reports whether a string is valid UTF-8. It checks short ASCII strings, the
+// most common ones, a word at a time.
 func isText(s string) bool {
 	const high64, high32 = 0x8080808080808080, 0x80808080
 	b := unsafe.Slice(unsafe.StringData(s), len(s))

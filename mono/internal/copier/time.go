@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// timePart copies a time.Time as its timestamp in MessagePack carries it: the
-// instant, in UTC.
+// timePart copies a time.Time as MessagePack's timestamp transfers it: the instant, in
+// UTC.
 type timePart struct{}
 
 func (timePart) copy(dst, src unsafe.Pointer, _ int) bool {
@@ -14,13 +14,13 @@ func (timePart) copy(dst, src unsafe.Pointer, _ int) bool {
 	return true
 }
 
-// rfc3339Part copies a time.Time as RFC 3339 carries it: the instant and the
-// offset from UTC, in the local zone if that has the same offset then.
+// rfc3339Part copies a time.Time as RFC 3339 transfers it: the instant and the offset
+// from UTC, in the local zone if that has the same offset then.
 type rfc3339Part struct {
 	omitZero bool // the zero instant is not sent, whatever its zone
 }
 
-// The seconds of Unix time that the years 0 to 9999 span.
+// The years 0 to 9999, in seconds of Unix time.
 var (
 	firstSecond = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 	lastSecond  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).Unix() - 1
@@ -49,7 +49,7 @@ func (p rfc3339Part) copy(dst, src unsafe.Pointer, _ int) bool {
 
 const day = 24 * 60 * 60
 
-// inOffset returns the time as time.Time.UnmarshalJSON makes it.
+// inOffset returns the time as time.Time.UnmarshalJSON returns it.
 func inOffset(at time.Time, offset int) time.Time {
 	if offset == 0 {
 		return at.UTC()
@@ -61,7 +61,7 @@ func inOffset(at time.Time, offset int) time.Time {
 	return at.In(time.FixedZone("", offset))
 }
 
-// timePointerPart copies a pointer to a time that is left out when it is zero.
+// timePointerPart copies a pointer to a time that is omitted when the time is zero.
 type timePointerPart struct{ pointerPart }
 
 func (p *timePointerPart) copy(dst, src unsafe.Pointer, depth int) bool {

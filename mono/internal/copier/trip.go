@@ -8,25 +8,25 @@ import (
 	"gomono.dev/codec"
 )
 
-// tripPart copies a part of a value by the codec's round trip, next to others that
-// need none: what a codec writes for a value does not depend on where it is, but for
-// how deep that is, for options in the tag of its field, and for methods of the
-// pointer, which what is in a map does not have.
+// tripPart copies a part of a value by the codec's round trip, next to parts that need
+// none. The encoding of a value does not depend on its place, except for its depth,
+// options in the tag of its field, and methods of its pointer, which the elements of a
+// map do not have.
 //
-// Parts are used where there can be only one of it, so not within slices, arrays
-// and maps, where one round trip of the whole is faster than many.
+// tripPart is used for parts that exist at most once in a value, so not within slices,
+// arrays and maps: there one round trip of the whole value is faster than many.
 type tripPart struct {
 	t                   reflect.Type
 	codec               codec.Codec
 	omitEmpty, omitZero bool
 }
 
-// maxTrips is how many parts of a type may take a round trip each, before the
-// whole takes one.
+// maxTrips is the number of parts of a type that may take a round trip each, before the
+// whole value takes one.
 const maxTrips = 4
 
-// tripDepth bounds how deep such a part may nest: below what either codec refuses
-// together with maxDepth.
+// tripDepth bounds the depth of such a part. Together with maxDepth it is less than
+// either codec allows.
 const tripDepth = 400
 
 func (p *tripPart) copy(dst, src unsafe.Pointer, _ int) bool {
@@ -45,7 +45,7 @@ func (p *tripPart) shallow(data []byte) bool {
 	return len(data) <= tripDepth || p.codec == codec.JSON && bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) <= tripDepth
 }
 
-// empty reports what encoding/json leaves out by omitempty.
+// empty reports whether encoding/json omits a value with omitempty.
 func empty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:

@@ -13,12 +13,12 @@ import (
 	"gomono.dev/mono/internal/copier"
 )
 
-// made returns what a plan makes of a value.
+// made returns the copy that a plan makes of a value.
 func made[T any](t *testing.T, k codec.Codec, v T) (T, error) {
 	t.Helper()
 	p := copier.For(reflect.TypeFor[T](), k)
-	if p.Doubt() != nil {
-		t.Fatalf("%T would always take the round trip: %v", v, p.Doubt())
+	if p.RoundTripReason() != nil {
+		t.Fatalf("%T would always take the round trip: %v", v, p.RoundTripReason())
 	}
 	var got T
 	err := copier.Copy(p, &got, &v)
@@ -37,7 +37,7 @@ func wantMade[T any](t *testing.T, k codec.Codec, v, want T) {
 	}
 }
 
-// What only the value can decide.
+// The results of these copies depend on the value, not only on its type.
 func TestValues(t *testing.T) {
 	t.Parallel()
 	wantMade(t, codec.JSON, "a\xffb", "a\ufffdb")
@@ -99,7 +99,7 @@ func isDecodeError(err error) bool {
 	return ok
 }
 
-// list returns a list of n, whose last leads back to the first in a ring.
+// list returns a list of n elements. In a ring the last element refers to the first.
 func list(n int, ring bool) *List {
 	first := &List{}
 	last := first
@@ -113,7 +113,7 @@ func list(n int, ring bool) *List {
 	return first
 }
 
-// A codec that is not known takes its own round trip.
+// A plan uses the round trip for an unknown codec.
 func TestOtherCodec(t *testing.T) {
 	t.Parallel()
 	p := copier.For(reflect.TypeFor[string](), shouting{codec.JSON})
@@ -122,8 +122,8 @@ func TestOtherCodec(t *testing.T) {
 	if err := p.Copy(&got, &src); err != nil || got != "QUIET" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	if p.Doubt() == nil {
-		t.Error("the plan does not doubt")
+	if p.RoundTripReason() == nil {
+		t.Error("the plan has no doubt")
 	}
 }
 
@@ -134,7 +134,7 @@ func (s shouting) Marshal(v any) ([]byte, error) {
 	return []byte(strings.ToUpper(string(b))), err
 }
 
-// Copying costs what the copy itself allocates.
+// Copy allocates only the memory of the copy.
 func TestAllocations(t *testing.T) {
 	for _, c := range []struct {
 		value any

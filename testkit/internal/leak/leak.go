@@ -1,5 +1,5 @@
-// Package leak finds the goroutines that a test has left over where real time
-// passes, and other tests run at the same time: they carry the test's label.
+// Package leak finds the goroutines that a test leaves behind in real time, while other tests
+// run in parallel: they carry the label of the test.
 package leak
 
 import (
@@ -14,7 +14,7 @@ import (
 	"gomono.dev/internal/realtime"
 )
 
-// Watch is what one test began.
+// Watch identifies the goroutines of one test.
 type Watch struct{ label string }
 
 var watches atomic.Int64
@@ -26,13 +26,13 @@ func New(name string) *Watch {
 
 const key = "gomono.dev/testkit"
 
-// Do calls f, whose goroutines, and theirs, belong to the Watch.
+// Do calls f. Goroutines started by f, and by these, belong to the Watch.
 func (w *Watch) Do(f func()) {
 	pprof.Do(context.Background(), pprof.Labels(key, w.label), func(context.Context) { f() })
 }
 
-// Left waits until all goroutines of the Watch have ended, and returns the stacks
-// of those that have not within limit.
+// Left waits until all goroutines of the Watch have ended, and returns the stacks of those that
+// still run after limit.
 func (w *Watch) Left(limit time.Duration) (stacks string) {
 	realtime.Within(limit, func() bool {
 		stacks = w.stacks()
@@ -45,7 +45,7 @@ func (w *Watch) Left(limit time.Duration) (stacks string) {
 // It carries the label of the test that started the first of them.
 const sharedClock = "nats-server/v2/server/ats."
 
-// stacks are those of the goroutines with the label.
+// stacks returns the stacks of goroutines with the label.
 func (w *Watch) stacks() string {
 	var profile bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {

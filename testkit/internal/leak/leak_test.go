@@ -8,7 +8,7 @@ import (
 	"gomono.dev/testkit/internal/leak"
 )
 
-// A goroutine belongs to the Watch whose function began it, and its children do.
+// A goroutine belongs to the Watch whose function started it, and so do its children.
 func TestLeft(t *testing.T) {
 	t.Parallel()
 	w, other := leak.New("x"), leak.New("x")
@@ -22,7 +22,7 @@ func TestLeft(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	if left := other.Left(time.Minute); left != "" {
-		t.Errorf("another one's: %q", left)
+		t.Errorf("of another Watch: %q", left)
 	}
 	close(end)
 	if left := w.Left(time.Minute); left != "" {

@@ -1,4 +1,4 @@
-// Package clustertest makes clusters of NATS servers that are not as they should be.
+// Package clustertest starts clusters of NATS servers with faults, for tests.
 package clustertest
 
 import (
@@ -20,9 +20,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// NewLagging starts a cluster of three whose third member is far away: what the
-// others say reaches it so much later, and what it says them. So it is behind in what
-// is stored, most of the time.
+// NewLagging starts a cluster of three servers. Traffic to and from the third one is
+// delayed by lag, so that it is usually behind in stored messages.
 func NewLagging(t testing.TB, lag time.Duration) []*embedded.Server {
 	t.Helper()
 	routes := make([]string, 3)
@@ -62,8 +61,8 @@ func NewLagging(t testing.TB, lag time.Duration) []*embedded.Server {
 	return servers
 }
 
-// configFile says what embedded.Options do not: that nobody is told of the routes,
-// over which a member would be reached past its proxy.
+// configFile returns a configuration with settings that embedded.Options lacks. It stops
+// the servers from advertising routes, which would bypass the proxy of a member.
 func configFile(t testing.TB, listen string, routes []string) string {
 	t.Helper()
 	text := fmt.Sprintf("cluster { name: lagging, listen: %q, no_advertise: true, routes: [nats-route://%s] }\n", listen, strings.Join(routes, ", nats-route://"))
@@ -74,7 +73,7 @@ func configFile(t testing.TB, listen string, routes []string) string {
 	return file
 }
 
-// awaitPeers waits until the cluster's leader knows of all three.
+// awaitPeers waits until the cluster's leader knows all three servers.
 func awaitPeers(t testing.TB, s *embedded.Server) {
 	t.Helper()
 	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{s.ClientURL()}, Replicas: 3, Logger: slog.New(slog.DiscardHandler)})

@@ -1,5 +1,5 @@
-// Package intake holds the messages that wait for a handler, and the goroutines
-// that take them there.
+// Package intake provides queues of messages for handlers, with the goroutines that call
+// them.
 package intake
 
 import (
@@ -9,68 +9,68 @@ import (
 	"gomono.dev/transport"
 )
 
-// Intake is a queue with the goroutines that empty it. Any number may put messages
-// in; one goroutine at a time leads: it takes what waits, in order. When a message
-// leaves work to be done beside others, its goroutine does that work and somebody
-// else leads, so that no message changes goroutines once it was taken.
+// Intake is a queue with the goroutines that empty it. Any number of goroutines may put
+// messages in. One goroutine at a time leads: it takes the queued messages in order. If a
+// message leaves concurrent work, its goroutine does the work and another one leads. So a
+// message never changes goroutines after it was taken.
 //
-// Who leads takes all that waits at once, so that in a stream of messages the lock
-// is taken once for many on that side. Goroutines begin with the first message that
-// finds none, and end with the Intake.
+// The leader takes all queued messages at once, so that for a stream of messages it takes
+// the lock once for many. Goroutines start with the first message that finds none, and
+// end with the Intake.
 type Intake[M any] struct {
 	limit  int
 	onDrop func(total uint64)
 	take   func(M) transport.Work
 
-	// Turn, if not nil, is asked before each message whether it may be taken now, the
-	// lock being held. Where it may not, Wake says when to ask again. It is set before
-	// the first Put.
+	// Turn, if not nil, is called before each message, with the lock held. It reports
+	// whether the message may be taken now. If not, Wake makes the Intake call it again.
+	// It must be set before the first Put.
 	Turn func(waiting []M) bool
 
-	// left counts what of the current batch was not taken. Whoever takes it below
-	// zero, or swaps it for zero, decides about the rest: who leads takes one at a
-	// time, Discard takes all.
+	// left counts the messages of the current batch that were not taken. The goroutine
+	// that takes it below zero, or swaps it for zero, decides about the rest: the leader
+	// takes one at a time, Discard takes all.
 	left atomic.Int64
 
 	mu       sync.Mutex
-	come     sync.Cond // somebody idle may have something to do
+	come     sync.Cond // an idle goroutine may have work
 	waiting  []M
 	bound    int  // at least left
-	led      bool // somebody leads
-	called   bool // somebody is about to
+	led      bool // a goroutine leads
+	called   bool // a goroutine is about to lead
 	idle     int  // goroutines that wait for come
-	ended    bool // nothing more comes in
+	ended    bool // no new messages are accepted
 	over     bool // done is closed
-	lost     int  // thrown away by Discard
+	lost     int  // dropped by Discard
 	dropped  uint64
 	dropping bool // in an episode of drops
 
-	batch []M // of who leads
-	next  int // in batch
+	batch []M // of the leader
+	next  int // index in batch
 
 	done chan struct{}
 }
 
 const (
-	// maxIdleBatch is the capacity above which an emptied batch is left to the
-	// garbage collector, so that a burst does not keep its memory for good.
+	// maxIdleBatch is the capacity above which an emptied batch is left to the garbage
+	// collector, so that a burst does not keep its memory permanently.
 	maxIdleBatch = 1024
 
-	// maxIdle is how many goroutines wait at most for what comes next.
+	// maxIdle is the maximum number of goroutines that wait for the next message.
 	maxIdle = 32
 )
 
-// New makes an Intake. Take is called for one message after another; what it
-// returns is done beside others. When limit messages wait, the newest are dropped,
-// and onDrop is told about the first of an episode, on a goroutine of its own.
+// New returns an Intake. take is called for one message after another; the work that it
+// returns runs concurrently. If limit messages are queued, the newest are dropped, and
+// onDrop is called for the first of an episode, on a separate goroutine.
 func New[M any](limit int, onDrop func(total uint64), take func(M) transport.Work) *Intake[M] {
 	q := &Intake[M]{limit: limit, onDrop: onDrop, take: take, done: make(chan struct{})}
 	q.come.L = &q.mu
 	return q
 }
 
-// Put adds a message, or drops it when too many wait. It reports false when the
-// Intake has ended.
+// Put adds a message, or drops it if too many are queued. It returns false if the Intake
+// has ended.
 func (q *Intake[M]) Put(m M) bool {
 	q.mu.Lock()
 	if q.ended {
@@ -85,12 +85,12 @@ func (q *Intake[M]) Put(m M) bool {
 	q.waiting = append(q.waiting, m)
 	how := q.call()
 	q.mu.Unlock()
-	q.answer(how)
+	q.wakeLeader(how)
 	return true
 }
 
-// full reports whether no more may wait. It looks at left, which who leads writes
-// for each message, only when the bound of it does not decide.
+// full reports whether the queue is full. The leader writes left for each message, so
+// full reads it only if its bound does not decide.
 func (q *Intake[M]) full() bool {
 	if q.dropping && q.unseen() == 0 {
 		q.dropping = false
@@ -98,11 +98,11 @@ func (q *Intake[M]) full() bool {
 	return len(q.waiting)+q.bound >= q.limit && q.unseen() >= q.limit
 }
 
-// unseen is how many messages wait.
+// unseen returns the number of queued messages.
 func (q *Intake[M]) unseen() int { return len(q.waiting) + int(max(q.left.Load(), 0)) }
 
-// drop counts a message that is not kept. onDrop gets a goroutine: this one is the
-// sender's, and those of the Intake are what is slow.
+// drop counts a dropped message. onDrop runs on a new goroutine: this one belongs to the
+// sender, and the Intake's goroutines are slow.
 func (q *Intake[M]) drop() {
 	q.dropped++
 	if q.dropping {
@@ -114,46 +114,47 @@ func (q *Intake[M]) drop() {
 	}
 }
 
-// answering is how somebody is called to lead.
-type answering int
+// callKind specifies how a goroutine is called to lead.
+type callKind int
 
 const (
-	nobody answering = iota
-	idler
-	newcomer
+	callNone callKind = iota
+	callIdle
+	callNew
 )
 
-// call finds out who has to be called because a message waits; the lock is held.
-func (q *Intake[M]) call() answering {
+// call decides which goroutine must be called because a message is queued; the lock is
+// held.
+func (q *Intake[M]) call() callKind {
 	switch {
 	case q.led || q.called:
-		return nobody
+		return callNone
 	case q.idle > 0:
 		q.called = true
-		return idler
+		return callIdle
 	default:
 		q.called = true
-		return newcomer
+		return callNew
 	}
 }
 
-// answer calls somebody; the lock is not held.
-func (q *Intake[M]) answer(how answering) {
+// wakeLeader calls a goroutine; the lock is not held.
+func (q *Intake[M]) wakeLeader(how callKind) {
 	switch how {
-	case idler:
+	case callIdle:
 		q.come.Signal()
-	case newcomer:
+	case callNew:
 		go q.work()
 	}
 }
 
-// work takes messages until the Intake has ended. A Take that ends its goroutine
+// work takes messages until the Intake has ended. A take that ends its goroutine
 // (runtime.Goexit, as a test's FailNow does) ends the Intake.
 func (q *Intake[M]) work() {
 	leads := false
 	defer func() {
 		if leads {
-			q.fall()
+			q.abort()
 		}
 	}()
 	for {
@@ -168,8 +169,8 @@ func (q *Intake[M]) work() {
 	}
 }
 
-// lead waits until there is something to take for somebody to lead. It reports
-// false when there will be nothing for this goroutine.
+// lead waits until there is something to take and no other goroutine leads. It returns
+// false if there will be nothing for this goroutine.
 func (q *Intake[M]) lead(leads bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -202,13 +203,13 @@ func (q *Intake[M]) ready() bool {
 	return len(q.waiting) > 0 && (q.Turn == nil || q.Turn(q.waiting))
 }
 
-// fill makes a batch of what waits, unless there is one, and leaves the memory of
-// the last one for what comes. Where messages take turns, a batch is one of them.
+// fill makes a batch of the queued messages, unless there is one. It reuses the memory of
+// the last batch for the queue. With Turn, a batch is one message.
 func (q *Intake[M]) fill() {
 	if q.left.Load() > 0 {
 		return
 	}
-	clear(q.batch) // what Discard left
+	clear(q.batch) // messages dropped by Discard
 	spare := q.batch[:0]
 	if cap(spare) > maxIdleBatch {
 		spare = nil
@@ -224,7 +225,7 @@ func (q *Intake[M]) fill() {
 	q.left.Store(int64(len(q.batch)))
 }
 
-// takeBatch takes the messages of a batch until one of them leaves work to do.
+// takeBatch takes the messages of a batch until a message leaves work.
 func (q *Intake[M]) takeBatch() (w transport.Work) {
 	var none M
 	for w == nil && q.next < len(q.batch) && q.left.Add(-1) >= 0 {
@@ -236,29 +237,29 @@ func (q *Intake[M]) takeBatch() (w transport.Work) {
 	return w
 }
 
-// pass lets somebody else lead.
+// pass lets another goroutine lead.
 func (q *Intake[M]) pass() {
 	q.mu.Lock()
 	q.led = false
-	how := nobody
+	how := callNone
 	if q.unseen() > 0 {
 		how = q.call()
 	} else {
 		q.settle()
 	}
 	q.mu.Unlock()
-	q.answer(how)
+	q.wakeLeader(how)
 }
 
-// fall ends the Intake because who leads is gone.
-func (q *Intake[M]) fall() {
+// abort ends the Intake because the goroutine of the leader has ended.
+func (q *Intake[M]) abort() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.led = false
 	q.discard()
 }
 
-// settle notices that all is over; the lock is held.
+// settle closes done if everything has ended; the lock is held.
 func (q *Intake[M]) settle() {
 	if q.over || !q.ended || q.led || q.unseen() > 0 {
 		return
@@ -268,7 +269,7 @@ func (q *Intake[M]) settle() {
 	q.come.Broadcast()
 }
 
-// End lets nothing more come in. What waits is taken yet.
+// End rejects new messages. Queued messages are still taken.
 func (q *Intake[M]) End() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -276,8 +277,8 @@ func (q *Intake[M]) End() {
 	q.settle()
 }
 
-// Discard ends the Intake, throws away what waits, and returns how many messages
-// were lost so, by this call and earlier ones.
+// Discard ends the Intake and drops the queued messages. It returns the number of
+// messages dropped by this call and earlier ones.
 func (q *Intake[M]) Discard() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -292,14 +293,14 @@ func (q *Intake[M]) discard() {
 	q.settle()
 }
 
-// Done is closed when the Intake has ended and every message in it was taken, or
-// thrown away, and Take has returned. Work may go on.
+// Done is closed when the Intake has ended, every message in it was taken or dropped, and
+// take has returned. Work may continue.
 func (q *Intake[M]) Done() <-chan struct{} { return q.done }
 
-// Wake lets Turn be asked again.
+// Wake makes the Intake call Turn again.
 func (q *Intake[M]) Wake() { q.come.Signal() }
 
-// Look calls f with what waits and was not taken, the lock being held.
+// Look calls f with the queued messages that were not taken, with the lock held.
 func (q *Intake[M]) Look(f func(waiting []M)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -15,8 +15,8 @@ type work func()
 
 func (w work) Run() { w() }
 
-// Whatever several goroutines put in is taken once, in the order of each, by one
-// goroutine at a time; and what is left of some of it is done once.
+// Messages from several goroutines are taken once, in the order of each, by one goroutine
+// at a time. Work that they leave runs once.
 func TestEverythingIsTakenOnceInOrder(t *testing.T) {
 	t.Parallel()
 	const putters, each = 4, 5_000
@@ -57,8 +57,8 @@ func TestEverythingIsTakenOnceInOrder(t *testing.T) {
 	}
 }
 
-// Goroutines come when there is something to do, and go when all is over, whoever
-// still works.
+// Goroutines start when there is something to do, and end when everything is over, even
+// if work continues.
 func TestGoroutinesEndWithIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -80,11 +80,11 @@ func TestGoroutinesEndWithIt(t *testing.T) {
 		q.End()
 		<-q.Done()
 		close(open)
-	}) // which fails when a goroutine is left
+	}) // fails if a goroutine is left
 }
 
-// One that ends its goroutine ends the intake, if it was taking, and nothing else,
-// if it was working.
+// A goroutine that ends itself ends the intake if it was taking, and nothing else if it
+// was working.
 func TestGoexit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestGoexit(t *testing.T) {
 	})
 }
 
-// What is thrown away while a batch is taken is not taken, and counted.
+// Messages that are discarded while a batch is taken are counted and not taken.
 func TestDiscardInTheMiddleOfABatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -135,8 +135,8 @@ func TestDiscardInTheMiddleOfABatch(t *testing.T) {
 	})
 }
 
-// A queue that is never empty does not keep room for all that ever waited.
-func TestOneThatIsNeverEmptyStaysSmall(t *testing.T) {
+// A queue that is never empty does not keep room for all messages that were ever queued.
+func TestBusyQueueStaysSmall(t *testing.T) {
 	t.Parallel()
 	const n = 200_000
 	var before, after runtime.MemStats

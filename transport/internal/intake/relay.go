@@ -6,23 +6,23 @@ import (
 	"gomono.dev/transport"
 )
 
-// Relay is an [Intake] without the queue: goroutines that lead in turn. Who leads
-// takes a step; when that leaves work to be done beside others, its goroutine does
-// the work and somebody else leads.
+// Relay is an [Intake] without the queue: its goroutines lead in turn. The leader takes a
+// step. If the step leaves concurrent work, its goroutine does the work and another one
+// leads.
 type Relay struct {
 	step func() (w transport.Work, more bool)
 	end  func()
 
 	mu     sync.Mutex
-	come   sync.Cond // nobody leads, or over
-	led    bool      // somebody leads
-	called bool      // somebody is about to
+	come   sync.Cond // no goroutine leads, or over
+	led    bool      // a goroutine leads
+	called bool      // a goroutine is about to lead
 	idle   int       // goroutines that wait for come
 	over   bool      // no more steps
 }
 
-// NewRelay begins to take steps, one after another, until there are no more or a
-// step ends its goroutine. Then it calls end.
+// NewRelay starts to take steps, one after another, until there are no more or a step
+// ends its goroutine. Then it calls end.
 func NewRelay(step func() (w transport.Work, more bool), end func()) *Relay {
 	r := &Relay{step: step, end: end, called: true}
 	r.come.L = &r.mu
@@ -53,8 +53,8 @@ func (r *Relay) work() {
 	}
 }
 
-// lead waits until nobody else leads. It reports false when there is nothing more
-// to lead, or enough others wait.
+// lead waits until no other goroutine leads. It returns false if there are no more steps,
+// or if enough others wait.
 func (r *Relay) lead() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,17 +73,17 @@ func (r *Relay) lead() bool {
 	return true
 }
 
-// pass lets somebody else lead.
+// pass lets another goroutine lead.
 func (r *Relay) pass() {
 	r.mu.Lock()
 	r.led = false
-	newcomer := !r.called && r.idle == 0
-	if !r.called && !newcomer {
+	callNew := !r.called && r.idle == 0
+	if !r.called && !callNew {
 		r.come.Signal()
 	}
 	r.called = true
 	r.mu.Unlock()
-	if newcomer {
+	if callNew {
 		go r.work()
 	}
 }

@@ -1,4 +1,4 @@
-// Package patience waits for contexts with timers that serve again.
+// Package patience waits for contexts with reusable timers.
 package patience
 
 import (
@@ -9,12 +9,12 @@ import (
 	"gomono.dev/transport"
 )
 
-// Timers are for waiting for contexts. The zero value is ready, and may be used
-// concurrently, by goroutines of one bubble of testing/synctest.
+// Timers holds timers for waiting for contexts. The zero value is ready to use. It may be
+// used concurrently, by goroutines of one bubble of testing/synctest.
 type Timers struct{ idle sync.Pool }
 
-// Wait returns channels of which one delivers, or is closed, when ctx ends; either
-// may be nil. What it returns as timer is for Stop.
+// Wait returns two channels, either of which may be nil. When ctx ends, one of them
+// delivers or is closed. The timer must be passed to Stop.
 func (ts *Timers) Wait(ctx context.Context) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
 	limited, ok := ctx.(transport.Limited)
 	if !ok {

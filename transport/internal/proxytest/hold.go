@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// NewHolding makes a Proxy that hands on what a client publishes under subjects with a
-// prefix so much later than everything else.
+// NewHolding returns a Proxy that delays client messages on subjects with a prefix.
+// Everything else is forwarded at once.
 func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy {
 	t.Helper()
-	return start(t, &Proxy{server: server, says: func([]byte) {}, held: prefix, heldFor: delay})
+	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, heldFor: delay})
 }
 
-// hold hands on what a client says, frame by frame.
+// hold forwards the frames of a client.
 func (p *Proxy) hold(to, from net.Conn) {
 	defer to.Close()
 	var mu sync.Mutex
 	write := func(frame []byte) {
 		mu.Lock()
 		defer mu.Unlock()
-		_, _ = to.Write(frame) // an error is the end of the connection, which the reader sees
+		_, _ = to.Write(frame) // the reader sees the end of the connection
 	}
 	for in := bufio.NewReader(from); ; {
 		frame, subject, err := readFrame(in)
@@ -41,7 +41,7 @@ func (p *Proxy) hold(to, from net.Conn) {
 	}
 }
 
-// readFrame reads one frame of NATS's protocol, and its subject where it is a message:
+// readFrame reads one frame of NATS's protocol, and its subject if it is a message:
 //
 //	PUB <subject> [reply] <size>
 //	HPUB <subject> [reply] <size of the header> <size>

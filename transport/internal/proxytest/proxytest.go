@@ -1,5 +1,5 @@
-// Package proxytest stands between a client and a server in tests, and can cut them
-// off from each other, delay what they say, and lie.
+// Package proxytest provides proxies between a client and a server for tests. They can
+// cut the connection, delay traffic, and alter it.
 package proxytest
 
 import (
@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// Proxy forwards connections to a server. Its methods may be called from several
-// goroutines at once.
+// Proxy forwards connections to a server. Its methods may be called concurrently.
 type Proxy struct {
 	l      net.Listener
 	server string
-	says   func([]byte)
+	alter  func([]byte)
 	delay  time.Duration
 
-	held    string // the prefix of subjects whose messages are held up
+	held    string // the prefix of subjects whose messages are delayed
 	heldFor time.Duration
 
 	mu    sync.Mutex
@@ -26,23 +25,23 @@ type Proxy struct {
 	conns []net.Conn
 }
 
-// New makes a Proxy for the server at that TCP address. It ends with the test.
+// New returns a Proxy for the server at that TCP address. It ends with the test.
 func New(t testing.TB, server string) *Proxy {
 	t.Helper()
 	return NewLiar(t, server, func([]byte) {})
 }
 
-// NewLiar makes a Proxy that lets says change, in place, each piece of what the
-// server says.
-func NewLiar(t testing.TB, server string, says func([]byte)) *Proxy {
+// NewLiar returns a Proxy that alters what the server sends. alter changes each piece in
+// place.
+func NewLiar(t testing.TB, server string, alter func([]byte)) *Proxy {
 	t.Helper()
-	return start(t, &Proxy{server: server, says: says})
+	return start(t, &Proxy{server: server, alter: alter})
 }
 
-// NewSlow makes a Proxy that hands on what either side says so much later.
+// NewSlow returns a Proxy that delays the traffic in both directions.
 func NewSlow(t testing.TB, server string, delay time.Duration) *Proxy {
 	t.Helper()
-	return start(t, &Proxy{server: server, says: func([]byte) {}, delay: delay})
+	return start(t, &Proxy{server: server, alter: func([]byte) {}, delay: delay})
 }
 
 func start(t testing.TB, p *Proxy) *Proxy {
@@ -57,10 +56,10 @@ func start(t testing.TB, p *Proxy) *Proxy {
 	return p
 }
 
-// Address is where clients connect.
+// Address returns the address for clients.
 func (p *Proxy) Address() string { return p.l.Addr().String() }
 
-// Cut ends every connection without a farewell, and lets none through.
+// Cut ends every connection abruptly, and accepts none.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +70,7 @@ func (p *Proxy) Cut() {
 	p.conns = nil
 }
 
-// Mend lets connections through again.
+// Mend accepts connections again.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +93,7 @@ func (p *Proxy) serve() {
 			server.Close()
 			continue
 		}
-		go p.pipe(client, liar{server, p.says})
+		go p.pipe(client, alteringConn{server, p.alter})
 		if p.held != "" {
 			go p.hold(server, client)
 		} else {
@@ -113,15 +112,15 @@ func (p *Proxy) keep(conns ...net.Conn) bool {
 	return true
 }
 
-// liar is a connection from which something else is read than was said.
-type liar struct {
+// alteringConn is a connection whose received data is altered.
+type alteringConn struct {
 	net.Conn
-	says func([]byte)
+	alter func([]byte)
 }
 
-func (l liar) Read(p []byte) (int, error) {
+func (l alteringConn) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
-	l.says(p[:n])
+	l.alter(p[:n])
 	return n, err
 }
 
@@ -134,9 +133,9 @@ func (p *Proxy) pipe(to, from net.Conn) {
 	to.Close()
 }
 
-// late is what was said, and when it is to be handed on.
+// late is a piece of data, and the time at which to forward it.
 type late struct {
-	said []byte
+	data []byte
 	due  time.Time
 }
 
@@ -157,6 +156,6 @@ func copyLate(to, from net.Conn, delay time.Duration) {
 	}()
 	for l := range underway {
 		time.Sleep(time.Until(l.due))
-		_, _ = to.Write(l.said) // an error is the end of the connection, which the reader sees
+		_, _ = to.Write(l.data) // the reader sees the end of the connection
 	}
 }

@@ -12,35 +12,35 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// setAuth makes the server ask clients who they are.
+// setAuth sets the credentials that the server requires of clients.
 func (o *Options) setAuth(so *server.Options) error {
 	if (o.User == "") != (o.Password == "") {
-		return invalid("User and Password go together")
+		return invalid("only one of User and Password is set: set both")
 	}
 	if o.User != "" && o.Token != "" {
-		return invalid("both User and Token: choose one")
+		return invalid("both User and Token are set: choose one")
 	}
 	if o.User == "" && o.Token == "" {
 		return nil
 	}
-	if asks(so) {
-		return invalid("both the options and ConfigFile %s say who may connect: choose one", redact.File(o.ConfigFile))
+	if requiresCredentials(so) {
+		return invalid("both the options and ConfigFile %s hold credentials for clients: use one of them", redact.File(o.ConfigFile))
 	}
 	so.Username, so.Password, so.Authorization = o.User, o.Password, o.Token
 	return nil
 }
 
-// asks reports whether the server asks clients for what an internal user can
-// give. With operators it does not: then only JWTs count.
-func asks(so *server.Options) bool {
+// requiresCredentials reports whether the server requires credentials that an internal user
+// can have. With operators it does not: then only JWTs count.
+func requiresCredentials(so *server.Options) bool {
 	return so.Username != "" || so.Authorization != "" || len(so.Users) > 0 || len(so.Nkeys) > 0
 }
 
-// admitClient lets this process's own client in: connections within the process
-// are asked like all others. The credentials in a file may be hashes, so it gets a
-// user of its own, whose password nobody else knows.
+// admitClient adds a user for the client of this process: connections within the process are
+// authenticated like all others. The credentials in a file may be hashes, so the client gets
+// its own user, with a random password.
 func (o *Options) admitClient(so *server.Options) error {
-	if hasCredentials(&o.Client) || len(so.TrustedOperators) > 0 || len(so.TrustedKeys) > 0 || !asks(so) {
+	if hasCredentials(&o.Client) || len(so.TrustedOperators) > 0 || len(so.TrustedKeys) > 0 || !requiresCredentials(so) {
 		return nil
 	}
 	if so.NoAuthUser != "" && o.Account == "" {
@@ -50,7 +50,7 @@ func (o *Options) admitClient(so *server.Options) error {
 	if err != nil {
 		return err
 	}
-	if so.Username != "" { // the server has either one user or a list
+	if so.Username != "" { // the server supports either one user or a list
 		so.Users = append(so.Users, &server.User{Username: so.Username, Password: so.Password, ProxyRequired: so.ProxyRequired})
 		so.Username, so.Password = "", ""
 	}
@@ -63,8 +63,8 @@ func (o *Options) admitClient(so *server.Options) error {
 	return nil
 }
 
-// account is the one that this process connects to, nil for the global one.
-// Where accounts are configured, the global one has no logs, and nobody is in it.
+// account returns the account for this process, or nil for the global account. If accounts
+// are configured, the global account has no logs and no users.
 func (o *Options) account(so *server.Options) (*server.Account, error) {
 	var names []string
 	var found *server.Account
@@ -80,7 +80,7 @@ func (o *Options) account(so *server.Options) (*server.Account, error) {
 	slices.Sort(names)
 	switch {
 	case len(names) > 1 && o.Account == "":
-		return nil, invalid("the server has the accounts %s: say in Account which is this process's", strings.Join(names, ", "))
+		return nil, invalid("the server has the accounts %s: set Account to one of them", strings.Join(names, ", "))
 	case o.Account != "" && found == nil:
 		return nil, invalid("the server has no account %q, but: %s", o.Account, strings.Join(names, ", "))
 	}
@@ -91,7 +91,7 @@ func hasCredentials(c *natsx.Options) bool {
 	return c.CredentialsFile != "" || c.NKeySeedFile != "" || c.User != "" || c.Token != "" || len(c.NATS) > 0
 }
 
-// internalUser is a user who can only connect from within the process.
+// internalUser returns a user that can only connect from within the process.
 func internalUser(account *server.Account) *server.User {
 	return &server.User{
 		Username:               "mono-" + rand.Text(),

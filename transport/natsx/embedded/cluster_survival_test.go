@@ -53,7 +53,7 @@ func (c *cluster) start(t *testing.T, which ...int) {
 		c.lives[i] = life(t, fact{name: "server"}, filepath.Join(c.dir, serverName(i)), c.urls[i], strings.Join(routes, " "))
 	}
 	for _, i := range which {
-		c.lives[i].says(t)
+		c.lives[i].readLine(t)
 	}
 }
 

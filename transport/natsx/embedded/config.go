@@ -13,8 +13,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// fromFile reads the configuration file. The server's errors quote its text, which may
-// hold credentials, so they are reduced to positions.
+// fromFile reads the configuration file. The server's errors quote its text, which may hold
+// credentials, so they are reduced to positions.
 func (o *Options) fromFile() (*server.Options, error) {
 	if o.ConfigFile == "" {
 		return &server.Options{}, nil
@@ -27,12 +27,12 @@ func (o *Options) fromFile() (*server.Options, error) {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == o.ConfigFile {
 		return nil, invalid("ConfigFile %s cannot be read: %w: want the name of a file, not its contents", file, redact.FileError(err))
 	}
-	return nil, invalid("ConfigFile %s is wrong: %s: run nats-server -t -c %s to see the text", file, strings.Join(faults(err), "; "), file)
+	return nil, invalid("ConfigFile %s is invalid: %s: run nats-server -t -c %s to see the text", file, strings.Join(faults(err), "; "), file)
 }
 
 // faults lists the errors of a configuration file, without its text.
 func faults(err error) (all []string) {
-	list, ok := err.(interface{ Errors() []error }) // of what parses
+	list, ok := err.(interface{ Errors() []error }) // of a file that parses
 	if !ok {
 		return []string{fault(err.Error())}
 	}
@@ -69,7 +69,7 @@ func fault(text string) string {
 	return what
 }
 
-// secrets lists the credentials in the server's options, which its log must not show.
+// secrets lists the credentials in the server's options, which must not appear in its log.
 func secrets(so *server.Options) []string {
 	all := []string{
 		so.Password, so.Authorization, so.JetStreamKey, so.JetStreamOldKey,

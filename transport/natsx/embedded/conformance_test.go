@@ -14,7 +14,7 @@ import (
 	"gomono.dev/transport/transporttest"
 )
 
-// In the process, as a program uses it.
+// The transport contract holds in the process.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	s := conformanceServer(t, embedded.Options{Memory: true})
@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// Over TCP, with a store on disk.
+// The transport contract holds over TCP, with a store on disk.
 func TestConformanceTCP(t *testing.T) {
 	t.Parallel()
 	s := conformanceServer(t, embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
@@ -40,7 +40,7 @@ func TestConformanceTCP(t *testing.T) {
 	})
 }
 
-// When the connection is lost and comes back.
+// The transport contract holds when the connection is lost and restored.
 func TestConformanceReconnect(t *testing.T) {
 	t.Parallel()
 	s := conformanceServer(t, embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
@@ -56,7 +56,7 @@ func TestConformanceReconnect(t *testing.T) {
 	})
 }
 
-// When the server ends, and starts again in its directory.
+// The transport contract holds when the server ends and starts again in its directory.
 func TestConformanceCrash(t *testing.T) {
 	t.Parallel()
 	transporttest.RunCrash(t, func(t *testing.T) *transporttest.Host {

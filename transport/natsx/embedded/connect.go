@@ -21,8 +21,8 @@ func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
 	return natsx.Connect(ctx, o)
 }
 
-// inProcess opens connections within the process. A full server ends such a connection
-// before its client can read the error, so InProcessConn asks first.
+// inProcess opens connections within the process. A full server closes such a connection
+// before its client can read the error, so InProcessConn checks first.
 type inProcess struct{ server *server.Server }
 
 // InProcessConn implements [nats.InProcessConnProvider].

@@ -16,9 +16,9 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// A server that knows an operator takes users with a credentials file: this
-// process, which is given one, and those elsewhere.
-func TestDefect13CredentialsFile(t *testing.T) {
+// A server with an operator accepts users with a credentials file: this process, which is
+// given one, and others elsewhere.
+func TestCredentialsFile(t *testing.T) {
 	t.Parallel()
 	config, credentials := operator(t)
 	tr := open(t, embedded.Options{
@@ -42,8 +42,8 @@ func TestDefect13CredentialsFile(t *testing.T) {
 	}
 }
 
-// An nkey is named in the server's file, and its seed in the client's.
-func TestDefect13NKey(t *testing.T) {
+// An nkey is named in the file of the server, and its seed is in the file of the client.
+func TestNKey(t *testing.T) {
 	t.Parallel()
 	user, seed := key(t, nkeys.CreateUser)
 	tr := open(t, embedded.Options{Dir: t.TempDir(),
@@ -73,8 +73,8 @@ func requireLogs(t *testing.T, tr *natsx.Transport) {
 	}
 }
 
-// operator returns what a server's configuration says of an operator with one
-// account, and the credentials file of a user of it.
+// operator returns the configuration of a server for an operator with one account, and the
+// credentials file of a user of the account.
 func operator(t *testing.T) (config, credentials string) {
 	t.Helper()
 	operatorKey, _ := key(t, nkeys.CreateOperator)

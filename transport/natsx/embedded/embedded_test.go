@@ -25,8 +25,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// holdStore names the environment variable that makes the test binary a process
-// that only holds a store.
+// holdStore names the environment variable that makes the test binary a process that only
+// holds a store.
 const holdStore = "MONO_TEST_HOLD_STORE"
 
 func TestMain(m *testing.M) {
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 func open(t *testing.T, o embedded.Options) *embedded.Transport {
@@ -66,7 +66,7 @@ func open(t *testing.T, o embedded.Options) *embedded.Transport {
 	return tr
 }
 
-func TestDefect13ListensOnNothingUnlessTold(t *testing.T) {
+func TestListensOnNothingByDefault(t *testing.T) {
 	t.Parallel()
 	tr := open(t, embedded.Options{Dir: t.TempDir()})
 	s := tr.Server()
@@ -79,7 +79,7 @@ func TestDefect13ListensOnNothingUnlessTold(t *testing.T) {
 }
 
 // A configuration file with authorization does not lock out the process itself.
-func TestDefect13ConfigFileWithAuthorization(t *testing.T) {
+func TestConfigFileWithAuthorization(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]string{
 		"one user": `authorization { user: a, password: b }`,
@@ -109,8 +109,8 @@ func configFile(t *testing.T, text string) string {
 	return file
 }
 
-// The password of a file may be a hash, and its accounts have logs of their own:
-// the process itself gets in all the same, to where the logs are.
+// The password of a file may be a hash, and its accounts have separate logs: the process
+// itself still connects to the account with its logs.
 func TestConfigFileWithHashesAndAccounts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -159,7 +159,7 @@ func TestServerNameIsStored(t *testing.T) {
 	}
 }
 
-// What a file says is obeyed, and what the options say as well, they win.
+// A configuration file is applied, and the options override it.
 func TestConfigFile(t *testing.T) {
 	t.Parallel()
 	file := configFile(t, "max_payload: 2MB\nserver_name: from-file\njetstream { sync_interval: 5s }\n")
@@ -176,9 +176,9 @@ func TestConfigFile(t *testing.T) {
 	}
 }
 
-// Three servers with logs form a cluster through options alone, and go on when
-// one of them is gone.
-func TestDefect14ClusterWithLogs(t *testing.T) {
+// Three servers with logs form a cluster through options alone, and continue without one of
+// them.
+func TestClusterWithLogs(t *testing.T) {
 	t.Parallel()
 	addresses := []string{loopback.Free(t), loopback.Free(t), loopback.Free(t)}
 	opened := make([]chan *embedded.Transport, 3)
@@ -213,8 +213,8 @@ func TestDefect14ClusterWithLogs(t *testing.T) {
 	if _, err := js.Publish(ctx, "logs.a", []byte("x")); err != nil {
 		t.Error(err)
 	}
-	heard := make(chan string, 1)
-	if _, err := nodes[1].Subscribe(ctx, transport.Subscription{Subject: "a"}, func(m *transport.Message) { heard <- string(m.Body) }); err != nil {
+	received := make(chan string, 1)
+	if _, err := nodes[1].Subscribe(ctx, transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := nodes[2].Close(ctx); err != nil {
@@ -223,7 +223,7 @@ func TestDefect14ClusterWithLogs(t *testing.T) {
 	waitFor(t, "the others are still connected", func() bool {
 		_ = nodes[0].Publish(ctx, &transport.Message{Subject: "a", Body: []byte("y")})
 		select {
-		case <-heard:
+		case <-received:
 			return true
 		default:
 			return false
@@ -236,7 +236,7 @@ func TestDefect14ClusterWithLogs(t *testing.T) {
 	}
 }
 
-// create creates a replicated log; a new cluster may not answer at first.
+// create creates a replicated log. A new cluster may not answer at first.
 func create(t *testing.T, ctx context.Context, js jetstream.JetStream) {
 	t.Helper()
 	wait := 500 * time.Millisecond
@@ -281,7 +281,7 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// What keeps the server from starting is said in words, and not by a StartTimeout.
+// If the server cannot start, the error explains the cause without waiting for StartTimeout.
 func TestStartFailures(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -303,7 +303,7 @@ func TestStartFailures(t *testing.T) {
 		"a file as directory":    {embedded.Options{Dir: file}, file},
 		"a directory in a file":  {embedded.Options{Dir: filepath.Join(file, "x")}, file},
 		"a store that is a file": {embedded.Options{Dir: withFileInside(t)}, "store directory"},
-		"a cluster of nobody":    {embedded.Options{Dir: t.TempDir(), ConfigFile: configFile(t, "cluster { name: c, listen: 127.0.0.1:-1 }")}, "name the other members"},
+		"no other members":       {embedded.Options{Dir: t.TempDir(), ConfigFile: configFile(t, "cluster { name: c, listen: 127.0.0.1:-1 }")}, "name the other members"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -317,7 +317,7 @@ func TestStartFailures(t *testing.T) {
 	}
 }
 
-// withFileInside is a store directory in which the server cannot make its own.
+// withFileInside returns a store directory in which the server cannot create its own.
 func withFileInside(t *testing.T) string {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "jetstream"), nil, 0o600); err != nil {
@@ -326,7 +326,7 @@ func withFileInside(t *testing.T) string {
 	return dir
 }
 
-// A store serves one server, of this process or another, until that is gone.
+// A store serves one server at a time, of this process or another.
 func TestStoreIsLocked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -385,7 +385,7 @@ func TestPayloadOverTheLimit(t *testing.T) {
 	}
 }
 
-// A store at its limit refuses what has no room, and keeps what it has.
+// A store at its limit refuses further messages, and keeps the stored ones.
 func TestStoreAtItsLimit(t *testing.T) {
 	t.Parallel()
 	tr := open(t, embedded.Options{Dir: t.TempDir(), MaxStore: 1 << 20, SyncInterval: time.Minute})
@@ -438,33 +438,33 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// A trace of the server's own account is one option more than a trace.
+// A trace of the server's system account needs an option in addition to Trace.
 func TestTraceSystem(t *testing.T) {
 	t.Parallel()
-	said := make(chan struct{})
-	open(t, embedded.Options{Memory: true, Trace: true, TraceSystem: true, Logger: slog.New(&untilSaid{text: "$SYS.", said: said})})
-	<-said
+	logged := make(chan struct{})
+	open(t, embedded.Options{Memory: true, Trace: true, TraceSystem: true, Logger: slog.New(&untilLogged{text: "$SYS.", logged: logged})})
+	<-logged
 }
 
-// untilSaid is a log handler that waits for a text.
-type untilSaid struct {
-	text string
-	once sync.Once
-	said chan struct{}
+// untilLogged is a log handler that waits for a text.
+type untilLogged struct {
+	text   string
+	once   sync.Once
+	logged chan struct{}
 }
 
-func (u *untilSaid) Enabled(context.Context, slog.Level) bool { return true }
-func (u *untilSaid) WithAttrs([]slog.Attr) slog.Handler       { return u }
-func (u *untilSaid) WithGroup(string) slog.Handler            { return u }
+func (u *untilLogged) Enabled(context.Context, slog.Level) bool { return true }
+func (u *untilLogged) WithAttrs([]slog.Attr) slog.Handler       { return u }
+func (u *untilLogged) WithGroup(string) slog.Handler            { return u }
 
-func (u *untilSaid) Handle(_ context.Context, r slog.Record) error {
+func (u *untilLogged) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, u.text) {
-		u.once.Do(func() { close(u.said) })
+		u.once.Do(func() { close(u.logged) })
 	}
 	return nil
 }
 
-// What the server says goes to the logger that was given.
+// Log lines of the server go to the given logger.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder

@@ -14,8 +14,8 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// A start that was given up keeps its store until its server is really gone, so
-// that no second server opens the same one.
+// A start that was given up keeps its store until its server has ended, so no second server
+// opens the same store.
 func TestGivenUpStartKeepsItsStore(t *testing.T) {
 	t.Parallel()
 	o := embedded.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), StartTimeout: 300 * time.Millisecond,
@@ -37,7 +37,7 @@ func TestGivenUpStartKeepsItsStore(t *testing.T) {
 	}
 }
 
-// A member that comes back alone finds no majority, and is not called ready.
+// A member that restarts alone finds no majority, and is not ready.
 func TestMemberWithoutAMajorityIsNotReady(t *testing.T) {
 	t.Parallel()
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}

@@ -10,18 +10,18 @@ import (
 	"gomono.dev/transport"
 )
 
-// lockName is the file in a store directory that says that it is used. The
-// server itself does not guard its store.
+// lockName is the lock file in a store directory. The server itself does not protect its
+// store.
 const lockName = "mono.lock"
 
-// errLocked says that somebody else has the lock.
+// errLocked means that another process holds the lock.
 var errLocked = errors.New("locked")
 
-// lockStore makes a store directory if it is not there and locks it. The lock
-// ends with the process, however that ends. The returned function frees it.
+// lockStore creates a store directory if needed, and locks it. The lock ends with the
+// process, even if that is killed. The returned function frees it.
 func lockStore(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, failed("the store directory %s cannot be made: %w", dir, err)
+		return nil, failed("the store directory %s cannot be created: %w", dir, err)
 	}
 	path := filepath.Join(dir, lockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -36,15 +36,15 @@ func lockStore(dir string) (unlock func(), err error) {
 		}
 		return nil, failed("the store directory %s cannot be locked: %w", dir, err)
 	}
-	if err := sign(file); err != nil {
+	if err := writePID(file); err != nil {
 		file.Close()
 		return nil, failed("the store directory %s cannot be written: %w", dir, err)
 	}
 	return func() { file.Close() }, nil
 }
 
-// sign writes who holds the lock.
-func sign(file *os.File) error {
+// writePID writes the process id of the holder.
+func writePID(file *os.File) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}

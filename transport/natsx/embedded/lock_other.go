@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// flock refuses: a store that cannot be locked is not used.
+// flock returns an error: a store that cannot be locked is not used.
 func flock(*os.File) error { return errors.ErrUnsupported }

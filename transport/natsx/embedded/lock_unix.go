@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// flock takes the lock of an open file, which ends when the file is closed.
+// flock locks an open file until it is closed.
 func flock(file *os.File) error {
 	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// flock takes the lock of an open file, which ends when the file is closed. It
-// locks a byte far beyond the text, so that others can read who holds it.
+// flock locks an open file until it is closed. It locks a byte far beyond the text, so that
+// other processes can read the process id of the holder.
 func flock(file *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1})

@@ -8,9 +8,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// logger passes on what the server says, and keeps what it calls fatal: the
-// server only says so, and goes on as if nothing were the matter. The server's
-// own logger would end the process there. Credentials are left out.
+// logger writes the server's log lines without credentials, and keeps fatal ones. The server
+// only reports a fatal error and continues. Its own logger would end the process.
 type logger struct {
 	log    *slog.Logger
 	redact func(string) string
@@ -30,17 +29,17 @@ func (l *logger) Fatalf(format string, v ...any) {
 	l.log.Error(text)
 	select {
 	case l.fatal <- text:
-	default: // the first is the cause
+	default: // the first line is the cause
 	}
 }
 
-func (l *logger) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
-func (l *logger) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
-func (l *logger) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
-func (l *logger) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
-func (l *logger) Tracef(format string, v ...any)  { l.say(slog.LevelDebug-4, format, v) }
+func (l *logger) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l *logger) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l *logger) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l *logger) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l *logger) Tracef(format string, v ...any)  { l.write(slog.LevelDebug-4, format, v) }
 
-func (l *logger) say(level slog.Level, format string, v []any) {
+func (l *logger) write(level slog.Level, format string, v []any) {
 	if ctx := context.Background(); l.log.Enabled(ctx, level) {
 		l.log.Log(ctx, level, l.redact(fmt.Sprintf(format, v...)))
 	}

@@ -55,8 +55,8 @@ func openCluster(t *testing.T) (nodes [3]*embedded.Transport) {
 	return nodes
 }
 
-// A log in a cluster is kept by three members, opened by all of them at once, and
-// keeps its promises.
+// A log in a cluster is stored by three members, opened by all of them at once, and keeps its
+// guarantees.
 func TestLogInACluster(t *testing.T) {
 	t.Parallel()
 	nodes := openCluster(t)
@@ -136,11 +136,11 @@ func TestLogInACluster(t *testing.T) {
 		case m := <-got:
 			all[m] = true
 		case <-ctx.Done():
-			t.Fatalf("%d of %d came", len(all), n+1)
+			t.Fatalf("%d of %d arrived", len(all), n+1)
 		}
 	}
 	if late.Load() > 0 {
-		t.Errorf("%d came early", late.Load())
+		t.Errorf("%d arrived early", late.Load())
 	}
 	read := 0
 	for _, err := range logs[1].Read(ctx, transport.ReadConfig{}) {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// nameFile is the file in a store directory that holds the server's name. In a
-// cluster a name stands for what its server has stored, so it belongs to the
-// store, and not to the host: two members on one host differ, and a container that
-// is started again elsewhere with its volume does not.
+// nameFile is the file in a store directory with the server's name. In a cluster the name
+// identifies the stored data, so it belongs to the store, and not to the host. Two members on
+// one host have different names. A container that is restarted elsewhere with its volume
+// keeps its name.
 const nameFile = "mono.server-name"
 
-// storedName returns the name in a store, a new one if the store has none. The
-// store is locked.
+// storedName returns the name in a store, or a new one if the store has none. The caller has
+// locked the store.
 func storedName(dir string) (string, error) {
 	path := filepath.Join(dir, nameFile)
 	text, err := os.ReadFile(path)

@@ -12,7 +12,7 @@ type Transport struct {
 	server *Server
 }
 
-// Open starts a server and connects to it. Closing the Transport ends both.
+// Open starts a server and connects to it. Close of the Transport ends both.
 func Open(ctx context.Context, o Options) (*Transport, error) {
 	s, err := Start(ctx, o)
 	if err != nil {
@@ -20,7 +20,7 @@ func Open(ctx context.Context, o Options) (*Transport, error) {
 	}
 	t, err := s.Connect(ctx)
 	if err != nil {
-		_ = s.Shutdown(ctx) // err is why
+		_ = s.Shutdown(ctx) // err is the cause
 		return nil, err
 	}
 	return &Transport{t, s}, nil
@@ -29,8 +29,8 @@ func Open(ctx context.Context, o Options) (*Transport, error) {
 // Server returns the server.
 func (t *Transport) Server() *Server { return t.server }
 
-// Close implements [transport.Transport]: first what was published reaches the
-// server, then the server ends, then the store is free.
+// Close implements [transport.Transport]. First published messages reach the server, then the
+// server ends, then the store is freed.
 func (t *Transport) Close(ctx context.Context) error {
 	err := t.Transport.Close(ctx)
 	if stopErr := t.server.Shutdown(ctx); err == nil {

@@ -19,63 +19,61 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Options say how the server runs. Either Dir, Memory or a ConfigFile that names
-// a store directory is required; the rest has defaults.
+// Options specifies how the server runs. Dir, Memory, or a ConfigFile with a store directory
+// is required. The other fields have defaults.
 type Options struct {
-	// Dir is the directory of the store. It is made if it is not there. Nothing
-	// else may use it.
+	// Dir is the directory of the store. It is created if it does not exist. Nothing else may
+	// use it.
 	Dir string
 
-	// Memory keeps everything in memory instead: nothing survives the server. This
-	// process's own client knows; one that connects from elsewhere has Memory in its
-	// natsx.Options, or only logs with MemoryStorage.
+	// Memory keeps everything in memory instead: nothing survives the end of the server. The
+	// client of this process uses the option automatically. A client elsewhere sets Memory in
+	// its natsx.Options, or uses only logs with MemoryStorage.
 	Memory bool
 
-	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 is a
-	// free one, which ClientURL tells. Empty is none: only this process can
-	// connect. Whoever can reach it can do everything, unless there is
-	// authorization.
+	// Listen is the address for clients, such as "127.0.0.1:4222". Port 0 selects a free
+	// port, which ClientURL returns. If Listen is empty, only this process can connect.
+	// Without authorization, every client that can reach the address may do everything.
 	Listen string
 
 	// TLS, if not nil, is required of clients on Listen.
 	TLS *tls.Config
 
-	// User and Password, or Token, are required of clients. This process's own
-	// client has them. Accounts and finer rights are for ConfigFile.
+	// User and Password, or Token, are required of clients. The client of this process uses
+	// them. Accounts and finer permissions need a ConfigFile.
 	User, Password string
 	Token          string
 
-	// ServerName is unique in a cluster and must not change over restarts. The
-	// default is made once and kept in the store.
+	// ServerName must be unique in a cluster and must not change over restarts. The default
+	// is generated once and kept in the store.
 	ServerName string
 
-	// ConfigFile is a configuration file of the NATS server. What these Options
-	// set as well, they win; what the file leaves out has the defaults described
-	// here, except that a file that says where to listen is obeyed.
+	// ConfigFile is a configuration file of the NATS server. Fields that are set in these
+	// Options override it. Settings that the file does not contain have the defaults
+	// described here, except that the file may specify where to listen.
 	ConfigFile string
 
-	// Client is how this process connects, for a server that wants credentials
-	// which only the caller has, such as JWTs. Its URLs are ignored. By default this
-	// process is a user of its own, who cannot connect from elsewhere.
+	// Client specifies how this process connects, for a server that requires credentials that
+	// only the caller has, such as JWTs. Its URLs are ignored. By default this process has
+	// its own user, who cannot connect from elsewhere.
 	Client natsx.Options
 
-	// Account is the one of the ConfigFile's accounts that this process connects
-	// to. It may be left out where there is one, none, or a no_auth_user.
+	// Account is the account of the ConfigFile to which this process connects. It is optional
+	// if there is at most one account, or a no_auth_user.
 	Account string
 
-	// SyncInterval relaxes guarantee 3. At 0 a message that was acknowledged
-	// survives a loss of power. Otherwise it survives the end of the process, but
-	// what was acknowledged within this time before a loss of power, or a crash of
-	// the operating system, may be gone.
+	// SyncInterval relaxes guarantee 3. At 0 an acknowledged message survives a loss of
+	// power. Otherwise it survives the end of the process. Messages that were acknowledged
+	// within this time before a loss of power, or before a crash of the operating system, may
+	// be lost.
 	SyncInterval time.Duration
 
-	// MaxPayload is the size of the largest message in bytes. 0 is 1 MiB; more
-	// than 8 MiB is not advised.
+	// MaxPayload is the size of the largest message in bytes. 0 means 1 MiB; more than 8 MiB
+	// is not advised.
 	MaxPayload int
 
-	// MaxMemory and MaxStore bound what logs may take, in bytes. 0 is 256 MiB of
-	// memory, and as much of the disk as the server thinks fit (three quarters of
-	// what is free).
+	// MaxMemory and MaxStore bound the size of logs, in bytes. 0 means 256 MiB of memory, and
+	// the part of the disk that the server chooses (three quarters of the free space).
 	MaxMemory, MaxStore int64
 
 	// Domain is the JetStream domain.
@@ -84,41 +82,41 @@ type Options struct {
 	// Cluster, if not nil, makes the server a member of a cluster.
 	Cluster *Cluster
 
-	// Monitor is the address of the server's HTTP monitoring. Empty is none.
+	// Monitor is the address of the server's HTTP monitoring. Empty disables it.
 	Monitor string
 
-	// Logger gets what the server says. The default is slog.Default. Debug and
-	// Trace make it say more; a trace contains messages. TraceSystem, with Trace,
-	// includes those of the server's own account.
+	// Logger receives the log lines of the server. The default is slog.Default. Debug and
+	// Trace add lines; a trace contains messages. TraceSystem, with Trace, includes the
+	// messages of the server's system account.
 	Logger                    *slog.Logger
 	Debug, Trace, TraceSystem bool
 
-	// StartTimeout bounds the start. 0 is 10 s.
+	// StartTimeout bounds the start. 0 means 10 s.
 	StartTimeout time.Duration
 
-	// Configure, if not nil, has the last word on the server's options. What it
-	// changes may break a guarantee.
+	// Configure, if not nil, changes the server's options last. Its changes may break a
+	// guarantee.
 	Configure func(*server.Options)
 }
 
-// Cluster says how a server finds the others. With it the server listens for
-// clients, on a free port of the loopback unless Listen says where: NATS forms no
-// cluster without.
+// Cluster specifies how a server finds the other members. A member listens for clients, on a
+// free port of the loopback interface unless Listen specifies an address: NATS forms no
+// cluster otherwise.
 type Cluster struct {
-	// Name of the cluster, the same on all members.
+	// Name is the name of the cluster, the same on all members.
 	Name string
 
 	// Listen is the address for routes, such as "10.0.0.1:6222".
 	Listen string
 
-	// Routes are the addresses of the other members' routes, such as
-	// "10.0.0.2:6222". A member's own may be among them; at least one is required.
+	// Routes are the addresses of the other members' routes, such as "10.0.0.2:6222". They
+	// may include the address of the member itself; at least one is required.
 	Routes []string
 
-	// TLS, if not nil, is required of routes, both ways.
+	// TLS, if not nil, is required of routes, in both directions.
 	TLS *tls.Config
 
-	// User and Password, if set, are required of routes, both ways.
+	// User and Password, if set, are required of routes, in both directions.
 	User, Password string
 }
 
@@ -137,8 +135,8 @@ func (o Options) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, o.String
 // LogValue returns the options without credentials.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText returns the options without credentials, for JSON and the like. They
-// cannot be read back.
+// MarshalText returns the options without credentials, for JSON and other encodings. The
+// result cannot be decoded.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // String returns the options without credentials.
@@ -181,16 +179,16 @@ func (o *Options) serverOptions() (*server.Options, error) {
 	if o.Configure != nil {
 		o.Configure(so)
 	}
-	so.NoSigs = true // whatever Configure says: the server's own handler ends the process
+	so.NoSigs = true // also if Configure sets false: the server's own handler ends the process
 	if so.DontListen && so.Cluster.Port != 0 {
-		return nil, invalid("a member of a cluster has to listen for clients: NATS forms none without")
+		return nil, invalid("a member of a cluster does not listen for clients: set Listen")
 	}
 	return so, o.admitClient(so)
 }
 
 func (o *Options) setStore(so *server.Options) error {
 	if o.Dir != "" && o.Memory {
-		return invalid("both Dir and Memory: choose one")
+		return invalid("both Dir and Memory are set: choose one")
 	}
 	if o.Dir != "" {
 		so.StoreDir = o.Dir
@@ -199,7 +197,7 @@ func (o *Options) setStore(so *server.Options) error {
 		so.StoreDir = ""
 	}
 	if so.StoreDir == "" && !o.Memory {
-		return invalid("no store: set Dir to a directory of the server's own, or Memory to keep nothing")
+		return invalid("no store: set Dir to a directory for this server alone, or Memory to keep nothing")
 	}
 	if o.SyncInterval < 0 {
 		return invalid("SyncInterval is %v: want 0 (sync before acknowledging) or more", o.SyncInterval)
@@ -243,7 +241,7 @@ func (o *Options) setListen(so *server.Options) error {
 		}
 		so.Host, so.Port = host, port
 	}
-	// A file that has no say on it leaves the port 0.
+	// A file without a listen address leaves the port 0.
 	so.DontListen = o.Listen == "" && so.Port == 0
 	if o.TLS != nil {
 		so.TLS, so.TLSConfig = true, o.TLS
@@ -306,8 +304,8 @@ func (c *Cluster) routes() ([]*url.URL, error) {
 	return routes, nil
 }
 
-// hostPort reads an address. A port of 0 is the server's way to say a free one. Its
-// errors do not quote the address, which may be a URL with credentials by mistake.
+// hostPort parses an address. It returns the server's value for a free port if the port is 0.
+// Errors do not quote the address, which may be a URL with credentials by mistake.
 func hostPort(what, address string) (string, int, error) {
 	if address == "" || redact.Address(address) != address {
 		return "", 0, invalid("%s is malformed: want host:port, such as 127.0.0.1:4222, with a port of 0 to 65535", what)
@@ -317,7 +315,7 @@ func hostPort(what, address string) (string, int, error) {
 		return "", 0, invalid("%s is malformed: want host:port", what)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
-	if text != "-1" && err != nil { // -1 is the server's own way to say a free one
+	if text != "-1" && err != nil { // -1 is the server's own value for a free port
 		return "", 0, invalid("%s is malformed: want a port of 0 to 65535", what)
 	}
 	if host == "" {
@@ -329,7 +327,7 @@ func hostPort(what, address string) (string, int, error) {
 	return host, int(port), nil
 }
 
-// storeDir is the directory to lock, "" for none.
+// storeDir returns the directory to lock, or "" for none.
 func (o *Options) storeDir(so *server.Options) string {
 	if so.StoreDir == "" {
 		return ""

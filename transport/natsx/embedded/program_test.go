@@ -17,7 +17,7 @@ import (
 
 var programs = flag.Int("conformance.programs", 100, "how many programs inproc and NATS are compared over")
 
-// Programs share one server, and delete the streams that they have made.
+// Programs share one server, and delete the streams that they created.
 func programBackend(s *embedded.Server) transporttest.Backend {
 	return transporttest.Backend{
 		Name: "nats",
@@ -43,7 +43,7 @@ func deleteLog(ctx context.Context, tr transport.Transport, name string) error {
 	return js.DeleteStream(ctx, name)
 }
 
-// An inproc of its own for each program, in virtual time.
+// Each program has its own inproc transport, in virtual time.
 func inprocBackend() transporttest.Backend {
 	return transporttest.Backend{
 		Name: "inproc",

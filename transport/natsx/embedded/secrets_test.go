@@ -23,7 +23,7 @@ func noSecret(t *testing.T, x *canary.Texts, others ...string) {
 	}
 }
 
-// Credentials in the place of an address appear in no text.
+// Credentials in an address appear in no text.
 func TestNoTextHasCredentialsOfAnAddress(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
@@ -107,7 +107,7 @@ func TestNoTextHasTextOfAConfigurationFile(t *testing.T) {
 	}
 }
 
-// A file's contents in the place of its name are not quoted.
+// The contents of a file, passed instead of its name, are not quoted.
 func TestNoTextHasAConfigurationInThePlaceOfItsFile(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"authorization { password: c4n4ry }", "password: c4n4ry", "authorization{\n}\nc4n4ry", "nats://user:c4n4ry@h", strings.Repeat("c4n4ry", 60)} {
@@ -123,7 +123,7 @@ func TestNoTextHasAConfigurationInThePlaceOfItsFile(t *testing.T) {
 	}
 }
 
-// The server's log, traces of clients and of other servers included, has no credentials.
+// The server's log contains no credentials, including traces of clients and of other servers.
 func TestNoLogLineOfTheServerHasCredentials(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts
@@ -188,7 +188,7 @@ func keysIn(t *testing.T, credentials string) []string {
 	return keys
 }
 
-// Members of a cluster whose routes have credentials, right and wrong ones, log none.
+// Members of a cluster whose routes have credentials, valid or not, log none.
 func TestNoLogLineOfAClusterHasCredentials(t *testing.T) {
 	t.Parallel()
 	var x canary.Texts

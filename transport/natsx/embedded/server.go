@@ -18,15 +18,15 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Server is a NATS server in this process. Make one with Start, or use Open,
-// which connects to it as well.
+// Server is a NATS server in this process. Create one with [Start], or use [Open], which also
+// connects to it.
 type Server struct {
 	server *server.Server
 	client *natsx.Options
 	log    *slog.Logger
 	free   func() // frees the store
 
-	// journal is what outlives this process, nil where nothing does.
+	// journal holds the state that outlives this process, or is nil if none does.
 	journal *journal.Journal
 	begun   chan struct{} // closed when the server's Start has returned
 
@@ -34,17 +34,16 @@ type Server struct {
 	stopped  chan struct{}
 }
 
-// Format writes the addresses alone, whatever the verb: a server holds credentials.
+// Format writes only the addresses, whatever the verb: a server holds credentials.
 func (s *Server) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "embedded.Server(%s, %s)", s.ClientURL(), s.ClusterURL())
 }
 
-// Start starts a server and waits until it can serve: clients, and logs.
+// Start starts a server and waits until it can serve clients and logs.
 //
-// Errors: InvalidArgument for options that cannot be right; FailedPrecondition
-// when the store is used by somebody else or cannot be written, and when the
-// server cannot start, such as when a port is taken; DeadlineExceeded when it is
-// not ready within StartTimeout.
+// Errors: InvalidArgument for invalid options; FailedPrecondition if another server uses the
+// store, if the store cannot be written, or if the server cannot start, for example because a
+// port is taken; DeadlineExceeded if the server is not ready within StartTimeout.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -65,8 +64,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// takeStore locks the store, or makes one that is gone with the server: the
-// server wants a directory even where everything is in memory.
+// takeStore locks the store. For a server in memory it creates a temporary directory, since
+// the server always needs one.
 func (s *Server) takeStore(o *Options, so *server.Options) error {
 	if dir := o.storeDir(so); dir != "" {
 		unlock, err := lockStore(dir)
@@ -94,12 +93,12 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 		so.ServerName = newName()
 	}
 	so.StoreDir = dir
-	so.JetStreamMaxStore = 1 // nothing is stored there but what the server notes for itself
+	so.JetStreamMaxStore = 1 // only data for the server itself is stored there
 	s.free = func() { _ = os.RemoveAll(dir) }
 	return nil
 }
 
-// openJournal opens what the server before this one has left to be known.
+// openJournal opens the journal of the previous server.
 func (s *Server) openJournal(dir string, exclusive bool) (err error) {
 	s.journal, err = journal.Open(filepath.Join(dir, "mono"), s.log)
 	if err == nil {
@@ -153,15 +152,15 @@ func (s *Server) start(ctx context.Context, o *Options, so *server.Options) erro
 		}
 	}
 	select {
-	case text := <-l.fatal: // said after the rest was ready
+	case text := <-l.fatal: // reported after everything else was ready
 		return startFailure(text, so)
 	default:
 		return nil
 	}
 }
 
-// ready waits a moment for the server to be able to serve. The server signals
-// none of it but the return of its Start.
+// ready waits briefly for the server to be ready. The server signals only the return of its
+// Start.
 func (s *Server) ready(begun <-chan struct{}, so *server.Options) bool {
 	timer := time.NewTimer(readyWait)
 	defer timer.Stop()
@@ -184,24 +183,24 @@ func (s *Server) serves(so *server.Options) bool {
 	return so.Cluster.Port == 0 || s.hasLeader()
 }
 
-// hasLeader reports whether the cluster can make logs. A server that has been
-// started again calls itself current before it has heard of any leader.
+// hasLeader reports whether the cluster can create logs. A restarted server calls itself
+// current before it knows a leader.
 func (s *Server) hasLeader() bool {
 	state, err := s.server.Jsz(nil)
 	return err == nil && state.Meta != nil && state.Meta.Leader != "" && s.server.JetStreamIsCurrent()
 }
 
-// readyWait is how often the start looks whether the server is ready.
+// readyWait is the interval at which Start checks whether the server is ready.
 const readyWait = 10 * time.Millisecond
 
 func (s *Server) missing(so *server.Options) string {
 	if so.Cluster.Port != 0 && s.server.JetStreamEnabled() {
 		return fmt.Sprintf("cluster %s has no leader: start a majority of its members, and check Cluster.Routes", so.Cluster.Name)
 	}
-	return "raise StartTimeout, or see its log"
+	return "raise StartTimeout, or read its log"
 }
 
-// startFailure adds what to do to the server's words.
+// startFailure adds a remedy to the server's error.
 func startFailure(text string, so *server.Options) error {
 	switch {
 	case strings.Contains(text, "address already in use"):
@@ -214,7 +213,7 @@ func startFailure(text string, so *server.Options) error {
 	return failed("the server cannot start: %s", text)
 }
 
-// ClientURL returns the URL on which the server listens, or "".
+// ClientURL returns the URL on which the server listens, or "" if it does not.
 func (s *Server) ClientURL() string {
 	if s.server.Addr() == nil {
 		return ""
@@ -222,7 +221,8 @@ func (s *Server) ClientURL() string {
 	return s.server.ClientURL()
 }
 
-// ClusterURL returns the address on which the server listens for routes, or "".
+// ClusterURL returns the address on which the server listens for routes, or "" if it does
+// not.
 func (s *Server) ClusterURL() string {
 	if a := s.server.ClusterAddr(); a != nil {
 		return a.String()
@@ -230,12 +230,11 @@ func (s *Server) ClusterURL() string {
 	return ""
 }
 
-// NATS returns the server itself. What is done with it is outside every
-// guarantee.
+// NATS returns the server itself. Use of it is outside all guarantees.
 func (s *Server) NATS() *server.Server { return s.server }
 
-// Shutdown ends the server and frees its store. Clients that are still connected
-// lose their connection. When ctx ends first, the shutdown goes on.
+// Shutdown ends the server and frees its store. Connected clients lose their connection. If
+// ctx ends first, the shutdown continues in the background.
 func (s *Server) Shutdown(ctx context.Context) error {
 	go s.shutdown()
 	select {
@@ -246,8 +245,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// giveUp ends a server that could not start. One that is still busy with its
-// store cannot be interrupted: it ends, and frees the store, when it is done.
+// giveUp ends a server that could not start. A server that is still busy with its store
+// cannot be interrupted: it ends, and frees the store, later.
 func (s *Server) giveUp() {
 	go s.shutdown()
 	select {
@@ -256,8 +255,8 @@ func (s *Server) giveUp() {
 	}
 }
 
-// shutdown ends the server before the store is free for another. A server whose
-// Start has not returned would go on with it, and never end.
+// shutdown ends the server before it frees the store. A server whose Start has not returned
+// would continue with it, and never end.
 func (s *Server) shutdown() {
 	s.stopping.Do(func() {
 		if s.server != nil {

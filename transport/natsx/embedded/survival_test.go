@@ -24,14 +24,14 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-// A fact is a promise about stored messages, with the means to check it.
+// fact is a guarantee about stored messages, with functions to check it.
 type fact struct {
 	name   string
 	config transport.LogConfig
 	other  bool // after is called at another worker; the first one stops before the failure
 
-	// before sets the fact up, and returns a note for after. Its goroutines end with
-	// the process or the transport.
+	// before prepares the fact, and returns a note for after. Its goroutines end with the
+	// process or the transport.
 	before func(l transport.Log) (note string, err error)
 
 	// after returns the outcome.
@@ -223,7 +223,7 @@ var facts = []fact{
 	{"ids of messages that are stored", history(), false, func(l transport.Log) (string, error) {
 		return "", put(l, 1, transport.AppendOptions{ID: "x"})
 	}, again},
-	{"ids of messages that are gone", interest(), false, func(l transport.Log) (string, error) {
+	{"ids of removed messages", interest(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{ID: "x"}); err != nil {
 			return "", err
 		}
@@ -235,7 +235,7 @@ var facts = []fact{
 			return info.Messages == 0, err
 		})
 	}, again},
-	{"fences never go back", history(), false, func(l transport.Log) (string, error) {
+	{"fencing tokens never go back", history(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 300, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
@@ -245,7 +245,7 @@ var facts = []fact{
 			d = <-m
 			_ = d.Ack(context.Background())
 		}
-		return strconv.FormatUint(d.Fence, 10), nil
+		return strconv.FormatUint(d.FencingToken, 10), nil
 	}, func(l transport.Log, note string) (string, error) {
 		highest, err := strconv.ParseUint(note, 10, 64)
 		if err != nil {
@@ -255,7 +255,7 @@ var facts = []fact{
 			return "", err
 		}
 		d := <-follow(l)
-		return fmt.Sprintf("after %d comes %t higher", highest, d.Fence > highest), nil
+		return fmt.Sprintf("after %d comes %t higher", highest, d.FencingToken > highest), nil
 	}},
 }
 
@@ -273,7 +273,7 @@ func wanted(name string) string {
 		"the delay before the next attempt, at another worker":   "not early",
 		"a delayed message waits for its time":                   "not early",
 		"ids of messages that are stored":                        "duplicate true",
-		"ids of messages that are gone":                          "duplicate true",
+		"ids of removed messages":                                "duplicate true",
 	}[name]
 }
 
@@ -384,7 +384,7 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 	"server elsewhere": func(t *testing.T, f fact) string {
 		url, dir := "nats://"+loopback.Free(t), t.TempDir()
 		first := life(t, fact{name: "server"}, dir, url, "")
-		first.says(t)
+		first.readLine(t)
 		tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, ReconnectWait: 10 * time.Millisecond, Logger: discard})
 		if err != nil {
 			t.Fatal(err)
@@ -392,7 +392,7 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 		defer tr.Close(context.Background())
 		return inOneProcess(t, f, tr, func() transport.Transport {
 			first.kill(t)
-			life(t, fact{name: "server"}, dir, url, "").says(t)
+			life(t, fact{name: "server"}, dir, url, "").readLine(t)
 			return must(natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, Logger: discard}))(t)
 		})
 	},
@@ -446,15 +446,15 @@ func openFacts(tr transport.Transport, f fact) transport.Log {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// process is a process to be killed.
+// process is a child process, which the test kills or stops.
 type process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// survival names the environment variable that makes the test binary such a process.
-// Its value has a fact, "before" or "after", the location of the server, and the note.
+// survival names the environment variable that makes the test binary a child process. Its
+// value has a fact, "before" or "after", the location of the server, and the note.
 const survival = "MONO_TEST_SURVIVAL"
 
 func life(t *testing.T, f fact, when, where, note string) *process {
@@ -479,7 +479,7 @@ func life(t *testing.T, f fact, when, where, note string) *process {
 	return p
 }
 
-func (p *process) says(t *testing.T) string {
+func (p *process) readLine(t *testing.T) string {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("the process printed %q: %v", line, err)
@@ -495,25 +495,25 @@ func (p *process) kill(t *testing.T) {
 }
 
 func (p *process) killed(t *testing.T) string {
-	said := p.says(t)
+	line := p.readLine(t)
 	p.kill(t)
-	return said
+	return line
 }
 
 func (p *process) stopped(t *testing.T) string {
-	said := p.says(t)
+	line := p.readLine(t)
 	_ = p.in.Close()
 	if err := p.cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	return said
+	return line
 }
 
-// live is the main function of such a process. It prints one line, and stops in order
+// live is the main function of a child process. It prints one line, and closes its transport
 // at the end of its standard input.
 func live(what string) error {
-	words := strings.SplitN(what, "|", 4)
-	name, when, where, note := words[0], words[1], words[2], words[3]
+	parts := strings.SplitN(what, "|", 4)
+	name, when, where, note := parts[0], parts[1], parts[2], parts[3]
 	if name == "server" {
 		return serve(when, where, note)
 	}
@@ -532,17 +532,17 @@ func live(what string) error {
 			continue
 		}
 		l := openFacts(tr, f)
-		said, err := "", errors.New("neither before nor after")
+		line, err := "", errors.New("neither before nor after")
 		switch when {
 		case "before":
-			said, err = f.before(l)
+			line, err = f.before(l)
 		case "after":
-			said, err = f.after(l, note)
+			line, err = f.after(l, note)
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Println(said)
+		fmt.Println(line)
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return tr.Close(context.Background())
@@ -564,7 +564,7 @@ func serve(dir, url, routes string) error {
 	return nil
 }
 
-// The table in docs/durability.md is true.
+// The table in docs/durability.md is correct.
 func TestWhatSurvives(t *testing.T) {
 	t.Parallel()
 	rows, columns := survivalTable(t, "survival")
@@ -581,7 +581,7 @@ func TestWhatSurvives(t *testing.T) {
 				fail := failures[column]
 				switch {
 				case fail == nil:
-					t.Fatalf("the table has a column %q that nothing checks", column)
+					t.Fatalf("the table has a column %q without a check", column)
 				case cells[i] == cannotHappen:
 					return
 				}
@@ -590,7 +590,33 @@ func TestWhatSurvives(t *testing.T) {
 		}
 	}
 	for name := range rows {
-		t.Errorf("the table has a row %q that nothing checks", name)
+		t.Errorf("the table has a row %q without a check", name)
+	}
+}
+
+// The text before the table names each fact that is kept in memory but not everywhere: a test
+// that relies on such a fact passes in memory, and its module fails in production.
+func TestFactsOnlyInMemoryAreNamed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/durability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro, _, _ := strings.Cut(string(text), "<!-- survival -->")
+	rows, columns := survivalTable(t, "survival")
+	for name, cells := range rows {
+		inMemory, elsewhere := false, true
+		for i, cell := range cells {
+			if strings.HasPrefix(columns[i], "inproc") {
+				inMemory = inMemory || cell == kept
+			} else {
+				elsewhere = elsewhere && (cell == kept || cell == cannotHappen)
+			}
+		}
+		title := strings.ToUpper(name[:1]) + name[1:]
+		if only := inMemory && !elsewhere; only != strings.Contains(intro, "**"+title+".**") {
+			t.Errorf("%q is kept only in memory: %t; the text before the table must name exactly these facts", name, only)
+		}
 	}
 }
 
@@ -600,7 +626,7 @@ func checkFact(t *testing.T, f fact, cell, outcome string) {
 	if want == "" {
 		want = outcome
 		if !strings.Contains(outcome, "true higher") {
-			want = "a higher fence"
+			want = "a higher fencing token"
 		}
 	}
 	switch cell {

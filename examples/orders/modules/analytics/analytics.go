@@ -27,7 +27,7 @@ type Module struct {
 func (m *Module) Version() string { return "1.0.0" }
 
 // Doc describes the module.
-func (m *Module) Doc() string { return "adds up what is sold" }
+func (m *Module) Doc() string { return "computes the totals of sales" }
 
 // Bind subscribes to placed and released orders, reads the ledger and provides
 // Totals.

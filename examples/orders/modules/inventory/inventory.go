@@ -9,8 +9,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// Module is the inventory. It remembers what this process has set aside; a real one
-// would ask a warehouse, as package payments asks its bank. Its zero value is ready.
+// Module is the inventory. It remembers the reservations of this process; a real one would ask
+// a warehouse, as package payments asks its bank. Its zero value is ready.
 type Module struct {
 	mu       sync.Mutex
 	reserved map[string]bool // by reservation; false once it is released
@@ -31,7 +31,7 @@ var catalog = map[string]inventory.Product{
 func (m *Module) Version() string { return "1.0.0" }
 
 // Doc describes the module.
-func (m *Module) Doc() string { return "knows the products and what is on the shelf" }
+func (m *Module) Doc() string { return "has the products and their stock" }
 
 // Bind provides the three services.
 func (m *Module) Bind(s *mono.Scope) error {
@@ -42,7 +42,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 	return nil
 }
 
-// Health reports what is set aside.
+// Health reports the reserved goods.
 func (m *Module) Health(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -61,8 +61,8 @@ func (m *Module) enqueue(ctx context.Context, e ledger.Entry) error {
 	return notifications.Receipts.With(mono.DedupID(e.Placed.Order.Key())).Enqueue(ctx, m.scope, e.Placed)
 }
 
-// send sends a receipt, on a day when the mail server has its moods: the first
-// attempt fails for every seventh order, and every attempt for some.
+// send sends a receipt through an unreliable mail server: the first attempt fails for every
+// seventh order, and every attempt for some.
 func (m *Module) send(ctx context.Context, c orders.Confirmation) error {
 	attempt := mono.CallFrom(ctx).Attempt()
 	switch n := number(c.Order.ID); {

@@ -12,9 +12,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// book is this process's view of the ledger. An entry never changes, so the view
-// may be behind but is never wrong: an order in it was placed, and about any other
-// order the ledger is asked.
+// book is this process's view of the ledger. An entry never changes, so the view may be behind
+// but is never wrong: an order in it was placed, and the ledger decides about any other order.
 type book struct {
 	entries  mono.Reader[ledger.Entry]
 	follower *follow.Follower
@@ -66,8 +65,8 @@ func (b *book) enter(e ledger.Entry) {
 	b.placed[e.Placed.Order.Key()] = e
 }
 
-// find returns the page of an order. If the view has none, it reads the ledger up to
-// the end that it has at this moment, so it finds what other processes have entered.
+// find returns the page of an order. If the view has none, it reads the ledger up to its
+// current end, so it finds the entries of other processes.
 func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
 	b.mu.Lock()
 	e, ok := b.placed[r.Key()]
@@ -88,8 +87,8 @@ func (b *book) find(ctx context.Context, r orders.GetRequest) (page, error) {
 	return p, nil
 }
 
-// unavailable is the error of a ledger that cannot be used. That it is not found, or
-// has moved on, does not mean this of the order.
+// unavailable is the error of a ledger that cannot be used. A not_found or aborted of the
+// ledger does not mean the same for the order.
 func unavailable(err error) error {
 	switch mono.CodeOf(err) {
 	case mono.NotFound, mono.Aborted:

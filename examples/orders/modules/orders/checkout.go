@@ -13,9 +13,9 @@ import (
 	"gomono.dev/mono"
 )
 
-// checkout tries once to place an order whose last entry in the ledger is last. The
-// job that settles it is stored first, so a crash at any later point leaves nothing
-// reserved or charged for ever.
+// checkout tries once to place an order whose last entry in the ledger is last. The job that
+// settles it is stored first, so a crash at any later point leaves nothing reserved or charged
+// for ever.
 func (m *Module) checkout(ctx context.Context, o orders.Order, last uint64) (orders.Confirmation, error) {
 	card := o.Card
 	o.Card = ""
@@ -45,9 +45,9 @@ func (m *Module) pay(ctx context.Context, c orders.Checkout, card string) (place
 	return orders.Confirmation{Order: c.Order, Cents: goods.Cents, Receipt: receipt.Number}, err
 }
 
-// enter puts the order into the ledger, unless the order has got an entry since last:
-// of several checkouts one gets through. After it the order is placed, whatever
-// happens to this process.
+// enter puts the order into the ledger, unless the order has an entry newer than last: of
+// several checkouts one succeeds. After enter the order is placed, whatever happens to this
+// process.
 func (m *Module) enter(ctx context.Context, c orders.Checkout, placed orders.Confirmation, last uint64) error {
 	e := ledger.Entry{Account: "sales-" + c.Order.Product, Placed: placed, Checkout: c.ID}
 	_, err := ledger.Entries.AppendAfter(ctx, m.scope, last, e)
@@ -57,8 +57,8 @@ func (m *Module) enter(ctx context.Context, c orders.Checkout, placed orders.Con
 	return err
 }
 
-// notEntered ends a checkout whose entry failed with cause, and answers with the
-// order if it was placed, by another checkout or after all.
+// notEntered ends a checkout whose entry failed with cause. It returns the order if it was
+// placed, by another checkout or after all.
 func (m *Module) notEntered(ctx context.Context, c orders.Checkout, cause error) (orders.Confirmation, error) {
 	end := m.settle
 	if mono.OutcomeOf(cause) == mono.OutcomeNotDone {

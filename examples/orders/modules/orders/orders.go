@@ -43,8 +43,8 @@ func (m *Module) Version() string { return "1.1.0" }
 // Doc describes the module.
 func (m *Module) Doc() string { return "takes orders" }
 
-// Bind needs inventory and payments, keeps the ledger, settles checkouts, emits the
-// events, and provides the services.
+// Bind needs inventory and payments, keeps the ledger, settles checkouts, publishes the events,
+// and provides the services.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
 	m.reserve = inventory.Reserve.Client(s)
@@ -63,7 +63,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 	return nil
 }
 
-// Start learns from the ledger which orders were placed before, and follows it.
+// Start reads the placed orders from the ledger, and follows it.
 func (m *Module) Start(ctx context.Context) error { return m.book.open(ctx, m.scope.Logger()) }
 
 // Stop stops following the ledger.
@@ -72,8 +72,8 @@ func (m *Module) Stop(context.Context) error {
 	return nil
 }
 
-// place lets one caller of this process at a time try to place an order. The others
-// then find it in the ledger, or try themselves.
+// place lets one caller of this process at a time try to place an order. The others then find
+// it in the ledger, or try themselves.
 func (m *Module) place(ctx context.Context, o orders.Order) (orders.Confirmation, error) {
 	if err := check(o); err != nil {
 		return orders.Confirmation{}, err
@@ -93,10 +93,10 @@ func (m *Module) place(ctx context.Context, o orders.Order) (orders.Confirmation
 	return m.checkout(ctx, o, p.last)
 }
 
-// confirm answers the order o with its entry in the ledger.
+// confirm returns the ledger's entry of the order o, if it has the same content.
 func confirm(o orders.Order, placed orders.Confirmation) (orders.Confirmation, error) {
 	if o.Card = ""; o != placed.Order {
-		return orders.Confirmation{}, mono.Errorf(mono.AlreadyExists, "the order %q was placed with another content: give this one another id", o.ID)
+		return orders.Confirmation{}, mono.Errorf(mono.AlreadyExists, "the order %q was placed with another content: use another id", o.ID)
 	}
 	return placed, nil
 }
@@ -113,8 +113,8 @@ func (m *Module) get(ctx context.Context, r orders.GetRequest) (orders.Confirmat
 	return p.entry.Placed, err
 }
 
-// announce publishes an entry of the ledger. The ledger's group calls it again if
-// it fails, or if this process dies, so that no order is placed in silence.
+// announce publishes an entry of the ledger. The ledger's group calls it again if it fails, or
+// if this process dies, so that every placed order is published.
 func (m *Module) announce(ctx context.Context, e ledger.Entry) error {
 	if e.IsVoid() {
 		return nil
@@ -122,27 +122,26 @@ func (m *Module) announce(ctx context.Context, e ledger.Entry) error {
 	return m.placed(ctx, e.Placed)
 }
 
-// Bounds in bytes: of an order's id and of the name of a batch, and of a customer's
-// name.
+// Limits in bytes: of an order's id and of the name of a batch, and of a customer's name.
 const (
 	maxName     = 100
 	maxCustomer = 1000
 )
 
-// check reports an order that has an ambiguous name, or does not fit.
+// check reports an order that has an ambiguous name, or is too large.
 func check(o orders.Order) error {
 	if err := checkName(orders.GetRequest{ID: o.ID, Batch: o.Batch}); err != nil {
 		return err
 	}
 	if len(o.Customer) > maxCustomer {
-		return mono.Errorf(mono.InvalidArgument, "the customer's name has %d bytes: at most %d are allowed", len(o.Customer), maxCustomer)
+		return mono.Errorf(mono.InvalidArgument, "the customer's name has %d bytes: use at most %d", len(o.Customer), maxCustomer)
 	}
 	return nil
 }
 
 func checkName(r orders.GetRequest) error {
 	if r.ID == "" || !plain(r.ID) || !plain(r.Batch) {
-		return mono.Errorf(mono.InvalidArgument, "the order's id is %.200q in the batch %.200q: give it an id of at most %d bytes of UTF-8 text without slashes", r.ID, r.Batch, maxName)
+		return mono.Errorf(mono.InvalidArgument, "the order's id is %.200q in the batch %.200q: use an id of at most %d bytes of UTF-8 text without slashes", r.ID, r.Batch, maxName)
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"gomono.dev/mono"
 )
 
-// settle makes sure that a checkout is in the ledger or will never be, and in the
-// second case returns its goods and money. It is the worker of Checkouts, so it runs
-// for each of them, and until it succeeds.
+// settle ensures that a checkout is in the ledger or will never be. In the second case it
+// returns its goods and money. It is the worker of Checkouts, so it runs for each of them,
+// until it succeeds.
 func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 	name := orders.GetRequest{ID: c.Order.ID, Batch: c.Order.Batch}
 	for {
@@ -27,7 +27,7 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 		case p.placed(), p.entry.Checkout == c.ID: // by another checkout, or a void
 			return m.undo(ctx, c)
 		}
-		if undone, err := m.undone(ctx, c); undone || err != nil {
+		if undone, err := m.isUndone(ctx, c); undone || err != nil {
 			return err
 		}
 		// Its process may be slow and not dead. With the void, an entry comes too late.
@@ -41,8 +41,8 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 	}
 }
 
-// undo returns the goods and the money of a checkout that is not in the ledger and
-// never will be. Doing it again changes nothing.
+// undo returns the goods and the money of a checkout that is not in the ledger and never will
+// be. A second call changes nothing.
 func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 	goods, err := m.release(ctx, inventory.ReleaseRequest{ID: c.ID})
 	if err != nil {
@@ -55,9 +55,8 @@ func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 	return errors.Join(err, failed)
 }
 
-// undone reports whether undo has been through with a checkout: the refund is its
-// last step.
-func (m *Module) undone(ctx context.Context, c orders.Checkout) (bool, error) {
+// isUndone reports whether undo has finished for a checkout: the refund is its last step.
+func (m *Module) isUndone(ctx context.Context, c orders.Checkout) (bool, error) {
 	p, err := m.payment(ctx, payments.GetRequest{ID: c.ID})
 	if mono.CodeOf(err) == mono.NotFound {
 		return false, nil
@@ -65,8 +64,8 @@ func (m *Module) undone(ctx context.Context, c orders.Checkout) (bool, error) {
 	return p.Refunded, err
 }
 
-// end ends a checkout at once, although its caller may have gone. If that fails, the
-// stored job does it later.
+// end ends a checkout at once, although its caller may have gone. If that fails, the stored job
+// ends it later.
 func (m *Module) end(ctx context.Context, c orders.Checkout, how func(context.Context, orders.Checkout) error) {
 	ctx, cancel := outlive(ctx)
 	defer cancel()
@@ -75,7 +74,7 @@ func (m *Module) end(ctx context.Context, c orders.Checkout, how func(context.Co
 	}
 }
 
-// outlive returns a context that goes on for a moment after ctx has ended.
+// outlive returns a context that ends a moment after ctx.
 func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 }

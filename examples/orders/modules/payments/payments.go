@@ -1,5 +1,5 @@
-// Package payments implements the payments. The card's number decides what
-// happens to it, as with the test cards of payment providers.
+// Package payments implements the payments. The card's number decides the result, as with the
+// test cards of payment providers.
 package payments
 
 import (
@@ -81,8 +81,7 @@ func (m *Module) charged(ctx context.Context, r payments.ChargeRequest) error {
 	return nil
 }
 
-// refund appends what undoes the charge; or, before the charge, what the charge
-// finds in its place.
+// refund appends the refund of a charge. A refund before its charge prevents the charge.
 func (m *Module) refund(ctx context.Context, r payments.RefundRequest) (struct{}, error) {
 	for {
 		p, last, err := m.read(ctx, r.ID)

@@ -18,7 +18,7 @@ import (
 // maxBody bounds the body of a request, in bytes.
 const maxBody = 1 << 20
 
-// readJSON decodes the one JSON value that the body of a request is.
+// readJSON decodes a body of exactly one JSON value.
 func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	if err := checkType(r.Header); err != nil {
 		return err
@@ -32,18 +32,18 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	if !utf8.Valid(body) {
 		return reject(http.StatusBadRequest, "the body is not UTF-8")
 	}
-	if err := json.Unmarshal(body, value); err != nil { // which also reports what follows the value
+	if err := json.Unmarshal(body, value); err != nil { // which also reports text after the value
 		return reject(http.StatusBadRequest, "the body is not one JSON object: %v", err)
 	}
 	return nil
 }
 
-// checkType reports a body in another format than JSON. A request that names none is
-// taken for JSON.
+// checkType reports a body in another format than JSON. A request without a content type counts
+// as JSON.
 func checkType(h http.Header) error {
 	for _, encoding := range h.Values("Content-Encoding") {
 		if !strings.EqualFold(encoding, "identity") {
-			return reject(http.StatusUnsupportedMediaType, "unsupported content encoding %q: send the body as it is", encoding)
+			return reject(http.StatusUnsupportedMediaType, "unsupported content encoding %q: send the body without encoding", encoding)
 		}
 	}
 	for _, given := range h.Values("Content-Type") {
@@ -56,18 +56,18 @@ func checkType(h http.Header) error {
 	return nil
 }
 
-// unreadable is the error of a body that did not come whole.
+// unreadable is the error of an incomplete body.
 func unreadable(err error) error {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return reject(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", large.Limit)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return reject(http.StatusRequestTimeout, "the body did not come within %v", readTimeout)
+		return reject(http.StatusRequestTimeout, "the body did not arrive within %v", readTimeout)
 	}
 	return reject(http.StatusBadRequest, "the body cannot be read: %v", err)
 }
 
-// bodyError is an error with the status that HTTP has for it.
+// bodyError is an error with its HTTP status.
 type bodyError struct {
 	status int
 	error

@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refuse makes the kernel refuse new connections to a listener, which still accepts
-// the established ones. It reports whether the kernel can: Linux 5.7 can. A listener
-// that is bound to an interface gets no connections from others, and an interface
-// with this index does not exist.
+// refuse makes the kernel refuse new connections to a listener, which still accepts the
+// established ones. It reports whether the kernel can, as Linux 5.7 can. A listener that is
+// bound to an interface gets no connections from others, and no interface has this index.
 func refuse(l net.Listener) bool {
 	socket, ok := l.(syscall.Conn)
 	if !ok {

@@ -32,12 +32,12 @@ const acceptTime = 50 * time.Millisecond
 // server is an HTTP server that stops without the loss of an answer.
 //
 // http.Server.Shutdown closes idle connections at once. If a client is sending a
-// request on one of them, it reads the end of the connection instead of an answer,
+// request on one of them, it gets the end of the connection instead of an answer,
 // and cannot know whether the request was served. SetKeepAlivesEnabled(false) does
-// the same. So a stop first lets every answer say Connection: close. Then it waits
+// the same. So a stop first adds Connection: close to every answer. Then it waits
 // until each connection is closed, or idle for the lingerTime.
 //
-// The end of a listener is of the same kind: it resets the connections that were
+// The close of a listener has a similar effect: it resets the connections that were
 // established and not accepted yet. So they are accepted first, while the kernel
 // refuses new ones. The client of a refused connection knows that it was not served.
 type server struct {
@@ -51,7 +51,7 @@ type server struct {
 	changed chan struct{}          // of capacity 1
 }
 
-// serve begins to serve.
+// serve starts the server.
 func serve(l net.Listener, h http.Handler, log *slog.Logger) *server {
 	s := &server{listener: l, served: make(chan struct{}), since: make(map[net.Conn]time.Time), changed: make(chan struct{}, 1)}
 	s.http = http.Server{
@@ -107,7 +107,7 @@ func (s *server) linger(ctx context.Context, began time.Time) {
 	}
 }
 
-// remaining returns the time that is left for the connections, unless they change.
+// remaining returns the time left for the connections, unless they change.
 func (s *server) remaining(began time.Time) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,8 @@ type Module struct {
 	server *server
 }
 
-// Bind needs the orders, so that they serve before and after this module does.
+// Bind needs the orders, so that they are served before this module starts and until it has
+// stopped.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.place = orders.Place.Client(s)
 	m.get = orders.Get.Client(s)
@@ -39,7 +40,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 func (m *Module) Start(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", m.Addr)
 	if err != nil {
-		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s, choose another address with -serve: %w", m.Addr, err)
+		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s: choose another address with -serve: %w", m.Addr, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", m.postOrder)
@@ -50,7 +51,7 @@ func (m *Module) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop answers the requests that clients are sending, and ends their connections.
+// Stop answers the requests under way, and ends their connections.
 func (m *Module) Stop(ctx context.Context) error { return m.server.stop(ctx) }
 
 func (m *Module) postOrder(w http.ResponseWriter, r *http.Request) {
@@ -95,7 +96,7 @@ func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, h)
 }
 
-// fail answers with an error: its code, its text, and the value of a failure.
+// fail sends an error: its code, its text, and the value of a failure.
 func fail(w http.ResponseWriter, err error) {
 	body := map[string]any{"code": mono.CodeOf(err), "message": err.Error()}
 	if shortage, ok := inventory.OutOfStock.Match(err); ok {

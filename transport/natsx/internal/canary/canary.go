@@ -1,4 +1,4 @@
-// Package canary looks in tests for secrets in what a program writes.
+// Package canary searches the output of a program under test for secrets.
 package canary
 
 import (
@@ -10,32 +10,32 @@ import (
 	"sync"
 )
 
-// Secret is in every secret of a test. Encoded is how a URL may write it.
+// Secret is part of every secret of a test. Encoded is a form in which a URL may contain it.
 const (
 	Secret  = "c4n4ry"
 	Encoded = "%63%34%6e%34%72%79"
 )
 
-// Texts are all texts in which a secret must not be. Its methods may be called from
-// several goroutines at once.
+// Texts collects the texts that must not contain a secret. Its methods may be called
+// concurrently.
 type Texts struct {
 	mu  sync.Mutex
 	all bytes.Buffer
 }
 
-// Write notes a text.
+// Write records a text.
 func (x *Texts) Write(p []byte) (int, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.all.Write(p)
 }
 
-// Log returns a logger of all levels, as JSON.
+// Log returns a logger of all levels, in JSON.
 func (x *Texts) Log() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(x, &slog.HandlerOptions{Level: slog.LevelDebug - 8}))
 }
 
-// Value notes a value in each way in which a program writes one.
+// Value records a value in each form in which a program writes one.
 func (x *Texts) Value(v any) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		fmt.Fprintf(x, verb+"\n", v)
@@ -51,7 +51,7 @@ func (x *Texts) Value(v any) {
 	}
 }
 
-// Error notes an error and its causes.
+// Error records an error and its causes.
 func (x *Texts) Error(err error) {
 	if err == nil {
 		return
@@ -67,7 +67,7 @@ func (x *Texts) Error(err error) {
 	}
 }
 
-// Leak returns a line with a secret, or with another text, and "" without any.
+// Leak returns a line with a secret, or with one of the other texts, and "" if there is none.
 func (x *Texts) Leak(others ...string) string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -82,7 +82,7 @@ func (x *Texts) Leak(others ...string) string {
 	return ""
 }
 
-// Len returns how much was noted, in bytes.
+// Len returns the number of recorded bytes.
 func (x *Texts) Len() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()

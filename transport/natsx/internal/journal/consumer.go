@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Past is what is known of the earlier deliveries of a message to a group.
+// Past describes the earlier deliveries of a message to a group.
 type Past struct {
 	// Delivery is the number of the last known delivery. The server counts
 	// deliveries from 1.
@@ -15,7 +15,7 @@ type Past struct {
 	// handed back is not an attempt.
 	Attempts int
 
-	// Due, unless it is zero, is the earliest time of the next delivery.
+	// Due, if not zero, is the earliest time of the next delivery.
 	Due time.Time
 
 	stored int64 // of the message, in ns of Unix time: a new log repeats sequences
@@ -67,12 +67,12 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 	return c
 }
 
-// Knows reports whether there is a record of any message.
-func (c *Consumer) Knows() bool { return c.known.Load() > 0 }
+// HasRecords reports whether there is a record of any message.
+func (c *Consumer) HasRecords() bool { return c.known.Load() > 0 }
 
 // Past returns the record of the message that was stored at this time.
 func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
-	if !c.Knows() {
+	if !c.HasRecords() {
 		return Past{}, false
 	}
 	c.j.mu.Lock()
@@ -81,10 +81,10 @@ func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
 	return p, ok && p.stored == stored.UnixNano()
 }
 
-// Begin records that a handler is about to begin with a message. Only the next
-// process needs that.
+// Begin records that a handler is about to begin with a message. Only the next process needs
+// the record.
 func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) Attempt {
-	if !c.j.Lasting() {
+	if !c.j.Persistent() {
 		return Attempt{}
 	}
 	p.stored = stored.UnixNano()

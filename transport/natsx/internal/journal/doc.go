@@ -1,7 +1,6 @@
-// Package journal records the state that a NATS server holds in memory only: the
-// number of attempts at a message, the time of the next attempt, and the ids of
-// removed messages. The next process reads it when the server ended together with
-// this process.
+// Package journal records state that a NATS server holds in memory only: the number of
+// attempts at a message, the time of the next attempt, and the ids of removed messages. The
+// next process reads it if the server ended together with this process.
 //
 // A Journal without a directory keeps the same state for the life of the process,
 // which covers the restart of a server elsewhere.
@@ -14,8 +13,8 @@
 // frame, so the end of the process loses none. The journal does not sync: a loss of
 // power may truncate it. A reader stops at the first incomplete frame.
 //
-// Each segment begins with a snapshot of all deliveries. Earlier segments are needed
-// for their ids only, and are removed when the last id has expired.
+// Each segment begins with a snapshot of all deliveries. Earlier segments are needed only for
+// their ids, and are removed when the last id has expired.
 //
 // The file "slots" holds the attempts under way. See slots.
 package journal

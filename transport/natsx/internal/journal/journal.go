@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Journal is safe for concurrent use.
+// Journal records deliveries and ids. It is safe for concurrent use.
 type Journal struct {
 	log *slog.Logger
-	dir string // empty: nothing is written
+	dir string // empty if nothing is written
 
 	mu        sync.Mutex
 	consumers map[consumerKey]*Consumer
 	numbers   uint64                         // of consumers, so far
 	ids       map[logKey]map[string]appended // of earlier processes
 	idsEnd    time.Time                      // when the last of ids expires
-	segment   *segment                       // that is written; nil without a directory
+	segment   *segment                       // the current segment; nil without a directory
 	slots     *slots                         // attempts under way; nil without a directory
 	closed    bool
 	failing   bool      // the last write failed
@@ -105,13 +105,13 @@ func (j *Journal) Close() error {
 	return j.segment.file.Close()
 }
 
-// Lasting reports whether the journal outlives the process.
-func (j *Journal) Lasting() bool { return j.dir != "" }
+// Persistent reports whether the journal outlives the process.
+func (j *Journal) Persistent() bool { return j.dir != "" }
 
 // Remember records that a message with this id was appended to a log that was created
 // at this time. Later processes read it; the running server remembers the id itself.
 func (j *Journal) Remember(log string, created time.Time, id string, sequence uint64, until time.Time) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return
 	}
 	j.mu.Lock()
@@ -128,7 +128,7 @@ func (j *Journal) Remember(log string, created time.Time, id string, sequence ui
 // Recall returns the sequence of a message that an earlier process appended with this
 // id, until the id expires.
 func (j *Journal) Recall(log string, created time.Time, id string) (sequence uint64, ok bool) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return 0, false
 	}
 	j.mu.Lock()
@@ -145,7 +145,7 @@ func (j *Journal) Recall(log string, created time.Time, id string) (sequence uin
 // Discard drops the ids of messages after the last one of the log. The log has lost
 // them, and may use their sequences again.
 func (j *Journal) Discard(log string, created time.Time, last uint64) {
-	if !j.Lasting() {
+	if !j.Persistent() {
 		return
 	}
 	j.mu.Lock()

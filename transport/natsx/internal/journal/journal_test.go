@@ -121,18 +121,18 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 	})
 }
 
-// A consumer that was deleted and made again has no past.
-func TestAnotherConsumerOfTheNameHasNoPast(t *testing.T) {
+// A consumer that was deleted and created again has no past.
+func TestRecreatedConsumerHasNoPast(t *testing.T) {
 	t.Parallel()
 	j := journal.Memory()
 	j.Consumer("log", "a", made).Put(1, made, journal.Past{Delivery: 1, Attempts: 1})
 	if _, ok := j.Consumer("log", "a", made.Add(1)).Past(1, made); ok {
-		t.Error("it has")
+		t.Error("it has a past")
 	}
 }
 
-// The attempt is the delivery number without hand-backs, and continues when the server
-// starts counting again.
+// The attempt is the delivery number without hand-backs. It continues when the server starts
+// counting again.
 func TestAttempt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -169,7 +169,7 @@ func TestSegmentsAreRemoved(t *testing.T) {
 		t.Fatalf("the files are %v, %v", files, err)
 	}
 	if !strings.HasSuffix(files[0], ".journal") || strings.HasSuffix(files[0], "00000001.journal") {
-		t.Errorf("the file is %s: there was no second segment", files[0])
+		t.Errorf("no second segment: the only file is %s", files[0])
 	}
 	if p, ok := open(t, dir).Consumer("log", "a", made).Past(1, made); !ok || p.Attempts != 7 {
 		t.Errorf("got %+v, %v", p, ok)
@@ -191,11 +191,11 @@ func TestIDsExpire(t *testing.T) {
 }
 
 // A closed journal works in memory.
-func TestUnwritableJournalGoesOn(t *testing.T) {
+func TestClosedJournalWorksInMemory(t *testing.T) {
 	t.Parallel()
-	var said strings.Builder
+	var logged strings.Builder
 	dir := t.TempDir()
-	j, err := journal.Open(dir, slog.New(slog.NewTextHandler(&said, nil)))
+	j, err := journal.Open(dir, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Kinds of records. A record is its kind and then numbers, as varints, and texts,
-// each behind its length.
+// Kinds of records. A record consists of its kind, then numbers as varints and texts with
+// their length in front.
 const (
 	recordConsumer = 1 // number, stream, name, created
 	recordPast     = 2 // consumer, sequence, stored, delivery, attempts, due, noted
@@ -52,7 +52,7 @@ func appendID(b []byte, log logKey, id string, a appended) []byte {
 // reader applies records. It stops at an unknown or damaged one.
 type reader struct {
 	j         *Journal
-	consumers map[uint64]*Consumer // by the numbers of the segment
+	consumers map[uint64]*Consumer // by their number in the segment
 	now       time.Time
 	idsEnd    int64 // expiry of the last id
 
@@ -115,7 +115,7 @@ func (r *reader) take(kind byte) {
 	}
 }
 
-// maxAttempts bounds the number that a damaged file can contain.
+// maxAttempts bounds the number of attempts in a damaged file.
 const maxAttempts = 1 << 30
 
 func (r *reader) number() uint64 {

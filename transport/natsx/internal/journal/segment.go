@@ -24,7 +24,7 @@ type segment struct {
 	older   []olderSegment
 }
 
-// olderSegment is kept for its ids.
+// olderSegment is a segment that is kept for its ids.
 type olderSegment struct {
 	path   string
 	idsEnd int64
@@ -34,22 +34,22 @@ const (
 	suffix      = ".journal"
 	temporary   = ".tmp"
 	frameHead   = 8       // bytes
-	maxSegment  = 4 << 20 // bytes, after which another one is begun
+	maxSegment  = 4 << 20 // bytes; a longer segment is followed by another
 	maxFrame    = 1 << 30 // bytes
 	filePattern = "%08d" + suffix
 )
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-// record adds to the next frame.
+// record adds a record to the next frame.
 func (j *Journal) record(add func([]byte) []byte) {
 	if j.segment != nil && !j.closed {
 		j.segment.pending = add(j.segment.pending)
 	}
 }
 
-// flush writes the next frame. After a failed write its records stay in memory, and
-// the next frame uses the same offset.
+// flush writes the next frame. If a write fails, the records stay in memory, and the next
+// frame uses the same offset.
 func (j *Journal) flush() {
 	s := j.segment
 	if s == nil || j.closed || len(s.pending) == frameHead {

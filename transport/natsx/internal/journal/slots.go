@@ -13,8 +13,8 @@ import (
 // begins without a system call, and the operating system keeps the record when the
 // process ends. On platforms without mapped files there are no slots.
 //
-// A slot has the number of the consumer, then the sequence, time, delivery and attempts
-// of the message, and a CRC-32C, which is 0 in a free slot.
+// A slot holds the number of the consumer, then the sequence, time, delivery and attempts of
+// the message, and a CRC-32C, which is 0 in a free slot.
 type slots struct {
 	memory []byte
 	free   []int // offsets
@@ -42,7 +42,7 @@ func openSlots(dir string) (s *slots, err error) {
 			_ = os.Remove(path)
 		}
 	}()
-	if _, err := file.WriteAt(make([]byte, slotCount*slotSize), 0); err != nil { // a hole would need room later, when the disk may be full
+	if _, err := file.WriteAt(make([]byte, slotCount*slotSize), 0); err != nil { // a hole would need space later, when the disk may be full
 		return nil, err
 	}
 	memory, err := mapFile(file, slotCount*slotSize)
@@ -56,7 +56,7 @@ func openSlots(dir string) (s *slots, err error) {
 	return s, nil
 }
 
-// take fills a slot and returns its offset. It reports false if there is none.
+// take fills a slot and returns its offset. It reports false if no slot is free.
 func (s *slots) take(consumer, sequence uint64, p *Past) (offset int, ok bool) {
 	last := len(s.free) - 1
 	if last < 0 {
@@ -64,7 +64,7 @@ func (s *slots) take(consumer, sequence uint64, p *Past) (offset int, ok bool) {
 	}
 	offset = s.free[last]
 	if !s.write(offset, consumer, sequence, p) {
-		s.free = nil // the file system has no room for it
+		s.free = nil // the file system has no space for it
 		return 0, false
 	}
 	s.free = s.free[:last]
@@ -115,7 +115,7 @@ func (s *slots) release(offset int) {
 	s.free = append(s.free, offset)
 }
 
-// unfault ends a section in which a fault of the mapped file is a panic.
+// unfault ends a section in which a fault of the mapped file causes a panic.
 func unfault(before bool, ok *bool) {
 	debug.SetPanicOnFault(before)
 	if recover() != nil {

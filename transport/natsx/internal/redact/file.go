@@ -7,11 +7,11 @@ import (
 	"regexp"
 )
 
-// path matches names of files, without the white space and braces that other texts have.
+// path matches names of files. They contain no white space or braces, unlike other texts.
 var path = regexp.MustCompile(`^([A-Za-z]:)?[\w./\\~+@-]{1,255}$`)
 
-// File returns the name of a file, unless the file is missing and the name may be the
-// contents of one instead.
+// File returns the name of a file. If the file is missing and the name may be the contents of
+// a file instead, it returns a placeholder.
 func File(name string) string {
 	if name == "" {
 		return ""

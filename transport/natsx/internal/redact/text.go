@@ -14,18 +14,19 @@ var (
 	// urls matches URLs, well-formed or not.
 	urls = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>\\]*`)
 
-	// keys matches seeds of nkeys, and JWTs.
+	// keys matches nkey seeds and JWTs.
 	keys = regexp.MustCompile(`\bS[A-Z][A-Z2-7]{56}\b|\beyJ[\w-]*\.[\w-]+\.[\w-]*`)
 
-	// connects matches the options of a client that connects, in a trace.
+	// connects matches the options of a connecting client, in a trace.
 	connects = regexp.MustCompile(`\bCONNECT \{.*`)
 
-	// headers matches a header of a message that is quoted in a trace.
+	// headers matches a message header that is quoted in a trace.
 	headers = regexp.MustCompile(`(?i)(\\r\\n[^\s:\\]*(?:auth|cookie|token|secret|passw|api-?key|credential)[^\s:\\]*:)(?:[^\\]|\\[^r])*`)
 )
 
-// Text returns a text from elsewhere without the credentials in URLs, keys, and the given
-// secrets. It ends at a malformed URL, since the rest may quote a part of it.
+// Text returns a text from elsewhere without the credentials in URLs, without keys, and
+// without the given secrets. It truncates the text at a malformed URL, since the rest may
+// quote a part of it.
 func Text(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		text = without(text, secret)
@@ -53,8 +54,8 @@ func shortenURLs(text string) string {
 	}
 }
 
-// minSecret is the length of the shortest text that is taken for a secret: to remove
-// a shorter one would remove too much else.
+// minSecret is the length of the shortest secret that is removed: to remove a shorter text
+// would remove too much else.
 const minSecret = 4
 
 // without removes a secret in each form in which a text may quote it.
@@ -69,8 +70,8 @@ func without(text, secret string) string {
 	return text
 }
 
-// Error returns err if neither its text nor the text of a cause needs to be redacted, and
-// otherwise an error with the redacted text alone.
+// Error returns err if neither its text nor the text of a cause needs to be redacted.
+// Otherwise it returns an error with only the redacted text.
 func Error(err error, secrets ...string) error {
 	if err == nil {
 		return nil

@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// Placeholders for texts of which any part may be a credential.
+// Placeholders for texts that may contain credentials anywhere.
 const (
 	malformedURL     = "(malformed URL)"
 	malformedAddress = "(malformed address)"
 )
 
-// Errors of Parse. None quotes the URL.
+// Errors of Parse. They do not quote the URL.
 var (
 	errMalformed = errors.New("malformed: want scheme://host:port")
 	errUnescaped = errors.New(`malformed: write "/", "?", "#" and "@" in a user, a password or a path as %2F, %3F, %23 and %40`)
 )
 
-// Parse takes a URL apart, if its parts are certain: credentials with an unescaped
-// "/", "?" or "#" parse as a host with a path, a query or a fragment.
+// Parse parses a URL if its parts are unambiguous: credentials with an unescaped "/", "?" or
+// "#" parse as a host with a path, a query or a fragment.
 func Parse(raw string) (*url.URL, error) {
 	_, rest, ok := strings.Cut(raw, "://")
 	if !ok {
@@ -51,7 +51,7 @@ func URL(raw string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// URLs returns what URL returns for each.
+// URLs returns the result of URL for each element.
 func URLs(raw []string) []string {
 	shown := make([]string, len(raw))
 	for i := range raw {
@@ -60,7 +60,8 @@ func URLs(raw []string) []string {
 	return shown
 }
 
-// Address returns an address of the form host:port as it is.
+// Address returns an address of the form host:port unchanged, and a placeholder for any other
+// text.
 func Address(raw string) string {
 	host, port, err := net.SplitHostPort(raw)
 	switch {
@@ -72,7 +73,7 @@ func Address(raw string) string {
 	return raw
 }
 
-// Addresses returns what Address returns for each.
+// Addresses returns the result of Address for each element.
 func Addresses(raw []string) []string {
 	shown := make([]string, len(raw))
 	for i := range raw {
@@ -90,7 +91,7 @@ func isIPv6(host string) bool {
 	return strings.Contains(address, ":") && net.ParseIP(address) != nil && (!zoned || hostName.MatchString(zone))
 }
 
-// isPort reports whether text is a port to connect to, or none.
+// isPort reports whether text is a port to connect to, or empty.
 func isPort(text string) bool { return text == "" || isNumber(text) && strings.Trim(text, "0") != "" }
 
 func isNumber(text string) bool {
@@ -98,8 +99,8 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
-// Credentials lists the secrets in a URL: its password, or the user without one, which
-// is a token. Of a malformed URL it knows none.
+// Credentials lists the secrets in a URL: its password, or a user without a password, which
+// is a token. It returns none for a malformed URL.
 func Credentials(raw string) []string {
 	u, err := Parse(raw)
 	if err != nil || u.User == nil {

@@ -1,0 +1,199 @@
+package mono
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gomono.dev/mono/internal/copier"
+	"gomono.dev/transport"
+)
+
+// localCall is one local call: the context of its handler, its request and its reply,
+// in one piece of memory.
+type localCall[Req, Resp any] struct {
+	localContext
+	request Req
+	made    Resp
+}
+
+// isolatedCall is a localCall with the caller's copies of request and reply.
+type isolatedCall[Req, Resp any] struct {
+	localCall[Req, Resp]
+	sent     Req
+	response Resp
+}
+
+// callLocal calls a service's handler on the caller's goroutine, with the semantics of
+// a call over the transport. rare may be nil.
+func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn Func[Req, Resp], req Req) (Resp, error) {
+	var none Resp
+	if ctx.Err() != nil {
+		return none, about(s.decl.String(), transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent"))
+	}
+	var h *localCall[Req, Resp]
+	var response *Resp
+	plan := s.local.request
+	if plan == nil {
+		h = &localCall[Req, Resp]{request: req}
+		response = &h.made
+	} else {
+		isolated := &isolatedCall[Req, Resp]{sent: req}
+		h, response = &isolated.localCall, &isolated.response
+		if err := copier.Copy(plan, &h.request, &isolated.sent); err != nil {
+			if rare, err = s.requestNotCopied(rare, err); err != nil {
+				return none, err
+			}
+		}
+	}
+	h.begin(ctx, s, rare)
+	place, err := s.local.gate.enterLocal(h, s.in.ctx)
+	if err != nil {
+		return none, about(s.decl.String(), err)
+	}
+	var watched *referencedValue
+	if s.in.referenced != nil && plan == nil {
+		watched = s.in.referenced.keep(&h.localContext, "request", &h.request)
+	}
+	took, err := h.handle(fn, place, response)
+	if watched != nil {
+		s.in.referenced.recheck(watched)
+		s.in.referenced.keep(&h.localContext, "reply", &h.made)
+	}
+	if err = h.outcome(took, err); err != nil {
+		return none, err
+	}
+	return *response, nil
+}
+
+// handle runs the handler. It releases the place in the gate however the handler ends.
+func (h *localCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response *Resp) (took time.Duration, err error) {
+	r := h.sender.local
+	defer h.leave(place, &took, &err)
+	switch {
+	case h.rare != nil && h.rare.unreadable != nil:
+		err = h.rare.unreadable
+	case r.plain:
+		if h.made, err = fn(h, h.request); err != nil {
+			err = tried(err)
+		}
+	default:
+		err = r.around(h, h.asCall(&h.request, &h.made))
+	}
+	if err == nil && r.response != nil {
+		err = h.replyNotCopied(copier.Copy(r.response, response, &h.made))
+	}
+	return h.record(err), err
+}
+
+// Value returns the Call, and the values that package context uses internally.
+func (h *localCall[Req, Resp]) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return h.asCall(&h.request, &h.made)
+	}
+	return h.localContext.Value(key)
+}
+
+// begin records the start of the call.
+func (h *localContext) begin(ctx context.Context, s *sender, rare *rarities) {
+	h.caller, h.sender, h.rare = ctx, s, rare
+	h.began = s.in.clock.now()
+	if rare != nil && rare.origin != nil {
+		rare.origin.local = h
+	}
+}
+
+// requestNotCopied handles an error of the copy of a request. If the codec cannot
+// encode the request, it is not sent. If the codec cannot decode it, the receiving side
+// reports that.
+func (s *sender) requestNotCopied(rare *rarities, err error) (*rarities, error) {
+	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
+		return nil, about(s.decl.String(), notEncoded(s.codec, e.Err))
+	}
+	if rare == nil {
+		rare = &rarities{}
+	}
+	rare.unreadable = about(s.decl.String(), notDecoded(err))
+	return rare, nil
+}
+
+// replyNotCopied handles an error of the copy of a reply. If the codec cannot encode
+// the reply, that is the handler's bug. If the codec cannot decode it, the caller gets
+// the error.
+func (h *localContext) replyNotCopied(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
+		return h.sender.local.badReply(notEncoded(h.sender.codec, e.Err))
+	}
+	return &unreadableReply{about("reply of "+h.sender.decl.String(), notDecoded(err))}
+}
+
+// unreadableReply is the error of a reply that its caller cannot decode. It is not an
+// error of the handler.
+type unreadableReply struct{ error }
+
+// leave is deferred around the handler. It releases the place however the handler ends,
+// and turns a panic into an error. It ends the context first, because goroutines that
+// the handler has left running may need that to stop.
+func (h *localContext) leave(place uint64, took *time.Duration, err *error) {
+	if v := recover(); v != nil {
+		h.sender.in.panicked(h.sender.local.where, v)
+		*err = panicError(h.sender.local.where)
+		*took = h.record(*err)
+	}
+	h.returned()
+	h.sender.local.gate.leaveLocal(place)
+}
+
+// record counts the call, logs errors that no caller gets, and returns the duration of
+// the call.
+func (h *localContext) record(err error) time.Duration {
+	took := h.sender.in.clock.now() - h.began
+	r := h.sender.local
+	r.stats.local.add(took)
+	if err != nil {
+		h.failed(err)
+	}
+	return took
+}
+
+func (h *localContext) failed(err error) {
+	if _, ok := err.(*unreadableReply); !ok {
+		h.sender.local.stats.failed(err)
+		h.sender.local.failed(h.id, err)
+	}
+}
+
+// outcome returns the caller's error; err is the handler's. If the time of the call was
+// over before its handler returned, the result does not depend on err.
+func (h *localContext) outcome(took time.Duration, err error) error {
+	switch {
+	case h.caller.Err() != nil:
+		return about(h.sender.decl.String(), transport.ContextError(h.caller, OutcomeUnknown, tookTooLong))
+	case h.late(took):
+		e := transport.Errorf(DeadlineExceeded, OutcomeUnknown, tookTooLong)
+		e.Err = context.DeadlineExceeded
+		return about(h.sender.decl.String(), e)
+	case err == nil:
+		return nil
+	}
+	return h.receivedError(err)
+}
+
+// receivedError returns the error of a handler as it would arrive over the transport.
+func (h *localContext) receivedError(err error) error {
+	r := h.sender.local
+	if u, ok := err.(*unreadableReply); ok {
+		return u.error
+	}
+	if r.in.ctx.Err() != nil {
+		return r.abandoned()
+	}
+	reply := &transport.Message{}
+	reply.Header, reply.Body = encodeError(err, r.codec)
+	return replyError(reply, r.in.codecs, r.codec)
+}
+
+const tookTooLong = "the handler took longer than its caller's deadline allows"

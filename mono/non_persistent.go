@@ -1,0 +1,99 @@
+package mono
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// sendNonPersistent sends a job of a NonPersistent queue and waits until each group has
+// accepted it. Within the window of AssumeAccepted after that, jobs are sent without
+// waiting.
+func (s *sender) sendNonPersistent(ctx context.Context, m *transport.Message) error {
+	if s.assumesAccepted() {
+		err := s.in.app.transport.Publish(ctx, m)
+		if err != nil {
+			s.accepted.Store(0)
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
+	defer cancel()
+	groups := s.decl.config.groups()
+	errs := make([]error, len(groups))
+	var wait sync.WaitGroup
+	for i, group := range groups {
+		wait.Go(func() { errs[i] = s.sendToGroup(ctx, m, group) })
+	}
+	wait.Wait()
+	if err := s.refusal(groups, errs); err != nil {
+		s.accepted.Store(0)
+		return err
+	}
+	s.accepted.Store(time.Now().UnixNano())
+	return nil
+}
+
+// acceptTimeout bounds the wait until a job of a NonPersistent queue is accepted.
+const acceptTimeout = 5 * time.Second
+
+// assumesAccepted reports whether a job was accepted so recently that the next need not
+// be confirmed.
+func (s *sender) assumesAccepted() bool {
+	window := s.decl.config.AssumeAccepted
+	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
+}
+
+func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) error {
+	own := *m
+	own.Subject = s.in.replaySubject(s.decl, group, "")
+	reply, err := s.in.app.transport.Request(ctx, &own)
+	if err != nil {
+		return err
+	}
+	if e := transport.ErrorFromHeader(reply.Header); e != nil {
+		return e
+	}
+	return nil
+}
+
+// refusal returns the first error. It also reports whether another group has accepted
+// the job.
+func (s *sender) refusal(groups []string, errs []error) error {
+	var refused *Error
+	taken := false
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			taken = true
+		case refused == nil:
+			refused = about("group "+groups[i], err)
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	if taken {
+		refused.Outcome = OutcomeUnknown
+		refused.Message += " (another group has accepted the job)"
+	}
+	return refused
+}
+
+// confirm confirms to the sender of a job that a worker has it.
+func (r *receiver) confirm(m *transport.Message) {
+	r.answer(m, &transport.Message{})
+}
+
+// nonPersistent reports whether the receiver handles jobs that are not stored.
+func (r *receiver) nonPersistent() bool {
+	return r.decl.kind == KindQueue && r.decl.config.NonPersistent
+}
+
+// nonPersistentSubjects returns the subjects of jobs for a group of a NonPersistent
+// queue.
+func (r *receiver) nonPersistentSubjects() []string {
+	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
+}
