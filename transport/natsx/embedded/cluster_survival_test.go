@@ -166,7 +166,7 @@ func (c *cluster) outcome(t *testing.T, n, replicas int, before func(), failed <
 	return f.after(l, note)
 }
 
-// The table about clusters in docs/durability.md is true.
+// The table about clusters in docs/durability.md is correct.
 func TestWhatSurvivesInACluster(t *testing.T) {
 	rows, columns := survivalTable(t, "clusters")
 	for _, f := range facts {
@@ -189,6 +189,7 @@ func TestWhatSurvivesInACluster(t *testing.T) {
 				err     error
 			}
 			results := make([]result, len(facts))
+			var open sync.Map // names of the facts without a result
 			failed := make(chan struct{})
 			var before, after sync.WaitGroup
 			for n, f := range facts {
@@ -196,7 +197,9 @@ func TestWhatSurvivesInACluster(t *testing.T) {
 					continue
 				}
 				before.Add(1)
+				open.Store(f.name, nil)
 				after.Go(func() {
+					defer open.Delete(f.name)
 					outcome, err := c.outcome(t, n, failure.replicas, before.Done, failed)
 					results[n] = result{outcome, err}
 				})
@@ -209,6 +212,12 @@ func TestWhatSurvivesInACluster(t *testing.T) {
 				c.start(t, failure.servers...)
 			}
 			close(failed)
+			defer time.AfterFunc(2*time.Minute, func() {
+				open.Range(func(name, _ any) bool {
+					t.Logf("the servers have been back for two minutes, and nothing is known of %q", name)
+					return true
+				})
+			}).Stop()
 			after.Wait()
 			for n, f := range facts {
 				if cells := rows[f.name]; cells != nil && cells[column] != cannotHappen {

@@ -82,11 +82,14 @@ func TestIDsBelongToOneLog(t *testing.T) {
 				defer other.Close(context.Background())
 				openLog(t, other, config)
 			}
+			if _, err := before.Append(t.Context(), m, transport.AppendOptions{NotBefore: c.notBefore}); err != nil { // of the same sequence
+				t.Fatal(err)
+			}
 			if a, err := before.Append(t.Context(), m, o); err != nil || a.Duplicate {
 				t.Errorf("the append to the new log is %+v, %v", a, err)
 			}
 			info, err := before.Info(t.Context())
-			if err != nil || info.Messages+info.Delayed != 1 {
+			if err != nil || info.Messages+info.Delayed != 2 {
 				t.Errorf("stored are %d, delayed %d, %v", info.Messages, info.Delayed, err)
 			}
 		})
@@ -134,5 +137,35 @@ func TestUnwritableJournalDoesNotPreventTheStart(t *testing.T) {
 	}
 	if d := <-got; d.Ack(t.Context()) != nil {
 		t.Error("the message cannot be settled")
+	}
+}
+
+// The journal has all attempts only if no other process can connect.
+func TestExclusiveServer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		listen, config string
+		want           bool
+	}{
+		"no listener": {want: true},
+		"a listener":  {listen: "127.0.0.1:0"},
+		"a leaf node": {config: `leafnodes { remotes: [{url: "nats-leaf://127.0.0.1:1"}] }`},
+		"WebSocket":   {config: `websocket { listen: "127.0.0.1:-1", no_tls: true }`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			o := embedded.Options{Listen: c.listen}
+			if c.config != "" {
+				o.ConfigFile = filepath.Join(t.TempDir(), "nats.conf")
+				if err := os.WriteFile(o.ConfigFile, []byte(c.config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			openStore(t, dir, o)
+			if _, err := os.Stat(filepath.Join(dir, "mono", "exclusive")); (err == nil) != c.want {
+				t.Errorf("exclusive is %t, want %t", err == nil, c.want)
+			}
+		})
 	}
 }
