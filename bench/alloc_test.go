@@ -27,7 +27,7 @@ func TestAllocationsOfACallOverInproc(t *testing.T) {
 // memory that its handler keeps.
 func TestAllocationsOfAnEventOverInproc(t *testing.T) {
 	const most = 5
-	var publish mono.Sink[[]byte]
+	var publish mono.Publisher[[]byte]
 	sizes := make(chan int, 1)
 	local(t, func(s *mono.Scope) {
 		subscribe(s, func(body []byte) { sizes <- len(body) })

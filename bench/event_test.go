@@ -19,29 +19,29 @@ var posted = mono.NewEvent[[]byte]("bench.posted", mono.Codec(codec.Raw))
 // eventPath is one path of a message to its only subscriber.
 type eventPath struct {
 	name string
-	open func(b *testing.B, handle func([]byte)) (publish mono.Sink[[]byte])
+	open func(b *testing.B, handle func([]byte)) (publish mono.Publisher[[]byte])
 }
 
 func eventPaths() []eventPath {
 	paths := []eventPath{{"function", functionEvent}, {"channel", channelEvent}, {"inproc", localEvent}}
 	for _, l := range links {
 		paths = append(paths,
-			eventPath{"raw-" + l.name, func(b *testing.B, handle func([]byte)) mono.Sink[[]byte] { return rawEvent(b, l, handle) }},
-			eventPath{"nats-" + l.name, func(b *testing.B, handle func([]byte)) mono.Sink[[]byte] { return natsEvent(b, l, handle) }},
+			eventPath{"raw-" + l.name, func(b *testing.B, handle func([]byte)) mono.Publisher[[]byte] { return rawEvent(b, l, handle) }},
+			eventPath{"nats-" + l.name, func(b *testing.B, handle func([]byte)) mono.Publisher[[]byte] { return natsEvent(b, l, handle) }},
 		)
 	}
 	return paths
 }
 
-func functionEvent(_ *testing.B, handle func([]byte)) mono.Sink[[]byte] {
-	return func(_ context.Context, body []byte) error {
+func functionEvent(_ *testing.B, handle func([]byte)) mono.Publisher[[]byte] {
+	return func(_ context.Context, body []byte, _ ...mono.EventSendOption) error {
 		handle(body)
 		return nil
 	}
 }
 
 // channelEvent sends copies to a goroutine.
-func channelEvent(b *testing.B, handle func([]byte)) mono.Sink[[]byte] {
+func channelEvent(b *testing.B, handle func([]byte)) mono.Publisher[[]byte] {
 	bodies := make(chan []byte, 1024)
 	b.Cleanup(func() { close(bodies) })
 	go func() {
@@ -49,7 +49,7 @@ func channelEvent(b *testing.B, handle func([]byte)) mono.Sink[[]byte] {
 			handle(body)
 		}
 	}()
-	return func(_ context.Context, body []byte) error {
+	return func(_ context.Context, body []byte, _ ...mono.EventSendOption) error {
 		bodies <- slices.Clone(body)
 		return nil
 	}
@@ -62,7 +62,7 @@ func subscribe(s *mono.Scope, handle func([]byte)) {
 	})
 }
 
-func localEvent(b *testing.B, handle func([]byte)) (publish mono.Sink[[]byte]) {
+func localEvent(b *testing.B, handle func([]byte)) (publish mono.Publisher[[]byte]) {
 	local(b, func(s *mono.Scope) {
 		subscribe(s, handle)
 		publish = posted.Publisher(s)
@@ -70,7 +70,7 @@ func localEvent(b *testing.B, handle func([]byte)) (publish mono.Sink[[]byte]) {
 	return publish
 }
 
-func natsEvent(b *testing.B, l link, handle func([]byte)) (publish mono.Sink[[]byte]) {
+func natsEvent(b *testing.B, l link, handle func([]byte)) (publish mono.Publisher[[]byte]) {
 	sender, receiver := l.open(b)
 	serve(b, receiver, func(a *mono.App) { a.Add(module("subscriber", func(s *mono.Scope) { subscribe(s, handle) })) })
 	serve(b, sender, func(a *mono.App) {
@@ -80,7 +80,7 @@ func natsEvent(b *testing.B, l link, handle func([]byte)) (publish mono.Sink[[]b
 }
 
 // rawEvent uses nats.go alone, with the headers that mono sends.
-func rawEvent(b *testing.B, l link, handle func([]byte)) mono.Sink[[]byte] {
+func rawEvent(b *testing.B, l link, handle func([]byte)) mono.Publisher[[]byte] {
 	sender, receiver := l.open(b)
 	client, server := conn(b, sender), conn(b, receiver)
 	if _, err := server.QueueSubscribe("raw.posted", "subscriber", func(m *nats.Msg) {
@@ -94,7 +94,7 @@ func rawEvent(b *testing.B, l link, handle func([]byte)) mono.Sink[[]byte] {
 	if err := server.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	return func(_ context.Context, body []byte) error {
+	return func(_ context.Context, body []byte, _ ...mono.EventSendOption) error {
 		return client.PublishMsg(&nats.Msg{Subject: "raw.posted", Data: body,
 			Header: nats.Header{"Mono-Id": {id()}, "Mono-Sender": {"publisher"}, "Content-Type": {"application/octet-stream"}}})
 	}

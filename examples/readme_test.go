@@ -1,7 +1,9 @@
 package examples_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,5 +43,47 @@ func TestHelloIsShort(t *testing.T) {
 	}
 	if n := strings.Count(string(file), "\n"); n > 30 {
 		t.Errorf("hello has %d lines, want at most 30", n)
+	}
+}
+
+// Links in documents lead to files that exist.
+func TestLinksInDocumentsLeadToFiles(t *testing.T) {
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents = append(documents, "../README.md", "../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md")
+	code, link := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`"), regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	for _, document := range documents {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), target[1])); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", document, target[1])
+			}
+		}
+	}
+}
+
+// The README lists every file with examples.
+func TestReadmeListsExamples(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = fs.WalkDir(os.DirFS(".."), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(path, ".") && path != "." {
+			return fs.SkipDir
+		}
+		isExample, _ := filepath.Match("example*_test.go", filepath.Base(path))
+		if isExample && !strings.Contains(string(readme), "]("+path+")") {
+			t.Errorf("README.md does not link %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -39,6 +39,7 @@ func TestLocalCallAllocations(t *testing.T) {
 	app, c := startLocal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	valued := context.WithValue(ctx, ctxKey{}, "a value")
 	for _, budget := range []struct {
 		name   string
 		allocs float64
@@ -47,6 +48,7 @@ func TestLocalCallAllocations(t *testing.T) {
 		{"flat request and reply", 1, func() (flatReply, error) { return c.flat(ctx, aFlatRequest) }},
 		{"the same through Call", 1, func() (flatReply, error) { return flat.Call(ctx, app, aFlatRequest) }},
 		{"with a Timeout", 1, func() (flatReply, error) { return c.timeout(ctx, aFlatRequest) }},
+		{"with a context that carries values", 1, func() (flatReply, error) { return c.flat(valued, aFlatRequest) }},
 		{"by reference", 1, func() (flatReply, error) { return c.byReference(ctx, aFlatRequest) }},
 		{"a nested order with a copy of its lines", 2, func() (flatReply, error) { return c.nested(ctx, anOrder) }},
 	} {

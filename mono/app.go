@@ -126,12 +126,14 @@ func (o *appOptions) check(t transport.Transport) error {
 	return nil
 }
 
-// Add adds modules. A module starts after the modules that it needs. Modules that do
-// not need each other start in the order in which they were added.
-func (a *App) Add(modules ...Module) {
+// Add adds modules and returns the App. A module starts after the modules that it
+// needs. Modules that do not need each other start in the order in which they were
+// added.
+func (a *App) Add(modules ...Module) *App {
 	for _, m := range modules {
 		a.register("Add", func() { a.modules = append(a.modules, registration{module: m}) })
 	}
+	return a
 }
 
 // Plugin adds a module under the given name, so that one type can be added several

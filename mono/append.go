@@ -22,7 +22,7 @@ func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error
 		// The subject is set even if there is no key: replays are in the log, too.
 		o.Expect = &transport.Expectation{Subject: m.Subject, Sequence: c.sent.last}
 	}
-	if c.sent.done != nil {
+	if c.sent.async != nil {
 		return s.storeAsync(ctx, log, m, o, c.sent)
 	}
 	if c.sent.stored != nil {
@@ -55,13 +55,15 @@ func (s *sender) storeAsync(ctx context.Context, log transport.Log, m *transport
 				s.in.log.Error("mono: a callback of AppendAsync ended its goroutine (runtime.Goexit, or a test's FailNow): further callbacks may not be called", "handle", s.decl.name)
 			}
 		}()
-		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.done(err); return nil }) // it logs a panic
+		_ = guard("the callback of AppendAsync to "+s.decl.String(), s.in.panicked, func() error { sent.async.done(err); return nil }) // it logs a panic
 		returned = true
 	})
 	if err != nil {
 		s.in.outgoing.leave()
+		return err
 	}
-	return err
+	sent.async.begun = true
+	return nil
 }
 
 // appendOnce appends m once, however many tries it takes: if the acknowledgement of one

@@ -20,11 +20,7 @@ type BackoffPolicy interface {
 }
 
 // Backoff sets the waits between attempts, Exponential(1s, 1m) by default.
-func Backoff(policy BackoffPolicy) interface {
-	QueueOption
-	StreamOption
-	EventOption
-} {
+func Backoff(policy BackoffPolicy) StoredOption {
 	return set(policy != nil, func(c *config) { c.Backoff = policy }, "Backoff: want a policy, got nil")
 }
 

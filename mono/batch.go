@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,13 +19,13 @@ const (
 
 // BatchSize bounds the number of messages of a batch, DefaultBatchSize by default, at
 // most MaxBatchSize.
-func BatchSize(n int) StreamHandlerOption {
+func BatchSize(n int) BatchHandlerOption {
 	return set(n >= 1 && n <= MaxBatchSize, func(c *config) { c.BatchSize = n }, "BatchSize(%d): want 1 to %d", n, MaxBatchSize)
 }
 
 // BatchWait bounds the time that the first message of a batch waits for others,
 // DefaultBatchWait by default.
-func BatchWait(d time.Duration) StreamHandlerOption {
+func BatchWait(d time.Duration) BatchHandlerOption {
 	return set(d >= time.Millisecond && d <= time.Minute, func(c *config) { c.BatchWait = d }, "BatchWait(%v): want 1ms to 1m", d)
 }
 
@@ -35,10 +34,12 @@ func BatchWait(d time.Duration) StreamHandlerOption {
 // after later ones.
 //
 // Nil acknowledges the batch. An error applies to each of its messages, unless it is
-// made by PerMessage. Each message has attempts of its own. A message that cannot be
+// made by PerMessage. Each message has attempts of its own. If the batch exceeds its
+// Timeout, the attempt at each of its messages has failed. A message that cannot be
 // decoded becomes a dead letter and is in no batch.
-func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, append(slices.Clip(opts), Unordered()), newTicket[T])
+func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...BatchHandlerOption) {
+	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
+	r.config.Unordered = true
 	r.pack = func(calls []*Call) any {
 		batch := make([]Message[T], len(calls))
 		for i, c := range calls {
@@ -214,13 +215,16 @@ func (r *receiver) runBatch(t *ticket, members []*Call) error {
 	t.batch = members[0]
 	r.watch.begin(t, began)
 	defer r.watch.end(t)
-	err := r.run(r.in.ctx, &c)
+	err := r.runAttempt(r.in.ctx, &c)
 	r.stats.record(&r.stats.received, r.in.clock.now()-began, err)
 	return err
 }
 
 // ownError returns the error of one message of a batch.
 func (r *receiver) ownError(err error, i, n int) error {
+	if late, ok := err.(*overtime); ok {
+		return r.exceeded(r.ownError(late.coded.Err, i, n))
+	}
 	each, ok := errors.AsType[perMessage](err)
 	switch {
 	case !ok:

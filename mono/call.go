@@ -28,6 +28,7 @@ type Call struct {
 	whole    bool          // header holds the fields that mono sets
 	decoded  bool          // payload holds the message
 	local    *localContext // of a local call
+	info     *CallInfo     // nil: none; on the receiving side it holds only the reply's headers
 
 	// On the sending side.
 	via      *sender
@@ -204,10 +205,10 @@ func (c *Call) Key() string {
 
 // FencingToken returns a number that grows with every delivery of a message of the same
 // key (in an ordered group; otherwise with every delivery in the group), in whichever
-// process. It never decreases, not even if processes or the server were killed in
-// between. A store can keep the highest token of each key and reject a lower one: it
-// comes from a process that was considered dead and is late. The token of a message
-// that is not stored is 0.
+// process. It does not decrease if processes or the server were killed in between, with
+// the exceptions that docs/durability.md lists. A store can keep the highest token of each
+// key and reject a lower one: it comes from a process that was considered dead and is late.
+// The token of a message that is not stored is 0.
 func (c *Call) FencingToken() uint64 {
 	if c.delivery == nil {
 		return 0
@@ -235,6 +236,7 @@ func (c *Call) sendAgain() {
 	if c.sentOnce && c.reply != nil {
 		reflect.ValueOf(c.reply).Elem().SetZero()
 		c.replied = false
+		c.info.setReply(nil)
 	}
 	c.sentOnce = true
 }

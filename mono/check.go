@@ -153,8 +153,8 @@ func (in *instance) checkReceivers(u *unit) {
 
 // checkStored reports options of a receiver that do not fit a stored handle.
 func (in *instance) checkStored(r *receiver) {
-	if (r.config.BatchSize > 0 || r.config.BatchWait > 0) && r.pack == nil {
-		in.report.add(r.unit.name, r.decl, "is handled at %s with BatchSize or BatchWait, one message at a time: use HandleBatch", r.place)
+	if r.config.MaxBuffered > 0 && r.decl.config.Durable {
+		in.report.add(r.unit.name, r.decl, "is handled at %s with MaxBuffered, which needs an event that is not Durable: the store keeps the messages that wait", r.place)
 	}
 	if r.config.Broadcast && r.decl.config.Durable {
 		return // config.check has reported it

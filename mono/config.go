@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"gomono.dev/codec"
@@ -59,8 +60,8 @@ type config struct {
 // check reports options that contradict each other.
 func (c *config) check(kind Kind) error {
 	var errs []error
-	if kind == KindEvent && !c.Durable && (c.MaxAttempts > 0 || c.Backoff != nil || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("MaxAttempts, Backoff, DedupWindow, AckWait and StuckAfter need Durable: an event that is not stored is delivered once"))
+	if names := c.storedOptions(); kind == KindEvent && !c.Durable && len(names) > 0 {
+		errs = append(errs, fmt.Errorf("want Durable with %s: an event that is not stored is delivered once", strings.Join(names, ", ")))
 	}
 	if c.Durable && c.Broadcast {
 		errs = append(errs, errors.New("Durable and Broadcast exclude each other: a durable group shares its messages among instances"))
@@ -71,8 +72,8 @@ func (c *config) check(kind Kind) error {
 	if c.AssumeAccepted > 0 && !c.NonPersistent {
 		errs = append(errs, errors.New("AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store"))
 	}
-	if c.NonPersistent && (c.MaxAttempts > 0 || c.Backoff != nil || c.MaxPending > 0 || c.MaxDelayed > 0 || c.DedupWindow > 0 || c.AckWait > 0 || c.StuckAfter > 0) {
-		errs = append(errs, errors.New("NonPersistent excludes MaxAttempts, Backoff, MaxPending, MaxDelayed, DedupWindow, AckWait and StuckAfter: its jobs are not stored, so they cannot be tried again"))
+	if names := c.storedOptions(); c.NonPersistent && len(names) > 0 {
+		errs = append(errs, fmt.Errorf("NonPersistent excludes %s: its jobs are not stored, so they cannot be tried again", strings.Join(names, ", ")))
 	}
 	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
 		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))
@@ -84,6 +85,30 @@ func (c *config) check(kind Kind) error {
 		errs = append(errs, fmt.Errorf("Backoff lists %d waits, and %d attempts have %d between them: list fewer, or raise MaxAttempts", len(list), c.maxAttempts(), c.maxAttempts()-1))
 	}
 	return errors.Join(errs...)
+}
+
+// storedOptions returns the names of the options that are set and need stored messages.
+// (Timeout has another meaning for a service.)
+func (c *config) storedOptions() []string {
+	var names []string
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{
+		{"MaxAttempts", c.MaxAttempts > 0},
+		{"Backoff", c.Backoff != nil},
+		{"Timeout", c.Timeout > 0},
+		{"MaxPending", c.MaxPending > 0},
+		{"MaxDelayed", c.MaxDelayed > 0},
+		{"DedupWindow", c.DedupWindow > 0},
+		{"AckWait", c.AckWait > 0},
+		{"StuckAfter", c.StuckAfter > 0},
+	} {
+		if o.set {
+			names = append(names, o.name)
+		}
+	}
+	return names
 }
 
 // differs describes the first option with different values in two configs.

@@ -625,3 +625,56 @@ func TestHeaderTooLargeForADeadLetter(t *testing.T) {
 		}
 	})
 }
+
+// A handler of stored messages may return a Failure itself: the dead letter is that of
+// the failure with a zero value, for each kind.
+func TestDeadLetterOfAFailureWithoutAValue(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("failed.bare-queue", mono.MaxAttempts(1))
+	st := mono.NewStream[job]("failed.bare-stream", mono.MaxAttempts(1))
+	batch := mono.NewStream[job]("failed.bare-batch", mono.MaxAttempts(1))
+	e := mono.NewEvent[job]("failed.bare-event", mono.Durable(), mono.MaxAttempts(1))
+	results := []error{short, short.With(shortage{}), mono.Permanent(short)}
+	fail := func(_ context.Context, j job) error { return results[j.N] }
+	onBackends(t, func(t *testing.T, b backend) {
+		died := make(chan error, 100)
+		app := b.app(t, module("worker", func(s *mono.Scope) {
+			q.Handle(s, fail)
+			st.Handle(s, fail)
+			e.Handle(s, fail)
+			batch.HandleBatch(s, func(_ context.Context, all []mono.Message[job]) error {
+				errs := make([]error, len(all))
+				for i, m := range all {
+					errs[i] = results[m.Value.N]
+				}
+				return mono.PerMessage(errs...)
+			})
+		}))
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			if d, ok := o.(mono.MessageDeadLettered); ok {
+				died <- d.Err
+			}
+		}))
+		begin(t, app)
+		for n := range results {
+			for _, send := range []func(context.Context, mono.Binder, job) error{q.Enqueue, st.Append, batch.Append, e.Publish} {
+				if err := send(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, dl := range []mono.DeadLetters[job]{q.DeadLetters(app), st.DeadLetters(app), batch.DeadLetters(app), e.DeadLetters(app)} {
+			for _, l := range awaitDeadLetters(t, dl, len(results)) {
+				if l.Code != mono.FailedPrecondition || l.Error != "failed_precondition: test.short" {
+					t.Errorf("the dead letter is %+v", l)
+				}
+			}
+		}
+		for range 4 * len(results) {
+			err := next(t, died)
+			if got, ok := short.Match(err); !ok || got != (shortage{}) || !errors.Is(err, short) {
+				t.Errorf("observed %v", err)
+			}
+		}
+	})
+}

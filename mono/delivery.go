@@ -87,6 +87,38 @@ func (r *receiver) attempt(t *ticket, d *transport.Delivery) error {
 	return err
 }
 
+// runAttempt runs middleware and handler for a message or a batch, within the Timeout.
+func (r *receiver) runAttempt(ctx context.Context, c *Call) error {
+	if r.config.Timeout == 0 {
+		return r.run(ctx, c)
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	err := r.run(ctx, c)
+	if !expired(ctx) {
+		return err
+	}
+	return r.exceeded(err)
+}
+
+// expired reports whether the deadline of a context has passed before its parent ended.
+func expired(ctx context.Context) bool {
+	if err := ctx.Err(); err != nil {
+		return errors.Is(err, context.DeadlineExceeded)
+	}
+	deadline, _ := ctx.Deadline()
+	return !time.Now().Before(deadline) // its timer may be late
+}
+
+// exceeded returns the error of an attempt that exceeded the Timeout. Its cause is the
+// error of the handler, which may be nil.
+func (r *receiver) exceeded(err error) error {
+	if err == nil {
+		return &overtime{Errorf(DeadlineExceeded, "%s: the attempt exceeded its Timeout of %v", r.decl, r.config.Timeout)}
+	}
+	return &overtime{Errorf(DeadlineExceeded, "%s: the attempt exceeded its Timeout of %v: %w", r.decl, r.config.Timeout, err)}
+}
+
 // overdue returns why a delivery after the last attempt is not handled: its dead letter
 // could not be stored, or the outcome of that attempt is unknown.
 func (r *receiver) overdue(d *transport.Delivery) error {
@@ -126,7 +158,7 @@ func (r *receiver) settle(c *Call, d *transport.Delivery, err error) {
 
 // isHandBack reports whether an attempt does not count: the handler hands the message back
 // because the App stops, or it failed because the App ran out of time to stop. A failure
-// counts if it is Permanent or RetryAfter.
+// counts if it is Permanent or RetryAfter, or if its Timeout expired before.
 func (r *receiver) isHandBack(c *Call, err error) bool {
 	if !c.decoded || !r.in.isStopping() {
 		return false
@@ -136,7 +168,8 @@ func (r *receiver) isHandBack(c *Call, err error) bool {
 	}
 	_, dropped := errors.AsType[*permanent](err)
 	_, retried := errors.AsType[*retryAfter](err)
-	return r.in.ctx.Err() != nil && !dropped && !retried
+	_, late := errors.AsType[*overtime](err)
+	return r.in.ctx.Err() != nil && !dropped && !retried && !late
 }
 
 // deadLetterReason returns the reason why a message gets no further attempt, "" if it

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -83,13 +84,7 @@ func (o *denials) await(t *testing.T, n int) []mono.Observation {
 // until polls until a condition holds.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting: %s", what)
-		}
-	}
+	realtime.Until(t, what, holds)
 }
 
 // If the account denies the JetStream API, Start fails at once instead of waiting for its

@@ -47,10 +47,14 @@
 //	}
 //
 // A client is a function with the handler's signature ([Func]), so a test can set
-// the field to a function literal. An [App] runs modules over a transport. [Run]
+// the field to a function literal. The other bound senders ([Enqueuer], [Publisher],
+// [Appender]) also accept options for one message, such as DedupID; [AsEnqueuer],
+// [AsPublisher] and [AsAppender] make one of a handler. An [App] runs modules over a transport. [Run]
 // creates one and runs it until the process gets a signal:
 //
 //	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})
+//
+// An App with options is run by mono.New(tr, opts...).Add(modules...).Run(ctx).
 //
 // The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
 // [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is
@@ -61,9 +65,10 @@
 // attempt, and [HandBack] hands it back while the App stops. After any other error,
 // [MaxAttempts] and [Backoff] of the handle decide.
 //
-// [CallFrom] returns the properties of a message to its handler. [Middleware] runs
-// around all messages. An [Observer] receives the events in the life of the App;
-// [App.Health] and [App.Describe] report its current state.
+// [CallFrom] returns the properties of a message to its handler. A [CallInfo] carries
+// headers of a call and of its reply. [Middleware] runs around all messages. An
+// [Observer] receives the events in the life of the App; [App.Health] and
+// [App.Describe] report its current state.
 //
 // # Local calls
 //

@@ -51,9 +51,7 @@ func (e Event[T]) declared() *declaration { return e.decl }
 
 // With returns the event with options for the events published through it.
 func (e Event[T]) With(opts ...EventSendOption) Event[T] {
-	for _, o := range opts {
-		e.sent = e.sent.with(o)
-	}
+	e.sent = derive(e.sent, opts)
 	return e
 }
 
@@ -64,14 +62,22 @@ func (e Event[T]) Publish(ctx context.Context, b Binder, v T) error {
 	return post(ctx, b, e.decl, &e.sent, v)
 }
 
+// Publisher is the type of a bound Event.Publish. The options are those of Event.With,
+// for this event:
+//
+//	err := publish(ctx, placed, mono.Header("Tenant", tenant))
+type Publisher[T any] = func(ctx context.Context, v T, opts ...EventSendOption) error
+
+// AsPublisher returns a handler as a Publisher that ignores its options. So a handler
+// stands in for an event in a unit test of a module. It panics on a nil handler.
+func AsPublisher[T any](fn Sink[T]) Publisher[T] {
+	return ignoreOptions[EventSendOption]("AsPublisher", fn)
+}
+
 // Publisher returns Publish as a function. In Bind, with the module's Scope, it also
 // declares that the module produces the event.
-func (e Event[T]) Publisher(b Binder) Sink[T] {
-	sender := bind(b, e.decl)
-	if sender == nil {
-		return func(ctx context.Context, v T) error { return e.Publish(ctx, b, v) }
-	}
-	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &e.sent, v) }
+func (e Event[T]) Publisher(b Binder) Publisher[T] {
+	return boundSender[T, EventSendOption](b, e.decl, e.sent)
 }
 
 // Handle subscribes this module to the event. The instances of the module share its

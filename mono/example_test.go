@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -24,7 +26,7 @@ var (
 
 // payments is a module that provides a service and publishes an event.
 type payments struct {
-	charged mono.Sink[chargeReply]
+	charged mono.Publisher[chargeReply]
 }
 
 func (p *payments) Name() string { return "payments" }
@@ -45,8 +47,12 @@ func (p *payments) charge(ctx context.Context, r chargeRequest) (chargeReply, er
 
 // startExample starts an App in memory. The returned function stops it.
 func startExample(modules ...mono.Module) (*mono.App, func()) {
-	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(modules...)
+	return startExampleOn(inproc.New(nil), modules...)
+}
+
+// startExampleOn starts an App over a transport. The returned function stops it.
+func startExampleOn(tr transport.Transport, modules ...mono.Module) (*mono.App, func()) {
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler))).Add(modules...)
 	if err := app.Start(context.Background()); err != nil {
 		panic(err)
 	}
@@ -95,10 +101,68 @@ func ExampleEvent() {
 	// Output: R-1
 }
 
+// Timeout bounds each attempt at a job. An attempt that exceeds it has failed.
+func ExampleTimeout() {
+	receipts := mono.NewQueue[string]("receipts", mono.Timeout(10*time.Millisecond), mono.Backoff(mono.Constant(0)))
+	printed := make(chan int, 1)
+	app, stop := startExample(mono.NewModule("printer", func(s *mono.Scope) error {
+		receipts.Handle(s, func(ctx context.Context, _ string) error {
+			attempt := mono.CallFrom(ctx).Attempt()
+			if attempt == 1 {
+				<-ctx.Done() // the printer does not answer
+				return ctx.Err()
+			}
+			printed <- attempt
+			return nil
+		})
+		return nil
+	}))
+	defer stop()
+	if err := receipts.Enqueue(context.Background(), app, "R-1"); err != nil {
+		panic(err)
+	}
+	fmt.Println("attempt", <-printed)
+	// Output: attempt 2
+}
+
+// A CallInfo carries headers of one call: those of the request, and those of the reply.
+func ExampleNewCallInfo() {
+	app, stop := startExample(mono.NewModule("payments", func(s *mono.Scope) error {
+		charge.Handle(s, func(ctx context.Context, _ chargeRequest) (chargeReply, error) {
+			c := mono.CallFrom(ctx)
+			c.SetReplyHeader("Quota-Left", "7")
+			return chargeReply{Receipt: "R-1 of " + c.Header("Tenant")}, nil
+		})
+		return nil
+	}))
+	defer stop()
+	ctx, info := mono.NewCallInfo(context.Background())
+	info.SetHeader("Tenant", "acme")
+	reply, err := charge.Call(ctx, app, chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	fmt.Println("left:", info.ReplyHeader().Get("Quota-Left"))
+	// Output:
+	// R-1 of acme <nil>
+	// left: 7
+}
+
+// EnqueueAll sends many jobs at once, and returns one error for each that failed.
+func ExampleQueue_EnqueueAll() {
+	receipts := mono.NewQueue[string]("receipts", mono.MaxPending(2))
+	app, stop := startExample()
+	defer stop()
+	errs := receipts.EnqueueAll(context.Background(), app, "R-1", "R-2", "R-3")
+	for i, err := range errs {
+		if err != nil {
+			fmt.Println("receipt", i, "failed:", mono.CodeOf(err))
+		}
+	}
+	// Output: receipt 2 failed: resource_exhausted
+}
+
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
-	app := mono.New(inproc.New(nil))
-	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
+	app := mono.New(inproc.New(nil)).Add(mono.NewModule("orders", func(s *mono.Scope) error {
 		charge.Client(s)
 		return nil
 	}))
@@ -131,4 +195,45 @@ func ExampleMiddlewareFunc() {
 	// Output:
 	// receiving payments.charge failed_precondition
 	// sending payments.charge failed_precondition
+}
+
+// A bound sender accepts options for one message. With a DedupID a job is stored once,
+// even if its sender tries again.
+func ExampleQueue_Enqueuer() {
+	receipts := mono.NewQueue[chargeReply]("payments.receipts")
+	sent := make(chan string, 2)
+	var enqueue mono.Enqueuer[chargeReply]
+	_, stop := startExample(mono.NewModule("mail", func(s *mono.Scope) error {
+		enqueue = receipts.Enqueuer(s)
+		receipts.Handle(s, func(_ context.Context, r chargeReply) error {
+			sent <- r.Receipt
+			return nil
+		})
+		return nil
+	}))
+	ctx := context.Background()
+	for range 2 {
+		if err := enqueue(ctx, chargeReply{Receipt: "R-1"}, mono.DedupID("R-1")); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(<-sent)
+	stop()
+	fmt.Println(len(sent), "more")
+	// Output:
+	// R-1
+	// 0 more
+}
+
+// A unit test of a module replaces its senders by functions.
+func ExampleAsPublisher() {
+	p := &payments{charged: mono.AsPublisher(func(_ context.Context, r chargeReply) error {
+		fmt.Println("published", r.Receipt)
+		return nil
+	})}
+	reply, err := p.charge(context.Background(), chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	// Output:
+	// published R-1
+	// R-1 <nil>
 }

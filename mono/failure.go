@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"gomono.dev/codec"
 	"gomono.dev/transport"
@@ -19,7 +20,8 @@ import (
 //	if errors.Is(err, orders.OutOfStock) { … }                 // at the caller
 //	if stock, ok := orders.OutOfStock.Match(err); ok { … }
 //
-// A Failure is itself an error only for errors.Is; return the result of With.
+// A Failure is itself an error, with the zero value of T: return OutOfStock is
+// return OutOfStock.With(Stock{}).
 type Failure[T any] struct{ decl *declaration }
 
 // NewFailure declares a failure. It panics on a bad name, an empty code, or a type that
@@ -40,15 +42,24 @@ func (f Failure[T]) Kind() Kind { return KindFailure }
 
 func (f Failure[T]) declared() *declaration { return f.decl }
 
-// Error returns the name of the failure.
-func (f Failure[T]) Error() string { return f.decl.name }
+// Error returns the text of the failure with the zero value of T.
+func (f Failure[T]) Error() string { return f.Unwrap().Error() }
 
-// With returns an error of this failure with a value. Its text is the failure's name,
-// followed by the value's text if T is an error.
+// Unwrap returns the failure with the zero value of T. So errors.Is, CodeOf and Match
+// treat a Failure like a result of With.
+func (f Failure[T]) Unwrap() error {
+	var zero T
+	return f.With(zero)
+}
+
+// With returns an error of this failure with a value. Its text is the code and the
+// failure's name, followed by the value's text if T is an error.
 func (f Failure[T]) With(value T) error {
 	text := f.decl.name
-	if e, ok := any(value).(error); ok {
-		text += ": " + e.Error()
+	if e, ok := any(value).(error); ok && !isNil(e) {
+		if detail := e.Error(); detail != "" {
+			text += ": " + detail
+		}
 	}
 	return &failed{
 		coded: &Error{Code: f.decl.config.Code, Outcome: OutcomeAnswered, Message: text},
@@ -132,11 +143,14 @@ func encodeError(err error, k codec.Codec) (transport.Header, []byte) {
 }
 
 // cutError removes a part of an error that is too large to be sent, and reports whether
-// there was one: first the value of its failure, with its content type, then three
-// quarters of its text at a time, and last the name of its failure.
+// there was one: first the headers that its handler has set, then the value of its
+// failure, with its content type, then three quarters of its text at a time, and last the
+// name of its failure.
 func cutError(reply *transport.Message) bool {
 	text := reply.Header.Get(transport.HeaderMessage)
 	switch {
+	case slices.ContainsFunc(reply.Header, foreignField):
+		reply.Header = slices.DeleteFunc(reply.Header, foreignField)
 	case len(reply.Body) > 0 || reply.Header.Has(transport.HeaderContentType):
 		reply.Body = nil
 		reply.Header.Del(transport.HeaderContentType)

@@ -3,6 +3,7 @@ package mono_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -142,22 +144,13 @@ func (b backend) awaitGroup(t *testing.T, log, group string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.After(20 * time.Second); ; {
+	realtime.Until(t, "group "+group+" of "+log+" exists", func() bool {
 		groups, err := l.Groups(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, g := range groups {
-			if g.Config.Name == group {
-				return
-			}
-		}
-		select {
-		case <-time.After(time.Millisecond):
-		case <-limit:
-			t.Fatalf("group %q of %s does not exist", group, log)
-		}
-	}
+		return slices.ContainsFunc(groups, func(g transport.GroupInfo) bool { return g.Config.Name == group })
+	})
 }
 
 // A program recreates its group after another program has deleted it with DeleteGroup.
@@ -250,13 +243,7 @@ func TestDeletedGroupThatCannotBeRecreated(t *testing.T) {
 // await polls until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for limit := time.After(20 * time.Second); !holds(); {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-limit:
-			t.Fatalf("gave up waiting for %s", what)
-		}
-	}
+	realtime.Until(t, what, holds)
 }
 
 // Stop ends the attempts to recreate a group.
@@ -284,7 +271,7 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 	e := mono.NewEvent[job]("group.early", mono.Durable())
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan int, 1)
-		var publish mono.Sink[job]
+		var publish mono.Publisher[job]
 		b.start(t, &lifecycle{
 			name:  "early",
 			bind:  func(s *mono.Scope) error { publish = e.Publisher(s); return nil },

@@ -80,6 +80,7 @@ func (h *localCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response
 	default:
 		err = r.around(h, h.asCall(&h.request, &h.made))
 	}
+	err = r.checkReplyHeader(h.call.Load(), err)
 	if err == nil && r.response != nil {
 		err = h.replyNotCopied(copier.Copy(r.response, response, &h.made))
 	}
@@ -140,7 +141,7 @@ type unreadableReply struct{ error }
 func (h *localContext) leave(place uint64, took *time.Duration, err *error) {
 	if v := recover(); v != nil {
 		h.sender.in.panicked(h.sender.local.where, v)
-		*err = panicError(h.sender.local.where)
+		*err = h.sender.local.checkReplyHeader(h.call.Load(), panicError(h.sender.local.where))
 		*took = h.record(*err)
 	}
 	h.returned()
@@ -177,6 +178,7 @@ func (h *localContext) outcome(took time.Duration, err error) error {
 		e.Err = context.DeadlineExceeded
 		return about(h.sender.decl.String(), e)
 	case err == nil:
+		h.passReplyHeader()
 		return nil
 	}
 	return h.receivedError(err)
@@ -186,14 +188,23 @@ func (h *localContext) outcome(took time.Duration, err error) error {
 func (h *localContext) receivedError(err error) error {
 	r := h.sender.local
 	if u, ok := err.(*unreadableReply); ok {
+		h.passReplyHeader()
 		return u.error
 	}
 	if r.in.ctx.Err() != nil {
 		return r.abandoned()
 	}
+	h.passReplyHeader()
 	reply := &transport.Message{}
 	reply.Header, reply.Body = encodeError(err, r.codec)
 	return replyError(reply, r.in.codecs, r.codec)
+}
+
+// passReplyHeader passes the headers of the reply to the caller.
+func (h *localContext) passReplyHeader() {
+	if h.rare != nil {
+		h.rare.info.setReply(h.call.Load().replyHeader())
+	}
 }
 
 const tookTooLong = "the handler took longer than its caller's deadline allows"

@@ -30,6 +30,7 @@ type localContext struct {
 // rarities holds what most calls do not have.
 type rarities struct {
 	header     transport.Header // set by the sender
+	info       *CallInfo        // of the caller, nil if it has none
 	origin     *Call            // the Call of the sending side, if middleware has seen it
 	unreadable error            // the error of a request that cannot be decoded
 }

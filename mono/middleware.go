@@ -70,5 +70,6 @@ func (in *instance) chain(last Next) Next {
 // other, and a fake is a function literal.
 type Func[Req, Resp any] = func(context.Context, Req) (Resp, error)
 
-// Sink is the type of every other sender and handler.
+// Sink is the type of every other handler. AsEnqueuer, AsPublisher and AsAppender make a
+// sender of one.
 type Sink[T any] = func(context.Context, T) error

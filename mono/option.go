@@ -10,62 +10,129 @@ import (
 	"gomono.dev/transport"
 )
 
-// Options change the defaults of a declaration or of a receiver. The result type of an
-// option lists the functions that accept it; another use does not compile. A value out
-// of range panics at a declaration. For the option of a handler, Start reports it.
+// Options change the defaults of a declaration or of a receiver. The comment of each
+// type lists the options of that type; another use does not compile. A value out of
+// range panics at a declaration. For the option of a handler, Start reports it.
 type (
 	// ServiceOption fits NewService.
+	//
+	// The options are [ByReference], [Codec], [Concurrency], [Doc], [LoadBalanced], [Timeout]
+	// and [Version].
 	ServiceOption interface {
 		apply(*config) error
 		forService()
 	}
 	// QueueOption fits NewQueue.
+	//
+	// The options are [AckWait], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
+	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
+	// [NonPersistent], [StuckAfter], [Timeout] and [Version].
 	QueueOption interface {
 		apply(*config) error
 		forQueue()
 	}
 	// EventOption fits NewEvent.
+	//
+	// The options are [AckWait], [Backoff], [Broadcast], [Codec], [Concurrency],
+	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout] and [Version].
 	EventOption interface {
 		apply(*config) error
 		forEvent()
 	}
 	// StreamOption fits NewStream.
+	//
+	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// [Lanes], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [StuckAfter],
+	// [Timeout], [Unordered] and [Version].
 	StreamOption interface {
 		apply(*config) error
 		forStream()
 	}
 	// ChannelOption fits NewChannel.
+	//
+	// The options are [Capacity] and [FanOut].
 	ChannelOption interface {
 		apply(*config) error
 		forChannel()
 	}
 	// ServiceHandlerOption fits Service.Handle.
+	//
+	// The options are [Concurrency] and [MaxBuffered].
 	ServiceHandlerOption interface {
 		apply(*config) error
 		forServiceHandler()
 	}
 	// QueueHandlerOption fits Queue.Handle.
+	//
+	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
 	QueueHandlerOption interface {
 		apply(*config) error
 		forQueueHandler()
 	}
 	// EventHandlerOption fits Event.Handle.
+	//
+	// The options are [Broadcast], [Concurrency], [Group], [Keys], [MaxBuffered],
+	// [StuckAfter] and [Timeout].
 	EventHandlerOption interface {
 		apply(*config) error
 		forEventHandler()
 	}
 	// StreamHandlerOption fits Stream.Handle.
+	//
+	// The options are [Concurrency], [From], [Group], [Keys], [StuckAfter], [Timeout] and
+	// [Unordered].
 	StreamHandlerOption interface {
 		apply(*config) error
 		forStreamHandler()
 	}
+	// BatchHandlerOption fits Stream.HandleBatch.
+	//
+	// The options are [BatchSize], [BatchWait], [Concurrency], [From], [Group], [Keys],
+	// [StuckAfter] and [Timeout].
+	BatchHandlerOption interface {
+		apply(*config) error
+		forBatchHandler()
+	}
 
-	// MessageOption fits the declaration of every handle that carries messages.
+	// MessageOption fits the declaration of every handle that carries messages:
+	// NewService, NewQueue, NewEvent and NewStream.
+	//
+	// The options are [Codec], [Concurrency], [Doc], [Timeout] and [Version].
 	MessageOption interface {
 		ServiceOption
 		QueueOption
 		EventOption
 		StreamOption
+	}
+	// StoredOption fits the declaration of every handle that can store its messages:
+	// NewQueue, NewEvent and NewStream.
+	//
+	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// [MaxAttempts], [StuckAfter], [Timeout] and [Version].
+	StoredOption interface {
+		QueueOption
+		EventOption
+		StreamOption
+	}
+	// HandlerOption fits the Handle of services, queues, events and streams, and
+	// HandleBatch.
+	//
+	// The option is [Concurrency].
+	HandlerOption interface {
+		ServiceHandlerOption
+		QueueHandlerOption
+		EventHandlerOption
+		StreamHandlerOption
+		BatchHandlerOption
+	}
+	// StoredHandlerOption fits the Handle of queues, events and streams, and HandleBatch.
+	//
+	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
+	StoredHandlerOption interface {
+		QueueHandlerOption
+		EventHandlerOption
+		StreamHandlerOption
+		BatchHandlerOption
 	}
 )
 
@@ -83,6 +150,7 @@ func (option) forServiceHandler()      {}
 func (option) forQueueHandler()        {}
 func (option) forEventHandler()        {}
 func (option) forStreamHandler()       {}
+func (option) forBatchHandler()        {}
 
 // set returns an option that applies assign if ok, and otherwise fails with the
 // formatted error.
@@ -125,10 +193,24 @@ func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
 }
 
-// Timeout bounds a call: the caller waits no longer, and the handler's context ends
-// then. The deadline of the caller's context applies if it is earlier. A call without
-// Timeout and without such a deadline is bounded by [DefaultTimeout].
-func Timeout(d time.Duration) ServiceOption {
+// Timeout bounds a call, or one attempt at a stored message. It is at least 1 ms.
+//
+// For a service it bounds a call: the caller waits no longer, and the handler's context
+// ends then. The deadline of the caller's context applies if it is earlier. A call
+// without Timeout and without such a deadline is bounded by [DefaultTimeout].
+//
+// For a queue, a stream or a Durable event it bounds one attempt of a handler and its
+// middleware, or the attempt at a whole batch. There is no limit by default. At the
+// limit the context of the attempt ends, and the attempt has failed with
+// DeadlineExceeded, whatever the handler returns later: it counts, and MaxAttempts and
+// Backoff decide what follows. Only Permanent, RetryAfter and, while the App stops,
+// HandBack still apply. A handler that ignores its context keeps its message until it
+// returns: no other attempt begins before that. An attempt that a stop cuts off before
+// the limit does not count.
+func Timeout(d time.Duration) interface {
+	MessageOption
+	StoredHandlerOption
+} {
 	return set(d >= time.Millisecond, func(c *config) { c.Timeout = d },
 		"Timeout(%v): want at least 1ms", d)
 }
@@ -152,20 +234,14 @@ func ByReference() ServiceOption {
 // process. The default is [DefaultConcurrency] for services and 1 for all others: one
 // message after another, in order.
 func Concurrency(n int) interface {
-	ServiceOption
-	QueueOption
-	EventOption
-	StreamOption
-	ServiceHandlerOption
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
+	MessageOption
+	HandlerOption
 } {
 	return set(n >= 1, func(c *config) { c.Concurrency = n }, "Concurrency(%d): want at least 1", n)
 }
 
 // MaxBuffered sets the number of messages that may wait in this process for a handler
-// of a service or an event, 65536 by default. Beyond it the newest are dropped: a
+// of a service or of an event that is not Durable, 65536 by default. Beyond it the newest are dropped: a
 // service's caller runs into its deadline, and an event is lost. Both are logged and
 // reported to observers, once per episode.
 func MaxBuffered(n int) interface {
@@ -184,11 +260,7 @@ func MaxBuffered(n int) interface {
 // [DefaultGroup] is the only one. A durable group keeps its position under its name. A
 // renamed group therefore begins as a new one, and the old one stays until
 // [DeleteGroup].
-func Group(name string) interface {
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
-} {
+func Group(name string) StoredHandlerOption {
 	return set(isGroup(name), func(c *config) { c.Group = name },
 		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)
 }
@@ -215,6 +287,7 @@ func Durable() EventOption {
 func Keys(keys ...string) interface {
 	EventHandlerOption
 	StreamHandlerOption
+	BatchHandlerOption
 	ReadOption
 } {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")

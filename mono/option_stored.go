@@ -9,11 +9,7 @@ import (
 
 // MaxAttempts sets the number of attempts at a job or a message before it becomes a
 // dead letter, 5 by default.
-func MaxAttempts(n int) interface {
-	QueueOption
-	StreamOption
-	EventOption
-} {
+func MaxAttempts(n int) StoredOption {
 	return set(n >= 1, func(c *config) { c.MaxAttempts = n }, "MaxAttempts(%d): want at least 1", n)
 }
 
@@ -46,22 +42,14 @@ func MaxDelayed(n uint64) QueueOption {
 // cluster restarts, it forgets the ids of jobs that are done and of messages that a
 // limit has removed. An embedded server remembers the ids that its own process has
 // sent.
-func DedupWindow(d time.Duration) interface {
-	QueueOption
-	StreamOption
-	EventOption
-} {
+func DedupWindow(d time.Duration) StoredOption {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.DedupWindow = d }, "DedupWindow(%v): want at least 100ms", d)
 }
 
 // AckWait sets how long the messages of a dead or disconnected process wait before
 // others get them, 30 seconds by default, at least 1 second. A handler may take any
-// time: its process extends the wait while it lives.
-func AckWait(d time.Duration) interface {
-	QueueOption
-	StreamOption
-	EventOption
-} {
+// time, or as long as its Timeout allows: its process extends the wait while it lives.
+func AckWait(d time.Duration) StoredOption {
 	return set(d >= transport.MinAckWait, func(c *config) { c.AckWait = d }, "AckWait(%v): want at least %v", d, transport.MinAckWait)
 }
 

@@ -2,8 +2,14 @@ package mono_test
 
 import (
 	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,20 +19,41 @@ import (
 	"gomono.dev/transport"
 )
 
+// optionTypes are the types of options. A place is one where options are used; the other
+// types are unions of places.
+var optionTypes = []struct {
+	place string
+	of    reflect.Type
+}{
+	{"service", reflect.TypeFor[mono.ServiceOption]()},
+	{"queue", reflect.TypeFor[mono.QueueOption]()},
+	{"event", reflect.TypeFor[mono.EventOption]()},
+	{"stream", reflect.TypeFor[mono.StreamOption]()},
+	{"channel", reflect.TypeFor[mono.ChannelOption]()},
+	{"service handler", reflect.TypeFor[mono.ServiceHandlerOption]()},
+	{"queue handler", reflect.TypeFor[mono.QueueHandlerOption]()},
+	{"event handler", reflect.TypeFor[mono.EventHandlerOption]()},
+	{"stream handler", reflect.TypeFor[mono.StreamHandlerOption]()},
+	{"batch handler", reflect.TypeFor[mono.BatchHandlerOption]()},
+	{"call", reflect.TypeFor[mono.ServiceSendOption]()},
+	{"enqueue", reflect.TypeFor[mono.QueueSendOption]()},
+	{"publish", reflect.TypeFor[mono.EventSendOption]()},
+	{"append", reflect.TypeFor[mono.StreamSendOption]()},
+	{"read", reflect.TypeFor[mono.ReadOption]()},
+	{"", reflect.TypeFor[mono.MessageOption]()},
+	{"", reflect.TypeFor[mono.StoredOption]()},
+	{"", reflect.TypeFor[mono.HandlerOption]()},
+	{"", reflect.TypeFor[mono.StoredHandlerOption]()},
+	{"", reflect.TypeFor[mono.SendOption]()},
+	{"", reflect.TypeFor[mono.StoredSendOption]()},
+}
+
 // An option compiles only if it fits: its type implements the option interfaces of its
-// kinds and no others.
+// kinds and no others. The comment of each of these types lists all options that fit.
 func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 	t.Parallel()
-	places := map[string]reflect.Type{
-		"service": reflect.TypeFor[mono.ServiceOption](), "queue": reflect.TypeFor[mono.QueueOption](),
-		"event": reflect.TypeFor[mono.EventOption](), "stream": reflect.TypeFor[mono.StreamOption](),
-		"channel":         reflect.TypeFor[mono.ChannelOption](),
-		"service handler": reflect.TypeFor[mono.ServiceHandlerOption](), "queue handler": reflect.TypeFor[mono.QueueHandlerOption](),
-		"event handler": reflect.TypeFor[mono.EventHandlerOption](), "stream handler": reflect.TypeFor[mono.StreamHandlerOption](),
-		"call": reflect.TypeFor[mono.ServiceSendOption](), "enqueue": reflect.TypeFor[mono.QueueSendOption](),
-		"read":    reflect.TypeFor[mono.ReadOption](),
-		"publish": reflect.TypeFor[mono.EventSendOption](), "append": reflect.TypeFor[mono.StreamSendOption](),
-	}
+	documented, constructors := documentedOptions(t)
+	listed := make(map[string][]string)
 	messages := "service, queue, event, stream"
 	for _, c := range []struct {
 		name   string
@@ -36,24 +63,26 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
-		{"Timeout", mono.Timeout, "service"},
-		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler"},
+		{"Timeout", mono.Timeout, messages + ", queue handler, event handler, stream handler, batch handler"},
+		{"LoadBalanced", mono.LoadBalanced, "service"},
+		{"ByReference", mono.ByReference, "service"},
+		{"Concurrency", mono.Concurrency, messages + ", service handler, queue handler, event handler, stream handler, batch handler"},
 		{"MaxBuffered", mono.MaxBuffered, "service handler, event handler"},
-		{"Group", mono.Group, "queue handler, event handler, stream handler"},
+		{"Group", mono.Group, "queue handler, event handler, stream handler, batch handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
-		{"Keys", mono.Keys, "event handler, stream handler, read"},
-		{"From", mono.From, "stream handler, read"},
+		{"Keys", mono.Keys, "event handler, stream handler, batch handler, read"},
+		{"From", mono.From, "stream handler, batch handler, read"},
 		{"Follow", mono.Follow, "read"},
-		{"BatchSize", mono.BatchSize, "stream handler"},
-		{"BatchWait", mono.BatchWait, "stream handler"},
+		{"BatchSize", mono.BatchSize, "batch handler"},
+		{"BatchWait", mono.BatchWait, "batch handler"},
 		{"Capacity", mono.Capacity, "channel"},
 		{"FanOut", mono.FanOut, "channel"},
 		{"MaxAttempts", mono.MaxAttempts, "queue, event, stream"},
 		{"Backoff", mono.Backoff, "queue, event, stream"},
 		{"DedupWindow", mono.DedupWindow, "queue, event, stream"},
 		{"AckWait", mono.AckWait, "queue, event, stream"},
-		{"StuckAfter", mono.StuckAfter, "queue, event, stream, queue handler, event handler, stream handler"},
+		{"StuckAfter", mono.StuckAfter, "queue, event, stream, queue handler, event handler, stream handler, batch handler"},
 		{"Groups", mono.Groups, "queue"},
 		{"MaxPending", mono.MaxPending, "queue"},
 		{"MaxDelayed", mono.MaxDelayed, "queue"},
@@ -74,13 +103,99 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		for place := range strings.SplitSeq(c.fits, ", ") {
 			fits[place] = true
 		}
+		if !constructors[c.name] {
+			t.Errorf("%s is no option", c.name)
+		}
+		delete(constructors, c.name)
 		returned := reflect.TypeOf(c.option).Out(0)
-		for place, want := range places {
-			if got := returned.Implements(want); got != fits[place] {
-				t.Errorf("%s fits %s: %v", c.name, place, got)
+		for _, want := range optionTypes {
+			got := returned.Implements(want.of)
+			if want.place != "" && got != fits[want.place] {
+				t.Errorf("%s fits %s: %v", c.name, want.place, got)
+			}
+			if got {
+				listed[want.of.Name()] = append(listed[want.of.Name()], c.name)
 			}
 		}
 	}
+	for name := range constructors {
+		t.Errorf("%s is an option, which this test does not have", name)
+	}
+	for name, options := range listed {
+		slices.Sort(options)
+		if !slices.Equal(documented[name], options) {
+			t.Errorf("the comment of %s lists %q, want %q", name, documented[name], options)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("%s is a type of options, which this test does not have", name)
+	}
+}
+
+// documentedOptions returns, for each interface type of options, the links in its comment,
+// and the functions of this package that return one or a union of several.
+func documentedOptions(t *testing.T) (documented map[string][]string, constructors map[string]bool) {
+	t.Helper()
+	documented, constructors = make(map[string][]string), make(map[string]bool)
+	link := regexp.MustCompile(`\[(\w+)\]`)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil && d.Name.IsExported() && returnsOption(d.Type) {
+					constructors[d.Name.Name] = true
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					s, ok := spec.(*ast.TypeSpec)
+					if !ok || !isOptionType(s) {
+						continue
+					}
+					doc := s.Doc.Text() // of a type in a group
+					if s.Doc == nil {
+						doc = d.Doc.Text()
+					}
+					documented[s.Name.Name] = []string{}
+					for _, found := range link.FindAllStringSubmatch(doc, -1) {
+						documented[s.Name.Name] = append(documented[s.Name.Name], found[1])
+					}
+				}
+			}
+		}
+	}
+	return documented, constructors
+}
+
+func isOptionType(s *ast.TypeSpec) bool {
+	_, ok := s.Type.(*ast.InterfaceType)
+	return ok && s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Option")
+}
+
+// returnsOption reports whether a function returns an option of a handle. An AppOption is
+// none, and go doc lists those.
+func returnsOption(f *ast.FuncType) bool {
+	if f.Results == nil || len(f.Results.List) != 1 {
+		return false
+	}
+	switch result := f.Results.List[0].Type.(type) {
+	case *ast.InterfaceType:
+		return true
+	case *ast.Ident:
+		return strings.HasSuffix(result.Name, "Option") && result.Name != "AppOption"
+	}
+	return false
 }
 
 // Exponential doubles its wait up to the maximum and subtracts a random part of at most
@@ -166,11 +281,59 @@ func FuzzServiceRequest(f *testing.F) {
 	})
 }
 
+// An option that has no effect on a handle is a mistake. Each declaration panics, and the
+// start reports each handler, with the names of the option and of the handle.
+func TestOptionWithoutEffectIsReported(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		option mono.EventOption
+		name   string
+	}{
+		{mono.MaxAttempts(3), "MaxAttempts"},
+		{mono.Backoff(mono.Constant(time.Second)), "Backoff"},
+		{mono.Timeout(time.Second), "Timeout"},
+		{mono.DedupWindow(time.Minute), "DedupWindow"},
+		{mono.AckWait(time.Minute), "AckWait"},
+		{mono.StuckAfter(time.Minute), "StuckAfter"},
+	} {
+		got := panicOf(func() { mono.NewEvent[job]("option.event", c.option) })
+		if !strings.Contains(got, `"option.event"`) || !strings.Contains(got, "want Durable with "+c.name+":") {
+			t.Errorf("an event that is not durable with %s: %q", c.name, got)
+		}
+		if got := panicOf(func() { mono.NewEvent[job]("option.event", mono.Durable(), c.option) }); got != "" {
+			t.Errorf("a durable event with %s: %q", c.name, got)
+		}
+		got = panicOf(func() { mono.NewQueue[job]("option.queue", mono.NonPersistent(), c.option.(mono.QueueOption)) })
+		if !strings.Contains(got, `"option.queue"`) || !strings.Contains(got, "NonPersistent excludes "+c.name+":") {
+			t.Errorf("a non-persistent queue with %s: %q", c.name, got)
+		}
+	}
+	got := panicOf(func() {
+		mono.NewQueue[job]("option.queue", mono.NonPersistent(), mono.MaxDelayed(1), mono.MaxPending(1), mono.AckWait(time.Minute))
+	})
+	if !strings.Contains(got, "NonPersistent excludes MaxPending, MaxDelayed, AckWait:") {
+		t.Errorf("got %q", got)
+	}
+
+	event, durable := mono.NewEvent[job]("option.brief"), mono.NewEvent[job]("option.durable", mono.Durable())
+	queue := mono.NewQueue[job]("option.non-persistent", mono.NonPersistent())
+	app := newApp(t)
+	app.Add(module("handlers", func(s *mono.Scope) {
+		event.Handle(s, nothing, mono.StuckAfter(time.Minute), mono.Timeout(time.Second))
+		durable.Handle(s, nothing, mono.MaxBuffered(5))
+		queue.Handle(s, nothing, mono.Timeout(time.Second))
+	}))
+	found := problems(t, app)
+	requireProblem(t, found, "module handlers", "event option.brief", "option_test.go", "want Durable with Timeout, StuckAfter:")
+	requireProblem(t, found, "module handlers", "event option.durable", "option_test.go", "MaxBuffered", "not Durable")
+	requireProblem(t, found, "module handlers", "queue option.non-persistent", "option_test.go", "NonPersistent excludes Timeout:")
+}
+
 // HandleBatch leaves the memory of the caller's options alone.
 func TestHandleBatchKeepsTheOptionsOfItsCaller(t *testing.T) {
 	t.Parallel()
 	st := mono.NewStream[job]("option.batch")
-	opts := append(make([]mono.StreamHandlerOption, 0, 2), mono.BatchSize(1))
+	opts := append(make([]mono.BatchHandlerOption, 0, 2), mono.BatchSize(1))
 	backend{"inproc", inprocBackend(t)}.start(t, module("worker", func(s *mono.Scope) {
 		st.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, opts...)
 	}))

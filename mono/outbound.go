@@ -36,6 +36,35 @@ func post[T any](ctx context.Context, b Binder, d *declaration, sent *sending, v
 	return postBy(ctx, s, sent, v)
 }
 
+// boundSender returns a function that sends with options of type O. It looks up the
+// Scope of b at each send, unless b is the Scope that Bind got.
+func boundSender[T, O any](b Binder, d *declaration, sent sending) func(context.Context, T, ...O) error {
+	bound := bind(b, d)
+	return func(ctx context.Context, v T, opts ...O) error {
+		s := bound
+		if s == nil {
+			var err error
+			if s, err = b.Scope().sender(d); err != nil {
+				return err
+			}
+		}
+		if len(opts) == 0 {
+			return postBy(ctx, s, &sent, v)
+		}
+		derived := derive(sent, opts)
+		return postBy(ctx, s, &derived, v)
+	}
+}
+
+// ignoreOptions returns a handler in the form of a bound sender. what is the name of the
+// calling function.
+func ignoreOptions[O, T any](what string, fn Sink[T]) func(context.Context, T, ...O) error {
+	if fn == nil {
+		panic("mono: " + what + ": the handler is nil: want a function")
+	}
+	return func(ctx context.Context, v T, _ ...O) error { return fn(ctx, v) }
+}
+
 func postBy[T any](ctx context.Context, s *sender, sent *sending, v T) error {
 	p := &parcel[T]{payload: v}
 	return s.send(ctx, sent, &p.outbound, &p.payload, nil)

@@ -39,9 +39,7 @@ func (q Queue[T]) declared() *declaration { return q.decl }
 
 // With returns the queue with options for the jobs sent through it.
 func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
-	for _, o := range opts {
-		q.sent = q.sent.with(o)
-	}
+	q.sent = derive(q.sent, opts)
 	return q
 }
 
@@ -68,14 +66,37 @@ func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, err
 	return postStored(ctx, b, q.decl, q.sent, v)
 }
 
+// EnqueueAll is like Enqueue for many jobs, but does not wait for one to be stored before
+// it sends the next. The jobs are stored in the order of values. It returns when all have
+// their result, or ctx ends: nil if all are stored, otherwise one error for each value,
+// nil for a job that is stored.
+//
+// The failure of one job does not keep later ones from being stored. A job whose
+// acknowledgement is lost is not sent again, as it would come after later ones: its error
+// has OutcomeUnknown. With a DedupID the id of values[i] is "<id>#<i>", so the whole call
+// can be repeated within the DedupWindow: each job is stored once, but those that were
+// missing come last. Other options apply to each job. A NonPersistent queue sends one job
+// after another. Middleware runs for each job, around the hand-over to the transport.
+func (q Queue[T]) EnqueueAll(ctx context.Context, b Binder, values ...T) []error {
+	return postAll(ctx, b, q.decl, q.sent, values)
+}
+
+// Enqueuer is the type of a bound Queue.Enqueue. The options are those of Queue.With,
+// for this job:
+//
+//	err := enqueue(ctx, receipt, mono.DedupID(receipt.Order))
+type Enqueuer[T any] = func(ctx context.Context, v T, opts ...QueueSendOption) error
+
+// AsEnqueuer returns a handler as an Enqueuer that ignores its options. So a handler
+// stands in for a queue in a unit test of a module. It panics on a nil handler.
+func AsEnqueuer[T any](fn Sink[T]) Enqueuer[T] {
+	return ignoreOptions[QueueSendOption]("AsEnqueuer", fn)
+}
+
 // Enqueuer returns Enqueue as a function. In Bind, with the module's Scope, it
 // also declares that the module sends to the queue.
-func (q Queue[T]) Enqueuer(b Binder) Sink[T] {
-	sender := bind(b, q.decl)
-	if sender == nil {
-		return func(ctx context.Context, v T) error { return q.Enqueue(ctx, b, v) }
-	}
-	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &q.sent, v) }
+func (q Queue[T]) Enqueuer(b Binder) Enqueuer[T] {
+	return boundSender[T, QueueSendOption](b, q.decl, q.sent)
 }
 
 // Handle makes fn a worker of the queue. Its group is set by Group, or else named after

@@ -22,7 +22,9 @@ type Message[T any] struct {
 	Header   transport.Header
 }
 
-// ReadOption fits Stream.Read.
+// ReadOption fits Stream.Read and a Reader.
+//
+// The options are [Follow], [From] and [Keys].
 type ReadOption interface {
 	apply(*config) error
 	forRead()
@@ -71,6 +73,7 @@ func (p Position) String() string {
 // beginning. An existing group always continues where it stopped.
 func From(p Position) interface {
 	StreamHandlerOption
+	BatchHandlerOption
 	ReadOption
 } {
 	return option(func(c *config) error { c.From = p; return nil })

@@ -218,6 +218,7 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		if err == nil {
 			err = r.encodeReply(reply, k, c)
 		}
+		err = r.checkReplyHeader(c, err)
 	}
 	now := r.in.clock.now()
 	r.stats.record(&r.stats.received, now-began, err)
@@ -229,6 +230,9 @@ func (r *receiver) serve(t *ticket) (reply *transport.Message) {
 		if reply != nil {
 			reply.Header, reply.Body = encodeError(err, k)
 		}
+	}
+	if reply != nil {
+		reply.Header = append(reply.Header, c.replyHeader()...)
 	}
 	return reply
 }
@@ -245,7 +249,8 @@ func (r *receiver) inTime(ctx context.Context, err error) error {
 	return &overtime{transport.Errorf(DeadlineExceeded, OutcomeUnknown, "%s: the handler exceeded its deadline: %v", r.decl, err)}
 }
 
-// overtime is the error of a handler that exceeded its deadline.
+// overtime is the error of a handler that exceeded its deadline, or of an attempt that
+// exceeded its Timeout.
 type overtime struct{ coded *Error }
 
 func (o *overtime) Error() string { return o.coded.Error() }
@@ -280,7 +285,7 @@ func (r *receiver) process(ctx context.Context, m *transport.Message, k codec.Co
 	}
 	r.watch.begin(t, began)
 	defer r.watch.end(t)
-	return r.run(ctx, c)
+	return r.runAttempt(ctx, c)
 }
 
 // decodeInto fills in a Call from a message.

@@ -11,11 +11,10 @@ import (
 
 // Run creates an App with modules, starts it, and stops it when ctx ends or the process
 // gets SIGINT or SIGTERM. A second signal ends the process at once. Run returns the
-// error of Start or Stop; a requested stop is not an error.
+// error of Start or Stop; a requested stop is not an error. For an
+// App with options use New(t, opts...).Add(modules...).Run(ctx).
 func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
-	a := New(t)
-	a.Add(modules...)
-	return a.Run(ctx)
+	return New(t).Add(modules...).Run(ctx)
 }
 
 // Run starts the App and stops it when ctx ends or the process gets SIGINT or SIGTERM;

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -49,15 +50,23 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Run closes the transport if the App does not start.
+// Run closes the transport if the App does not start, in its short form and after New
+// and Add.
 func TestRunThatDoesNotStart(t *testing.T) {
-	tr := inproc.New(nil)
-	err := mono.Run(t.Context(), tr, &lifecycle{name: "m", start: func(context.Context) error { return errStart }})
-	if !errors.Is(err, errStart) {
-		t.Errorf("Run: %v", err)
-	}
-	if err := tr.Ping(t.Context()); mono.CodeOf(err) != mono.Unavailable {
-		t.Errorf("the transport is open: %v", err)
+	fails := &lifecycle{name: "m", start: func(context.Context) error { return errStart }}
+	for name, run := range map[string]func(context.Context, transport.Transport) error{
+		"mono.Run": func(ctx context.Context, tr transport.Transport) error { return mono.Run(ctx, tr, fails) },
+		"App.Run": func(ctx context.Context, tr transport.Transport) error {
+			return mono.New(tr, quiet(t)).Add(provider(echo)).Add(fails).Run(ctx)
+		},
+	} {
+		tr := inproc.New(nil)
+		if err := run(t.Context(), tr); !errors.Is(err, errStart) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := tr.Ping(t.Context()); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("%s: the transport is open: %v", name, err)
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ func (s *Scope) Logger() *slog.Logger {
 }
 
 // Use declares that the module sends through these handles. It is for a module that
-// keeps its Scope instead of bound senders.
+// keeps its Scope instead of bound senders, for example because it calls AppendAfter.
 func (s *Scope) Use(handles ...Handle) {
 	for _, h := range handles {
 		s.binding("Use", h.declared())

@@ -12,20 +12,38 @@ import (
 // Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They are part of the
 // handle's value, so With allocates nothing (up to two headers).
 type (
-	// SendOption fits the With of every handle that sends messages.
+	// SendOption fits the With of services, queues, events and streams, an Enqueuer, a
+	// Publisher and an Appender.
+	//
+	// The option is [Header].
 	SendOption interface {
 		ServiceSendOption
 		QueueSendOption
 		EventSendOption
 		StreamSendOption
 	}
+	// StoredSendOption fits Queue.With, Stream.With, an Enqueuer and an Appender.
+	//
+	// The options are [DedupID] and [Header].
+	StoredSendOption interface {
+		QueueSendOption
+		StreamSendOption
+	}
 	// ServiceSendOption fits Service.With.
+	//
+	// The option is [Header].
 	ServiceSendOption interface{ forCall() }
-	// QueueSendOption fits Queue.With.
+	// QueueSendOption fits Queue.With and an Enqueuer.
+	//
+	// The options are [At], [DedupID], [Delay] and [Header].
 	QueueSendOption interface{ forEnqueue() }
-	// EventSendOption fits Event.With.
+	// EventSendOption fits Event.With and a Publisher.
+	//
+	// The option is [Header].
 	EventSendOption interface{ forPublish() }
-	// StreamSendOption fits Stream.With.
+	// StreamSendOption fits Stream.With and an Appender.
+	//
+	// The options are [DedupID] and [Header].
 	StreamSendOption interface{ forAppend() }
 )
 
@@ -57,6 +75,9 @@ func At(t time.Time) QueueSendOption {
 // send with the same id stores nothing and succeeds, so nil means "stored, now or
 // before".
 //
+// For EnqueueAll and AppendAll, each value gets an id of its own: this one, "#", and the
+// value's index.
+//
 // EnqueueStored and AppendStored report whether a message was a duplicate, and
 // observers get a MessageDeduplicated. To run a job again, send it with another id, or
 // replay its dead letter. Ids of delayed jobs are remembered separately from those of
@@ -64,12 +85,7 @@ func At(t time.Time) QueueSendOption {
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends. A send with another id fails with InvalidArgument. "" means no id.
-func DedupID(id string) interface {
-	QueueSendOption
-	StreamSendOption
-} {
-	return dedupOption(id)
-}
+func DedupID(id string) StoredSendOption { return dedupOption(id) }
 
 type (
 	headerOption transport.Field
@@ -103,7 +119,21 @@ type sendOptions struct {
 	conditional bool    // append only after last
 	last        uint64  // sequence
 	stored      *Stored // is filled in
-	done        func(error)
+	async       *async  // store without waiting
+}
+
+// async is the result of a send that does not wait until its message is stored.
+type async struct {
+	done  func(error) // called once, if begun
+	begun bool        // the transport has taken the message
+}
+
+// derive returns sent with further options.
+func derive[O any](sent sending, opts []O) sending {
+	for _, o := range opts {
+		sent = sent.with(o)
+	}
+	return sent
 }
 
 // with applies one option. It switches on the type instead of calling a method, because
@@ -140,7 +170,7 @@ var noOptions sendOptions
 // options returns a copy of the options, if any are set.
 func (s *sending) options() *sendOptions {
 	o := &s.opts
-	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.done == nil {
+	if o.delay == 0 && o.at == 0 && o.dedup == "" && !o.conditional && o.stored == nil && o.async == nil {
 		return &noOptions
 	}
 	own := *o

@@ -63,7 +63,11 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	if s.in.ended.Load() {
 		return notDone(Unavailable, "%s: the App has stopped", s.decl)
 	}
-	header := sent.header()
+	var info *CallInfo
+	if reply != nil {
+		info = takeCallInfo(ctx)
+	}
+	header := info.addTo(sent.header())
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
@@ -74,11 +78,11 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 		defer out.limited.end()
 	}
 	if viaTransport {
-		c := s.callOf(sent, header, out, payload, reply) // no reference to it is kept: it stays on the stack
+		c := s.callOf(sent, header, info, out, payload, reply) // no reference to it is kept: it stays on the stack
 		return s.transmit(ctx, &c)
 	}
 	c := new(Call)
-	*c = s.callOf(sent, header, out, payload, reply)
+	*c = s.callOf(sent, header, info, out, payload, reply)
 	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
 }
 
@@ -93,10 +97,10 @@ func (s *sender) limits(ctx context.Context) bool {
 }
 
 // callOf returns the Call of the sending side.
-func (s *sender) callOf(sent *sending, header transport.Header, out *outbound, payload, reply any) Call {
+func (s *sender) callOf(sent *sending, header transport.Header, info *CallInfo, out *outbound, payload, reply any) Call {
 	return Call{
 		via: s, decl: s.decl, sender: s.module, out: out,
-		header: header, payload: payload, reply: reply, sent: sent.options(), id: sent.opts.dedup,
+		header: header, info: info, payload: payload, reply: reply, sent: sent.options(), id: sent.opts.dedup,
 	}
 }
 
@@ -242,6 +246,7 @@ func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error 
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
+	c.info.setReply(reply.Header)
 	if err := replyError(reply, s.in.codecs, s.codec); err != nil {
 		return err
 	}

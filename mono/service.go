@@ -36,15 +36,14 @@ func (s Service[Req, Resp]) declared() *declaration { return s.decl }
 
 // With returns the service with options for the calls made through it.
 func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
-	for _, o := range opts {
-		s.sent = s.sent.with(o)
-	}
+	s.sent = derive(s.sent, opts)
 	return s
 }
 
 // Call sends a request and waits for the reply. Its deadline is the earlier of the
 // context's and the service's Timeout, or DefaultTimeout without either. The deadline
-// propagates and bounds the handler too. Cancelling ctx ends the wait.
+// propagates and bounds the handler too. Cancelling ctx ends the wait. If ctx carries a
+// [CallInfo], the call sends its headers and sets those of the reply.
 //
 // A provider in the same App is called directly, on this goroutine, as if the call had
 // crossed the transport. The package documentation lists the differences.
@@ -76,8 +75,8 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 		return ask[Req, Resp](ctx, sender, sent, req)
 	}
 	var rare *rarities
-	if sent.n > 0 {
-		rare = &rarities{header: sent.header()}
+	if info := takeCallInfo(ctx); info != nil || sent.n > 0 {
+		rare = &rarities{header: info.addTo(sent.header()), info: info}
 		if err := checkFields(rare.header); err != nil {
 			var none Resp
 			return none, about(sender.decl.String(), err)
@@ -97,7 +96,7 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	}
 	r.typed = fn
 	r.callLocal = func(ctx context.Context, s *sender, c *Call) error {
-		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), origin: c}, fn, *c.payload.(*Req))
+		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), info: c.info, origin: c}, fn, *c.payload.(*Req))
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ var (
 	judged  = mono.NewFailure[verdict]("test.judged", mono.PermissionDenied)
 	precise = mono.NewFailure[float64]("test.precise", mono.Aborted)
 	linked  = mono.NewFailure[*shortage]("test.linked", mono.NotFound)
+	refused = mono.NewFailure[*verdict]("test.refused", mono.Aborted)
 )
 
 // failing is a handler that returns err.
@@ -114,6 +115,38 @@ var serviceErrorCases = []serviceCase{
 		}
 		if _, ok := other.Match(err); ok {
 			s.Error("it matches another failure")
+		}
+	}},
+	{"a failure without a value has the zero value", "", func(s *caseRun) {
+		again := mono.NewFailure[shortage]("test.short", mono.FailedPrecondition)
+		for _, returned := range []error{short, again, short.With(shortage{}), mono.Permanent(short), errors.Join(errors.New("while asking"), short), fmt.Errorf("while asking: %w", short)} {
+			for _, err := range []error{returned, s.fails(failing(returned))} {
+				if got, ok := short.Match(err); !ok || got != (shortage{}) || !errors.Is(err, short) || errors.Is(err, other) || !errors.Is(err, mono.ErrFailedPrecondition) {
+					s.Errorf("%v: got %v, %v", err, got, ok)
+				}
+			}
+			s.want(s.fails(failing(returned)), mono.FailedPrecondition, mono.OutcomeAnswered, "test.short")
+		}
+		err := s.fails(failing(linked))
+		if got, ok := linked.Match(err); !ok || got != nil || mono.CodeOf(err) != mono.NotFound {
+			s.Errorf("got %v, %v, %v", got, ok, err)
+		}
+	}},
+	{"the text of a failure is the same with the zero value and without a value", "", func(s *caseRun) {
+		for _, c := range []struct {
+			failure, with error
+			text          string
+		}{
+			{short, short.With(shortage{}), "failed_precondition: test.short"},
+			{linked, linked.With(nil), "not_found: test.linked"},
+			{judged, judged.With(verdict{}), "permission_denied: test.judged"},
+			{refused, refused.With(nil), "aborted: test.refused"},
+		} {
+			for _, err := range []error{c.failure, c.with, s.fails(failing(c.failure)), s.fails(failing(c.with))} {
+				if err.Error() != c.text {
+					s.Errorf("the text is %q, want %q", err, c.text)
+				}
+			}
 		}
 	}},
 	{"each caller has its own copy of a failure's value", "", func(s *caseRun) {

@@ -148,7 +148,7 @@ var serviceMetadataCases = []serviceCase{
 	}},
 	{"an invalid or reserved header is rejected at the sender", "", func(s *caseRun) {
 		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
-		for _, h := range [][2]string{{"bad name", "x"}, {"X", "two\r\nlines"}, {"X", " padded"}, {"Mono-Id", "x"}, {"Nats-Msg-Id", "x"}, {"Content-Type", "x"}, {"", "x"}} {
+		for _, h := range badHeaders {
 			_, err := ask.With(mono.Header(h[0], h[1])).Call(s.Context(), app, question{})
 			s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.ask")
 		}

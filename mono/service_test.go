@@ -78,6 +78,7 @@ var serviceTable = slices.Concat(
 	serviceValueCases,
 	serviceErrorCases,
 	serviceMetadataCases,
+	serviceCallInfoCases,
 	serviceTimeCases,
 	serviceLimitCases,
 	serviceMiddlewareCases,
@@ -191,6 +192,7 @@ func TestServicePlainClient(t *testing.T) {
 	onPaths(t, func(t *testing.T, p path) {
 		app := p.start(t, module("provider", func(s *mono.Scope) {
 			ask.Handle(s, func(ctx context.Context, q question) (reply, error) {
+				mono.CallFrom(ctx).SetReplyHeader("Quote", q.Text)
 				if q.Text == "fail" {
 					return reply{}, short.With(shortage{Left: 1})
 				}
@@ -211,8 +213,8 @@ func TestServicePlainClient(t *testing.T) {
 			}
 			return got
 		}
-		if got := request("services.test.ask", "", `{"text":"x"}`); string(got.Body) != `{"text":"x"}` {
-			t.Errorf("JSON: %s", got.Body)
+		if got := request("services.test.ask", "", `{"text":"x"}`); string(got.Body) != `{"text":"x"}` || got.Header.Get("Quote") != "x" {
+			t.Errorf("JSON: %v %s", got.Header, got.Body)
 		}
 		if got := request("services.test.ask-pack", "", `{"text":"x"}`); string(got.Body) != `{"text":"x"}` {
 			t.Errorf("JSON to a MessagePack service: %q", got.Body)
@@ -221,7 +223,7 @@ func TestServicePlainClient(t *testing.T) {
 			t.Errorf("JSON with parameters: %s", got.Body)
 		}
 		failed := request("services.test.ask", "", `{"text":"fail"}`)
-		if failed.Header.Get(transport.HeaderCode) != "failed_precondition" || failed.Header.Get(transport.HeaderFailure) != "test.short" || string(failed.Body) != `{"left":1}` {
+		if failed.Header.Get(transport.HeaderCode) != "failed_precondition" || failed.Header.Get(transport.HeaderFailure) != "test.short" || failed.Header.Get("Quote") != "fail" || string(failed.Body) != `{"left":1}` {
 			t.Errorf("failure: %v %s", failed.Header, failed.Body)
 		}
 		for what, got := range map[string]*transport.Message{
@@ -287,4 +289,68 @@ func TestReplyInAnUnknownCodec(t *testing.T) {
 	if mono.CodeOf(err) != mono.InvalidArgument || mono.IsHandlerError(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
 		t.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 	}
+}
+
+// ReplyHeader returns all headers of a reply by a plain client, except those that belong to
+// mono or to the transport.
+func TestReplyHeaderOfAPlainClient(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.app(t)
+		app.Remote(ask)
+		begin(t, app)
+		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, func(m *transport.Message) {
+			header := transport.Header{{Name: "Quote", Value: "1"}, {Name: "Mono-Other", Value: "x"}, {Name: "quote", Value: "2"}, {Name: "Quote", Value: "3"}, {Name: transport.HeaderContentType, Value: "application/json"}}
+			if err := mono.Raw(app).Publish(context.Background(), &transport.Message{Subject: m.Reply, Header: header, Body: []byte("{}")}); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		ctx, info := mono.NewCallInfo(t.Context())
+		if _, err := ask.Call(ctx, app, question{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := info.ReplyHeader(); len(got) != 3 || toText(got.Values("Quote")) != "[1 3]" || got.Get("quote") != "2" {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A handler of another kind may set headers of a reply, without effect. A send of another
+// kind ignores a CallInfo, which stays for a call.
+func TestCallInfoOfOtherKinds(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		for _, k := range everyKind {
+			received := make(chan string, 10)
+			app := p.start(t, provider(quoting(quoteTenant, nil)), module("listener", func(s *mono.Scope) {
+				k.handle(s, func(ctx context.Context, _ fact) error {
+					c := mono.CallFrom(ctx)
+					c.SetReplyHeader("Mono-Id", "no reply")
+					received <- c.Header("Tenant")
+					return nil
+				})
+			}))
+			ctx, info := mono.NewCallInfo(t.Context())
+			info.SetHeader("Tenant", "t1")
+			if err := k.send(ctx, app, fact{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := next(t, received); got != "" {
+				t.Errorf("%s: got %q", k.name, got)
+			}
+			if _, err := ask.Call(ctx, app, question{}); err != nil || info.ReplyHeader().Get("Quote") != "[t1]" {
+				t.Errorf("%s: got %v, %v", k.name, info.ReplyHeader(), err)
+			}
+		}
+	})
+}
+
+// An empty Call takes a header of a reply without effect: a handler can be called directly.
+func TestSetReplyHeaderOfAnEmptyCall(t *testing.T) {
+	t.Parallel()
+	mono.CallFrom(t.Context()).SetReplyHeader("Quote", "1")
 }

@@ -52,9 +52,7 @@ func (s Stream[T]) declared() *declaration { return s.decl }
 
 // With returns the stream with options for the messages appended through it.
 func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
-	for _, o := range opts {
-		s.sent = s.sent.with(o)
-	}
+	s.sent = derive(s.sent, opts)
 	return s
 }
 
@@ -83,8 +81,23 @@ func (s Stream[T]) AppendStored(ctx context.Context, b Binder, v T) (Stored, err
 // returns an error itself, done is not called. Middleware runs around the hand-over to
 // the transport, not around the storing.
 func (s Stream[T]) AppendAsync(ctx context.Context, b Binder, v T, done func(error)) error {
-	s.sent.opts.done = done
+	s.sent.opts.async = &async{done: done}
 	return post(ctx, b, s.decl, &s.sent, v)
+}
+
+// AppendAll is like Append for many messages, but does not wait for one to be stored
+// before it sends the next. The messages are stored in the order of values. It returns
+// when all have their result, or ctx ends: nil if all are stored, otherwise one error for
+// each value, nil for a message that is stored.
+//
+// The failure of one message does not keep later ones from being stored. A message whose
+// acknowledgement is lost is not sent again, as it would come after later ones: its error
+// has OutcomeUnknown. With a DedupID the id of values[i] is "<id>#<i>", so the whole call
+// can be repeated within the DedupWindow: each message is stored once, but those that were
+// missing come last. Other options apply to each message. Middleware runs for each
+// message, around the hand-over to the transport.
+func (s Stream[T]) AppendAll(ctx context.Context, b Binder, values ...T) []error {
+	return postAll(ctx, b, s.decl, s.sent, values)
 }
 
 // AppendAfter stores a message only if last is the sequence of the last message of its
@@ -97,14 +110,22 @@ func (s Stream[T]) AppendAfter(ctx context.Context, b Binder, last uint64, v T) 
 	return stored.Sequence, err
 }
 
+// Appender is the type of a bound Stream.Append. The options are those of Stream.With,
+// for this message:
+//
+//	err := appendEntry(ctx, entry, mono.DedupID(entry.ID))
+type Appender[T any] = func(ctx context.Context, v T, opts ...StreamSendOption) error
+
+// AsAppender returns a handler as an Appender that ignores its options. So a handler
+// stands in for a stream in a unit test of a module. It panics on a nil handler.
+func AsAppender[T any](fn Sink[T]) Appender[T] {
+	return ignoreOptions[StreamSendOption]("AsAppender", fn)
+}
+
 // Appender returns Append as a function. In Bind, with the module's Scope, it
 // also declares that the module appends to the stream.
-func (s Stream[T]) Appender(b Binder) Sink[T] {
-	sender := bind(b, s.decl)
-	if sender == nil {
-		return func(ctx context.Context, v T) error { return s.Append(ctx, b, v) }
-	}
-	return func(ctx context.Context, v T) error { return postBy(ctx, sender, &s.sent, v) }
+func (s Stream[T]) Appender(b Binder) Appender[T] {
+	return boundSender[T, StreamSendOption](b, s.decl, s.sent)
 }
 
 // Handle makes fn a consumer of the stream. Its group is named after the module, unless

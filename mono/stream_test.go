@@ -426,7 +426,6 @@ func TestStreamStartErrors(t *testing.T) {
 	s := mono.NewStream[job]("stream.wrong")
 	fn := func(context.Context, []mono.Message[job]) error { return nil }
 	for want, bind := range map[string]func(*mono.Scope){
-		"use HandleBatch":          func(sc *mono.Scope) { s.Handle(sc, nothing, mono.BatchSize(5)) },
 		"BatchSize(0): want 1 to":  func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(0)) },
 		"BatchSize(10001): want 1": func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(10_001)) },
 		"declare it with KeyedBy":  func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },

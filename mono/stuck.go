@@ -17,14 +17,11 @@ const DefaultStuckAfter = 5 * time.Minute
 // stuck, DefaultStuckAfter by default, at least 100 ms. Observers get a HandlerStuck,
 // and the module is unhealthy until the handler returns. Nothing else happens: a live
 // process keeps its message, however long that takes. Each attempt is counted by
-// itself, and a batch is one attempt.
+// itself, and a batch is one attempt. [Timeout] ends the context of an attempt; StuckAfter
+// counts independently of it, and finds the handlers that do not return then.
 func StuckAfter(d time.Duration) interface {
-	QueueOption
-	EventOption
-	StreamOption
-	QueueHandlerOption
-	EventHandlerOption
-	StreamHandlerOption
+	StoredOption
+	StoredHandlerOption
 } {
 	return set(d >= 100*time.Millisecond, func(c *config) { c.StuckAfter = d }, "StuckAfter(%v): want at least 100ms", d)
 }

@@ -313,7 +313,7 @@ func TestStuckAfterNeedsStorage(t *testing.T) {
 	app.Add(module("subscriber", func(s *mono.Scope) {
 		e.Handle(s, func(context.Context, int) error { return nil }, mono.StuckAfter(time.Second))
 	}))
-	if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "StuckAfter need Durable") {
+	if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "want Durable with StuckAfter") {
 		t.Errorf("an event that is not durable: %v", err)
 	}
 }

@@ -146,6 +146,54 @@ func TestRetriesInVirtualTime(t *testing.T) {
 	})
 }
 
+// A Timeout expires at its virtual time, which takes no real time. The result of an attempt
+// is its failure, also if the handler returns nil.
+func TestTimeoutInVirtualTime(t *testing.T) {
+	t.Parallel()
+	slow := mono.NewQueue[order]("shop.slow", mono.Timeout(time.Minute), mono.MaxAttempts(2), mono.Backoff(mono.Constant(time.Second)))
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		h.AddFunc(func() mono.Module {
+			return mono.NewModule("worker", func(sc *mono.Scope) error {
+				slow.Handle(sc, func(ctx context.Context, o order) error {
+					<-ctx.Done()
+					if o.ID == "fails" {
+						return ctx.Err()
+					}
+					return nil
+				}, mono.Concurrency(2))
+				return nil
+			})
+		})
+		h.MustStart()
+		if errs := slow.EnqueueAll(t.Context(), h, order{ID: "fails"}, order{ID: "late"}); errs != nil {
+			t.Fatal(errs)
+		}
+		h.Settle()
+		h.Advance(time.Minute - 1)
+		for _, d := range testkit.Consumed(h, slow) {
+			if d.Result != testkit.ResultUnfinished {
+				t.Errorf("before the limit: %+v", d)
+			}
+		}
+		h.Advance(1)
+		for _, d := range testkit.Consumed(h, slow) {
+			if d.Result != testkit.ResultRetried {
+				t.Errorf("at the limit: %+v", d)
+			}
+		}
+		h.Advance(time.Second + time.Minute)
+		dead := testkit.DeadLettered(h, slow)
+		if len(dead) != 2 {
+			t.Fatalf("%+v", dead)
+		}
+		for _, l := range dead {
+			if l.Reason != mono.ReasonAttempts || mono.CodeOf(l.Err) != mono.DeadlineExceeded || l.Attempts != 2 {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
+
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {

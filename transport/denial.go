@@ -15,8 +15,9 @@ type Denial struct {
 	Group string
 	Log   string
 
-	// Err has the code PermissionDenied. It names the subject and what to do. Nil means
-	// that the denial is over: the backend accepted a message, or the connection was
-	// re-established, perhaps with other permissions.
+	// Err has the code PermissionDenied. It names the subject and what to do. With Log, it
+	// may have another code: the backend does not answer a request that the group needs.
+	// Nil means that the denial is over: the backend accepted a message or answers, or the
+	// connection was re-established, perhaps with other permissions.
 	Err *Error
 }

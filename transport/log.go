@@ -39,8 +39,8 @@ import (
 // A backend may keep the rest in memory, and lose some of it when its process ends:
 // positions (a settled message is delivered again), numbers of attempts, delays of
 // redeliveries, and the ids of messages that are gone. The document docs/durability.md
-// lists for each backend what survives which failure. Two things never go back: sequences
-// and fencing tokens.
+// lists for each backend what survives which failure. Two things do not go back:
+// sequences, and fencing tokens with the exceptions in that document.
 //
 // # How mono uses it
 //
@@ -381,10 +381,10 @@ type Delivery struct {
 	Attempt  int       // 1 for the first; deliveries that were handed back do not count
 
 	// FencingToken increases with every delivery of a lane, whichever member gets it. It
-	// never goes back, even if the backend restarted or the group was deleted and created
-	// again. A store that remembers the highest token of a key can reject a member that
-	// was presumed dead but continues. In a group that is not Ordered it increases with
-	// every delivery of the group.
+	// does not go back if the backend restarted or the group was deleted and created
+	// again; docs/durability.md lists the exceptions. A store that remembers the highest
+	// token of a key can reject a member that was presumed dead but continues. In a group
+	// that is not Ordered it increases with every delivery of the group.
 	FencingToken uint64
 
 	// Remaining is the number of messages for this group that came after this one when it

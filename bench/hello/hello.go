@@ -22,8 +22,7 @@ func Run(open func(context.Context) (transport.Transport, error)) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app := mono.New(tr, mono.NoLocalCalls(), mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(mono.NewModule("greeter", func(s *mono.Scope) error {
+	app := mono.New(tr, mono.NoLocalCalls(), mono.Logger(slog.New(slog.DiscardHandler))).Add(mono.NewModule("greeter", func(s *mono.Scope) error {
 		greet.Handle(s, func(_ context.Context, name string) (string, error) { return "Hello, " + name + "!", nil })
 		return nil
 	}))

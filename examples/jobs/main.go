@@ -51,8 +51,7 @@ func run(ctx context.Context, kind string, out io.Writer) (err error) {
 		return err
 	}
 	done := make(chan sent, 10)
-	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
-	app.Add(mailer(done))
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler))).Add(mailer(done))
 	if err := app.Start(ctx); err != nil {
 		return err
 	}

@@ -11,13 +11,14 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/examples/orders/ledger"
+	"gomono.dev/examples/orders/orders"
 	"gomono.dev/examples/orders/payments"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -30,7 +31,7 @@ type site struct {
 	app *mono.App // without modules
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -57,7 +58,7 @@ func newSite(t *testing.T) *site {
 }
 
 // instance starts a program on the server.
-func (s *site) instance(t *testing.T, args ...string) *program {
+func (s *site) instance(t testing.TB, args ...string) *program {
 	t.Helper()
 	return serving(t, append(args, "-transport", s.url)...)
 }
@@ -70,7 +71,7 @@ type sheet struct {
 	refunds int              // of charges that had happened
 }
 
-func (s *site) sheet(t *testing.T) sheet {
+func (s *site) sheet(t testing.TB) sheet {
 	t.Helper()
 	r := sheet{entries: make(map[string]int), earned: make(map[string]int64), held: make(map[string]int64)}
 	for m, err := range payments.Movements.Read(t.Context(), s.app) {
@@ -95,160 +96,156 @@ func (s *site) sheet(t *testing.T) sheet {
 // balanced reports whether the bank holds exactly the money in the ledger.
 func (r sheet) balanced() bool { return maps.Equal(r.earned, r.held) }
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("a minute passed before %s", what)
-		}
-	}
-}
-
 // Both instances return a placed order at once, to every kind of client. Placing it again at
 // the other instance changes nothing.
 func TestTwoInstancesAgree(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	a, b := s.instance(t), s.instance(t)
-	for i := range 20 {
-		id := fmt.Sprint("x", i)
-		_, confirmed := a.send(t, "POST", "/orders", order(id))
-		if status, got := b.send(t, "GET", "/orders/"+id, ""); status != 200 || got != confirmed {
-			t.Errorf("%s is %d %s, want %s", id, status, got, confirmed)
-		}
-		for range 4 { // each instance answers some
-			m, err := s.nc.Request("services.orders.get", fmt.Appendf(nil, `{"id":%q}`, id), 10*time.Second)
-			if must(t, err); strings.TrimSpace(string(m.Data)) != strings.TrimSpace(confirmed) {
-				t.Errorf("a NATS client got %v %s, want %s", m.Header, m.Data, confirmed)
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		a, b := s.instance(t), s.instance(t)
+		for i := range 20 {
+			id := fmt.Sprint("x", i)
+			_, confirmed := a.send(t, "POST", "/orders", order(id))
+			if status, got := b.send(t, "GET", "/orders/"+id, ""); status != 200 || got != confirmed {
+				t.Errorf("%s is %d %s, want %s", id, status, got, confirmed)
+			}
+			for range 4 { // each instance answers some
+				m, err := s.nc.RequestWithContext(realtime.Patient(t), "services.orders.get", fmt.Appendf(nil, `{"id":%q}`, id))
+				if must(t, err); strings.TrimSpace(string(m.Data)) != strings.TrimSpace(confirmed) {
+					t.Errorf("a NATS client got %v %s, want %s", m.Header, m.Data, confirmed)
+				}
+			}
+			if status, got := b.send(t, "POST", "/orders", order(id)); status != 201 || got != confirmed {
+				t.Errorf("%s again: %d %s, want %s", id, status, got, confirmed)
+			}
+			if status, got := b.send(t, "POST", "/orders", strings.Replace(order(id), "book", "lamp", 1)); status != 409 || !strings.Contains(got, `"already_exists"`) {
+				t.Errorf("another content of %s: %d %s", id, status, got)
 			}
 		}
-		if status, got := b.send(t, "POST", "/orders", order(id)); status != 201 || got != confirmed {
-			t.Errorf("%s again: %d %s, want %s", id, status, got, confirmed)
+		if status, _ := b.send(t, "GET", "/orders/y", ""); status != 404 {
+			t.Errorf("an order that was not placed: %d", status)
 		}
-		if status, got := b.send(t, "POST", "/orders", strings.Replace(order(id), "book", "lamp", 1)); status != 409 || !strings.Contains(got, `"already_exists"`) {
-			t.Errorf("another content of %s: %d %s", id, status, got)
+		sheet := s.sheet(t)
+		for id, n := range sheet.entries {
+			if n != 1 {
+				t.Errorf("order %s has %d entries", id, n)
+			}
 		}
-	}
-	if status, _ := b.send(t, "GET", "/orders/y", ""); status != 404 {
-		t.Errorf("an order that was not placed: %d", status)
-	}
-	sheet := s.sheet(t)
-	for id, n := range sheet.entries {
-		if n != 1 {
-			t.Errorf("order %s has %d entries", id, n)
+		if len(sheet.entries) != 20 || !sheet.balanced() {
+			t.Errorf("20 orders were placed, and the books have %+v", sheet)
 		}
-	}
-	if len(sheet.entries) != 20 || !sheet.balanced() {
-		t.Errorf("20 orders were placed, and the books have %+v", sheet)
-	}
+	})
 }
 
 // Ids that are not UTF-8 are refused on every path to the orders, not only over HTTP.
 func TestIDsOfNATSClients(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.instance(t)
-	for subject, body := range map[string]string{"services.orders.place": order("x"), "services.orders.get": `{"id":"x"}`} {
-		m, err := s.nc.Request(subject, []byte(strings.Replace(body, `"x"`, "\"\xff\"", 1)), 10*time.Second)
-		if must(t, err); m.Header.Get("Mono-Code") != "invalid_argument" {
-			t.Errorf("%s: %v %s", subject, m.Header, m.Data)
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		s.instance(t)
+		for subject, body := range map[string]string{"services.orders.place": order("x"), "services.orders.get": `{"id":"x"}`} {
+			m, err := s.nc.RequestWithContext(realtime.Patient(t), subject, []byte(strings.Replace(body, `"x"`, "\"\xff\"", 1)))
+			if must(t, err); m.Header.Get("Mono-Code") != "invalid_argument" {
+				t.Errorf("%s: %v %s", subject, m.Header, m.Data)
+			}
 		}
-	}
+	})
 }
 
 // Many clients post one id with two contents, at two instances, at the same time. One content
 // is placed, its senders get one confirmation, and the others a conflict.
 func TestOneContentWins(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	instances := []*program{s.instance(t), s.instance(t)}
-	placed := make(chan string, 1000)
-	sub, err := s.nc.Subscribe("events.orders.placed", func(m *nats.Msg) {
-		var c struct{ Order struct{ ID string } }
-		_ = json.Unmarshal(m.Data, &c)
-		placed <- c.Order.ID
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		instances := []*program{s.instance(t), s.instance(t)}
+		placed := make(chan string, 1000)
+		sub, err := s.nc.Subscribe("events.orders.placed", func(m *nats.Msg) {
+			var c struct{ Order struct{ ID string } }
+			_ = json.Unmarshal(m.Data, &c)
+			placed <- c.Order.ID
+		})
+		must(t, err)
+		defer sub.Unsubscribe()
+		must(t, s.nc.Flush())
+		for round := range 5 {
+			id := fmt.Sprint("x", round)
+			contents := []string{order(id), strings.Replace(order(id), "book", "lamp", 1)}
+			var mu sync.Mutex
+			answers := make(map[int]map[string]int)
+			var wait sync.WaitGroup
+			for i := range 50 {
+				wait.Go(func() {
+					status, got := instances[i%2].send(t, "POST", "/orders", contents[i/2%2])
+					if status == http.StatusConflict {
+						got = ""
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if answers[status] == nil {
+						answers[status] = make(map[string]int)
+					}
+					answers[status][got]++
+				})
+			}
+			wait.Wait()
+			if len(answers) != 2 || len(answers[201]) != 1 || answers[409][""] < 24 {
+				t.Errorf("answers: %v", answers)
+			}
+			sheet := s.sheet(t)
+			if sheet.entries[id] != 1 || !sheet.balanced() {
+				t.Errorf("the books have %+v", sheet)
+			}
+		}
+		counts := make(map[string]int)
+		for len(counts) < 5 {
+			counts[realtime.Receive(t, placed, "an order is published")]++
+		}
+		for _, p := range instances { // after their end they publish nothing more
+			p.signal(t, syscall.SIGTERM)
+			p.mustEnd(t)
+		}
+		must(t, s.nc.Flush())
+		for len(placed) > 0 {
+			counts[<-placed]++
+		}
+		for id, n := range counts {
+			if n != 1 {
+				t.Errorf("order %s was published %d times", id, n)
+			}
+		}
 	})
-	must(t, err)
-	defer sub.Unsubscribe()
-	must(t, s.nc.Flush())
-	for round := range 5 {
-		id := fmt.Sprint("x", round)
-		contents := []string{order(id), strings.Replace(order(id), "book", "lamp", 1)}
-		var mu sync.Mutex
-		answers := make(map[int]map[string]int)
-		var wait sync.WaitGroup
-		for i := range 50 {
-			wait.Go(func() {
-				status, got := instances[i%2].send(t, "POST", "/orders", contents[i/2%2])
-				if status == http.StatusConflict {
-					got = ""
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				if answers[status] == nil {
-					answers[status] = make(map[string]int)
-				}
-				answers[status][got]++
-			})
-		}
-		wait.Wait()
-		if len(answers) != 2 || len(answers[201]) != 1 || answers[409][""] < 24 {
-			t.Errorf("answers: %v", answers)
-		}
-		sheet := s.sheet(t)
-		if sheet.entries[id] != 1 || !sheet.balanced() {
-			t.Errorf("the books have %+v", sheet)
-		}
-	}
-	counts := make(map[string]int)
-	for len(counts) < 5 {
-		counts[<-placed]++
-	}
-	for _, p := range instances { // after their end they publish nothing more
-		p.signal(t, syscall.SIGTERM)
-		p.mustEnd(t)
-	}
-	must(t, s.nc.Flush())
-	for len(placed) > 0 {
-		counts[<-placed]++
-	}
-	for id, n := range counts {
-		if n != 1 {
-			t.Errorf("order %s was published %d times", id, n)
-		}
-	}
 }
 
 // The ledger is full when the card is charged. Money and goods go back, and the same order is
 // placed once there is room.
 func TestFullLedger(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	p := s.instance(t)
-	p.send(t, "POST", "/orders", order("before"))
-	s.limitLedger(t, 1)
-	if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusTooManyRequests {
-		t.Errorf("%d %s", status, got)
-	}
-	if sheet := s.sheet(t); len(sheet.entries) != 1 || !sheet.balanced() {
-		t.Errorf("the books have %+v", sheet)
-	}
-	if _, got := p.send(t, "GET", "/health", ""); !strings.Contains(got, `"released":1,"reserved":1`) || !strings.Contains(got, `"cents":1990,"charges":1,"refunds":1`) {
-		t.Errorf("health: %s", got)
-	}
-	s.limitLedger(t, -1)
-	if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
-		t.Errorf("again: %d %s", status, got)
-	}
-	if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-		t.Errorf("the books have %+v", sheet)
-	}
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		p := s.instance(t)
+		p.send(t, "POST", "/orders", order("before"))
+		s.limitLedger(t, 1)
+		if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusTooManyRequests {
+			t.Errorf("%d %s", status, got)
+		}
+		if sheet := s.sheet(t); len(sheet.entries) != 1 || !sheet.balanced() {
+			t.Errorf("the books have %+v", sheet)
+		}
+		if _, got := p.send(t, "GET", "/health", ""); !strings.Contains(got, `"released":1,"reserved":1`) || !strings.Contains(got, `"cents":1990,"charges":1,"refunds":1`) {
+			t.Errorf("health: %s", got)
+		}
+		s.limitLedger(t, -1)
+		if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
+			t.Errorf("again: %d %s", status, got)
+		}
+		if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
+			t.Errorf("the books have %+v", sheet)
+		}
+	})
 }
 
-func (s *site) limitLedger(t *testing.T, messages int64) {
+func (s *site) limitLedger(t testing.TB, messages int64) {
 	t.Helper()
 	stream, err := s.js.Stream(t.Context(), "streams_ledger_entries")
 	must(t, err)
@@ -261,39 +258,180 @@ func (s *site) limitLedger(t *testing.T, messages int64) {
 // Without the ledger, no order is placed, refused for ever, or charged.
 func TestLedgerGone(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	p := s.instance(t)
-	must(t, s.js.DeleteStream(t.Context(), "streams_ledger_entries"))
-	for _, method := range []string{"POST /orders", "GET /orders/x"} {
-		method, path, _ := strings.Cut(method, " ")
-		if status, got := p.send(t, method, path, order("x")); status != http.StatusServiceUnavailable {
-			t.Errorf("%s: %d %s", method, status, got)
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		p := s.instance(t)
+		must(t, s.js.DeleteStream(t.Context(), "streams_ledger_entries"))
+		for _, method := range []string{"POST /orders", "GET /orders/x"} {
+			method, path, _ := strings.Cut(method, " ")
+			if status, got := p.send(t, method, path, order("x")); status != http.StatusServiceUnavailable {
+				t.Errorf("%s: %d %s", method, status, got)
+			}
 		}
-	}
-	p.signal(t, syscall.SIGTERM)
-	p.mustEnd(t)
-	again := s.instance(t)
-	if status, got := again.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
-		t.Errorf("after a restart: %d %s", status, got)
-	}
-	if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
-		t.Errorf("the books have %+v", sheet)
-	}
+		p.signal(t, syscall.SIGTERM)
+		p.mustEnd(t)
+		again := s.instance(t)
+		if status, got := again.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
+			t.Errorf("after a restart: %d %s", status, got)
+		}
+		if sheet := s.sheet(t); sheet.entries["x"] != 1 || !sheet.balanced() {
+			t.Errorf("the books have %+v", sheet)
+		}
+	})
+}
+
+// The ledger is deleted, and an instance that starts recreates it. The other instance drops its
+// orders, too.
+func TestRecreatedLedger(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		a, b := s.instance(t), s.instance(t)
+		for i := range 10 {
+			if status, got := a.send(t, "POST", "/orders", order(fmt.Sprint("x", i))); status != http.StatusCreated {
+				t.Errorf("x%d: %d %s", i, status, got)
+			}
+		}
+		b.signal(t, syscall.SIGTERM)
+		b.mustEnd(t)
+		must(t, s.js.DeleteStream(t.Context(), "streams_ledger_entries"))
+		realtime.Until(t, "the instance notices that its ledger was deleted", func() bool {
+			status, _ := a.send(t, "GET", "/orders/x0", "")
+			return status == http.StatusServiceUnavailable
+		})
+		instances := []*program{a, s.instance(t)}
+		for i, p := range instances {
+			if status, got := p.send(t, "GET", "/orders/x0", ""); status != http.StatusNotFound {
+				t.Errorf("x0 at instance %d: %d %s", i, status, got)
+			}
+		}
+		// Each instance places orders that were in the other's view, at earlier sequences.
+		confirmed := make(map[string]string)
+		for i := range 4 {
+			id := fmt.Sprint("x", i)
+			status, got := instances[i%2].send(t, "POST", "/orders", strings.Replace(order(id), "book", "lamp", 1))
+			if confirmed[id] = got; status != http.StatusCreated {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+		}
+		for id, want := range confirmed {
+			for i, p := range instances {
+				if status, got := p.send(t, "GET", "/orders/"+id, ""); status != http.StatusOK || got != want {
+					t.Errorf("%s at instance %d: %d %s, want %s", id, i, status, got, want)
+				}
+			}
+		}
+	})
+}
+
+// No request and no checkout fails because of garbage that a plain client stores under the keys
+// of orders.
+func TestGarbageInTheLedger(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		instances := []*program{s.instance(t, "-settle-after", "2s"), s.instance(t, "-settle-after", "2s")}
+		for i, id := range []string{"x0", "x1"} {
+			key := "streams.ledger.entries._k." + ledger.KeyOf(orders.GetRequest{ID: id})
+			_, err := s.js.Publish(t.Context(), key, []byte("garbage"))
+			must(t, err)
+			if status, got := instances[i].send(t, "GET", "/orders/"+id, ""); status != http.StatusNotFound {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+			declined := strings.Replace(order(id), good, empty, 1)
+			if status, got := instances[i].send(t, "POST", "/orders", declined); status != http.StatusBadRequest || !strings.Contains(got, "insufficient funds") {
+				t.Errorf("%s, declined: %d %s", id, status, got)
+			}
+			if status, got := instances[i].send(t, "POST", "/orders", order(id)); status != http.StatusCreated {
+				t.Errorf("%s: %d %s", id, status, got)
+			}
+			_, err = s.js.Publish(t.Context(), key, []byte("garbage"))
+			must(t, err)
+			for _, p := range instances {
+				if status, got := p.send(t, "POST", "/orders", order(id)); status != http.StatusCreated {
+					t.Errorf("%s again: %d %s", id, status, got)
+				}
+			}
+		}
+		realtime.Until(t, "all checkouts are settled", func() bool { return s.jobs(t) == 0 })
+		if _, got := instances[0].send(t, "GET", "/orders/x0", ""); !strings.Contains(got, `"R-x0"`) {
+			t.Errorf("x0: %s", got)
+		}
+	})
+}
+
+// stored returns the number of messages in a stream of the server.
+func (s *site) stored(t testing.TB, stream string) int {
+	t.Helper()
+	is, err := s.js.Stream(t.Context(), stream)
+	must(t, err)
+	return int(is.CachedInfo().State.Msgs)
+}
+
+// jobs returns the number of checkouts that are not settled.
+func (s *site) jobs(t testing.TB) int {
+	t.Helper()
+	return s.stored(t, "queues_orders_checkouts") + s.stored(t, "queues_orders_checkouts__later")
+}
+
+// A request that is refused at once stores nothing. A request with a declined card stores
+// nothing for ever.
+func TestRefusedRequestsFillNoStore(t *testing.T) {
+	t.Parallel()
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		p := s.instance(t, "-settle-after", "2s")
+		for name, c := range map[string]struct {
+			old, new string
+			status   int
+			want     string
+		}{
+			"an unknown product":      {"book", "unicorn", 404, "unknown-product"},
+			"a long product":          {"book", strings.Repeat("x", 101), 400, "the product's name has 101 bytes"},
+			"a product of a megabyte": {"book", strings.Repeat("x", 1_048_300), 400, "the product's name has 1048300 bytes"},
+			"an empty shelf":          {"book", "globe", 400, "shortage"},
+			"no quantity":             {`"quantity":1`, `"quantity":0`, 400, "quantity"},
+			"no card":                 {good, "", 400, "card's number is malformed"},
+			"a malformed card":        {good, "4242 4242 x242 4242", 400, "card's number is malformed"},
+			"a long card":             {good, strings.Repeat("4", 101), 400, "the card's number has 101 bytes"},
+		} {
+			if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), c.old, c.new, 1)); status != c.status || !strings.Contains(got, c.want) {
+				t.Errorf("%s: %d %.300s, want %d and %q", name, status, got, c.status, c.want)
+			}
+			if n := s.jobs(t); n != 0 {
+				t.Errorf("%s: %d jobs are stored", name, n)
+			}
+		}
+		if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), good, empty, 1)); status != 400 || !strings.Contains(got, "insufficient funds") {
+			t.Errorf("declined: %d %s", status, got)
+		}
+		realtime.Until(t, "the declined order is settled", func() bool { return s.jobs(t) == 0 })
+		for _, stream := range []string{"streams_payments_movements", "streams_ledger_entries"} {
+			if n := s.stored(t, stream); n != 0 {
+				t.Errorf("%s has %d messages", stream, n)
+			}
+		}
+		if status, got := p.send(t, "POST", "/orders", order("x")); status != 201 {
+			t.Errorf("with another card: %d %s", status, got)
+		}
+	})
 }
 
 // A customer whose name is too long is refused before anything is charged.
 func TestLargeCustomer(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	p := s.instance(t)
-	body := strings.Replace(order("x"), "{", `{"customer":"`+strings.Repeat("x", 1020<<10)+`",`, 1)
-	if status, got := p.send(t, "POST", "/orders", body); status != http.StatusBadRequest || !strings.Contains(got, "customer") {
-		t.Errorf("%d %s", status, got)
-	}
-	if sheet := s.sheet(t); len(sheet.held) > 0 || len(sheet.entries) > 0 {
-		t.Errorf("the books have %+v", sheet)
-	}
-	if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
-		t.Errorf("a shorter one: %d %s", status, got)
-	}
+	patiently(t, func(t testing.TB) {
+		s := newSite(t)
+		p := s.instance(t)
+		body := strings.Replace(order("x"), "{", `{"customer":"`+strings.Repeat("x", 1020<<10)+`",`, 1)
+		if status, got := p.send(t, "POST", "/orders", body); status != http.StatusBadRequest || !strings.Contains(got, "customer") {
+			t.Errorf("%d %s", status, got)
+		}
+		if sheet := s.sheet(t); len(sheet.held) > 0 || len(sheet.entries) > 0 {
+			t.Errorf("the books have %+v", sheet)
+		}
+		if status, got := p.send(t, "POST", "/orders", order("x")); status != http.StatusCreated {
+			t.Errorf("a shorter one: %d %s", status, got)
+		}
+	})
 }

@@ -25,47 +25,47 @@ func TestAnsweredOrdersAreInTheLedger(t *testing.T) {
 	for name, end := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := t.TempDir()
-			p := serving(t, "-store", store)
-			answered, unanswered := p.load(200, func() {
-				if err := p.cmd.Process.Signal(end); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := p.cmd.Wait(); (err != nil) != (end == syscall.SIGKILL) {
-				t.Errorf("the program: %v\n%s", err, p.stderr.String())
-			}
-			again := serving(t, "-store", store)
-			for _, id := range answered {
-				if status := again.get(t, "/orders/"+id); status != http.StatusOK {
-					t.Errorf("order %s: %d after the restart", id, status)
-				}
-			}
-			all := slices.Concat(answered, unanswered)
-			for _, id := range all {
-				if status, err := again.post(strings.NewReader(order(id))); err != nil || status != http.StatusCreated {
-					t.Errorf("order %s, posted again: %d, %v", id, status, err)
-				}
-			}
-			again.signal(t, syscall.SIGTERM)
-			again.mustEnd(t)
-			entries := readLedger(t, store)
-			for _, id := range all {
-				if entries[id] != 1 {
-					t.Errorf("order %s has %d entries in the ledger, want 1", id, entries[id])
-				}
-			}
-			if len(entries) != len(all) {
-				t.Errorf("%d orders are in the ledger, want %d", len(entries), len(all))
-			}
+			patiently(t, func(t testing.TB) { answeredOrdersAreInTheLedger(t, end) })
 		})
 	}
 }
 
-// load posts orders from several customers at once and calls end after enough answers. It
-// returns when every customer has got an error: the ids of the placed orders, and of the
-// others.
-func (p *program) load(enough int, end func()) (answered, unanswered []string) {
+func answeredOrdersAreInTheLedger(t testing.TB, end os.Signal) {
+	store := t.TempDir()
+	p := serving(t, "-store", store)
+	answered, unanswered := p.load(t, 200, end)
+	if err := p.cmd.Wait(); (err != nil) != (end == syscall.SIGKILL) {
+		t.Errorf("the program: %v\n%s", err, p.stderr.String())
+	}
+	again := serving(t, "-store", store)
+	for _, id := range answered {
+		if status := again.get(t, "/orders/"+id); status != http.StatusOK {
+			t.Errorf("order %s: %d after the restart", id, status)
+		}
+	}
+	all := slices.Concat(answered, unanswered)
+	for _, id := range all {
+		if status, err := again.post(strings.NewReader(order(id))); err != nil || status != http.StatusCreated {
+			t.Errorf("order %s, posted again: %d, %v", id, status, err)
+		}
+	}
+	again.signal(t, syscall.SIGTERM)
+	again.mustEnd(t)
+	entries := readLedger(t, store)
+	for _, id := range all {
+		if entries[id] != 1 {
+			t.Errorf("order %s has %d entries in the ledger, want 1", id, entries[id])
+		}
+	}
+	if len(entries) != len(all) {
+		t.Errorf("%d orders are in the ledger, want %d", len(entries), len(all))
+	}
+}
+
+// load posts orders from several customers at once and sends the signal after enough answers.
+// It returns when every customer has then got an error: the ids of the placed orders, and of
+// the others.
+func (p *program) load(t testing.TB, enough int, end os.Signal) (answered, unanswered []string) {
 	var mu sync.Mutex
 	var once sync.Once
 	var wait sync.WaitGroup
@@ -83,21 +83,27 @@ func (p *program) load(enough int, end func()) (answered, unanswered []string) {
 				stop := len(answered) >= enough
 				mu.Unlock()
 				if err != nil {
+					if !stop {
+						t.Errorf("order %s has no answer: %v", id, err)
+					}
 					return
 				}
 				_, _ = io.Copy(io.Discard, reply.Body)
 				reply.Body.Close()
 				if stop {
-					once.Do(end)
+					once.Do(func() { p.signal(t, end) })
 				}
 			}
 		})
 	}
 	wait.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 	return answered, unanswered
 }
 
-func (p *program) get(t *testing.T, path string) int {
+func (p *program) get(t testing.TB, path string) int {
 	t.Helper()
 	reply, err := http.Get(p.url + path)
 	if err != nil {
@@ -109,7 +115,7 @@ func (p *program) get(t *testing.T, path string) int {
 }
 
 // readLedger counts the entries of each order without a batch.
-func readLedger(t *testing.T, store string) map[string]int {
+func readLedger(t testing.TB, store string) map[string]int {
 	tr, err := embedded.Open(t.Context(), embedded.Options{Dir: store, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -144,8 +144,7 @@ func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 	if set.noLocalCalls {
 		opts = append(opts, mono.NoLocalCalls())
 	}
-	app := mono.New(tr, opts...)
-	app.Add(
+	app := mono.New(tr, opts...).Add(
 		&inventory.Module{},
 		&payments.Module{},
 		&orders.Module{SettleAfter: set.settleAfter},

@@ -10,9 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gomono.dev/internal/realtime"
 )
 
 // TestMain lets the test binary run as the program, for tests of signals.
@@ -21,7 +24,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(realtime.Main(m))
 }
 
 func order(id string) string {
@@ -36,7 +39,23 @@ type program struct {
 	killed atomic.Bool
 }
 
-func startProgram(t *testing.T, args ...string) *program {
+// patiently runs a test of processes, whose requests have real limits of a second and more. The
+// test is repeated if it fails and the machine stood still.
+func patiently(t *testing.T, test func(t testing.TB)) {
+	t.Helper()
+	rounds := realtime.Rounds{Stall: time.Second}
+	rounds.Run(t, test)
+}
+
+// group returns a group of goroutines. The test waits for their end, also if it fails. A group
+// that is created before a program outlives it.
+func group(t testing.TB) *sync.WaitGroup {
+	g := new(sync.WaitGroup)
+	t.Cleanup(g.Wait)
+	return g
+}
+
+func startProgram(t testing.TB, args ...string) *program {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,7 +73,7 @@ func startProgram(t *testing.T, args ...string) *program {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	t.Cleanup(p.kill)
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		if strings.HasPrefix(strings.TrimSpace(lines.Text()), "time") { // the table's end
@@ -66,7 +85,14 @@ func startProgram(t *testing.T, args ...string) *program {
 	return nil
 }
 
-func (p *program) signal(t *testing.T, s os.Signal) {
+// kill ends the program, if it has not ended yet.
+func (p *program) kill() {
+	p.killed.Store(true)
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func (p *program) signal(t testing.TB, s os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
@@ -74,7 +100,7 @@ func (p *program) signal(t *testing.T, s os.Signal) {
 }
 
 // mustEnd waits for the end of the program, and reports an error.
-func (p *program) mustEnd(t *testing.T) {
+func (p *program) mustEnd(t testing.TB) {
 	t.Helper()
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the program: %v\n%s", err, p.stderr.String())
@@ -85,7 +111,7 @@ func (p *program) address() string { return strings.TrimPrefix(p.url, "http://")
 
 // post posts an order. Its body is sent when the handler asks for it.
 func (p *program) post(body io.Reader) (int, error) {
-	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: realtime.Patience}}
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequest(http.MethodPost, p.url+"/orders", body)
 	if err != nil {
@@ -102,16 +128,13 @@ func (p *program) post(body io.Reader) (int, error) {
 }
 
 // waitUntilClosed waits until the program refuses connections.
-func (p *program) waitUntilClosed(t *testing.T) {
+func (p *program) waitUntilClosed(t testing.TB) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+	realtime.Until(t, "the program refuses connections", func() bool {
 		conn, err := net.Dial("tcp", p.address())
-		if err != nil {
-			return
+		if err == nil {
+			conn.Close()
 		}
-		conn.Close()
-	}
-	t.Fatal("the program still listens")
+		return err != nil
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -79,22 +80,31 @@ func (h *totals) complete(t *tally) bool {
 		h.report.Entries >= t.placed && h.count.Receipts+h.dead >= t.placed
 }
 
-// settleTime bounds the wait for the last events, and for messages that a killed process was
-// handling.
-const settleTime = 30 * time.Second
+// settle gives up after 30 seconds without change, which is enough for messages that a killed
+// process was handling. It counts beats, which stop while the machine stands still.
+const (
+	beat       = 100 * time.Millisecond
+	quietBeats = 300
+)
 
 // settle asks the modules until they have handled everything. Events are at most once, so some
 // may be missing; then the totals do not add up.
 func settle(ctx context.Context, app *mono.App, batch string, t *tally) (totals, error) {
-	deadline := time.Now().Add(settleTime)
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick, beats := time.NewTicker(5*time.Millisecond), time.NewTicker(beat)
 	defer tick.Stop()
-	for {
+	defer beats.Stop()
+	var last totals
+	for quiet := 0; ; {
 		h, err := ask(ctx, app, batch)
-		if err != nil || h.complete(t) || time.Now().After(deadline) {
+		if err != nil || h.complete(t) || quiet == quietBeats {
 			return h, err
 		}
+		if !reflect.DeepEqual(h, last) {
+			last, quiet = h, 0
+		}
 		select {
+		case <-beats.C:
+			quiet++
 		case <-tick.C:
 		case <-ctx.Done():
 			return h, ctx.Err()

@@ -2,6 +2,8 @@ package natsx
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,11 +77,49 @@ func (m *member) answerInquiries() {
 		if asked == nil {
 			return
 		}
-		for _, d := range asked {
-			d.from.released.update(m.l.t, d.from)
-		}
+		m.readReleased(asked)
 		m.learn(asked)
 	}
+}
+
+// readReleased reads the hand-backs for the consumers of some deliveries. If that fails,
+// hand-backs by other members count as attempts.
+func (m *member) readReleased(asked []*delivery) {
+	var of []*consumer
+	for _, d := range asked {
+		if !slices.Contains(of, d.from) {
+			of = append(of, d.from)
+		}
+	}
+	errs := make([]error, len(of))
+	var wait sync.WaitGroup
+	for i, c := range of {
+		wait.Go(func() { errs[i] = c.released.catchUp(m.l.t, c) })
+	}
+	wait.Wait()
+	if err := firstError(errs...); err != nil && !m.l.t.closed.Load() {
+		m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", m.group, "log", m.l.config.Name, "error", err)
+	}
+}
+
+// readTimeout bounds each of two reads of hand-backs, for which deliveries wait.
+const readTimeout = 5 * time.Second
+
+// catchUp updates the hand-backs, and tries a second time if the first attempt fails. After
+// that it makes one short attempt in each call, until the state stream answers. It returns
+// the error of the second attempt.
+func (r *released) catchUp(t *Transport, c *consumer) error {
+	r.checked = false
+	if r.silent {
+		r.silent = r.update(t, c, noteTimeout) != nil
+		return nil
+	}
+	err := r.update(t, c, readTimeout)
+	if err != nil {
+		err = r.update(t, c, readTimeout)
+	}
+	r.silent = err != nil
+	return err
 }
 
 // takeInquiries returns the deliveries to look up, or nil if there are none.
@@ -137,11 +177,14 @@ func (d *delivery) noteRetry(delay time.Duration) {
 // noteBoot updates tokenBase. It is called before the first delivery of each connection.
 func (m *member) noteBoot(ctx context.Context) error {
 	base, err := m.l.tokenBase(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		m.raiseTokenBase(base)
 	}
+	return err
+}
+
+func (m *member) raiseTokenBase(base uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tokenBase = base
-	return nil
+	m.tokenBase = max(m.tokenBase, base)
 }

@@ -140,6 +140,7 @@ func (m *member) establish(ctx context.Context, what string) error {
 	if err := m.open(); err != nil {
 		return m.l.t.failure(err, transport.OutcomeNotDone, what)
 	}
+	m.raiseTokenBase(m.l.t.highestBase.Load()) // it may have grown before the Transport knew this member
 	m.pull(m.firstPulls())
 	err := m.l.t.flush(ctx, what)
 	if denied := m.enterForce(); err == nil && denied != nil {
@@ -641,7 +642,7 @@ func (m *member) tick() {
 }
 
 // renew finds out after a disconnect whether the server has restarted. It retries until it
-// has an answer, or until the connection is lost again.
+// has an answer, or until the connection is lost again. It reports the wait to watchers.
 func (m *member) renew() {
 	for {
 		breaks, up := m.l.t.link.state()
@@ -652,7 +653,11 @@ func (m *member) renew() {
 		}
 		cancel()
 		if m.renewedAt(breaks, err) {
+			m.l.t.denials.over(m.denial(bootsSubject))
 			return
+		}
+		if e, ok := errors.AsType[*transport.Error](err); ok && up {
+			m.l.t.denials.add(m.denial(bootsSubject), e)
 		}
 		if !pause(context.Background(), apiPause) {
 			return

@@ -34,7 +34,7 @@
 //     accepts due messages about every two seconds. A NotBefore in the past follows the
 //     same path, so its id stays among the ids of delayed messages.
 //  8. Attempts count the deliveries that were not handed back, whichever member gets the
-//     next one. Fencing tokens never decrease, also when the server ends. The account's
+//     next one. Fencing tokens do not decrease, also when the server ends. The account's
 //     stream "mono_state" keeps the data for that.
 //  9. A server outside a cluster that ends forgets the ids of removed messages. It may
 //     also forget settlements of its last moments. docs/durability.md lists what

@@ -156,6 +156,7 @@ const (
 	codeMaxBytesRequired jetstream.ErrorCode = 10113
 	codeIDInProcess      jetstream.ErrorCode = 10158
 	codeWrongLastID      jetstream.ErrorCode = 10070
+	codeStreamOffline    jetstream.ErrorCode = 10118
 	codeTTLDisabled      jetstream.ErrorCode = 10166
 	codeTooMany          jetstream.ErrorCode = 10167
 )
@@ -235,7 +236,7 @@ func codeFor(e *jetstream.APIError) transport.Code {
 		return transport.InvalidArgument
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount, codeTTLDisabled:
 		return transport.Unimplemented
-	case codeIDInProcess:
+	case codeIDInProcess, codeStreamOffline:
 		return transport.Unavailable
 	}
 	switch e.Code {

@@ -38,6 +38,9 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Name == stateStream {
+		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "log %q: natsx has a stream of this name: choose another", c.Name)
+	}
 	if err := t.ready(ctx, "log "+c.Name); err != nil {
 		return nil, err
 	}

@@ -81,7 +81,8 @@ type Options struct {
 	// mirrors, sources, republishing, subject transforms, compression, placement, metadata,
 	// sampling and descriptions. The log of a mono handle has the name of its subject, with
 	// "_" for ".": streams_orders_ledger, and streams_orders_ledger__dead for its dead
-	// letters. Stream is also called for mono_state, which members share.
+	// letters. Stream is also called for mono_state, which members share; it may set
+	// Replicas, which are never removed, MaxBytes, Placement and the like.
 	//
 	// Each function is called before a stream or consumer is created or updated. It gets the
 	// existing configuration with the changes that the log or group requires, and must make

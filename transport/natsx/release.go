@@ -15,9 +15,20 @@ import (
 
 // released holds the hand-backs of one consumer that this process has read.
 type released struct {
+	// These are only for the goroutine that reads.
+	last    recordPosition // of the last record that was read
+	checked bool           // checkLast has succeeded since catchUp was called
+	silent  bool           // the last read failed
+
 	mu    sync.Mutex
-	last  uint64 // sequence in the state stream
 	bySeq map[uint64]journal.Past
+}
+
+// recordPosition identifies a record in the state stream. A stream that was deleted and created
+// again may have another record with the same sequence.
+type recordPosition struct {
+	sequence uint64
+	stored   time.Time
 }
 
 // releaseRecord is the stored form of hand-backs.
@@ -26,27 +37,58 @@ type releaseRecord struct {
 	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
 }
 
-// noteTimeout bounds the time to store or read hand-backs.
+// noteTimeout bounds the time to store hand-backs.
 const noteTimeout = time.Second
 
 // maxReleased bounds the hand-backs of a record, which stays below 16 KiB.
 const maxReleased = 500
 
-// update reads the hand-backs that were stored since the last update. If that fails,
-// hand-backs by other members count as attempts.
-func (r *released) update(t *Transport, c *consumer) {
-	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
+// update reads the hand-backs that were stored since the last update. If it fails, it keeps
+// the hand-backs that it has read.
+func (r *released) update(t *Transport, c *consumer, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
-		m, err := t.stateMessage(ctx, map[string]any{"seq": r.last + 1, "next_by_subj": c.releases})
-		if err != nil {
-			return
-		}
-		r.last = m.Sequence
-		r.takeIn(m.Data, c.created)
+	if err := r.checkLast(ctx, t, c); err != nil {
+		return err
 	}
+	for {
+		m, err := nextRelease(ctx, t, c, r.last.sequence+1)
+		if m == nil || err != nil {
+			return err
+		}
+		r.last = recordPosition{m.Sequence, m.Time}
+		r.mu.Lock()
+		r.takeIn(m.Data, c.created)
+		r.mu.Unlock()
+	}
+}
+
+// checkLast starts from the first record again if the last one is gone: the state stream may
+// have been deleted and created again, with new sequences.
+func (r *released) checkLast(ctx context.Context, t *Transport, c *consumer) error {
+	if r.checked || r.last.sequence == 0 {
+		r.checked = true
+		return nil
+	}
+	m, err := nextRelease(ctx, t, c, r.last.sequence)
+	if err != nil {
+		return err
+	}
+	if m == nil || m.Sequence != r.last.sequence || !m.Time.Equal(r.last.stored) {
+		r.last = recordPosition{}
+	}
+	r.checked = true
+	return nil
+}
+
+// nextRelease reads the first record of a consumer's hand-backs from a sequence on. It returns
+// nil if there is none.
+func nextRelease(ctx context.Context, t *Transport, c *consumer, from uint64) (*storedMessage, error) {
+	m, err := t.stateMessage(ctx, map[string]any{"seq": from, "next_by_subj": c.releases})
+	if missing(err) {
+		return nil, nil
+	}
+	return m, err
 }
 
 func (r *released) takeIn(data []byte, created time.Time) {

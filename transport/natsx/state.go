@@ -1,9 +1,10 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"strconv"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,7 +19,7 @@ import (
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
 const (
-	stateStream   = "mono_state" // not the name of a log, which contains a kind
+	stateStream   = "mono_state" // not allowed as the name of a log
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
 
@@ -30,31 +31,108 @@ const (
 	keepRelease = 7 * 24 * time.Hour
 )
 
-func (t *Transport) openState(ctx context.Context) error {
-	c := jetstream.StreamConfig{
-		Name: stateStream, Subjects: []string{stateSubjects}, Description: "shared by the members of mono's groups: server starts and hand-backs",
-		MaxMsgsPerSubject: maxReleases, AllowMsgTTL: t.account.Load().level >= levelTTL, Replicas: t.options.replicas,
+// openState creates the state stream, or updates it if it differs from stateConfig. Another
+// client, perhaps of another release, may do the same concurrently.
+func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error) {
+	is, err := t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+	if missing(err) {
+		is, err = t.createState(ctx)
 	}
-	if t.options.memory {
-		c.Storage = jetstream.MemoryStorage
+	if err == nil {
+		is, err = t.updateState(ctx, is)
 	}
-	if c.Replicas == 0 {
-		c.Replicas = t.defaultReplicas()
+	if err != nil {
+		return nil, err
 	}
-	if hook := t.options.stream; hook != nil {
-		hook(stateStream, &c) // for replicas, placement and the like
+	t.stateTTL.Store(is.Config.AllowMsgTTL)
+	return is, nil
+}
+
+func (t *Transport) callState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
+	s, err := callAPI(ctx, t, "the stream "+stateStream, do)
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
+func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, error) {
+	c, err := t.stateConfig(jetstream.StreamConfig{})
+	if err != nil {
+		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	_, err := callStream(ctx, t, "the stream "+stateStream, create)
-	if code := codeOfAPI(err); c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
+	is, err := t.callState(ctx, create)
+	if c.Replicas > 1 && tooFewServers(err) {
 		c.Replicas = 1
-		_, err = callStream(ctx, t, "the stream "+stateStream, create)
+		is, err = t.callState(ctx, create)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return nil // created by another client, perhaps of another release
+		return t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
 	}
-	return err
+	return is, err
 }
+
+func tooFewServers(err error) bool {
+	code := codeOfAPI(err)
+	return code == codeNoPeers || code == codeNotClustered
+}
+
+// updateState updates the stream if needed. A refused update is logged, since the unchanged
+// stream is usable too.
+func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	c, err := t.stateConfig(is.Config)
+	if err != nil || same(c, is.Config) {
+		return is, err
+	}
+	update := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).UpdateStream(ctx, c) }
+	updated, err := t.callState(ctx, update)
+	if c.Replicas > is.Config.Replicas && tooFewServers(err) {
+		if c.Replicas = is.Config.Replicas; same(c, is.Config) {
+			return is, nil
+		}
+		updated, err = t.callState(ctx, update)
+	}
+	switch {
+	case err == nil:
+		return updated, nil
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", t.address, "error", err)
+	return is, nil
+}
+
+// stateConfig returns the required configuration. base is the existing one, or the zero value
+// for a new stream. Replicas are added and never removed, since all members share the stream.
+func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	c := base
+	c.Name, c.Description = stateStream, "shared by the members of mono's groups: server starts and hand-backs"
+	c.Subjects, c.Metadata = slices.Clone(base.Subjects), metadata(nil, base.Metadata, nil)
+	if !slices.Contains(c.Subjects, stateSubjects) {
+		c.Subjects = append(c.Subjects, stateSubjects)
+	}
+	c.MaxAge, c.MaxMsgs, c.MaxMsgsPerSubject, c.Discard, c.DiscardNewPerSubject = 0, -1, maxReleases, jetstream.DiscardOld, false
+	c.AllowMsgTTL = base.AllowMsgTTL || t.account.Load().level >= levelTTL
+	c.Replicas = max(base.Replicas, cmp.Or(t.options.replicas, t.defaultReplicas()))
+	if base.Name == "" && t.options.memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	hook := t.options.stream
+	if hook == nil {
+		return c, nil
+	}
+	changed := c
+	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(c.Metadata), slices.Clone(c.Subjects), slices.Clone(c.Sources)
+	hook(stateStream, &changed)
+	changed.Replicas = max(base.Replicas, changed.Replicas)
+	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
+	return changed, checkGuarded("the stream "+stateStream, c, changed, guardedState)
+}
+
+// guardedState are the fields of the state stream that the hook must not change. It may set
+// MaxBytes, unlike for a log, since some accounts require it.
+var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field string) bool { return field == "MaxBytes" }), "Mirror", "Sources", "SubjectTransform")
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
@@ -68,7 +146,7 @@ func (t *Transport) ensureState(ctx context.Context) error {
 	if t.stateExists.Load() {
 		return nil
 	}
-	err := t.openState(ctx)
+	_, err := t.openState(ctx)
 	t.stateExists.Store(err == nil)
 	return err
 }
@@ -76,14 +154,22 @@ func (t *Transport) ensureState(ctx context.Context) error {
 // putState appends to the state stream, and creates it first if needed. The lack of the
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
 func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
-	if err := t.ensureState(ctx); err != nil {
-		return err
+	for last := false; ; last = true {
+		if err := t.ensureState(ctx); err != nil {
+			return err
+		}
+		if !t.stateTTL.Load() {
+			msg.Header.Del(jetstream.MsgTTLHeader) // the stream would refuse the message
+		}
+		err := t.store(ctx, msg)
+		if !missing(err) && codeOfAPI(err) != codeTTLDisabled {
+			return err
+		}
+		t.stateExists.Store(false) // it was deleted, or replaced
+		if last {
+			return err
+		}
 	}
-	err := t.store(ctx, msg)
-	if missing(err) {
-		t.stateExists.Store(false) // it was deleted: create it again next time
-	}
-	return err
 }
 
 // store publishes to the state stream and waits for the acknowledgement.
@@ -114,63 +200,4 @@ func (t *Transport) stored(got answer) error {
 		err = t.apiError(ack.Error, "the stream "+stateStream)
 	}
 	return err
-}
-
-// boot is one run of a server's process.
-type boot struct {
-	Server string `json:"server"` // id of the server, new for each boot
-	Number uint64 `json:"number"` // of observed boots, from 1
-}
-
-// currentBoot returns the boot of the connected server. The first client of a new boot
-// counts it. Boots in a cluster are not counted: its servers replicate the counts of
-// deliveries.
-func (t *Transport) currentBoot(ctx context.Context) (boot, error) {
-	t.booting.Lock() // many members wait for one lookup
-	defer t.booting.Unlock()
-	server := t.nc.ConnectedServerId()
-	if known := t.boot.Load(); known != nil && known.Server == server {
-		return *known, nil
-	}
-	clustered := t.nc.ConnectedClusterName() != ""
-	for {
-		last, sequence, err := t.lastBoot(ctx)
-		if err != nil {
-			return boot{}, err
-		}
-		now := boot{server, last.Number}
-		switch {
-		case clustered:
-			err = t.ensureState(ctx) // now, since the first hand-back has little time
-		case last.Server != server:
-			now.Number++
-			err = t.putBoot(ctx, now, sequence)
-		}
-		switch {
-		case err == nil:
-			t.boot.Store(&now)
-			return now, nil
-		case transport.CodeOf(err) != transport.Aborted:
-			return boot{}, err
-		}
-	}
-}
-
-// lastBoot returns the last counted boot and its sequence.
-func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
-	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
-	if missing(err) {
-		return boot{}, 0, nil
-	}
-	if err == nil {
-		sequence, err = m.Sequence, json.Unmarshal(m.Data, &b)
-	}
-	return b, sequence, err
-}
-
-func (t *Transport) putBoot(ctx context.Context, b boot, last uint64) error {
-	msg := nats.NewMsg(bootsSubject)
-	msg.Data, _ = json.Marshal(b) // of a text and a number
-	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
-	return t.putState(ctx, msg)
 }

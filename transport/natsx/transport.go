@@ -42,13 +42,12 @@ type Transport struct {
 	services      services
 	options       logOptions
 	account       atomic.Pointer[account]
-	boot          atomic.Pointer[boot]
 	journal       *journal.Journal
 	streams       sync.Map // names of streams → time of their creation
 
 	stateDenied sync.Once
 	stateExists atomic.Bool // the state stream exists
-	booting     sync.Mutex  // held during the lookup of the server's boot
+	stateTTL    atomic.Bool // its messages may have a TTL
 	outgoing    sync.Pool   // of *outgoing
 	timers      patience.Timers
 	apiSlots    chan struct{} // holds a token for each request of inParallel
@@ -60,6 +59,11 @@ type Transport struct {
 	closeOnce     sync.Once
 	done          chan struct{} // closed when Close is complete
 	callbacksDone chan struct{} // closed after the last callback of nats.go
+
+	highestBase atomic.Uint64 // highest known base of fencing tokens; raised under mu
+	booting     sync.Mutex
+	boot        boot        // of the connected server, if it is known; guarded by booting
+	search      *bootSearch // under way; guarded by booting
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}

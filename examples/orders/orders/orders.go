@@ -37,7 +37,13 @@ var (
 	// checkout is in the ledger, even if the process that began it has crashed.
 	Checkouts = mono.NewQueue[Checkout]("orders.checkouts",
 		mono.Version("1.0.0"), mono.Doc("checkouts to be settled"),
-		mono.MaxAttempts(1000), mono.Backoff(mono.Exponential(time.Second, time.Minute)))
+		mono.MaxAttempts(1000), mono.Backoff(mono.Exponential(time.Second, time.Minute)),
+		mono.MaxPending(100_000), mono.MaxDelayed(100_000))
+
+	// Refusals has an entry, for a day, of every checkout that ended before anything was
+	// charged. Such a checkout stores nothing in the ledger and the bank's book.
+	Refusals = mono.NewStream[Refusal]("orders.refusals",
+		mono.Version("1.0.0"), mono.Doc("checkouts that charged nothing"), mono.MaxAge(24*time.Hour)).KeyedBy(Refusal.Key)
 )
 
 // Order is an order of a customer.
@@ -80,3 +86,11 @@ type Checkout struct {
 	ID    string `json:"id"`
 	Order Order  `json:"order"` // without its card
 }
+
+// Refusal names a checkout that ended before anything was charged.
+type Refusal struct {
+	Checkout string `json:"checkout"`
+}
+
+// Key is the id of the checkout.
+func (r Refusal) Key() string { return r.Checkout }

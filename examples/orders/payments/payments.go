@@ -1,7 +1,11 @@
 // Package payments is the contract of the module that charges cards.
 package payments
 
-import "gomono.dev/mono"
+import (
+	"strings"
+
+	"gomono.dev/mono"
+)
 
 var (
 	// Charge takes money from a card. It fails with Declined. Charging again with
@@ -72,3 +76,9 @@ type Movement struct {
 
 // Key is the id of the charge.
 func (m Movement) Key() string { return m.Charge }
+
+// IsCard reports whether a text has the form of a card's number: 12 digits or more.
+func IsCard(card string) bool {
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(card)
+	return len(digits) >= 12 && strings.Trim(digits, "0123456789") == ""
+}

@@ -43,8 +43,8 @@ func known(k codec.Codec) bool {
 	return k == codec.JSON || k == codec.MessagePack || k == codec.Raw
 }
 
-// Doubt returns the reason why the plan always uses the codec's round trip, nil if it
-// does not.
+// RoundTripReason returns the reason why the plan always uses the codec's round trip, nil
+// if it does not.
 func (p *Plan) RoundTripReason() error { return p.doubt }
 
 // EncodeError is the error of an encoder: the value would not have been sent. Its text

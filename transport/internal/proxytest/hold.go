@@ -19,6 +19,12 @@ func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy
 	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, heldFor: delay})
 }
 
+// Free stops the delays for messages that a client sends from now on.
+func (p *Proxy) Free() { p.free.Store(true) }
+
+// Hold delays messages that a client sends from now on, again after Free.
+func (p *Proxy) Hold() { p.free.Store(false) }
+
 // hold forwards the frames of a client.
 func (p *Proxy) hold(to, from net.Conn) {
 	defer to.Close()
@@ -33,7 +39,7 @@ func (p *Proxy) hold(to, from net.Conn) {
 		switch {
 		case err != nil:
 			return
-		case strings.HasPrefix(subject, p.held):
+		case strings.HasPrefix(subject, p.held) && !p.free.Load():
 			time.AfterFunc(p.heldFor, func() { write(frame) })
 		default:
 			write(frame)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,6 +20,7 @@ type Proxy struct {
 
 	held    string // the prefix of subjects whose messages are delayed
 	heldFor time.Duration
+	free    atomic.Bool // delays are off
 
 	mu    sync.Mutex
 	down  bool

@@ -43,7 +43,7 @@ func (m *Module) Bind(s *mono.Scope) error {
 
 // Start follows the ledger from its first entry.
 func (m *Module) Start(context.Context) error {
-	m.ledger = follow.Start(m.entries, 1, m.scope.Logger(), m.enter)
+	m.ledger = follow.Start(m.entries, 1, m.scope.Logger(), m)
 	return nil
 }
 
@@ -53,7 +53,8 @@ func (m *Module) Stop(context.Context) error {
 	return nil
 }
 
-func (m *Module) enter(e ledger.Entry) {
+// Enter adds an entry of the ledger.
+func (m *Module) Enter(e ledger.Entry) {
 	if e.IsVoid() {
 		return
 	}
@@ -62,6 +63,15 @@ func (m *Module) enter(e ledger.Entry) {
 	r := m.of(e.Placed.Order.Batch)
 	r.Entries++
 	r.Booked[e.Account] += e.Placed.Cents
+}
+
+// Reset drops the entries: the ledger was deleted.
+func (m *Module) Reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.byBatch {
+		r.Entries, r.Booked = 0, make(map[string]int64)
+	}
 }
 
 func (m *Module) placed(_ context.Context, c orders.Confirmation) error {

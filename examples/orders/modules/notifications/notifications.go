@@ -16,7 +16,7 @@ import (
 
 // Module writes to customers. Its zero value is ready.
 type Module struct {
-	scope *mono.Scope
+	receipts mono.Enqueuer[orders.Confirmation]
 
 	mu    sync.Mutex
 	count map[string]*notifications.Count // by batch
@@ -35,9 +35,8 @@ func (m *Module) Doc() string { return "writes to customers" }
 // Bind subscribes to placed orders, sends a receipt for each entry of the ledger,
 // and provides Sent.
 func (m *Module) Bind(s *mono.Scope) error {
-	m.scope = s
 	m.count, m.sent = make(map[string]*notifications.Count), make(map[string]bool)
-	s.Use(notifications.Receipts)
+	m.receipts = notifications.Receipts.Enqueuer(s)
 	orders.Placed.Handle(s, m.notify)
 	ledger.Entries.Handle(s, m.enqueue, mono.Concurrency(8))
 	notifications.Receipts.Handle(s, m.send, mono.Concurrency(4))
@@ -58,7 +57,7 @@ func (m *Module) enqueue(ctx context.Context, e ledger.Entry) error {
 	if e.IsVoid() {
 		return nil
 	}
-	return notifications.Receipts.With(mono.DedupID(e.Placed.Order.Key())).Enqueue(ctx, m.scope, e.Placed)
+	return m.receipts(ctx, e.Placed, mono.DedupID(e.Placed.Order.Key()))
 }
 
 // send sends a receipt through an unreliable mail server: the first attempt fails for every

@@ -20,13 +20,16 @@ func (m *Module) checkout(ctx context.Context, o orders.Order, last uint64) (ord
 	card := o.Card
 	o.Card = ""
 	c := orders.Checkout{ID: rand.Text(), Order: o}
-	due := mono.Delay(cmp.Or(m.SettleAfter, time.Minute))
-	if err := orders.Checkouts.With(due).Enqueue(ctx, m.scope, c); err != nil {
+	if err := m.checkouts(ctx, c, mono.Delay(cmp.Or(m.SettleAfter, time.Minute))); err != nil {
 		return orders.Confirmation{}, err
 	}
 	placed, err := m.pay(ctx, c, card)
 	if err != nil { // it was not entered, and will not be
-		m.end(ctx, c, m.undo)
+		end := m.undo
+		if chargedNothing(err) {
+			end = m.refuse
+		}
+		m.end(ctx, c, end)
 		return orders.Confirmation{}, err
 	}
 	if err := m.enter(ctx, c, placed, last); err != nil {
@@ -52,7 +55,7 @@ func (m *Module) enter(ctx context.Context, c orders.Checkout, placed orders.Con
 	e := ledger.Entry{Account: "sales-" + c.Order.Product, Placed: placed, Checkout: c.ID}
 	_, err := ledger.Entries.AppendAfter(ctx, m.scope, last, e)
 	if err == nil {
-		m.book.enter(e)
+		m.book.Enter(e)
 	}
 	return err
 }

@@ -21,14 +21,18 @@ type Module struct {
 	// the ledger by then. The default is a minute.
 	SettleAfter time.Duration
 
-	reserve  mono.Func[inventory.ReserveRequest, inventory.Reservation]
-	release  mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
-	charge   mono.Func[payments.ChargeRequest, payments.Receipt]
-	refund   mono.Func[payments.RefundRequest, struct{}]
-	payment  mono.Func[payments.GetRequest, payments.Payment]
-	placed   mono.Sink[orders.Confirmation]
-	released mono.Sink[orders.Order]
-	scope    *mono.Scope
+	product     mono.Func[inventory.CheckRequest, inventory.Product]
+	reserve     mono.Func[inventory.ReserveRequest, inventory.Reservation]
+	release     mono.Func[inventory.ReleaseRequest, inventory.ReleaseReply]
+	charge      mono.Func[payments.ChargeRequest, payments.Receipt]
+	refund      mono.Func[payments.RefundRequest, struct{}]
+	payment     mono.Func[payments.GetRequest, payments.Payment]
+	checkouts   mono.Enqueuer[orders.Checkout]
+	placed      mono.Publisher[orders.Confirmation]
+	released    mono.Publisher[orders.Order]
+	noteRefusal mono.Appender[orders.Refusal]
+	refusals    mono.Reader[orders.Refusal]
+	scope       *mono.Scope
 
 	book  book
 	turns turns
@@ -47,6 +51,7 @@ func (m *Module) Doc() string { return "takes orders" }
 // and provides the services.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
+	m.product = inventory.Check.Client(s)
 	m.reserve = inventory.Reserve.Client(s)
 	m.release = inventory.Release.Client(s)
 	m.charge = payments.Charge.Client(s)
@@ -54,8 +59,11 @@ func (m *Module) Bind(s *mono.Scope) error {
 	m.payment = payments.Get.Client(s)
 	m.placed = orders.Placed.Publisher(s)
 	m.released = orders.Released.Publisher(s)
+	m.refusals = orders.Refusals.Reader(s)
 	m.book.bind(s)
-	s.Use(ledger.Entries, orders.Checkouts)
+	s.Use(ledger.Entries) // for AppendAfter
+	m.noteRefusal = orders.Refusals.Appender(s)
+	m.checkouts = orders.Checkouts.Enqueuer(s)
 	ledger.Entries.Handle(s, m.announce, mono.Concurrency(8))
 	orders.Checkouts.Handle(s, m.settle, mono.Concurrency(8))
 	orders.Place.Handle(s, m.place)
@@ -90,7 +98,27 @@ func (m *Module) place(ctx context.Context, o orders.Order) (orders.Confirmation
 	if p.placed() {
 		return confirm(o, p.entry.Placed)
 	}
+	if err := m.mayOrder(ctx, o); err != nil {
+		return orders.Confirmation{}, err
+	}
 	return m.checkout(ctx, o, p.last)
+}
+
+// mayOrder returns the error of an order that is refused before anything is stored for it. Goods
+// and card are checked again when they are reserved and charged.
+func (m *Module) mayOrder(ctx context.Context, o orders.Order) error {
+	p, err := m.product(ctx, inventory.CheckRequest{Product: o.Product})
+	switch {
+	case err != nil:
+		return err
+	case o.Quantity < 1:
+		return mono.Errorf(mono.InvalidArgument, "the quantity is %d: order at least one", o.Quantity)
+	case o.Quantity > p.Shelf:
+		return inventory.OutOfStock.With(inventory.Shortage{Product: o.Product, Wanted: o.Quantity, Shelf: p.Shelf})
+	case !payments.IsCard(o.Card):
+		return mono.Errorf(mono.InvalidArgument, "the card's number is malformed: use at least 12 digits")
+	}
+	return nil
 }
 
 // confirm returns the ledger's entry of the order o, if it has the same content.
@@ -122,7 +150,8 @@ func (m *Module) announce(ctx context.Context, e ledger.Entry) error {
 	return m.placed(ctx, e.Placed)
 }
 
-// Limits in bytes: of an order's id and of the name of a batch, and of a customer's name.
+// Limits in bytes: of an order's id, of the names of a batch and a product and the number of a
+// card, and of a customer's name.
 const (
 	maxName     = 100
 	maxCustomer = 1000
@@ -133,8 +162,13 @@ func check(o orders.Order) error {
 	if err := checkName(orders.GetRequest{ID: o.ID, Batch: o.Batch}); err != nil {
 		return err
 	}
-	if len(o.Customer) > maxCustomer {
-		return mono.Errorf(mono.InvalidArgument, "the customer's name has %d bytes: use at most %d", len(o.Customer), maxCustomer)
+	for _, text := range []struct {
+		name, value string
+		limit       int
+	}{{"customer's name", o.Customer, maxCustomer}, {"product's name", o.Product, maxName}, {"card's number", o.Card, maxName}} {
+		if len(text.value) > text.limit {
+			return mono.Errorf(mono.InvalidArgument, "the %s has %d bytes: use at most %d", text.name, len(text.value), text.limit)
+		}
 	}
 	return nil
 }

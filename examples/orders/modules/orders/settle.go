@@ -27,7 +27,7 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 		case p.placed(), p.entry.Checkout == c.ID: // by another checkout, or a void
 			return m.undo(ctx, c)
 		}
-		if undone, err := m.isUndone(ctx, c); undone || err != nil {
+		if ended, err := m.hasEnded(ctx, c); ended || err != nil {
 			return err
 		}
 		// Its process may be slow and not dead. With the void, an entry comes too late.
@@ -44,6 +44,28 @@ func (m *Module) settle(ctx context.Context, c orders.Checkout) error {
 // undo returns the goods and the money of a checkout that is not in the ledger and never will
 // be. A second call changes nothing.
 func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
+	return m.putBack(ctx, c, func() error {
+		_, err := m.refund(ctx, payments.RefundRequest{ID: c.ID, Order: c.Order.Key()})
+		return err
+	})
+}
+
+// refuse is undo for a checkout that has charged nothing and never will. The bank stores no
+// refund.
+func (m *Module) refuse(ctx context.Context, c orders.Checkout) error {
+	return m.putBack(ctx, c, func() error {
+		return m.noteRefusal(ctx, orders.Refusal{Checkout: c.ID})
+	})
+}
+
+// chargedNothing reports whether an error of pay excludes a charge.
+func chargedNothing(err error) bool {
+	return errors.Is(err, payments.Declined) || errors.Is(err, inventory.OutOfStock) || errors.Is(err, inventory.UnknownProduct)
+}
+
+// putBack returns the goods of a checkout. Then it calls last, which stores the end of the
+// checkout for settle.
+func (m *Module) putBack(ctx context.Context, c orders.Checkout, last func() error) error {
 	goods, err := m.release(ctx, inventory.ReleaseRequest{ID: c.ID})
 	if err != nil {
 		return err
@@ -51,12 +73,19 @@ func (m *Module) undo(ctx context.Context, c orders.Checkout) error {
 	if goods.Released {
 		err = m.released(ctx, c.Order)
 	}
-	_, failed := m.refund(ctx, payments.RefundRequest{ID: c.ID, Order: c.Order.Key()})
-	return errors.Join(err, failed)
+	return errors.Join(err, last())
 }
 
-// isUndone reports whether undo has finished for a checkout: the refund is its last step.
-func (m *Module) isUndone(ctx context.Context, c orders.Checkout) (bool, error) {
+// hasEnded reports whether undo or refuse has finished for a checkout.
+func (m *Module) hasEnded(ctx context.Context, c orders.Checkout) (bool, error) {
+	for r, err := range m.refusals(ctx, mono.Keys(c.ID)) {
+		switch {
+		case err == nil:
+			return true, nil
+		case r.Sequence == 0 && mono.CodeOf(err) != mono.NotFound:
+			return false, err
+		}
+	}
 	p, err := m.payment(ctx, payments.GetRequest{ID: c.ID})
 	if mono.CodeOf(err) == mono.NotFound {
 		return false, nil

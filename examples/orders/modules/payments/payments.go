@@ -137,7 +137,7 @@ func (m *Module) count(move payments.Movement) {
 // refusal returns why a card is refused, or "".
 func refusal(card string) string {
 	switch digits := strings.NewReplacer(" ", "", "-", "").Replace(card); {
-	case len(digits) < 12 || strings.Trim(digits, "0123456789") != "":
+	case !payments.IsCard(card):
 		return "not a card number"
 	case strings.HasSuffix(digits, "0002"):
 		return "insufficient funds"

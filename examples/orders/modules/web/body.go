@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -32,10 +34,43 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	if !utf8.Valid(body) {
 		return reject(http.StatusBadRequest, "the body is not UTF-8")
 	}
-	if err := json.Unmarshal(body, value); err != nil { // which also reports text after the value
-		return reject(http.StatusBadRequest, "the body is not one JSON object: %v", err)
+	in := json.NewDecoder(bytes.NewReader(body))
+	in.DisallowUnknownFields()
+	err = in.Decode(value)
+	if err == nil && !atEnd(in) {
+		err = errors.New("text follows the value")
+	}
+	if err != nil {
+		return reject(http.StatusBadRequest, "the body is not one JSON object: %.300v", err)
+	}
+	if name := repeatedName(body); name != "" {
+		return reject(http.StatusBadRequest, "the body names the field %q twice: give it one value", name)
 	}
 	return nil
+}
+
+// atEnd reports whether only white space follows in the input.
+func atEnd(in *json.Decoder) bool {
+	_, err := in.Token()
+	return err == io.EOF
+}
+
+// repeatedName returns a name that a valid JSON object repeats, or "". Decoders of JSON ignore
+// case, and use the last of several values.
+func repeatedName(object []byte) string {
+	in := json.NewDecoder(bytes.NewReader(object))
+	var names []string
+	for _, err := in.Token(); err == nil && in.More(); {
+		name, _ := in.Token()
+		text := fmt.Sprint(name)
+		if slices.ContainsFunc(names, func(s string) bool { return strings.EqualFold(s, text) }) {
+			return text
+		}
+		names = append(names, text)
+		var skipped json.RawMessage
+		err = in.Decode(&skipped)
+	}
+	return ""
 }
 
 // checkType reports a body in another format than JSON. A request without a content type counts

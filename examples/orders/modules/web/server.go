@@ -17,6 +17,7 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second // for its header and its body
 	writeTimeout  = 40 * time.Second // from the end of its header to the end of its answer
+	answerTimeout = 5 * time.Second  // for a client to read enough of its answer
 )
 
 // idleTimeout is the time after which an idle connection is closed. During a stop it
@@ -55,7 +56,7 @@ type server struct {
 func serve(l net.Listener, h http.Handler, log *slog.Logger) *server {
 	s := &server{listener: l, served: make(chan struct{}), since: make(map[net.Conn]time.Time), changed: make(chan struct{}, 1)}
 	s.http = http.Server{
-		Handler: s.closing(h), ConnState: s.track,
+		Handler: s.answering(h), ConnState: s.track,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 	go func() {
@@ -67,15 +68,28 @@ func serve(l net.Listener, h http.Handler, log *slog.Logger) *server {
 	return s
 }
 
-// closing makes the answers of a server that stops end their connection.
-func (s *server) closing(h http.Handler) http.Handler {
+// answering limits the time of each answer. The answers of a stopping server end their
+// connection.
+func (s *server) answering(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.stopping.Load() {
 			w.Header().Set("Connection", "close")
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(boundedAnswer{w}, r)
 	})
 }
+
+// boundedAnswer ends its connection if the client does not read it.
+type boundedAnswer struct{ http.ResponseWriter }
+
+// WriteHeader sets the write deadline of the answer, then writes its header.
+func (a boundedAnswer) WriteHeader(status int) {
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTimeout)) // a connection has one
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a boundedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // stop returns when every request is answered and every connection is closed.
 func (s *server) stop(ctx context.Context) error {

@@ -42,13 +42,17 @@ func (m *Module) Start(ctx context.Context) error {
 	if err != nil {
 		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s: choose another address with -serve: %w", m.Addr, err)
 	}
+	m.server = serve(listener, m.routes(), m.scope.Logger())
+	m.scope.Logger().Info("serving", "address", listener.Addr().String())
+	return nil
+}
+
+func (m *Module) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", m.postOrder)
 	mux.HandleFunc("GET /orders/{id}", m.getOrder)
 	mux.HandleFunc("GET /health", m.getHealth)
-	m.server = serve(listener, mux, m.scope.Logger())
-	m.scope.Logger().Info("serving", "address", listener.Addr().String())
-	return nil
+	return mux
 }
 
 // Stop answers the requests under way, and ends their connections.
@@ -79,12 +83,29 @@ func location(o orders.Order) string {
 }
 
 func (m *Module) getOrder(w http.ResponseWriter, r *http.Request) {
-	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id"), Batch: r.URL.Query().Get("batch")})
+	batch, err := batchOf(r.URL)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	c, err := m.get(r.Context(), orders.GetRequest{ID: r.PathValue("id"), Batch: batch})
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	reply(w, http.StatusOK, c)
+}
+
+// batchOf returns the batch in a query, or "". Unlike URL.Query, it reports a malformed query.
+func batchOf(u *url.URL) (string, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", reject(http.StatusBadRequest, "the query %.200q is malformed: %v", u.RawQuery, err)
+	}
+	if n := len(query["batch"]); n > 1 {
+		return "", reject(http.StatusBadRequest, "the query has %d batches: name one", n)
+	}
+	return query.Get("batch"), nil
 }
 
 func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
