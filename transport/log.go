@@ -24,6 +24,9 @@ import (
 //  4. At least once. Each group gets each message that matches its filter until one
 //     delivery is acknowledged or terminated. An attempt is a delivery. A delivery whose
 //     member died counts, and one that was handed back (Release, Drain, Close) does not.
+//     A backend may count two kinds of deliveries that no handler has seen: those that a
+//     member had fetched ahead when it died (in an ordered group at most one of each
+//     lane), and redeliveries that a member had not examined when it began to stop.
 //  5. Order. Within a group, first deliveries happen in the order of sequences;
 //     redeliveries that are due come before them. In an ordered group a message of a lane
 //     is delivered when the previous message of that lane is settled, and not earlier.

@@ -43,12 +43,14 @@ func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport
 		return err
 	}
 	a := &appending{l: l, subject: m.Subject, o: o, done: done}
-	a.recall()
-	if err := a.begin(ctx, m); err != nil {
-		a.leave()
-		return err
+	err := a.recall(ctx)
+	if err == nil {
+		err = a.begin(ctx, m)
 	}
-	return nil
+	if err != nil {
+		a.leave()
+	}
+	return err
 }
 
 // admit reports why m cannot be appended now.
@@ -111,20 +113,40 @@ const (
 	notSent
 )
 
-// recall looks up whether an earlier process has appended the message.
-func (a *appending) recall() {
-	if a.o.ID == "" || a.o.Generated {
-		return
+// recall looks up whether an earlier process has appended the message. It believes that
+// only if the stream is still the same, which the server knows.
+func (a *appending) recall(ctx context.Context) error {
+	if a.o.ID == "" || a.o.Generated || !a.l.t.journal.Persistent() {
+		return nil
 	}
-	if sequence, ok := a.l.t.journal.Recall(a.stream(), a.o.ID); ok {
+	if _, ok := a.recorded(); !ok && !a.l.t.streamCreated(a.stream()).IsZero() {
+		return nil
+	}
+	_, err := a.l.t.stream(ctx, a.stream())
+	switch {
+	case missing(err):
+		return nil
+	case err != nil:
+		return transport.Errorf(transport.CodeOf(err), transport.OutcomeNotDone, "append to %s on %q: %w", a.l.what, a.subject, err)
+	}
+	if sequence, ok := a.recorded(); ok {
+		if a.delayed() {
+			sequence = 0
+		}
 		a.earlier = &transport.Appended{Sequence: sequence, Duplicate: true}
 	}
+	return nil
+}
+
+// recorded returns the sequence of the message in its stream, as far as that is known.
+func (a *appending) recorded() (sequence uint64, ok bool) {
+	return a.l.t.journal.Recall(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID)
 }
 
 // remember records for the next process that the message was appended.
 func (a *appending) remember(sequence uint64) {
 	if a.o.ID != "" && !a.o.Generated {
-		a.l.t.journal.Remember(a.stream(), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
+		a.l.t.journal.Remember(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
 	}
 }
 
@@ -261,7 +283,7 @@ func (a *appending) stored(ack *publishAck) {
 		appended.Sequence = 0 // it gets a sequence when it is due
 	}
 	if !ack.Duplicate {
-		a.remember(appended.Sequence)
+		a.remember(ack.Seq)
 	}
 	a.finish(appended, nil)
 }

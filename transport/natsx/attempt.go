@@ -32,8 +32,12 @@ func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 		m.postpone(d, past, early)
 		return
 	}
-	if d.number > past.Delivery+1 { // other members had it in between
-		m.inquire(d)
+	if d.number > past.Delivery+1 { // other members had it in between, or nobody has begun with it
+		if begun, known := d.from.past.Begun(d.Sequence, d.Stored); known {
+			d.Attempt = begun.Attempts + 1
+		} else {
+			m.inquire(d)
+		}
 	}
 	m.waiting.push(d)
 }

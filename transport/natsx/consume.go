@@ -295,6 +295,8 @@ func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 	h := handBack{from: from, sequence: about.Sequence.Stream, stored: about.Timestamp, number: about.NumDelivered, reply: reply, attempts: -1}
 	if past, known := from.past.Past(h.sequence, h.stored); known && past.Delivery+1 == h.number || h.number == 1 {
 		h.attempts = past.Attempts
+	} else if begun, known := from.past.Begun(h.sequence, h.stored); known {
+		h.attempts = begun.Attempts
 	}
 	return h
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -146,7 +147,18 @@ func callStream(ctx context.Context, t *Transport, what string, do func(context.
 	if err != nil {
 		return nil, err
 	}
-	return &s.CachedInfo().Config, nil
+	is := s.CachedInfo()
+	t.streams.Store(is.Config.Name, is.Created)
+	t.journal.Discard(is.Config.Name, is.Created, is.State.LastSeq)
+	return &is.Config, nil
+}
+
+// streamCreated returns the time of creation of a stream, as of the last look at it.
+func (t *Transport) streamCreated(name string) (created time.Time) {
+	if found, ok := t.streams.Load(name); ok {
+		created = found.(time.Time)
+	}
+	return created
 }
 
 func (l *log) makeStreams(ctx context.Context) (*jetstream.StreamConfig, error) {

@@ -43,6 +43,7 @@ type Transport struct {
 	options       logOptions
 	account       atomic.Pointer[account]
 	journal       *journal.Journal
+	streams       sync.Map // names of streams → time of their creation
 
 	stateDenied sync.Once
 	stateExists atomic.Bool // the state stream exists

@@ -73,7 +73,7 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 			return err
 		}
 		s.free = unlock
-		if err := s.openJournal(dir); err != nil {
+		if err := s.openJournal(dir, isExclusive(so)); err != nil {
 			unlock()
 			return err
 		}
@@ -99,8 +99,11 @@ func (s *Server) takeStore(o *Options, so *server.Options) error {
 }
 
 // openJournal opens the journal of the previous server.
-func (s *Server) openJournal(dir string) (err error) {
+func (s *Server) openJournal(dir string, exclusive bool) (err error) {
 	s.journal, err = journal.Open(filepath.Join(dir, "mono"), s.log)
+	if err == nil {
+		err = s.journal.SetExclusive(exclusive)
+	}
 	if err != nil {
 		return failed("the journal in the store %s: %w: see that it can be written", dir, err)
 	}
@@ -110,6 +113,13 @@ func (s *Server) openJournal(dir string) (err error) {
 		unlock()
 	}
 	return nil
+}
+
+// isExclusive reports whether this process alone can connect to the server, directly or
+// by other servers.
+func isExclusive(so *server.Options) bool {
+	return so.DontListen && so.Cluster.Port == 0 && len(so.Routes) == 0 && so.Gateway.Name == "" && so.Gateway.Port == 0 &&
+		so.LeafNode.Port == 0 && len(so.LeafNode.Remotes) == 0 && so.Websocket.Port == 0 && so.MQTT.Port == 0
 }
 
 func (s *Server) start(ctx context.Context, o *Options, so *server.Options) error {

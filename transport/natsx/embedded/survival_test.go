@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ import (
 type fact struct {
 	name   string
 	config transport.LogConfig
+	other  bool // after is called at another worker; the first one stops before the failure
 
 	// before prepares the fact, and returns a note for after. Its goroutines end with the
 	// process or the transport.
@@ -40,6 +42,11 @@ const (
 	kept      = "kept"
 	forgotten = "forgotten"
 	mayRepeat = "may repeat"
+	mayCount  = "may count"
+	mayFall   = "may be lower"
+	mayHurry  = "may be early"
+	mayForget = "may be forgotten"
+	mayGoBack = "may go back"
 
 	cannotHappen = "–" // the failure does not apply
 )
@@ -60,8 +67,48 @@ func history() transport.LogConfig {
 	return c
 }
 
+// lanes is a log with an ordered group, whose members fetch a message of each lane
+// ahead.
+func lanes() transport.LogConfig {
+	c := history()
+	c.Lanes = 4
+	c.Groups = []transport.GroupConfig{inOrder}
+	return c
+}
+
+var inOrder = transport.GroupConfig{Name: "o", AckWait: transport.MinAckWait, Ordered: true}
+
+var keys = []string{"a", "b", "c", "d", "e", "f", "g", "h"} // they are of several lanes
+
+func failThrice(l transport.Log) (string, error) {
+	if err := put(l, 1, transport.AppendOptions{}); err != nil {
+		return "", err
+	}
+	m := follow(l)
+	for _, delay := range []time.Duration{0, 0, waitForIt} {
+		if err := (<-m).Nak(context.Background(), delay); err != nil {
+			return "", err
+		}
+	}
+	_, err := l.Info(context.Background()) // a round trip: the server has the settlement
+	return "", err
+}
+
+func failOnce(l transport.Log) (string, error) {
+	if err := put(l, 1, transport.AppendOptions{}); err != nil {
+		return "", err
+	}
+	d := <-follow(l)
+	due := time.Now().Add(waitForIt)
+	if err := d.Nak(context.Background(), waitForIt); err != nil {
+		return "", err
+	}
+	_, err := l.Info(context.Background()) // a round trip: the server has the settlement
+	return stamp(due), err
+}
+
 var facts = []fact{
-	{"stored messages", history(), func(l transport.Log) (string, error) {
+	{"stored messages", history(), false, func(l transport.Log) (string, error) {
 		return "", put(l, 20, transport.AppendOptions{})
 	}, func(l transport.Log, _ string) (string, error) {
 		n := 0
@@ -77,7 +124,7 @@ var facts = []fact{
 		})
 		return fmt.Sprint(n, " of 20"), err
 	}},
-	{"settled messages stay settled", history(), func(l transport.Log) (string, error) {
+	{"settled messages stay settled", history(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 20, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
@@ -105,27 +152,56 @@ var facts = []fact{
 		}
 		return fmt.Sprint(repeated, " of 20 again"), nil
 	}},
-	{"attempts that failed", interest(), func(l transport.Log) (string, error) {
-		if err := put(l, 1, transport.AppendOptions{}); err != nil {
-			return "", err
-		}
-		m := follow(l)
-		for _, delay := range []time.Duration{0, 0, waitForIt} {
-			if err := (<-m).Nak(context.Background(), delay); err != nil {
+	{"attempts that failed", interest(), false, failThrice, attemptOf},
+	{"attempts that failed, at another worker", interest(), true, failThrice, attemptOf},
+	{"deliveries ahead of the handler do not count", lanes(), false, func(l transport.Log) (string, error) {
+		for _, key := range keys {
+			if _, err := l.Append(context.Background(), &transport.Message{Subject: "facts." + key}, transport.AppendOptions{}); err != nil {
 				return "", err
 			}
 		}
-		_, err := l.Info(context.Background()) // a round trip: the server has the settlement
-		return "", err
-	}, attemptOf},
-	{"an attempt whose process died", interest(), func(l transport.Log) (string, error) {
+		first := make(chan *transport.Delivery, 1)
+		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder}, func(d *transport.Delivery) { first <- d })
+		if err != nil {
+			return "", err
+		}
+		d := <-first // never settled
+		if strings.Contains(fmt.Sprintf("%T", l), "inproc") {
+			return strconv.FormatUint(d.Sequence, 10), nil // which fetches nothing ahead
+		}
+		return strconv.FormatUint(d.Sequence, 10), await(func() (bool, error) {
+			groups, err := l.Groups(context.Background())
+			return err == nil && groups[0].InFlight > 1, err
+		})
+	}, func(l transport.Log, note string) (string, error) {
+		got := make(chan *transport.Delivery)
+		err := retry(func() error {
+			_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder, MaxInFlight: len(keys)}, func(d *transport.Delivery) { got <- d })
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		count := 0
+		for range keys {
+			d := <-got
+			if strconv.FormatUint(d.Sequence, 10) != note && d.Attempt > 1 {
+				count++
+			}
+			if err := d.Ack(context.Background()); err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprint(count, " count"), nil
+	}},
+	{"an attempt whose process died", interest(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
 		<-follow(l) // never settled
 		return "", nil
 	}, attemptOf},
-	{"an attempt that an orderly stop cut off does not count", interest(), func(l transport.Log) (string, error) {
+	{"an attempt that an orderly stop cut off does not count", interest(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
@@ -138,26 +214,16 @@ var facts = []fact{
 		go func() { _ = d.Release(context.Background()) }()
 		return "", r.Drain(context.Background())
 	}, attemptOf},
-	{"the delay before the next attempt", interest(), func(l transport.Log) (string, error) {
-		if err := put(l, 1, transport.AppendOptions{}); err != nil {
-			return "", err
-		}
-		d := <-follow(l)
-		due := time.Now().Add(waitForIt)
-		if err := d.Nak(context.Background(), waitForIt); err != nil {
-			return "", err
-		}
-		_, err := l.Info(context.Background()) // a round trip: the server has the settlement
-		return stamp(due), err
-	}, early},
-	{"a delayed message waits for its time", interest(), func(l transport.Log) (string, error) {
+	{"the delay before the next attempt", interest(), false, failOnce, early},
+	{"the delay before the next attempt, at another worker", interest(), true, failOnce, early},
+	{"a delayed message waits for its time", interest(), false, func(l transport.Log) (string, error) {
 		due := time.Now().Add(waitForIt)
 		return stamp(due), put(l, 1, transport.AppendOptions{NotBefore: due})
 	}, early},
-	{"ids of messages that are stored", history(), func(l transport.Log) (string, error) {
+	{"ids of messages that are stored", history(), false, func(l transport.Log) (string, error) {
 		return "", put(l, 1, transport.AppendOptions{ID: "x"})
 	}, again},
-	{"ids of removed messages", interest(), func(l transport.Log) (string, error) {
+	{"ids of removed messages", interest(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 1, transport.AppendOptions{ID: "x"}); err != nil {
 			return "", err
 		}
@@ -169,7 +235,7 @@ var facts = []fact{
 			return info.Messages == 0, err
 		})
 	}, again},
-	{"fencing tokens never go back", history(), func(l transport.Log) (string, error) {
+	{"fencing tokens never go back", history(), false, func(l transport.Log) (string, error) {
 		if err := put(l, 300, transport.AppendOptions{}); err != nil {
 			return "", err
 		}
@@ -199,9 +265,12 @@ func wanted(name string) string {
 		"stored messages":                                        "20 of 20",
 		"settled messages stay settled":                          "0 of 20 again",
 		"attempts that failed":                                   "attempt 4",
+		"attempts that failed, at another worker":                "attempt 4",
+		"deliveries ahead of the handler do not count":           "0 count",
 		"an attempt whose process died":                          "attempt 2",
 		"an attempt that an orderly stop cut off does not count": "attempt 1",
 		"the delay before the next attempt":                      "not early",
+		"the delay before the next attempt, at another worker":   "not early",
 		"a delayed message waits for its time":                   "not early",
 		"ids of messages that are stored":                        "duplicate true",
 		"ids of removed messages":                                "duplicate true",
@@ -223,11 +292,11 @@ func put(l transport.Log, n int, o transport.AppendOptions) error {
 	return nil
 }
 
-// retry tries again while the connection is lost.
+// retry tries again while the connection is lost, or a cluster has no leader.
 func retry(do func() error) error {
 	for {
 		err := do()
-		if transport.CodeOf(err) != transport.Unavailable {
+		if code := transport.CodeOf(err); code != transport.Unavailable && code != transport.DeadlineExceeded {
 			return err
 		}
 		<-time.After(20 * time.Millisecond)
@@ -321,9 +390,10 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 			t.Fatal(err)
 		}
 		defer tr.Close(context.Background())
-		return inOneProcess(t, f, tr, func() {
+		return inOneProcess(t, f, tr, func() transport.Transport {
 			first.kill(t)
 			life(t, fact{name: "server"}, dir, url, "").readLine(t)
+			return must(natsx.Connect(t.Context(), natsx.Options{URLs: []string{url}, Logger: discard}))(t)
 		})
 	},
 	"inproc, worker": func(t *testing.T, f fact) string {
@@ -335,20 +405,30 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 	},
 	"inproc, restart": func(t *testing.T, f fact) string {
 		b := inproc.NewBackend(nil)
-		return inOneProcess(t, f, b.Connect(), b.Restart)
+		return inOneProcess(t, f, b.Connect(), func() transport.Transport {
+			b.Restart()
+			return b.Connect()
+		})
 	},
 }
 
-// inOneProcess checks a failure that the worker survives.
-func inOneProcess(t *testing.T, f fact, tr transport.Transport, fail func()) string {
+// inOneProcess checks a failure that the worker survives. fail returns another worker.
+func inOneProcess(t *testing.T, f fact, tr transport.Transport, fail func() transport.Transport) string {
 	l := openFacts(tr, f)
 	note := must(f.before(l))(t)
-	fail()
+	if f.other {
+		_ = tr.Close(context.Background())
+	}
+	other := fail()
+	defer other.Close(context.Background())
+	if f.other {
+		l = openFacts(other, f)
+	}
 	return must(f.after(l, note))(t)
 }
 
-func must(result string, err error) func(*testing.T) string {
-	return func(t *testing.T) string {
+func must[T any](result T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +515,7 @@ func live(what string) error {
 	parts := strings.SplitN(what, "|", 4)
 	name, when, where, note := parts[0], parts[1], parts[2], parts[3]
 	if name == "server" {
-		return serve(when, where)
+		return serve(when, where, note)
 	}
 	var tr transport.Transport
 	var err error
@@ -468,17 +548,26 @@ func live(what string) error {
 	return tr.Close(context.Background())
 }
 
-func serve(dir, url string) error {
-	_, err := embedded.Start(context.Background(), embedded.Options{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Logger: discard})
+// serve runs a server. routes, if not empty, are those of its cluster, its own first.
+func serve(dir, url, routes string) error {
+	o := embedded.Options{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Logger: discard, StartTimeout: time.Minute}
+	if all := strings.Fields(routes); len(all) > 0 {
+		o.Cluster = &embedded.Cluster{Name: "test", Listen: all[0], Routes: all[1:]}
+		o.ServerName = filepath.Base(dir)
+		o.ConfigFile, o.Account = filepath.Join(filepath.Dir(dir), "accounts.conf"), account(0)
+	}
+	if _, err := embedded.Start(context.Background(), o); err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	return err
+	return nil
 }
 
 // The table in docs/durability.md is correct.
 func TestWhatSurvives(t *testing.T) {
 	t.Parallel()
-	rows, columns := survivalTable(t)
+	rows, columns := survivalTable(t, "survival")
 	for _, f := range facts {
 		cells, ok := rows[f.name]
 		if !ok {
@@ -514,7 +603,7 @@ func TestFactsOnlyInMemoryAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	intro, _, _ := strings.Cut(string(text), "<!-- survival -->")
-	rows, columns := survivalTable(t)
+	rows, columns := survivalTable(t, "survival")
 	for name, cells := range rows {
 		inMemory, elsewhere := false, true
 		for i, cell := range cells {
@@ -549,23 +638,48 @@ func checkFact(t *testing.T, f fact, cell, outcome string) {
 		if !regexp.MustCompile(`^\d+ of 20 again$`).MatchString(outcome) {
 			want = "some again"
 		}
+	case mayCount:
+		want = outcome
+		if !regexp.MustCompile(`^\d+ count$`).MatchString(outcome) {
+			want = "some count"
+		}
+	case mayFall:
+		want = outcome
+		if !regexp.MustCompile(`^attempt [1-4]$`).MatchString(outcome) {
+			want = "attempt 1 to 4"
+		}
+	case mayHurry:
+		want = outcome
+		if !strings.Contains(outcome, "early") {
+			want = "early or not"
+		}
+	case mayForget:
+		want = outcome
+		if !strings.HasPrefix(outcome, "duplicate ") {
+			want = "a duplicate or not"
+		}
+	case mayGoBack:
+		want = outcome
+		if !strings.HasSuffix(outcome, " higher") {
+			want = "a fence"
+		}
 	default:
-		t.Fatalf("unknown cell %q: use %q, %q or %q", cell, kept, forgotten, mayRepeat)
+		t.Fatalf("unknown cell %q: use %q", cell, []string{kept, forgotten, mayRepeat, mayCount, mayFall, mayHurry, mayForget, mayGoBack})
 	}
 	if outcome != want {
 		t.Errorf("got %q, want %q: the cell is %q", outcome, want, cell)
 	}
 }
 
-// survivalTable reads the table.
-func survivalTable(t *testing.T) (rows map[string][]string, columns []string) {
+// survivalTable reads a table.
+func survivalTable(t *testing.T, name string) (rows map[string][]string, columns []string) {
 	text, err := os.ReadFile("../../../docs/durability.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "<!-- survival -->\n")
+	_, table, ok := strings.Cut(string(text), "<!-- "+name+" -->\n")
 	if !ok {
-		t.Fatal("docs/durability.md has no table")
+		t.Fatal("docs/durability.md has no table " + name)
 	}
 	rows = make(map[string][]string)
 	for i, line := range strings.Split(table, "\n") {

@@ -159,6 +159,10 @@ func (c *Consumer) dropOld(now time.Time) {
 	for sequence, p := range c.past {
 		if now.Sub(time.Unix(p.noted, 0)) > keep && now.Sub(p.Due) > keep {
 			delete(c.past, sequence)
+			c.j.dropped = max(c.j.dropped, p.stored, c.key.created)
 		}
+	}
+	if c.j.exclusive <= c.j.dropped {
+		c.j.exclusiveFrom(c.j.dropped + 1)
 	}
 }

@@ -71,7 +71,7 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 			"remember": func(t *rapid.T) {
 				id := fmt.Sprint("id", rapid.IntRange(0, 5).Draw(t, "id"))
 				ids[id] = rapid.Uint64Range(1, 99).Draw(t, "sequence")
-				j.Remember("log", id, ids[id], time.Now().Add(time.Hour))
+				j.Remember("log", made, id, ids[id], time.Now().Add(time.Hour))
 			},
 			"begin": func(t *rapid.T) {
 				k := anyKey(t)
@@ -97,7 +97,7 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 				}
 				clear(underway)
 				for id, sequence := range ids {
-					if got, ok := j.Recall("log", id); !ok || got != sequence {
+					if got, ok := j.Recall("log", made, id); !ok || got != sequence {
 						t.Fatalf("%s is %d, %v, want %d", id, got, ok, sequence)
 					}
 				}
@@ -180,8 +180,8 @@ func TestSegmentsAreRemoved(t *testing.T) {
 func TestIDsExpire(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	open(t, dir).Remember("log", "x", 1, time.Now().Add(-time.Second))
-	if _, ok := open(t, dir).Recall("log", "x"); ok {
+	open(t, dir).Remember("log", made, "x", 1, time.Now().Add(-time.Second))
+	if _, ok := open(t, dir).Recall("log", made, "x"); ok {
 		t.Error("it is remembered")
 	}
 	files, _ := filepath.Glob(filepath.Join(dir, "*.journal"))
@@ -217,7 +217,7 @@ func FuzzDamagedFiles(f *testing.F) {
 	dir := f.TempDir()
 	j := open(f, dir)
 	j.Consumer("log", "a", made).Put(1, made, journal.Past{Delivery: 2, Attempts: 2, Due: made})
-	j.Remember("log", "x", 3, time.Now().Add(time.Hour))
+	j.Remember("log", made, "x", 3, time.Now().Add(time.Hour))
 	good, err := os.ReadFile(filepath.Join(dir, "00000001.journal"))
 	if err != nil {
 		f.Fatal(err)

@@ -11,8 +11,8 @@ const (
 	recordConsumer = 1 // number, stream, name, created
 	recordPast     = 2 // consumer, sequence, stored, delivery, attempts, due, noted
 	recordSettled  = 3 // consumer, sequence
-	recordID       = 4 // log, id, sequence, until
 	recordReset    = 5 // discards earlier records of deliveries
+	recordID       = 6 // log, its creation, id, sequence, until
 )
 
 func appendText(b []byte, text string) []byte {
@@ -43,8 +43,9 @@ func appendSettled(b []byte, c *Consumer, sequence uint64) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(append(b, recordSettled), c.number), sequence)
 }
 
-func appendID(b []byte, log, id string, a appended) []byte {
-	b = appendText(appendText(append(b, recordID), log), id)
+func appendID(b []byte, log logKey, id string, a appended) []byte {
+	b = binary.AppendVarint(appendText(append(b, recordID), log.name), log.created)
+	b = appendText(b, id)
 	return binary.AppendVarint(binary.AppendUvarint(b, a.sequence), a.until)
 }
 
@@ -53,6 +54,7 @@ type reader struct {
 	j         *Journal
 	consumers map[uint64]*Consumer // by their number in the segment
 	now       time.Time
+	idsEnd    int64 // expiry of the last id
 
 	rest []byte
 	bad  bool
@@ -92,10 +94,14 @@ func (r *reader) take(kind byte) {
 			delete(c.past, sequence)
 		}
 	case recordID:
-		key := idKey{r.text(), r.text()}
+		key, id := logKey{r.text(), r.signed()}, r.text()
 		a := appended{r.number(), r.signed()}
 		if !r.bad && a.until > r.now.UnixNano() {
-			r.j.ids[key] = a
+			if r.j.ids[key] == nil {
+				r.j.ids[key] = make(map[string]appended)
+			}
+			r.j.ids[key][id] = a
+			r.idsEnd = max(r.idsEnd, a.until)
 			if end := time.Unix(0, a.until); end.After(r.j.idsEnd) {
 				r.j.idsEnd = end
 			}

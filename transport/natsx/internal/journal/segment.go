@@ -17,10 +17,10 @@ import (
 // segment is the current file.
 type segment struct {
 	number  uint64
-	file    *os.File
-	at      int64  // offset of the next frame
-	pending []byte // the next frame: its head and its records so far
-	idsEnd  int64  // expiry of its last id, in ns of Unix time
+	file    *os.File // nil: it could not be created
+	at      int64    // offset of the next frame
+	pending []byte   // the next frame: its head and its records so far
+	idsEnd  int64    // expiry of its last id, in ns of Unix time
 	older   []olderSegment
 }
 
@@ -55,6 +55,14 @@ func (j *Journal) flush() {
 	if s == nil || j.closed || len(s.pending) == frameHead {
 		return
 	}
+	if j.unopened != nil {
+		j.openFiles()
+		s = j.segment
+	}
+	if s.file == nil {
+		j.report(j.unopened)
+		return
+	}
 	seal(s.pending)
 	_, err := s.file.WriteAt(s.pending, s.at)
 	if err == nil {
@@ -72,6 +80,9 @@ func (j *Journal) report(err error) {
 	if err != nil {
 		if s := j.segment; len(s.pending) > maxSegment {
 			s.pending, s.at = s.pending[:frameHead], maxSegment // the next segment has a snapshot
+		}
+		if j.exclusive != never {
+			_ = j.endExclusive()
 		}
 		if !j.failing && j.log != nil {
 			j.log.Error("natsx: the journal cannot be written: the next process may repeat attempt numbers", "directory", j.dir, "error", err)
@@ -105,11 +116,12 @@ func (j *Journal) rotate(number uint64) error {
 		return err
 	}
 	next := &segment{number: number, file: file, at: int64(len(frame)), pending: make([]byte, frameHead, 512)}
-	if s := j.segment; s != nil {
-		next.older = append(s.older, olderSegment{s.file.Name(), s.idsEnd})
-		_ = s.file.Close() // already written
+	s := j.segment
+	if next.older = s.older; s.file != nil {
+		next.older = append(next.older, olderSegment{s.file.Name(), s.idsEnd})
+		_ = s.file.Close() // it is written
 	} else {
-		next.older = j.found(number)
+		next.idsEnd = s.idsEnd
 	}
 	next.older = slices.DeleteFunc(next.older, func(o olderSegment) bool {
 		return o.idsEnd < time.Now().UnixNano() && os.Remove(o.path) == nil
@@ -118,28 +130,23 @@ func (j *Journal) rotate(number uint64) error {
 	return nil
 }
 
-// found lists the segments from before the journal was opened. All of them are kept until the
-// last of their ids expires.
-func (j *Journal) found(before uint64) (older []olderSegment) {
-	numbers, _ := j.segments()
-	for _, n := range numbers {
-		if n < before {
-			older = append(older, olderSegment{filepath.Join(j.dir, fmt.Sprintf(filePattern, n)), j.idsEnd.UnixNano()})
+// dropConsumers drops the consumers of earlier processes without deliveries.
+func (j *Journal) dropConsumers(now time.Time) {
+	for key, c := range j.consumers {
+		c.dropOld(now)
+		c.known.Store(int64(len(c.past)))
+		if len(c.past) == 0 {
+			delete(j.consumers, key)
 		}
 	}
-	return older
 }
 
 // snapshot returns a frame with all deliveries.
 func (j *Journal) snapshot(now time.Time) []byte {
 	frame := append(make([]byte, frameHead, 1024), recordReset)
-	for key, c := range j.consumers {
+	for _, c := range j.consumers {
 		c.dropOld(now)
 		c.known.Store(int64(len(c.past)))
-		if len(c.past) == 0 && j.segment == nil {
-			delete(j.consumers, key) // of an earlier process
-			continue
-		}
 		frame = appendConsumer(frame, c)
 		for sequence, p := range c.past {
 			frame = appendPast(frame, c, sequence, p)
@@ -165,28 +172,33 @@ func (j *Journal) segments() (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-// read reads all segments, and returns the number of the last one.
-func (j *Journal) read() (last uint64, err error) {
+// read takes in all segments. The next one is not created yet.
+func (j *Journal) read() error {
 	numbers, err := j.segments()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var consumers map[uint64]*Consumer // by their number in the last segment
+	next := &segment{pending: make([]byte, frameHead, 512)}
+	var consumers map[uint64]*Consumer // by the numbers of the last segment
 	for _, n := range numbers {
-		data, err := os.ReadFile(filepath.Join(j.dir, fmt.Sprintf(filePattern, n)))
+		path := filepath.Join(j.dir, fmt.Sprintf(filePattern, n))
+		data, err := os.ReadFile(path)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		consumers = j.takeIn(data)
-		last = n
+		r := j.takeIn(data)
+		consumers = r.consumers
+		next.number = n
+		next.older = append(next.older, olderSegment{path, r.idsEnd})
 	}
 	j.readSlots(consumers)
-	return last, nil
+	j.segment = next
+	return nil
 }
 
-// takeIn reads frames up to the first incomplete one, and returns the consumers by number.
-func (j *Journal) takeIn(data []byte) map[uint64]*Consumer {
-	r := reader{j: j, consumers: make(map[uint64]*Consumer), now: time.Now()}
+// takeIn reads frames until one is not whole, and returns the reader of them.
+func (j *Journal) takeIn(data []byte) *reader {
+	r := &reader{j: j, consumers: make(map[uint64]*Consumer), now: time.Now()}
 	for len(data) >= frameHead {
 		n := binary.LittleEndian.Uint32(data)
 		if n > maxFrame || int(n) > len(data)-frameHead {
@@ -198,5 +210,6 @@ func (j *Journal) takeIn(data []byte) map[uint64]*Consumer {
 		}
 		data = data[frameHead+int(n):]
 	}
-	return r.consumers
+	j.damaged = j.damaged || len(data) > 0
+	return r
 }

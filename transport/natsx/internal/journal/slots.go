@@ -28,13 +28,20 @@ const (
 	checksumAt = slotSize - 8
 )
 
-// openSlots maps the slots into memory, and frees all of them.
-func openSlots(dir string) (*slots, error) {
-	file, err := os.OpenFile(filepath.Join(dir, slotFile), os.O_RDWR|os.O_CREATE, 0o600)
+// openSlots maps the slots, all of them free. If it fails, the next process must not
+// read the old ones.
+func openSlots(dir string) (s *slots, err error) {
+	path := filepath.Join(dir, slotFile)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	defer func() {
+		if err != nil {
+			_ = os.Remove(path)
+		}
+	}()
 	if _, err := file.WriteAt(make([]byte, slotCount*slotSize), 0); err != nil { // a hole would need space later, when the disk may be full
 		return nil, err
 	}
@@ -42,7 +49,7 @@ func openSlots(dir string) (*slots, error) {
 	if memory == nil || err != nil {
 		return &slots{}, err
 	}
-	s := &slots{memory: memory, free: make([]int, slotCount)}
+	s = &slots{memory: memory, free: make([]int, slotCount)}
 	for i := range s.free {
 		s.free[i] = (slotCount - 1 - i) * slotSize
 	}
@@ -76,6 +83,30 @@ func (s *slots) write(offset int, consumer, sequence uint64, p *Past) (ok bool) 
 	return true
 }
 
+// find returns the last attempt under way at a message, the zero Past if there is none.
+func (s *slots) find(consumer, sequence uint64, stored int64) (last Past) {
+	ok := false
+	defer unfault(debug.SetPanicOnFault(true), &ok)
+	for memory := s.memory; len(memory) >= slotSize; memory = memory[slotSize:] {
+		slot := memory[:slotSize]
+		if binary.LittleEndian.Uint64(slot) != consumer || binary.LittleEndian.Uint64(slot[8:]) != sequence ||
+			binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
+			continue
+		}
+		if p := slotPast(slot); p.stored == stored && p.Attempts > last.Attempts {
+			last = p
+		}
+	}
+	return last
+}
+
+func slotPast(slot []byte) Past {
+	return Past{
+		stored: int64(binary.LittleEndian.Uint64(slot[16:])), Delivery: binary.LittleEndian.Uint64(slot[24:]),
+		Attempts: int(min(binary.LittleEndian.Uint64(slot[32:]), maxAttempts)), noted: time.Now().Unix(),
+	}
+}
+
 // release frees a slot.
 func (s *slots) release(offset int) {
 	ok := false
@@ -107,9 +138,6 @@ func (j *Journal) readSlots(consumers map[uint64]*Consumer) {
 		if c == nil || binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
 			continue
 		}
-		c.past[binary.LittleEndian.Uint64(slot[8:])] = Past{
-			stored: int64(binary.LittleEndian.Uint64(slot[16:])), Delivery: binary.LittleEndian.Uint64(slot[24:]),
-			Attempts: int(min(binary.LittleEndian.Uint64(slot[32:]), maxAttempts)), noted: time.Now().Unix(),
-		}
+		c.past[binary.LittleEndian.Uint64(slot[8:])] = slotPast(slot)
 	}
 }
