@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,6 +77,7 @@ type member struct {
 	breaks      int    // disconnects at the last look
 	renewed     bool   // tokenBase is that of the connection; otherwise nothing is pulled
 
+	checking  atomic.Bool // a goroutine runs checkSuspects
 	returns   returns
 	inquiries []*delivery // deliveries to look up in the state stream
 	inquiring bool
@@ -592,7 +594,7 @@ func (m *member) keep() {
 		select {
 		case <-tick.C:
 		case <-m.checkWake:
-			m.checkSuspects()
+			m.startCheck()
 			continue
 		}
 		if time.Since(extended) >= m.refresh {
@@ -679,6 +681,19 @@ func (m *member) renewedAt(breaks int, err error) bool {
 	m.renewed = true
 	nudge(m.wake)
 	return true
+}
+
+// startCheck checks suspect consumers on another goroutine, unless one does: a server that
+// does not answer must not keep held deliveries from being extended, nor lost pulls from
+// being repeated.
+func (m *member) startCheck() {
+	if !m.checking.CompareAndSwap(false, true) {
+		return // tick wakes the next check
+	}
+	go func() {
+		defer m.checking.Store(false)
+		m.checkSuspects()
+	}()
 }
 
 // checkSuspects ends the member if a suspect consumer is gone, or if a new one has its name.
