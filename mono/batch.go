@@ -1,9 +1,9 @@
 package mono
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -38,11 +38,12 @@ func BatchWait(d time.Duration) BatchHandlerOption {
 // Timeout, the attempt at each of its messages has failed. A message that cannot be
 // decoded becomes a dead letter and is in no batch.
 func (s Stream[T]) HandleBatch(sc *Scope, fn Sink[[]Message[T]], opts ...BatchHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
+	r := receive(sc, s.decl, fn == nil, opts, newInbound[T])
 	r.config.Unordered = true
-	r.pack = func(calls []*Call) any {
-		batch := make([]Message[T], len(calls))
-		for i, c := range calls {
+	r.pack = func(messages []*inbound) any {
+		batch := make([]Message[T], len(messages))
+		for i, m := range messages {
+			c := &m.call
 			batch[i] = Message[T]{
 				Value: *c.payload.(*T), ID: c.ID(), Key: c.Key(), Sequence: c.Sequence(), Time: c.Time(), Attempt: c.Attempt(), Header: c.header,
 			}
@@ -70,37 +71,31 @@ type perMessage []error
 func (p perMessage) Error() string   { return errors.Join(p...).Error() }
 func (p perMessage) Unwrap() []error { return p }
 
-// batcher collects the deliveries of a receiver into batches.
+// batcher collects the messages of a receiver into batches.
 type batcher struct {
 	r       *receiver
 	size    int
 	wait    time.Duration
-	arrived chan *transport.Delivery
+	arrived chan *inbound
 	flush   chan struct{} // closed when batches are no longer waited for
-	quit    chan struct{} // closed when no more deliveries come
+	quit    chan struct{} // closed when no more messages come
 }
 
 func newBatcher(r *receiver) *batcher {
 	b := &batcher{
-		r: r, size: r.config.BatchSize, wait: r.config.BatchWait,
-		arrived: make(chan *transport.Delivery), flush: make(chan struct{}), quit: make(chan struct{}),
-	}
-	if b.size == 0 {
-		b.size = DefaultBatchSize
-	}
-	if b.wait == 0 {
-		b.wait = DefaultBatchWait
+		r: r, size: cmp.Or(r.config.BatchSize, DefaultBatchSize), wait: cmp.Or(r.config.BatchWait, DefaultBatchWait),
+		arrived: make(chan *inbound), flush: make(chan struct{}), quit: make(chan struct{}),
 	}
 	go b.run()
 	return b
 }
 
-// add adds a delivery. It blocks while the maximum number of batches is handled.
-func (b *batcher) add(d *transport.Delivery) transport.Work {
+// add adds a message. It blocks while the maximum number of batches is handled.
+func (b *batcher) add(m *inbound) transport.Work {
 	select {
-	case b.arrived <- d:
+	case b.arrived <- m:
 	case <-b.quit:
-		b.r.handBack(d)
+		b.r.settler.handBack(m.call.delivery)
 	}
 	return nil
 }
@@ -109,7 +104,9 @@ func (b *batcher) run() {
 	for {
 		select {
 		case first := <-b.arrived:
-			b.handle(b.collect(first))
+			if w := b.r.admit(b.collect(first)); w != nil {
+				go w.Run()
+			}
 		case <-b.quit:
 			return
 		}
@@ -117,120 +114,71 @@ func (b *batcher) run() {
 }
 
 // collect waits until a batch is full, its first message has waited long enough, or the
-// receiver drains.
-func (b *batcher) collect(first *transport.Delivery) []*transport.Delivery {
-	batch := append(make([]*transport.Delivery, 0, b.size), first)
+// receiver drains. It returns the batch as one message.
+func (b *batcher) collect(first *inbound) *inbound {
+	m := &inbound{batch: append(make([]*inbound, 0, b.size), first)}
+	m.call.at, m.call.message = b.r, first.call.message
 	enough := time.NewTimer(b.wait)
 	defer enough.Stop()
-	for len(batch) < b.size {
+	for len(m.batch) < b.size {
 		select {
-		case d := <-b.arrived:
-			batch = append(batch, d)
+		case next := <-b.arrived:
+			m.batch = append(m.batch, next)
 		case <-enough.C:
-			return batch
+			return m
 		case <-b.flush:
-			return batch
+			return m
 		}
 	}
-	return batch
+	return m
 }
 
-func (b *batcher) handle(batch []*transport.Delivery) {
-	t := new(ticket)
-	t.call.message = &batch[0].Message
-	if !b.r.gate.enter(b.r.in.ctx, t) {
-		b.r.leaveGroup()
-		b.r.handBackAll(batch)
-		return
-	}
-	go func() {
-		defer b.r.gate.leave(t)
-		b.r.workBatch(t, batch)
-	}()
-}
-
-// workBatch makes one attempt at each message of a batch, and settles each separately.
-func (r *receiver) workBatch(t *ticket, batch []*transport.Delivery) {
-	var members []*Call
-	var deliveries []*transport.Delivery
-	for _, d := range batch {
-		c := &r.newTicket().call
-		r.describe(c, d)
-		if err := r.open(c, d); err != nil {
-			r.settle(c, d, err)
+// decodeBatch decodes the messages of a batch, and makes its Call. The messages that
+// cannot be decoded are finished and leave the batch.
+func (r *receiver) decodeBatch(m *inbound) {
+	decoded := make([]*inbound, 0, len(m.batch))
+	for _, one := range m.batch {
+		if res := r.decode(one); res.err != nil {
+			r.finisher.finish(one, res)
 			continue
 		}
-		members, deliveries = append(members, c), append(deliveries, d)
+		decoded = append(decoded, one)
 	}
-	if len(members) == 0 {
+	m.batch = decoded
+	if len(decoded) == 0 {
 		return
 	}
-	var err error
-	returned := false
-	defer func() {
-		if !returned {
-			err = r.exited()
-		}
-		r.settleBatch(members, deliveries, err)
-	}()
-	err = r.runBatch(t, members)
-	returned = true
+	m.call = decoded[0].call
+	m.call.payload, m.call.size = r.pack(decoded), 0
+	for _, one := range decoded {
+		m.call.size += one.call.size
+	}
 }
 
 // settleBatch settles each message of a batch. Those that are handed back are handed back
 // at once.
-func (r *receiver) settleBatch(members []*Call, deliveries []*transport.Delivery, err error) {
+func (r *settler) settleBatch(batch []*inbound, res result) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
-	for i, d := range deliveries {
-		c, own := members[i], r.ownError(err, i, len(members))
-		if r.isHandBack(c, own) {
-			wait.Go(func() { r.settle(c, d, own) })
+	for i, m := range batch {
+		own := res
+		own.err = r.ownError(res.err, i, len(batch))
+		if r.isHandBack(own) {
+			wait.Go(func() { r.settle(m, own) })
 			continue
 		}
-		r.settle(c, d, own)
+		r.settle(m, own)
 	}
-}
-
-// open decodes one message of a batch.
-func (r *receiver) open(c *Call, d *transport.Delivery) error {
-	if d.Attempt > r.config.maxAttempts() {
-		return r.overdue(d)
-	}
-	k, err := r.codecOf(&d.Message)
-	if err == nil {
-		err = r.decodeInto(c, &d.Message, k, decode)
-	}
-	return err
-}
-
-// runBatch runs the handler and middleware once for all messages of a batch.
-func (r *receiver) runBatch(t *ticket, members []*Call) error {
-	began := r.in.clock.now()
-	c := *members[0]
-	c.payload, c.size = r.pack(members), 0
-	for _, m := range members {
-		c.size += m.size
-	}
-	t.batch = members[0]
-	r.watch.begin(t, began)
-	defer r.watch.end(t)
-	err := r.runAttempt(r.in.ctx, &c)
-	r.stats.record(&r.stats.received, r.in.clock.now()-began, err)
-	return err
 }
 
 // ownError returns the error of one message of a batch.
-func (r *receiver) ownError(err error, i, n int) error {
-	if late, ok := err.(*overtime); ok {
-		return r.exceeded(r.ownError(late.coded.Err, i, n))
-	}
+func (r *settler) ownError(err error, i, n int) error {
 	each, ok := errors.AsType[perMessage](err)
 	switch {
 	case !ok:
 		return err
 	case len(each) != n:
-		return Errorf(Internal, "%s: the handler's PerMessage has %d errors for a batch of %d: want one for each message", fmt.Sprint(r.decl), len(each), n)
+		return Errorf(Internal, "%s: the handler's PerMessage has %d errors for a batch of %d: want one for each message", r.decl, len(each), n)
 	}
 	return each[i]
 }

@@ -44,7 +44,7 @@ func (in *instance) watchReferences() *referencedValues {
 }
 
 // keep records a value that is sent.
-func (s *referencedValues) keep(h *localContext, what string, value any) *referencedValue {
+func (s *referencedValues) keep(h *localCall, what string, value any) *referencedValue {
 	of := ReferenceChanged{Handle: h.sender.decl, Changed: what, Caller: h.sender.module, Provider: h.sender.local.unit.name}
 	v := &referencedValue{of, value, copier.Fingerprint(value)}
 	s.mu.Lock()

@@ -23,12 +23,11 @@ type Call struct {
 	payload  any // pointer to the payload
 	reply    any // pointer to the reply, nil if there is none
 	size     int
-	replied  bool          // reply holds a value
-	sentOnce bool          // it was sent, successfully or not
-	whole    bool          // header holds the fields that mono sets
-	decoded  bool          // payload holds the message
-	local    *localContext // of a local call
-	info     *CallInfo     // nil: none; on the receiving side it holds only the reply's headers
+	replied  bool       // reply holds a value
+	sentOnce bool       // it was sent, successfully or not
+	whole    bool       // header holds the fields that mono sets
+	local    *localCall // of a local call
+	info     *CallInfo  // nil: none; on the receiving side it holds only the reply's headers
 
 	// On the sending side.
 	via      *sender
@@ -269,4 +268,24 @@ func appendID(b []byte) []byte {
 	binary.LittleEndian.PutUint64(bits[:], rand.Uint64())
 	binary.LittleEndian.PutUint64(bits[8:], rand.Uint64())
 	return hex.AppendEncode(b, bits[:])
+}
+
+// within returns the context of the Call's handler: ctx, plus the Call for CallFrom. It
+// is the Call itself under another type. It is called once per Call.
+func (c *Call) within(ctx context.Context) context.Context {
+	c.around = ctx
+	return (*callContext)(c)
+}
+
+type callContext Call
+
+func (c *callContext) Deadline() (time.Time, bool) { return c.around.Deadline() }
+func (c *callContext) Done() <-chan struct{}       { return c.around.Done() }
+func (c *callContext) Err() error                  { return c.around.Err() }
+
+func (c *callContext) Value(key any) any {
+	if key == (callKey{}) {
+		return (*Call)(c)
+	}
+	return c.around.Value(key)
 }

@@ -105,13 +105,3 @@ func (c *Call) replyHeader() transport.Header {
 	}
 	return c.info.reply
 }
-
-// checkReplyHeader returns err, unless a header of the reply cannot be sent: that is a
-// bug of the handler.
-func (r *receiver) checkReplyHeader(c *Call, err error) error {
-	if bad := checkFields(c.replyHeader()); bad != nil {
-		c.info.reply = nil
-		return r.badReply(bad)
-	}
-	return err
-}

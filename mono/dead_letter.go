@@ -51,7 +51,7 @@ func (l *DeadLetter[T]) Value() (T, error) {
 		return v, Errorf(FailedPrecondition, "the dead letter did not come from DeadLetters, so its codec is unknown: get it with List")
 	}
 	m := &transport.Message{Header: l.Header, Body: l.Body}
-	if err := decode(m, l.codec, &v); err != nil {
+	if err := decodePayload(m, l.codec, &v); err != nil {
 		return v, about("dead letter "+l.ID, err)
 	}
 	return v, nil
@@ -74,7 +74,8 @@ const (
 const maxHeader = transport.MaxStoredHeader - deadLetterRoom
 
 // newDeadLetter returns the dead letter of a delivery.
-func (r *receiver) newDeadLetter(c *Call, d *transport.Delivery, reason Reason, err error) *transport.Message {
+func (r *settler) newDeadLetter(c *Call, res result) *transport.Message {
+	d := c.delivery
 	m := &transport.Message{Subject: r.in.deadLetterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
 	for _, f := range d.Header {
 		if (transport.Header{f}).Validate() == nil { // a plain client may have sent a field that is invalid here
@@ -82,11 +83,11 @@ func (r *receiver) newDeadLetter(c *Call, d *transport.Delivery, reason Reason, 
 		}
 	}
 	m.Header.Set(transport.HeaderID, carried(c.ID()))
-	m.Header.Set(transport.HeaderDeadLetterReason, string(reason))
+	m.Header.Set(transport.HeaderDeadLetterReason, string(res.reason))
 	m.Header.Set(transport.HeaderDeadLetterGroup, r.group())
 	m.Header.Set(transport.HeaderDeadLetterAttempts, strconv.Itoa(d.Attempt))
-	m.Header.Set(transport.HeaderDeadLetterCode, transport.EncodeText(string(CodeOf(err)), 64))
-	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(err.Error(), maxDeadLetterError))
+	m.Header.Set(transport.HeaderDeadLetterCode, transport.EncodeText(string(CodeOf(res.err)), 64))
+	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(res.err.Error(), maxDeadLetterError))
 	m.Header.Set(transport.HeaderDeadLetterSequence, strconv.FormatUint(d.Sequence, 10))
 	m.Header.Set(transport.HeaderDeadLetterStored, d.Stored.Format(time.RFC3339Nano))
 	m.Header.Set(transport.HeaderDeadLetterSubject, carried(d.Subject))

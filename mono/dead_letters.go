@@ -187,7 +187,7 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 	m := stored.Message.Clone()
 	m.Reply = ""
 	m.Header.Del(transport.HeaderContentType)
-	if err := encode(m, in.codecOf(dl.decl), &v); err != nil {
+	if err := encodePayload(m, in.codecOf(dl.decl), &v); err != nil {
 		return l, dl.about(&l, err)
 	}
 	at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})

@@ -122,7 +122,7 @@ func (in *instance) concerned(d *transport.Denial) map[endpoint]*declaration {
 	concerned := make(map[endpoint]*declaration)
 	for _, u := range in.units {
 		for _, r := range u.receivers {
-			if r.receivesOn(d) {
+			if r.source.concerned(d) {
 				concerned[endpoint{r.decl.identity(), r}] = r.decl
 			}
 		}
@@ -144,13 +144,4 @@ func (in *instance) sendersOn(subject string) map[endpoint]*declaration {
 		}
 	}
 	return on
-}
-
-// receivesOn reports whether a denied subscription, or a denied group, is the
-// receiver's.
-func (r *receiver) receivesOn(d *transport.Denial) bool {
-	if r.storage != nil || d.Log != "" {
-		return r.storage != nil && r.storage.config.Name == d.Log && r.group() == d.Group
-	}
-	return slices.Contains(r.subjects(), d.Subject) && r.subscription(d.Subject).Group == d.Group
 }

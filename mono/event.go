@@ -83,7 +83,7 @@ func (e Event[T]) Publisher(b Binder) Publisher[T] {
 // Handle subscribes this module to the event. The instances of the module share its
 // events, and so do other receivers with the same Group.
 func (e Event[T]) Handle(sc *Scope, fn Sink[T], opts ...EventHandlerOption) {
-	r := receive(sc, e.decl, fn == nil, opts, newTicket[T])
+	r := receive(sc, e.decl, fn == nil, opts, newInbound[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }
 

@@ -112,15 +112,12 @@ func (e *failed) Is(target error) bool {
 	return ok && h.Kind() == KindFailure && h.Name() == e.name
 }
 
-// encodeError encodes the error of a handler for the transport. The value of a failure
+// encodeError encodes the error of a handler, and its outcome, for the transport. The value of a failure
 // is encoded with k, the codec of the request, or as JSON if k is for bytes only.
-func encodeError(err error, k codec.Codec) (transport.Header, []byte) {
-	e := &Error{Code: CodeOf(err), Outcome: OutcomeAnswered, Message: err.Error()}
+func encodeError(err error, outcome Outcome, k codec.Codec) (transport.Header, []byte) {
+	e := &Error{Code: CodeOf(err), Outcome: outcome, Message: err.Error()}
 	if coded, ok := errors.AsType[*Error](err); ok && err.Error() == coded.Error() {
 		e.Message = coded.Message
-	}
-	if late, ok := err.(*overtime); ok {
-		e.Outcome = late.coded.Outcome
 	}
 	if k.ContentType() == codec.Raw.ContentType() {
 		k = codec.JSON

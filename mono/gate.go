@@ -23,7 +23,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	gaveUp  bool          // no entry is possible; contended stays set
-	running ticket        // messages from the transport: the ring's own link
+	running inbound       // messages from the transport: the ring's own link
 	inside  int           // number of messages in running
 	queue   []*waiter     // waiting for a place, in order of arrival
 	waiting bool          // a goroutine waits for left
@@ -78,7 +78,7 @@ type waiter struct{ ready chan struct{} }
 
 // enter waits for a free place and lets a message in. It reports false if the App gave
 // up in the meantime, so that no handler began.
-func (g *gate) enter(ctx context.Context, t *ticket) bool {
+func (g *gate) enter(ctx context.Context, t *inbound) bool {
 	if ctx.Err() == nil && g.letIn(t, true) {
 		return true
 	}
@@ -96,7 +96,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) bool {
 
 // letIn lets a message in, unless the App gave up. Its place is already taken. With
 // take it takes a free place itself, if no goroutine waits for one.
-func (g *gate) letIn(t *ticket, take bool) bool {
+func (g *gate) letIn(t *inbound, take bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gaveUp || take && (len(g.queue) > 0 || !g.takeFree()) {
@@ -109,7 +109,7 @@ func (g *gate) letIn(t *ticket, take bool) bool {
 }
 
 // each calls f for each message from the transport that is inside, with the mutex held.
-func (g *gate) each(f func(*ticket)) {
+func (g *gate) each(f func(*inbound)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for t := g.running.next; t != &g.running; t = t.next {
@@ -117,7 +117,7 @@ func (g *gate) each(f func(*ticket)) {
 	}
 }
 
-func (g *gate) leave(t *ticket) {
+func (g *gate) leave(t *inbound) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.prev.next, t.next.prev = t.next, t.prev
@@ -283,7 +283,7 @@ func (g *gate) enterPhase(p phase) {
 	}
 }
 
-// giveUp prevents all further entries. It returns the messages without an answer, which
+// giveUp prevents all further entries. It returns the requests without an answer, which
 // the caller answers, and the number of running handlers.
 func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.mu.Lock()
@@ -291,7 +291,7 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.gaveUp = true
 	state := g.state.Or(contended)
 	for t := g.running.next; t != &g.running; t = t.next {
-		if t.claim() {
+		if t.request != nil && t.claim() {
 			unanswered = append(unanswered, t.call.message)
 		}
 	}

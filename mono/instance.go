@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gomono.dev/codec"
+	"gomono.dev/internal/lazy"
 )
 
 // instance is one attempt to run an App. It holds everything that a start builds. So a
@@ -37,7 +37,8 @@ type instance struct {
 	outgoing    *outgoing
 	stopping    chan struct{}   // closed when the stop begins
 	stopEnd     context.Context // hard end of the stop, set before stopping is closed
-	clock       clock
+	clock       lazy.Clock
+	limits      lazy.Rules        // of the contexts with a limit
 	referenced  *referencedValues // nil if no observer watches
 	denials     denials
 }
@@ -75,10 +76,11 @@ func newInstance(a *App) *instance {
 		providers: make(map[identity]*receiver),
 		resources: make(map[identity]*resource),
 		channels:  make(map[identity]*channel),
-		clock:     clock{time.Now()},
+		clock:     lazy.NewClock(),
 		outgoing:  newOutgoing(),
 		stopping:  make(chan struct{}),
 	}
+	in.limits.Clock = in.clock
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
 	in.referenced = in.watchReferences()
@@ -170,9 +172,9 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 }
 
 // receive declares a receiver. The typed Handle methods complete it.
-func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, ticket func() *ticket) *receiver {
+func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, memory func() *inbound) *receiver {
 	sc.binding("Handle", d)
-	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newTicket: ticket}
+	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newInbound: memory}
 	if noHandler {
 		sc.problem(d, "is handled by nil at %s: want a function", r.place)
 	}

@@ -3,23 +3,46 @@ package mono
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"gomono.dev/codec"
+	"gomono.dev/internal/lazy"
 	"gomono.dev/mono/internal/copier"
 	"gomono.dev/transport"
 )
 
-// localCall is one local call: the context of its handler, its request and its reply,
-// in one piece of memory.
-type localCall[Req, Resp any] struct {
-	localContext
+// localCall is the context of a local call's handler, and holds the state of the call.
+// It ends with the caller's context, at the call's own deadline, when the App gives up,
+// and when the handler returns. It carries none of the caller's values, like a call over
+// the transport. The Call is created for the first CallFrom.
+type localCall struct {
+	lazy.Context
+	sender *sender
+	began  time.Duration // on the instance's clock
+	rare   *rarities
+	call   atomic.Pointer[Call]
+}
+
+// rarities holds the parts that most calls do not have.
+type rarities struct {
+	header     transport.Header // set by the sender
+	info       *CallInfo        // of the caller, nil if it has none
+	origin     *Call            // the Call of the sending side, if middleware has seen it
+	unreadable error            // the error of a request that cannot be decoded
+}
+
+// localCallOf is a localCall with its request and its reply, in one piece of memory.
+type localCallOf[Req, Resp any] struct {
+	localCall
 	request Req
 	made    Resp
 }
 
-// isolatedCall is a localCall with the caller's copies of request and reply.
+// isolatedCall is a localCallOf with the caller's copies of request and reply.
 type isolatedCall[Req, Resp any] struct {
-	localCall[Req, Resp]
+	localCallOf[Req, Resp]
 	sent     Req
 	response Resp
 }
@@ -31,15 +54,15 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 	if ctx.Err() != nil {
 		return none, about(s.decl.String(), transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent"))
 	}
-	var h *localCall[Req, Resp]
+	var h *localCallOf[Req, Resp]
 	var response *Resp
 	plan := s.local.request
 	if plan == nil {
-		h = &localCall[Req, Resp]{request: req}
+		h = &localCallOf[Req, Resp]{request: req}
 		response = &h.made
 	} else {
 		isolated := &isolatedCall[Req, Resp]{sent: req}
-		h, response = &isolated.localCall, &isolated.response
+		h, response = &isolated.localCallOf, &isolated.response
 		if err := copier.Copy(plan, &h.request, &isolated.sent); err != nil {
 			if rare, err = s.requestNotCopied(rare, err); err != nil {
 				return none, err
@@ -53,12 +76,12 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 	}
 	var watched *referencedValue
 	if s.in.referenced != nil && plan == nil {
-		watched = s.in.referenced.keep(&h.localContext, "request", &h.request)
+		watched = s.in.referenced.keep(&h.localCall, "request", &h.request)
 	}
 	took, err := h.handle(fn, place, response)
 	if watched != nil {
 		s.in.referenced.recheck(watched)
-		s.in.referenced.keep(&h.localContext, "reply", &h.made)
+		s.in.referenced.keep(&h.localCall, "reply", &h.made)
 	}
 	if err = h.outcome(took, err); err != nil {
 		return none, err
@@ -67,7 +90,7 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 }
 
 // handle runs the handler. It releases the place in the gate however the handler ends.
-func (h *localCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response *Resp) (took time.Duration, err error) {
+func (h *localCallOf[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response *Resp) (took time.Duration, err error) {
 	r := h.sender.local
 	defer h.leave(place, &took, &err)
 	switch {
@@ -78,7 +101,7 @@ func (h *localCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response
 			err = tried(err)
 		}
 	default:
-		err = r.around(h, h.asCall(&h.request, &h.made))
+		err = r.wrap(h, h.asCall(&h.request, &h.made))
 	}
 	err = r.checkReplyHeader(h.call.Load(), err)
 	if err == nil && r.response != nil {
@@ -88,17 +111,18 @@ func (h *localCall[Req, Resp]) handle(fn Func[Req, Resp], place uint64, response
 }
 
 // Value returns the Call, and the values that package context uses internally.
-func (h *localCall[Req, Resp]) Value(key any) any {
+func (h *localCallOf[Req, Resp]) Value(key any) any {
 	if _, ok := key.(callKey); ok {
 		return h.asCall(&h.request, &h.made)
 	}
-	return h.localContext.Value(key)
+	return h.Context.Value(key)
 }
 
 // begin records the start of the call.
-func (h *localContext) begin(ctx context.Context, s *sender, rare *rarities) {
-	h.caller, h.sender, h.rare = ctx, s, rare
-	h.began = s.in.clock.now()
+func (h *localCall) begin(ctx context.Context, s *sender, rare *rarities) {
+	h.sender, h.rare = s, rare
+	h.began = s.in.clock.Now()
+	h.Begin(&s.localLimits, ctx, h.began+s.callTimeout)
 	if rare != nil && rare.origin != nil {
 		rare.origin.local = h
 	}
@@ -121,7 +145,7 @@ func (s *sender) requestNotCopied(rare *rarities, err error) (*rarities, error) 
 // replyNotCopied handles an error of the copy of a reply. If the codec cannot encode
 // the reply, that is the handler's bug. If the codec cannot decode it, the caller gets
 // the error.
-func (h *localContext) replyNotCopied(err error) error {
+func (h *localCall) replyNotCopied(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -138,20 +162,20 @@ type unreadableReply struct{ error }
 // leave is deferred around the handler. It releases the place however the handler ends,
 // and turns a panic into an error. It ends the context first, because goroutines that
 // the handler has left running may need that to stop.
-func (h *localContext) leave(place uint64, took *time.Duration, err *error) {
+func (h *localCall) leave(place uint64, took *time.Duration, err *error) {
 	if v := recover(); v != nil {
 		h.sender.in.panicked(h.sender.local.where, v)
 		*err = h.sender.local.checkReplyHeader(h.call.Load(), panicError(h.sender.local.where))
 		*took = h.record(*err)
 	}
-	h.returned()
+	h.End()
 	h.sender.local.gate.leaveLocal(place)
 }
 
 // record counts the call, logs errors that no caller gets, and returns the duration of
 // the call.
-func (h *localContext) record(err error) time.Duration {
-	took := h.sender.in.clock.now() - h.began
+func (h *localCall) record(err error) time.Duration {
+	took := h.sender.in.clock.Now() - h.began
 	r := h.sender.local
 	r.stats.local.add(took)
 	if err != nil {
@@ -160,20 +184,20 @@ func (h *localContext) record(err error) time.Duration {
 	return took
 }
 
-func (h *localContext) failed(err error) {
+func (h *localCall) failed(err error) {
 	if _, ok := err.(*unreadableReply); !ok {
 		h.sender.local.stats.failed(err)
-		h.sender.local.failed(h.id, err)
+		h.sender.local.logFailure(h.id, err)
 	}
 }
 
 // outcome returns the caller's error; err is the handler's. If the time of the call was
 // over before its handler returned, the result does not depend on err.
-func (h *localContext) outcome(took time.Duration, err error) error {
+func (h *localCall) outcome(took time.Duration, err error) error {
 	switch {
-	case h.caller.Err() != nil:
-		return about(h.sender.decl.String(), transport.ContextError(h.caller, OutcomeUnknown, tookTooLong))
-	case h.late(took):
+	case h.Parent().Err() != nil:
+		return about(h.sender.decl.String(), transport.ContextError(h.Parent(), OutcomeUnknown, tookTooLong))
+	case h.LateAt(h.began + took):
 		e := transport.Errorf(DeadlineExceeded, OutcomeUnknown, tookTooLong)
 		e.Err = context.DeadlineExceeded
 		return about(h.sender.decl.String(), e)
@@ -185,7 +209,7 @@ func (h *localContext) outcome(took time.Duration, err error) error {
 }
 
 // receivedError returns the error of a handler as it would arrive over the transport.
-func (h *localContext) receivedError(err error) error {
+func (h *localCall) receivedError(err error) error {
 	r := h.sender.local
 	if u, ok := err.(*unreadableReply); ok {
 		h.passReplyHeader()
@@ -196,15 +220,67 @@ func (h *localContext) receivedError(err error) error {
 	}
 	h.passReplyHeader()
 	reply := &transport.Message{}
-	reply.Header, reply.Body = encodeError(err, r.codec)
+	reply.Header, reply.Body = encodeError(err, OutcomeAnswered, r.codec)
 	return replyError(reply, r.in.codecs, r.codec)
 }
 
 // passReplyHeader passes the headers of the reply to the caller.
-func (h *localContext) passReplyHeader() {
+func (h *localCall) passReplyHeader() {
 	if h.rare != nil {
 		h.rare.info.setReply(h.call.Load().replyHeader())
 	}
 }
 
 const tookTooLong = "the handler took longer than its caller's deadline allows"
+
+// asCall returns the Call of the handler; request and made point to its payloads. If
+// several goroutines call it at once, all get the same Call.
+func (h *localCall) asCall(request, made any) *Call {
+	if c := h.call.Load(); c != nil {
+		return c
+	}
+	r := h.sender.local
+	c := &Call{
+		at: r, decl: r.decl, sender: h.sender.module,
+		payload: request, reply: made, local: h,
+	}
+	if h.rare != nil {
+		c.header = h.rare.header
+	}
+	if !h.call.CompareAndSwap(nil, c) {
+		return h.call.Load()
+	}
+	return c
+}
+
+// id returns the id of the call, which is the same on both sides.
+func (h *localCall) id() string {
+	if c := h.call.Load(); c != nil {
+		return c.ID()
+	}
+	return h.newID()
+}
+
+func (h *localCall) newID() string {
+	if h.rare != nil && h.rare.origin != nil {
+		return h.rare.origin.ID()
+	}
+	return newID()
+}
+
+// transportHeader returns the header with the fields that mono would have sent over the
+// transport.
+func (h *localCall) transportHeader(c *Call) transport.Header {
+	header := slices.Clone(c.header)
+	header.Add(transport.HeaderID, c.ID())
+	if c.sender != "" {
+		header.Add(transport.HeaderSender, c.sender)
+	}
+	if deadline, ok := h.Deadline(); ok {
+		header.Add(transport.HeaderTimeout, timeoutText(deadline.Sub(h.sender.in.clock.At(h.began))))
+	}
+	if contentType := h.sender.local.codec.ContentType(); contentType != codec.JSON.ContentType() {
+		header.Set(transport.HeaderContentType, contentType)
+	}
+	return header
+}

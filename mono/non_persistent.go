@@ -82,18 +82,5 @@ func (s *sender) refusal(groups []string, errs []error) error {
 	return refused
 }
 
-// confirm confirms to the sender of a job that a worker has it.
-func (r *receiver) confirm(m *transport.Message) {
-	r.answer(m, &transport.Message{})
-}
-
-// nonPersistent reports whether the receiver handles jobs that are not stored.
-func (r *receiver) nonPersistent() bool {
-	return r.decl.kind == KindQueue && r.decl.config.NonPersistent
-}
-
-// nonPersistentSubjects returns the subjects of jobs for a group of a NonPersistent
-// queue.
-func (r *receiver) nonPersistentSubjects() []string {
-	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
-}
+// nonPersistent reports whether the jobs of a queue are not stored.
+func (d *declaration) nonPersistent() bool { return d.kind == KindQueue && d.config.NonPersistent }

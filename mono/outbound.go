@@ -3,6 +3,7 @@ package mono
 import (
 	"context"
 
+	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 )
 
@@ -10,8 +11,8 @@ import (
 type outbound struct {
 	message transport.Message
 	fields  [4]transport.Field
-	limited *limitedContext // of a call, if it has a limit of its own
-	fresh   bool            // limited has just begun
+	limited *lazy.Context // of a call, if it has a limit of its own
+	fresh   bool          // limited has just begun
 }
 
 // A payload and its outgoing message are one piece of memory.
@@ -22,7 +23,7 @@ type (
 	}
 	request[Req, Resp any] struct {
 		parcel[Req]
-		limit    limitedContext
+		limit    lazy.Context
 		response Resp
 	}
 )

@@ -56,9 +56,9 @@ func checkType(k codec.Codec, t reflect.Type) error {
 	return checker.CheckType(t)
 }
 
-// encode sets the body and the content type of m. JSON has no content type. The body
+// encodePayload sets the body and the content type of m. JSON has no content type. The body
 // may share memory with the payload: a transport copies it.
-func encode(m *transport.Message, k codec.Codec, payload any) error {
+func encodePayload(m *transport.Message, k codec.Codec, payload any) error {
 	marshal := k.Marshal
 	if lender, ok := k.(codec.Lender); ok {
 		marshal = lender.Lend
@@ -74,19 +74,19 @@ func encode(m *transport.Message, k codec.Codec, payload any) error {
 	return nil
 }
 
-// decode decodes the body of m. An empty body is an empty struct, so that a plain
+// decodePayload decodes the body of m. An empty body is an empty struct, so that a plain
 // client need not send {}.
-func decode(m *transport.Message, k codec.Codec, payload any) error {
+func decodePayload(m *transport.Message, k codec.Codec, payload any) error {
 	return unmarshal(m, k.Unmarshal, payload)
 }
 
-// take is like decode, for a message that is not used again: the payload may share
+// takePayload is like decodePayload, for a message that is not used again: the payload may share
 // memory with its body.
-func take(m *transport.Message, k codec.Codec, payload any) error {
+func takePayload(m *transport.Message, k codec.Codec, payload any) error {
 	if lender, ok := k.(codec.Lender); ok {
 		return unmarshal(m, lender.Take, payload)
 	}
-	return decode(m, k, payload)
+	return decodePayload(m, k, payload)
 }
 
 func unmarshal(m *transport.Message, from func([]byte, any) error, payload any) error {

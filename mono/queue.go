@@ -104,6 +104,6 @@ func (q Queue[T]) Enqueuer(b Binder) Enqueuer[T] {
 // group. Nil completes the job, Permanent makes it a dead letter now, and RetryAfter
 // sets the time of the next attempt. After any other error Backoff specifies that time.
 func (q Queue[T]) Handle(sc *Scope, fn Sink[T], opts ...QueueHandlerOption) {
-	r := receive(sc, q.decl, fn == nil, opts, newTicket[T])
+	r := receive(sc, q.decl, fn == nil, opts, newInbound[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }

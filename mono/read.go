@@ -190,7 +190,7 @@ func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Mess
 	}
 	k, err := in.codecs.of(stored.Header, in.codecOf(d))
 	if err == nil {
-		err = decode(&stored.Message, k, &m.Value)
+		err = decodePayload(&stored.Message, k, &m.Value)
 	}
 	if err != nil {
 		return m, about(d.String(), Errorf(CodeOf(err), "message %d: %w", stored.Sequence, err))

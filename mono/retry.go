@@ -66,7 +66,7 @@ func (c *config) maxAttempts() int {
 }
 
 // wait returns the wait after an attempt that ended with err.
-func (r *receiver) wait(d *transport.Delivery, err error) (wait time.Duration) {
+func (r *settler) wait(d *transport.Delivery, err error) (wait time.Duration) {
 	if asked, ok := errors.AsType[*retryAfter](err); ok {
 		return asked.wait
 	}
@@ -75,14 +75,14 @@ func (r *receiver) wait(d *transport.Delivery, err error) (wait time.Duration) {
 		policy = defaultBackoff
 	}
 	if e, ok := policy.(exponential); ok {
-		return e.drawFor(r, d)
+		return e.drawFor(r.receiver, d)
 	}
 	failed := guard("the Backoff of "+r.decl.String(), r.in.panicked, func() error {
 		wait = policy.Wait(d.Attempt)
 		return nil
 	})
 	if failed != nil {
-		return defaultBackoff.drawFor(r, d)
+		return defaultBackoff.drawFor(r.receiver, d)
 	}
 	return max(wait, 0)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gomono.dev/codec"
+	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 )
 
@@ -30,6 +31,7 @@ type sender struct {
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
 	callTimeout time.Duration
+	localLimits lazy.Rules // of local calls
 
 	storage  *storage     // of a stored handle
 	accepted atomic.Int64 // when a NonPersistent queue last accepted a job, in ns of Unix time
@@ -40,6 +42,7 @@ func (s *sender) compile() {
 	s.codec = s.in.codecOf(s.decl)
 	s.prefix = s.in.prefix(s.decl)
 	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
+	s.localLimits = lazy.Rules{Clock: s.in.clock, Isolation: s.in.ctx, Yield: s.decl.config.Timeout == 0}
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
@@ -74,8 +77,8 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	viaTransport := s.local == nil && len(s.in.app.middleware) == 0
 	if out.limited != nil && s.limits(ctx) {
 		out.fresh = viaTransport
-		ctx = out.limited.begin(ctx, s.in, s.in.clock.now()+s.callTimeout)
-		defer out.limited.end()
+		ctx = out.limited.Begin(&s.in.limits, ctx, s.in.clock.Now()+s.callTimeout)
+		defer out.limited.End()
 	}
 	if viaTransport {
 		c := s.callOf(sent, header, info, out, payload, reply) // no reference to it is kept: it stays on the stack
@@ -174,7 +177,7 @@ func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, erro
 	if timeout != "" {
 		m.Header.Add(transport.HeaderTimeout, timeout)
 	}
-	if err := encode(m, s.codec, c.payload); err != nil {
+	if err := encodePayload(m, s.codec, c.payload); err != nil {
 		return nil, err
 	}
 	c.size = len(m.Body)
@@ -196,7 +199,7 @@ func (c *Call) newMessage() *transport.Message {
 // clock.
 func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err error) {
 	if c.out != nil && c.out.fresh {
-		ctx, left = c.out.limited.parent, s.callTimeout
+		ctx, left = c.out.limited.Parent(), s.callTimeout
 	}
 	if ctx.Err() != nil {
 		return 0, transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent")
@@ -237,7 +240,7 @@ func (s *sender) callLocal(ctx context.Context, c *Call) error {
 			return about(s.decl.String(), err)
 		}
 	}
-	return s.local.callLocal(ctx, s, c)
+	return s.local.local(ctx, s, c)
 }
 
 // call sends a request and receives its reply.
@@ -252,7 +255,7 @@ func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error 
 	}
 	k, err := s.in.codecs.of(reply.Header, s.codec)
 	if err == nil {
-		err = take(reply, k, c.reply)
+		err = takePayload(reply, k, c.reply)
 	}
 	if err != nil {
 		return about("reply of "+s.decl.String(), err)

@@ -89,13 +89,13 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 // Concurrency (DefaultConcurrency by default). Its context ends at the caller's
 // deadline, and when the App runs out of time to stop.
 func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...ServiceHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, opts, newRequestTicket[Req, Resp])
+	r := receive(sc, s.decl, fn == nil, opts, newInboundRequest[Req, Resp])
 	r.invoke = func(ctx context.Context, c *Call) (err error) {
 		*c.reply.(*Resp), err = fn(ctx, *c.payload.(*Req))
 		return err
 	}
 	r.typed = fn
-	r.callLocal = func(ctx context.Context, s *sender, c *Call) error {
+	r.local = func(ctx context.Context, s *sender, c *Call) error {
 		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), info: c.info, origin: c}, fn, *c.payload.(*Req))
 		if err != nil {
 			return err

@@ -130,7 +130,7 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	}
 	in.started = append(in.started, step{what: "module " + u.name, stop: func(s *stopping) error { return in.stopUnit(s, u) }})
 	for _, r := range u.receivers {
-		if err := r.subscribe(ctx); err != nil {
+		if err := r.start(ctx); err != nil {
 			return err
 		}
 	}

@@ -169,8 +169,8 @@ func (in *instance) abandon() {
 		for _, r := range u.receivers {
 			unanswered, running := r.gate.giveUp()
 			r.cutOff.Store(int64(running))
-			answers = append(answers, func() { r.abandon(unanswered) })
-			r.leaveGroup()
+			answers = append(answers, func() { r.finisher.abandon(unanswered) })
+			r.source.leave()
 		}
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))

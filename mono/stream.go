@@ -131,6 +131,6 @@ func (s Stream[T]) Appender(b Binder) Appender[T] {
 // Handle makes fn a consumer of the stream. Its group is named after the module, unless
 // Group sets another. A new group begins as From specifies.
 func (s Stream[T]) Handle(sc *Scope, fn Sink[T], opts ...StreamHandlerOption) {
-	r := receive(sc, s.decl, fn == nil, opts, newTicket[T])
+	r := receive(sc, s.decl, fn == nil, opts, newInbound[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
 }

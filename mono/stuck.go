@@ -44,9 +44,9 @@ func newWatch(r *receiver) *watch {
 	return &watch{r: r, after: cmp.Or(r.config.StuckAfter, DefaultStuckAfter)}
 }
 
-// begin records that the handler of a message begins. The ticket's Call, or that of its
-// batch, does not change from then until end.
-func (w *watch) begin(t *ticket, now time.Duration) {
+// begin records that the handler of a message begins. Until end, the id and the attempt
+// in its Call do not change.
+func (w *watch) begin(t *inbound, now time.Duration) {
 	if w == nil {
 		return
 	}
@@ -56,7 +56,7 @@ func (w *watch) begin(t *ticket, now time.Duration) {
 	}
 }
 
-func (w *watch) end(t *ticket) {
+func (w *watch) end(t *inbound) {
 	if w != nil {
 		t.since.Store(0)
 	}
@@ -105,7 +105,7 @@ func (w *watch) ring() {
 // the next one would be stuck, 0 if no other runs.
 func (w *watch) report() (next time.Duration) {
 	var fresh []HandlerStuck
-	w.r.gate.each(func(t *ticket) {
+	w.r.gate.each(func(t *inbound) {
 		o, ran := w.running(t)
 		switch {
 		case ran == 0 || t.reported:
@@ -126,20 +126,17 @@ func (w *watch) report() (next time.Duration) {
 
 // running describes the handler of a message, and returns how long it has run, 0 if it
 // does not run. The caller holds the gate's mutex.
-func (w *watch) running(t *ticket) (HandlerStuck, time.Duration) {
+func (w *watch) running(t *inbound) (HandlerStuck, time.Duration) {
 	since := time.Duration(t.since.Load() - 1)
 	if since < 0 {
 		return HandlerStuck{}, 0
 	}
 	c := &t.call
-	if t.batch != nil {
-		c = t.batch
-	}
 	o := HandlerStuck{
 		Module: w.r.unit.name, Handle: w.r.decl, Group: w.r.group(), ID: c.id, Attempt: c.Attempt(),
-		Since: w.r.in.clock.at(since),
+		Since: w.r.in.clock.At(since),
 	}
-	return o, max(w.r.in.clock.now()-since, 1)
+	return o, max(w.r.in.clock.Now()-since, 1)
 }
 
 // check is the health check of the handlers. Its error names the handler that has been
@@ -151,7 +148,7 @@ func (w *watch) check() error {
 	var oldest HandlerStuck
 	var longest time.Duration
 	stuck := 0
-	w.r.gate.each(func(t *ticket) {
+	w.r.gate.each(func(t *inbound) {
 		o, ran := w.running(t)
 		if ran < w.after {
 			return

@@ -1,33 +1,16 @@
 package inproc_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
-
-// limited is a context that leaves its timer to the caller.
-type limited struct {
-	context.Context
-	deadline time.Time
-}
-
-func (l limited) Limit() (context.Context, time.Time) { return l.Context, l.deadline }
-
-func (l limited) Deadline() (time.Time, bool) { return l.deadline, true }
-
-func (l limited) Err() error {
-	if time.Now().Before(l.deadline) {
-		return l.Context.Err()
-	}
-	return context.DeadlineExceeded
-}
 
 // Each of many requests ends exactly at its deadline, in any order of their starts and of
 // other replies.
@@ -43,18 +26,20 @@ func TestDeadlinesOfManyRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		limits := lazy.Rules{Clock: lazy.NewClock()}
 		random := rand.New(rand.NewPCG(1, 2))
 		var wait sync.WaitGroup
 		for range 500 {
 			pause, patience := time.Duration(random.Int64N(int64(time.Second))), time.Duration(1+random.Int64N(int64(time.Minute)))
 			wait.Go(func() {
 				<-time.After(pause)
-				ctx := limited{t.Context(), time.Now().Add(patience)}
+				ctx := new(lazy.Context).Begin(&limits, t.Context(), limits.Clock.Now()+patience)
+				deadline, _ := ctx.Deadline()
 				if _, err := tr.Request(ctx, &transport.Message{Subject: "answering"}); err != nil {
 					t.Errorf("a request with %v: %v", patience, err)
 				}
 				_, err := tr.Request(ctx, &transport.Message{Subject: "silent"})
-				if over := time.Until(ctx.deadline); transport.CodeOf(err) != transport.DeadlineExceeded || over != 0 {
+				if over := time.Until(deadline); transport.CodeOf(err) != transport.DeadlineExceeded || over != 0 {
 					t.Errorf("a request with %v got %v, %v before its deadline", patience, err, over)
 				}
 			})

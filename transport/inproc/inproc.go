@@ -58,6 +58,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 )
 
@@ -212,11 +213,10 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 // limit returns what ends ctx: a channel, or a deadline by the Backend's clock if the
 // channel would need a timer.
 func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline int64) {
-	limited, ok := ctx.(transport.Limited)
+	parent, end, ok := lazy.Limit(ctx)
 	if !ok {
 		return ctx.Done(), never
 	}
-	parent, end := limited.Limit()
 	return parent.Done(), t.backend.clock.at(end)
 }
 

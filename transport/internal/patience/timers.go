@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"gomono.dev/transport"
+	"gomono.dev/internal/lazy"
 )
 
 // Timers holds timers for waiting for contexts. The zero value is ready to use. It may be
@@ -16,11 +16,10 @@ type Timers struct{ idle sync.Pool }
 // Wait returns two channels, either of which may be nil. When ctx ends, one of them
 // delivers or is closed. The timer must be passed to Stop.
 func (ts *Timers) Wait(ctx context.Context) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
-	limited, ok := ctx.(transport.Limited)
+	parent, deadline, ok := lazy.Limit(ctx)
 	if !ok {
 		return ctx.Done(), nil, nil
 	}
-	parent, deadline := limited.Limit()
 	left := time.Until(deadline)
 	timer, ok = ts.idle.Get().(*time.Timer)
 	if ok {

@@ -1,0 +1,123 @@
+package mono
+
+import (
+	"context"
+	"time"
+
+	"gomono.dev/internal/lazy"
+	"gomono.dev/transport"
+)
+
+// replier finishes the requests of a service: it sends replies.
+type replier struct{ *receiver }
+
+// replyTimeout bounds the hand-over of a reply to the transport.
+const replyTimeout = 5 * time.Second
+
+// refuse implements finisher.
+func (r replier) refuse(m *inbound) {
+	r.replyError(m.call.message, notDone(Unavailable, "%s: this instance is stopping: try again", r.decl))
+}
+
+// abandon implements finisher.
+func (r replier) abandon(unanswered []*transport.Message) {
+	for _, m := range unanswered {
+		r.replyError(m, r.abandoned())
+	}
+}
+
+// abandoned returns the error of a handler that still runs when the time to stop is over.
+func (r *receiver) abandoned() *Error {
+	return transport.Errorf(Unavailable, OutcomeUnknown,
+		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
+}
+
+// finish implements finisher.
+func (r replier) finish(m *inbound, res result) {
+	c, reply := &m.call, &m.request.reply
+	reply.Header = m.request.fields[:0]
+	err, outcome := res.err, OutcomeAnswered
+	if res.late && CodeOf(err) == DeadlineExceeded { // the caller may have given up already
+		err, outcome = Errorf(DeadlineExceeded, "%s: the handler exceeded its deadline: %v", r.decl, err), OutcomeUnknown
+	}
+	if err == nil {
+		if encodeErr := encodePayload(reply, m.request.codec, c.reply); encodeErr != nil {
+			err = r.badReply(encodeErr)
+		}
+	}
+	err = r.checkReplyHeader(c, err)
+	r.stats.record(&r.stats.received, res.ended-res.began, err)
+	if err != nil {
+		r.logFailure(c.ID, err)
+		reply.Header, reply.Body = encodeError(err, outcome, m.request.codec)
+	}
+	reply.Header = append(reply.Header, c.replyHeader()...)
+	if m.claim() {
+		ctx := m.request.handOver.Begin(&r.in.limits, context.Background(), res.ended+replyTimeout)
+		defer m.request.handOver.End()
+		r.sendReply(ctx, c.message, reply)
+	}
+}
+
+// badReply returns the error of a reply that cannot be encoded, which is a bug of the
+// handler.
+func (r *receiver) badReply(err error) *Error {
+	e := about("reply of "+r.decl.String(), err)
+	e.Code = Internal
+	return e
+}
+
+// checkReplyHeader returns err, unless a header of the reply cannot be sent: that is a
+// bug of the handler.
+func (r *receiver) checkReplyHeader(c *Call, err error) error {
+	if bad := checkFields(c.replyHeader()); bad != nil {
+		c.info.reply = nil
+		return r.badReply(bad)
+	}
+	return err
+}
+
+// reply sends a reply outside of handlers.
+func (r replier) reply(m, reply *transport.Message) {
+	var ctx lazy.Context
+	defer ctx.End()
+	r.sendReply(ctx.Begin(&r.in.limits, context.Background(), r.in.clock.Now()+replyTimeout), m, reply)
+}
+
+func (r replier) replyError(m *transport.Message, e *Error) {
+	reply := &transport.Message{}
+	reply.Header.SetError(e)
+	r.reply(m, reply)
+}
+
+// sendReply sends a reply to the sender of m, if it waits for one. It is sent even while
+// the App gives up, so ctx has its own time limit.
+func (r replier) sendReply(ctx context.Context, m, reply *transport.Message) {
+	if m.Reply == "" {
+		return
+	}
+	reply.Subject = m.Reply
+	err := r.in.app.transport.Publish(ctx, reply)
+	if CodeOf(err) == InvalidArgument {
+		err = r.sendShorter(ctx, reply, err)
+	}
+	if err != nil {
+		r.in.log.Warn("mono: reply not sent", "module", r.unit.name, "handle", r.decl.name, "error", err)
+	}
+}
+
+// sendShorter sends what the transport can carry of a rejected reply. A value is
+// replaced by an error. An error keeps its code and its failure's name.
+func (r replier) sendShorter(ctx context.Context, reply *transport.Message, refused error) error {
+	r.in.log.Error("mono: reply rejected by the transport", "module", r.unit.name, "handle", r.decl.name, "error", refused)
+	if !reply.Header.Has(transport.HeaderCode) {
+		tooLarge := about("reply of "+r.decl.String(), refused)
+		tooLarge.Code = Internal
+		reply.Header, reply.Body = encodeError(tooLarge, OutcomeAnswered, r.codec)
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	for CodeOf(refused) == InvalidArgument && cutError(reply) {
+		refused = r.in.app.transport.Publish(ctx, reply)
+	}
+	return refused
+}
