@@ -74,27 +74,6 @@ func (m *inbound) claim() bool { return m.answered.CompareAndSwap(false, true) }
 // Run implements [transport.Work].
 func (m *inbound) Run() { m.call.at.handle(m) }
 
-// result is the result of an attempt at a message.
-type result struct {
-	err          error
-	reason       Reason        // why no other attempt can help, "" if the error decides
-	late         bool          // the time limit had expired when the handler returned
-	began, ended time.Duration // on the clock
-}
-
-// finisher is the last stage.
-type finisher interface {
-	// refuse ends a message that was not admitted: the App ran out of time to stop.
-	refuse(m *inbound)
-
-	// finish ends a message after an attempt at it.
-	finish(m *inbound, res result)
-
-	// abandon answers for handlers that still run when the App has run out of time to
-	// stop.
-	abandon(unanswered []*transport.Message)
-}
-
 // admit waits for a free handler, which delays only the receiver's later messages. It
 // handles the message in order, or returns it as Work to run concurrently.
 func (r *receiver) admit(m *inbound) transport.Work {
@@ -255,10 +234,3 @@ func (r *receiver) serial() bool { return r.gate.limit == 1 && r.pack == nil }
 
 // replies reports whether the receiver's messages have replies.
 func (r *receiver) replies() bool { return r.decl.kind == KindService }
-
-// logFailure logs an error that no caller gets, or that is a bug of the handler.
-func (r *receiver) logFailure(id func() string, err error) {
-	if !r.replies() || CodeOf(err) == Internal {
-		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
-	}
-}

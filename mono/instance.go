@@ -32,7 +32,7 @@ type instance struct {
 	storages  sync.Map // name → *storage
 
 	outside     sync.Map    // *declaration → *sender, for code outside modules
-	outsideNext Next        // middleware, then transmit, for all of them
+	outsideNext Next        // middleware, then dispatch, for all of them
 	ended       atomic.Bool // nothing is sent any more
 	outgoing    *outgoing
 	stopping    chan struct{}   // closed when the stop begins

@@ -54,6 +54,11 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 	if ctx.Err() != nil {
 		return none, about(s.decl.String(), transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent"))
 	}
+	if rare != nil {
+		if err := checkFields(rare.header); err != nil {
+			return none, about(s.decl.String(), err)
+		}
+	}
 	var h *localCallOf[Req, Resp]
 	var response *Resp
 	plan := s.local.request
@@ -69,7 +74,7 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 			}
 		}
 	}
-	h.begin(ctx, s, rare)
+	h.prepare(ctx, s, rare)
 	place, err := s.local.gate.enterLocal(h, s.in.ctx)
 	if err != nil {
 		return none, about(s.decl.String(), err)
@@ -118,8 +123,8 @@ func (h *localCallOf[Req, Resp]) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// begin records the start of the call.
-func (h *localCall) begin(ctx context.Context, s *sender, rare *rarities) {
+// prepare records the start of the call.
+func (h *localCall) prepare(ctx context.Context, s *sender, rare *rarities) {
 	h.sender, h.rare = s, rare
 	h.began = s.in.clock.Now()
 	h.Begin(&s.localLimits, ctx, h.began+s.callTimeout)

@@ -68,14 +68,14 @@ func ignoreOptions[O, T any](what string, fn Sink[T]) func(context.Context, T, .
 
 func postBy[T any](ctx context.Context, s *sender, sent *sending, v T) error {
 	p := &parcel[T]{payload: v}
-	return s.send(ctx, sent, &p.outbound, &p.payload, nil)
+	return s.prepare(ctx, sent, &p.outbound, &p.payload, nil)
 }
 
 // ask sends a request and returns its reply.
 func ask[Req, Resp any](ctx context.Context, s *sender, sent *sending, req Req) (Resp, error) {
 	r := new(request[Req, Resp])
 	r.payload, r.limited = req, &r.limit
-	if err := s.send(ctx, sent, &r.outbound, &r.payload, &r.response); err != nil {
+	if err := s.prepare(ctx, sent, &r.outbound, &r.payload, &r.response); err != nil {
 		var none Resp
 		return none, err
 	}

@@ -25,11 +25,11 @@ type receiver struct {
 	place  string
 
 	// The typed parts.
-	newInbound func() *inbound
-	invoke     func(ctx context.Context, c *Call) error
-	typed      any                                                 // the handler of a service, a Func
-	local      func(ctx context.Context, s *sender, c *Call) error // calls it locally
-	pack       func([]*inbound) any                                // makes the payload of a batch; nil: one message at a time
+	newInbound   func() *inbound
+	invoke       func(ctx context.Context, c *Call) error
+	typed        any                                      // the handler of a service, a Func
+	callProvider func(ctx context.Context, c *Call) error // calls it for a local sender
+	pack         func([]*inbound) any                     // makes the payload of a batch; nil: one message at a time
 
 	// These are compiled when all modules are bound.
 	codec    codec.Codec

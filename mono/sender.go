@@ -22,7 +22,7 @@ type sender struct {
 	unit   *unit // nil: outside any module
 	decl   *declaration
 	codec  codec.Codec
-	next   Next      // middleware, then transmit
+	next   Next      // middleware, then dispatch
 	local  *receiver // the local provider of a service, which is called directly
 	direct bool      // there is no middleware between sender and local provider
 	module string
@@ -54,12 +54,13 @@ func (s *sender) compile() {
 		s.storage = s.in.storageOf(s.decl)
 	}
 	if s.next == nil {
-		s.next = s.in.chain(transmit)
+		s.next = s.in.chain(dispatch)
 	}
 }
 
-// send sends one payload and, for a service, fills reply.
-func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload, reply any) (err error) {
+// prepare makes the Call of one payload and sends it through the middleware. For a
+// service it fills reply.
+func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payload, reply any) (err error) {
 	if s.next == nil {
 		return notDone(FailedPrecondition, "%s: sent before the App has started: send in Start or later", s.decl)
 	}
@@ -82,7 +83,7 @@ func (s *sender) send(ctx context.Context, sent *sending, out *outbound, payload
 	}
 	if viaTransport {
 		c := s.callOf(sent, header, info, out, payload, reply) // no reference to it is kept: it stays on the stack
-		return s.transmit(ctx, &c)
+		return s.send(ctx, &c)
 	}
 	c := new(Call)
 	*c = s.callOf(sent, header, info, out, payload, reply)
@@ -107,18 +108,18 @@ func (s *sender) callOf(sent *sending, header transport.Header, info *CallInfo, 
 	}
 }
 
-// transmit is the end of every chain of middleware.
-func transmit(ctx context.Context, c *Call) error {
+// dispatch is the end of every chain of middleware.
+func dispatch(ctx context.Context, c *Call) error {
 	c.sendAgain()
 	if c.via.local != nil {
-		return c.via.callLocal(ctx, c)
+		return c.via.local.callProvider(ctx, c)
 	}
-	return c.via.transmit(ctx, c)
+	return c.via.send(ctx, c)
 }
 
-// transmit encodes a message and sends it.
-func (s *sender) transmit(ctx context.Context, c *Call) error {
-	m, err := s.message(ctx, c)
+// send encodes a message and sends it over the transport.
+func (s *sender) send(ctx context.Context, c *Call) error {
+	m, err := s.encode(ctx, c)
 	if err != nil {
 		return about(s.decl.String(), err)
 	}
@@ -126,20 +127,17 @@ func (s *sender) transmit(ctx context.Context, c *Call) error {
 		return notDone(Unavailable, "%s: the App has stopped", s.decl)
 	}
 	defer s.in.outgoing.leave()
-	switch s.decl.kind {
-	case KindService:
-		return s.call(ctx, m, c)
-	default:
-		err = s.leave(ctx, m, c)
+	if s.decl.kind == KindService {
+		return s.request(ctx, m, c)
 	}
-	if err != nil {
+	if err := s.transmit(ctx, m, c); err != nil {
 		return about(s.decl.String(), err)
 	}
 	return nil
 }
 
-// leave sends a message that has no reply.
-func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error {
+// transmit sends a message that has no reply.
+func (s *sender) transmit(ctx context.Context, m *transport.Message, c *Call) error {
 	switch {
 	case s.storage != nil:
 		return s.store(ctx, m, c)
@@ -151,8 +149,8 @@ func (s *sender) leave(ctx context.Context, m *transport.Message, c *Call) error
 	return s.sendNonPersistent(ctx, m)
 }
 
-// message returns the message for the transport.
-func (s *sender) message(ctx context.Context, c *Call) (*transport.Message, error) {
+// encode returns the message for the transport.
+func (s *sender) encode(ctx context.Context, c *Call) (*transport.Message, error) {
 	left, err := s.timeLeft(ctx, c)
 	if err != nil {
 		return nil, err
@@ -233,18 +231,8 @@ func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseco
 // milliseconds returns the milliseconds left, at least 1.
 func milliseconds(left time.Duration) int64 { return max(1, left.Milliseconds()) }
 
-// callLocal calls a local provider after middleware has run.
-func (s *sender) callLocal(ctx context.Context, c *Call) error {
-	if ctx.Err() == nil {
-		if err := checkFields(c.header); err != nil {
-			return about(s.decl.String(), err)
-		}
-	}
-	return s.local.local(ctx, s, c)
-}
-
-// call sends a request and receives its reply.
-func (s *sender) call(ctx context.Context, m *transport.Message, c *Call) error {
+// request sends a request and receives its reply.
+func (s *sender) request(ctx context.Context, m *transport.Message, c *Call) error {
 	reply, err := s.in.app.transport.Request(ctx, m)
 	if err != nil {
 		return about(s.decl.String(), err)

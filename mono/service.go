@@ -77,10 +77,6 @@ func exchange[Req, Resp any](ctx context.Context, sender *sender, sent *sending,
 	var rare *rarities
 	if info := takeCallInfo(ctx); info != nil || sent.n > 0 {
 		rare = &rarities{header: info.addTo(sent.header()), info: info}
-		if err := checkFields(rare.header); err != nil {
-			var none Resp
-			return none, about(sender.decl.String(), err)
-		}
 	}
 	return callLocal(ctx, sender, rare, sender.local.typed.(Func[Req, Resp]), req)
 }
@@ -95,8 +91,9 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 		return err
 	}
 	r.typed = fn
-	r.local = func(ctx context.Context, s *sender, c *Call) error {
-		resp, err := callLocal(ctx, s, &rarities{header: slices.Clone(c.header), info: c.info, origin: c}, fn, *c.payload.(*Req))
+	r.callProvider = func(ctx context.Context, c *Call) error {
+		rare := &rarities{header: slices.Clone(c.header), info: c.info, origin: c}
+		resp, err := callLocal(ctx, c.via, rare, fn, *c.payload.(*Req))
 		if err != nil {
 			return err
 		}

@@ -84,7 +84,7 @@ func (in *instance) start(ctx context.Context) error {
 }
 
 func (in *instance) compile() {
-	in.outsideNext = in.chain(transmit)
+	in.outsideNext = in.chain(dispatch)
 	for _, u := range in.units {
 		for _, s := range u.senders {
 			s.compile()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync/atomic"
 
 	"gomono.dev/transport"
 )
@@ -90,27 +89,3 @@ func (r *subscriber) drain(ctx context.Context) error {
 func (r *subscriber) concerned(d *transport.Denial) bool {
 	return d.Log == "" && slices.Contains(r.subjects(), d.Subject) && r.subscription(d.Subject).Group == d.Group
 }
-
-// atMostOnce finishes messages that have no reply and are not stored.
-type atMostOnce struct {
-	*receiver
-	refused atomic.Uint64 // number of messages
-}
-
-// refuse implements finisher.
-func (r *atMostOnce) refuse(*inbound) {
-	if n := r.refused.Add(1); n == 1 {
-		r.in.log.Warn("mono: messages dropped, the App ran out of time to stop", "module", r.unit.name, "handle", r.decl.name)
-		r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: n})
-	}
-}
-
-// finish implements finisher.
-func (r *atMostOnce) finish(m *inbound, res result) {
-	if res.err != nil {
-		r.logFailure(m.call.ID, res.err)
-	}
-}
-
-// abandon implements finisher.
-func (r *atMostOnce) abandon([]*transport.Message) {}

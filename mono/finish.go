@@ -1,0 +1,60 @@
+package mono
+
+import (
+	"sync/atomic"
+	"time"
+
+	"gomono.dev/transport"
+)
+
+// result is the result of an attempt at a message.
+type result struct {
+	err          error
+	reason       Reason        // why no other attempt can help, "" if the error decides
+	late         bool          // the time limit had expired when the handler returned
+	began, ended time.Duration // on the clock
+}
+
+// finisher is the last stage.
+type finisher interface {
+	// refuse ends a message that was not admitted: the App ran out of time to stop.
+	refuse(m *inbound)
+
+	// finish ends a message after an attempt at it.
+	finish(m *inbound, res result)
+
+	// abandon answers for handlers that still run when the App has run out of time to
+	// stop.
+	abandon(unanswered []*transport.Message)
+}
+
+// atMostOnce finishes messages that have no reply and are not stored.
+type atMostOnce struct {
+	*receiver
+	refused atomic.Uint64 // number of messages
+}
+
+// refuse implements finisher.
+func (r *atMostOnce) refuse(*inbound) {
+	if n := r.refused.Add(1); n == 1 {
+		r.in.log.Warn("mono: messages dropped, the App ran out of time to stop", "module", r.unit.name, "handle", r.decl.name)
+		r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: n})
+	}
+}
+
+// finish implements finisher.
+func (r *atMostOnce) finish(m *inbound, res result) {
+	if res.err != nil {
+		r.logFailure(m.call.ID, res.err)
+	}
+}
+
+// abandon implements finisher.
+func (r *atMostOnce) abandon([]*transport.Message) {}
+
+// logFailure logs an error that no caller gets, or that is a bug of the handler.
+func (r *receiver) logFailure(id func() string, err error) {
+	if !r.replies() || CodeOf(err) == Internal {
+		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
+	}
+}
