@@ -155,19 +155,19 @@ func (r *receiver) decodeBatch(m *inbound) {
 	}
 }
 
-// settleBatch settles each message of a batch. Those that are handed back are handed back
+// finishBatch settles each message of a batch. Those that are handed back are handed back
 // at once.
-func (r *settler) settleBatch(batch []*inbound, res result) {
+func (r *settler) finishBatch(batch []*inbound, res result) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	for i, m := range batch {
 		own := res
 		own.err = r.ownError(res.err, i, len(batch))
 		if r.isHandBack(own) {
-			wait.Go(func() { r.settle(m, own) })
+			wait.Go(func() { r.finish(m, own) })
 			continue
 		}
-		r.settle(m, own)
+		r.finish(m, own)
 	}
 }
 

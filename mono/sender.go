@@ -127,26 +127,22 @@ func (s *sender) send(ctx context.Context, c *Call) error {
 		return notDone(Unavailable, "%s: the App has stopped", s.decl)
 	}
 	defer s.in.outgoing.leave()
-	if s.decl.kind == KindService {
+	switch {
+	case s.decl.kind == KindService:
 		return s.request(ctx, m, c)
+	case s.storage != nil:
+		err = s.store(ctx, m, c)
+	case s.decl.kind == KindEvent:
+		err = s.in.app.transport.Publish(ctx, m)
+	case c.sent.delayed():
+		err = notDone(InvalidArgument, "a NonPersistent queue stores nothing, so it cannot delay: declare it without mono.NonPersistent")
+	default:
+		err = s.sendNonPersistent(ctx, m)
 	}
-	if err := s.transmit(ctx, m, c); err != nil {
+	if err != nil {
 		return about(s.decl.String(), err)
 	}
 	return nil
-}
-
-// transmit sends a message that has no reply.
-func (s *sender) transmit(ctx context.Context, m *transport.Message, c *Call) error {
-	switch {
-	case s.storage != nil:
-		return s.store(ctx, m, c)
-	case s.decl.kind == KindEvent:
-		return s.in.app.transport.Publish(ctx, m)
-	case c.sent.delayed():
-		return notDone(InvalidArgument, "a NonPersistent queue stores nothing, so it cannot delay: declare it without mono.NonPersistent")
-	}
-	return s.sendNonPersistent(ctx, m)
 }
 
 // encode returns the message for the transport.

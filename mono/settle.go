@@ -33,17 +33,13 @@ func (r *settler) refuse(m *inbound) {
 // abandon implements finisher. Nobody waits for an answer.
 func (r *settler) abandon([]*transport.Message) {}
 
-// finish implements finisher.
+// finish implements finisher. It settles a delivery according to the result of its
+// attempt.
 func (r *settler) finish(m *inbound, res result) {
 	if m.batch != nil {
-		r.settleBatch(m.batch, res)
+		r.finishBatch(m.batch, res)
 		return
 	}
-	r.settle(m, res)
-}
-
-// settle settles a delivery according to the result of its attempt.
-func (r *settler) settle(m *inbound, res result) {
 	c, d := &m.call, m.call.delivery
 	if res.late {
 		res.err = r.exceeded(res.err)
