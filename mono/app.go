@@ -1,10 +1,14 @@
 package mono
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gomono.dev/codec"
@@ -20,11 +24,12 @@ type App struct {
 	log        *slog.Logger
 	middleware []Middleware
 	observers  []Observer
+	plugins    []registration
 	modules    []registration
 	remote     map[identity]*declaration
 
-	lifecycle chan struct{} // holds one token, taken by Start and Stop
-	mu        sync.Mutex    // guards state changes and registration
+	lifecycle token      // held by Start and Stop
+	mu        sync.Mutex // guards state changes and registration
 	state     State
 	current   atomic.Pointer[instance]
 	health    healthChecks
@@ -42,7 +47,7 @@ type AppOption func(*appOptions)
 
 type appOptions struct {
 	logger        *slog.Logger
-	namespace     string
+	namespace     namespace
 	codec         codec.Codec
 	stopTimeout   time.Duration
 	startTimeout  time.Duration
@@ -60,7 +65,7 @@ func Logger(l *slog.Logger) AppOption { return func(o *appOptions) { o.logger = 
 // most 200 bytes. The tokens services, queues, events, streams, channels, resources,
 // failures, buckets, kv and objects are reserved: New panics on a namespace that
 // contains one.
-func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = name } }
+func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = namespace(name) } }
 
 // DefaultCodec sets the codec of handles without a Codec option, JSON by default. All
 // processes that share handles must use the same one.
@@ -107,7 +112,7 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		options:   o,
 		log:       o.logger,
 		remote:    make(map[identity]*declaration),
-		lifecycle: make(chan struct{}, 1),
+		lifecycle: newToken(),
 		state:     StateCreated,
 	}
 }
@@ -120,10 +125,8 @@ func (o *appOptions) check(t transport.Transport) error {
 		return fmt.Errorf("DefaultCodec: want a codec, got nil")
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
 		return fmt.Errorf("a timeout is not positive: StartTimeout(%v), StopTimeout(%v), HealthTimeout(%v)", o.startTimeout, o.stopTimeout, o.healthTimeout)
-	case o.namespace != "":
-		return checkNamespace(o.namespace)
 	}
-	return nil
+	return o.namespace.check()
 }
 
 // Add adds modules and returns the App. A module starts after the modules that it
@@ -140,7 +143,7 @@ func (a *App) Add(modules ...Module) *App {
 // times. Plugins start after middleware, unless middleware needs them, and before all
 // other modules. They stop in reverse.
 func (a *App) Plugin(name string, m Module) {
-	a.register("Plugin", func() { a.modules = append(a.modules, registration{name: name, plugin: true, module: m}) })
+	a.register("Plugin", func() { a.plugins = append(a.plugins, registration{name: name, plugin: true, module: m}) })
 }
 
 // Use adds middleware. The first one added is the outermost.
@@ -202,21 +205,69 @@ const (
 	StateStopped  State = "stopped"
 )
 
-// change moves from one of the given states to another and notifies observers.
-func (a *App) change(to State, from ...State) error {
+// change moves from one state to another and notifies observers.
+func (a *App) change(to, from State) error {
 	a.mu.Lock()
 	was := a.state
-	ok := false
-	for _, s := range from {
-		ok = ok || s == was
-	}
-	if ok {
+	if was == from {
 		a.state = to
 	}
 	a.mu.Unlock()
-	if !ok {
-		return notDone(FailedPrecondition, "mono: the App is %s: it can become %s only from %v", was, to, from)
+	if was != from {
+		return notDone(FailedPrecondition, "mono: the App is %s: it can become %s only from [%s]", was, to, from)
 	}
 	a.observe(StateChanged{From: was, To: to})
 	return nil
+}
+
+// token is held by one goroutine at a time. Unlike a mutex it can be waited for with a
+// context.
+type token chan struct{}
+
+func newToken() token { return make(token, 1) }
+
+// acquire waits for the token until ctx ends. what describes the wait in the error.
+func (t token) acquire(ctx context.Context, what string) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default: // a context that has ended must not win over a free token
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, OutcomeNotDone, "%s", what)
+	}
+}
+
+func (t token) release() { <-t }
+
+// lifecycleBusy describes the wait of a Start or a Stop for the lifecycle.
+const lifecycleBusy = "mono: another Start or Stop of the App is still running"
+
+// Run creates an App with modules, starts it, and stops it when ctx ends or the process
+// gets SIGINT or SIGTERM. A second signal ends the process at once. Run returns the
+// error of Start or Stop; a requested stop is not an error. For an
+// App with options use New(t, opts...).Add(modules...).Run(ctx).
+func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
+	return New(t).Add(modules...).Run(ctx)
+}
+
+// Run starts the App and stops it when ctx ends or the process gets SIGINT or SIGTERM;
+// see the function Run. An App that does not start is stopped, which closes its
+// transport. An App that was already started by other code is not stopped.
+func (a *App) Run(ctx context.Context) error {
+	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	context.AfterFunc(ctx, restore) // from then on a signal has its default effect
+	if err := a.Start(ctx); err != nil {
+		if a.State() == StateCreated {
+			_ = a.Stop(context.WithoutCancel(ctx)) // err is the error that matters
+		}
+		return err
+	}
+	<-ctx.Done()
+	restore() // before the stop becomes visible
+	return a.Stop(context.WithoutCancel(ctx))
 }

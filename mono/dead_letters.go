@@ -68,14 +68,14 @@ func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
 			if CodeOf(err) == NotFound { // the log was deleted, with all dead letters
-				in.deadLettersOf(dl.decl).reopen()
+				in.logs.deadLettersOf(dl.decl).reopen()
 				return
 			}
 			if err != nil {
 				yield(DeadLetter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
 			}
-			l := decodeDeadLetter[T](in.codecFor(dl.decl, d.Header), d)
+			l := decodeDeadLetter[T](in.codecs.orOwn(d.Header, dl.decl), d)
 			if matches(&f, &l) && !yield(l, nil) {
 				return
 			}
@@ -87,7 +87,7 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	if f.Group == "" {
 		return nil
 	}
-	return []string{in.deadLetterSubject(dl.decl, f.Group, "*")}
+	return []string{in.names.deadLetter(dl.decl, f.Group, "*")}
 }
 
 // Replay returns a message to the group that gave it up, and to no other group. Its
@@ -104,14 +104,14 @@ func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 	if err != nil {
 		return err
 	}
-	log, err := in.storageOf(dl.decl).log(ctx)
+	log, err := in.logs.of(dl.decl).log(ctx)
 	if err != nil {
 		return err
 	}
 	if err := dl.checkGroup(ctx, log, l.Group); err != nil {
 		return err
 	}
-	m := &transport.Message{Subject: in.replaySubject(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
+	m := &transport.Message{Subject: in.names.replay(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
 	// The id has both positions, since positions start again in a log of dead letters
 	// that was deleted.
 	id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
@@ -187,7 +187,7 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 	m := stored.Message.Clone()
 	m.Reply = ""
 	m.Header.Del(transport.HeaderContentType)
-	if err := encode(m, in.codecOf(dl.decl), &v); err != nil {
+	if err := encode(m, in.codecs.own(dl.decl), &v); err != nil {
 		return l, dl.about(&l, err)
 	}
 	at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
@@ -197,7 +197,7 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 	if err != nil {
 		return l, dl.about(&l, err)
 	}
-	edited := decodeDeadLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
+	edited := decodeDeadLetter[T](in.codecs.own(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
 	return edited, nil
 }
 
@@ -248,7 +248,7 @@ func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, er
 	if !dl.decl.stored() {
 		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)
 	}
-	log, err := in.deadLettersOf(dl.decl).log(ctx)
+	log, err := in.logs.deadLettersOf(dl.decl).log(ctx)
 	return in, log, err
 }
 

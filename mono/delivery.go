@@ -12,7 +12,7 @@ import (
 
 // consume starts to receive stored messages.
 func (r *receiver) consume(ctx context.Context) error {
-	c := transport.ConsumeConfig{Group: r.in.groupConfig(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
+	c := transport.ConsumeConfig{Group: r.in.logs.group(r.decl, &r.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost}
 	c.Group.Update = true
 	begin := r.take
 	if r.pack != nil {
@@ -28,7 +28,7 @@ func (r *receiver) consume(ctx context.Context) error {
 
 // skipOtherGroups acknowledges and skips the messages for other groups.
 func (r *receiver) skipOtherGroups(begin func(*transport.Delivery) transport.Work) func(*transport.Delivery) transport.Work {
-	prefix, group := r.in.prefix(r.decl), r.group()
+	prefix, group := r.in.names.prefix(r.decl), r.group()
 	return func(d *transport.Delivery) transport.Work {
 		if forOtherGroup(d.Subject, prefix, group) {
 			r.logSettlement(d, d.Ack(context.Background()))
@@ -197,9 +197,9 @@ func (r *receiver) deadLetterReason(c *Call, d *transport.Delivery, err error) R
 // the dead letter cannot be stored, the message is delivered again.
 func (r *receiver) moveToDeadLetters(c *Call, d *transport.Delivery, reason Reason, err error) {
 	deadLetter := r.newDeadLetter(c, d, reason, err)
-	kept := r.in.storeDeadLetter(r.decl, deadLetter)
+	kept := r.in.logs.storeDeadLetter(r.decl, deadLetter)
 	for CodeOf(kept) == InvalidArgument && shortenDeadLetter(deadLetter) {
-		kept = r.in.storeDeadLetter(r.decl, deadLetter)
+		kept = r.in.logs.storeDeadLetter(r.decl, deadLetter)
 	}
 	if kept != nil {
 		r.in.log.Error("mono: dead letter not stored, the message will be delivered again", "module", r.unit.name, "handle", r.decl.name,

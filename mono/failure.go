@@ -186,7 +186,7 @@ func (e *failed) media(k codec.Codec) string {
 }
 
 // replyError returns the error in a reply, or nil.
-func replyError(m *transport.Message, codecs codecs, own codec.Codec) error {
+func replyError(m *transport.Message, known *codecs, own codec.Codec) error {
 	e := transport.ErrorFromHeader(m.Header)
 	if e == nil {
 		return nil
@@ -195,7 +195,7 @@ func replyError(m *transport.Message, codecs codecs, own codec.Codec) error {
 	if name == "" {
 		return e
 	}
-	k, err := codecs.of(m.Header, own)
+	k, err := known.of(m.Header, own)
 	if err != nil {
 		k = nil // the value cannot be decoded here; the failure keeps its name
 	}

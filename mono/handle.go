@@ -37,7 +37,7 @@ const (
 // Same reports whether two handles have the same kind and the same name. Use it instead
 // of ==, which also compares the options set by With.
 func Same(a, b Handle) bool {
-	return a.declared().identity() == b.declared().identity()
+	return a.declared().same(b.declared())
 }
 
 // declaration is the immutable part of a handle, created by the declaration. It holds
@@ -65,6 +65,20 @@ func (d *declaration) Kind() Kind             { return d.kind }
 func (d *declaration) declared() *declaration { return d }
 func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
 func (d *declaration) String() string         { return d.identity().String() }
+
+// same reports whether other is a declaration of the same handle.
+func (d *declaration) same(other *declaration) bool { return d.identity() == other.identity() }
+
+// stored reports whether messages of the handle are kept until they are handled.
+func (d *declaration) stored() bool {
+	switch d.kind {
+	case KindQueue:
+		return !d.config.NonPersistent
+	case KindStream:
+		return true
+	}
+	return d.config.Durable
+}
 
 // differs describes how two declarations of one handle contradict each other. It
 // returns "" if they do not.

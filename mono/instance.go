@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"gomono.dev/codec"
 )
 
 // instance is one attempt to run an App. It holds everything that a start builds. So a
@@ -20,68 +18,43 @@ type instance struct {
 	ctx    context.Context // of all handlers; ends when the App runs out of time to stop
 	giveUp context.CancelCauseFunc
 
-	root      *Scope
-	units     []*unit // in the order of registration, then of starting
-	report    *report
-	handles   map[identity]*declaration
-	providers map[identity]*receiver
-	resources map[identity]*resource
-	channels  map[identity]*channel
-	codecs    codecs
-	started   []step
-	storages  sync.Map // name → *storage
+	root       *Scope
+	plan       plan
+	report     *report
+	names      namespace
+	codecs     *codecs
+	logs       logs
+	denials    denials
+	started    steps
+	referenced *referencedValues // nil if no observer watches
+	clock      clock
 
-	outside     sync.Map    // *declaration → *sender, for code outside modules
-	outsideNext Next        // middleware, then transmit, for all of them
-	ended       atomic.Bool // nothing is sent any more
+	outside     sync.Map // *declaration → *sender, for code outside modules
+	outsideNext Next     // middleware, then transmit, for all of them
 	outgoing    *outgoing
+	ended       atomic.Bool     // nothing is sent any more
 	stopping    chan struct{}   // closed when the stop begins
 	stopEnd     context.Context // hard end of the stop, set before stopping is closed
-	clock       clock
-	referenced  *referencedValues // nil if no observer watches
-	denials     denials
-}
-
-// unit is one module, plugin or middleware in an instance.
-type unit struct {
-	name     string
-	explicit bool // the name was given; it is not the package's
-	plugin   bool
-	version  string
-	doc      string
-	module   any
-	scope    *Scope
-	binding  bool // its Bind is running
-	entered  bool // its start has begun
-
-	order     []identity // of senders, as declared
-	senders   map[identity]*sender
-	declared  map[*declaration]*sender // the same, found faster
-	receivers []*receiver
-	provided  []*resource
-	needed    []need
-	sends     []*channel
-	receives  []*channel
-	reads     []*declaration
 }
 
 func newInstance(a *App) *instance {
+	o := &a.options
 	in := &instance{
-		app:       a,
-		id:        newID(),
-		log:       a.log,
-		report:    &report{},
-		handles:   make(map[identity]*declaration),
-		providers: make(map[identity]*receiver),
-		resources: make(map[identity]*resource),
-		channels:  make(map[identity]*channel),
-		clock:     clock{time.Now()},
-		outgoing:  newOutgoing(),
-		stopping:  make(chan struct{}),
+		app:      a,
+		id:       newID(),
+		log:      a.log,
+		plan:     newPlan(),
+		report:   &report{},
+		names:    o.namespace,
+		logs:     logs{transport: a.transport, names: o.namespace, generation: o.generation},
+		clock:    clock{time.Now()},
+		outgoing: newOutgoing(),
+		stopping: make(chan struct{}),
 	}
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.root = &Scope{in: in}
-	in.referenced = in.watchReferences()
+	in.denials.in = in
+	in.referenced = newReferencedValues(in)
 	return in
 }
 
@@ -97,40 +70,6 @@ func (in *instance) isStopping() bool {
 
 func (in *instance) observe(o Observation)            { in.app.observe(o) }
 func (in *instance) panicked(where string, value any) { in.app.panicked(where, value) }
-
-func (in *instance) codecOf(d *declaration) codec.Codec {
-	if d.config.Codec != nil {
-		return in.contain(d.config.Codec)
-	}
-	return in.contain(in.app.options.codec)
-}
-
-// sender returns the unit's sender of a handle, and declares it if it is new.
-func (u *unit) sender(in *instance, d *declaration) *sender {
-	in.record(u, d)
-	id := d.identity()
-	s, ok := u.senders[id]
-	if !ok {
-		s = &sender{in: in, unit: u, decl: d}
-		u.senders[id] = s
-		u.order = append(u.order, id)
-	}
-	u.declared[d] = s
-	return s
-}
-
-// record records a handle, and reports a second declaration that contradicts the first.
-func (in *instance) record(u *unit, d *declaration) {
-	first, ok := in.handles[d.identity()]
-	if !ok {
-		in.handles[d.identity()] = d
-		in.codecs.add(in.contain(d.config.Codec))
-		return
-	}
-	if how := first.differs(d); how != "" {
-		in.report.add(u.name, d, "is declared twice %s, at %s and at %s: declare it once and import it", how, first.place, d.place)
-	}
-}
 
 // senderOf returns the sender of a handle for one send. It takes no lock: the
 // declarations of modules do not change once they are bound.
@@ -158,7 +97,7 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	default:
 		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
 	}
-	if known, ok := in.handles[d.identity()]; ok {
+	if known, ok := in.plan.handles[d.identity()]; ok {
 		if how := known.differs(d); how != "" {
 			return nil, notDone(FailedPrecondition, "%s is declared twice %s, at %s and at %s: declare it once and import it", d, how, known.place, d.place)
 		}
@@ -167,28 +106,4 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	s.compile()
 	actual, _ := in.outside.LoadOrStore(d, s)
 	return actual.(*sender), nil
-}
-
-// receive declares a receiver. The typed Handle methods complete it.
-func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, ticket func() *ticket) *receiver {
-	sc.binding("Handle", d)
-	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newTicket: ticket}
-	if noHandler {
-		sc.problem(d, "is handled by nil at %s: want a function", r.place)
-	}
-	for _, o := range opts {
-		if err := applyTo(&r.config, o); err != nil {
-			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
-		}
-	}
-	sc.in.record(sc.unit, d)
-	sc.unit.receivers = append(sc.unit.receivers, r)
-	return r
-}
-
-// stopLate stops a module whose Start has succeeded after the App gave up on it.
-func (u *unit) stopLate() {
-	if s, ok := u.module.(Stopper); ok {
-		_ = s.Stop(context.Background()) // no caller is left to get the error
-	}
 }

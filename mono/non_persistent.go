@@ -48,7 +48,7 @@ func (s *sender) assumesAccepted() bool {
 
 func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) error {
 	own := *m
-	own.Subject = s.in.replaySubject(s.decl, group, "")
+	own.Subject = s.in.names.replay(s.decl, group, "")
 	reply, err := s.in.app.transport.Request(ctx, &own)
 	if err != nil {
 		return err
@@ -95,5 +95,5 @@ func (r *receiver) nonPersistent() bool {
 // nonPersistentSubjects returns the subjects of jobs for a group of a NonPersistent
 // queue.
 func (r *receiver) nonPersistentSubjects() []string {
-	return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
+	return []string{r.in.names.prefix(r.decl), r.in.names.replay(r.decl, r.group(), "")}
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
+	"slices"
 	"time"
 
-	"gomono.dev/codec"
 	"gomono.dev/transport"
 )
 
@@ -108,8 +107,7 @@ func (s Stream[T]) Read(ctx context.Context, b Binder, opts ...ReadOption) iter.
 // declares that the module reads the stream.
 func (s Stream[T]) Reader(b Binder) Reader[T] {
 	if sc, ok := b.(*Scope); ok && sc.unit != nil {
-		sc.binding("a reader", s.decl)
-		sc.in.record(sc.unit, s.decl)
+		sc.declare("a reader", s.decl)
 		sc.unit.reads = append(sc.unit.reads, s.decl)
 	}
 	return func(ctx context.Context, opts ...ReadOption) iter.Seq2[Message[T], error] {
@@ -124,27 +122,18 @@ func (s *Scope) mayRead(d *declaration) error {
 		return notDone(Unavailable, "%s: the App has not been started", d)
 	case s.in.ended.Load():
 		return notDone(Unavailable, "%s: the App has stopped", d)
-	case s.unit != nil && !s.unit.uses(d):
+	case s.unit != nil && !slices.ContainsFunc(s.unit.messages, d.same):
 		return notDone(FailedPrecondition, "module %s reads %s, which it has not declared: ask for a Reader in Bind", s.unit.name, d)
 	}
 	return nil
 }
 
-// uses reports whether a unit has declared a handle, with whatever usage.
-func (u *unit) uses(d *declaration) bool {
-	for _, used := range u.messages() {
-		if used.identity() == d.identity() {
-			return true
-		}
-	}
-	return false
-}
-
 func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadOption, yield func(Message[T], error) bool) {
+	kept := in.logs.of(d)
 	c, err := readConfig(d, opts)
 	var log transport.Log
 	if err == nil {
-		log, err = in.storageOf(d).log(ctx)
+		log, err = kept.log(ctx)
 	}
 	if err != nil {
 		yield(Message[T]{}, about(d.String(), err))
@@ -152,13 +141,13 @@ func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadO
 	}
 	ctx, cancel := mergeDone(ctx, in.ctx)
 	defer cancel()
-	from := transport.ReadConfig{Start: c.From.start, Filter: in.patternsOf(d, c), Follow: c.Follow}
+	from := transport.ReadConfig{Start: c.From.start, Filter: in.names.patterns(d, c), Follow: c.Follow}
 	for stored, err := range log.Read(ctx, from) {
 		if err != nil {
 			yield(Message[T]{}, about(d.String(), err))
 			return
 		}
-		if !yield(open[T](in, d, stored)) {
+		if !yield(open[T](in.codecs, d, kept.idOf(stored), stored)) {
 			return
 		}
 	}
@@ -183,12 +172,12 @@ func readConfig(d *declaration, opts []ReadOption) (*config, error) {
 }
 
 // open decodes a stored message.
-func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Message[T], error) {
+func open[T any](known *codecs, d *declaration, id string, stored *transport.Delivery) (Message[T], error) {
 	m := Message[T]{
-		ID: in.storageOf(d).idOf(stored), Key: keyOf(stored.Subject),
+		ID: id, Key: keyOf(stored.Subject),
 		Sequence: stored.Sequence, Time: stored.Stored, Header: stored.Header,
 	}
-	k, err := in.codecs.of(stored.Header, in.codecOf(d))
+	k, err := known.of(stored.Header, known.own(d))
 	if err == nil {
 		err = decode(&stored.Message, k, &m.Value)
 	}
@@ -196,15 +185,6 @@ func open[T any](in *instance, d *declaration, stored *transport.Delivery) (Mess
 		return m, about(d.String(), Errorf(CodeOf(err), "message %d: %w", stored.Sequence, err))
 	}
 	return m, nil
-}
-
-// codecFor returns the codec of a stored message, or the handle's own if that one is
-// unknown here.
-func (in *instance) codecFor(d *declaration, h transport.Header) codec.Codec {
-	if k, err := in.codecs.of(h, in.codecOf(d)); err == nil {
-		return k
-	}
-	return in.codecOf(d)
 }
 
 // mergeDone returns a context that ends with either of two.
@@ -215,20 +195,4 @@ func mergeDone(ctx, other context.Context) (context.Context, context.CancelFunc)
 		stop()
 		cancel(nil)
 	}
-}
-
-// keyOf returns the key in a subject, or "".
-func keyOf(subject string) string {
-	rest, key, ok := cutLast(subject, "._k.")
-	if !ok || rest == "" || strings.Contains(key, ".") {
-		return ""
-	}
-	return key
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }

@@ -70,7 +70,7 @@ func (r *receiver) group() string {
 
 // compile is called once all modules are bound.
 func (r *receiver) compile() {
-	r.codec = r.in.codecOf(r.decl)
+	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.next = r.in.chain(r.guarded)
 	r.plain = len(r.in.app.middleware) == 0
@@ -86,7 +86,7 @@ func (r *receiver) compile() {
 		r.request, r.response = copier.For(r.decl.types[0], r.codec), copier.For(r.decl.types[1], r.codec)
 	}
 	if r.decl.stored() {
-		r.storage, r.watch = r.in.storageOf(r.decl), newWatch(r)
+		r.storage, r.watch = r.in.logs.of(r.decl), newWatch(r)
 	}
 }
 
@@ -111,7 +111,7 @@ func (r *receiver) subjects() []string {
 	if r.nonPersistent() {
 		return r.nonPersistentSubjects()
 	}
-	return r.in.patternsOf(r.decl, &r.config)
+	return r.in.names.patterns(r.decl, &r.config)
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {

@@ -52,22 +52,8 @@ func (s *Scope) Logger() *slog.Logger {
 // keeps its Scope instead of bound senders, for example because it calls AppendAfter.
 func (s *Scope) Use(handles ...Handle) {
 	for _, h := range handles {
-		s.binding("Use", h.declared())
-		s.unit.sender(s.in, h.declared())
+		s.declareSender("Use", h.declared())
 	}
-}
-
-// binding panics unless the Scope belongs to a module whose Bind is running: elsewhere
-// a declaration would have no effect.
-func (s *Scope) binding(what string, d *declaration) {
-	if s.unit == nil || !s.unit.binding {
-		panic("mono: " + what + " of " + d.String() + " outside a module's Bind: declare it there, with the Scope that Bind gets")
-	}
-}
-
-// problem adds a mistake to the start report.
-func (s *Scope) problem(d *declaration, format string, args ...any) {
-	s.in.report.add(s.unit.name, d, format, args...)
 }
 
 // sender returns the sender of a handle that the module has declared. Code outside
@@ -86,8 +72,7 @@ func bind(b Binder, d *declaration) *sender {
 	if !ok || s.unit == nil {
 		return nil
 	}
-	s.binding("a sender", d)
-	return s.unit.sender(s.in, d)
+	return s.declareSender("a sender", d)
 }
 
 // Raw returns the App's transport, for uses that handles do not cover: subjects with

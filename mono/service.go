@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"strings"
 
 	"gomono.dev/transport"
 )
@@ -105,15 +104,6 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	}
 }
 
-// serviceName returns the name of a module in discovery, after the App's namespace.
-// Names contain no "_", so two modules never share a name.
-func (in *instance) serviceName(u *unit) string {
-	if ns := in.app.options.namespace; ns != "" {
-		return logName(ns) + "_" + u.name
-	}
-	return u.name
-}
-
 // endpoint describes a service's receiver for discovery: the module is the service, and
 // the handle is its endpoint.
 func (r *receiver) endpoint() *transport.Endpoint {
@@ -130,11 +120,11 @@ func (r *receiver) endpoint() *transport.Endpoint {
 		metadata["doc"] = r.config.Doc
 	}
 	return &transport.Endpoint{
-		Service:     r.in.serviceName(r.unit),
+		Service:     r.in.names.service(r.unit.name),
 		Instance:    r.in.id,
 		Version:     r.unit.version,
 		Description: r.unit.doc,
-		Name:        strings.ReplaceAll(r.decl.name, ".", "_"),
+		Name:        underscored(r.decl.name),
 		Metadata:    metadata,
 		Stats:       r.stats.snapshot,
 	}

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
-
-	"gomono.dev/transport"
 )
 
 // Start binds and checks all modules, then starts them: plugins, middleware, and each
@@ -20,10 +16,10 @@ import (
 //
 // ctx and StartTimeout bound the start. The error names a module that exceeds them.
 func (a *App) Start(ctx context.Context) error {
-	if err := a.acquire(ctx); err != nil {
+	if err := a.lifecycle.acquire(ctx, lifecycleBusy); err != nil {
 		return err
 	}
-	defer a.release()
+	defer a.lifecycle.release()
 	if err := a.change(StateStarting, StateCreated); err != nil {
 		return err
 	}
@@ -36,31 +32,15 @@ func (a *App) Start(ctx context.Context) error {
 		a.current.Store(nil)
 		return errors.Join(err, a.change(StateCreated, StateStarting))
 	}
-	a.log.Info("mono: started", "modules", len(in.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
+	a.log.Info("mono: started", "modules", len(in.plan.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
 	return a.change(StateRunning, StateStarting)
 }
 
-// acquire takes the lifecycle's token, so that Start and Stop run one at a time.
-func (a *App) acquire(ctx context.Context) error {
-	select {
-	case a.lifecycle <- struct{}{}:
-		return nil
-	default: // a context that has ended must not win over a free token
-	}
-	select {
-	case a.lifecycle <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return transport.ContextError(ctx, OutcomeNotDone, "mono: another Start or Stop of the App is still running")
-	}
-}
-
-func (a *App) release() { <-a.lifecycle }
-
 func (in *instance) start(ctx context.Context) error {
-	in.codecs = newCodecs(in.contain(in.app.options.codec))
-	in.bindAll()
-	if err := in.check(); err != nil {
+	in.codecs = newCodecs(in.app.options.codec, in.panicked)
+	b := &binder{in, &in.plan, in.report}
+	b.bindAll()
+	if err := b.check(); err != nil {
 		return err
 	}
 	in.observeConfiguration()
@@ -69,13 +49,13 @@ func (in *instance) start(ctx context.Context) error {
 		return err
 	}
 	in.app.current.Store(in)
-	in.watchDenials()
+	in.started.push("watching the transport", always(in.app.transport.Watch(in.denials.handle)))
 	in.openLogs(ctx)
 	if err := in.report.err(); err != nil {
 		return err
 	}
 	in.startChannels()
-	for _, u := range in.units {
+	for _, u := range in.plan.units {
 		if err := in.startUnit(ctx, u); err != nil {
 			return fmt.Errorf("mono: module %s: %w", u.name, err)
 		}
@@ -85,13 +65,13 @@ func (in *instance) start(ctx context.Context) error {
 
 func (in *instance) compile() {
 	in.outsideNext = in.chain(transmit)
-	for _, u := range in.units {
+	for _, u := range in.plan.units {
 		for _, s := range u.senders {
 			s.compile()
 		}
-		for _, r := range u.receivers {
-			r.compile()
-		}
+	}
+	for _, r := range in.plan.receivers {
+		r.compile()
 	}
 }
 
@@ -99,11 +79,8 @@ func (in *instance) compile() {
 // channel is closed, at the latest when everything has stopped.
 func (in *instance) startChannels() {
 	quit := make(chan struct{})
-	in.started = append(in.started, step{what: "channels", stop: func(*stopping) error {
-		close(quit)
-		return nil
-	}})
-	for _, c := range in.channels {
+	in.started.push("channels", always(func() { close(quit) }))
+	for _, c := range in.plan.channels {
 		if c.decl.config.FanOut {
 			go c.hub.copy(quit)
 		}
@@ -119,16 +96,13 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 		return err
 	}
 	u.entered = true
-	in.started = append(in.started, step{what: "channels of module " + u.name, stop: func(*stopping) error {
-		in.leaveChannels(u)
-		return nil
-	}})
+	in.started.push("channels of module "+u.name, always(u.leaveChannels))
 	if s, ok := u.module.(Starter); ok {
 		if err := hook(ctx, "Start", in.panicked, s.Start, u.stopLate); err != nil {
 			return err
 		}
 	}
-	in.started = append(in.started, step{what: "module " + u.name, stop: func(s *stopping) error { return in.stopUnit(s, u) }})
+	in.started.push("module "+u.name, func(s *stopping) error { return in.stopUnit(s, u) })
 	for _, r := range u.receivers {
 		if err := r.subscribe(ctx); err != nil {
 			return err
@@ -138,39 +112,9 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// observeConfiguration reports the settings and the handles of modules to observers.
-func (in *instance) observeConfiguration() {
-	o := in.app.options
-	settings := map[string]string{
-		"Namespace": o.namespace, "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
-		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls),
-		"Generation": fmt.Sprint(o.generation), "Transport": in.app.transport.Capabilities().Name,
+// stopLate stops a module whose Start has succeeded after the App gave up on it.
+func (u *unit) stopLate() {
+	if s, ok := u.module.(Stopper); ok {
+		_ = s.Stop(context.Background()) // no caller is left to get the error
 	}
-	for _, name := range sortedKeys(settings) {
-		in.observe(Configured{Name: name, Value: settings[name]})
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(in.handles), compareIdentity) {
-		in.observeSettings(in.handles[id], "", in.handles[id].config.settings(), nil)
-	}
-	for _, u := range in.units {
-		for _, usage := range u.usages() {
-			in.observe(usage)
-		}
-		for _, r := range u.receivers {
-			in.observeSettings(r.decl, u.name, r.config.settings(), r.decl.config.settings())
-		}
-	}
-}
-
-// observeSettings reports the settings that differ from known.
-func (in *instance) observeSettings(d *declaration, module string, settings, known map[string]string) {
-	for _, name := range sortedKeys(settings) {
-		if value, ok := known[name]; !ok || value != settings[name] {
-			in.observe(Configured{Handle: d, Module: module, Name: name, Value: settings[name]})
-		}
-	}
-}
-
-func sortedKeys(m map[string]string) []string {
-	return slices.Sorted(maps.Keys(m))
 }

@@ -32,10 +32,10 @@ import (
 // nil once the first has finished. During a start, Stop waits for its end first, as
 // long as ctx allows.
 func (a *App) Stop(ctx context.Context) error {
-	if err := a.acquire(ctx); err != nil {
+	if err := a.lifecycle.acquire(ctx, lifecycleBusy); err != nil {
 		return err
 	}
-	defer a.release()
+	defer a.lifecycle.release()
 	switch a.State() {
 	case StateStopped:
 		return nil
@@ -76,10 +76,27 @@ func (a *App) closeTransport(ctx context.Context) error {
 // the rest is stopped.
 const grace = time.Second
 
-// step is a started part of the App, with the function that stops it.
+// steps is the stack of the started parts of an App, each with the function that stops
+// it.
+type steps []step
+
 type step struct {
 	what string
 	stop func(*stopping) error
+}
+
+func (s *steps) push(what string, stop func(*stopping) error) { *s = append(*s, step{what, stop}) }
+
+// pop returns the last step.
+func (s *steps) pop() step {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
+}
+
+// always returns f for a step: it takes no time and cannot fail.
+func always(f func()) func(*stopping) error {
+	return func(*stopping) error { f(); return nil }
 }
 
 // stopping holds the contexts of a stop. soft ends at the given deadline. hard ends a
@@ -107,11 +124,10 @@ func (in *instance) stop(ctx context.Context) error {
 	forgetAbandon := context.AfterFunc(soft, abandon)
 	defer forgetAbandon()
 
-	in.closeUnsent()
+	in.plan.closeUnsent()
 	var errs []error
 	for len(in.started) > 0 {
-		last := in.started[len(in.started)-1]
-		in.started = in.started[:len(in.started)-1]
+		last := in.started.pop()
 		if err := guard("stopping "+last.what, in.panicked, func() error { return last.stop(&stopping{soft, hard}) }); err != nil {
 			errs = append(errs, fmt.Errorf("mono: stopping %s: %w", last.what, err))
 		}
@@ -165,13 +181,11 @@ func hardDeadline(soft context.Context) (context.Context, context.CancelFunc) {
 // its context. Then it answers their callers.
 func (in *instance) abandon() {
 	var answers []func()
-	for _, u := range in.units {
-		for _, r := range u.receivers {
-			unanswered, running := r.gate.giveUp()
-			r.cutOff.Store(int64(running))
-			answers = append(answers, func() { r.abandon(unanswered) })
-			r.leaveGroup()
-		}
+	for _, r := range in.plan.receivers {
+		unanswered, running := r.gate.giveUp()
+		r.cutOff.Store(int64(running))
+		answers = append(answers, func() { r.abandon(unanswered) })
+		r.leaveGroup()
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))
 	for _, f := range answers {
@@ -216,4 +230,52 @@ func (u *unit) refuseLocal(s *stopping) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// outgoing counts messages that wait for an answer: calls over the transport, and
+// appends. A stop waits for them before it closes the transport.
+type outgoing struct {
+	underway atomic.Int64
+	closed   atomic.Bool
+	left     chan struct{} // of capacity 1: signals a leave after closed was set
+}
+
+func newOutgoing() *outgoing { return &outgoing{left: make(chan struct{}, 1)} }
+
+// enter counts a message. It reports false after close.
+func (o *outgoing) enter() bool {
+	o.underway.Add(1)
+	if o.closed.Load() {
+		o.leave()
+		return false
+	}
+	return true
+}
+
+func (o *outgoing) leave() {
+	o.underway.Add(-1)
+	if !o.closed.Load() {
+		return
+	}
+	select {
+	case o.left <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses further messages and waits for the answers of the others. If ctx ends
+// first, it returns the number of missing answers.
+func (o *outgoing) close(ctx context.Context) int64 {
+	o.closed.Store(true)
+	for {
+		n := o.underway.Load()
+		if n <= 0 {
+			return 0
+		}
+		select {
+		case <-o.left:
+		case <-ctx.Done():
+			return n
+		}
+	}
 }
