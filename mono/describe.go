@@ -109,53 +109,6 @@ func add(to *[]string, what string) {
 	}
 }
 
-// summarize sets the usages of handles by a unit from what its Bind has declared.
-func (u *unit) summarize() {
-	note := func(d *declaration, usage Usage) {
-		u.usages = append(u.usages, HandleBound{u.name, d, usage})
-		if d.kind.hasMessages() && !slices.ContainsFunc(u.messages, d.same) {
-			u.messages = append(u.messages, d)
-		}
-	}
-	serves := func(d *declaration) { note(d, d.kind.usage(UsageProvides, UsageConsumes)) }
-	uses := func(d *declaration) { note(d, d.kind.usage(UsageNeeds, UsageProduces)) }
-	for _, r := range u.receivers {
-		serves(r.decl)
-	}
-	for _, r := range u.provided {
-		serves(r.decl)
-	}
-	for _, id := range u.order {
-		uses(u.senders[id].decl)
-	}
-	for _, d := range u.reads {
-		note(d, UsageReads)
-	}
-	for _, n := range u.needed {
-		uses(n.decl)
-	}
-	for _, c := range u.sends {
-		uses(c.decl)
-	}
-	for _, c := range u.receives {
-		serves(c.decl)
-	}
-}
-
-// usage returns one of two usages: one for a kind of handle that a single module
-// provides, or one for a kind that any number of modules share.
-func (k Kind) usage(provided, shared Usage) Usage {
-	if k == KindService || k == KindResource {
-		return provided
-	}
-	return shared
-}
-
-// hasMessages reports whether handles of the kind carry messages.
-func (k Kind) hasMessages() bool {
-	return k == KindService || k == KindQueue || k == KindEvent || k == KindStream
-}
-
 // observeConfiguration reports the settings and the handles of modules to observers.
 func (in *instance) observeConfiguration() {
 	in.observeSettings(Configured{}, in.app.settings(), nil)

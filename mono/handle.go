@@ -34,6 +34,20 @@ const (
 	KindFailure  Kind = "failure"
 )
 
+// usage returns one of two usages: one for a kind of handle that a single module
+// provides, or one for a kind that any number of modules share.
+func (k Kind) usage(provided, shared Usage) Usage {
+	if k == KindService || k == KindResource {
+		return provided
+	}
+	return shared
+}
+
+// hasMessages reports whether handles of the kind carry messages.
+func (k Kind) hasMessages() bool {
+	return k == KindService || k == KindQueue || k == KindEvent || k == KindStream
+}
+
 // Same reports whether two handles have the same kind and the same name. Use it instead
 // of ==, which also compares the options set by With.
 func Same(a, b Handle) bool {

@@ -1,8 +1,11 @@
 package mono
 
 import (
+	"context"
 	"math"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gomono.dev/transport"
@@ -200,4 +203,129 @@ func checkFields(h transport.Header) error {
 		}
 	}
 	return h.Validate()
+}
+
+// Stored describes how a message was stored.
+type Stored struct {
+	// ID is the id of the message: its DedupID, or a random one.
+	ID string
+
+	// Sequence is the position in the log, 0 for a delayed job.
+	Sequence uint64
+
+	// Duplicate reports that a message with this DedupID had been stored before, within
+	// the DedupWindow. Nothing was stored this time, even if that message has been
+	// handled since, or its dead letter discarded; Sequence is its position. Duplicate
+	// is also true if the acknowledgement of this very message was lost, and a second
+	// attempt found it stored.
+	Duplicate bool
+}
+
+// postStored sends a message that has no reply, and returns how it was stored.
+func postStored[T any](ctx context.Context, b Binder, d *declaration, sent sending, v T) (Stored, error) {
+	stored := new(Stored)
+	sent.opts.stored = stored
+	err := post(ctx, b, d, &sent, v)
+	return *stored, err
+}
+
+// reportStored reports a duplicate to observers, and to the sender how its message was
+// stored. A message with a random id is not a duplicate: the log found an earlier
+// attempt of the same append, whose acknowledgement was lost.
+func (s *sender) reportStored(o *sendOptions, id string, at transport.Appended) {
+	duplicate := at.Duplicate && o.dedup != ""
+	if duplicate {
+		s.in.observe(MessageDeduplicated{Module: s.module, Handle: s.decl, ID: id, Sequence: at.Sequence})
+	}
+	if o.stored != nil {
+		*o.stored = Stored{ID: id, Sequence: at.Sequence, Duplicate: duplicate}
+	}
+}
+
+// postAll sends many messages that have no reply. It returns one error for each, nil if
+// all were sent.
+func postAll[T any](ctx context.Context, b Binder, d *declaration, sent sending, values []T) []error {
+	all := newBulk(len(values))
+	s, err := b.Scope().sender(d)
+	dedup := sent.opts.dedup
+	for i, v := range values {
+		if err != nil {
+			all.finish(i, err)
+			continue
+		}
+		if dedup != "" {
+			sent.opts.dedup = dedup + "#" + strconv.Itoa(i)
+		}
+		one := &async{done: func(err error) { all.finish(i, err) }}
+		sent.opts.async = one
+		if err := postBy(ctx, s, &sent, v); err != nil || !one.begun {
+			all.replace(i, err)
+		}
+	}
+	return all.wait(ctx, d)
+}
+
+// bulk collects the results of many sends.
+type bulk struct {
+	mu       sync.Mutex
+	errs     []error
+	finished []bool
+	left     int           // number of results that are missing
+	done     chan struct{} // closed when none is missing
+}
+
+func newBulk(n int) *bulk {
+	b := &bulk{errs: make([]error, n), finished: make([]bool, n), left: n, done: make(chan struct{})}
+	if n == 0 {
+		close(b.done)
+	}
+	return b
+}
+
+// finish sets the result of a send, unless it has one.
+func (b *bulk) finish(i int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(i, err)
+}
+
+// replace sets the result of a send that middleware has determined, whatever the
+// transport reports.
+func (b *bulk) replace(i int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(i, err)
+	b.errs[i] = err
+}
+
+// set is finish with the mutex held.
+func (b *bulk) set(i int, err error) {
+	if b.finished[i] {
+		return
+	}
+	b.errs[i], b.finished[i] = err, true
+	if b.left--; b.left == 0 {
+		close(b.done)
+	}
+}
+
+// wait waits for all results. When ctx ends, the outcome of the missing ones is unknown.
+func (b *bulk) wait(ctx context.Context, d *declaration) []error {
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	failed := false
+	for i := range b.errs {
+		if !b.finished[i] {
+			b.set(i, about(d.String(), transport.ContextError(ctx, OutcomeUnknown, "the context ended before its acknowledgement arrived")))
+		}
+		failed = failed || b.errs[i] != nil
+	}
+	if !failed {
+		return nil
+	}
+	return b.errs
 }

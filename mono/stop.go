@@ -9,69 +9,6 @@ import (
 	"time"
 )
 
-// Stop stops the App. Modules stop in the reverse order of their start.
-//
-// For each module, its receivers stop taking messages from the transport and its
-// handlers finish. Then its Stop is called; local calls still reach the module. After
-// that, local calls are refused too. The modules that it depends on serve it until
-// then. At last Stop waits for the answers to calls and appends that are in flight,
-// also those of code outside modules, and closes the transport. No caller sees a broken
-// connection.
-//
-// ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
-// handlers are cancelled. The callers of these handlers get an error with
-// OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
-// everything that took too long. Stop returns at most about a second later.
-//
-// If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
-// settle its message. After another error the message is handed back at once, and the
-// attempt does not count. A handler learns of the stop from [Call.Stopping] before its
-// time is over, and can end early with [HandBack].
-//
-// Stopping an App that was never started closes its transport. A second Stop returns
-// nil once the first has finished. During a start, Stop waits for its end first, as
-// long as ctx allows.
-func (a *App) Stop(ctx context.Context) error {
-	if err := a.lifecycle.acquire(ctx, lifecycleBusy); err != nil {
-		return err
-	}
-	defer a.lifecycle.release()
-	switch a.State() {
-	case StateStopped:
-		return nil
-	case StateCreated:
-		ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
-		defer cancel()
-		return errors.Join(a.closeTransport(ctx), a.change(StateStopped, StateCreated))
-	}
-	if err := a.change(StateStopping, StateRunning); err != nil {
-		return err
-	}
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
-	defer cancel()
-	err := a.current.Load().stop(ctx)
-	err = errors.Join(err, a.closeTransport(ctx), a.change(StateStopped, StateStopping))
-	if err != nil {
-		a.log.Error("mono: stopped with errors", "duration", time.Since(began), "error", err)
-		return err
-	}
-	a.log.Info("mono: stopped", "duration", time.Since(began))
-	return nil
-}
-
-// closeTransport closes the transport. The transport gets a moment even if the time is
-// over, and is left running if it takes longer.
-func (a *App) closeTransport(ctx context.Context) error {
-	left := grace
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
-		left = max(grace, time.Until(deadline))
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
-	defer cancel()
-	return hook(ctx, "mono: closing the transport", a.panicked, a.transport.Close, nil)
-}
-
 // grace is the time after the deadline in which waiting callers get their answers and
 // the rest is stopped.
 const grace = time.Second
