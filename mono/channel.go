@@ -12,20 +12,12 @@ import (
 // slowest one sets the pace. The App closes the channel once every module that sends on
 // it has stopped, so a receiver can range over it. A module must not send after its
 // Stop has returned.
-type Channel[T any] struct{ decl *declaration }
+type Channel[T any] struct{ handle }
 
 // NewChannel declares a channel. It panics on a bad name or option.
 func NewChannel[T any](name string, opts ...ChannelOption) Channel[T] {
-	return Channel[T]{declare(KindChannel, name, opts, reflect.TypeFor[T]())}
+	return Channel[T]{handle{declare(KindChannel, name, opts, reflect.TypeFor[T]())}}
 }
-
-// Name returns the name of the channel.
-func (c Channel[T]) Name() string { return c.decl.name }
-
-// Kind returns KindChannel.
-func (c Channel[T]) Kind() Kind { return KindChannel }
-
-func (c Channel[T]) declared() *declaration { return c.decl }
 
 // Send declares that the module sends on the channel, and returns the sending end. The
 // module starts after the receiving modules, unless it must start earlier, and so stops

@@ -123,25 +123,17 @@ func about(what string, err error) *Error {
 //
 // A Failure is itself an error, with the zero value of T: return OutOfStock is
 // return OutOfStock.With(Stock{}).
-type Failure[T any] struct{ decl *declaration }
+type Failure[T any] struct{ handle }
 
 // NewFailure declares a failure. It panics on a bad name, an empty code, or a type that
 // JSON cannot encode.
 func NewFailure[T any](name string, code Code) Failure[T] {
 	t := reflect.TypeFor[T]()
-	return Failure[T]{declare(KindFailure, name, []option{
+	return Failure[T]{handle{declare(KindFailure, name, []option{
 		set(code != "", func(c *config) { c.Code = code }, "the code is empty: want one such as mono.FailedPrecondition"),
 		func(*config) error { return checkType(codec.JSON, t) },
-	}, t)}
+	}, t)}}
 }
-
-// Name returns the name of the failure.
-func (f Failure[T]) Name() string { return f.decl.name }
-
-// Kind returns KindFailure.
-func (f Failure[T]) Kind() Kind { return KindFailure }
-
-func (f Failure[T]) declared() *declaration { return f.decl }
 
 // Error returns the text of the failure with the zero value of T.
 func (f Failure[T]) Error() string { return f.Unwrap().Error() }

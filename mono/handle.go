@@ -48,6 +48,17 @@ func (k Kind) hasMessages() bool {
 	return k == KindService || k == KindQueue || k == KindEvent || k == KindStream
 }
 
+// handle is what all handles are made of.
+type handle struct{ decl *declaration }
+
+// Name returns the name given at the declaration.
+func (h handle) Name() string { return h.decl.name }
+
+// Kind returns the kind of handle.
+func (h handle) Kind() Kind { return h.decl.kind }
+
+func (h handle) declared() *declaration { return h.decl }
+
 // Same reports whether two handles have the same kind and the same name. Use it instead
 // of ==, which also compares the options set by With.
 func Same(a, b Handle) bool {

@@ -13,20 +13,12 @@ import (
 // A value with a method Close() error is closed when its provider has stopped, after
 // all modules that need it. A value with Health(ctx) error, PingContext(ctx) error or
 // Ping(ctx) error is part of the App's health.
-type Resource[T any] struct{ decl *declaration }
+type Resource[T any] struct{ handle }
 
 // NewResource declares a resource. It panics on a bad name.
 func NewResource[T any](name string) Resource[T] {
-	return Resource[T]{declare(KindResource, name, []option(nil), reflect.TypeFor[T]())}
+	return Resource[T]{handle{declare(KindResource, name, []option(nil), reflect.TypeFor[T]())}}
 }
-
-// Name returns the name of the resource.
-func (r Resource[T]) Name() string { return r.decl.name }
-
-// Kind returns KindResource.
-func (r Resource[T]) Kind() Kind { return KindResource }
-
-func (r Resource[T]) declared() *declaration { return r.decl }
 
 // Provide makes the module the provider of the resource. open is called when the module
 // starts, before its Start. Its result, with a nil error, is the value.

@@ -19,22 +19,14 @@ import (
 // whether the call may have happened. Without an instance that serves, the call fails
 // with Unavailable at once.
 type Service[Req, Resp any] struct {
-	decl *declaration
+	handle
 	sent sending
 }
 
 // NewService declares a service. It panics on a bad name or option.
 func NewService[Req, Resp any](name string, opts ...ServiceOption) Service[Req, Resp] {
-	return Service[Req, Resp]{decl: declare(KindService, name, opts, reflect.TypeFor[Req](), reflect.TypeFor[Resp]())}
+	return Service[Req, Resp]{handle: handle{declare(KindService, name, opts, reflect.TypeFor[Req](), reflect.TypeFor[Resp]())}}
 }
-
-// Name returns the name of the service.
-func (s Service[Req, Resp]) Name() string { return s.decl.name }
-
-// Kind returns KindService.
-func (s Service[Req, Resp]) Kind() Kind { return KindService }
-
-func (s Service[Req, Resp]) declared() *declaration { return s.decl }
 
 // With returns the service with options for the calls made through it.
 func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {

@@ -32,13 +32,13 @@ import (
 // A stream needs a transport that stores messages (transport.Capabilities.Logs); on
 // another one the App does not start.
 type Stream[T any] struct {
-	decl *declaration
+	handle
 	sent sending
 }
 
 // NewStream declares a stream. It panics on a bad name or option.
 func NewStream[T any](name string, opts ...StreamOption) Stream[T] {
-	return Stream[T]{decl: declare(KindStream, name, opts, reflect.TypeFor[T]())}
+	return Stream[T]{handle: handle{declare(KindStream, name, opts, reflect.TypeFor[T]())}}
 }
 
 // KeyedBy returns the stream with a key, as Event.KeyedBy does. Messages of one key
@@ -47,14 +47,6 @@ func (s Stream[T]) KeyedBy(key func(T) string) Stream[T] {
 	s.decl = keyed(s.decl, key)
 	return s
 }
-
-// Name returns the name of the stream.
-func (s Stream[T]) Name() string { return s.decl.name }
-
-// Kind returns KindStream.
-func (s Stream[T]) Kind() Kind { return KindStream }
-
-func (s Stream[T]) declared() *declaration { return s.decl }
 
 // With returns the stream with options for the messages appended through it.
 func (s Stream[T]) With(opts ...StreamSendOption) Stream[T] {
