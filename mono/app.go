@@ -1,10 +1,15 @@
 package mono
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gomono.dev/codec"
@@ -20,11 +25,12 @@ type App struct {
 	log        *slog.Logger
 	middleware []Middleware
 	observers  []Observer
+	plugins    []registration
 	modules    []registration
 	remote     map[identity]*declaration
 
-	lifecycle chan struct{} // holds one token, taken by Start and Stop
-	mu        sync.Mutex    // guards state changes and registration
+	lifecycle token      // held by Start and Stop
+	mu        sync.Mutex // guards state changes and registration
 	state     State
 	current   atomic.Pointer[instance]
 	health    healthChecks
@@ -42,7 +48,7 @@ type AppOption func(*appOptions)
 
 type appOptions struct {
 	logger        *slog.Logger
-	namespace     string
+	namespace     namespace
 	codec         codec.Codec
 	stopTimeout   time.Duration
 	startTimeout  time.Duration
@@ -60,7 +66,7 @@ func Logger(l *slog.Logger) AppOption { return func(o *appOptions) { o.logger = 
 // most 200 bytes. The tokens services, queues, events, streams, channels, resources,
 // failures, buckets, kv and objects are reserved: New panics on a namespace that
 // contains one.
-func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = name } }
+func Namespace(name string) AppOption { return func(o *appOptions) { o.namespace = namespace(name) } }
 
 // DefaultCodec sets the codec of handles without a Codec option, JSON by default. All
 // processes that share handles must use the same one.
@@ -107,7 +113,7 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		options:   o,
 		log:       o.logger,
 		remote:    make(map[identity]*declaration),
-		lifecycle: make(chan struct{}, 1),
+		lifecycle: newToken(),
 		state:     StateCreated,
 	}
 }
@@ -120,10 +126,8 @@ func (o *appOptions) check(t transport.Transport) error {
 		return fmt.Errorf("DefaultCodec: want a codec, got nil")
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
 		return fmt.Errorf("a timeout is not positive: StartTimeout(%v), StopTimeout(%v), HealthTimeout(%v)", o.startTimeout, o.stopTimeout, o.healthTimeout)
-	case o.namespace != "":
-		return checkNamespace(o.namespace)
 	}
-	return nil
+	return o.namespace.check()
 }
 
 // Add adds modules and returns the App. A module starts after the modules that it
@@ -140,7 +144,7 @@ func (a *App) Add(modules ...Module) *App {
 // times. Plugins start after middleware, unless middleware needs them, and before all
 // other modules. They stop in reverse.
 func (a *App) Plugin(name string, m Module) {
-	a.register("Plugin", func() { a.modules = append(a.modules, registration{name: name, plugin: true, module: m}) })
+	a.register("Plugin", func() { a.plugins = append(a.plugins, registration{name: name, plugin: true, module: m}) })
 }
 
 // Use adds middleware. The first one added is the outermost.
@@ -202,21 +206,161 @@ const (
 	StateStopped  State = "stopped"
 )
 
-// change moves from one of the given states to another and notifies observers.
-func (a *App) change(to State, from ...State) error {
+// change moves from one state to another and notifies observers.
+func (a *App) change(to, from State) error {
 	a.mu.Lock()
 	was := a.state
-	ok := false
-	for _, s := range from {
-		ok = ok || s == was
-	}
-	if ok {
+	if was == from {
 		a.state = to
 	}
 	a.mu.Unlock()
-	if !ok {
-		return notDone(FailedPrecondition, "mono: the App is %s: it can become %s only from %v", was, to, from)
+	if was != from {
+		return notDone(FailedPrecondition, "mono: the App is %s: it can become %s only from [%s]", was, to, from)
 	}
 	a.observe(StateChanged{From: was, To: to})
 	return nil
 }
+
+// Start binds and checks all modules, then starts them: plugins, middleware, and each
+// module once everything that it needs is serving. The order is the same in every run.
+//
+// If the App has mistakes, Start returns one *StartError that lists all of them, before
+// anything has started. If a start fails later, everything that had started is stopped
+// in reverse. The App is StateCreated again, and can be started again.
+//
+// ctx and StartTimeout bound the start. The error names a module that exceeds them.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.lifecycle.acquire(ctx, lifecycleBusy); err != nil {
+		return err
+	}
+	defer a.lifecycle.release()
+	if err := a.change(StateStarting, StateCreated); err != nil {
+		return err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.options.startTimeout)
+	defer cancel()
+	in := newInstance(a)
+	if err := guard("the start", a.panicked, func() error { return in.start(ctx) }); err != nil {
+		err = errors.Join(err, in.stop(context.WithoutCancel(ctx)))
+		a.current.Store(nil)
+		return errors.Join(err, a.change(StateCreated, StateStarting))
+	}
+	a.log.Info("mono: started", "modules", len(in.plan.units), "transport", a.transport.Capabilities().Name, "duration", time.Since(began))
+	return a.change(StateRunning, StateStarting)
+}
+
+// Stop stops the App. Modules stop in the reverse order of their start.
+//
+// For each module, its receivers stop taking messages from the transport and its
+// handlers finish. Then its Stop is called; local calls still reach the module. After
+// that, local calls are refused too. The modules that it depends on serve it until
+// then. At last Stop waits for the answers to calls and appends that are in flight,
+// also those of code outside modules, and closes the transport. No caller sees a broken
+// connection.
+//
+// ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
+// handlers are cancelled. The callers of these handlers get an error with
+// OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
+// everything that took too long. Stop returns at most about a second later.
+//
+// If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
+// settle its message. After another error the message is handed back at once, and the
+// attempt does not count. A handler learns of the stop from [Call.Stopping] before its
+// time is over, and can end early with [HandBack].
+//
+// Stopping an App that was never started closes its transport. A second Stop returns
+// nil once the first has finished. During a start, Stop waits for its end first, as
+// long as ctx allows.
+func (a *App) Stop(ctx context.Context) error {
+	if err := a.lifecycle.acquire(ctx, lifecycleBusy); err != nil {
+		return err
+	}
+	defer a.lifecycle.release()
+	switch a.State() {
+	case StateStopped:
+		return nil
+	case StateCreated:
+		ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
+		defer cancel()
+		return errors.Join(a.closeTransport(ctx), a.change(StateStopped, StateCreated))
+	}
+	if err := a.change(StateStopping, StateRunning); err != nil {
+		return err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
+	defer cancel()
+	err := a.current.Load().stop(ctx)
+	err = errors.Join(err, a.closeTransport(ctx), a.change(StateStopped, StateStopping))
+	if err != nil {
+		a.log.Error("mono: stopped with errors", "duration", time.Since(began), "error", err)
+		return err
+	}
+	a.log.Info("mono: stopped", "duration", time.Since(began))
+	return nil
+}
+
+// closeTransport closes the transport. The transport gets a moment even if the time is
+// over, and is left running if it takes longer.
+func (a *App) closeTransport(ctx context.Context) error {
+	left := grace
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
+		left = max(grace, time.Until(deadline))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
+	defer cancel()
+	return hook(ctx, "mono: closing the transport", a.panicked, a.transport.Close, nil)
+}
+
+// Run creates an App with modules, starts it, and stops it when ctx ends or the process
+// gets SIGINT or SIGTERM. A second signal ends the process at once. Run returns the
+// error of Start or Stop; a requested stop is not an error. For an
+// App with options use New(t, opts...).Add(modules...).Run(ctx).
+func Run(ctx context.Context, t transport.Transport, modules ...Module) error {
+	return New(t).Add(modules...).Run(ctx)
+}
+
+// Run starts the App and stops it when ctx ends or the process gets SIGINT or SIGTERM;
+// see the function Run. An App that does not start is stopped, which closes its
+// transport. An App that was already started by other code is not stopped.
+func (a *App) Run(ctx context.Context) error {
+	ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	context.AfterFunc(ctx, restore) // from then on a signal has its default effect
+	if err := a.Start(ctx); err != nil {
+		if a.State() == StateCreated {
+			_ = a.Stop(context.WithoutCancel(ctx)) // err is the error that matters
+		}
+		return err
+	}
+	<-ctx.Done()
+	restore() // before the stop becomes visible
+	return a.Stop(context.WithoutCancel(ctx))
+}
+
+// token is held by one goroutine at a time. Unlike a mutex it can be waited for with a
+// context.
+type token chan struct{}
+
+func newToken() token { return make(token, 1) }
+
+// acquire waits for the token until ctx ends. what describes the wait in the error.
+func (t token) acquire(ctx context.Context, what string) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default: // a context that has ended must not win over a free token
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, OutcomeNotDone, "%s", what)
+	}
+}
+
+func (t token) release() { <-t }
+
+// lifecycleBusy describes the wait of a Start or a Stop for the lifecycle.
+const lifecycleBusy = "mono: another Start or Stop of the App is still running"

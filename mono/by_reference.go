@@ -32,9 +32,9 @@ type referencedValue struct {
 	print uint64
 }
 
-// watchReferences returns the store of values to watch if an observer asks for it,
+// newReferencedValues returns the store of values to watch if an observer asks for it,
 // otherwise nil.
-func (in *instance) watchReferences() *referencedValues {
+func newReferencedValues(in *instance) *referencedValues {
 	for o := range in.app.allObservers() {
 		if _, ok := o.(referenceWatcher); ok {
 			return &referencedValues{in: in}

@@ -12,27 +12,18 @@ import (
 // slowest one sets the pace. The App closes the channel once every module that sends on
 // it has stopped, so a receiver can range over it. A module must not send after its
 // Stop has returned.
-type Channel[T any] struct{ decl *declaration }
+type Channel[T any] struct{ handle }
 
 // NewChannel declares a channel. It panics on a bad name or option.
 func NewChannel[T any](name string, opts ...ChannelOption) Channel[T] {
-	return Channel[T]{declare(KindChannel, name, opts, reflect.TypeFor[T]())}
+	return Channel[T]{handle{declare(KindChannel, name, opts, reflect.TypeFor[T]())}}
 }
-
-// Name returns the name of the channel.
-func (c Channel[T]) Name() string { return c.decl.name }
-
-// Kind returns KindChannel.
-func (c Channel[T]) Kind() Kind { return KindChannel }
-
-func (c Channel[T]) declared() *declaration { return c.decl }
 
 // Send declares that the module sends on the channel, and returns the sending end. The
 // module starts after the receiving modules, unless it must start earlier, and so stops
 // before them.
 func (c Channel[T]) Send(s *Scope) chan<- T {
-	s.binding("Send", c.decl)
-	ch, h := c.join(s)
+	ch, h := c.join("Send", s)
 	if ch == nil {
 		return make(chan T)
 	}
@@ -44,8 +35,7 @@ func (c Channel[T]) Send(s *Scope) chan<- T {
 // Receive declares that the module receives from the channel, and returns the receiving
 // end.
 func (c Channel[T]) Receive(s *Scope) <-chan T {
-	s.binding("Receive", c.decl)
-	ch, h := c.join(s)
+	ch, h := c.join("Receive", s)
 	if ch == nil {
 		return make(chan T)
 	}
@@ -62,12 +52,12 @@ func (c Channel[T]) Receive(s *Scope) <-chan T {
 // join returns the channel in the App that is being bound, and creates it for the first
 // module. It returns nil if the declarations of two modules contradict each other,
 // which the start report contains.
-func (c Channel[T]) join(s *Scope) (*channel, *hub[T]) {
-	s.in.record(s.unit, c.decl)
-	ch, ok := s.in.channels[c.decl.identity()]
+func (c Channel[T]) join(what string, s *Scope) (*channel, *hub[T]) {
+	s.declare(what, c.decl)
+	ch, ok := s.in.plan.channels[c.decl.identity()]
 	if !ok {
 		ch = &channel{decl: c.decl, hub: &hub[T]{in: make(chan T, c.decl.config.Capacity)}}
-		s.in.channels[c.decl.identity()] = ch
+		s.in.plan.channels[c.decl.identity()] = ch
 	}
 	h, ok := ch.hub.(*hub[T])
 	if !ok {
@@ -128,19 +118,9 @@ func (h *hub[T]) hand(v T, quit <-chan struct{}) bool {
 	return true
 }
 
-func (in *instance) checkChannels() {
-	for _, u := range in.units {
-		for _, c := range u.sends {
-			if len(c.receivers) == 0 {
-				in.report.add(u.name, c.decl, "no module receives from it, so a send would block forever: add a module that does")
-			}
-		}
-	}
-}
-
 // leaveChannels closes each channel whose last sender was the unit. It is called when
 // the unit has stopped.
-func (in *instance) leaveChannels(u *unit) {
+func (u *unit) leaveChannels() {
 	for _, c := range u.sends {
 		c.senders = slices.DeleteFunc(c.senders, func(s *unit) bool { return s == u })
 		c.closeUnsent()
@@ -149,13 +129,13 @@ func (in *instance) leaveChannels(u *unit) {
 
 // closeUnsent closes the channels without a sender: no module declares one, or none was
 // started. It is called when a stop begins.
-func (in *instance) closeUnsent() {
-	for _, u := range in.units {
+func (p *plan) closeUnsent() {
+	for _, u := range p.units {
 		if !u.entered {
-			in.leaveChannels(u)
+			u.leaveChannels()
 		}
 	}
-	for _, c := range in.channels {
+	for _, c := range p.channels {
 		c.closeUnsent()
 	}
 }

@@ -3,288 +3,204 @@ package mono
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"gomono.dev/transport"
 )
 
-// bindAll creates a unit for every module and binds it.
-func (in *instance) bindAll() {
-	if slices.ContainsFunc(in.app.observers, func(o Observer) bool { return isNil(o) }) {
-		in.report.add("", nil, "an observer is nil: give Observe a value")
-	}
-	for _, m := range in.app.middleware {
-		in.addMiddleware(m)
-	}
-	for _, r := range in.app.modules {
-		switch {
-		case !r.plugin:
-		case r.name == "":
-			in.report.add("", nil, "a plugin of type %T has no name: give Plugin one, or use Add", r.module)
-		default:
-			in.add(r)
+// check reports what is wrong with the bound modules, and sorts them in the order of
+// their start.
+func (b *binder) check() error {
+	for _, u := range b.plan.units {
+		b.checkReceivers(u)
+		for _, r := range u.provided {
+			b.provide(provider{u, r.decl, r.place, nil, r}, "remove one, or declare a resource for each")
 		}
 	}
-	for _, r := range in.app.modules {
-		if !r.plugin {
-			in.add(r)
+	for _, u := range b.plan.units {
+		b.checkNeeds(u)
+	}
+	for _, u := range b.plan.units {
+		for _, d := range u.messages {
+			b.checkHandle(u, d)
 		}
 	}
-	for _, u := range in.units {
-		in.bind(u)
-	}
-}
-
-// addMiddleware adds a middleware that is also a Module, or has a hook or a health
-// check.
-func (in *instance) addMiddleware(m Middleware) {
-	if isNil(m) {
-		in.report.add("", nil, "a middleware is nil: give Use a value")
-		return
-	}
-	for _, lives := range []bool{is[Module](m), is[Starter](m), is[Stopper](m), is[HealthChecker](m)} {
-		if lives {
-			in.add(registration{module: m, plugin: true})
-			return
+	for _, u := range b.plan.units {
+		for _, c := range u.sends {
+			if len(c.receivers) == 0 {
+				b.report.add(u.name, c.decl, "no module receives from it, so a send would block forever: add a module that does")
+			}
 		}
 	}
+	b.plan.sort(b.report)
+	return b.report.err()
 }
 
-func is[T any](v any) bool {
-	_, ok := v.(T)
-	return ok
-}
-
-func (in *instance) add(r registration) {
-	if isNil(r.module) {
-		in.report.add(r.name, nil, "a module is nil: give Add a value")
-		return
-	}
-	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: r.module, senders: make(map[identity]*sender), declared: make(map[*declaration]*sender)}
-	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", r.module), in.panicked, u.introduce); err != nil {
-		in.report.add(r.name, nil, "%v", err)
-		return
-	}
-	u.scope = &Scope{in: in, unit: u}
-	in.checkModule(u)
-	in.units = append(in.units, u)
-}
-
-// introduce sets the name, version and doc of a unit from its module.
-func (u *unit) introduce() error {
-	if u.name == "" {
-		u.name, u.explicit = moduleName(u.module)
-	}
-	u.version = moduleVersion(u.module)
-	if d, ok := u.module.(interface{ Doc() string }); ok {
-		u.doc = d.Doc()
-	}
-	return nil
-}
-
-func (in *instance) checkModule(u *unit) {
-	if !isGroup(u.name) {
-		in.report.add(u.name, nil, "%q cannot be the name of %T: want 1 to %d lower-case letters, digits and single hyphens; give it a method Name() string", u.name, u.module, maxName)
-	}
-	if err := transport.ValidateVersion(u.version); err != nil {
-		in.report.add(u.name, nil, "its version: %v", err)
-	}
-	for _, other := range in.units {
-		if other.name == u.name {
-			in.report.add(u.name, nil, "two modules have this name, %T and %T: give one a method Name() string, or add it with Plugin under another name", other.module, u.module)
-		}
-	}
-}
-
-func (in *instance) bind(u *unit) {
-	m, ok := u.module.(Module)
-	if !ok {
-		return
-	}
-	u.binding = true
-	err := guard("Bind of module "+u.name, in.panicked, func() error { return m.Bind(u.scope) })
-	u.binding = false
-	if err != nil {
-		in.report.add(u.name, nil, "Bind: %v", err)
-	}
-}
-
-// check reports what is wrong with the bound modules.
-func (in *instance) check() error {
-	for _, u := range in.units {
-		in.checkReceivers(u)
-		in.checkProvided(u)
-	}
-	for _, u := range in.units {
-		in.checkNeeds(u)
-	}
-	in.checkHandles()
-	in.checkChannels()
-	in.sortUnits()
-	return in.report.err()
-}
-
-func (in *instance) checkReceivers(u *unit) {
+func (b *binder) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
 		own := r.config
 		own.Lanes = 0 // they belong to the log: a receiver may give up the order that they keep
 		if err := own.check(r.decl.kind); err != nil {
-			in.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
+			b.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
-		in.checkKeys(r)
-		in.checkStored(r)
+		b.checkKeys(r)
+		b.checkStored(r)
 		if r.decl.kind == KindService {
-			in.checkProvider(r)
+			b.provide(provider{u, r.decl, r.place, r, nil}, "remove one")
 			continue
 		}
 		if r.decl.stored() && !u.explicit && r.group() == u.name && r.config.Group == "" {
-			in.report.add(u.name, r.decl, "has a durable group that is named after its package, and renaming the package would lose its position: give the module a method Name() string, or the receiver mono.Group")
+			b.report.add(u.name, r.decl, "has a durable group that is named after its package, and renaming the package would lose its position: give the module a method Name() string, or the receiver mono.Group")
 		}
 		if r.config.Broadcast {
 			continue
 		}
 		key := r.decl.String() + " " + r.group()
 		if place, taken := groups[key]; taken {
-			in.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach only one; set another mono.Group for the other", r.group(), place, r.place)
+			b.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach only one; set another mono.Group for the other", r.group(), place, r.place)
 		}
 		groups[key] = r.place
 	}
 }
 
 // checkStored reports options of a receiver that do not fit a stored handle.
-func (in *instance) checkStored(r *receiver) {
+func (b *binder) checkStored(r *receiver) {
 	if r.config.MaxBuffered > 0 && r.decl.config.Durable {
-		in.report.add(r.unit.name, r.decl, "is handled at %s with MaxBuffered, which needs an event that is not Durable: the store keeps the messages that wait", r.place)
-	}
-	if r.config.Broadcast && r.decl.config.Durable {
-		return // config.check has reported it
+		b.report.add(r.unit.name, r.decl, "is handled at %s with MaxBuffered, which needs an event that is not Durable: the store keeps the messages that wait", r.place)
 	}
 	if groups := r.decl.config.groups(); r.decl.kind == KindQueue && !slices.Contains(groups, r.group()) {
-		in.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: choose one with mono.Group", r.place, r.group(), groups)
+		b.report.add(r.unit.name, r.decl, "is handled at %s in the group %q, but declares the groups %q: choose one with mono.Group", r.place, r.group(), groups)
 	}
 }
 
-func (in *instance) checkKeys(r *receiver) {
+func (b *binder) checkKeys(r *receiver) {
 	if len(r.config.Keys) > 0 && r.decl.key == nil {
-		in.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, but has no key: declare it with KeyedBy", r.place)
+		b.report.add(r.unit.name, r.decl, "is handled at %s with mono.Keys, but has no key: declare it with KeyedBy", r.place)
 	}
 	for _, key := range r.config.Keys {
 		if err := transport.ValidateToken(key); err != nil {
-			in.report.add(r.unit.name, r.decl, "is handled at %s with an invalid key: %v", r.place, err)
+			b.report.add(r.unit.name, r.decl, "is handled at %s with an invalid key: %v", r.place, err)
 		}
 	}
 }
 
-func (in *instance) checkProvider(r *receiver) {
-	id := r.decl.identity()
-	if other, ok := in.providers[id]; ok {
-		in.report.add(r.unit.name, r.decl, "is provided twice, by module %s at %s and by module %s at %s: remove one", other.unit.name, other.place, r.unit.name, r.place)
+// provide records the provider of a service or a resource. remedy is the advice about a
+// second one.
+func (b *binder) provide(p provider, remedy string) {
+	id := p.decl.identity()
+	if other, ok := b.plan.providers[id]; ok {
+		b.report.add(p.unit.name, p.decl, "is provided twice, by module %s at %s and by module %s at %s: %s", other.unit.name, other.place, p.unit.name, p.place, remedy)
 		return
 	}
-	in.providers[id] = r
+	b.plan.providers[id] = p
 }
 
-func (in *instance) checkNeeds(u *unit) {
+// checkNeeds reports the services and resources that a unit uses and nobody provides.
+func (b *binder) checkNeeds(u *unit) {
 	for _, id := range u.order {
-		if id.kind != KindService || in.providers[id] != nil {
+		if _, ok := b.plan.providers[id]; ok || id.kind != KindService {
 			continue
 		}
-		remote, ok := in.app.remote[id]
-		if !ok {
-			in.report.add(u.name, u.senders[id].decl, "no module provides it: add the module that does, or declare app.Remote(…) if another process does")
+		if remote, ok := b.in.app.remote[id]; ok {
+			b.record(u, remote)
 			continue
 		}
-		in.record(u, remote)
-	}
-	in.checkNeededResources(u)
-}
-
-// checkHandles reports payload types that cannot be encoded and handles that the
-// transport cannot serve.
-func (in *instance) checkHandles() {
-	capabilities := in.app.transport.Capabilities()
-	for _, u := range in.units {
-		for _, d := range u.messages() {
-			in.checkTypes(u, d)
-			if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
-				in.report.add(u.name, d, "is declared with MaxPerKey or Lanes, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
-			}
-			if n := len(logName(in.prefix(d)) + deadLetterSuffix); d.stored() && n > transport.MaxLogName {
-				in.report.add(u.name, d, "its log of dead letters would have a name of %d bytes, at most %d are allowed: shorten the name or the Namespace", n, transport.MaxLogName)
-			}
-			if d.stored() && !capabilities.Logs {
-				in.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", capabilities.Name)
-			}
-			if d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && capabilities.Logs && !capabilities.Lanes {
-				in.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", capabilities.Name)
-			}
-		}
-	}
-}
-
-// messages returns the handles of a unit that carry messages, without duplicates.
-func (u *unit) messages() []*declaration {
-	var all []*declaration
-	seen := make(map[identity]bool)
-	note := func(d *declaration) {
-		if !seen[d.identity()] {
-			seen[d.identity()] = true
-			all = append(all, d)
-		}
-	}
-	for _, id := range u.order {
-		note(u.senders[id].decl)
-	}
-	for _, r := range u.receivers {
-		note(r.decl)
-	}
-	for _, d := range u.reads {
-		note(d)
-	}
-	return all
-}
-
-func (in *instance) checkTypes(u *unit, d *declaration) {
-	k := in.codecOf(d)
-	for _, t := range d.types {
-		if err := checkType(k, t); err != nil {
-			in.report.add(u.name, d, "%v", err)
-		}
-	}
-}
-
-// usages returns the usages of handles by a unit, in the order of declaration.
-func (u *unit) usages() []HandleBound {
-	var all []HandleBound
-	note := func(d *declaration, usage Usage) { all = append(all, HandleBound{u.name, d, usage}) }
-	for _, r := range u.receivers {
-		if r.decl.kind == KindService {
-			note(r.decl, UsageProvides)
-		} else {
-			note(r.decl, UsageConsumes)
-		}
-	}
-	for _, r := range u.provided {
-		note(r.decl, UsageProvides)
-	}
-	for _, id := range u.order {
-		if id.kind == KindService {
-			note(u.senders[id].decl, UsageNeeds)
-		} else {
-			note(u.senders[id].decl, UsageProduces)
-		}
-	}
-	for _, d := range u.reads {
-		note(d, UsageReads)
+		b.report.add(u.name, u.senders[id].decl, "no module provides it: add the module that does, or declare app.Remote(…) if another process does")
 	}
 	for _, n := range u.needed {
-		note(n.decl, UsageNeeds)
+		_, ok := b.plan.providers[n.decl.identity()]
+		if !ok {
+			b.report.add(u.name, n.decl, "no module provides it: add the module or plugin that does")
+		}
 	}
-	for _, c := range u.sends {
-		note(c.decl, UsageProduces)
+}
+
+// checkHandle reports payload types that cannot be encoded, and what the transport
+// cannot do for the handle.
+func (b *binder) checkHandle(u *unit, d *declaration) {
+	for _, t := range d.types {
+		if err := checkType(b.in.codecs.own(d), t); err != nil {
+			b.report.add(u.name, d, "%v", err)
+		}
 	}
-	for _, c := range u.receives {
-		note(c.decl, UsageConsumes)
+	can := b.in.app.transport.Capabilities()
+	if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
+		b.report.add(u.name, d, "is declared with MaxPerKey or Lanes, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
 	}
-	return all
+	if !d.stored() {
+		return
+	}
+	if n := len(b.in.names.deadLetterLog(d)); n > transport.MaxLogName {
+		b.report.add(u.name, d, "its log of dead letters would have a name of %d bytes, at most %d are allowed: shorten the name or the Namespace", n, transport.MaxLogName)
+	}
+	switch {
+	case !can.Logs:
+		b.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", can.Name)
+	case d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && !can.Lanes:
+		b.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", can.Name)
+	}
+}
+
+// StartError lists everything that is wrong with an App. Start returns it before
+// anything was started.
+type StartError struct {
+	Problems []Problem
+}
+
+// Problem is one mistake in the construction of an App.
+type Problem struct {
+	Module string // "" if it is the App's
+	Handle string // kind and name, "" if it concerns no handle
+	Text   string // the mistake, and how to correct it
+}
+
+// Error returns all problems, one per line.
+func (e *StartError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "mono: the App cannot start, %d problem(s):", len(e.Problems))
+	for _, p := range e.Problems {
+		b.WriteString("\n  - " + p.String())
+	}
+	return b.String()
+}
+
+// Is makes a StartError match ErrFailedPrecondition.
+func (e *StartError) Is(target error) bool { return target == ErrFailedPrecondition }
+
+// ErrorCode returns FailedPrecondition, for CodeOf.
+func (e *StartError) ErrorCode() Code { return FailedPrecondition }
+
+// String returns the problem on one line.
+func (p Problem) String() string {
+	var parts []string
+	if p.Module != "" {
+		parts = append(parts, "module "+p.Module)
+	}
+	if p.Handle != "" {
+		parts = append(parts, p.Handle)
+	}
+	return strings.Join(append(parts, p.Text), ": ")
+}
+
+// report collects problems in the order in which they are found, without duplicates.
+type report struct {
+	problems []Problem
+}
+
+func (r *report) add(module string, d *declaration, format string, args ...any) {
+	p := Problem{Module: module, Text: fmt.Sprintf(format, args...)}
+	if d != nil {
+		p.Handle = d.String()
+	}
+	if !slices.Contains(r.problems, p) {
+		r.problems = append(r.problems, p)
+	}
+}
+
+func (r *report) err() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	return &StartError{Problems: r.problems}
 }

@@ -3,27 +3,90 @@ package mono
 import (
 	"fmt"
 	"reflect"
+	"strings"
 
 	"gomono.dev/codec"
+	"gomono.dev/transport"
 )
+
+// codecs holds the codecs of an App, by content type. "" is JSON, because a message
+// without a content type is JSON.
+type codecs struct {
+	byType   map[string]codec.Codec
+	standard codec.Codec // of the handles without a Codec option
+	panicked func(where string, value any)
+}
+
+func newCodecs(standard codec.Codec, panicked func(where string, value any)) *codecs {
+	cs := &codecs{byType: map[string]codec.Codec{"": codec.JSON}, panicked: panicked}
+	cs.standard = cs.contain(standard)
+	cs.add(codec.JSON)
+	cs.add(codec.Raw)
+	cs.add(standard)
+	return cs
+}
+
+func (cs *codecs) add(k codec.Codec) {
+	if k != nil {
+		cs.byType[k.ContentType()] = cs.contain(k)
+	}
+}
+
+// own returns the codec of a handle.
+func (cs *codecs) own(d *declaration) codec.Codec {
+	if d.config.Codec != nil {
+		return cs.contain(d.config.Codec)
+	}
+	return cs.standard
+}
+
+// of returns the codec of a message for a handle with the codec own. If own is Raw, a
+// message without a content type is not decoded.
+func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
+	contentType := h.Get(transport.HeaderContentType)
+	if contentType == "" && own.ContentType() == codec.Raw.ContentType() {
+		return own, nil
+	}
+	if k, ok := cs.byType[contentType]; ok {
+		return k, nil
+	}
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	if media == own.ContentType() {
+		return own, nil
+	}
+	if k, ok := cs.byType[media]; ok {
+		return k, nil
+	}
+	return nil, Errorf(InvalidArgument, "unsupported content type %q: use %s, or JSON without a content type", contentType, own.ContentType())
+}
+
+// orOwn returns the codec of a stored message, or the handle's own if that one is
+// unknown here.
+func (cs *codecs) orOwn(h transport.Header, d *declaration) codec.Codec {
+	if k, err := cs.of(h, cs.own(d)); err == nil {
+		return k
+	}
+	return cs.own(d)
+}
 
 // contain returns a codec that turns the panics of a user's codec into errors. The
 // codecs of package codec do not panic.
-func (in *instance) contain(k codec.Codec) codec.Codec {
+func (cs *codecs) contain(k codec.Codec) codec.Codec {
 	switch k {
-	case nil, codec.JSON, codec.MessagePack, codec.Raw:
+	case codec.JSON, codec.MessagePack, codec.Raw:
 		return k
 	}
-	return &contained{k, in}
+	return &contained{k, cs.panicked}
 }
 
 type contained struct {
 	codec.Codec
-	in *instance
+	panicked func(where string, value any)
 }
 
 func (k *contained) Marshal(v any) (data []byte, err error) {
-	err = guard("the codec of "+k.ContentType(), k.in.panicked, func() (err error) {
+	err = guard("the codec of "+k.ContentType(), k.panicked, func() (err error) {
 		data, err = k.Codec.Marshal(v)
 		return err
 	})
@@ -31,7 +94,7 @@ func (k *contained) Marshal(v any) (data []byte, err error) {
 }
 
 func (k *contained) Unmarshal(data []byte, v any) error {
-	return guard("the codec of "+k.ContentType(), k.in.panicked, func() error { return k.Codec.Unmarshal(data, v) })
+	return guard("the codec of "+k.ContentType(), k.panicked, func() error { return k.Codec.Unmarshal(data, v) })
 }
 
 // CheckType calls the codec's CheckType, if it is a [codec.TypeChecker]. The error has
@@ -42,3 +105,61 @@ func (k *contained) CheckType(t reflect.Type) error {
 	}
 	return nil
 }
+
+// checkType reports a type that a codec can never encode, if the codec can check that.
+func checkType(k codec.Codec, t reflect.Type) error {
+	checker, ok := k.(codec.TypeChecker)
+	if !ok {
+		return nil
+	}
+	return checker.CheckType(t)
+}
+
+// encodePayload sets the body and the content type of m. JSON has no content type. The body
+// may share memory with the payload: a transport copies it.
+func encodePayload(m *transport.Message, k codec.Codec, payload any) error {
+	marshal := k.Marshal
+	if lender, ok := k.(codec.Lender); ok {
+		marshal = lender.Lend
+	}
+	body, err := marshal(payload)
+	if err != nil {
+		return notEncoded(k, err)
+	}
+	m.Body = body
+	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
+		m.Header.Set(transport.HeaderContentType, contentType)
+	}
+	return nil
+}
+
+// decodePayload decodes the body of m. An empty body is an empty struct, so that a plain
+// client need not send {}.
+func decodePayload(m *transport.Message, k codec.Codec, payload any) error {
+	return unmarshal(m, k.Unmarshal, payload)
+}
+
+// takePayload is like decodePayload, for a message that is not used again: the payload may share
+// memory with its body.
+func takePayload(m *transport.Message, k codec.Codec, payload any) error {
+	if lender, ok := k.(codec.Lender); ok {
+		return unmarshal(m, lender.Take, payload)
+	}
+	return decodePayload(m, k, payload)
+}
+
+func unmarshal(m *transport.Message, from func([]byte, any) error, payload any) error {
+	if _, ok := payload.(*struct{}); ok && len(m.Body) == 0 {
+		return nil
+	}
+	if err := from(m.Body, payload); err != nil {
+		return notDecoded(err)
+	}
+	return nil
+}
+
+func notEncoded(k codec.Codec, err error) *Error {
+	return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
+}
+
+func notDecoded(err error) *Error { return Errorf(InvalidArgument, "%w", err) }

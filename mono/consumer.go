@@ -35,7 +35,7 @@ type consumer struct {
 const rejoinPause = time.Second
 
 func newConsumer(r *receiver) *consumer {
-	c := &consumer{receiver: r, prefix: r.in.prefix(r.decl), leaving: make(chan struct{}), drained: make(chan struct{})}
+	c := &consumer{receiver: r, prefix: r.in.names.prefix(r.decl), leaving: make(chan struct{}), drained: make(chan struct{})}
 	c.stay, c.end = context.WithCancel(context.Background())
 	return c
 }
@@ -43,7 +43,7 @@ func newConsumer(r *receiver) *consumer {
 // start implements source.
 func (r *consumer) start(ctx context.Context) error {
 	r.config = transport.ConsumeConfig{
-		Group: r.in.groupConfig(r.decl, &r.receiver.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost, Begin: r.receive,
+		Group: r.in.logs.group(r.decl, &r.receiver.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost, Begin: r.receive,
 	}
 	r.config.Group.Update = true
 	if r.pack != nil {

@@ -1,7 +1,6 @@
 package mono
 
 import (
-	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,7 +75,7 @@ const maxHeader = transport.MaxStoredHeader - deadLetterRoom
 // newDeadLetter returns the dead letter of a delivery.
 func (r *settler) newDeadLetter(c *Call, res result) *transport.Message {
 	d := c.delivery
-	m := &transport.Message{Subject: r.in.deadLetterSubject(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
+	m := &transport.Message{Subject: r.in.names.deadLetter(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
 	for _, f := range d.Header {
 		if (transport.Header{f}).Validate() == nil { // a plain client may have sent a field that is invalid here
 			m.Header.Add(f.Name, f.Value)
@@ -148,54 +147,4 @@ func decodeDeadLetter[T any](k codec.Codec, d *transport.Delivery) DeadLetter[T]
 		}
 	}
 	return l
-}
-
-// storeDeadLetter stores a dead letter. Storing it twice stores it once, because of its
-// subject. A log of dead letters that was deleted is created again.
-func (in *instance) storeDeadLetter(d *declaration, deadLetter *transport.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), deadLetterTimeout)
-	defer cancel()
-	s := in.deadLettersOf(d)
-	err := s.appendDeadLetter(ctx, deadLetter)
-	if CodeOf(err) == NotFound {
-		s.reopen()
-		err = s.appendDeadLetter(ctx, deadLetter)
-	}
-	return err
-}
-
-func (s *storage) appendDeadLetter(ctx context.Context, deadLetter *transport.Message) error {
-	log, err := s.log(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = log.Append(ctx, deadLetter, transport.AppendOptions{Expect: &transport.Expectation{Subject: deadLetter.Subject}})
-	if CodeOf(err) == Aborted {
-		return nil // it is stored already
-	}
-	return err
-}
-
-// deadLetterTimeout bounds the storing of a dead letter.
-const deadLetterTimeout = 10 * time.Second
-
-// deadLetterSuffix ends the name of a log of dead letters. No name of a handle contains
-// an underscore.
-const deadLetterSuffix = "__dead"
-
-// deadLettersOf returns the storage of a handle's dead letters. It exists once the
-// first dead letter was stored.
-func (in *instance) deadLettersOf(d *declaration) *storage {
-	return in.storage("dead letters of "+d.String(), transport.LogConfig{
-		Name:          logName(in.prefix(d)) + deadLetterSuffix,
-		Subjects:      []string{in.deadLetterSubject(d, "*", "*")},
-		Description:   "dead letters of " + d.String(),
-		MaxPerSubject: 1,
-		Full:          transport.DropOldest,
-		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},
-	})
-}
-
-func (in *instance) deadLetterSubject(d *declaration, group, sequence string) string {
-	return "_dead." + in.prefix(d) + "." + group + "." + sequence
 }

@@ -57,7 +57,12 @@ func matches[T any](f *DeadLetterFilter, l *DeadLetter[T]) bool {
 // ends it.
 func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2[DeadLetter[T], error] {
 	return func(yield func(DeadLetter[T], error) bool) {
-		in, log, err := dl.open(ctx)
+		in, err := dl.instance()
+		if err != nil {
+			yield(DeadLetter[T]{}, err)
+			return
+		}
+		log, err := dl.open(ctx, in)
 		if err != nil {
 			yield(DeadLetter[T]{}, err)
 			return
@@ -68,14 +73,14 @@ func (dl DeadLetters[T]) List(ctx context.Context, f DeadLetterFilter) iter.Seq2
 		}
 		for d, err := range log.Read(ctx, transport.ReadConfig{Filter: dl.filter(in, &f)}) {
 			if CodeOf(err) == NotFound { // the log was deleted, with all dead letters
-				in.deadLettersOf(dl.decl).reopen()
+				in.logs.deadLettersOf(dl.decl).reopen()
 				return
 			}
 			if err != nil {
 				yield(DeadLetter[T]{}, about("dead letters of "+dl.decl.String(), err))
 				return
 			}
-			l := decodeDeadLetter[T](in.codecFor(dl.decl, d.Header), d)
+			l := decodeDeadLetter[T](in.codecs.orOwn(d.Header, dl.decl), d)
 			if matches(&f, &l) && !yield(l, nil) {
 				return
 			}
@@ -87,7 +92,7 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	if f.Group == "" {
 		return nil
 	}
-	return []string{in.deadLetterSubject(dl.decl, f.Group, "*")}
+	return []string{in.names.deadLetter(dl.decl, f.Group, "*")}
 }
 
 // Replay returns a message to the group that gave it up, and to no other group. Its
@@ -95,30 +100,23 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 // means that the dead letter is gone, or was edited since it was listed.
 // FailedPrecondition means that its group is gone.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
-	leave, err := dl.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	in, deadLetters, err := dl.find(ctx, &l)
-	if err != nil {
-		return err
-	}
-	log, err := in.storageOf(dl.decl).log(ctx)
-	if err != nil {
-		return err
-	}
-	if err := dl.checkGroup(ctx, log, l.Group); err != nil {
-		return err
-	}
-	m := &transport.Message{Subject: in.replaySubject(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
-	// The id has both positions, since positions start again in a log of dead letters
-	// that was deleted.
-	id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
-	if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
-		return dl.about(&l, err)
-	}
-	return dl.remove(ctx, deadLetters, &l)
+	return dl.change(ctx, &l, func(in *instance, deadLetters transport.Log, _ *transport.Delivery) error {
+		log, err := in.logs.of(dl.decl).log(ctx)
+		if err != nil {
+			return err
+		}
+		if err := dl.checkGroup(ctx, log, l.Group); err != nil {
+			return err
+		}
+		m := &transport.Message{Subject: in.names.replay(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
+		// The id has both positions, since positions start again in a log of dead letters
+		// that was deleted.
+		id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
+		if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
+			return dl.about(&l, err)
+		}
+		return dl.remove(ctx, deadLetters, &l)
+	})
 }
 
 // checkGroup reports a group that does not exist any more: a message sent to it would
@@ -146,19 +144,13 @@ func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int
 // Discard removes a dead letter permanently. It returns nil if the dead letter is
 // already gone.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
-	leave, err := dl.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	_, deadLetters, err := dl.find(ctx, &l)
+	err := dl.change(ctx, &l, func(_ *instance, deadLetters transport.Log, _ *transport.Delivery) error {
+		return dl.remove(ctx, deadLetters, &l)
+	})
 	if CodeOf(err) == NotFound {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return dl.remove(ctx, deadLetters, &l)
+	return err
 }
 
 // DiscardAll discards the dead letters that match f and returns how many it has
@@ -171,34 +163,25 @@ func (dl DeadLetters[T]) DiscardAll(ctx context.Context, f DeadLetterFilter) (in
 // letter. The key stays the same. The old value can no longer be used. NotFound means
 // that the dead letter was changed or removed in the meantime.
 func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLetter[T], error) {
-	leave, err := dl.enter()
-	if err != nil {
-		return l, err
-	}
-	defer leave()
-	in, deadLetters, err := dl.find(ctx, &l)
-	if err != nil {
-		return l, err
-	}
-	stored, err := dl.stored(ctx, deadLetters, &l)
-	if err != nil {
-		return l, err
-	}
-	m := stored.Message.Clone()
-	m.Reply = ""
-	m.Header.Del(transport.HeaderContentType)
-	if err := encodePayload(m, in.codecOf(dl.decl), &v); err != nil {
-		return l, dl.about(&l, err)
-	}
-	at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
-	if CodeOf(err) == Aborted {
-		return l, dl.gone(&l)
-	}
-	if err != nil {
-		return l, dl.about(&l, err)
-	}
-	edited := decodeDeadLetter[T](in.codecOf(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
-	return edited, nil
+	edited := l
+	err := dl.change(ctx, &l, func(in *instance, deadLetters transport.Log, stored *transport.Delivery) error {
+		m := stored.Message.Clone()
+		m.Reply = ""
+		m.Header.Del(transport.HeaderContentType)
+		if err := encodePayload(m, in.codecs.own(dl.decl), &v); err != nil {
+			return dl.about(&l, err)
+		}
+		at, err := deadLetters.Append(ctx, m, transport.AppendOptions{Expect: &transport.Expectation{Subject: l.subject, Sequence: l.position}})
+		if CodeOf(err) == Aborted {
+			return dl.gone(&l)
+		}
+		if err != nil {
+			return dl.about(&l, err)
+		}
+		edited = decodeDeadLetter[T](in.codecs.own(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
+		return nil
+	})
+	return edited, err
 }
 
 // each calls f for all dead letters that match filter, and skips those that are gone.
@@ -219,16 +202,29 @@ func (dl DeadLetters[T]) each(ctx context.Context, filter DeadLetterFilter, f fu
 	return n, nil
 }
 
-// enter makes a stop wait for the caller, which has to call leave.
-func (dl DeadLetters[T]) enter() (leave func(), err error) {
+// change calls f with the log of the dead letters and l as it is stored there. A stop
+// waits for f.
+func (dl DeadLetters[T]) change(ctx context.Context, l *DeadLetter[T], f func(*instance, transport.Log, *transport.Delivery) error) error {
 	in, err := dl.instance()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !in.outgoing.enter() {
-		return nil, notDone(Unavailable, "dead letters of %s: the App has stopped", dl.decl)
+		return notDone(Unavailable, "dead letters of %s: the App has stopped", dl.decl)
 	}
-	return in.outgoing.leave, nil
+	defer in.outgoing.leave()
+	log, err := dl.open(ctx, in)
+	if err != nil {
+		return err
+	}
+	if l.subject == "" {
+		return notDone(InvalidArgument, "the dead letter did not come from DeadLetters: get it with List")
+	}
+	stored, err := dl.stored(ctx, log, l)
+	if err != nil {
+		return err
+	}
+	return f(in, log, stored)
 }
 
 func (dl DeadLetters[T]) instance() (*instance, error) {
@@ -240,29 +236,11 @@ func (dl DeadLetters[T]) instance() (*instance, error) {
 }
 
 // open returns the log of the dead letters.
-func (dl DeadLetters[T]) open(ctx context.Context) (*instance, transport.Log, error) {
-	in, err := dl.instance()
-	if err != nil {
-		return nil, nil, err
-	}
+func (dl DeadLetters[T]) open(ctx context.Context, in *instance) (transport.Log, error) {
 	if !dl.decl.stored() {
-		return nil, nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)
+		return nil, notDone(FailedPrecondition, "%s has no dead letters: it is not stored", dl.decl)
 	}
-	log, err := in.deadLettersOf(dl.decl).log(ctx)
-	return in, log, err
-}
-
-// find opens the log and checks that the dead letter exists.
-func (dl DeadLetters[T]) find(ctx context.Context, l *DeadLetter[T]) (*instance, transport.Log, error) {
-	in, log, err := dl.open(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if l.subject == "" {
-		return nil, nil, notDone(InvalidArgument, "the dead letter did not come from DeadLetters: get it with List")
-	}
-	_, err = dl.stored(ctx, log, l)
-	return in, log, err
+	return in.logs.deadLettersOf(dl.decl).log(ctx)
 }
 
 // stored returns the dead letter as it is stored.

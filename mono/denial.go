@@ -12,6 +12,8 @@ import (
 
 // denials holds the denials by the transport's backend that concern handles of an App.
 type denials struct {
+	in *instance
+
 	mu  sync.Mutex
 	all map[endpoint]map[transport.Denial]*Error // by the Denial without its Err
 }
@@ -22,31 +24,22 @@ type endpoint struct {
 	receiver *receiver
 }
 
-// watchDenials watches the transport until the App has stopped.
-func (in *instance) watchDenials() {
-	stop := in.app.transport.Watch(in.denied)
-	in.started = append(in.started, step{what: "watching the transport", stop: func(*stopping) error {
-		stop()
-		return nil
-	}})
-}
-
-// denied handles a denial by the transport, or its end.
-func (in *instance) denied(d transport.Denial) {
+// handle handles a denial by the transport, or its end.
+func (ds *denials) handle(d transport.Denial) {
 	err := d.Err
 	d.Err = nil
-	for e, h := range in.concerned(&d) {
-		switch first, last := in.denials.note(e, d, err); {
+	for e, h := range ds.concerned(&d) {
+		switch first, last := ds.note(e, d, err); {
 		case first:
-			in.reportDenied(e, h, about(h.String(), err))
+			ds.report(e, h, about(h.String(), err))
 		case last:
-			in.log.Info("mono: no longer denied", "kind", h.kind, "handle", h.name, "receiver", e.receiver != nil)
+			ds.in.log.Info("mono: no longer denied", "kind", h.kind, "handle", h.name, "receiver", e.receiver != nil)
 		}
 	}
 }
 
-func (in *instance) reportDenied(e endpoint, h *declaration, err *Error) {
-	r := e.receiver
+func (ds *denials) report(e endpoint, h *declaration, err *Error) {
+	in, r := ds.in, e.receiver
 	if r == nil {
 		in.log.Error("mono: messages denied and lost", "kind", h.kind, "handle", h.name, "error", err)
 		in.observe(SendDenied{Handle: h, Err: err})
@@ -86,11 +79,24 @@ func (ds *denials) of(e endpoint) *Error {
 	return nil
 }
 
+// checkTransport is the health check of the transport: the transport can be reached and
+// denies no message of the App.
+func (ds *denials) checkTransport(ctx context.Context) error {
+	if err := ds.in.app.transport.Ping(ctx); err != nil {
+		return err
+	}
+	for _, id := range ds.senders() {
+		if err := ds.of(endpoint{decl: id}); err != nil {
+			return about(id.String(), err)
+		}
+	}
+	return nil
+}
+
 // senders returns the handles whose messages are denied, in order.
-func (ds *denials) senders() []identity {
+func (ds *denials) senders() (denied []identity) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	var denied []identity
 	for e, all := range ds.all {
 		if e.receiver == nil && len(all) > 0 {
 			denied = append(denied, e.decl)
@@ -100,46 +106,30 @@ func (ds *denials) senders() []identity {
 	return denied
 }
 
-// checkTransport is the health check of the transport: the transport can be reached and
-// denies no message of the App.
-func (in *instance) checkTransport(ctx context.Context) error {
-	if err := in.app.transport.Ping(ctx); err != nil {
-		return err
-	}
-	for _, id := range in.denials.senders() {
-		if err := in.denials.of(endpoint{decl: id}); err != nil {
-			return about(id.String(), err)
-		}
-	}
-	return nil
-}
-
 // concerned returns the senders and receivers that a denial affects.
-func (in *instance) concerned(d *transport.Denial) map[endpoint]*declaration {
+func (ds *denials) concerned(d *transport.Denial) map[endpoint]*declaration {
 	if d.Log == "" && !d.Subscription {
-		return in.sendersOn(d.Subject)
+		return ds.sendersOn(d.Subject)
 	}
 	concerned := make(map[endpoint]*declaration)
-	for _, u := range in.units {
-		for _, r := range u.receivers {
-			if r.source.concerned(d) {
-				concerned[endpoint{r.decl.identity(), r}] = r.decl
-			}
+	for _, r := range ds.in.plan.receivers {
+		if r.source.concerned(d) {
+			concerned[endpoint{r.decl.identity(), r}] = r.decl
 		}
 	}
 	return concerned
 }
 
 // sendersOn returns the handles whose messages have a subject.
-func (in *instance) sendersOn(subject string) map[endpoint]*declaration {
-	handles := maps.Clone(in.handles)
-	in.outside.Range(func(d, _ any) bool {
+func (ds *denials) sendersOn(subject string) map[endpoint]*declaration {
+	handles := maps.Clone(ds.in.plan.handles)
+	ds.in.outside.Range(func(d, _ any) bool {
 		handles[d.(*declaration).identity()] = d.(*declaration)
 		return true
 	})
 	on := make(map[endpoint]*declaration)
 	for id, d := range handles {
-		if rest, ok := strings.CutPrefix(subject, in.prefix(d)); ok && (rest == "" || strings.HasPrefix(rest, "._")) {
+		if rest, ok := strings.CutPrefix(subject, ds.in.names.prefix(d)); ok && (rest == "" || strings.HasPrefix(rest, "._")) {
 			on[endpoint{decl: id}] = d
 		}
 	}

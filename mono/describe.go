@@ -1,6 +1,12 @@
 package mono
 
-import "slices"
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Topology describes what an App consists of. It marshals to JSON, and is the same for
 // the same program.
@@ -46,18 +52,19 @@ type HandleInfo struct {
 // Describe returns the topology of the App. Modules and handles are known once the App
 // has started. Before that, and after a failed start, the lists are empty.
 func (a *App) Describe() Topology {
-	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: a.options.namespace}
+	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: string(a.options.namespace)}
 	in := a.current.Load()
 	if in == nil {
 		return t
 	}
 	handles := make(map[identity]*HandleInfo)
-	for id, d := range in.handles {
-		handles[id] = in.describe(d)
+	for id, d := range in.plan.handles {
+		_, remote := a.remote[id]
+		handles[id] = in.describe(d, remote)
 	}
-	for _, u := range in.units {
+	for _, u := range in.plan.units {
 		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
-		for _, b := range u.usages() {
+		for _, b := range u.usages {
 			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}
@@ -73,20 +80,18 @@ func (a *App) Describe() Topology {
 }
 
 func compareIdentity(a, b identity) int {
-	return slices.Compare([]string{string(a.kind), a.name}, []string{string(b.kind), b.name})
+	return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.name, b.name))
 }
 
-func (in *instance) describe(d *declaration) *HandleInfo {
-	h := &HandleInfo{Kind: d.kind, Name: d.name, Version: d.config.Version, Doc: d.config.Doc, Declared: d.place, Settings: d.config.settings()}
+func (in *instance) describe(d *declaration, remote bool) *HandleInfo {
+	h := &HandleInfo{Kind: d.kind, Name: d.name, Version: d.config.Version, Doc: d.config.Doc, Declared: d.place, Settings: d.config.settings(), Remote: remote}
 	for _, t := range d.types {
 		h.Types = append(h.Types, t.String())
 	}
-	switch d.kind {
-	case KindService, KindQueue, KindEvent, KindStream:
-		h.Codec = in.codecOf(d).ContentType()
-		h.Subject = in.patternsOf(d, &d.config)[0]
+	if d.kind.hasMessages() {
+		h.Codec = in.codecs.own(d).ContentType()
+		h.Subject = in.names.patterns(d, &d.config)[0]
 	}
-	_, h.Remote = in.app.remote[d.identity()]
 	return h
 }
 
@@ -103,3 +108,42 @@ func add(to *[]string, what string) {
 		*to = append(*to, what)
 	}
 }
+
+// observeConfiguration reports the settings and the handles of modules to observers.
+func (in *instance) observeConfiguration() {
+	in.observeSettings(Configured{}, in.app.settings(), nil)
+	for _, id := range slices.SortedFunc(maps.Keys(in.plan.handles), compareIdentity) {
+		d := in.plan.handles[id]
+		in.observeSettings(Configured{Handle: d}, d.config.settings(), nil)
+	}
+	for _, u := range in.plan.units {
+		for _, usage := range u.usages {
+			in.observe(usage)
+		}
+		for _, r := range u.receivers {
+			in.observeSettings(Configured{Handle: r.decl, Module: u.name}, r.config.settings(), r.decl.config.settings())
+		}
+	}
+}
+
+// observeSettings reports the settings that differ from known, as copies of c.
+func (in *instance) observeSettings(c Configured, settings, known map[string]string) {
+	for _, c.Name = range sortedKeys(settings) {
+		c.Value = settings[c.Name]
+		if value, ok := known[c.Name]; !ok || value != c.Value {
+			in.observe(c)
+		}
+	}
+}
+
+// settings returns the settings of the App, for observers.
+func (a *App) settings() map[string]string {
+	o := &a.options
+	return map[string]string{
+		"Namespace": string(o.namespace), "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls),
+		"Generation": fmt.Sprint(o.generation), "Transport": a.transport.Capabilities().Name,
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

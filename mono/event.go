@@ -23,13 +23,13 @@ import (
 // backend, the processes of its subscriber recreate it, at once if one is running. If
 // none is running, the subscriber misses the events published until one starts.
 type Event[T any] struct {
-	decl *declaration
+	handle
 	sent sending
 }
 
 // NewEvent declares an event. It panics on a bad name or option.
 func NewEvent[T any](name string, opts ...EventOption) Event[T] {
-	return Event[T]{decl: declare(KindEvent, name, opts, reflect.TypeFor[T]())}
+	return Event[T]{handle: handle{declare(KindEvent, name, opts, reflect.TypeFor[T]())}}
 }
 
 // KeyedBy returns the event with a key. The result of key becomes the last token of the
@@ -40,14 +40,6 @@ func (e Event[T]) KeyedBy(key func(T) string) Event[T] {
 	e.decl = keyed(e.decl, key)
 	return e
 }
-
-// Name returns the name of the event.
-func (e Event[T]) Name() string { return e.decl.name }
-
-// Kind returns KindEvent.
-func (e Event[T]) Kind() Kind { return KindEvent }
-
-func (e Event[T]) declared() *declaration { return e.decl }
 
 // With returns the event with options for the events published through it.
 func (e Event[T]) With(opts ...EventSendOption) Event[T] {

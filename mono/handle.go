@@ -34,10 +34,35 @@ const (
 	KindFailure  Kind = "failure"
 )
 
+// usage returns one of two usages: one for a kind of handle that a single module
+// provides, or one for a kind that any number of modules share.
+func (k Kind) usage(provided, shared Usage) Usage {
+	if k == KindService || k == KindResource {
+		return provided
+	}
+	return shared
+}
+
+// hasMessages reports whether handles of the kind carry messages.
+func (k Kind) hasMessages() bool {
+	return k == KindService || k == KindQueue || k == KindEvent || k == KindStream
+}
+
+// handle is what all handles are made of.
+type handle struct{ decl *declaration }
+
+// Name returns the name given at the declaration.
+func (h handle) Name() string { return h.decl.name }
+
+// Kind returns the kind of handle.
+func (h handle) Kind() Kind { return h.decl.kind }
+
+func (h handle) declared() *declaration { return h.decl }
+
 // Same reports whether two handles have the same kind and the same name. Use it instead
 // of ==, which also compares the options set by With.
 func Same(a, b Handle) bool {
-	return a.declared().identity() == b.declared().identity()
+	return a.declared().same(b.declared())
 }
 
 // declaration is the immutable part of a handle, created by the declaration. It holds
@@ -65,6 +90,20 @@ func (d *declaration) Kind() Kind             { return d.kind }
 func (d *declaration) declared() *declaration { return d }
 func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
 func (d *declaration) String() string         { return d.identity().String() }
+
+// same reports whether other is a declaration of the same handle.
+func (d *declaration) same(other *declaration) bool { return d.identity() == other.identity() }
+
+// stored reports whether messages of the handle are kept until they are handled.
+func (d *declaration) stored() bool {
+	switch d.kind {
+	case KindQueue:
+		return !d.config.NonPersistent
+	case KindStream:
+		return true
+	}
+	return d.config.Durable
+}
 
 // differs describes how two declarations of one handle contradict each other. It
 // returns "" if they do not.

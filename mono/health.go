@@ -104,8 +104,8 @@ func (a *App) Health(ctx context.Context) Health {
 			mu.Unlock()
 		})
 	}
-	run("transport", in.checkTransport, func(c HealthResult) { h.Transport = c })
-	for _, u := range in.units {
+	run("transport", in.denials.checkTransport, func(c HealthResult) { h.Transport = c })
+	for _, u := range in.plan.units {
 		run("module "+u.name, u.healthCheck(), func(c HealthResult) { h.Modules[u.name] = c })
 		for _, r := range u.provided {
 			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
@@ -122,27 +122,19 @@ func (h *Health) sum() {
 	if !h.Transport.Healthy {
 		bad = append(bad, "transport")
 	}
-	for _, name := range unhealthy(h.Modules) {
-		bad = append(bad, "module "+name)
+	note := func(kind string, results map[string]HealthResult) {
+		for _, name := range sortedKeys(results) {
+			if !results[name].Healthy {
+				bad = append(bad, kind+" "+name)
+			}
+		}
 	}
-	for _, name := range unhealthy(h.Resources) {
-		bad = append(bad, "resource "+name)
-	}
+	note("module", h.Modules)
+	note("resource", h.Resources)
 	h.Healthy = len(bad) == 0
 	if !h.Healthy {
 		h.Message = fmt.Sprintf("unhealthy: %v", bad)
 	}
-}
-
-// unhealthy returns the sorted names of the checks that are not healthy.
-func unhealthy(checks map[string]HealthResult) []string {
-	bad := make(map[string]string)
-	for name, c := range checks {
-		if !c.Healthy {
-			bad[name] = ""
-		}
-	}
-	return sortedKeys(bad)
 }
 
 // healthChecks holds the checks that have not returned.

@@ -2,11 +2,12 @@ package mono
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"gomono.dev/codec"
 	"gomono.dev/internal/lazy"
 )
 
@@ -20,70 +21,45 @@ type instance struct {
 	ctx    context.Context // of all handlers; ends when the App runs out of time to stop
 	giveUp context.CancelCauseFunc
 
-	root      *Scope
-	units     []*unit // in the order of registration, then of starting
-	report    *report
-	handles   map[identity]*declaration
-	providers map[identity]*receiver
-	resources map[identity]*resource
-	channels  map[identity]*channel
-	codecs    codecs
-	started   []step
-	storages  sync.Map // name → *storage
+	root       *Scope
+	plan       plan
+	report     *report
+	names      namespace
+	codecs     *codecs
+	logs       logs
+	denials    denials
+	started    steps
+	referenced *referencedValues // nil if no observer watches
+	clock      lazy.Clock
+	limits     lazy.Rules // of the contexts with a limit
 
-	outside     sync.Map    // *declaration → *sender, for code outside modules
-	outsideNext Next        // middleware, then dispatch, for all of them
-	ended       atomic.Bool // nothing is sent any more
+	outside     sync.Map // *declaration → *sender, for code outside modules
+	outsideNext Next     // middleware, then dispatch, for all of them
 	outgoing    *outgoing
+	ended       atomic.Bool     // nothing is sent any more
 	stopping    chan struct{}   // closed when the stop begins
 	stopEnd     context.Context // hard end of the stop, set before stopping is closed
-	clock       lazy.Clock
-	limits      lazy.Rules        // of the contexts with a limit
-	referenced  *referencedValues // nil if no observer watches
-	denials     denials
-}
-
-// unit is one module, plugin or middleware in an instance.
-type unit struct {
-	name     string
-	explicit bool // the name was given; it is not the package's
-	plugin   bool
-	version  string
-	doc      string
-	module   any
-	scope    *Scope
-	binding  bool // its Bind is running
-	entered  bool // its start has begun
-
-	order     []identity // of senders, as declared
-	senders   map[identity]*sender
-	declared  map[*declaration]*sender // the same, found faster
-	receivers []*receiver
-	provided  []*resource
-	needed    []need
-	sends     []*channel
-	receives  []*channel
-	reads     []*declaration
 }
 
 func newInstance(a *App) *instance {
+	o := &a.options
 	in := &instance{
-		app:       a,
-		id:        newID(),
-		log:       a.log,
-		report:    &report{},
-		handles:   make(map[identity]*declaration),
-		providers: make(map[identity]*receiver),
-		resources: make(map[identity]*resource),
-		channels:  make(map[identity]*channel),
-		clock:     lazy.NewClock(),
-		outgoing:  newOutgoing(),
-		stopping:  make(chan struct{}),
+		app:      a,
+		id:       newID(),
+		log:      a.log,
+		plan:     newPlan(),
+		report:   &report{},
+		names:    o.namespace,
+		logs:     logs{transport: a.transport, names: o.namespace, generation: o.generation},
+		clock:    lazy.NewClock(),
+		outgoing: newOutgoing(),
+		stopping: make(chan struct{}),
 	}
-	in.limits.Clock = in.clock
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
+	in.limits.Clock = in.clock
 	in.root = &Scope{in: in}
-	in.referenced = in.watchReferences()
+	in.denials.in = in
+	in.referenced = newReferencedValues(in)
 	return in
 }
 
@@ -100,37 +76,86 @@ func (in *instance) isStopping() bool {
 func (in *instance) observe(o Observation)            { in.app.observe(o) }
 func (in *instance) panicked(where string, value any) { in.app.panicked(where, value) }
 
-func (in *instance) codecOf(d *declaration) codec.Codec {
-	if d.config.Codec != nil {
-		return in.contain(d.config.Codec)
+func (in *instance) start(ctx context.Context) error {
+	in.codecs = newCodecs(in.app.options.codec, in.panicked)
+	b := &binder{in, &in.plan, in.report}
+	b.bindAll()
+	if err := b.check(); err != nil {
+		return err
 	}
-	return in.contain(in.app.options.codec)
+	in.observeConfiguration()
+	in.compile()
+	if err := in.report.err(); err != nil {
+		return err
+	}
+	in.app.current.Store(in)
+	in.started.push("watching the transport", always(in.app.transport.Watch(in.denials.handle)))
+	in.openLogs(ctx)
+	if err := in.report.err(); err != nil {
+		return err
+	}
+	in.startChannels()
+	for _, u := range in.plan.units {
+		if err := in.startUnit(ctx, u); err != nil {
+			return fmt.Errorf("mono: module %s: %w", u.name, err)
+		}
+	}
+	return nil
 }
 
-// sender returns the unit's sender of a handle, and declares it if it is new.
-func (u *unit) sender(in *instance, d *declaration) *sender {
-	in.record(u, d)
-	id := d.identity()
-	s, ok := u.senders[id]
-	if !ok {
-		s = &sender{in: in, unit: u, decl: d}
-		u.senders[id] = s
-		u.order = append(u.order, id)
+func (in *instance) compile() {
+	in.outsideNext = in.chain(dispatch)
+	for _, u := range in.plan.units {
+		for _, s := range u.senders {
+			s.compile()
+		}
 	}
-	u.declared[d] = s
-	return s
+	for _, r := range in.plan.receivers {
+		r.compile()
+	}
 }
 
-// record records a handle, and reports a second declaration that contradicts the first.
-func (in *instance) record(u *unit, d *declaration) {
-	first, ok := in.handles[d.identity()]
-	if !ok {
-		in.handles[d.identity()] = d
-		in.codecs.add(in.contain(d.config.Codec))
-		return
+// startChannels starts the copying of the channels that fan out. It ends when the
+// channel is closed, at the latest when everything has stopped.
+func (in *instance) startChannels() {
+	quit := make(chan struct{})
+	in.started.push("channels", always(func() { close(quit) }))
+	for _, c := range in.plan.channels {
+		if c.decl.config.FanOut {
+			go c.hub.copy(quit)
+		}
 	}
-	if how := first.differs(d); how != "" {
-		in.report.add(u.name, d, "is declared twice %s, at %s and at %s: declare it once and import it", how, first.place, d.place)
+}
+
+// startUnit opens the resources that a unit provides, fills those that it needs, starts
+// it, and subscribes its receivers. Each part that succeeded is recorded, to be undone
+// in reverse.
+func (in *instance) startUnit(ctx context.Context, u *unit) error {
+	began := time.Now()
+	if err := in.openResources(ctx, u); err != nil {
+		return err
+	}
+	u.entered = true
+	in.started.push("channels of module "+u.name, always(u.leaveChannels))
+	if s, ok := u.module.(Starter); ok {
+		if err := hook(ctx, "Start", in.panicked, s.Start, u.stopLate); err != nil {
+			return err
+		}
+	}
+	in.started.push("module "+u.name, func(s *stopping) error { return in.stopUnit(s, u) })
+	for _, r := range u.receivers {
+		if err := r.start(ctx); err != nil {
+			return err
+		}
+	}
+	in.observe(ModuleStarted{Module: u.name, Duration: time.Since(began)})
+	return nil
+}
+
+// stopLate stops a module whose Start has succeeded after the App gave up on it.
+func (u *unit) stopLate() {
+	if s, ok := u.module.(Stopper); ok {
+		_ = s.Stop(context.Background()) // no caller is left to get the error
 	}
 }
 
@@ -160,7 +185,7 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	default:
 		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
 	}
-	if known, ok := in.handles[d.identity()]; ok {
+	if known, ok := in.plan.handles[d.identity()]; ok {
 		if how := known.differs(d); how != "" {
 			return nil, notDone(FailedPrecondition, "%s is declared twice %s, at %s and at %s: declare it once and import it", d, how, known.place, d.place)
 		}
@@ -169,28 +194,4 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	s.compile()
 	actual, _ := in.outside.LoadOrStore(d, s)
 	return actual.(*sender), nil
-}
-
-// receive declares a receiver. The typed Handle methods complete it.
-func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noHandler bool, opts []O, memory func() *inbound) *receiver {
-	sc.binding("Handle", d)
-	r := &receiver{in: sc.in, unit: sc.unit, decl: d, config: d.config, place: callerOutside(), newInbound: memory}
-	if noHandler {
-		sc.problem(d, "is handled by nil at %s: want a function", r.place)
-	}
-	for _, o := range opts {
-		if err := applyTo(&r.config, o); err != nil {
-			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
-		}
-	}
-	sc.in.record(sc.unit, d)
-	sc.unit.receivers = append(sc.unit.receivers, r)
-	return r
-}
-
-// stopLate stops a module whose Start has succeeded after the App gave up on it.
-func (u *unit) stopLate() {
-	if s, ok := u.module.(Stopper); ok {
-		_ = s.Stop(context.Background()) // no caller is left to get the error
-	}
 }

@@ -2,11 +2,189 @@ package mono
 
 import (
 	"context"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"gomono.dev/transport"
 )
+
+// logs holds the logs of the stored handles of an App, and those of their dead letters.
+type logs struct {
+	transport  transport.Transport
+	names      namespace
+	generation uint64
+	all        sync.Map // name → *storage
+}
+
+// storage is the log of one stored handle, or of its dead letters, in one run of
+// an App. It is opened when it is first needed, and stays open.
+type storage struct {
+	transport transport.Transport
+	config    transport.LogConfig
+	what      string // the handle, for errors
+
+	opening token // held while the log is being opened
+	opened  atomic.Pointer[transport.Log]
+}
+
+// of returns the storage of a stored handle.
+func (ls *logs) of(d *declaration) *storage { return ls.storage(d.String(), ls.config(d)) }
+
+// deadLettersOf returns the storage of a handle's dead letters. It exists once the
+// first dead letter was stored.
+func (ls *logs) deadLettersOf(d *declaration) *storage {
+	what := "dead letters of " + d.String()
+	return ls.storage(what, transport.LogConfig{
+		Name:          ls.names.deadLetterLog(d),
+		Subjects:      []string{ls.names.deadLetter(d, "*", "*")},
+		Description:   what,
+		MaxPerSubject: 1,
+		Full:          transport.DropOldest,
+		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},
+	})
+}
+
+func (ls *logs) storage(what string, c transport.LogConfig) *storage {
+	if s, ok := ls.all.Load(c.Name); ok {
+		return s.(*storage)
+	}
+	s, _ := ls.all.LoadOrStore(c.Name, &storage{transport: ls.transport, config: c, what: what, opening: newToken()})
+	return s.(*storage)
+}
+
+// config returns the configuration of a stored handle's log.
+func (ls *logs) config(d *declaration) transport.LogConfig {
+	can := ls.transport.Capabilities()
+	subject := ls.names.prefix(d)
+	c := transport.LogConfig{
+		Name:        ls.names.log(d),
+		Subjects:    []string{subject, subject + toToken + "*"},
+		Retention:   transport.InterestRetention,
+		DedupWindow: d.config.DedupWindow,
+		Generation:  ls.generation,
+		Description: d.config.Doc,
+		Metadata:    map[string]string{"mono-handle": d.String()},
+		MaxSize:     max(can.MaxPayload-deadLetterRoom, can.MaxPayload/2), // a message can become a dead letter later
+	}
+	if d.key != nil {
+		c.Subjects = []string{subject + keyToken + "*", subject + toToken + "*" + keyToken + "*"}
+	}
+	switch d.kind {
+	case KindQueue:
+		c.MaxMessages = d.config.MaxPending
+		if c.Delays = can.Delays; c.Delays {
+			c.MaxDelayed = d.config.MaxDelayed
+		}
+		for _, group := range d.config.groups() {
+			c.Groups = append(c.Groups, ls.group(d, &d.config, group))
+		}
+	case KindStream:
+		c.Retention, c.Full = transport.LimitsRetention, transport.DropOldest
+		c.MaxAge, c.MaxMessages, c.MaxBytes = d.config.MaxAge, d.config.MaxMessages, d.config.MaxBytes
+		c.MaxPerSubject = d.config.MaxPerKey
+		c.Lanes = d.config.lanes(d.key != nil)
+	}
+	return c
+}
+
+// group returns the configuration of a group of a stored handle. A group for all keys
+// has no filter, because a backend is fastest without one: it also gets the messages
+// replayed to other groups, and skips them.
+func (ls *logs) group(d *declaration, c *config, group string) transport.GroupConfig {
+	var filter []string
+	if len(c.Keys) > 0 {
+		filter = append(ls.names.patterns(d, c), ls.names.replay(d, group, "*"))
+	}
+	return transport.GroupConfig{
+		Name:       group,
+		Filter:     filter,
+		Start:      c.From.start,
+		AckWait:    c.AckWait,
+		Ordered:    d.kind == KindStream && !c.Unordered,
+		Generation: ls.generation,
+	}
+}
+
+// storeDeadLetter stores a dead letter. Storing it twice stores it once, because of its
+// subject. A log of dead letters that was deleted is created again.
+func (ls *logs) storeDeadLetter(d *declaration, deadLetter *transport.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deadLetterTimeout)
+	defer cancel()
+	s := ls.deadLettersOf(d)
+	err := s.appendDeadLetter(ctx, deadLetter)
+	if CodeOf(err) == NotFound {
+		s.reopen()
+		err = s.appendDeadLetter(ctx, deadLetter)
+	}
+	return err
+}
+
+// deadLetterTimeout bounds the storing of a dead letter.
+const deadLetterTimeout = 10 * time.Second
+
+func (s *storage) appendDeadLetter(ctx context.Context, deadLetter *transport.Message) error {
+	log, err := s.log(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = log.Append(ctx, deadLetter, transport.AppendOptions{Expect: &transport.Expectation{Subject: deadLetter.Subject}})
+	if CodeOf(err) == Aborted {
+		return nil // it is stored already
+	}
+	return err
+}
+
+// log returns the log, and opens it if necessary.
+func (s *storage) log(ctx context.Context) (transport.Log, error) {
+	if log := s.opened.Load(); log != nil {
+		return *log, nil
+	}
+	if err := s.opening.acquire(ctx, s.what+": waited for its log to be opened"); err != nil {
+		return nil, err
+	}
+	defer s.opening.release()
+	if log := s.opened.Load(); log != nil {
+		return *log, nil
+	}
+	log, err := s.transport.Log(ctx, s.config)
+	if err != nil {
+		return nil, about(s.what, err)
+	}
+	s.opened.Store(&log)
+	return log, nil
+}
+
+// reopen makes the next call of log open the log again, and create it if it is gone.
+func (s *storage) reopen() { s.opened.Store(nil) }
+
+// idOf returns the id of a stored message. For a message of a plain client without an
+// id it returns one made of its position, the same at each attempt.
+func (s *storage) idOf(d *transport.Delivery) string {
+	if d.ID != "" {
+		return d.ID
+	}
+	if id := d.Header.Get(transport.HeaderID); id != "" {
+		return id
+	}
+	return s.config.Name + "-" + strconv.FormatUint(d.Sequence, 10)
+}
+
+// addGroup adds the group of a receiver. If two receivers share a group, the last one
+// determines its configuration, as in different processes.
+func (s *storage) addGroup(g transport.GroupConfig) {
+	c := &s.config
+	c.Update = true
+	i := slices.IndexFunc(c.Groups, func(other transport.GroupConfig) bool { return other.Name == g.Name })
+	if i < 0 {
+		c.Groups = append(c.Groups, g)
+		return
+	}
+	c.Groups[i] = g
+}
 
 // logsAtOnce is the number of logs that a start opens at once.
 const logsAtOnce = 32
@@ -26,52 +204,38 @@ type opening struct {
 // receivers. Errors appear in the start report. No message is sent before the groups
 // exist.
 func (in *instance) openLogs(ctx context.Context) {
-	in.declareGroups()
-	openings := in.openings()
-	openAll(ctx, openings)
-	for _, o := range openings {
-		for _, u := range o.users {
-			if o.err != nil {
-				in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
-			}
-		}
-		o.reportUnused()
-	}
-}
-
-// declareGroups adds the groups of receivers to the configurations of their logs.
-func (in *instance) declareGroups() {
-	for _, u := range in.units {
-		for _, r := range u.receivers {
-			if r.decl.stored() {
-				in.storageOf(r.decl).receive(in.groupConfig(r.decl, &r.config, r.group()))
-			}
+	for _, r := range in.plan.receivers {
+		if r.decl.stored() {
+			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
 		}
 	}
-}
-
-// receive adds the group of a receiver. If two receivers share a group, the last one
-// determines its configuration, as in different processes.
-func (s *storage) receive(g transport.GroupConfig) {
-	c := &s.config
-	c.Update = true
-	i := slices.IndexFunc(c.Groups, func(other transport.GroupConfig) bool { return other.Name == g.Name })
-	if i < 0 {
-		c.Groups = append(c.Groups, g)
-		return
+	all := in.logs.openings(&in.plan)
+	var wait sync.WaitGroup
+	free := make(chan struct{}, logsAtOnce)
+	for _, o := range all {
+		free <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-free }()
+			what := "opening the log of " + o.what
+			o.err = goexitError(what)
+			o.err = guard(what, in.panicked, func() error { return o.open(ctx, &in.plan) })
+		})
 	}
-	c.Groups[i] = g
+	wait.Wait()
+	for _, o := range all {
+		o.report(in)
+	}
 }
 
 // openings lists the logs of the modules, each once, in the order of the modules.
-func (in *instance) openings() (all []*opening) {
+func (ls *logs) openings(p *plan) (all []*opening) {
 	known := make(map[*storage]*opening)
-	for _, u := range in.units {
-		for _, d := range u.messages() {
+	for _, u := range p.units {
+		for _, d := range u.messages {
 			if !d.stored() {
 				continue
 			}
-			s := in.storageOf(d)
+			s := ls.of(d)
 			if known[s] == nil {
 				known[s] = &opening{storage: s, decl: d}
 				all = append(all, known[s])
@@ -82,28 +246,93 @@ func (in *instance) openings() (all []*opening) {
 	return all
 }
 
-// openAll opens logs concurrently, at most logsAtOnce at once.
-func openAll(ctx context.Context, openings []*opening) {
-	var wait sync.WaitGroup
-	free := make(chan struct{}, logsAtOnce)
-	for _, o := range openings {
-		free <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-free }()
-			o.open(ctx)
-		})
+// open opens the log. It also finds the groups that are not declared here and have no
+// member. Their messages are kept until the groups are deleted.
+func (o *opening) open(ctx context.Context, p *plan) error {
+	log, err := o.log(ctx)
+	if err != nil || !o.config.Update {
+		return err
 	}
-	wait.Wait()
+	here := p.groupsOf(o.decl)
+	o.unused, o.unlisted = log.Groups(ctx)
+	o.unused = slices.DeleteFunc(o.unused, func(g transport.GroupInfo) bool {
+		return g.Members > 0 || slices.Contains(here, g.Config.Name)
+	})
+	return nil
 }
 
-func (o *opening) open(ctx context.Context) {
-	what := "opening the log of " + o.what
-	o.err = goexitError(what)
-	o.err = guard(what, o.in.panicked, func() error {
-		log, err := o.log(ctx)
-		if err == nil && o.config.Update {
-			o.unused, o.unlisted = o.in.unusedGroups(ctx, o.decl, log)
+// report reports a log that cannot be opened, and undeclared groups.
+func (o *opening) report(in *instance) {
+	for _, u := range o.users {
+		if o.err != nil {
+			in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
 		}
-		return err
-	})
+	}
+	if o.unlisted != nil {
+		in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
+	}
+	for _, g := range o.unused {
+		in.log.Warn("mono: group not declared any more; it keeps its messages until mono.DeleteGroup removes it",
+			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered)
+		in.observe(GroupUnused{Handle: o.decl, Group: g.Config.Name})
+	}
+}
+
+// DeleteGroup permanently deletes a durable group of a queue, a stream or a durable
+// event, and its position. The messages that only this group has not handled yet are
+// removed from a queue.
+//
+// The start of an App reports groups that are not declared any more; it deletes none.
+// Another running process that declares a group of a queue or a durable event recreates
+// it, without its messages: stop such processes first.
+//
+// The error is NotFound if the group does not exist. It is FailedPrecondition if the
+// App declares the group or receives with it, or if the handle is not stored.
+func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
+	in, d := b.Scope().in, h.declared()
+	if in == nil {
+		return notDone(Unavailable, "%s: the App has not been started", d)
+	}
+	if !d.stored() {
+		return notDone(FailedPrecondition, "%s has no durable groups: it is not stored", d)
+	}
+	if slices.Contains(in.plan.groupsOf(d), group) {
+		return notDone(FailedPrecondition, "%s: the group %q is declared here: remove it from the handle and its modules first", d, group)
+	}
+	if !in.outgoing.enter() {
+		return notDone(Unavailable, "%s: the App has stopped", d)
+	}
+	defer in.outgoing.leave()
+	log, err := in.logs.of(d).log(ctx)
+	if err == nil {
+		err = log.DeleteGroup(ctx, group)
+	}
+	if err != nil {
+		return about(d.String(), err)
+	}
+	return nil
+}
+
+// Generation orders the versions of a program that share stored handles. After a higher
+// generation has set a log's options, a lower one leaves them unchanged. So an older
+// binary that restarts does not undo the changes of a newer one.
+//
+// The default is the time of the commit of the binary, in seconds of Unix time, as the
+// go command records it, or 0 if it recorded none.
+func Generation(n uint64) AppOption { return func(o *appOptions) { o.generation = n } }
+
+func buildGeneration() uint64 {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return 0
+	}
+	for _, s := range info.Settings {
+		if s.Key != "vcs.time" {
+			continue
+		}
+		if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
+			return uint64(max(t.Unix(), 0))
+		}
+	}
+	return 0
 }

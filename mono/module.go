@@ -3,8 +3,13 @@ package mono
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"path"
 	"reflect"
+	"time"
+
+	"gomono.dev/transport"
 )
 
 // Module is a part of a system that communicates with other modules through handles
@@ -90,3 +95,158 @@ func isNil(m any) bool {
 	v := reflect.ValueOf(m)
 	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
+
+// Binder gives a handle its App. It is the Scope of a module, an *App for code outside
+// modules, or the harness of a test.
+type Binder interface {
+	Scope() *Scope
+}
+
+// Scope is the place of a module in a running App. Bind receives it, and the module may
+// keep it for later sends.
+//
+// A module declares in Bind what it uses, by asking for a bound sender (Client,
+// Publisher, …), by Handle, or by Use. A send through a handle that was not declared
+// there fails with FailedPrecondition.
+//
+// A Scope is valid for one attempt to run the App; after that every send through it
+// fails with Unavailable. It may be used concurrently once Bind has returned.
+type Scope struct {
+	in   *instance // nil: the App has not been started
+	unit *unit     // nil: outside any module
+}
+
+// Scope returns s, so that a Scope is a Binder.
+func (s *Scope) Scope() *Scope { return s }
+
+// Module returns the name of the module, "" outside any.
+func (s *Scope) Module() string {
+	if s.unit == nil {
+		return ""
+	}
+	return s.unit.name
+}
+
+// Logger returns the App's logger, with the module's name.
+func (s *Scope) Logger() *slog.Logger {
+	if s.in == nil {
+		return slog.Default()
+	}
+	if s.unit == nil {
+		return s.in.log
+	}
+	return s.in.log.With("module", s.unit.name)
+}
+
+// Use declares that the module sends through these handles. It is for a module that
+// keeps its Scope instead of bound senders, for example because it calls AppendAfter.
+func (s *Scope) Use(handles ...Handle) {
+	for _, h := range handles {
+		s.declareSender("Use", h.declared())
+	}
+}
+
+// sender returns the sender of a handle that the module has declared. Code outside
+// modules needs no declaration.
+func (s *Scope) sender(d *declaration) (*sender, error) {
+	if s.in == nil {
+		return nil, notDone(Unavailable, "%s: the App has not been started", d)
+	}
+	return s.in.senderOf(s.unit, d)
+}
+
+// bind returns the sender of a handle for a Scope in Bind. It returns nil for any other
+// Binder, whose Scope must be looked up at each send.
+func bind(b Binder, d *declaration) *sender {
+	s, ok := b.(*Scope)
+	if !ok || s.unit == nil {
+		return nil
+	}
+	return s.declareSender("a sender", d)
+}
+
+// Raw returns the App's transport, for uses that handles do not cover: subjects with
+// wildcards, foreign subjects, log administration. A module that subscribes there must
+// drain its subscriptions in its Stop. The App closes the transport. Raw returns nil
+// before the App was started.
+func Raw(b Binder) transport.Transport {
+	if s := b.Scope(); s.in != nil {
+		return s.in.app.transport
+	}
+	return nil
+}
+
+// guard calls f and turns a panic into an error. report receives the panic's value.
+// guard also calls the methods of f's error: if they panic, such as those of a nil
+// pointer of an error type, they do it here and not in later code.
+func guard(what string, report func(what string, value any), f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			report(what, v)
+			err = panicError(what)
+		}
+	}()
+	return tried(f())
+}
+
+// tried calls the methods of an error for its text and code, which may panic.
+func tried(err error) error {
+	if err != nil {
+		_, _ = err.Error(), CodeOf(err)
+	}
+	return err
+}
+
+// goexitError returns the error of a function that did not return, because it ended its
+// goroutine.
+func goexitError(what string) *Error {
+	return Errorf(Internal, "%s ended its goroutine (runtime.Goexit, or a test's FailNow): return an error instead", what)
+}
+
+func panicError(what string) error { return Errorf(Internal, "%s panicked", what) }
+
+// hook calls f, which may ignore its context, and waits no longer than ctx allows. A
+// call that does not return is named in the error and left running. If it succeeds
+// later, late undoes it.
+func hook(ctx context.Context, what string, report func(string, any), f func(context.Context) error, late func()) error {
+	result := make(chan error)
+	leave := make(chan struct{})
+	go func() {
+		var err error = goexitError(what)
+		defer func() {
+			select {
+			case result <- err:
+			case <-leave:
+				if err == nil && late != nil {
+					_ = guard(what+", late", report, func() error { late(); return nil })
+				}
+			}
+		}()
+		err = guard(what, report, func() error { return f(ctx) })
+	}()
+	select {
+	case err := <-result:
+		return wrapHook(what, err)
+	case <-ctx.Done():
+	}
+	last := time.NewTimer(hookGrace)
+	defer last.Stop()
+	select {
+	case err := <-result:
+		return wrapHook(what, err)
+	case <-last.C:
+		close(leave)
+		return transport.ContextError(ctx, OutcomeUnknown, "%s did not return in time", what)
+	}
+}
+
+func wrapHook(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// hookGrace is how long a hook may take to return after its context has ended. It
+// distinguishes a hook that respects its context from one that does not.
+const hookGrace = 50 * time.Millisecond

@@ -48,7 +48,7 @@ func (s *sender) assumesAccepted() bool {
 
 func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) error {
 	own := *m
-	own.Subject = s.in.replaySubject(s.decl, group, "")
+	own.Subject = s.in.names.replay(s.decl, group, "")
 	reply, err := s.in.app.transport.Request(ctx, &own)
 	if err != nil {
 		return err

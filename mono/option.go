@@ -1,8 +1,12 @@
 package mono
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -302,4 +306,252 @@ func Capacity(n int) ChannelOption {
 // compete for values. The slowest receiver sets the pace.
 func FanOut() ChannelOption {
 	return option(func(c *config) error { c.FanOut = true; return nil })
+}
+
+// MaxAttempts sets the number of attempts at a job or a message before it becomes a
+// dead letter, 5 by default.
+func MaxAttempts(n int) StoredOption {
+	return set(n >= 1, func(c *config) { c.MaxAttempts = n }, "MaxAttempts(%d): want at least 1", n)
+}
+
+// Groups names the groups of a queue. Each group gets every job. Without Groups a queue
+// has one group, [DefaultGroup], which all its workers share. [Group] describes the
+// names.
+func Groups(names ...string) QueueOption {
+	ok := len(names) > 0
+	for _, name := range names {
+		ok = ok && isGroup(name)
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
+	return set(ok && len(sorted) == len(names), func(c *config) { c.Groups = sorted },
+		"Groups(%q): want different names of 1 to %d lower-case letters, digits and single hyphens", names, maxName)
+}
+
+// DefaultGroup is the only group of a queue that declares no Groups.
+const DefaultGroup = "workers"
+
+// groups returns the groups of a queue.
+func (c *config) groups() []string {
+	if len(c.Groups) == 0 {
+		return []string{DefaultGroup}
+	}
+	return c.Groups
+}
+
+// MaxPending bounds the number of jobs that may wait in a queue. If the queue is full,
+// a send fails with ResourceExhausted.
+func MaxPending(n uint64) QueueOption {
+	return set(n >= 1, func(c *config) { c.MaxPending = n }, "MaxPending(%d): want at least 1", n)
+}
+
+// MaxDelayed bounds the number of jobs that may wait for their Delay or At.
+func MaxDelayed(n uint64) QueueOption {
+	return set(n >= 1, func(c *config) { c.MaxDelayed = n }, "MaxDelayed(%d): want at least 1", n)
+}
+
+// DedupWindow sets how long ids are remembered, 2 minutes by default. Within it a
+// message with the same id is stored once. When a separate NATS server outside a
+// cluster restarts, it forgets the ids of jobs that are done and of messages that a
+// limit has removed. An embedded server remembers the ids that its own process has
+// sent.
+func DedupWindow(d time.Duration) StoredOption {
+	return set(d >= 100*time.Millisecond, func(c *config) { c.DedupWindow = d }, "DedupWindow(%v): want at least 100ms", d)
+}
+
+// AckWait sets how long the messages of a dead or disconnected process wait before
+// others get them, 30 seconds by default, at least 1 second. A handler may take any
+// time, or as long as its Timeout allows: its process extends the wait while it lives.
+func AckWait(d time.Duration) StoredOption {
+	return set(d >= transport.MinAckWait, func(c *config) { c.AckWait = d }, "AckWait(%v): want at least %v", d, transport.MinAckWait)
+}
+
+// NonPersistent makes a queue that stores nothing. A job is accepted once a member of
+// each group has it; otherwise the send fails with Unavailable. If a worker dies, the
+// jobs that it has accepted are lost.
+func NonPersistent() QueueOption {
+	return option(func(c *config) error { c.NonPersistent = true; return nil })
+}
+
+// AssumeAccepted lets a NonPersistent queue skip the wait for acceptance for this long
+// after a job was accepted. A job that no worker accepts in that time is lost without
+// an error.
+func AssumeAccepted(window time.Duration) QueueOption {
+	return set(window >= 100*time.Millisecond, func(c *config) { c.AssumeAccepted = window },
+		"AssumeAccepted(%v): want at least 100ms", window)
+}
+
+// MaxAge removes messages of a stream this long after they were appended.
+func MaxAge(d time.Duration) StreamOption {
+	return set(d >= 100*time.Millisecond, func(c *config) { c.MaxAge = d }, "MaxAge(%v): want at least 100ms", d)
+}
+
+// MaxMessages keeps at most the last n messages of a stream.
+func MaxMessages(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxMessages = n }, "MaxMessages(%d): want at least 1", n)
+}
+
+// MaxBytes keeps at most the last n bytes of a stream.
+func MaxBytes(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxBytes = n }, "MaxBytes(%d): want at least 1", n)
+}
+
+// MaxPerKey keeps at most the last n messages of each key of a keyed stream.
+func MaxPerKey(n uint64) StreamOption {
+	return set(n >= 1, func(c *config) { c.MaxPerKey = n }, "MaxPerKey(%d): want at least 1", n)
+}
+
+// Lanes sets the number of lanes in which the groups of a keyed stream work: messages
+// of one key keep their order, and those of different lanes run at once. The default is
+// 16. The number is fixed when a group is created.
+func Lanes(n int) StreamOption {
+	return set(n >= 1 && n <= 256, func(c *config) { c.Lanes = n }, "Lanes(%d): want 1 to 256", n)
+}
+
+// DefaultLanes is the number of lanes of a keyed stream, unless mono.Lanes sets
+// another.
+const DefaultLanes = 16
+
+// lanes returns the number of lanes of a stream's log.
+func (c *config) lanes(keyed bool) int {
+	if !keyed || c.Unordered {
+		return 0
+	}
+	return cmp.Or(c.Lanes, DefaultLanes)
+}
+
+// Unordered gives up the order within a key: any free worker gets the next message.
+func Unordered() interface {
+	StreamOption
+	StreamHandlerOption
+} {
+	return option(func(c *config) error { c.Unordered = true; return nil })
+}
+
+// config holds the values of options. A receiver's config is its handle's, with the
+// receiver's options applied on top.
+type config struct {
+	Version string
+	Doc     string
+	Codec   codec.Codec
+
+	Timeout      time.Duration
+	Concurrency  int
+	MaxBuffered  int
+	LoadBalanced bool
+	ByReference  bool
+
+	Group     string
+	Broadcast bool
+	Durable   bool
+	Keys      []string
+
+	Capacity int
+	FanOut   bool
+
+	MaxAttempts    int
+	Backoff        BackoffPolicy
+	Groups         []string
+	MaxPending     uint64
+	MaxDelayed     uint64
+	DedupWindow    time.Duration
+	NonPersistent  bool
+	AssumeAccepted time.Duration
+	AckWait        time.Duration
+	StuckAfter     time.Duration
+
+	MaxAge      time.Duration
+	MaxMessages uint64
+	MaxBytes    uint64
+	MaxPerKey   uint64
+	Lanes       int
+	Unordered   bool
+	From        Position
+	Follow      bool
+	BatchSize   int
+	BatchWait   time.Duration
+
+	Code  Code
+	Keyed bool
+}
+
+// check reports options that contradict each other.
+func (c *config) check(kind Kind) error {
+	var errs []error
+	reject := func(wrong bool, text string) {
+		if wrong {
+			errs = append(errs, errors.New(text))
+		}
+	}
+	reject(c.Durable && c.Broadcast, "Durable and Broadcast exclude each other: a durable group shares its messages among instances")
+	reject(c.Broadcast && c.Group != "", "Broadcast and Group exclude each other: every instance receives a broadcast")
+	reject(c.AssumeAccepted > 0 && !c.NonPersistent,
+		"AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store")
+	reject(c.Unordered && c.Lanes > 0, "Unordered and Lanes exclude each other: lanes keep order")
+	if stored := strings.Join(c.storedOptions(), ", "); stored != "" {
+		reject(kind == KindEvent && !c.Durable, "want Durable with "+stored+": an event that is not stored is delivered once")
+		reject(c.NonPersistent, "NonPersistent excludes "+stored+": its jobs are not stored, so they cannot be tried again")
+	}
+	if c.MaxAge > 0 && c.DedupWindow > c.MaxAge {
+		errs = append(errs, fmt.Errorf("DedupWindow(%v) is longer than MaxAge(%v): ids cannot be remembered for longer than messages", c.DedupWindow, c.MaxAge))
+	}
+	if list, ok := c.Backoff.(backoffList); ok && len(list) > c.maxAttempts()-1 {
+		errs = append(errs, fmt.Errorf("Backoff lists %d waits, and %d attempts have %d between them: list fewer, or raise MaxAttempts", len(list), c.maxAttempts(), c.maxAttempts()-1))
+	}
+	return errors.Join(errs...)
+}
+
+// storedOptions returns the names of the options that are set and need stored messages.
+// (Timeout has another meaning for a service.)
+func (c *config) storedOptions() []string {
+	var names []string
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{
+		{"MaxAttempts", c.MaxAttempts > 0},
+		{"Backoff", c.Backoff != nil},
+		{"Timeout", c.Timeout > 0},
+		{"MaxPending", c.MaxPending > 0},
+		{"MaxDelayed", c.MaxDelayed > 0},
+		{"DedupWindow", c.DedupWindow > 0},
+		{"AckWait", c.AckWait > 0},
+		{"StuckAfter", c.StuckAfter > 0},
+	} {
+		if o.set {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
+// differs describes the first option with different values in two configs.
+func (c *config) differs(other *config) string {
+	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			return fmt.Sprintf("with different %s: %v and %v", a.Type().Field(i).Name, show(a.Field(i)), show(b.Field(i)))
+		}
+	}
+	return ""
+}
+
+// settings returns the options that are not at their zero value, for Describe and
+// observers.
+func (c *config) settings() map[string]string {
+	settings := make(map[string]string)
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			settings[v.Type().Field(i).Name] = fmt.Sprint(show(v.Field(i)))
+		}
+	}
+	return settings
+}
+
+// show returns an option's value for texts.
+func show(v reflect.Value) any {
+	if c, ok := v.Interface().(codec.Codec); ok && c != nil {
+		return c.ContentType()
+	}
+	return v.Interface()
 }

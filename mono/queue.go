@@ -20,22 +20,14 @@ import (
 // A queue needs a transport that stores messages (transport.Capabilities.Logs); on
 // another one the App does not start. A NonPersistent queue works on every transport.
 type Queue[T any] struct {
-	decl *declaration
+	handle
 	sent sending
 }
 
 // NewQueue declares a queue. It panics on a bad name or option.
 func NewQueue[T any](name string, opts ...QueueOption) Queue[T] {
-	return Queue[T]{decl: declare(KindQueue, name, opts, reflect.TypeFor[T]())}
+	return Queue[T]{handle: handle{declare(KindQueue, name, opts, reflect.TypeFor[T]())}}
 }
-
-// Name returns the name of the queue.
-func (q Queue[T]) Name() string { return q.decl.name }
-
-// Kind returns KindQueue.
-func (q Queue[T]) Kind() Kind { return KindQueue }
-
-func (q Queue[T]) declared() *declaration { return q.decl }
 
 // With returns the queue with options for the jobs sent through it.
 func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {

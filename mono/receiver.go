@@ -65,7 +65,7 @@ func (r *receiver) group() string {
 
 // compile is called once all modules are bound.
 func (r *receiver) compile() {
-	r.codec = r.in.codecOf(r.decl)
+	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.next = r.in.chain(r.call)
 	r.plain = len(r.in.app.middleware) == 0
@@ -79,7 +79,7 @@ func (r *receiver) compile() {
 	}
 	switch {
 	case r.decl.stored():
-		r.storage, r.watch = r.in.storageOf(r.decl), newWatch(r)
+		r.storage, r.watch = r.in.logs.of(r.decl), newWatch(r)
 		c := newConsumer(r)
 		r.settler = &settler{receiver: r, consumer: c}
 		r.source, r.finisher = c, r.settler

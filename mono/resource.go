@@ -13,44 +13,34 @@ import (
 // A value with a method Close() error is closed when its provider has stopped, after
 // all modules that need it. A value with Health(ctx) error, PingContext(ctx) error or
 // Ping(ctx) error is part of the App's health.
-type Resource[T any] struct{ decl *declaration }
+type Resource[T any] struct{ handle }
 
 // NewResource declares a resource. It panics on a bad name.
 func NewResource[T any](name string) Resource[T] {
-	return Resource[T]{declare(KindResource, name, []option(nil), reflect.TypeFor[T]())}
+	return Resource[T]{handle{declare(KindResource, name, []option(nil), reflect.TypeFor[T]())}}
 }
-
-// Name returns the name of the resource.
-func (r Resource[T]) Name() string { return r.decl.name }
-
-// Kind returns KindResource.
-func (r Resource[T]) Kind() Kind { return KindResource }
-
-func (r Resource[T]) declared() *declaration { return r.decl }
 
 // Provide makes the module the provider of the resource. open is called when the module
 // starts, before its Start. Its result, with a nil error, is the value.
 func (r Resource[T]) Provide(s *Scope, open func(context.Context) (T, error)) {
-	s.binding("Provide", r.decl)
+	s.declare("Provide", r.decl)
 	if open == nil {
 		s.problem(r.decl, "is provided by nil at %s: want a function", callerOutside())
 		return
 	}
-	s.in.record(s.unit, r.decl)
 	s.unit.provided = append(s.unit.provided, &resource{
-		decl: r.decl, unit: s.unit, place: callerOutside(),
-		open: func(ctx context.Context) (any, error) { return open(ctx) },
+		decl: r.decl, place: callerOutside(),
+		provide: func(ctx context.Context) (any, error) { return open(ctx) },
 	})
 }
 
 // Need stores the resource's value in *target before the module's Start.
 func (r Resource[T]) Need(s *Scope, target *T) {
-	s.binding("Need", r.decl)
+	s.declare("Need", r.decl)
 	if target == nil {
 		s.problem(r.decl, "is needed in a nil pointer at %s: want the address of a field", callerOutside())
 		return
 	}
-	s.in.record(s.unit, r.decl)
 	s.unit.needed = append(s.unit.needed, need{
 		decl: r.decl,
 		fill: func(value any) { *target, _ = value.(T) },
@@ -59,11 +49,10 @@ func (r Resource[T]) Need(s *Scope, target *T) {
 
 // resource is a provided resource in an instance.
 type resource struct {
-	decl  *declaration
-	unit  *unit
-	place string
-	open  func(context.Context) (any, error)
-	value any
+	decl    *declaration
+	place   string
+	provide func(context.Context) (any, error)
+	value   any
 }
 
 // need is one target of a resource.
@@ -72,50 +61,31 @@ type need struct {
 	fill func(value any)
 }
 
-func (in *instance) checkProvided(u *unit) {
-	for _, r := range u.provided {
-		id := r.decl.identity()
-		if other, ok := in.resources[id]; ok {
-			in.report.add(u.name, r.decl, "is provided twice, by module %s at %s and by module %s at %s: remove one, or declare a resource for each", other.unit.name, other.place, u.name, r.place)
-			continue
-		}
-		in.resources[id] = r
-	}
-}
-
-func (in *instance) checkNeededResources(u *unit) {
-	for _, n := range u.needed {
-		if in.resources[n.decl.identity()] == nil {
-			in.report.add(u.name, n.decl, "no module provides it: add the module or plugin that does")
-		}
-	}
-}
-
 // openResources opens the resources that the unit provides and stores those that it
 // needs. A unit may need a resource that it provides.
 func (in *instance) openResources(ctx context.Context, u *unit) error {
 	for _, r := range u.provided {
-		value, err := in.open(ctx, r)
+		value, err := r.open(ctx, in.panicked)
 		if err != nil {
 			return err
 		}
 		r.value = value
-		in.started = append(in.started, step{what: r.decl.String(), stop: func(s *stopping) error {
+		in.started.push(r.decl.String(), func(s *stopping) error {
 			return hook(s.soft, "closing "+r.decl.String(), in.panicked, func(context.Context) error { return closeValue(value) }, nil)
-		}})
+		})
 	}
 	for _, n := range u.needed {
-		n.fill(in.resources[n.decl.identity()].value)
+		n.fill(in.plan.providers[n.decl.identity()].resource.value)
 	}
 	return nil
 }
 
 // open opens one resource. If it opens after the start gave up on it, it is closed,
 // since no module uses it.
-func (in *instance) open(ctx context.Context, r *resource) (any, error) {
+func (r *resource) open(ctx context.Context, panicked func(string, any)) (any, error) {
 	opened := make(chan any, 1)
-	err := hook(ctx, "opening "+r.decl.String(), in.panicked, func(ctx context.Context) error {
-		value, err := r.open(ctx)
+	err := hook(ctx, "opening "+r.decl.String(), panicked, func(ctx context.Context) error {
+		value, err := r.provide(ctx)
 		opened <- value
 		return err
 	}, func() { _ = closeValue(<-opened) })

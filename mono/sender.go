@@ -39,19 +39,19 @@ type sender struct {
 
 // compile is called once all modules are bound.
 func (s *sender) compile() {
-	s.codec = s.in.codecOf(s.decl)
-	s.prefix = s.in.prefix(s.decl)
+	s.codec = s.in.codecs.own(s.decl)
+	s.prefix = s.in.names.prefix(s.decl)
 	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
 	s.localLimits = lazy.Rules{Clock: s.in.clock, Isolation: s.in.ctx, Yield: s.decl.config.Timeout == 0}
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
 	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
-		s.local = s.in.providers[s.decl.identity()]
+		s.local = s.in.plan.providers[s.decl.identity()].service
 		s.direct = s.local != nil && len(s.in.app.middleware) == 0
 	}
 	if s.decl.stored() {
-		s.storage = s.in.storageOf(s.decl)
+		s.storage = s.in.logs.of(s.decl)
 	}
 	if s.next == nil {
 		s.next = s.in.chain(dispatch)

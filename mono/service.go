@@ -4,7 +4,9 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"gomono.dev/transport"
 )
@@ -17,22 +19,14 @@ import (
 // whether the call may have happened. Without an instance that serves, the call fails
 // with Unavailable at once.
 type Service[Req, Resp any] struct {
-	decl *declaration
+	handle
 	sent sending
 }
 
 // NewService declares a service. It panics on a bad name or option.
 func NewService[Req, Resp any](name string, opts ...ServiceOption) Service[Req, Resp] {
-	return Service[Req, Resp]{decl: declare(KindService, name, opts, reflect.TypeFor[Req](), reflect.TypeFor[Resp]())}
+	return Service[Req, Resp]{handle: handle{declare(KindService, name, opts, reflect.TypeFor[Req](), reflect.TypeFor[Resp]())}}
 }
-
-// Name returns the name of the service.
-func (s Service[Req, Resp]) Name() string { return s.decl.name }
-
-// Kind returns KindService.
-func (s Service[Req, Resp]) Kind() Kind { return KindService }
-
-func (s Service[Req, Resp]) declared() *declaration { return s.decl }
 
 // With returns the service with options for the calls made through it.
 func (s Service[Req, Resp]) With(opts ...ServiceSendOption) Service[Req, Resp] {
@@ -102,15 +96,6 @@ func (s Service[Req, Resp]) Handle(sc *Scope, fn Func[Req, Resp], opts ...Servic
 	}
 }
 
-// serviceName returns the name of a module in discovery, after the App's namespace.
-// Names contain no "_", so two modules never share a name.
-func (in *instance) serviceName(u *unit) string {
-	if ns := in.app.options.namespace; ns != "" {
-		return logName(ns) + "_" + u.name
-	}
-	return u.name
-}
-
 // endpoint describes a service's receiver for discovery: the module is the service, and
 // the handle is its endpoint.
 func (r *receiver) endpoint() *transport.Endpoint {
@@ -127,12 +112,101 @@ func (r *receiver) endpoint() *transport.Endpoint {
 		metadata["doc"] = r.config.Doc
 	}
 	return &transport.Endpoint{
-		Service:     r.in.serviceName(r.unit),
+		Service:     r.in.names.service(r.unit.name),
 		Instance:    r.in.id,
 		Version:     r.unit.version,
 		Description: r.unit.doc,
-		Name:        strings.ReplaceAll(r.decl.name, ".", "_"),
+		Name:        underscored(r.decl.name),
 		Metadata:    metadata,
 		Stats:       r.stats.snapshot,
 	}
+}
+
+// stats counts the messages and calls of a receiver.
+type stats struct {
+	received, local tally // over the transport, and local
+
+	errors atomic.Uint64
+	mu     sync.Mutex
+	last   string
+}
+
+func (s *stats) record(t *tally, spent time.Duration, err error) {
+	t.add(spent)
+	if err != nil {
+		s.failed(err)
+	}
+}
+
+func (s *stats) failed(err error) {
+	s.errors.Add(1)
+	s.mu.Lock()
+	s.last = err.Error()
+	s.mu.Unlock()
+}
+
+func (s *stats) snapshot() transport.EndpointStats {
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	received, spent := s.received.sum()
+	local, spentLocal := s.local.sum()
+	return transport.EndpointStats{
+		Requests:       received + local,
+		Errors:         s.errors.Load(),
+		LastError:      last,
+		ProcessingTime: spent + spentLocal,
+		Data:           map[string]uint64{"local_requests": local},
+	}
+}
+
+// tally counts calls and the time they took. Both are in one word, so that a call costs
+// one addition. The word is emptied long before it is full.
+type tally struct {
+	word atomic.Uint64 // the count above tallyTime bits, nanoseconds below
+
+	mu    sync.Mutex
+	count uint64
+	spent time.Duration
+}
+
+// A call that takes longer than tallyLong is not counted in the word. tallyMany of the
+// others fill half of the word.
+const (
+	tallyTime = 44
+	tallyLong = 1 << 30 // nanoseconds
+	tallyOne  = 1 << tallyTime
+	tallyMany = 1 << (tallyTime - 30 - 1)
+	tallyFull = tallyMany << tallyTime
+)
+
+func (t *tally) add(spent time.Duration) {
+	if uint64(spent) >= tallyLong || t.word.Add(tallyOne|uint64(spent)) >= tallyFull {
+		t.move(spent)
+	}
+}
+
+// move empties the word, and counts a call that was too long for it.
+func (t *tally) move(spent time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.empty(); uint64(spent) >= tallyLong {
+		t.count++
+		t.spent += spent
+	}
+}
+
+// empty empties the word. The mutex is held.
+func (t *tally) empty() {
+	word := t.word.Swap(0)
+	t.count += word >> tallyTime
+	t.spent += time.Duration(word & (1<<tallyTime - 1))
+}
+
+// sum returns the number of calls and the time that they took together.
+func (t *tally) sum() (uint64, time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.empty()
+	return t.count, t.spent
 }

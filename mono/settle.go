@@ -119,9 +119,9 @@ func (r *settler) overdue(d *transport.Delivery) result {
 func (r *settler) moveToDeadLetters(c *Call, res result) {
 	d := c.delivery
 	deadLetter := r.newDeadLetter(c, res)
-	kept := r.in.storeDeadLetter(r.decl, deadLetter)
+	kept := r.in.logs.storeDeadLetter(r.decl, deadLetter)
 	for CodeOf(kept) == InvalidArgument && shortenDeadLetter(deadLetter) {
-		kept = r.in.storeDeadLetter(r.decl, deadLetter)
+		kept = r.in.logs.storeDeadLetter(r.decl, deadLetter)
 	}
 	if kept != nil {
 		r.in.log.Error("mono: dead letter not stored, the message will be delivered again", "module", r.unit.name, "handle", r.decl.name,

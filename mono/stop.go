@@ -9,77 +9,31 @@ import (
 	"time"
 )
 
-// Stop stops the App. Modules stop in the reverse order of their start.
-//
-// For each module, its receivers stop taking messages from the transport and its
-// handlers finish. Then its Stop is called; local calls still reach the module. After
-// that, local calls are refused too. The modules that it depends on serve it until
-// then. At last Stop waits for the answers to calls and appends that are in flight,
-// also those of code outside modules, and closes the transport. No caller sees a broken
-// connection.
-//
-// ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
-// handlers are cancelled. The callers of these handlers get an error with
-// OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
-// everything that took too long. Stop returns at most about a second later.
-//
-// If a handler of a stored message was cut off, only nil, Permanent and RetryAfter
-// settle its message. After another error the message is handed back at once, and the
-// attempt does not count. A handler learns of the stop from [Call.Stopping] before its
-// time is over, and can end early with [HandBack].
-//
-// Stopping an App that was never started closes its transport. A second Stop returns
-// nil once the first has finished. During a start, Stop waits for its end first, as
-// long as ctx allows.
-func (a *App) Stop(ctx context.Context) error {
-	if err := a.acquire(ctx); err != nil {
-		return err
-	}
-	defer a.release()
-	switch a.State() {
-	case StateStopped:
-		return nil
-	case StateCreated:
-		ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
-		defer cancel()
-		return errors.Join(a.closeTransport(ctx), a.change(StateStopped, StateCreated))
-	}
-	if err := a.change(StateStopping, StateRunning); err != nil {
-		return err
-	}
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
-	defer cancel()
-	err := a.current.Load().stop(ctx)
-	err = errors.Join(err, a.closeTransport(ctx), a.change(StateStopped, StateStopping))
-	if err != nil {
-		a.log.Error("mono: stopped with errors", "duration", time.Since(began), "error", err)
-		return err
-	}
-	a.log.Info("mono: stopped", "duration", time.Since(began))
-	return nil
-}
-
-// closeTransport closes the transport. The transport gets a moment even if the time is
-// over, and is left running if it takes longer.
-func (a *App) closeTransport(ctx context.Context) error {
-	left := grace
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
-		left = max(grace, time.Until(deadline))
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
-	defer cancel()
-	return hook(ctx, "mono: closing the transport", a.panicked, a.transport.Close, nil)
-}
-
 // grace is the time after the deadline in which waiting callers get their answers and
 // the rest is stopped.
 const grace = time.Second
 
-// step is a started part of the App, with the function that stops it.
+// steps is the stack of the started parts of an App, each with the function that stops
+// it.
+type steps []step
+
 type step struct {
 	what string
 	stop func(*stopping) error
+}
+
+func (s *steps) push(what string, stop func(*stopping) error) { *s = append(*s, step{what, stop}) }
+
+// pop returns the last step.
+func (s *steps) pop() step {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
+}
+
+// always returns f for a step: it takes no time and cannot fail.
+func always(f func()) func(*stopping) error {
+	return func(*stopping) error { f(); return nil }
 }
 
 // stopping holds the contexts of a stop. soft ends at the given deadline. hard ends a
@@ -107,11 +61,10 @@ func (in *instance) stop(ctx context.Context) error {
 	forgetAbandon := context.AfterFunc(soft, abandon)
 	defer forgetAbandon()
 
-	in.closeUnsent()
+	in.plan.closeUnsent()
 	var errs []error
 	for len(in.started) > 0 {
-		last := in.started[len(in.started)-1]
-		in.started = in.started[:len(in.started)-1]
+		last := in.started.pop()
 		if err := guard("stopping "+last.what, in.panicked, func() error { return last.stop(&stopping{soft, hard}) }); err != nil {
 			errs = append(errs, fmt.Errorf("mono: stopping %s: %w", last.what, err))
 		}
@@ -165,13 +118,11 @@ func hardDeadline(soft context.Context) (context.Context, context.CancelFunc) {
 // its context. Then it answers their callers.
 func (in *instance) abandon() {
 	var answers []func()
-	for _, u := range in.units {
-		for _, r := range u.receivers {
-			unanswered, running := r.gate.giveUp()
-			r.cutOff.Store(int64(running))
-			answers = append(answers, func() { r.finisher.abandon(unanswered) })
-			r.source.leave()
-		}
+	for _, r := range in.plan.receivers {
+		unanswered, running := r.gate.giveUp()
+		r.cutOff.Store(int64(running))
+		answers = append(answers, func() { r.finisher.abandon(unanswered) })
+		r.source.leave()
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))
 	for _, f := range answers {
@@ -216,4 +167,52 @@ func (u *unit) refuseLocal(s *stopping) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// outgoing counts messages that wait for an answer: calls over the transport, and
+// appends. A stop waits for them before it closes the transport.
+type outgoing struct {
+	underway atomic.Int64
+	closed   atomic.Bool
+	left     chan struct{} // of capacity 1: signals a leave after closed was set
+}
+
+func newOutgoing() *outgoing { return &outgoing{left: make(chan struct{}, 1)} }
+
+// enter counts a message. It reports false after close.
+func (o *outgoing) enter() bool {
+	o.underway.Add(1)
+	if o.closed.Load() {
+		o.leave()
+		return false
+	}
+	return true
+}
+
+func (o *outgoing) leave() {
+	o.underway.Add(-1)
+	if !o.closed.Load() {
+		return
+	}
+	select {
+	case o.left <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses further messages and waits for the answers of the others. If ctx ends
+// first, it returns the number of missing answers.
+func (o *outgoing) close(ctx context.Context) int64 {
+	o.closed.Store(true)
+	for {
+		n := o.underway.Load()
+		if n <= 0 {
+			return 0
+		}
+		select {
+		case <-o.left:
+		case <-ctx.Done():
+			return n
+		}
+	}
 }

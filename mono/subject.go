@@ -8,56 +8,118 @@ import (
 	"gomono.dev/transport"
 )
 
-// subjectOf returns the subject of a payload: services.<name>, queues.<name>,
-// events.<name> or streams.<name>, after the App's namespace, and with ._k.<key> at the
-// end for a keyed handle.
+// namespace is the namespace of an App, "" for none. It forms the names that the App
+// has in its backend.
+type namespace string
+
+// The tokens between the name of a handle and a key or a group. Names of handles have
+// no "_".
+const (
+	keyToken = "._k."
+	toToken  = "._to."
+)
+
+// prefix returns what all subjects of a handle begin with: services.<name>,
+// queues.<name>, events.<name> or streams.<name>, after the namespace.
+func (ns namespace) prefix(d *declaration) string {
+	subject := string(d.kind) + "s." + d.name
+	if ns != "" {
+		subject = string(ns) + "." + subject
+	}
+	return subject
+}
+
+// patterns returns the subjects that a receiver subscribes to.
+func (ns namespace) patterns(d *declaration, c *config) []string {
+	switch {
+	case d.key == nil:
+		return []string{ns.prefix(d)}
+	case len(c.Keys) == 0:
+		return []string{ns.prefix(d) + keyToken + "*"}
+	}
+	patterns := slices.Compact(slices.Sorted(slices.Values(c.Keys)))
+	for i, key := range patterns {
+		patterns[i] = ns.prefix(d) + keyToken + key
+	}
+	return patterns
+}
+
+// replay returns the subject of messages for one group only.
+func (ns namespace) replay(d *declaration, group, key string) string {
+	subject := ns.prefix(d) + toToken + group
+	if d.key != nil {
+		subject += keyToken + key
+	}
+	return subject
+}
+
+func (ns namespace) deadLetter(d *declaration, group, sequence string) string {
+	return "_dead." + ns.prefix(d) + "." + group + "." + sequence
+}
+
+// log returns the name of a handle's log. Names of handles have no "_", so no two are
+// the same.
+func (ns namespace) log(d *declaration) string { return underscored(ns.prefix(d)) }
+
+// deadLetterLog returns the name of the log of a handle's dead letters.
+func (ns namespace) deadLetterLog(d *declaration) string { return ns.log(d) + "__dead" }
+
+// service returns the name of a module in discovery. Names contain no "_", so two
+// modules never share a name.
+func (ns namespace) service(module string) string {
+	if ns != "" {
+		return underscored(string(ns)) + "_" + module
+	}
+	return module
+}
+
+func underscored(subject string) string { return strings.ReplaceAll(subject, ".", "_") }
+
+// forOtherGroup reports whether a message is for another group only. prefix is that of
+// its handle.
+func forOtherGroup(subject, prefix, group string) bool {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if ok {
+		rest, ok = strings.CutPrefix(rest, toToken)
+	}
+	to, _, _ := strings.Cut(rest, ".")
+	return ok && to != group
+}
+
+// keyOf returns the key in a subject, or "".
+func keyOf(subject string) string {
+	i := strings.LastIndex(subject, keyToken)
+	if i <= 0 || strings.Contains(subject[i+len(keyToken):], ".") {
+		return ""
+	}
+	return subject[i+len(keyToken):]
+}
+
+// subjectOf returns the subject of a payload: the prefix, with the key of a keyed
+// handle.
 func (s *sender) subjectOf(payload any) (string, error) {
 	if s.decl.key == nil {
 		return s.prefix, nil
 	}
-	key, err := s.in.keyOf(s.decl, payload)
+	key, err := s.keyOf(payload)
 	if err != nil {
 		return "", err
 	}
 	if err := transport.ValidateToken(key); err != nil {
 		return "", notDone(InvalidArgument, "its key function returned an invalid key: %w", err)
 	}
-	return s.prefix + "._k." + key, nil
+	return s.prefix + keyToken + key, nil
 }
 
 // keyOf calls the key function, which is user code.
-func (in *instance) keyOf(d *declaration, payload any) (key string, err error) {
+func (s *sender) keyOf(payload any) (key string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			in.panicked("the key function of "+d.String(), v)
+			s.in.panicked("the key function of "+s.decl.String(), v)
 			err = notDone(Internal, "its key function panicked")
 		}
 	}()
-	return d.key(payload), nil
-}
-
-// patternsOf returns the subjects that a receiver subscribes to.
-func (in *instance) patternsOf(d *declaration, c *config) []string {
-	switch {
-	case d.key == nil:
-		return []string{in.prefix(d)}
-	case len(c.Keys) == 0:
-		return []string{in.prefix(d) + "._k.*"}
-	}
-	keys := slices.Compact(slices.Sorted(slices.Values(c.Keys)))
-	patterns := make([]string, len(keys))
-	for i, key := range keys {
-		patterns[i] = in.prefix(d) + "._k." + key
-	}
-	return patterns
-}
-
-func (in *instance) prefix(d *declaration) string {
-	subject := string(d.kind) + "s." + d.name
-	if ns := in.app.options.namespace; ns != "" {
-		subject = ns + "." + subject
-	}
-	return subject
+	return s.decl.key(payload), nil
 }
 
 // kindTokens are the tokens that precede the name of a handle in a subject, and those
@@ -68,15 +130,17 @@ var kindTokens = []string{
 	"channels", "resources", "failures", "buckets", "kv", "objects",
 }
 
-// checkNamespace reports a namespace that is not a valid name, or that has a token of a
-// kind.
-func checkNamespace(namespace string) error {
-	if err := checkName(namespace); err != nil {
-		return fmt.Errorf("Namespace(%q): %w", namespace, err)
+// check reports a namespace that is not a valid name, or that has a token of a kind.
+func (ns namespace) check() error {
+	if ns == "" {
+		return nil
 	}
-	for token := range strings.SplitSeq(namespace, ".") {
+	if err := checkName(string(ns)); err != nil {
+		return fmt.Errorf("Namespace(%q): %w", ns, err)
+	}
+	for token := range strings.SplitSeq(string(ns), ".") {
 		if slices.Contains(kindTokens, token) {
-			return fmt.Errorf("Namespace(%q): the token %q is reserved, since the name of a handle follows it in a subject: use another one, such as %q", namespace, token, "my-"+token)
+			return fmt.Errorf("Namespace(%q): the token %q is reserved, since the name of a handle follows it in a subject: use another one, such as %q", ns, token, "my-"+token)
 		}
 	}
 	return nil

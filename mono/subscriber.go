@@ -45,9 +45,9 @@ func (r *subscriber) start(ctx context.Context) error {
 // the subject of its group if it is to be confirmed.
 func (r *subscriber) subjects() []string {
 	if r.decl.nonPersistent() {
-		return []string{r.in.prefix(r.decl), r.in.replaySubject(r.decl, r.group(), "")}
+		return []string{r.in.names.prefix(r.decl), r.in.names.replay(r.decl, r.group(), "")}
 	}
-	return r.in.patternsOf(r.decl, &r.config)
+	return r.in.names.patterns(r.decl, &r.config)
 }
 
 func (r *subscriber) subscription(subject string) transport.Subscription {

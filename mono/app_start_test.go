@@ -124,8 +124,8 @@ func TestStartReportsAllProblems(t *testing.T) {
 	)
 	got := problems(t, app)
 	requireProblem(t, got, "module a", "service report.missing", "no module provides it", "app.Remote")
-	requireProblem(t, got, "module b", "service report.twice", "provided twice", "module a", "start_test.go")
-	requireProblem(t, got, "event report.types", "declared twice", "question", "reply", "start_test.go")
+	requireProblem(t, got, "module b", "service report.twice", "provided twice", "module a", "app_start_test.go")
+	requireProblem(t, got, "event report.types", "declared twice", "question", "reply", "app_start_test.go")
 	requireProblem(t, got, "event report.options", "declared twice", "Broadcast")
 	requireProblem(t, got, "event report.nil", "nil")
 	requireProblem(t, got, "event report.bad", "application/json", "Notify")
@@ -229,7 +229,7 @@ func TestDeclarationPanics(t *testing.T) {
 		func() {
 			defer func() {
 				v := recover()
-				if text := fmt.Sprint(v); v == nil || !strings.Contains(text, name) || !strings.Contains(text, "start_test.go:") {
+				if text := fmt.Sprint(v); v == nil || !strings.Contains(text, name) || !strings.Contains(text, "app_start_test.go:") {
 					t.Errorf("declaring %s: %v", name, v)
 				}
 			}()
