@@ -115,7 +115,7 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 	case !joined:
 		return nil, errClosed("consume from log", h.log.name)
 	}
-	intake.NewRelay(m.step, m.leave)
+	intake.Loop(m.step, m.leave)
 	return m, nil
 }
 

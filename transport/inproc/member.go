@@ -11,7 +11,7 @@ import (
 )
 
 // member is one receiver of a group. Its goroutines take turns to call the handler
-// ([intake.Relay]). The lock of the log guards its state.
+// ([intake.Loop]). The lock of the log guards its state.
 type member struct {
 	transport *Transport
 	log       *log
