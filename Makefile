@@ -18,7 +18,7 @@ race: ## Run all tests under the race detector
 
 .PHONY: stress
 stress: ## Run the concurrent packages fifty times under the race detector
-	go test -race -count=50 -timeout 0 ./mono ./transport/inproc
+	go test -race -count=50 -timeout 0 ./mono ./transport/inproc/...
 	go test -race -count=10 -timeout 0 ./transport/natsx/...
 
 .PHONY: soak

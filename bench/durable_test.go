@@ -261,7 +261,7 @@ func BenchmarkInprocStream(b *testing.B) {
 	for b.Loop() {
 		done := make(chan struct{})
 		var seen atomic.Int64
-		a := mono.New(inproc.New(nil), mono.Logger(quiet))
+		a := mono.New(inproc.New(inproc.Options{}), mono.Logger(quiet))
 		a.Add(mono.NewModule("both", func(sc *mono.Scope) error {
 			sc.Use(st)
 			st.Handle(sc, func(_ context.Context, v []byte) error {

@@ -145,8 +145,8 @@ func BenchmarkOrderFlow(b *testing.B) {
 		open func(b *testing.B) step
 	}{
 		{"function", func(*testing.B) step { return steps(agree, agree, agree) }},
-		{"local", func(b *testing.B) step { return monoFlow(b, inproc.New(nil)) }},
-		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(nil), mono.NoLocalCalls()) }},
+		{"local", func(b *testing.B) step { return monoFlow(b, inproc.New(inproc.Options{})) }},
+		{"inproc", func(b *testing.B) step { return monoFlow(b, inproc.New(inproc.Options{}), mono.NoLocalCalls()) }},
 		{"raw-in-process", func(b *testing.B) step { return rawFlow(b, connect(b, broker(b, ""))) }},
 		{"nats-in-process", func(b *testing.B) step { return monoFlow(b, connect(b, broker(b, "")), mono.NoLocalCalls()) }},
 	} {

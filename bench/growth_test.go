@@ -43,7 +43,7 @@ func startAndStop(b *testing.B, modules []mono.Module) {
 	var busy time.Duration
 	for b.Loop() {
 		before := spent()
-		a := mono.New(inproc.New(nil), mono.Logger(quiet))
+		a := mono.New(inproc.New(inproc.Options{}), mono.Logger(quiet))
 		a.Add(modules...)
 		if err := a.Start(b.Context()); err != nil {
 			b.Fatal(err)
@@ -58,7 +58,7 @@ func startAndStop(b *testing.B, modules []mono.Module) {
 
 // callOneOf calls the services in turn, by name, from outside any module.
 func callOneOf(b *testing.B, services []mono.Service[flat, flat], modules []mono.Module) {
-	a := serve(b, inproc.New(nil), func(a *mono.App) { a.Add(modules...) })
+	a := serve(b, inproc.New(inproc.Options{}), func(a *mono.App) { a.Add(modules...) })
 	some := services[:10] // the same number for all sizes, so as not to measure the processor's caches
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

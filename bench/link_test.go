@@ -75,7 +75,7 @@ func serve(b testing.TB, tr transport.Transport, setUp func(*mono.App), opts ...
 
 // local starts an App in memory.
 func local(b testing.TB, bind func(*mono.Scope), opts ...mono.AppOption) *mono.App {
-	return serve(b, inproc.New(nil), func(a *mono.App) { a.Add(module("local", bind)) }, opts...)
+	return serve(b, inproc.New(inproc.Options{}), func(a *mono.App) { a.Add(module("local", bind)) }, opts...)
 }
 
 // module makes a module of a function that cannot fail.

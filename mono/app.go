@@ -121,7 +121,7 @@ func New(t transport.Transport, opts ...AppOption) *App {
 func (o *appOptions) check(t transport.Transport) error {
 	switch {
 	case isNil(t):
-		return fmt.Errorf("the transport is nil: want one such as inproc.New(nil)")
+		return fmt.Errorf("the transport is nil: want one such as inproc.New(inproc.Options{})")
 	case o.codec == nil:
 		return fmt.Errorf("DefaultCodec: want a codec, got nil")
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:

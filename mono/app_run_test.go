@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 			defer cancel()
 			started, stopped := make(chan struct{}), false
 			ran := make(chan error)
-			tr := inproc.New(nil)
+			tr := inproc.New(inproc.Options{})
 			go func() {
 				ran <- mono.Run(ctx, tr, &lifecycle{name: "m",
 					start: func(context.Context) error { close(started); return nil },
@@ -60,7 +60,7 @@ func TestRunThatDoesNotStart(t *testing.T) {
 			return mono.New(tr, quiet(t)).Add(provider(echo)).Add(fails).Run(ctx)
 		},
 	} {
-		tr := inproc.New(nil)
+		tr := inproc.New(inproc.Options{})
 		if err := run(t.Context(), tr); !errors.Is(err, errStart) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -428,7 +428,7 @@ func TestStates(t *testing.T) {
 // Stop of an App that never started closes the transport.
 func TestStopWithoutStart(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	app := mono.New(tr, quiet(t))
 	if err := app.Stop(t.Context()); err != nil {
 		t.Fatal(err)

@@ -32,18 +32,18 @@ func TestNamespaceRejectsReservedTokens(t *testing.T) {
 	t.Parallel()
 	for _, token := range reserved {
 		for _, namespace := range []string{token, "shop." + token, token + ".shop", "a." + token + ".b"} {
-			err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace(namespace)) })
+			err := panicOf(func() { mono.New(inproc.New(inproc.Options{}), mono.Namespace(namespace)) })
 			for _, want := range []string{fmt.Sprintf("Namespace(%q)", namespace), fmt.Sprintf("the token %q", token), "my-" + token} {
 				if !strings.Contains(err, want) {
 					t.Errorf("%q: got %q, want it to contain %s", namespace, err, want)
 				}
 			}
 		}
-		if err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace("my-"+token+"."+strings.TrimSuffix(token, "s")+"-1")) }); err != "" {
+		if err := panicOf(func() { mono.New(inproc.New(inproc.Options{}), mono.Namespace("my-"+token+"."+strings.TrimSuffix(token, "s")+"-1")) }); err != "" {
 			t.Errorf("a namespace with a token that contains %q among others: %s", token, err)
 		}
 	}
-	if err := panicOf(func() { mono.New(inproc.New(nil), mono.Namespace("Shop")) }); !strings.Contains(err, `Namespace("Shop")`) {
+	if err := panicOf(func() { mono.New(inproc.New(inproc.Options{}), mono.Namespace("Shop")) }); !strings.Contains(err, `Namespace("Shop")`) {
 		t.Errorf("got %q", err)
 	}
 	doc := docOf(t, "app.go")
@@ -71,7 +71,7 @@ func TestNamesDoNotCollide(t *testing.T) {
 	t.Parallel()
 	all := &addresses{names: make(map[string]owner), subjects: make(map[address]bool)}
 	for _, namespace := range oddNamespaces {
-		if panicOf(func() { mono.New(inproc.New(nil), mono.Namespace(namespace)) }) != "" {
+		if panicOf(func() { mono.New(inproc.New(inproc.Options{}), mono.Namespace(namespace)) }) != "" {
 			continue // a reserved token
 		}
 		for _, declare := range declareOdd {
@@ -157,7 +157,7 @@ type address struct {
 func (a *addresses) collect(t *testing.T, namespace string, declare func(*mono.Scope, string) mono.Handle) {
 	t.Helper()
 	for _, name := range oddNames {
-		tr := &recorded{Transport: inproc.New(nil)}
+		tr := &recorded{Transport: inproc.New(inproc.Options{})}
 		app := mono.New(tr, mono.Logger(discard), mono.Namespace(namespace))
 		var h mono.Handle
 		app.Add(module("x", func(s *mono.Scope) { h = declare(s, name) }))

@@ -171,7 +171,7 @@ func TestStoredAfterALostAcknowledgement(t *testing.T) {
 func TestStoredHasTheIDIfOutcomeIsUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		app := mono.New(&forgetful{inproc.New(nil), true}, quiet(t))
+		app := mono.New(&forgetful{inproc.New(inproc.Options{}), true}, quiet(t))
 		got := make(chan handled, 10)
 		app.Add(worker("worker", dedupJobs, got, succeed))
 		begin(t, app)

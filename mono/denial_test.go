@@ -180,7 +180,7 @@ func (d *denying) Watch(f func(transport.Denial)) (stop func()) {
 // A denial is assigned to the senders, receivers and groups of its subject.
 func TestDenialsNameHandlesAndModules(t *testing.T) {
 	t.Parallel()
-	tr := &denying{inproc.New(nil), make(chan func(transport.Denial), 1)}
+	tr := &denying{inproc.New(inproc.Options{}), make(chan func(transport.Denial), 1)}
 	app := mono.New(tr, quiet(t), mono.Namespace("ns"))
 	app.Add(senderOf(deniedKeyed), module("listens", func(s *mono.Scope) {
 		deniedEvent.Handle(s, func(context.Context, string) error { return nil })

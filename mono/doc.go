@@ -52,7 +52,7 @@
 // [AsPublisher] and [AsAppender] make one of a handler. An [App] runs modules over a transport. [Run]
 // creates one and runs it until the process gets a signal:
 //
-//	mono.Run(ctx, inproc.New(nil), &orders.Module{}, &payments.Module{})
+//	mono.Run(ctx, inproc.New(inproc.Options{}), &orders.Module{}, &payments.Module{})
 //
 // An App with options is run by mono.New(tr, opts...).Add(modules...).Run(ctx).
 //

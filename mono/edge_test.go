@@ -202,7 +202,7 @@ func TestStopGivesUpOnATransportThatDoesNotClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		app := mono.New(stubborn{inproc.New(nil), release}, quiet(t), mono.StopTimeout(time.Second))
+		app := mono.New(stubborn{inproc.New(inproc.Options{}), release}, quiet(t), mono.StopTimeout(time.Second))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestStopRepliesToAbandonedCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		app := mono.New(slowReplies{inproc.New(nil)}, quiet(t), mono.NoLocalCalls(), mono.StopTimeout(time.Second))
+		app := mono.New(slowReplies{inproc.New(inproc.Options{})}, quiet(t), mono.NoLocalCalls(), mono.StopTimeout(time.Second))
 		app.Add(provider(func(context.Context, question) (reply, error) { <-release; return reply{}, nil }))
 		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)

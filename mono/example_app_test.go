@@ -13,7 +13,7 @@ import (
 
 // newExample returns an App in memory that writes no log.
 func newExample() *mono.App {
-	return mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
+	return mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(slog.DiscardHandler)))
 }
 
 // checkedStore is a module with a health check.

@@ -49,7 +49,7 @@ func ExampleBroadcast() {
 		})
 		return nil
 	})
-	backend := inproc.NewBackend(nil)
+	backend := inproc.NewBackend(inproc.Options{})
 	app, stop := startExampleOn(backend.Connect(), cache)
 	defer stop()
 	_, stopSecond := startExampleOn(backend.Connect(), cache)

@@ -264,7 +264,7 @@ func ExampleMaxPending() {
 // attempt does not count.
 func ExampleHandBack() {
 	reports := mono.NewQueue[string]("example.reports")
-	backend := inproc.NewBackend(nil) // two processes on one backend
+	backend := inproc.NewBackend(inproc.Options{}) // two processes on one backend
 	ctx := context.Background()
 
 	begun := make(chan bool)

@@ -83,7 +83,7 @@ func ExampleFollow() {
 // durable: its next start continues where this one stopped.
 func ExampleFrom() {
 	readings := mono.NewStream[int]("example.readings")
-	backend := inproc.NewBackend(nil)
+	backend := inproc.NewBackend(inproc.Options{})
 	ctx := context.Background()
 
 	app, stop := startExampleOn(backend.Connect())

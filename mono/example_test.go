@@ -47,7 +47,7 @@ func (p *payments) charge(ctx context.Context, r chargeRequest) (chargeReply, er
 
 // startExample starts an App in memory. The returned function stops it.
 func startExample(modules ...mono.Module) (*mono.App, func()) {
-	return startExampleOn(inproc.New(nil), modules...)
+	return startExampleOn(inproc.New(inproc.Options{}), modules...)
 }
 
 // startExampleOn starts an App over a transport. The returned function stops it.
@@ -162,7 +162,7 @@ func ExampleQueue_EnqueueAll() {
 
 // Start reports all mistakes in the declarations of an App at once.
 func ExampleApp_Start() {
-	app := mono.New(inproc.New(nil)).Add(mono.NewModule("orders", func(s *mono.Scope) error {
+	app := mono.New(inproc.New(inproc.Options{})).Add(mono.NewModule("orders", func(s *mono.Scope) error {
 		charge.Client(s)
 		return nil
 	}))
@@ -175,7 +175,7 @@ func ExampleApp_Start() {
 
 // A middleware runs around every message, on both sides.
 func ExampleMiddlewareFunc() {
-	app := mono.New(inproc.New(nil), mono.Logger(slog.New(slog.DiscardHandler)))
+	app := mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(slog.DiscardHandler)))
 	app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
 		return func(ctx context.Context, c *mono.Call) error {
 			err := next(ctx, c)

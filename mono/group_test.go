@@ -350,7 +350,7 @@ func TestRejoiningEndsWithStop(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("group.rejoined")
 	synctest.Test(t, func(t *testing.T) {
-		tr := &lossy{Transport: inproc.New(nil), lose: make(chan func(error), 1)}
+		tr := &lossy{Transport: inproc.New(inproc.Options{}), lose: make(chan func(error), 1)}
 		app := mono.New(tr, quiet(t))
 		app.Add(worker("worker", q, make(chan handled, 1), succeed))
 		if err := app.Start(t.Context()); err != nil {

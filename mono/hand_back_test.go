@@ -55,7 +55,7 @@ func TestStopWithoutTimeHandsBackOnce(t *testing.T) {
 	stubborn, obeys := mono.NewQueue[job]("stop.stubborn"), mono.NewQueue[job]("stop.obeys", mono.MaxAttempts(1))
 	synctest.Test(t, func(t *testing.T) {
 		const jobs, atOnce = 50, 4
-		count := &handBacks{Transport: inproc.New(nil)}
+		count := &handBacks{Transport: inproc.New(inproc.Options{})}
 		begun := make(chan bool, 2*jobs)
 		app := backend{"inproc", func() transport.Transport { return count }}.app(t,
 			module("obeys", func(s *mono.Scope) {

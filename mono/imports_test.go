@@ -32,8 +32,8 @@ var rules = []struct {
 	},
 	{
 		[]string{"codec", "transport", "mono"},
-		[]string{"testing", "pgregory.net/rapid"},
-		[]string{"transport/transporttest", "transport/internal/proxytest", "transport/internal/clustertest"},
+		[]string{"testing", "pgregory.net/rapid", modulePath + "/transport/inproc/inproctest"},
+		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest"},
 		"a production binary links no test support",
 	},
 	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "imports point one way: transport may import codec, mono may import both"},

@@ -72,7 +72,7 @@ type localClients struct {
 
 func startLocal(tb testing.TB, opts ...mono.AppOption) (*mono.App, *localClients) {
 	c := &localClients{}
-	app := mono.New(inproc.New(nil), append(opts, mono.Logger(discard))...)
+	app := mono.New(inproc.New(inproc.Options{}), append(opts, mono.Logger(discard))...)
 	app.Add(
 		module("provider", func(s *mono.Scope) {
 			flat.Handle(s, answerFlat)

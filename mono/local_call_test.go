@@ -22,7 +22,7 @@ var askBalanced = mono.NewService[question, reply]("test.ask-balanced", mono.Loa
 // Calls to a LoadBalanced service also reach other instances. Other calls are local.
 func TestLoadBalancedSpreadsCalls(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	var clients []handler
 	for i := range 2 {
@@ -73,7 +73,7 @@ func TestStatsAddUp(t *testing.T) {
 	t.Parallel()
 	for _, p := range paths[:2] {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &endpoints{inproc.New(nil), make(map[string]*transport.Endpoint)}
+			tr := &endpoints{inproc.New(inproc.Options{}), make(map[string]*transport.Endpoint)}
 			opts := []mono.AppOption{quiet(t)}
 			if p.noLocalCalls {
 				opts = append(opts, mono.NoLocalCalls())

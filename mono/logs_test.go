@@ -47,7 +47,7 @@ func TestStartOpensLogsConcurrently(t *testing.T) {
 	var now, peak atomic.Int32
 	enough := make(chan struct{})
 	release := sync.OnceFunc(func() { close(enough) })
-	app := mono.New(opening{inproc.New(nil), func(ctx context.Context, _ transport.LogConfig) error {
+	app := mono.New(opening{inproc.New(inproc.Options{}), func(ctx context.Context, _ transport.LogConfig) error {
 		defer now.Add(-1)
 		n := now.Add(1)
 		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
@@ -76,7 +76,7 @@ func TestStartReportsLogsInOrder(t *testing.T) {
 	var reports []string
 	for range 5 {
 		synctest.Test(t, func(t *testing.T) {
-			app := mono.New(opening{inproc.New(nil), func(_ context.Context, c transport.LogConfig) error {
+			app := mono.New(opening{inproc.New(inproc.Options{}), func(_ context.Context, c transport.LogConfig) error {
 				<-time.After(time.Duration(rand.IntN(1000)) * time.Millisecond)
 				return errors.New("no room for " + c.Name)
 			}}, mono.Logger(slog.New(slog.DiscardHandler)))
@@ -106,7 +106,7 @@ func TestStartReportsLogsInOrder(t *testing.T) {
 // process.
 func TestStartContainsAPanicOfTheTransport(t *testing.T) {
 	t.Parallel()
-	app := mono.New(opening{inproc.New(nil), func(context.Context, transport.LogConfig) error { panic("no") }}, quiet(t))
+	app := mono.New(opening{inproc.New(inproc.Options{}), func(context.Context, transport.LogConfig) error { panic("no") }}, quiet(t))
 	app.Add(queues("many", 3))
 	err := app.Start(t.Context())
 	if start, ok := errors.AsType[*mono.StartError](err); !ok || len(start.Problems) != 3 {

@@ -41,7 +41,7 @@ func openNATS(t testing.TB) transport.Transport {
 }
 
 func openInproc(t testing.TB) transport.Transport {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	return tr
 }

@@ -48,7 +48,7 @@ func onBackendsInTime(t *testing.T, ackWait time.Duration, test func(t testing.T
 var stores = map[string]func(testing.TB) func() transport.Transport{"inproc": inprocBackend, "nats": natsBackend}
 
 func inprocBackend(testing.TB) func() transport.Transport {
-	b := inproc.NewBackend(nil)
+	b := inproc.NewBackend(inproc.Options{})
 	return func() transport.Transport { return b.Connect() }
 }
 

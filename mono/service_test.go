@@ -246,7 +246,7 @@ func TestServicePlainClient(t *testing.T) {
 // declares the handle.
 func TestCallOutsideModulesUsesTheHandlesCodec(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
 	serving := mono.New(borrowed{tr}, quiet(t))
 	serving.Add(module("provider", func(s *mono.Scope) {

@@ -328,7 +328,7 @@ func (l slowReplayLog) Append(ctx context.Context, m *transport.Message, o trans
 func TestStopWaitsForReplays(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("stop.replay", mono.MaxAttempts(1))
-	tr := slowReplays{inproc.New(nil), make(chan bool), make(chan bool)}
+	tr := slowReplays{inproc.New(inproc.Options{}), make(chan bool), make(chan bool)}
 	app := backend{"inproc", func() transport.Transport { return tr }}.app(t, module("worker", func(s *mono.Scope) {
 		s.Use(q)
 		q.Handle(s, func(context.Context, job) error { return errors.New("as ever") })

@@ -236,7 +236,7 @@ func TestIdleReceiversHaveNoTimers(t *testing.T) {
 		defer func() { ended <- recover() }()
 		handles := stuckKinds("stuck-idle", mono.DefaultStuckAfter)
 		synctest.Test(t, func(t *testing.T) {
-			app := mono.New(inproc.New(nil), mono.Logger(discard))
+			app := mono.New(inproc.New(inproc.Options{}), mono.Logger(discard))
 			app.Add(module("worker", func(s *mono.Scope) {
 				for _, h := range handles {
 					h.handle(s, func(context.Context, int) error { return nil })
@@ -268,7 +268,7 @@ func TestSlowSettlementIsNotReported(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[int]("stuck.settled", mono.StuckAfter(time.Second))
 	synctest.Test(t, func(t *testing.T) {
-		app := mono.New(slowDeadLetters{inproc.New(nil)}, quiet(t))
+		app := mono.New(slowDeadLetters{inproc.New(inproc.Options{})}, quiet(t))
 		reports := watchStuck(app)
 		app.Add(module("worker", func(s *mono.Scope) {
 			q.Handle(s, func(context.Context, int) error { return mono.Permanent(nil) })

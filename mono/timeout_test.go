@@ -305,7 +305,7 @@ func TestTimeoutIsValidated(t *testing.T) {
 		"queue timeout.brief: is handled at":     func(s *mono.Scope) { q.Handle(s, nothing, mono.Timeout(time.Second)) },
 		"Timeout(1µs): want at least 1ms":        func(s *mono.Scope) { q.Handle(s, nothing, mono.Timeout(time.Microsecond)) },
 	} {
-		app := mono.New(inproc.New(nil), quiet(t))
+		app := mono.New(inproc.New(inproc.Options{}), quiet(t))
 		app.Add(module("worker", bind))
 		if err := app.Start(t.Context()); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

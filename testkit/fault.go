@@ -7,7 +7,7 @@ import (
 
 	"gomono.dev/mono"
 	"gomono.dev/transport"
-	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // Fault is something that goes wrong with a message. Declare it with Harness.Fault, for a
@@ -17,8 +17,8 @@ type Fault struct {
 
 	// at reports whether the fault is for this point. apart is true for messages between two
 	// modules.
-	at     func(p *inproc.Point, apart bool) bool
-	action inproc.FaultAction
+	at     func(p *inproctest.Point, apart bool) bool
+	action inproctest.FaultAction
 	code   transport.Code // of the action's error
 	crash  bool
 	slow   time.Duration // the handler takes longer
@@ -28,28 +28,28 @@ type Fault struct {
 var (
 	// Drop loses a message on its way. The sender of an event does not notice. A caller waits
 	// for the reply until its deadline. The sender of a stored message tries again.
-	Drop = fault("Drop", inTransit, inproc.FaultAction{Drop: true})
+	Drop = fault("Drop", inTransit, inproctest.FaultAction{Drop: true})
 
 	// LoseAck loses the receiver's answer. For a call this is the reply, and the caller waits
 	// until its deadline. For a stored message it is the acknowledgement, and the message comes
 	// again after its AckWait.
-	LoseAck = fault("LoseAck", points(inproc.Ack, inproc.Terminate, inproc.Reply), inproc.FaultAction{Drop: true})
+	LoseAck = fault("LoseAck", points(inproctest.Ack, inproctest.Terminate, inproctest.Reply), inproctest.FaultAction{Drop: true})
 
 	// AmbiguousSend lets a message arrive, and reports an unknown outcome to its
 	// sender. mono tries again to store a message, with the same id.
-	AmbiguousSend = fault("AmbiguousSend", points(sends...), inproc.FaultAction{AmbiguousSend: true})
+	AmbiguousSend = fault("AmbiguousSend", points(sends...), inproctest.FaultAction{AmbiguousSend: true})
 
 	// Duplicate hands a message to its handler twice.
-	Duplicate = fault("Duplicate", points(inproc.Deliver), inproc.FaultAction{Duplicate: true})
+	Duplicate = fault("Duplicate", points(inproctest.Deliver), inproctest.FaultAction{Duplicate: true})
 )
 
-func fault(name string, at func(*inproc.Point, bool) bool, v inproc.FaultAction) Fault {
+func fault(name string, at func(*inproctest.Point, bool) bool, v inproctest.FaultAction) Fault {
 	return Fault{name: name, at: at, action: v}
 }
 
 // Late lets a message arrive later.
 func Late(d time.Duration) Fault {
-	return fault(fmt.Sprintf("Late(%v)", d), points(inproc.Deliver), inproc.FaultAction{Delay: d})
+	return fault(fmt.Sprintf("Late(%v)", d), points(inproctest.Deliver), inproctest.FaultAction{Delay: d})
 }
 
 // Slow lets the handler take longer, after it has done its work.
@@ -64,7 +64,7 @@ func Fail(code mono.Code) Fault {
 // of sending this is the sender's process, otherwise the handler's. Its modules have to be
 // added with AddFunc.
 func Crash(m CrashPoint) Fault {
-	return Fault{name: fmt.Sprintf("Crash(%s)", m), crash: true, at: func(p *inproc.Point, _ bool) bool { return m.is(p) }}
+	return Fault{name: fmt.Sprintf("Crash(%s)", m), crash: true, at: func(p *inproctest.Point, _ bool) bool { return m.is(p) }}
 }
 
 // CrashPoint is a point on the way of a message at which a process crashes.
@@ -79,40 +79,40 @@ const (
 	AnyPoint     CrashPoint = "anywhere" // any of them
 )
 
-func (m CrashPoint) is(p *inproc.Point) bool {
+func (m CrashPoint) is(p *inproctest.Point) bool {
 	switch {
 	case m == AnyPoint:
 		return BeforeSend.is(p) || AfterSend.is(p) || BeforeHandle.is(p) || AfterHandle.is(p)
 	case isSend(p.Action):
-		return p.Moment == inproc.Before && m == BeforeSend || p.Moment == inproc.After && m == AfterSend
-	case p.Action == inproc.Deliver && p.Moment == inproc.Before:
+		return p.Phase == inproctest.Before && m == BeforeSend || p.Phase == inproctest.After && m == AfterSend
+	case p.Action == inproctest.Deliver && p.Phase == inproctest.Before:
 		return m == BeforeHandle
-	case p.Action == inproc.Deliver:
+	case p.Action == inproctest.Deliver:
 		return m == AfterHandle && p.Log == "" && p.Message.Reply == ""
 	}
-	return m == AfterHandle && p.Moment == inproc.Before
+	return m == AfterHandle && p.Phase == inproctest.Before
 }
 
 // sends are the steps with which a message leaves its sender.
-var sends = []inproc.Action{inproc.Publish, inproc.Request, inproc.Append}
+var sends = []inproctest.Action{inproctest.Publish, inproctest.Request, inproctest.Append}
 
-func isSend(a inproc.Action) bool { return slices.Contains(sends, a) }
+func isSend(a inproctest.Action) bool { return slices.Contains(sends, a) }
 
 // points matches the points before one of these steps.
-func points(actions ...inproc.Action) func(*inproc.Point, bool) bool {
-	return func(p *inproc.Point, _ bool) bool {
-		return p.Moment == inproc.Before && slices.Contains(actions, p.Action)
+func points(actions ...inproctest.Action) func(*inproctest.Point, bool) bool {
+	return func(p *inproctest.Point, _ bool) bool {
+		return p.Phase == inproctest.Before && slices.Contains(actions, p.Action)
 	}
 }
 
 // inTransit matches the points at which a message is lost: at its sender, or, between two
 // modules, before it reaches the receiver.
-func inTransit(p *inproc.Point, apart bool) bool {
-	if p.Moment != inproc.Before {
+func inTransit(p *inproctest.Point, apart bool) bool {
+	if p.Phase != inproctest.Before {
 		return false
 	}
-	if apart && p.Action != inproc.Request {
-		return p.Action == inproc.Deliver
+	if apart && p.Action != inproctest.Request {
+		return p.Action == inproctest.Deliver
 	}
 	return isSend(p.Action)
 }

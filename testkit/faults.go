@@ -9,7 +9,7 @@ import (
 
 	"gomono.dev/mono"
 	"gomono.dev/transport"
-	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // faults decides at each point of inproc what happens to a message.
@@ -39,14 +39,14 @@ func (f *faults) crashes() bool {
 	return false
 }
 
-// ask implements inproc's Options.Fault.
-func (f *faults) ask(p inproc.Point) inproc.FaultAction {
+// ask implements inproctest's Options.Fault.
+func (f *faults) ask(p inproctest.Point) inproctest.FaultAction {
 	if !isSend(p.Action) && !f.any() {
-		return inproc.FaultAction{}
+		return inproctest.FaultAction{}
 	}
 	k, ok := f.handleOf(p.Subject)
 	if !ok || f.h.over() {
-		return inproc.FaultAction{}
+		return inproctest.FaultAction{}
 	}
 	m := f.passing(&p, k)
 	v := f.decide(&p, m, k)
@@ -62,13 +62,13 @@ func (f *faults) any() bool {
 }
 
 // follow records whether the transport has taken a sent message.
-func (f *faults) follow(p *inproc.Point, k messageKey, v *inproc.FaultAction) {
+func (f *faults) follow(p *inproctest.Point, k messageKey, v *inproctest.FaultAction) {
 	if !isSend(p.Action) {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.Moment == inproc.Before {
+	if p.Phase == inproctest.Before {
 		f.dropped[k] = v.Drop || v.Err != nil || v.Run != nil
 		return
 	}
@@ -94,15 +94,15 @@ func (f *faults) handleOf(subject string) (handleKey, bool) {
 }
 
 // passing describes the message at a point.
-func (f *faults) passing(p *inproc.Point, k handleKey) *Passing {
+func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 	m := &Passing{
 		Handle: k.String(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
 		ID: p.Message.Header.Get(transport.HeaderID), From: p.Message.Header.Get(transport.HeaderSender),
 	}
 	switch {
-	case p.Action == inproc.Reply:
+	case p.Action == inproctest.Reply:
 		m.ID = f.requestOf(p.Message.Subject)
-	case p.Action == inproc.Deliver && p.Message.Reply != "":
+	case p.Action == inproctest.Deliver && p.Message.Reply != "":
 		f.remember(p.Message.Reply, m.ID)
 	}
 	if sent := f.h.journal.sender(messageKey{k, m.ID}); sent != nil {
@@ -129,13 +129,13 @@ func (f *faults) remember(inbox, id string) {
 }
 
 // decide returns the action of the first fault that is for this point.
-func (f *faults) decide(p *inproc.Point, m *Passing, k handleKey) inproc.FaultAction {
-	in := f.trigger(func() string { return fmt.Sprint(p.Moment, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
+func (f *faults) decide(p *inproctest.Point, m *Passing, k handleKey) inproctest.FaultAction {
+	in := f.trigger(func() string { return fmt.Sprint(p.Phase, " ", p.Step) }, func(in *Injection) bool { return in.matches(p, m, k) })
 	switch {
-	case in == nil && f.h.set.doubled && p.Action == inproc.Deliver && p.Moment == inproc.Before && p.Log != "":
-		return inproc.FaultAction{Duplicate: true}
+	case in == nil && f.h.set.doubled && p.Action == inproctest.Deliver && p.Phase == inproctest.Before && p.Log != "":
+		return inproctest.FaultAction{Duplicate: true}
 	case in == nil:
-		return inproc.FaultAction{}
+		return inproctest.FaultAction{}
 	}
 	if !in.fault.crash { // a crash has its own note
 		f.h.journal.note(nil, "%s%s", in.fault.name, about(m))

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"gomono.dev/mono"
-	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // Injection is a declared fault. It is triggered once, unless Times or Always sets another
@@ -184,7 +184,7 @@ func (in *Injection) String() string {
 }
 
 // matches reports whether the fault is for this point.
-func (in *Injection) matches(p *inproc.Point, m *Passing, k handleKey) bool {
+func (in *Injection) matches(p *inproctest.Point, m *Passing, k handleKey) bool {
 	d, _ := in.narrowed()
 	return in.fault.at != nil && in.fault.at(p, d.to != "") && in.isFor(m, k)
 }

@@ -6,22 +6,23 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // memory is the network of a test in memory: inproc, one step at a time.
 type memory struct {
 	set     *settings
-	backend *inproc.Backend
+	backend *inproctest.Backend
 }
 
 func newMemory(set *settings) *memory { return &memory{set: set} }
 
 func (m *memory) attach(h *Harness) {
-	o := &inproc.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask}
+	o := inproctest.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask}
 	if m.set.freeRunning {
 		o.Quiesce = nil
 	}
-	m.backend = inproc.NewBackend(o)
+	m.backend = inproctest.NewBackend(o)
 }
 
 func (m *memory) connect(context.Context) (transport.Transport, error) {

@@ -11,7 +11,7 @@ import (
 
 // A reply is a message that is published on the Reply subject of the request.
 func ExampleTransport() {
-	var tr transport.Transport = inproc.New(nil)
+	var tr transport.Transport = inproc.New(inproc.Options{})
 	ctx := context.Background()
 	defer tr.Close(ctx)
 
@@ -35,7 +35,7 @@ func ExampleTransport() {
 
 // A log stores messages, and delivers each one to every group until it is settled.
 func ExampleLog() {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	ctx := context.Background()
 	defer tr.Close(ctx)
 
@@ -69,7 +69,7 @@ func ExampleLog() {
 // An error specifies by its code what happened, and by its outcome whether the message
 // may have been processed.
 func ExampleError() {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	ctx := context.Background()
 	defer tr.Close(ctx)
 

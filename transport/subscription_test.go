@@ -10,7 +10,7 @@ import (
 // An invalid Subscription is rejected, even by a backend without service discovery.
 func TestSubscriptionValidate(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(t.Context())
 	stats := func() transport.EndpointStats { return transport.EndpointStats{} }
 	for name, c := range map[string]struct {

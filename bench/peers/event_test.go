@@ -35,7 +35,7 @@ func BenchmarkEvent(b *testing.B) {
 func monoEvent(b *testing.B) {
 	h := newCounter(b)
 	var publish mono.Publisher[[]byte]
-	app := mono.New(inproc.New(nil), quiet)
+	app := mono.New(inproc.New(inproc.Options{}), quiet)
 	app.Add(mono.NewModule("local", func(s *mono.Scope) error {
 		posted.Handle(s, func(_ context.Context, body []byte) error {
 			h.add(body)

@@ -14,7 +14,7 @@ var Greet = mono.NewService[string, string]("hello.greet")
 
 func main() {
 	ctx := context.Background()
-	app := mono.New(inproc.New(nil)).Add(mono.NewModule("greeter", func(s *mono.Scope) error {
+	app := mono.New(inproc.New(inproc.Options{})).Add(mono.NewModule("greeter", func(s *mono.Scope) error {
 		Greet.Handle(s, func(_ context.Context, name string) (string, error) { return "Hello, " + name + "!", nil })
 		return nil
 	}))

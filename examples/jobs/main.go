@@ -61,7 +61,7 @@ func run(ctx context.Context, kind string, out io.Writer) (err error) {
 
 func connect(ctx context.Context, kind string) (transport.Transport, error) {
 	if kind == "inproc" {
-		return inproc.New(nil), nil
+		return inproc.New(inproc.Options{}), nil
 	}
 	return embedded.Open(ctx, embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
 }

@@ -130,7 +130,7 @@ func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Tr
 	logger := newLogger(stderr)
 	switch {
 	case set.transport == "inproc":
-		return inproc.New(nil), nil
+		return inproc.New(inproc.Options{}), nil
 	case set.transport == "embedded":
 		return embedded.Open(ctx, embedded.Options{Dir: set.store, Listen: set.listen, Logger: logger})
 	case strings.Contains(set.transport, "://"):

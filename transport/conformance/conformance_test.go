@@ -20,6 +20,7 @@ import (
 	"gomono.dev/testkit/natstest"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
@@ -58,20 +59,22 @@ func again(t *testing.T, times int, run func(t *testing.T, round uint64)) {
 
 func TestInproc(t *testing.T) {
 	again(t, repeats(1, 3), func(t *testing.T, _ uint64) {
-		transporttest.Run(t, func(*testing.T) transport.Transport { return inproc.New(nil) })
+		transporttest.Run(t, func(*testing.T) transport.Transport { return inproc.New(inproc.Options{}) })
 	})
 }
 
 func TestInprocInBubbles(t *testing.T) {
 	again(t, repeats(2, 20), func(t *testing.T, round uint64) {
-		transporttest.RunInBubble(t, func(*testing.T) transport.Transport { return inproc.New(&inproc.Options{Seed: *seed + round}) })
+		transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
+			return inproctest.NewBackend(inproctest.Options{Seed: *seed + round}).Connect()
+		})
 	})
 }
 
 func TestInprocInSteps(t *testing.T) {
 	again(t, repeats(5, 100), func(t *testing.T, round uint64) {
 		transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-			return inproc.New(&inproc.Options{Seed: *seed + round, Quiesce: synctest.Wait})
+			return inproctest.NewBackend(inproctest.Options{Seed: *seed + round, Quiesce: synctest.Wait}).Connect()
 		})
 	})
 }

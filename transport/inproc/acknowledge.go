@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // acknowledgements calls the functions of AppendAsync in order, on a goroutine that
@@ -13,8 +14,22 @@ type acknowledgements struct {
 	slots chan struct{} // one for each function that has not been called
 
 	mu      sync.Mutex
-	waiting []func()
+	waiting []acknowledgement
 	running bool
+}
+
+// acknowledgement is the result of an append, and the function to call with it.
+type acknowledgement struct {
+	handle  *handle
+	subject string
+	at      transport.Appended
+	err     error
+	done    func(transport.Appended, error)
+}
+
+func (a *acknowledgement) call() {
+	_, _ = a.handle.transport.begin(context.Background(), engine.Confirm, nil, a)
+	a.done(a.at, a.err)
 }
 
 // maxAcknowledgements is the number of appends that may wait before AppendAsync blocks.
@@ -40,11 +55,11 @@ func (a *acknowledgements) reserve(ctx context.Context, log string) error {
 	}
 }
 
-// add queues f, in the slot that was reserved for it.
-func (a *acknowledgements) add(f func()) {
+// add queues an acknowledgement, in the slot that was reserved for it.
+func (a *acknowledgements) add(one acknowledgement) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.waiting = append(a.waiting, f)
+	a.waiting = append(a.waiting, one)
 	if !a.running {
 		a.running = true
 		go a.run()
@@ -57,14 +72,14 @@ func (a *acknowledgements) run() {
 		if len(batch) == 0 {
 			return
 		}
-		for _, f := range batch {
-			f()
+		for i := range batch {
+			batch[i].call()
 			<-a.slots
 		}
 	}
 }
 
-func (a *acknowledgements) take() []func() {
+func (a *acknowledgements) take() []acknowledgement {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	batch := a.waiting

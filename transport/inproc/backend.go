@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // Backend connects several Transports, like a server. A message that one of them
@@ -14,35 +15,25 @@ type Backend struct {
 	maxPayload int
 	router     *router
 	inboxes    *inboxes
-	picker     picker
 	clock      clock
-	scheduler  *scheduler // nil without steps
-	fault      func(Point) FaultAction
-	watched    bool // there is a scheduler or a fault
+	engine     engine.Engine // nil outside a test of package inproctest
 
 	mu        sync.Mutex
 	logs      map[string]*log
 	connected int
 }
 
-// NewBackend returns a new Backend. A nil o means the zero Options.
-func NewBackend(o *Options) *Backend {
-	if o == nil {
-		o = new(Options)
-	}
+// NewBackend returns a new Backend.
+func NewBackend(o Options) *Backend {
 	made := newClock()
-	b := &Backend{
+	return &Backend{
 		maxPayload: payloadLimit(o.MaxPayload),
 		router:     newRouter(),
 		inboxes:    newInboxes(made),
-		picker:     newPicker(o.Seed),
 		clock:      made,
-		fault:      o.Fault,
-		watched:    o.Quiesce != nil || o.Fault != nil,
+		engine:     o.Engine,
 		logs:       make(map[string]*log),
 	}
-	b.scheduler = newScheduler(o, b.clock)
-	return b
 }
 
 // Connect returns a new Transport of this Backend.

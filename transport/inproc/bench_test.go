@@ -45,7 +45,7 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 func benchmarkPublish(b *testing.B, others int) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(b.Context())
 	for i := range others {
 		subscribe(b, tr, fmt.Sprintf("events.other-%d", i), func(*transport.Message) {})
@@ -106,7 +106,7 @@ func BenchmarkChannelRequest(b *testing.B) {
 // BenchmarkRequest measures a round trip. The handler replies from another goroutine with
 // the received body.
 func BenchmarkRequest(b *testing.B) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(b.Context())
 	serveEcho(b, tr)
 	m := &transport.Message{Subject: "services.echo", Body: make([]byte, bodySize)}
@@ -121,7 +121,7 @@ func BenchmarkRequest(b *testing.B) {
 
 // BenchmarkRequestParallel is BenchmarkRequest from one goroutine per processor.
 func BenchmarkRequestParallel(b *testing.B) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(b.Context())
 	serveEcho(b, tr)
 	var failed atomic.Int64
@@ -150,7 +150,7 @@ func serveEcho(b *testing.B, tr transport.Transport) {
 // BenchmarkRoute measures a publish on a subject without subscribers, among 10 000
 // subscriptions: only validation and routing.
 func BenchmarkRoute(b *testing.B) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(b.Context())
 	for i := range 10_000 {
 		subscribe(b, tr, fmt.Sprintf("events.other-%d", i), func(*transport.Message) { b.Error("misrouted") })
@@ -175,7 +175,7 @@ func BenchmarkRoute(b *testing.B) {
 
 // BenchmarkSubscribe measures a subscription that begins and ends beside 10 000 others.
 func BenchmarkSubscribe(b *testing.B) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(b.Context())
 	for i := range 10_000 {
 		subscribe(b, tr, fmt.Sprintf("events.other-%d", i), func(*transport.Message) {})

@@ -9,12 +9,13 @@ import (
 	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 	"gomono.dev/transport/transporttest"
 )
 
 func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }
 
-func newTransport(*testing.T) transport.Transport { return inproc.New(nil) }
+func newTransport(*testing.T) transport.Transport { return inproc.New(inproc.Options{}) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
@@ -34,7 +35,7 @@ func TestConformanceInSteps(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			transporttest.RunInBubble(t, func(*testing.T) transport.Transport {
-				return inproc.New(&inproc.Options{Seed: seed + 1, Quiesce: synctest.Wait})
+				return inproctest.NewBackend(inproctest.Options{Seed: seed + 1, Quiesce: synctest.Wait}).Connect()
 			})
 		})
 	}

@@ -17,7 +17,7 @@ import (
 func TestDeadlinesOfManyRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := inproc.New(nil)
+		tr := inproc.New(inproc.Options{})
 		defer tr.Close(t.Context())
 		silent := func(*transport.Message) {}
 		answering := func(m *transport.Message) { _ = tr.Publish(t.Context(), &transport.Message{Subject: m.Reply}) }

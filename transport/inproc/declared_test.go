@@ -23,7 +23,7 @@ func remove(t *testing.T, b *inproc.Backend) {
 // appended or delayed.
 func TestDeletedGroupLosesNothing(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, func(t *testing.T, b *inproc.Backend) {
 		tr := connect(t, b)
 		l := open(t, tr, jobs)
 		store(t, l, "jobs.a", "before", transport.AppendOptions{})
@@ -54,7 +54,7 @@ func TestDeletedGroupOfAClosedTransportIsGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
+			bubble(t, func(t *testing.T, b *inproc.Backend) {
 				one, two := connect(t, b), connect(t, b)
 				open(t, one, jobs)
 				open(t, two, jobs)
@@ -69,43 +69,5 @@ func TestDeletedGroupOfAClosedTransportIsGone(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// The members of a deleted group join again in an order that the seed determines.
-func TestSameSeedSameStepsAfterADeletion(t *testing.T) {
-	t.Parallel()
-	rejoining := func(t *testing.T, b *inproc.Backend) {
-		var logs []transport.Log
-		for range 4 {
-			l := open(t, connect(t, b), jobs)
-			logs = append(logs, l)
-			var join func(error)
-			join = func(error) {
-				c := ofG(1)
-				c.OnEnd = func(err error) { go join(err) }
-				if _, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { _ = d.Ack(t.Context()) }); err != nil {
-					t.Error(err)
-				}
-			}
-			join(nil)
-		}
-		for round := range 3 {
-			remove(t, b)
-			settle(t, b)
-			for n := range 8 {
-				store(t, logs[n%len(logs)], fmt.Sprintf("jobs.%d", n), fmt.Sprint(round), transport.AppendOptions{})
-			}
-			settle(t, b)
-		}
-	}
-	for seed := uint64(1); seed <= 3; seed++ {
-		first := steps(t, seed, rejoining)
-		for range 20 {
-			again := steps(t, seed, rejoining)
-			if i := differ(first, again); i >= 0 {
-				t.Fatalf("step %d differs:\n%s\n\n%s", i, words(first), words(again))
-			}
-		}
 	}
 }

@@ -1,15 +1,17 @@
 package inproc
 
-import "gomono.dev/transport"
+import (
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
+)
 
 // delayed holds the messages of a log that wait for their time, and then, in a full log,
 // for room. It has a separate set of ids.
 type delayed struct {
+	log     *log
 	waiting heap[*waiting]
 	order   uint64
 	ids     dedup
-
-	proposed bool // to the scheduler
 }
 
 type waiting struct {
@@ -25,10 +27,12 @@ func (w *waiting) before(other *waiting) bool {
 
 func (w *waiting) place() *int { return &w.index }
 
-// due returns the time of the next message. A message that is overdue waits for room, not
-// for time.
+// overdue reports whether the next message waits for room, not for time.
+func (d *delayed) overdue(now int64) bool { return len(d.waiting) > 0 && d.waiting[0].at <= now }
+
+// due returns the time of the next message, unless that is overdue.
 func (d *delayed) due(now int64) int64 {
-	if len(d.waiting) == 0 || d.waiting[0].at <= now {
+	if len(d.waiting) == 0 || d.overdue(now) {
 		return never
 	}
 	return d.waiting[0].at
@@ -47,9 +51,9 @@ func (d *delayed) count(now int64) (n uint64) {
 	return n
 }
 
-// delay keeps a message until its time.
-func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
-	d := &l.delayed
+// add keeps a message until its time.
+func (d *delayed) add(e entry, id string, at int64) (transport.Appended, error) {
+	l := d.log
 	if _, ok := d.ids.find(id, l.now, l.config.Window()); ok {
 		return transport.Appended{Duplicate: true}, nil
 	}
@@ -69,18 +73,46 @@ func (l *log) delay(e entry, id string, at int64) (transport.Appended, error) {
 }
 
 // release stores the messages that are due, in the order of their times, as long as there
-// is room.
-func (l *log) release() {
-	d := &l.delayed
-	if l.backend.scheduler != nil {
-		l.proposeRelease()
-		return
+// is room. An engine chooses among those with the same time.
+func (d *delayed) release() {
+	for stored := true; stored && d.overdue(d.log.now) && !d.log.backend.scheduled(d); {
+		_, stored = d.store(d.waiting[0])
 	}
-	for len(d.waiting) > 0 && d.waiting[0].at <= l.now {
-		if _, bound := l.put(&d.waiting[0].entry); bound != "" {
-			return
-		}
-		d.waiting.pop()
-		l.alarm.set(d.due(l.now), l.now)
+}
+
+// store stores a message that is due, if there is room.
+func (d *delayed) store(w *waiting) (sequence uint64, stored bool) {
+	sequence, bound := d.log.put(&w.entry)
+	if bound != "" {
+		return 0, false
 	}
+	d.waiting.remove(w)
+	d.log.alarm.set(d.due(d.log.now), d.log.now)
+	return sequence, true
+}
+
+// Lock implements [engine.Source].
+func (d *delayed) Lock() { d.log.lock() }
+
+// Unlock implements [engine.Source].
+func (d *delayed) Unlock() { d.log.unlock() }
+
+// Next implements [engine.Source]. Any of the messages with the earliest time may be
+// stored, if there is room for it.
+func (d *delayed) Next() (engine.Step, int) {
+	return engine.Step{Action: engine.Due, Log: d.log.name}, len(d.storable())
+}
+
+// Take implements [engine.Source].
+func (d *delayed) Take(choice int) engine.Step {
+	w := d.storable()[choice]
+	sequence, _ := d.store(w)
+	return engine.Step{Action: engine.Due, Log: d.log.name, Subject: w.subject, Sequence: sequence}
+}
+
+func (d *delayed) storable() []*waiting {
+	if !d.overdue(d.log.now) {
+		return nil
+	}
+	return together(d.waiting, func(w *waiting) bool { return w.at == d.waiting[0].at && d.log.fits(&w.entry) })
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // delivery is one delivery of a message: the value passed to the handler, and the state
@@ -19,7 +20,7 @@ type delivery struct {
 }
 
 // deliver passes a message to a member. Every delivery goes through here.
-func (g *group) deliver(m *member, h *hold) {
+func (g *group) deliver(m *member, h *hold) *delivery {
 	g.log.fencingToken++
 	h.attempt++
 	h.member = m
@@ -28,7 +29,8 @@ func (g *group) deliver(m *member, h *hold) {
 	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fencingToken, g.undelivered, d
 	m.assigned = d
 	m.held++
-	m.wake.Signal()
+	m.intake.Put(d)
+	return d
 }
 
 // read returns a stored message.
@@ -49,35 +51,51 @@ func (d *delivery) open() {
 
 // Ack implements [transport.Settler].
 func (d *delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, Ack, (*group).settle)
+	return d.settle(ctx, engine.Ack, (*group).settle)
 }
 
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, Nak, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
+	return d.settle(ctx, engine.Nak, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
 }
 
 // Release implements [transport.Settler].
 func (d *delivery) Release(ctx context.Context) error {
-	return d.settle(ctx, Release, (*group).release)
+	return d.settle(ctx, engine.Release, (*group).release)
 }
 
 // Terminate implements [transport.Settler]. An inproc Backend has no observers, so it
 // drops the reason.
 func (d *delivery) Terminate(ctx context.Context, _ string) error {
-	return d.settle(ctx, Terminate, (*group).settle)
+	return d.settle(ctx, engine.Terminate, (*group).settle)
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.
-func (d *delivery) settle(ctx context.Context, action Action, apply func(*group, *hold)) error {
+func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(*group, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
 		return err
 	}
-	if m.transport.backend.watched {
-		return d.settleStep(ctx, action, apply)
+	op, err := m.transport.begin(ctx, action, &d.Message, d)
+	switch {
+	case op.Times() == 0:
+		d.lose(false)
+	case err == nil:
+		err = d.end(apply)
 	}
-	return d.end(apply)
+	return op.End(err)
+}
+
+// lose ends the delivery because a fault has lost it, or its settlement. The message is
+// redelivered at once or after the AckWait.
+func (d *delivery) lose(atOnce bool) {
+	_ = d.end(func(g *group, h *hold) { // an error means that it was handed back already
+		due := g.log.now
+		if !atOnce {
+			due = after(due, g.config.AckWait)
+		}
+		g.handBack(h, due)
+	})
 }
 
 func (d *delivery) end(apply func(*group, *hold)) error {

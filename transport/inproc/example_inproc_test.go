@@ -10,7 +10,7 @@ import (
 
 // The Transports of New share nothing: each one has a backend of its own.
 func ExampleNew() {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	ctx := context.Background()
 	defer tr.Close(ctx)
 
@@ -31,7 +31,7 @@ func ExampleNew() {
 // The Transports of one Backend are connected, like the clients of a server. Its logs
 // outlive them.
 func ExampleBackend() {
-	backend := inproc.NewBackend(nil)
+	backend := inproc.NewBackend(inproc.Options{})
 	ctx := context.Background()
 	orders := transport.LogConfig{Name: "orders", Subjects: []string{"orders"}}
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // group is a position in a log, shared by members. The lock of the log guards all of it.
@@ -32,7 +33,6 @@ type group struct {
 	members      []*member
 	idle         []*member // members that can take a delivery, in the order in which they joined
 	gone         bool      // deleted
-	proposed     bool      // to the scheduler
 }
 
 // hold is a message that was delivered and is not settled.
@@ -149,48 +149,56 @@ func (g *group) removing(sequence uint64, sub *subject) {
 
 // offer delivers messages as long as a member can take one. The Backend picks the member.
 func (g *group) offer() {
-	if g.log.backend.scheduler != nil {
-		g.propose()
-		return
-	}
-	for len(g.idle) > 0 {
-		h := g.take()
-		if h == nil {
-			return
-		}
-		i := g.log.backend.picker.pick(len(g.idle))
-		g.deliver(g.busy(i), h)
+	for len(g.idle) > 0 && (g.overdue() || len(g.ready) > 0) && !g.log.backend.scheduled(g) {
+		g.deliverNext(0, g.log.backend.pick(len(g.idle)))
 	}
 }
 
-// busy removes a member from the idle ones.
-func (g *group) busy(i int) *member {
-	m := g.idle[i]
-	g.idle = slices.Delete(g.idle, i, i+1)
-	return m
+// deliverNext delivers a message to an idle member, both by their order among all that
+// could be next.
+func (g *group) deliverNext(what, who int) *delivery {
+	h, m := g.take(what), g.idle[who]
+	g.idle = slices.Delete(g.idle, who, who+1)
+	return g.deliver(m, h)
 }
 
-// take returns the next message to deliver: a redelivery that is due, or the oldest
-// message of a free lane.
-func (g *group) take() *hold {
-	switch {
-	case len(g.redeliveries) > 0 && g.redeliveries[0].due <= g.log.now:
-		return g.takeRedelivery(g.redeliveries[0])
-	case len(g.ready) > 0:
-		return g.takeNext(g.ready[0])
+// Lock implements [engine.Source].
+func (g *group) Lock() { g.log.lock() }
+
+// Unlock implements [engine.Source].
+func (g *group) Unlock() { g.log.unlock() }
+
+// Next implements [engine.Source]. Any idle member may get any of the redeliveries that
+// are due at the same time, or otherwise the oldest message of any free lane.
+func (g *group) Next() (engine.Step, int) {
+	messages := len(g.ready)
+	if g.overdue() {
+		messages = len(together(g.redeliveries, g.dueWithFirst))
 	}
-	return nil
+	return engine.Step{Action: engine.Deliver, Log: g.log.name, Group: g.name}, messages * len(g.idle)
 }
 
-// takeRedelivery takes a redelivery that is due.
-func (g *group) takeRedelivery(h *hold) *hold {
-	g.redeliveries.remove(h)
-	g.log.alarm.set(g.due(), g.log.now) // the next redelivery is known only after the first one is removed
-	return h
+// Take implements [engine.Source].
+func (g *group) Take(choice int) engine.Step {
+	d := g.deliverNext(choice/len(g.idle), choice%len(g.idle))
+	g.offer()
+	return d.member.transport.step(engine.Deliver, &d.Message, d)
 }
 
-// takeNext takes the oldest message of a free lane.
-func (g *group) takeNext(n *lane) *hold {
+// overdue reports whether a redelivery is due.
+func (g *group) overdue() bool { return len(g.redeliveries) > 0 && g.redeliveries[0].due <= g.log.now }
+
+func (g *group) dueWithFirst(h *hold) bool { return h.due == g.redeliveries[0].due }
+
+// take takes a redelivery that is due, or otherwise the oldest message of a free lane.
+func (g *group) take(what int) *hold {
+	if g.overdue() {
+		h := nth(g.redeliveries, what, g.dueWithFirst)
+		g.redeliveries.remove(h)
+		g.log.alarm.set(g.due(), g.log.now) // the next redelivery is known only after the first one is removed
+		return h
+	}
+	n := nth(g.ready, what, func(*lane) bool { return true })
 	h := &hold{sequence: n.cursor, lane: n, index: -1}
 	g.pending[h.sequence] = h
 	g.undelivered--
@@ -202,7 +210,7 @@ func (g *group) takeNext(n *lane) *hold {
 // due returns the time of the next redelivery. A redelivery that is overdue waits for a
 // member, not for time.
 func (g *group) due() int64 {
-	if len(g.redeliveries) == 0 || g.redeliveries[0].due <= g.log.now {
+	if len(g.redeliveries) == 0 || g.overdue() {
 		return never
 	}
 	return g.redeliveries[0].due

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"gomono.dev/transport"
-	"gomono.dev/transport/internal/intake"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // handle is the view of a log from one Transport.
@@ -24,33 +24,24 @@ func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.A
 	if err := h.admit(ctx, m, &o); err != nil {
 		return transport.Appended{}, err
 	}
-	if h.transport.backend.watched {
-		return h.appendStep(ctx, m, &o)
-	}
-	return h.append(m, &o)
+	return h.append(ctx, m, &o)
 }
 
-// appendStep runs Append as a step.
-func (h *handle) appendStep(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (at transport.Appended, err error) {
-	s := Step{Action: Append, Subject: m.Subject, Log: h.log.name}
-	err = h.transport.act(ctx, s, m, func(times int) (err error) {
-		if times == 0 {
-			return h.transport.unknownOutcome(&s, "its acknowledgement did not arrive")
-		}
-		for range times {
-			if at, err = h.append(m, o); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil)
+func (h *handle) append(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (at transport.Appended, err error) {
+	op, err := h.transport.begin(ctx, engine.Append, m, h.log)
 	if err != nil {
+		return transport.Appended{}, err
+	}
+	for n := op.Times(); n > 0 && err == nil; n-- {
+		at, err = h.store(m, o)
+	}
+	if err = op.End(err); err != nil {
 		return transport.Appended{}, err
 	}
 	return at, nil
 }
 
-func (h *handle) append(m *transport.Message, o *transport.AppendOptions) (transport.Appended, error) {
+func (h *handle) store(m *transport.Message, o *transport.AppendOptions) (transport.Appended, error) {
 	at, err := h.log.append(m, o)
 	if at.Sequence != 0 || err != nil && o.NotBefore.IsZero() {
 		h.transport.backend.forward(m)
@@ -66,17 +57,8 @@ func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transp
 	if err := h.done.reserve(ctx, h.log.name); err != nil {
 		return err
 	}
-	if h.transport.backend.watched {
-		at, err := h.appendStep(ctx, m, &o)
-		confirm := Step{Action: Confirm, Subject: m.Subject, Log: h.log.name, Sequence: at.Sequence}
-		h.done.add(func() {
-			_ = h.transport.AwaitStep(context.Background(), confirm, nil) // this context does not end
-			done(at, err)
-		})
-		return nil
-	}
-	at, err := h.append(m, &o)
-	h.done.add(func() { done(at, err) })
+	at, err := h.append(ctx, m, &o)
+	h.done.add(acknowledgement{h, m.Subject, at, err, done})
 	return nil
 }
 
@@ -115,7 +97,6 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 	case !joined:
 		return nil, errClosed("consume from log", h.log.name)
 	}
-	intake.NewRelay(m.step, m.leave)
 	return m, nil
 }
 

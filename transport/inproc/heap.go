@@ -84,22 +84,6 @@ func (h *heap[E]) swap(i, j int) {
 	*s[i].place(), *s[j].place() = i, j
 }
 
-// sorted returns elements, such as those of a heap, in their order.
-func sorted[E element[E]](elements []E) []E {
-	if len(elements) < 2 {
-		return elements // the usual case
-	}
-	return slices.SortedFunc(slices.Values(elements), func(a, b E) int {
-		switch {
-		case a.before(b):
-			return -1
-		case b.before(a):
-			return 1
-		}
-		return 0
-	})
-}
-
 // together returns the elements of a heap that are like its first, in their order.
 func together[E element[E]](h heap[E], like func(E) bool) []E {
 	var all []E
@@ -108,5 +92,22 @@ func together[E element[E]](h heap[E], like func(E) bool) []E {
 			all = append(all, e)
 		}
 	}
-	return sorted(all)
+	slices.SortFunc(all, func(a, b E) int {
+		switch {
+		case a.before(b):
+			return -1
+		case b.before(a):
+			return 1
+		}
+		return 0
+	})
+	return all
+}
+
+// nth returns together(h, like)[n]. The first element is found at once.
+func nth[E element[E]](h heap[E], n int, like func(E) bool) E {
+	if n == 0 {
+		return h[0]
+	}
+	return together(h, like)[n]
 }

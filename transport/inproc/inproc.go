@@ -33,24 +33,8 @@
 // Publish on a recently used subject takes no lock except that of each queue it adds to,
 // for any number of subscriptions.
 //
-// # Steps
-//
-// A Backend with [Options].Quiesce is for tests that need to know, and to choose, the
-// order of events. It takes one [Step] at a time, when everything is idle. The Seed picks
-// each step among all that could happen next: a goroutine that publishes, a
-// subscription's next message, a group's next delivery and the member that gets it, or
-// one of several messages that are due at the same instant. The lanes of an ordered group
-// may overtake each other, as on NATS. In a testing/synctest bubble, where Quiesce is
-// synctest.Wait, the same Seed gives the same [Backend.Steps], provided that the handlers
-// depend only on their input: neither on chance, nor on the order of two goroutines that
-// run at the same time. Two identical waiting steps are distinguished by their order of
-// arrival.
-//
-// Steps take no time. A bubble has one synctest.Wait at a time: use [Backend.Settle]
-// instead, and one such Backend per bubble. Outside a bubble steps are taken one at a
-// time as well, but only Quiesce determines when.
-//
-// [Options].Fault works with and without steps: see [Point] and [FaultAction].
+// Package inproctest has a Backend for tests that choose the order of events, and what
+// goes wrong.
 package inproc
 
 import (
@@ -60,6 +44,7 @@ import (
 
 	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // DefaultMaxPayload is the default of Options.MaxPayload: 1 MiB, as for a NATS server.
@@ -71,22 +56,8 @@ type Options struct {
 	// DefaultMaxPayload; a negative value means no limit.
 	MaxPayload int
 
-	// Seed makes the choice of group members repeatable, if messages are published in the
-	// same order. With Quiesce it makes all steps repeatable. 0 means a random seed.
-	Seed uint64
-
-	// Quiesce, if not nil, makes the Backend take one step at a time. Every publish,
-	// request, append, settlement and read waits, and so does every message that is ready
-	// for a handler or due, until Quiesce has returned and the Seed has picked one of
-	// them. See the section on steps.
-	//
-	// Quiesce returns when everything else is idle: in a testing/synctest bubble it is
-	// synctest.Wait. It is called by one goroutine at a time.
-	Quiesce func()
-
-	// Fault, if not nil, is called before and after each step of a message and returns
-	// what happens to it. It may be called concurrently if Quiesce is nil.
-	Fault func(Point) FaultAction
+	// Engine is set by package inproctest.
+	Engine engine.Engine
 }
 
 // Transport carries messages within the process. It is a connection to a Backend, made by
@@ -111,9 +82,9 @@ type receiver interface {
 
 var _ transport.Transport = (*Transport)(nil)
 
-// New returns a Transport with a separate Backend. A nil o means the zero Options. It
-// starts no goroutine until something is received; Close ends those.
-func New(o *Options) *Transport { return NewBackend(o).Connect() }
+// New returns a Transport with a separate Backend. It starts no goroutine until something
+// is received; Close ends those.
+func New(o Options) *Transport { return NewBackend(o).Connect() }
 
 func payloadLimit(option int) int {
 	if option == 0 {
@@ -142,25 +113,14 @@ func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.admit(ctx, m); err != nil {
 		return err
 	}
-	if t.backend.watched {
-		return t.publishStep(ctx, m)
+	op, err := t.begin(ctx, engine.Publish, m, t.backend.inboxes)
+	if err != nil {
+		return err
 	}
-	t.backend.deliver(m)
-	return nil
-}
-
-// publishStep runs Publish, or the reply to a request, as a step.
-func (t *Transport) publishStep(ctx context.Context, m *transport.Message) error {
-	s := Step{Action: Publish, Subject: m.Subject}
-	if asked := t.backend.inboxes.requestSubject(m.Subject); asked != "" {
-		s.Action, s.Subject = Reply, asked
+	for range op.Times() {
+		t.backend.deliver(m)
 	}
-	return t.act(ctx, s, m, func(times int) error {
-		for range times {
-			t.backend.deliver(m)
-		}
-		return nil
-	}, nil)
+	return op.End(nil)
 }
 
 // Request implements [transport.Transport].
@@ -172,19 +132,12 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transpo
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
 	}
-	if t.backend.watched {
-		return t.requestStep(ctx, m)
-	}
-	return t.request(ctx, m, 1)
-}
-
-// requestStep runs Request as a step. Its effect includes the arrival of the reply.
-func (t *Transport) requestStep(ctx context.Context, m *transport.Message) (reply *transport.Message, err error) {
-	err = t.act(ctx, Step{Action: Request, Subject: m.Subject}, m, func(times int) (err error) {
-		reply, err = t.request(ctx, m, times)
-		return err
-	}, nil)
+	op, err := t.begin(ctx, engine.Request, m, nil)
 	if err != nil {
+		return nil, err
+	}
+	reply, err := t.request(ctx, m, op.Times())
+	if err = op.End(err); err != nil {
 		return nil, err
 	}
 	return reply, nil

@@ -15,14 +15,13 @@ func TestOptions(t *testing.T) {
 	t.Parallel()
 	const large = 2 << 20
 	for _, c := range []struct {
-		options *inproc.Options
+		options inproc.Options
 		limit   int
 	}{
-		{nil, 1 << 20},
-		{&inproc.Options{}, 1 << 20},
-		{&inproc.Options{MaxPayload: 10}, 10},
-		{&inproc.Options{MaxPayload: large}, large},
-		{&inproc.Options{MaxPayload: -1}, 0},
+		{inproc.Options{}, 1 << 20},
+		{inproc.Options{MaxPayload: 10}, 10},
+		{inproc.Options{MaxPayload: large}, large},
+		{inproc.Options{MaxPayload: -1}, 0},
 	} {
 		tr := inproc.New(c.options)
 		defer tr.Close(t.Context())
@@ -38,7 +37,7 @@ func TestOptions(t *testing.T) {
 
 func TestTransportsShareNothing(t *testing.T) {
 	t.Parallel()
-	one, two := inproc.New(nil), inproc.New(nil)
+	one, two := inproc.New(inproc.Options{}), inproc.New(inproc.Options{})
 	defer one.Close(t.Context())
 	defer two.Close(t.Context())
 	subscribe(t, one, ">", func(m *transport.Message) { t.Errorf("%q came over", m.Subject) })
@@ -60,7 +59,7 @@ func TestManyBubbles(t *testing.T) {
 }
 
 func oneBubble(t *testing.T) {
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(t.Context())
 	subscribe(t, tr, "slow", func(m *transport.Message) {
 		time.AfterFunc(time.Hour, func() {

@@ -45,6 +45,7 @@ func newLog(b *Backend, c transport.LogConfig) *log {
 		readers: make(map[chan struct{}]struct{}),
 	}
 	l.configure(c)
+	l.delayed.log = l
 	l.alarm = alarm{wake: l.awake, at: never}
 	for _, g := range c.Groups {
 		l.addGroup(g)
@@ -69,7 +70,7 @@ func (l *log) lock() {
 
 // unlock first stores messages that waited for room, if there is room now.
 func (l *log) unlock() {
-	l.release()
+	l.delayed.release()
 	l.mu.Unlock()
 }
 
@@ -85,7 +86,7 @@ func (l *log) awake() {
 // tick does what is due, and sets the alarm for the next time.
 func (l *log) tick() {
 	l.expire()
-	l.release()
+	l.delayed.release()
 	for _, g := range l.groups {
 		g.offer()
 		l.alarm.set(g.due(), l.now)
@@ -110,7 +111,7 @@ func (l *log) append(m *transport.Message, o *transport.AppendOptions) (transpor
 	l.lock()
 	defer l.unlock()
 	if at := l.backend.clock.at(o.NotBefore); !o.NotBefore.IsZero() && at > l.now {
-		return l.delay(e, o.ID, at)
+		return l.delayed.add(e, o.ID, at)
 	}
 	if last, err := l.expect(&e, o); err != nil {
 		if o.ID != "" && l.idOf(last) == o.ID {

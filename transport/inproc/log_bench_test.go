@@ -21,7 +21,7 @@ func BenchmarkLog(b *testing.B) {
 
 // benchmarkLog has another group with a backlog, and two thousand messages in backoff.
 func benchmarkLog(b *testing.B, backlog int) {
-	l := open(b, connect(b, inproc.NewBackend(nil)), jobs)
+	l := open(b, connect(b, inproc.NewBackend(inproc.Options{})), jobs)
 	m := &transport.Message{Subject: "jobs.a", Body: make([]byte, bodySize)}
 	add := func() {
 		if _, err := l.Append(b.Context(), m, transport.AppendOptions{}); err != nil {

@@ -14,9 +14,9 @@ import (
 )
 
 // bubble runs a test in virtual time with a new Backend.
-func bubble(t *testing.T, o *inproc.Options, body func(*testing.T, *inproc.Backend)) {
+func bubble(t *testing.T, body func(*testing.T, *inproc.Backend)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { body(t, inproc.NewBackend(o)) })
+	synctest.Test(t, func(t *testing.T) { body(t, inproc.NewBackend(inproc.Options{})) })
 }
 
 // connect returns a Transport that is closed after the test.
@@ -111,7 +111,7 @@ func ofG(inFlight int) transport.ConsumeConfig {
 // to the millisecond. Actions of the dead member have no effect.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, func(t *testing.T, b *inproc.Backend) {
 		one, two := connect(t, b), connect(t, b)
 		dead := work(t, open(t, one, jobs), ofG(10))
 		l := open(t, two, jobs)
@@ -148,7 +148,7 @@ func TestKill(t *testing.T) {
 // An orderly end hands messages back at once, and a hand-back is not an attempt.
 func TestCloseHandsBack(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, func(t *testing.T, b *inproc.Backend) {
 		one, two := connect(t, b), connect(t, b)
 		first := work(t, open(t, one, jobs), ofG(2))
 		l := open(t, two, jobs)
@@ -176,7 +176,7 @@ func TestCloseHandsBack(t *testing.T) {
 
 func TestNakInVirtualTime(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, b *inproc.Backend) {
+	bubble(t, func(t *testing.T, b *inproc.Backend) {
 		tr := connect(t, b)
 		l := open(t, tr, jobs)
 		w := work(t, l, ofG(1))

@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
+	"gomono.dev/transport/internal/intake"
 )
 
-// member is one receiver of a group. Its goroutines take turns to call the handler
-// ([intake.Relay]). The lock of the log guards its state.
+// member is one receiver of a group. It gets one delivery at a time in its intake, whose
+// goroutines call the handler. The lock of the log guards its state.
 type member struct {
 	transport *Transport
 	log       *log
@@ -21,16 +22,15 @@ type member struct {
 	limit     int    // of held
 	number    uint64 // orders the members of a group
 
-	wake     sync.Cond // signaled when assigned or ended is set
-	waiting  bool      // the leading goroutine waits for a delivery
-	assigned *delivery // the delivery for the parked goroutine
+	intake   *intake.Intake[*delivery]
+	assigned *delivery // the delivery in the intake or in the handler; nil if the member is free
 	held     int       // deliveries that are not settled
 	lost     int       // how many of them Close has handed back
 
 	ended    ending
 	stopping bool          // about to end
-	returned bool          // the handler is not called any more
-	finished chan struct{} // closed when the handler has returned and nothing is held
+	over     bool          // finished is closed
+	finished chan struct{} // closed when the member has ended, is free, and nothing is held
 }
 
 // ending is the state of the end of a member.
@@ -52,7 +52,7 @@ func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transpor
 		limit:     max(c.MaxInFlight, 1),
 		finished:  make(chan struct{}),
 	}
-	m.wake.L = &l.mu
+	m.intake = intake.New(1, nil, m.take)
 	return m
 }
 
@@ -71,42 +71,48 @@ func (m *member) join(c transport.GroupConfig) (bool, error) {
 	g.joined++
 	m.group, m.number = g, g.joined
 	g.members = append(g.members, m)
+	m.offer()
 	return true, nil
 }
 
-// step calls the handler for the next delivery, until the member has ended. A handler
-// that ends its goroutine ends the member.
-func (m *member) step() (w transport.Work, more bool) {
-	d := m.next()
-	if d == nil {
-		return nil, false
-	}
+// take calls the handler for a delivery. A handler that ends its goroutine ends the
+// member.
+func (m *member) take(d *delivery) (w transport.Work) {
+	how := closed
+	defer func() { m.free(how) }()
 	d.open()
-	if m.transport.backend.watched {
-		m.hand(d)
-		return nil, true
+	op, err := m.transport.begin(context.Background(), engine.Deliver, &d.Message, d)
+	switch {
+	case op.Times() == 0:
+		d.lose(err != nil)
+	case err == nil:
+		w = hand(op, &d.Delivery, cloneDelivery, m.begin)
 	}
-	return m.begin(&d.Delivery), true
+	how = live
+	return w
 }
 
-// next waits for a delivery. It returns nil if the member has ended.
-func (m *member) next() *delivery {
+func cloneDelivery(d *transport.Delivery) *transport.Delivery {
+	own := *d
+	own.Message = *d.Message.Clone()
+	return &own
+}
+
+// free makes the member ready for another delivery, after the handler has returned, or
+// ends it.
+func (m *member) free(how ending) {
 	m.log.lock()
 	defer m.log.unlock()
-	m.waiting = true
+	m.assigned = nil
+	m.end(how, 0)
 	m.offer()
-	for m.assigned == nil && m.ended == live {
-		m.wake.Wait()
-	}
-	d := m.assigned
-	m.waiting, m.assigned = false, nil
-	return d
+	m.finish()
 }
 
 // offer adds the member to the idle ones of its group, if it is idle, and makes the group
 // deliver what it can.
 func (m *member) offer() {
-	if m.waiting && m.assigned == nil && m.held < m.limit && m.ended == live && !m.stopping {
+	if m.assigned == nil && m.held < m.limit && m.ended == live && !m.stopping {
 		i, there := slices.BinarySearchFunc(m.group.idle, m, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
 		if !there {
 			m.group.idle = slices.Insert(m.group.idle, i, m)
@@ -115,21 +121,10 @@ func (m *member) offer() {
 	m.group.offer()
 }
 
-// leave ends the calls of the handler.
-func (m *member) leave() {
-	m.log.lock()
-	defer m.log.unlock()
-	if m.ended == live {
-		m.end(closed, 0)
-	}
-	m.returned = true
-	m.finish()
-}
-
 // finish marks the member as finished, if it is.
 func (m *member) finish() {
-	if m.returned && m.held == 0 {
-		m.returned = false
+	if m.ended != live && m.assigned == nil && m.held == 0 && !m.over {
+		m.over = true
 		close(m.finished)
 		m.transport.unregister(m)
 	}
@@ -146,19 +141,21 @@ func (m *member) end(how ending, delay time.Duration) {
 		return
 	}
 	m.group.removeMember(m)
-	if unseen := m.assigned; unseen != nil && how == draining {
-		m.assigned = nil
+	unseen := m.intake.Discard() > 0
+	if unseen && how == draining {
 		m.held--
-		m.group.release(unseen.hold)
+		m.group.release(m.assigned.hold)
 		m.group.offer()
+	}
+	if unseen {
+		m.assigned = nil
 	}
 	if how > draining {
 		m.lost += m.held
-		m.assigned, m.held = nil, 0
+		m.held = 0
 		m.group.handBackAll(m, delay)
 	}
 	m.finish()
-	m.wake.Signal()
 }
 
 // removeMember removes a member.
@@ -229,6 +226,6 @@ func (m *member) deleted(err error) {
 
 // callOnEnd is a step, because several members of a deleted group may join again.
 func (m *member) callOnEnd(err error) {
-	_ = m.transport.AwaitStep(context.Background(), Step{Action: End, Log: m.log.name, Group: m.group.name, Receiver: m.number}, nil)
+	_, _ = m.transport.begin(context.Background(), engine.End, nil, m)
 	m.onEnd(err)
 }

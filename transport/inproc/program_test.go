@@ -7,16 +7,17 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 	"gomono.dev/transport/transporttest"
 )
 
 // programBackend returns a new Backend for each program, in virtual time, so that minutes
 // may pass.
-func programBackend(o *inproc.Options) transporttest.Backend {
+func programBackend(open func() *inproc.Backend) transporttest.Backend {
 	return transporttest.Backend{
 		Name: "inproc",
 		Open: func() (func(context.Context) (transport.Transport, error), func(context.Context, transport.Transport, string) error) {
-			b := inproc.NewBackend(o)
+			b := open()
 			return func(context.Context) (transport.Transport, error) { return b.Connect(), nil }, nil
 		},
 		Kill:   func(tr transport.Transport) { tr.(*inproc.Transport).Kill() },
@@ -26,11 +27,15 @@ func programBackend(o *inproc.Options) transporttest.Backend {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	transporttest.Model(t, programBackend(nil), transporttest.ProgramOptions{Programs: 1000})
+	plain := func() *inproc.Backend { return inproc.NewBackend(inproc.Options{}) }
+	transporttest.Model(t, programBackend(plain), transporttest.ProgramOptions{Programs: 1000})
 }
 
 // The model holds in every order of the steps.
 func TestModelInSteps(t *testing.T) {
 	t.Parallel()
-	transporttest.Model(t, programBackend(&inproc.Options{Quiesce: synctest.Wait}), transporttest.ProgramOptions{Programs: 300})
+	inSteps := func() *inproc.Backend {
+		return inproctest.NewBackend(inproctest.Options{Quiesce: synctest.Wait}).Backend
+	}
+	transporttest.Model(t, programBackend(inSteps), transporttest.ProgramOptions{Programs: 300})
 }

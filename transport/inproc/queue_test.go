@@ -60,7 +60,7 @@ func TestQueueMatchesModel(t *testing.T) {
 
 func checkQueue(t *rapid.T) {
 	want := queueModel{pending: rapid.IntRange(1, 4).Draw(t, "pending")}
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(t.Context())
 	var seen []byte
 	var episodes int
@@ -120,7 +120,7 @@ func TestDrainOvertakenByClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				tr := inproc.New(nil)
+				tr := inproc.New(inproc.Options{})
 				defer tr.Close(t.Context())
 				hold := make(chan struct{})
 				r := subscribe(t, tr, "a", func(*transport.Message) { <-hold })
@@ -149,7 +149,7 @@ func TestDrainOvertakenByClose(t *testing.T) {
 func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := inproc.New(nil)
+		tr := inproc.New(inproc.Options{})
 		defer tr.Close(t.Context())
 		r := subscribe(t, tr, "a", func(*transport.Message) { runtime.Goexit() })
 		if err := tr.Publish(t.Context(), &transport.Message{Subject: "a"}); err != nil {
@@ -169,7 +169,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 func TestSlowOnDrop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := inproc.New(nil)
+		tr := inproc.New(inproc.Options{})
 		stuck, hold := make(chan struct{}), make(chan struct{})
 		seen := 0
 		r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Pending: 1, OnDrop: func(uint64) { <-stuck }}, func(*transport.Message) {

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
 // reading is a Read in progress.
@@ -39,7 +40,7 @@ func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*tr
 		r := h.begin(c)
 		defer r.finish()
 		for r.more(ctx) {
-			if h.transport.AwaitStep(ctx, Step{Action: Read, Log: h.log.name, Sequence: r.next}, nil) != nil {
+			if _, err := h.transport.begin(ctx, engine.Read, nil, r); err != nil {
 				break
 			}
 			for _, d := range r.some() {

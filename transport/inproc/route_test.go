@@ -11,6 +11,7 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // member is a subscription and the messages that it received. Once it is drained, got may
@@ -29,7 +30,7 @@ type member struct {
 func TestRoutesAgreeWithMatch(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		tr := inproc.New(&inproc.Options{Seed: rapid.Uint64().Draw(t, "seed")})
+		tr := inproctest.NewBackend(inproctest.Options{Seed: rapid.Uint64().Draw(t, "seed")}).Connect()
 		defer tr.Close(t.Context())
 		var members []*member
 		var subjects []string
@@ -125,7 +126,7 @@ func drawPattern(t *rapid.T) string {
 func TestManySubjects(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(t.Context())
 	gotAll, gotOne := 0, 0
 	all := subscribe(t, tr, "keys.*", func(*transport.Message) { gotAll++ })
@@ -154,7 +155,7 @@ func TestManySubjects(t *testing.T) {
 // gets its reply.
 func TestRepliesAreMessages(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	defer tr.Close(t.Context())
 	var seen []string
 	all := subscribe(t, tr, ">", func(m *transport.Message) { seen = append(seen, m.Subject) })
@@ -178,7 +179,7 @@ func TestRepliesAreMessages(t *testing.T) {
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	picks := func(seed uint64) string {
-		tr := inproc.New(&inproc.Options{Seed: seed})
+		tr := inproctest.NewBackend(inproctest.Options{Seed: seed}).Connect()
 		defer tr.Close(t.Context())
 		by := make([]byte, 64)
 		var members []transport.Receiver
@@ -217,7 +218,7 @@ func TestSeed(t *testing.T) {
 func TestGroupHandsOver(t *testing.T) {
 	t.Parallel()
 	for _, subject := range []string{"a", "_INBOX.of.a.group"} {
-		tr := inproc.New(nil)
+		tr := inproc.New(inproc.Options{})
 		defer tr.Close(t.Context())
 		var got atomic.Int64
 		join := func() transport.Receiver {

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/internal/engine"
 	"gomono.dev/transport/internal/intake"
 )
 
@@ -17,18 +18,14 @@ type subscription struct {
 	group     string
 	begin     func(*transport.Message) transport.Work
 	intake    *intake.Intake[*transport.Message]
-	proposal  proposal // with steps
+	picked    bool // an engine has picked the next message; guarded by the lock of the intake
 }
 
 func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
 	sub := &subscription{transport: t, pattern: s.Subject, group: s.Group, begin: s.Beginner(h)}
-	take := sub.begin
-	if t.backend.watched {
-		take = sub.takeStep
-	}
-	sub.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, take)
-	if t.backend.watched {
-		sub.intake.Turn = sub.isNext
+	sub.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, sub.take)
+	if t.backend.engine != nil {
+		sub.intake.Gate = sub.isNext
 	}
 	return sub
 }
@@ -47,6 +44,45 @@ func validate(s transport.Subscription, h transport.Handler) error {
 // push adds a copy of m, or drops it if the queue is full. It returns false if the
 // subscription has ended.
 func (s *subscription) push(m *transport.Message) bool { return s.intake.Put(m.Clone()) }
+
+// take calls the handler for a message.
+func (s *subscription) take(m *transport.Message) transport.Work {
+	op, err := s.transport.begin(context.Background(), engine.Deliver, m, s)
+	if err != nil {
+		return nil
+	}
+	return hand(op, m, (*transport.Message).Clone, s.begin)
+}
+
+// isNext reports whether the first message in the intake may be taken now.
+func (s *subscription) isNext() bool {
+	next := s.picked || !s.transport.backend.scheduled(s)
+	s.picked = false
+	return next
+}
+
+// Lock implements [engine.Source].
+func (s *subscription) Lock() { s.intake.Lock() }
+
+// Unlock implements [engine.Source].
+func (s *subscription) Unlock() { s.intake.Unlock() }
+
+// Next implements [engine.Source].
+func (s *subscription) Next() (step engine.Step, choices int) {
+	waiting := s.intake.Waiting()
+	if len(waiting) == 0 {
+		return step, 0
+	}
+	return s.transport.step(engine.Deliver, waiting[0], s), 1
+}
+
+// Take implements [engine.Source].
+func (s *subscription) Take(int) engine.Step {
+	s.picked = true
+	s.intake.Wake()
+	step, _ := s.Next()
+	return step
+}
 
 // Drain implements [transport.Receiver]. Nil means that the handler has processed every
 // message that had arrived. If a Close came first, Drain returns Unavailable with the

@@ -9,5 +9,5 @@ import (
 )
 
 func BenchmarkTransport(b *testing.B) {
-	transporttest.Bench(b, func(*testing.B) transport.Transport { return inproc.New(nil) })
+	transporttest.Bench(b, func(*testing.B) transport.Transport { return inproc.New(inproc.Options{}) })
 }

@@ -38,13 +38,13 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := m.establish(ctx, "consume group "+strconv.Quote(c.Group.Name)+" of "+l.what); err != nil {
 		return nil, err
 	}
-	intake.NewRelay(m.step, m.handlerEnded)
+	intake.Loop(m.step, m.handlerEnded)
 	go m.keep()
 	return m, nil
 }
 
 // member is one member of a group. nats.go puts the messages that it reads into a channel.
-// The leading goroutine (see [intake.Relay]) takes them from there, pulls, and calls the
+// The leading goroutine (see [intake.Loop]) takes them from there, pulls, and calls the
 // handler. A message thus gets from the connection to its handler with one change of
 // goroutine. A second goroutine (keep) extends held deliveries and detects missing ones.
 type member struct {

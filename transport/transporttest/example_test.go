@@ -15,7 +15,7 @@ type Carrier struct{ transport.Transport }
 // Connect returns a connected Carrier.
 func Connect(address string) (*Carrier, error) {
 	log.Printf("connecting to %s", address)
-	return &Carrier{inproc.New(nil)}, nil
+	return &Carrier{inproc.New(inproc.Options{})}, nil
 }
 
 // A third-party transport is tested against the transport contract by a constructor and

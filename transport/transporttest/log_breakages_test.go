@@ -531,7 +531,7 @@ func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h fun
 
 // undeclared creates groups through another Transport, and declares none itself.
 func undeclared(*inproc.Transport) transport.Transport {
-	b := inproc.NewBackend(nil)
+	b := inproc.NewBackend(inproc.Options{})
 	return rewired(func(r *rewiring) {
 		r.log = func(ctx context.Context, c transport.LogConfig, then opener) (transport.Log, error) {
 			maker := b.Connect()

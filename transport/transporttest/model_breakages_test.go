@@ -211,7 +211,7 @@ func inMemory(name string, altered func(*inproc.Transport) transport.Transport) 
 	return transporttest.Backend{
 		Name: name,
 		Open: func() (func(context.Context) (transport.Transport, error), func(context.Context, transport.Transport, string) error) {
-			b := inproc.NewBackend(nil)
+			b := inproc.NewBackend(inproc.Options{})
 			return func(context.Context) (transport.Transport, error) { return altered(b.Connect()), nil }, nil
 		},
 		Kill:   func(tr transport.Transport) { tr.(interface{ Kill() }).Kill() },

@@ -173,7 +173,7 @@ func TestBreakage(t *testing.T) {
 	case !ok:
 		return
 	}
-	transporttest.RunInBubble(t, func(*testing.T) transport.Transport { return b.broken(inproc.New(nil)) })
+	transporttest.RunInBubble(t, func(*testing.T) transport.Transport { return b.broken(inproc.New(inproc.Options{})) })
 }
 
 // everyCase lists the cases of the suite by running it.

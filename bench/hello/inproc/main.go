@@ -10,5 +10,5 @@ import (
 )
 
 func main() {
-	hello.Run(func(context.Context) (transport.Transport, error) { return inproc.New(nil), nil })
+	hello.Run(func(context.Context) (transport.Transport, error) { return inproc.New(inproc.Options{}), nil })
 }

@@ -22,10 +22,10 @@ type Intake[M any] struct {
 	onDrop func(total uint64)
 	take   func(M) transport.Work
 
-	// Turn, if not nil, is called before each message, with the lock held. It reports
+	// Gate, if not nil, is called before each message, with the lock held. It reports
 	// whether the message may be taken now. If not, Wake makes the Intake call it again.
 	// It must be set before the first Put.
-	Turn func(waiting []M) bool
+	Gate func() bool
 
 	// left counts the messages of the current batch that were not taken. The goroutine
 	// that takes it below zero, or swaps it for zero, decides about the rest: the leader
@@ -200,11 +200,11 @@ func (q *Intake[M]) ready() bool {
 	if q.left.Load() > 0 {
 		return true
 	}
-	return len(q.waiting) > 0 && (q.Turn == nil || q.Turn(q.waiting))
+	return len(q.waiting) > 0 && (q.Gate == nil || q.Gate())
 }
 
 // fill makes a batch of the queued messages, unless there is one. It reuses the memory of
-// the last batch for the queue. With Turn, a batch is one message.
+// the last batch for the queue. With Gate, a batch is one message.
 func (q *Intake[M]) fill() {
 	if q.left.Load() > 0 {
 		return
@@ -214,7 +214,7 @@ func (q *Intake[M]) fill() {
 	if cap(spare) > maxIdleBatch {
 		spare = nil
 	}
-	if q.Turn != nil {
+	if q.Gate != nil {
 		q.batch = append(spare, q.waiting[0])
 		clear(q.waiting[:1])
 		q.waiting = q.waiting[1:]
@@ -297,12 +297,14 @@ func (q *Intake[M]) discard() {
 // take has returned. Work may continue.
 func (q *Intake[M]) Done() <-chan struct{} { return q.done }
 
-// Wake makes the Intake call Turn again.
+// Wake makes the Intake call Gate again.
 func (q *Intake[M]) Wake() { q.come.Signal() }
 
-// Look calls f with the queued messages that were not taken, with the lock held.
-func (q *Intake[M]) Look(f func(waiting []M)) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	f(q.waiting)
-}
+// Lock takes the lock with which Gate is called.
+func (q *Intake[M]) Lock() { q.mu.Lock() }
+
+// Unlock releases the lock.
+func (q *Intake[M]) Unlock() { q.mu.Unlock() }
+
+// Waiting returns the queued messages that were not taken. The lock must be held.
+func (q *Intake[M]) Waiting() []M { return q.waiting }

@@ -48,7 +48,7 @@ func inprocBackend() transporttest.Backend {
 	return transporttest.Backend{
 		Name: "inproc",
 		Open: func() (func(context.Context) (transport.Transport, error), func(context.Context, transport.Transport, string) error) {
-			b := inproc.NewBackend(nil)
+			b := inproc.NewBackend(inproc.Options{})
 			return func(context.Context) (transport.Transport, error) { return b.Connect(), nil }, nil
 		},
 		Kill:   func(tr transport.Transport) { tr.(*inproc.Transport).Kill() },

@@ -397,14 +397,14 @@ var failures = map[string]func(t *testing.T, f fact) (outcome string){
 		})
 	},
 	"inproc, worker": func(t *testing.T, f fact) string {
-		b := inproc.NewBackend(nil)
+		b := inproc.NewBackend(inproc.Options{})
 		first := b.Connect()
 		note := must(f.before(openFacts(first, f)))(t)
 		first.Kill()
 		return must(f.after(openFacts(b.Connect(), f), note))(t)
 	},
 	"inproc, restart": func(t *testing.T, f fact) string {
-		b := inproc.NewBackend(nil)
+		b := inproc.NewBackend(inproc.Options{})
 		return inOneProcess(t, f, b.Connect(), func() transport.Transport {
 			b.Restart()
 			return b.Connect()

@@ -14,7 +14,7 @@ import (
 // the ledger.
 func TestFindSkipsGarbage(t *testing.T) {
 	t.Parallel()
-	tr := inproc.New(nil)
+	tr := inproc.New(inproc.Options{})
 	var b book
 	app := mono.New(tr)
 	app.Add(mono.NewModule("reader", func(s *mono.Scope) error {

@@ -1,4 +1,4 @@
-package inproc
+package inproctest
 
 import (
 	"math/bits"
@@ -9,21 +9,18 @@ import (
 // picker is a source of random choices that needs no lock: SplitMix64 (Steele, Lea and
 // Flood, "Fast splittable pseudorandom number generators", 2014), whose state is a
 // counter.
-type picker struct {
-	state *atomic.Uint64
-}
+type picker struct{ state atomic.Uint64 }
 
-func newPicker(seed uint64) picker {
-	if seed == 0 {
-		seed = rand.Uint64()
+func newPicker(seed uint64) *picker {
+	p := new(picker)
+	if p.state.Store(seed); seed == 0 {
+		p.state.Store(rand.Uint64())
 	}
-	p := picker{state: new(atomic.Uint64)}
-	p.state.Store(seed)
 	return p
 }
 
 // pick returns a number below n.
-func (p picker) pick(n int) int {
+func (p *picker) pick(n int) int {
 	if n == 1 {
 		return 0
 	}

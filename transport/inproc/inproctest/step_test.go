@@ -1,4 +1,4 @@
-package inproc_test
+package inproctest_test
 
 import (
 	"context"
@@ -15,13 +15,14 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/inproc/inproctest"
 )
 
 // steps runs body in a bubble, on a Backend that takes steps, and returns them.
-func steps(t *testing.T, seed uint64, body func(*testing.T, *inproc.Backend)) []inproc.Step {
+func steps(t *testing.T, seed uint64, body func(*testing.T, *inproctest.Backend)) []inproctest.Step {
 	t.Helper()
-	var taken []inproc.Step
-	bubble(t, &inproc.Options{Seed: seed, Quiesce: synctest.Wait}, func(t *testing.T, b *inproc.Backend) {
+	var taken []inproctest.Step
+	bubble(t, inproctest.Options{Seed: seed, Quiesce: synctest.Wait}, func(t *testing.T, b *inproctest.Backend) {
 		body(t, b)
 		settle(t, b)
 		taken = b.Steps()
@@ -29,7 +30,7 @@ func steps(t *testing.T, seed uint64, body func(*testing.T, *inproc.Backend)) []
 	return taken
 }
 
-func settle(t testing.TB, b *inproc.Backend) {
+func settle(t testing.TB, b *inproctest.Backend) {
 	t.Helper()
 	if err := b.Settle(t.Context()); err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func (j *journal) String() string {
 
 // busy is a system with much concurrency: two transports, groups, lanes, delays,
 // requests, readers and several goroutines that send similar messages.
-func busy(t *testing.T, b *inproc.Backend) {
+func busy(t *testing.T, b *inproctest.Backend) {
 	one, two := connect(t, b), connect(t, b)
 	config := jobs
 	config.Delays = true
@@ -123,7 +124,49 @@ func TestSameSeedSameSteps(t *testing.T) {
 	}
 }
 
-func differ(a, b []inproc.Step) int {
+// The members of a deleted group join again in an order that the seed determines.
+func TestSameSeedSameStepsAfterADeletion(t *testing.T) {
+	t.Parallel()
+	rejoining := func(t *testing.T, b *inproctest.Backend) {
+		var logs []transport.Log
+		for range 4 {
+			l := open(t, connect(t, b), jobs)
+			logs = append(logs, l)
+			var join func(error)
+			join = func(error) {
+				c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 1}
+				c.OnEnd = func(err error) { go join(err) }
+				if _, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { _ = d.Ack(t.Context()) }); err != nil {
+					t.Error(err)
+				}
+			}
+			join(nil)
+		}
+		for round := range 3 {
+			undeclared := jobs
+			undeclared.Groups = nil
+			if err := open(t, connect(t, b), undeclared).DeleteGroup(t.Context(), "g"); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, b)
+			for n := range 8 {
+				store(t, logs[n%len(logs)], fmt.Sprintf("jobs.%d", n), fmt.Sprint(round), transport.AppendOptions{})
+			}
+			settle(t, b)
+		}
+	}
+	for seed := uint64(1); seed <= 3; seed++ {
+		first := steps(t, seed, rejoining)
+		for range 20 {
+			again := steps(t, seed, rejoining)
+			if i := differ(first, again); i >= 0 {
+				t.Fatalf("step %d differs:\n%s\n\n%s", i, words(first), words(again))
+			}
+		}
+	}
+}
+
+func differ(a, b []inproctest.Step) int {
 	for i := range max(len(a), len(b)) {
 		if i >= len(a) || i >= len(b) || a[i] != b[i] {
 			return i
@@ -132,7 +175,7 @@ func differ(a, b []inproc.Step) int {
 	return -1
 }
 
-func words(all []inproc.Step) string {
+func words(all []inproctest.Step) string {
 	var b strings.Builder
 	for _, s := range all {
 		fmt.Fprintf(&b, "%v %s (of %d)\n", s.At, s, s.Of)
@@ -146,9 +189,9 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		orders int
-		body   func(*testing.T, *inproc.Backend, *journal)
+		body   func(*testing.T, *inproctest.Backend, *journal)
 	}{
-		{"senders", 6, func(t *testing.T, b *inproc.Backend, j *journal) { // of two that send twice each
+		{"senders", 6, func(t *testing.T, b *inproctest.Backend, j *journal) { // of two that send twice each
 			tr := connect(t, b)
 			subscribe(t, tr, "a", func(m *transport.Message) { j.note("%s", m.Body) })
 			for _, who := range []string{"x", "y"} {
@@ -159,7 +202,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 				}()
 			}
 		}},
-		{"subscriptions", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+		{"subscriptions", 6, func(t *testing.T, b *inproctest.Backend, j *journal) {
 			tr := connect(t, b)
 			for who := range 3 {
 				subscribe(t, tr, "a", func(*transport.Message) { j.note("%d", who) })
@@ -168,7 +211,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"members of a group", 8, func(t *testing.T, b *inproc.Backend, j *journal) { // of three messages, two members
+		{"members of a group", 8, func(t *testing.T, b *inproctest.Backend, j *journal) { // of three messages, two members
 			l := open(t, connect(t, b), jobs)
 			for who := range 2 {
 				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
@@ -182,7 +225,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 				settle(t, b)
 			}
 		}},
-		{"messages that are due together", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+		{"messages that are due together", 6, func(t *testing.T, b *inproctest.Backend, j *journal) {
 			config := jobs
 			config.Delays = true
 			l := open(t, connect(t, b), config)
@@ -196,7 +239,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			store(t, l, "jobs.a", "later", transport.AppendOptions{NotBefore: at.Add(1)})
 			<-time.After(time.Minute)
 		}},
-		{"redeliveries that are due together", 6, func(t *testing.T, b *inproc.Backend, j *journal) {
+		{"redeliveries that are due together", 6, func(t *testing.T, b *inproctest.Backend, j *journal) {
 			l := open(t, connect(t, b), jobs)
 			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
 				go func() {
@@ -215,7 +258,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			settle(t, b)
 			<-time.After(time.Minute)
 		}},
-		{"lanes", 3, func(t *testing.T, b *inproc.Backend, j *journal) { // two of one lane, one of another
+		{"lanes", 3, func(t *testing.T, b *inproctest.Backend, j *journal) { // two of one lane, one of another
 			l := open(t, connect(t, b), transport.LogConfig{Name: "lanes", Subjects: []string{"lanes.*"}, Lanes: 16})
 			for _, key := range []string{"a", "a", "b"} {
 				store(t, l, "lanes."+key, "", transport.AppendOptions{})
@@ -233,7 +276,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			reached := make(map[string]int)
 			for seed := uint64(1); seed <= 200; seed++ {
 				var j journal
-				steps(t, seed, func(t *testing.T, b *inproc.Backend) { c.body(t, b, &j); settle(t, b) })
+				steps(t, seed, func(t *testing.T, b *inproctest.Backend) { c.body(t, b, &j); settle(t, b) })
 				reached[j.String()]++
 			}
 			if len(reached) != c.orders {
@@ -251,7 +294,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 // Nothing is handed over by itself, and steps take no time.
 func TestStepsTakeNoTime(t *testing.T) {
 	t.Parallel()
-	steps(t, 1, func(t *testing.T, b *inproc.Backend) {
+	steps(t, 1, func(t *testing.T, b *inproctest.Backend) {
 		tr := connect(t, b)
 		began, n := time.Now(), 0
 		subscribe(t, tr, "a", func(m *transport.Message) {
@@ -273,7 +316,7 @@ func TestStepsTakeNoTime(t *testing.T) {
 func TestTurnEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	resting := make(chan struct{})
-	b := inproc.NewBackend(&inproc.Options{Quiesce: func() { <-resting }})
+	b := inproctest.NewBackend(inproctest.Options{Quiesce: func() { <-resting }})
 	tr := connect(t, b)
 	subscribe(t, tr, "a", func(*transport.Message) { t.Error("it was done") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -285,7 +328,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	close(resting)
-	if err := tr.AwaitStep(t.Context(), inproc.Step{Action: "think"}, nil); err != nil {
+	if err := b.AwaitStep(t.Context(), inproctest.Step{Action: "think", Transport: 1}, nil); err != nil {
 		t.Error(err)
 	}
 	if got := words(b.Steps()); !strings.Contains(got, "t1 think (of 1)") {
@@ -296,7 +339,7 @@ func TestTurnEndsWithItsContext(t *testing.T) {
 // Outside a bubble, too, steps are taken one at a time.
 func TestStepsOutsideABubble(t *testing.T) {
 	t.Parallel()
-	b := inproc.NewBackend(&inproc.Options{Seed: 1, Quiesce: runtime.Gosched})
+	b := inproctest.NewBackend(inproctest.Options{Seed: 1, Quiesce: runtime.Gosched})
 	tr := connect(t, b)
 	got := make(chan string, 100)
 	subscribe(t, tr, "a", func(m *transport.Message) { got <- string(m.Body) })
@@ -320,10 +363,11 @@ func TestStepsOutsideABubble(t *testing.T) {
 
 func TestSettleWithoutSteps(t *testing.T) {
 	t.Parallel()
-	if err := inproc.NewBackend(nil).Settle(t.Context()); transport.CodeOf(err) != transport.FailedPrecondition {
+	b := inproctest.NewBackend(inproctest.Options{})
+	if err := b.Settle(t.Context()); transport.CodeOf(err) != transport.FailedPrecondition {
 		t.Errorf("got %v", err)
 	}
-	if err := connect(t, inproc.NewBackend(nil)).AwaitStep(t.Context(), inproc.Step{}, nil); err != nil {
+	if err := b.AwaitStep(t.Context(), inproctest.Step{}, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,15 +1,15 @@
-package inproc
+package inproctest
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"strings"
 	"time"
+
+	"gomono.dev/transport/inproc/internal/engine"
 )
 
-// Step is an event in the life of a message. A Backend with Options.Quiesce takes its
-// steps one at a time.
+// Step is an event in the life of a message.
 type Step struct {
 	// At is the time of the step, counted from the creation of the Backend.
 	At time.Duration
@@ -43,25 +43,25 @@ type Step struct {
 	Of int
 }
 
-// Action is a kind of step. AwaitStep accepts others.
-type Action string
+// Action is a kind of step. AwaitStep accepts any text.
+type Action = engine.Action
 
-// The actions. Options.Fault is called for those up to Terminate.
+// The actions. Fault is called for those up to Terminate.
 const (
-	Publish   Action = "publish"
-	Request   Action = "request"
-	Reply     Action = "reply" // publish on the reply subject of a waiting request
-	Append    Action = "append"
-	Deliver   Action = "deliver" // to a handler
-	Ack       Action = "ack"
-	Nak       Action = "nak"
-	Release   Action = "release"
-	Terminate Action = "terminate"
+	Publish   = engine.Publish
+	Request   = engine.Request
+	Reply     = engine.Reply // publish on the reply subject of a waiting request
+	Append    = engine.Append
+	Deliver   = engine.Deliver // to a handler
+	Ack       = engine.Ack
+	Nak       = engine.Nak
+	Release   = engine.Release
+	Terminate = engine.Terminate
 
-	Due     Action = "due"     // store a message whose NotBefore has passed
-	Confirm Action = "confirm" // call the function of AppendAsync
-	Read    Action = "read"    // from a log, without a group
-	End     Action = "end"     // call OnEnd of a member
+	Due     = engine.Due     // store a message whose NotBefore has passed
+	Confirm = engine.Confirm // call the function of AppendAsync
+	Read    = engine.Read    // from a log, without a group
+	End     = engine.End     // call OnEnd of a member
 )
 
 // String describes the step, for example "t2 deliver jobs.a #3 attempt 2 to workers of
@@ -107,21 +107,4 @@ func (s *Step) compare(other *Step) int {
 		cmp.Compare(s.Sequence, other.Sequence),
 		cmp.Compare(s.Attempt, other.Attempt),
 	)
-}
-
-// candidate is a step that could happen next, in one or several ways.
-type candidate struct {
-	step Step   // known before the step is picked
-	body []byte // distinguishes steps with equal fields
-
-	// choices returns the number of ways in which the step could happen now. A candidate
-	// that can no longer happen is forgotten; its owner proposes it again.
-	choices func() int
-
-	// take makes the step happen in one of the ways, and returns it.
-	take func(choice int) Step
-}
-
-func (c *candidate) compare(other *candidate) int {
-	return cmp.Or(c.step.compare(&other.step), bytes.Compare(c.body, other.body))
 }
