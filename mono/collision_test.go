@@ -39,7 +39,9 @@ func TestNamespaceRejectsReservedTokens(t *testing.T) {
 				}
 			}
 		}
-		if err := panicOf(func() { mono.New(inproc.New(inproc.Options{}), mono.Namespace("my-"+token+"."+strings.TrimSuffix(token, "s")+"-1")) }); err != "" {
+		if err := panicOf(func() {
+			mono.New(inproc.New(inproc.Options{}), mono.Namespace("my-"+token+"."+strings.TrimSuffix(token, "s")+"-1"))
+		}); err != "" {
 			t.Errorf("a namespace with a token that contains %q among others: %s", token, err)
 		}
 	}

@@ -32,7 +32,7 @@ import (
 
 // Options are the options of a Backend.
 type Options struct {
-	// MaxPayload is that of [inproc.Options].
+	// MaxPayload is the maximum size of a message in bytes, as in [inproc.Options].
 	MaxPayload int
 
 	// Seed makes the choice of group members repeatable, if messages are published in the

@@ -79,8 +79,8 @@ type Source interface {
 
 // Op is a step in progress. A nil Op is a step without an engine: it takes effect once.
 type Op struct {
-	N     int   // what Times returns
-	Ender Ender // called by End, unless it is nil
+	N     int   // how often the step takes effect
+	Ender Ender // ends the step, unless it is nil
 }
 
 // Ender ends a step. It turns the error of the effect into the error for the caller.
