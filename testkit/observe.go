@@ -43,8 +43,8 @@ type Delivery[T any] struct {
 	Took     time.Duration
 }
 
-// Dead is a message that became a dead letter.
-type Dead[T any] struct {
+// DeadLetter is a message that became a dead letter.
+type DeadLetter[T any] struct {
 	Value    T // as its handler got it, or as it was sent if no handler did; else the zero value
 	ID       string
 	Module   string
@@ -179,11 +179,11 @@ func ownError(err error, i, n int) error {
 }
 
 // DeadLettered returns the messages of a handle that became dead letters, in order.
-func DeadLettered[T any](h *Harness, m Messages[T]) []Dead[T] {
+func DeadLettered[T any](h *Harness, m Messages[T]) []DeadLetter[T] {
 	h.t.Helper()
-	var all []Dead[T]
+	var all []DeadLetter[T]
 	for _, e := range h.query(m, func(e *entry) bool { return e.deadLetter != nil && e.handle == keyOf(m) }) {
-		d := Dead[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.deadLetter.Attempts, Reason: e.deadLetter.Reason, Err: e.err, At: e.at}
+		d := DeadLetter[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.deadLetter.Attempts, Reason: e.deadLetter.Reason, Err: e.err, At: e.at}
 		h.journal.eachValue(&e, func(value any) {
 			if v, ok := value.(T); ok {
 				d.Value = v

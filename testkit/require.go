@@ -49,9 +49,9 @@ func RequireConsumed[T any](t testing.TB, h *Harness, m Messages[T], where ...fu
 }
 
 // RequireDeadLettered returns the one dead letter for whose message all conditions are true.
-func RequireDeadLettered[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) Dead[T] {
+func RequireDeadLettered[T any](t testing.TB, h *Harness, m Messages[T], where ...func(T) bool) DeadLetter[T] {
 	t.Helper()
-	return only(t, h, m, "given up as a dead letter", DeadLettered(h, m), func(d Dead[T]) T { return d.Value }, where)
+	return only(t, h, m, "given up as a dead letter", DeadLettered(h, m), func(d DeadLetter[T]) T { return d.Value }, where)
 }
 
 // RequireNone fails the test if anything was sent through one of these handles.
