@@ -21,13 +21,12 @@ func (r *receiver) consume(ctx context.Context) error {
 		begin = b.add
 		r.batcher = b
 	}
-	c.Begin = r.skipOtherGroups(begin)
-	r.membership = newMembership(c)
+	r.membership = newMembership(c, r.skipOtherGroups(begin))
 	return r.join(ctx)
 }
 
 // skipOtherGroups acknowledges and skips the messages for other groups.
-func (r *receiver) skipOtherGroups(begin func(*transport.Delivery) transport.Work) func(*transport.Delivery) transport.Work {
+func (r *receiver) skipOtherGroups(begin transport.DeliveryHandler) transport.DeliveryHandler {
 	prefix, group := r.in.prefix(r.decl), r.group()
 	return func(d *transport.Delivery) transport.Work {
 		if forOtherGroup(d.Subject, prefix, group) {

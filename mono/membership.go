@@ -17,6 +17,7 @@ const rejoinPause = time.Second
 // the group ends it.
 type membership struct {
 	config transport.ConsumeConfig
+	handle transport.DeliveryHandler
 	stay   context.Context // ends when the receiver drains
 	leave  context.CancelFunc
 
@@ -31,8 +32,8 @@ type membership struct {
 	err      error         // of the drain
 }
 
-func newMembership(c transport.ConsumeConfig) *membership {
-	m := &membership{config: c, leaving: make(chan struct{}), drained: make(chan struct{})}
+func newMembership(c transport.ConsumeConfig, h transport.DeliveryHandler) *membership {
+	m := &membership{config: c, handle: h, leaving: make(chan struct{}), drained: make(chan struct{})}
 	m.stay, m.leave = context.WithCancel(context.Background())
 	return m
 }
@@ -44,7 +45,7 @@ func (r *receiver) join(ctx context.Context) error {
 		return err
 	}
 	try := r.membership.begin()
-	member, err := log.Consume(ctx, r.membership.config, nil)
+	member, err := log.Consume(ctx, r.membership.config, r.membership.handle)
 	if err != nil {
 		return about(r.decl.String(), err)
 	}

@@ -97,7 +97,7 @@ func (r *receiver) subscribe(ctx context.Context) error {
 		return r.consume(ctx)
 	}
 	for _, subject := range r.subjects() {
-		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), nil)
+		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
 		if err != nil {
 			return about(r.decl.String(), err)
 		}
@@ -115,7 +115,7 @@ func (r *receiver) subjects() []string {
 }
 
 func (r *receiver) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.MaxBuffered, OnDrop: r.dropped, Begin: r.receive}
+	s := transport.Subscription{Subject: subject, Group: r.group(), PendingLimit: r.config.MaxBuffered, OnDrop: r.dropped}
 	if r.decl.kind == KindService {
 		s.Group = serviceGroup
 		s.Endpoint = r.endpoint()

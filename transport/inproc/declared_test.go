@@ -84,7 +84,7 @@ func TestSameSeedSameStepsAfterADeletion(t *testing.T) {
 			join = func(error) {
 				c := ofG(1)
 				c.OnEnd = func(err error) { go join(err) }
-				if _, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { _ = d.Ack(t.Context()) }); err != nil {
+				if _, err := l.Consume(t.Context(), c, transport.Serial(func(d *transport.Delivery) { _ = d.Ack(t.Context()) })); err != nil {
 					t.Error(err)
 				}
 			}

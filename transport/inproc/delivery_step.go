@@ -30,7 +30,7 @@ func (m *member) hand(d *delivery) {
 	for range before.times() {
 		own := d.Delivery
 		own.Message = *d.Message.Clone()
-		if w := m.begin(&own); w != nil {
+		if w := m.handle(&own); w != nil {
 			go w.Run()
 		}
 	}

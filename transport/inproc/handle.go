@@ -93,11 +93,11 @@ func (h *handle) admit(ctx context.Context, m *transport.Message, o *transport.A
 }
 
 // Consume implements [transport.Log].
-func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler func(*transport.Delivery)) (transport.Receiver, error) {
+func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler transport.DeliveryHandler) (transport.Receiver, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if handler == nil && c.Begin == nil {
+	if handler == nil {
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "member of group %q of log %q has no handler", c.Group.Name, h.log.name)
 	}
 	if err := h.ready(ctx); err != nil {

@@ -16,7 +16,7 @@ type member struct {
 	transport *Transport
 	log       *log
 	group     *group // nil before it has joined
-	begin     func(*transport.Delivery) transport.Work
+	handle    transport.DeliveryHandler
 	onEnd     func(error)
 	limit     int    // of held
 	number    uint64 // orders the members of a group
@@ -43,11 +43,11 @@ const (
 	killed          // its deliveries wait for the AckWait
 )
 
-func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transport.Delivery)) *member {
+func newMember(t *Transport, l *log, c transport.ConsumeConfig, h transport.DeliveryHandler) *member {
 	m := &member{
 		transport: t,
 		log:       l,
-		begin:     c.Beginner(h),
+		handle:    h,
 		onEnd:     c.OnEnd,
 		limit:     max(c.MaxInFlight, 1),
 		finished:  make(chan struct{}),
@@ -86,7 +86,7 @@ func (m *member) step() (w transport.Work, more bool) {
 		m.hand(d)
 		return nil, true
 	}
-	return m.begin(&d.Delivery), true
+	return m.handle(&d.Delivery), true
 }
 
 // next waits for a delivery. It returns nil if the member has ended.

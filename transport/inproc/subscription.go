@@ -15,18 +15,18 @@ type subscription struct {
 	inForce   bool   // guarded by the lock of the router
 	pattern   string
 	group     string
-	begin     func(*transport.Message) transport.Work
+	handle    transport.Handler
 	intake    *intake.Intake[*transport.Message]
 	proposal  proposal // with steps
 }
 
 func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
-	sub := &subscription{transport: t, pattern: s.Subject, group: s.Group, begin: s.Beginner(h)}
-	take := sub.begin
+	sub := &subscription{transport: t, pattern: s.Subject, group: s.Group, handle: h}
+	take := sub.handle
 	if t.backend.watched {
 		take = sub.takeStep
 	}
-	sub.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, take)
+	sub.intake = intake.New(cmp.Or(s.PendingLimit, transport.DefaultPendingLimit), s.OnDrop, take)
 	if t.backend.watched {
 		sub.intake.Turn = sub.isNext
 	}
@@ -38,7 +38,7 @@ func validate(s transport.Subscription, h transport.Handler) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if h == nil && s.Begin == nil {
+	if h == nil {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "subscription to %q has no handler", s.Subject)
 	}
 	return nil

@@ -71,7 +71,7 @@ func (s *subscription) hand(m *transport.Message) {
 		if before.Duplicate {
 			own = m.Clone()
 		}
-		if w := s.begin(own); w != nil {
+		if w := s.handle(own); w != nil {
 			go w.Run()
 		}
 	}

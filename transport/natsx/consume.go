@@ -20,8 +20,8 @@ import (
 )
 
 // Consume implements [transport.Log].
-func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
-	if h == nil && c.Begin == nil {
+func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
+	if h == nil {
 		return nil, invalid("consume group %q of %s: the handler is nil", c.Group.Name, l.what)
 	}
 	if err := c.Validate(); err != nil {
@@ -50,7 +50,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 type member struct {
 	l       *log
 	group   string
-	begin   func(*transport.Delivery) transport.Work
+	handle  transport.DeliveryHandler
 	max     int           // deliveries in the handler at once
 	refresh time.Duration // interval at which held deliveries are extended
 	onEnd   func(error)
@@ -102,10 +102,10 @@ type consumer struct {
 	releases string // subject of hand-backs
 }
 
-func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h func(*transport.Delivery)) *member {
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h transport.DeliveryHandler) *member {
 	first := &consumers[0].Config
 	m := &member{
-		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
+		l: l, group: c.Group.Name, handle: h, max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
 		wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1),
 		unsubscribed: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
@@ -331,7 +331,7 @@ func (m *member) step() (w transport.Work, more bool) {
 		case d != nil:
 			d.beginAttempt()
 			d.fill()
-			return m.begin(&d.Delivery), true
+			return m.handle(&d.Delivery), true
 		}
 		m.wait(rest)
 	}

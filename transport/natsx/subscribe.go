@@ -34,7 +34,7 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 }
 
 func checkSubscription(s transport.Subscription, h transport.Handler) error {
-	if h == nil && s.Begin == nil {
+	if h == nil {
 		return invalid("subscribe to %q: the handler is nil", s.Subject)
 	}
 	return s.Validate()
@@ -50,7 +50,7 @@ func checkSubscription(s transport.Subscription, h transport.Handler) error {
 type receiver struct {
 	t        *Transport
 	sub      *nats.Subscription
-	begin    func(*transport.Message) transport.Work
+	handle   transport.Handler
 	intake   *intake.Intake[*nats.Msg]
 	arrived  atomic.Uint64 // in the intake, or dropped by it
 	ended    chan struct{} // closed after the last message from nats.go
@@ -61,8 +61,8 @@ type receiver struct {
 }
 
 func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *receiver {
-	r := &receiver{t: t, begin: s.Beginner(h), ended: make(chan struct{})}
-	r.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, r.take)
+	r := &receiver{t: t, handle: h, ended: make(chan struct{})}
+	r.intake = intake.New(cmp.Or(s.PendingLimit, transport.DefaultPendingLimit), s.OnDrop, r.take)
 	return r
 }
 
@@ -76,7 +76,7 @@ func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
 			r.exited()
 		}
 	}()
-	w = r.begin(fromNATS(msg))
+	w = r.handle(fromNATS(msg))
 	returned = true
 	return w
 }
