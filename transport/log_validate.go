@@ -192,7 +192,7 @@ func (r *ReadConfig) Validate() error {
 // many bytes.
 func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 	invalid := func(format string, args ...any) error {
-		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, m.Subject}, args...)...)
+		return Errorf(InvalidArgument, OutcomeNotDone, format, args...)
 	}
 	switch {
 	case !Contains(c.Subjects, m.Subject):

@@ -44,8 +44,7 @@ func (m *Message) Size() int {
 func (m *Message) CheckSize(limit int) error {
 	if size := m.Size(); limit > 0 && size > limit {
 		return Errorf(InvalidArgument, OutcomeNotDone,
-			"message on %q has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data",
-			m.Subject, size, limit)
+			"the message has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data", size, limit)
 	}
 	return nil
 }

@@ -1,46 +1,16 @@
 package inproc
 
-import (
-	"context"
-	"sync"
-
-	"gomono.dev/transport"
-)
+import "sync"
 
 // acknowledgements calls the functions of AppendAsync in order, on a goroutine that
 // exists only while there are some.
 type acknowledgements struct {
-	slots chan struct{} // one for each function that has not been called
-
 	mu      sync.Mutex
 	waiting []func()
 	running bool
 }
 
-// maxAcknowledgements is the number of appends that may wait before AppendAsync blocks.
-const maxAcknowledgements = 4096
-
-func newAcknowledgements() *acknowledgements {
-	return &acknowledgements{slots: make(chan struct{}, maxAcknowledgements)}
-}
-
-// reserve waits for a slot.
-func (a *acknowledgements) reserve(ctx context.Context, log string) error {
-	select {
-	case a.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case a.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone,
-			"append to log %q: %w while %d appends wait for their acknowledgement", log, ctx.Err(), maxAcknowledgements)
-	}
-}
-
-// add queues f, in the slot that was reserved for it.
+// add queues f.
 func (a *acknowledgements) add(f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -59,7 +29,6 @@ func (a *acknowledgements) run() {
 		}
 		for _, f := range batch {
 			f()
-			<-a.slots
 		}
 	}
 }

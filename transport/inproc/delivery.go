@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // delivery is one delivery of a message: the value passed to the handler, and the state
@@ -71,7 +72,7 @@ func (d *delivery) Terminate(ctx context.Context, _ string) error {
 // settle ends the delivery. Every settlement by a handler goes through here.
 func (d *delivery) settle(ctx context.Context, action Action, apply func(*group, *hold)) error {
 	m := d.member
-	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
+	if err := m.transport.ready(ctx); err != nil {
 		return err
 	}
 	if m.transport.backend.watched {
@@ -86,7 +87,7 @@ func (d *delivery) end(apply func(*group, *hold)) error {
 	defer m.log.unlock()
 	switch {
 	case m.ended == killed:
-		return errClosed("settle a message of", m.log.name)
+		return driver.ErrClosed
 	case d.settled:
 		return d.late("was settled before: a delivery is settled once")
 	case m.ended == closed:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // Point is a place where a fault can be injected: before or after a step takes effect.
@@ -111,14 +112,14 @@ func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effec
 			return err
 		}
 	}
-	if err := t.ready(ctx, string(s.Action), s.Subject); err != nil {
+	if err := t.ready(ctx); err != nil {
 		return err
 	}
 	if before.Err != nil {
 		if refused != nil {
 			refused()
 		}
-		return before.Err
+		return driver.Verbatim(before.Err)
 	}
 	err := effect(before.times())
 	after, waited := t.ask(ctx, &s, After, m)
@@ -129,7 +130,7 @@ func (t *Transport) act(ctx context.Context, s Step, m *transport.Message, effec
 	case t.closed.Load():
 		return t.unknownOutcome(&s, "the transport was closed")
 	case after.Err != nil:
-		return after.Err
+		return driver.Verbatim(after.Err)
 	case before.AmbiguousSend || after.AmbiguousSend || after.Drop:
 		return t.unknownOutcome(&s, "its acknowledgement was lost")
 	}

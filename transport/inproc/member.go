@@ -49,7 +49,7 @@ func newMember(t *Transport, l *log, c transport.ConsumeConfig, h transport.Deli
 		log:       l,
 		handle:    h,
 		onEnd:     c.OnEnd,
-		limit:     max(c.MaxInFlight, 1),
+		limit:     c.MaxInFlight,
 		finished:  make(chan struct{}),
 	}
 	m.wake.L = &l.mu

@@ -1,7 +1,6 @@
 package inproc
 
 import (
-	"cmp"
 	"context"
 
 	"gomono.dev/transport"
@@ -26,22 +25,11 @@ func newSubscription(t *Transport, s transport.Subscription, h transport.Handler
 	if t.backend.watched {
 		take = sub.takeStep
 	}
-	sub.intake = intake.New(cmp.Or(s.PendingLimit, transport.DefaultPendingLimit), s.OnDrop, take)
+	sub.intake = intake.New(s.PendingLimit, s.OnDrop, take)
 	if t.backend.watched {
 		sub.intake.Turn = sub.isNext
 	}
 	return sub
-}
-
-// validate returns an InvalidArgument for an invalid subscription.
-func validate(s transport.Subscription, h transport.Handler) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	if h == nil {
-		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "subscription to %q has no handler", s.Subject)
-	}
-	return nil
 }
 
 // push adds a copy of m, or drops it if the queue is full. It returns false if the
