@@ -80,8 +80,8 @@ type Transport interface {
 // goroutine of the subscription. The work runs concurrently with the calls for later
 // messages, on the goroutine of its own call if possible, so that concurrent handling
 // needs no change of goroutines. Drain and Close do not wait for the work: the subscriber
-// knows when it is done. Whatever takes long, or waits for another message of the same
-// subscription, must be part of the work. A Handler must not panic. See [Serial].
+// knows when it is done. Code that takes long, or waits for another message of the same
+// subscription, belongs in the work. A Handler must not panic. See [Serial].
 type Handler func(m *Message) Work
 
 // Work is the remaining work on a message.
@@ -132,21 +132,20 @@ type Subscription struct {
 }
 
 // Validate returns an InvalidArgument for a subject that is neither a subject nor a
-// pattern, a group that is not a token, a negative PendingLimit, and an Endpoint that cannot
-// be announced. Every backend calls it first in Subscribe, even one without service
-// discovery.
+// pattern, a group that is not a token, a negative PendingLimit, and an Endpoint that
+// cannot be announced. Package driver checks it in Subscribe, for backends without
+// service discovery too.
 func (s *Subscription) Validate() error {
 	if err := ValidatePattern(s.Subject); err != nil {
 		return err
 	}
 	if s.Group != "" {
 		if err := ValidateToken(s.Group); err != nil {
-			return Errorf(InvalidArgument, OutcomeNotDone, "group of the subscription to %q: %w", s.Subject, err)
+			return invalid("its group: %w", err)
 		}
 	}
 	if s.PendingLimit < 0 {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"subscription to %q has %d for PendingLimit: want a positive number, or 0 for %d", s.Subject, s.PendingLimit, DefaultPendingLimit)
+		return invalid("PendingLimit is %d: want a positive number, or 0 for %d", s.PendingLimit, DefaultPendingLimit)
 	}
 	if s.Endpoint != nil {
 		return s.Endpoint.Validate()

@@ -1,10 +1,11 @@
 // Package driver makes a [transport.Transport] of a backend.
 //
-// A backend implements [Conn] and [Log]: what differs from other backends. [New] returns
-// a Transport that does the rest, so that every backend behaves alike:
+// A backend implements [Conn] and [Log], which contain only its own part. [New] returns a
+// Transport with the rest, so that all backends behave alike:
 //
-//   - It validates arguments, and counts messages against the payload limit. The backend
-//     gets only valid ones, with defaults filled in.
+//   - It validates arguments and the size of messages. The backend gets only valid
+//     arguments, with defaults filled in.
+//   - It refuses a log that needs more than the backend's Capabilities.
 //   - It refuses calls after Close, calls whose context has ended, and calls while the
 //     backend is not ready.
 //   - It limits the appends that wait for their acknowledgement.
@@ -15,8 +16,8 @@
 //
 // # Guarantees
 //
-// The comments of package transport are the specification. A backend keeps all of it,
-// except for what is listed above.
+// The comments of package transport are the specification. A backend keeps all of it
+// except the list above.
 //
 // # Errors
 //
@@ -26,12 +27,11 @@
 // backend that waits for an answer when the context ends returns ctx.Err(), and one that
 // has sent nothing yet returns a [transport.ContextError] with OutcomeNotDone.
 //
-// Errors that pass the Transport by (of a Receiver or a Settler, or for OnEnd) are
-// complete as the backend made them.
+// The driver does not change the errors of a Receiver or a Settler, and those for OnEnd:
+// the backend names their objects itself.
 //
 // # Concurrency
 //
-// All methods may be called concurrently, and each other method also during Close. A
-// call that was admitted immediately before Close may reach the backend after it: the
-// backend returns ErrClosed.
+// All methods may be called concurrently, also during Close. A call that begins
+// immediately before Close may reach the backend afterwards: it returns [ErrClosed].
 package driver

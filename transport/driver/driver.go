@@ -27,7 +27,7 @@ type Conn interface {
 
 	// Log gets a valid configuration. DedupWindow and the AckWait of groups are set, and
 	// Update of a group is set if c.Update is. The slices and maps of c must not be
-	// changed. A backend without logs returns Unimplemented.
+	// changed. It is called only if the backend has the Capabilities that c needs.
 	Log(ctx context.Context, c transport.LogConfig) (Log, error)
 
 	Watch(f func(transport.Denial)) (stop func())
@@ -39,15 +39,15 @@ type Conn interface {
 // Log is an open log of a backend. Its methods do what those of [transport.Log] with the
 // same names specify.
 type Log interface {
-	// Config returns the current configuration of the log as far as the process knows
-	// it. The caller does not change it.
+	// Config returns the latest known configuration of the log. The caller does not
+	// change it.
 	Config() *transport.LogConfig
 
 	// Append and AppendAsync get a valid message and options that fit Config.
 	Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error)
 
-	// AppendAsync need not limit the number of waiting messages. It must not call done
-	// before it returns.
+	// AppendAsync need not limit the number of waiting messages. It calls done on another
+	// goroutine.
 	AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error
 
 	// Consume gets a valid configuration with a MaxInFlight and an AckWait.

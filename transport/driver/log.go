@@ -23,8 +23,8 @@ type log struct {
 // maxPending is the number of appends that may wait before AppendAsync blocks.
 const maxPending = 4096
 
-func newLog(t *Transport, name string) *log {
-	return &log{t: t, name: name, window: make(chan struct{}, maxPending)}
+func newLog(t *Transport, name string, l Log) *log {
+	return &log{t: t, driver: l, name: name, window: make(chan struct{}, maxPending)}
 }
 
 // Append implements [transport.Log].
@@ -63,6 +63,11 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	}
 	if err := l.t.admit(ctx, m); err != nil {
 		return err
+	}
+	if !o.NotBefore.IsZero() {
+		if has := l.t.Capabilities(); !has.Delays {
+			return missing("NotBefore", &has)
+		}
 	}
 	return o.Validate(l.driver.Config(), m)
 }
@@ -122,35 +127,27 @@ func (p *pending) leave() {
 }
 
 // Consume implements [transport.Log].
-func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (r transport.Receiver, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if h == nil {
-		return nil, invalid("member of group %q of log %q has no handler", c.Group.Name, l.name)
+func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
+	valid := c.Validate()
+	if valid == nil && h == nil {
+		valid = errNoHandler
 	}
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1)
 	c.Group.AckWait = cmp.Or(c.Group.AckWait, transport.DefaultAckWait)
-	err = l.t.call(ctx, func() (err error) {
-		r, err = l.driver.Consume(ctx, c, h)
-		return err
-	}, "consume group %q of log %q", c.Group.Name, l.name)
-	return r, err
+	return call(ctx, l.t, valid, func() (transport.Receiver, error) { return l.driver.Consume(ctx, c, h) },
+		"consume group %q of log %q", c.Group.Name, l.name)
 }
 
 // Read implements [transport.Log].
 func (l *log) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
 	return func(yield func(*transport.Delivery, error) bool) {
 		more := true
-		err := r.Validate()
-		if err == nil {
-			err = l.t.call(ctx, func() error {
-				return l.driver.Read(ctx, r, func(d *transport.Delivery) bool {
-					more = yield(d, nil)
-					return more
-				})
-			}, "read log %q", l.name)
-		}
+		_, err := call(ctx, l.t, r.Validate(), func() (none, error) {
+			return none{}, l.driver.Read(ctx, r, func(d *transport.Delivery) bool {
+				more = yield(d, nil)
+				return more
+			})
+		}, "read log %q", l.name)
 		if err != nil && more && !(r.Follow && ctx.Err() != nil) {
 			yield(nil, err)
 		}
@@ -159,43 +156,27 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*trans
 
 // Remove implements [transport.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
-	return l.t.call(ctx, func() error { return l.driver.Remove(ctx, sequence) }, "remove message %d of log %q", sequence, l.name)
+	return l.t.do(ctx, func() error { return l.driver.Remove(ctx, sequence) }, "remove message %d of log %q", sequence, l.name)
 }
 
 // Purge implements [transport.Log].
-func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (n uint64, err error) {
-	if p.Subject != "" {
-		if err := transport.ValidatePattern(p.Subject); err != nil {
-			return 0, err
-		}
-	}
-	err = l.t.call(ctx, func() (err error) {
-		n, err = l.driver.Purge(ctx, p)
-		return err
-	}, "purge log %q", l.name)
-	return n, err
+func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
+	return call(ctx, l.t, p.Validate(), func() (uint64, error) { return l.driver.Purge(ctx, p) }, "purge log %q", l.name)
 }
 
 // Info implements [transport.Log].
-func (l *log) Info(ctx context.Context) (info transport.LogInfo, err error) {
-	err = l.t.call(ctx, func() (err error) {
-		info, err = l.driver.Info(ctx)
-		return err
-	}, "info of log %q", l.name)
-	return info, err
+func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
+	return call(ctx, l.t, nil, func() (transport.LogInfo, error) { return l.driver.Info(ctx) }, "info of log %q", l.name)
 }
 
 // Groups implements [transport.Log].
-func (l *log) Groups(ctx context.Context) (groups []transport.GroupInfo, err error) {
-	err = l.t.call(ctx, func() (err error) {
-		groups, err = l.driver.Groups(ctx)
-		return err
-	}, "groups of log %q", l.name)
+func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
+	groups, err := call(ctx, l.t, nil, func() ([]transport.GroupInfo, error) { return l.driver.Groups(ctx) }, "groups of log %q", l.name)
 	slices.SortFunc(groups, func(a, b transport.GroupInfo) int { return strings.Compare(a.Config.Name, b.Config.Name) })
 	return groups, err
 }
 
 // DeleteGroup implements [transport.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
-	return l.t.call(ctx, func() error { return l.driver.DeleteGroup(ctx, name) }, "delete group %q of log %q", name, l.name)
+	return l.t.do(ctx, func() error { return l.driver.DeleteGroup(ctx, name) }, "delete group %q of log %q", name, l.name)
 }

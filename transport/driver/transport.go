@@ -32,7 +32,7 @@ func (t *Transport) Watch(f func(transport.Denial)) (stop func()) { return t.con
 
 // Ping implements [transport.Transport].
 func (t *Transport) Ping(ctx context.Context) error {
-	return t.call(ctx, func() error { return t.conn.Ping(ctx) }, "ping")
+	return t.do(ctx, func() error { return t.conn.Ping(ctx) }, "ping")
 }
 
 // Publish implements [transport.Transport].
@@ -62,25 +62,20 @@ func (t *Transport) Request(ctx context.Context, m *transport.Message) (reply *t
 }
 
 // Subscribe implements [transport.Transport].
-func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (r transport.Receiver, err error) {
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
-	if h == nil {
-		return nil, invalid("subscription to %q has no handler", s.Subject)
+func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
+	valid := s.Validate()
+	if valid == nil && h == nil {
+		valid = errNoHandler
 	}
 	s.PendingLimit = cmp.Or(s.PendingLimit, transport.DefaultPendingLimit)
-	err = t.call(ctx, func() (err error) {
-		r, err = t.conn.Subscribe(ctx, s, h)
-		return err
-	}, "subscribe to %q", s.Subject)
-	return r, err
+	return call(ctx, t, valid, func() (transport.Receiver, error) { return t.conn.Subscribe(ctx, s, h) }, "subscribe to %q", s.Subject)
 }
 
 // Log implements [transport.Transport].
 func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
+	valid := c.Validate()
+	if valid == nil {
+		valid = t.supports(&c)
 	}
 	c.DedupWindow = c.Window()
 	c.Groups = slices.Clone(c.Groups)
@@ -89,42 +84,42 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 		g.AckWait = cmp.Or(g.AckWait, transport.DefaultAckWait)
 		g.Update = g.Update || c.Update
 	}
-	l := newLog(t, c.Name)
-	err := t.call(ctx, func() (err error) {
-		l.driver, err = t.conn.Log(ctx, c)
-		return err
+	return call(ctx, t, valid, func() (transport.Log, error) {
+		l, err := t.conn.Log(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return newLog(t, c.Name, l), nil
 	}, "log %q", c.Name)
-	if err != nil {
-		return nil, err
+}
+
+// supports returns an error for a log that needs what the backend does not have.
+func (t *Transport) supports(c *transport.LogConfig) error {
+	switch has := t.conn.Capabilities(); {
+	case !has.Logs:
+		return missing("logs", &has)
+	case c.Delays && !has.Delays:
+		return missing("Delays", &has)
+	case c.Lanes > 0 && !has.Lanes:
+		return missing("Lanes", &has)
 	}
-	return l, nil
+	return nil
 }
 
 // Close implements [transport.Transport].
-func (t *Transport) Close(ctx context.Context) error {
+func (t *Transport) Close(ctx context.Context) (err error) {
 	if t.closing.CompareAndSwap(false, true) {
 		defer close(t.closed)
-		if err := t.conn.Close(ctx); err != nil {
-			return failure(ctx, err, "close")
+		err = t.conn.Close(ctx)
+	} else {
+		select {
+		case <-t.closed:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-		return nil
-	}
-	select {
-	case <-t.closed:
-		return nil
-	case <-ctx.Done():
-		return failure(ctx, ctx.Err(), "close")
-	}
-}
-
-// call calls f if the backend is ready, and names the operation in the error.
-func (t *Transport) call(ctx context.Context, f func() error, format string, args ...any) error {
-	err := Ready(ctx, t.conn)
-	if err == nil {
-		err = f()
 	}
 	if err != nil {
-		return failure(ctx, err, format, args...)
+		return failure(ctx, err, "close")
 	}
 	return nil
 }
@@ -155,4 +150,28 @@ func noReply(m *transport.Message) error {
 		return invalid("the message has the reply subject %q: leave it empty", m.Reply)
 	}
 	return nil
+}
+
+// none is the result of a call without one.
+type none struct{}
+
+// do is call for a function without arguments to check and without a result.
+func (t *Transport) do(ctx context.Context, f func() error, format string, args ...any) error {
+	_, err := call(ctx, t, nil, func() (none, error) { return none{}, f() }, format, args...)
+	return err
+}
+
+// call calls f, if its arguments are valid and the backend is ready. It names the
+// operation in the error.
+func call[R any](ctx context.Context, t *Transport, valid error, f func() (R, error), format string, args ...any) (result R, err error) {
+	if err = valid; err == nil {
+		err = Ready(ctx, t.conn)
+	}
+	if err == nil {
+		result, err = f()
+	}
+	if err != nil {
+		err = failure(ctx, err, format, args...)
+	}
+	return result, err
 }

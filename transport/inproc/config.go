@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
@@ -21,17 +22,6 @@ func declaredGroup(c transport.GroupConfig) transport.GroupConfig {
 	c.Filter = slices.Clone(c.Filter)
 	c.Update = false
 	return c
-}
-
-// groupInfos returns the states of the groups.
-func (l *log) groupInfos() []transport.GroupInfo {
-	l.lock()
-	defer l.unlock()
-	var infos []transport.GroupInfo
-	for _, g := range l.groups {
-		infos = append(infos, g.info())
-	}
-	return infos
 }
 
 // update creates what is missing of c, and changes what differs if changes is set. It
@@ -66,7 +56,7 @@ func (l *log) checkGroup(c *transport.GroupConfig) error {
 	if g == nil || !g.changes(c) || g.config.Ordered == c.Ordered {
 		return nil
 	}
-	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "group %q: %w", g.name, g.fixed())
+	return driver.About("group "+strconv.Quote(g.name), g.fixed())
 }
 
 // fixed returns the error for a change of Ordered.

@@ -132,7 +132,7 @@ func (l *log) matching(p transport.PurgeConfig) []uint64 {
 }
 
 // Info implements [driver.Log].
-func (h *handle) Info(_ context.Context) (transport.LogInfo, error) {
+func (h *handle) Info(context.Context) (transport.LogInfo, error) {
 	l := h.log
 	l.lock()
 	defer l.unlock()
@@ -147,8 +147,13 @@ func (h *handle) Info(_ context.Context) (transport.LogInfo, error) {
 }
 
 // Groups implements [driver.Log].
-func (h *handle) Groups(_ context.Context) ([]transport.GroupInfo, error) {
-	return h.log.groupInfos(), nil
+func (h *handle) Groups(context.Context) (infos []transport.GroupInfo, err error) {
+	h.log.lock()
+	defer h.log.unlock()
+	for _, g := range h.log.groups {
+		infos = append(infos, g.info())
+	}
+	return infos, nil
 }
 
 // DeleteGroup implements [driver.Log].

@@ -66,7 +66,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name:     "request/reply-from-goroutine",
-		contract: "Whatever takes long, or waits for another message of the same subscription, must be part of the work.",
+		contract: "Code that takes long, or waits for another message of the same subscription, belongs in the work.",
 		rule:     "A reply may be published at any time and from any goroutine.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
