@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
-
-	"gomono.dev/transport"
 )
 
 // within returns the context of the Call's handler: ctx, plus the Call for CallFrom. It
@@ -38,8 +36,6 @@ type limitedContext struct {
 	live     atomic.Pointer[liveContext]
 }
 
-var _ transport.Limited = (*limitedContext)(nil)
-
 // begin sets the limit, before the context is handed out.
 func (l *limitedContext) begin(parent context.Context, in *instance, deadline time.Duration) context.Context {
 	l.parent, l.in, l.deadline = parent, in, deadline
@@ -53,7 +49,8 @@ func (l *limitedContext) end() {
 	}
 }
 
-// Limit implements [transport.Limited].
+// Limit returns what ends the context. A transport may wait for these two, with a timer
+// of its own.
 func (l *limitedContext) Limit() (parent context.Context, deadline time.Time) {
 	return l.parent, l.in.clock.at(l.deadline)
 }

@@ -60,6 +60,7 @@ import (
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
+	"gomono.dev/transport/internal/patience"
 )
 
 // DefaultMaxPayload is the default of Options.MaxPayload: 1 MiB, as for a NATS server.
@@ -209,7 +210,7 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 // limit returns what ends ctx: a channel, or a deadline by the Backend's clock if the
 // channel would need a timer.
 func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline int64) {
-	limited, ok := ctx.(transport.Limited)
+	limited, ok := ctx.(patience.Limited)
 	if !ok {
 		return ctx.Done(), never
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"gomono.dev/transport"
 )
 
 // Timers holds timers for waiting for contexts. The zero value is ready to use. It may be
@@ -16,7 +14,7 @@ type Timers struct{ idle sync.Pool }
 // Wait returns two channels, either of which may be nil. When ctx ends, one of them
 // delivers or is closed. The timer must be passed to Stop.
 func (ts *Timers) Wait(ctx context.Context) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
-	limited, ok := ctx.(transport.Limited)
+	limited, ok := ctx.(Limited)
 	if !ok {
 		return ctx.Done(), nil, nil
 	}
