@@ -43,7 +43,7 @@ func newConsumer(r *receiver) *consumer {
 // start implements source.
 func (r *consumer) start(ctx context.Context) error {
 	r.config = transport.ConsumeConfig{
-		Group: r.in.logs.group(r.decl, &r.receiver.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost, Begin: r.receive,
+		Group: r.in.logs.group(r.decl, &r.receiver.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost,
 	}
 	r.config.Group.Update = true
 	if r.pack != nil {
@@ -75,7 +75,7 @@ func (r *consumer) join(ctx context.Context) error {
 	r.tries++
 	try := r.tries
 	r.mu.Unlock()
-	member, err := log.Consume(ctx, r.config, nil)
+	member, err := log.Consume(ctx, r.config, r.receive)
 	if err != nil {
 		return about(r.decl.String(), err)
 	}

@@ -299,7 +299,7 @@ func TestRawReceivesEvents(t *testing.T) {
 		app := p.app(t, mono.Namespace("shop"))
 		begin(t, app)
 		received := make(chan *transport.Message, 2)
-		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "shop.events.>"}, func(m *transport.Message) { received <- m })
+		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "shop.events.>"}, transport.Serial(func(m *transport.Message) { received <- m }))
 		if err != nil {
 			t.Fatal(err)
 		}

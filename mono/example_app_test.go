@@ -205,7 +205,7 @@ func ExampleRaw() {
 
 	subjects := make(chan string)
 	receiver, err := mono.Raw(app).Subscribe(ctx, transport.Subscription{Subject: "events.>"},
-		func(m *transport.Message) { subjects <- m.Subject + " " + string(m.Body) })
+		transport.Serial(func(m *transport.Message) { subjects <- m.Subject + " " + string(m.Body) }))
 	if err != nil {
 		panic(err)
 	}

@@ -336,7 +336,7 @@ type lossyLog struct {
 	*lossy
 }
 
-func (l lossyLog) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (l lossyLog) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	if l.joins.Add(1) > 1 {
 		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "not now")
 	}

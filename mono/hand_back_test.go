@@ -34,13 +34,11 @@ func (h *handBacks) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	return handBackLog{l, h}, err
 }
 
-func (l handBackLog) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
-	begin := c.Beginner(h)
-	c.Begin = func(d *transport.Delivery) transport.Work {
+func (l handBackLog) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
+	return l.Log.Consume(ctx, c, func(d *transport.Delivery) transport.Work {
 		d.Settler = handBackSettler{d.Settler, l.count}
-		return begin(d)
-	}
-	return l.Log.Consume(ctx, c, nil)
+		return h(d)
+	})
 }
 
 func (s handBackSettler) Release(ctx context.Context) error {

@@ -275,12 +275,12 @@ func TestReplyInAnUnknownCodec(t *testing.T) {
 	app := newApp(t)
 	app.Remote(ask)
 	begin(t, app)
-	sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, func(m *transport.Message) {
+	sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, transport.Serial(func(m *transport.Message) {
 		r := &transport.Message{Subject: m.Reply, Header: transport.Header{{Name: transport.HeaderContentType, Value: "image/png"}}}
 		if err := mono.Raw(app).Publish(context.Background(), r); err != nil {
 			t.Error(err)
 		}
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,12 +299,12 @@ func TestReplyHeaderOfAPlainClient(t *testing.T) {
 		app := p.app(t)
 		app.Remote(ask)
 		begin(t, app)
-		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, func(m *transport.Message) {
+		sub, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "services.test.ask"}, transport.Serial(func(m *transport.Message) {
 			header := transport.Header{{Name: "Quote", Value: "1"}, {Name: "Mono-Other", Value: "x"}, {Name: "quote", Value: "2"}, {Name: "Quote", Value: "3"}, {Name: transport.HeaderContentType, Value: "application/json"}}
 			if err := mono.Raw(app).Publish(context.Background(), &transport.Message{Subject: m.Reply, Header: header, Body: []byte("{}")}); err != nil {
 				t.Error(err)
 			}
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}

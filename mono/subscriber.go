@@ -32,7 +32,7 @@ type subscriber struct {
 // start implements source.
 func (r *subscriber) start(ctx context.Context) error {
 	for _, subject := range r.subjects() {
-		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), nil)
+		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
 		if err != nil {
 			return about(r.decl.String(), err)
 		}
@@ -51,7 +51,7 @@ func (r *subscriber) subjects() []string {
 }
 
 func (r *subscriber) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), Pending: r.config.MaxBuffered, OnDrop: r.dropped, Begin: r.receive}
+	s := transport.Subscription{Subject: subject, Group: r.group(), PendingLimit: r.config.MaxBuffered, OnDrop: r.dropped}
 	if r.replies() {
 		s.Group = serviceGroup
 		s.Endpoint = r.endpoint()

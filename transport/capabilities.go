@@ -21,4 +21,8 @@ type Capabilities struct {
 
 	// Durable reports whether a log with FileStorage outlives the process.
 	Durable bool
+
+	// Advice states how to get what is missing, for errors: "it needs nats-server 2.14 or
+	// later". It may be empty.
+	Advice string
 }

@@ -1,5 +1,7 @@
 package transport
 
+import "cmp"
+
 // Code classifies an error. The codes are those of gRPC and Connect, spelled as in the
 // Connect protocol. Success has no code. Any other text is also a valid code: a code from
 // a later version or from another implementation is kept as it is.
@@ -25,30 +27,12 @@ const (
 	Unauthenticated    Code = "unauthenticated"     // the caller is not authenticated
 )
 
+var statuses = map[Code]int{
+	Canceled: 499, InvalidArgument: 400, FailedPrecondition: 400, OutOfRange: 400, DeadlineExceeded: 504,
+	NotFound: 404, AlreadyExists: 409, Aborted: 409, PermissionDenied: 403, ResourceExhausted: 429,
+	Unimplemented: 501, Unavailable: 503, Unauthenticated: 401,
+}
+
 // HTTPStatus returns the HTTP status that the Connect protocol assigns to the code. It is
 // 500 for any code other than the sixteen.
-func (c Code) HTTPStatus() int {
-	switch c {
-	case Canceled:
-		return 499
-	case InvalidArgument, FailedPrecondition, OutOfRange:
-		return 400
-	case DeadlineExceeded:
-		return 504
-	case NotFound:
-		return 404
-	case AlreadyExists, Aborted:
-		return 409
-	case PermissionDenied:
-		return 403
-	case ResourceExhausted:
-		return 429
-	case Unimplemented:
-		return 501
-	case Unavailable:
-		return 503
-	case Unauthenticated:
-		return 401
-	}
-	return 500
-}
+func (c Code) HTTPStatus() int { return cmp.Or(statuses[c], 500) }

@@ -1,10 +1,10 @@
 // Package transport defines the contract between mono and the backends that carry its
 // messages.
 //
-// A backend implements [Transport]. The comments of this package are the specification:
-// each sentence about a method is a promise that every backend keeps and that the layer
-// above relies on. Two backends come with mono: package inproc (goroutines and channels)
-// and package natsx (NATS with JetStream).
+// Package driver makes a [Transport] of a backend. The comments of this package are the
+// specification: each sentence about a method is a promise that every backend keeps and
+// that the layer above relies on. Two backends come with mono: package inproc (goroutines
+// and channels) and package natsx (NATS with JetStream).
 //
 // # Guarantees
 //

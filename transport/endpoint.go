@@ -59,7 +59,7 @@ const (
 // Semantic Versioning 2.0.0: no leading zeros in numbers, no empty identifiers.
 func ValidateVersion(v string) error {
 	if !version.MatchString(v) {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a semantic version: want one such as 1.2.0", v)
+		return invalid("%q is not a semantic version: want one such as 1.2.0", v)
 	}
 	return nil
 }
@@ -68,13 +68,13 @@ func ValidateVersion(v string) error {
 // and for a nil Stats.
 func (e *Endpoint) Validate() error {
 	if !endpointName.MatchString(e.Service) || !endpointName.MatchString(e.Name) {
-		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: names must consist of letters, digits, - and _", e.Name, e.Service)
+		return invalid("endpoint %q of service %q: names must consist of letters, digits, - and _", e.Name, e.Service)
 	}
 	if err := ValidateVersion(e.Version); err != nil {
-		return Errorf(InvalidArgument, OutcomeNotDone, "the version of service %q: %w", e.Service, err)
+		return invalid("the version of service %q: %w", e.Service, err)
 	}
 	if e.Stats == nil {
-		return Errorf(InvalidArgument, OutcomeNotDone, "endpoint %q of service %q: Stats is nil: set a function", e.Name, e.Service)
+		return invalid("endpoint %q of service %q: Stats is nil: set a function", e.Name, e.Service)
 	}
 	return nil
 }

@@ -52,6 +52,10 @@ func Errorf(code Code, outcome Outcome, format string, args ...any) *Error {
 	return &Error{Code: code, Outcome: outcome, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
+func invalid(format string, args ...any) *Error {
+	return Errorf(InvalidArgument, OutcomeNotDone, format, args...)
+}
+
 // Error returns the code and the message.
 func (e *Error) Error() string {
 	if e.Message == "" {

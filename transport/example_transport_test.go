@@ -16,12 +16,12 @@ func ExampleTransport() {
 	defer tr.Close(ctx)
 
 	_, err := tr.Subscribe(ctx, transport.Subscription{Subject: "services.greet", Group: "greeters"},
-		func(m *transport.Message) {
+		transport.Serial(func(m *transport.Message) {
 			reply := &transport.Message{Subject: m.Reply, Body: append([]byte("Hello, "), m.Body...)}
 			if err := tr.Publish(ctx, reply); err != nil {
 				fmt.Println(err)
 			}
-		})
+		}))
 	if err != nil {
 		panic(err)
 	}
@@ -50,11 +50,11 @@ func ExampleLog() {
 
 	settled := make(chan string)
 	member := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "shipping"}}
-	_, err = log.Consume(ctx, member, func(d *transport.Delivery) {
+	_, err = log.Consume(ctx, member, transport.Serial(func(d *transport.Delivery) {
 		text := fmt.Sprintf("%s #%d attempt %d", d.Body, d.Sequence, d.Attempt)
 		fmt.Println(d.Ack(ctx))
 		settled <- text
-	})
+	}))
 	if err != nil {
 		panic(err)
 	}

@@ -78,8 +78,7 @@ func (h Header) Validate() error {
 			return err
 		}
 		if !isCommon(f.Name) && Reserved(f.Name) {
-			return Errorf(InvalidArgument, OutcomeNotDone,
-				"header %q belongs to the transport: choose another name", f.Name)
+			return invalid("header %q belongs to the transport: choose another name", f.Name)
 		}
 	}
 	return nil
@@ -102,16 +101,13 @@ func isCommon(name string) bool {
 
 func (f *Field) validate() error {
 	if !isCommon(f.Name) && (f.Name == "" || !isToken(f.Name)) {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"header name %q: use letters, digits and !#$%%&'*+-.^_`|~", f.Name)
+		return invalid("header name %q: use letters, digits and !#$%%&'*+-.^_`|~", f.Name)
 	}
 	if hasControl(f.Value) {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"header %q has a control character in its value: encode it first", f.Name)
+		return invalid("header %q has a control character in its value: encode it first", f.Name)
 	}
 	if n := len(f.Value); n > 0 && (isBlank(f.Value[0]) || isBlank(f.Value[n-1])) {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"header %q has white space at an end of its value, which would be lost in transit: trim or encode it", f.Name)
+		return invalid("header %q has white space at an end of its value, which would be lost in transit: trim or encode it", f.Name)
 	}
 	return nil
 }

@@ -102,11 +102,11 @@ type Log interface {
 	// receives the reason. A lost connection does not end it: deliveries continue after
 	// the reconnect.
 	//
-	// Errors: InvalidArgument for an invalid configuration; NotFound if the log was
-	// deleted; FailedPrecondition if the group exists with a setting that cannot be
+	// Errors: InvalidArgument for an invalid configuration or a nil handler; NotFound if
+	// the log was deleted; FailedPrecondition if the group exists with a setting that cannot be
 	// changed, naming it and both values; ResourceExhausted if the backend allows no more
 	// groups.
-	Consume(ctx context.Context, c ConsumeConfig, h func(*Delivery)) (Receiver, error)
+	Consume(ctx context.Context, c ConsumeConfig, h DeliveryHandler) (Receiver, error)
 
 	// Read returns stored messages in order. It does not belong to a group and changes
 	// nothing. It ends at the last message that was stored when it began, or, with
@@ -352,24 +352,13 @@ type ConsumeConfig struct {
 	// OnEnd, if not nil, receives the reason why the Receiver ended without being drained
 	// or closed: NotFound if its group was deleted.
 	OnEnd func(error)
-
-	// Begin, if not nil, is called instead of h, in the same way. It returns the
-	// remaining work on the delivery, or nil. The work runs concurrently with the calls
-	// for later deliveries, on the goroutine of its own call if possible. For the
-	// Receiver, the work is done when the delivery is settled.
-	Begin func(*Delivery) Work
 }
 
-// Beginner returns Begin, or a function that calls h if Begin is nil. It is for backends.
-func (c *ConsumeConfig) Beginner(h func(*Delivery)) func(*Delivery) Work {
-	if c.Begin != nil {
-		return c.Begin
-	}
-	return func(d *Delivery) Work {
-		h(d)
-		return nil
-	}
-}
+// DeliveryHandler handles one delivery and returns the remaining work on it, or nil. The
+// work runs concurrently with the calls for later deliveries, on the goroutine of its own
+// call if possible. For the Receiver, the work is done when the delivery is settled. A
+// DeliveryHandler must not panic. See [Serial].
+type DeliveryHandler func(d *Delivery) Work
 
 // Delivery is one attempt to hand a stored message to a group.
 type Delivery struct {

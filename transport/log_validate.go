@@ -65,61 +65,57 @@ var (
 const backendLog = "__later"
 
 // Validate returns an InvalidArgument for a configuration that no backend can implement.
-// Every backend calls it first in Log.
+// Package driver checks it in Log.
 func (c *LogConfig) Validate() error {
 	if !logName.MatchString(c.Name) {
-		return c.invalid("the name must be 1 to 240 letters, digits, - and _")
+		return invalid("the name must be 1 to 240 letters, digits, - and _")
 	}
 	if strings.HasSuffix(c.Name, backendLog) {
-		return c.invalid("a name that ends in %s belongs to the backend: choose another one", backendLog)
+		return invalid("a name that ends in %s belongs to the backend: choose another one", backendLog)
 	}
 	if len(c.Subjects) == 0 {
-		return c.invalid("it has no subjects: set at least one")
+		return invalid("it has no subjects: set at least one")
 	}
 	if err := validatePatterns(c.Subjects); err != nil {
-		return c.invalid("its subjects: %w", err)
+		return invalid("its subjects: %w", err)
 	}
 	switch {
 	case c.MaxAge != 0 && c.MaxAge < MinAge:
-		return c.invalid("MaxAge is %v: want 0 or at least %v", c.MaxAge, MinAge)
+		return invalid("MaxAge is %v: want 0 or at least %v", c.MaxAge, MinAge)
 	case c.DedupWindow != 0 && c.DedupWindow < MinDedupWindow:
-		return c.invalid("DedupWindow is %v: want 0 or at least %v", c.DedupWindow, MinDedupWindow)
+		return invalid("DedupWindow is %v: want 0 or at least %v", c.DedupWindow, MinDedupWindow)
 	case c.MaxAge != 0 && c.DedupWindow > c.MaxAge:
-		return c.invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered longer than messages", c.DedupWindow, c.MaxAge)
+		return invalid("DedupWindow is %v and MaxAge %v: ids cannot be remembered longer than messages", c.DedupWindow, c.MaxAge)
 	case c.MaxDelayed > 0 && !c.Delays:
-		return c.invalid("MaxDelayed is %d without Delays: set Delays as well", c.MaxDelayed)
+		return invalid("MaxDelayed is %d without Delays: set Delays as well", c.MaxDelayed)
 	case c.MaxSize < 0:
-		return c.invalid("MaxSize is %d: want 0 or more", c.MaxSize)
+		return invalid("MaxSize is %d: want 0 or more", c.MaxSize)
 	case len(c.Description) > MaxDescription || !utf8.ValidString(c.Description):
-		return c.invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
+		return invalid("its description has %d bytes: want at most %d, in UTF-8", len(c.Description), MaxDescription)
 	case c.Retention > InterestRetention || c.Storage > MemoryStorage || c.Full > DropOldest:
-		return c.invalid("its Retention, Storage or Full is unknown: use a declared constant")
+		return invalid("its Retention, Storage or Full is unknown: use a declared constant")
 	}
 	return c.validateGroups()
 }
 
 func (c *LogConfig) validateGroups() error {
 	if c.Lanes < 0 || c.Lanes > MaxLanes {
-		return c.invalid("it has %d lanes: want 0 to %d", c.Lanes, MaxLanes)
+		return invalid("it has %d lanes: want 0 to %d", c.Lanes, MaxLanes)
 	}
 	for _, subject := range c.Subjects {
 		if c.Lanes > 0 && !strings.HasSuffix(subject, ".*") {
-			return c.invalid("it has lanes, and its subject %q does not end in a key: end it with .*", subject)
+			return invalid("it has lanes, and its subject %q does not end in a key: end it with .*", subject)
 		}
 	}
 	for i, g := range c.Groups {
 		if err := g.Validate(); err != nil {
-			return c.invalid("%w", err)
+			return err
 		}
 		if slices.ContainsFunc(c.Groups[:i], func(other GroupConfig) bool { return other.Name == g.Name }) {
-			return c.invalid("it has two groups %q: names must be unique", g.Name)
+			return invalid("it has two groups %q: names must be unique", g.Name)
 		}
 	}
 	return nil
-}
-
-func (c *LogConfig) invalid(format string, args ...any) error {
-	return Errorf(InvalidArgument, OutcomeNotDone, "log %q: "+format, append([]any{c.Name}, args...)...)
 }
 
 // Window returns DedupWindow or its default.
@@ -154,7 +150,7 @@ func (g *GroupConfig) Validate() error {
 }
 
 func (g *GroupConfig) invalid(format string, args ...any) error {
-	return Errorf(InvalidArgument, OutcomeNotDone, "group %q: "+format, append([]any{g.Name}, args...)...)
+	return invalid("group %q: "+format, append([]any{g.Name}, args...)...)
 }
 
 // Validate returns an InvalidArgument for a start with more than one point.
@@ -166,7 +162,7 @@ func (s *Start) Validate() error {
 		}
 	}
 	if points > 1 {
-		return Errorf(InvalidArgument, OutcomeNotDone, "start %+v has %d points: set at most one", *s, points)
+		return invalid("start %+v has %d points: set at most one", *s, points)
 	}
 	return nil
 }
@@ -174,7 +170,7 @@ func (s *Start) Validate() error {
 // Validate returns an InvalidArgument for a configuration that cannot be consumed.
 func (c *ConsumeConfig) Validate() error {
 	if c.MaxInFlight < 0 {
-		return c.Group.invalid("MaxInFlight is %d: want 0 or more", c.MaxInFlight)
+		return invalid("MaxInFlight is %d: want 0 or more", c.MaxInFlight)
 	}
 	return c.Group.Validate()
 }
@@ -182,18 +178,23 @@ func (c *ConsumeConfig) Validate() error {
 // Validate returns an InvalidArgument for a configuration that cannot be read.
 func (r *ReadConfig) Validate() error {
 	if err := validatePatterns(r.Filter); err != nil {
-		return Errorf(InvalidArgument, OutcomeNotDone, "read: its filter: %w", err)
+		return invalid("its filter: %w", err)
 	}
 	return r.Start.Validate()
+}
+
+// Validate returns an InvalidArgument for a Subject that is neither empty nor a pattern.
+func (p *PurgeConfig) Validate() error {
+	if p.Subject == "" {
+		return nil
+	}
+	return ValidatePattern(p.Subject)
 }
 
 // Validate returns an InvalidArgument for options that a log of this configuration does
 // not support, and for a message that it does not store: a subject of another log, or too
 // many bytes.
 func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
-	invalid := func(format string, args ...any) error {
-		return Errorf(InvalidArgument, OutcomeNotDone, "append to log %q on %q: "+format, append([]any{c.Name, m.Subject}, args...)...)
-	}
 	switch {
 	case !Contains(c.Subjects, m.Subject):
 		return invalid("the log stores only %s", strings.Join(c.Subjects, ", "))
@@ -231,7 +232,7 @@ func validatePatterns(patterns []string) error {
 		}
 		for _, other := range patterns[:i] {
 			if Overlap(p, other) {
-				return Errorf(InvalidArgument, OutcomeNotDone, "%q and %q overlap", other, p)
+				return invalid("%q and %q overlap", other, p)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ type Message struct {
 
 // Validate returns an InvalidArgument for an invalid subject (a pattern is not a
 // subject), a reply that is neither empty nor a subject, and a header that cannot be
-// carried. Every backend calls it first in Publish, Request and Append.
+// carried. Package driver checks it in Publish, Request and Append.
 func (m *Message) Validate() error {
 	if err := ValidateSubject(m.Subject); err != nil {
 		return err
@@ -43,46 +43,39 @@ func (m *Message) Size() int {
 // both sizes. A limit of 0 means no limit.
 func (m *Message) CheckSize(limit int) error {
 	if size := m.Size(); limit > 0 && size > limit {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"message on %q has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data",
-			m.Subject, size, limit)
+		return invalid("the message has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data", size, limit)
 	}
 	return nil
 }
 
 // Clone returns a copy that shares nothing with m.
 func (m *Message) Clone() *Message {
-	c := m.withHeader()
-	c.Body = slices.Clone(m.Body)
+	c := NewMessage(len(m.Header))
+	c.Subject, c.Reply, c.Body = m.Subject, m.Reply, slices.Clone(m.Body)
+	c.Header = append(c.Header, m.Header...)
 	return c
 }
 
-// withHeader returns a copy that shares only the body with m. A short header is allocated
-// together with the copy.
-func (m *Message) withHeader() *Message {
-	switch n := len(m.Header); {
-	case n == 0:
-		c := *m
-		return &c
-	case n <= 2:
-		c := new(struct {
+// NewMessage returns a message whose header has room for the given number of fields. A
+// short header is allocated together with the message.
+func NewMessage(fields int) *Message {
+	switch {
+	case fields == 0:
+		return new(Message)
+	case fields <= 2:
+		m := new(struct {
 			Message
 			fields [2]Field
 		})
-		return m.copyTo(&c.Message, c.fields[:0])
-	case n <= 4:
-		c := new(struct {
+		m.Header = m.fields[:0]
+		return &m.Message
+	case fields <= 4:
+		m := new(struct {
 			Message
 			fields [4]Field
 		})
-		return m.copyTo(&c.Message, c.fields[:0])
-	default:
-		return m.copyTo(new(Message), make(Header, 0, n))
+		m.Header = m.fields[:0]
+		return &m.Message
 	}
-}
-
-func (m *Message) copyTo(c *Message, fields Header) *Message {
-	c.Subject, c.Reply, c.Body = m.Subject, m.Reply, m.Body
-	c.Header = append(fields, m.Header...)
-	return c
+	return &Message{Header: make(Header, 0, fields)}
 }

@@ -23,13 +23,13 @@ func ValidatePattern(pattern string) error {
 // such as a key or the name of a group.
 func ValidateToken(token string) error {
 	if why := badToken(token, false, false); why != "" {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a token of a subject: %s", token, why)
+		return invalid("%q is not a token of a subject: %s", token, why)
 	}
 	if strings.Contains(token, ".") {
-		return Errorf(InvalidArgument, OutcomeNotDone, "%q is not a token of a subject: it has a dot", token)
+		return invalid("%q is not a token of a subject: it has a dot", token)
 	}
 	if len(token) > MaxSubject/2 {
-		return Errorf(InvalidArgument, OutcomeNotDone, "a token of %d bytes: at most %d can be carried", len(token), MaxSubject/2)
+		return invalid("a token of %d bytes: at most %d can be carried", len(token), MaxSubject/2)
 	}
 	return nil
 }
@@ -43,14 +43,14 @@ func validate(subject string, wildcards bool) error {
 		what = "pattern"
 	}
 	if len(subject) > MaxSubject {
-		return Errorf(InvalidArgument, OutcomeNotDone, "a %s of %d bytes: at most %d can be carried", what, len(subject), MaxSubject)
+		return invalid("a %s of %d bytes: at most %d can be carried", what, len(subject), MaxSubject)
 	}
 	rest, more := subject, true
 	for more {
 		var token string
 		token, rest, more = strings.Cut(rest, ".")
 		if why := badToken(token, wildcards, !more); why != "" {
-			return Errorf(InvalidArgument, OutcomeNotDone, "%s %q: %s", what, subject, why)
+			return invalid("%s %q: %s", what, subject, why)
 		}
 	}
 	return nil

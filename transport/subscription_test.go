@@ -22,7 +22,7 @@ func TestSubscriptionValidate(t *testing.T) {
 		"a version with more":   {func(s *transport.Subscription) { s.Endpoint.Version = "1.2.3-rc.1+build.5" }, true},
 		"no pattern":            {func(s *transport.Subscription) { s.Subject = "a..b" }, false},
 		"no token":              {func(s *transport.Subscription) { s.Group = "a.b" }, false},
-		"a negative Pending":    {func(s *transport.Subscription) { s.Pending = -1 }, false},
+		"a negative limit":      {func(s *transport.Subscription) { s.PendingLimit = -1 }, false},
 		"a bad service name":    {func(s *transport.Subscription) { s.Endpoint.Service = "a b" }, false},
 		"no endpoint name":      {func(s *transport.Subscription) { s.Endpoint.Name = "" }, false},
 		"no stats":              {func(s *transport.Subscription) { s.Endpoint.Stats = nil }, false},
@@ -36,7 +36,7 @@ func TestSubscriptionValidate(t *testing.T) {
 		if err := s.Validate(); (err == nil) != c.ok || err != nil && transport.CodeOf(err) != transport.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
-		r, err := tr.Subscribe(t.Context(), s, func(*transport.Message) {})
+		r, err := tr.Subscribe(t.Context(), s, transport.Serial(func(*transport.Message) {}))
 		if (err == nil) != c.ok {
 			t.Errorf("%s: inproc: %v", name, err)
 		}

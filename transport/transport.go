@@ -46,11 +46,11 @@ type Transport interface {
 	// servers of a cluster learn of it shortly after.
 	//
 	// h is called for one message after another, in order, never concurrently. A slow h
-	// delays only its own subscription: up to s.Pending messages are queued, then the
-	// newest are dropped and counted.
+	// delays only its own subscription: up to s.PendingLimit messages are queued, then
+	// the newest are dropped and counted.
 	//
-	// Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;
-	// PermissionDenied. ctx applies only to the call.
+	// Errors: InvalidArgument for a nil handler, and a bad subject, group or endpoint;
+	// Unavailable; PermissionDenied. ctx applies only to the call.
 	Subscribe(ctx context.Context, s Subscription, h Handler) (Receiver, error)
 
 	// Log opens the log that c describes, and creates it if it does not exist. [Log]
@@ -76,15 +76,33 @@ type Transport interface {
 	Close(ctx context.Context) error
 }
 
-// Handler handles one message. It runs on a goroutine of the subscription. Work that
-// takes long, or waits for another message of the same subscription, must move to another
-// goroutine. A Handler must not panic.
-type Handler func(m *Message)
+// Handler handles one message and returns the remaining work on it, or nil. It runs on a
+// goroutine of the subscription. The work runs concurrently with the calls for later
+// messages, on the goroutine of its own call if possible, so that concurrent handling
+// needs no change of goroutines. Drain and Close do not wait for the work: the subscriber
+// knows when it is done. Code that takes long, or waits for another message of the same
+// subscription, belongs in the work. A Handler must not panic. See [Serial].
+type Handler func(m *Message) Work
 
 // Work is the remaining work on a message.
 type Work interface {
 	// Run does the work. It must not panic.
 	Run()
+}
+
+// WorkFunc is a function that does work.
+type WorkFunc func()
+
+// Run implements [Work].
+func (f WorkFunc) Run() { f() }
+
+// Serial returns a handler that calls f and leaves no work. M is Message for a [Handler],
+// and Delivery for a [DeliveryHandler].
+func Serial[M any](f func(*M)) func(*M) Work {
+	return func(m *M) Work {
+		f(m)
+		return nil
+	}
 }
 
 // Subscription specifies the messages to receive.
@@ -97,23 +115,16 @@ type Subscription struct {
 	// patterns differ. Members are picked at random. A group name is one token.
 	Group string
 
-	// Pending is the number of messages that may be queued for the handler, in addition
-	// to the message that it is handling. 0 means [DefaultPending].
-	Pending int
+	// PendingLimit is the number of messages that may be queued for the handler, in
+	// addition to the message that it is handling. 0 means [DefaultPendingLimit].
+	PendingLimit int
 
-	// OnDrop, if not nil, is called when messages are dropped because Pending was
+	// OnDrop, if not nil, is called when messages are dropped because PendingLimit was
 	// reached: once per episode, when its first message is dropped, with the number
 	// dropped since the subscription began. An episode ends when the handler has caught
 	// up with the queued messages. OnDrop is called on a goroutine of the transport and
 	// must return soon.
 	OnDrop func(total uint64)
-
-	// Begin, if not nil, is called instead of h, in the same way. It returns the
-	// remaining work on the message, or nil. The work runs concurrently with the calls
-	// for later messages, on the goroutine of its own call if possible, so that
-	// concurrent handling needs no change of goroutines. Drain and Close do not wait for
-	// the work: the subscriber knows when it is done.
-	Begin func(m *Message) Work
 
 	// Endpoint, if not nil, announces the subscription as a service in the backend's
 	// service discovery. A backend without discovery ignores it.
@@ -121,21 +132,20 @@ type Subscription struct {
 }
 
 // Validate returns an InvalidArgument for a subject that is neither a subject nor a
-// pattern, a group that is not a token, a negative Pending, and an Endpoint that cannot
-// be announced. Every backend calls it first in Subscribe, even one without service
-// discovery.
+// pattern, a group that is not a token, a negative PendingLimit, and an Endpoint that
+// cannot be announced. Package driver checks it in Subscribe, for backends without
+// service discovery too.
 func (s *Subscription) Validate() error {
 	if err := ValidatePattern(s.Subject); err != nil {
 		return err
 	}
 	if s.Group != "" {
 		if err := ValidateToken(s.Group); err != nil {
-			return Errorf(InvalidArgument, OutcomeNotDone, "group of the subscription to %q: %w", s.Subject, err)
+			return invalid("its group: %w", err)
 		}
 	}
-	if s.Pending < 0 {
-		return Errorf(InvalidArgument, OutcomeNotDone,
-			"subscription to %q has %d for Pending: want a positive number, or 0 for %d", s.Subject, s.Pending, DefaultPending)
+	if s.PendingLimit < 0 {
+		return invalid("PendingLimit is %d: want a positive number, or 0 for %d", s.PendingLimit, DefaultPendingLimit)
 	}
 	if s.Endpoint != nil {
 		return s.Endpoint.Validate()
@@ -143,21 +153,10 @@ func (s *Subscription) Validate() error {
 	return nil
 }
 
-// Beginner returns Begin, or a function that calls h if Begin is nil. It is for backends.
-func (s *Subscription) Beginner(h Handler) func(m *Message) Work {
-	if s.Begin != nil {
-		return s.Begin
-	}
-	return func(m *Message) Work {
-		h(m)
-		return nil
-	}
-}
-
-// DefaultPending is the default of Subscription.Pending. Queued messages are limited only
-// by their number, so a subscription can hold at most DefaultPending times the payload
-// limit.
-const DefaultPending = 65536
+// DefaultPendingLimit is the default of Subscription.PendingLimit. Queued messages are
+// limited only by their number, so a subscription can hold at most DefaultPendingLimit
+// times the payload limit.
+const DefaultPendingLimit = 65536
 
 // Receiver is an active subscription.
 type Receiver interface {

@@ -11,8 +11,6 @@ import (
 // acknowledgements calls the functions of AppendAsync in order, on a goroutine that
 // exists only while there are some.
 type acknowledgements struct {
-	slots chan struct{} // one for each function that has not been called
-
 	mu      sync.Mutex
 	waiting []acknowledgement
 	running bool
@@ -32,30 +30,7 @@ func (a *acknowledgement) call() {
 	a.done(a.at, a.err)
 }
 
-// maxAcknowledgements is the number of appends that may wait before AppendAsync blocks.
-const maxAcknowledgements = 4096
-
-func newAcknowledgements() *acknowledgements {
-	return &acknowledgements{slots: make(chan struct{}, maxAcknowledgements)}
-}
-
-// reserve waits for a slot.
-func (a *acknowledgements) reserve(ctx context.Context, log string) error {
-	select {
-	case a.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case a.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone,
-			"append to log %q: %w while %d appends wait for their acknowledgement", log, ctx.Err(), maxAcknowledgements)
-	}
-}
-
-// add queues an acknowledgement, in the slot that was reserved for it.
+// add queues an acknowledgement.
 func (a *acknowledgements) add(one acknowledgement) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,7 +49,6 @@ func (a *acknowledgements) run() {
 		}
 		for i := range batch {
 			batch[i].call()
-			<-a.slots
 		}
 	}
 }

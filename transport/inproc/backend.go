@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/inproc/internal/engine"
 )
 
@@ -41,7 +42,9 @@ func (b *Backend) Connect() *Transport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.connected++
-	return &Transport{backend: b, number: b.connected, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
+	t := &Transport{backend: b, number: b.connected, receivers: make(map[receiver]struct{}), done: make(chan struct{})}
+	t.Transport = driver.New(conn{t})
+	return t
 }
 
 // Restart forgets what a remote NATS server forgets when it is restarted on its store:
@@ -116,7 +119,7 @@ func (b *Backend) checkSubjects(c *transport.LogConfig) error {
 			for _, their := range theirs {
 				if transport.Overlap(subject, their) {
 					return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-						"log %q: its subject %q overlaps with %q of log %q: a subject can belong to only one log, choose another", c.Name, subject, their, name)
+						"its subject %q overlaps with %q of log %q: a subject can belong to only one log, choose another", subject, their, name)
 				}
 			}
 		}

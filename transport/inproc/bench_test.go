@@ -37,7 +37,7 @@ func BenchmarkChannel(b *testing.B) {
 }
 
 // BenchmarkPublish counts a message when its handler has returned. The publisher stays at
-// most half of Pending ahead of the handler, so nothing is dropped.
+// most half of PendingLimit ahead of the handler, so nothing is dropped.
 func BenchmarkPublish(b *testing.B) {
 	for _, others := range []int{0, 10_000} {
 		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) { benchmarkPublish(b, others) })
@@ -50,7 +50,7 @@ func benchmarkPublish(b *testing.B, others int) {
 	for i := range others {
 		subscribe(b, tr, fmt.Sprintf("events.other-%d", i), func(*transport.Message) {})
 	}
-	window := make(chan struct{}, transport.DefaultPending/2/256)
+	window := make(chan struct{}, transport.DefaultPendingLimit/2/256)
 	received := 0
 	r := subscribe(b, tr, "events.placed", func(m *transport.Message) {
 		received += len(m.Body)
@@ -186,9 +186,9 @@ func BenchmarkSubscribe(b *testing.B) {
 	}
 }
 
-func subscribe(tb testing.TB, tr transport.Transport, pattern string, h transport.Handler) transport.Receiver {
+func subscribe(tb testing.TB, tr transport.Transport, pattern string, h func(*transport.Message)) transport.Receiver {
 	tb.Helper()
-	r, err := tr.Subscribe(tb.Context(), transport.Subscription{Subject: pattern}, h)
+	r, err := tr.Subscribe(tb.Context(), transport.Subscription{Subject: pattern}, transport.Serial(h))
 	if err != nil {
 		tb.Fatal(err)
 	}

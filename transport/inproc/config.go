@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
-// declared returns the part of a log's configuration that is kept, with its defaults.
+// declared returns the part of a log's configuration that is kept.
 func declared(c transport.LogConfig) transport.LogConfig {
-	c.DedupWindow = c.Window()
 	c.Subjects = slices.Clone(c.Subjects)
 	c.Metadata = maps.Clone(c.Metadata)
 	c.Groups, c.Update = nil, false
@@ -19,24 +19,9 @@ func declared(c transport.LogConfig) transport.LogConfig {
 }
 
 func declaredGroup(c transport.GroupConfig) transport.GroupConfig {
-	if c.AckWait == 0 {
-		c.AckWait = transport.DefaultAckWait
-	}
 	c.Filter = slices.Clone(c.Filter)
 	c.Update = false
 	return c
-}
-
-// groupInfos returns the states of the groups, by name.
-func (l *log) groupInfos() []transport.GroupInfo {
-	l.lock()
-	defer l.unlock()
-	var infos []transport.GroupInfo
-	for _, g := range l.groups {
-		infos = append(infos, g.info())
-	}
-	slices.SortFunc(infos, func(a, b transport.GroupInfo) int { return strings.Compare(a.Config.Name, b.Config.Name) })
-	return infos
 }
 
 // update creates what is missing of c, and changes what differs if changes is set. It
@@ -45,14 +30,12 @@ func (l *log) update(c transport.LogConfig, changes bool) error {
 	l.lock()
 	defer l.unlock()
 	if changes {
-		if err := l.checkFixed(&c); err != nil {
+		if err := driver.CheckLog(l.config, &c); err != nil {
 			return err
 		}
 	}
-	groups := slices.Clone(c.Groups)
-	for i := range groups {
-		groups[i].Update = groups[i].Update || c.Update
-		if err := l.checkGroup(&groups[i]); err != nil {
+	for i := range c.Groups {
+		if err := l.checkGroup(&c.Groups[i]); err != nil {
 			return err
 		}
 	}
@@ -61,23 +44,8 @@ func (l *log) update(c transport.LogConfig, changes bool) error {
 		l.enforce()
 		l.tick()
 	}
-	for _, g := range groups {
+	for _, g := range c.Groups {
 		l.setGroup(g)
-	}
-	return nil
-}
-
-// checkFixed returns an error for a setting that cannot be changed.
-func (l *log) checkFixed(c *transport.LogConfig) error {
-	for _, s := range []struct{ name, is, want string }{
-		{"Storage", l.config.Storage.String(), c.Storage.String()},
-		{"Retention", l.config.Retention.String(), c.Retention.String()},
-		{"Lanes", fmt.Sprint(l.config.Lanes), fmt.Sprint(c.Lanes)},
-	} {
-		if s.is != s.want {
-			return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-				"log %q: %s is %s and cannot be changed to %s: declare the existing value, or create a log of another name and move the messages", c.Name, s.name, s.is, s.want)
-		}
 	}
 	return nil
 }
@@ -88,13 +56,12 @@ func (l *log) checkGroup(c *transport.GroupConfig) error {
 	if g == nil || !g.changes(c) || g.config.Ordered == c.Ordered {
 		return nil
 	}
-	return g.fixed(c)
+	return driver.About("group "+strconv.Quote(g.name), g.fixed())
 }
 
 // fixed returns the error for a change of Ordered.
-func (g *group) fixed(c *transport.GroupConfig) error {
-	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-		"%s: Ordered is %t and cannot be changed to %t: declare the existing value, or use a group of another name", g, g.config.Ordered, c.Ordered)
+func (g *group) fixed() error {
+	return driver.CannotChange("Ordered", g.config.Ordered, !g.config.Ordered)
 }
 
 // changes reports whether c changes the group.
@@ -115,7 +82,7 @@ func (l *log) group(name string) *group {
 // Ordered is an error, whether the group is to be changed or not.
 func (l *log) ensureGroup(c transport.GroupConfig) (*group, error) {
 	if g := l.group(c.Name); g != nil && g.config.Ordered != c.Ordered {
-		return nil, g.fixed(&c)
+		return nil, g.fixed()
 	}
 	return l.setGroup(c), nil
 }
@@ -155,7 +122,7 @@ func (l *log) deleteGroup(name string) error {
 	defer l.unlock()
 	g := l.group(name)
 	if g == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "log %q has no group %q to delete", l.name, name)
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
 	}
 	g.gone = true
 	l.groups = slices.DeleteFunc(l.groups, func(other *group) bool { return other == g })

@@ -21,8 +21,8 @@ func TestDeadlinesOfManyRequests(t *testing.T) {
 		defer tr.Close(t.Context())
 		silent := func(*transport.Message) {}
 		answering := func(m *transport.Message) { _ = tr.Publish(t.Context(), &transport.Message{Subject: m.Reply}) }
-		for subject, h := range map[string]transport.Handler{"silent": silent, "answering": answering} {
-			if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: subject}, h); err != nil {
+		for subject, h := range map[string]func(*transport.Message){"silent": silent, "answering": answering} {
+			if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: subject}, transport.Serial(h)); err != nil {
 				t.Fatal(err)
 			}
 		}

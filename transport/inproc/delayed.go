@@ -59,11 +59,10 @@ func (d *delayed) add(e entry, id string, at int64) (transport.Appended, error) 
 	}
 	if max := l.config.MaxDelayed; max > 0 && d.count(l.now) >= max {
 		return transport.Appended{}, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-			"append to log %q on %q: %d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise MaxDelayed",
-			l.name, e.subject, max)
+			"%d messages wait for their time, as many as MaxDelayed allows: send it when it is due, or raise MaxDelayed", max)
 	}
 	if own := size(e.subject, e.record); l.config.MaxBytes > 0 && own > l.config.MaxBytes {
-		return transport.Appended{}, l.refuse(e.subject, tooLarge)
+		return transport.Appended{}, refuse(tooLarge)
 	}
 	d.order++
 	d.waiting.push(&waiting{entry: e, at: at, order: d.order})

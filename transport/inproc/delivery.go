@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/inproc/internal/engine"
 )
 
@@ -73,7 +74,7 @@ func (d *delivery) Terminate(ctx context.Context, _ string) error {
 // settle ends the delivery. Every settlement by a handler goes through here.
 func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(*group, *hold)) error {
 	m := d.member
-	if err := m.transport.ready(ctx, "settle a message of", m.log.name); err != nil {
+	if err := m.transport.ready(ctx); err != nil {
 		return err
 	}
 	op, err := m.transport.begin(ctx, action, &d.Message, d)
@@ -104,7 +105,7 @@ func (d *delivery) end(apply func(*group, *hold)) error {
 	defer m.log.unlock()
 	switch {
 	case m.ended == killed:
-		return errClosed("settle a message of", m.log.name)
+		return driver.ErrClosed
 	case d.settled:
 		return d.late("was settled before: a delivery is settled once")
 	case m.ended == closed:

@@ -15,9 +15,9 @@ func ExampleNew() {
 	defer tr.Close(ctx)
 
 	received := make(chan string)
-	_, err := tr.Subscribe(ctx, transport.Subscription{Subject: "events.>"}, func(m *transport.Message) {
+	_, err := tr.Subscribe(ctx, transport.Subscription{Subject: "events.>"}, transport.Serial(func(m *transport.Message) {
 		received <- m.Subject + " " + string(m.Body)
-	})
+	}))
 	if err != nil {
 		panic(err)
 	}

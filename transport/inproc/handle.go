@@ -4,26 +4,28 @@ import (
 	"context"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/inproc/internal/engine"
 )
 
-// handle is the view of a log from one Transport.
+// handle is the view of a log from one Transport. It is the driver of a
+// [transport.Log].
 type handle struct {
 	transport *Transport
 	log       *log
-	done      *acknowledgements
+	done      acknowledgements
 }
 
 func newHandle(t *Transport, l *log) *handle {
-	return &handle{transport: t, log: l, done: newAcknowledgements()}
+	return &handle{transport: t, log: l}
 }
 
-// Append implements [transport.Log]. As on NATS, the message also goes to the
+// Config implements [driver.Log].
+func (h *handle) Config() *transport.LogConfig { return h.log.settings.Load() }
+
+// Append implements [driver.Log]. As on NATS, the message also goes to the
 // subscriptions on its subject, stored or not. A delayed message does not.
 func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
-	if err := h.admit(ctx, m, &o); err != nil {
-		return transport.Appended{}, err
-	}
 	return h.append(ctx, m, &o)
 }
 
@@ -49,45 +51,18 @@ func (h *handle) store(m *transport.Message, o *transport.AppendOptions) (transp
 	return at, err
 }
 
-// AppendAsync implements [transport.Log].
+// AppendAsync implements [driver.Log].
 func (h *handle) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
-	if err := h.admit(ctx, m, &o); err != nil {
-		return err
-	}
-	if err := h.done.reserve(ctx, h.log.name); err != nil {
-		return err
-	}
 	at, err := h.append(ctx, m, &o)
 	h.done.add(acknowledgement{h, m.Subject, at, err, done})
 	return nil
 }
 
-// admit returns an error if m cannot be appended now.
-func (h *handle) admit(ctx context.Context, m *transport.Message, o *transport.AppendOptions) error {
-	if err := h.transport.admit(ctx, m); err != nil {
-		return err
-	}
-	if m.Reply != "" {
-		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"append to log %q on %q: it has the reply subject %q, which is not stored: leave it empty", h.log.name, m.Subject, m.Reply)
-	}
-	return o.Validate(h.log.settings.Load(), m)
-}
-
-// Consume implements [transport.Log].
-func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler func(*transport.Delivery)) (transport.Receiver, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if handler == nil && c.Begin == nil {
-		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "member of group %q of log %q has no handler", c.Group.Name, h.log.name)
-	}
-	if err := h.ready(ctx); err != nil {
-		return nil, err
-	}
+// Consume implements [driver.Log].
+func (h *handle) Consume(_ context.Context, c transport.ConsumeConfig, handler transport.DeliveryHandler) (transport.Receiver, error) {
 	m := newMember(h.transport, h.log, c, handler)
 	if !h.transport.register(m) {
-		return nil, errClosed("consume from log", h.log.name)
+		return nil, driver.ErrClosed
 	}
 	joined, err := m.join(c.Group)
 	switch {
@@ -95,36 +70,25 @@ func (h *handle) Consume(ctx context.Context, c transport.ConsumeConfig, handler
 		h.transport.unregister(m)
 		return nil, err
 	case !joined:
-		return nil, errClosed("consume from log", h.log.name)
+		return nil, driver.ErrClosed
 	}
 	return m, nil
 }
 
-// Remove implements [transport.Log].
-func (h *handle) Remove(ctx context.Context, sequence uint64) error {
-	if err := h.ready(ctx); err != nil {
-		return err
-	}
+// Remove implements [driver.Log].
+func (h *handle) Remove(_ context.Context, sequence uint64) error {
 	h.log.lock()
 	defer h.log.unlock()
 	if h.log.store.at(sequence) == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "log %q has no message %d to remove", h.log.name, sequence)
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such message")
 	}
 	h.log.remove(sequence)
 	h.log.offer()
 	return nil
 }
 
-// Purge implements [transport.Log].
-func (h *handle) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
-	if p.Subject != "" {
-		if err := transport.ValidatePattern(p.Subject); err != nil {
-			return 0, err
-		}
-	}
-	if err := h.ready(ctx); err != nil {
-		return 0, err
-	}
+// Purge implements [driver.Log].
+func (h *handle) Purge(_ context.Context, p transport.PurgeConfig) (uint64, error) {
 	h.log.lock()
 	defer h.log.unlock()
 	doomed := h.log.matching(p)
@@ -148,11 +112,8 @@ func (l *log) matching(p transport.PurgeConfig) []uint64 {
 	return found
 }
 
-// Info implements [transport.Log].
-func (h *handle) Info(ctx context.Context) (transport.LogInfo, error) {
-	if err := h.ready(ctx); err != nil {
-		return transport.LogInfo{}, err
-	}
+// Info implements [driver.Log].
+func (h *handle) Info(context.Context) (transport.LogInfo, error) {
 	l := h.log
 	l.lock()
 	defer l.unlock()
@@ -166,22 +127,17 @@ func (h *handle) Info(ctx context.Context) (transport.LogInfo, error) {
 	}, nil
 }
 
-// Groups implements [transport.Log].
-func (h *handle) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
-	if err := h.ready(ctx); err != nil {
-		return nil, err
+// Groups implements [driver.Log].
+func (h *handle) Groups(context.Context) (infos []transport.GroupInfo, err error) {
+	h.log.lock()
+	defer h.log.unlock()
+	for _, g := range h.log.groups {
+		infos = append(infos, g.info())
 	}
-	return h.log.groupInfos(), nil
+	return infos, nil
 }
 
-// DeleteGroup implements [transport.Log].
-func (h *handle) DeleteGroup(ctx context.Context, name string) error {
-	if err := h.ready(ctx); err != nil {
-		return err
-	}
+// DeleteGroup implements [driver.Log].
+func (h *handle) DeleteGroup(_ context.Context, name string) error {
 	return h.log.deleteGroup(name)
-}
-
-func (h *handle) ready(ctx context.Context) error {
-	return h.transport.ready(ctx, "log", h.log.name)
 }

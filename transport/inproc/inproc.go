@@ -44,6 +44,7 @@ import (
 
 	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/inproc/internal/engine"
 )
 
@@ -63,6 +64,7 @@ type Options struct {
 // Transport carries messages within the process. It is a connection to a Backend, made by
 // New or Backend.Connect.
 type Transport struct {
+	*driver.Transport
 	backend *Backend
 	number  int // in the order of the connections, from 1
 	closed  atomic.Bool
@@ -93,50 +95,48 @@ func payloadLimit(option int) int {
 	return max(option, 0)
 }
 
-// Capabilities implements [transport.Transport]. A log lives as long as its Backend, even
-// with FileStorage.
-func (t *Transport) Capabilities() transport.Capabilities {
-	return transport.Capabilities{Name: "inproc", MaxPayload: t.backend.maxPayload, Logs: true, Delays: true, Lanes: true}
+// conn is a Transport as the driver of itself.
+type conn struct{ t *Transport }
+
+// Capabilities implements [driver.Conn]. A log lives as long as its Backend, even with
+// FileStorage.
+func (c conn) Capabilities() transport.Capabilities {
+	return transport.Capabilities{Name: "inproc", MaxPayload: c.t.backend.maxPayload, Logs: true, Delays: true, Lanes: true}
 }
 
-// Ping implements [transport.Transport].
-func (t *Transport) Ping(ctx context.Context) error {
-	return t.ready(ctx, "ping", "inproc")
-}
-
-// Watch implements [transport.Transport]. This backend denies nothing, so f is never
-// called.
-func (t *Transport) Watch(func(transport.Denial)) (stop func()) { return func() {} }
-
-// Publish implements [transport.Transport].
-func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
-	if err := t.admit(ctx, m); err != nil {
-		return err
+// Ready implements [driver.Conn].
+func (c conn) Ready() error {
+	if c.t.closed.Load() {
+		return driver.ErrClosed
 	}
-	op, err := t.begin(ctx, engine.Publish, m, t.backend.inboxes)
+	return nil
+}
+
+// Ping implements [driver.Conn].
+func (conn) Ping(context.Context) error { return nil }
+
+// Watch implements [driver.Conn]. This backend denies nothing, so f is never called.
+func (conn) Watch(func(transport.Denial)) (stop func()) { return func() {} }
+
+// Publish implements [driver.Conn].
+func (c conn) Publish(ctx context.Context, m *transport.Message) error {
+	op, err := c.t.begin(ctx, engine.Publish, m, c.t.backend.inboxes)
 	if err != nil {
 		return err
 	}
 	for range op.Times() {
-		t.backend.deliver(m)
+		c.t.backend.deliver(m)
 	}
 	return op.End(nil)
 }
 
-// Request implements [transport.Transport].
-func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
-	if err := t.admit(ctx, m); err != nil {
-		return nil, err
-	}
-	if m.Reply != "" {
-		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"request on %q has the reply subject %q: leave it empty, the transport sets it", m.Subject, m.Reply)
-	}
-	op, err := t.begin(ctx, engine.Request, m, nil)
+// Request implements [driver.Conn].
+func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
+	op, err := c.t.begin(ctx, engine.Request, m, nil)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := t.request(ctx, m, op.Times())
+	reply, err := c.t.request(ctx, m, op.Times())
 	if err = op.End(err); err != nil {
 		return nil, err
 	}
@@ -149,18 +149,17 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 	done, deadline := t.limit(ctx)
 	in, ok := t.backend.inboxes.open(t, m.Subject, deadline)
 	if !ok {
-		return nil, errClosed("request on", m.Subject)
+		return nil, driver.ErrClosed
 	}
 	request := *m
 	request.Reply = in.subject
 	for range times {
 		if t.backend.deliver(&request) == 0 {
 			t.backend.inboxes.close(in)
-			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone,
-				"request on %q: there is no subscriber", m.Subject)
+			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "there is no subscriber")
 		}
 	}
-	return t.await(ctx, done, m.Subject, in)
+	return t.await(ctx, done, in)
 }
 
 // limit returns what ends ctx: a channel, or a deadline by the Backend's clock if the
@@ -175,7 +174,7 @@ func (t *Transport) limit(ctx context.Context) (done <-chan struct{}, deadline i
 
 // await waits for the first reply. A reply that came before the context ended is returned
 // even if both are noticed at once.
-func (t *Transport) await(ctx context.Context, done <-chan struct{}, subject string, in *inbox) (*transport.Message, error) {
+func (t *Transport) await(ctx context.Context, done <-chan struct{}, in *inbox) (*transport.Message, error) {
 	var reply *transport.Message
 	ended := false
 	select {
@@ -189,54 +188,39 @@ func (t *Transport) await(ctx context.Context, done <-chan struct{}, subject str
 	t.backend.inboxes.recycle(in)
 	switch {
 	case ended:
-		return nil, transport.ContextError(ctx, transport.OutcomeUnknown,
-			"request on %q: %w while waiting for the reply", subject, ctx.Err())
+		return nil, ctx.Err()
 	case reply == nil:
-		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-			"request on %q: the transport was closed while waiting for the reply", subject)
+		return nil, transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "the transport was closed while waiting for the reply")
 	}
 	return reply, nil
 }
 
-// Subscribe implements [transport.Transport]. It ignores s.Endpoint: inproc has no
-// service discovery.
-func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
-	if err := validate(s, h); err != nil {
-		return nil, err
-	}
-	if err := t.ready(ctx, "subscribe to", s.Subject); err != nil {
-		return nil, err
-	}
-	sub := newSubscription(t, s, h)
-	t.backend.router.add(sub)
-	if !t.register(sub) {
+// Subscribe implements [driver.Conn]. It ignores s.Endpoint: inproc has no service
+// discovery.
+func (c conn) Subscribe(_ context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
+	sub := newSubscription(c.t, s, h)
+	c.t.backend.router.add(sub)
+	if !c.t.register(sub) {
 		sub.end()
-		return nil, errClosed("subscribe to", s.Subject)
+		return nil, driver.ErrClosed
 	}
 	return sub, nil
 }
 
-// Log implements [transport.Transport].
-func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	if err := t.ready(ctx, "log", c.Name); err != nil {
-		return nil, err
-	}
-	l, err := t.backend.openLog(c)
+// Log implements [driver.Conn].
+func (c conn) Log(_ context.Context, config transport.LogConfig) (driver.Log, error) {
+	l, err := c.t.backend.openLog(config)
 	if err != nil {
 		return nil, err
 	}
-	l.declare(t, c.Groups)
-	return newHandle(t, l), nil
+	l.declare(c.t, config.Groups)
+	return newHandle(c.t, l), nil
 }
 
-// Close implements [transport.Transport]. It does not wait: all published messages have
-// been handed over already. The Backend and its logs remain available to other
-// Transports.
-func (t *Transport) Close(context.Context) error {
-	t.end(receiver.Close)
+// Close implements [driver.Conn]. It does not wait: all published messages have been
+// handed over already. The Backend and its logs remain available to other Transports.
+func (c conn) Close(context.Context) error {
+	c.t.end(receiver.Close)
 	return nil
 }
 
@@ -288,29 +272,5 @@ func (t *Transport) unregister(r receiver) {
 	delete(t.receivers, r)
 }
 
-// admit returns an error if m cannot be published now.
-func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
-	if err := m.Validate(); err != nil {
-		return err
-	}
-	if err := m.CheckSize(t.backend.maxPayload); err != nil {
-		return err
-	}
-	return t.ready(ctx, "message on", m.Subject)
-}
-
-// ready returns an error if the Transport is closed or ctx has ended. what and name
-// describe the operation in the error.
-func (t *Transport) ready(ctx context.Context, what, name string) error {
-	if t.closed.Load() {
-		return errClosed(what, name)
-	}
-	if err := ctx.Err(); err != nil {
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "%s %q: %w before it began", what, name, err)
-	}
-	return nil
-}
-
-func errClosed(what, name string) error {
-	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "%s %q: the transport is closed", what, name)
-}
+// ready returns an error if the Transport is closed or ctx has ended.
+func (t *Transport) ready(ctx context.Context) error { return driver.Ready(ctx, conn{t}) }

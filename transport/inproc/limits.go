@@ -59,9 +59,9 @@ func (l *log) reached(sub *subject, own uint64) string {
 	return ""
 }
 
-func (l *log) refuse(subject, bound string) error {
+func refuse(bound string) error {
 	return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-		"append to log %q on %q: the log is full: %s: wait until there is room, or raise the bound", l.name, subject, bound)
+		"the log is full: %s: wait until there is room, or raise the bound", bound)
 }
 
 // enforce removes messages that exceed changed limits of a log that drops the oldest.

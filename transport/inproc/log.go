@@ -124,7 +124,7 @@ func (l *log) append(m *transport.Message, o *transport.AppendOptions) (transpor
 	}
 	sequence, bound := l.put(&e)
 	if bound != "" {
-		return transport.Appended{}, l.refuse(e.subject, bound)
+		return transport.Appended{}, refuse(bound)
 	}
 	l.remember(&l.ids, o.ID, sequence)
 	l.expireAfter(sequence, o.TTL)
@@ -145,8 +145,7 @@ func (l *log) expect(e *entry, o *transport.AppendOptions) (last uint64, err err
 		return last, nil
 	}
 	return last, transport.Errorf(transport.Aborted, transport.OutcomeNotDone,
-		"append to log %q on %q: the last sequence of %s is %d, expected %d: read the new messages and decide again",
-		l.name, e.subject, of, last, o.Expect.Sequence)
+		"the last sequence of %s is %d, expected %d: read the new messages and decide again", of, last, o.Expect.Sequence)
 }
 
 // idOf returns the id of a message. It is "" if the message has none or is gone.

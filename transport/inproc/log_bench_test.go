@@ -32,7 +32,7 @@ func benchmarkLog(b *testing.B, backlog int) {
 	ahead := make(chan struct{}, 1024)
 	c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 4096}
 	backoff := int64(min(backlog, 2000))
-	if _, err := l.Consume(b.Context(), c, func(d *transport.Delivery) {
+	if _, err := l.Consume(b.Context(), c, transport.Serial(func(d *transport.Delivery) {
 		if d.Sequence <= uint64(backoff) {
 			_ = d.Nak(b.Context(), time.Hour)
 			settled.Add(1)
@@ -43,7 +43,7 @@ func benchmarkLog(b *testing.B, backlog int) {
 		}
 		settled.Add(1)
 		<-ahead
-	}); err != nil {
+	})); err != nil {
 		b.Fatal(err)
 	}
 	for range backoff {
@@ -52,7 +52,7 @@ func benchmarkLog(b *testing.B, backlog int) {
 	behind := c
 	behind.Group.Name = "behind"
 	if backlog > 0 {
-		r, err := l.Consume(b.Context(), behind, func(*transport.Delivery) {})
+		r, err := l.Consume(b.Context(), behind, transport.Serial(func(*transport.Delivery) {}))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -61,7 +61,7 @@ type worker struct {
 func work(t testing.TB, l transport.Log, c transport.ConsumeConfig) *worker {
 	t.Helper()
 	w := new(worker)
-	r, err := l.Consume(t.Context(), c, w.take)
+	r, err := l.Consume(t.Context(), c, transport.Serial(w.take))
 	if err != nil {
 		t.Fatal(err)
 	}

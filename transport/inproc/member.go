@@ -17,7 +17,7 @@ type member struct {
 	transport *Transport
 	log       *log
 	group     *group // nil before it has joined
-	begin     func(*transport.Delivery) transport.Work
+	handle    transport.DeliveryHandler
 	onEnd     func(error)
 	limit     int    // of held
 	number    uint64 // orders the members of a group
@@ -43,13 +43,13 @@ const (
 	killed          // its deliveries wait for the AckWait
 )
 
-func newMember(t *Transport, l *log, c transport.ConsumeConfig, h func(*transport.Delivery)) *member {
+func newMember(t *Transport, l *log, c transport.ConsumeConfig, h transport.DeliveryHandler) *member {
 	m := &member{
 		transport: t,
 		log:       l,
-		begin:     c.Beginner(h),
+		handle:    h,
 		onEnd:     c.OnEnd,
-		limit:     max(c.MaxInFlight, 1),
+		limit:     c.MaxInFlight,
 		finished:  make(chan struct{}),
 	}
 	m.intake = intake.New(1, nil, m.take)
@@ -86,7 +86,7 @@ func (m *member) take(d *delivery) (w transport.Work) {
 	case op.Times() == 0:
 		d.lose(err != nil)
 	case err == nil:
-		w = hand(op, &d.Delivery, cloneDelivery, m.begin)
+		w = hand(op, &d.Delivery, cloneDelivery, m.handle)
 	}
 	how = live
 	return w

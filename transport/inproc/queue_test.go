@@ -66,11 +66,11 @@ func checkQueue(t *rapid.T) {
 	var episodes int
 	var total uint64
 	finish := make(chan struct{})
-	r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Pending: want.pending, OnDrop: func(n uint64) { episodes, total = episodes+1, n }},
-		func(m *transport.Message) {
+	r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", PendingLimit: want.pending, OnDrop: func(n uint64) { episodes, total = episodes+1, n }},
+		transport.Serial(func(m *transport.Message) {
 			seen = append(seen, m.Body[0])
 			<-finish
-		})
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,10 +172,10 @@ func TestSlowOnDrop(t *testing.T) {
 		tr := inproc.New(inproc.Options{})
 		stuck, hold := make(chan struct{}), make(chan struct{})
 		seen := 0
-		r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Pending: 1, OnDrop: func(uint64) { <-stuck }}, func(*transport.Message) {
+		r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", PendingLimit: 1, OnDrop: func(uint64) { <-stuck }}, transport.Serial(func(*transport.Message) {
 			<-hold
 			seen++
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package inproc
 
 import (
 	"context"
-	"iter"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc/internal/engine"
@@ -24,38 +23,24 @@ type reading struct {
 // readStride is the maximum number of messages that are examined while the log is locked.
 const readStride = 256
 
-// Read implements [transport.Log]. Remaining is 0.
-func (h *handle) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
-	return func(yield func(*transport.Delivery, error) bool) {
-		err := c.Validate()
-		if err == nil {
-			err = h.ready(ctx)
+// Read implements [driver.Log]. Remaining is 0.
+func (h *handle) Read(ctx context.Context, c transport.ReadConfig, yield func(*transport.Delivery) bool) error {
+	r := h.begin(c)
+	defer r.finish()
+	for r.more(ctx) {
+		if _, err := h.transport.begin(ctx, engine.Read, nil, r); err != nil {
+			return err
 		}
-		if err != nil {
-			if !c.Follow || ctx.Err() == nil {
-				yield(nil, err)
-			}
-			return
-		}
-		r := h.begin(c)
-		defer r.finish()
-		for r.more(ctx) {
-			if _, err := h.transport.begin(ctx, engine.Read, nil, r); err != nil {
+		for _, d := range r.some() {
+			if r.transport.ready(ctx) != nil {
 				break
 			}
-			for _, d := range r.some() {
-				if r.ready(ctx) != nil {
-					break
-				}
-				if d.open(); !yield(&d.Delivery, nil) {
-					return
-				}
+			if d.open(); !yield(&d.Delivery) {
+				return nil
 			}
 		}
-		if err := r.ready(ctx); err != nil && !(c.Follow && ctx.Err() != nil) {
-			yield(nil, err)
-		}
 	}
+	return r.transport.ready(ctx)
 }
 
 func (h *handle) begin(c transport.ReadConfig) *reading {
@@ -89,7 +74,7 @@ func (l *log) wakeReaders() {
 // more waits until there is something to read. It returns false at the end.
 func (r *reading) more(ctx context.Context) bool {
 	for {
-		if r.ready(ctx) != nil {
+		if r.transport.ready(ctx) != nil {
 			return false
 		}
 		if !r.follow {

@@ -46,10 +46,10 @@ func TestRoutesAgreeWithMatch(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"subscribe": func(t *rapid.T) {
 				m := &member{pattern: drawPattern(t), group: rapid.SampledFrom([]string{"", "", "g", "h"}).Draw(t, "group"), from: len(subjects), until: -1}
-				r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: m.pattern, Group: m.group}, func(msg *transport.Message) {
+				r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: m.pattern, Group: m.group}, transport.Serial(func(msg *transport.Message) {
 					n, _ := strconv.Atoi(string(msg.Body))
 					m.got = append(m.got, n)
-				})
+				}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -184,7 +184,7 @@ func TestSeed(t *testing.T) {
 		by := make([]byte, 64)
 		var members []transport.Receiver
 		for _, name := range "abc" {
-			r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "x", Group: "g"}, func(m *transport.Message) { by[m.Body[0]] = byte(name) })
+			r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "x", Group: "g"}, transport.Serial(func(m *transport.Message) { by[m.Body[0]] = byte(name) }))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +222,7 @@ func TestGroupHandsOver(t *testing.T) {
 		defer tr.Close(t.Context())
 		var got atomic.Int64
 		join := func() transport.Receiver {
-			r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: subject, Group: "g"}, func(*transport.Message) { got.Add(1) })
+			r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: subject, Group: "g"}, transport.Serial(func(*transport.Message) { got.Add(1) }))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,7 +24,7 @@ func (t *Transport) beginStep(ctx context.Context, action engine.Action, m *tran
 	if err != nil {
 		return op, err
 	}
-	if err := t.ready(ctx, string(s.Action), s.Subject); err != nil {
+	if err := t.ready(ctx); err != nil {
 		return nil, err // a fault has ended the Transport
 	}
 	return op, nil

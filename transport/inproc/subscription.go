@@ -1,7 +1,6 @@
 package inproc
 
 import (
-	"cmp"
 	"context"
 
 	"gomono.dev/transport"
@@ -16,29 +15,18 @@ type subscription struct {
 	inForce   bool   // guarded by the lock of the router
 	pattern   string
 	group     string
-	begin     func(*transport.Message) transport.Work
+	handle    transport.Handler
 	intake    *intake.Intake[*transport.Message]
 	picked    bool // an engine has picked the next message; guarded by the lock of the intake
 }
 
 func newSubscription(t *Transport, s transport.Subscription, h transport.Handler) *subscription {
-	sub := &subscription{transport: t, pattern: s.Subject, group: s.Group, begin: s.Beginner(h)}
-	sub.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, sub.take)
+	sub := &subscription{transport: t, pattern: s.Subject, group: s.Group, handle: h}
+	sub.intake = intake.New(s.PendingLimit, s.OnDrop, sub.take)
 	if t.backend.engine != nil {
 		sub.intake.Gate = sub.isNext
 	}
 	return sub
-}
-
-// validate returns an InvalidArgument for an invalid subscription.
-func validate(s transport.Subscription, h transport.Handler) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	if h == nil && s.Begin == nil {
-		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "subscription to %q has no handler", s.Subject)
-	}
-	return nil
 }
 
 // push adds a copy of m, or drops it if the queue is full. It returns false if the
@@ -51,7 +39,7 @@ func (s *subscription) take(m *transport.Message) transport.Work {
 	if err != nil {
 		return nil
 	}
-	return hand(op, m, (*transport.Message).Clone, s.begin)
+	return hand(op, m, (*transport.Message).Clone, s.handle)
 }
 
 // isNext reports whether the first message in the intake may be taken now.

@@ -3,8 +3,6 @@ package natsx
 import (
 	"context"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -13,19 +11,18 @@ import (
 
 // Remove implements [transport.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
-	what := "message " + strconv.FormatUint(sequence, 10) + " of " + l.what
-	return l.callRemoval(ctx, what, func(ctx context.Context) error {
+	return l.callRemoval(ctx, func(ctx context.Context) error {
 		return l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
 	})
 }
 
 // callRemoval is callAPI for a removal. The server may remove in an attempt whose answer does
 // not arrive in time. The next attempt then finds nothing, which is not an error.
-func (l *log) callRemoval(ctx context.Context, what string, do func(context.Context) error) error {
+func (l *log) callRemoval(ctx context.Context, do func(context.Context) error) error {
 	unanswered := false
-	_, err := callAPI(ctx, l.t, what, func(ctx context.Context) (none struct{}, err error) {
+	_, err := callAPI(ctx, l.t, func(ctx context.Context) (none struct{}, err error) {
 		err = do(ctx)
-		if unanswered && missing(l.t.apiError(err, what)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+		if unanswered && missing(l.t.apiError(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
 			return none, nil
 		}
 		unanswered = unanswered || err != nil && ctx.Err() != nil
@@ -35,18 +32,14 @@ func (l *log) callRemoval(ctx context.Context, what string, do func(context.Cont
 }
 
 // Purge implements [transport.Log].
-func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
-	patterns, err := l.purgeFilters(&p)
-	if err != nil {
-		return 0, err
-	}
+func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (total uint64, err error) {
+	patterns := l.purgeFilters(&p)
 	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
 		if p.Before, err = l.firstKept(ctx, &p); err != nil || p.Before == 0 {
 			return 0, err
 		}
 		p.Keep = 0
 	}
-	var total uint64
 	for _, pattern := range patterns {
 		n, err := l.purge(ctx, pattern, &p)
 		if total += n; err != nil {
@@ -57,14 +50,11 @@ func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error
 }
 
 // purgeFilters returns the stored forms of the subjects to purge. "" means everything.
-func (l *log) purgeFilters(p *transport.PurgeConfig) ([]string, error) {
+func (l *log) purgeFilters(p *transport.PurgeConfig) []string {
 	if p.Subject == "" {
-		return []string{""}, nil
+		return []string{""}
 	}
-	if err := transport.ValidatePattern(p.Subject); err != nil {
-		return nil, err
-	}
-	return l.lanes.filter([]string{p.Subject}, anyLane), nil
+	return l.lanes.filter([]string{p.Subject}, anyLane)
 }
 
 // firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
@@ -80,7 +70,7 @@ func (l *log) firstKept(ctx context.Context, p *transport.PurgeConfig) (uint64, 
 			return kept[0], err
 		}
 		if !pause(ctx, apiPause) {
-			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "purge %s: %v while the log was read", l.what, ctx.Err())
+			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "%w while the log was read", ctx.Err())
 		}
 	}
 }
@@ -91,19 +81,17 @@ func (l *log) lastMatching(ctx context.Context, p *transport.PurgeConfig) (kept 
 	if p.Subject != "" {
 		r.Filter = []string{p.Subject}
 	}
-	for d, err := range l.Read(ctx, r) {
-		if err != nil {
-			return nil, err
-		}
+	err = l.Read(ctx, r, func(d *transport.Delivery) bool {
 		if p.Before > 0 && d.Sequence >= p.Before {
-			break
+			return false
 		}
 		kept = append(kept, d.Sequence)
 		if uint64(len(kept)) > p.Keep {
 			kept = kept[1:]
 		}
-	}
-	return kept, nil
+		return true
+	})
+	return kept, err
 }
 
 // allExist reports whether the messages exist. A server of a cluster may not know of a
@@ -134,16 +122,15 @@ func (l *log) purge(ctx context.Context, pattern string, p *transport.PurgeConfi
 	var answer struct {
 		Purged uint64 `json:"purged"`
 	}
-	what := "purge " + l.what
-	_, err := attempt(ctx, l.t, what, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
+	_, err := attempt(ctx, l.t, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
 		return none, l.t.api(ctx, "STREAM.PURGE."+l.config.Name, request, &answer)
 	})
-	return answer.Purged, l.t.apiError(err, what)
+	return answer.Purged, l.t.apiError(err)
 }
 
 // Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
 func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
-	is, err := l.info(ctx, l.what)
+	is, err := l.info(ctx)
 	if err != nil {
 		return transport.LogInfo{}, err
 	}
@@ -174,13 +161,12 @@ func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 	for _, of := range byName {
 		groups = append(groups, groupInfo(of))
 	}
-	slices.SortFunc(groups, func(a, b transport.GroupInfo) int { return strings.Compare(a.Config.Name, b.Config.Name) })
 	return groups, nil
 }
 
 // durables lists the consumers of all groups.
 func (l *log) durables(ctx context.Context) ([]*jetstream.ConsumerInfo, error) {
-	return callAPI(ctx, l.t, "groups of "+l.what, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
+	return callAPI(ctx, l.t, func(ctx context.Context) (durables []*jetstream.ConsumerInfo, err error) {
 		s, err := l.t.js(ctx).Stream(ctx, l.config.Name)
 		if err != nil {
 			return nil, err
@@ -224,10 +210,10 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	}
 	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
 	if len(consumers) == 0 {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s does not exist", name, l.what)
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
 	}
 	return firstError(l.t.inParallel(ctx, len(consumers), func(i int) error {
-		err := l.callRemoval(ctx, "group "+strconv.Quote(name)+" of "+l.what, func(ctx context.Context) error {
+		err := l.callRemoval(ctx, func(ctx context.Context) error {
 			return l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumers[i].Name)
 		})
 		if err == nil {

@@ -5,16 +5,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
-// Append implements [transport.Log].
+// Append implements [driver.Log].
 func (l *log) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
 	type result struct {
 		transport.Appended
@@ -28,18 +28,14 @@ func (l *log) Append(ctx context.Context, m *transport.Message, o transport.Appe
 	case r := <-appended:
 		return r.Appended, r.err
 	case <-ctx.Done():
-		return transport.Appended{}, transport.ContextError(ctx, transport.OutcomeUnknown,
-			"append to %s on %q: %v while it waited for the acknowledgement", l.what, m.Subject, ctx.Err())
+		return transport.Appended{}, ctx.Err()
 	}
 }
 
-// AppendAsync implements [transport.Log]. It gives up on an answer that does not arrive
+// AppendAsync implements [driver.Log]. It gives up on an answer that does not arrive
 // within 20 seconds.
 func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
-	if err := l.admit(ctx, m, &o); err != nil {
-		return err
-	}
-	if err := l.enter(ctx); err != nil {
+	if err := l.admit(ctx); err != nil {
 		return err
 	}
 	a := &appending{l: l, subject: m.Subject, o: o, done: done}
@@ -53,40 +49,18 @@ func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport
 	return err
 }
 
-// admit reports why m cannot be appended now.
-func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.AppendOptions) error {
-	if err := l.t.admit(ctx, m); err != nil {
+// admit reports why nothing can be appended now.
+func (l *log) admit(ctx context.Context) error {
+	if err := l.t.checkReplies(); err != nil {
 		return err
 	}
-	if err := l.t.checkReplies("append to " + l.what); err != nil {
-		return err
+	switch {
+	case l.origin != "":
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "the log is a mirror of %s: append to that one", l.origin)
+	case l.declared != nil:
+		return l.declared.await(ctx)
 	}
-	if l.origin != "" {
-		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"append to %s on %q: the log is a mirror of %s: append to that one", l.what, m.Subject, l.origin)
-	}
-	if !o.NotBefore.IsZero() && !l.t.Capabilities().Delays {
-		return tooOld("append to %s: NotBefore", l.what)
-	}
-	if err := o.Validate(&l.config, m); err != nil || l.declared == nil {
-		return err
-	}
-	return l.declared.await(ctx)
-}
-
-// enter waits until fewer than maxAppending appends wait for their answer.
-func (l *log) enter(ctx context.Context) error {
-	select {
-	case l.window <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case l.window <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: %d other appends wait for their acknowledgement", l.what, maxAppending)
-	}
+	return nil
 }
 
 // appending is an append that waits for its answer.
@@ -127,7 +101,7 @@ func (a *appending) recall(ctx context.Context) error {
 	case missing(err):
 		return nil
 	case err != nil:
-		return transport.Errorf(transport.CodeOf(err), transport.OutcomeNotDone, "append to %s on %q: %w", a.l.what, a.subject, err)
+		return transport.Errorf(transport.CodeOf(err), transport.OutcomeNotDone, "%w", err)
 	}
 	if sequence, ok := a.recorded(); ok {
 		if a.delayed() {
@@ -173,7 +147,7 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 	msg := a.message(m)
 	token := a.l.t.acks.expect(msg.Subject, a.answered)
 	msg.Reply = a.l.t.acks.prefix + token
-	if err := a.l.t.send(msg, "append on "); err != nil {
+	if err := a.l.t.send(msg); err != nil {
 		a.l.t.acks.take(token)
 		a.progress.Store(notSent)
 		return err
@@ -185,7 +159,7 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 }
 
 func (a *appending) fail(err *transport.Error) {
-	a.finish(transport.Appended{}, about("append to "+a.l.what+" on "+strconv.Quote(a.subject), err))
+	a.finish(transport.Appended{}, err)
 }
 
 // takeRoom reports that the log has no room for another delayed message, unless that depends
@@ -205,7 +179,6 @@ func (a *appending) leave() {
 	if a.counted {
 		a.l.room.leave()
 	}
-	<-a.l.window
 }
 
 // message returns the message to publish.
@@ -263,7 +236,7 @@ func (a *appending) answered(got answer) {
 	switch {
 	case err != nil:
 		a.finish(transport.Appended{}, transport.Errorf(transport.Internal, transport.OutcomeUnknown,
-			"append to %s on %q: a subscriber that is not a stream answered %.100q: find the other subscribers of the subject", a.l.what, a.subject, got.msg.Data))
+			"a subscriber that is not a stream answered %.100q: find the other subscribers of the subject", got.msg.Data))
 	case ack.Error == nil:
 		a.stored(&ack)
 	case a.earlier != nil && ack.Error.ErrorCode == codeWrongLastID:
@@ -294,7 +267,7 @@ func (a *appending) finish(appended transport.Appended, err error) {
 }
 
 func (a *appending) refused(e *jetstream.APIError) error {
-	err := a.l.t.apiError(e, "append to "+a.l.what+" on "+strconv.Quote(a.subject))
+	err := a.l.t.apiError(e)
 	if e.ErrorCode == codeIDInProcess {
 		err.(*transport.Error).Outcome = transport.OutcomeUnknown
 	}
@@ -305,7 +278,6 @@ func (a *appending) refused(e *jetstream.APIError) error {
 // leader now. The leader of the cluster may learn of a new log late, so it is asked twice
 // before the log counts as gone.
 func (a *appending) explainNoResponders() {
-	what := "append to " + a.l.what + " on " + strconv.Quote(a.subject)
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
 	_, err := a.l.t.stream(ctx, a.stream())
@@ -313,9 +285,9 @@ func (a *appending) explainNoResponders() {
 		_, err = a.l.t.stream(ctx, a.stream())
 	}
 	if !missing(err) {
-		err = unavailable("%s: the log does not accept it now: it has no leader, or was created without this subject: try later", what)
+		err = unavailable("the log does not accept it now: it has no leader, or was created without this subject: try later")
 	}
-	a.finish(transport.Appended{}, err)
+	a.finish(transport.Appended{}, driver.About("the stream "+a.stream(), err))
 }
 
 // mayBeStored reports whether an append that was refused because of its Expectation may have
@@ -333,7 +305,7 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	last, err := callAPI(ctx, a.l.t, a.l.what, func(ctx context.Context) (*storedMessage, error) {
+	last, err := callAPI(ctx, a.l.t, func(ctx context.Context) (*storedMessage, error) {
 		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
 	})
 	switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // boot is one run of a server's process.
@@ -76,7 +77,7 @@ func (t *Transport) searchBoot() *bootSearch {
 	}
 	search := &bootSearch{begun: time.Now(), report: sync.OnceFunc(t.reportSearch), done: make(chan struct{})}
 	if !t.background(func() { t.findBoot(search) }) {
-		search.err = unavailable("the stream %s: the transport is closed", stateStream)
+		search.err = driver.ErrClosed
 		close(search.done)
 		return search
 	}
@@ -125,7 +126,7 @@ func (t *Transport) tryBoot() error {
 	defer cancel()
 	server := t.nc.ConnectedServerId()
 	if server == "" {
-		return t.disconnected("the stream " + stateStream)
+		return driver.About(theState, t.disconnected())
 	}
 	last, sequence, err := t.lastBoot(ctx)
 	if err != nil {

@@ -22,20 +22,27 @@ const (
 	levelDelays = 4 // nats-server 2.14: a stream copies from another without loss
 )
 
-// Capabilities implements [transport.Transport].
-func (t *Transport) Capabilities() transport.Capabilities {
-	a := t.account.Load()
-	return transport.Capabilities{
+// Capabilities implements [driver.Conn].
+func (c conn) Capabilities() transport.Capabilities {
+	t, a := c.t, c.t.account.Load()
+	has := transport.Capabilities{
 		Name: "nats", MaxPayload: t.maxPayload(),
 		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Lanes: a.logs, Durable: a.logs && !t.options.memory,
 	}
+	switch {
+	case !has.Logs:
+		has.Advice = "the account has no JetStream: enable it there, or use another account"
+	case !has.Delays:
+		has.Advice = "it needs nats-server 2.14 or later: upgrade the server"
+	}
+	return has
 }
 
 // probe asks for the capabilities of the account. Without an answer they stay as they are.
 // The first probe then uses what the server reports for all its accounts: a cluster without a
 // leader does not answer.
 func (t *Transport) probe(ctx context.Context) {
-	info, err := attempt(ctx, t, "the account's JetStream", probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
+	info, err := attempt(ctx, t, probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
 		return t.js(ctx).AccountInfo(ctx)
 	})
 	switch {
@@ -50,22 +57,6 @@ func (t *Transport) probe(ctx context.Context) {
 }
 
 const probeTimeout = 2 * time.Second
-
-// supports reports a setting of a log that the server does not support.
-func (t *Transport) supports(c *transport.LogConfig) error {
-	switch has := t.Capabilities(); {
-	case !has.Logs:
-		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
-			"log %q: the account at %s has no JetStream: enable it there, or use another account", c.Name, t.address)
-	case c.Delays && !has.Delays:
-		return tooOld("log %q: Delays", c.Name)
-	}
-	return nil
-}
-
-func tooOld(format string, args ...any) error {
-	return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, format+" needs nats-server 2.14 or later: upgrade the server", args...)
-}
 
 // logOptions holds the options for logs.
 type logOptions struct {

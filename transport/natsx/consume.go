@@ -15,18 +15,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/internal/intake"
 	"gomono.dev/transport/natsx/internal/journal"
 )
 
-// Consume implements [transport.Log].
-func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
-	if h == nil && c.Begin == nil {
-		return nil, invalid("consume group %q of %s: the handler is nil", c.Group.Name, l.what)
-	}
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
+// Consume implements [driver.Log].
+func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	consumers, err := l.openGroup(ctx, c.Group)
 	if err != nil {
 		return nil, err
@@ -35,7 +30,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 	if err := m.noteBoot(ctx); err != nil {
 		return nil, err
 	}
-	if err := m.establish(ctx, "consume group "+strconv.Quote(c.Group.Name)+" of "+l.what); err != nil {
+	if err := m.establish(ctx); err != nil {
 		return nil, err
 	}
 	intake.Loop(m.step, m.handlerEnded)
@@ -50,7 +45,7 @@ func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*tr
 type member struct {
 	l       *log
 	group   string
-	begin   func(*transport.Delivery) transport.Work
+	handle  transport.DeliveryHandler
 	max     int           // deliveries in the handler at once
 	refresh time.Duration // interval at which held deliveries are extended
 	onEnd   func(error)
@@ -102,10 +97,10 @@ type consumer struct {
 	releases string // subject of hand-backs
 }
 
-func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h func(*transport.Delivery)) *member {
+func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h transport.DeliveryHandler) *member {
 	first := &consumers[0].Config
 	m := &member{
-		l: l, group: c.Group.Name, begin: c.Beginner(h), max: max(c.MaxInFlight, 1), refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
+		l: l, group: c.Group.Name, handle: h, max: c.MaxInFlight, refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
 		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
 		wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1),
 		unsubscribed: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
@@ -138,15 +133,15 @@ func (m *member) room() int {
 }
 
 // establish subscribes and pulls, and waits until the server has received both.
-func (m *member) establish(ctx context.Context, what string) error {
+func (m *member) establish(ctx context.Context) error {
 	if err := m.open(); err != nil {
-		return m.l.t.failure(err, transport.OutcomeNotDone, what)
+		return m.l.t.failure(err, transport.OutcomeNotDone)
 	}
 	m.raiseTokenBase(m.l.t.highestBase.Load()) // it may have grown before the Transport knew this member
 	m.pull(m.firstPulls())
-	err := m.l.t.flush(ctx, what)
+	err := m.l.t.flush(ctx)
 	if denied := m.enterForce(); err == nil && denied != nil {
-		err = about(what, denied)
+		err = denied
 	}
 	if err != nil {
 		m.Close()
@@ -331,7 +326,7 @@ func (m *member) step() (w transport.Work, more bool) {
 		case d != nil:
 			d.beginAttempt()
 			d.fill()
-			return m.begin(&d.Delivery), true
+			return m.handle(&d.Delivery), true
 		}
 		m.wait(rest)
 	}
@@ -532,14 +527,14 @@ func (m *member) Drain(ctx context.Context) error {
 		case <-ctx.Done():
 			n := m.handBack(ctx, true)
 			m.forget()
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of %s: %d unsettled deliveries were handed back", m.group, m.l.what, n)
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "drain of group %q of log %q: %d unsettled deliveries were handed back", m.group, m.l.config.Name, n)
 		}
 	}
 	m.forget()
 	if m.l.t.closed.Load() {
 		return nil
 	}
-	return m.l.t.flush(ctx, "drain of group "+strconv.Quote(m.group)+" of "+m.l.what)
+	return driver.About("drain of group "+strconv.Quote(m.group)+" of log "+strconv.Quote(m.l.config.Name), m.l.t.flush(ctx))
 }
 
 // leave ends the subscription at the server. The returned channel is closed when all messages
@@ -766,6 +761,6 @@ func (m *member) gone(cause error) {
 	}
 	m.forget()
 	if m.onEnd != nil {
-		m.onEnd(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of %s was deleted while it was consumed: %w", m.group, m.l.what, cause))
+		m.onEnd(transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "group %q of log %q was deleted while it was consumed: %w", m.group, m.l.config.Name, cause))
 	}
 }

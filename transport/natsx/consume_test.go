@@ -96,11 +96,11 @@ func TestNoGoroutineOutlivesALog(t *testing.T) {
 	}
 	for i := range 6 {
 		group := transport.GroupConfig{Name: fmt.Sprint("g", i), Ordered: i%2 == 0}
-		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 5}, func(d *transport.Delivery) {
+		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 5}, transport.Serial(func(d *transport.Delivery) {
 			if i < 4 {
 				_ = d.Ack(context.Background())
 			}
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}

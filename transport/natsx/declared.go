@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // A stream with interest retention acknowledges messages that no group wants, and does not
@@ -151,9 +152,9 @@ func (d *declared) await(ctx context.Context) error {
 	case <-lost.tried:
 		return lost.err
 	case <-d.t.life.Done():
-		return unavailable("append to log %q: the transport is closed", d.log)
+		return driver.ErrClosed
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "append to log %q: %v while a deleted group was recreated", d.log, ctx.Err())
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while a deleted group was recreated", ctx.Err())
 	}
 }
 
@@ -251,7 +252,7 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 		case opened.err == nil, codeOfAPI(opened.err) == jetstream.JSErrCodeStreamNotFound, errors.Is(opened.err, errOrdered):
 			// The group exists; or the log does not, and Append fails.
 		case opened.missing || lost:
-			err = opened.err
+			err = aboutGroup(g.config.Name, opened.err)
 		}
 	}
 	return made, err
@@ -302,7 +303,7 @@ func (d *declared) endLoss(before *loss) {
 // fail makes appends fail with err.
 func (d *declared) fail(err error) {
 	failure := &loss{tried: make(chan struct{})}
-	failure.end(unavailable("append to log %q: a deleted group cannot be recreated: %v", d.log, err))
+	failure.end(unavailable("a deleted group cannot be recreated: %v", err))
 	if before := d.loss.Swap(failure); before != nil {
 		before.end(failure.err)
 	}

@@ -68,7 +68,7 @@ func (l *log) openDelayed(ctx context.Context) error {
 		_, err = l.makeStream(ctx, l.delayedConfig(jetstream.StreamConfig{}))
 	case err == nil && !is.AllowMsgSchedules:
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"%s: its Delays need the stream %s, but another one has that name: rename one of them", l.what, l.delayedName())
+			"its Delays need the stream %s, but another one has that name: rename one of them", l.delayedName())
 	case err == nil:
 		_, err = l.updateStream(ctx, is, l.delayedConfig(*is))
 	}
@@ -79,7 +79,7 @@ func (l *log) openDelayed(ctx context.Context) error {
 }
 
 func (l *log) openSource(ctx context.Context) error {
-	_, err := callAPI(ctx, l.t, l.what+": its delayed messages", func(ctx context.Context) (jetstream.PushConsumer, error) {
+	_, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		c, err := l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
 			return c, err
@@ -114,14 +114,13 @@ var firstTime = time.Unix(0, 0)
 // process counts the appends without an answer. Only one append at a time checks and sends,
 // so each is counted at least once.
 type room struct {
-	what     string        // for errors
 	turn     chan struct{} // of capacity 1: holds the token of the append that checks and sends
 	underway atomic.Uint64 // appends without an answer
 	answered chan struct{} // of capacity 1: an append was answered
 }
 
-func newRoom(what string) *room {
-	return &room{what: what, turn: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+func newRoom() *room {
+	return &room{turn: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 func (r *room) takeTurn(ctx context.Context) error {
@@ -129,7 +128,7 @@ func (r *room) takeTurn(ctx context.Context) error {
 	case r.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return r.busy(ctx)
+		return busy(ctx)
 	}
 }
 
@@ -146,12 +145,12 @@ func (r *room) wait(ctx context.Context) error {
 	case <-r.answered:
 		return nil
 	case <-ctx.Done():
-		return r.busy(ctx)
+		return busy(ctx)
 	}
 }
 
-func (r *room) busy(ctx context.Context) error {
-	return transport.ContextError(ctx, transport.OutcomeNotDone, "append to %s: other delayed messages wait for their acknowledgement", r.what)
+func busy(ctx context.Context) error {
+	return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while other delayed messages wait for their acknowledgement", ctx.Err())
 }
 
 // checkRoom reports that there are too many delayed messages. A stored message without an
@@ -168,7 +167,7 @@ func (l *log) checkRoom(ctx context.Context) error {
 			return nil
 		case underway == 0:
 			return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-				"append to %s: %d messages are delayed, and MaxDelayed is %d: try later, or raise MaxDelayed", l.what, waiting, l.config.MaxDelayed)
+				"%d messages are delayed, and MaxDelayed is %d: try later, or raise MaxDelayed", waiting, l.config.MaxDelayed)
 		}
 		if err := l.room.wait(ctx); err != nil {
 			return err
@@ -179,14 +178,13 @@ func (l *log) checkRoom(ctx context.Context) error {
 // countDelayed returns the number of delayed messages that are not due. Due messages are in
 // the same stream, until the log has confirmed them.
 func (l *log) countDelayed(ctx context.Context) (uint64, error) {
-	what := l.what + ": its delayed messages"
-	due, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
+	due, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
 	if err != nil {
 		return 0, err
 	}
-	all, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
+	all, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
 	if err != nil {
 		return 0, err
 	}

@@ -133,7 +133,7 @@ func (d *delivery) Release(ctx context.Context) error {
 		return err
 	}
 	d.m.giveBackOne(d)
-	return d.m.l.t.ready(context.WithoutCancel(ctx), "message "+strconv.FormatUint(d.Sequence, 10)+" of "+d.m.l.what)
+	return d.m.l.t.ready(context.WithoutCancel(ctx))
 }
 
 // back returns the hand-back of the delivery.

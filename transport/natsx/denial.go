@@ -219,9 +219,9 @@ func (d *denials) call(w *watcher) {
 	}
 }
 
-// Watch implements [transport.Transport].
-func (t *Transport) Watch(f func(transport.Denial)) (stop func()) {
-	d, w := t.denials, &watcher{f: f}
+// Watch implements [driver.Conn].
+func (c conn) Watch(f func(transport.Denial)) (stop func()) {
+	d, w := c.t.denials, &watcher{f: f}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.watchers[w] = struct{}{}
@@ -254,13 +254,12 @@ func (t *Transport) clearDenials() {
 // confirm reports whether the server accepted a message on a suspect subject. before is the
 // number of denials of the subject before the message.
 func (t *Transport) confirm(ctx context.Context, subject string, before int) error {
-	what := "publish on " + subject
-	if err := t.flush(ctx, what); err != nil {
+	if err := t.flush(ctx); err != nil {
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "%w", err)
 	}
 	times, denial := t.denials.of(subject)
 	if times > before {
-		return about(what, denial)
+		return denial
 	}
 	t.denials.over(transport.Denial{Subject: subject})
 	return nil

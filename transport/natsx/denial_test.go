@@ -134,7 +134,7 @@ func TestDeniedJetStreamAPIIsReportedAtOnce(t *testing.T) {
 			tr := withPermissions(t, fmt.Sprintf(`publish: { deny: %q }`, c.denied)).connect("limited")
 			l, err := tr.Log(hours(t), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
 			if err == nil {
-				_, err = l.Consume(hours(t), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(*transport.Delivery) {})
+				_, err = l.Consume(hours(t), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, transport.Serial(func(*transport.Delivery) {}))
 			}
 			wantDenied(t, name, err, c.named, `"$JS.API.>"`, "127.0.0.1")
 		})
@@ -192,7 +192,7 @@ func TestDeniedRepliesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `subscribe: { deny: "_INBOX.>" }`)
 	received := make(chan string, 1)
-	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
+	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "a"}, transport.Serial(func(m *transport.Message) { received <- string(m.Body) })); err != nil {
 		t.Fatal(err)
 	}
 	tr := p.connect("limited")
@@ -230,7 +230,7 @@ func TestDeniedMessages(t *testing.T) {
 	t.Parallel()
 	p := withPermissions(t, `publish: { deny: "events.x" }`)
 	received := make(chan string, 10)
-	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "events.*"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
+	if _, err := p.connect("owner").Subscribe(t.Context(), transport.Subscription{Subject: "events.*"}, transport.Serial(func(m *transport.Message) { received <- string(m.Body) })); err != nil {
 		t.Fatal(err)
 	}
 	tr := p.connect("limited")
@@ -342,7 +342,7 @@ func TestDeniedSubscriptions(t *testing.T) {
 		wait.Go(func() {
 			subject := fmt.Sprintf("secret.%d", i)
 			s := transport.Subscription{Subject: subject, Group: []string{"", "g"}[i%2]}
-			_, err := tr.Subscribe(t.Context(), s, func(*transport.Message) {})
+			_, err := tr.Subscribe(t.Context(), s, transport.Serial(func(*transport.Message) {}))
 			wantDenied(t, "Subscribe", err, strings.TrimSuffix(fmt.Sprintf("%q", subject), `"`))
 		})
 	}
@@ -361,7 +361,7 @@ func TestWithdrawnPermissionsAreReported(t *testing.T) {
 	tr := p.connect("limited")
 	w := watch(tr)
 	for _, group := range []string{"", "g"} {
-		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a.>", Group: group}, func(*transport.Message) {}); err != nil {
+		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a.>", Group: group}, transport.Serial(func(*transport.Message) {})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -370,10 +370,10 @@ func TestWithdrawnPermissionsAreReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	worked := make(chan struct{}, 1)
-	if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "workers"}}, func(d *transport.Delivery) {
+	if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "workers"}}, transport.Serial(func(d *transport.Delivery) {
 		_ = d.Ack(t.Context())
 		worked <- struct{}{}
-	}); err != nil {
+	})); err != nil {
 		t.Fatal(err)
 	}
 	p.change(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>"] }, subscribe: { deny: "a.>" }`)
@@ -405,14 +405,14 @@ func TestWithdrawnInboxIsReported(t *testing.T) {
 	p := withPermissions(t, "")
 	tr := p.connect("limited")
 	w := watch(tr)
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "silent"}, func(*transport.Message) {}); err != nil {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "silent"}, transport.Serial(func(*transport.Message) {})); err != nil {
 		t.Fatal(err)
 	}
 	l, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "workers"}}, func(*transport.Delivery) {}); err != nil {
+	if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "workers"}}, transport.Serial(func(*transport.Delivery) {})); err != nil {
 		t.Fatal(err)
 	}
 	waits := make(chan error)

@@ -59,7 +59,7 @@ func ExampleConn() {
 
 	received := make(chan string)
 	_, err := tr.Subscribe(context.Background(), transport.Subscription{Subject: "events.placed"},
-		func(m *transport.Message) { received <- string(m.Body) })
+		transport.Serial(func(m *transport.Message) { received <- string(m.Body) }))
 	if err != nil {
 		panic(err)
 	}

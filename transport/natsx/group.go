@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // A group is a durable consumer. An ordered group of a log with lanes has one consumer for
@@ -35,7 +36,7 @@ func laneName(group string, lane int) string { return group + "_lane_" + strconv
 func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
 	if len(g.Filter) > 0 && len(l.lanes.filter(g.Filter, lane)) == 0 {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"group %q of %s: its filter %s matches none of the log's subjects %s: correct the filter", g.Name, l.what, strings.Join(g.Filter, ", "), strings.Join(l.lanes.subjects, ", "))
+			"its filter %s matches none of the log's subjects %s: correct the filter", strings.Join(g.Filter, ", "), strings.Join(l.lanes.subjects, ", "))
 	}
 	return nil
 }
@@ -43,21 +44,21 @@ func (l *log) checkFilter(g *transport.GroupConfig, lane int) error {
 // errOrdered is the cause of errors for an existing group of the other kind.
 var errOrdered = errors.New("the order of a group cannot be changed")
 
-func (l *log) cannotReorder(g *transport.GroupConfig) error {
-	err := cannotChange("group "+strconv.Quote(g.Name)+" of "+l.what, "Ordered", !g.Ordered, g.Ordered)
+func cannotReorder(g *transport.GroupConfig) error {
+	err := driver.CannotChange("Ordered", !g.Ordered, g.Ordered)
 	err.Err = errOrdered
 	return err
 }
 
 // consumer asks for the state of a consumer.
 func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
-	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).Consumer(ctx, l.config.Name, name)
 	})
 }
 
-func (l *log) callConsumer(ctx context.Context, name string, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	c, err := callAPI(ctx, l.t, "group "+strconv.Quote(name)+" of "+l.what, do)
+func (l *log) callConsumer(ctx context.Context, do func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := callAPI(ctx, l.t, do)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func (l *log) makeConsumer(ctx context.Context, g *transport.GroupConfig, name s
 	if err != nil {
 		return nil, err
 	}
-	return l.callConsumer(ctx, name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, want)
 	})
 }
@@ -85,9 +86,9 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 	switch {
 	case groupOf(is) != g.Name:
 		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"group %q of %s: its consumer %s belongs to the group %q: choose another name", g.Name, l.what, is.Name, groupOf(is))
+			"its consumer %s belongs to the group %q: choose another name", is.Name, groupOf(is))
 	case isOrdered(&is.Config) != g.Ordered:
-		return nil, l.cannotReorder(g)
+		return nil, cannotReorder(g)
 	case !g.Update || parseNumber(is.Config.Metadata[metaGeneration]) > g.Generation:
 		return is, nil
 	}
@@ -95,10 +96,10 @@ func (l *log) changeConsumer(ctx context.Context, g *transport.GroupConfig, is *
 	if err != nil || same(want, is.Config) {
 		return is, err
 	}
-	if err := checkFixed("group "+strconv.Quote(g.Name)+" of "+l.what, &is.Config, &want); err != nil {
+	if err := checkFixed(&is.Config, &want); err != nil {
 		return nil, err
 	}
-	return l.callConsumer(ctx, is.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	return l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).UpdateConsumer(ctx, l.config.Name, want)
 	})
 }
@@ -119,9 +120,6 @@ func (l *log) consumerConfig(base jetstream.ConsumerConfig, g *transport.GroupCo
 	c := base
 	c.AckPolicy = jetstream.AckExplicitPolicy
 	c.AckWait = g.AckWait
-	if c.AckWait == 0 {
-		c.AckWait = transport.DefaultAckWait
-	}
 	c.MaxDeliver = -1
 	c.BackOff = nil
 	c.MaxAckPending = -1
@@ -190,7 +188,7 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 
 // checkFixed reports a setting that the server cannot change. Only a hook can request such a
 // change.
-func checkFixed(what string, is, want *jetstream.ConsumerConfig) error {
+func checkFixed(is, want *jetstream.ConsumerConfig) error {
 	for _, s := range []struct {
 		name     string
 		is, want any
@@ -202,7 +200,7 @@ func checkFixed(what string, is, want *jetstream.ConsumerConfig) error {
 		{"MaxWaiting", is.MaxWaiting, want.MaxWaiting},
 	} {
 		if s.is != s.want {
-			return cannotChange(what, s.name, s.is, s.want)
+			return driver.CannotChange(s.name, s.is, s.want)
 		}
 	}
 	return nil
@@ -223,16 +221,15 @@ func (l *log) hookConsumer(group string, c jetstream.ConsumerConfig) (jetstream.
 	changed := c
 	changed.Metadata, changed.FilterSubjects = maps.Clone(c.Metadata), slices.Clone(c.FilterSubjects)
 	l.t.options.consumer(l.config.Name, group, &changed)
-	what := "group " + strconv.Quote(group) + " of " + l.what
-	if err := checkGuarded(what, c, changed, guardedConsumer); err != nil {
+	if err := checkGuarded(c, changed, guardedConsumer); err != nil {
 		return c, err
 	}
-	if err := checkMetadata(what, c.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(c.Metadata, changed.Metadata); err != nil {
 		return c, err
 	}
 	if changed.AckPolicy != jetstream.AckExplicitPolicy && isOrdered(&c) {
 		return c, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it unchanged, or make the group Unordered", what, changed.AckPolicy)
+			"the hook in natsx.Options sets AckPolicy to %v, and an ordered group waits for each acknowledgement: leave it unchanged, or make the group Unordered", changed.AckPolicy)
 	}
 	if changed.RateLimit > 0 {
 		changed.Metadata[metaRate], changed.RateLimit = formatNumber(changed.RateLimit), 0

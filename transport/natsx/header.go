@@ -87,7 +87,7 @@ func oneLine(text, otherwise string) string {
 // fromNATS converts a received message. It does not copy the body, since nats.go allocates
 // one for each subscription.
 func fromNATS(msg *nats.Msg) *transport.Message {
-	m := emptyMessage(len(msg.Header))
+	m := transport.NewMessage(len(msg.Header))
 	fillMessage(m, msg)
 	return m
 }
@@ -116,58 +116,21 @@ func fillMessage(m *transport.Message, msg *nats.Msg) {
 	}
 }
 
-// emptyMessage returns a message with capacity for the header fields. A few fields share its
-// allocation.
-func emptyMessage(fields int) *transport.Message {
-	switch {
-	case fields == 0:
-		return new(transport.Message)
-	case fields <= 2:
-		m := new(struct {
-			transport.Message
-			fields [2]transport.Field
-		})
-		m.Header = m.fields[:0]
-		return &m.Message
-	case fields <= 4:
-		m := new(struct {
-			transport.Message
-			fields [4]transport.Field
-		})
-		m.Header = m.fields[:0]
-		return &m.Message
-	}
-	return &transport.Message{Header: make(transport.Header, 0, fields)}
+// codes maps error numbers of services that do not use mono. By convention such a number is
+// an HTTP status.
+var codes = map[string]transport.Code{
+	"400": transport.InvalidArgument, "422": transport.InvalidArgument,
+	"401": transport.Unauthenticated, "403": transport.PermissionDenied, "404": transport.NotFound,
+	"408": transport.DeadlineExceeded, "504": transport.DeadlineExceeded,
+	"409": transport.Aborted, "412": transport.FailedPrecondition, "416": transport.OutOfRange,
+	"429": transport.ResourceExhausted, "499": transport.Canceled,
+	"501": transport.Unimplemented, "503": transport.Unavailable,
 }
 
-// codeOf returns the code for the error number of a service that does not use mono. By
-// convention the number is an HTTP status.
+// codeOf returns the code for an error number. Other numbers from 500 are Internal.
 func codeOf(number string) transport.Code {
-	switch number {
-	case "400", "422":
-		return transport.InvalidArgument
-	case "401":
-		return transport.Unauthenticated
-	case "403":
-		return transport.PermissionDenied
-	case "404":
-		return transport.NotFound
-	case "408", "504":
-		return transport.DeadlineExceeded
-	case "409":
-		return transport.Aborted
-	case "412":
-		return transport.FailedPrecondition
-	case "416":
-		return transport.OutOfRange
-	case "429":
-		return transport.ResourceExhausted
-	case "499":
-		return transport.Canceled
-	case "501":
-		return transport.Unimplemented
-	case "503":
-		return transport.Unavailable
+	if code, ok := codes[number]; ok {
+		return code
 	}
 	if len(number) == 3 && number[0] == '5' {
 		return transport.Internal

@@ -158,7 +158,7 @@ func TestConsumerHook(t *testing.T) {
 	}
 	refused := func(c transport.ConsumeConfig, code transport.Code, words ...string) {
 		t.Helper()
-		_, err := l.Consume(t.Context(), c, func(*transport.Delivery) {})
+		_, err := l.Consume(t.Context(), c, transport.Serial(func(*transport.Delivery) {}))
 		wantCode(t, err, code, words...)
 	}
 

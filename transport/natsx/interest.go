@@ -86,7 +86,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 		Name: "await_" + rand.Text(), AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverNewPolicy,
 		FilterSubject: "_await." + rand.Text(), MemoryStorage: true, InactiveThreshold: 2 * replicasTimeout,
 	}
-	is, err := l.callConsumer(ctx, last.Name, func(ctx context.Context) (jetstream.Consumer, error) {
+	is, err := l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).CreateConsumer(ctx, l.config.Name, last)
 	})
 	if codeOfAPI(err) == jetstream.JSErrCodeMaximumConsumersLimit {
@@ -99,7 +99,7 @@ func (l *log) awaitReplicas(ctx context.Context) error {
 	wait := replicasPause
 	for begun := time.Now(); !allReplicasReported(is) && time.Since(begun) < replicasTimeout; wait = min(2*wait, maxReplicasPause) {
 		if !pause(ctx, wait) {
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "groups of %s: %v before all servers had them", l.what, ctx.Err())
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w before all servers had the groups", ctx.Err())
 		}
 		switch now, err := l.consumer(ctx, last.Name); {
 		case err == nil:
@@ -121,10 +121,10 @@ func allReplicasReported(is *jetstream.ConsumerInfo) bool {
 
 // release deletes a consumer that is no longer needed.
 func (l *log) release(ctx context.Context, consumer string) {
-	if ctx = context.WithoutCancel(ctx); l.t.ready(ctx, "") != nil {
+	if ctx = context.WithoutCancel(ctx); l.t.ready(ctx) != nil {
 		return
 	}
-	_, _ = attempt(ctx, l.t, l.what, probeTimeout, func(ctx context.Context) (none struct{}, err error) {
+	_, _ = attempt(ctx, l.t, probeTimeout, func(ctx context.Context) (none struct{}, err error) {
 		return none, l.t.js(ctx).DeleteConsumer(ctx, l.config.Name, consumer)
 	}) // otherwise it expires
 }

@@ -30,27 +30,27 @@ const (
 
 // callAPI calls JetStream's API until it answers. do must allow repeated calls, also after a
 // call whose answer was lost.
-func callAPI[T any](ctx context.Context, t *Transport, what string, do func(context.Context) (T, error)) (T, error) {
+func callAPI[T any](ctx context.Context, t *Transport, do func(context.Context) (T, error)) (T, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
 	for timeout := firstAttempt; ; timeout *= 2 {
-		if err := t.ready(ctx, what); err != nil {
+		if err := t.ready(ctx); err != nil {
 			var none T
 			return none, err
 		}
-		result, err := attempt(ctx, t, what, timeout, do)
+		result, err := attempt(ctx, t, timeout, do)
 		if err == nil || !transient(ctx, err) || !pause(ctx, apiPause) {
-			return result, t.apiError(err, what)
+			return result, t.apiError(err)
 		}
 	}
 }
 
 // attempt calls do once. It ends the context of do when the server denies its request.
-func attempt[T any](ctx context.Context, t *Transport, what string, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
-	if err := t.checkReplies(what); err != nil {
+func attempt[T any](ctx context.Context, t *Transport, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
+	if err := t.checkReplies(); err != nil {
 		return result, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -61,7 +61,7 @@ func attempt[T any](ctx context.Context, t *Transport, what string, timeout time
 	defer t.apiRequests.take(token)
 	result, err = do(context.WithValue(ctx, apiRequestKey{}, token))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
-		err = about(what, denial)
+		err = denial
 	}
 	return result, err
 }
@@ -86,7 +86,7 @@ func (t *Transport) js(ctx context.Context) jetstream.JetStream {
 // api sends one request to JetStream's API. It is used if nats.go has no method for the
 // request, or one that hides the error.
 func (t *Transport) api(ctx context.Context, subject string, request, answer any) error {
-	if err := t.ready(ctx, subject); err != nil {
+	if err := t.ready(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // the earlier deadline counts
@@ -178,7 +178,7 @@ func missing(err error) bool {
 }
 
 // apiError converts an error of JetStream's API.
-func (t *Transport) apiError(err error, what string) error {
+func (t *Transport) apiError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -187,9 +187,9 @@ func (t *Transport) apiError(err error, what string) error {
 	}
 	e, ok := errors.AsType[jetstream.JetStreamError](err)
 	if !ok || e.APIError() == nil {
-		return t.failure(err, transport.OutcomeUnknown, what)
+		return t.failure(err, transport.OutcomeUnknown)
 	}
-	fail := transport.Errorf(codeFor(e.APIError()), transport.OutcomeNotDone, "%s at %s: %s", what, t.address, e.APIError().Description)
+	fail := transport.Errorf(codeFor(e.APIError()), transport.OutcomeNotDone, "%s: %s", t.address, e.APIError().Description)
 	if code := e.APIError().ErrorCode; advice[code] != "" {
 		fail.Message += ": " + advice[code]
 	}

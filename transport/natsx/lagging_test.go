@@ -120,7 +120,7 @@ func (l *lagging) readsAll() error {
 // begins fails unless the first delivery to a group is this message.
 func (l *lagging) begins(g transport.GroupConfig, meanwhile, body string) error {
 	got := make(chan *transport.Delivery, 10)
-	r, err := l.Consume(l.ctx, transport.ConsumeConfig{Group: g}, func(d *transport.Delivery) { got <- d })
+	r, err := l.Consume(l.ctx, transport.ConsumeConfig{Group: g}, transport.Serial(func(d *transport.Delivery) { got <- d }))
 	if err != nil {
 		return err
 	}

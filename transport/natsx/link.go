@@ -14,7 +14,6 @@ import (
 // the order of events. The callback for a disconnect runs before the next dial.
 type link struct {
 	maxPayload atomic.Int64
-	asked      atomic.Bool // maxPayload belongs to this connection
 	cut        atomic.Bool // written under mu
 
 	conn atomic.Pointer[nats.Conn] // for calls of nats.go
@@ -64,7 +63,6 @@ func (l *link) mend() {
 	if l.cut.Load() {
 		clear(l.logged)
 		l.why, l.broken = nil, make(chan struct{})
-		l.asked.Store(false) // may be another server
 		l.cut.Store(false)
 	}
 }

@@ -3,13 +3,12 @@ package natsx
 import (
 	"context"
 	"errors"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // log is a stream of JetStream, and a second one with Delays. Its groups are durable
@@ -18,45 +17,28 @@ type log struct {
 	t      *Transport
 	config transport.LogConfig // as requested; after open, as it exists
 	lanes  lanes
-	what   string        // name for errors
-	window chan struct{} // holds a token for each append without an answer
-	room   *room         // for delayed messages
-	origin string        // name of the stream that it mirrors
+	room   *room  // for delayed messages
+	origin string // name of the stream that it mirrors
 
 	replicated bool      // stored by several servers
 	awaited    awaited   // consumers known to all of them
 	declared   *declared // groups that have to exist; nil if there are none
 }
 
-var _ transport.Log = (*log)(nil)
-
-// maxAppending bounds the appends of a log without an answer.
-const maxAppending = 4096
-
-// Log implements [transport.Transport].
-func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
+// Log implements [driver.Conn].
+func (c conn) Log(ctx context.Context, config transport.LogConfig) (driver.Log, error) {
+	if config.Name == stateStream {
+		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "natsx has a stream of this name: choose another")
 	}
-	if c.Name == stateStream {
-		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "log %q: natsx has a stream of this name: choose another", c.Name)
-	}
-	if err := t.ready(ctx, "log "+c.Name); err != nil {
-		return nil, err
-	}
-	if err := t.supports(&c); err != nil {
-		return nil, err
-	}
-	l := &log{
-		t: t, config: c, lanes: newLanes(c.Lanes, c.Subjects),
-		what: "log " + strconv.Quote(c.Name), window: make(chan struct{}, maxAppending),
-	}
-	l.room = newRoom(l.what)
+	l := &log{t: c.t, config: config, lanes: newLanes(config.Lanes, config.Subjects), room: newRoom()}
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
+
+// Config implements [driver.Log].
+func (l *log) Config() *transport.LogConfig { return &l.config }
 
 // open creates missing streams, and updates existing ones if that is allowed. Other processes
 // may do the same concurrently, so open looks again if another one was first.
@@ -74,15 +56,12 @@ func (l *log) open(ctx context.Context) error {
 
 // openDeclared opens the groups in the configuration.
 func (l *log) openDeclared(ctx context.Context, made bool) error {
-	groups := slices.Clone(l.config.Groups)
-	for i := range groups {
-		groups[i].Update = groups[i].Update || l.config.Update
-	}
+	groups := l.config.Groups
 	l.listenForDeletions()
 	opened := l.openGroups(ctx, groups, made)
 	for i, o := range opened {
 		if o.err != nil && (groups[i].Update || !errors.Is(o.err, errOrdered)) {
-			return o.err // a sender does not change a group of the other kind
+			return aboutGroup(groups[i].Name, o.err) // a sender does not change a group of the other kind
 		}
 	}
 	l.declare(opened)
@@ -129,8 +108,8 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 }
 
 // info asks the leader of the log for its state.
-func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, error) {
-	s, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
+func (l *log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	s, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +118,11 @@ func (l *log) info(ctx context.Context, what string) (*jetstream.StreamInfo, err
 
 // stream asks for the configuration of a stream.
 func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
-	return callStream(ctx, t, "log "+strconv.Quote(name), func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
+	return callStream(ctx, t, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
 }
 
-func callStream(ctx context.Context, t *Transport, what string, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
-	s, err := callAPI(ctx, t, what, do)
+func callStream(ctx context.Context, t *Transport, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
+	s, err := callAPI(ctx, t, do)
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +169,11 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 		return nil, err
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
-	s, err := callStream(ctx, l.t, l.what, create)
+	s, err := callStream(ctx, l.t, create)
 	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
 		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
 		c.Replicas = 1
-		return callStream(ctx, l.t, l.what, create)
+		return callStream(ctx, l.t, create)
 	}
 	return s, err
 }
@@ -204,7 +183,7 @@ func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want
 	if err != nil || same(want, *is) {
 		return is, err
 	}
-	return callStream(ctx, l.t, "update of "+l.what, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
+	return callStream(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
 }
 
 // defaultReplicas returns the number of servers that store a log by default.

@@ -64,7 +64,7 @@ func appendTo(t testing.TB, l transport.Log, subject, body string, o transport.A
 func consume(t testing.TB, l transport.Log, c transport.ConsumeConfig) (<-chan *transport.Delivery, transport.Receiver) {
 	t.Helper()
 	deliveries := make(chan *transport.Delivery, 4096)
-	r, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { deliveries <- d })
+	r, err := l.Consume(t.Context(), c, transport.Serial(func(d *transport.Delivery) { deliveries <- d }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestImmutableSettings(t *testing.T) {
 			t.Errorf("a sender with another %s: %v", setting, err)
 		}
 	}
-	_, err := openLog(t, tr, c).Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(*transport.Delivery) {})
+	_, err := openLog(t, tr, c).Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, transport.Serial(func(*transport.Delivery) {}))
 	wantCode(t, err, transport.FailedPrecondition, "Ordered")
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "other", Subjects: []string{"l.x"}})
 	wantCode(t, err, transport.FailedPrecondition, "use each subject in one log only")
@@ -324,7 +324,7 @@ func TestAppendToADeletedLog(t *testing.T) {
 	}
 	_, err := l.Append(t.Context(), &transport.Message{Subject: "l"}, transport.AppendOptions{})
 	wantCode(t, err, transport.NotFound)
-	_, err = l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(*transport.Delivery) {})
+	_, err = l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, transport.Serial(func(*transport.Delivery) {}))
 	wantCode(t, err, transport.NotFound)
 	for _, err := range l.Read(t.Context(), transport.ReadConfig{}) {
 		wantCode(t, err, transport.NotFound)
@@ -550,7 +550,7 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 	tokens := make(map[int]uint64)
 	all := make(chan struct{}, keys*each)
 	for range 2 {
-		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 8}, func(d *transport.Delivery) {
+		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 8}, transport.Serial(func(d *transport.Delivery) {
 			go func() {
 				mu.Lock()
 				defer mu.Unlock()
@@ -567,7 +567,7 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 				_ = d.Ack(t.Context())
 				all <- struct{}{}
 			}()
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -763,7 +763,7 @@ func TestHooks(t *testing.T) {
 	}
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "bad", Subjects: []string{"bad"}})
 	wantCode(t, err, transport.InvalidArgument, "MaxAge")
-	_, err = l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "bad"}}, func(*transport.Delivery) {})
+	_, err = l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "bad"}}, transport.Serial(func(*transport.Delivery) {}))
 	wantCode(t, err, transport.InvalidArgument, "MaxDeliver")
 
 	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 100})

@@ -196,7 +196,7 @@ func TestNoGoroutineOutlivesTheTransport(t *testing.T) {
 	before := clientGoroutines()
 	tr := connect(t, s.ClientURL())
 	for i := range 20 {
-		r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: fmt.Sprint("a.", i)}, func(*transport.Message) {})
+		r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: fmt.Sprint("a.", i)}, transport.Serial(func(*transport.Message) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,11 +237,11 @@ func TestReconnect(t *testing.T) {
 	s := start()
 	tr := connect(t, s.ClientURL())
 	received := make(chan string, 10)
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, transport.Serial(func(m *transport.Message) { received <- string(m.Body) })); err != nil {
 		t.Fatal(err)
 	}
 	arrived := make(chan bool, 1)
-	waits, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "silent"}, func(*transport.Message) { arrived <- true })
+	waits, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "silent"}, transport.Serial(func(*transport.Message) { arrived <- true }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,10 +296,10 @@ func TestSlowSubscriber(t *testing.T) {
 	tr := connect(t, startServer(t, nil).ClientURL())
 	entered, release := make(chan struct{}), make(chan struct{})
 	drops := make(chan uint64, 100)
-	_, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Pending: 5, OnDrop: func(n uint64) { drops <- n }}, func(*transport.Message) {
+	_, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", PendingLimit: 5, OnDrop: func(n uint64) { drops <- n }}, transport.Serial(func(*transport.Message) {
 		entered <- struct{}{}
 		<-release
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,13 +404,13 @@ func TestPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close(context.Background())
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "secret"}, func(*transport.Message) {}); transport.CodeOf(err) != transport.PermissionDenied || !strings.Contains(err.Error(), "secret") {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "secret"}, transport.Serial(func(*transport.Message) {})); transport.CodeOf(err) != transport.PermissionDenied || !strings.Contains(err.Error(), "secret") {
 		t.Errorf("Subscribe: %v", err)
 	}
 	if _, err := tr.Request(context.Background(), &transport.Message{Subject: "secret"}); transport.CodeOf(err) != transport.PermissionDenied || outcome(err) != transport.OutcomeNotDone {
 		t.Errorf("Request: %v", err)
 	}
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "ok"}, func(*transport.Message) {}); err != nil {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "ok"}, transport.Serial(func(*transport.Message) {})); err != nil {
 		t.Errorf("Subscribe to what is allowed: %v", err)
 	}
 }
@@ -478,10 +478,10 @@ func TestDrainOverAReconnect(t *testing.T) {
 	s := start()
 	tr := connect(t, s.ClientURL())
 	entered, release := make(chan struct{}), make(chan struct{})
-	r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Group: "g"}, func(*transport.Message) {
+	r, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a", Group: "g"}, transport.Serial(func(*transport.Message) {
 		close(entered)
 		<-release
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +520,7 @@ func TestDiscovery(t *testing.T) {
 		if change != nil {
 			change(e)
 		}
-		return tr.Subscribe(t.Context(), transport.Subscription{Subject: "services." + name, Group: "q", Endpoint: e}, func(*transport.Message) {})
+		return tr.Subscribe(t.Context(), transport.Subscription{Subject: "services." + name, Group: "q", Endpoint: e}, transport.Serial(func(*transport.Message) {}))
 	}
 	buy, err := subscribe("buy", nil)
 	if err != nil {
@@ -587,13 +587,13 @@ func request(t *testing.T, tr transport.Transport, subject string, v any) {
 func TestErrorHeaders(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
-	_, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "ours"}, func(m *transport.Message) {
+	_, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "ours"}, transport.Serial(func(m *transport.Message) {
 		reply := &transport.Message{Subject: m.Reply}
 		reply.Header.SetError(&transport.Error{Code: transport.NotFound, Outcome: transport.OutcomeAnswered, Message: "no\r\nsuch thing"})
 		if err := tr.Publish(context.Background(), reply); err != nil {
 			t.Error(err)
 		}
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -627,7 +627,7 @@ func TestReservedHeadersAreNotDelivered(t *testing.T) {
 	t.Parallel()
 	tr := connect(t, startServer(t, nil).ClientURL())
 	received := make(chan *transport.Message, 1)
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- m }); err != nil {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "a"}, transport.Serial(func(m *transport.Message) { received <- m })); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.Conn().PublishMsg(&nats.Msg{Subject: "a", Header: nats.Header{"Nats-Msg-Id": {"x"}, "Status": {"503"}, "Kept": {"1", "2"}}}); err != nil {

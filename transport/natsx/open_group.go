@@ -106,7 +106,7 @@ func (l *log) findPart(ctx context.Context, p *part) error {
 		p.missing = !p.other
 		return nil
 	case err == nil && p.other && groupOf(is) == p.config.Name:
-		return l.cannotReorder(p.config)
+		return cannotReorder(p.config)
 	}
 	p.is = is
 	return err
@@ -163,7 +163,7 @@ func (l *log) awaitDeletions(ctx context.Context, stream string) {
 
 // deleting reports whether the server is deleting consumers.
 func (l *log) deleting(ctx context.Context, stream string) bool {
-	deleting, err := callAPI(ctx, l.t, l.what, func(ctx context.Context) (bool, error) {
+	deleting, err := callAPI(ctx, l.t, func(ctx context.Context) (bool, error) {
 		s, err := l.t.js(ctx).Stream(ctx, stream)
 		if err != nil {
 			return false, err

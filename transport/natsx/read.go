@@ -2,7 +2,6 @@ package natsx
 
 import (
 	"context"
-	"iter"
 	"sync"
 	"time"
 
@@ -12,24 +11,13 @@ import (
 	"gomono.dev/transport"
 )
 
-// Read implements [transport.Log]. It reads with its own consumer, which acknowledges
+// Read implements [driver.Log]. It reads with its own consumer, which acknowledges
 // nothing. If a message is missing, the connection was lost, or the server has forgotten the
 // consumer, it continues with another consumer at the same position. A log with
 // InterestRetention is read message by message, since a consumer would retain messages like a
 // group.
-func (l *log) Read(ctx context.Context, r transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
-	return func(yield func(*transport.Delivery, error) bool) {
-		if err := l.read(ctx, &r, func(d *transport.Delivery) bool { return yield(d, nil) }); err != nil && !(r.Follow && ctx.Err() != nil) {
-			yield(nil, err)
-		}
-	}
-}
-
-func (l *log) read(ctx context.Context, r *transport.ReadConfig, yield func(*transport.Delivery) bool) error {
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	is, err := l.info(ctx, "read "+l.what)
+func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*transport.Delivery) bool) error {
+	is, err := l.info(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,11 +68,11 @@ func (rd *reader) run(ctx context.Context) error {
 		case result == finished:
 			return err
 		case ctx.Err() != nil:
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w after message %d", ctx.Err(), rd.last)
 		case err != nil && !rd.l.t.passing(err):
 			return err
 		case err != nil && !pause(ctx, apiPause):
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "read %s: %v after message %d", rd.l.what, ctx.Err(), rd.last)
+			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w after message %d", ctx.Err(), rd.last)
 		}
 	}
 }
@@ -95,13 +83,13 @@ func (rd *reader) session(ctx context.Context) (result int, err error) {
 	inbox := rd.l.t.nc.NewInbox()
 	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
 	if err != nil {
-		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
 	}
 	defer sub.Unsubscribe()
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
 	}
-	is, err := rd.l.callConsumer(ctx, "of a reader", func(ctx context.Context) (jetstream.Consumer, error) {
+	is, err := rd.l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
 	})
 	if err != nil {
@@ -147,7 +135,7 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 		if p.requested <= maxPrefetch/2 && !p.held {
 			request := p.newPull(maxPrefetch - p.requested)
 			if err := rd.l.t.nc.PublishRequest(request.subject, request.reply, request.body); err != nil {
-				return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone, "read "+rd.l.what)
+				return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
 			}
 		}
 		msg := mail.take()
@@ -157,9 +145,9 @@ func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied 
 			case <-ctx.Done():
 				return nextSession, nil
 			case err := <-denied:
-				return nextSession, about("read "+rd.l.what, err)
+				return nextSession, err
 			case <-broken:
-				return nextSession, unavailable("read %s: the connection to %s is lost", rd.l.what, rd.l.t.address)
+				return nextSession, unavailable("the connection to %s is lost", rd.l.t.address)
 			case <-tick.C:
 				if p.tick(); p.round > 0 {
 					return nextSession, nil

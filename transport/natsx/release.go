@@ -235,7 +235,7 @@ func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) 
 		c.past.Put(h.sequence, h.stored, journal.Past{Delivery: h.number, Attempts: h.attempts})
 	}
 	for some := range slices.Chunk(all, maxReleased) {
-		if m.l.t.ready(ctx, stateStream) != nil {
+		if m.l.t.ready(ctx) != nil {
 			return // the hand-back itself is not possible either
 		}
 		if err := m.storeReleased(ctx, c, some); err != nil {

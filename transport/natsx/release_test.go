@@ -48,13 +48,13 @@ func TestManyHandBacksAreNoAttempts(t *testing.T) {
 			}
 			deliveries := make(chan *transport.Delivery, n)
 			var stopping atomic.Bool
-			r, err := l.Consume(t.Context(), group, func(d *transport.Delivery) {
+			r, err := l.Consume(t.Context(), group, transport.Serial(func(d *transport.Delivery) {
 				if stopping.Load() { // it came back before the Drain began
 					_ = d.Release(t.Context())
 					return
 				}
 				deliveries <- d
-			})
+			}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,12 +25,12 @@ func inboxes(pattern string) string {
 }
 
 // checkReplies reports why no reply can arrive.
-func (t *Transport) checkReplies(what string) error {
-	err := t.repliesDenied.Load()
-	if err == nil {
+func (t *Transport) checkReplies() error {
+	denied := t.repliesDenied.Load()
+	if denied == nil {
 		return nil
 	}
-	err = about(what, err)
+	err := *denied
 	err.Outcome = transport.OutcomeNotDone // no request is sent
-	return err
+	return &err
 }

@@ -212,31 +212,25 @@ func (r *requests) fail(err *transport.Error) {
 	}
 }
 
-// Request implements [transport.Transport].
-func (t *Transport) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
-	if m.Reply != "" {
-		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"request on %q has the reply subject %q: leave it empty: the transport sets it", m.Subject, m.Reply)
-	}
-	if err := t.admit(ctx, m); err != nil {
-		return nil, err
-	}
-	if err := t.checkReplies("request on " + strconv.Quote(m.Subject)); err != nil {
+// Request implements [driver.Conn].
+func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
+	t := c.t
+	if err := t.checkReplies(); err != nil {
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)
 	msg := t.toNATS(m)
 	msg.Reply = t.requests.prefix + token
-	if err := t.send(msg, "request on "); err != nil {
+	if err := t.send(msg); err != nil {
 		t.requests.take(token)
 		return nil, err
 	}
-	return t.await(ctx, m.Subject, token, reply)
+	return t.await(ctx, token, reply)
 }
 
 // await waits for the first reply. A reply that arrived before the end of the context is
 // returned, also if both are noticed at the same time.
-func (t *Transport) await(ctx context.Context, subject, token string, reply chan answer) (*transport.Message, error) {
+func (t *Transport) await(ctx context.Context, token string, reply chan answer) (*transport.Message, error) {
 	var a answer
 	done, late, timer := t.timers.Wait(ctx)
 	ended := false
@@ -250,15 +244,15 @@ func (t *Transport) await(ctx context.Context, subject, token string, reply chan
 	t.timers.Stop(timer)
 	if ended {
 		if _, waited := t.requests.take(token); waited {
-			return nil, transport.ContextError(ctx, transport.OutcomeUnknown, "request on %q: %v while it waited for the reply", subject, ctx.Err())
+			return nil, ctx.Err()
 		}
 		a = <-reply
 	}
 	switch {
 	case a.err != nil:
-		return nil, about("request on "+strconv.Quote(subject), a.err)
+		return nil, a.err
 	case noResponders(a.msg):
-		return nil, unavailable("request on %q: no subscribers", subject)
+		return nil, unavailable("no subscribers")
 	}
 	return fromNATS(a.msg), nil
 }

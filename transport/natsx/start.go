@@ -74,7 +74,7 @@ func (l *log) pin(ctx context.Context, c *jetstream.ConsumerConfig, s transport.
 	if requested == "" {
 		return nil
 	}
-	is, err := l.info(ctx, l.what)
+	is, err := l.info(ctx)
 	if err != nil {
 		return err
 	}

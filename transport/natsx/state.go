@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // The state stream holds data that members of groups share and the server does not keep. Each
@@ -22,6 +23,7 @@ const (
 	stateStream   = "mono_state" // not allowed as the name of a log
 	stateSubjects = "_mono.>"
 	bootsSubject  = "_mono.boots"
+	theState      = "the stream " + stateStream
 
 	releasedPrefix = "_mono.released."
 )
@@ -49,9 +51,9 @@ func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error
 }
 
 func (t *Transport) callState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	s, err := callAPI(ctx, t, "the stream "+stateStream, do)
+	s, err := callAPI(ctx, t, do)
 	if err != nil {
-		return nil, err
+		return nil, driver.About(theState, err)
 	}
 	return s.CachedInfo(), nil
 }
@@ -127,7 +129,7 @@ func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamCo
 	hook(stateStream, &changed)
 	changed.Replicas = max(base.Replicas, changed.Replicas)
 	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
-	return changed, checkGuarded("the stream "+stateStream, c, changed, guardedState)
+	return changed, driver.About(theState, checkGuarded(c, changed, guardedState))
 }
 
 // guardedState are the fields of the state stream that the hook must not change. It may set
@@ -136,9 +138,8 @@ var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field st
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return callAPI(ctx, t, "the stream "+stateStream, func(ctx context.Context) (*storedMessage, error) {
-		return t.getMessage(ctx, stateStream, request)
-	})
+	m, err := callAPI(ctx, t, func(ctx context.Context) (*storedMessage, error) { return t.getMessage(ctx, stateStream, request) })
+	return m, driver.About(theState, err)
 }
 
 // ensureState creates the state stream, unless it is known to exist.
@@ -178,7 +179,7 @@ func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
 	defer t.acks.take(token)
 	msg.Reply = t.acks.prefix + token
 	if err := t.nc.PublishMsg(msg); err != nil {
-		return t.failure(err, transport.OutcomeNotDone, "the stream "+stateStream)
+		return driver.About(theState, t.failure(err, transport.OutcomeNotDone))
 	}
 	select {
 	case got := <-reply:
@@ -197,7 +198,7 @@ func (t *Transport) stored(got answer) error {
 	}
 	ack, err := parseAck(got.msg.Data)
 	if err == nil && ack.Error != nil {
-		err = t.apiError(ack.Error, "the stream "+stateStream)
+		err = driver.About(theState, t.apiError(ack.Error))
 	}
 	return err
 }

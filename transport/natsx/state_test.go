@@ -109,7 +109,7 @@ func TestStateStreamHookIsGuarded(t *testing.T) {
 	} {
 		tr := hooked(t, map[string]func(*jetstream.StreamConfig){"mono_state": set}, nil)
 		l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}})
-		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(*transport.Delivery) {})
+		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, transport.Serial(func(*transport.Delivery) {}))
 		if field != "" {
 			wantCode(t, err, transport.InvalidArgument, "mono_state", field)
 			continue
@@ -386,7 +386,7 @@ func TestConsumeWaitsForTheStateStream(t *testing.T) {
 	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l"}, Groups: []transport.GroupConfig{group}})
 	first := make(chan error, 1)
 	go func() {
-		r, err := l.Consume(realtime.Patient(t), transport.ConsumeConfig{Group: group}, func(*transport.Delivery) {})
+		r, err := l.Consume(realtime.Patient(t), transport.ConsumeConfig{Group: group}, transport.Serial(func(*transport.Delivery) {}))
 		if err == nil {
 			r.Close()
 		}
@@ -395,7 +395,7 @@ func TestConsumeWaitsForTheStateStream(t *testing.T) {
 	eventually(t, "the wait is logged", func() bool { return logged.count("members of groups get nothing") == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := l.Consume(ctx, transport.ConsumeConfig{Group: group}, func(*transport.Delivery) {}); transport.CodeOf(err) != transport.DeadlineExceeded {
+	if _, err := l.Consume(ctx, transport.ConsumeConfig{Group: group}, transport.Serial(func(*transport.Delivery) {})); transport.CodeOf(err) != transport.DeadlineExceeded {
 		t.Errorf("got %v", err)
 	}
 	select {

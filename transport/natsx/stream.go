@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 )
 
 // Names of natsx in the metadata of streams and consumers. Other names belong to the user,
@@ -187,29 +188,10 @@ func storageOf(s *jetstream.StreamConfig) transport.Storage {
 // unchangeable reports a requested setting that differs and cannot be changed in place. A
 // change of Retention would delete messages.
 func (l *log) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConfig) error {
-	c := &l.config
 	if stream.Retention == jetstream.WorkQueuePolicy { // by another client
-		return cannotChange("log "+strconv.Quote(c.Name), "Retention", "workqueue", c.Retention)
+		return driver.CannotChange("Retention", "workqueue", l.config.Retention)
 	}
-	for _, s := range []struct {
-		name     string
-		is, want any
-	}{
-		{"Retention", is.Retention, c.Retention},
-		{"Storage", is.Storage, c.Storage},
-		{"Lanes", is.Lanes, c.Lanes},
-	} {
-		if s.is != s.want {
-			return cannotChange("log "+strconv.Quote(c.Name), s.name, s.is, s.want)
-		}
-	}
-	return nil
-}
-
-func cannotChange(what, setting string, is, want any) *transport.Error {
-	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-		"%s exists with %s %v, and %v is requested, which cannot be changed in place: keep %v, or choose another name, or delete it with its contents",
-		what, setting, is, want, is)
+	return driver.CheckLog(is, &l.config)
 }
 
 // same reports whether two configurations are equal, apart from nil and empty values. One
@@ -233,13 +215,13 @@ func normal(config any) any {
 
 // checkGuarded reports a field that a hook has changed although mono's guarantees depend on
 // it.
-func checkGuarded(what string, before, after any, fields []string) error {
+func checkGuarded(before, after any, fields []string) error {
 	b, a := reflect.ValueOf(normal(before)), reflect.ValueOf(normal(after))
 	for _, name := range fields {
 		is, was := a.FieldByName(name).Interface(), b.FieldByName(name).Interface()
 		if !reflect.DeepEqual(is, was) {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"%s: the hook in natsx.Options sets %s to %v, but mono's guarantees depend on it: leave it at %v", what, name, is, was)
+				"the hook in natsx.Options sets %s to %v, but mono's guarantees depend on it: leave it at %v", name, is, was)
 		}
 	}
 	return nil
@@ -259,20 +241,19 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 	changed := s
 	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(s.Metadata), slices.Clone(s.Subjects), slices.Clone(s.Sources)
 	l.t.options.stream(l.config.Name, &changed)
-	what := "log " + strconv.Quote(l.config.Name)
 	fields := guarded
 	if l.lanes.n > 0 {
 		fields = append(slices.Clone(guarded), "SubjectTransform")
 	}
-	if err := checkGuarded(what, s, changed, fields); err != nil {
+	if err := checkGuarded(s, changed, fields); err != nil {
 		return s, err
 	}
-	if err := checkMetadata(what, s.Metadata, changed.Metadata); err != nil {
+	if err := checkMetadata(s.Metadata, changed.Metadata); err != nil {
 		return s, err
 	}
 	if l.config.Delays && len(withSource(changed.Sources, l.delayedSource())) != len(changed.Sources) && s.Name == l.config.Name {
 		return s, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options removes %s from Sources, which delivers its delayed messages: leave it there", what, l.delayedName())
+			"the hook in natsx.Options removes %s from Sources, which delivers its delayed messages: leave it there", l.delayedName())
 	}
 	if changed.Mirror == nil {
 		return changed, nil
@@ -285,17 +266,17 @@ func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, erro
 func (l *log) mirror(s *jetstream.StreamConfig) error {
 	if l.config.Delays || len(s.Sources) > 0 {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"%s: the hook in natsx.Options makes it a mirror of %s, but it has delayed messages or Sources: use only one of these", l.what, s.Mirror.Name)
+			"the hook in natsx.Options makes it a mirror of %s, but it has delayed messages or Sources: use only one of these", s.Mirror.Name)
 	}
 	s.Subjects, s.SubjectTransform, s.Duplicates = nil, nil, 0
 	return nil
 }
 
-func checkMetadata(what string, before, after map[string]string) error {
+func checkMetadata(before, after map[string]string) error {
 	for _, name := range ownMetadata {
 		if before[name] != after[name] {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"%s: the hook in natsx.Options changes Metadata %q, which belongs to mono: leave it unchanged", what, name)
+				"the hook in natsx.Options changes Metadata %q, which belongs to mono: leave it unchanged", name)
 		}
 	}
 	return nil

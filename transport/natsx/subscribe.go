@@ -1,7 +1,6 @@
 package natsx
 
 import (
-	"cmp"
 	"context"
 	"runtime"
 	"sync/atomic"
@@ -9,35 +8,22 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/internal/intake"
 )
 
-// Subscribe implements [transport.Transport].
-func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
-	if err := checkSubscription(s, h); err != nil {
-		return nil, err
-	}
-	what := "subscribe to " + s.Subject
-	if err := t.ready(ctx, what); err != nil {
-		return nil, err
-	}
-	r := newReceiver(t, s, h)
-	sv, err := t.services.join(r, s)
+// Subscribe implements [driver.Conn].
+func (c conn) Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error) {
+	r := newReceiver(c.t, s, h)
+	sv, err := c.t.services.join(r, s)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.establish(ctx, s, sv, what); err != nil {
+	if err := r.establish(ctx, s, sv); err != nil {
 		r.Close()
 		return nil, err
 	}
 	return r, nil
-}
-
-func checkSubscription(s transport.Subscription, h transport.Handler) error {
-	if h == nil && s.Begin == nil {
-		return invalid("subscribe to %q: the handler is nil", s.Subject)
-	}
-	return s.Validate()
 }
 
 // receiver is one subscription.
@@ -50,7 +36,7 @@ func checkSubscription(s transport.Subscription, h transport.Handler) error {
 type receiver struct {
 	t        *Transport
 	sub      *nats.Subscription
-	begin    func(*transport.Message) transport.Work
+	handle   transport.Handler
 	intake   *intake.Intake[*nats.Msg]
 	arrived  atomic.Uint64 // in the intake, or dropped by it
 	ended    chan struct{} // closed after the last message from nats.go
@@ -61,8 +47,8 @@ type receiver struct {
 }
 
 func newReceiver(t *Transport, s transport.Subscription, h transport.Handler) *receiver {
-	r := &receiver{t: t, begin: s.Beginner(h), ended: make(chan struct{})}
-	r.intake = intake.New(cmp.Or(s.Pending, transport.DefaultPending), s.OnDrop, r.take)
+	r := &receiver{t: t, handle: h, ended: make(chan struct{})}
+	r.intake = intake.New(s.PendingLimit, s.OnDrop, r.take)
 	return r
 }
 
@@ -76,7 +62,7 @@ func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
 			r.exited()
 		}
 	}()
-	w = r.begin(fromNATS(msg))
+	w = r.handle(fromNATS(msg))
 	returned = true
 	return w
 }
@@ -95,20 +81,20 @@ func (r *receiver) put(msg *nats.Msg) {
 
 // establish subscribes, announces a new service, and waits until the server has processed
 // both.
-func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *service, what string) error {
+func (r *receiver) establish(ctx context.Context, s transport.Subscription, sv *service) error {
 	if err := r.open(s); err != nil {
-		return r.t.failure(err, transport.OutcomeNotDone, what)
+		return r.t.failure(err, transport.OutcomeNotDone)
 	}
 	if sv != nil {
 		if err := sv.listen(&r.t.services); err != nil {
-			return r.t.failure(err, transport.OutcomeNotDone, "announce service "+s.Endpoint.Service)
+			return driver.About("announce service "+s.Endpoint.Service, r.t.failure(err, transport.OutcomeNotDone))
 		}
 	}
-	if err := r.t.flush(ctx, what); err != nil {
+	if err := r.t.flush(ctx); err != nil {
 		return err
 	}
-	if err := r.enterForce(); err != nil {
-		return about(what, err)
+	if denied := r.enterForce(); denied != nil {
+		return denied
 	}
 	r.t.denials.over(r.denial())
 	return nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/internal/patience"
 	"gomono.dev/transport/natsx/internal/journal"
 	"gomono.dev/transport/natsx/internal/redact"
@@ -24,6 +26,7 @@ import (
 
 // Transport is a connection to NATS. Create one with [Connect].
 type Transport struct {
+	*driver.Transport
 	log      *slog.Logger
 	address  string
 	nc       *nats.Conn
@@ -56,8 +59,6 @@ type Transport struct {
 	// closed. Close therefore flushes all messages that were admitted.
 	sending       sync.RWMutex
 	closed        atomic.Bool
-	closeOnce     sync.Once
-	done          chan struct{} // closed when Close is complete
 	callbacksDone chan struct{} // closed after the last callback of nats.go
 
 	highestBase atomic.Uint64 // highest known base of fencing tokens; raised under mu
@@ -78,18 +79,21 @@ type Transport struct {
 	warnNoAdvisories sync.Once
 }
 
-var _ transport.Transport = (*Transport)(nil)
+// conn is a Transport as the driver of itself.
+type conn struct{ t *Transport }
 
 func newTransport(o *Options) *Transport {
 	life, end := context.WithCancel(context.Background())
-	return &Transport{
+	t := &Transport{
 		life: life, endLife: end, declared: make(map[string]*declared),
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
 		apiRequests: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
 		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
-		apiSlots: make(chan struct{}, maxParallel), done: make(chan struct{}), callbacksDone: make(chan struct{}),
+		apiSlots: make(chan struct{}, maxParallel), callbacksDone: make(chan struct{}),
 		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
+	t.Transport = driver.New(conn{t})
+	return t
 }
 
 // Format writes only the address, whatever the verb: a connection holds credentials.
@@ -108,7 +112,7 @@ func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error
 	}
 	if err := t.subscribeToReplies(); err != nil {
 		nc.Close()
-		return nil, t.failure(err, transport.OutcomeNotDone, "subscribe to replies")
+		return nil, driver.About("subscribe to replies", t.failure(err, transport.OutcomeNotDone))
 	}
 	t.probe(ctx)
 	return t, nil
@@ -142,87 +146,66 @@ func (t *Transport) Conn() *nats.Conn { return t.nc }
 func (t *Transport) maxPayload() int {
 	if !t.link.down() {
 		t.link.maxPayload.Store(t.nc.MaxPayload())
-		t.link.asked.Store(true)
 	}
 	return int(t.link.maxPayload.Load())
 }
 
-// checkSize reports a message that is too large. nats.go needs its lock to return the limit,
-// so checkSize calls it once for each connection, and for a message that seems too large,
-// since the limit may have grown. If the limit has become smaller, nats.go reports it.
-func (t *Transport) checkSize(m *transport.Message) error {
-	if t.link.asked.Load() && m.Size() <= int(t.link.maxPayload.Load()) {
-		return nil
-	}
-	return m.CheckSize(t.maxPayload())
-}
-
-// Ping implements [transport.Transport]. When it returns, messages that were published on
+// Ping implements [driver.Conn]. When it returns, messages that were published on
 // this Transport before wait at its own subscriptions, or were dropped there.
-func (t *Transport) Ping(ctx context.Context) error {
-	if err := t.ready(ctx, "ping"); err != nil {
+func (c conn) Ping(ctx context.Context) error {
+	if err := c.t.flush(ctx); err != nil {
 		return err
 	}
-	if err := t.flush(ctx, "ping"); err != nil {
-		return err
-	}
-	for _, r := range t.allReceivers() {
+	for _, r := range c.t.allReceivers() {
 		r.catchUp(ctx)
 	}
 	return nil
 }
 
-// Publish implements [transport.Transport].
-func (t *Transport) Publish(ctx context.Context, m *transport.Message) error {
-	if err := t.admit(ctx, m); err != nil {
-		return err
-	}
+// Publish implements [driver.Conn].
+func (c conn) Publish(ctx context.Context, m *transport.Message) error {
+	t := c.t
 	msg := t.toNATS(m)
 	t.addServiceError(msg, m)
 	if !t.denials.suspects(m.Subject) {
-		return t.send(msg, "publish on ")
+		return t.send(msg)
 	}
 	before, _ := t.denials.of(m.Subject)
-	if err := t.send(msg, "publish on "); err != nil {
+	if err := t.send(msg); err != nil {
 		return err
 	}
 	return t.confirm(ctx, m.Subject, before)
 }
 
 // send passes a message to the connection, and recycles it.
-func (t *Transport) send(msg *outgoing, what string) error {
+func (t *Transport) send(msg *outgoing) error {
 	defer t.recycle(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
-		return unavailable("%s%s: the transport is closed", what, msg.Subject)
+		return driver.ErrClosed
 	}
 	if err := t.nc.PublishMsg(&msg.Msg); err != nil {
 		if errors.Is(err, nats.ErrMaxPayload) {
 			err = fmt.Errorf("%w: the body has %d bytes, and the server allows %d including the header", err, len(msg.Data), t.maxPayload())
 		}
-		return t.failure(err, transport.OutcomeNotDone, what+msg.Subject)
+		return t.failure(err, transport.OutcomeNotDone)
 	}
 	return nil
 }
 
-// Close implements [transport.Transport]. Requests whose replies have reached this connection
+// Close implements [driver.Conn]. Requests whose replies have reached this connection
 // return them, including the server's reply that there are no subscribers. Other requests
 // fail with an unknown outcome. If ctx ends first because the peer accepts no data, Close
 // continues in the background.
-func (t *Transport) Close(ctx context.Context) error {
-	var result error // of the first call only
-	t.closeOnce.Do(func() {
-		go func() {
-			defer close(t.done)
-			result = t.close(ctx)
-		}()
-	})
+func (c conn) Close(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- c.t.close(ctx) }()
 	select {
-	case <-t.done:
-		return result
+	case err := <-closed:
+		return err
 	case <-ctx.Done():
-		return transport.ContextError(ctx, transport.OutcomeUnknown, "close of the connection to %s: the server accepts no more data", t.address)
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "the server at %s accepts no more data", c.t.address)
 	}
 }
 
@@ -280,7 +263,7 @@ func (t *Transport) awaitBackground(ctx context.Context) {
 // are delivered to their requests. If the connection breaks meanwhile, there is nothing left
 // to wait for.
 func (t *Transport) finish(ctx context.Context) error {
-	if err := t.flush(ctx, "close"); err != nil {
+	if err := t.flush(ctx); err != nil {
 		if t.link.down() {
 			return nil
 		}
@@ -305,35 +288,24 @@ func (t *Transport) allReceivers() []*receiver {
 	return slices.Collect(maps.Keys(t.receivers))
 }
 
-// admit reports why m cannot be sent now.
-func (t *Transport) admit(ctx context.Context, m *transport.Message) error {
-	if err := m.Validate(); err != nil {
-		return err
-	}
-	if t.closed.Load() || ctx.Err() != nil || t.link.down() {
-		return t.ready(ctx, "message on "+m.Subject)
-	}
-	return t.checkSize(m)
-}
-
-// ready reports why the Transport cannot be used now.
-func (t *Transport) ready(ctx context.Context, what string) error {
-	if t.closed.Load() {
-		return unavailable("%s: the transport is closed", what)
-	}
-	if ctx.Err() != nil {
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "%s: the context ended before it began", what)
-	}
-	if t.link.down() {
-		return t.disconnected(what)
+// Ready implements [driver.Conn].
+func (c conn) Ready() error {
+	switch {
+	case c.t.closed.Load():
+		return driver.ErrClosed
+	case c.t.link.down():
+		return c.t.disconnected()
 	}
 	return nil
 }
 
+// ready reports why the Transport cannot be used now.
+func (t *Transport) ready(ctx context.Context) error { return driver.Ready(ctx, conn{t}) }
+
 // disconnected returns the error for an operation that needs a connection while there is
 // none.
-func (t *Transport) disconnected(what string) error {
-	err := unavailable("%s: the connection to %s is lost, and a new one is being made: try later", what, t.address)
+func (t *Transport) disconnected() error {
+	err := unavailable("the connection to %s is lost, and a new one is being made: try later", t.address)
 	why := t.link.reason()
 	if why == nil {
 		return err
@@ -354,12 +326,7 @@ func (t *Transport) passing(err error) bool {
 	return !t.closed.Load() && (transport.CodeOf(err) == transport.Unavailable || errors.Is(err, errDisconnected))
 }
 
-// about returns an error with a prefix that names the operation.
-func about(what string, err *transport.Error) *transport.Error {
-	e := *err
-	e.Message = what + ": " + e.Message
-	return &e
-}
+func aboutGroup(name string, err error) error { return driver.About("group "+strconv.Quote(name), err) }
 
 func unavailable(format string, args ...any) *transport.Error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, format, args...)
@@ -368,7 +335,7 @@ func unavailable(format string, args ...any) *transport.Error {
 // flush waits until the server has received everything that was sent, and its denials are
 // recorded, or until the connection is lost. nats.go forgets a flush that begins while it
 // reconnects.
-func (t *Transport) flush(ctx context.Context, what string) error {
+func (t *Transport) flush(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, flushTimeout)
@@ -392,7 +359,7 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return t.failure(err, transport.OutcomeNotDone, what)
+		return t.failure(err, transport.OutcomeNotDone)
 	}
 	return nil
 }
@@ -402,7 +369,7 @@ func (t *Transport) flush(ctx context.Context, what string) error {
 const flushTimeout = 10 * time.Second
 
 // failure converts an error of nats.go to an error of this package.
-func (t *Transport) failure(err error, outcome transport.Outcome, what string) error {
+func (t *Transport) failure(err error, outcome transport.Outcome) error {
 	err = t.redact(err)
 	code, why := transport.Unavailable, err.Error()
 	switch {
@@ -418,7 +385,7 @@ func (t *Transport) failure(err error, outcome transport.Outcome, what string) e
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadHeaderMsg):
 		code = transport.InvalidArgument
 	}
-	e := transport.Errorf(code, outcome, "%s at %s: %s", what, t.address, why)
+	e := transport.Errorf(code, outcome, "%s: %s", t.address, why)
 	e.Err = err
 	return e
 }

@@ -118,7 +118,7 @@ func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
 }
 
 func (l *log) get(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return callAPI(ctx, l.t, "read "+l.what, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
+	return callAPI(ctx, l.t, func(ctx context.Context) (*storedMessage, error) { return l.getMessage(ctx, request) })
 }
 
 func (rd *reader) yieldStored(m *storedMessage) bool {
@@ -133,7 +133,7 @@ func (rd *reader) yieldStored(m *storedMessage) bool {
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
-		s, err := callAPI(ctx, rd.l.t, "read "+rd.l.what, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		s, err := callAPI(ctx, rd.l.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
 			if err != nil {
 				return nil, err

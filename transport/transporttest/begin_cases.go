@@ -10,23 +10,18 @@ import (
 	"gomono.dev/transport"
 )
 
-// work is the remaining work on a message.
-type work func()
-
-func (w work) Run() { w() }
-
 var beginCases = []conformanceCase{
 	{
 		name:     "begin/order",
-		contract: "Begin, if not nil, is called instead of h, in the same way.",
-		rule:     "Begin is called for one message after another, in order, never concurrently.",
+		contract: "h is called for one message after another, in order, never concurrently.",
+		rule:     "The handler is called for one message after another, in order, never concurrently.",
 		body: func(s *suite) {
 			const n = 500
 			var inside atomic.Int32
 			seen := make(chan string, n)
-			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+			s.handle(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called concurrently with itself")
+					s.Error("the handler is called concurrently with itself")
 				}
 				defer inside.Add(-1)
 				runtime.Gosched() // so that a premature call meets this one
@@ -34,15 +29,15 @@ var beginCases = []conformanceCase{
 				if len(seen)%3 == 0 {
 					return nil
 				}
-				return work(func() { s.reply(m, "") })
-			}}, nil)
+				return transport.WorkFunc(func() { s.reply(m, "") })
+			})
 			bodies := numbers(n)
 			for _, body := range bodies {
 				s.publish("a", body)
 			}
 			for _, body := range bodies {
-				if got := await(s, seen, "Begin"); got != body {
-					s.Fatalf("Begin got %q, want %q", got, body)
+				if got := await(s, seen, "the handler"); got != body {
+					s.Fatalf("the handler got %q, want %q", got, body)
 				}
 			}
 		},
@@ -50,20 +45,20 @@ var beginCases = []conformanceCase{
 	{
 		name:     "begin/beside",
 		contract: "The work runs concurrently with the calls for later messages",
-		rule:     "The work that Begin returns runs concurrently with the calls for later messages, and with their work.",
+		rule:     "The work that the handler returns runs concurrently with the calls for later messages, and with their work.",
 		body: func(s *suite) {
 			const n = 50
 			all := make(chan struct{})
 			var left sync.WaitGroup
 			left.Add(n)
 			done := make(chan string, n)
-			s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
-				return work(func() {
+			s.handle(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) transport.Work {
+				return transport.WorkFunc(func() {
 					left.Done()
 					<-all
 					done <- string(m.Body)
 				})
-			}}, nil)
+			})
 			for _, body := range numbers(n) {
 				s.publish("a", body)
 			}
@@ -80,21 +75,21 @@ var beginCases = []conformanceCase{
 	},
 	{
 		name:     "begin/once",
-		contract: "It returns the remaining work on the message, or nil.",
-		rule:     "The work that Begin returns runs once for every message that came before Drain.",
+		contract: "Handler handles one message and returns the remaining work on it, or nil.",
+		rule:     "The work that the handler returns runs once for every message that came before Drain.",
 		body: func(s *suite) {
 			const publishers, each = 4, 500
 			var done [publishers * each]atomic.Int32
 			var left sync.WaitGroup
 			left.Add(len(done))
-			r := s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+			r := s.handle(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) transport.Work {
 				n, _ := strconv.Atoi(string(m.Body))
-				return work(func() {
+				return transport.WorkFunc(func() {
 					if done[n].Add(1) == 1 {
 						left.Done()
 					}
 				})
-			}}, nil)
+			})
 			var wg sync.WaitGroup
 			for p := range publishers {
 				wg.Go(func() {
@@ -117,14 +112,14 @@ var beginCases = []conformanceCase{
 	{
 		name:     "begin/drain",
 		contract: "Drain and Close do not wait for the work",
-		rule:     "Drain waits for the last call of Begin, and not for the work.",
+		rule:     "Drain waits for the last call of the handler, and not for the work.",
 		body: func(s *suite) {
 			g := s.newGate()
 			var begun atomic.Int32
-			r := s.subscribe(transport.Subscription{Subject: s.subject("a"), Begin: func(m *transport.Message) transport.Work {
+			r := s.handle(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) transport.Work {
 				begun.Add(1)
-				return work(func() { g.hold(m) })
-			}}, nil)
+				return transport.WorkFunc(func() { g.hold(m) })
+			})
 			for _, body := range numbers(10) {
 				s.publish("a", body)
 			}
@@ -132,7 +127,7 @@ var beginCases = []conformanceCase{
 			s.settle()
 			s.within("Drain", func() { s.drainQuietly(r) })
 			if n := begun.Load(); n != 10 {
-				s.Errorf("Begin was called for %d messages before Drain returned, want 10", n)
+				s.Errorf("the handler was called for %d messages before Drain returned, want 10", n)
 			}
 			s.wantNoSubscriber("a")
 		},

@@ -70,11 +70,11 @@ func (b *bench) message() *transport.Message {
 	return &transport.Message{Subject: b.root + ".a", Body: make([]byte, benchBody)}
 }
 
-func (b *bench) subscribe(s transport.Subscription, h transport.Handler) transport.Receiver {
+func (b *bench) subscribe(s transport.Subscription, h func(*transport.Message)) transport.Receiver {
 	b.Helper()
 	s.Subject = b.root + ".a"
 	s.OnDrop = func(total uint64) { b.Errorf("%d messages were dropped", total) }
-	r, err := b.tr.Subscribe(b.Context(), s, h)
+	r, err := b.tr.Subscribe(b.Context(), s, transport.Serial(h))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func (b *bench) subscribe(s transport.Subscription, h transport.Handler) transpo
 
 // benchWindow is the maximum number of messages that the publisher is ahead of the
 // slowest subscription: half of its queue, so that none is dropped.
-const benchWindow = transport.DefaultPending / 2
+const benchWindow = transport.DefaultPendingLimit / 2
 
 // publish publishes to subscriptions. Each of them gets every message or, in a group,
 // some.
@@ -242,14 +242,14 @@ func (b *bench) consume() {
 	done := make(chan struct{})
 	b.ReportAllocs()
 	b.ResetTimer()
-	r, err := l.Consume(b.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 256}, func(d *transport.Delivery) {
+	r, err := l.Consume(b.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 256}, transport.Serial(func(d *transport.Delivery) {
 		if err := d.Ack(context.Background()); err != nil {
 			b.Error(err)
 		}
 		if handled.Add(1) == n {
 			close(done)
 		}
-	})
+	}))
 	if err != nil {
 		b.Fatal(err)
 	}

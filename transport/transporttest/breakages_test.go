@@ -78,10 +78,10 @@ type sharing struct {
 }
 
 func (s *sharing) Subscribe(ctx context.Context, sub transport.Subscription, h transport.Handler) (transport.Receiver, error) {
-	return s.Transport.Subscribe(ctx, sub, func(m *transport.Message) {
+	return s.Transport.Subscribe(ctx, sub, func(m *transport.Message) transport.Work {
 		first, _ := s.seen.LoadOrStore(m.Subject+string(m.Body), m.Body)
 		m.Body = first.([]byte)
-		h(m)
+		return h(m)
 	})
 }
 

@@ -22,7 +22,7 @@ var closeCases = []conformanceCase{
 			notDone(s.tr.Publish(s.patient(), s.message("a", "")))
 			_, err := s.tr.Request(s.patient(), s.message("a", ""))
 			notDone(err)
-			_, err = s.tr.Subscribe(s.patient(), transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {})
+			_, err = s.tr.Subscribe(s.patient(), transport.Subscription{Subject: s.subject("a")}, transport.Serial(func(*transport.Message) {}))
 			notDone(err)
 			_, err = s.tr.Log(s.patient(), transport.LogConfig{Name: "log", Subjects: []string{s.subject("log")}})
 			notDone(err)

@@ -68,7 +68,7 @@ var concurrencyCases = []conformanceCase{
 				wg.Go(func() {
 					for i := range 40 {
 						rest := fmt.Sprintf("own.%d.%d", g, i)
-						r, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject(rest)}, func(m *transport.Message) { s.reply(m, rest) })
+						r, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject(rest)}, transport.Serial(func(m *transport.Message) { s.reply(m, rest) }))
 						if err != nil {
 							s.Error(err)
 							return
@@ -105,7 +105,7 @@ var concurrencyCases = []conformanceCase{
 				wg.Go(func() {
 					for i := range 1000 {
 						pattern := []string{"steady", "*", ">", "other." + strconv.Itoa(i)}[i%4]
-						r, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject(pattern), Group: []string{"", "g"}[g%2]}, func(*transport.Message) {})
+						r, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject(pattern), Group: []string{"", "g"}[g%2]}, transport.Serial(func(*transport.Message) {}))
 						if err != nil {
 							s.Error(err)
 							return

@@ -137,22 +137,6 @@ func subscribes(change func(*transport.Subscription)) func(*inproc.Transport) tr
 	})
 }
 
-// begins returns a transport that replaces Begin.
-func begins(change func(begin beginner) beginner) func(*inproc.Transport) transport.Transport {
-	return subscribes(func(s *transport.Subscription) {
-		if s.Begin != nil {
-			s.Begin = change(s.Begin)
-		}
-	})
-}
-
-type beginner = func(*transport.Message) transport.Work
-
-// work is the remaining work on a message.
-type work func()
-
-func (w work) Run() { w() }
-
 // receiving returns a transport that replaces its receivers.
 func receiving(change func(transport.Receiver) transport.Receiver) func(*inproc.Transport) transport.Transport {
 	return rewired(func(r *rewiring) {
@@ -196,63 +180,58 @@ func everyNth(n int64) func() bool {
 
 var brokenCore = map[string]breakage{
 	"begins messages concurrently": {
-		begins(func(begin beginner) beginner {
+		hands(func(h transport.Handler) transport.Handler {
 			return func(m *transport.Message) transport.Work {
-				return work(func() {
-					if w := begin(m); w != nil {
+				return transport.WorkFunc(func() {
+					if w := h(m); w != nil {
 						w.Run()
 					}
 				})
 			}
 		}),
-		"begin/order", "Begin is called for one message after another",
+		"begin/order", "The handler is called for one message after another",
 	},
 	"finishes a message before the next": {
-		begins(func(begin beginner) beginner {
+		hands(func(h transport.Handler) transport.Handler {
 			return func(m *transport.Message) transport.Work {
-				if w := begin(m); w != nil {
+				if w := h(m); w != nil {
 					w.Run()
 				}
 				return nil
 			}
 		}),
-		"begin/beside", "The work that Begin returns runs concurrently",
+		"begin/beside", "The work that the handler returns runs concurrently",
 	},
 	"runs work twice": {
-		begins(func(begin beginner) beginner {
+		hands(func(h transport.Handler) transport.Handler {
 			return func(m *transport.Message) transport.Work {
-				w := begin(m)
+				w := h(m)
 				if w == nil {
 					return nil
 				}
-				return work(func() {
+				return transport.WorkFunc(func() {
 					w.Run()
 					w.Run()
 				})
 			}
 		}),
-		"begin/once", "The work that Begin returns runs once for every message",
+		"begin/once", "The work that the handler returns runs once for every message",
 	},
 	"waits for work when it drains": {
 		rewired(func(r *rewiring) {
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				begin := s.Begin
-				if begin == nil {
-					return then(ctx, s, h)
-				}
 				var left sync.WaitGroup
-				s.Begin = func(m *transport.Message) transport.Work {
-					w := begin(m)
+				inner, err := then(ctx, s, func(m *transport.Message) transport.Work {
+					w := h(m)
 					if w == nil {
 						return nil
 					}
 					left.Add(1)
-					return work(func() {
+					return transport.WorkFunc(func() {
 						defer left.Done()
 						w.Run()
 					})
-				}
-				inner, err := then(ctx, s, h)
+				})
 				return &receiver{Receiver: inner, drain: func(ctx context.Context) error {
 					err := inner.Drain(ctx)
 					left.Wait()
@@ -260,13 +239,13 @@ var brokenCore = map[string]breakage{
 				}}, err
 			}
 		}),
-		"begin/drain", "Drain waits for the last call of Begin",
+		"begin/drain", "Drain waits for the last call of the handler",
 	},
 	"delivers twice": {
 		hands(func(h transport.Handler) transport.Handler {
-			return func(m *transport.Message) {
+			return func(m *transport.Message) transport.Work {
 				h(m.Clone())
-				h(m)
+				return h(m)
 			}
 		}),
 		"publish/once", "Publish delivers a message to a subscription once",
@@ -320,17 +299,19 @@ var brokenCore = map[string]breakage{
 		"group/random", "Members are picked at random.",
 	},
 	"calls a handler concurrently with itself": {
-		hands(func(h transport.Handler) transport.Handler { return func(m *transport.Message) { go h(m) } }),
+		hands(func(h transport.Handler) transport.Handler {
+			return transport.Serial(func(m *transport.Message) { go h(m) })
+		}),
 		"subscribe/serial", "h is called for one message after another",
 	},
 	"calls one handler at a time": {
 		rewired(func(r *rewiring) {
 			turn := make(chan struct{}, 1)
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					turn <- struct{}{}
 					defer func() { <-turn }()
-					h(m)
+					return h(m)
 				})
 			}
 		}),
@@ -345,9 +326,9 @@ var brokenCore = map[string]breakage{
 			}
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
 				defer alone()()
-				receiver, err := then(ctx, s, func(m *transport.Message) {
+				receiver, err := then(ctx, s, func(m *transport.Message) transport.Work {
 					defer alone()()
-					h(m)
+					return h(m)
 				})
 				if err != nil {
 					return nil, err
@@ -403,13 +384,13 @@ var brokenCore = map[string]breakage{
 				before := last
 				mu.Unlock()
 				var once sync.Once
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					once.Do(func() {
 						if before != nil && transport.Match(s.Subject, before.Subject) {
 							h(before.Clone())
 						}
 					})
-					h(m)
+					return h(m)
 				})
 			}
 		}),
@@ -696,13 +677,13 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					mu.Lock()
 					if m.Reply != "" {
 						open[m.Reply] = true
 					}
 					mu.Unlock()
-					h(m)
+					return h(m)
 				})
 			}
 			r.request = func(ctx context.Context, m *transport.Message, then requester) (*transport.Message, error) {
@@ -752,7 +733,7 @@ var brokenCore = map[string]breakage{
 				asked := m.Clone()
 				asked.Reply = "last." + asked.Subject
 				replies := make(chan *transport.Message, 100)
-				receiver, err := r.Transport.Subscribe(ctx, transport.Subscription{Subject: asked.Reply}, func(m *transport.Message) { replies <- m })
+				receiver, err := r.Transport.Subscribe(ctx, transport.Subscription{Subject: asked.Reply}, transport.Serial(func(m *transport.Message) { replies <- m }))
 				if err != nil {
 					return nil, err
 				}
@@ -778,13 +759,13 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) {
 			var asks sync.Map
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					if m.Reply != "" && s.Group == "" {
 						if _, asked := asks.LoadOrStore(m.Reply, true); asked {
-							return
+							return nil
 						}
 					}
-					h(m)
+					return h(m)
 				})
 			}
 		}),
@@ -837,9 +818,9 @@ var brokenCore = map[string]breakage{
 	},
 	"hides reply subjects": {
 		hands(func(h transport.Handler) transport.Handler {
-			return func(m *transport.Message) {
+			return func(m *transport.Message) transport.Work {
 				m.Reply = ""
-				h(m)
+				return h(m)
 			}
 		}),
 		"request/reply", "Request publishes m and waits for the first reply.",
@@ -849,15 +830,16 @@ var brokenCore = map[string]breakage{
 			var mu sync.Mutex
 			running := make(map[string]bool)
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					reply := m.Reply
 					mu.Lock()
 					running[reply] = true
 					mu.Unlock()
-					h(m)
+					w := h(m)
 					mu.Lock()
 					delete(running, reply)
 					mu.Unlock()
+					return w
 				})
 			}
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
@@ -890,12 +872,12 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) {
 			real := make(chan string, 1000)
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					if m.Reply != "" {
 						real <- m.Reply
 						m.Reply = "the.reply.subject"
 					}
-					h(m)
+					return h(m)
 				})
 			}
 			r.publish = func(ctx context.Context, m *transport.Message, then sender) error {
@@ -932,13 +914,13 @@ var brokenCore = map[string]breakage{
 				return then(ctx, m)
 			}
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					mu.Lock()
 					if asked := bodies[m.Subject]; asked != nil {
 						m.Body, m.Header = asked.Body, asked.Header
 					}
 					mu.Unlock()
-					h(m)
+					return h(m)
 				})
 			}
 		}),
@@ -949,7 +931,7 @@ var brokenCore = map[string]breakage{
 			var mu sync.Mutex
 			array := make([]byte, 0, 1<<20)
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					mu.Lock()
 					if cap(array)-len(array) > len(m.Body) {
 						begin := len(array)
@@ -957,31 +939,31 @@ var brokenCore = map[string]breakage{
 						m.Body = array[begin:]
 					}
 					mu.Unlock()
-					h(m)
+					return h(m)
 				})
 			}
 		}),
 		"ownership/append", "A message passed to a Handler belongs to that handler",
 	},
 	"queues any number of messages": {
-		subscribes(func(s *transport.Subscription) { s.Pending = 0 }),
-		"pending/newest-dropped", "Up to Pending messages are queued, then the newest are",
+		subscribes(func(s *transport.Subscription) { s.PendingLimit = 0 }),
+		"pending/newest-dropped", "Up to PendingLimit messages are queued, then the newest are",
 	},
 	"queues one message too many": {
 		subscribes(func(s *transport.Subscription) {
-			if s.Pending > 0 {
-				s.Pending++
+			if s.PendingLimit > 0 {
+				s.PendingLimit++
 			}
 		}),
-		"pending/exactly", "Up to Pending messages are queued: exactly as many are",
+		"pending/exactly", "Up to PendingLimit messages are queued: exactly as many are",
 	},
 	"queues few messages": {
 		subscribes(func(s *transport.Subscription) {
-			if s.Pending == 0 {
-				s.Pending = 1000
+			if s.PendingLimit == 0 {
+				s.PendingLimit = 1000
 			}
 		}),
-		"pending/waits", "Up to Pending messages are queued; the default is 65536.",
+		"pending/waits", "Up to PendingLimit messages are queued; the default is 65536.",
 	},
 	"drops without OnDrop": {
 		subscribes(func(s *transport.Subscription) { s.OnDrop = nil }),
@@ -1227,7 +1209,7 @@ var brokenCore = map[string]breakage{
 			var made atomic.Int64
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
 				if made.Add(1) > 100 {
-					h = func(*transport.Message) {}
+					h = func(*transport.Message) transport.Work { return nil }
 				}
 				return then(ctx, s, h)
 			}
@@ -1238,10 +1220,11 @@ var brokenCore = map[string]breakage{
 		rewired(func(r *rewiring) {
 			lose := everyNth(100)
 			r.subscribe = func(ctx context.Context, s transport.Subscription, h transport.Handler, then subscriber) (transport.Receiver, error) {
-				return then(ctx, s, func(m *transport.Message) {
+				return then(ctx, s, func(m *transport.Message) transport.Work {
 					if !lose() {
-						h(m)
+						return h(m)
 					}
+					return nil
 				})
 			}
 		}),

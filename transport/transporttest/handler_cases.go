@@ -50,7 +50,7 @@ var handlerCases = []conformanceCase{
 		rule:     "A handler may use its Transport to subscribe.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
-				_, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject("made")}, func(m *transport.Message) { s.reply(m, "made") })
+				_, err := s.tr.Subscribe(s.Context(), transport.Subscription{Subject: s.subject("made")}, transport.Serial(func(m *transport.Message) { s.reply(m, "made") }))
 				if err != nil {
 					s.Error(err)
 				}

@@ -220,8 +220,14 @@ func (l *log) consume(c transport.ConsumeConfig) *member {
 	return m
 }
 
-// handle is like consume, with a handler.
+// handle is like consume, with a function that is called for each delivery.
 func (l *log) handle(c transport.ConsumeConfig, h func(*transport.Delivery)) transport.Receiver {
+	l.s.Helper()
+	return l.begin(c, transport.Serial(h))
+}
+
+// begin is like handle, with a handler that may leave work.
+func (l *log) begin(c transport.ConsumeConfig, h transport.DeliveryHandler) transport.Receiver {
 	l.s.Helper()
 	r, err := l.Consume(l.s.patient(), c, h)
 	if err != nil {

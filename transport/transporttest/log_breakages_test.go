@@ -107,31 +107,27 @@ var brokenLogs = map[string]breakage{
 		"log/lanes/beside", "Ordered groups have at most one unsettled delivery",
 	},
 	"begins deliveries concurrently": {
-		alteration{consume: func(c *transport.ConsumeConfig) {
-			if begin := c.Begin; begin != nil {
-				c.Begin = func(d *transport.Delivery) transport.Work {
-					return work(func() {
-						if w := begin(d); w != nil {
-							w.Run()
-						}
-					})
-				}
-			}
-		}}.broken,
-		"log/consume/begin-order", "Begin is called for one delivery after another",
-	},
-	"finishes a delivery before the next": {
-		alteration{consume: func(c *transport.ConsumeConfig) {
-			if begin := c.Begin; begin != nil {
-				c.Begin = func(d *transport.Delivery) transport.Work {
-					if w := begin(d); w != nil {
+		alteration{handle: func(h transport.DeliveryHandler) transport.DeliveryHandler {
+			return func(d *transport.Delivery) transport.Work {
+				return transport.WorkFunc(func() {
+					if w := h(d); w != nil {
 						w.Run()
 					}
-					return nil
-				}
+				})
 			}
 		}}.broken,
-		"log/consume/begin-beside", "The work that Begin returns runs concurrently",
+		"log/consume/begin-order", "The handler is called for one delivery after another",
+	},
+	"finishes a delivery before the next": {
+		alteration{handle: func(h transport.DeliveryHandler) transport.DeliveryHandler {
+			return func(d *transport.Delivery) transport.Work {
+				if w := h(d); w != nil {
+					w.Run()
+				}
+				return nil
+			}
+		}}.broken,
+		"log/consume/begin-beside", "The work that the handler returns runs concurrently",
 	},
 	"does not report a deleted group": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.OnEnd = nil }}.broken,
@@ -342,6 +338,7 @@ type alteration struct {
 	log     func(*transport.LogConfig)
 	append  func(*transport.AppendOptions)
 	consume func(*transport.ConsumeConfig)
+	handle  func(transport.DeliveryHandler) transport.DeliveryHandler
 	deliver func(*transport.Delivery)
 	read    func(*transport.ReadConfig)
 	purge   func(*transport.PurgeConfig)
@@ -386,15 +383,18 @@ func (a altered) Append(ctx context.Context, m *transport.Message, o transport.A
 	return a.Log.Append(ctx, m, o)
 }
 
-func (a altered) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (a altered) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	if a.consume != nil {
 		a.consume(&c)
 	}
-	return a.Log.Consume(ctx, c, func(d *transport.Delivery) {
+	if a.handle != nil {
+		h = a.handle(h)
+	}
+	return a.Log.Consume(ctx, c, func(d *transport.Delivery) transport.Work {
 		if a.deliver != nil {
 			a.deliver(d)
 		}
-		h(d)
+		return h(d)
 	})
 }
 
@@ -448,20 +448,20 @@ type careless struct {
 	closing bool
 }
 
-func (c *careless) Consume(ctx context.Context, config transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (c *careless) Consume(ctx context.Context, config transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	m := &carelessMember{closing: c.closing, h: h, turn: make(chan struct{}, 1)}
 	if !c.closing {
 		config.MaxInFlight = 1000
 	}
 	var err error
-	m.Receiver, err = c.Log.Consume(ctx, config, m.take)
+	m.Receiver, err = c.Log.Consume(ctx, config, transport.Serial(m.take))
 	return m, err
 }
 
 type carelessMember struct {
 	transport.Receiver
 	closing bool
-	h       func(*transport.Delivery)
+	h       transport.DeliveryHandler
 	turn    chan struct{} // with the handler
 	lose    atomic.Bool
 
@@ -474,7 +474,7 @@ func (m *carelessMember) take(d *transport.Delivery) {
 	m.held = append(m.held, d)
 	m.mu.Unlock()
 	if m.closing {
-		m.h(d)
+		finish(m.h, d)
 		return
 	}
 	go m.begin(d)
@@ -488,7 +488,14 @@ func (m *carelessMember) begin(d *transport.Delivery) {
 		_ = d.Ack(context.Background())
 		return
 	}
-	m.h(d)
+	finish(m.h, d)
+}
+
+// finish calls a handler and does the work that it leaves.
+func finish(h transport.DeliveryHandler, d *transport.Delivery) {
+	if w := h(d); w != nil {
+		w.Run()
+	}
 }
 
 func (m *carelessMember) Close() {
@@ -508,7 +515,7 @@ func (m *carelessMember) Drain(ctx context.Context) error {
 
 type impatient struct{ transport.Log }
 
-func (i impatient) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (i impatient) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	r, err := i.Log.Consume(ctx, c, h)
 	return hurried{r}, err
 }
@@ -524,7 +531,7 @@ type amnesiac struct {
 	transport.Log
 }
 
-func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (a *amnesiac) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	_ = a.DeleteGroup(ctx, c.Group.Name)
 	return a.Log.Consume(ctx, c, h)
 }
@@ -551,7 +558,7 @@ func (r restoring) DeleteGroup(ctx context.Context, name string) error {
 	if err := r.Log.DeleteGroup(ctx, name); err != nil {
 		return err
 	}
-	m, err := r.Consume(ctx, transport.ConsumeConfig{Group: transport.GroupConfig{Name: name}}, func(*transport.Delivery) {})
+	m, err := r.Consume(ctx, transport.ConsumeConfig{Group: transport.GroupConfig{Name: name}}, transport.Serial(func(*transport.Delivery) {}))
 	if err == nil {
 		m.Close()
 	}
@@ -564,8 +571,8 @@ func (undeletable) DeleteGroup(context.Context, string) error { return nil }
 
 type concurrent struct{ transport.Log }
 
-func (c concurrent) Consume(ctx context.Context, config transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
-	return c.Log.Consume(ctx, config, func(d *transport.Delivery) { go h(d) })
+func (c concurrent) Consume(ctx context.Context, config transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
+	return c.Log.Consume(ctx, config, transport.Serial(func(d *transport.Delivery) { go finish(h, d) }))
 }
 
 type appending struct {

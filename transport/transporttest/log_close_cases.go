@@ -18,7 +18,7 @@ var logCloseCases = []conformanceCase{
 			held := m.take("0", 1)
 			s.closeNow()
 			_, appendErr := l.Append(s.patient(), s.message("a", "x"), transport.AppendOptions{})
-			_, consumeErr := l.Consume(s.patient(), of("g", 1), func(*transport.Delivery) {})
+			_, consumeErr := l.Consume(s.patient(), of("g", 1), transport.Serial(func(*transport.Delivery) {}))
 			_, purgeErr := l.Purge(s.patient(), transport.PurgeConfig{})
 			_, infoErr := l.Info(s.patient())
 			_, groupsErr := l.Groups(s.patient())

@@ -177,7 +177,7 @@ var configCases = []conformanceCase{
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered", Ordered: true}, {Name: "free"}}})
 			l.put("a", "0")
 			for _, g := range []transport.GroupConfig{{Name: "ordered", Update: true}, {Name: "free", Ordered: true, Update: true}} {
-				_, err := l.Consume(s.patient(), transport.ConsumeConfig{Group: g}, func(*transport.Delivery) {})
+				_, err := l.Consume(s.patient(), transport.ConsumeConfig{Group: g}, transport.Serial(func(*transport.Delivery) {}))
 				s.wantFixed(err, "Ordered", [2]string{"true", "false"})
 			}
 			_, err := s.open(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "ordered"}}, Update: true})

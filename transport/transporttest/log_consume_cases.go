@@ -55,8 +55,8 @@ var consumeCases = []conformanceCase{
 	},
 	{
 		name:     "consume/begin-order",
-		contract: "Begin, if not nil, is called instead of h, in the same way.",
-		rule:     "Begin is called for one delivery after another, in order, never concurrently, and the work that it returns runs once.",
+		contract: "DeliveryHandler handles one delivery and returns the remaining work on it, or nil.",
+		rule:     "The handler is called for one delivery after another, in order, never concurrently, and the work that it returns runs once.",
 		body: func(s *suite) {
 			const n = 200
 			l := s.log(transport.LogConfig{Storage: transport.MemoryStorage})
@@ -65,15 +65,14 @@ var consumeCases = []conformanceCase{
 			}
 			var inside atomic.Int32
 			begun, done := make(chan string, n), make(chan string, 2*n)
-			c := of("g", 16)
-			c.Begin = func(d *transport.Delivery) transport.Work {
+			l.begin(of("g", 16), func(d *transport.Delivery) transport.Work {
 				if inside.Add(1) > 1 {
-					s.Error("Begin is called concurrently with itself")
+					s.Error("the handler is called concurrently with itself")
 				}
 				defer inside.Add(-1)
 				runtime.Gosched() // so that a premature call meets this one
 				begun <- string(d.Body)
-				finish := work(func() {
+				finish := transport.WorkFunc(func() {
 					done <- string(d.Body)
 					s.ack(d)
 				})
@@ -82,11 +81,10 @@ var consumeCases = []conformanceCase{
 					return nil
 				}
 				return finish
-			}
-			l.handle(c, nil)
+			})
 			for _, body := range numbers(n) {
-				if got := await(s, begun, "Begin"); got != body {
-					s.Fatalf("Begin got %q, want %q", got, body)
+				if got := await(s, begun, "the handler"); got != body {
+					s.Fatalf("the handler got %q, want %q", got, body)
 				}
 			}
 			l.eventuallyLags("g", 0)
@@ -98,7 +96,7 @@ var consumeCases = []conformanceCase{
 	{
 		name:     "consume/begin-beside",
 		contract: "The work runs concurrently with the calls for later deliveries",
-		rule:     "The work that Begin returns runs concurrently with the calls for later deliveries, up to MaxInFlight, and a drain waits until those are settled.",
+		rule:     "The work that the handler returns runs concurrently with the calls for later deliveries, up to MaxInFlight, and a drain waits until those are settled.",
 		body: func(s *suite) {
 			const n, inFlight = 10, 4
 			l := s.log(transport.LogConfig{})
@@ -107,15 +105,13 @@ var consumeCases = []conformanceCase{
 			}
 			all := make(chan struct{})
 			held := make(chan string, n)
-			c := of("g", inFlight)
-			c.Begin = func(d *transport.Delivery) transport.Work {
-				return work(func() {
+			r := l.begin(of("g", inFlight), func(d *transport.Delivery) transport.Work {
+				return transport.WorkFunc(func() {
 					held <- string(d.Body)
 					<-all
 					s.ack(d)
 				})
-			}
-			r := l.handle(c, nil)
+			})
 			got := make([]string, inFlight)
 			for i := range got {
 				got[i] = await(s, held, "the work on a delivery")
@@ -364,7 +360,7 @@ var consumeCases = []conformanceCase{
 				{Group: transport.GroupConfig{Name: "g", Filter: []string{s.subject("*"), s.subject("a")}}},
 				{Group: transport.GroupConfig{Name: "g", Start: transport.Start{New: true, Sequence: 4}}},
 			} {
-				_, err := l.Consume(s.patient(), c, func(*transport.Delivery) {})
+				_, err := l.Consume(s.patient(), c, transport.Serial(func(*transport.Delivery) {}))
 				s.wantError(err, transport.InvalidArgument, transport.OutcomeNotDone)
 			}
 			if groups, err := l.Groups(s.patient()); err != nil || len(groups) != 0 {
@@ -383,7 +379,7 @@ var consumeCases = []conformanceCase{
 			for i := range 4 {
 				wg.Go(func() {
 					for range 10 {
-						r, err := l.Consume(s.Context(), of("g", 4), func(d *transport.Delivery) { go func() { _ = d.Ack(s.Context()) }() })
+						r, err := l.Consume(s.Context(), of("g", 4), transport.Serial(func(d *transport.Delivery) { go func() { _ = d.Ack(s.Context()) }() }))
 						if err != nil {
 							s.Error(err)
 							return

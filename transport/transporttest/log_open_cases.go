@@ -66,7 +66,7 @@ var openCases = []conformanceCase{
 	},
 	{
 		name:     "open/invalid",
-		contract: "Validate returns an InvalidArgument for a configuration that no backend can implement. Every backend calls it first in Log.",
+		contract: "Validate returns an InvalidArgument for a configuration that no backend can implement. Package driver checks it in Log.",
 		rule:     "Every backend calls LogConfig.Validate first in Log: an invalid configuration is InvalidArgument.",
 		body: func(s *suite) {
 			for _, change := range []func(*transport.LogConfig){

@@ -76,16 +76,16 @@ func (m *mortal) Kill() {
 // it drains.
 type oblivious struct{ transport.Log }
 
-func (o *oblivious) Consume(ctx context.Context, c transport.ConsumeConfig, h func(*transport.Delivery)) (transport.Receiver, error) {
+func (o *oblivious) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
 	m := &obliviousMember{h: h}
 	var err error
-	m.Receiver, err = o.Log.Consume(ctx, c, m.take)
+	m.Receiver, err = o.Log.Consume(ctx, c, transport.Serial(m.take))
 	return m, err
 }
 
 type obliviousMember struct {
 	transport.Receiver
-	h      func(*transport.Delivery)
+	h      transport.DeliveryHandler
 	drains atomic.Bool
 
 	turn  sync.Mutex // with the handler
@@ -111,7 +111,7 @@ func (m *obliviousMember) next() {
 		_ = d.Ack(context.Background())
 		return
 	}
-	m.h(d)
+	finish(m.h, d)
 }
 
 func (m *obliviousMember) Drain(ctx context.Context) error {

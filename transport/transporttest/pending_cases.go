@@ -29,8 +29,8 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name:     "pending/waits",
-		contract: "Pending is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
-		rule:     "Up to Pending messages are queued; the default is 65536.",
+		contract: "PendingLimit is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
+		rule:     "Up to PendingLimit messages are queued; the default is 65536.",
 		body: func(s *suite) {
 			const n = 10_000
 			slow := s.newGate()
@@ -52,8 +52,8 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name:     "pending/newest-dropped",
-		contract: "up to s.Pending messages are queued, then the newest are dropped and counted.",
-		rule:     "Up to Pending messages are queued, then the newest are dropped and counted. OnDrop is called once per episode.",
+		contract: "up to s.PendingLimit messages are queued, then the newest are dropped and counted.",
+		rule:     "Up to PendingLimit messages are queued, then the newest are dropped and counted. OnDrop is called once per episode.",
 		body: func(s *suite) {
 			o := s.overflowing(10)
 			o.overflow("first")
@@ -62,8 +62,8 @@ var pendingCases = []conformanceCase{
 	},
 	{
 		name:     "pending/exactly",
-		contract: "Pending is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
-		rule:     "Up to Pending messages are queued: exactly as many are kept.",
+		contract: "PendingLimit is the number of messages that may be queued for the handler, in addition to the message that it is handling.",
+		rule:     "Up to PendingLimit messages are queued: exactly as many are kept.",
 		body: func(s *suite) {
 			for _, pending := range []int{1, 2, 7} {
 				o := s.overflowing(pending)
@@ -114,7 +114,7 @@ var pendingCases = []conformanceCase{
 			l := s.listen("alarm")
 			slow := s.newGate()
 			s.subscribe(transport.Subscription{
-				Subject: s.subject("a"), Pending: 1,
+				Subject: s.subject("a"), PendingLimit: 1,
 				OnDrop: func(uint64) { _ = s.tr.Publish(s.Context(), s.message("alarm", "dropped")) },
 			}, slow.hold)
 			for range 20 {
@@ -146,7 +146,7 @@ func (s *suite) overflowing(pending int) *overflowing {
 		gates: make(chan *gate, 1), received: make(chan string, 1000), drops: make(chan uint64, 1000),
 	}
 	o.receiver = s.subscribe(transport.Subscription{
-		Subject: o.subject, Pending: pending, OnDrop: func(total uint64) { o.drops <- total },
+		Subject: o.subject, PendingLimit: pending, OnDrop: func(total uint64) { o.drops <- total },
 	}, func(m *transport.Message) {
 		select {
 		case g := <-o.gates:

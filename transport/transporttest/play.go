@@ -558,13 +558,13 @@ func (y *player) request(ctx context.Context, p *process, s *Step) (results []st
 
 func (y *player) subscribe(ctx context.Context, p *process, s *Step) (err error) {
 	sub := &playSubscription{group: s.Group}
-	sub.Receiver, err = p.tr.Subscribe(ctx, transport.Subscription{Subject: y.subject(pattern(s)), Group: s.Group}, func(m *transport.Message) {
+	sub.Receiver, err = p.tr.Subscribe(ctx, transport.Subscription{Subject: y.subject(pattern(s)), Group: s.Group}, transport.Serial(func(m *transport.Message) {
 		y.mu.Lock()
 		defer y.mu.Unlock()
 		if m.Subject != y.subject(barrier) {
 			sub.got = append(sub.got, string(m.Body))
 		}
-	})
+	}))
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.subs = append(y.subs, sub)

@@ -115,7 +115,7 @@ func (y *player) join(ctx context.Context, p *process, s *Step) (err error) {
 	y.members = append(y.members, m)
 	y.mu.Unlock()
 	c := transport.ConsumeConfig{Group: y.groupConfig(m.group.config), MaxInFlight: s.InFlight}
-	m.Receiver, err = p.log.Consume(ctx, c, m.handle)
+	m.Receiver, err = p.log.Consume(ctx, c, transport.Serial(m.handle))
 	return err
 }
 

@@ -19,7 +19,7 @@ var disconnectedCases = []conformanceCase{
 			_, err := s.tr.Request(s.patient(), m)
 			s.wantError(err, transport.Unavailable, transport.OutcomeNotDone)
 			s.wantCode(s.tr.Ping(s.patient()), transport.Unavailable)
-			_, err = s.tr.Subscribe(s.patient(), transport.Subscription{Subject: m.Subject}, func(*transport.Message) {})
+			_, err = s.tr.Subscribe(s.patient(), transport.Subscription{Subject: m.Subject}, transport.Serial(func(*transport.Message) {}))
 			s.wantCode(err, transport.Unavailable)
 		},
 	},

@@ -27,8 +27,11 @@ var disconnectedLogCases = []conformanceCase{
 			s.wantError(await(s, results, "the result"), transport.Unavailable, transport.OutcomeNotDone)
 			ctx := s.patient()
 			for what, do := range map[string]func() error{
-				"Log":         func() error { _, err := s.tr.Log(ctx, s.described(transport.LogConfig{})); return err },
-				"Consume":     func() error { _, err := l.Consume(ctx, of("h", 1), func(*transport.Delivery) {}); return err },
+				"Log": func() error { _, err := s.tr.Log(ctx, s.described(transport.LogConfig{})); return err },
+				"Consume": func() error {
+					_, err := l.Consume(ctx, of("h", 1), transport.Serial(func(*transport.Delivery) {}))
+					return err
+				},
 				"Remove":      func() error { return l.Remove(ctx, 1) },
 				"Purge":       func() error { _, err := l.Purge(ctx, transport.PurgeConfig{}); return err },
 				"Info":        func() error { _, err := l.Info(ctx); return err },

@@ -66,7 +66,7 @@ var requestCases = []conformanceCase{
 	},
 	{
 		name:     "request/reply-from-goroutine",
-		contract: "Work that takes long, or waits for another message of the same subscription, must move to another goroutine.",
+		contract: "Code that takes long, or waits for another message of the same subscription, belongs in the work.",
 		rule:     "A reply may be published at any time and from any goroutine.",
 		body: func(s *suite) {
 			s.subscribe(transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) {
@@ -340,7 +340,7 @@ var contextCases = []conformanceCase{
 		rule:     "Subscribe and Ping with a ctx that has ended do nothing.",
 		body: func(s *suite) {
 			for code, ctx := range s.endedContexts() {
-				_, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, func(*transport.Message) {})
+				_, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, transport.Serial(func(*transport.Message) {}))
 				s.wantCode(err, code)
 				s.wantCode(s.tr.Ping(ctx), code)
 			}
@@ -399,7 +399,7 @@ var contextCases = []conformanceCase{
 		body: func(s *suite) {
 			ctx, cancel := context.WithCancel(s.patient())
 			received := make(chan string, 1)
-			r, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, func(m *transport.Message) { received <- string(m.Body) })
+			r, err := s.tr.Subscribe(ctx, transport.Subscription{Subject: s.subject("a")}, transport.Serial(func(m *transport.Message) { received <- string(m.Body) }))
 			if err != nil {
 				s.Fatal(err)
 			}

@@ -159,7 +159,7 @@ var subjectCases = []conformanceCase{
 	},
 	{
 		name:     "subject/bad-pattern",
-		contract: "Errors: InvalidArgument for a bad subject, group or endpoint; Unavailable;",
+		contract: "Errors: InvalidArgument for a nil handler, and a bad subject, group or endpoint;",
 		rule:     "Subscribe: InvalidArgument for a bad subject.",
 		body: func(s *suite) {
 			for _, pattern := range badPatterns {
@@ -189,7 +189,7 @@ func (s *suite) wantRefused(m *transport.Message) {
 
 func (s *suite) wantNoSubscription(sub transport.Subscription) {
 	s.Helper()
-	r, err := s.tr.Subscribe(s.patient(), sub, func(*transport.Message) {})
+	r, err := s.tr.Subscribe(s.patient(), sub, transport.Serial(func(*transport.Message) {}))
 	s.wantError(err, transport.InvalidArgument, transport.OutcomeNotDone)
 	if err == nil {
 		s.Errorf("subscribed to %q, group %q", sub.Subject, sub.Group)

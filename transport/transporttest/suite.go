@@ -118,7 +118,13 @@ func (s *suite) request(rest, body string) string {
 	return string(s.ask(s.message(rest, body)).Body)
 }
 
-func (s *suite) subscribe(sub transport.Subscription, h transport.Handler) transport.Receiver {
+func (s *suite) subscribe(sub transport.Subscription, h func(*transport.Message)) transport.Receiver {
+	s.Helper()
+	return s.handle(sub, transport.Serial(h))
+}
+
+// handle is like subscribe, with a handler that may leave work.
+func (s *suite) handle(sub transport.Subscription, h transport.Handler) transport.Receiver {
 	s.Helper()
 	r, err := s.tr.Subscribe(s.patient(), sub, h)
 	if err != nil {

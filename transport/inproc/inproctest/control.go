@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/inproc/internal/engine"
 )
@@ -42,7 +43,7 @@ func (c *control) Begin(ctx context.Context, p engine.Point) (*engine.Op, error)
 		return nil, err
 	}
 	if b.before.Err != nil {
-		return &engine.Op{}, b.before.Err
+		return &engine.Op{}, injected(p.Action, b.before.Err)
 	}
 	b.op = engine.Op{N: b.before.times(), Ender: b}
 	return &b.op, nil
@@ -98,7 +99,7 @@ func (b *begun) End(err error) error {
 	case b.closed():
 		return b.unknownOutcome("the transport was closed")
 	case after.Err != nil:
-		return after.Err
+		return injected(b.Action, after.Err)
 	case b.before.AmbiguousSend || after.AmbiguousSend || after.Drop:
 		return b.unknownOutcome("its acknowledgement was lost")
 	case b.before.Drop && b.Action == Append:
@@ -118,4 +119,14 @@ func (b *begun) closed() bool {
 
 func (b *begun) unknownOutcome(why string) error {
 	return transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "%s %q: %s", b.Action, b.Subject, why)
+}
+
+// injected returns the error of a fault in a form that reaches the caller unchanged. The
+// errors of settlements do not pass the driver.
+func injected(a engine.Action, err error) error {
+	switch a {
+	case Ack, Nak, Release, Terminate:
+		return err
+	}
+	return driver.Verbatim(err)
 }

@@ -27,9 +27,9 @@ func ExampleNewBackend() {
 	defer tr.Close(ctx)
 
 	arrived := make(chan string, 3)
-	if _, err := tr.Subscribe(ctx, transport.Subscription{Subject: "events.placed"}, func(m *transport.Message) {
+	if _, err := tr.Subscribe(ctx, transport.Subscription{Subject: "events.placed"}, transport.Serial(func(m *transport.Message) {
 		arrived <- string(m.Body)
-	}); err != nil {
+	})); err != nil {
 		panic(err)
 	}
 	for _, body := range []string{"book", "pen"} {

@@ -90,14 +90,14 @@ var scenarios = map[string]func(*testing.T, *inproctest.Backend, *fate){
 			err := d.Ack(context.Background())
 			f.record(err)
 		}
-		if _, err := l.Consume(t.Context(), c, handle); err != nil {
+		if _, err := l.Consume(t.Context(), c, transport.Serial(handle)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := open(t, sender, jobs).Append(t.Context(), &transport.Message{Subject: "jobs.a"}, transport.AppendOptions{ID: "1"})
 		still(b)
 		f.note("append:")
 		f.record(err)
-		if _, err := open(t, other, jobs).Consume(t.Context(), c, handle); err != nil { // for a message that the first one leaves
+		if _, err := open(t, other, jobs).Consume(t.Context(), c, transport.Serial(handle)); err != nil { // for a message that the first one leaves
 			t.Fatal(err)
 		}
 	},
@@ -216,14 +216,14 @@ func TestFaultsOfOtherSettlements(t *testing.T) {
 			faulty(t, action, inproctest.Before, func(inproctest.Point) inproctest.FaultAction { return inproctest.FaultAction{Drop: true} }, func(t *testing.T, b *inproctest.Backend) {
 				began, again := time.Now(), time.Duration(0)
 				l := open(t, connect(t, b), jobs)
-				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}, func(d *transport.Delivery) {
+				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", AckWait: 30 * time.Second}}, transport.Serial(func(d *transport.Delivery) {
 					if d.Attempt == 1 {
 						_ = settle(d)
 						return
 					}
 					again = time.Since(began)
 					_ = d.Ack(context.Background())
-				}); err != nil {
+				})); err != nil {
 					t.Fatal(err)
 				}
 				store(t, l, "jobs.a", "", transport.AppendOptions{})
@@ -266,9 +266,9 @@ func TestPointsDescribeTheirSteps(t *testing.T) {
 	bubble(t, inproctest.Options{Fault: fault}, func(t *testing.T, b *inproctest.Backend) {
 		var f fate
 		l := open(t, connect(t, b), jobs)
-		if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, func(d *transport.Delivery) {
+		if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}}, transport.Serial(func(d *transport.Delivery) {
 			f.record(d.Ack(context.Background()))
-		}); err != nil {
+		})); err != nil {
 			t.Fatal(err)
 		}
 		store(t, l, "jobs.a", "x", transport.AppendOptions{})

@@ -32,9 +32,9 @@ func connect(t testing.TB, b *inproctest.Backend) *inproc.Transport {
 	return tr
 }
 
-func subscribe(t testing.TB, tr transport.Transport, pattern string, h transport.Handler) {
+func subscribe(t testing.TB, tr transport.Transport, pattern string, h func(*transport.Message)) {
 	t.Helper()
-	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: pattern}, h); err != nil {
+	if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: pattern}, transport.Serial(h)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -65,7 +65,7 @@ func busy(t *testing.T, b *inproctest.Backend) {
 	for _, log := range []transport.Log{l, other} {
 		var seen sync.Map
 		c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 2}
-		if _, err := log.Consume(t.Context(), c, func(d *transport.Delivery) {
+		if _, err := log.Consume(t.Context(), c, transport.Serial(func(d *transport.Delivery) {
 			go func() {
 				if _, again := seen.LoadOrStore(d.Sequence, true); !again && d.Sequence%2 == 0 {
 					_ = d.Nak(context.Background(), time.Second)
@@ -74,19 +74,19 @@ func busy(t *testing.T, b *inproctest.Backend) {
 				_ = one.Publish(context.Background(), &transport.Message{Subject: "done", Body: d.Body})
 				_ = d.Ack(context.Background())
 			}()
-		}); err != nil {
+		})); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, tr := range []*inproc.Transport{one, two, one} {
-		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "done", Group: "q"}, func(m *transport.Message) {
+		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "done", Group: "q"}, transport.Serial(func(m *transport.Message) {
 			_, _ = tr.Request(context.Background(), &transport.Message{Subject: "echo", Body: m.Body})
-		}); err != nil {
+		})); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "echo", Group: "q"}, func(m *transport.Message) {
+		if _, err := tr.Subscribe(t.Context(), transport.Subscription{Subject: "echo", Group: "q"}, transport.Serial(func(m *transport.Message) {
 			go func() { _ = tr.Publish(context.Background(), &transport.Message{Subject: m.Reply, Body: m.Body}) }()
-		}); err != nil {
+		})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestSameSeedSameStepsAfterADeletion(t *testing.T) {
 			join = func(error) {
 				c := transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 1}
 				c.OnEnd = func(err error) { go join(err) }
-				if _, err := l.Consume(t.Context(), c, func(d *transport.Delivery) { _ = d.Ack(t.Context()) }); err != nil {
+				if _, err := l.Consume(t.Context(), c, transport.Serial(func(d *transport.Delivery) { _ = d.Ack(t.Context()) })); err != nil {
 					t.Error(err)
 				}
 			}
@@ -214,9 +214,9 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 		{"members of a group", 8, func(t *testing.T, b *inproctest.Backend, j *journal) { // of three messages, two members
 			l := open(t, connect(t, b), jobs)
 			for who := range 2 {
-				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
+				if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, transport.Serial(func(d *transport.Delivery) {
 					j.note("%d:%d", d.Sequence, who)
-				}); err != nil {
+				})); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -229,7 +229,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			config := jobs
 			config.Delays = true
 			l := open(t, connect(t, b), config)
-			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) { j.note("%s", d.Body) }); err != nil {
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, transport.Serial(func(d *transport.Delivery) { j.note("%s", d.Body) })); err != nil {
 				t.Fatal(err)
 			}
 			at := time.Now().Add(time.Second)
@@ -241,7 +241,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 		}},
 		{"redeliveries that are due together", 6, func(t *testing.T, b *inproctest.Backend, j *journal) {
 			l := open(t, connect(t, b), jobs)
-			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, func(d *transport.Delivery) {
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g"}, MaxInFlight: 3}, transport.Serial(func(d *transport.Delivery) {
 				go func() {
 					if d.Attempt == 1 {
 						_ = d.Nak(context.Background(), time.Second)
@@ -249,7 +249,7 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 					}
 					j.note("%d", d.Sequence)
 				}()
-			}); err != nil {
+			})); err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {
@@ -263,10 +263,10 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			for _, key := range []string{"a", "a", "b"} {
 				store(t, l, "lanes."+key, "", transport.AppendOptions{})
 			}
-			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, func(d *transport.Delivery) {
+			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, transport.Serial(func(d *transport.Delivery) {
 				j.note("%d", d.Sequence)
 				_ = d.Ack(context.Background())
-			}); err != nil {
+			})); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -214,7 +214,7 @@ func TestClusterWithLogs(t *testing.T) {
 		t.Error(err)
 	}
 	received := make(chan string, 1)
-	if _, err := nodes[1].Subscribe(ctx, transport.Subscription{Subject: "a"}, func(m *transport.Message) { received <- string(m.Body) }); err != nil {
+	if _, err := nodes[1].Subscribe(ctx, transport.Subscription{Subject: "a"}, transport.Serial(func(m *transport.Message) { received <- string(m.Body) })); err != nil {
 		t.Fatal(err)
 	}
 	if err := nodes[2].Close(ctx); err != nil {

@@ -116,7 +116,7 @@ func TestUnwritableJournalDoesNotPreventTheStart(t *testing.T) {
 
 	got := make(chan *transport.Delivery)
 	tr = openStore(t, dir, embedded.Options{})
-	if _, err := openLog(t, tr, config).Consume(t.Context(), transport.ConsumeConfig{Group: config.Groups[0]}, func(d *transport.Delivery) { got <- d }); err != nil {
+	if _, err := openLog(t, tr, config).Consume(t.Context(), transport.ConsumeConfig{Group: config.Groups[0]}, transport.Serial(func(d *transport.Delivery) { got <- d })); err != nil {
 		t.Fatal(err)
 	}
 	d := <-got

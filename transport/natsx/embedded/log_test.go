@@ -107,13 +107,13 @@ func TestLogInACluster(t *testing.T) {
 	var late atomic.Int64
 	got := make(chan string, 2*n)
 	for _, l := range logs[:2] {
-		r, err := l.Consume(ctx, transport.ConsumeConfig{Group: group, MaxInFlight: 4}, func(d *transport.Delivery) {
+		r, err := l.Consume(ctx, transport.ConsumeConfig{Group: group, MaxInFlight: 4}, transport.Serial(func(d *transport.Delivery) {
 			if due, err := time.Parse(time.RFC3339Nano, d.Header.Get("Due")); err == nil && d.Stored.Before(due) {
 				late.Add(1)
 			}
 			_ = d.Ack(ctx)
 			got <- d.Subject + string(d.Body)
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -161,7 +161,7 @@ var facts = []fact{
 			}
 		}
 		first := make(chan *transport.Delivery, 1)
-		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder}, func(d *transport.Delivery) { first <- d })
+		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder}, transport.Serial(func(d *transport.Delivery) { first <- d }))
 		if err != nil {
 			return "", err
 		}
@@ -176,7 +176,7 @@ var facts = []fact{
 	}, func(l transport.Log, note string) (string, error) {
 		got := make(chan *transport.Delivery)
 		err := retry(func() error {
-			_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder, MaxInFlight: len(keys)}, func(d *transport.Delivery) { got <- d })
+			_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: inOrder, MaxInFlight: len(keys)}, transport.Serial(func(d *transport.Delivery) { got <- d }))
 			return err
 		})
 		if err != nil {
@@ -206,7 +206,7 @@ var facts = []fact{
 			return "", err
 		}
 		first := make(chan *transport.Delivery, 1)
-		r, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors}, func(d *transport.Delivery) { first <- d })
+		r, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors}, transport.Serial(func(d *transport.Delivery) { first <- d }))
 		if err != nil {
 			return "", err
 		}
@@ -314,7 +314,7 @@ func follow(l transport.Log) <-chan *transport.Delivery {
 		return got
 	}
 	err := retry(func() error {
-		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors, MaxInFlight: 500}, func(d *transport.Delivery) { got <- d })
+		_, err := l.Consume(context.Background(), transport.ConsumeConfig{Group: survivors, MaxInFlight: 500}, transport.Serial(func(d *transport.Delivery) { got <- d }))
 		return err
 	})
 	if err != nil {

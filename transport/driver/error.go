@@ -1,0 +1,90 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+
+	"gomono.dev/transport"
+)
+
+// ErrClosed is the error of a call after Close.
+var ErrClosed = transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "the transport is closed")
+
+var errNoHandler = invalid("the handler is nil")
+
+// Ready returns an error if c is not ready, or if ctx has ended.
+func Ready(ctx context.Context, c Conn) error {
+	if err := c.Ready(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w before it began", err)
+	}
+	return nil
+}
+
+// CannotChange returns the error for a setting of a log or a group that cannot be changed.
+func CannotChange(setting string, is, want any) *transport.Error {
+	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+		"it exists with %s %v, and %v is requested, which cannot be changed in place: keep %v, or choose another name, or delete it with its contents",
+		setting, is, want, is)
+}
+
+// CheckLog returns an error for a setting of an existing log that cannot be changed.
+func CheckLog(is, want *transport.LogConfig) error {
+	switch {
+	case is.Retention != want.Retention:
+		return CannotChange("Retention", is.Retention, want.Retention)
+	case is.Storage != want.Storage:
+		return CannotChange("Storage", is.Storage, want.Storage)
+	case is.Lanes != want.Lanes:
+		return CannotChange("Lanes", is.Lanes, want.Lanes)
+	}
+	return nil
+}
+
+// About returns an error with a prefix that names its object, such as a group of a log.
+// It returns any err but a [transport.Error] as it is.
+func About(what string, err error) error {
+	if e, ok := err.(*transport.Error); ok {
+		return &transport.Error{Code: e.Code, Outcome: e.Outcome, Message: what + ": " + e.Message, Err: e}
+	}
+	return err
+}
+
+// Verbatim returns an error for which the Transport returns err as it is, such as one
+// that a test injects.
+func Verbatim(err error) error { return verbatim{err} }
+
+type verbatim struct{ error }
+
+func (v verbatim) Unwrap() error { return v.error }
+
+// failure returns an error that names an operation.
+func failure(ctx context.Context, err error, format string, args ...any) error {
+	if v, ok := err.(verbatim); ok {
+		return v.error
+	}
+	what := fmt.Sprintf(format, args...)
+	if _, ok := err.(*transport.Error); ok {
+		return About(what, err)
+	}
+	code := transport.CodeOf(err)
+	if ctx.Err() != nil && code == transport.CodeOf(ctx.Err()) {
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "%s: %w before it was done", what, err)
+	}
+	return transport.Errorf(code, transport.OutcomeUnknown, "%s: %w", what, err)
+}
+
+// missing returns the error for a capability that the backend does not have.
+func missing(what string, has *transport.Capabilities) error {
+	err := transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the backend does not support %s", what)
+	if has.Advice != "" {
+		err.Message += ": " + has.Advice
+	}
+	return err
+}
+
+func invalid(format string, args ...any) error {
+	return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, format, args...)
+}
