@@ -156,6 +156,17 @@ func tooFewServers(err error) bool {
 	return e != nil && (e.ErrorCode == codeNoPeers || e.ErrorCode == codeNotClustered) && !passes(e)
 }
 
+// storeFailed reports whether the server could not create files, mostly because its disk is
+// full. It hides the cause from clients.
+func storeFailed(err error) bool {
+	e := apiErrorOf(err)
+	return e != nil && isStoreFailure(e)
+}
+
+func isStoreFailure(e *jetstream.APIError) bool {
+	return e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store")
+}
+
 // Codes of JetStream's API without a name in nats.go.
 const (
 	codeIncomplete       jetstream.ErrorCode = 10004
@@ -176,6 +187,7 @@ const (
 	codeNotClustered     jetstream.ErrorCode = 10074
 	codeStoreFailed      jetstream.ErrorCode = 10077
 	codeHeaderTooLarge   jetstream.ErrorCode = 10097
+	codeConsumerStore    jetstream.ErrorCode = 10104
 	codeMaxBytesRequired jetstream.ErrorCode = 10113
 	codeIDInProcess      jetstream.ErrorCode = 10158
 	codeWrongLastID      jetstream.ErrorCode = 10070
@@ -222,7 +234,10 @@ func (t *Transport) apiError(err error, what string) error {
 		return t.failure(err, transport.OutcomeUnknown, what)
 	}
 	fail := transport.Errorf(codeFor(e), transport.OutcomeNotDone, "%s at %s: %s", what, t.address, e.Description)
-	if remedy := advice[e.ErrorCode]; remedy != "" {
+	switch remedy := advice[e.ErrorCode]; {
+	case isStoreFailure(e):
+		fail.Message += ": make room on the server's disk, or read the server's log"
+	case remedy != "":
 		fail.Message += ": " + remedy
 	}
 	fail.Err = err
@@ -253,8 +268,11 @@ var advice = map[jetstream.ErrorCode]string{
 
 // codeFor returns the code for an error of JetStream.
 func codeFor(e *jetstream.APIError) transport.Code {
-	if passes(e) {
+	switch {
+	case passes(e):
 		return transport.Unavailable
+	case isStoreFailure(e):
+		return transport.ResourceExhausted
 	}
 	switch e.ErrorCode {
 	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeMessageNotFound,
