@@ -183,6 +183,9 @@ func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	due, err := callAPI(ctx, l.t, what, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
+	if l.maybeStarting(err) {
+		err = unavailable("%s: the consumer %s that moves them is missing, or its servers have yet to start it: try later", what, sourceName)
+	}
 	if err != nil {
 		return 0, err
 	}
