@@ -280,14 +280,25 @@ func (a *appending) refused(e *jetstream.APIError) error {
 func (a *appending) explainNoResponders() {
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	_, err := a.l.t.stream(ctx, a.stream())
+	err := a.findStream(ctx)
 	if missing(err) && a.l.replicated && pause(ctx, 5*apiPause) {
-		_, err = a.l.t.stream(ctx, a.stream())
+		err = a.findStream(ctx)
 	}
 	if !missing(err) {
 		err = unavailable("the log does not accept it now: it has no leader, or was created without this subject: try later")
 	}
 	a.finish(transport.Appended{}, driver.About("the stream "+a.stream(), err))
+}
+
+// findStream returns NotFound if the stream does not exist. Its servers may be offline.
+func (a *appending) findStream(ctx context.Context) error {
+	_, err := callAPI(ctx, a.l.t, func(ctx context.Context) (none struct{}, err error) {
+		if _, err = a.l.t.js(ctx).Stream(ctx, a.stream()); codeOfAPI(err) == codeStreamOffline {
+			return none, nil
+		}
+		return none, err
+	})
+	return err
 }
 
 // mayBeStored reports whether an append that was refused because of its Expectation may have

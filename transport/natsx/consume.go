@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -94,7 +95,8 @@ type consumer struct {
 	created  time.Time
 	past     *journal.Consumer
 	released released
-	releases string // subject of hand-backs
+	releases string    // subject of hand-backs
+	missing  time.Time // since then, unconfirmed; only for the goroutine of checkSuspects
 }
 
 func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h transport.DeliveryHandler) *member {
@@ -694,22 +696,55 @@ func (m *member) startCheck() {
 // checkSuspects ends the member if a suspect consumer is gone, or if a new one has its name.
 func (m *member) checkSuspects() {
 	for _, p := range m.suspects() {
-		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
-		is, err := m.l.consumer(ctx, p.name)
-		cancel()
-		switch {
+		switch err := m.check(p); {
 		case missing(err):
 			m.l.t.deleted.add(m.l.config.Name, p.name, p.created)
 			m.gone(err)
 			return
+		case err == errRecreated:
+			m.gone(err)
+			return
 		case err != nil:
 			m.suspect(p) // asks again after the next tick
-		case !is.Created.Equal(p.created):
-			m.gone(errRecreated)
-			return
 		}
 	}
 }
+
+// check returns NotFound if a consumer is gone, and errRecreated if a new one has its name.
+func (m *member) check(p *consumer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
+	defer cancel()
+	is, err := m.l.consumer(ctx, p.name)
+	if m.l.maybeStarting(err) {
+		return m.confirm(ctx, p, err)
+	}
+	p.missing = time.Time{}
+	if err == nil && !is.Created.Equal(p.created) {
+		return errRecreated
+	}
+	return err
+}
+
+// confirm returns err, which is NotFound, only if the leader of the cluster does not list the
+// consumer. If the account may not ask for the list, it does so when the consumer has been
+// missing for missingTime.
+func (m *member) confirm(ctx context.Context, p *consumer, err error) error {
+	exists, listErr := m.l.listsConsumer(ctx, m.l.config.Name, p.name)
+	switch {
+	case exists:
+		return unavailable("group %q of log %q: its servers have yet to start it", m.group, m.l.config.Name)
+	case transport.CodeOf(listErr) != transport.PermissionDenied:
+		return cmp.Or(listErr, err)
+	case p.missing.IsZero():
+		p.missing = time.Now()
+	case time.Since(p.missing) > missingTime:
+		return err
+	}
+	return listErr
+}
+
+// missingTime is longer than a server takes to start a consumer.
+const missingTime = 10 * time.Second
 
 func (m *member) suspect(p *consumer) {
 	m.mu.Lock()

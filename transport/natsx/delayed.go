@@ -181,6 +181,9 @@ func (l *log) countDelayed(ctx context.Context) (uint64, error) {
 	due, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
 		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
 	})
+	if l.maybeStarting(err) {
+		err = unavailable("the consumer %s that moves delayed messages is missing, or its servers have yet to start it: try later", sourceName)
+	}
 	if err != nil {
 		return 0, err
 	}

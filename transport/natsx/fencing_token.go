@@ -38,6 +38,9 @@ func nextBase(last uint64, now time.Time) uint64 {
 // account cannot have the state stream, it logs once that tokens may decrease.
 func (l *log) tokenBase(ctx context.Context) (uint64, error) {
 	err := l.t.awaitBoot(ctx)
+	if storeFailed(err) { // the account may have it when there is room
+		return 0, err
+	}
 	switch transport.CodeOf(err) {
 	case transport.PermissionDenied, transport.ResourceExhausted, transport.FailedPrecondition: // will not change
 		l.t.stateDenied.Do(func() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -50,7 +51,49 @@ func cannotReorder(g *transport.GroupConfig) error {
 	return err
 }
 
-// consumer asks for the state of a consumer.
+// A server of a cluster reports its consumers as missing between its start and the start of
+// their replicas. Only the leader of the cluster knows which consumers exist.
+
+// startingTime bounds the wait for a consumer that exists, but that no server has started.
+const startingTime = 5 * time.Second
+
+// awaitConsumer is consumer, except that it waits for a consumer that is being started.
+func (l *log) awaitConsumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
+	for begun := time.Now(); ; {
+		is, err := l.consumer(ctx, name)
+		if !l.maybeStarting(err) || time.Since(begun) > startingTime {
+			return is, err
+		}
+		if exists, listErr := l.listsConsumer(ctx, l.config.Name, name); !exists || listErr != nil || !pause(ctx, apiPause) {
+			return nil, err
+		}
+	}
+}
+
+// maybeStarting reports whether err is that of a consumer that may exist nevertheless.
+func (l *log) maybeStarting(err error) bool {
+	return codeOfAPI(err) == jetstream.JSErrCodeConsumerNotFound && (l.replicated || l.t.clustered())
+}
+
+// listsConsumer reports whether the leader of the cluster lists a consumer.
+func (l *log) listsConsumer(ctx context.Context, stream, name string) (bool, error) {
+	return callAPI(ctx, l.t, func(ctx context.Context) (bool, error) {
+		var page struct {
+			Total     int      `json:"total"`
+			Consumers []string `json:"consumers"`
+		}
+		for offset := 0; ; offset += len(page.Consumers) {
+			page.Consumers = nil
+			err := l.t.api(ctx, "CONSUMER.NAMES."+stream, map[string]any{"offset": offset}, &page)
+			exists := slices.Contains(page.Consumers, name)
+			if exists || err != nil || len(page.Consumers) == 0 || offset+len(page.Consumers) >= page.Total {
+				return exists, err
+			}
+		}
+	})
+}
+
+// consumer asks for the state of a consumer. See awaitConsumer.
 func (l *log) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
 	return l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return l.t.js(ctx).Consumer(ctx, l.config.Name, name)

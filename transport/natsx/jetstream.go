@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -133,12 +134,45 @@ func transient(ctx context.Context, err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
 		return true
 	}
-	return codeOfAPI(err) == codeNotAvailable
+	e := apiErrorOf(err)
+	return e != nil && passes(e)
+}
+
+// passes reports whether an error of JetStream ends by itself: a cluster has lost its leader,
+// or its servers have yet to hear of each other after a restart.
+func passes(e *jetstream.APIError) bool {
+	switch e.ErrorCode {
+	case codeIncomplete, codeNotAssigned, codeNotAvailable, codeNotLeader, codeStreamOffline, codeConsumerOffline:
+		return true
+	case codeNoPeers:
+		return strings.Contains(e.Description, "peer offline")
+	}
+	return false
+}
+
+// tooFewServers reports whether a cluster is too small for the requested replicas.
+func tooFewServers(err error) bool {
+	e := apiErrorOf(err)
+	return e != nil && (e.ErrorCode == codeNoPeers || e.ErrorCode == codeNotClustered) && !passes(e)
+}
+
+// storeFailed reports whether the server could not create files, mostly because its disk is
+// full. It hides the cause from clients.
+func storeFailed(err error) bool {
+	e := apiErrorOf(err)
+	return e != nil && isStoreFailure(e)
+}
+
+func isStoreFailure(e *jetstream.APIError) bool {
+	return e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store")
 }
 
 // Codes of JetStream's API without a name in nats.go.
 const (
+	codeIncomplete       jetstream.ErrorCode = 10004
+	codeNotAssigned      jetstream.ErrorCode = 10007
 	codeNotAvailable     jetstream.ErrorCode = 10008
+	codeNotLeader        jetstream.ErrorCode = 10009
 	codeNoPeers          jetstream.ErrorCode = 10005
 	codeAccountResources jetstream.ErrorCode = 10002
 	codeResources        jetstream.ErrorCode = 10023
@@ -153,18 +187,28 @@ const (
 	codeNotClustered     jetstream.ErrorCode = 10074
 	codeStoreFailed      jetstream.ErrorCode = 10077
 	codeHeaderTooLarge   jetstream.ErrorCode = 10097
+	codeConsumerStore    jetstream.ErrorCode = 10104
 	codeMaxBytesRequired jetstream.ErrorCode = 10113
 	codeIDInProcess      jetstream.ErrorCode = 10158
 	codeWrongLastID      jetstream.ErrorCode = 10070
 	codeStreamOffline    jetstream.ErrorCode = 10118
+	codeConsumerOffline  jetstream.ErrorCode = 10119
 	codeTTLDisabled      jetstream.ErrorCode = 10166
 	codeTooMany          jetstream.ErrorCode = 10167
 )
 
+// apiErrorOf returns the error of JetStream's API in err, or nil.
+func apiErrorOf(err error) *jetstream.APIError {
+	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok {
+		return e.APIError()
+	}
+	return nil
+}
+
 // codeOfAPI returns the code of an error of JetStream's API, or 0 for any other error.
 func codeOfAPI(err error) jetstream.ErrorCode {
-	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
-		return e.APIError().ErrorCode
+	if e := apiErrorOf(err); e != nil {
+		return e.ErrorCode
 	}
 	return 0
 }
@@ -185,13 +229,16 @@ func (t *Transport) apiError(err error) error {
 	if ours, ok := errors.AsType[*transport.Error](err); ok {
 		return ours
 	}
-	e, ok := errors.AsType[jetstream.JetStreamError](err)
-	if !ok || e.APIError() == nil {
+	e := apiErrorOf(err)
+	if e == nil {
 		return t.failure(err, transport.OutcomeUnknown)
 	}
-	fail := transport.Errorf(codeFor(e.APIError()), transport.OutcomeNotDone, "%s: %s", t.address, e.APIError().Description)
-	if code := e.APIError().ErrorCode; advice[code] != "" {
-		fail.Message += ": " + advice[code]
+	fail := transport.Errorf(codeFor(e), transport.OutcomeNotDone, "%s: %s", t.address, e.Description)
+	switch remedy := advice[e.ErrorCode]; {
+	case isStoreFailure(e):
+		fail.Message += ": make room on the server's disk, or read the server's log"
+	case remedy != "":
+		fail.Message += ": " + remedy
 	}
 	fail.Err = err
 	return fail
@@ -209,6 +256,7 @@ var advice = map[jetstream.ErrorCode]string{
 	codeStorage:                              "make room, or raise the limit",
 	codeMemory:                               "make room, or raise the limit",
 	codeStoreFailed:                          "wait until there is room, or raise the bound",
+	codeNoPeers:                              "start the servers that are offline, or set fewer Replicas",
 	codeHeaderTooLarge:                       "move data from the header to the body",
 
 	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "send a smaller message, or a reference to the data",
@@ -220,6 +268,12 @@ var advice = map[jetstream.ErrorCode]string{
 
 // codeFor returns the code for an error of JetStream.
 func codeFor(e *jetstream.APIError) transport.Code {
+	switch {
+	case passes(e):
+		return transport.Unavailable
+	case isStoreFailure(e):
+		return transport.ResourceExhausted
+	}
 	switch e.ErrorCode {
 	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeMessageNotFound,
 		jetstream.JSErrCodeConsumerDoesNotExist, codeSequenceNotFound, codeDeleteFailed:
@@ -236,7 +290,7 @@ func codeFor(e *jetstream.APIError) transport.Code {
 		return transport.InvalidArgument
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount, codeTTLDisabled:
 		return transport.Unimplemented
-	case codeIDInProcess, codeStreamOffline:
+	case codeIDInProcess:
 		return transport.Unavailable
 	}
 	switch e.Code {

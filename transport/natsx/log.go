@@ -170,7 +170,7 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 	}
 	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
 	s, err := callStream(ctx, l.t, create)
-	if code := codeOfAPI(err); automatic && c.Replicas > 1 && (code == codeNoPeers || code == codeNotClustered) {
+	if automatic && c.Replicas > 1 && tooFewServers(err) {
 		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
 		c.Replicas = 1
 		return callStream(ctx, l.t, create)

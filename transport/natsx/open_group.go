@@ -100,7 +100,7 @@ func (l *log) find(ctx context.Context, parts []*part) {
 }
 
 func (l *log) findPart(ctx context.Context, p *part) error {
-	is, err := l.consumer(ctx, p.name)
+	is, err := l.awaitConsumer(ctx, p.name)
 	switch {
 	case err == nil && l.t.deleted.has(is), missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
 		p.missing = !p.other
@@ -125,7 +125,7 @@ func (l *log) openPart(ctx context.Context, p *part) (err error) {
 	if p.missing {
 		p.is, err = l.makeConsumer(ctx, p.config, p.name, p.filter)
 		if code := codeOfAPI(err); code == jetstream.JSErrCodeConsumerExists || code == jetstream.JSErrCodeConsumerNameExists {
-			p.is, err = l.consumer(ctx, p.name)
+			p.is, err = l.awaitConsumer(ctx, p.name)
 		}
 		if err == nil && l.t.deleted.forget(p.is) {
 			p.missing = false // the advisory was a late one about its predecessor

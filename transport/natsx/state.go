@@ -75,11 +75,6 @@ func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, err
 	return is, err
 }
 
-func tooFewServers(err error) bool {
-	code := codeOfAPI(err)
-	return code == codeNoPeers || code == codeNotClustered
-}
-
 // updateState updates the stream if needed. A refused update is logged, since the unchanged
 // stream is usable too.
 func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {

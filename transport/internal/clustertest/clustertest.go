@@ -83,10 +83,11 @@ func awaitPeers(t testing.TB, s *embedded.Server) {
 	defer tr.Close(context.Background())
 	for begun := time.Now(); ; <-time.After(50 * time.Millisecond) {
 		_, err := tr.Log(t.Context(), transport.LogConfig{Name: "first", Subjects: []string{"first"}})
+		code := transport.CodeOf(err)
 		switch {
 		case err == nil:
 			return
-		case transport.CodeOf(err) != transport.ResourceExhausted || time.Since(begun) > realtime.Patience:
+		case code != transport.ResourceExhausted && code != transport.Unavailable || time.Since(begun) > realtime.Patience:
 			t.Fatal(err)
 		}
 	}

@@ -121,8 +121,9 @@ var clusterFailures = map[string]struct {
 	replicas int
 	servers  []int // that end
 }{
-	"three replicas, one server": {3, []int{0}},
-	"one replica, all servers":   {1, []int{0, 1, 2}},
+	"three replicas, one server":  {3, []int{0}},
+	"three replicas, all servers": {3, []int{0, 1, 2}},
+	"one replica, all servers":    {1, []int{0, 1, 2}},
 }
 
 // outcome checks a fact on both sides of a failure. The first server leads its log if

@@ -414,6 +414,43 @@ func TestStoreAtItsLimit(t *testing.T) {
 	}
 }
 
+// A server whose disk is full creates no store. Consume reports that, and succeeds when there
+// is room. A file in place of a folder has the same effect on the server as a full disk.
+func TestConsumeWithoutRoomForAStore(t *testing.T) {
+	t.Parallel()
+	for name, path := range map[string]string{
+		"the state stream": "mono_state",
+		"the group":        "l/obs/g",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			l, err := open(t, embedded.Options{Dir: dir, SyncInterval: time.Minute}).Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			obstacle := filepath.Join(dir, "jetstream", "$G", "streams", filepath.FromSlash(path))
+			if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			consume := func() error {
+				_, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: survivors}, transport.Serial(func(*transport.Delivery) {}))
+				return err
+			}
+			err = consume()
+			if transport.CodeOf(err) != transport.ResourceExhausted || !strings.Contains(err.Error(), "disk") {
+				t.Errorf("got %v", err)
+			}
+			if err := os.Remove(obstacle); err != nil {
+				t.Fatal(err)
+			}
+			if err := consume(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Stored messages are synced unless the options relax it.
 func TestSync(t *testing.T) {
 	t.Parallel()

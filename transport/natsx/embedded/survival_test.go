@@ -334,7 +334,8 @@ func await(done func() (bool, error)) error {
 
 func attemptOf(l transport.Log, _ string) (string, error) {
 	d := <-follow(l)
-	return fmt.Sprint("attempt ", d.Attempt), d.Ack(context.Background())
+	_ = d.Ack(context.Background()) // fails if the message came before the failure
+	return fmt.Sprint("attempt ", d.Attempt), nil
 }
 
 func stamp(due time.Time) string { return strconv.FormatInt(due.UnixNano(), 10) }
@@ -348,7 +349,8 @@ func early(l transport.Log, note string) (string, error) {
 	if early := time.Until(time.Unix(0, due)); early > 0 {
 		return fmt.Sprint(early, " early"), nil
 	}
-	return "not early", d.Ack(context.Background())
+	_ = d.Ack(context.Background()) // fails if the message came before the failure
+	return "not early", nil
 }
 
 func again(l transport.Log, _ string) (string, error) {
