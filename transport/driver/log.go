@@ -64,12 +64,13 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 	if err := l.t.admit(ctx, m); err != nil {
 		return err
 	}
-	if !o.NotBefore.IsZero() {
+	c := l.driver.Config()
+	if !o.NotBefore.IsZero() && !c.Delays {
 		if has := l.t.Capabilities(); !has.Delays {
 			return missing("NotBefore", &has)
 		}
 	}
-	return o.Validate(l.driver.Config(), m)
+	return o.Validate(c, m)
 }
 
 func (l *log) appendFailure(ctx context.Context, err error, subject string) error {

@@ -33,7 +33,10 @@ func (l *log) callRemoval(ctx context.Context, do func(context.Context) error) e
 
 // Purge implements [transport.Log].
 func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (total uint64, err error) {
-	patterns := l.purgeFilters(&p)
+	patterns := []string{""} // everything
+	if p.Subject != "" {
+		patterns = l.lanes.filter([]string{p.Subject}, anyLane)
+	}
 	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
 		if p.Before, err = l.firstKept(ctx, &p); err != nil || p.Before == 0 {
 			return 0, err
@@ -47,14 +50,6 @@ func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (total uint64,
 		}
 	}
 	return total, nil
-}
-
-// purgeFilters returns the stored forms of the subjects to purge. "" means everything.
-func (l *log) purgeFilters(p *transport.PurgeConfig) []string {
-	if p.Subject == "" {
-		return []string{""}
-	}
-	return l.lanes.filter([]string{p.Subject}, anyLane)
 }
 
 // firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
