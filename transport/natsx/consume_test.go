@@ -122,6 +122,20 @@ func TestNoGoroutineOutlivesALog(t *testing.T) {
 	eventually(t, "goroutines of the client end", func() bool { return clientGoroutines() <= before })
 }
 
+// waitedFor is a context that notes that somebody waits for its end.
+type waitedFor struct {
+	context.Context
+	begun chan struct{}
+}
+
+func (w waitedFor) Done() <-chan struct{} {
+	select {
+	case w.begun <- struct{}{}:
+	default:
+	}
+	return w.Context.Done()
+}
+
 func TestDrainHandsBackAndWaits(t *testing.T) {
 	t.Parallel()
 	group := transport.GroupConfig{Name: "g"}
@@ -136,7 +150,9 @@ func TestDrainHandsBackAndWaits(t *testing.T) {
 	}
 	ctx, giveUp := context.WithCancel(t.Context())
 	drained := make(chan error, 1)
-	go func() { drained <- r.Drain(ctx) }()
+	waited := waitedFor{ctx, make(chan struct{}, 1)}
+	go func() { drained <- r.Drain(waited) }()
+	receive(t, waited.begun) // otherwise the acknowledgements make room for other deliveries
 	ack(t, held[0])
 	ack(t, held[1])
 	giveUp()
