@@ -58,7 +58,7 @@ func play(t *rapid.T, isolated, yields bool, parentLimit time.Duration, steps []
 	for _, step := range steps {
 		switch step {
 		case "wait":
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		case "cancel":
 			cancel()
 		case "isolation":
@@ -108,7 +108,7 @@ func TestErrorDoesNotChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, cancel := context.WithCancel(t.Context())
 		c := new(lazy.Context).Begin(&lazy.Rules{Clock: lazy.NewClock()}, parent, time.Second)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if err := c.Err(); err != context.DeadlineExceeded {
 			t.Fatalf("Err is %v: want DeadlineExceeded", err)
 		}
