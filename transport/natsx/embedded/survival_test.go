@@ -166,7 +166,7 @@ var facts = []fact{
 			return "", err
 		}
 		d := <-first // never settled
-		if strings.Contains(fmt.Sprintf("%T", l), "inproc") {
+		if _, ok := l.(inMemory); ok {
 			return strconv.FormatUint(d.Sequence, 10), nil // which fetches nothing ahead
 		}
 		return strconv.FormatUint(d.Sequence, 10), await(func() (bool, error) {
@@ -443,8 +443,14 @@ func openFacts(tr transport.Transport, f fact) transport.Log {
 	if err != nil {
 		panic(err)
 	}
+	if tr.Capabilities().Name == "inproc" {
+		return inMemory{l}
+	}
 	return l
 }
+
+// inMemory is a log of inproc.
+type inMemory struct{ transport.Log }
 
 var discard = slog.New(slog.DiscardHandler)
 
