@@ -134,23 +134,40 @@ func (b *batcher) collect(first *inbound) *inbound {
 }
 
 // decodeBatch decodes the messages of a batch, and makes its Call. The messages that
-// cannot be decoded are finished and leave the batch.
+// cannot be decoded are finished and leave the batch. If a codec ends the goroutine, its
+// message is one of them, and the others are handed back.
 func (r *receiver) decodeBatch(m *inbound) {
-	decoded := make([]*inbound, 0, len(m.batch))
-	for _, one := range m.batch {
-		if res := r.decode(one); res.err != nil {
+	left := m.batch
+	m.batch = make([]*inbound, 0, len(left))
+	var current *inbound // in its codec
+	decoded := false
+	defer func() {
+		if decoded {
+			return
+		}
+		if current != nil {
+			r.finisher.finish(current, r.exited(current))
+		}
+		r.settler.handBackAll(append(m.batch, left...))
+		m.batch = m.batch[:0]
+	}()
+	for len(left) > 0 {
+		current, left = left[0], left[1:]
+		one, res := current, r.decode(current)
+		current = nil
+		if res.err != nil {
 			r.finisher.finish(one, res)
 			continue
 		}
-		decoded = append(decoded, one)
+		m.batch = append(m.batch, one)
 	}
-	m.batch = decoded
-	if len(decoded) == 0 {
+	decoded = true
+	if len(m.batch) == 0 {
 		return
 	}
-	m.call = decoded[0].call
-	m.call.payload, m.call.size = r.pack(decoded), 0
-	for _, one := range decoded {
+	m.call, m.decoded = m.batch[0].call, true
+	m.call.payload, m.call.size = r.pack(m.batch), 0
+	for _, one := range m.batch {
 		m.call.size += one.call.size
 	}
 }

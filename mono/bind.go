@@ -12,7 +12,7 @@ import (
 // change once the modules are bound and checked.
 type plan struct {
 	units     []*unit     // in the order of registration, then of starting
-	receivers []*receiver // of the units, in their order
+	receivers []*receiver // of the units, in their order, once compiled
 	handles   map[identity]*declaration
 	providers map[identity]provider
 	channels  map[identity]*channel
@@ -289,9 +289,6 @@ func (p *plan) sort(to *report) {
 		s.visit(u)
 	}
 	p.units = s.sorted
-	for _, u := range p.units {
-		p.receivers = append(p.receivers, u.receivers...)
-	}
 }
 
 type sorter struct {

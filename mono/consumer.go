@@ -13,7 +13,7 @@ import (
 // consumer receives the messages of a stored handle: it is a member of a group of the
 // handle's log. The deletion of the group ends the membership.
 type consumer struct {
-	*receiver
+	r       *receiver
 	config  transport.ConsumeConfig
 	prefix  string          // of the subjects of the handle
 	batcher *batcher        // nil: one message at a time
@@ -35,150 +35,150 @@ type consumer struct {
 const rejoinPause = time.Second
 
 func newConsumer(r *receiver) *consumer {
-	c := &consumer{receiver: r, prefix: r.in.names.prefix(r.decl), leaving: make(chan struct{}), drained: make(chan struct{})}
+	c := &consumer{r: r, prefix: r.in.names.prefix(r.decl), leaving: make(chan struct{}), drained: make(chan struct{})}
 	c.stay, c.end = context.WithCancel(context.Background())
 	return c
 }
 
 // start implements source.
-func (r *consumer) start(ctx context.Context) error {
-	r.config = transport.ConsumeConfig{
-		Group: r.in.logs.group(r.decl, &r.receiver.config, r.group()), MaxInFlight: r.gate.limit, OnEnd: r.lost,
+func (c *consumer) start(ctx context.Context) error {
+	c.config = transport.ConsumeConfig{
+		Group: c.r.in.logs.group(c.r.decl, &c.r.config, c.r.group()), MaxInFlight: c.r.gate.limit, OnEnd: c.lost,
 	}
-	r.config.Group.Update = true
-	if r.pack != nil {
-		r.batcher = newBatcher(r.receiver)
-		r.config.MaxInFlight *= r.batcher.size
+	c.config.Group.Update = true
+	if c.r.pack != nil {
+		c.batcher = newBatcher(c.r)
+		c.config.MaxInFlight *= c.batcher.size
 	}
-	return r.join(ctx)
+	return c.join(ctx)
 }
 
 // receive receives a delivery. It acknowledges and skips the messages for other groups.
-func (r *consumer) receive(d *transport.Delivery) transport.Work {
+func (c *consumer) receive(d *transport.Delivery) transport.Work {
 	switch {
-	case forOtherGroup(d.Subject, r.prefix, r.config.Group.Name):
-		r.settler.logSettlement(d, d.Ack(context.Background()))
+	case forOtherGroup(d.Subject, c.prefix, c.config.Group.Name):
+		c.r.settler.logSettlement(d, d.Ack(context.Background()))
 		return nil
-	case r.batcher != nil:
-		return r.batcher.add(r.message(&d.Message, d))
+	case c.batcher != nil:
+		return c.batcher.add(c.r.message(&d.Message, d))
 	}
-	return r.admit(r.message(&d.Message, d))
+	return c.r.admit(c.r.message(&d.Message, d))
 }
 
 // join makes the receiver a member of its group.
-func (r *consumer) join(ctx context.Context) error {
-	log, err := r.storage.log(ctx)
+func (c *consumer) join(ctx context.Context) error {
+	log, err := c.r.storage.log(ctx)
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.tries++
-	try := r.tries
-	r.mu.Unlock()
-	member, err := log.Consume(ctx, r.config, r.receive)
+	c.mu.Lock()
+	c.tries++
+	try := c.tries
+	c.mu.Unlock()
+	member, err := log.Consume(ctx, c.config, c.receive)
 	if err != nil {
-		return about(r.decl.String(), err)
+		return about(c.r.decl.String(), err)
 	}
-	r.hold(try, member)
+	c.hold(try, member)
 	return nil
 }
 
 // hold keeps a member until the receiver drains. A member of an earlier try has already
 // lost its group.
-func (r *consumer) hold(try int, member transport.Receiver) {
-	r.mu.Lock()
-	over := r.stay.Err() != nil
-	if !over && try > r.last {
-		r.last, r.member = try, member
+func (c *consumer) hold(try int, member transport.Receiver) {
+	c.mu.Lock()
+	over := c.stay.Err() != nil
+	if !over && try > c.last {
+		c.last, c.member = try, member
 	}
-	r.mu.Unlock()
+	c.mu.Unlock()
 	if over {
 		member.Close()
 	}
 }
 
 // drain implements source.
-func (r *consumer) drain(ctx context.Context) error {
-	if r.batcher != nil {
-		close(r.batcher.flush)
-		defer close(r.batcher.quit)
+func (c *consumer) drain(ctx context.Context) error {
+	if c.batcher != nil {
+		close(c.batcher.flush)
+		defer close(c.batcher.quit)
 	}
-	return r.drainMember(ctx)
+	return c.drainMember(ctx)
 }
 
 // leave implements source. The messages that are handed back from then on go to other
 // processes.
-func (r *consumer) leave() {
-	go r.drainMember(r.in.stopEnd)
-	<-r.leaving
+func (c *consumer) leave() {
+	go c.drainMember(c.r.in.stopEnd)
+	<-c.leaving
 }
 
 // drainMember ends the membership and drains the member. Later calls wait for the first
 // one and return its error.
-func (r *consumer) drainMember(ctx context.Context) error {
-	if r.begun.CompareAndSwap(false, true) { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
-		defer close(r.drained)
-		r.end()
-		r.mu.Lock()
-		member := r.member
-		r.mu.Unlock()
-		close(r.leaving)
+func (c *consumer) drainMember(ctx context.Context) error {
+	if c.begun.CompareAndSwap(false, true) { // a sync.Once would block on a mutex, which a synctest bubble cannot wait out
+		defer close(c.drained)
+		c.end()
+		c.mu.Lock()
+		member := c.member
+		c.mu.Unlock()
+		close(c.leaving)
 		if member != nil {
-			r.err = member.Drain(ctx)
+			c.err = member.Drain(ctx)
 		}
-		return r.err
+		return c.err
 	}
-	<-r.drained
-	return r.err
+	<-c.drained
+	return c.err
 }
 
 // concerned implements source.
-func (r *consumer) concerned(d *transport.Denial) bool {
-	return r.storage.config.Name == d.Log && r.group() == d.Group
+func (c *consumer) concerned(d *transport.Denial) bool {
+	return c.r.storage.config.Name == d.Log && c.r.group() == d.Group
 }
 
 // lost handles the deletion of the receiver's group. The receiver of a queue or a
 // durable event rejoins it. The receiver of a stream does not: the position is gone,
 // and only a person knows a better one than the start that the declaration gives.
-func (r *consumer) lost(err error) {
-	r.in.log.Error("mono: group lost", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group(), "error", err)
-	r.in.observe(GroupLost{Module: r.unit.name, Handle: r.decl, Group: r.group(), Err: err})
-	if r.decl.kind == KindStream {
-		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From specifies, by default with the oldest message", r.group(), err)
-		r.gone.Store(&err)
+func (c *consumer) lost(err error) {
+	c.r.in.log.Error("mono: group lost", "module", c.r.unit.name, "handle", c.r.decl.name, "kind", c.r.decl.kind, "group", c.r.group(), "error", err)
+	c.r.in.observe(GroupLost{Module: c.r.unit.name, Handle: c.r.decl, Group: c.r.group(), Err: err})
+	if c.r.decl.kind == KindStream {
+		err = fmt.Errorf("group %q is gone, with its position: %w; restart the App to recreate it: it begins as mono.From specifies, by default with the oldest message", c.r.group(), err)
+		c.r.gone.Store(&err)
 		return
 	}
-	err = fmt.Errorf("group %q is gone and is being recreated: %w", r.group(), err)
-	r.gone.Store(&err)
-	go r.rejoin(&err)
+	err = fmt.Errorf("group %q is gone and is being recreated: %w", c.r.group(), err)
+	c.r.gone.Store(&err)
+	go c.rejoin(&err)
 }
 
 // rejoin joins the group again. Until then the receiver is unhealthy, with gone or a
 // later error as the reason.
-func (r *consumer) rejoin(gone *error) {
+func (c *consumer) rejoin(gone *error) {
 	for {
-		err := r.join(r.stay)
-		if r.stay.Err() != nil {
+		err := c.join(c.stay)
+		if c.stay.Err() != nil {
 			return
 		}
 		if err == nil {
 			break
 		}
 		if CodeOf(err) == NotFound {
-			r.storage.reopen() // the log was deleted, with all that was in it
+			c.r.storage.reopen() // the log was deleted, with all that was in it
 		}
-		err = fmt.Errorf("group %q is gone and cannot be recreated yet: %w", r.group(), err)
-		if !r.gone.CompareAndSwap(gone, &err) {
+		err = fmt.Errorf("group %q is gone and cannot be recreated yet: %w", c.r.group(), err)
+		if !c.r.gone.CompareAndSwap(gone, &err) {
 			return // the receiver has ended for another reason
 		}
 		gone = &err
 		select {
 		case <-time.After(rejoinPause):
-		case <-r.stay.Done():
+		case <-c.stay.Done():
 			return
 		}
 	}
-	r.gone.CompareAndSwap(gone, nil)
-	r.in.log.Warn("mono: group recreated, it gets the messages stored from now on", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "group", r.group())
-	r.in.observe(GroupRestored{Module: r.unit.name, Handle: r.decl, Group: r.group()})
+	c.r.gone.CompareAndSwap(gone, nil)
+	c.r.in.log.Warn("mono: group recreated, it gets the messages stored from now on", "module", c.r.unit.name, "handle", c.r.decl.name, "kind", c.r.decl.kind, "group", c.r.group())
+	c.r.in.observe(GroupRestored{Module: c.r.unit.name, Handle: c.r.decl, Group: c.r.group()})
 }

@@ -3,8 +3,6 @@ package mono
 import (
 	"sync/atomic"
 	"time"
-
-	"gomono.dev/transport"
 )
 
 // result is the result of an attempt at a message.
@@ -12,6 +10,7 @@ type result struct {
 	err          error
 	reason       Reason        // why no other attempt can help, "" if the error decides
 	late         bool          // the time limit had expired when the handler returned
+	exited       bool          // the handler, or a codec, has ended its goroutine
 	began, ended time.Duration // on the clock
 }
 
@@ -22,10 +21,6 @@ type finisher interface {
 
 	// finish ends a message after an attempt at it.
 	finish(m *inbound, res result)
-
-	// abandon answers for handlers that still run when the App has run out of time to
-	// stop.
-	abandon(unanswered []*transport.Message)
 }
 
 // atMostOnce finishes messages that have no reply and are not stored.
@@ -48,9 +43,6 @@ func (r *atMostOnce) finish(m *inbound, res result) {
 		r.logFailure(m.call.ID, res.err)
 	}
 }
-
-// abandon implements finisher.
-func (r *atMostOnce) abandon([]*transport.Message) {}
 
 // logFailure logs an error that no caller gets, or that is a bug of the handler.
 func (r *receiver) logFailure(id func() string, err error) {

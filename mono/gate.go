@@ -78,14 +78,14 @@ type waiter struct{ ready chan struct{} }
 
 // enter waits for a free place and lets a message in. It reports false if the App gave
 // up in the meantime, so that no handler began.
-func (g *gate) enter(ctx context.Context, t *inbound) bool {
-	if ctx.Err() == nil && g.letIn(t, true) {
+func (g *gate) enter(ctx context.Context, m *inbound) bool {
+	if ctx.Err() == nil && g.letIn(m, true) {
 		return true
 	}
 	if !g.takePlace(ctx, nil) {
 		return false
 	}
-	if !g.letIn(t, false) {
+	if !g.letIn(m, false) {
 		g.mu.Lock()
 		g.free(onePlace)
 		g.mu.Unlock()
@@ -96,14 +96,14 @@ func (g *gate) enter(ctx context.Context, t *inbound) bool {
 
 // letIn lets a message in, unless the App gave up. Its place is already taken. With
 // take it takes a free place itself, if no goroutine waits for one.
-func (g *gate) letIn(t *inbound, take bool) bool {
+func (g *gate) letIn(m *inbound, take bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gaveUp || take && (len(g.queue) > 0 || !g.takeFree()) {
 		return false
 	}
-	t.prev, t.next = g.running.prev, &g.running
-	t.prev.next, t.next.prev = t, t
+	m.prev, m.next = g.running.prev, &g.running
+	m.prev.next, m.next.prev = m, m
 	g.inside++
 	return true
 }
@@ -112,15 +112,15 @@ func (g *gate) letIn(t *inbound, take bool) bool {
 func (g *gate) each(f func(*inbound)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for t := g.running.next; t != &g.running; t = t.next {
-		f(t)
+	for m := g.running.next; m != &g.running; m = m.next {
+		f(m)
 	}
 }
 
-func (g *gate) leave(t *inbound) {
+func (g *gate) leave(m *inbound) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t.prev.next, t.next.prev = t.next, t.prev
+	m.prev.next, m.next.prev = m.next, m.prev
 	g.inside--
 	g.free(onePlace)
 }
@@ -290,9 +290,9 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	defer g.mu.Unlock()
 	g.gaveUp = true
 	state := g.state.Or(contended)
-	for t := g.running.next; t != &g.running; t = t.next {
-		if t.request != nil && t.claim() {
-			unanswered = append(unanswered, t.call.message)
+	for m := g.running.next; m != &g.running; m = m.next {
+		if m.request != nil && m.claim() {
+			unanswered = append(unanswered, m.call.message)
 		}
 	}
 	return unanswered, g.inside + early(state) + late(state)

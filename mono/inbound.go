@@ -25,6 +25,7 @@ type inbound struct {
 	batch      []*inbound // of a batch: its messages
 	prev, next *inbound   // guarded by the gate's mutex
 	answered   atomic.Bool
+	decoded    bool         // the Call has the payload
 	reported   bool         // to observers, as stuck; guarded by the gate's mutex
 	since      atomic.Int64 // when its handler began, see watch.begin
 	request    *inboundRequest
@@ -99,7 +100,7 @@ func (r *receiver) handle(m *inbound) {
 	returned := false
 	defer func() {
 		if !returned {
-			res = r.exited()
+			res = r.exited(m)
 		}
 		r.finisher.finish(m, res)
 	}()
@@ -107,9 +108,9 @@ func (r *receiver) handle(m *inbound) {
 	returned = true
 }
 
-// exited returns the result of a handler that has ended its goroutine. If that goroutine
-// receives the messages, no more are received, and the module is unhealthy.
-func (r *receiver) exited() result {
+// exited returns the result of a handler, or of a codec, that has ended its goroutine. If
+// that goroutine receives the messages, no more are received, and the module is unhealthy.
+func (r *receiver) exited(m *inbound) result {
 	err := goexitError(r.where)
 	if r.serial() {
 		gone := fmt.Errorf("nothing is received any more: %w", err)
@@ -117,23 +118,31 @@ func (r *receiver) exited() result {
 		r.in.log.Error("mono: receiver ended", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "error", gone)
 	}
 	now := r.in.clock.Now()
-	return result{err: err, began: now, ended: now}
+	res := result{err: err, exited: true, began: now, ended: now}
+	if !m.decoded {
+		res.reason = ReasonUndecodable
+	}
+	return res
 }
 
 // attempt makes one attempt at a message.
 func (r *receiver) attempt(m *inbound) (res result) {
-	began := r.in.clock.Now()
 	if m.batch != nil {
 		r.decodeBatch(m)
-	} else {
+	}
+	began := r.in.clock.Now() // after the dead letters of a batch were stored
+	if m.batch == nil {
 		res = r.decode(m)
 	}
-	if res.err != nil || m.batch != nil && len(m.batch) == 0 {
+	if res.err != nil || !m.decoded {
 		res.ended = r.in.clock.Now()
 	} else {
 		res = r.run(m, began)
 	}
 	res.began = began
+	if m.request != nil {
+		replier{r}.encodeReply(m, &res)
+	}
 	return res
 }
 
@@ -165,6 +174,7 @@ func (r *receiver) decode(m *inbound) result {
 	if err != nil {
 		return result{err: about(r.decl.String(), err), reason: ReasonUndecodable}
 	}
+	m.decoded = true
 	return result{}
 }
 

@@ -109,9 +109,10 @@ func (in *instance) compile() {
 		for _, s := range u.senders {
 			s.compile()
 		}
-	}
-	for _, r := range in.plan.receivers {
-		r.compile()
+		for _, r := range u.receivers {
+			r.compile()
+			in.plan.receivers = append(in.plan.receivers, r) // a stop may come before the others are compiled
+		}
 	}
 }
 

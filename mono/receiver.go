@@ -84,9 +84,9 @@ func (r *receiver) compile() {
 		r.settler = &settler{receiver: r, consumer: c}
 		r.source, r.finisher = c, r.settler
 	case r.replies():
-		r.source, r.finisher = &subscriber{receiver: r}, replier{r}
+		r.source, r.finisher = &subscriber{r: r}, replier{r}
 	default:
-		r.source, r.finisher = &subscriber{receiver: r}, &atMostOnce{receiver: r}
+		r.source, r.finisher = &subscriber{r: r}, &atMostOnce{receiver: r}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"gomono.dev/codec"
 	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 )
@@ -19,10 +20,10 @@ func (r replier) refuse(m *inbound) {
 	r.replyError(m.call.message, notDone(Unavailable, "%s: this instance is stopping: try again", r.decl))
 }
 
-// abandon implements finisher.
-func (r replier) abandon(unanswered []*transport.Message) {
+// abandon answers for handlers that still run when the App has run out of time to stop.
+func (r *receiver) abandon(unanswered []*transport.Message) {
 	for _, m := range unanswered {
-		r.replyError(m, r.abandoned())
+		replier{r}.replyError(m, r.abandoned())
 	}
 }
 
@@ -32,8 +33,9 @@ func (r *receiver) abandoned() *Error {
 		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
 }
 
-// finish implements finisher.
-func (r replier) finish(m *inbound, res result) {
+// encodeReply makes the reply from the result of an attempt. It calls codecs, and methods
+// of the handler's values.
+func (r replier) encodeReply(m *inbound, res *result) {
 	c, reply := &m.call, &m.request.reply
 	reply.Header = m.request.fields[:0]
 	err, outcome := res.err, OutcomeAnswered
@@ -45,18 +47,30 @@ func (r replier) finish(m *inbound, res result) {
 			err = r.badReply(encodeErr)
 		}
 	}
-	err = r.checkReplyHeader(c, err)
-	r.stats.record(&r.stats.received, res.ended-res.began, err)
-	if err != nil {
-		r.logFailure(c.ID, err)
+	if err = r.checkReplyHeader(c, err); err != nil {
 		reply.Header, reply.Body = encodeError(err, outcome, m.request.codec)
 	}
 	reply.Header = append(reply.Header, c.replyHeader()...)
-	if m.claim() {
-		ctx := m.request.handOver.Begin(&r.in.limits, context.Background(), res.ended+replyTimeout)
-		defer m.request.handOver.End()
-		r.sendReply(ctx, c.message, reply)
+	res.err = err
+}
+
+// finish implements finisher. It sends the reply.
+func (r replier) finish(m *inbound, res result) {
+	r.stats.record(res.ended-res.began, res.err)
+	if res.err != nil {
+		r.logFailure(m.call.ID, res.err)
 	}
+	if !m.claim() {
+		return
+	}
+	reply := &m.request.reply
+	if res.exited {
+		*reply = transport.Message{}
+		reply.Header, reply.Body = encodeError(res.err, OutcomeAnswered, codec.JSON)
+	}
+	ctx := m.request.handOver.Begin(&r.in.limits, context.Background(), res.ended+replyTimeout)
+	defer m.request.handOver.End()
+	r.sendReply(ctx, m.call.message, reply)
 }
 
 // badReply returns the error of a reply that cannot be encoded, which is a bug of the

@@ -122,7 +122,7 @@ func (r *receiver) endpoint() *transport.Endpoint {
 	}
 }
 
-// stats counts the messages and calls of a receiver.
+// stats counts the calls of a service.
 type stats struct {
 	received, local tally // over the transport, and local
 
@@ -131,8 +131,8 @@ type stats struct {
 	last   string
 }
 
-func (s *stats) record(t *tally, spent time.Duration, err error) {
-	t.add(spent)
+func (s *stats) record(spent time.Duration, err error) {
+	s.received.add(spent)
 	if err != nil {
 		s.failed(err)
 	}

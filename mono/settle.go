@@ -23,15 +23,8 @@ func (r *settler) refuse(m *inbound) {
 		r.handBack(m.call.delivery)
 		return
 	}
-	var wait sync.WaitGroup
-	for _, m := range m.batch { // concurrently, so that a backend can note them together
-		wait.Go(func() { r.handBack(m.call.delivery) })
-	}
-	wait.Wait()
+	r.handBackAll(m.batch)
 }
-
-// abandon implements finisher. Nobody waits for an answer.
-func (r *settler) abandon([]*transport.Message) {}
 
 // finish implements finisher. It settles a delivery according to the result of its
 // attempt.
@@ -145,6 +138,15 @@ func (r *settler) handBack(d *transport.Delivery) {
 	r.logSettlement(d, d.Release(context.Background()))
 }
 
+// handBackAll hands back messages concurrently, so that a backend can note them together.
+func (r *settler) handBackAll(messages []*inbound) {
+	var wait sync.WaitGroup
+	for _, m := range messages {
+		wait.Go(func() { r.handBack(m.call.delivery) })
+	}
+	wait.Wait()
+}
+
 // logSettlement logs a settlement that the transport has not accepted. The message is
 // delivered again, as at-least-once delivery allows.
 func (r *settler) logSettlement(d *transport.Delivery, err error) {
@@ -155,8 +157,8 @@ func (r *settler) logSettlement(d *transport.Delivery, err error) {
 }
 
 // pendingDeadLetters holds the results of messages that were given up, but whose dead
-// letters could not be stored yet. Such a message is delivered again until it can, and
-// is not handled any more. If the receiver does not know one, because another process
+// letters could not be stored yet. Such a message is delivered again until it can. After
+// its last attempt it is not handled any more. If the receiver does not know one, because another process
 // has given it up, the dead letter has ReasonOutcomeUnknown.
 type pendingDeadLetters struct {
 	mu  sync.Mutex
@@ -172,7 +174,7 @@ func (p *pendingDeadLetters) remember(sequence uint64, res result) {
 	if p.all == nil {
 		p.all = make(map[uint64]result)
 	}
-	if len(p.all) < maxPendingDeadLetters {
+	if _, known := p.all[sequence]; known || len(p.all) < maxPendingDeadLetters {
 		p.all[sequence] = res
 	}
 }

@@ -46,19 +46,19 @@ func newWatch(r *receiver) *watch {
 
 // begin records that the handler of a message begins. Until end, the id and the attempt
 // in its Call do not change.
-func (w *watch) begin(t *inbound, now time.Duration) {
+func (w *watch) begin(m *inbound, now time.Duration) {
 	if w == nil {
 		return
 	}
-	t.since.Store(int64(now) + 1) // 0 means that no handler runs
+	m.since.Store(int64(now) + 1) // 0 means that no handler runs
 	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
 		w.set(w.after)
 	}
 }
 
-func (w *watch) end(t *inbound) {
+func (w *watch) end(m *inbound) {
 	if w != nil {
-		t.since.Store(0)
+		m.since.Store(0)
 	}
 }
 
@@ -105,12 +105,12 @@ func (w *watch) ring() {
 // the next one would be stuck, 0 if no other runs.
 func (w *watch) report() (next time.Duration) {
 	var fresh []HandlerStuck
-	w.r.gate.each(func(t *inbound) {
-		o, ran := w.running(t)
+	w.r.gate.each(func(m *inbound) {
+		o, ran := w.running(m)
 		switch {
-		case ran == 0 || t.reported:
+		case ran == 0 || m.reported:
 		case ran >= w.after:
-			t.reported = true
+			m.reported = true
 			fresh = append(fresh, o)
 		case next == 0 || w.after-ran < next:
 			next = w.after - ran
@@ -126,12 +126,12 @@ func (w *watch) report() (next time.Duration) {
 
 // running describes the handler of a message, and returns how long it has run, 0 if it
 // does not run. The caller holds the gate's mutex.
-func (w *watch) running(t *inbound) (HandlerStuck, time.Duration) {
-	since := time.Duration(t.since.Load() - 1)
+func (w *watch) running(m *inbound) (HandlerStuck, time.Duration) {
+	since := time.Duration(m.since.Load() - 1)
 	if since < 0 {
 		return HandlerStuck{}, 0
 	}
-	c := &t.call
+	c := &m.call
 	o := HandlerStuck{
 		Module: w.r.unit.name, Handle: w.r.decl, Group: w.r.group(), ID: c.id, Attempt: c.Attempt(),
 		Since: w.r.in.clock.At(since),
@@ -148,8 +148,8 @@ func (w *watch) check() error {
 	var oldest HandlerStuck
 	var longest time.Duration
 	stuck := 0
-	w.r.gate.each(func(t *inbound) {
-		o, ran := w.running(t)
+	w.r.gate.each(func(m *inbound) {
+		o, ran := w.running(m)
 		if ran < w.after {
 			return
 		}

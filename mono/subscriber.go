@@ -25,38 +25,37 @@ type source interface {
 
 // subscriber receives the messages of a handle that is not stored.
 type subscriber struct {
-	*receiver
+	r    *receiver
 	subs []transport.Receiver
 }
 
 // start implements source.
-func (r *subscriber) start(ctx context.Context) error {
-	for _, subject := range r.subjects() {
-		sub, err := r.in.app.transport.Subscribe(ctx, r.subscription(subject), r.receive)
+func (s *subscriber) start(ctx context.Context) error {
+	for _, subject := range s.subjects() {
+		sub, err := s.r.in.app.transport.Subscribe(ctx, s.subscription(subject), s.receive)
 		if err != nil {
-			return about(r.decl.String(), err)
+			return about(s.r.decl.String(), err)
 		}
-		r.subs = append(r.subs, sub)
+		s.subs = append(s.subs, sub)
 	}
 	return nil
 }
 
 // subjects returns the subjects of the subscriptions. A job of a NonPersistent queue has
 // the subject of its group if it is to be confirmed.
-func (r *subscriber) subjects() []string {
-	if r.decl.nonPersistent() {
-		return []string{r.in.names.prefix(r.decl), r.in.names.replay(r.decl, r.group(), "")}
+func (s *subscriber) subjects() []string {
+	if s.r.decl.nonPersistent() {
+		return []string{s.r.in.names.prefix(s.r.decl), s.r.in.names.replay(s.r.decl, s.r.group(), "")}
 	}
-	return r.in.names.patterns(r.decl, &r.config)
+	return s.r.in.names.patterns(s.r.decl, &s.r.config)
 }
 
-func (r *subscriber) subscription(subject string) transport.Subscription {
-	s := transport.Subscription{Subject: subject, Group: r.group(), PendingLimit: r.config.MaxBuffered, OnDrop: r.dropped}
-	if r.replies() {
-		s.Group = serviceGroup
-		s.Endpoint = r.endpoint()
+func (s *subscriber) subscription(subject string) transport.Subscription {
+	c := transport.Subscription{Subject: subject, Group: s.r.group(), PendingLimit: s.r.config.MaxBuffered, OnDrop: s.dropped}
+	if s.r.replies() {
+		c.Group, c.Endpoint = serviceGroup, s.r.endpoint()
 	}
-	return s
+	return c
 }
 
 // serviceGroup is the group of all instances of a service. It is the default of NATS
@@ -64,28 +63,28 @@ func (r *subscriber) subscription(subject string) transport.Subscription {
 const serviceGroup = "q"
 
 // receive receives a message.
-func (r *subscriber) receive(m *transport.Message) transport.Work {
-	return r.admit(r.message(m, nil))
+func (s *subscriber) receive(m *transport.Message) transport.Work {
+	return s.r.admit(s.r.message(m, nil))
 }
 
-func (r *subscriber) dropped(total uint64) {
-	r.in.log.Warn("mono: messages dropped, the handler is too slow", "module", r.unit.name, "handle", r.decl.name, "total", total)
-	r.in.observe(MessagesDropped{Module: r.unit.name, Handle: r.decl, Total: total})
+func (s *subscriber) dropped(total uint64) {
+	s.r.in.log.Warn("mono: messages dropped, the handler is too slow", "module", s.r.unit.name, "handle", s.r.decl.name, "total", total)
+	s.r.in.observe(MessagesDropped{Module: s.r.unit.name, Handle: s.r.decl, Total: total})
 }
 
 // leave implements source.
-func (r *subscriber) leave() {}
+func (s *subscriber) leave() {}
 
 // drain implements source.
-func (r *subscriber) drain(ctx context.Context) error {
+func (s *subscriber) drain(ctx context.Context) error {
 	var err error
-	for _, sub := range r.subs {
+	for _, sub := range s.subs {
 		err = cmp.Or(err, sub.Drain(ctx))
 	}
 	return err
 }
 
 // concerned implements source.
-func (r *subscriber) concerned(d *transport.Denial) bool {
-	return d.Log == "" && slices.Contains(r.subjects(), d.Subject) && r.subscription(d.Subject).Group == d.Group
+func (s *subscriber) concerned(d *transport.Denial) bool {
+	return d.Log == "" && slices.Contains(s.subjects(), d.Subject) && s.subscription(d.Subject).Group == d.Group
 }

@@ -57,10 +57,10 @@ func (c *Context) Parent() context.Context { return c.parent }
 
 // Limit returns the parent and the deadline of a [Context]. A caller that waits for ctx
 // may wait for these two instead, with a timer that it reuses. It returns false for
-// every other context.
+// every other context, and for one with an Isolation.
 func Limit(ctx context.Context) (parent context.Context, deadline time.Time, ok bool) {
 	c, ok := ctx.(*Context)
-	if !ok {
+	if !ok || c.rules.Isolation != nil {
 		return nil, time.Time{}, false
 	}
 	return c.parent, c.rules.Clock.At(c.deadline), true
@@ -83,10 +83,7 @@ func (c *Context) Done() <-chan struct{} { return c.alive().Done() }
 
 // Err implements [context.Context]. It examines the causes directly, and needs no timer.
 func (c *Context) Err() error {
-	switch live := c.live.Load(); {
-	case live == over:
-		return context.Canceled
-	case live == nil && c.ended() == nil:
+	if c.live.Load() == nil && c.ended() == nil {
 		return nil
 	}
 	if err := c.alive().Err(); err != nil {
@@ -100,10 +97,12 @@ func (c *Context) Err() error {
 func (c *Context) Value(key any) any {
 	live := c.live.Load()
 	switch {
-	case live == over, live != nil, c.ended() != nil:
-		return c.alive().Value(key)
+	case live != nil && live != over:
+		return live.Value(key)
 	case c.rules.Isolation != nil:
 		return nil
+	case live == over, c.ended() != nil:
+		return c.alive().Value(key)
 	}
 	return c.parent.Value(key)
 }

@@ -55,6 +55,7 @@ func play(t *rapid.T, isolated, yields bool, parentLimit time.Duration, steps []
 		context.AfterFunc(isolation, endModel)
 	}
 	var derived []context.Context
+	var ended error
 	for _, step := range steps {
 		switch step {
 		case "wait":
@@ -79,6 +80,10 @@ func play(t *rapid.T, isolated, yields bool, parentLimit time.Duration, steps []
 		}
 		synctest.Wait()
 		check(t, c, model, derived)
+		if ended != nil && c.Err() != ended {
+			t.Fatalf("Err is %v: want %v, as before", c.Err(), ended)
+		}
+		ended = c.Err()
 	}
 }
 
