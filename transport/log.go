@@ -73,7 +73,7 @@ type Log interface {
 
 	// AppendAsync is like Append but does not wait: done is called once, with the result
 	// that Append would have returned. It is called on a goroutine of the log and must
-	// return soon. Messages are stored in the order of the calls. AppendAsync blocks
+	// return soon; it must not call AppendAsync, which may wait for it. Messages are stored in the order of the calls. AppendAsync blocks
 	// while too many messages wait for their acknowledgement, as long as ctx allows. The
 	// backend chooses that number, at least 256. If AppendAsync itself returns an error,
 	// done is not called.

@@ -6,8 +6,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
@@ -408,6 +410,118 @@ func TestClose(t *testing.T) {
 		synctest.Wait()
 		if !errors.Is(errs[0], io.EOF) || errs[1] != nil || tr.Close(t.Context()) != nil || !slices.Equal(b.calls, []string{"Close"}) {
 			t.Errorf("got %v, and calls %q", errs, b.calls)
+		}
+	})
+}
+
+// NotBefore is Unimplemented as soon as the backend has lost the capability.
+func TestNotBeforeNeedsDelays(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	tr := driver.New(conn{b})
+	c := config
+	c.Delays = true
+	l, err := tr.Log(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.has.Delays = false // reconnected to an older server
+	_, err = l.Append(t.Context(), &transport.Message{Subject: "a"}, transport.AppendOptions{NotBefore: time.Now().Add(time.Hour)})
+	if transport.CodeOf(err) != transport.Unimplemented {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The end of the context counts while the backend is not ready, but not after Close.
+func TestEndedContextWhileNotReady(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	tr := driver.New(conn{b})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for ready, want := range map[error]transport.Code{
+		transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "the connection is lost"): transport.Canceled,
+		driver.ErrClosed: transport.Unavailable,
+	} {
+		b.ready = ready
+		if err := tr.Publish(ended, &transport.Message{Subject: "a"}); transport.CodeOf(err) != want {
+			t.Errorf("%v: got %v", ready, err)
+		}
+	}
+}
+
+// A second Close waits for the end of the first, and returns nil after it.
+func TestSecondClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		b.closing = make(chan struct{})
+		tr := driver.New(conn{b})
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 2 {
+			if err := tr.Close(ended); transport.CodeOf(err) != transport.Canceled || !errors.Is(err, context.Canceled) {
+				t.Errorf("while the backend closes: %v", err)
+			}
+		}
+		close(b.closing)
+		synctest.Wait()
+		for range 100 {
+			if err := tr.Close(ended); err != nil {
+				t.Fatalf("after the end: %v", err)
+			}
+		}
+	})
+}
+
+// slowAppends is a Log whose Append waits.
+type slowAppends struct {
+	log
+	running *atomic.Int64
+	answer  chan struct{}
+}
+
+func (s slowAppends) Append(context.Context, *transport.Message, transport.AppendOptions) (transport.Appended, error) {
+	s.running.Add(1)
+	<-s.answer
+	return transport.Appended{}, nil
+}
+
+type slowConn struct {
+	conn
+	appends slowAppends
+}
+
+func (c slowConn) Log(context.Context, transport.LogConfig) (driver.Log, error) {
+	return c.appends, nil
+}
+
+// Only so many appends wait for their result at once. The others wait for their turn.
+func TestManyAppendsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		b.opened = config
+		slow := slowAppends{log{b}, new(atomic.Int64), make(chan struct{})}
+		l, err := driver.New(slowConn{conn{b}, slow}).Log(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5000 {
+			go func() {
+				if _, err := l.Append(t.Context(), &transport.Message{Subject: "a"}, transport.AppendOptions{}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := slow.running.Load(); n != 4096 {
+			t.Errorf("%d appends wait for their result: want 4096", n)
+		}
+		close(slow.answer)
+		synctest.Wait()
+		if n := slow.running.Load(); n != 5000 {
+			t.Errorf("%d appends were made: want 5000", n)
 		}
 	})
 }

@@ -14,13 +14,11 @@ var errNoHandler = invalid("the handler is nil")
 
 // Ready returns an error if c is not ready, or if ctx has ended.
 func Ready(ctx context.Context, c Conn) error {
-	if err := c.Ready(); err != nil {
-		return err
+	err := c.Ready()
+	if ctxErr := ctx.Err(); ctxErr != nil && err != ErrClosed {
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w before it began", ctxErr)
 	}
-	if err := ctx.Err(); err != nil {
-		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w before it began", err)
-	}
-	return nil
+	return err
 }
 
 // CannotChange returns the error for a setting of a log or a group that cannot be changed.

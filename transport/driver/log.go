@@ -16,20 +16,22 @@ type log struct {
 	t      *Transport
 	driver Log
 	name   string
-	window chan struct{} // holds a token for each AppendAsync without a result
-	idle   sync.Pool     // of *pending
+	calls  window    // of Append
+	async  window    // of AppendAsync: its callbacks may call Append
+	idle   sync.Pool // of *pending
 }
 
-// maxPending is the number of appends that may wait before AppendAsync blocks.
-const maxPending = 4096
-
 func newLog(t *Transport, name string, l Log) *log {
-	return &log{t: t, driver: l, name: name, window: make(chan struct{}, maxPending)}
+	return &log{t: t, driver: l, name: name, calls: make(window, maxPending), async: make(window, maxPending)}
 }
 
 // Append implements [transport.Log].
 func (l *log) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (at transport.Appended, err error) {
 	if err = l.admit(ctx, m, &o); err == nil {
+		err = l.calls.enter(ctx)
+	}
+	if err == nil {
+		defer l.calls.leave()
 		at, err = l.driver.Append(ctx, m, o)
 	}
 	if err != nil {
@@ -42,7 +44,7 @@ func (l *log) Append(ctx context.Context, m *transport.Message, o transport.Appe
 func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport.AppendOptions, done func(transport.Appended, error)) error {
 	err := l.admit(ctx, m, &o)
 	if err == nil {
-		err = l.enter(ctx)
+		err = l.async.enter(ctx)
 	}
 	if err == nil {
 		p := l.newPending(m.Subject, done)
@@ -65,7 +67,7 @@ func (l *log) admit(ctx context.Context, m *transport.Message, o *transport.Appe
 		return err
 	}
 	c := l.driver.Config()
-	if !o.NotBefore.IsZero() && !c.Delays {
+	if !o.NotBefore.IsZero() { // the capabilities may have changed since the log was opened
 		if has := l.t.Capabilities(); !has.Delays {
 			return missing("NotBefore", &has)
 		}
@@ -77,20 +79,28 @@ func (l *log) appendFailure(ctx context.Context, err error, subject string) erro
 	return failure(ctx, err, "append to log %q on %q", l.name, subject)
 }
 
+// window holds a token for each append without a result.
+type window chan struct{}
+
+// maxPending is the number of appends that may wait for their result before others block.
+const maxPending = 4096
+
 // enter waits until fewer than maxPending appends wait for their result.
-func (l *log) enter(ctx context.Context) error {
+func (w window) enter(ctx context.Context) error {
 	select {
-	case l.window <- struct{}{}:
+	case w <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case l.window <- struct{}{}:
+	case w <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while %d others wait for their acknowledgement", ctx.Err(), maxPending)
 	}
 }
+
+func (w window) leave() { <-w }
 
 // pending is an AppendAsync without a result. It is reused.
 type pending struct {
@@ -124,7 +134,7 @@ func (p *pending) leave() {
 	l := p.log
 	p.subject, p.done = "", nil
 	l.idle.Put(p)
-	<-l.window
+	l.async.leave()
 }
 
 // Consume implements [transport.Log].

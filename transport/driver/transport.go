@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"gomono.dev/transport"
 )
@@ -16,7 +17,8 @@ type Transport struct {
 	conn    Conn
 	limit   atomic.Int64 // a size that the backend carries
 	closing atomic.Bool
-	closed  chan struct{} // closed after the first Close
+	closed  chan struct{} // closed when conn.Close has returned
+	result  error         // of conn.Close
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -107,21 +109,48 @@ func (t *Transport) supports(c *transport.LogConfig) error {
 }
 
 // Close implements [transport.Transport].
-func (t *Transport) Close(ctx context.Context) (err error) {
-	if t.closing.CompareAndSwap(false, true) {
-		defer close(t.closed)
-		err = t.conn.Close(ctx)
-	} else {
-		select {
-		case <-t.closed:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+func (t *Transport) Close(ctx context.Context) error {
+	first := t.closing.CompareAndSwap(false, true)
+	if first {
+		go func() {
+			t.result = t.conn.Close(ctx)
+			close(t.closed)
+		}()
 	}
-	if err != nil {
-		return failure(ctx, err, "close")
+	if !t.awaitClosed(ctx, first) {
+		return failure(ctx, transport.ContextError(ctx, transport.OutcomeUnknown, "%w, and it continues", ctx.Err()), "close")
+	}
+	if first && t.result != nil {
+		return failure(ctx, t.result, "close")
 	}
 	return nil
+}
+
+// closeGrace is how long a backend may take to end after the context of Close.
+const closeGrace = 100 * time.Millisecond
+
+// awaitClosed waits until the backend is closed. It returns false if ctx ends first. The
+// first caller then waits for the grace.
+func (t *Transport) awaitClosed(ctx context.Context, first bool) bool {
+	select {
+	case <-t.closed:
+		return true
+	case <-ctx.Done():
+	}
+	if first {
+		grace := time.NewTimer(closeGrace)
+		defer grace.Stop()
+		select {
+		case <-t.closed:
+		case <-grace.C:
+		}
+	}
+	select {
+	case <-t.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // admit returns an error if m cannot be sent now.

@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gomono.dev/transport"
@@ -75,7 +76,7 @@ func (d *delivery) Terminate(ctx context.Context, _ string) error {
 func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(*group, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx); err != nil {
-		return err
+		return d.about(err)
 	}
 	op, err := m.transport.begin(ctx, action, &d.Message, d)
 	switch {
@@ -83,8 +84,15 @@ func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(
 		d.lose(false)
 	case err == nil:
 		err = d.end(apply)
+	case op == nil:
+		err = d.about(err)
 	}
 	return op.End(err)
+}
+
+// about names the message in an error of its settlement.
+func (d *delivery) about(err error) error {
+	return driver.About(fmt.Sprintf("settle message %d of log %q", d.Sequence, d.member.log.name), err)
 }
 
 // lose ends the delivery because a fault has lost it, or its settlement. The message is
@@ -105,7 +113,7 @@ func (d *delivery) end(apply func(*group, *hold)) error {
 	defer m.log.unlock()
 	switch {
 	case m.ended == killed:
-		return driver.ErrClosed
+		return d.about(driver.ErrClosed)
 	case d.settled:
 		return d.late("was settled before: a delivery is settled once")
 	case m.ended == closed:

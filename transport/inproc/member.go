@@ -86,7 +86,7 @@ func (m *member) take(d *delivery) (w transport.Work) {
 	case op.Times() == 0:
 		d.lose(err != nil)
 	case err == nil:
-		w = hand(op, &d.Delivery, cloneDelivery, m.handle)
+		w = hand(m.transport, op, &d.Delivery, cloneDelivery, m.handle)
 	}
 	how = live
 	return w

@@ -75,11 +75,14 @@ func (b *Backend) pick(n int) int {
 
 // hand calls the handler for a message: once, or as often as the engine lets it. It
 // returns the work that the handler leaves to the caller.
-func hand[M any](op *engine.Op, m M, clone func(M) M, begin func(M) transport.Work) transport.Work {
+func hand[M any](t *Transport, op *engine.Op, m M, clone func(M) M, begin func(M) transport.Work) transport.Work {
 	if op == nil {
 		return begin(m)
 	}
 	for range op.Times() {
+		if t.closed.Load() {
+			break // the handler has killed it
+		}
 		if w := begin(clone(m)); w != nil {
 			go w.Run()
 		}

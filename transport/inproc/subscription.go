@@ -39,7 +39,7 @@ func (s *subscription) take(m *transport.Message) transport.Work {
 	if err != nil {
 		return nil
 	}
-	return hand(op, m, (*transport.Message).Clone, s.handle)
+	return hand(s.transport, op, m, (*transport.Message).Clone, s.handle)
 }
 
 // isNext reports whether the first message in the intake may be taken now.
