@@ -26,14 +26,14 @@ const earlyError = 2 * time.Second
 // state stream is read. The caller holds the lock.
 func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
-	past, known := d.from.past.Past(d.Sequence, d.Stored)
-	d.Attempt = past.Attempt(d.number)
-	if early := time.Until(past.Due); known && early > 0 {
-		m.postpone(d, past, early)
+	history, known := d.from.record.History(d.Sequence, d.Stored)
+	d.Attempt = history.Attempt(d.number)
+	if early := time.Until(history.Due); known && early > 0 {
+		m.postpone(d, history, early)
 		return
 	}
-	if d.number > past.Delivery+1 { // other members had it in between, or nobody has begun with it
-		if begun, known := d.from.past.Begun(d.Sequence, d.Stored); known {
+	if d.number > history.Delivery+1 { // other members had it in between, or nobody has begun with it
+		if begun, known := d.from.record.Begun(d.Sequence, d.Stored); known {
 			d.Attempt = begun.Attempts + 1
 		} else {
 			m.inquire(d)
@@ -43,10 +43,10 @@ func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
 }
 
 // postpone holds a delivery until it is due, or hands it back if that takes long.
-func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
+func (m *member) postpone(d *delivery, history journal.History, early time.Duration) {
 	if early > earlyError {
-		past.Delivery = d.number
-		d.from.past.Put(d.Sequence, d.Stored, past)
+		history.Delivery = d.number
+		d.from.record.Put(d.Sequence, d.Stored, history)
 		go d.postpone(early)
 		return
 	}
@@ -136,11 +136,11 @@ func (m *member) learn(asked []*delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range asked {
-		past, _ := d.from.past.Past(d.Sequence, d.Stored)
-		if r, ok := d.from.released.of(d.Sequence); ok && r.Delivery >= past.Delivery {
-			past = r
+		history, _ := d.from.record.History(d.Sequence, d.Stored)
+		if r, ok := d.from.released.of(d.Sequence); ok && r.Delivery >= history.Delivery {
+			history = r
 		}
-		d.Attempt, d.unknown = past.Attempt(d.number), false
+		d.Attempt, d.unknown = history.Attempt(d.number), false
 	}
 	nudge(m.wake)
 }
@@ -153,7 +153,7 @@ func (d *delivery) beginAttempt() {
 	if d.settled {
 		return // it was handed back meanwhile
 	}
-	d.attempt = d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
+	d.attempt = d.from.record.Begin(d.Sequence, d.Stored, journal.History{Delivery: d.number, Attempts: d.Attempt})
 }
 
 // endAttempt records the end of the attempt, if there is one.
@@ -167,11 +167,11 @@ func (d *delivery) endAttempt() {
 
 // noteRetry records the time of the next delivery.
 func (d *delivery) noteRetry(delay time.Duration) {
-	past := journal.Past{Delivery: d.number, Attempts: d.Attempt}
+	history := journal.History{Delivery: d.number, Attempts: d.Attempt}
 	if delay > 0 {
-		past.Due = time.Now().Add(delay)
+		history.Due = time.Now().Add(delay)
 	}
-	d.from.past.Put(d.Sequence, d.Stored, past)
+	d.from.record.Put(d.Sequence, d.Stored, history)
 }
 
 // noteBoot updates tokenBase. It is called before the first delivery of each connection.

@@ -93,7 +93,7 @@ var _ transport.Receiver = (*member)(nil)
 type consumer struct {
 	puller
 	created  time.Time
-	past     *journal.Consumer
+	record   *journal.Consumer
 	released released
 	releases string    // subject of hand-backs
 	missing  time.Time // since then, unconfirmed; only for the goroutine of checkSuspects
@@ -111,7 +111,7 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 	for i, is := range consumers {
 		c := &consumer{
 			puller: newPuller(l.t, l.config.Name, &is.Config, m.inbox, i), created: is.Created,
-			past: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
+			record: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
 		}
 		m.consumers = append(m.consumers, c)
 		m.byName[is.Name] = c
@@ -292,9 +292,9 @@ func (m *member) turnDown(msgs ...*nats.Msg) {
 // process.
 func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 	h := handBack{from: from, sequence: about.Sequence.Stream, stored: about.Timestamp, number: about.NumDelivered, reply: reply, attempts: -1}
-	if past, known := from.past.Past(h.sequence, h.stored); known && past.Delivery+1 == h.number || h.number == 1 {
-		h.attempts = past.Attempts
-	} else if begun, known := from.past.Begun(h.sequence, h.stored); known {
+	if history, known := from.record.History(h.sequence, h.stored); known && history.Delivery+1 == h.number || h.number == 1 {
+		h.attempts = history.Attempts
+	} else if begun, known := from.record.Begun(h.sequence, h.stored); known {
 		h.attempts = begun.Attempts
 	}
 	return h

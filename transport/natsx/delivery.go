@@ -180,8 +180,8 @@ func (d *delivery) claim() error {
 
 // forget removes the records of a settled message.
 func (d *delivery) forget() {
-	if d.from.past.HasRecords() {
-		d.from.past.Forget(d.Sequence)
+	if d.from.record.HasRecords() {
+		d.from.record.Forget(d.Sequence)
 	}
 	if d.number > 1 {
 		d.from.released.forget(d.Sequence)

@@ -21,7 +21,7 @@ type released struct {
 	silent  bool           // the last read failed
 
 	mu    sync.Mutex
-	bySeq map[uint64]journal.Past
+	bySeq map[uint64]journal.History
 }
 
 // recordPosition identifies a record in the state stream. A stream that was deleted and created
@@ -97,14 +97,14 @@ func (r *released) takeIn(data []byte, created time.Time) {
 		return
 	}
 	if r.bySeq == nil {
-		r.bySeq = make(map[uint64]journal.Past)
+		r.bySeq = make(map[uint64]journal.History)
 	}
 	for _, of := range record.Released {
-		r.bySeq[of[0]] = journal.Past{Delivery: of[1], Attempts: int(of[2])}
+		r.bySeq[of[0]] = journal.History{Delivery: of[1], Attempts: int(of[2])}
 	}
 }
 
-func (r *released) of(sequence uint64) (journal.Past, bool) {
+func (r *released) of(sequence uint64) (journal.History, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, ok := r.bySeq[sequence]
@@ -232,7 +232,7 @@ func (m *member) giveBack(ctx context.Context, all []handBack) {
 
 func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) {
 	for _, h := range all {
-		c.past.Put(h.sequence, h.stored, journal.Past{Delivery: h.number, Attempts: h.attempts})
+		c.record.Put(h.sequence, h.stored, journal.History{Delivery: h.number, Attempts: h.attempts})
 	}
 	for some := range slices.Chunk(all, maxReleased) {
 		if m.l.t.ready(ctx) != nil {

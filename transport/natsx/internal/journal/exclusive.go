@@ -70,18 +70,18 @@ func (j *Journal) endExclusive() error {
 	return err
 }
 
-// Begun returns the last attempt that a worker has begun at a message, the zero Past if
+// Begun returns the last attempt that a worker has begun at a message, the zero History if
 // there is none. It reports false if workers may have had the message whose attempts
 // this journal does not know.
-func (c *Consumer) Begun(sequence uint64, stored time.Time) (Past, bool) {
+func (c *Consumer) Begun(sequence uint64, stored time.Time) (History, bool) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	if max(stored.UnixNano(), c.key.created) < c.j.exclusive {
-		return Past{}, false
+		return History{}, false
 	}
-	p := c.past[sequence]
+	p := c.history[sequence]
 	if p.stored != stored.UnixNano() {
-		p = Past{}
+		p = History{}
 	}
 	if begun := c.j.slots.find(c.number, sequence, stored.UnixNano()); begun.Attempts > p.Attempts {
 		p = begun
