@@ -50,27 +50,22 @@ type member struct {
 	max     int           // deliveries in the handler at once
 	refresh time.Duration // interval at which held deliveries are extended
 	onEnd   func(error)
-	inbox   string
-	sub     *nats.Subscription
-	arrived chan *nats.Msg // messages from nats.go, in order
 
-	wake         chan struct{} // of capacity 1: wakes the leading goroutine
-	checkWake    chan struct{} // of capacity 1: wakes keep for suspect consumers
-	unsubscribed chan struct{} // closed after the last message from nats.go
-	done         chan struct{} // closed after the last call of the handler
+	wake      chan struct{} // of capacity 1: wakes the leading goroutine
+	checkWake chan struct{} // of capacity 1: wakes keep for suspect consumers
+	done      chan struct{} // closed after the last call of the handler
 
 	consumers []*consumer // they do not change
 
 	mu          sync.Mutex
-	leaderWaits bool // the leading goroutine waits, and receives what arrives
-	byName      map[string]*consumer
+	source      *pullSource
+	leaderWaits bool     // the leading goroutine waits, and receives what arrives
 	waiting     queue    // for the handler
 	held        delivery // head of the ring of unsettled deliveries
 	inHandler   int      // deliveries in the handler
 	prefetch    prefetch
 	rate        rate
 	tokenBase   uint64 // the part of fencing tokens that depends on the boot
-	breaks      int    // disconnects at the last look
 	renewed     bool   // tokenBase is that of the connection; otherwise nothing is pulled
 
 	checking  atomic.Bool // a goroutine runs checkSuspects
@@ -91,7 +86,7 @@ var _ transport.Receiver = (*member)(nil)
 
 // consumer is a consumer of a member. In an ordered group a member has several.
 type consumer struct {
-	puller
+	*puller
 	created  time.Time
 	record   *journal.Consumer
 	released released
@@ -103,35 +98,24 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 	first := &consumers[0].Config
 	m := &member{
 		l: l, group: c.Group.Name, handle: h, max: c.MaxInFlight, refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
-		inbox: l.t.nc.NewInbox(), byName: make(map[string]*consumer, len(consumers)), renewed: true,
-		wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1),
-		unsubscribed: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}),
+		renewed: true, wake: make(chan struct{}, 1), checkWake: make(chan struct{}, 1), done: make(chan struct{}), settled: make(chan struct{}),
 	}
 	m.held.prev, m.held.next = &m.held, &m.held
-	for i, is := range consumers {
-		c := &consumer{
-			puller: newPuller(l.t, l.config.Name, &is.Config, m.inbox, i), created: is.Created,
-			record: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
-		}
-		m.consumers = append(m.consumers, c)
-		m.byName[is.Name] = c
-	}
-	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
 	m.prefetch.ordered = isOrdered(first)
 	m.rate.bits = parseNumber(first.Metadata[metaRate])
-	m.arrived = make(chan *nats.Msg, m.room())
-	return m
-}
-
-// room returns how many messages may arrive at once: the requested ones, or in a lane those
-// in flight, and the statuses of pulls. A message for which nats.go finds no room would be
-// redelivered after the AckWait.
-func (m *member) room() int {
-	const statuses = 16 // two a second while a pull lasts, and its end
+	room := m.max + maxPrefetch
 	if m.prefetch.ordered {
-		return (statuses + 2) * len(m.consumers)
+		room = 2 * len(consumers) // a lane has one in flight
 	}
-	return statuses*len(m.consumers) + m.max + maxPrefetch
+	m.source = newPullSource(l.t, l.config.Name, room, consumers...)
+	for i, is := range consumers {
+		m.consumers = append(m.consumers, &consumer{
+			puller: m.source.pullers[i], created: is.Created,
+			record: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
+		})
+	}
+	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
+	return m
 }
 
 // establish subscribes and pulls, and waits until the server has received both.
@@ -140,7 +124,10 @@ func (m *member) establish(ctx context.Context) error {
 		return m.l.t.failure(err, transport.OutcomeNotDone)
 	}
 	m.raiseTokenBase(m.l.t.highestBase.Load()) // it may have grown before the Transport knew this member
-	m.pull(m.firstPulls())
+	m.mu.Lock()
+	pulls := m.wanted()
+	m.mu.Unlock()
+	m.pull(pulls)
 	err := m.l.t.flush(ctx)
 	if denied := m.enterForce(); err == nil && denied != nil {
 		err = denied
@@ -161,37 +148,28 @@ func (m *member) enterForce() *transport.Error {
 }
 
 func (m *member) denial(subject string) transport.Denial {
-	return transport.Denial{Subject: subject, Subscription: strings.HasPrefix(subject, m.inbox), Group: m.group, Log: m.l.config.Name}
-}
-
-func (m *member) firstPulls() []pull {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.wanted()
+	return transport.Denial{Subject: subject, Subscription: strings.HasPrefix(subject, m.source.inbox), Group: m.group, Log: m.l.config.Name}
 }
 
 func (m *member) pull(pulls []pull) {
 	for _, p := range pulls {
-		_ = m.l.t.nc.PublishRequest(p.subject, p.reply, p.body) // tick notices a lost one
+		_ = m.source.send(p) // tick notices a lost one
 	}
 }
 
 // open subscribes to the inbox of the pulls.
-func (m *member) open() (err error) {
+func (m *member) open() error {
 	t := m.l.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed.Load() {
 		return nats.ErrConnectionClosed
 	}
-	m.breaks, _ = t.link.state()
-	if m.sub, err = t.nc.ChanSubscribe(m.inbox+".>", m.arrived); err != nil {
-		return err
+	err := m.source.open()
+	if err == nil {
+		t.members[m] = struct{}{}
 	}
-	closeOnce := sync.OnceFunc(func() { close(m.unsubscribed) }) // a late drain calls it again
-	m.sub.SetClosedHandler(func(string) { closeOnce() })
-	t.members[m] = struct{}{}
-	return nil
+	return err
 }
 
 func (m *member) forget() {
@@ -224,7 +202,7 @@ func nudge(c chan struct{}) {
 func (m *member) takeIn(n int) {
 	for range n {
 		select {
-		case msg := <-m.arrived:
+		case msg := <-m.source.arrived:
 			m.arrive(msg)
 		default:
 			return
@@ -235,19 +213,18 @@ func (m *member) takeIn(n int) {
 // arrive receives a message. The caller holds the lock.
 func (m *member) arrive(msg *nats.Msg) {
 	m.l.t.denials.over(m.pulled)
-	if isStatus(msg) {
-		m.status(msg)
+	var about nats.MsgMetadata
+	p := m.source.receive(msg, &about)
+	if p == nil {
 		return
 	}
-	var about nats.MsgMetadata
-	if readMetadata(&about, msg) != nil {
-		return // not from a stream
+	if isStatus(msg) {
+		if p.suspect {
+			nudge(m.checkWake)
+		}
+		return
 	}
-	from := m.byName[about.Consumer]
-	if from == nil {
-		return // from a consumer that was not asked
-	}
-	from.came()
+	from := m.consumers[p.index]
 	d := &delivery{m: m, from: from, reply: msg.Reply, msg: msg}
 	d.setIdentity(&about)
 	d.prev, d.next = m.held.prev, &m.held
@@ -261,7 +238,7 @@ func (m *member) refuse() {
 	var refused []*nats.Msg
 	for {
 		select {
-		case msg := <-m.arrived:
+		case msg := <-m.source.arrived:
 			refused = append(refused, msg)
 			continue
 		default:
@@ -275,11 +252,8 @@ func (m *member) turnDown(msgs ...*nats.Msg) {
 	var back []handBack
 	for _, msg := range msgs {
 		var about nats.MsgMetadata
-		if isStatus(msg) || readMetadata(&about, msg) != nil {
-			continue
-		}
-		if from := m.byName[about.Consumer]; from != nil {
-			back = append(back, refused(from, &about, msg.Reply))
+		if p := m.source.pullerOf(msg, &about); p != nil {
+			back = append(back, refused(m.consumers[p.index], &about, msg.Reply))
 		}
 	}
 	if len(back) > 0 {
@@ -298,23 +272,6 @@ func refused(from *consumer, about *nats.MsgMetadata, reply string) handBack {
 		h.attempts = begun.Attempts
 	}
 	return h
-}
-
-// status handles the server's status of a pull. The caller holds the lock.
-func (m *member) status(msg *nats.Msg) {
-	index, round, ok := statusOf(msg, m.inbox)
-	if !ok || index < 0 || index >= len(m.consumers) {
-		return
-	}
-	p := m.consumers[index]
-	if round != p.round {
-		return
-	}
-	deleted := p.status(msg)
-	if p.suspect || deleted {
-		p.suspect = true
-		nudge(m.checkWake)
-	}
 }
 
 // step returns the handler's work for the next delivery, and pulls more messages in advance.
@@ -360,7 +317,7 @@ func (m *member) wait(rest time.Duration) {
 	}
 	var msg *nats.Msg
 	select {
-	case msg = <-m.arrived:
+	case msg = <-m.source.arrived:
 	case <-m.wake:
 	case <-over:
 	}
@@ -426,7 +383,7 @@ func (m *member) wanted() (pulls []pull) {
 		if p.held || !m.prefetch.low(m.max-m.inHandler, m.waiting.len(), p.requested) {
 			continue
 		}
-		if breaks, up := m.l.t.link.state(); !up || !m.renewed || breaks != m.breaks {
+		if !m.renewed || !m.source.connected() {
 			return nil
 		}
 		if n := m.prefetch.wanted(m.max-m.inHandler, m.waiting.len(), p.requested); n > 0 {
@@ -544,20 +501,11 @@ func (m *member) Drain(ctx context.Context) error {
 // other members would otherwise get them only after the AckWait. Deliveries that are handed
 // back after leave do not come back to this member. See receiver.stop.
 func (m *member) leave() (left <-chan struct{}) {
-	done := make(chan struct{})
-	broken := m.l.t.link.watch()
-	ended := m.sub.Drain() != nil
+	done, wait := make(chan struct{}), m.source.stop()
 	m.setLeft()
 	go func() {
 		defer close(done)
-		if !ended {
-			select {
-			case <-m.unsubscribed:
-			case <-broken:
-			case <-time.After(writeTimeout):
-			}
-		}
-		_ = m.sub.Unsubscribe() // an error means that it has already ended
+		wait()
 		m.refuse()
 	}()
 	return done
@@ -615,27 +563,22 @@ func (m *member) over() bool {
 // extended. It also detects messages that did not arrive. After a disconnect, those requested
 // on the old connection will not arrive.
 func (m *member) tick() {
-	breaks, _ := m.l.t.link.state()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.left:
 		go m.refuse()
 	case !m.leaderWaits:
-		m.takeIn(cap(m.arrived))
+		m.takeIn(cap(m.source.arrived))
 	}
-	for _, p := range m.consumers {
-		if p.tick(); breaks != m.breaks {
-			p.restart()
-			p.suspect = true
-		}
+	if m.source.tick() {
+		m.renewed = false
+		go m.renew()
+	}
+	for _, p := range m.source.pullers {
 		if p.suspect {
 			nudge(m.checkWake)
 		}
-	}
-	if breaks != m.breaks {
-		m.breaks, m.renewed = breaks, false
-		go m.renew()
 	}
 	nudge(m.wake)
 }
@@ -670,7 +613,7 @@ func (m *member) renewedAt(breaks int, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.ending || breaks != m.breaks:
+	case m.ending || breaks != m.source.breaks:
 		return true
 	case err != nil:
 		return false
@@ -762,7 +705,7 @@ func (m *member) compare(consumers []*jetstream.ConsumerInfo) {
 		if is == nil {
 			continue // not opened
 		}
-		if p := m.byName[is.Name]; p != nil && !is.Created.Equal(p.created) {
+		if p := m.source.byName[is.Name]; p != nil && !is.Created.Equal(m.consumers[p.index].created) {
 			p.suspect = true
 			nudge(m.checkWake)
 		}
@@ -786,7 +729,7 @@ func (m *member) gone(cause error) {
 	if !m.end() {
 		return
 	}
-	_ = m.sub.Unsubscribe()
+	m.source.close()
 	m.setLeft()
 	if cause == errRecreated {
 		m.handBack(context.Background(), false) // deliveries of the new group

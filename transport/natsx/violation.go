@@ -114,7 +114,7 @@ func (t *Transport) membersAbout(subject string) (key transport.Denial, members 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for m := range t.members {
-		if m.l.config.Name == stream && m.byName[consumer] != nil {
+		if m.l.config.Name == stream && m.source.byName[consumer] != nil {
 			key = m.denial(before + "." + stream + ".>")
 			members = append(members, m)
 		}
@@ -185,7 +185,7 @@ func (t *Transport) markDenied(v violation, err *transport.Error) (inForce []tra
 		}
 	}
 	for m := range t.members {
-		if m.sub.Subject == v.subject {
+		if m.source.sub.Subject == v.subject {
 			if m.denied = err; m.inForce {
 				inForce = append(inForce, m.denial(v.subject))
 			}
