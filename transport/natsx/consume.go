@@ -23,11 +23,11 @@ import (
 
 // Consume implements [driver.Log].
 func (l *log) Consume(ctx context.Context, c transport.ConsumeConfig, h transport.DeliveryHandler) (transport.Receiver, error) {
-	consumers, err := l.openGroup(ctx, c.Group)
-	if err != nil {
-		return nil, err
+	opened := l.groups.open(ctx, []transport.GroupConfig{c.Group}, false)[0]
+	if opened.err != nil {
+		return nil, opened.err
 	}
-	m := newMember(l, &c, consumers, h)
+	m := newMember(l, &c, opened.consumers, h)
 	if err := m.noteBoot(ctx); err != nil {
 		return nil, err
 	}
@@ -672,7 +672,7 @@ func (m *member) check(p *consumer) error {
 // consumer. If the account may not ask for the list, it does so when the consumer has been
 // missing for missingTime.
 func (m *member) confirm(ctx context.Context, p *consumer, err error) error {
-	exists, listErr := m.l.listsConsumer(ctx, m.l.config.Name, p.name)
+	exists, listErr := m.l.listsConsumer(ctx, p.name)
 	switch {
 	case exists:
 		return unavailable("group %q of log %q: its servers have yet to start it", m.group, m.l.config.Name)

@@ -41,7 +41,7 @@ type declared struct {
 
 	mu             sync.Mutex
 	groups         []declaredGroup
-	delays         *log                 // the log, if it has delayed messages
+	delays         *delayed             // nil if there are none
 	made           map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
 	checkRequested bool                 // another check is requested
 	checking       bool                 // a goroutine runs check
@@ -85,7 +85,7 @@ func (l *log) listenForDeletions() {
 	t.declared[name] = l.declared
 	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.handleAdvisory)
 	if l.config.Delays {
-		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.handleAdvisory)
+		_, _ = t.nc.Subscribe(advisories+l.delayed.name+"."+sourceName, l.declared.handleAdvisory)
 	}
 }
 
@@ -107,7 +107,7 @@ func (l *log) declare(opened []openedGroup) {
 		d.note(opened[i].consumers)
 	}
 	if l.config.Delays {
-		d.delays = l
+		d.delays = l.delayed
 	}
 	d.scheduleCheck(checkInterval)
 }
@@ -237,11 +237,11 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 	groups, delays := slices.Clone(d.groups), d.delays
 	d.mu.Unlock()
 	if delays != nil {
-		delays.awaitDeletions(d.t.life, delays.delayedName())
+		delays.awaitDeletions(d.t.life)
 		_ = delays.openSource(d.t.life) // the next check tries again
 	}
 	for _, g := range groups {
-		opened := g.l.openGroups(d.t.life, []transport.GroupConfig{g.config}, false)[0]
+		opened := g.l.groups.open(d.t.life, []transport.GroupConfig{g.config}, false)[0]
 		d.mu.Lock()
 		d.note(opened.consumers)
 		d.mu.Unlock()

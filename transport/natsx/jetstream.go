@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -302,4 +303,100 @@ func codeFor(e *jetstream.APIError) transport.Code {
 		return transport.Unavailable
 	}
 	return transport.Internal
+}
+
+// maxParallel bounds the concurrent requests of a Transport to JetStream's API for groups.
+// More requests do not speed up a cluster, and each of them takes longer.
+const maxParallel = 32
+
+// inParallel calls do for 0 to n-1 and returns all errors. At most maxParallel calls run at
+// once, over all callers. do must not call inParallel.
+func (t *Transport) inParallel(ctx context.Context, n int, do func(int) error) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		select {
+		case t.apiSlots <- struct{}{}:
+		case <-ctx.Done():
+			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while it waited for other requests", ctx.Err())
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-t.apiSlots }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account describes the account's JetStream.
+type account struct {
+	logs  bool
+	level int // of the API; a later release of the server has a higher one
+}
+
+// Levels of the API of JetStream.
+const (
+	levelTTL    = 1 // nats-server 2.11: TTL per message
+	levelDelays = 4 // nats-server 2.14: a stream copies from another without loss
+)
+
+// Capabilities implements [driver.Conn].
+func (c conn) Capabilities() transport.Capabilities {
+	t, a := c.t, c.t.account.Load()
+	has := transport.Capabilities{
+		Name: "nats", MaxPayload: t.maxPayload(),
+		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Lanes: a.logs, Durable: a.logs && !t.options.memory,
+	}
+	switch {
+	case !has.Logs:
+		has.Advice = "the account has no JetStream: enable it there, or use another account"
+	case !has.Delays:
+		has.Advice = "it needs nats-server 2.14 or later: upgrade the server"
+	}
+	return has
+}
+
+// probe asks for the capabilities of the account. Without an answer they stay as they are.
+// The first probe then uses what the server reports for all its accounts: a cluster without a
+// leader does not answer.
+func (t *Transport) probe(ctx context.Context) {
+	info, err := attempt(ctx, t, probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
+		return t.js(ctx).AccountInfo(ctx)
+	})
+	switch {
+	case err == nil:
+		t.account.Store(&account{logs: true, level: info.API.Level})
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		t.account.Store(&account{})
+	case t.account.Load() == nil:
+		enabled, level := t.nc.ConnectedServerJetStream()
+		t.account.Store(&account{logs: enabled, level: level})
+	}
+}
+
+const probeTimeout = 2 * time.Second
+
+// logOptions holds the options for logs.
+type logOptions struct {
+	domain   string
+	replicas int
+	memory   bool
+	stream   func(string, *jetstream.StreamConfig)
+	consumer func(string, string, *jetstream.ConsumerConfig)
+}
+
+func (o *Options) logOptions() logOptions {
+	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer}
 }

@@ -1,7 +1,9 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,9 +73,7 @@ func (rd *reader) run(ctx context.Context) error {
 // runSession reads with one consumer. It reports whether everything is read, or the caller
 // stops. Otherwise another session continues.
 func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
-	is, err := rd.l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
-		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
-	})
+	is, err := rd.l.createConsumer(ctx, rd.consumer())
 	if err != nil {
 		return false, err
 	}
@@ -202,7 +202,7 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 		patterns = []string{">"}
 	}
 	for _, pattern := range patterns {
-		m, err := rd.l.get(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
+		m, err := rd.l.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
 		case missing(err):
 		case err != nil:
@@ -230,4 +230,111 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 		}
 	}
 	return !rd.follow && seq >= rd.end
+}
+
+// walkPause is the interval at which a walk that follows looks for new messages.
+const walkPause = 100 * time.Millisecond
+
+// walk reads a log message by message.
+func (rd *reader) walk(ctx context.Context) error {
+	if len(rd.filter) == 0 {
+		rd.filter = []string{">"}
+	}
+	if rd.start.LastPerSubject {
+		return rd.walkLast(ctx)
+	}
+	if rd.start.Sequence > 0 {
+		rd.last = rd.start.Sequence - 1
+	}
+	return rd.walkOn(ctx)
+}
+
+// walkOn reads one message after another, and skips removed ones. If it follows, it looks for
+// new messages at an interval.
+func (rd *reader) walkOn(ctx context.Context) error {
+	for {
+		m, err := rd.next(ctx)
+		switch {
+		case err == nil && !rd.follow && m.Sequence > rd.end:
+			return nil
+		case err == nil:
+			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.yieldStored(m) {
+				return nil
+			}
+		case rd.isFinal(err) || rd.follow && !pause(ctx, walkPause):
+			return err
+		case !rd.follow:
+			return nil
+		}
+	}
+}
+
+// isFinal reports whether an error ends the walk. A missing message does not, and for a
+// reader that follows, a lost connection does not either.
+func (rd *reader) isFinal(err error) bool {
+	if missing(err) {
+		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
+	}
+	return !rd.follow || !rd.l.t.passing(err)
+}
+
+// next returns the next message that matches one of the patterns.
+func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
+	for _, pattern := range rd.filter {
+		m, e := rd.l.message(ctx, map[string]any{"seq": rd.last + 1, "next_by_subj": pattern})
+		switch {
+		case e == nil && (first == nil || m.Sequence < first.Sequence):
+			first = m
+		case e != nil && (err == nil || missing(err)):
+			err = e
+		}
+	}
+	if first != nil && (err == nil || missing(err)) {
+		return first, nil
+	}
+	return nil, err
+}
+
+func (rd *reader) yieldStored(m *storedMessage) bool {
+	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+	d := new(transport.Delivery)
+	d.Sequence, d.Stored = m.Sequence, m.Time
+	fillDelivery(d, &msg, rd.l.lanes)
+	return rd.yield(d)
+}
+
+// walkLast reads the last message of each subject. If it follows, it continues with walkOn.
+func (rd *reader) walkLast(ctx context.Context) error {
+	var lasts []*storedMessage
+	for _, pattern := range rd.filter {
+		s, err := callAPI(ctx, rd.l.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
+			if err != nil {
+				return nil, err
+			}
+			return s.Info(ctx, jetstream.WithSubjectFilter(pattern))
+		})
+		if err != nil {
+			return err
+		}
+		for subject := range s.State.Subjects {
+			m, err := rd.l.message(ctx, map[string]any{"last_by_subj": subject})
+			switch {
+			case err == nil && m.Sequence <= rd.end:
+				lasts = append(lasts, m)
+			case err != nil && !missing(err):
+				return err
+			}
+		}
+	}
+	slices.SortFunc(lasts, func(a, b *storedMessage) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, m := range lasts {
+		if !rd.yieldStored(m) {
+			return nil
+		}
+	}
+	if rd.last = rd.end; !rd.follow {
+		return nil
+	}
+	return rd.walkOn(ctx)
 }

@@ -36,7 +36,7 @@ const (
 // openState creates the state stream, or updates it if it differs from stateConfig. Another
 // client, perhaps of another release, may do the same concurrently.
 func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error) {
-	is, err := t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+	is, err := t.state().info(ctx)
 	if missing(err) {
 		is, err = t.createState(ctx)
 	}
@@ -44,33 +44,26 @@ func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error
 		is, err = t.updateState(ctx, is)
 	}
 	if err != nil {
-		return nil, err
+		return nil, driver.About(theState, err)
 	}
 	t.stateTTL.Store(is.Config.AllowMsgTTL)
 	return is, nil
 }
 
-func (t *Transport) callState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	s, err := callAPI(ctx, t, do)
-	if err != nil {
-		return nil, driver.About(theState, err)
-	}
-	return s.CachedInfo(), nil
-}
+func (t *Transport) state() stream { return stream{t: t, name: stateStream} }
 
 func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, error) {
 	c, err := t.stateConfig(jetstream.StreamConfig{})
 	if err != nil {
 		return nil, err
 	}
-	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	is, err := t.callState(ctx, create)
+	is, err := t.state().create(ctx, c)
 	if c.Replicas > 1 && tooFewServers(err) {
 		c.Replicas = 1
-		is, err = t.callState(ctx, create)
+		is, err = t.state().create(ctx, c)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+		return t.state().info(ctx)
 	}
 	return is, err
 }
@@ -82,13 +75,12 @@ func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (
 	if err != nil || same(c, is.Config) {
 		return is, err
 	}
-	update := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).UpdateStream(ctx, c) }
-	updated, err := t.callState(ctx, update)
+	updated, err := t.state().update(ctx, c)
 	if c.Replicas > is.Config.Replicas && tooFewServers(err) {
 		if c.Replicas = is.Config.Replicas; same(c, is.Config) {
 			return is, nil
 		}
-		updated, err = t.callState(ctx, update)
+		updated, err = t.state().update(ctx, c)
 	}
 	switch {
 	case err == nil:
@@ -96,7 +88,7 @@ func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (
 	case ctx.Err() != nil:
 		return nil, err
 	}
-	t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", t.address, "error", err)
+	t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", t.address, "error", driver.About(theState, err))
 	return is, nil
 }
 
@@ -124,7 +116,7 @@ func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamCo
 	hook(stateStream, &changed)
 	changed.Replicas = max(base.Replicas, changed.Replicas)
 	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
-	return changed, driver.About(theState, checkGuarded(c, changed, guardedState))
+	return changed, checkGuarded(c, changed, guardedState)
 }
 
 // guardedState are the fields of the state stream that the hook must not change. It may set
@@ -133,7 +125,7 @@ var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field st
 
 // stateMessage reads a message of the state stream.
 func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	m, err := callAPI(ctx, t, func(ctx context.Context) (*storedMessage, error) { return t.getMessage(ctx, stateStream, request) })
+	m, err := t.state().message(ctx, request)
 	return m, driver.About(theState, err)
 }
 
