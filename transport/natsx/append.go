@@ -51,7 +51,7 @@ func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport
 
 // admit reports why nothing can be appended now.
 func (l *log) admit(ctx context.Context) error {
-	if err := l.t.checkReplies(); err != nil {
+	if err := l.t.permissions.checkReplies(); err != nil {
 		return err
 	}
 	switch {
@@ -269,7 +269,7 @@ func (a *appending) finish(appended transport.Appended, err error) {
 }
 
 func (a *appending) refused(e *jetstream.APIError) error {
-	err := a.l.t.apiError(e)
+	err := a.l.t.api.explain(e)
 	if e.ErrorCode == codeIDInProcess {
 		err.(*transport.Error).Outcome = transport.OutcomeUnknown
 	}
@@ -295,7 +295,7 @@ func (a *appending) explainNoResponders() {
 // findStream returns NotFound if the stream does not exist. Its servers may be offline.
 func (a *appending) findStream(ctx context.Context) error {
 	_, err := callAPI(ctx, a.l.t, func(ctx context.Context) (none struct{}, err error) {
-		if _, err = a.l.t.js(ctx).Stream(ctx, a.stream().name); codeOfAPI(err) == codeStreamOffline {
+		if _, err = a.l.t.api.js(ctx).Stream(ctx, a.stream().name); codeOfAPI(err) == codeStreamOffline {
 			return none, nil
 		}
 		return none, err

@@ -176,7 +176,7 @@ func (d *delivery) noteRetry(delay time.Duration) {
 
 // noteBoot updates tokenBase. It is called before the first delivery of each connection.
 func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.tokenBase(ctx)
+	base, err := m.l.t.boots.tokenBase(ctx)
 	if err == nil {
 		m.raiseTokenBase(base)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -33,9 +34,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 	useDialer(opts)
 	t := newTransport(&o)
-	if err := t.setHandlers(opts); err != nil {
-		return nil, err
-	}
+	t.setHandlers(opts)
 	type result struct {
 		nc  *nats.Conn
 		err error
@@ -104,59 +103,58 @@ func isTLS(err error) bool {
 
 // setHandlers sets the Transport's handlers. Each of them then calls the handler that
 // Options.NATS may have set.
-func (t *Transport) setHandlers(o *nats.Options) error {
-	then := *o
-	for _, opt := range []nats.Option{
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.onDisconnect(err)
-			if then.DisconnectedErrCB != nil {
-				then.DisconnectedErrCB(nc, err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			t.clearDenials()
-			t.link.mend()
-			go t.probe(context.Background()) // may be another server
-			t.checkGroups()
-			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
-			if then.ReconnectedCB != nil {
-				then.ReconnectedCB(nc)
-			}
-		}),
-		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.reconnectFailed(err)
-			if then.ReconnectErrCB != nil {
-				then.ReconnectErrCB(nc, err)
-			}
-		}),
-		nats.ClosedHandler(func(nc *nats.Conn) {
-			defer close(t.callbacksDone) // no handler is called after this one
-			t.onClosed(nc.LastError())
-			if then.ClosedCB != nil {
-				then.ClosedCB(nc)
-			}
-		}),
-		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-			if !t.advisoriesDenied(err) {
-				t.logOnce("natsx: the server reports an error", err)
-			}
-			t.handleError(err)
-			if then.AsyncErrorCB != nil {
-				then.AsyncErrorCB(nc, sub, err)
-			}
-		}),
-		nats.CustomReconnectDelay(t.reconnectDelay(&then)),
-	} {
-		if err := opt(o); err != nil {
-			return invalid("%w", t.redact(err))
+func (t *Transport) setHandlers(o *nats.Options) {
+	o.CustomReconnectDelayCB = t.reconnectDelay(*o)
+	o.DisconnectedErrCB = before(o.DisconnectedErrCB, func(_ *nats.Conn, err error) { t.onDisconnect(err) })
+	o.ReconnectErrCB = before(o.ReconnectErrCB, func(_ *nats.Conn, err error) { t.reconnectFailed(err) })
+	reconnected, closed, failed := o.ReconnectedCB, o.ClosedCB, o.AsyncErrorCB
+	o.ReconnectedCB = func(nc *nats.Conn) {
+		t.onReconnect(nc)
+		if reconnected != nil {
+			reconnected(nc)
 		}
 	}
-	return nil
+	o.ClosedCB = func(nc *nats.Conn) {
+		defer close(t.callbacksDone) // no handler is called after this one
+		t.onClosed(nc.LastError())
+		if closed != nil {
+			closed(nc)
+		}
+	}
+	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		if !t.permissions.denyAdvisories(err) {
+			t.logOnce("natsx: the server reports an error", err)
+		}
+		t.permissions.handleError(err)
+		if failed != nil {
+			failed(nc, sub, err)
+		}
+	}
+}
+
+// before returns a handler that calls first, and then the user's handler, if there is one.
+func before(users nats.ConnErrHandler, first nats.ConnErrHandler) nats.ConnErrHandler {
+	return func(nc *nats.Conn, err error) {
+		first(nc, err)
+		if users != nil {
+			users(nc, err)
+		}
+	}
+}
+
+func (t *Transport) onReconnect(nc *nats.Conn) {
+	t.permissions.reset()
+	t.link.mend()
+	go t.api.probe(context.Background()) // may be another server
+	for _, d := range collect(&t.mu, maps.Values(t.declared)) {
+		d.requestCheck()
+	}
+	t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 }
 
 // reconnectDelay returns the function that gives nats.go the pause before its next round of
 // attempts to reconnect.
-func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
+func (t *Transport) reconnectDelay(o nats.Options) nats.ReconnectDelayHandler {
 	jitter := o.ReconnectJitter
 	if o.Secure || o.TLSConfig != nil {
 		jitter = o.ReconnectJitterTLS

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +113,7 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 			record: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
 		})
 	}
-	m.pulled = m.denial(l.t.apiPrefix() + nextSubject + "." + l.config.Name + ".>")
+	m.pulled = m.denial(l.t.api.prefix() + nextSubject + "." + l.config.Name + ".>")
 	return m
 }
 
@@ -123,7 +122,7 @@ func (m *member) establish(ctx context.Context) error {
 	if err := m.open(); err != nil {
 		return m.l.t.failure(err, transport.OutcomeNotDone)
 	}
-	m.raiseTokenBase(m.l.t.highestBase.Load()) // it may have grown before the Transport knew this member
+	m.raiseTokenBase(m.l.t.boots.highest.Load()) // it may have grown before the Transport knew this member
 	m.mu.Lock()
 	pulls := m.wanted()
 	m.mu.Unlock()
@@ -179,11 +178,8 @@ func (m *member) forget() {
 }
 
 func (t *Transport) closeMembers() {
-	t.mu.Lock()
-	members := slices.Collect(maps.Keys(t.members))
-	t.mu.Unlock()
 	var wait sync.WaitGroup
-	for _, m := range members {
+	for _, m := range collect(&t.mu, maps.Keys(t.members)) {
 		wait.Go(m.Close)
 	}
 	wait.Wait()

@@ -173,32 +173,6 @@ func (d *declared) handleAdvisory(msg *nats.Msg) {
 	}
 }
 
-// advisoriesDenied reports whether err denies a subscription to advisories. It logs the first
-// such error.
-func (t *Transport) advisoriesDenied(err error) bool {
-	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
-		return false
-	}
-	t.warnNoAdvisories.Do(func() {
-		t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
-			"address", t.address, "interval", checkInterval)
-	})
-	return true
-}
-
-// checkGroups starts a check of the groups of all logs.
-func (t *Transport) checkGroups() {
-	for _, d := range t.allDeclared() {
-		d.requestCheck()
-	}
-}
-
-func (t *Transport) allDeclared() (all []*declared) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Values(t.declared))
-}
-
 // requestCheck starts a check, or another one after the running check.
 func (d *declared) requestCheck() {
 	d.mu.Lock()
@@ -245,7 +219,11 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 		d.mu.Lock()
 		d.note(opened.consumers)
 		d.mu.Unlock()
-		d.t.suspectMembers(d.log, opened.consumers)
+		for _, m := range collect(&d.t.mu, maps.Keys(d.t.members)) {
+			if m.l.name == d.log {
+				m.compare(opened.consumers)
+			}
+		}
 		switch {
 		case opened.err == nil && opened.missing:
 			made = append(made, g.config.Name)
@@ -256,18 +234,6 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 		}
 	}
 	return made, err
-}
-
-// suspectMembers makes the members of a log compare their groups with the recreated ones.
-func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerInfo) {
-	t.mu.Lock()
-	members := slices.Collect(maps.Keys(t.members))
-	t.mu.Unlock()
-	for _, m := range members {
-		if m.l.config.Name == log {
-			m.compare(consumers)
-		}
-	}
 }
 
 // checked handles the result of a check.

@@ -54,7 +54,7 @@ func newDelayed(t *Transport, log string) *delayed {
 // openSource creates the consumer from which the log copies.
 func (d *delayed) openSource(ctx context.Context) error {
 	_, err := d.source(ctx, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		return d.t.js(ctx).CreateOrUpdatePushConsumer(ctx, d.name, jetstream.ConsumerConfig{
+		return d.t.api.js(ctx).CreateOrUpdatePushConsumer(ctx, d.name, jetstream.ConsumerConfig{
 			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
 			DeliverSubject: delayedSubject(d.log, "deliver"), FilterSubject: delayedSubject(d.log, "due.>"),
 		})
@@ -66,7 +66,7 @@ func (d *delayed) openSource(ctx context.Context) error {
 // nil, for a missing one.
 func (d *delayed) source(ctx context.Context, create func(context.Context) (jetstream.PushConsumer, error)) (*jetstream.ConsumerInfo, error) {
 	c, err := callAPI(ctx, d.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		c, err := d.t.js(ctx).PushConsumer(ctx, d.name, sourceName)
+		c, err := d.t.api.js(ctx).PushConsumer(ctx, d.name, sourceName)
 		if create == nil || codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
 			return c, err
 		}

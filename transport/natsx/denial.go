@@ -238,31 +238,31 @@ func (c conn) Watch(f func(transport.Denial)) (stop func()) {
 	}
 }
 
-// clearDenials removes all denials.
-func (t *Transport) clearDenials() {
-	t.repliesDenied.Store(nil)
-	t.mu.Lock()
-	for r := range t.receivers {
+// reset removes all denials.
+func (p *permissions) reset() {
+	p.repliesDenied.Store(nil)
+	p.t.mu.Lock()
+	for r := range p.t.receivers {
 		r.denied = nil
 	}
-	for m := range t.members {
+	for m := range p.t.members {
 		m.denied = nil
 	}
-	t.mu.Unlock()
-	t.denials.reset()
+	p.t.mu.Unlock()
+	p.t.denials.reset()
 }
 
 // confirm reports whether the server accepted a message on a suspect subject. before is the
 // number of denials of the subject before the message.
-func (t *Transport) confirm(ctx context.Context, subject string, before int) error {
-	if err := t.flush(ctx); err != nil {
+func (p *permissions) confirm(ctx context.Context, subject string, before int) error {
+	if err := p.t.flush(ctx); err != nil {
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "%w", err)
 	}
-	times, denial := t.denials.of(subject)
+	times, denial := p.t.denials.of(subject)
 	if times > before {
 		return denial
 	}
-	t.denials.over(transport.Denial{Subject: subject})
+	p.t.denials.over(transport.Denial{Subject: subject})
 	return nil
 }
 
@@ -302,33 +302,40 @@ func unquote(text string) (value, rest string, ok bool) {
 	return value, text[len(quoted):], err == nil
 }
 
+// permissions handles what the server denies on the connection.
+type permissions struct {
+	t                *Transport
+	repliesDenied    atomic.Pointer[transport.Error] // why replies cannot arrive
+	warnNoAdvisories sync.Once
+}
+
 // handleError handles an error that the server reports on the connection.
-func (t *Transport) handleError(err error) {
+func (p *permissions) handleError(err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return
 	}
-	defer t.denials.record(err)
+	defer p.t.denials.record(err)
 	v, ok := parseViolation(err)
 	switch {
 	case !ok:
 	case v.subscription:
-		t.denySubscription(v)
+		p.denySubscription(v)
 	default:
-		t.denyMessage(v.subject)
+		p.denyMessage(v.subject)
 	}
 }
 
 // denyMessage ends the wait of requests that the server has denied. If there are none, the
 // denial concerns a Publish, or a pull or settlement of a member.
-func (t *Transport) denyMessage(subject string) {
+func (p *permissions) denyMessage(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another user", t.address, subject, strconv.Quote(toAllow(subject)))
-	if t.failOn(subject, err) {
+		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another user", p.t.address, subject, strconv.Quote(toAllow(subject)))
+	if p.failOn(subject, err) {
 		return
 	}
-	key, members := t.membersAbout(subject)
-	if t.denyMembers(members, err) {
-		t.denials.add(key, err)
+	key, members := p.membersAbout(subject)
+	if p.denyMembers(members, err) {
+		p.t.denials.add(key, err)
 	}
 }
 
@@ -349,8 +356,8 @@ func toAllow(subject string) string {
 
 // failOn ends all waits for an answer to a message on a subject, and reports whether there
 // were any.
-func (t *Transport) failOn(subject string, err *transport.Error) (any bool) {
-	for _, r := range []*requests{&t.requests, &t.acks, &t.apiRequests} {
+func (p *permissions) failOn(subject string, err *transport.Error) (any bool) {
+	for _, r := range []*requests{&p.t.requests, &p.t.acks, &p.t.api.requests} {
 		any = r.failOn(subject, err) || any
 	}
 	return any
@@ -358,8 +365,8 @@ func (t *Transport) failOn(subject string, err *transport.Error) (any bool) {
 
 // membersAbout returns the denial of a subject, and the members of this Transport that pull
 // or settle on it.
-func (t *Transport) membersAbout(subject string) (key transport.Denial, members []*member) {
-	before, stream, consumer, ok := t.parsePull(subject)
+func (p *permissions) membersAbout(subject string) (key transport.Denial, members []*member) {
+	before, stream, consumer, ok := p.parsePull(subject)
 	if !ok {
 		before, stream, consumer, ok = parseSettlement(subject)
 	}
@@ -367,9 +374,9 @@ func (t *Transport) membersAbout(subject string) (key transport.Denial, members 
 	if !ok {
 		return key, nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for m := range t.members {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	for m := range p.t.members {
 		if m.l.config.Name == stream && m.source.byName[consumer] != nil {
 			key = m.denial(before + "." + stream + ".>")
 			members = append(members, m)
@@ -380,9 +387,9 @@ func (t *Transport) membersAbout(subject string) (key transport.Denial, members 
 
 // denyMembers records the error in members. It reports whether watchers are to be notified,
 // because Consume has returned or there are no members.
-func (t *Transport) denyMembers(members []*member, err *transport.Error) (notify bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (p *permissions) denyMembers(members []*member, err *transport.Error) (notify bool) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
 	for _, m := range members {
 		m.denied = err
 		notify = notify || m.inForce
@@ -391,8 +398,8 @@ func (t *Transport) denyMembers(members []*member, err *transport.Error) (notify
 }
 
 // parsePull parses the subject of a pull.
-func (t *Transport) parsePull(subject string) (before, stream, consumer string, ok bool) {
-	before = t.apiPrefix() + nextSubject
+func (p *permissions) parsePull(subject string) (before, stream, consumer string, ok bool) {
+	before = p.t.api.prefix() + nextSubject
 	rest, ok := strings.CutPrefix(subject, before+".")
 	if ok {
 		stream, consumer, ok = strings.Cut(rest, ".")
@@ -416,31 +423,31 @@ func parseSettlement(subject string) (before, stream, consumer string, ok bool) 
 
 // denySubscription handles the denial of a subscription: of a new one, of one that nats.go
 // restored on another connection, or of one whose permission was withdrawn.
-func (t *Transport) denySubscription(v violation) {
+func (p *permissions) denySubscription(v violation) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
-		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another user", t.address, v.subject)
-	if t.requests.listensOn(v.subject) || t.acks.listensOn(v.subject) {
-		t.denyReplies(v.subject)
+		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another user", p.t.address, v.subject)
+	if p.t.requests.listensOn(v.subject) || p.t.acks.listensOn(v.subject) {
+		p.denyReplies(v.subject)
 		return
 	}
-	for _, key := range t.markDenied(v, err) {
-		t.denials.add(key, err)
+	for _, key := range p.markDenied(v, err) {
+		p.t.denials.add(key, err)
 	}
 }
 
 // markDenied marks the receivers and members of a denied subscription. It returns the denials
 // of those in force. For the others, Subscribe or Consume returns the error.
-func (t *Transport) markDenied(v violation, err *transport.Error) (inForce []transport.Denial) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for r := range t.receivers {
+func (p *permissions) markDenied(v violation, err *transport.Error) (inForce []transport.Denial) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	for r := range p.t.receivers {
 		if r.sub.Subject == v.subject && r.sub.Queue == v.queue {
 			if r.denied = err; r.inForce {
 				inForce = append(inForce, r.denial())
 			}
 		}
 	}
-	for m := range t.members {
+	for m := range p.t.members {
 		if m.source.sub.Subject == v.subject {
 			if m.denied = err; m.inForce {
 				inForce = append(inForce, m.denial(v.subject))
@@ -451,14 +458,14 @@ func (t *Transport) markDenied(v violation, err *transport.Error) (inForce []tra
 }
 
 // denyReplies fails all requests that wait for replies, since none can arrive.
-func (t *Transport) denyReplies(subject string) {
+func (p *permissions) denyReplies(subject string) {
 	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeUnknown,
 		"the server at %s denies subscribing to %q, which receives replies: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
-		t.address, subject, inboxes(subject))
-	t.repliesDenied.Store(err)
-	t.failAll(err)
-	t.apiRequests.fail(err)
-	t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
+		p.t.address, subject, inboxes(subject))
+	p.repliesDenied.Store(err)
+	p.t.failAll(err)
+	p.t.api.requests.fail(err)
+	p.t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
 }
 
 // inboxes returns the pattern of all replies. The argument is the pattern of some,
@@ -469,12 +476,25 @@ func inboxes(pattern string) string {
 }
 
 // checkReplies reports why no reply can arrive.
-func (t *Transport) checkReplies() error {
-	denied := t.repliesDenied.Load()
+func (p *permissions) checkReplies() error {
+	denied := p.repliesDenied.Load()
 	if denied == nil {
 		return nil
 	}
 	err := *denied
 	err.Outcome = transport.OutcomeNotDone // no request is sent
 	return &err
+}
+
+// denyAdvisories reports whether err denies a subscription to advisories. It logs the first
+// such error.
+func (p *permissions) denyAdvisories(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
+		return false
+	}
+	p.warnNoAdvisories.Do(func() {
+		p.t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
+			"address", p.t.address, "interval", checkInterval)
+	})
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,19 +44,19 @@ func nextBase(last uint64, now time.Time) uint64 {
 
 // tokenBase returns the part of fencing tokens that depends on the boot of the server. If the
 // account cannot have the state stream, it logs once that tokens may decrease.
-func (l *log) tokenBase(ctx context.Context) (uint64, error) {
-	err := l.t.awaitBoot(ctx)
+func (b *boots) tokenBase(ctx context.Context) (uint64, error) {
+	err := b.await(ctx)
 	if storeFailed(err) { // the account may have it when there is room
 		return 0, err
 	}
 	switch transport.CodeOf(err) {
 	case transport.PermissionDenied, transport.ResourceExhausted, transport.FailedPrecondition: // will not change
-		l.t.stateDenied.Do(func() {
-			l.t.log.Warn("natsx: fencing tokens may decrease when the server ends, and hand-backs count as attempts: allow the account the stream "+stateStream, "address", l.t.address, "error", err)
+		b.denied.Do(func() {
+			b.t.log.Warn("natsx: fencing tokens may decrease when the server ends, and hand-backs count as attempts: allow the account the stream "+stateStream, "address", b.t.address, "error", err)
 		})
 		err = nil
 	}
-	return l.t.highestBase.Load(), err
+	return b.highest.Load(), err
 }
 
 // fencingToken returns the fencing token of a delivery.
@@ -78,24 +79,35 @@ type bootSearch struct {
 	err    error
 }
 
+// boots finds out the base of fencing tokens.
+type boots struct {
+	t       *Transport
+	highest atomic.Uint64 // highest known base; raised under t.mu
+	denied  sync.Once     // logs that there is no state stream
+
+	mu      sync.Mutex
+	current boot        // of the connected server, if it is known
+	search  *bootSearch // under way
+}
+
 const (
 	bootPatience = 2 * time.Second // before a search is reported
 	bootAttempt  = 5 * time.Second // short, to notice soon that the stream answers again
 )
 
-// awaitBoot waits until the base of fencing tokens is that of the connected server. The first
+// await waits until the base of fencing tokens is that of the connected server. The first
 // client of a new boot records it. Boots in a cluster are not recorded, since its servers
 // replicate the counts of deliveries. So the wait in a cluster is short, and the last known
 // base remains in use until the state stream answers.
-func (t *Transport) awaitBoot(ctx context.Context) error {
+func (b *boots) await(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 	}
-	for search := t.searchBoot(); search != nil; search = t.searchBoot() {
+	for search := b.joinSearch(); search != nil; search = b.joinSearch() {
 		var late <-chan time.Time
-		if t.clustered() {
+		if b.t.clustered() {
 			late = time.After(time.Until(search.begun.Add(bootPatience)))
 		}
 		select {
@@ -113,40 +125,40 @@ func (t *Transport) awaitBoot(ctx context.Context) error {
 	return nil
 }
 
-// searchBoot joins or starts a search. It returns nil if the boot is known.
-func (t *Transport) searchBoot() *bootSearch {
-	server := t.nc.ConnectedServerId()
-	t.booting.Lock()
-	defer t.booting.Unlock()
+// joinSearch joins or starts a search. It returns nil if the boot is known.
+func (b *boots) joinSearch() *bootSearch {
+	server := b.t.nc.ConnectedServerId()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
-	case server != "" && t.boot.Server == server:
+	case server != "" && b.current.Server == server:
 		return nil
-	case t.search != nil:
-		return t.search
+	case b.search != nil:
+		return b.search
 	}
-	search := &bootSearch{begun: time.Now(), report: sync.OnceFunc(t.reportSearch), done: make(chan struct{})}
-	if !t.background(func() { t.findBoot(search) }) {
+	search := &bootSearch{begun: time.Now(), report: sync.OnceFunc(b.reportSilence), done: make(chan struct{})}
+	if !b.t.background(func() { b.find(search) }) {
 		search.err = driver.ErrClosed
 		close(search.done)
 		return search
 	}
-	t.search = search
+	b.search = search
 	return search
 }
 
-// findBoot searches until the state stream answers, or the connection is lost.
-func (t *Transport) findBoot(search *bootSearch) {
+// find searches until the state stream answers, or the connection is lost.
+func (b *boots) find(search *bootSearch) {
 	report := time.AfterFunc(bootPatience, search.report)
-	err := t.tryBoot()
-	for canRetry(err) && t.life.Err() == nil && !t.link.down() && pause(t.life, apiPause) {
-		err = t.tryBoot()
+	err := b.try()
+	for canRetry(err) && b.t.life.Err() == nil && !b.t.link.down() && pause(b.t.life, apiPause) {
+		err = b.try()
 	}
 	if !report.Stop() && err == nil {
-		t.log.Info("natsx: the stream "+stateStream+" answers", "address", t.address)
+		b.t.log.Info("natsx: the stream "+stateStream+" answers", "address", b.t.address)
 	}
-	t.booting.Lock()
-	defer t.booting.Unlock()
-	t.search, search.err = nil, err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.search, search.err = nil, err
 	close(search.done)
 }
 
@@ -159,84 +171,84 @@ func canRetry(err error) bool {
 	return false
 }
 
-func (t *Transport) reportSearch() {
-	if t.clustered() {
-		t.log.Warn("natsx: the stream "+stateStream+" does not answer: until it does, fencing tokens of a cluster that began as a single server may decrease, and hand-backs count as attempts", "address", t.address)
+func (b *boots) reportSilence() {
+	if b.t.clustered() {
+		b.t.log.Warn("natsx: the stream "+stateStream+" does not answer: until it does, fencing tokens of a cluster that began as a single server may decrease, and hand-backs count as attempts", "address", b.t.address)
 		return
 	}
-	t.log.Warn("natsx: members of groups get nothing until the stream "+stateStream+" answers", "address", t.address)
+	b.t.log.Warn("natsx: members of groups get nothing until the stream "+stateStream+" answers", "address", b.t.address)
 }
 
 func (t *Transport) clustered() bool { return t.nc.ConnectedClusterName() != "" }
 
-// tryBoot reads the last boot, and records the current one if it is new.
-func (t *Transport) tryBoot() error {
-	ctx, cancel := context.WithTimeout(t.life, bootAttempt)
+// try reads the last boot, and records the current one if it is new.
+func (b *boots) try() error {
+	ctx, cancel := context.WithTimeout(b.t.life, bootAttempt)
 	defer cancel()
-	server := t.nc.ConnectedServerId()
+	server := b.t.nc.ConnectedServerId()
 	if server == "" {
-		return driver.About(theState, t.disconnected())
+		return driver.About(theState, b.t.disconnected())
 	}
-	last, sequence, err := t.lastBoot(ctx)
+	last, sequence, err := b.last(ctx)
 	if err != nil {
 		return err
 	}
-	t.raiseTokenBases(last.Base)
+	b.raise(last.Base)
 	now := boot{server, last.Base}
-	if t.clustered() {
-		err = t.ensureState(ctx) // now, since the first hand-back has little time
+	if b.t.clustered() {
+		err = b.t.state.ensure(ctx) // now, since the first hand-back has little time
 	} else if last.Server != server {
-		now.Base, err = t.recordBoot(ctx, server, last.Base, sequence)
+		now.Base, err = b.record(ctx, server, last.Base, sequence)
 	}
 	if err != nil {
 		return err
 	}
-	t.raiseTokenBases(now.Base)
-	t.booting.Lock()
-	defer t.booting.Unlock()
-	t.boot = now
+	b.raise(now.Base)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current = now
 	return nil
 }
 
-// lastBoot returns the last recorded boot and its sequence.
-func (t *Transport) lastBoot(ctx context.Context) (b boot, sequence uint64, err error) {
-	m, err := t.stateMessage(ctx, map[string]any{"last_by_subj": bootsSubject})
+// last returns the last recorded boot and its sequence.
+func (b *boots) last(ctx context.Context) (last boot, sequence uint64, err error) {
+	m, err := b.t.state.read(ctx, map[string]any{"last_by_subj": bootsSubject})
 	switch {
 	case missing(err):
 		return boot{}, 0, nil
 	case err != nil:
 		return boot{}, 0, err
 	}
-	_ = json.Unmarshal(m.Data, &b) // other data is not from natsx
-	return b, m.Sequence, nil
+	_ = json.Unmarshal(m.Data, &last) // other data is not from natsx
+	return last, m.Sequence, nil
 }
 
-// recordBoot stores the boot of a server, unless another client does. It uses the time of the
+// record stores the boot of a server, unless another client does. It uses the time of the
 // server, since the clocks of clients differ.
-func (t *Transport) recordBoot(ctx context.Context, server string, base, last uint64) (uint64, error) {
-	is, err := t.openState(ctx)
+func (b *boots) record(ctx context.Context, server string, base, last uint64) (uint64, error) {
+	is, err := b.t.state.open(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if t.nc.ConnectedServerId() != server {
+	if b.t.nc.ConnectedServerId() != server {
 		return 0, transport.Errorf(transport.Aborted, transport.OutcomeNotDone, "the stream %s: the connection was lost", stateStream)
 	}
-	b := boot{server, nextBase(base, is.TimeStamp)}
+	now := boot{server, nextBase(base, is.TimeStamp)}
 	msg := nats.NewMsg(bootsSubject)
-	msg.Data, _ = json.Marshal(b) // of a text and a number
+	msg.Data, _ = json.Marshal(now) // of a text and a number
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
-	return b.Base, t.putState(ctx, msg)
+	return now.Base, b.t.state.put(ctx, msg)
 }
 
-// raiseTokenBases raises the base of fencing tokens, also that of existing members.
-func (t *Transport) raiseTokenBases(base uint64) {
-	if base <= t.highestBase.Load() {
+// raise raises the base of fencing tokens, also that of existing members.
+func (b *boots) raise(base uint64) {
+	if base <= b.highest.Load() {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.highestBase.Store(max(base, t.highestBase.Load()))
-	for m := range t.members {
-		m.raiseTokenBase(t.highestBase.Load())
+	b.t.mu.Lock()
+	defer b.t.mu.Unlock()
+	b.highest.Store(max(base, b.highest.Load()))
+	for m := range b.t.members {
+		m.raiseTokenBase(b.highest.Load())
 	}
 }

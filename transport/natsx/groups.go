@@ -192,7 +192,7 @@ func (gs *groups) openPart(ctx context.Context, p *part) (err error) {
 
 // doAll calls do for each part, with limited concurrency, and stores the errors.
 func (gs *groups) doAll(ctx context.Context, parts []*part, do func(context.Context, *part) error) {
-	for i, err := range gs.t.inParallel(ctx, len(parts), func(i int) error { return do(ctx, parts[i]) }) {
+	for i, err := range gs.t.api.inParallel(ctx, len(parts), func(i int) error { return do(ctx, parts[i]) }) {
 		parts[i].err = err
 	}
 }

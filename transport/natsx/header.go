@@ -53,17 +53,13 @@ func (t *Transport) recycle(o *outgoing) {
 	t.outgoing.Put(o)
 }
 
-// addServiceError adds the error in m as NATS services report it. The text is shortened for
+// addServiceError adds an error as NATS services report it. The text is shortened for
 // display, and is left out if it would exceed the payload limit: mono's own headers hold all
 // of it.
-func (t *Transport) addServiceError(o *outgoing, m *transport.Message) {
-	e := transport.ErrorFromHeader(m.Header)
-	if e == nil {
-		return
-	}
+func (o *outgoing) addServiceError(e *transport.Error, size, limit int) {
 	text, code := oneLine(e.Message, string(e.Code)), strconv.Itoa(e.Code.HTTPStatus())
 	more := len(micro.ErrorHeader+text+micro.ErrorCodeHeader+code) + 2*len(": \r\n")
-	if limit := t.maxPayload(); limit == 0 || m.Size()+more <= limit {
+	if limit == 0 || size+more <= limit {
 		o.set(micro.ErrorHeader, text)
 		o.set(micro.ErrorCodeHeader, code)
 	}

@@ -175,7 +175,7 @@ func (t *Transport) defaultReplicas() int {
 // Remove implements [transport.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	return l.remove(ctx, func(ctx context.Context) error {
-		return l.t.api(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
+		return l.t.api.request(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
 	})
 }
 
@@ -329,9 +329,9 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	case len(consumers) == 0:
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
 	}
-	return firstError(l.t.inParallel(ctx, len(consumers), func(i int) error {
+	return firstError(l.t.api.inParallel(ctx, len(consumers), func(i int) error {
 		err := l.remove(ctx, func(ctx context.Context) error {
-			return l.t.js(ctx).DeleteConsumer(ctx, l.name, consumers[i].Name)
+			return l.t.api.js(ctx).DeleteConsumer(ctx, l.name, consumers[i].Name)
 		})
 		if err == nil {
 			l.t.deleted.add(l.config.Name, consumers[i].Name, consumers[i].Created)

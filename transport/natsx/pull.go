@@ -167,7 +167,7 @@ const nextSubject = ".CONSUMER.MSG.NEXT"
 
 func newPuller(s *pullSource, c *jetstream.ConsumerConfig, index int) *puller {
 	p := &puller{
-		name: c.Name, index: index, api: s.t.apiPrefix() + nextSubject + "." + s.stream + "." + c.Name, inbox: s.inbox + "." + strconv.Itoa(index) + ".",
+		name: c.Name, index: index, api: s.t.api.prefix() + nextSubject + "." + s.stream + "." + c.Name, inbox: s.inbox + "." + strconv.Itoa(index) + ".",
 		maxBatch: maxPrefetch, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {

@@ -87,8 +87,8 @@ func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
 		return false, s.t.failure(err, transport.OutcomeNotDone)
 	}
 	defer s.close()
-	token := s.t.apiRequests.watch(s.pullers[0].api, func(a answer) { s.denied <- a.err })
-	defer s.t.apiRequests.take(token)
+	token := s.t.api.requests.watch(s.pullers[0].api, func(a answer) { s.denied <- a.err })
+	defer s.t.api.requests.take(token)
 	if s.idle {
 		done, err = rd.checkEnd(ctx)
 	}
@@ -308,7 +308,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
 		s, err := callAPI(ctx, rd.l.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
-			s, err := rd.l.t.js(ctx).Stream(ctx, rd.l.config.Name)
+			s, err := rd.l.t.api.js(ctx).Stream(ctx, rd.l.config.Name)
 			if err != nil {
 				return nil, err
 			}

@@ -84,7 +84,7 @@ func (r *released) checkLast(ctx context.Context, t *Transport, c *consumer) err
 // nextRelease reads the first record of a consumer's hand-backs from a sequence on. It returns
 // nil if there is none.
 func nextRelease(ctx context.Context, t *Transport, c *consumer, from uint64) (*storedMessage, error) {
-	m, err := t.stateMessage(ctx, map[string]any{"seq": from, "next_by_subj": c.releases})
+	m, err := t.state.read(ctx, map[string]any{"seq": from, "next_by_subj": c.releases})
 	if missing(err) {
 		return nil, nil
 	}
@@ -254,5 +254,5 @@ func (m *member) storeReleased(ctx context.Context, c *consumer, all []handBack)
 	if m.l.t.account.Load().level >= levelTTL {
 		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
 	}
-	return m.l.t.putState(ctx, msg)
+	return m.l.t.state.put(ctx, msg)
 }

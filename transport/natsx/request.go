@@ -215,7 +215,7 @@ func (r *requests) fail(err *transport.Error) {
 // Request implements [driver.Conn].
 func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
 	t := c.t
-	if err := t.checkReplies(); err != nil {
+	if err := t.permissions.checkReplies(); err != nil {
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)

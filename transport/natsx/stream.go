@@ -38,7 +38,7 @@ func (s stream) update(ctx context.Context, c jetstream.StreamConfig) (*jetstrea
 }
 
 func (s stream) call(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	answer, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Stream, error) { return do(ctx, s.t.js(ctx)) })
+	answer, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Stream, error) { return do(ctx, s.t.api.js(ctx)) })
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s stream) message(ctx context.Context, request map[string]any) (*storedMes
 				Time     time.Time `json:"time"`
 			} `json:"message"`
 		}
-		if err := s.t.api(ctx, "STREAM.MSG.GET."+s.name, request, &answer); err != nil {
+		if err := s.t.api.request(ctx, "STREAM.MSG.GET."+s.name, request, &answer); err != nil {
 			return nil, err
 		}
 		found := answer.Message
@@ -112,7 +112,7 @@ func (s stream) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) 
 }
 
 func (s stream) callConsumer(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	c, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.js(ctx)) })
+	c, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.api.js(ctx)) })
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (s stream) listsConsumer(ctx context.Context, name string) (bool, error) {
 		}
 		for more := true; more && err == nil; more = len(page.Consumers) > 0 && len(names) < page.Total {
 			page.Consumers = nil
-			err = s.t.api(ctx, "CONSUMER.NAMES."+s.name, map[string]any{"offset": len(names)}, &page)
+			err = s.t.api.request(ctx, "CONSUMER.NAMES."+s.name, map[string]any{"offset": len(names)}, &page)
 			names = append(names, page.Consumers...)
 		}
 		return names, err
@@ -183,7 +183,7 @@ func (s stream) listReported(ctx context.Context) (all []*jetstream.ConsumerInfo
 		}
 		for offset, more := 0, true; more && err == nil; more = len(page.Consumers) > 0 && offset < page.Total {
 			page.Consumers, page.Missing = nil, nil
-			err = s.t.api(ctx, "CONSUMER.LIST."+s.name, map[string]any{"offset": offset}, &page)
+			err = s.t.api.request(ctx, "CONSUMER.LIST."+s.name, map[string]any{"offset": offset}, &page)
 			all, lacking = append(all, page.Consumers...), lacking || len(page.Missing) > 0
 			offset += len(page.Consumers) + len(page.Missing)
 		}
@@ -198,7 +198,7 @@ func (s stream) release(ctx context.Context, consumer string) {
 		return
 	}
 	_, _ = attempt(ctx, s.t, probeTimeout, func(ctx context.Context) (none struct{}, err error) {
-		return none, s.t.js(ctx).DeleteConsumer(ctx, s.name, consumer)
+		return none, s.t.api.js(ctx).DeleteConsumer(ctx, s.name, consumer)
 	}) // otherwise it expires
 }
 
@@ -239,7 +239,7 @@ func (s stream) remove(ctx context.Context, do func(context.Context) error) erro
 	unanswered := false
 	_, err := callAPI(ctx, s.t, func(ctx context.Context) (none struct{}, err error) {
 		err = do(ctx)
-		if unanswered && missing(s.t.apiError(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+		if unanswered && missing(s.t.api.explain(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
 			return none, nil
 		}
 		unanswered = unanswered || err != nil && ctx.Err() != nil
@@ -261,7 +261,7 @@ func (s stream) purge(ctx context.Context, pattern string, p *transport.PurgeCon
 		Purged uint64 `json:"purged"`
 	}
 	_, err := attempt(ctx, s.t, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
-		return none, s.t.api(ctx, "STREAM.PURGE."+s.name, request, &answer)
+		return none, s.t.api.request(ctx, "STREAM.PURGE."+s.name, request, &answer)
 	})
-	return answer.Purged, s.t.apiError(err)
+	return answer.Purged, s.t.api.explain(err)
 }
