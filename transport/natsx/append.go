@@ -185,7 +185,7 @@ func (a *appending) leave() {
 
 // message returns the message to publish.
 func (a *appending) message(m *transport.Message) *outgoing {
-	msg := a.l.t.toNATS(m)
+	msg := a.l.t.outgoing.get(m)
 	msg.Subject = a.l.lanes.published(m.Subject)
 	if a.o.ID != "" {
 		msg.set(jetstream.MsgIDHeader, a.o.ID)

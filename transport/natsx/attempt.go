@@ -1,7 +1,6 @@
 package natsx
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -24,26 +23,26 @@ const earlyError = 2 * time.Second
 // recall sets the attempt of a delivery and queues it for the handler. An early delivery is
 // postponed. If other members may have handed the message back, the handler waits until the
 // state stream is read. The caller holds the lock.
-func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
+func (f *inFlight) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	history, known := d.from.record.History(d.Sequence, d.Stored)
 	d.Attempt = history.Attempt(d.number)
 	if early := time.Until(history.Due); known && early > 0 {
-		m.postpone(d, history, early)
+		f.postpone(d, history, early)
 		return
 	}
 	if d.number > history.Delivery+1 { // other members had it in between, or nobody has begun with it
 		if begun, known := d.from.record.Begun(d.Sequence, d.Stored); known {
 			d.Attempt = begun.Attempts + 1
 		} else {
-			m.inquire(d)
+			f.m.inquiries.inquire(d)
 		}
 	}
-	m.waiting.push(d)
+	f.waiting.push(d)
 }
 
 // postpone holds a delivery until it is due, or hands it back if that takes long.
-func (m *member) postpone(d *delivery, history journal.History, early time.Duration) {
+func (f *inFlight) postpone(d *delivery, history journal.History, early time.Duration) {
 	if early > earlyError {
 		history.Delivery = d.number
 		d.from.record.Put(d.Sequence, d.Stored, history)
@@ -51,40 +50,48 @@ func (m *member) postpone(d *delivery, history journal.History, early time.Durat
 		return
 	}
 	time.AfterFunc(early, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if d.next != nil { // it was not handed back
-			m.waiting.push(d)
-			nudge(m.wake)
+			f.waiting.push(d)
+			nudge(f.wake)
 		}
 	})
 }
 
+// inquiries look up the deliveries that other members may have handed back. The member's lock
+// guards them.
+type inquiries struct {
+	m       *member
+	asked   []*delivery
+	running bool
+}
+
 // inquire starts to read the hand-backs of other members. The delivery waits for the result.
 // The caller holds the lock.
-func (m *member) inquire(d *delivery) {
+func (q *inquiries) inquire(d *delivery) {
 	d.unknown = true
-	m.inquiries = append(m.inquiries, d)
-	if len(m.inquiries) == 1 && !m.inquiring {
-		m.inquiring = true
-		go m.answerInquiries()
+	q.asked = append(q.asked, d)
+	if len(q.asked) == 1 && !q.running {
+		q.running = true
+		go q.answer()
 	}
 }
 
-func (m *member) answerInquiries() {
+func (q *inquiries) answer() {
 	for {
-		asked := m.takeInquiries()
+		asked := q.take()
 		if asked == nil {
 			return
 		}
-		m.readReleased(asked)
-		m.learn(asked)
+		q.read(asked)
+		q.learn(asked)
 	}
 }
 
-// readReleased reads the hand-backs for the consumers of some deliveries. If that fails,
+// read reads the hand-backs for the consumers of some deliveries. If that fails,
 // hand-backs by other members count as attempts.
-func (m *member) readReleased(asked []*delivery) {
+func (q *inquiries) read(asked []*delivery) {
 	var of []*consumer
 	for _, d := range asked {
 		if !slices.Contains(of, d.from) {
@@ -94,11 +101,11 @@ func (m *member) readReleased(asked []*delivery) {
 	errs := make([]error, len(of))
 	var wait sync.WaitGroup
 	for i, c := range of {
-		wait.Go(func() { errs[i] = c.released.catchUp(m.l.t, c) })
+		wait.Go(func() { errs[i] = c.released.catchUp(q.m.l.t, c) })
 	}
 	wait.Wait()
-	if err := firstError(errs...); err != nil && !m.l.t.closed.Load() {
-		m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", m.group, "log", m.l.config.Name, "error", err)
+	if err := firstError(errs...); err != nil && !q.m.l.t.closed.Load() {
+		q.m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", q.m.group, "log", q.m.l.config.Name, "error", err)
 	}
 }
 
@@ -122,19 +129,19 @@ func (r *released) catchUp(t *Transport, c *consumer) error {
 	return err
 }
 
-// takeInquiries returns the deliveries to look up, or nil if there are none.
-func (m *member) takeInquiries() []*delivery {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	asked := m.inquiries
-	m.inquiries, m.inquiring = nil, len(asked) > 0
+// take returns the deliveries to look up, or nil if there are none.
+func (q *inquiries) take() []*delivery {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	asked := q.asked
+	q.asked, q.running = nil, len(asked) > 0
 	return asked
 }
 
 // learn sets the attempts of deliveries whose hand-backs were read.
-func (m *member) learn(asked []*delivery) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (q *inquiries) learn(asked []*delivery) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
 	for _, d := range asked {
 		history, _ := d.from.record.History(d.Sequence, d.Stored)
 		if r, ok := d.from.released.of(d.Sequence); ok && r.Delivery >= history.Delivery {
@@ -142,7 +149,7 @@ func (m *member) learn(asked []*delivery) {
 		}
 		d.Attempt, d.unknown = history.Attempt(d.number), false
 	}
-	nudge(m.wake)
+	nudge(q.m.wake)
 }
 
 // beginAttempt records the attempt before the handler begins, so that it counts even
@@ -172,19 +179,4 @@ func (d *delivery) noteRetry(delay time.Duration) {
 		history.Due = time.Now().Add(delay)
 	}
 	d.from.record.Put(d.Sequence, d.Stored, history)
-}
-
-// noteBoot updates tokenBase. It is called before the first delivery of each connection.
-func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.t.boots.tokenBase(ctx)
-	if err == nil {
-		m.raiseTokenBase(base)
-	}
-	return err
-}
-
-func (m *member) raiseTokenBase(base uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tokenBase = max(m.tokenBase, base)
 }

@@ -78,7 +78,8 @@ type settings struct {
 	config  transport.LogConfig // as requested; after open, as it exists
 	lanes   lanes
 	options *logOptions
-	ttl     bool // the server supports TTLs of messages
+	ttl     bool   // the server supports TTLs of messages
+	origin  string // name of the stream that the log mirrors
 }
 
 // streamConfig returns the configuration for the log's stream. base is the existing
@@ -328,6 +329,14 @@ func (of *settings) checkFilter(g *transport.GroupConfig, lane int) error {
 			"its filter %s matches none of the log's subjects %s: correct the filter", strings.Join(g.Filter, ", "), strings.Join(of.lanes.subjects, ", "))
 	}
 	return nil
+}
+
+// needed returns the groups that have to exist.
+func (of *settings) needed() []transport.GroupConfig {
+	if of.config.Retention != transport.InterestRetention || of.origin != "" {
+		return nil
+	}
+	return of.config.Groups
 }
 
 // groupOf returns the name of a consumer's group.

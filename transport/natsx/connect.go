@@ -34,7 +34,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 	useDialer(opts)
 	t := newTransport(&o)
-	t.setHandlers(opts)
+	(&events{t}).setHandlers(opts)
 	type result struct {
 		nc  *nats.Conn
 		err error
@@ -101,31 +101,34 @@ func isTLS(err error) bool {
 	return errors.Is(err, nats.ErrTLS) || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }
 
+// events handles the events of the connection.
+type events struct{ t *Transport }
+
 // setHandlers sets the Transport's handlers. Each of them then calls the handler that
 // Options.NATS may have set.
-func (t *Transport) setHandlers(o *nats.Options) {
-	o.CustomReconnectDelayCB = t.reconnectDelay(*o)
-	o.DisconnectedErrCB = before(o.DisconnectedErrCB, func(_ *nats.Conn, err error) { t.onDisconnect(err) })
-	o.ReconnectErrCB = before(o.ReconnectErrCB, func(_ *nats.Conn, err error) { t.reconnectFailed(err) })
+func (e *events) setHandlers(o *nats.Options) {
+	o.CustomReconnectDelayCB = e.reconnectDelay(*o)
+	o.DisconnectedErrCB = before(o.DisconnectedErrCB, func(_ *nats.Conn, err error) { e.onDisconnect(err) })
+	o.ReconnectErrCB = before(o.ReconnectErrCB, func(_ *nats.Conn, err error) { e.reconnectFailed(err) })
 	reconnected, closed, failed := o.ReconnectedCB, o.ClosedCB, o.AsyncErrorCB
 	o.ReconnectedCB = func(nc *nats.Conn) {
-		t.onReconnect(nc)
+		e.onReconnect(nc)
 		if reconnected != nil {
 			reconnected(nc)
 		}
 	}
 	o.ClosedCB = func(nc *nats.Conn) {
-		defer close(t.callbacksDone) // no handler is called after this one
-		t.onClosed(nc.LastError())
+		defer close(e.t.callbacksDone) // no handler is called after this one
+		e.onClosed(nc.LastError())
 		if closed != nil {
 			closed(nc)
 		}
 	}
 	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if !t.permissions.denyAdvisories(err) {
-			t.logOnce("natsx: the server reports an error", err)
+		if !e.t.permissions.denyAdvisories(err) {
+			e.logOnce("natsx: the server reports an error", err)
 		}
-		t.permissions.handleError(err)
+		e.t.permissions.handleError(err)
 		if failed != nil {
 			failed(nc, sub, err)
 		}
@@ -142,25 +145,25 @@ func before(users nats.ConnErrHandler, first nats.ConnErrHandler) nats.ConnErrHa
 	}
 }
 
-func (t *Transport) onReconnect(nc *nats.Conn) {
-	t.permissions.reset()
-	t.link.mend()
-	go t.api.probe(context.Background()) // may be another server
-	for _, d := range collect(&t.mu, maps.Values(t.declared)) {
+func (e *events) onReconnect(nc *nats.Conn) {
+	e.t.permissions.reset()
+	e.t.link.mend()
+	go e.t.api.probe(context.Background()) // may be another server
+	for _, d := range collect(&e.t.mu, maps.Values(e.t.declared)) {
 		d.requestCheck()
 	}
-	t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
+	e.t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 }
 
 // reconnectDelay returns the function that gives nats.go the pause before its next round of
 // attempts to reconnect.
-func (t *Transport) reconnectDelay(o nats.Options) nats.ReconnectDelayHandler {
+func (e *events) reconnectDelay(o nats.Options) nats.ReconnectDelayHandler {
 	jitter := o.ReconnectJitter
 	if o.Secure || o.TLSConfig != nil {
 		jitter = o.ReconnectJitterTLS
 	}
 	return func(attempts int) time.Duration {
-		t.roundFailed()
+		e.roundFailed()
 		if o.CustomReconnectDelayCB != nil {
 			return o.CustomReconnectDelayCB(attempts)
 		}
@@ -169,47 +172,47 @@ func (t *Transport) reconnectDelay(o nats.Options) nats.ReconnectDelayHandler {
 }
 
 // reconnectFailed records and logs why an attempt to reconnect failed.
-func (t *Transport) reconnectFailed(err error) {
-	t.link.fail(t.why(err))
-	t.logOnce("natsx: cannot reconnect yet", err)
+func (e *events) reconnectFailed(err error) {
+	e.t.link.fail(e.t.why(err))
+	e.logOnce("natsx: cannot reconnect yet", err)
 }
 
 // roundFailed is called after a round of attempts without success. nats.go calls no handler
 // for an error that a server reports during the handshake.
-func (t *Transport) roundFailed() {
-	nc := t.link.conn.Load()
+func (e *events) roundFailed() {
+	nc := e.t.link.conn.Load()
 	if nc == nil {
 		return
 	}
 	if err := nc.LastError(); err != nil {
-		t.reconnectFailed(err)
+		e.reconnectFailed(err)
 	}
 }
 
-func (t *Transport) onDisconnect(err error) {
-	t.link.lose()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-		"the connection to %s was lost while it waited for the reply", t.address))
-	if !t.closed.Load() {
-		t.log.Warn("natsx: disconnected, reconnecting", "address", t.address, "error", t.redact(err))
+func (e *events) onDisconnect(err error) {
+	e.t.link.lose()
+	e.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+		"the connection to %s was lost while it waited for the reply", e.t.address))
+	if !e.t.closed.Load() {
+		e.t.log.Warn("natsx: disconnected, reconnecting", "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 
 // onClosed is called when no other connection follows: after Close, or after a violation of
 // the protocol.
-func (t *Transport) onClosed(err error) {
-	t.link.lose()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-		"the connection to %s was closed while it waited for the reply", t.address))
-	if !t.closed.Load() {
-		t.log.Error("natsx: the connection is closed and will not be reopened", "address", t.address, "error", t.redact(err))
+func (e *events) onClosed(err error) {
+	e.t.link.lose()
+	e.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+		"the connection to %s was closed while it waited for the reply", e.t.address))
+	if !e.t.closed.Load() {
+		e.t.log.Error("natsx: the connection is closed and will not be reopened", "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 
 // logOnce logs an error, unless it repeats.
-func (t *Transport) logOnce(what string, err error) {
-	if !t.link.repeats(what + err.Error()) {
-		t.log.Error(what, "address", t.address, "error", t.redact(err))
+func (e *events) logOnce(what string, err error) {
+	if !e.t.link.repeats(what + err.Error()) {
+		e.t.log.Error(what, "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 

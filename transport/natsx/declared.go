@@ -61,14 +61,6 @@ type loss struct {
 	err   error         // of the latest attempt, once tried is closed
 }
 
-// needed returns the groups that have to exist.
-func (l *log) needed() []transport.GroupConfig {
-	if l.config.Retention != transport.InterestRetention || l.origin != "" {
-		return nil
-	}
-	return l.config.Groups
-}
-
 // listenForDeletions subscribes to the advisories about the log's consumers. It ignores
 // errors, since the groups are also checked.
 func (l *log) listenForDeletions() {
@@ -221,7 +213,7 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 		d.mu.Unlock()
 		for _, m := range collect(&d.t.mu, maps.Keys(d.t.members)) {
 			if m.l.name == d.log {
-				m.compare(opened.consumers)
+				m.check.compare(opened.consumers)
 			}
 		}
 		switch {

@@ -41,7 +41,7 @@ const fewFields = 4
 // setIdentity sets the sequence, the time, the fencing token and the settler.
 func (d *delivery) setIdentity(about *nats.MsgMetadata) {
 	setPosition(&d.Delivery, about)
-	d.FencingToken, d.Settler = fencingToken(d.m.tokenBase, d.from.created, about.Sequence.Consumer), d
+	d.FencingToken, d.Settler = fencingToken(d.m.base.value, d.from.created, about.Sequence.Consumer), d
 }
 
 // fill fills in the message for the handler.
@@ -133,7 +133,7 @@ func (d *delivery) Release(ctx context.Context) error {
 	if err := d.claim(); err != nil {
 		return err
 	}
-	d.m.giveBackOne(d)
+	d.m.returns.giveBackNext(d)
 	return d.m.l.t.ready(context.WithoutCancel(ctx))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"errors"
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
 )
@@ -249,6 +250,68 @@ func (b *boots) raise(base uint64) {
 	defer b.t.mu.Unlock()
 	b.highest.Store(max(base, b.highest.Load()))
 	for m := range b.t.members {
-		m.raiseTokenBase(b.highest.Load())
+		m.base.raise(b.highest.Load())
 	}
+}
+
+// memberBase is the base of a member's fencing tokens. The member's lock guards it.
+type memberBase struct {
+	m     *member
+	value uint64
+	known bool // the base is that of the connection; otherwise nothing is pulled
+}
+
+// update updates the base. It is called before the first delivery of each connection.
+func (b *memberBase) update(ctx context.Context) error {
+	base, err := b.m.l.t.boots.tokenBase(ctx)
+	if err == nil {
+		b.raise(base)
+	}
+	return err
+}
+
+func (b *memberBase) raise(base uint64) {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	b.value = max(b.value, base)
+}
+
+// renew finds out after a disconnect whether the server has restarted. It retries until it
+// has an answer, or until the connection is lost again. It reports the wait to watchers.
+func (b *memberBase) renew() {
+	for {
+		breaks, up := b.m.l.t.link.state()
+		ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
+		err := error(nats.ErrDisconnected)
+		if up {
+			err = b.update(ctx)
+		}
+		cancel()
+		if b.renewedAt(breaks, err) {
+			b.m.l.t.denials.over(b.m.denial(bootsSubject))
+			return
+		}
+		if e, ok := errors.AsType[*transport.Error](err); ok && up {
+			b.m.l.t.denials.add(b.m.denial(bootsSubject), e)
+		}
+		if !pause(context.Background(), apiPause) {
+			return
+		}
+	}
+}
+
+// renewedAt records that the base is that of the current connection. It reports whether
+// renew is done: it is not if the current connection gave no answer.
+func (b *memberBase) renewedAt(breaks int, err error) bool {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	switch {
+	case b.m.ending || breaks != b.m.source.breaks:
+		return true
+	case err != nil:
+		return false
+	}
+	b.known = true
+	nudge(b.m.wake)
+	return true
 }

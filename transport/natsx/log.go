@@ -18,7 +18,6 @@ type log struct {
 	settings
 	groups   *groups
 	delayed  *delayed
-	origin   string    // name of the stream that it mirrors
 	declared *declared // groups that have to exist; nil if there are none
 }
 
@@ -180,19 +179,29 @@ func (l *log) Remove(ctx context.Context, sequence uint64) error {
 }
 
 // Purge implements [transport.Log].
-func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (total uint64, err error) {
+func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
+	return (&purge{l, p}).run(ctx)
+}
+
+// purge is a Purge of a log.
+type purge struct {
+	*log
+	transport.PurgeConfig
+}
+
+func (p *purge) run(ctx context.Context) (total uint64, err error) {
 	patterns := []string{""} // everything
 	if p.Subject != "" {
-		patterns = l.lanes.filter([]string{p.Subject}, anyLane)
+		patterns = p.lanes.filter([]string{p.Subject}, anyLane)
 	}
 	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
-		if p.Before, err = l.firstKept(ctx, &p); err != nil || p.Before == 0 {
+		if p.Before, err = p.firstKept(ctx); err != nil || p.Before == 0 {
 			return 0, err
 		}
 		p.Keep = 0
 	}
 	for _, pattern := range patterns {
-		n, err := l.purge(ctx, pattern, &p)
+		n, err := p.send(ctx, pattern)
 		if total += n; err != nil {
 			return total, err
 		}
@@ -202,13 +211,13 @@ func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (total uint64,
 
 // firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
 // there are no more than Keep.
-func (l *log) firstKept(ctx context.Context, p *transport.PurgeConfig) (uint64, error) {
+func (p *purge) firstKept(ctx context.Context) (uint64, error) {
 	for {
-		kept, err := l.lastMatching(ctx, p)
+		kept, err := p.lastMatching(ctx)
 		if err != nil || uint64(len(kept)) < p.Keep {
 			return 0, err
 		}
-		there, err := l.allExist(ctx, kept)
+		there, err := p.allExist(ctx, kept)
 		if there || err != nil {
 			return kept[0], err
 		}
@@ -219,12 +228,12 @@ func (l *log) firstKept(ctx context.Context, p *transport.PurgeConfig) (uint64, 
 }
 
 // lastMatching returns the sequences of the last Keep messages that match.
-func (l *log) lastMatching(ctx context.Context, p *transport.PurgeConfig) (kept []uint64, err error) {
+func (p *purge) lastMatching(ctx context.Context) (kept []uint64, err error) {
 	r := transport.ReadConfig{}
 	if p.Subject != "" {
 		r.Filter = []string{p.Subject}
 	}
-	err = l.Read(ctx, r, func(d *transport.Delivery) bool {
+	err = p.Read(ctx, r, func(d *transport.Delivery) bool {
 		if p.Before > 0 && d.Sequence >= p.Before {
 			return false
 		}
@@ -239,18 +248,36 @@ func (l *log) lastMatching(ctx context.Context, p *transport.PurgeConfig) (kept 
 
 // allExist reports whether the messages exist. A server of a cluster may not know of a
 // removal yet, and then a removed message would count as kept.
-func (l *log) allExist(ctx context.Context, sequences []uint64) (bool, error) {
-	if !l.replicated {
+func (p *purge) allExist(ctx context.Context, sequences []uint64) (bool, error) {
+	if !p.replicated {
 		return true, nil
 	}
 	for _, sequence := range sequences {
-		if _, err := l.message(ctx, map[string]any{"seq": sequence}); missing(err) {
+		if _, err := p.message(ctx, map[string]any{"seq": sequence}); missing(err) {
 			return false, nil
 		} else if err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// send sends one request without retries: a second answer would not count the messages that
+// the first one deleted.
+func (p *purge) send(ctx context.Context, pattern string) (uint64, error) {
+	var request struct {
+		Filter string `json:"filter,omitempty"`
+		Before uint64 `json:"seq,omitempty"`
+		Keep   uint64 `json:"keep,omitempty"`
+	}
+	request.Filter, request.Before, request.Keep = pattern, p.Before, p.Keep
+	var answer struct {
+		Purged uint64 `json:"purged"`
+	}
+	_, err := attempt(ctx, p.t, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
+		return none, p.t.api.request(ctx, "STREAM.PURGE."+p.name, request, &answer)
+	})
+	return answer.Purged, p.t.api.explain(err)
 }
 
 // Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
@@ -274,7 +301,7 @@ func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
 
 // Groups implements [transport.Log].
 func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
-	consumers, _, err := l.durables(ctx)
+	consumers, _, err := l.groups.durables(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -290,8 +317,8 @@ func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 }
 
 // durables lists the consumers of all groups. It reports whether some may be lacking.
-func (l *log) durables(ctx context.Context) (durables []*jetstream.ConsumerInfo, lacking bool, err error) {
-	all, lacking, err := l.listConsumers(ctx)
+func (gs *groups) durables(ctx context.Context) (durables []*jetstream.ConsumerInfo, lacking bool, err error) {
+	all, lacking, err := gs.listConsumers(ctx)
 	return slices.DeleteFunc(all, func(c *jetstream.ConsumerInfo) bool { return c.Config.Durable == "" || c.Config.DeliverSubject != "" }), lacking, err
 }
 
@@ -318,7 +345,7 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 
 // DeleteGroup implements [transport.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
-	consumers, lacking, err := l.durables(ctx)
+	consumers, lacking, err := l.groups.durables(ctx)
 	if err != nil {
 		return err
 	}

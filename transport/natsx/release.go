@@ -131,6 +131,7 @@ type handBack struct {
 // returns collects deliveries that the handler hands back. All that are handed back while
 // the ones before are being stored share a record.
 type returns struct {
+	m       *member
 	mu      sync.Mutex
 	stored  *round // is being stored; nil: none
 	waiting *round // follows; nil: none
@@ -178,81 +179,81 @@ func (r *returns) last() *round {
 	return r.stored
 }
 
-// giveBackOne hands back a delivery together with others.
-func (m *member) giveBackOne(d *delivery) {
-	r, start := m.returns.join(d)
+// giveBackNext hands back a delivery together with others.
+func (r *returns) giveBackNext(d *delivery) {
+	joined, start := r.join(d)
 	if start {
-		go m.giveBackRounds(r)
+		go r.giveBackRounds(joined)
 	}
-	<-r.done
+	<-joined.done
 }
 
-func (m *member) giveBackRounds(r *round) {
-	for ; r != nil; r = m.returns.follow() {
-		m.giveBackAll(context.Background(), r.all)
+func (r *returns) giveBackRounds(next *round) {
+	for ; next != nil; next = r.follow() {
+		r.giveBackAll(context.Background(), next.all)
 	}
 }
 
-// awaitReturns waits until what the handler has handed back is handed back.
-func (m *member) awaitReturns() {
-	if r := m.returns.last(); r != nil {
-		<-r.done
+// await waits until what the handler has handed back is handed back.
+func (r *returns) await() {
+	if last := r.last(); last != nil {
+		<-last.done
 	}
 }
 
 // giveBackAll hands back deliveries that were claimed for it.
-func (m *member) giveBackAll(ctx context.Context, all []*delivery) {
+func (r *returns) giveBackAll(ctx context.Context, all []*delivery) {
 	back := make([]handBack, len(all))
 	for i, d := range all {
 		back[i] = d.back()
 	}
-	m.giveBack(ctx, back)
+	r.giveBack(ctx, back)
 	for _, d := range all {
-		m.release(d)
+		r.m.release(d)
 	}
 }
 
 // giveBack hands back deliveries. It first stores that they were not attempts, then
 // releases them to other members. If storing fails, they count as attempts.
-func (m *member) giveBack(ctx context.Context, all []handBack) {
+func (r *returns) giveBack(ctx context.Context, all []handBack) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	var wait sync.WaitGroup
-	for _, c := range m.consumers {
+	for _, c := range r.m.consumers {
 		own := slices.DeleteFunc(slices.Clone(all), func(h handBack) bool { return h.from != c || h.attempts < 0 })
 		if len(own) > 0 {
-			wait.Go(func() { m.noteReleased(ctx, c, own) })
+			wait.Go(func() { r.noteReleased(ctx, c, own) })
 		}
 	}
 	wait.Wait()
 	for _, h := range all {
-		_ = m.l.t.nc.Publish(h.reply, nakBody) // without a connection others get it after the AckWait
+		_ = r.m.l.t.nc.Publish(h.reply, nakBody) // without a connection others get it after the AckWait
 	}
 }
 
-func (m *member) noteReleased(ctx context.Context, c *consumer, all []handBack) {
+func (r *returns) noteReleased(ctx context.Context, c *consumer, all []handBack) {
 	for _, h := range all {
 		c.record.Put(h.sequence, h.stored, journal.History{Delivery: h.number, Attempts: h.attempts})
 	}
 	for some := range slices.Chunk(all, maxReleased) {
-		if m.l.t.ready(ctx) != nil {
+		if r.m.l.t.ready(ctx) != nil {
 			return // the hand-back itself is not possible either
 		}
-		if err := m.storeReleased(ctx, c, some); err != nil {
-			m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", m.group, "log", m.l.config.Name, "error", err)
+		if err := r.storeReleased(ctx, c, some); err != nil {
+			r.m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", r.m.group, "log", r.m.l.config.Name, "error", err)
 		}
 	}
 }
 
-func (m *member) storeReleased(ctx context.Context, c *consumer, all []handBack) error {
+func (r *returns) storeReleased(ctx context.Context, c *consumer, all []handBack) error {
 	record := releaseRecord{Created: c.created}
 	for _, h := range all {
 		record.Released = append(record.Released, [3]uint64{h.sequence, h.number, uint64(h.attempts)})
 	}
 	msg := nats.NewMsg(c.releases)
 	msg.Data, _ = json.Marshal(record) // of numbers and a time
-	if m.l.t.account.Load().level >= levelTTL {
+	if r.m.l.t.account.Load().level >= levelTTL {
 		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
 	}
-	return m.l.t.state.put(ctx, msg)
+	return r.m.l.t.state.put(ctx, msg)
 }

@@ -7,8 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"gomono.dev/transport"
 )
 
 // stream calls JetStream's API for one stream. It repeats calls until the server answers.
@@ -246,22 +244,4 @@ func (s stream) remove(ctx context.Context, do func(context.Context) error) erro
 		return none, err
 	})
 	return err
-}
-
-// purge sends one request without retries: a second answer would not count the messages that
-// the first one deleted.
-func (s stream) purge(ctx context.Context, pattern string, p *transport.PurgeConfig) (uint64, error) {
-	var request struct {
-		Filter string `json:"filter,omitempty"`
-		Before uint64 `json:"seq,omitempty"`
-		Keep   uint64 `json:"keep,omitempty"`
-	}
-	request.Filter, request.Before, request.Keep = pattern, p.Before, p.Keep
-	var answer struct {
-		Purged uint64 `json:"purged"`
-	}
-	_, err := attempt(ctx, s.t, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
-		return none, s.t.api.request(ctx, "STREAM.PURGE."+s.name, request, &answer)
-	})
-	return answer.Purged, s.t.api.explain(err)
 }

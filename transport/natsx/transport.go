@@ -49,7 +49,7 @@ type Transport struct {
 	boots       *boots
 	streams     sync.Map // names of streams → time of their creation
 
-	outgoing sync.Pool // of *outgoing
+	outgoing outgoingPool
 	timers   patience.Timers
 
 	// sending is read-locked while a message is passed to nats.go, and write-locked to set
@@ -158,7 +158,7 @@ func (c conn) Ping(ctx context.Context) error {
 // Publish implements [driver.Conn].
 func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 	t := c.t
-	msg := t.toNATS(m)
+	msg := t.outgoing.get(m)
 	if e := transport.ErrorFromHeader(m.Header); e != nil {
 		msg.addServiceError(e, m.Size(), t.maxPayload())
 	}
@@ -174,7 +174,7 @@ func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 
 // send passes a message to the connection, and recycles it.
 func (t *Transport) send(msg *outgoing) error {
-	defer t.recycle(msg)
+	defer t.outgoing.put(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
@@ -195,7 +195,7 @@ func (t *Transport) send(msg *outgoing) error {
 // continues in the background.
 func (c conn) Close(ctx context.Context) error {
 	closed := make(chan error, 1)
-	go func() { closed <- c.t.close(ctx) }()
+	go func() { closed <- c.close(ctx) }()
 	select {
 	case err := <-closed:
 		return err
@@ -204,26 +204,26 @@ func (c conn) Close(ctx context.Context) error {
 	}
 }
 
-func (t *Transport) close(ctx context.Context) (err error) {
-	t.closeMembers() // before closed is set, since nothing can be stored after that
-	t.sending.Lock()
-	t.closed.Store(true)
-	t.sending.Unlock()
-	t.endLife()
-	for _, r := range collect(&t.mu, maps.Keys(t.receivers)) {
+func (c conn) close(ctx context.Context) (err error) {
+	c.closeMembers() // before closed is set, since nothing can be stored after that
+	c.t.sending.Lock()
+	c.t.closed.Store(true)
+	c.t.sending.Unlock()
+	c.t.endLife()
+	for _, r := range collect(&c.t.mu, maps.Keys(c.t.receivers)) {
 		r.Close()
 	}
-	t.closeMembers() // those of the meantime
-	t.awaitBackground(ctx)
-	if !t.link.down() {
-		err = t.finish(ctx)
+	c.closeMembers() // those of the meantime
+	c.awaitBackground(ctx)
+	if !c.t.link.down() {
+		err = c.finish(ctx)
 	}
-	t.nc.Close()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+	c.t.nc.Close()
+	c.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the transport was closed while it waited for the reply"))
-	t.services.close()
+	c.t.services.close()
 	select {
-	case <-t.callbacksDone: // nothing is logged after Close
+	case <-c.t.callbacksDone: // nothing is logged after Close
 	case <-ctx.Done():
 	}
 	return err
@@ -241,17 +241,17 @@ func (t *Transport) background(f func()) bool {
 }
 
 // awaitBackground waits until no function of background runs.
-func (t *Transport) awaitBackground(ctx context.Context) {
+func (c conn) awaitBackground(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
-		t.running.Wait()
+		c.t.running.Wait()
 		close(ended)
 	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():
 	}
-	for _, d := range collect(&t.mu, maps.Values(t.declared)) {
+	for _, d := range collect(&c.t.mu, maps.Values(c.t.declared)) {
 		d.stop()
 	}
 }
@@ -259,18 +259,18 @@ func (t *Transport) awaitBackground(ctx context.Context) {
 // finish waits until published messages have been sent, and until replies that have arrived
 // are delivered to their requests. If the connection breaks meanwhile, there is nothing left
 // to wait for.
-func (t *Transport) finish(ctx context.Context) error {
-	if err := t.flush(ctx); err != nil {
-		if t.link.down() {
+func (c conn) finish(ctx context.Context) error {
+	if err := c.t.flush(ctx); err != nil {
+		if c.t.link.down() {
 			return nil
 		}
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "the last published messages may not have been sent: %w", err)
 	}
-	broken := t.link.watch()
-	if err := t.requests.drain(ctx, broken); err != nil {
+	broken := c.t.link.watch()
+	if err := c.t.requests.drain(ctx, broken); err != nil {
 		return err
 	}
-	return t.acks.drain(ctx, broken)
+	return c.t.acks.drain(ctx, broken)
 }
 
 // collect lists what mu guards.
