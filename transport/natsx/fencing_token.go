@@ -84,7 +84,7 @@ type bootSearch struct {
 type boots struct {
 	t       *Transport
 	highest atomic.Uint64 // highest known base; raised under t.mu
-	denied  sync.Once     // logs that there is no state stream
+	denied  sync.Once     // reports the lack of the state stream
 
 	mu      sync.Mutex
 	current boot        // of the connected server, if it is known
@@ -241,7 +241,7 @@ func (b *boots) record(ctx context.Context, server string, base, last uint64) (u
 	return now.Base, b.t.state.put(ctx, msg)
 }
 
-// raise raises the base of fencing tokens, also that of existing members.
+// raise sets a higher base of fencing tokens, also in existing members.
 func (b *boots) raise(base uint64) {
 	if base <= b.highest.Load() {
 		return
