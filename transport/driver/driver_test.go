@@ -63,7 +63,7 @@ type (
 
 func (c conn) Log(_ context.Context, config transport.LogConfig) (driver.Log, error) {
 	c.opened = config
-	return log{c.backend}, c.call("Log")
+	return log(c), c.call("Log")
 }
 
 func (l log) Config() *transport.LogConfig { return &l.opened }

@@ -155,13 +155,9 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 		return err
 	}
 	if !a.progress.CompareAndSwap(sending, sent) {
-		go a.fail(a.lost)
+		go a.finish(transport.Appended{}, a.lost)
 	}
 	return nil
-}
-
-func (a *appending) fail(err *transport.Error) {
-	a.finish(transport.Appended{}, err)
 }
 
 // takeRoom reports that the log has no room for another delayed message, unless that depends
@@ -227,7 +223,7 @@ func (a *appending) answered(got answer) {
 			a.lost = got.err
 		}
 		if !a.progress.CompareAndSwap(sending, sendingLost) && a.progress.Load() == sent {
-			a.fail(got.err)
+			a.finish(transport.Appended{}, got.err)
 		}
 		return
 	case noResponders(got.msg):

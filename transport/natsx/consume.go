@@ -174,23 +174,17 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// refuse hands back the messages that have arrived, after the server knows that no more are
-// wanted.
-func (m *member) refuse() {
-	var refused []*nats.Msg
-	for {
+// refuse hands back messages, and those that have arrived, after the server knows that no more
+// are wanted.
+func (m *member) refuse(msgs ...*nats.Msg) {
+	for more := true; more; {
 		select {
 		case msg := <-m.source.arrived:
-			refused = append(refused, msg)
-			continue
+			msgs = append(msgs, msg)
 		default:
+			more = false
 		}
-		break
 	}
-	m.turnDown(refused...)
-}
-
-func (m *member) turnDown(msgs ...*nats.Msg) {
 	var back []handBack
 	for _, msg := range msgs {
 		var about nats.MsgMetadata
@@ -258,7 +252,7 @@ func (m *member) wait(rest time.Duration) {
 	case <-over:
 	}
 	if !m.resume(msg) {
-		m.turnDown(msg)
+		m.refuse(msg)
 	}
 }
 

@@ -47,7 +47,7 @@ func nextBase(last uint64, now time.Time) uint64 {
 // account cannot have the state stream, it logs once that tokens may decrease.
 func (b *boots) tokenBase(ctx context.Context) (uint64, error) {
 	err := b.await(ctx)
-	if storeFailed(err) { // the account may have it when there is room
+	if isStoreFailure(apiErrorOf(err)) { // the account may have it when there is room
 		return 0, err
 	}
 	switch transport.CodeOf(err) {

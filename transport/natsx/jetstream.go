@@ -145,13 +145,15 @@ func transient(ctx context.Context, err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
 		return true
 	}
-	e := apiErrorOf(err)
-	return e != nil && passes(e)
+	return passes(apiErrorOf(err))
 }
 
 // passes reports whether an error of JetStream ends by itself: a cluster has lost its leader,
 // or its servers have yet to hear of each other after a restart.
 func passes(e *jetstream.APIError) bool {
+	if e == nil {
+		return false
+	}
 	switch e.ErrorCode {
 	case codeIncomplete, codeNotAssigned, codeNotAvailable, codeNotLeader, codeStreamOffline, codeConsumerOffline:
 		return true
@@ -167,15 +169,10 @@ func tooFewServers(err error) bool {
 	return e != nil && (e.ErrorCode == codeNoPeers || e.ErrorCode == codeNotClustered) && !passes(e)
 }
 
-// storeFailed reports whether the server could not create files, mostly because its disk is
+// isStoreFailure reports whether the server could not create files, mostly because its disk is
 // full. It hides the cause from clients.
-func storeFailed(err error) bool {
-	e := apiErrorOf(err)
-	return e != nil && isStoreFailure(e)
-}
-
 func isStoreFailure(e *jetstream.APIError) bool {
-	return e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store")
+	return e != nil && (e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store"))
 }
 
 // Codes of JetStream's API without a name in nats.go.

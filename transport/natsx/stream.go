@@ -56,35 +56,28 @@ func (s stream) created() (created time.Time) {
 
 // storedMessage is one message of a stream.
 type storedMessage struct {
-	Subject  string
-	Sequence uint64
-	Time     time.Time
-	Header   nats.Header
-	Data     []byte
+	Subject  string      `json:"subject"`
+	Sequence uint64      `json:"seq"`
+	Time     time.Time   `json:"time"`
+	Data     []byte      `json:"data"`
+	Encoded  []byte      `json:"hdrs"` // the header
+	Header   nats.Header `json:"-"`
 }
 
 // message asks the leader of the stream for one message.
 func (s stream) message(ctx context.Context, request map[string]any) (*storedMessage, error) {
 	return callAPI(ctx, s.t, func(ctx context.Context) (m *storedMessage, err error) {
 		var answer struct {
-			Message *struct {
-				Subject  string    `json:"subject"`
-				Sequence uint64    `json:"seq"`
-				Header   []byte    `json:"hdrs"`
-				Data     []byte    `json:"data"`
-				Time     time.Time `json:"time"`
-			} `json:"message"`
+			Message *storedMessage `json:"message"`
 		}
 		if err := s.t.api.request(ctx, "STREAM.MSG.GET."+s.name, request, &answer); err != nil {
 			return nil, err
 		}
-		found := answer.Message
-		if found == nil {
+		if m = answer.Message; m == nil {
 			return nil, errNoAck
 		}
-		m = &storedMessage{Subject: found.Subject, Sequence: found.Sequence, Time: found.Time, Data: found.Data}
-		if len(found.Header) > 0 {
-			m.Header, err = nats.DecodeHeadersMsg(found.Header)
+		if len(m.Encoded) > 0 {
+			m.Header, err = nats.DecodeHeadersMsg(m.Encoded)
 		}
 		return m, err
 	})
