@@ -51,7 +51,7 @@ func (l *log) AppendAsync(ctx context.Context, m *transport.Message, o transport
 
 // admit reports why nothing can be appended now.
 func (l *log) admit(ctx context.Context) error {
-	if err := l.t.checkReplies(); err != nil {
+	if err := l.t.permissions.checkReplies(); err != nil {
 		return err
 	}
 	switch {
@@ -93,10 +93,10 @@ func (a *appending) recall(ctx context.Context) error {
 	if a.o.ID == "" || a.o.Generated || !a.l.t.journal.Persistent() {
 		return nil
 	}
-	if _, ok := a.recorded(); !ok && !a.l.t.streamCreated(a.stream()).IsZero() {
+	if _, ok := a.recorded(); !ok && !a.stream().created().IsZero() {
 		return nil
 	}
-	_, err := a.l.t.stream(ctx, a.stream())
+	_, err := a.stream().info(ctx)
 	switch {
 	case missing(err):
 		return nil
@@ -114,32 +114,34 @@ func (a *appending) recall(ctx context.Context) error {
 
 // recorded returns the sequence of the message in its stream, as far as that is known.
 func (a *appending) recorded() (sequence uint64, ok bool) {
-	return a.l.t.journal.Recall(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID)
+	s := a.stream()
+	return a.l.t.journal.Recall(s.name, s.created(), a.o.ID)
 }
 
 // remember records for the next process that the message was appended.
 func (a *appending) remember(sequence uint64) {
 	if a.o.ID != "" && !a.o.Generated {
-		a.l.t.journal.Remember(a.stream(), a.l.t.streamCreated(a.stream()), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
+		s := a.stream()
+		a.l.t.journal.Remember(s.name, s.created(), a.o.ID, sequence, time.Now().Add(a.l.config.Window()))
 	}
 }
 
 // stream returns the stream that stores the message first. Each stream has its own ids.
-func (a *appending) stream() string {
+func (a *appending) stream() stream {
 	if a.delayed() {
-		return a.l.delayedName()
+		return a.l.delayed.stream
 	}
-	return a.l.config.Name
+	return a.l.stream
 }
 
 func (a *appending) delayed() bool { return !a.o.NotBefore.IsZero() }
 
 func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 	if a.delayed() && a.l.config.MaxDelayed > 0 {
-		if err := a.l.room.takeTurn(ctx); err != nil {
+		if err := a.l.delayed.takeTurn(ctx); err != nil {
 			return err
 		}
-		defer a.l.room.endTurn()
+		defer a.l.delayed.endTurn()
 		if err := a.takeRoom(ctx); err != nil {
 			return err
 		}
@@ -153,37 +155,33 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 		return err
 	}
 	if !a.progress.CompareAndSwap(sending, sent) {
-		go a.fail(a.lost)
+		go a.finish(transport.Appended{}, a.lost)
 	}
 	return nil
-}
-
-func (a *appending) fail(err *transport.Error) {
-	a.finish(transport.Appended{}, err)
 }
 
 // takeRoom reports that the log has no room for another delayed message, unless that depends
 // on the id of the message.
 func (a *appending) takeRoom(ctx context.Context) error {
-	err := a.l.checkRoom(ctx)
+	err := a.l.delayed.checkRoom(ctx, a.l.config.MaxDelayed)
 	if err != nil && (a.o.ID == "" || transport.CodeOf(err) != transport.ResourceExhausted) {
 		return err
 	}
 	a.full = err
 	a.counted = true
-	a.l.room.underway.Add(1)
+	a.l.delayed.underway.Add(1)
 	return nil
 }
 
 func (a *appending) leave() {
 	if a.counted {
-		a.l.room.leave()
+		a.l.delayed.leave()
 	}
 }
 
 // message returns the message to publish.
 func (a *appending) message(m *transport.Message) *outgoing {
-	msg := a.l.t.toNATS(m)
+	msg := a.l.t.outgoing.get(m)
 	msg.Subject = a.l.lanes.published(m.Subject)
 	if a.o.ID != "" {
 		msg.set(jetstream.MsgIDHeader, a.o.ID)
@@ -196,7 +194,7 @@ func (a *appending) message(m *transport.Message) *outgoing {
 		a.expect(msg, e)
 	}
 	if a.delayed() {
-		a.l.schedule(msg, &a.o)
+		a.l.delayed.schedule(msg, &a.o)
 	}
 	if a.full != nil || a.earlier != nil {
 		// No message has this id, so nothing is stored. The server checks ids first.
@@ -225,7 +223,7 @@ func (a *appending) answered(got answer) {
 			a.lost = got.err
 		}
 		if !a.progress.CompareAndSwap(sending, sendingLost) && a.progress.Load() == sent {
-			a.fail(got.err)
+			a.finish(transport.Appended{}, got.err)
 		}
 		return
 	case noResponders(got.msg):
@@ -267,7 +265,7 @@ func (a *appending) finish(appended transport.Appended, err error) {
 }
 
 func (a *appending) refused(e *jetstream.APIError) error {
-	err := a.l.t.apiError(e)
+	err := a.l.t.api.explain(e)
 	if e.ErrorCode == codeIDInProcess {
 		err.(*transport.Error).Outcome = transport.OutcomeUnknown
 	}
@@ -287,13 +285,13 @@ func (a *appending) explainNoResponders() {
 	if !missing(err) {
 		err = unavailable("the log does not accept it now: it has no leader, or was created without this subject: try later")
 	}
-	a.finish(transport.Appended{}, driver.About("the stream "+a.stream(), err))
+	a.finish(transport.Appended{}, driver.About("the stream "+a.stream().name, err))
 }
 
 // findStream returns NotFound if the stream does not exist. Its servers may be offline.
 func (a *appending) findStream(ctx context.Context) error {
 	_, err := callAPI(ctx, a.l.t, func(ctx context.Context) (none struct{}, err error) {
-		if _, err = a.l.t.js(ctx).Stream(ctx, a.stream()); codeOfAPI(err) == codeStreamOffline {
+		if _, err = a.l.t.api.js(ctx).Stream(ctx, a.stream().name); codeOfAPI(err) == codeStreamOffline {
 			return none, nil
 		}
 		return none, err
@@ -316,9 +314,7 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	last, err := callAPI(ctx, a.l.t, func(ctx context.Context) (*storedMessage, error) {
-		return a.l.getMessage(ctx, map[string]any{"last_by_subj": subject})
-	})
+	last, err := a.l.message(ctx, map[string]any{"last_by_subj": subject})
 	switch {
 	case err == nil && appendedID(last.Header) == a.o.ID:
 		a.finish(transport.Appended{Sequence: last.Sequence, Duplicate: true}, nil)

@@ -2,11 +2,13 @@ package natsx
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport/natsx/internal/journal"
 )
@@ -24,67 +26,75 @@ const earlyError = 2 * time.Second
 // recall sets the attempt of a delivery and queues it for the handler. An early delivery is
 // postponed. If other members may have handed the message back, the handler waits until the
 // state stream is read. The caller holds the lock.
-func (m *member) recall(d *delivery, about *nats.MsgMetadata) {
+func (f *inFlight) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
-	past, known := d.from.past.Past(d.Sequence, d.Stored)
-	d.Attempt = past.Attempt(d.number)
-	if early := time.Until(past.Due); known && early > 0 {
-		m.postpone(d, past, early)
+	history, known := d.from.record.History(d.Sequence, d.Stored)
+	d.Attempt = history.Attempt(d.number)
+	if early := time.Until(history.Due); known && early > 0 {
+		f.postpone(d, history, early)
 		return
 	}
-	if d.number > past.Delivery+1 { // other members had it in between, or nobody has begun with it
-		if begun, known := d.from.past.Begun(d.Sequence, d.Stored); known {
+	if d.number > history.Delivery+1 { // other members had it in between, or nobody has begun with it
+		if begun, known := d.from.record.Begun(d.Sequence, d.Stored); known {
 			d.Attempt = begun.Attempts + 1
 		} else {
-			m.inquire(d)
+			f.m.inquiries.inquire(d)
 		}
 	}
-	m.waiting.push(d)
+	f.waiting.push(d)
 }
 
 // postpone holds a delivery until it is due, or hands it back if that takes long.
-func (m *member) postpone(d *delivery, past journal.Past, early time.Duration) {
+func (f *inFlight) postpone(d *delivery, history journal.History, early time.Duration) {
 	if early > earlyError {
-		past.Delivery = d.number
-		d.from.past.Put(d.Sequence, d.Stored, past)
+		history.Delivery = d.number
+		d.from.record.Put(d.Sequence, d.Stored, history)
 		go d.postpone(early)
 		return
 	}
 	time.AfterFunc(early, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if d.next != nil { // it was not handed back
-			m.waiting.push(d)
-			nudge(m.wake)
+			f.waiting.push(d)
+			nudge(f.wake)
 		}
 	})
 }
 
+// inquiries look up the deliveries that other members may have handed back. The member's lock
+// guards them.
+type inquiries struct {
+	m       *member
+	asked   []*delivery
+	running bool
+}
+
 // inquire starts to read the hand-backs of other members. The delivery waits for the result.
 // The caller holds the lock.
-func (m *member) inquire(d *delivery) {
+func (q *inquiries) inquire(d *delivery) {
 	d.unknown = true
-	m.inquiries = append(m.inquiries, d)
-	if len(m.inquiries) == 1 && !m.inquiring {
-		m.inquiring = true
-		go m.answerInquiries()
+	q.asked = append(q.asked, d)
+	if len(q.asked) == 1 && !q.running {
+		q.running = true
+		go q.answer()
 	}
 }
 
-func (m *member) answerInquiries() {
+func (q *inquiries) answer() {
 	for {
-		asked := m.takeInquiries()
+		asked := q.take()
 		if asked == nil {
 			return
 		}
-		m.readReleased(asked)
-		m.learn(asked)
+		q.read(asked)
+		q.learn(asked)
 	}
 }
 
-// readReleased reads the hand-backs for the consumers of some deliveries. If that fails,
+// read reads the hand-backs for the consumers of some deliveries. If that fails,
 // hand-backs by other members count as attempts.
-func (m *member) readReleased(asked []*delivery) {
+func (q *inquiries) read(asked []*delivery) {
 	var of []*consumer
 	for _, d := range asked {
 		if !slices.Contains(of, d.from) {
@@ -94,11 +104,11 @@ func (m *member) readReleased(asked []*delivery) {
 	errs := make([]error, len(of))
 	var wait sync.WaitGroup
 	for i, c := range of {
-		wait.Go(func() { errs[i] = c.released.catchUp(m.l.t, c) })
+		wait.Go(func() { errs[i] = c.released.catchUp(q.m.l.t, c) })
 	}
 	wait.Wait()
-	if err := firstError(errs...); err != nil && !m.l.t.closed.Load() {
-		m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", m.group, "log", m.l.config.Name, "error", err)
+	if err := firstError(errs...); err != nil && !q.m.l.t.closed.Load() {
+		q.m.l.t.log.Warn("natsx: deliveries that members elsewhere handed back may count as attempts", "group", q.m.group, "log", q.m.l.config.Name, "error", err)
 	}
 }
 
@@ -122,27 +132,27 @@ func (r *released) catchUp(t *Transport, c *consumer) error {
 	return err
 }
 
-// takeInquiries returns the deliveries to look up, or nil if there are none.
-func (m *member) takeInquiries() []*delivery {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	asked := m.inquiries
-	m.inquiries, m.inquiring = nil, len(asked) > 0
+// take returns the deliveries to look up, or nil if there are none.
+func (q *inquiries) take() []*delivery {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
+	asked := q.asked
+	q.asked, q.running = nil, len(asked) > 0
 	return asked
 }
 
 // learn sets the attempts of deliveries whose hand-backs were read.
-func (m *member) learn(asked []*delivery) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (q *inquiries) learn(asked []*delivery) {
+	q.m.mu.Lock()
+	defer q.m.mu.Unlock()
 	for _, d := range asked {
-		past, _ := d.from.past.Past(d.Sequence, d.Stored)
-		if r, ok := d.from.released.of(d.Sequence); ok && r.Delivery >= past.Delivery {
-			past = r
+		history, _ := d.from.record.History(d.Sequence, d.Stored)
+		if r, ok := d.from.released.of(d.Sequence); ok && r.Delivery >= history.Delivery {
+			history = r
 		}
-		d.Attempt, d.unknown = past.Attempt(d.number), false
+		d.Attempt, d.unknown = history.Attempt(d.number), false
 	}
-	nudge(m.wake)
+	nudge(q.m.wake)
 }
 
 // beginAttempt records the attempt before the handler begins, so that it counts even
@@ -153,7 +163,7 @@ func (d *delivery) beginAttempt() {
 	if d.settled {
 		return // it was handed back meanwhile
 	}
-	d.attempt = d.from.past.Begin(d.Sequence, d.Stored, journal.Past{Delivery: d.number, Attempts: d.Attempt})
+	d.attempt = d.from.record.Begin(d.Sequence, d.Stored, journal.History{Delivery: d.number, Attempts: d.Attempt})
 }
 
 // endAttempt records the end of the attempt, if there is one.
@@ -167,24 +177,254 @@ func (d *delivery) endAttempt() {
 
 // noteRetry records the time of the next delivery.
 func (d *delivery) noteRetry(delay time.Duration) {
-	past := journal.Past{Delivery: d.number, Attempts: d.Attempt}
+	history := journal.History{Delivery: d.number, Attempts: d.Attempt}
 	if delay > 0 {
-		past.Due = time.Now().Add(delay)
+		history.Due = time.Now().Add(delay)
 	}
-	d.from.past.Put(d.Sequence, d.Stored, past)
+	d.from.record.Put(d.Sequence, d.Stored, history)
 }
 
-// noteBoot updates tokenBase. It is called before the first delivery of each connection.
-func (m *member) noteBoot(ctx context.Context) error {
-	base, err := m.l.tokenBase(ctx)
-	if err == nil {
-		m.raiseTokenBase(base)
-	}
-	return err
+// released holds the hand-backs of one consumer that this process has read.
+type released struct {
+	// These are only for the goroutine that reads.
+	last    recordPosition // of the last record that was read
+	checked bool           // checkLast has succeeded since catchUp was called
+	silent  bool           // the last read failed
+
+	mu    sync.Mutex
+	bySeq map[uint64]journal.History
 }
 
-func (m *member) raiseTokenBase(base uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tokenBase = max(m.tokenBase, base)
+// recordPosition identifies a record in the state stream. A stream that was deleted and created
+// again may have another record with the same sequence.
+type recordPosition struct {
+	sequence uint64
+	stored   time.Time
+}
+
+// releaseRecord is the stored form of hand-backs.
+type releaseRecord struct {
+	Created  time.Time   `json:"created"`  // of the consumer: a later one may have the same name
+	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
+}
+
+// noteTimeout bounds the time to store hand-backs.
+const noteTimeout = time.Second
+
+// maxReleased bounds the hand-backs of a record, which stays below 16 KiB.
+const maxReleased = 500
+
+// update reads the hand-backs that were stored since the last update. If it fails, it keeps
+// the hand-backs that it has read.
+func (r *released) update(t *Transport, c *consumer, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := r.checkLast(ctx, t, c); err != nil {
+		return err
+	}
+	for {
+		m, err := nextRelease(ctx, t, c, r.last.sequence+1)
+		if m == nil || err != nil {
+			return err
+		}
+		r.last = recordPosition{m.Sequence, m.Time}
+		r.mu.Lock()
+		r.takeIn(m.Data, c.created)
+		r.mu.Unlock()
+	}
+}
+
+// checkLast starts from the first record again if the last one is gone: the state stream may
+// have been deleted and created again, with new sequences.
+func (r *released) checkLast(ctx context.Context, t *Transport, c *consumer) error {
+	if r.checked || r.last.sequence == 0 {
+		r.checked = true
+		return nil
+	}
+	m, err := nextRelease(ctx, t, c, r.last.sequence)
+	if err != nil {
+		return err
+	}
+	if m == nil || m.Sequence != r.last.sequence || !m.Time.Equal(r.last.stored) {
+		r.last = recordPosition{}
+	}
+	r.checked = true
+	return nil
+}
+
+// nextRelease reads the first record of a consumer's hand-backs from a sequence on. It returns
+// nil if there is none.
+func nextRelease(ctx context.Context, t *Transport, c *consumer, from uint64) (*storedMessage, error) {
+	m, err := t.state.read(ctx, map[string]any{"seq": from, "next_by_subj": c.releases})
+	if missing(err) {
+		return nil, nil
+	}
+	return m, err
+}
+
+func (r *released) takeIn(data []byte, created time.Time) {
+	var record releaseRecord
+	if json.Unmarshal(data, &record) != nil || !record.Created.Equal(created) {
+		return
+	}
+	if r.bySeq == nil {
+		r.bySeq = make(map[uint64]journal.History)
+	}
+	for _, of := range record.Released {
+		r.bySeq[of[0]] = journal.History{Delivery: of[1], Attempts: int(of[2])}
+	}
+}
+
+func (r *released) of(sequence uint64) (journal.History, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.bySeq[sequence]
+	return p, ok
+}
+
+// forget drops the hand-back of a settled message.
+func (r *released) forget(sequence uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.bySeq, sequence)
+}
+
+// handBack describes a delivery to hand back.
+type handBack struct {
+	from     *consumer
+	sequence uint64
+	stored   time.Time
+	number   uint64
+	attempts int // before it; negative if unknown
+	reply    string
+}
+
+// returns collects deliveries that the handler hands back. All that are handed back while
+// the ones before are being stored share a record.
+type returns struct {
+	m       *member
+	mu      sync.Mutex
+	stored  *round // is being stored; nil: none
+	waiting *round // follows; nil: none
+}
+
+// round is a set of deliveries that are handed back together.
+type round struct {
+	all  []*delivery
+	done chan struct{}
+}
+
+// join adds a delivery to the next round, and returns the round. It reports whether the
+// caller has to start it.
+func (r *returns) join(d *delivery) (joined *round, start bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting == nil {
+		r.waiting = &round{done: make(chan struct{})}
+		start = r.stored == nil
+	}
+	joined = r.waiting
+	joined.all = append(joined.all, d)
+	if start {
+		r.stored, r.waiting = r.waiting, nil
+	}
+	return joined, start
+}
+
+// follow ends a round, and returns the next one, nil if there is none.
+func (r *returns) follow() *round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.stored.done)
+	r.stored, r.waiting = r.waiting, nil
+	return r.stored
+}
+
+// last returns the latest round that has not ended, nil if there is none.
+func (r *returns) last() *round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting != nil {
+		return r.waiting
+	}
+	return r.stored
+}
+
+// giveBackNext hands back a delivery together with others.
+func (r *returns) giveBackNext(d *delivery) {
+	joined, start := r.join(d)
+	if start {
+		go r.giveBackRounds(joined)
+	}
+	<-joined.done
+}
+
+func (r *returns) giveBackRounds(next *round) {
+	for ; next != nil; next = r.follow() {
+		r.giveBackAll(context.Background(), next.all)
+	}
+}
+
+// await waits until what the handler has handed back is handed back.
+func (r *returns) await() {
+	if last := r.last(); last != nil {
+		<-last.done
+	}
+}
+
+// giveBackAll hands back deliveries that were claimed for it.
+func (r *returns) giveBackAll(ctx context.Context, all []*delivery) {
+	back := make([]handBack, len(all))
+	for i, d := range all {
+		back[i] = d.back()
+	}
+	r.giveBack(ctx, back)
+	for _, d := range all {
+		r.m.release(d)
+	}
+}
+
+// giveBack hands back deliveries. It first stores that they were not attempts, then
+// releases them to other members. If storing fails, they count as attempts.
+func (r *returns) giveBack(ctx context.Context, all []handBack) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, c := range r.m.consumers {
+		own := slices.DeleteFunc(slices.Clone(all), func(h handBack) bool { return h.from != c || h.attempts < 0 })
+		if len(own) > 0 {
+			wait.Go(func() { r.noteReleased(ctx, c, own) })
+		}
+	}
+	wait.Wait()
+	for _, h := range all {
+		_ = r.m.l.t.nc.Publish(h.reply, nakBody) // without a connection others get it after the AckWait
+	}
+}
+
+func (r *returns) noteReleased(ctx context.Context, c *consumer, all []handBack) {
+	for _, h := range all {
+		c.record.Put(h.sequence, h.stored, journal.History{Delivery: h.number, Attempts: h.attempts})
+	}
+	for some := range slices.Chunk(all, maxReleased) {
+		if r.m.l.t.ready(ctx) != nil {
+			return // the hand-back itself is not possible either
+		}
+		if err := r.storeReleased(ctx, c, some); err != nil {
+			r.m.l.t.log.Warn("natsx: deliveries that were handed back count as attempts elsewhere", "group", r.m.group, "log", r.m.l.config.Name, "error", err)
+		}
+	}
+}
+
+func (r *returns) storeReleased(ctx context.Context, c *consumer, all []handBack) error {
+	record := releaseRecord{Created: c.created}
+	for _, h := range all {
+		record.Released = append(record.Released, [3]uint64{h.sequence, h.number, uint64(h.attempts)})
+	}
+	msg := nats.NewMsg(c.releases)
+	msg.Data, _ = json.Marshal(record) // of numbers and a time
+	if r.m.l.t.account.Load().level >= levelTTL {
+		msg.Header.Set(jetstream.MsgTTLHeader, keepRelease.String())
+	}
+	return r.m.l.t.state.put(ctx, msg)
 }

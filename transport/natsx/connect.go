@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,9 +34,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	}
 	useDialer(opts)
 	t := newTransport(&o)
-	if err := t.setHandlers(opts); err != nil {
-		return nil, err
-	}
+	(&events{t}).setHandlers(opts)
 	type result struct {
 		nc  *nats.Conn
 		err error
@@ -100,67 +101,69 @@ func isTLS(err error) bool {
 	return errors.Is(err, nats.ErrTLS) || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }
 
+// events handles the events of the connection.
+type events struct{ t *Transport }
+
 // setHandlers sets the Transport's handlers. Each of them then calls the handler that
 // Options.NATS may have set.
-func (t *Transport) setHandlers(o *nats.Options) error {
-	then := *o
-	for _, opt := range []nats.Option{
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.onDisconnect(err)
-			if then.DisconnectedErrCB != nil {
-				then.DisconnectedErrCB(nc, err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			t.clearDenials()
-			t.link.mend()
-			go t.probe(context.Background()) // may be another server
-			t.checkGroups()
-			t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
-			if then.ReconnectedCB != nil {
-				then.ReconnectedCB(nc)
-			}
-		}),
-		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			t.reconnectFailed(err)
-			if then.ReconnectErrCB != nil {
-				then.ReconnectErrCB(nc, err)
-			}
-		}),
-		nats.ClosedHandler(func(nc *nats.Conn) {
-			defer close(t.callbacksDone) // no handler is called after this one
-			t.onClosed(nc.LastError())
-			if then.ClosedCB != nil {
-				then.ClosedCB(nc)
-			}
-		}),
-		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-			if !t.advisoriesDenied(err) {
-				t.logOnce("natsx: the server reports an error", err)
-			}
-			t.handleError(err)
-			if then.AsyncErrorCB != nil {
-				then.AsyncErrorCB(nc, sub, err)
-			}
-		}),
-		nats.CustomReconnectDelay(t.reconnectDelay(&then)),
-	} {
-		if err := opt(o); err != nil {
-			return invalid("%w", t.redact(err))
+func (e *events) setHandlers(o *nats.Options) {
+	o.CustomReconnectDelayCB = e.reconnectDelay(*o)
+	o.DisconnectedErrCB = before(o.DisconnectedErrCB, func(_ *nats.Conn, err error) { e.onDisconnect(err) })
+	o.ReconnectErrCB = before(o.ReconnectErrCB, func(_ *nats.Conn, err error) { e.reconnectFailed(err) })
+	reconnected, closed, failed := o.ReconnectedCB, o.ClosedCB, o.AsyncErrorCB
+	o.ReconnectedCB = func(nc *nats.Conn) {
+		e.onReconnect(nc)
+		if reconnected != nil {
+			reconnected(nc)
 		}
 	}
-	return nil
+	o.ClosedCB = func(nc *nats.Conn) {
+		defer close(e.t.callbacksDone) // no handler is called after this one
+		e.onClosed(nc.LastError())
+		if closed != nil {
+			closed(nc)
+		}
+	}
+	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		if !e.t.permissions.denyAdvisories(err) {
+			e.logOnce("natsx: the server reports an error", err)
+		}
+		e.t.permissions.handleError(err)
+		if failed != nil {
+			failed(nc, sub, err)
+		}
+	}
+}
+
+// before returns a handler that calls first, and then the user's handler, if there is one.
+func before(users nats.ConnErrHandler, first nats.ConnErrHandler) nats.ConnErrHandler {
+	return func(nc *nats.Conn, err error) {
+		first(nc, err)
+		if users != nil {
+			users(nc, err)
+		}
+	}
+}
+
+func (e *events) onReconnect(nc *nats.Conn) {
+	e.t.permissions.reset()
+	e.t.link.mend()
+	go e.t.api.probe(context.Background()) // may be another server
+	for _, d := range collect(&e.t.mu, maps.Values(e.t.declared)) {
+		d.requestCheck()
+	}
+	e.t.log.Info("natsx: reconnected", "address", redact.URL(nc.ConnectedUrl()))
 }
 
 // reconnectDelay returns the function that gives nats.go the pause before its next round of
 // attempts to reconnect.
-func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
+func (e *events) reconnectDelay(o nats.Options) nats.ReconnectDelayHandler {
 	jitter := o.ReconnectJitter
 	if o.Secure || o.TLSConfig != nil {
 		jitter = o.ReconnectJitterTLS
 	}
 	return func(attempts int) time.Duration {
-		t.roundFailed()
+		e.roundFailed()
 		if o.CustomReconnectDelayCB != nil {
 			return o.CustomReconnectDelayCB(attempts)
 		}
@@ -169,47 +172,47 @@ func (t *Transport) reconnectDelay(o *nats.Options) nats.ReconnectDelayHandler {
 }
 
 // reconnectFailed records and logs why an attempt to reconnect failed.
-func (t *Transport) reconnectFailed(err error) {
-	t.link.fail(t.why(err))
-	t.logOnce("natsx: cannot reconnect yet", err)
+func (e *events) reconnectFailed(err error) {
+	e.t.link.fail(e.t.why(err))
+	e.logOnce("natsx: cannot reconnect yet", err)
 }
 
 // roundFailed is called after a round of attempts without success. nats.go calls no handler
 // for an error that a server reports during the handshake.
-func (t *Transport) roundFailed() {
-	nc := t.link.conn.Load()
+func (e *events) roundFailed() {
+	nc := e.t.link.conn.Load()
 	if nc == nil {
 		return
 	}
 	if err := nc.LastError(); err != nil {
-		t.reconnectFailed(err)
+		e.reconnectFailed(err)
 	}
 }
 
-func (t *Transport) onDisconnect(err error) {
-	t.link.lose()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-		"the connection to %s was lost while it waited for the reply", t.address))
-	if !t.closed.Load() {
-		t.log.Warn("natsx: disconnected, reconnecting", "address", t.address, "error", t.redact(err))
+func (e *events) onDisconnect(err error) {
+	e.t.link.lose()
+	e.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+		"the connection to %s was lost while it waited for the reply", e.t.address))
+	if !e.t.closed.Load() {
+		e.t.log.Warn("natsx: disconnected, reconnecting", "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 
 // onClosed is called when no other connection follows: after Close, or after a violation of
 // the protocol.
-func (t *Transport) onClosed(err error) {
-	t.link.lose()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
-		"the connection to %s was closed while it waited for the reply", t.address))
-	if !t.closed.Load() {
-		t.log.Error("natsx: the connection is closed and will not be reopened", "address", t.address, "error", t.redact(err))
+func (e *events) onClosed(err error) {
+	e.t.link.lose()
+	e.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+		"the connection to %s was closed while it waited for the reply", e.t.address))
+	if !e.t.closed.Load() {
+		e.t.log.Error("natsx: the connection is closed and will not be reopened", "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 
 // logOnce logs an error, unless it repeats.
-func (t *Transport) logOnce(what string, err error) {
-	if !t.link.repeats(what + err.Error()) {
-		t.log.Error(what, "address", t.address, "error", t.redact(err))
+func (e *events) logOnce(what string, err error) {
+	if !e.t.link.repeats(what + err.Error()) {
+		e.t.log.Error(what, "address", e.t.address, "error", e.t.redact(err))
 	}
 }
 
@@ -217,4 +220,90 @@ func (t *Transport) logOnce(what string, err error) {
 func (t *Transport) failAll(err *transport.Error) {
 	t.requests.fail(err)
 	t.acks.fail(err)
+}
+
+// link is the state of the connection, for use without a call of nats.go: all methods of
+// nats.go block while it dials. The state changes only in callbacks of nats.go, which run in
+// the order of events. The callback for a disconnect runs before the next dial.
+type link struct {
+	maxPayload atomic.Int64
+	cut        atomic.Bool // written under mu
+
+	conn atomic.Pointer[nats.Conn] // for calls of nats.go
+
+	mu     sync.Mutex
+	breaks int              // number of disconnects
+	broken chan struct{}    // closed while disconnected
+	why    *transport.Error // error of the last attempt to reconnect
+	logged map[string]bool  // errors logged since the last change of state
+}
+
+// maxLogged bounds the logged errors that are remembered.
+const maxLogged = 100
+
+func newLink() *link { return &link{broken: make(chan struct{}), logged: make(map[string]bool)} }
+
+// watch returns a channel that is closed when the connection breaks, or if it is already
+// broken.
+func (l *link) watch() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
+}
+
+func (l *link) down() bool { return l.cut.Load() }
+
+// state returns the number of disconnects, and whether the connection is up.
+func (l *link) state() (breaks int, up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breaks, !l.cut.Load()
+}
+
+func (l *link) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.cut.Swap(true) {
+		clear(l.logged)
+		l.breaks++
+		close(l.broken)
+	}
+}
+
+func (l *link) mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut.Load() {
+		clear(l.logged)
+		l.why, l.broken = nil, make(chan struct{})
+		l.cut.Store(false)
+	}
+}
+
+// fail records why an attempt to reconnect failed.
+func (l *link) fail(why *transport.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = why
+}
+
+// reason returns why the last attempt to reconnect failed, or nil before the first one.
+func (l *link) reason() *transport.Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.why
+}
+
+// repeats reports whether text was already logged since the last change of state.
+func (l *link) repeats(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.logged[text] {
+		return true
+	}
+	if len(l.logged) >= maxLogged {
+		clear(l.logged)
+	}
+	l.logged[text] = true
+	return false
 }

@@ -41,7 +41,7 @@ type declared struct {
 
 	mu             sync.Mutex
 	groups         []declaredGroup
-	delays         *log                 // the log, if it has delayed messages
+	delays         *delayed             // nil if there are none
 	made           map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
 	checkRequested bool                 // another check is requested
 	checking       bool                 // a goroutine runs check
@@ -61,14 +61,6 @@ type loss struct {
 	err   error         // of the latest attempt, once tried is closed
 }
 
-// needed returns the groups that have to exist.
-func (l *log) needed() []transport.GroupConfig {
-	if l.config.Retention != transport.InterestRetention || l.origin != "" {
-		return nil
-	}
-	return l.config.Groups
-}
-
 // listenForDeletions subscribes to the advisories about the log's consumers. It ignores
 // errors, since the groups are also checked.
 func (l *log) listenForDeletions() {
@@ -85,7 +77,7 @@ func (l *log) listenForDeletions() {
 	t.declared[name] = l.declared
 	_, _ = t.nc.Subscribe(advisories+name+".*", l.declared.handleAdvisory)
 	if l.config.Delays {
-		_, _ = t.nc.Subscribe(advisories+l.delayedName()+"."+sourceName, l.declared.handleAdvisory)
+		_, _ = t.nc.Subscribe(advisories+l.delayed.name+"."+sourceName, l.declared.handleAdvisory)
 	}
 }
 
@@ -107,7 +99,7 @@ func (l *log) declare(opened []openedGroup) {
 		d.note(opened[i].consumers)
 	}
 	if l.config.Delays {
-		d.delays = l
+		d.delays = l.delayed
 	}
 	d.scheduleCheck(checkInterval)
 }
@@ -173,32 +165,6 @@ func (d *declared) handleAdvisory(msg *nats.Msg) {
 	}
 }
 
-// advisoriesDenied reports whether err denies a subscription to advisories. It logs the first
-// such error.
-func (t *Transport) advisoriesDenied(err error) bool {
-	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
-		return false
-	}
-	t.warnNoAdvisories.Do(func() {
-		t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
-			"address", t.address, "interval", checkInterval)
-	})
-	return true
-}
-
-// checkGroups starts a check of the groups of all logs.
-func (t *Transport) checkGroups() {
-	for _, d := range t.allDeclared() {
-		d.requestCheck()
-	}
-}
-
-func (t *Transport) allDeclared() (all []*declared) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Values(t.declared))
-}
-
 // requestCheck starts a check, or another one after the running check.
 func (d *declared) requestCheck() {
 	d.mu.Lock()
@@ -237,15 +203,19 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 	groups, delays := slices.Clone(d.groups), d.delays
 	d.mu.Unlock()
 	if delays != nil {
-		delays.awaitDeletions(d.t.life, delays.delayedName())
+		delays.awaitDeletions(d.t.life)
 		_ = delays.openSource(d.t.life) // the next check tries again
 	}
 	for _, g := range groups {
-		opened := g.l.openGroups(d.t.life, []transport.GroupConfig{g.config}, false)[0]
+		opened := g.l.groups.open(d.t.life, []transport.GroupConfig{g.config}, false)[0]
 		d.mu.Lock()
 		d.note(opened.consumers)
 		d.mu.Unlock()
-		d.t.suspectMembers(d.log, opened.consumers)
+		for _, m := range collect(&d.t.mu, maps.Keys(d.t.members)) {
+			if m.l.name == d.log {
+				m.check.compare(opened.consumers)
+			}
+		}
 		switch {
 		case opened.err == nil && opened.missing:
 			made = append(made, g.config.Name)
@@ -256,18 +226,6 @@ func (d *declared) recreate(lost bool) (made []string, err error) {
 		}
 	}
 	return made, err
-}
-
-// suspectMembers makes the members of a log compare their groups with the recreated ones.
-func (t *Transport) suspectMembers(log string, consumers []*jetstream.ConsumerInfo) {
-	t.mu.Lock()
-	members := slices.Collect(maps.Keys(t.members))
-	t.mu.Unlock()
-	for _, m := range members {
-		if m.l.config.Name == log {
-			m.compare(consumers)
-		}
-	}
 }
 
 // checked handles the result of a check.

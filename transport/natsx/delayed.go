@@ -36,162 +36,124 @@ const (
 // sourcePending bounds the messages that the log receives before it confirms them.
 const sourcePending = 1000
 
-func (l *log) delayedName() string { return l.config.Name + delayedSuffix }
-
-func (l *log) delayedSubject(rest string) string { return delayedPrefix + l.config.Name + "." + rest }
-
-func (l *log) delayedSource() *jetstream.StreamSource {
-	return &jetstream.StreamSource{
-		Name:              l.delayedName(),
-		Consumer:          &jetstream.StreamConsumerSource{Name: sourceName, DeliverSubject: l.delayedSubject("deliver")},
-		SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: l.delayedSubject("due.>"), Destination: ">"}},
-	}
-}
-
-func (l *log) delayedConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
-	s := base
-	s.Name = l.delayedName()
-	s.Subjects = []string{l.delayedSubject("at.*"), l.delayedSubject("due.>")}
-	s.Retention = jetstream.WorkQueuePolicy
-	s.AllowMsgSchedules = true
-	s.Duplicates = l.config.Window()
-	s.Metadata = metadata(base.Metadata, nil, map[string]string{metaGeneration: formatNumber(l.config.Generation)})
-	l.setStorage(&s)
-	return s
-}
-
-// openDelayed creates the second stream, and the consumer from which the log copies.
-func (l *log) openDelayed(ctx context.Context) error {
-	is, err := l.t.stream(ctx, l.delayedName())
-	switch {
-	case missing(err):
-		_, err = l.makeStream(ctx, l.delayedConfig(jetstream.StreamConfig{}))
-	case err == nil && !is.AllowMsgSchedules:
-		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
-			"its Delays need the stream %s, but another one has that name: rename one of them", l.delayedName())
-	case err == nil:
-		_, err = l.updateStream(ctx, is, l.delayedConfig(*is))
-	}
-	if err != nil {
-		return err
-	}
-	return l.openSource(ctx)
-}
-
-func (l *log) openSource(ctx context.Context) error {
-	_, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		c, err := l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
-		if codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
-			return c, err
-		}
-		return l.t.js(ctx).CreateOrUpdatePushConsumer(ctx, l.delayedName(), jetstream.ConsumerConfig{
-			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
-			DeliverSubject: l.delayedSubject("deliver"), FilterSubject: l.delayedSubject("due.>"),
-		})
-	})
-	return err
-}
-
-// schedule delays msg, in which only the subject is still missing. The server parses
-// fractions of a second, which nats.go's own option truncates.
-func (l *log) schedule(msg *outgoing, o *transport.AppendOptions) {
-	at := o.NotBefore
-	if at.Before(firstTime) {
-		at = firstTime
-	}
-	msg.set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
-	msg.set(headerTarget, l.delayedSubject("due."+msg.Subject))
-	if o.ID != "" {
-		msg.set(headerMovedID, o.ID)
-	}
-	msg.Subject = l.delayedSubject("at." + rand.Text())
-}
-
-// firstTime is the earliest time that the server can represent, in nanoseconds since 1970.
-var firstTime = time.Unix(0, 0)
-
-// room bounds the delayed messages of a log. The server counts the stored messages, and this
-// process counts the appends without an answer. Only one append at a time checks and sends,
-// so each is counted at least once.
-type room struct {
+// delayed is the stream of a log's delayed messages. It bounds their number. The server counts
+// the stored messages, and this process counts the appends without an answer. Only one append
+// at a time checks and sends, so each is counted at least once.
+type delayed struct {
+	stream
+	log      string
 	turn     chan struct{} // of capacity 1: holds the token of the append that checks and sends
 	underway atomic.Uint64 // appends without an answer
 	answered chan struct{} // of capacity 1: an append was answered
 }
 
-func newRoom() *room {
-	return &room{turn: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+func newDelayed(t *Transport, log string) *delayed {
+	return &delayed{stream: stream{t: t, name: log + delayedSuffix}, log: log, turn: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
-func (r *room) takeTurn(ctx context.Context) error {
+// openSource creates the consumer from which the log copies.
+func (d *delayed) openSource(ctx context.Context) error {
+	_, err := d.source(ctx, func(ctx context.Context) (jetstream.PushConsumer, error) {
+		return d.t.api.js(ctx).CreateOrUpdatePushConsumer(ctx, d.name, jetstream.ConsumerConfig{
+			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
+			DeliverSubject: delayedSubject(d.log, "deliver"), FilterSubject: delayedSubject(d.log, "due.>"),
+		})
+	})
+	return err
+}
+
+// source asks for the state of the consumer from which the log copies. It calls create, if not
+// nil, for a missing one.
+func (d *delayed) source(ctx context.Context, create func(context.Context) (jetstream.PushConsumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := callAPI(ctx, d.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
+		c, err := d.t.api.js(ctx).PushConsumer(ctx, d.name, sourceName)
+		if create == nil || codeOfAPI(err) != jetstream.JSErrCodeConsumerNotFound {
+			return c, err
+		}
+		return create(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.CachedInfo(), nil
+}
+
+// schedule delays msg, in which only the subject is still missing. The server parses
+// fractions of a second, which nats.go's own option truncates.
+func (d *delayed) schedule(msg *outgoing, o *transport.AppendOptions) {
+	at := o.NotBefore
+	if at.Before(firstTime) {
+		at = firstTime
+	}
+	msg.set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.set(headerTarget, delayedSubject(d.log, "due."+msg.Subject))
+	if o.ID != "" {
+		msg.set(headerMovedID, o.ID)
+	}
+	msg.Subject = delayedSubject(d.log, "at."+rand.Text())
+}
+
+// firstTime is the earliest time that the server can represent, in nanoseconds since 1970.
+var firstTime = time.Unix(0, 0)
+
+func (d *delayed) takeTurn(ctx context.Context) error {
 	select {
-	case r.turn <- struct{}{}:
+	case d.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return busy(ctx)
 	}
 }
 
-func (r *room) endTurn() { <-r.turn }
+func (d *delayed) endTurn() { <-d.turn }
 
 // leave records that an append was answered.
-func (r *room) leave() {
-	r.underway.Add(^uint64(0))
-	nudge(r.answered)
-}
-
-func (r *room) wait(ctx context.Context) error {
-	select {
-	case <-r.answered:
-		return nil
-	case <-ctx.Done():
-		return busy(ctx)
-	}
+func (d *delayed) leave() {
+	d.underway.Add(^uint64(0))
+	nudge(d.answered)
 }
 
 func busy(ctx context.Context) error {
 	return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while other delayed messages wait for their acknowledgement", ctx.Err())
 }
 
-// checkRoom reports that there are too many delayed messages. A stored message without an
-// answer counts twice, so only a count without unanswered appends is final. The caller has
-// the turn.
-func (l *log) checkRoom(ctx context.Context) error {
+// checkRoom reports that there are limit delayed messages. A stored message without an answer
+// counts twice, so only a count without unanswered appends is final. The caller has the turn.
+func (d *delayed) checkRoom(ctx context.Context, limit uint64) error {
 	for {
-		underway := l.room.underway.Load()
-		waiting, err := l.countDelayed(ctx)
+		underway := d.underway.Load()
+		waiting, err := d.count(ctx)
 		switch {
 		case err != nil:
 			return err
-		case waiting+underway < l.config.MaxDelayed:
+		case waiting+underway < limit:
 			return nil
 		case underway == 0:
 			return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-				"%d messages are delayed, and MaxDelayed is %d: try later, or raise MaxDelayed", waiting, l.config.MaxDelayed)
+				"%d messages are delayed, and MaxDelayed is %d: try later, or raise MaxDelayed", waiting, limit)
 		}
-		if err := l.room.wait(ctx); err != nil {
-			return err
+		select {
+		case <-d.answered:
+		case <-ctx.Done():
+			return busy(ctx)
 		}
 	}
 }
 
-// countDelayed returns the number of delayed messages that are not due. Due messages are in
-// the same stream, until the log has confirmed them.
-func (l *log) countDelayed(ctx context.Context) (uint64, error) {
-	due, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		return l.t.js(ctx).PushConsumer(ctx, l.delayedName(), sourceName)
-	})
-	if l.maybeStarting(err) {
+// count returns the number of delayed messages that are not due. Due messages are in the same
+// stream, until the log has confirmed them.
+func (d *delayed) count(ctx context.Context) (uint64, error) {
+	due, err := d.source(ctx, nil)
+	if d.maybeStarting(err) {
 		err = unavailable("the consumer %s that moves delayed messages is missing, or its servers have yet to start it: try later", sourceName)
 	}
 	if err != nil {
 		return 0, err
 	}
-	all, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.delayedName()) })
+	all, err := d.info(ctx)
 	if err != nil {
 		return 0, err
 	}
-	moved := due.CachedInfo().NumPending + uint64(max(due.CachedInfo().NumAckPending, 0))
-	messages := all.CachedInfo().State.Msgs
-	return messages - min(moved, messages), nil
+	moved := due.NumPending + uint64(max(due.NumAckPending, 0))
+	return all.State.Msgs - min(moved, all.State.Msgs), nil
 }

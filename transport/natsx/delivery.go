@@ -3,6 +3,7 @@ package natsx
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ const fewFields = 4
 // setIdentity sets the sequence, the time, the fencing token and the settler.
 func (d *delivery) setIdentity(about *nats.MsgMetadata) {
 	setPosition(&d.Delivery, about)
-	d.FencingToken, d.Settler = fencingToken(d.m.tokenBase, d.from.created, about.Sequence.Consumer), d
+	d.FencingToken, d.Settler = fencingToken(d.m.base.value, d.from.created, about.Sequence.Consumer), d
 }
 
 // fill fills in the message for the handler.
@@ -132,7 +133,7 @@ func (d *delivery) Release(ctx context.Context) error {
 	if err := d.claim(); err != nil {
 		return err
 	}
-	d.m.giveBackOne(d)
+	d.m.returns.giveBackNext(d)
 	return d.m.l.t.ready(context.WithoutCancel(ctx))
 }
 
@@ -180,8 +181,8 @@ func (d *delivery) claim() error {
 
 // forget removes the records of a settled message.
 func (d *delivery) forget() {
-	if d.from.past.HasRecords() {
-		d.from.past.Forget(d.Sequence)
+	if d.from.record.HasRecords() {
+		d.from.record.Forget(d.Sequence)
 	}
 	if d.number > 1 {
 		d.from.released.forget(d.Sequence)
@@ -205,4 +206,41 @@ func (d *delivery) drop() {
 	d.settled = true
 	d.mu.Unlock()
 	d.m.release(d)
+}
+
+// readMetadata reads the metadata in the reply subject of a stream's message. It does the
+// same as [nats.Msg.Metadata], which needs two allocations and still reads uncommon forms.
+func readMetadata(about *nats.MsgMetadata, msg *nats.Msg) error {
+	if readAckSubject(about, msg.Reply) {
+		return nil
+	}
+	read, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	*about = *read
+	return nil
+}
+
+// readAckSubject reads "$JS.ACK.<stream>.<consumer>.<deliveries>.<stream
+// sequence>.<consumer sequence>.<nanoseconds>.<pending>".
+func readAckSubject(about *nats.MsgMetadata, reply string) bool {
+	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
+	if !ok || strings.Count(rest, ".") != 6 {
+		return false
+	}
+	about.Domain = ""
+	about.Stream, rest, _ = strings.Cut(rest, ".")
+	about.Consumer, rest, _ = strings.Cut(rest, ".")
+	var at uint64
+	for _, n := range []*uint64{&about.NumDelivered, &about.Sequence.Stream, &about.Sequence.Consumer, &at, &about.NumPending} {
+		var text string
+		var err error
+		text, rest, _ = strings.Cut(rest, ".")
+		if *n, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return false
+		}
+	}
+	about.Timestamp = time.Unix(0, int64(at))
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,30 +238,263 @@ func (c conn) Watch(f func(transport.Denial)) (stop func()) {
 	}
 }
 
-// clearDenials removes all denials.
-func (t *Transport) clearDenials() {
-	t.repliesDenied.Store(nil)
-	t.mu.Lock()
-	for r := range t.receivers {
+// reset removes all denials.
+func (p *permissions) reset() {
+	p.repliesDenied.Store(nil)
+	p.t.mu.Lock()
+	for r := range p.t.receivers {
 		r.denied = nil
 	}
-	for m := range t.members {
+	for m := range p.t.members {
 		m.denied = nil
 	}
-	t.mu.Unlock()
-	t.denials.reset()
+	p.t.mu.Unlock()
+	p.t.denials.reset()
 }
 
 // confirm reports whether the server accepted a message on a suspect subject. before is the
 // number of denials of the subject before the message.
-func (t *Transport) confirm(ctx context.Context, subject string, before int) error {
-	if err := t.flush(ctx); err != nil {
+func (p *permissions) confirm(ctx context.Context, subject string, before int) error {
+	if err := p.t.flush(ctx); err != nil {
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "%w", err)
 	}
-	times, denial := t.denials.of(subject)
+	times, denial := p.t.denials.of(subject)
 	if times > before {
 		return denial
 	}
-	t.denials.over(transport.Denial{Subject: subject})
+	p.t.denials.over(transport.Denial{Subject: subject})
 	return nil
+}
+
+// violation names the subject that the server denies.
+type violation struct {
+	subscription   bool
+	subject, queue string
+}
+
+// parseViolation reads an error such as
+//
+//	nats: permissions violation: Permissions Violation for Subscription to "a.>" using queue "q"
+func parseViolation(err error) (v violation, ok bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return v, false
+	}
+	_, rest, published := strings.Cut(err.Error(), " for Publish to ")
+	if !published {
+		_, rest, v.subscription = strings.Cut(err.Error(), " for Subscription to ")
+	}
+	if v.subject, rest, ok = unquote(rest); !ok {
+		return v, false
+	}
+	if _, queue, using := strings.Cut(rest, " using queue "); using {
+		v.queue, _, ok = unquote(queue)
+	}
+	return v, ok
+}
+
+// unquote returns the quoted string at the beginning of a text, and the rest.
+func unquote(text string) (value, rest string, ok bool) {
+	quoted, err := strconv.QuotedPrefix(text)
+	if err != nil {
+		return "", "", false
+	}
+	value, err = strconv.Unquote(quoted)
+	return value, text[len(quoted):], err == nil
+}
+
+// permissions handles what the server denies on the connection.
+type permissions struct {
+	t                *Transport
+	repliesDenied    atomic.Pointer[transport.Error] // why replies cannot arrive
+	warnNoAdvisories sync.Once
+}
+
+// handleError handles an error that the server reports on the connection.
+func (p *permissions) handleError(err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	defer p.t.denials.record(err)
+	v, ok := parseViolation(err)
+	switch {
+	case !ok:
+	case v.subscription:
+		p.denySubscription(v)
+	default:
+		p.denyMessage(v.subject)
+	}
+}
+
+// denyMessage ends the wait of requests that the server has denied. If there are none, the
+// denial concerns a Publish, or a pull or settlement of a member.
+func (p *permissions) denyMessage(subject string) {
+	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
+		"the server at %s denies publishing to %q: allow %s in the user's permissions, or connect as another user", p.t.address, subject, strconv.Quote(toAllow(subject)))
+	if p.failOn(subject, err) {
+		return
+	}
+	key, members := p.membersAbout(subject)
+	if p.denyMembers(members, err) {
+		p.t.denials.add(key, err)
+	}
+}
+
+// toAllow returns the pattern that a user needs for a subject.
+func toAllow(subject string) string {
+	if strings.HasPrefix(subject, "$JS.") {
+		for _, part := range []string{".API.", ".ACK."} {
+			if at := strings.Index(subject, part); at >= 0 {
+				return subject[:at+len(part)] + ">"
+			}
+		}
+	}
+	if of := family(subject); of != subject {
+		return of + ".*"
+	}
+	return subject
+}
+
+// failOn ends all waits for an answer to a message on a subject, and reports whether there
+// were any.
+func (p *permissions) failOn(subject string, err *transport.Error) (any bool) {
+	for _, r := range []*requests{&p.t.requests, &p.t.acks, &p.t.api.requests} {
+		any = r.failOn(subject, err) || any
+	}
+	return any
+}
+
+// membersAbout returns the denial of a subject, and the members of this Transport that pull
+// or settle on it.
+func (p *permissions) membersAbout(subject string) (key transport.Denial, members []*member) {
+	before, stream, consumer, ok := p.parsePull(subject)
+	if !ok {
+		before, stream, consumer, ok = parseSettlement(subject)
+	}
+	key.Subject = subject
+	if !ok {
+		return key, nil
+	}
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	for m := range p.t.members {
+		if m.l.config.Name == stream && m.source.byName[consumer] != nil {
+			key = m.denial(before + "." + stream + ".>")
+			members = append(members, m)
+		}
+	}
+	return key, members
+}
+
+// denyMembers records the error in members. It reports whether watchers are to be notified,
+// because Consume has returned or there are no members.
+func (p *permissions) denyMembers(members []*member, err *transport.Error) (notify bool) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	for _, m := range members {
+		m.denied = err
+		notify = notify || m.inForce
+	}
+	return notify || len(members) == 0
+}
+
+// parsePull parses the subject of a pull.
+func (p *permissions) parsePull(subject string) (before, stream, consumer string, ok bool) {
+	before = p.t.api.prefix() + nextSubject
+	rest, ok := strings.CutPrefix(subject, before+".")
+	if ok {
+		stream, consumer, ok = strings.Cut(rest, ".")
+	}
+	return before, stream, consumer, ok
+}
+
+// parseSettlement parses the subject of a settlement: "$JS.ACK.<stream>.<consumer>.…". With a
+// domain and an account before the stream, the subject has at least eleven tokens.
+func parseSettlement(subject string) (before, stream, consumer string, ok bool) {
+	tokens := strings.Split(subject, ".")
+	at := 2
+	if len(tokens) >= 11 {
+		at = 4
+	}
+	if len(tokens) < 9 || tokens[0] != "$JS" || tokens[1] != "ACK" {
+		return "", "", "", false
+	}
+	return strings.Join(tokens[:at], "."), tokens[at], tokens[at+1], true
+}
+
+// denySubscription handles the denial of a subscription: of a new one, of one that nats.go
+// restored on another connection, or of one whose permission was withdrawn.
+func (p *permissions) denySubscription(v violation) {
+	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeNotDone,
+		"the server at %s denies subscribing to %q: allow it in the user's permissions, or connect as another user", p.t.address, v.subject)
+	if p.t.requests.listensOn(v.subject) || p.t.acks.listensOn(v.subject) {
+		p.denyReplies(v.subject)
+		return
+	}
+	for _, key := range p.markDenied(v, err) {
+		p.t.denials.add(key, err)
+	}
+}
+
+// markDenied marks the receivers and members of a denied subscription. It returns the denials
+// of those in force. For the others, Subscribe or Consume returns the error.
+func (p *permissions) markDenied(v violation, err *transport.Error) (inForce []transport.Denial) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	for r := range p.t.receivers {
+		if r.sub.Subject == v.subject && r.sub.Queue == v.queue {
+			if r.denied = err; r.inForce {
+				inForce = append(inForce, r.denial())
+			}
+		}
+	}
+	for m := range p.t.members {
+		if m.source.sub.Subject == v.subject {
+			if m.denied = err; m.inForce {
+				inForce = append(inForce, m.denial(v.subject))
+			}
+		}
+	}
+	return inForce
+}
+
+// denyReplies fails all requests that wait for replies, since none can arrive.
+func (p *permissions) denyReplies(subject string) {
+	err := transport.Errorf(transport.PermissionDenied, transport.OutcomeUnknown,
+		"the server at %s denies subscribing to %q, which receives replies: allow %q in the user's permissions, or set InboxPrefix to what is allowed",
+		p.t.address, subject, inboxes(subject))
+	p.repliesDenied.Store(err)
+	p.t.failAll(err)
+	p.t.api.requests.fail(err)
+	p.t.denials.add(transport.Denial{Subject: subject, Subscription: true}, err)
+}
+
+// inboxes returns the pattern of all replies. The argument is the pattern of some,
+// "<prefix>.<id>.*".
+func inboxes(pattern string) string {
+	tokens := strings.Split(pattern, ".")
+	return strings.Join(tokens[:max(len(tokens)-2, 0)], ".") + ".>"
+}
+
+// checkReplies reports why no reply can arrive.
+func (p *permissions) checkReplies() error {
+	denied := p.repliesDenied.Load()
+	if denied == nil {
+		return nil
+	}
+	err := *denied
+	err.Outcome = transport.OutcomeNotDone // no request is sent
+	return &err
+}
+
+// denyAdvisories reports whether err denies a subscription to advisories. It logs the first
+// such error.
+func (p *permissions) denyAdvisories(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `Subscription to "`+advisories) {
+		return false
+	}
+	p.warnNoAdvisories.Do(func() {
+		p.t.log.Warn("natsx: subscription to advisories denied, appends check the groups of their logs instead: allow the account to subscribe to "+advisories+">",
+			"address", p.t.address, "interval", checkInterval)
+	})
+	return true
 }

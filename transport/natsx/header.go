@@ -3,6 +3,7 @@ package natsx
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -17,10 +18,12 @@ type outgoing struct {
 	values []string // one array for all headers with a single value
 }
 
-// toNATS converts a message. The result shares the body. The sender passes it to recycle
-// afterwards.
-func (t *Transport) toNATS(m *transport.Message) *outgoing {
-	o, _ := t.outgoing.Get().(*outgoing)
+// outgoingPool holds messages for reuse.
+type outgoingPool struct{ pool sync.Pool }
+
+// get converts a message. The result shares the body. The sender passes it to put afterwards.
+func (p *outgoingPool) get(m *transport.Message) *outgoing {
+	o, _ := p.pool.Get().(*outgoing)
 	if o == nil {
 		o = &outgoing{Msg: nats.Msg{Header: make(nats.Header)}}
 	}
@@ -44,26 +47,22 @@ func (o *outgoing) set(name, value string) {
 
 func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.FormatUint(n, 10)) }
 
-// recycle returns the memory to the pool.
-func (t *Transport) recycle(o *outgoing) {
+// put returns the memory to the pool.
+func (p *outgoingPool) put(o *outgoing) {
 	clear(o.Header)
 	clear(o.values)
 	o.values = o.values[:0]
 	o.Subject, o.Reply, o.Data = "", "", nil
-	t.outgoing.Put(o)
+	p.pool.Put(o)
 }
 
-// addServiceError adds the error in m as NATS services report it. The text is shortened for
+// addServiceError adds an error as NATS services report it. The text is shortened for
 // display, and is left out if it would exceed the payload limit: mono's own headers hold all
 // of it.
-func (t *Transport) addServiceError(o *outgoing, m *transport.Message) {
-	e := transport.ErrorFromHeader(m.Header)
-	if e == nil {
-		return
-	}
+func (o *outgoing) addServiceError(e *transport.Error, size, limit int) {
 	text, code := oneLine(e.Message, string(e.Code)), strconv.Itoa(e.Code.HTTPStatus())
 	more := len(micro.ErrorHeader+text+micro.ErrorCodeHeader+code) + 2*len(": \r\n")
-	if limit := t.maxPayload(); limit == 0 || m.Size()+more <= limit {
+	if limit == 0 || size+more <= limit {
 		o.set(micro.ErrorHeader, text)
 		o.set(micro.ErrorCodeHeader, code)
 	}

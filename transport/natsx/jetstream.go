@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,12 +14,22 @@ import (
 	"gomono.dev/transport"
 )
 
-// apiPrefix begins the subjects of JetStream's API.
-func (t *Transport) apiPrefix() string {
-	if t.options.domain == "" {
+// api is JetStream's API.
+type api struct {
+	t *Transport
+
+	// requests are those of nats.go, and the pulls of readers. An entry ends if the server
+	// denies its subject.
+	requests requests
+	slots    chan struct{} // holds a token for each request of inParallel
+}
+
+// prefix begins the subjects of JetStream's API.
+func (a *api) prefix() string {
+	if a.t.options.domain == "" {
 		return "$JS.API"
 	}
-	return "$JS." + t.options.domain + ".API"
+	return "$JS." + a.t.options.domain + ".API"
 }
 
 // Times of calls to JetStream's API. A server without a leader to answer may ignore a request
@@ -44,22 +55,22 @@ func callAPI[T any](ctx context.Context, t *Transport, do func(context.Context) 
 		}
 		result, err := attempt(ctx, t, timeout, do)
 		if err == nil || !transient(ctx, err) || !pause(ctx, apiPause) {
-			return result, t.apiError(err)
+			return result, t.api.explain(err)
 		}
 	}
 }
 
 // attempt calls do once. It ends the context of do when the server denies its request.
 func attempt[T any](ctx context.Context, t *Transport, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
-	if err := t.checkReplies(); err != nil {
+	if err := t.permissions.checkReplies(); err != nil {
 		return result, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	token := t.apiRequests.watch("", func(a answer) { end(a.err) })
-	defer t.apiRequests.take(token)
+	token := t.api.requests.watch("", func(a answer) { end(a.err) })
+	defer t.api.requests.take(token)
 	result, err = do(context.WithValue(ctx, apiRequestKey{}, token))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
 		err = denial
@@ -70,35 +81,35 @@ func attempt[T any](ctx context.Context, t *Transport, timeout time.Duration, do
 // apiRequestKey is the context key of an attempt's entry in apiRequests.
 type apiRequestKey struct{}
 
-// traceRequest records that the attempt of ctx, if any, sends a request on a subject.
-func (t *Transport) traceRequest(ctx context.Context, subject string) {
+// trace records that the attempt of ctx, if any, sends a request on a subject.
+func (a *api) trace(ctx context.Context, subject string) {
 	if token, ok := ctx.Value(apiRequestKey{}).(string); ok {
-		t.apiRequests.retarget(token, subject)
+		a.requests.retarget(token, subject)
 	}
 }
 
 // js returns JetStream's API for one attempt.
-func (t *Transport) js(ctx context.Context) jetstream.JetStream {
-	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { t.traceRequest(ctx, subject) }})
-	js, _ := jetstream.NewWithAPIPrefix(t.nc, t.apiPrefix(), trace) // fails only for invalid options
+func (a *api) js(ctx context.Context) jetstream.JetStream {
+	trace := jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { a.trace(ctx, subject) }})
+	js, _ := jetstream.NewWithAPIPrefix(a.t.nc, a.prefix(), trace) // fails only for invalid options
 	return js
 }
 
-// api sends one request to JetStream's API. It is used if nats.go has no method for the
+// request sends one request to JetStream's API. It is used if nats.go has no method for the
 // request, or one that hides the error.
-func (t *Transport) api(ctx context.Context, subject string, request, answer any) error {
-	if err := t.ready(ctx); err != nil {
+func (a *api) request(ctx context.Context, subject string, question, answer any) error {
+	if err := a.t.ready(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // the earlier deadline counts
 	defer cancel()
-	body, err := json.Marshal(request)
+	body, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
-	subject = t.apiPrefix() + "." + subject
-	t.traceRequest(ctx, subject)
-	reply, err := t.nc.RequestWithContext(ctx, subject, body)
+	subject = a.prefix() + "." + subject
+	a.trace(ctx, subject)
+	reply, err := a.t.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return err
 	}
@@ -134,13 +145,15 @@ func transient(ctx context.Context, err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
 		return true
 	}
-	e := apiErrorOf(err)
-	return e != nil && passes(e)
+	return passes(apiErrorOf(err))
 }
 
 // passes reports whether an error of JetStream ends by itself: a cluster has lost its leader,
 // or its servers have yet to hear of each other after a restart.
 func passes(e *jetstream.APIError) bool {
+	if e == nil {
+		return false
+	}
 	switch e.ErrorCode {
 	case codeIncomplete, codeNotAssigned, codeNotAvailable, codeNotLeader, codeStreamOffline, codeConsumerOffline:
 		return true
@@ -156,15 +169,10 @@ func tooFewServers(err error) bool {
 	return e != nil && (e.ErrorCode == codeNoPeers || e.ErrorCode == codeNotClustered) && !passes(e)
 }
 
-// storeFailed reports whether the server could not create files, mostly because its disk is
+// isStoreFailure reports whether the server could not create files, mostly because its disk is
 // full. It hides the cause from clients.
-func storeFailed(err error) bool {
-	e := apiErrorOf(err)
-	return e != nil && isStoreFailure(e)
-}
-
 func isStoreFailure(e *jetstream.APIError) bool {
-	return e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store")
+	return e != nil && (e.ErrorCode == codeConsumerStore || strings.HasPrefix(e.Description, "error creating store"))
 }
 
 // Codes of JetStream's API without a name in nats.go.
@@ -221,8 +229,8 @@ func missing(err error) bool {
 	return false
 }
 
-// apiError converts an error of JetStream's API.
-func (t *Transport) apiError(err error) error {
+// explain converts an error of JetStream's API.
+func (a *api) explain(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -231,9 +239,9 @@ func (t *Transport) apiError(err error) error {
 	}
 	e := apiErrorOf(err)
 	if e == nil {
-		return t.failure(err, transport.OutcomeUnknown)
+		return a.t.failure(err, transport.OutcomeUnknown)
 	}
-	fail := transport.Errorf(codeFor(e), transport.OutcomeNotDone, "%s: %s", t.address, e.Description)
+	fail := transport.Errorf(codeFor(e), transport.OutcomeNotDone, "%s: %s", a.t.address, e.Description)
 	switch remedy := advice[e.ErrorCode]; {
 	case isStoreFailure(e):
 		fail.Message += ": make room on the server's disk, or read the server's log"
@@ -302,4 +310,100 @@ func codeFor(e *jetstream.APIError) transport.Code {
 		return transport.Unavailable
 	}
 	return transport.Internal
+}
+
+// maxParallel bounds the concurrent requests of a Transport to JetStream's API for groups.
+// More requests do not speed up a cluster, and each of them takes longer.
+const maxParallel = 32
+
+// inParallel calls do for 0 to n-1 and returns all errors. At most maxParallel calls run at
+// once, over all callers. do must not call inParallel.
+func (a *api) inParallel(ctx context.Context, n int, do func(int) error) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		select {
+		case a.slots <- struct{}{}:
+		case <-ctx.Done():
+			errs[i] = transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: %v while it waited for other requests", ctx.Err())
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-a.slots }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account describes the account's JetStream.
+type account struct {
+	logs  bool
+	level int // of the API; a later release of the server has a higher one
+}
+
+// Levels of the API of JetStream.
+const (
+	levelTTL    = 1 // nats-server 2.11: TTL per message
+	levelDelays = 4 // nats-server 2.14: a stream copies from another without loss
+)
+
+// Capabilities implements [driver.Conn].
+func (c conn) Capabilities() transport.Capabilities {
+	t, a := c.t, c.t.account.Load()
+	has := transport.Capabilities{
+		Name: "nats", MaxPayload: t.maxPayload(),
+		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Lanes: a.logs, Durable: a.logs && !t.options.memory,
+	}
+	switch {
+	case !has.Logs:
+		has.Advice = "the account has no JetStream: enable it there, or use another account"
+	case !has.Delays:
+		has.Advice = "it needs nats-server 2.14 or later: upgrade the server"
+	}
+	return has
+}
+
+// probe asks for the capabilities of the account. Without an answer they stay as they are.
+// The first probe then uses what the server reports for all its accounts: a cluster without a
+// leader does not answer.
+func (a *api) probe(ctx context.Context) {
+	info, err := attempt(ctx, a.t, probeTimeout, func(ctx context.Context) (*jetstream.AccountInfo, error) {
+		return a.js(ctx).AccountInfo(ctx)
+	})
+	switch {
+	case err == nil:
+		a.t.account.Store(&account{logs: true, level: info.API.Level})
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		a.t.account.Store(&account{})
+	case a.t.account.Load() == nil:
+		enabled, level := a.t.nc.ConnectedServerJetStream()
+		a.t.account.Store(&account{logs: enabled, level: level})
+	}
+}
+
+const probeTimeout = 2 * time.Second
+
+// logOptions holds the options for logs.
+type logOptions struct {
+	domain   string
+	replicas int
+	memory   bool
+	stream   func(string, *jetstream.StreamConfig)
+	consumer func(string, string, *jetstream.ConsumerConfig)
+}
+
+func (o *Options) logOptions() logOptions {
+	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer}
 }

@@ -3,7 +3,7 @@ package natsx
 import (
 	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -14,15 +14,11 @@ import (
 // log is a stream of JetStream, and a second one with Delays. Its groups are durable
 // consumers.
 type log struct {
-	t      *Transport
-	config transport.LogConfig // as requested; after open, as it exists
-	lanes  lanes
-	room   *room  // for delayed messages
-	origin string // name of the stream that it mirrors
-
-	replicated bool      // stored by several servers
-	awaited    awaited   // consumers known to all of them
-	declared   *declared // groups that have to exist; nil if there are none
+	stream
+	settings
+	groups   *groups
+	delayed  *delayed
+	declared *declared // groups that have to exist; nil if there are none
 }
 
 // Log implements [driver.Conn].
@@ -30,7 +26,8 @@ func (c conn) Log(ctx context.Context, config transport.LogConfig) (driver.Log, 
 	if config.Name == stateStream {
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "natsx has a stream of this name: choose another")
 	}
-	l := &log{t: c.t, config: config, lanes: newLanes(config.Lanes, config.Subjects), room: newRoom()}
+	l := &log{stream: stream{t: c.t, name: config.Name}, delayed: newDelayed(c.t, config.Name)}
+	l.settings = settings{config: config, lanes: newLanes(config.Lanes, config.Subjects), options: &c.t.options, ttl: c.t.account.Load().level >= levelTTL}
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
@@ -58,7 +55,7 @@ func (l *log) open(ctx context.Context) error {
 func (l *log) openDeclared(ctx context.Context, made bool) error {
 	groups := l.config.Groups
 	l.listenForDeletions()
-	opened := l.openGroups(ctx, groups, made)
+	opened := l.groups.open(ctx, groups, made)
 	for i, o := range opened {
 		if o.err != nil && (groups[i].Update || !errors.Is(o.err, errOrdered)) {
 			return aboutGroup(groups[i].Name, o.err) // a sender does not change a group of the other kind
@@ -73,93 +70,74 @@ const maxRaces = 5
 
 // openStream returns the configuration of the stream, and whether this call created it.
 func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, error) {
-	is, err := l.t.stream(ctx, l.config.Name)
-	if missing(err) {
-		is, err = l.makeStreams(ctx)
-		return is, err == nil, err
+	is, err := l.info(ctx)
+	made := missing(err)
+	if err != nil && !made {
+		return nil, false, err
+	}
+	if !made {
+		known := logConfig(&is.Config)
+		if !l.config.Update || known.Generation > l.config.Generation {
+			return &is.Config, false, nil
+		}
+		if err := l.unchangeable(&is.Config, &known); err != nil {
+			return nil, false, err
+		}
+	}
+	if l.config.Delays {
+		if err := l.openDelayed(ctx); err != nil {
+			return nil, false, err
+		}
+	}
+	if made {
+		is, err = l.makeStream(ctx, l.stream, l.streamConfig(jetstream.StreamConfig{}))
+	} else {
+		is, err = l.updateStream(ctx, l.stream, is, l.streamConfig(is.Config))
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	known := l.logConfig(is)
-	if !l.config.Update || known.Generation > l.config.Generation {
-		return is, false, nil
+	return &is.Config, made, nil
+}
+
+// openDelayed creates the second stream, and the consumer from which the log copies.
+func (l *log) openDelayed(ctx context.Context) error {
+	s := l.delayed.stream
+	is, err := s.info(ctx)
+	switch {
+	case missing(err):
+		_, err = l.makeStream(ctx, s, l.delayedConfig(jetstream.StreamConfig{}))
+	case err == nil && !is.Config.AllowMsgSchedules:
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"its Delays need the stream %s, but another one has that name: rename one of them", s.name)
+	case err == nil:
+		_, err = l.updateStream(ctx, s, is, l.delayedConfig(is.Config))
 	}
-	if err := l.unchangeable(is, &known); err != nil {
-		return nil, false, err
+	if err != nil {
+		return err
 	}
-	is, err = l.updateStreams(ctx, is)
-	return is, false, err
+	return l.delayed.openSource(ctx)
 }
 
 // adopt takes over the settings of the existing log that override the requested ones.
 func (l *log) adopt(stream *jetstream.StreamConfig) {
-	is := l.logConfig(stream)
+	is := logConfig(stream)
 	if stream.Mirror != nil {
 		l.origin, is.Subjects, is.DedupWindow = stream.Mirror.Name, l.config.Subjects, l.config.DedupWindow
 	}
-	l.replicated = stream.Replicas > 1
 	is.Groups, is.Update, is.Generation = l.config.Groups, l.config.Update, l.config.Generation
 	l.config = is
 	l.lanes = newLanes(is.Lanes, is.Subjects)
 	if stream.SubjectTransform != nil && is.Lanes > 0 {
 		l.lanes.auto = stream.SubjectTransform.Source
 	}
-}
-
-// info asks the leader of the log for its state.
-func (l *log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	s, err := callAPI(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).Stream(ctx, l.config.Name) })
-	if err != nil {
-		return nil, err
-	}
-	return s.CachedInfo(), nil
-}
-
-// stream asks for the configuration of a stream.
-func (t *Transport) stream(ctx context.Context, name string) (*jetstream.StreamConfig, error) {
-	return callStream(ctx, t, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, name) })
-}
-
-func callStream(ctx context.Context, t *Transport, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamConfig, error) {
-	s, err := callAPI(ctx, t, do)
-	if err != nil {
-		return nil, err
-	}
-	is := s.CachedInfo()
-	t.streams.Store(is.Config.Name, is.Created)
-	t.journal.Discard(is.Config.Name, is.Created, is.State.LastSeq)
-	return &is.Config, nil
-}
-
-// streamCreated returns the time of creation of a stream, as of the last look at it.
-func (t *Transport) streamCreated(name string) (created time.Time) {
-	if found, ok := t.streams.Load(name); ok {
-		created = found.(time.Time)
-	}
-	return created
-}
-
-func (l *log) makeStreams(ctx context.Context) (*jetstream.StreamConfig, error) {
-	if l.config.Delays {
-		if err := l.openDelayed(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return l.makeStream(ctx, l.streamConfig(jetstream.StreamConfig{}))
-}
-
-func (l *log) updateStreams(ctx context.Context, is *jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
-	if l.config.Delays {
-		if err := l.openDelayed(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return l.updateStream(ctx, is, l.streamConfig(*is))
+	l.replicated = stream.Replicas > 1
+	l.delayed.replicated = l.replicated
+	l.groups = &groups{stream: l.stream, settings: &l.settings}
 }
 
 // makeStream creates a stream, with as many replicas as the cluster supports.
-func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+func (l *log) makeStream(ctx context.Context, s stream, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
 	automatic := c.Replicas == 0
 	if automatic {
 		c.Replicas = l.t.defaultReplicas()
@@ -168,28 +146,223 @@ func (l *log) makeStream(ctx context.Context, c jetstream.StreamConfig) (*jetstr
 	if err != nil {
 		return nil, err
 	}
-	create := func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).CreateStream(ctx, c) }
-	s, err := callStream(ctx, l.t, create)
+	is, err := s.create(ctx, c)
 	if automatic && c.Replicas > 1 && tooFewServers(err) {
 		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
 		c.Replicas = 1
-		return callStream(ctx, l.t, create)
+		return s.create(ctx, c)
 	}
-	return s, err
+	return is, err
 }
 
-func (l *log) updateStream(ctx context.Context, is *jetstream.StreamConfig, want jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+func (l *log) updateStream(ctx context.Context, s stream, is *jetstream.StreamInfo, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
 	want, err := l.hookStream(want)
-	if err != nil || same(want, *is) {
+	if err != nil || same(want, is.Config) {
 		return is, err
 	}
-	return callStream(ctx, l.t, func(ctx context.Context) (jetstream.Stream, error) { return l.t.js(ctx).UpdateStream(ctx, want) })
+	return s.update(ctx, want)
 }
 
 // defaultReplicas returns the number of servers that store a log by default.
 func (t *Transport) defaultReplicas() int {
-	if t.nc.ConnectedClusterName() == "" {
-		return 1
+	if t.clustered() {
+		return 3
 	}
-	return 3
+	return 1
+}
+
+// Remove implements [transport.Log].
+func (l *log) Remove(ctx context.Context, sequence uint64) error {
+	return l.remove(ctx, func(ctx context.Context) error {
+		return l.t.api.request(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
+	})
+}
+
+// Purge implements [transport.Log].
+func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
+	return (&purge{l, p}).run(ctx)
+}
+
+// purge is a Purge of a log.
+type purge struct {
+	*log
+	transport.PurgeConfig
+}
+
+func (p *purge) run(ctx context.Context) (total uint64, err error) {
+	patterns := []string{""} // everything
+	if p.Subject != "" {
+		patterns = p.lanes.filter([]string{p.Subject}, anyLane)
+	}
+	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
+		if p.Before, err = p.firstKept(ctx); err != nil || p.Before == 0 {
+			return 0, err
+		}
+		p.Keep = 0
+	}
+	for _, pattern := range patterns {
+		n, err := p.send(ctx, pattern)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// firstKept returns the sequence of the first of the last Keep messages that match, or 0 if
+// there are no more than Keep.
+func (p *purge) firstKept(ctx context.Context) (uint64, error) {
+	for {
+		kept, err := p.lastMatching(ctx)
+		if err != nil || uint64(len(kept)) < p.Keep {
+			return 0, err
+		}
+		there, err := p.allExist(ctx, kept)
+		if there || err != nil {
+			return kept[0], err
+		}
+		if !pause(ctx, apiPause) {
+			return 0, transport.ContextError(ctx, transport.OutcomeNotDone, "%w while the log was read", ctx.Err())
+		}
+	}
+}
+
+// lastMatching returns the sequences of the last Keep messages that match.
+func (p *purge) lastMatching(ctx context.Context) (kept []uint64, err error) {
+	r := transport.ReadConfig{}
+	if p.Subject != "" {
+		r.Filter = []string{p.Subject}
+	}
+	err = p.Read(ctx, r, func(d *transport.Delivery) bool {
+		if p.Before > 0 && d.Sequence >= p.Before {
+			return false
+		}
+		kept = append(kept, d.Sequence)
+		if uint64(len(kept)) > p.Keep {
+			kept = kept[1:]
+		}
+		return true
+	})
+	return kept, err
+}
+
+// allExist reports whether the messages exist. A server of a cluster may not know of a
+// removal yet, and then a removed message would count as kept.
+func (p *purge) allExist(ctx context.Context, sequences []uint64) (bool, error) {
+	if !p.replicated {
+		return true, nil
+	}
+	for _, sequence := range sequences {
+		if _, err := p.message(ctx, map[string]any{"seq": sequence}); missing(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// send sends one request without retries: a second answer would not count the messages that
+// the first one deleted.
+func (p *purge) send(ctx context.Context, pattern string) (uint64, error) {
+	var request struct {
+		Filter string `json:"filter,omitempty"`
+		Before uint64 `json:"seq,omitempty"`
+		Keep   uint64 `json:"keep,omitempty"`
+	}
+	request.Filter, request.Before, request.Keep = pattern, p.Before, p.Keep
+	var answer struct {
+		Purged uint64 `json:"purged"`
+	}
+	_, err := attempt(ctx, p.t, apiTimeout, func(ctx context.Context) (none struct{}, err error) {
+		return none, p.t.api.request(ctx, "STREAM.PURGE."+p.name, request, &answer)
+	})
+	return answer.Purged, p.t.api.explain(err)
+}
+
+// Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
+func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
+	is, err := l.info(ctx)
+	if err != nil {
+		return transport.LogInfo{}, err
+	}
+	state := is.State
+	info := transport.LogInfo{
+		Config: logConfig(&is.Config), First: state.FirstSeq, Last: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes,
+	}
+	if state.Msgs == 0 {
+		info.First = state.LastSeq + 1
+	}
+	if info.Config.Delays {
+		info.Delayed, err = l.delayed.count(ctx)
+	}
+	return info, err
+}
+
+// Groups implements [transport.Log].
+func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
+	consumers, _, err := l.groups.durables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string][]*jetstream.ConsumerInfo)
+	for _, c := range consumers {
+		byName[groupOf(c)] = append(byName[groupOf(c)], c)
+	}
+	var groups []transport.GroupInfo
+	for _, of := range byName {
+		groups = append(groups, groupInfo(of))
+	}
+	return groups, nil
+}
+
+// durables lists the consumers of all groups. It reports whether some may be lacking.
+func (gs *groups) durables(ctx context.Context) (durables []*jetstream.ConsumerInfo, lacking bool, err error) {
+	all, lacking, err := gs.listConsumers(ctx)
+	return slices.DeleteFunc(all, func(c *jetstream.ConsumerInfo) bool { return c.Config.Durable == "" || c.Config.DeliverSubject != "" }), lacking, err
+}
+
+// groupInfo sums up the consumers of a group. A lane without waiting messages does not limit
+// Settled.
+func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
+	info := transport.GroupInfo{Config: groupConfig(of[0])}
+	var highest, lowest uint64
+	busy := false
+	for _, c := range of {
+		open := uint64(max(c.NumAckPending, 0)) + c.NumPending
+		if highest = max(highest, c.AckFloor.Stream); open > 0 && (!busy || c.AckFloor.Stream < lowest) {
+			busy, lowest = true, c.AckFloor.Stream
+		}
+		info.InFlight += uint64(max(c.NumAckPending, 0))
+		info.Undelivered += c.NumPending
+		info.Redelivered += uint64(max(c.NumRedelivered, 0))
+	}
+	if info.Settled = highest; busy {
+		info.Settled = lowest
+	}
+	return info
+}
+
+// DeleteGroup implements [transport.Log].
+func (l *log) DeleteGroup(ctx context.Context, name string) error {
+	consumers, lacking, err := l.groups.durables(ctx)
+	if err != nil {
+		return err
+	}
+	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
+	switch {
+	case len(consumers) == 0 && lacking:
+		return unavailable("there is no such group, or its servers have yet to start it: try later")
+	case len(consumers) == 0:
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+	}
+	return firstError(l.t.api.inParallel(ctx, len(consumers), func(i int) error {
+		err := l.remove(ctx, func(ctx context.Context) error {
+			return l.t.api.js(ctx).DeleteConsumer(ctx, l.name, consumers[i].Name)
+		})
+		if err == nil {
+			l.t.deleted.add(l.config.Name, consumers[i].Name, consumers[i].Created)
+		}
+		return err
+	})...)
 }

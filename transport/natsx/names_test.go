@@ -28,7 +28,7 @@ func oddWordNames() []string {
 // Two groups of a log never share a consumer.
 func TestGroupsShareNoConsumer(t *testing.T) {
 	t.Parallel()
-	l := &log{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, lanes: newLanes(12, []string{"l.*"})}
+	l := &settings{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, lanes: newLanes(12, []string{"l.*"})}
 	of := make(map[string]string)
 	for _, name := range oddWordNames() {
 		for _, ordered := range []bool{false, true} {
@@ -63,8 +63,7 @@ func TestLogsShareNoStream(t *testing.T) {
 		if c.Validate() != nil {
 			continue
 		}
-		l := &log{config: c, lanes: newLanes(0, c.Subjects)}
-		for _, n := range []string{name, l.delayedName(), l.delayedSubject("at.*"), l.delayedSubject("due.>"), l.delayedSubject("deliver")} {
+		for _, n := range []string{name, name + delayedSuffix, delayedSubject(name, "at.*"), delayedSubject(name, "due.>"), delayedSubject(name, "deliver")} {
 			if other := of[n]; other != "" {
 				t.Errorf("%s belongs to the logs %s and %s", n, other, name)
 			}

@@ -3,26 +3,145 @@ package natsx
 import (
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// pullSource receives messages that it pulls from consumers of one stream. They arrive on one
+// inbox, in a channel with room for all that may be requested: nats.go drops a message for
+// which it finds no room, and the server would redeliver it after the AckWait. The owner's
+// lock guards a pullSource.
+type pullSource struct {
+	t       *Transport
+	stream  string
+	inbox   string
+	sub     *nats.Subscription
+	arrived chan *nats.Msg // messages from nats.go, in order
+	ended   chan struct{}  // closed after the last message from nats.go
+	pullers []*puller      // one for each consumer
+	byName  map[string]*puller
+	breaks  int // disconnects at the last look
+}
+
+// statuses is the number of statuses for which there is room: two a second while a pull
+// lasts, and its end.
+const statuses = 16
+
+// newPullSource returns a source with room for messages, besides statuses.
+func newPullSource(t *Transport, stream string, room int, consumers ...*jetstream.ConsumerInfo) *pullSource {
+	s := &pullSource{t: t, stream: stream, inbox: t.nc.NewInbox(), ended: make(chan struct{}), byName: make(map[string]*puller)}
+	for i, is := range consumers {
+		p := newPuller(s, &is.Config, i)
+		s.pullers, s.byName[is.Name] = append(s.pullers, p), p
+	}
+	s.arrived = make(chan *nats.Msg, room+statuses*len(consumers))
+	return s
+}
+
+// open subscribes to the inbox.
+func (s *pullSource) open() (err error) {
+	s.breaks, _ = s.t.link.state()
+	if s.sub, err = s.t.nc.ChanSubscribe(s.inbox+".>", s.arrived); err != nil {
+		return err
+	}
+	ended := sync.OnceFunc(func() { close(s.ended) }) // a late drain calls it again
+	s.sub.SetClosedHandler(func(string) { ended() })
+	return nil
+}
+
+// stop ends the subscription at the server. The returned function waits until all messages
+// that the server sent before have arrived.
+func (s *pullSource) stop() (wait func()) {
+	broken := s.t.link.watch()
+	draining := s.sub.Drain() == nil
+	return func() {
+		if draining {
+			select {
+			case <-s.ended:
+			case <-broken:
+			case <-time.After(writeTimeout):
+			}
+		}
+		s.close()
+	}
+}
+
+// close ends the subscription immediately.
+func (s *pullSource) close() { _ = s.sub.Unsubscribe() } // an error means that it has already ended
+
+// receive handles a message. It returns the puller that requested the message, or that the
+// status concerns, and nil for any other message. The metadata of a status has no stream.
+func (s *pullSource) receive(msg *nats.Msg, about *nats.MsgMetadata) *puller {
+	if isStatus(msg) {
+		return s.receiveStatus(msg)
+	}
+	p := s.pullerOf(msg, about)
+	if p != nil {
+		p.answered = true
+		p.requested = max(p.requested-1, 0)
+	}
+	return p
+}
+
+// pullerOf returns the puller of the consumer that sent a message, or nil.
+func (s *pullSource) pullerOf(msg *nats.Msg, about *nats.MsgMetadata) *puller {
+	if isStatus(msg) || readMetadata(about, msg) != nil {
+		return nil
+	}
+	return s.byName[about.Consumer]
+}
+
+// receiveStatus handles a status of a pull. It returns nil for a status of an earlier round.
+func (s *pullSource) receiveStatus(msg *nats.Msg) *puller {
+	number, round, _ := strings.Cut(strings.TrimPrefix(msg.Subject, s.inbox+"."), ".")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(s.pullers) || round != strconv.Itoa(s.pullers[i].round) {
+		return nil
+	}
+	s.pullers[i].status(msg)
+	return s.pullers[i]
+}
+
+// connected reports whether the connection is that of the last tick.
+func (s *pullSource) connected() bool {
+	breaks, up := s.t.link.state()
+	return up && breaks == s.breaks
+}
+
+// send sends a request. tick notices a lost one.
+func (s *pullSource) send(p pull) error { return s.t.nc.PublishRequest(p.subject, p.reply, p.body) }
+
+// tick detects messages that did not arrive, and reports whether the connection was lost. The
+// messages that were requested on the old connection will not arrive.
+func (s *pullSource) tick() (lost bool) {
+	breaks, _ := s.t.link.state()
+	lost = breaks != s.breaks
+	s.breaks = breaks
+	for _, p := range s.pullers {
+		if p.tick(); lost {
+			p.restart()
+			p.suspect = true
+		}
+	}
+	return lost
+}
+
 // puller requests messages from one consumer and counts the requested ones. The server
 // answers a pull with messages. When the pull has expired, it sends a status with the number
-// of messages that are left. While a pull waits, heartbeats show that it still exists. The
-// owner's lock guards the puller.
+// of messages that are left. While a pull waits, heartbeats show that it still exists.
 //
 // nats.go can pull too, but sometimes waits for a whole expiry if few messages are requested
 // at a time. The puller can request few. It also takes settlements and waiting messages into
 // account, and notices a lost connection immediately.
 type puller struct {
 	name  string // of the consumer
+	index int    // in the source
 	api   string // the subject of pulls
-	inbox string // subject of answers: "<inbox>.<index>.<round>"
-	index int
-	round int // answers to earlier rounds are ignored
+	inbox string // subject of answers without the round
+	round int    // answers to earlier rounds are ignored
 
 	requested int  // requested messages that have not arrived
 	answered  bool // an answer arrived since the last tick
@@ -46,9 +165,9 @@ const (
 // nextSubject follows the prefix of the API in the subjects of pulls.
 const nextSubject = ".CONSUMER.MSG.NEXT"
 
-func newPuller(t *Transport, stream string, c *jetstream.ConsumerConfig, inbox string, index int) puller {
-	p := puller{
-		name: c.Name, api: t.apiPrefix() + nextSubject + "." + stream + "." + c.Name, inbox: inbox, index: index,
+func newPuller(s *pullSource, c *jetstream.ConsumerConfig, index int) *puller {
+	p := &puller{
+		name: c.Name, index: index, api: s.t.api.prefix() + nextSubject + "." + s.stream + "." + c.Name, inbox: s.inbox + "." + strconv.Itoa(index) + ".",
 		maxBatch: maxPrefetch, expiry: pullExpiry, patience: maxSilence,
 	}
 	if c.MaxRequestBatch > 0 {
@@ -73,7 +192,7 @@ type pull struct {
 func (p *puller) newPull(n int) pull {
 	n = min(n, p.maxBatch)
 	p.requested += n
-	return pull{subject: p.api, reply: p.inbox + "." + strconv.Itoa(p.index) + "." + strconv.Itoa(p.round), body: p.requestBody(n)}
+	return pull{subject: p.api, reply: p.inbox + strconv.Itoa(p.round), body: p.requestBody(n)}
 }
 
 func (p *puller) requestBody(n int) []byte {
@@ -90,12 +209,6 @@ func (p *puller) requestBody(n int) []byte {
 
 // heartbeats reports whether a pull lasts long enough for heartbeats.
 func (p *puller) heartbeats() bool { return pullHeartbeat*2 < p.expiry }
-
-// came counts a message.
-func (p *puller) came() {
-	p.answered = true
-	p.requested = max(p.requested-1, 0)
-}
 
 // restart resets the count of requested messages.
 func (p *puller) restart() {
@@ -119,37 +232,24 @@ func (p *puller) tick() {
 // subject for the acknowledgement.
 func isStatus(msg *nats.Msg) bool { return msg.Reply == "" }
 
-// statusOf returns the puller and the round of a status.
-func statusOf(msg *nats.Msg, inbox string) (index, round int, ok bool) {
-	rest, ok := strings.CutPrefix(msg.Subject, inbox+".")
-	first, second, cut := strings.Cut(rest, ".")
-	index, err1 := strconv.Atoi(first)
-	round, err2 := strconv.Atoi(second)
-	return index, round, ok && cut && err1 == nil && err2 == nil
-}
-
-// status handles a status of a pull, and reports whether the consumer was deleted.
-func (p *puller) status(msg *nats.Msg) (deleted bool) {
+// status handles a status of a pull.
+func (p *puller) status(msg *nats.Msg) {
 	p.answered = true
-	description := msg.Header.Get("Description")
-	switch msg.Header.Get("Status") {
+	code := msg.Header.Get("Status")
+	switch code {
 	case "100":
+		return
 	case "404", "408":
 		left, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
 		if err != nil || left < 0 {
 			left = p.requested
 		}
 		p.requested = max(p.requested-left, 0)
-	case "503":
-		p.restart()
-		p.held, p.suspect = true, true
-	case "409":
-		p.restart()
-		p.held = true
-		return strings.Contains(description, "Consumer Deleted")
-	default:
-		p.restart()
-		p.held = true
+		return
 	}
-	return false
+	p.restart()
+	p.held = true
+	if code == "503" || code == "409" && strings.Contains(msg.Header.Get("Description"), "Consumer Deleted") {
+		p.suspect = true
+	}
 }

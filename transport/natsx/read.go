@@ -1,8 +1,9 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,58 +56,46 @@ type reader struct {
 	yield      func(*transport.Delivery) bool
 }
 
-// Results of a session.
-const (
-	nextSession = iota // continue with another session
-	finished           // everything is read, or the caller stops
-)
-
 func (rd *reader) run(ctx context.Context) error {
 	for {
-		result, err := rd.session(ctx)
+		done, err := rd.runSession(ctx)
 		switch {
-		case result == finished:
+		case done:
+			return nil
+		case err != nil && ctx.Err() == nil && !rd.l.t.passing(err):
 			return err
-		case ctx.Err() != nil:
-			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w after message %d", ctx.Err(), rd.last)
-		case err != nil && !rd.l.t.passing(err):
-			return err
-		case err != nil && !pause(ctx, apiPause):
+		case ctx.Err() != nil, err != nil && !pause(ctx, apiPause):
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w after message %d", ctx.Err(), rd.last)
 		}
 	}
 }
 
-// session reads with one consumer.
-func (rd *reader) session(ctx context.Context) (result int, err error) {
-	mail := newMailbox()
-	inbox := rd.l.t.nc.NewInbox()
-	sub, err := rd.l.t.nc.Subscribe(inbox+".>", mail.put)
+// runSession reads with one consumer. It reports whether everything is read, or the caller
+// stops. Otherwise another session continues.
+func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
+	is, err := rd.l.createConsumer(ctx, rd.consumer())
 	if err != nil {
-		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
-	}
-	defer sub.Unsubscribe()
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
-	}
-	is, err := rd.l.callConsumer(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
-		return rd.l.t.js(ctx).CreateConsumer(ctx, rd.l.config.Name, rd.consumer())
-	})
-	if err != nil {
-		return nextSession, err
+		return false, err
 	}
 	defer rd.l.release(ctx, is.Name)
-	p := newPuller(rd.l.t, rd.l.config.Name, &is.Config, inbox, 0)
-	denied := make(chan *transport.Error, 1)
-	token := rd.l.t.apiRequests.watch(p.api, func(a answer) { denied <- a.err })
-	defer rd.l.t.apiRequests.take(token)
-	idle := is.NumPending == 0 && !rd.follow
-	if idle {
-		if result, err := rd.checkEnd(ctx); result == finished || err != nil {
-			return result, err
-		}
+	s := &session{
+		reader: rd, pullSource: newPullSource(rd.l.t, rd.l.config.Name, 2*maxPrefetch, is),
+		denied: make(chan *transport.Error, 1), idle: is.NumPending == 0 && !rd.follow, ticker: time.NewTicker(pullTick),
 	}
-	return rd.receive(ctx, mail, &p, denied, idle)
+	defer s.ticker.Stop()
+	if err := s.open(); err != nil {
+		return false, s.t.failure(err, transport.OutcomeNotDone)
+	}
+	defer s.close()
+	token := s.t.api.requests.watch(s.pullers[0].api, func(a answer) { s.denied <- a.err })
+	defer s.t.api.requests.take(token)
+	if s.idle {
+		done, err = rd.checkEnd(ctx)
+	}
+	for broken := s.t.link.watch(); !done && err == nil && s.pullers[0].round == 0 && ctx.Err() == nil; {
+		done, err = s.step(ctx, broken)
+	}
+	return done, err
 }
 
 // readerIdle is the time after which the server deletes an unused consumer of a reader, if
@@ -124,72 +113,73 @@ func (rd *reader) consumer() jetstream.ConsumerConfig {
 	return c
 }
 
-// receive receives messages until one is missing, no more arrive, or the server denies the
-// pulls. idle reports whether the consumer had no more messages after its last one.
-func (rd *reader) receive(ctx context.Context, mail *mailbox, p *puller, denied <-chan *transport.Error, idle bool) (result int, err error) {
-	broken := rd.l.t.link.watch()
-	tick := time.NewTicker(pullTick)
-	defer tick.Stop()
-	expected := uint64(1)
-	for {
-		if p.requested <= maxPrefetch/2 && !p.held {
-			request := p.newPull(maxPrefetch - p.requested)
-			if err := rd.l.t.nc.PublishRequest(request.subject, request.reply, request.body); err != nil {
-				return nextSession, rd.l.t.failure(err, transport.OutcomeNotDone)
-			}
-		}
-		msg := mail.take()
-		if msg == nil {
-			select {
-			case <-mail.filled:
-			case <-ctx.Done():
-				return nextSession, nil
-			case err := <-denied:
-				return nextSession, err
-			case <-broken:
-				return nextSession, unavailable("the connection to %s is lost", rd.l.t.address)
-			case <-tick.C:
-				if p.tick(); p.round > 0 {
-					return nextSession, nil
-				}
-				switch {
-				case idle:
-					if result, err := rd.checkEnd(ctx); result == finished || err != nil {
-						return result, err
-					}
-				case !rd.follow:
-					idle = rd.drained(ctx, p.name)
-				}
-			}
-			continue
-		}
-		if isStatus(msg) {
-			if p.status(msg); p.round > 0 {
-				return nextSession, nil // its consumer may be gone: the next session finds out
-			}
-			continue
-		}
-		p.came()
-		about := new(nats.MsgMetadata)
-		if readMetadata(about, msg) != nil {
-			continue // not from a stream
-		}
-		if about.Sequence.Consumer != expected {
-			return nextSession, nil
-		}
-		expected++
-		switch {
-		case rd.take(msg, about):
-			return finished, nil
-		case ctx.Err() != nil:
-			return nextSession, nil
-		}
-		if idle = !rd.follow && about.NumPending == 0; idle {
-			if result, err := rd.checkEnd(ctx); result == finished || err != nil {
-				return result, err
-			}
+// session reads with one consumer, until a message is missing, no more arrive, or the server
+// denies the pulls.
+type session struct {
+	*reader
+	*pullSource
+	denied   chan *transport.Error // of capacity 1
+	received uint64                // messages
+	idle     bool                  // the consumer had no more messages after its last one
+	ticker   *time.Ticker
+}
+
+// step pulls, and handles the next message or other event. Messages come first.
+func (s *session) step(ctx context.Context, broken <-chan struct{}) (done bool, err error) {
+	if p := s.pullers[0]; p.requested <= maxPrefetch/2 && !p.held {
+		if err := s.send(p.newPull(maxPrefetch - p.requested)); err != nil {
+			return false, s.t.failure(err, transport.OutcomeNotDone)
 		}
 	}
+	select {
+	case msg := <-s.arrived:
+		return s.arrive(ctx, msg)
+	default:
+	}
+	select {
+	case msg := <-s.arrived:
+		return s.arrive(ctx, msg)
+	case <-s.ticker.C:
+		return s.look(ctx)
+	case err := <-s.denied:
+		return false, err
+	case <-broken:
+		return false, unavailable("the connection to %s is lost", s.t.address)
+	case <-ctx.Done():
+		return false, nil
+	}
+}
+
+func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err error) {
+	about := new(nats.MsgMetadata)
+	p := s.receive(msg, about)
+	if p == nil || isStatus(msg) {
+		return false, nil
+	}
+	if s.received++; about.Sequence.Consumer != s.received {
+		p.restart() // one is missing
+		return false, nil
+	}
+	if done = s.take(msg, about); done {
+		return true, nil
+	}
+	if s.idle = !s.follow && about.NumPending == 0; s.idle && ctx.Err() == nil {
+		return s.checkEnd(ctx)
+	}
+	return false, nil
+}
+
+// look is called at each tick. It notices that messages do not arrive, or no longer exist.
+func (s *session) look(ctx context.Context) (done bool, err error) {
+	s.tick()
+	switch {
+	case s.follow || s.pullers[0].round > 0:
+		return false, nil
+	case s.idle:
+		return s.checkEnd(ctx)
+	}
+	s.idle = s.drained(ctx, s.pullers[0].name)
+	return false, nil
 }
 
 // drained reports whether a consumer has no more messages, because they have expired or were
@@ -199,29 +189,29 @@ func (rd *reader) drained(ctx context.Context, consumer string) bool {
 	return err == nil && is.NumPending == 0
 }
 
-// checkEnd returns finished if a reader, whose consumer has no more messages, has read
-// everything. The consumer may be on a replica that does not have the last messages yet, so
-// the leader is asked for the next match. It is not asked for the last match: if the last
-// message of the log was removed, it reports that there is none.
-func (rd *reader) checkEnd(ctx context.Context) (result int, err error) {
+// checkEnd reports whether a reader, whose consumer has no more messages, has read everything.
+// The consumer may be on a replica that does not have the last messages yet, so the leader is
+// asked for the next match. It is not asked for the last match: if the last message of the
+// log was removed, it reports that there is none.
+func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 	if !rd.replicated {
-		return finished, nil
+		return true, nil
 	}
 	patterns := rd.filter
 	if len(patterns) == 0 {
 		patterns = []string{">"}
 	}
 	for _, pattern := range patterns {
-		m, err := rd.l.get(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
+		m, err := rd.l.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
 		case missing(err):
 		case err != nil:
-			return nextSession, err
+			return false, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
-			return nextSession, nil
+			return false, nil
 		}
 	}
-	return finished, nil
+	return true, nil
 }
 
 // take yields a message, and reports whether it was the last.
@@ -242,32 +232,109 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	return !rd.follow && seq >= rd.end
 }
 
-// mailbox holds messages for a goroutine that also waits for other events.
-type mailbox struct {
-	filled chan struct{} // of capacity 1
+// walkPause is the interval at which a walk that follows looks for new messages.
+const walkPause = 100 * time.Millisecond
 
-	mu  sync.Mutex
-	all []*nats.Msg
+// walk reads a log message by message.
+func (rd *reader) walk(ctx context.Context) error {
+	if len(rd.filter) == 0 {
+		rd.filter = []string{">"}
+	}
+	if rd.start.LastPerSubject {
+		return rd.walkLast(ctx)
+	}
+	if rd.start.Sequence > 0 {
+		rd.last = rd.start.Sequence - 1
+	}
+	return rd.walkOn(ctx)
 }
 
-func newMailbox() *mailbox { return &mailbox{filled: make(chan struct{}, 1)} }
-
-func (b *mailbox) put(msg *nats.Msg) {
-	b.mu.Lock()
-	b.all = append(b.all, msg)
-	b.mu.Unlock()
-	nudge(b.filled)
+// walkOn reads one message after another, and skips removed ones. If it follows, it looks for
+// new messages at an interval.
+func (rd *reader) walkOn(ctx context.Context) error {
+	for {
+		m, err := rd.next(ctx)
+		switch {
+		case err == nil && !rd.follow && m.Sequence > rd.end:
+			return nil
+		case err == nil:
+			if rd.last = m.Sequence; !m.Time.Before(rd.start.Time) && !rd.yieldStored(m) {
+				return nil
+			}
+		case rd.isFinal(err) || rd.follow && !pause(ctx, walkPause):
+			return err
+		case !rd.follow:
+			return nil
+		}
+	}
 }
 
-// take removes the first message. It returns nil if there is none.
-func (b *mailbox) take() *nats.Msg {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.all) == 0 {
+// isFinal reports whether an error ends the walk. A missing message does not, and for a
+// reader that follows, a lost connection does not either.
+func (rd *reader) isFinal(err error) bool {
+	if missing(err) {
+		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
+	}
+	return !rd.follow || !rd.l.t.passing(err)
+}
+
+// next returns the next message that matches one of the patterns.
+func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
+	for _, pattern := range rd.filter {
+		m, e := rd.l.message(ctx, map[string]any{"seq": rd.last + 1, "next_by_subj": pattern})
+		switch {
+		case e == nil && (first == nil || m.Sequence < first.Sequence):
+			first = m
+		case e != nil && (err == nil || missing(err)):
+			err = e
+		}
+	}
+	if first != nil && (err == nil || missing(err)) {
+		return first, nil
+	}
+	return nil, err
+}
+
+func (rd *reader) yieldStored(m *storedMessage) bool {
+	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+	d := new(transport.Delivery)
+	d.Sequence, d.Stored = m.Sequence, m.Time
+	fillDelivery(d, &msg, rd.l.lanes)
+	return rd.yield(d)
+}
+
+// walkLast reads the last message of each subject. If it follows, it continues with walkOn.
+func (rd *reader) walkLast(ctx context.Context) error {
+	var lasts []*storedMessage
+	for _, pattern := range rd.filter {
+		s, err := callAPI(ctx, rd.l.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+			s, err := rd.l.t.api.js(ctx).Stream(ctx, rd.l.config.Name)
+			if err != nil {
+				return nil, err
+			}
+			return s.Info(ctx, jetstream.WithSubjectFilter(pattern))
+		})
+		if err != nil {
+			return err
+		}
+		for subject := range s.State.Subjects {
+			m, err := rd.l.message(ctx, map[string]any{"last_by_subj": subject})
+			switch {
+			case err == nil && m.Sequence <= rd.end:
+				lasts = append(lasts, m)
+			case err != nil && !missing(err):
+				return err
+			}
+		}
+	}
+	slices.SortFunc(lasts, func(a, b *storedMessage) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, m := range lasts {
+		if !rd.yieldStored(m) {
+			return nil
+		}
+	}
+	if rd.last = rd.end; !rd.follow {
 		return nil
 	}
-	msg := b.all[0]
-	b.all[0] = nil
-	b.all = b.all[1:]
-	return msg
+	return rd.walkOn(ctx)
 }

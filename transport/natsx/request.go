@@ -121,22 +121,31 @@ const sweepInterval = 10 * time.Second
 // sweep ends the wait of the entries that existed at the last sweep. It schedules the next
 // sweep while there are entries. Entries need no timers of their own.
 func (r *requests) sweep() {
+	late := transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no answer in time")
+	r.end(late, func(w waiter) bool { return w.done != nil && w.number <= r.mark })
 	r.mu.Lock()
-	var late []waiter
-	for token, w := range r.waiting {
-		if w.done != nil && w.number <= r.mark {
-			late = append(late, w)
-			delete(r.waiting, token)
-		}
-	}
+	defer r.mu.Unlock()
 	r.mark = r.next
 	if r.sweeps = len(r.waiting) > 0; r.sweeps {
 		time.AfterFunc(sweepInterval, r.sweep)
 	}
-	r.mu.Unlock()
-	for _, w := range late {
-		w.answer(answer{err: transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no answer in time")})
+}
+
+// end ends the wait of requests with an error, and reports whether there were any.
+func (r *requests) end(err *transport.Error, which func(waiter) bool) bool {
+	r.mu.Lock()
+	var ended []waiter
+	for token, w := range r.waiting {
+		if which(w) {
+			delete(r.waiting, token)
+			ended = append(ended, w)
+		}
 	}
+	r.mu.Unlock()
+	for _, w := range ended {
+		w.answer(answer{err: err})
+	}
+	return len(ended) > 0
 }
 
 func (r *requests) reply(msg *nats.Msg) {
@@ -186,53 +195,33 @@ func (r *requests) listensOn(pattern string) bool { return pattern == r.prefix+"
 
 // failOn ends the wait of the requests on a subject, and reports whether there were any.
 func (r *requests) failOn(subject string, err *transport.Error) bool {
-	r.mu.Lock()
-	var denied []waiter
-	for token, w := range r.waiting {
-		if w.subject == subject {
-			delete(r.waiting, token)
-			denied = append(denied, w)
-		}
-	}
-	r.mu.Unlock()
-	for _, w := range denied {
-		w.answer(answer{err: err})
-	}
-	return len(denied) > 0
+	return r.end(err, func(w waiter) bool { return w.subject == subject })
 }
 
 // fail ends the wait of all requests.
-func (r *requests) fail(err *transport.Error) {
-	r.mu.Lock()
-	waiting := r.waiting
-	r.waiting = make(map[string]waiter)
-	r.mu.Unlock()
-	for _, w := range waiting {
-		w.answer(answer{err: err})
-	}
-}
+func (r *requests) fail(err *transport.Error) { r.end(err, func(waiter) bool { return true }) }
 
 // Request implements [driver.Conn].
 func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
 	t := c.t
-	if err := t.checkReplies(); err != nil {
+	if err := t.permissions.checkReplies(); err != nil {
 		return nil, err
 	}
 	token, reply := t.requests.open(m.Subject)
-	msg := t.toNATS(m)
+	msg := t.outgoing.get(m)
 	msg.Reply = t.requests.prefix + token
 	if err := t.send(msg); err != nil {
 		t.requests.take(token)
 		return nil, err
 	}
-	return t.await(ctx, token, reply)
+	return c.await(ctx, token, reply)
 }
 
 // await waits for the first reply. A reply that arrived before the end of the context is
 // returned, also if both are noticed at the same time.
-func (t *Transport) await(ctx context.Context, token string, reply chan answer) (*transport.Message, error) {
+func (c conn) await(ctx context.Context, token string, reply chan answer) (*transport.Message, error) {
 	var a answer
-	done, late, timer := t.timers.Wait(ctx)
+	done, late, timer := c.t.timers.Wait(ctx)
 	ended := false
 	select {
 	case a = <-reply:
@@ -241,9 +230,9 @@ func (t *Transport) await(ctx context.Context, token string, reply chan answer) 
 	case <-late:
 		ended = true
 	}
-	t.timers.Stop(timer)
+	c.t.timers.Stop(timer)
 	if ended {
-		if _, waited := t.requests.take(token); waited {
+		if _, waited := c.t.requests.take(token); waited {
 			return nil, ctx.Err()
 		}
 		a = <-reply

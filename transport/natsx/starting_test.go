@@ -28,6 +28,8 @@ type starting struct {
 	url  string // of a server itself
 	lies atomic.Bool
 	told atomic.Int64 // lies so far
+
+	hides atomic.Int64 // the number of lists of consumers in which they will be missing
 }
 
 func newStarting(t *testing.T, limited string) *starting {
@@ -66,6 +68,22 @@ func (s *starting) alter(answer []byte) {
 	if s.lies.Load() && falsify(answer, "consumer_info_response", 10014, "consumer not found") {
 		s.told.Add(1)
 	}
+	if s.hides.Load() > 0 && hideConsumers(answer) {
+		s.hides.Add(-1)
+	}
+}
+
+// hideConsumers changes a list of consumers: no server reports them. It reports whether there
+// is a list.
+func hideConsumers(answer []byte) bool {
+	_, rest, _ := bytes.Cut(answer, []byte(`consumer_list_response"`))
+	_, list, found := bytes.Cut(rest, []byte(`"consumers":[`))
+	end := bytes.Index(list, []byte("}\r\n"))
+	if none := `],"missing":["g"]`; found && end >= len(none) {
+		copy(list[copy(list, none):end], bytes.Repeat([]byte(" "), end))
+		return true
+	}
+	return false
 }
 
 // falsify changes the first answer of that kind to an error. It reports whether there is one.
@@ -121,6 +139,21 @@ func TestMemberOutlivesTheStartOfAServer(t *testing.T) {
 			removeConsumer(t, admin, "g")
 			wantCode(t, receive(t, ended), transport.NotFound, `"g"`, "deleted")
 		})
+	}
+}
+
+// A group whose consumer no server has started yet is listed, and can be deleted.
+func TestGroupsOutliveTheStartOfAServer(t *testing.T) {
+	t.Parallel()
+	s := newStarting(t, `publish: { allow: ">" }`)
+	l := openLog(t, s.connect(t, "nats://"+s.Address(), "owner"), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Groups: []transport.GroupConfig{group}})
+	s.hides.Store(2)
+	if groups, err := l.Groups(t.Context()); err != nil || len(groups) != 1 || s.hides.Load() > 0 {
+		t.Errorf("got %v, %v", groups, err)
+	}
+	s.hides.Store(2)
+	if err := l.DeleteGroup(t.Context(), "g"); err != nil || s.hides.Load() > 0 {
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,62 +34,59 @@ const (
 	keepRelease = 7 * 24 * time.Hour
 )
 
-// openState creates the state stream, or updates it if it differs from stateConfig. Another
-// client, perhaps of another release, may do the same concurrently.
-func (t *Transport) openState(ctx context.Context) (*jetstream.StreamInfo, error) {
-	is, err := t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
-	if missing(err) {
-		is, err = t.createState(ctx)
-	}
-	if err == nil {
-		is, err = t.updateState(ctx, is)
-	}
-	if err != nil {
-		return nil, err
-	}
-	t.stateTTL.Store(is.Config.AllowMsgTTL)
-	return is, nil
+// state is the state stream.
+type state struct {
+	stream
+	exists atomic.Bool
+	ttl    atomic.Bool // its messages may have a TTL
 }
 
-func (t *Transport) callState(ctx context.Context, do func(context.Context) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	s, err := callAPI(ctx, t, do)
+// open creates the state stream, or updates it if it differs from requiredConfig. Another
+// client, perhaps of another release, may do the same concurrently.
+func (s *state) open(ctx context.Context) (*jetstream.StreamInfo, error) {
+	is, err := s.info(ctx)
+	if missing(err) {
+		is, err = s.createMissing(ctx)
+	}
+	if err == nil {
+		is, err = s.adjust(ctx, is)
+	}
 	if err != nil {
 		return nil, driver.About(theState, err)
 	}
-	return s.CachedInfo(), nil
+	s.ttl.Store(is.Config.AllowMsgTTL)
+	return is, nil
 }
 
-func (t *Transport) createState(ctx context.Context) (*jetstream.StreamInfo, error) {
-	c, err := t.stateConfig(jetstream.StreamConfig{})
+func (s *state) createMissing(ctx context.Context) (*jetstream.StreamInfo, error) {
+	c, err := s.requiredConfig(jetstream.StreamConfig{})
 	if err != nil {
 		return nil, err
 	}
-	create := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).CreateStream(ctx, c) }
-	is, err := t.callState(ctx, create)
+	is, err := s.create(ctx, c)
 	if c.Replicas > 1 && tooFewServers(err) {
 		c.Replicas = 1
-		is, err = t.callState(ctx, create)
+		is, err = s.create(ctx, c)
 	}
 	if codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse {
-		return t.callState(ctx, func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).Stream(ctx, stateStream) })
+		return s.info(ctx)
 	}
 	return is, err
 }
 
-// updateState updates the stream if needed. A refused update is logged, since the unchanged
+// adjust updates the stream if needed. A refused update is logged, since the unchanged
 // stream is usable too.
-func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
-	c, err := t.stateConfig(is.Config)
+func (s *state) adjust(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	c, err := s.requiredConfig(is.Config)
 	if err != nil || same(c, is.Config) {
 		return is, err
 	}
-	update := func(ctx context.Context) (jetstream.Stream, error) { return t.js(ctx).UpdateStream(ctx, c) }
-	updated, err := t.callState(ctx, update)
+	updated, err := s.update(ctx, c)
 	if c.Replicas > is.Config.Replicas && tooFewServers(err) {
 		if c.Replicas = is.Config.Replicas; same(c, is.Config) {
 			return is, nil
 		}
-		updated, err = t.callState(ctx, update)
+		updated, err = s.update(ctx, c)
 	}
 	switch {
 	case err == nil:
@@ -96,13 +94,13 @@ func (t *Transport) updateState(ctx context.Context, is *jetstream.StreamInfo) (
 	case ctx.Err() != nil:
 		return nil, err
 	}
-	t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", t.address, "error", err)
+	s.t.log.Warn("natsx: the stream "+stateStream+" is not updated", "address", s.t.address, "error", driver.About(theState, err))
 	return is, nil
 }
 
-// stateConfig returns the required configuration. base is the existing one, or the zero value
+// requiredConfig returns the required configuration. base is the existing one, or the zero value
 // for a new stream. Replicas are added and never removed, since all members share the stream.
-func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+func (s *state) requiredConfig(base jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	c := base
 	c.Name, c.Description = stateStream, "shared by the members of mono's groups: server starts and hand-backs"
 	c.Subjects, c.Metadata = slices.Clone(base.Subjects), metadata(nil, base.Metadata, nil)
@@ -110,12 +108,12 @@ func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamCo
 		c.Subjects = append(c.Subjects, stateSubjects)
 	}
 	c.MaxAge, c.MaxMsgs, c.MaxMsgsPerSubject, c.Discard, c.DiscardNewPerSubject = 0, -1, maxReleases, jetstream.DiscardOld, false
-	c.AllowMsgTTL = base.AllowMsgTTL || t.account.Load().level >= levelTTL
-	c.Replicas = max(base.Replicas, cmp.Or(t.options.replicas, t.defaultReplicas()))
-	if base.Name == "" && t.options.memory {
+	c.AllowMsgTTL = base.AllowMsgTTL || s.t.account.Load().level >= levelTTL
+	c.Replicas = max(base.Replicas, cmp.Or(s.t.options.replicas, s.t.defaultReplicas()))
+	if base.Name == "" && s.t.options.memory {
 		c.Storage = jetstream.MemoryStorage
 	}
-	hook := t.options.stream
+	hook := s.t.options.stream
 	if hook == nil {
 		return c, nil
 	}
@@ -124,44 +122,44 @@ func (t *Transport) stateConfig(base jetstream.StreamConfig) (jetstream.StreamCo
 	hook(stateStream, &changed)
 	changed.Replicas = max(base.Replicas, changed.Replicas)
 	changed.Metadata = metadata(base.Metadata, changed.Metadata, nil)
-	return changed, driver.About(theState, checkGuarded(c, changed, guardedState))
+	return changed, checkGuarded(c, changed, guardedState)
 }
 
 // guardedState are the fields of the state stream that the hook must not change. It may set
 // MaxBytes, unlike for a log, since some accounts require it.
 var guardedState = append(slices.DeleteFunc(slices.Clone(guarded), func(field string) bool { return field == "MaxBytes" }), "Mirror", "Sources", "SubjectTransform")
 
-// stateMessage reads a message of the state stream.
-func (t *Transport) stateMessage(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	m, err := callAPI(ctx, t, func(ctx context.Context) (*storedMessage, error) { return t.getMessage(ctx, stateStream, request) })
+// read reads a message of the state stream.
+func (s *state) read(ctx context.Context, request map[string]any) (*storedMessage, error) {
+	m, err := s.message(ctx, request)
 	return m, driver.About(theState, err)
 }
 
-// ensureState creates the state stream, unless it is known to exist.
-func (t *Transport) ensureState(ctx context.Context) error {
-	if t.stateExists.Load() {
+// ensure creates the state stream, unless it is known to exist.
+func (s *state) ensure(ctx context.Context) error {
+	if s.exists.Load() {
 		return nil
 	}
-	_, err := t.openState(ctx)
-	t.stateExists.Store(err == nil)
+	_, err := s.open(ctx)
+	s.exists.Store(err == nil)
 	return err
 }
 
-// putState appends to the state stream, and creates it first if needed. The lack of the
+// put appends to the state stream, and creates it first if needed. The lack of the
 // stream cannot be detected afterwards if a plain client subscribes to all subjects.
-func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
+func (s *state) put(ctx context.Context, msg *nats.Msg) error {
 	for last := false; ; last = true {
-		if err := t.ensureState(ctx); err != nil {
+		if err := s.ensure(ctx); err != nil {
 			return err
 		}
-		if !t.stateTTL.Load() {
+		if !s.ttl.Load() {
 			msg.Header.Del(jetstream.MsgTTLHeader) // the stream would refuse the message
 		}
-		err := t.store(ctx, msg)
+		err := s.publish(ctx, msg)
 		if !missing(err) && codeOfAPI(err) != codeTTLDisabled {
 			return err
 		}
-		t.stateExists.Store(false) // it was deleted, or replaced
+		s.exists.Store(false) // it was deleted, or replaced
 		if last {
 			return err
 		}
@@ -169,22 +167,22 @@ func (t *Transport) putState(ctx context.Context, msg *nats.Msg) error {
 }
 
 // store publishes to the state stream and waits for the acknowledgement.
-func (t *Transport) store(ctx context.Context, msg *nats.Msg) error {
-	token, reply := t.acks.open(msg.Subject)
-	defer t.acks.take(token)
-	msg.Reply = t.acks.prefix + token
-	if err := t.nc.PublishMsg(msg); err != nil {
-		return driver.About(theState, t.failure(err, transport.OutcomeNotDone))
+func (s *state) publish(ctx context.Context, msg *nats.Msg) error {
+	token, reply := s.t.acks.open(msg.Subject)
+	defer s.t.acks.take(token)
+	msg.Reply = s.t.acks.prefix + token
+	if err := s.t.nc.PublishMsg(msg); err != nil {
+		return driver.About(theState, s.t.failure(err, transport.OutcomeNotDone))
 	}
 	select {
 	case got := <-reply:
-		return t.stored(got)
+		return s.readAck(got)
 	case <-ctx.Done():
 		return transport.ContextError(ctx, transport.OutcomeUnknown, "the stream %s sent no acknowledgement: %v", stateStream, ctx.Err())
 	}
 }
 
-func (t *Transport) stored(got answer) error {
+func (s *state) readAck(got answer) error {
 	switch {
 	case got.err != nil:
 		return got.err
@@ -193,7 +191,7 @@ func (t *Transport) stored(got answer) error {
 	}
 	ack, err := parseAck(got.msg.Data)
 	if err == nil && ack.Error != nil {
-		err = driver.About(theState, t.apiError(ack.Error))
+		err = driver.About(theState, s.t.api.explain(ack.Error))
 	}
 	return err
 }

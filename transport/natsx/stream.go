@@ -1,283 +1,240 @@
 package natsx
 
 import (
-	"maps"
-	"math"
-	"reflect"
+	"context"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"gomono.dev/transport"
-	"gomono.dev/transport/driver"
 )
 
-// Names of natsx in the metadata of streams and consumers. Other names belong to the user,
-// except those that begin with "_nats.", which belong to the server.
+// stream calls JetStream's API for one stream. It repeats calls until the server answers.
+type stream struct {
+	t          *Transport
+	name       string
+	replicated bool // stored by several servers
+}
+
+// info asks the leader of the stream for its state.
+func (s stream) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+		return js.Stream(ctx, s.name)
+	})
+}
+
+func (s stream) create(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+		return js.CreateStream(ctx, c)
+	})
+}
+
+func (s stream) update(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+		return js.UpdateStream(ctx, c)
+	})
+}
+
+func (s stream) call(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
+	answer, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Stream, error) { return do(ctx, s.t.api.js(ctx)) })
+	if err != nil {
+		return nil, err
+	}
+	is := answer.CachedInfo()
+	s.t.streams.Store(s.name, is.Created)
+	s.t.journal.Discard(s.name, is.Created, is.State.LastSeq)
+	return is, nil
+}
+
+// created returns the time of creation of the stream, as of the last look at it.
+func (s stream) created() (created time.Time) {
+	if found, ok := s.t.streams.Load(s.name); ok {
+		created = found.(time.Time)
+	}
+	return created
+}
+
+// storedMessage is one message of a stream.
+type storedMessage struct {
+	Subject  string      `json:"subject"`
+	Sequence uint64      `json:"seq"`
+	Time     time.Time   `json:"time"`
+	Data     []byte      `json:"data"`
+	Encoded  []byte      `json:"hdrs"` // the header
+	Header   nats.Header `json:"-"`
+}
+
+// message asks the leader of the stream for one message.
+func (s stream) message(ctx context.Context, request map[string]any) (*storedMessage, error) {
+	return callAPI(ctx, s.t, func(ctx context.Context) (m *storedMessage, err error) {
+		var answer struct {
+			Message *storedMessage `json:"message"`
+		}
+		if err := s.t.api.request(ctx, "STREAM.MSG.GET."+s.name, request, &answer); err != nil {
+			return nil, err
+		}
+		if m = answer.Message; m == nil {
+			return nil, errNoAck
+		}
+		if len(m.Encoded) > 0 {
+			m.Header, err = nats.DecodeHeadersMsg(m.Encoded)
+		}
+		return m, err
+	})
+}
+
+// consumer asks for the state of a consumer. See awaitConsumer.
+func (s stream) consumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
+	return s.callConsumer(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+		return js.Consumer(ctx, s.name, name)
+	})
+}
+
+func (s stream) createConsumer(ctx context.Context, c jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	return s.callConsumer(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+		return js.CreateConsumer(ctx, s.name, c)
+	})
+}
+
+func (s stream) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	return s.callConsumer(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+		return js.UpdateConsumer(ctx, s.name, c)
+	})
+}
+
+func (s stream) callConsumer(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	c, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.api.js(ctx)) })
+	if err != nil {
+		return nil, err
+	}
+	return c.CachedInfo(), nil
+}
+
+// A server of a cluster reports its consumers as missing between its start and the start of
+// their replicas. Only the leader of the cluster knows which consumers exist.
+
+// startingTime bounds the wait for a consumer that exists, but that no server has started.
+const startingTime = 5 * time.Second
+
+// awaitConsumer is consumer, except that it waits for a consumer that is being started.
+func (s stream) awaitConsumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
+	for begun := time.Now(); ; {
+		is, err := s.consumer(ctx, name)
+		if !s.maybeStarting(err) || time.Since(begun) > startingTime {
+			return is, err
+		}
+		if exists, listErr := s.listsConsumer(ctx, name); !exists || listErr != nil || !pause(ctx, apiPause) {
+			return nil, err
+		}
+	}
+}
+
+// maybeStarting reports whether err is that of a consumer that may exist nevertheless.
+func (s stream) maybeStarting(err error) bool {
+	return codeOfAPI(err) == jetstream.JSErrCodeConsumerNotFound && (s.replicated || s.t.clustered())
+}
+
+// listsConsumer reports whether the leader of the cluster lists a consumer.
+func (s stream) listsConsumer(ctx context.Context, name string) (bool, error) {
+	names, err := callAPI(ctx, s.t, func(ctx context.Context) (names []string, err error) {
+		var page struct {
+			Total     int      `json:"total"`
+			Consumers []string `json:"consumers"`
+		}
+		for more := true; more && err == nil; more = len(page.Consumers) > 0 && len(names) < page.Total {
+			page.Consumers = nil
+			err = s.t.api.request(ctx, "CONSUMER.NAMES."+s.name, map[string]any{"offset": len(names)}, &page)
+			names = append(names, page.Consumers...)
+		}
+		return names, err
+	})
+	return slices.Contains(names, name), err
+}
+
+// listConsumers returns all consumers. In a cluster whose servers have just started, it waits
+// until they report all. It reports whether some are still lacking.
+func (s stream) listConsumers(ctx context.Context) (all []*jetstream.ConsumerInfo, lacking bool, err error) {
+	for begun := time.Now(); ; {
+		all, lacking, err = s.listReported(ctx)
+		if err != nil || !lacking || time.Since(begun) > startingTime || !pause(ctx, apiPause) {
+			return all, lacking, err
+		}
+	}
+}
+
+// listReported returns the consumers that a server reports, and whether some are lacking.
+// nats.go's ListConsumers hides the latter.
+func (s stream) listReported(ctx context.Context) (all []*jetstream.ConsumerInfo, lacking bool, err error) {
+	all, err = callAPI(ctx, s.t, func(ctx context.Context) (all []*jetstream.ConsumerInfo, err error) {
+		lacking = false
+		var page struct {
+			Total     int                       `json:"total"`
+			Consumers []*jetstream.ConsumerInfo `json:"consumers"`
+			Missing   []string                  `json:"missing"`
+		}
+		for offset, more := 0, true; more && err == nil; more = len(page.Consumers) > 0 && offset < page.Total {
+			page.Consumers, page.Missing = nil, nil
+			err = s.t.api.request(ctx, "CONSUMER.LIST."+s.name, map[string]any{"offset": offset}, &page)
+			all, lacking = append(all, page.Consumers...), lacking || len(page.Missing) > 0
+			offset += len(page.Consumers) + len(page.Missing)
+		}
+		return all, err
+	})
+	return all, lacking && (s.replicated || s.t.clustered()), err
+}
+
+// release deletes a consumer that is no longer needed.
+func (s stream) release(ctx context.Context, consumer string) {
+	if ctx = context.WithoutCancel(ctx); s.t.ready(ctx) != nil {
+		return
+	}
+	_, _ = attempt(ctx, s.t, probeTimeout, func(ctx context.Context) (none struct{}, err error) {
+		return none, s.t.api.js(ctx).DeleteConsumer(ctx, s.name, consumer)
+	}) // otherwise it expires
+}
+
+// Outside a cluster, the server stops listing a deleted consumer before it has removed the
+// files of its state. A new consumer of the same name would read them, or lose its own files.
+// Until the files are gone, the stream counts more consumers than it lists.
 const (
-	metaGeneration = "mono-generation"
-	metaLanes      = "mono-lanes"
-	metaStorage    = "mono-storage" // requested storage on a server that keeps everything in memory
-	metaMaxDelayed = "mono-max-delayed"
-	metaGroup      = "mono-group"
-	metaOrdered    = "mono-ordered"
-	metaFilter     = "mono-filter"     // of a group in a log with lanes
-	metaStart      = "mono-start"      // of a group whose consumer begins at a sequence instead
-	metaRate       = "mono-rate-limit" // in bits a second
+	deletionTimeout = 5 * time.Second
+	deletionPause   = 5 * time.Millisecond
 )
 
-var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate}
-
-func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
-
-// metadata returns the metadata to store: the server's own entries, the user's, and those of
-// natsx.
-func metadata(is, users, ours map[string]string) map[string]string {
-	m := make(map[string]string)
-	for name, value := range is {
-		if isServers(name) {
-			m[name] = value
+// awaitDeletions waits until the state of deleted consumers is removed.
+func (s stream) awaitDeletions(ctx context.Context) {
+	for begun := time.Now(); !s.replicated && time.Since(begun) < deletionTimeout && s.deleting(ctx); {
+		if !pause(ctx, deletionPause) {
+			return
 		}
 	}
-	maps.Copy(m, users)
-	for name, value := range ours {
-		if value != "" {
-			m[name] = value
+}
+
+// deleting reports whether the server is deleting consumers.
+func (s stream) deleting(ctx context.Context) bool {
+	is, err := s.info(ctx)
+	if err != nil {
+		return false
+	}
+	all, _, err := s.listReported(ctx)
+	names := make(map[string]bool) // a page may repeat names while consumers vanish
+	for _, c := range all {
+		names[c.Name] = true
+	}
+	return err == nil && is.State.Consumers > len(names)
+}
+
+// remove calls do until the server answers. The server may remove in an attempt whose answer
+// does not arrive in time. The next attempt then finds nothing, which is not an error.
+func (s stream) remove(ctx context.Context, do func(context.Context) error) error {
+	unanswered := false
+	_, err := callAPI(ctx, s.t, func(ctx context.Context) (none struct{}, err error) {
+		err = do(ctx)
+		if unanswered && missing(s.t.api.explain(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+			return none, nil
 		}
-	}
-	return m
-}
-
-// usersMetadata returns the user's entries of stored metadata.
-func usersMetadata(stored map[string]string) map[string]string {
-	m := maps.Clone(stored)
-	maps.DeleteFunc(m, func(name, _ string) bool { return isServers(name) || slices.Contains(ownMetadata, name) })
-	if len(m) == 0 {
-		return nil
-	}
-	return m
-}
-
-func parseNumber(text string) uint64 {
-	n, _ := strconv.ParseUint(text, 10, 64) // text that is not a number is not from natsx
-	return n
-}
-
-func formatNumber(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatUint(n, 10)
-}
-
-// streamConfig returns the configuration for the log's stream. base is the existing
-// configuration, or the zero value for a new stream. Settings that the log does not have stay
-// as they are.
-func (l *log) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
-	c, s := &l.config, base
-	s.Name, s.Description = c.Name, c.Description
-	s.Subjects = l.lanes.accepted()
-	s.Retention = jetstream.LimitsPolicy
-	if c.Retention == transport.InterestRetention {
-		s.Retention = jetstream.InterestPolicy
-	}
-	s.MaxAge = c.MaxAge
-	s.MaxMsgs, s.MaxBytes, s.MaxMsgsPerSubject = bound(c.MaxMessages), bound(c.MaxBytes), bound(c.MaxPerSubject)
-	if c.MaxSize > 0 {
-		s.MaxMsgSize = int32(min(c.MaxSize+ownHeader, math.MaxInt32))
-	}
-	s.Discard, s.DiscardNewPerSubject = jetstream.DiscardNew, c.MaxPerSubject > 0
-	if c.Full == transport.DropOldest {
-		s.Discard, s.DiscardNewPerSubject = jetstream.DiscardOld, false
-	}
-	s.Duplicates = c.Window()
-	s.AllowMsgTTL = base.AllowMsgTTL || l.t.account.Load().level >= levelTTL
-	if l.lanes.n > 0 {
-		s.SubjectTransform = l.lanes.transform()
-	}
-	if c.Delays {
-		s.Sources = withSource(base.Sources, l.delayedSource())
-	}
-	s.Metadata = metadata(base.Metadata, c.Metadata, l.streamMetadata())
-	l.setStorage(&s)
-	return s
-}
-
-func (l *log) streamMetadata() map[string]string {
-	m := map[string]string{
-		metaGeneration: formatNumber(l.config.Generation),
-		metaLanes:      formatNumber(uint64(l.lanes.n)),
-		metaMaxDelayed: formatNumber(l.config.MaxDelayed),
-	}
-	if l.t.options.memory {
-		m[metaStorage] = l.config.Storage.String()
-	}
-	return m
-}
-
-// setStorage sets the storage and the replicas of the stream.
-func (l *log) setStorage(s *jetstream.StreamConfig) {
-	s.Storage = jetstream.FileStorage
-	if l.config.Storage == transport.MemoryStorage || l.t.options.memory {
-		s.Storage = jetstream.MemoryStorage
-	}
-	if n := l.t.options.replicas; n > 0 {
-		s.Replicas = n
-	}
-}
-
-// ownHeader is the maximum number of bytes that natsx adds to a message, and that the server
-// adds to a delayed one.
-const ownHeader = 1 << 10
-
-// bound converts a bound: no bound is -1 for JetStream.
-func bound(n uint64) int64 {
-	if n == 0 {
-		return -1
-	}
-	return int64(min(n, math.MaxInt64))
-}
-
-func boundOf(n int64) uint64 { return uint64(max(n, 0)) }
-
-func withSource(sources []*jetstream.StreamSource, ours *jetstream.StreamSource) []*jetstream.StreamSource {
-	if slices.ContainsFunc(sources, func(s *jetstream.StreamSource) bool { return s.Name == ours.Name }) {
-		return sources
-	}
-	return append(slices.Clone(sources), ours)
-}
-
-// logConfig returns the configuration of the log that a stream describes.
-func (l *log) logConfig(s *jetstream.StreamConfig) transport.LogConfig {
-	c := transport.LogConfig{
-		Name: s.Name, Description: s.Description, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
-		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
-		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
-		Lanes:      int(min(parseNumber(s.Metadata[metaLanes]), transport.MaxLanes)),
-		MaxDelayed: parseNumber(s.Metadata[metaMaxDelayed]),
-		Generation: parseNumber(s.Metadata[metaGeneration]),
-		Metadata:   usersMetadata(s.Metadata),
-		Delays:     slices.ContainsFunc(s.Sources, func(s *jetstream.StreamSource) bool { return s.Name == l.delayedName() }),
-	}
-	lanes := lanes{n: c.Lanes}
-	for _, subject := range s.Subjects {
-		c.Subjects = append(c.Subjects, lanes.original(subject))
-	}
-	if s.Retention == jetstream.InterestPolicy {
-		c.Retention = transport.InterestRetention
-	}
-	if s.Discard == jetstream.DiscardOld {
-		c.Full = transport.DropOldest
-	}
-	c.Storage = storageOf(s)
-	return c
-}
-
-func storageOf(s *jetstream.StreamConfig) transport.Storage {
-	if asked := s.Metadata[metaStorage]; asked == transport.FileStorage.String() {
-		return transport.FileStorage
-	}
-	if s.Storage == jetstream.MemoryStorage {
-		return transport.MemoryStorage
-	}
-	return transport.FileStorage
-}
-
-// unchangeable reports a requested setting that differs and cannot be changed in place. A
-// change of Retention would delete messages.
-func (l *log) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConfig) error {
-	if stream.Retention == jetstream.WorkQueuePolicy { // by another client
-		return driver.CannotChange("Retention", "workqueue", l.config.Retention)
-	}
-	return driver.CheckLog(is, &l.config)
-}
-
-// same reports whether two configurations are equal, apart from nil and empty values. One
-// must be derived from the other.
-func same(a, b any) bool { return reflect.DeepEqual(normal(a), normal(b)) }
-
-// normal returns a copy of a configuration in which empty maps and slices are nil.
-func normal(config any) any {
-	v := reflect.New(reflect.TypeOf(config)).Elem()
-	v.Set(reflect.ValueOf(config))
-	for i := range v.NumField() {
-		switch f := v.Field(i); f.Kind() {
-		case reflect.Map, reflect.Slice:
-			if f.Len() == 0 {
-				f.SetZero()
-			}
-		}
-	}
-	return v.Interface()
-}
-
-// checkGuarded reports a field that a hook has changed although mono's guarantees depend on
-// it.
-func checkGuarded(before, after any, fields []string) error {
-	b, a := reflect.ValueOf(normal(before)), reflect.ValueOf(normal(after))
-	for _, name := range fields {
-		is, was := a.FieldByName(name).Interface(), b.FieldByName(name).Interface()
-		if !reflect.DeepEqual(is, was) {
-			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"the hook in natsx.Options sets %s to %v, but mono's guarantees depend on it: leave it at %v", name, is, was)
-		}
-	}
-	return nil
-}
-
-// guarded are the fields of a stream that its hook must not change.
-var guarded = []string{
-	"Name", "Subjects", "Retention", "Storage", "MaxAge", "MaxMsgs", "MaxBytes", "MaxMsgsPerSubject", "Discard",
-	"DiscardNewPerSubject", "Duplicates", "NoAck", "Sealed", "AllowMsgTTL", "AllowMsgCounter", "AllowMsgSchedules", "PersistMode",
-}
-
-// hookStream applies the user's hook to a configuration.
-func (l *log) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig, error) {
-	if l.t.options.stream == nil {
-		return s, nil
-	}
-	changed := s
-	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(s.Metadata), slices.Clone(s.Subjects), slices.Clone(s.Sources)
-	l.t.options.stream(l.config.Name, &changed)
-	fields := guarded
-	if l.lanes.n > 0 {
-		fields = append(slices.Clone(guarded), "SubjectTransform")
-	}
-	if err := checkGuarded(s, changed, fields); err != nil {
-		return s, err
-	}
-	if err := checkMetadata(s.Metadata, changed.Metadata); err != nil {
-		return s, err
-	}
-	if l.config.Delays && len(withSource(changed.Sources, l.delayedSource())) != len(changed.Sources) && s.Name == l.config.Name {
-		return s, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"the hook in natsx.Options removes %s from Sources, which delivers its delayed messages: leave it there", l.delayedName())
-	}
-	if changed.Mirror == nil {
-		return changed, nil
-	}
-	return changed, l.mirror(&changed)
-}
-
-// mirror removes settings that a mirror cannot have: all its messages come from another
-// stream, in their stored form.
-func (l *log) mirror(s *jetstream.StreamConfig) error {
-	if l.config.Delays || len(s.Sources) > 0 {
-		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"the hook in natsx.Options makes it a mirror of %s, but it has delayed messages or Sources: use only one of these", s.Mirror.Name)
-	}
-	s.Subjects, s.SubjectTransform, s.Duplicates = nil, nil, 0
-	return nil
-}
-
-func checkMetadata(before, after map[string]string) error {
-	for _, name := range ownMetadata {
-		if before[name] != after[name] {
-			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-				"the hook in natsx.Options changes Metadata %q, which belongs to mono: leave it unchanged", name)
-		}
-	}
-	return nil
+		unanswered = unanswered || err != nil && ctx.Err() != nil
+		return none, err
+	})
+	return err
 }

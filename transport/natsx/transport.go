@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -34,37 +35,28 @@ type Transport struct {
 	requests requests
 	acks     requests // for appends to logs
 
-	// apiRequests are the requests of nats.go to JetStream's API, and the pulls of readers.
-	// An entry ends if the server denies its subject.
-	apiRequests requests
+	api api
 
-	denials       *denials
-	repliesDenied atomic.Pointer[transport.Error] // why replies cannot arrive
-	redact        func(error) error               // removes credentials from an error of nats.go
-	why           func(error) *transport.Error    // explains why an attempt to connect failed
-	services      services
-	options       logOptions
-	account       atomic.Pointer[account]
-	journal       *journal.Journal
-	streams       sync.Map // names of streams → time of their creation
+	denials     *denials
+	permissions permissions
+	redact      func(error) error            // removes credentials from an error of nats.go
+	why         func(error) *transport.Error // explains why an attempt to connect failed
+	services    services
+	options     logOptions
+	account     atomic.Pointer[account]
+	journal     *journal.Journal
+	state       *state
+	boots       *boots
+	streams     sync.Map // names of streams → time of their creation
 
-	stateDenied sync.Once
-	stateExists atomic.Bool // the state stream exists
-	stateTTL    atomic.Bool // its messages may have a TTL
-	outgoing    sync.Pool   // of *outgoing
-	timers      patience.Timers
-	apiSlots    chan struct{} // holds a token for each request of inParallel
+	outgoing outgoingPool
+	timers   patience.Timers
 
 	// sending is read-locked while a message is passed to nats.go, and write-locked to set
 	// closed. Close therefore flushes all messages that were admitted.
 	sending       sync.RWMutex
 	closed        atomic.Bool
 	callbacksDone chan struct{} // closed after the last callback of nats.go
-
-	highestBase atomic.Uint64 // highest known base of fencing tokens; raised under mu
-	booting     sync.Mutex
-	boot        boot        // of the connected server, if it is known; guarded by booting
-	search      *bootSearch // under way; guarded by booting
 
 	mu        sync.Mutex
 	receivers map[*receiver]struct{}
@@ -75,8 +67,6 @@ type Transport struct {
 	life    context.Context // ends when Close begins
 	endLife context.CancelFunc
 	running sync.WaitGroup // functions started by background
-
-	warnNoAdvisories sync.Once
 }
 
 // conn is a Transport as the driver of itself.
@@ -87,11 +77,14 @@ func newTransport(o *Options) *Transport {
 	t := &Transport{
 		life: life, endLife: end, declared: make(map[string]*declared),
 		log: o.Logger, address: o.address(), link: newLink(), options: o.logOptions(), journal: cmp.Or(o.Journal, journal.Memory()),
-		apiRequests: requests{waiting: make(map[string]waiter)}, denials: newDenials(),
-		redact: func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
-		apiSlots: make(chan struct{}, maxParallel), callbacksDone: make(chan struct{}),
-		receivers: make(map[*receiver]struct{}), members: make(map[*member]struct{}),
+		denials: newDenials(),
+		redact:  func(err error) error { return redact.Error(err, o.secrets()...) }, why: o.connectError,
+		callbacksDone: make(chan struct{}),
+		receivers:     make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
+	t.api = api{t: t, requests: requests{waiting: make(map[string]waiter)}, slots: make(chan struct{}, maxParallel)}
+	t.permissions.t = t
+	t.state, t.boots = &state{stream: stream{t: t, name: stateStream}}, &boots{t: t}
 	t.Transport = driver.New(conn{t})
 	return t
 }
@@ -114,7 +107,7 @@ func (t *Transport) begin(ctx context.Context, nc *nats.Conn) (*Transport, error
 		nc.Close()
 		return nil, driver.About("subscribe to replies", t.failure(err, transport.OutcomeNotDone))
 	}
-	t.probe(ctx)
+	t.api.probe(ctx)
 	return t, nil
 }
 
@@ -156,7 +149,7 @@ func (c conn) Ping(ctx context.Context) error {
 	if err := c.t.flush(ctx); err != nil {
 		return err
 	}
-	for _, r := range c.t.allReceivers() {
+	for _, r := range collect(&c.t.mu, maps.Keys(c.t.receivers)) {
 		r.catchUp(ctx)
 	}
 	return nil
@@ -165,8 +158,10 @@ func (c conn) Ping(ctx context.Context) error {
 // Publish implements [driver.Conn].
 func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 	t := c.t
-	msg := t.toNATS(m)
-	t.addServiceError(msg, m)
+	msg := t.outgoing.get(m)
+	if e := transport.ErrorFromHeader(m.Header); e != nil {
+		msg.addServiceError(e, m.Size(), t.maxPayload())
+	}
 	if !t.denials.suspects(m.Subject) {
 		return t.send(msg)
 	}
@@ -174,12 +169,12 @@ func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 	if err := t.send(msg); err != nil {
 		return err
 	}
-	return t.confirm(ctx, m.Subject, before)
+	return t.permissions.confirm(ctx, m.Subject, before)
 }
 
 // send passes a message to the connection, and recycles it.
 func (t *Transport) send(msg *outgoing) error {
-	defer t.recycle(msg)
+	defer t.outgoing.put(msg)
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
@@ -200,7 +195,7 @@ func (t *Transport) send(msg *outgoing) error {
 // continues in the background.
 func (c conn) Close(ctx context.Context) error {
 	closed := make(chan error, 1)
-	go func() { closed <- c.t.close(ctx) }()
+	go func() { closed <- c.close(ctx) }()
 	select {
 	case err := <-closed:
 		return err
@@ -209,24 +204,26 @@ func (c conn) Close(ctx context.Context) error {
 	}
 }
 
-func (t *Transport) close(ctx context.Context) (err error) {
-	t.closeMembers() // before closed is set, since nothing can be stored after that
-	t.sending.Lock()
-	t.closed.Store(true)
-	t.sending.Unlock()
-	t.endLife()
-	t.closeReceivers()
-	t.closeMembers() // those of the meantime
-	t.awaitBackground(ctx)
-	if !t.link.down() {
-		err = t.finish(ctx)
+func (c conn) close(ctx context.Context) (err error) {
+	c.closeMembers() // before closed is set, since nothing can be stored after that
+	c.t.sending.Lock()
+	c.t.closed.Store(true)
+	c.t.sending.Unlock()
+	c.t.endLife()
+	for _, r := range collect(&c.t.mu, maps.Keys(c.t.receivers)) {
+		r.Close()
 	}
-	t.nc.Close()
-	t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
+	c.closeMembers() // those of the meantime
+	c.awaitBackground(ctx)
+	if !c.t.link.down() {
+		err = c.finish(ctx)
+	}
+	c.t.nc.Close()
+	c.t.failAll(transport.Errorf(transport.Unavailable, transport.OutcomeUnknown,
 		"the transport was closed while it waited for the reply"))
-	t.services.close()
+	c.t.services.close()
 	select {
-	case <-t.callbacksDone: // nothing is logged after Close
+	case <-c.t.callbacksDone: // nothing is logged after Close
 	case <-ctx.Done():
 	}
 	return err
@@ -244,17 +241,17 @@ func (t *Transport) background(f func()) bool {
 }
 
 // awaitBackground waits until no function of background runs.
-func (t *Transport) awaitBackground(ctx context.Context) {
+func (c conn) awaitBackground(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
-		t.running.Wait()
+		c.t.running.Wait()
 		close(ended)
 	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():
 	}
-	for _, d := range t.allDeclared() {
+	for _, d := range collect(&c.t.mu, maps.Values(c.t.declared)) {
 		d.stop()
 	}
 }
@@ -262,30 +259,25 @@ func (t *Transport) awaitBackground(ctx context.Context) {
 // finish waits until published messages have been sent, and until replies that have arrived
 // are delivered to their requests. If the connection breaks meanwhile, there is nothing left
 // to wait for.
-func (t *Transport) finish(ctx context.Context) error {
-	if err := t.flush(ctx); err != nil {
-		if t.link.down() {
+func (c conn) finish(ctx context.Context) error {
+	if err := c.t.flush(ctx); err != nil {
+		if c.t.link.down() {
 			return nil
 		}
 		return transport.Errorf(transport.CodeOf(err), transport.OutcomeUnknown, "the last published messages may not have been sent: %w", err)
 	}
-	broken := t.link.watch()
-	if err := t.requests.drain(ctx, broken); err != nil {
+	broken := c.t.link.watch()
+	if err := c.t.requests.drain(ctx, broken); err != nil {
 		return err
 	}
-	return t.acks.drain(ctx, broken)
+	return c.t.acks.drain(ctx, broken)
 }
 
-func (t *Transport) closeReceivers() {
-	for _, r := range t.allReceivers() {
-		r.Close()
-	}
-}
-
-func (t *Transport) allReceivers() []*receiver {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Keys(t.receivers))
+// collect lists what mu guards.
+func collect[T any](mu *sync.Mutex, all iter.Seq[T]) []T {
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.Collect(all)
 }
 
 // Ready implements [driver.Conn].

@@ -1,9 +1,37 @@
+// Package embedded runs a NATS server in the process, and connects to it without a socket. A
+// program that imports this package links the server.
+//
+// # Guarantees
+//
+// The guarantees of package natsx hold. In addition:
+//
+//  1. The server is closed by default. It listens on no address unless Listen, Cluster,
+//     Monitor or a configuration file specifies one.
+//  2. Each store has one server. A store directory is locked while a server uses it; a
+//     second server, in this process or another, is refused.
+//  3. Stored messages are synced to disk before they are acknowledged, unless
+//     SyncInterval relaxes that. A message without room under MaxStore is refused with
+//     resource_exhausted. If the disk is full before the limit is reached, the server
+//     logs the failed write and does not answer: the sender gets deadline_exceeded, and
+//     no acknowledged message is lost.
+//  4. If the server cannot start, Start returns an error that explains the cause,
+//     immediately. The server never ends the process and handles no signals. Errors and
+//     log lines contain no credentials: errors in a configuration file give positions
+//     in it.
+//  5. Close ends the client, then the server, then frees the store. When it returns,
+//     everything is on disk.
+//  6. When the process ends, however suddenly, the store keeps the attempts that this
+//     process had begun, the delays that it had requested, and the ids with which it had
+//     stored messages. The server holds these in memory; the folder "mono" in the store
+//     keeps them for the next process. docs/durability.md lists what survives which
+//     failure.
 package embedded
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -267,4 +295,99 @@ func (s *Server) shutdown() {
 		s.free()
 		close(s.stopped)
 	})
+}
+
+// Transport is a server in this process and the connection to it.
+type Transport struct {
+	*natsx.Transport
+	server *Server
+}
+
+// Open starts a server and connects to it. Close of the Transport ends both.
+func Open(ctx context.Context, o Options) (*Transport, error) {
+	s, err := Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.Connect(ctx)
+	if err != nil {
+		_ = s.Shutdown(ctx) // err is the cause
+		return nil, err
+	}
+	return &Transport{t, s}, nil
+}
+
+// Server returns the server.
+func (t *Transport) Server() *Server { return t.server }
+
+// Close implements [transport.Transport]. First published messages reach the server, then the
+// server ends, then the store is freed.
+func (t *Transport) Close(ctx context.Context) error {
+	err := t.Transport.Close(ctx)
+	if stopErr := t.server.Shutdown(ctx); err == nil {
+		err = stopErr
+	}
+	return err
+}
+
+// Connect connects to the server without a socket.
+//
+// Its errors are the same as those of [natsx.Connect].
+func (s *Server) Connect(ctx context.Context) (*natsx.Transport, error) {
+	o := *s.client
+	o.InProcess, o.URLs, o.Journal = inProcess{s.server}, nil, s.journal
+	if o.Logger == nil {
+		o.Logger = s.log
+	}
+	return natsx.Connect(ctx, o)
+}
+
+// inProcess opens connections within the process. A full server closes such a connection
+// before its client can read the error, so InProcessConn checks first.
+type inProcess struct{ server *server.Server }
+
+// InProcessConn implements [nats.InProcessConnProvider].
+func (p inProcess) InProcessConn() (net.Conn, error) {
+	is, err := p.server.Varz(nil)
+	if err == nil && (is.MaxConn < 0 || is.MaxConn > 0 && is.Connections >= is.MaxConn) {
+		return nil, server.ErrTooManyConnections
+	}
+	return p.server.InProcessConn()
+}
+
+// logger writes the server's log lines without credentials, and keeps fatal ones. The server
+// only reports a fatal error and continues. Its own logger would end the process.
+type logger struct {
+	log    *slog.Logger
+	redact func(string) string
+	fatal  chan string
+}
+
+func newLogger(log *slog.Logger, secrets []string) *logger {
+	return &logger{
+		log:    log.With("component", "nats-server"),
+		redact: func(text string) string { return redact.Text(text, secrets...) },
+		fatal:  make(chan string, 1),
+	}
+}
+
+func (l *logger) Fatalf(format string, v ...any) {
+	text := l.redact(fmt.Sprintf(format, v...))
+	l.log.Error(text)
+	select {
+	case l.fatal <- text:
+	default: // the first line is the cause
+	}
+}
+
+func (l *logger) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l *logger) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l *logger) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l *logger) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l *logger) Tracef(format string, v ...any)  { l.write(slog.LevelDebug-4, format, v) }
+
+func (l *logger) write(level slog.Level, format string, v []any) {
+	if ctx := context.Background(); l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, l.redact(fmt.Sprintf(format, v...)))
+	}
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Past describes the earlier deliveries of a message to a group.
-type Past struct {
+// History describes the earlier deliveries of a message to a group.
+type History struct {
 	// Delivery is the number of the last known delivery. The server counts
 	// deliveries from 1.
 	Delivery uint64
@@ -24,22 +24,22 @@ type Past struct {
 
 // Attempt returns the number of the attempt for a delivery. A server that has
 // forgotten deliveries repeats their numbers.
-func (p Past) Attempt(delivery uint64) int {
+func (h History) Attempt(delivery uint64) int {
 	n := 1
-	if delivery > p.Delivery {
-		n = int(delivery - p.Delivery)
+	if delivery > h.Delivery {
+		n = int(delivery - h.Delivery)
 	}
-	return p.Attempts + n
+	return h.Attempts + n
 }
 
 // Consumer records the deliveries of one consumer.
 type Consumer struct {
-	j      *Journal
-	number uint64
-	key    consumerKey
-	past   map[uint64]Past // by sequence; guarded by the journal's lock
-	known  atomic.Int64    // len(past)
-	sweep  int             // size of past that triggers the next search for old records
+	j       *Journal
+	number  uint64
+	key     consumerKey
+	history map[uint64]History // by sequence; guarded by the journal's lock
+	known   atomic.Int64       // len(history)
+	sweep   int                // size of history that triggers the next search for old records
 }
 
 // consumerKey distinguishes a consumer from an earlier one with the same name.
@@ -60,7 +60,7 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 		return c
 	}
 	j.numbers++
-	c := &Consumer{j: j, number: j.numbers, key: key, past: make(map[uint64]Past), sweep: minSweep}
+	c := &Consumer{j: j, number: j.numbers, key: key, history: make(map[uint64]History), sweep: minSweep}
 	j.consumers[key] = c
 	j.record(func(b []byte) []byte { return appendConsumer(b, c) })
 	j.flush() // slots refer to it
@@ -70,20 +70,20 @@ func (j *Journal) consumer(key consumerKey) *Consumer {
 // HasRecords reports whether there is a record of any message.
 func (c *Consumer) HasRecords() bool { return c.known.Load() > 0 }
 
-// Past returns the record of the message that was stored at this time.
-func (c *Consumer) Past(sequence uint64, stored time.Time) (Past, bool) {
+// History returns the record of the message that was stored at this time.
+func (c *Consumer) History(sequence uint64, stored time.Time) (History, bool) {
 	if !c.HasRecords() {
-		return Past{}, false
+		return History{}, false
 	}
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
-	p, ok := c.past[sequence]
+	p, ok := c.history[sequence]
 	return p, ok && p.stored == stored.UnixNano()
 }
 
 // Begin records that a handler is about to begin with a message. Only the next process needs
 // the record.
-func (c *Consumer) Begin(sequence uint64, stored time.Time, p Past) Attempt {
+func (c *Consumer) Begin(sequence uint64, stored time.Time, p History) Attempt {
 	if !c.j.Persistent() {
 		return Attempt{}
 	}
@@ -117,14 +117,14 @@ func (a Attempt) End() {
 }
 
 // Put records the last delivery of a message that is not settled.
-func (c *Consumer) Put(sequence uint64, stored time.Time, p Past) {
+func (c *Consumer) Put(sequence uint64, stored time.Time, p History) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	p.stored, p.noted = stored.UnixNano(), time.Now().Unix()
-	c.past[sequence] = p
+	c.history[sequence] = p
 	c.forgetOld()
-	c.known.Store(int64(len(c.past)))
-	c.j.record(func(b []byte) []byte { return appendPast(b, c, sequence, p) })
+	c.known.Store(int64(len(c.history)))
+	c.j.record(func(b []byte) []byte { return appendHistory(b, c, sequence, p) })
 	c.j.flush()
 }
 
@@ -132,11 +132,11 @@ func (c *Consumer) Put(sequence uint64, stored time.Time, p Past) {
 func (c *Consumer) Forget(sequence uint64) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
-	if _, ok := c.past[sequence]; !ok {
+	if _, ok := c.history[sequence]; !ok {
 		return
 	}
-	delete(c.past, sequence)
-	c.known.Store(int64(len(c.past)))
+	delete(c.history, sequence)
+	c.known.Store(int64(len(c.history)))
 	c.j.record(func(b []byte) []byte { return appendSettled(b, c, sequence) })
 	c.j.flush()
 }
@@ -148,17 +148,17 @@ const (
 
 // forgetOld drops old records from time to time.
 func (c *Consumer) forgetOld() {
-	if len(c.past) < c.sweep {
+	if len(c.history) < c.sweep {
 		return
 	}
 	c.dropOld(time.Now())
-	c.sweep = max(2*len(c.past), minSweep)
+	c.sweep = max(2*len(c.history), minSweep)
 }
 
 func (c *Consumer) dropOld(now time.Time) {
-	for sequence, p := range c.past {
+	for sequence, p := range c.history {
 		if now.Sub(time.Unix(p.noted, 0)) > keep && now.Sub(p.Due) > keep {
-			delete(c.past, sequence)
+			delete(c.history, sequence)
 			c.j.dropped = max(c.j.dropped, p.stored, c.key.created)
 		}
 	}

@@ -81,7 +81,7 @@ func TestFilesAreOpenedLater(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			life(t, dir, true, func(j *journal.Journal) {
-				j.Consumer("log", "a", made).Put(1, made, journal.Past{Delivery: 1, Attempts: 1})
+				j.Consumer("log", "a", made).Put(1, made, journal.History{Delivery: 1, Attempts: 1})
 				j.Remember("log", made, "x", 1, time.Now().Add(time.Hour))
 			})
 			path := filepath.Join(dir, obstacle)
@@ -103,30 +103,30 @@ func TestFilesAreOpenedLater(t *testing.T) {
 				t.Errorf("the log is %q", said.String())
 			}
 			c := j.Consumer("log", "a", made)
-			if p, ok := c.Past(1, made); !ok || p.Attempts != 1 {
+			if p, ok := c.History(1, made); !ok || p.Attempts != 1 {
 				t.Errorf("got %+v, %v", p, ok)
 			}
 			if sequence, ok := j.Recall("log", made, "x"); !ok || sequence != 1 {
 				t.Errorf("x is %d, %v", sequence, ok)
 			}
 			j.Remember("log", made, "y", 2, time.Now().Add(time.Hour))
-			c.Begin(2, made, journal.Past{Delivery: 1, Attempts: 1})
+			c.Begin(2, made, journal.History{Delivery: 1, Attempts: 1})
 			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}
 			for attempts := 2; ; attempts++ {
-				c.Put(1, made, journal.Past{Delivery: 9, Attempts: attempts})
+				c.Put(1, made, journal.History{Delivery: 9, Attempts: attempts})
 				_, err := os.Stat(filepath.Join(dir, "slots"))
 				if _, err2 := os.Stat(filepath.Join(dir, "00000002.journal")); err == nil && err2 == nil {
 					break
 				}
 				<-time.After(10 * time.Millisecond)
 			}
-			c.Begin(3, made, journal.Past{Delivery: 3, Attempts: 3})
+			c.Begin(3, made, journal.History{Delivery: 3, Attempts: 3})
 			life(t, dir, true, func(j *journal.Journal) {
 				c := j.Consumer("log", "a", made)
 				for sequence, want := range map[uint64]uint64{1: 9, 2: 1, 3: 3} {
-					if p, ok := c.Past(sequence, made); !ok || p.Delivery != want {
+					if p, ok := c.History(sequence, made); !ok || p.Delivery != want {
 						t.Errorf("message %d: %+v, %v", sequence, p, ok)
 					}
 				}
@@ -161,10 +161,10 @@ func TestBegunAttempts(t *testing.T) {
 	first := func(t *testing.T, dir string) {
 		life(t, dir, true, func(j *journal.Journal) {
 			c := j.Consumer("log", "a", made)
-			c.Begin(1, after, journal.Past{Delivery: 2, Attempts: 2})
+			c.Begin(1, after, journal.History{Delivery: 2, Attempts: 2})
 			check(t, j, "under way", 1, after, 2, true)
 			check(t, j, "of another message", 1, after.Add(1), 0, true)
-			c.Put(2, after, journal.Past{Delivery: 3, Attempts: 1})
+			c.Put(2, after, journal.History{Delivery: 3, Attempts: 1})
 			check(t, j, "retried", 2, after, 1, true)
 			check(t, j, "not begun", 3, after, 0, true)
 			check(t, j, "stored before there was a journal", 4, before, 0, false)

@@ -44,10 +44,10 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 		}
 		type begun struct {
 			attempt journal.Attempt
-			past    journal.Past
+			history journal.History
 		}
 		underway := make(map[key]begun)
-		past, ids := make(map[key]journal.Past), make(map[string]uint64)
+		history, ids := make(map[key]journal.History), make(map[string]uint64)
 		anyKey := func(t *rapid.T) key {
 			return key{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "consumer"), rapid.Uint64Range(1, 5).Draw(t, "sequence")}
 		}
@@ -56,17 +56,17 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				k := anyKey(t)
-				p := journal.Past{Delivery: rapid.Uint64Range(1, 9).Draw(t, "delivery"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts")}
+				p := journal.History{Delivery: rapid.Uint64Range(1, 9).Draw(t, "delivery"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts")}
 				if rapid.Bool().Draw(t, "due") {
 					p.Due = time.Unix(1<<40, 5000)
 				}
 				consumer(k).Put(k.sequence, stored(k), p)
-				past[k] = p
+				history[k] = p
 			},
 			"forget": func(t *rapid.T) {
 				k := anyKey(t)
 				consumer(k).Forget(k.sequence)
-				delete(past, k)
+				delete(history, k)
 			},
 			"remember": func(t *rapid.T) {
 				id := fmt.Sprint("id", rapid.IntRange(0, 5).Draw(t, "id"))
@@ -75,7 +75,7 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 			},
 			"begin": func(t *rapid.T) {
 				k := anyKey(t)
-				p := journal.Past{Delivery: rapid.Uint64Range(1, 9).Draw(t, "delivery"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts")}
+				p := journal.History{Delivery: rapid.Uint64Range(1, 9).Draw(t, "delivery"), Attempts: rapid.IntRange(0, 9).Draw(t, "attempts")}
 				if a, begun := underway[k]; begun {
 					a.attempt.End()
 				}
@@ -86,14 +86,14 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 				if a, begun := underway[k]; begun {
 					consumer(k).Forget(k.sequence)
 					a.attempt.End()
-					delete(past, k)
+					delete(history, k)
 					delete(underway, k)
 				}
 			},
 			"end": func(t *rapid.T) {
 				j = open(t, dir)
 				for k, a := range underway { // their process has died
-					past[k] = a.past
+					history[k] = a.history
 				}
 				clear(underway)
 				for id, sequence := range ids {
@@ -106,12 +106,12 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 				for _, name := range []string{"a", "b"} {
 					for sequence := range uint64(6) {
 						k := key{name, sequence}
-						got, ok := consumer(k).Past(sequence, stored(k))
-						want, known := past[k]
+						got, ok := consumer(k).History(sequence, stored(k))
+						want, known := history[k]
 						if ok != known || got.Delivery != want.Delivery || got.Attempts != want.Attempts || !got.Due.Equal(want.Due) {
 							t.Fatalf("%v: %+v, %v, want %+v, %v", k, got, ok, want, known)
 						}
-						if _, ok := consumer(k).Past(sequence, stored(k).Add(1)); ok {
+						if _, ok := consumer(k).History(sequence, stored(k).Add(1)); ok {
 							t.Fatalf("%v is taken for another message of its sequence", k)
 						}
 					}
@@ -121,13 +121,13 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 	})
 }
 
-// A consumer that was deleted and created again has no past.
-func TestRecreatedConsumerHasNoPast(t *testing.T) {
+// A consumer that was deleted and created again has no history.
+func TestRecreatedConsumerHasNoHistory(t *testing.T) {
 	t.Parallel()
 	j := journal.Memory()
-	j.Consumer("log", "a", made).Put(1, made, journal.Past{Delivery: 1, Attempts: 1})
-	if _, ok := j.Consumer("log", "a", made.Add(1)).Past(1, made); ok {
-		t.Error("it has a past")
+	j.Consumer("log", "a", made).Put(1, made, journal.History{Delivery: 1, Attempts: 1})
+	if _, ok := j.Consumer("log", "a", made.Add(1)).History(1, made); ok {
+		t.Error("it has a history")
 	}
 }
 
@@ -136,19 +136,19 @@ func TestRecreatedConsumerHasNoPast(t *testing.T) {
 func TestAttempt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		past     journal.Past
+		history  journal.History
 		delivery uint64
 		want     int
 	}{
-		{journal.Past{}, 1, 1},
-		{journal.Past{}, 3, 3},
-		{journal.Past{Delivery: 3, Attempts: 1}, 4, 2},
-		{journal.Past{Delivery: 3, Attempts: 1}, 6, 4},
-		{journal.Past{Delivery: 3, Attempts: 3}, 1, 4},
-		{journal.Past{Delivery: 3, Attempts: 3}, 3, 4},
+		{journal.History{}, 1, 1},
+		{journal.History{}, 3, 3},
+		{journal.History{Delivery: 3, Attempts: 1}, 4, 2},
+		{journal.History{Delivery: 3, Attempts: 1}, 6, 4},
+		{journal.History{Delivery: 3, Attempts: 3}, 1, 4},
+		{journal.History{Delivery: 3, Attempts: 3}, 3, 4},
 	} {
-		if got := c.past.Attempt(c.delivery); got != c.want {
-			t.Errorf("%+v, delivery %d: attempt %d, want %d", c.past, c.delivery, got, c.want)
+		if got := c.history.Attempt(c.delivery); got != c.want {
+			t.Errorf("%+v, delivery %d: attempt %d, want %d", c.history, c.delivery, got, c.want)
 		}
 	}
 }
@@ -159,9 +159,9 @@ func TestSegmentsAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	c := j.Consumer("log", "a", made)
-	c.Put(1, made, journal.Past{Delivery: 7, Attempts: 7})
+	c.Put(1, made, journal.History{Delivery: 7, Attempts: 7})
 	for i := range uint64(300_000) {
-		c.Put(2+i, made, journal.Past{Delivery: 1, Attempts: 1})
+		c.Put(2+i, made, journal.History{Delivery: 1, Attempts: 1})
 		c.Forget(2 + i)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
@@ -171,7 +171,7 @@ func TestSegmentsAreRemoved(t *testing.T) {
 	if !strings.HasSuffix(files[0], ".journal") || strings.HasSuffix(files[0], "00000001.journal") {
 		t.Errorf("no second segment: the only file is %s", files[0])
 	}
-	if p, ok := open(t, dir).Consumer("log", "a", made).Past(1, made); !ok || p.Attempts != 7 {
+	if p, ok := open(t, dir).Consumer("log", "a", made).History(1, made); !ok || p.Attempts != 7 {
 		t.Errorf("got %+v, %v", p, ok)
 	}
 }
@@ -203,8 +203,8 @@ func TestClosedJournalWorksInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := j.Consumer("log", "a", made)
-	c.Put(1, made, journal.Past{Delivery: 1, Attempts: 1})
-	if p, ok := c.Past(1, made); !ok || p.Attempts != 1 {
+	c.Put(1, made, journal.History{Delivery: 1, Attempts: 1})
+	if p, ok := c.History(1, made); !ok || p.Attempts != 1 {
 		t.Errorf("got %+v, %v", p, ok)
 	}
 	if _, err := journal.Open(filepath.Join(dir, "00000001.journal"), nil); err == nil {
@@ -216,7 +216,7 @@ func TestClosedJournalWorksInMemory(t *testing.T) {
 func FuzzDamagedFiles(f *testing.F) {
 	dir := f.TempDir()
 	j := open(f, dir)
-	j.Consumer("log", "a", made).Put(1, made, journal.Past{Delivery: 2, Attempts: 2, Due: made})
+	j.Consumer("log", "a", made).Put(1, made, journal.History{Delivery: 2, Attempts: 2, Due: made})
 	j.Remember("log", made, "x", 3, time.Now().Add(time.Hour))
 	good, err := os.ReadFile(filepath.Join(dir, "00000001.journal"))
 	if err != nil {
@@ -232,8 +232,8 @@ func FuzzDamagedFiles(f *testing.F) {
 		}
 		j := open(t, dir)
 		c := j.Consumer("log", "b", made)
-		c.Put(5, made, journal.Past{Delivery: 1, Attempts: 1})
-		if p, ok := open(t, dir).Consumer("log", "b", made).Past(5, made); !ok || p.Attempts != 1 {
+		c.Put(5, made, journal.History{Delivery: 1, Attempts: 1})
+		if p, ok := open(t, dir).Consumer("log", "b", made).History(5, made); !ok || p.Attempts != 1 {
 			t.Errorf("a later record is %+v, %v", p, ok)
 		}
 	})

@@ -16,10 +16,10 @@ func TestDroppedRecordsAreNotTakenForNone(t *testing.T) {
 	}
 	j.exclusiveFrom(1)
 	c := j.Consumer("log", "a", made)
-	c.Put(1, stored, Past{Delivery: 1, Attempts: 1})
-	old := c.past[1]
+	c.Put(1, stored, History{Delivery: 1, Attempts: 1})
+	old := c.history[1]
 	old.noted -= int64(2 * keep / time.Second)
-	c.past[1] = old
+	c.history[1] = old
 	c.dropOld(time.Now())
 	for range 2 {
 		if _, known := c.Begun(1, stored); known {

@@ -9,7 +9,7 @@ import (
 // their length in front.
 const (
 	recordConsumer = 1 // number, stream, name, created
-	recordPast     = 2 // consumer, sequence, stored, delivery, attempts, due, noted
+	recordHistory  = 2 // consumer, sequence, stored, delivery, attempts, due, noted
 	recordSettled  = 3 // consumer, sequence
 	recordReset    = 5 // discards earlier records of deliveries
 	recordID       = 6 // log, its creation, id, sequence, until
@@ -25,12 +25,12 @@ func appendConsumer(b []byte, c *Consumer) []byte {
 	return binary.AppendVarint(b, c.key.created)
 }
 
-func appendPast(b []byte, c *Consumer, sequence uint64, p Past) []byte {
+func appendHistory(b []byte, c *Consumer, sequence uint64, p History) []byte {
 	due := int64(0)
 	if !p.Due.IsZero() {
 		due = p.Due.Add(time.Microsecond - 1).UnixMicro() // rounded up; nanoseconds would overflow in 2262
 	}
-	b = binary.AppendUvarint(append(b, recordPast), c.number)
+	b = binary.AppendUvarint(append(b, recordHistory), c.number)
 	b = binary.AppendUvarint(b, sequence)
 	b = binary.AppendVarint(b, p.stored)
 	b = binary.AppendUvarint(b, p.Delivery)
@@ -78,20 +78,20 @@ func (r *reader) take(kind byte) {
 		if !r.bad {
 			r.consumers[number] = r.j.consumer(key)
 		}
-	case recordPast:
+	case recordHistory:
 		c, sequence := r.consumers[r.number()], r.number()
-		p := Past{stored: r.signed(), Delivery: r.number(), Attempts: int(min(r.number(), maxAttempts))}
+		p := History{stored: r.signed(), Delivery: r.number(), Attempts: int(min(r.number(), maxAttempts))}
 		if due := r.signed(); due != 0 {
 			p.Due = time.UnixMicro(due)
 		}
 		p.noted = r.signed()
 		if r.bad = r.bad || c == nil; !r.bad {
-			c.past[sequence] = p
+			c.history[sequence] = p
 		}
 	case recordSettled:
 		c, sequence := r.consumers[r.number()], r.number()
 		if r.bad = r.bad || c == nil; !r.bad {
-			delete(c.past, sequence)
+			delete(c.history, sequence)
 		}
 	case recordID:
 		key, id := logKey{r.text(), r.signed()}, r.text()
@@ -108,7 +108,7 @@ func (r *reader) take(kind byte) {
 		}
 	case recordReset:
 		for _, c := range r.j.consumers {
-			clear(c.past)
+			clear(c.history)
 		}
 	default:
 		r.bad = true

@@ -134,8 +134,8 @@ func (j *Journal) rotate(number uint64) error {
 func (j *Journal) dropConsumers(now time.Time) {
 	for key, c := range j.consumers {
 		c.dropOld(now)
-		c.known.Store(int64(len(c.past)))
-		if len(c.past) == 0 {
+		c.known.Store(int64(len(c.history)))
+		if len(c.history) == 0 {
 			delete(j.consumers, key)
 		}
 	}
@@ -146,10 +146,10 @@ func (j *Journal) snapshot(now time.Time) []byte {
 	frame := append(make([]byte, frameHead, 1024), recordReset)
 	for _, c := range j.consumers {
 		c.dropOld(now)
-		c.known.Store(int64(len(c.past)))
+		c.known.Store(int64(len(c.history)))
 		frame = appendConsumer(frame, c)
-		for sequence, p := range c.past {
-			frame = appendPast(frame, c, sequence, p)
+		for sequence, p := range c.history {
+			frame = appendHistory(frame, c, sequence, p)
 		}
 	}
 	seal(frame)

@@ -57,7 +57,7 @@ func openSlots(dir string) (s *slots, err error) {
 }
 
 // take fills a slot and returns its offset. It reports false if no slot is free.
-func (s *slots) take(consumer, sequence uint64, p *Past) (offset int, ok bool) {
+func (s *slots) take(consumer, sequence uint64, p *History) (offset int, ok bool) {
 	last := len(s.free) - 1
 	if last < 0 {
 		return 0, false
@@ -71,7 +71,7 @@ func (s *slots) take(consumer, sequence uint64, p *Past) (offset int, ok bool) {
 	return offset, true
 }
 
-func (s *slots) write(offset int, consumer, sequence uint64, p *Past) (ok bool) {
+func (s *slots) write(offset int, consumer, sequence uint64, p *History) (ok bool) {
 	defer unfault(debug.SetPanicOnFault(true), &ok)
 	slot := s.memory[offset : offset+slotSize]
 	binary.LittleEndian.PutUint64(slot, consumer)
@@ -83,8 +83,8 @@ func (s *slots) write(offset int, consumer, sequence uint64, p *Past) (ok bool) 
 	return true
 }
 
-// find returns the last attempt under way at a message, the zero Past if there is none.
-func (s *slots) find(consumer, sequence uint64, stored int64) (last Past) {
+// find returns the last attempt under way at a message, the zero History if there is none.
+func (s *slots) find(consumer, sequence uint64, stored int64) (last History) {
 	ok := false
 	defer unfault(debug.SetPanicOnFault(true), &ok)
 	for memory := s.memory; len(memory) >= slotSize; memory = memory[slotSize:] {
@@ -93,15 +93,15 @@ func (s *slots) find(consumer, sequence uint64, stored int64) (last Past) {
 			binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
 			continue
 		}
-		if p := slotPast(slot); p.stored == stored && p.Attempts > last.Attempts {
+		if p := slotHistory(slot); p.stored == stored && p.Attempts > last.Attempts {
 			last = p
 		}
 	}
 	return last
 }
 
-func slotPast(slot []byte) Past {
-	return Past{
+func slotHistory(slot []byte) History {
+	return History{
 		stored: int64(binary.LittleEndian.Uint64(slot[16:])), Delivery: binary.LittleEndian.Uint64(slot[24:]),
 		Attempts: int(min(binary.LittleEndian.Uint64(slot[32:]), maxAttempts)), noted: time.Now().Unix(),
 	}
@@ -138,6 +138,6 @@ func (j *Journal) readSlots(consumers map[uint64]*Consumer) {
 		if c == nil || binary.LittleEndian.Uint32(slot[checksumAt:]) != checksum(slot) {
 			continue
 		}
-		c.past[binary.LittleEndian.Uint64(slot[8:])] = slotPast(slot)
+		c.history[binary.LittleEndian.Uint64(slot[8:])] = slotHistory(slot)
 	}
 }
