@@ -2,6 +2,7 @@ package natsx
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/driver"
 	"gomono.dev/transport/natsx/internal/journal"
 )
 
@@ -134,7 +136,7 @@ func (d *delivery) Release(ctx context.Context) error {
 		return err
 	}
 	d.m.returns.giveBackNext(d)
-	return d.m.l.t.ready(context.WithoutCancel(ctx))
+	return driver.About(fmt.Sprintf("message %d of log %q", d.Sequence, d.m.l.config.Name), d.m.l.t.ready(context.WithoutCancel(ctx)))
 }
 
 // back returns the hand-back of the delivery.

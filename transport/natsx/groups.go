@@ -153,7 +153,11 @@ func (gs *groups) find(ctx context.Context, parts []*part) {
 }
 
 func (gs *groups) findPart(ctx context.Context, p *part) error {
-	is, err := gs.awaitConsumer(ctx, p.name)
+	find := gs.awaitConsumer
+	if p.other {
+		find = gs.consumer // it is missing as a rule
+	}
+	is, err := find(ctx, p.name)
 	switch {
 	case err == nil && gs.t.deleted.has(is), missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound:
 		p.missing = !p.other

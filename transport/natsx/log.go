@@ -171,14 +171,14 @@ func (t *Transport) defaultReplicas() int {
 	return 1
 }
 
-// Remove implements [transport.Log].
+// Remove implements [driver.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	return l.remove(ctx, func(ctx context.Context) error {
 		return l.t.api.request(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
 	})
 }
 
-// Purge implements [transport.Log].
+// Purge implements [driver.Log].
 func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
 	return (&purge{l, p}).run(ctx)
 }
@@ -280,7 +280,7 @@ func (p *purge) send(ctx context.Context, pattern string) (uint64, error) {
 	return answer.Purged, p.t.api.explain(err)
 }
 
-// Info implements [transport.Log]. Config contains no Groups: the method Groups returns them.
+// Info implements [driver.Log]. Config contains no Groups: the method Groups returns them.
 func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
 	is, err := l.info(ctx)
 	if err != nil {
@@ -299,7 +299,7 @@ func (l *log) Info(ctx context.Context) (transport.LogInfo, error) {
 	return info, err
 }
 
-// Groups implements [transport.Log].
+// Groups implements [driver.Log].
 func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 	consumers, _, err := l.groups.durables(ctx)
 	if err != nil {
@@ -343,7 +343,7 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 	return info
 }
 
-// DeleteGroup implements [transport.Log].
+// DeleteGroup implements [driver.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	consumers, lacking, err := l.groups.durables(ctx)
 	if err != nil {
