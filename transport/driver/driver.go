@@ -32,8 +32,8 @@ type Conn interface {
 
 	Watch(f func(transport.Denial)) (stop func())
 
-	// Close is called once. It returns when the connection is closed, soon after the end of
-	// ctx if possible: its caller does not wait longer.
+	// Close is called once. If ctx ends before the connection is closed, Close returns an
+	// [Unfinished] error.
 	Close(ctx context.Context) error
 }
 

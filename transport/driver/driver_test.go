@@ -50,11 +50,17 @@ func (b *backend) Subscribe(_ context.Context, s transport.Subscription, _ trans
 	return nil, b.call("Subscribe")
 }
 
-func (b *backend) Close(context.Context) error {
-	if b.closing != nil {
-		<-b.closing
+func (b *backend) Close(ctx context.Context) error {
+	err := b.call("Close")
+	if b.closing == nil {
+		return err
 	}
-	return b.call("Close")
+	select {
+	case <-b.closing:
+		return err
+	case <-ctx.Done():
+		return driver.Unfinished(b.closing, ctx.Err())
+	}
 }
 
 // conn is the backend as a Conn, and log as a Log.

@@ -58,6 +58,18 @@ type verbatim struct{ error }
 
 func (v verbatim) Unwrap() error { return v.error }
 
+// Unfinished returns the error of a Close that continues in the background until done is
+// closed. Later calls of Transport.Close wait for it.
+func Unfinished(done <-chan struct{}, err error) error { return &unfinished{done, err} }
+
+type unfinished struct {
+	done <-chan struct{}
+	err  error
+}
+
+func (u *unfinished) Error() string { return u.err.Error() }
+func (u *unfinished) Unwrap() error { return u.err }
+
 // failure returns an error that names an operation.
 func failure(ctx context.Context, err error, format string, args ...any) error {
 	if v, ok := err.(verbatim); ok {

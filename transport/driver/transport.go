@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"gomono.dev/transport"
 )
@@ -17,8 +16,7 @@ type Transport struct {
 	conn    Conn
 	limit   atomic.Int64 // a size that the backend carries
 	closing atomic.Bool
-	closed  chan struct{} // closed when conn.Close has returned
-	result  error         // of conn.Close
+	closed  chan struct{} // closed when the connection has ended
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -110,46 +108,36 @@ func (t *Transport) supports(c *transport.LogConfig) error {
 
 // Close implements [transport.Transport].
 func (t *Transport) Close(ctx context.Context) error {
-	first := t.closing.CompareAndSwap(false, true)
-	if first {
+	if !t.closing.CompareAndSwap(false, true) {
+		return t.awaitClosed(ctx)
+	}
+	err := t.conn.Close(ctx)
+	if u, ok := err.(*unfinished); ok {
 		go func() {
-			t.result = t.conn.Close(ctx)
+			<-u.done
 			close(t.closed)
 		}()
+		return failure(ctx, u.err, "close")
 	}
-	if !t.awaitClosed(ctx, first) {
-		return failure(ctx, transport.ContextError(ctx, transport.OutcomeUnknown, "%w, and it continues", ctx.Err()), "close")
-	}
-	if first && t.result != nil {
-		return failure(ctx, t.result, "close")
+	close(t.closed)
+	if err != nil {
+		return failure(ctx, err, "close")
 	}
 	return nil
 }
 
-// closeGrace is how long a backend may take to end after the context of Close.
-const closeGrace = 100 * time.Millisecond
-
-// awaitClosed waits until the backend is closed. It returns false if ctx ends first. The
-// first caller then waits for the grace.
-func (t *Transport) awaitClosed(ctx context.Context, first bool) bool {
+// awaitClosed waits until the first Close has ended the connection.
+func (t *Transport) awaitClosed(ctx context.Context) error {
 	select {
 	case <-t.closed:
-		return true
+		return nil
+	default: // a context that has ended must not win over the end
+	}
+	select {
+	case <-t.closed:
+		return nil
 	case <-ctx.Done():
-	}
-	if first {
-		grace := time.NewTimer(closeGrace)
-		defer grace.Stop()
-		select {
-		case <-t.closed:
-		case <-grace.C:
-		}
-	}
-	select {
-	case <-t.closed:
-		return true
-	default:
-		return false
+		return failure(ctx, ctx.Err(), "close")
 	}
 }
 

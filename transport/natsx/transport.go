@@ -191,8 +191,24 @@ func (t *Transport) send(msg *outgoing) error {
 
 // Close implements [driver.Conn]. Requests whose replies have reached this connection
 // return them, including the server's reply that there are no subscribers. Other requests
-// fail with an unknown outcome. A peer that accepts no data can delay the end.
-func (c conn) Close(ctx context.Context) (err error) {
+// fail with an unknown outcome. If ctx ends first because the peer accepts no data, Close
+// continues in the background.
+func (c conn) Close(ctx context.Context) error {
+	var result error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result = c.close(ctx)
+	}()
+	select {
+	case <-done:
+		return result
+	case <-ctx.Done():
+		return driver.Unfinished(done, transport.ContextError(ctx, transport.OutcomeUnknown, "the server at %s accepts no more data", c.t.address))
+	}
+}
+
+func (c conn) close(ctx context.Context) (err error) {
 	c.closeMembers() // before closed is set, since nothing can be stored after that
 	c.t.sending.Lock()
 	c.t.closed.Store(true)
