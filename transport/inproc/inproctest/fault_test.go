@@ -108,6 +108,12 @@ var scenarios = map[string]func(*testing.T, *inproctest.Backend, *fate){
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	kill := func(p inproctest.Point) inproctest.FaultAction { return inproctest.FaultAction{Run: p.By.Kill} }
+	killLater := func(p inproctest.Point) inproctest.FaultAction { // when the sender has returned
+		return inproctest.FaultAction{Run: func() {
+			<-time.After(time.Nanosecond)
+			p.By.Kill()
+		}}
+	}
 	fixed := func(v inproctest.FaultAction) func(inproctest.Point) inproctest.FaultAction {
 		return func(inproctest.Point) inproctest.FaultAction { return v }
 	}
@@ -138,7 +144,7 @@ func TestFaults(t *testing.T) {
 		{"publish", inproctest.Deliver, inproctest.Before, "fail", fail, "ok@0s"},
 		{"publish", inproctest.Deliver, inproctest.Before, "twice", twice, "got@0s got@0s ok@0s"},
 		{"publish", inproctest.Deliver, inproctest.Before, "delay", delay, "got@1s ok@0s"},
-		{"publish", inproctest.Deliver, inproctest.Before, "kill", kill, "ok@0s"},
+		{"publish", inproctest.Deliver, inproctest.Before, "kill", killLater, "ok@0s"},
 		{"publish", inproctest.Deliver, inproctest.After, "delay", delay, "got@0s ok@0s"},
 
 		{"request", inproctest.Request, inproctest.Before, "none", none, "asked@0s ok@0s ok@0s"},
@@ -172,7 +178,7 @@ func TestFaults(t *testing.T) {
 		{"log", inproctest.Deliver, inproctest.Before, "fail", fail, "2@0s ok@0s append: ok@0s"},
 		{"log", inproctest.Deliver, inproctest.Before, "twice", twice, "1@0s ok@0s 1@0s failed_precondition(not done)@0s append: ok@0s"},
 		{"log", inproctest.Deliver, inproctest.Before, "delay", delay, "append: ok@0s 1@1s ok@1s"},
-		{"log", inproctest.Deliver, inproctest.Before, "kill", kill, "append: ok@0s 2@30s ok@30s"},
+		{"log", inproctest.Deliver, inproctest.Before, "kill", killLater, "append: ok@0s 2@30.000000001s ok@30.000000001s"},
 		{"log", inproctest.Deliver, inproctest.After, "delay", delay, "1@0s ok@0s append: ok@0s"},
 		{"log", inproctest.Ack, inproctest.Before, "drop", drop, "1@0s ok@0s append: ok@0s 2@30s ok@30s"},
 		{"log", inproctest.Ack, inproctest.Before, "twice", twice, "1@0s ok@0s append: ok@0s"},
