@@ -88,7 +88,12 @@ var disconnectedCases = []conformanceCase{
 			one := s.join("a", "g")
 			s.cut()
 			two := o.join("a", "g")
-			o.publish("a", "alone")
+			// A server may count the lost member for a while.
+			s.eventually("the other member to get a message", func() bool {
+				o.publish("a", "alone")
+				o.settle()
+				return len(two.messages) > 0
+			})
 			two.want("alone")
 			s.mend()
 			two.Close()
