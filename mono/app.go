@@ -28,6 +28,7 @@ type App struct {
 	plugins    []registration
 	modules    []registration
 	remote     map[identity]*declaration
+	components []transport.Component
 
 	lifecycle token      // held by Start and Stop
 	mu        sync.Mutex // guards state changes and registration

@@ -88,6 +88,8 @@ type unit struct {
 	receives  []*channel
 	reads     []*declaration
 
+	components []transport.Component
+
 	usages   []HandleBound  // of handles, once it is bound
 	messages []*declaration // the handles that carry messages, each once
 }

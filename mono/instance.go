@@ -37,6 +37,7 @@ type instance struct {
 	outsideNext Next     // middleware, then dispatch, for all of them
 	outgoing    *outgoing
 	ended       atomic.Bool     // nothing is sent any more
+	shared      sync.Map        // of components
 	stopping    chan struct{}   // closed when the stop begins
 	stopEnd     context.Context // hard end of the stop, set before stopping is closed
 }
@@ -95,6 +96,9 @@ func (in *instance) start(ctx context.Context) error {
 		return err
 	}
 	in.startChannels()
+	if err := in.openComponents(ctx, in.app.components); err != nil {
+		return fmt.Errorf("mono: %w", err)
+	}
 	for _, u := range in.plan.units {
 		if err := in.startUnit(ctx, u); err != nil {
 			return fmt.Errorf("mono: module %s: %w", u.name, err)
@@ -134,6 +138,9 @@ func (in *instance) startChannels() {
 func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	began := time.Now()
 	if err := in.openResources(ctx, u); err != nil {
+		return err
+	}
+	if err := in.openComponents(ctx, u.components); err != nil {
 		return err
 	}
 	u.entered = true

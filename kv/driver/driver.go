@@ -88,9 +88,9 @@ type Bucket interface {
 	Put(ctx context.Context, writes ...Write) (revision uint64, err error)
 
 	// Scan calls yield for the records that s selects, in the order of revisions, until
-	// yield returns false. It returns nil only if yield got all or returned false. A
-	// record that is replaced or expires during the Scan may be missing, unless it is the
-	// newest of its key. A connection that is lost meanwhile is made again.
+	// yield returns false. It returns nil only if yield got all or returned false. A key
+	// whose newest record is replaced during the Scan comes with its new record instead,
+	// or also. A connection that is lost meanwhile is made again.
 	Scan(ctx context.Context, s Scan, yield func(*Record) bool) error
 
 	// Follow calls yield for the records that f selects, in the order of revisions, until
@@ -211,8 +211,9 @@ type Write struct {
 // Scan selects the records of a Scan.
 type Scan struct {
 	Patterns    []string // any of them matches; none means all keys
-	UpTo        uint64   // no record after this revision; 0 means the last one at the beginning
+	UpTo        uint64   // no record after this revision; 0 means all that there are at the end
 	History     bool     // all records of each key, not only the newest
+	After       uint64   // with History: only records after this revision
 	HeadersOnly bool
 }
 

@@ -1,0 +1,297 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+)
+
+// feed hands the changes of a bucket to its watchers. It follows the bucket once for all of
+// them, as long as there are any, by the union of their patterns.
+//
+// When a watcher joins whose keys are not followed yet, the feed follows anew, from its
+// position. Until then it hands out nothing more, or it would pass changes for the new
+// watcher: turn counts these moments.
+type feed struct {
+	o    *opened
+	life context.Context
+	end  context.CancelFunc
+
+	mu       sync.Mutex
+	watchers map[*watcher]struct{}
+	following
+	turn     int
+	position uint64 // all changes up to it were handed out
+	running  bool
+	renew    context.CancelFunc // ends the current Follow
+	idle     chan struct{}      // closed when the feed no longer runs
+}
+
+// following describes the records that a feed follows.
+type following struct {
+	patterns []string // none: all keys
+	values   bool
+}
+
+func newFeed(o *opened) *feed {
+	life, end := context.WithCancel(context.Background())
+	return &feed{o: o, life: life, end: end, watchers: make(map[*watcher]struct{})}
+}
+
+// stop ends the feed and its watchers.
+func (f *feed) stop() {
+	f.end()
+	f.mu.Lock()
+	f.fail(notDone(transport.Unavailable, "it was closed"))
+	idle := f.idle
+	f.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+}
+
+// join adds a watcher. It gets all changes after the returned revision, and perhaps some
+// before.
+func (f *feed) join(ctx context.Context, w *watcher) (last uint64, err error) {
+	is, err := f.o.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if f.add(w, is.Last) {
+		return is.Last, nil
+	}
+	if is, err = f.o.Info(ctx); err != nil {
+		f.leave(w)
+	}
+	return is.Last, err
+}
+
+// add adds a watcher, and reports whether the feed begins with it, after a position.
+func (f *feed) add(w *watcher, position uint64) (begins bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.life.Err() != nil {
+		w.fail(notDone(transport.Unavailable, "it was closed"))
+		return true
+	}
+	f.watchers[w] = struct{}{}
+	needs := f.union()
+	switch {
+	case !f.running:
+		f.following, f.position, f.running, f.idle = needs, position, true, make(chan struct{})
+		go f.run(f.idle)
+		return true
+	case !needs.within(f.following):
+		f.follow(needs)
+	}
+	return false
+}
+
+// follow makes the feed follow anew.
+func (f *feed) follow(what following) {
+	f.following = what
+	f.turn++
+	if f.renew != nil {
+		f.renew()
+	}
+}
+
+// leave removes a watcher. With the last one the feed ends.
+func (f *feed) leave(w *watcher) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.watchers, w)
+	if len(f.watchers) == 0 && f.running {
+		f.follow(f.following)
+	}
+}
+
+// union returns what all watchers need together.
+func (f *feed) union() (u following) {
+	for w := range f.watchers {
+		u.values = u.values || !w.metadataOnly
+		if len(w.patterns) == 0 {
+			u.patterns = nil
+			for w := range f.watchers {
+				u.values = u.values || !w.metadataOnly
+			}
+			return u
+		}
+		u.patterns = append(u.patterns, w.patterns...)
+	}
+	slices.Sort(u.patterns)
+	u.patterns = disjoint(slices.Compact(u.patterns))
+	return u
+}
+
+// within reports whether a feed that follows outer gets all that u describes.
+func (u following) within(outer following) bool {
+	if u.values && !outer.values {
+		return false
+	}
+	if len(outer.patterns) == 0 {
+		return true
+	}
+	return len(u.patterns) > 0 && !slices.ContainsFunc(u.patterns, func(p string) bool {
+		return !slices.ContainsFunc(outer.patterns, func(o string) bool { return covers(o, p) })
+	})
+}
+
+// run follows until there is no watcher, or an error.
+func (f *feed) run(idle chan struct{}) {
+	defer close(idle)
+	for {
+		ctx, what, turn, ok := f.next()
+		if !ok {
+			return
+		}
+		err := f.o.Follow(ctx, what, func(r *driver.Record) bool { return f.hand(turn, r) })
+		switch {
+		case ctx.Err() != nil, err == nil: // a watcher has joined, or the last one left
+		case errors.Is(err, driver.ErrGap):
+			f.skip(ctx, turn)
+		default:
+			f.mu.Lock()
+			f.fail(err)
+			f.running = false
+			f.mu.Unlock()
+			return
+		}
+	}
+}
+
+// next returns what to follow next. It reports false if there is no watcher left.
+func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.renew != nil {
+		f.renew()
+	}
+	if len(f.watchers) == 0 || f.life.Err() != nil {
+		f.running, f.renew = false, nil
+		return nil, what, 0, false
+	}
+	ctx, f.renew = context.WithCancel(f.life)
+	return ctx, driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values}, f.turn, true
+}
+
+// hand hands a change to the watchers. It reports false if the feed must follow anew.
+func (f *feed) hand(turn int, r *driver.Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.turn != turn {
+		return false
+	}
+	f.position = r.Revision
+	for w := range f.watchers {
+		if len(w.patterns) == 0 || transport.Contains(w.patterns, r.Key) {
+			w.push(r)
+		}
+	}
+	return true
+}
+
+// skip continues after the bucket's last revision, and tells the watchers that changes are
+// missing.
+func (f *feed) skip(ctx context.Context, turn int) {
+	is, err := f.o.Info(ctx)
+	for wait := firstPause; err != nil; wait = min(2*wait, lastPause) {
+		if transport.CodeOf(err) == transport.NotFound || pause(ctx, wait) != nil {
+			return // Follow returns the error
+		}
+		is, err = f.o.Info(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.turn != turn {
+		return // the next Follow finds the gap again
+	}
+	f.position = is.Last
+	for w := range f.watchers {
+		w.lose()
+	}
+}
+
+// fail ends all watchers.
+func (f *feed) fail(err error) {
+	for w := range f.watchers {
+		w.fail(err)
+		delete(f.watchers, w)
+	}
+}
+
+// watcher collects the changes of some keys until they are read.
+type watcher struct {
+	patterns     []string // none: all keys
+	metadataOnly bool
+	news         chan struct{} // of capacity 1
+
+	mu    sync.Mutex
+	queue []*driver.Record
+	lost  bool // changes after the queue's are missing
+	err   error
+}
+
+// maxQueue is the number of changes that a watcher collects. One that falls further behind
+// reads the present values instead.
+const maxQueue = 4096
+
+func newWatcher(patterns []string, metadataOnly bool) *watcher {
+	return &watcher{patterns: patterns, metadataOnly: metadataOnly, news: make(chan struct{}, 1)}
+}
+
+func (w *watcher) push(r *driver.Record) {
+	w.change(func() {
+		switch {
+		case w.lost:
+		case len(w.queue) == maxQueue:
+			w.lost = true
+		default:
+			w.queue = append(w.queue, r)
+		}
+	})
+}
+
+func (w *watcher) lose() { w.change(func() { w.lost = true }) }
+
+func (w *watcher) fail(err error) { w.change(func() { w.err = firstError(w.err, err) }) }
+
+func (w *watcher) change(f func()) {
+	w.mu.Lock()
+	f()
+	w.mu.Unlock()
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for changes. It reports whether others are missing after them; from then on the
+// watcher collects again.
+func (w *watcher) next(ctx context.Context) (records []*driver.Record, lost bool, err error) {
+	for {
+		if records, lost, err = w.take(); records != nil || lost || err != nil {
+			return records, lost, err
+		}
+		select {
+		case <-w.news:
+		case <-ctx.Done():
+			return nil, false, transport.ContextError(ctx, transport.OutcomeNotDone, "%w while it watched", ctx.Err())
+		}
+	}
+}
+
+func (w *watcher) take() (records []*driver.Record, lost bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	records, lost = w.queue, w.lost
+	w.queue, w.lost = nil, false
+	if records == nil && !lost {
+		err = w.err
+	}
+	return records, lost, err
+}

@@ -1,0 +1,167 @@
+package kv
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+)
+
+// Modify replaces the value of a key by the result of f for it. It reads the newest value,
+// calls f, and writes the result if the key has not changed meanwhile; otherwise it starts
+// anew, until ctx ends. So f may be called several times, and the changes of concurrent calls,
+// also of other programs, all take effect, one after the other.
+//
+// A key without a value is created: f gets a zero T. An error of f is returned as it is, and
+// nothing is written.
+//
+// If the answer to a write is lost, Modify reads the key to learn whether the write took
+// effect. It returns an unknown outcome only if the key was changed by others meanwhile, or
+// cannot be read.
+func (kv *KeyValue[T]) Modify(ctx context.Context, key string, f func(T) (T, error), options ...WriteOption) (Entry[T], error) {
+	o, err := kv.store.begin(ctx)
+	if err != nil {
+		return Entry[T]{}, err
+	}
+	written, err := writeKey(key)
+	if err != nil {
+		return Entry[T]{}, o.at(key, err)
+	}
+	var e Entry[T]
+	e.Revision, err = o.modify(ctx, written, func(r *driver.Record) (driver.Write, error) {
+		var was T
+		if r != nil && r.Op == driver.Put {
+			is, err := kv.entry(o, r)
+			if err != nil {
+				return driver.Write{}, o.at(key, err)
+			}
+			was = is.Value
+		}
+		value, err := f(was)
+		if err != nil {
+			return driver.Write{}, verbatim{err}
+		}
+		e.Value = value
+		return kv.prepare(o, key, &value, options)
+	})
+	if v, ok := err.(verbatim); ok {
+		return Entry[T]{}, v.error
+	}
+	if err != nil {
+		return Entry[T]{}, o.at(key, err)
+	}
+	e.Key = key
+	return e, nil
+}
+
+// verbatim is an error that is returned without names.
+type verbatim struct{ error }
+
+// Touch writes the value of a key again, so that its life begins anew: with a [TTL] that of
+// the option, otherwise that of the value's own TTL or of the bucket. A key without a value
+// is not_found.
+func (kv *KeyValue[T]) Touch(ctx context.Context, key string, options ...WriteOption) (Entry[T], error) {
+	o, err := kv.store.begin(ctx)
+	if err != nil {
+		return Entry[T]{}, err
+	}
+	written, err := writeKey(key)
+	var ttl time.Duration
+	if err == nil {
+		ttl, err = ttlOf(options)
+	}
+	if err != nil {
+		return Entry[T]{}, o.at(key, err)
+	}
+	var touched *driver.Record
+	revision, err := o.modify(ctx, written, func(r *driver.Record) (driver.Write, error) {
+		if r == nil {
+			return driver.Write{}, notDone(transport.NotFound, "it has no value")
+		}
+		touched = r
+		w := driver.Write{Key: written, Header: r.Header, Value: r.Value, TTL: r.TTL}
+		if ttl > 0 {
+			w.TTL = ttl
+		}
+		return w, noValue(r)
+	})
+	if err != nil {
+		return Entry[T]{}, o.at(key, err)
+	}
+	e, err := kv.entry(o, touched)
+	e.Revision, e.Created, e.Expires = revision, time.Time{}, time.Time{}
+	return e, o.at(key, err)
+}
+
+// modify writes what change returns for the newest record of a key, nil for none, if that is
+// still the newest one then. All attempts have one id, by which a write whose answer was lost
+// is found again. A lost write may still take effect later. It expects the same revision as
+// the next attempt, so only one of them does.
+func (o *opened) modify(ctx context.Context, key string, change func(*driver.Record) (driver.Write, error)) (uint64, error) {
+	id := rand.Text()
+	r, err := o.newest(ctx, key, false)
+	var lost error
+	for wait := firstPause; err == nil; wait = min(2*wait, lastPause) {
+		var w driver.Write
+		if w, err = change(r); err != nil {
+			break
+		}
+		expect := uint64(0)
+		if r != nil {
+			expect = r.Revision
+		}
+		w.Expect = &expect
+		w.Header = append(transport.Header{{Name: transport.HeaderID, Value: id}}, without(w.Header, transport.HeaderID)...)
+		revision, failed := o.put(ctx, w)
+		switch {
+		case failed == nil:
+			return revision, nil
+		case isUnknown(failed):
+			lost = failed
+		case transport.CodeOf(failed) != transport.Aborted:
+			return 0, unless(lost, failed)
+		}
+		if err = pause(ctx, wait); err != nil {
+			break
+		}
+		if r, err = o.newest(ctx, key, true); err != nil {
+			break
+		}
+		if r != nil && r.Header.Get(transport.HeaderID) == id {
+			return r.Revision, nil
+		}
+		if lost != nil && (r == nil && expect > 0 || r != nil && r.Revision != expect) {
+			return 0, lost // another write may have followed ours
+		}
+	}
+	return 0, unless(lost, err)
+}
+
+// unless returns lost if it is an error, since nothing that follows makes its outcome known.
+func unless(lost, err error) error { return firstError(lost, err) }
+
+func isUnknown(err error) bool {
+	e, ok := err.(*transport.Error)
+	return !ok || e.Outcome == transport.OutcomeUnknown
+}
+
+// newest returns the newest record of a key, or nil if there is none.
+func (o *opened) newest(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
+	r, err := o.record(ctx, key, fresh)
+	if transport.CodeOf(err) == transport.NotFound {
+		return nil, nil
+	}
+	return r, err
+}
+
+// without returns a header without one name.
+func without(h transport.Header, name string) transport.Header {
+	if !h.Has(name) {
+		return h
+	}
+	h = append(transport.Header(nil), h...)
+	h.Del(name)
+	return h
+}

@@ -1,0 +1,196 @@
+package kv
+
+import (
+	"fmt"
+	"time"
+
+	"gomono.dev/codec"
+	"gomono.dev/kv/driver"
+)
+
+// BucketOption is an option of NewBucket: [TTL], [History], [Description], [MaxValue],
+// [MaxBytes], [Memory], [Replicas], [Compression], [PlacedIn], [RepublishTo], [MirrorOf],
+// [SourcedFrom], [StoredAs], [Existing] or [Codec].
+type BucketOption interface{ bucketOption(o *bucketOptions) }
+
+// WriteOption is an option of Put, Create, Update, Modify and Touch: [TTL].
+type WriteOption interface{ writeOption(o *writeOptions) }
+
+// DeleteOption is an option of Delete and Purge: [IfRevision].
+type DeleteOption interface{ deleteOption(o *deleteOptions) }
+
+// WatchOption is an option of Watch: a [Selector], [UpdatesOnly], [FromRevision],
+// [MetadataOnly] or [IgnoreDeletes].
+type WatchOption interface{ watchOption(o *watchOptions) }
+
+type bucketOptions struct {
+	driver.Config
+	storedAs string
+	codec    codec.Codec
+	err      error
+}
+
+type writeOptions struct{ ttl *time.Duration }
+
+type deleteOptions struct{ expect *uint64 }
+
+type bucketOption func(*bucketOptions)
+
+func (f bucketOption) bucketOption(o *bucketOptions) { f(o) }
+
+type deleteOption func(*deleteOptions)
+
+func (f deleteOption) deleteOption(o *deleteOptions) { f(o) }
+
+// TTLOption is an option of NewBucket and a WriteOption. Create one with [TTL].
+type TTLOption struct{ life time.Duration }
+
+// TTL limits the life of values, and of one value as an option of a write. The shorter of
+// both counts. A value that has expired is gone, and no older one reappears: a write with a
+// TTL replaces the history of its key. Each write sets the life anew: one without the option
+// has only the bucket's.
+//
+// The server counts whole seconds: the life is rounded up, and at least a second.
+func TTL(life time.Duration) TTLOption { return TTLOption{life} }
+
+func (t TTLOption) bucketOption(o *bucketOptions) {
+	o.TTL = t.life
+	o.err = firstError(o.err, t.check())
+}
+
+func (t TTLOption) writeOption(o *writeOptions) { o.ttl = &t.life }
+
+func (t TTLOption) check() error {
+	if t.life < minTTL || t.life > maxTTL {
+		return fmt.Errorf("a TTL of %v: want 1s to %v", t.life, maxTTL)
+	}
+	return nil
+}
+
+const (
+	minTTL = time.Second
+	maxTTL = 100 * 365 * 24 * time.Hour
+)
+
+// wholeSeconds rounds a life up.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// MaxHistory is the maximum of [History].
+const MaxHistory = 64
+
+// History sets the number of records that are kept of each key, 1 to 64. The default is 1.
+func History(n int) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.History = n
+		if n < 1 || n > MaxHistory {
+			o.err = firstError(o.err, fmt.Errorf("a History of %d: want 1 to %d", n, MaxHistory))
+		}
+	})
+}
+
+// Description sets the description that tools show.
+func Description(text string) BucketOption {
+	return bucketOption(func(o *bucketOptions) { o.Description = text })
+}
+
+// MaxValue limits the size of an encoded value, in bytes. Without it only the transport's
+// payload limit counts.
+func MaxValue(bytes int) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.MaxValue = bytes
+		if bytes < 1 {
+			o.err = firstError(o.err, fmt.Errorf("a MaxValue of %d bytes: want 1 or more", bytes))
+		}
+	})
+}
+
+// MaxBytes limits the size of the bucket, in bytes. A write to a full bucket is
+// resource_exhausted.
+func MaxBytes(bytes int64) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.MaxBytes = bytes
+		if bytes < 1 {
+			o.err = firstError(o.err, fmt.Errorf("MaxBytes of %d: want 1 or more", bytes))
+		}
+	})
+}
+
+// Memory stores the bucket in memory: its values are lost when the servers stop. It cannot
+// be changed later.
+func Memory() BucketOption { return bucketOption(func(o *bucketOptions) { o.Memory = true }) }
+
+// Replicas sets the number of servers that store the bucket, 1 to 5. The default is the
+// backend's.
+func Replicas(n int) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.Replicas = n
+		if n < 1 || n > 5 {
+			o.err = firstError(o.err, fmt.Errorf("%d Replicas: want 1 to 5", n))
+		}
+	})
+}
+
+// Compression compresses the bucket on disk.
+func Compression() BucketOption {
+	return bucketOption(func(o *bucketOptions) { o.Compressed = true })
+}
+
+// PlacedIn places the bucket on servers of a cluster with all the tags. cluster may be empty.
+func PlacedIn(cluster string, tags ...string) BucketOption {
+	return bucketOption(func(o *bucketOptions) { o.Placement = &driver.Placement{Cluster: cluster, Tags: tags} })
+}
+
+// RepublishTo publishes each record again on another subject, by the rules of a subject
+// transform. source is a pattern of keys, ">" for all.
+func RepublishTo(source, destination string) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.Republish = &driver.Republish{Source: source, Destination: destination}
+	})
+}
+
+// MirrorOf makes the bucket a read-only copy of another one, by its stored name. domain is
+// the other's JetStream domain, "" for the same.
+func MirrorOf(bucket, domain string) BucketOption {
+	return bucketOption(func(o *bucketOptions) { o.Mirror = &driver.Source{Bucket: bucket, Domain: domain} })
+}
+
+// SourcedFrom copies the records of another bucket, by its stored name, into this one.
+func SourcedFrom(bucket, domain string) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.Sources = append(o.Sources, driver.Source{Bucket: bucket, Domain: domain})
+	})
+}
+
+// StoredAs sets the name under which the bucket is stored, without a namespace. It is for a
+// bucket of another program.
+func StoredAs(name string) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.storedAs = name
+		if !validStored.MatchString(name) {
+			o.err = firstError(o.err, fmt.Errorf("StoredAs(%q): want 1 to 200 letters, digits, underscores and hyphens", name))
+		}
+	})
+}
+
+// Existing makes Open fail with not_found if the bucket does not exist, and never changes
+// its settings.
+func Existing() BucketOption { return bucketOption(func(o *bucketOptions) { o.Existing = true }) }
+
+// Codec sets the codec of new values. The default is the App's, or JSON. Values that are in
+// the bucket keep theirs.
+func Codec(c codec.Codec) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		o.codec = c
+		if c == nil {
+			o.err = firstError(o.err, fmt.Errorf("a nil Codec: leave the option out for the default"))
+		}
+	})
+}
+
+// IfRevision makes a Delete or a Purge fail with aborted unless the revision is the newest
+// one of the key.
+func IfRevision(revision uint64) DeleteOption {
+	return deleteOption(func(o *deleteOptions) { o.expect = &revision })
+}

@@ -1,0 +1,222 @@
+package kv
+
+import (
+	"context"
+	"iter"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+)
+
+// Event is one step of a Watch.
+type Event[T any] struct {
+	Entry[T]
+	Kind EventKind
+}
+
+// EventKind is the kind of an Event.
+type EventKind uint8
+
+const (
+	// EventEntry is a value, or the end of one: see Op.
+	EventEntry EventKind = iota
+
+	// EventCurrent marks that the values that were present have been given. Changes follow.
+	// Only the Revision is set.
+	EventCurrent
+
+	// EventReplay marks that changes after the Revision may be missing, because the watcher
+	// read too slowly, or was disconnected for so long that marks of deletions were removed.
+	// The values that are present now follow, and then EventCurrent. A key that does not come
+	// again has no value. A watcher with [UpdatesOnly] gets those set since the Revision.
+	EventReplay
+)
+
+type watchOptions struct {
+	selectors     selectors
+	updatesOnly   bool
+	from          uint64 // 0: not set
+	metadataOnly  bool
+	ignoreDeletes bool
+	err           error
+}
+
+type watchOption func(*watchOptions)
+
+func (f watchOption) watchOption(o *watchOptions) { f(o) }
+
+// UpdatesOnly leaves out the values that are present at the beginning, and their EventCurrent.
+func UpdatesOnly() WatchOption { return watchOption(func(o *watchOptions) { o.updatesOnly = true }) }
+
+// FromRevision begins with all stored records from a revision on, instead of the present
+// values. A revision that the bucket has not reached is out_of_range, except the next one.
+func FromRevision(revision uint64) WatchOption {
+	return watchOption(func(o *watchOptions) {
+		o.from = revision
+		if revision == 0 {
+			o.err = firstError(o.err, invalid("FromRevision(0): revisions begin at 1"))
+		}
+	})
+}
+
+// MetadataOnly leaves out the values.
+func MetadataOnly() WatchOption {
+	return watchOption(func(o *watchOptions) { o.metadataOnly = true })
+}
+
+// IgnoreDeletes leaves out the ends of values.
+func IgnoreDeletes() WatchOption {
+	return watchOption(func(o *watchOptions) { o.ignoreDeletes = true })
+}
+
+// Watch returns the present values of the selected keys, or of all, then EventCurrent, and
+// then the changes, in the order of revisions, until ctx ends or the loop is left. The last
+// step is an error, if the loop is not left: that of ctx, not_found if the bucket was deleted,
+// or unavailable if it was closed.
+//
+// Each change comes once, also over lost connections, servers and leaders. If that cannot be
+// promised, EventReplay says so. A key that changes while it is not read may come with its
+// newest value only.
+//
+// A value that cannot be decoded is an error with the Key and the Revision of its Entry and a
+// [DecodeError]: the Watch continues.
+//
+// All watchers of a bucket in a process share one subscription.
+func (kv *KeyValue[T]) Watch(ctx context.Context, options ...WatchOption) iter.Seq2[Event[T], error] {
+	return func(yield func(Event[T], error) bool) {
+		if err := kv.watch(ctx, options, yield); err != nil {
+			yield(Event[T]{}, err)
+		}
+	}
+}
+
+func (kv *KeyValue[T]) watch(ctx context.Context, options []WatchOption, yield func(Event[T], error) bool) error {
+	o, err := kv.store.begin(ctx)
+	if err != nil {
+		return err
+	}
+	v := &view[T]{kv: kv, o: o, yield: yield}
+	for _, option := range options {
+		if option == nil {
+			return inBucket(o.name, invalid("an option of Watch is nil"))
+		}
+		option.watchOption(&v.watchOptions)
+	}
+	return inBucket(o.name, firstError(v.err, v.run(ctx)))
+}
+
+// view is one Watch.
+type view[T any] struct {
+	watchOptions
+	kv    *KeyValue[T]
+	o     *opened
+	w     *watcher
+	yield func(Event[T], error) bool
+	after uint64 // the last revision that was given, or left out
+	left  bool   // the loop was left
+}
+
+// run gives the present values and the changes. The watcher collects changes from before the
+// present values are read, up to a revision. The ones after it come from the watcher.
+func (v *view[T]) run(ctx context.Context) error {
+	if v.err != nil {
+		return nil
+	}
+	patterns, err := v.selectors.patterns()
+	if err != nil {
+		return err
+	}
+	v.w = newWatcher(patterns, v.metadataOnly)
+	last, err := v.o.feed.join(ctx, v.w)
+	if err != nil {
+		return err
+	}
+	defer v.o.feed.leave(v.w)
+	if v.from > last+1 {
+		return notDone(transport.OutOfRange, "FromRevision(%d): the bucket is at %d", v.from, last)
+	}
+	if err := v.begin(ctx, last); err != nil {
+		return err
+	}
+	for !v.left {
+		if err := v.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin gives the records up to a revision that the options ask for.
+func (v *view[T]) begin(ctx context.Context, last uint64) error {
+	switch {
+	case v.updatesOnly && v.from == 0:
+		v.after = last
+		return nil
+	case v.from > 0:
+		v.after = v.from - 1
+		return v.present(ctx, driver.Scan{UpTo: last, History: true, After: v.after})
+	}
+	return v.present(ctx, driver.Scan{UpTo: last})
+}
+
+// present gives the records of a scan, and then EventCurrent.
+func (v *view[T]) present(ctx context.Context, s driver.Scan) error {
+	s.Patterns, s.HeadersOnly = v.w.patterns, v.metadataOnly
+	if s.UpTo > s.After {
+		err := v.o.Scan(ctx, s, func(r *driver.Record) bool {
+			if s.History || r.Op == driver.Put {
+				v.give(r)
+			}
+			return !v.left
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if v.after = s.UpTo; !v.left {
+		v.left = !v.yield(Event[T]{Kind: EventCurrent, Entry: Entry[T]{Revision: s.UpTo}}, nil)
+	}
+	return nil
+}
+
+// step gives the next changes, or replays.
+func (v *view[T]) step(ctx context.Context) error {
+	records, lost, err := v.w.next(ctx)
+	for _, r := range records {
+		if r.Revision > v.after && !v.left {
+			v.after = r.Revision
+			v.give(r)
+		}
+	}
+	if v.left || err != nil || !lost {
+		return err
+	}
+	is, err := v.o.Info(ctx)
+	if err != nil {
+		return err
+	}
+	s := driver.Scan{UpTo: is.Last}
+	if v.updatesOnly || v.from > 0 {
+		s.History, s.After = true, v.after
+	}
+	if v.left = !v.yield(Event[T]{Kind: EventReplay, Entry: Entry[T]{Revision: v.after}}, nil); v.left {
+		return nil
+	}
+	return v.present(ctx, s)
+}
+
+// give gives one record.
+func (v *view[T]) give(r *driver.Record) {
+	key := readKey(r.Key)
+	if !v.selectors.match(key, r.Key) || v.ignoreDeletes && r.Op != driver.Put {
+		return
+	}
+	event := Event[T]{Entry: Entry[T]{Key: key, Revision: r.Revision, Created: r.Created, Op: r.Op}}
+	var err error
+	if !v.metadataOnly {
+		event.Entry, err = v.kv.entry(v.o, r)
+	} else if r.Op == driver.Put {
+		event.Expires = r.Expiry(v.o.Config().TTL)
+	}
+	v.left = !v.yield(event, v.o.at(key, err))
+}

@@ -1,0 +1,44 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"gomono.dev/codec"
+)
+
+// Host runs components beside the handles, such as the buckets of package kv. The Scope
+// of a module, an App and the harness of a test are Hosts.
+type Host interface {
+	// Attach adds a component to what the Host starts and stops. An error of the component
+	// is an error of the start.
+	Attach(c Component)
+}
+
+// Component is a part of a system that a Host starts and stops.
+type Component struct {
+	Kind  string // such as "bucket"
+	Name  string // such as "sessions"
+	Place string // the file and line that attached it
+
+	// Open is called before the Start of the module that attached the component. An error
+	// ends the start. It may be called again at the next start, after Close.
+	Open func(ctx context.Context, e Environment) error
+
+	// Close is called after the Stop of the module, if Open returned nil.
+	Close func(ctx context.Context) error
+}
+
+// Environment is the part of a Host that a component uses.
+type Environment struct {
+	Transport  Transport
+	Codec      codec.Codec  // of values without a codec of their own
+	Logger     *slog.Logger // never nil
+	Namespace  string       // begins the names of everything that is stored; "" for none
+	Generation uint64       // of the program's declarations; the highest wins
+
+	// Shared has the state that the components of one start share. Keys are of unexported
+	// types. It may be nil.
+	Shared *sync.Map
+}
