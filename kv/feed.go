@@ -3,8 +3,11 @@ package kv
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
@@ -17,18 +20,29 @@ import (
 // position. Until then it hands out nothing more, or it would pass changes for the new
 // watcher: turn counts these moments.
 type feed struct {
-	o    *opened
-	life context.Context
-	end  context.CancelFunc
+	o     *opened
+	life  context.Context
+	end   context.CancelFunc
+	begun time.Time
+
+	current atomic.Int64 // the time at which all changes had been handed out, since begun
 
 	mu       sync.Mutex
-	watchers map[*watcher]struct{}
+	watchers map[listener]struct{}
 	following
 	turn     int
 	position uint64 // all changes up to it were handed out
 	running  bool
 	renew    context.CancelFunc // ends the current Follow
 	idle     chan struct{}      // closed when the feed no longer runs
+}
+
+// listener gets the changes of some keys. Its methods are called under the lock of the feed.
+type listener interface {
+	wants() following
+	push(r *driver.Record)
+	lose()          // changes are missing
+	fail(err error) // no more changes come
 }
 
 // following describes the records that a feed follows.
@@ -39,7 +53,7 @@ type following struct {
 
 func newFeed(o *opened) *feed {
 	life, end := context.WithCancel(context.Background())
-	return &feed{o: o, life: life, end: end, watchers: make(map[*watcher]struct{})}
+	return &feed{o: o, life: life, end: end, begun: time.Now(), watchers: make(map[listener]struct{})}
 }
 
 // stop ends the feed and its watchers.
@@ -56,7 +70,7 @@ func (f *feed) stop() {
 
 // join adds a watcher. It gets all changes after the returned revision, and perhaps some
 // before.
-func (f *feed) join(ctx context.Context, w *watcher) (last uint64, err error) {
+func (f *feed) join(ctx context.Context, w listener) (last uint64, err error) {
 	is, err := f.o.Info(ctx)
 	if err != nil {
 		return 0, err
@@ -71,7 +85,7 @@ func (f *feed) join(ctx context.Context, w *watcher) (last uint64, err error) {
 }
 
 // add adds a watcher, and reports whether the feed begins with it, after a position.
-func (f *feed) add(w *watcher, position uint64) (begins bool) {
+func (f *feed) add(w listener, position uint64) (begins bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.life.Err() != nil {
@@ -101,7 +115,7 @@ func (f *feed) follow(what following) {
 }
 
 // leave removes a watcher. With the last one the feed ends.
-func (f *feed) leave(w *watcher) {
+func (f *feed) leave(w listener) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.watchers, w)
@@ -112,16 +126,16 @@ func (f *feed) leave(w *watcher) {
 
 // union returns what all watchers need together.
 func (f *feed) union() (u following) {
+	all := false
 	for w := range f.watchers {
-		u.values = u.values || !w.metadataOnly
-		if len(w.patterns) == 0 {
-			u.patterns = nil
-			for w := range f.watchers {
-				u.values = u.values || !w.metadataOnly
-			}
-			return u
-		}
-		u.patterns = append(u.patterns, w.patterns...)
+		needs := w.wants()
+		u.values = u.values || needs.values
+		all = all || len(needs.patterns) == 0
+		u.patterns = append(u.patterns, needs.patterns...)
+	}
+	if all {
+		u.patterns = nil
+		return u
 	}
 	slices.Sort(u.patterns)
 	u.patterns = disjoint(slices.Compact(u.patterns))
@@ -176,7 +190,21 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 		return nil, what, 0, false
 	}
 	ctx, f.renew = context.WithCancel(f.life)
-	return ctx, driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values}, f.turn, true
+	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: f.markCurrent}
+	return ctx, what, f.turn, true
+}
+
+// markCurrent notes that all changes were handed out.
+func (f *feed) markCurrent() { f.current.Store(int64(time.Since(f.begun))) }
+
+// staleness returns the time since all changes were last known to have been handed out. It is
+// without bound before the first time.
+func (f *feed) staleness() time.Duration {
+	at := f.current.Load()
+	if at == 0 {
+		return math.MaxInt64
+	}
+	return time.Since(f.begun) - time.Duration(at)
 }
 
 // hand hands a change to the watchers. It reports false if the feed must follow anew.
@@ -188,7 +216,7 @@ func (f *feed) hand(turn int, r *driver.Record) bool {
 	}
 	f.position = r.Revision
 	for w := range f.watchers {
-		if len(w.patterns) == 0 || transport.Contains(w.patterns, r.Key) {
+		if patterns := w.wants().patterns; len(patterns) == 0 || transport.Contains(patterns, r.Key) {
 			w.push(r)
 		}
 	}
@@ -243,6 +271,8 @@ const maxQueue = 4096
 func newWatcher(patterns []string, metadataOnly bool) *watcher {
 	return &watcher{patterns: patterns, metadataOnly: metadataOnly, news: make(chan struct{}, 1)}
 }
+
+func (w *watcher) wants() following { return following{w.patterns, !w.metadataOnly} }
 
 func (w *watcher) push(r *driver.Record) {
 	w.change(func() {
