@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ func NewBucket[T any](name string, options ...BucketOption) Bucket[T] {
 		panic(fmt.Sprintf("kv.NewBucket(%q): %v", name, err))
 	}
 	d.options.TTL = wholeSeconds(d.options.TTL)
+	d.options.maxStale = cmp.Or(d.options.maxStale, DefaultMaxStale)
 	return Bucket[T]{d}
 }
 
@@ -89,6 +91,8 @@ func (o *bucketOptions) conflict() error {
 	switch {
 	case o.Mirror != nil && len(o.Sources) > 0:
 		return errors.New("MirrorOf and SourcedFrom: a mirror has one source")
+	case o.maxStale != 0 && !o.cached:
+		return errors.New("MaxStale without Cached: there is nothing that could be stale")
 	case o.Existing && o.changes():
 		return errors.New("Existing changes no settings: leave the others out")
 	}
@@ -105,7 +109,9 @@ func (d *declaration) differs(other *declaration) string {
 	switch {
 	case d.value != other.value:
 		return fmt.Sprintf("with values of type %v and of type %v", d.value, other.value)
-	case !reflect.DeepEqual(d.options.Config, other.options.Config), d.options.contentType() != other.options.contentType():
+	case !reflect.DeepEqual(d.options.Config, other.options.Config), d.options.contentType() != other.options.contentType(),
+		d.options.cached != other.options.cached, d.options.maxStale != other.options.maxStale,
+		!reflect.DeepEqual(d.options.cachedKeys, other.options.cachedKeys):
 		return "with different options"
 	}
 	return ""

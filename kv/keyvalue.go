@@ -67,7 +67,8 @@ func (o *opened) at(key string, err error) error { return inBucket(o.name, atKey
 // not know yet of another process's last write. See [KeyValue.Modify] for one that depends on
 // the newest value.
 //
-// A value that cannot be decoded is data_loss, with a [DecodeError].
+// A value that cannot be decoded is data_loss, with a [DecodeError]. See [Cached] for a Get
+// without a request.
 func (kv *KeyValue[T]) Get(ctx context.Context, key string) (Entry[T], error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {
@@ -77,12 +78,41 @@ func (kv *KeyValue[T]) Get(ctx context.Context, key string) (Entry[T], error) {
 	if err != nil {
 		return Entry[T]{}, o.at(key, err)
 	}
+	if !kv.raw && o.cache.covers(key, written) {
+		e, err := kv.cached(ctx, o, written)
+		return e, o.at(key, err)
+	}
 	r, err := o.record(ctx, written, false)
 	if err != nil {
 		return Entry[T]{}, o.at(key, err)
 	}
 	e, err := kv.value(o, r)
 	return e, o.at(key, err)
+}
+
+// cached returns the value of a key from the cache.
+func (kv *KeyValue[T]) cached(ctx context.Context, o *opened, written string) (e Entry[T], err error) {
+	i, err := o.cache.get(ctx, written)
+	switch {
+	case err != nil:
+		return e, err
+	case i.record == nil:
+		return e, notDone(transport.NotFound, "it has no value")
+	}
+	i.decoded.Do(func() {
+		e, i.err = kv.value(o, i.record)
+		i.entry = e
+	})
+	e, _ = i.entry.(Entry[T])
+	return e, i.err
+}
+
+// CacheStats returns the counters of the cache. They are zero without [Cached].
+func (kv *KeyValue[T]) CacheStats() CacheStats {
+	if o := kv.store.open.Load(); o != nil && o.cache != nil {
+		return o.cache.stats()
+	}
+	return CacheStats{}
 }
 
 // GetRevision returns the value that a key had at a revision, or not_found if the revision is

@@ -10,7 +10,7 @@ import (
 
 // BucketOption is an option of NewBucket: [TTL], [History], [Description], [MaxValue],
 // [MaxBytes], [Memory], [Replicas], [Compression], [PlacedIn], [RepublishTo], [MirrorOf],
-// [SourcedFrom], [StoredAs], [Existing] or [Codec].
+// [SourcedFrom], [StoredAs], [Existing], [Codec], [Cached] or [MaxStale].
 type BucketOption interface{ bucketOption(o *bucketOptions) }
 
 // WriteOption is an option of Put, Create, Update, Modify and Touch: [TTL].
@@ -25,9 +25,12 @@ type WatchOption interface{ watchOption(o *watchOptions) }
 
 type bucketOptions struct {
 	driver.Config
-	storedAs string
-	codec    codec.Codec
-	err      error
+	storedAs   string
+	codec      codec.Codec
+	cached     bool
+	cachedKeys []Selector
+	maxStale   time.Duration
+	err        error
 }
 
 type writeOptions struct{ ttl *time.Duration }

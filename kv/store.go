@@ -29,6 +29,7 @@ type opened struct {
 	codec   codec.Codec
 	log     *slog.Logger
 	feed    *feed
+	cache   *cache // nil: none
 	written written
 }
 
@@ -104,6 +105,9 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	}
 	o := &opened{Bucket: bucket, name: name, codec: c, log: e.Logger}
 	o.feed = newFeed(o)
+	if d.options.cached {
+		o.cache = newCache(o, &d.options)
+	}
 	return o, nil
 }
 
@@ -152,13 +156,24 @@ func (o *opened) record(ctx context.Context, key string, fresh bool) (*driver.Re
 // put stores writes, and notes their revisions.
 func (o *opened) put(ctx context.Context, writes ...driver.Write) (uint64, error) {
 	revision, err := o.Put(ctx, writes...)
-	if err != nil {
-		return 0, err
-	}
 	for i := range writes {
-		o.written.note(writes[i].Key, revision-uint64(len(writes)-1-i))
+		switch key := writes[i].Key; {
+		case err == nil:
+			is := revision - uint64(len(writes)-1-i)
+			o.written.note(key, is)
+			o.forget(key, is)
+		case isUnknown(err):
+			o.forget(key, 0)
+		}
 	}
-	return revision, nil
+	return revision, err
+}
+
+// forget tells the cache that this process has written a key.
+func (o *opened) forget(written string, revision uint64) {
+	if o.cache != nil {
+		o.cache.wrote(written, revision)
+	}
 }
 
 // written holds the revisions that this process has written. Keys share slots: a slot holds

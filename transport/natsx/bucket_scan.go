@@ -24,8 +24,10 @@ func (b *bucket) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Rec
 		return nil
 	}
 	rd := b.reader(s.Patterns, s.HeadersOnly, yield)
-	rd.end = cmp.Or(s.UpTo, is.State.LastSeq)
-	rd.start.LastPerSubject = !s.History
+	rd.end, rd.beyond = cmp.Or(s.UpTo, is.State.LastSeq), s.UpTo == 0
+	if rd.start.LastPerSubject = !s.History; s.History && s.After > 0 {
+		rd.start.Sequence = s.After + 1
+	}
 	return b.explain(rd.run(ctx))
 }
 

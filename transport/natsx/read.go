@@ -56,6 +56,7 @@ type reader struct {
 	follow      bool
 	replicated  bool // a replica may lag, so the leader confirms the end
 	patient     bool // a server that does not answer is asked again
+	beyond      bool // read on after the end, until there is no more
 	headersOnly bool
 	filter      []string
 	start       transport.Start
@@ -259,7 +260,8 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 // take yields a message, and reports whether it was the last.
 func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	seq := about.Sequence.Stream
-	if !rd.follow && seq > rd.end {
+	ends := !rd.follow && !rd.beyond
+	if ends && seq > rd.end {
 		return true
 	}
 	if seq > rd.last {
@@ -268,7 +270,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 			return true
 		}
 	}
-	return !rd.follow && seq >= rd.end
+	return ends && seq >= rd.end
 }
 
 // walkPause is the interval at which a walk that follows looks for new messages.
