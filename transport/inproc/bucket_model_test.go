@@ -2,6 +2,7 @@ package inproc_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -200,15 +201,7 @@ func (r *bucketRun) check() {
 	upTo := cmp.Or(s.UpTo, r.model.last)
 	r.same("scan", scan(r.test, r.bucket, s), texts(r.model.selected(patterns, 0, upTo, s.History)))
 
-	want := r.model.selected(patterns, 0, r.model.last, true)
-	var got []*driver.Record
-	if len(want) > 0 {
-		_ = r.bucket.Follow(r.test.Context(), driver.Follow{Patterns: patterns}, func(record *driver.Record) bool {
-			got = append(got, record)
-			return len(got) < len(want)
-		})
-	}
-	r.same("follow", texts(got), texts(want))
+	r.checkFollow(patterns)
 	r.checkKeys()
 	i, err := r.bucket.Info(r.test.Context())
 	first := r.model.last + 1
@@ -218,6 +211,25 @@ func (r *bucketRun) check() {
 	if err != nil || i.Records != uint64(len(r.model.records)) || i.First != first || i.Last != r.model.last {
 		r.Fatalf("info: got %+v, %v", i, err)
 	}
+}
+
+// checkFollow compares what a Follow yields at once.
+func (r *bucketRun) checkFollow(patterns []string) {
+	want := r.model.selected(patterns, 0, r.model.last, true)
+	if len(want) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.test.Context(), time.Nanosecond) // nothing waits
+	defer cancel()
+	var got []*driver.Record
+	err := r.bucket.Follow(ctx, driver.Follow{Patterns: patterns}, func(record *driver.Record) bool {
+		got = append(got, record)
+		return len(got) < len(want)
+	})
+	if err != nil {
+		r.Fatalf("follow: %v", err)
+	}
+	r.same("follow", texts(got), texts(want))
 }
 
 func (r *bucketRun) checkKeys() {
