@@ -194,6 +194,16 @@ func (b *bucket) removeUpTo(key string, revision uint64) {
 	}
 }
 
+// delete deletes all records, and ends the Scans and Follows.
+func (b *bucket) delete() {
+	b.lock()
+	defer b.unlock()
+	b.deleted = true
+	b.keys, b.records, b.expiry, b.due = nil, recordList{}, nil, never
+	b.alarm.stop()
+	b.wake()
+}
+
 // info describes the bucket.
 func (b *bucket) info() driver.Info {
 	i := driver.Info{

@@ -34,12 +34,24 @@ func TestBucketExpiry(t *testing.T) {
 		if err != nil || r.Created.Sub(began) != 2*time.Second {
 			t.Errorf("got %+v, %v", r, err)
 		}
-		advance(r.Expiry(0).Sub(time.Now()))
+		advance(time.Until(r.Expiry(0)))
 		wantText(t, "later", everything(t, b), "b=1@3")
 		wantText(t, "followed", f.got(), "a=1@1 a=2@2 b=1@3 a:expire@4")
 		if n := put(t, b, expect(set("a", "3"), 0)); n != 5 {
 			t.Errorf("got revision %d", n)
 		}
+	})
+}
+
+// A Follow gets the marker of an expired value while nobody uses the bucket.
+func TestBucketExpiryFollowed(t *testing.T) {
+	expiring(t, driver.Config{}, func(t *testing.T, b driver.Bucket) {
+		f := follow(t.Context(), b, driver.Follow{})
+		put(t, b, lasting(set("b", ""), 2*time.Second), lasting(set("a", ""), time.Second))
+		advance(time.Second)
+		wantText(t, "first", f.got(), "b=@1 a=@2 a:expire@3")
+		advance(time.Second)
+		wantText(t, "second", f.got(), "b=@1 a=@2 a:expire@3 b:expire@4")
 	})
 }
 

@@ -19,7 +19,8 @@ func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*
 	if err != nil {
 		return err
 	}
-	f := &bucketFollow{bucketReading{h, b, c.Patterns, c.After + 1, 0, false, c.HeadersOnly}, false, make(chan struct{}, 1)}
+	f := &bucketFollow{bucketReading: newBucketReading(h, b, c.Patterns), wake: make(chan struct{}, 1)}
+	f.next, f.headersOnly = c.After+1, c.HeadersOnly
 	f.gap = c.After > 0 && c.After < b.lost
 	b.follows[f] = struct{}{}
 	b.unlock()

@@ -1,9 +1,7 @@
 package inproc
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"sync/atomic"
 
 	"gomono.dev/kv/driver"
@@ -21,8 +19,8 @@ type bucketHandle struct {
 var _ driver.Bucket = (*bucketHandle)(nil)
 
 var (
-	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such bucket: open it first")
-	errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such record")
+	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the bucket does not exist: open it first")
+	errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the record does not exist")
 )
 
 func newBucketHandle(t *Transport, b *bucket) *bucketHandle {
@@ -50,13 +48,21 @@ func (h *bucketHandle) enter(ctx context.Context) (*bucket, error) {
 	return nil, errNoBucket
 }
 
-// begin begins a step with a key. m describes it for the engine, if there is one.
+// begin begins a step. w describes it for the engine, if there is one.
 func (h *bucketHandle) begin(ctx context.Context, action engine.Action, w driver.Write) (*engine.Op, error) {
 	if h.transport.backend.engine == nil {
 		return nil, nil
 	}
 	m := &transport.Message{Subject: w.Key, Header: w.Header, Body: w.Value}
 	return h.transport.beginStep(ctx, action, m, h)
+}
+
+// first returns the first of all, or a zero value.
+func first[T any](all []T) (first T) {
+	if len(all) > 0 {
+		first = all[0]
+	}
+	return first
 }
 
 // Config implements [driver.Bucket].
@@ -118,11 +124,7 @@ func (b *bucket) get(key string, revision uint64, stale bool) *bucketRecord {
 
 // Read implements [driver.Bucket].
 func (h *bucketHandle) Read(ctx context.Context, keys []string) (records []*driver.Record, revision uint64, err error) {
-	var first driver.Write
-	if len(keys) > 0 {
-		first.Key = keys[0]
-	}
-	op, err := h.begin(ctx, engine.Get, first)
+	op, err := h.begin(ctx, engine.Get, driver.Write{Key: first(keys)})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -142,10 +144,9 @@ func (h *bucketHandle) read(ctx context.Context, keys []string, stale bool) ([]*
 	}
 	found, revision := b.read(keys, stale)
 	b.unlock()
-	slices.SortFunc(found, func(x, y *bucketRecord) int { return cmp.Compare(x.Revision, y.Revision) })
-	records := make([]*driver.Record, len(found))
-	for i, r := range found {
-		records[i] = r.copy(false)
+	var records []*driver.Record
+	for _, r := range inOrder(found) {
+		records = append(records, r.copy(false))
 	}
 	return records, revision, nil
 }
@@ -175,7 +176,7 @@ func (b *bucket) read(keys []string, stale bool) (found []*bucketRecord, revisio
 
 // Put implements [driver.Bucket].
 func (h *bucketHandle) Put(ctx context.Context, writes ...driver.Write) (revision uint64, err error) {
-	op, err := h.begin(ctx, engine.Put, writes[0])
+	op, err := h.begin(ctx, engine.Put, first(writes))
 	if err != nil {
 		return 0, err
 	}

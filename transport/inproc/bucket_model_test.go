@@ -195,7 +195,7 @@ func (r *bucketRun) advance() {
 func (r *bucketRun) check() {
 	var patterns []string
 	if rapid.Bool().Draw(r.T, "filtered") {
-		patterns = []string{rapid.SampledFrom([]string{"a.*", "*", "b.>", "a"}).Draw(r.T, "pattern")}
+		patterns = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a.*", "*", "b.>", "a", "b.x"}), 1, 2, rapid.ID).Draw(r.T, "patterns")
 	}
 	s := driver.Scan{Patterns: patterns, UpTo: rapid.Uint64Range(0, r.model.last).Draw(r.T, "up to"), History: rapid.Bool().Draw(r.T, "all")}
 	upTo := cmp.Or(s.UpTo, r.model.last)

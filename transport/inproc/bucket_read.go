@@ -1,7 +1,10 @@
 package inproc
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
@@ -15,8 +18,19 @@ type bucketReading struct {
 	patterns    []string
 	next        uint64 // the first revision not yet read
 	upTo        uint64
+	exact       bool // the patterns are a few keys
 	newest      bool // only the newest records as of upTo
 	headersOnly bool
+}
+
+// maxExact is the maximum number of keys that are looked up one by one.
+const maxExact = 16
+
+func newBucketReading(h *bucketHandle, b *bucket, patterns []string) bucketReading {
+	wild := func(pattern string) bool { return strings.ContainsAny(pattern, "*>") }
+	n := len(patterns)
+	exact := n > 0 && n <= maxExact && !slices.ContainsFunc(patterns, wild)
+	return bucketReading{bucketHandle: h, bucket: b, patterns: patterns, exact: exact}
 }
 
 // Scan implements [driver.Bucket].
@@ -25,11 +39,10 @@ func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driv
 	if err != nil {
 		return err
 	}
-	r := &bucketReading{h, b, s.Patterns, 1, b.last, !s.History, s.HeadersOnly}
+	last := b.last
 	b.unlock()
-	if s.UpTo > 0 {
-		r.upTo = min(r.upTo, s.UpTo)
-	}
+	r := newBucketReading(h, b, s.Patterns)
+	r.next, r.upTo, r.newest, r.headersOnly = 1, min(cmp.Or(s.UpTo, last), last), !s.History, s.HeadersOnly
 	for more := true; more && r.next <= r.upTo && err == nil; {
 		more, err = r.read(ctx, yield)
 	}
@@ -73,19 +86,49 @@ func (r *bucketReading) some() ([]*bucketRecord, error) {
 	if b.deleted {
 		return nil, errNoBucket
 	}
-	slots, next := b.records.from(r.next), r.upTo+1
+	if r.exact {
+		return r.ofKeys(), nil
+	}
+	return r.ofRange(), nil
+}
+
+// ofRange examines the next records of all keys, at most readStride.
+func (r *bucketReading) ofRange() (found []*bucketRecord) {
+	slots, next := r.bucket.records.from(r.next), r.upTo+1
 	if len(slots) > readStride {
 		slots = slots[:readStride]
 		next = slots[readStride-1].revision + 1
 	}
 	r.next = next
-	var found []*bucketRecord
 	for _, s := range slots {
 		if s.record != nil && s.revision <= r.upTo && r.wants(s.record) {
 			found = append(found, s.record)
 		}
 	}
-	return found, nil
+	return found
+}
+
+// ofKeys examines all records of the keys.
+func (r *bucketReading) ofKeys() (found []*bucketRecord) {
+	for _, key := range r.patterns {
+		k := r.bucket.keys[key]
+		if k == nil {
+			continue
+		}
+		for record := k.oldest; record != nil; record = record.newer {
+			if record.Revision >= r.next && record.Revision <= r.upTo && r.wants(record) {
+				found = append(found, record)
+			}
+		}
+	}
+	r.next = r.upTo + 1
+	return inOrder(found)
+}
+
+// inOrder sorts records by their revisions.
+func inOrder(records []*bucketRecord) []*bucketRecord {
+	slices.SortFunc(records, func(x, y *bucketRecord) int { return cmp.Compare(x.Revision, y.Revision) })
+	return slices.Compact(records)
 }
 
 func (r *bucketReading) wants(record *bucketRecord) bool {

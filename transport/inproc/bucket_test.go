@@ -247,6 +247,8 @@ func TestBucketScan(t *testing.T) {
 		{driver.Scan{Patterns: []string{"b.>", "a.y"}}, "b.x=1@2 a.y=2@3"},
 		{driver.Scan{UpTo: 3}, "a.x=0@1 b.x=1@2 a.y=2@3"},
 		{driver.Scan{UpTo: 9, History: true, Patterns: []string{"*.x"}}, "a.x=0@1 b.x=1@2 a.x=3@4"},
+		{driver.Scan{Patterns: []string{"b.x", "a.x", "b.x"}, History: true}, "a.x=0@1 b.x=1@2 a.x=3@4"},
+		{driver.Scan{Patterns: []string{"a.x", "missing"}, UpTo: 3}, "a.x=0@1"},
 		{driver.Scan{UpTo: 2, HeadersOnly: true}, "a.x=@1 b.x=@2"},
 	} {
 		wantText(t, fmt.Sprintf("%+v", c.Scan), scan(t, b, c.Scan), c.want)
@@ -549,6 +551,27 @@ func TestBucketKill(t *testing.T) {
 	wantText(t, "of another", everything(t, openBucket(t, connect(t, backend), driver.Config{})), "a=1@1 b=1@2")
 }
 
+// A call does nothing if its context has ended.
+func TestBucketContext(t *testing.T) {
+	t.Parallel()
+	b := newBucket(t, driver.Config{})
+	put(t, b, set("a", "1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	if err := b.Scan(ctx, driver.Scan{}, func(*driver.Record) bool {
+		n++
+		cancel()
+		return true
+	}); !errors.Is(err, context.Canceled) || n != 1 {
+		t.Errorf("got %d records, %v", n, err)
+	}
+	_, err := b.Get(ctx, "a", 0, true)
+	wantNotDone(t, err, transport.Canceled)
+	_, err = b.Put(ctx, set("a", "2"))
+	wantNotDone(t, err, transport.Canceled)
+	wantText(t, "all", everything(t, b), "a=1@1")
+}
+
 // Concurrent writers increment counters by conditional writes; no increment is lost, and a
 // Follow gets each key's revisions in order.
 func TestBucketConcurrency(t *testing.T) {
@@ -580,7 +603,7 @@ func TestBucketConcurrency(t *testing.T) {
 	wantText(t, "counters", everything(t, followed), fmt.Sprintf("x=%d@%d y=%[1]d@%[3]d", writers*rounds, 2*writers*rounds-1, 2*writers*rounds))
 }
 
-// increment adds 1 to two counters, and reports whether nobody else did meanwhile.
+// increment adds 1 to two counters. It returns false if another writer was faster.
 func increment(t *testing.T, b driver.Bucket) bool {
 	records, _, err := b.Read(t.Context(), []string{"x", "y"})
 	if err != nil {

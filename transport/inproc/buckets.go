@@ -106,13 +106,9 @@ func (b *Backend) deleteBucket(name string) error {
 	defer b.mu.Unlock()
 	doomed := b.buckets[name]
 	if doomed == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such bucket")
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the bucket does not exist")
 	}
 	delete(b.buckets, name)
-	doomed.lock()
-	defer doomed.unlock()
-	doomed.deleted = true
-	doomed.alarm.stop()
-	doomed.wake()
+	doomed.delete()
 	return nil
 }

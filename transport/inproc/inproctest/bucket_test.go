@@ -64,31 +64,33 @@ func TestBucketFaults(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s put/%s", c.phase, c.name), func(t *testing.T) {
 			t.Parallel()
-			faulty(t, inproctest.Put, c.phase, c.fault, func(t *testing.T, b *inproctest.Backend) {
-				f := fate{began: time.Now()}
-				none := uint64(0)
-				_, err := openBucket(t, connect(t, b)).Put(t.Context(), driver.Write{Key: "a", Expect: &none})
-				f.record(err)
-				info, _ := openBucket(t, connect(t, b)).Info(t.Context())
-				f.note("last %d", info.Last)
-				if f.String() != c.put {
-					t.Errorf("%s, want %s", f.String(), c.put)
-				}
-			})
+			faulty(t, inproctest.Put, c.phase, c.fault, func(t *testing.T, b *inproctest.Backend) { faultyPut(t, b, c.put) })
 		})
 		t.Run(fmt.Sprintf("%s get/%s", c.phase, c.name), func(t *testing.T) {
 			t.Parallel()
-			faulty(t, inproctest.Get, c.phase, c.fault, func(t *testing.T, b *inproctest.Backend) {
-				bucket := openBucket(t, connect(t, b))
-				put(t, bucket, "a")
-				f := fate{began: time.Now()}
-				_, err := bucket.Get(t.Context(), "a", 0, true)
-				f.record(err)
-				if f.String() != c.get {
-					t.Errorf("%s, want %s", f.String(), c.get)
-				}
-			})
+			faulty(t, inproctest.Get, c.phase, c.fault, func(t *testing.T, b *inproctest.Backend) { faultyGet(t, b, c.get) })
 		})
+	}
+}
+
+func faultyPut(t *testing.T, b *inproctest.Backend, want string) {
+	f := fate{began: time.Now()}
+	none := uint64(0)
+	_, err := openBucket(t, connect(t, b)).Put(t.Context(), driver.Write{Key: "a", Expect: &none})
+	f.record(err)
+	info, _ := openBucket(t, connect(t, b)).Info(t.Context())
+	if f.note("last %d", info.Last); f.String() != want {
+		t.Errorf("%s, want %s", f.String(), want)
+	}
+}
+
+func faultyGet(t *testing.T, b *inproctest.Backend, want string) {
+	bucket := openBucket(t, connect(t, b))
+	put(t, bucket, "a")
+	f := fate{began: time.Now()}
+	_, err := bucket.Get(t.Context(), "a", 0, true)
+	if f.record(err); f.String() != want {
+		t.Errorf("%s, want %s", f.String(), want)
 	}
 }
 
