@@ -25,7 +25,7 @@ type feed struct {
 	end   context.CancelFunc
 	begun time.Time
 
-	current atomic.Int64 // the time at which all changes had been handed out, since begun
+	current atomic.Int64 // when all changes had been handed out: the time since begun, plus 1; 0 before
 
 	mu       sync.Mutex
 	watchers map[listener]struct{}
@@ -195,7 +195,7 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 }
 
 // markCurrent notes that all changes were handed out.
-func (f *feed) markCurrent() { f.current.Store(int64(time.Since(f.begun))) }
+func (f *feed) markCurrent() { f.current.Store(int64(time.Since(f.begun)) + 1) }
 
 // staleness returns the time since all changes were last known to have been handed out. It is
 // without bound before the first time.
@@ -204,7 +204,7 @@ func (f *feed) staleness() time.Duration {
 	if at == 0 {
 		return math.MaxInt64
 	}
-	return time.Since(f.begun) - time.Duration(at)
+	return time.Since(f.begun) - time.Duration(at-1)
 }
 
 // hand hands a change to the watchers. It reports false if the feed must follow anew.

@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"context"
+	"time"
 
 	"gomono.dev/kv/driver"
 )
@@ -9,9 +10,14 @@ import (
 // bucketFollow is a Follow in progress. The lock of the bucket guards next, upTo and gap.
 type bucketFollow struct {
 	bucketReading
-	gap  bool          // the end of a value was removed before it was read
-	wake chan struct{} // signals a change
+	gap     bool          // the end of a value was removed before it was read
+	wake    chan struct{} // signals a change
+	current func()        // called while there is nothing to read; may be nil
+	tick    <-chan time.Time
 }
+
+// currentInterval is the time between two calls of Current while nothing changes.
+const currentInterval = time.Second
 
 // Follow implements [driver.Bucket].
 func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*driver.Record) bool) error {
@@ -25,6 +31,11 @@ func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*
 	b.follows[f] = struct{}{}
 	b.unlock()
 	defer f.finish()
+	if f.current = c.Current; f.current != nil {
+		ticker := time.NewTicker(currentInterval)
+		defer ticker.Stop()
+		f.tick = ticker.C
+	}
 	for more := true; more && err == nil; {
 		if err = f.await(ctx); err == nil {
 			more, err = f.read(ctx, yield)
@@ -48,8 +59,12 @@ func (f *bucketFollow) await(ctx context.Context) error {
 		if ready, err := f.ready(); ready || err != nil {
 			return err
 		}
+		if f.current != nil {
+			f.current()
+		}
 		select {
 		case <-f.wake:
+		case <-f.tick:
 		case <-ctx.Done():
 		case <-f.transport.done:
 		}

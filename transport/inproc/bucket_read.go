@@ -18,6 +18,7 @@ type bucketReading struct {
 	patterns    []string
 	next        uint64 // the first revision not yet read
 	upTo        uint64
+	beyond      bool // upTo is the last revision at the time of each read
 	exact       bool // the patterns are a few keys
 	newest      bool // only the newest records as of upTo
 	headersOnly bool
@@ -42,7 +43,10 @@ func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driv
 	last := b.last
 	b.unlock()
 	r := newBucketReading(h, b, s.Patterns)
-	r.next, r.upTo, r.newest, r.headersOnly = 1, min(cmp.Or(s.UpTo, last), last), !s.History, s.HeadersOnly
+	r.next, r.upTo, r.beyond = 1, min(cmp.Or(s.UpTo, last), last), s.UpTo == 0
+	if r.newest, r.headersOnly = !s.History, s.HeadersOnly; s.History {
+		r.next = s.After + 1
+	}
 	for more := true; more && r.next <= r.upTo && err == nil; {
 		more, err = r.read(ctx, yield)
 	}
@@ -85,6 +89,9 @@ func (r *bucketReading) some() ([]*bucketRecord, error) {
 	defer b.unlock()
 	if b.deleted {
 		return nil, errNoBucket
+	}
+	if r.beyond {
+		r.upTo = b.last
 	}
 	if r.exact {
 		return r.ofKeys(), nil
