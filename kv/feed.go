@@ -300,21 +300,16 @@ func (w *watcher) change(f func()) {
 	}
 }
 
-// next waits for changes. It reports whether others are missing after them; from then on the
-// watcher collects again.
-func (w *watcher) next(ctx context.Context) (records []*driver.Record, lost bool, err error) {
-	for {
-		if records, lost, err = w.take(); records != nil || lost || err != nil {
-			return records, lost, err
-		}
-		select {
-		case <-w.news:
-		case <-ctx.Done():
-			return nil, false, transport.ContextError(ctx, transport.OutcomeNotDone, "%w while it watched", ctx.Err())
-		}
+// await waits for changes, or for the end of ctx.
+func (w *watcher) await(ctx context.Context) {
+	select {
+	case <-w.news:
+	case <-ctx.Done():
 	}
 }
 
+// take returns the collected changes. It reports whether others are missing after them; from
+// now on the watcher collects again.
 func (w *watcher) take() (records []*driver.Record, lost bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

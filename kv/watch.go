@@ -84,25 +84,17 @@ func IgnoreDeletes() WatchOption {
 // All watchers of a bucket in a process share one subscription.
 func (kv *KeyValue[T]) Watch(ctx context.Context, options ...WatchOption) iter.Seq2[Event[T], error] {
 	return func(yield func(Event[T], error) bool) {
-		if err := kv.watch(ctx, options, yield); err != nil {
-			yield(Event[T]{}, err)
+		v := &view[T]{kv: kv, yield: yield}
+		err := v.begin(ctx, options)
+		for err == nil && !v.left {
+			v.w.await(ctx) // here, where the stack is small
+			err = v.step(ctx)
+		}
+		v.end()
+		if err != nil && !v.left {
+			yield(Event[T]{}, v.named(err))
 		}
 	}
-}
-
-func (kv *KeyValue[T]) watch(ctx context.Context, options []WatchOption, yield func(Event[T], error) bool) error {
-	o, err := kv.store.begin(ctx)
-	if err != nil {
-		return err
-	}
-	v := &view[T]{kv: kv, o: o, yield: yield}
-	for _, option := range options {
-		if option == nil {
-			return inBucket(o.name, invalid("an option of Watch is nil"))
-		}
-		option.watchOption(&v.watchOptions)
-	}
-	return inBucket(o.name, firstError(v.err, v.run(ctx)))
 }
 
 // view is one Watch.
@@ -116,47 +108,62 @@ type view[T any] struct {
 	left  bool   // the loop was left
 }
 
-// run gives the present values and the changes. The watcher collects changes from before the
-// present values are read, up to a revision. The ones after it come from the watcher.
-func (v *view[T]) run(ctx context.Context) error {
-	if v.err != nil {
-		return nil
-	}
-	patterns, err := v.selectors.patterns()
-	if err != nil {
+// named names the bucket in an error, unless it was not open.
+func (v *view[T]) named(err error) error {
+	if v.o == nil {
 		return err
 	}
-	v.w = newWatcher(patterns, v.metadataOnly)
-	last, err := v.o.feed.join(ctx, v.w)
-	if err != nil {
-		return err
-	}
-	defer v.o.feed.leave(v.w)
-	if v.from > last+1 {
-		return notDone(transport.OutOfRange, "FromRevision(%d): the bucket is at %d", v.from, last)
-	}
-	if err := v.begin(ctx, last); err != nil {
-		return err
-	}
-	for !v.left {
-		if err := v.step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return inBucket(v.o.name, err)
 }
 
-// begin gives the records up to a revision that the options ask for.
-func (v *view[T]) begin(ctx context.Context, last uint64) error {
+// begin starts to watch, and gives the records that the options ask for. The watcher collects
+// changes from before the records are read, up to a revision. Those after it come from the
+// watcher.
+func (v *view[T]) begin(ctx context.Context, options []WatchOption) (err error) {
+	if v.o, err = v.kv.store.begin(ctx); err != nil {
+		return err
+	}
+	patterns, err := v.apply(options)
+	if err != nil {
+		return err
+	}
+	w := newWatcher(patterns, v.metadataOnly)
+	last, err := v.o.feed.join(ctx, w)
+	if err != nil {
+		return err
+	}
+	v.w = w
 	switch {
-	case v.updatesOnly && v.from == 0:
-		v.after = last
-		return nil
+	case v.from > last+1:
+		return notDone(transport.OutOfRange, "FromRevision(%d): the bucket is at %d", v.from, last)
 	case v.from > 0:
 		v.after = v.from - 1
 		return v.present(ctx, driver.Scan{UpTo: last, History: true, After: v.after})
+	case v.updatesOnly:
+		v.after = last
+		return nil
 	}
 	return v.present(ctx, driver.Scan{UpTo: last})
+}
+
+// apply applies the options, and returns the patterns of the selected keys.
+func (v *view[T]) apply(options []WatchOption) ([]string, error) {
+	for _, option := range options {
+		if option == nil {
+			return nil, invalid("an option of Watch is nil")
+		}
+		option.watchOption(&v.watchOptions)
+	}
+	if v.err != nil {
+		return nil, v.err
+	}
+	return v.selectors.patterns()
+}
+
+func (v *view[T]) end() {
+	if v.w != nil {
+		v.o.feed.leave(v.w)
+	}
 }
 
 // present gives the records of a scan, and then EventCurrent.
@@ -179,9 +186,12 @@ func (v *view[T]) present(ctx context.Context, s driver.Scan) error {
 	return nil
 }
 
-// step gives the next changes, or replays.
+// step gives the changes that there are, or replays.
 func (v *view[T]) step(ctx context.Context) error {
-	records, lost, err := v.w.next(ctx)
+	records, lost, err := v.w.take()
+	if ctx.Err() != nil && err == nil && records == nil && !lost {
+		err = transport.ContextError(ctx, transport.OutcomeNotDone, "%w while it watched", ctx.Err())
+	}
 	for _, r := range records {
 		if r.Revision > v.after && !v.left {
 			v.after = r.Revision

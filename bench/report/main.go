@@ -35,8 +35,8 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh)$"
-	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream|ManyLogs)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh|Bucket)$"
+	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream|ManyLogs|BucketList|BucketWatchers)$"
 	once      = "^Benchmark(Backlog|Delayed)$"
 )
 
