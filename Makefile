@@ -41,6 +41,10 @@ fuzz: ## Run every fuzz target for FUZZTIME each (10s; 5000x is a number of exec
 conformance: ## Run the suite, the model and the comparison on five targets (PROFILE=short: in two minutes; SEED=n)
 	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
 
+.PHONY: interop
+interop: ## Install the nats command and nats.js, and test buckets with them (needs npm)
+	./kv/interop/run
+
 .PHONY: bench
 bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
 	go run ./bench/report
