@@ -86,8 +86,8 @@ func TestBucketTTL(t *testing.T) {
 	}
 }
 
-// With history, the server raises a TTL that is shorter than the life of markers, and says
-// nothing. Buckets of this package therefore have the shortest life.
+// With history, the server silently raises a TTL below the life of markers. Buckets of this
+// package therefore have the shortest life.
 func TestServerRaisesTTL(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -130,8 +130,8 @@ func TestOlderValueReappearsWithoutRollup(t *testing.T) {
 	eventually(t, "the value to expire", func() bool { return scan(t, b, driver.Scan{}) == "1:a=old" })
 }
 
-// Records of the jetstream package are read here, and the other way round.
-func TestBucketInterop(t *testing.T) {
+// Records of the jetstream package are read here.
+func TestBucketInteropIn(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	ctx := realtime.Patient(t)
@@ -154,7 +154,13 @@ func TestBucketInterop(t *testing.T) {
 	f.wants(t, "1:a=1", "2:b=2", "3:a-", "4:c=")
 	must(nil, theirs.Purge(ctx, "c"))
 	f.wants(t, "5:c!", "6:b~")
+}
 
+// The jetstream package reads records that are written here.
+func TestBucketInteropOut(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	ctx := realtime.Patient(t)
 	ours := openBucket(t, tr, driver.Config{Name: "ours", History: 5})
 	put(t, ours, "a", "1")
 	write(t, ours, driver.Write{Key: "b", Value: []byte("2"), TTL: time.Second}, driver.Write{Key: "c", Value: []byte("3")})

@@ -154,7 +154,7 @@ func TestFollowAfterMarkersAreGone(t *testing.T) {
 	}
 }
 
-// Where values do not expire, a Follow can be away for as long as it likes.
+// If values do not expire, a Follow continues after any time.
 func TestFollowWithoutExpiry(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, driver.Config{Name: "b"}, func(server string) *proxytest.Proxy {
@@ -328,6 +328,25 @@ func TestBucketOnACluster(t *testing.T) {
 	if got, _, err := b.Read(ctx, []string{"none", "at all"}); err != nil || len(got) > 0 {
 		t.Errorf("%s, %v", describe(got...), err)
 	}
+	checkConflicts(ctx, t, b)
+	for i := range 20 { // the leader has what was written
+		last := put(t, b, fmt.Sprint("k.", i), "v")
+		if r, err := b.Get(ctx, fmt.Sprint("k.", i), 0, true); err != nil || r.Revision != last {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if got := strings.Fields(scan(t, b, driver.Scan{Patterns: []string{"k.*"}})); len(got) != i+1 {
+			t.Errorf("after %d writes: %v", i+1, got)
+		}
+	}
+	last := write(t, b, driver.Write{Key: "x"}, driver.Write{Key: "y"}, driver.Write{Key: "z"})
+	if got := scan(t, b, driver.Scan{Patterns: []string{"x", "y", "z"}}); got != fmt.Sprintf("%d:x= %d:y= %d:z=", last-2, last-1, last) {
+		t.Errorf("got %s", got)
+	}
+}
+
+// checkConflicts counts with several writers at once.
+func checkConflicts(ctx context.Context, t *testing.T, b driver.Bucket) {
+	t.Helper()
 	const writers, each = 4, 5
 	var wg sync.WaitGroup
 	for range writers {
@@ -343,19 +362,6 @@ func TestBucketOnACluster(t *testing.T) {
 	r, err := b.Get(ctx, "n", 0, true)
 	if err != nil || len(r.Value) != writers*each || r.Revision != writers*each {
 		t.Fatalf("%+v, %v", r, err)
-	}
-	for i := range 20 { // the leader has what was written
-		last := put(t, b, fmt.Sprint("k.", i), "v")
-		if r, err := b.Get(ctx, fmt.Sprint("k.", i), 0, true); err != nil || r.Revision != last {
-			t.Errorf("%+v, %v", r, err)
-		}
-		if got := strings.Fields(scan(t, b, driver.Scan{Patterns: []string{"k.*"}})); len(got) != i+1 {
-			t.Errorf("after %d writes: %v", i+1, got)
-		}
-	}
-	last := write(t, b, driver.Write{Key: "x"}, driver.Write{Key: "y"}, driver.Write{Key: "z"})
-	if got := scan(t, b, driver.Scan{Patterns: []string{"x", "y", "z"}}); got != fmt.Sprintf("%d:x= %d:y= %d:z=", last-2, last-1, last) {
-		t.Errorf("got %s", got)
 	}
 }
 
