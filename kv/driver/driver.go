@@ -211,8 +211,13 @@ type Write struct {
 
 // Scan selects the records of a Scan.
 type Scan struct {
-	Patterns    []string // any of them matches; none means all keys
-	UpTo        uint64   // no record after this revision; 0 means the last one at the beginning
+	Patterns []string // any of them matches; none means all keys
+
+	// UpTo excludes records after this revision; 0 means the last one at the beginning. If it
+	// is higher, the Scan ends when there are no more records. Then no key is missing that
+	// has a record throughout, and a key may come again with a newer one.
+	UpTo uint64
+
 	History     bool     // all records of each key, not only the newest
 	HeadersOnly bool
 }
