@@ -218,7 +218,7 @@ type Scan struct {
 	// has a record throughout, and a key may come again with a newer one.
 	UpTo uint64
 
-	History     bool     // all records of each key, not only the newest
+	History     bool // all records of each key, not only the newest
 	HeadersOnly bool
 }
 

@@ -3,6 +3,7 @@ package natsx_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -279,6 +280,42 @@ func TestScanContinues(t *testing.T) {
 			wantCode(t, err, transport.Canceled)
 		})
 	}
+}
+
+// A Scan without a limit misses no key that is written again and again meanwhile.
+func TestScanBesideWrites(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	const n = 1000
+	for i := range n {
+		put(t, b, fmt.Sprint(i), "")
+	}
+	ctx := realtime.Patient(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := b.Put(ctx, driver.Write{Key: fmt.Sprint(i * 7 % n)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for range 20 {
+		keys := make(map[string]bool)
+		err := b.Scan(ctx, driver.Scan{UpTo: math.MaxUint64}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		if err != nil || len(keys) != n {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 // The outcome of a write is unknown if its answer is lost. A batch is not done before its last
