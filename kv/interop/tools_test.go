@@ -4,6 +4,7 @@ package interop_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -160,18 +161,22 @@ func TestWatchEachOther(t *testing.T) {
 		})
 	}
 	t.Run("mono", func(t *testing.T) {
-		written := make(chan string, 1)
-		for e, err := range users.Watch(t.Context(), kv.Key("from-nats")) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		ended := make(chan string, 1)
+		for e, err := range users.Watch(ctx, kv.Key("from-nats")) {
 			switch {
 			case err != nil:
-				t.Fatal(err)
+				t.Fatalf("%v; the tool ended with %q", err, <-ended)
 			case e.Kind == kv.EventCurrent:
+				command := natsCommand(s.ClientURL(), "put", "ours", "from-nats", `{"name":"nats"}`)
 				go func() {
-					written <- "done"
-					run(t, natsCommand(s.ClientURL(), "put", "ours", "from-js", `{"name":"js"}`)...)
+					out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
+					ended <- fmt.Sprint(err, " ", string(out))
 				}()
 			case e.Value.Name == "nats":
-				<-written
+				cancel()
+				t.Logf("the tool ended with %q", <-ended)
 				return
 			}
 		}
