@@ -9,9 +9,9 @@ import (
 )
 
 // Backend connects several Transports, like a server. A message that one of them
-// publishes reaches the subscriptions of the others. Logs belong to the Backend and
-// outlive every Transport. A Backend holds no goroutine; the garbage collector frees it
-// together with its logs.
+// publishes reaches the subscriptions of the others. Logs and buckets belong to the
+// Backend and outlive every Transport. A Backend holds no goroutine; the garbage collector
+// frees it together with its logs and buckets.
 type Backend struct {
 	maxPayload int
 	router     *router
@@ -21,6 +21,7 @@ type Backend struct {
 
 	mu        sync.Mutex
 	logs      map[string]*log
+	buckets   map[string]*bucket
 	connected int
 }
 
@@ -34,6 +35,7 @@ func NewBackend(o Options) *Backend {
 		clock:      made,
 		engine:     o.Engine,
 		logs:       make(map[string]*log),
+		buckets:    make(map[string]*bucket),
 	}
 }
 

@@ -33,6 +33,16 @@
 // Publish on a recently used subject takes no lock except that of each queue it adds to,
 // for any number of subscriptions.
 //
+// # Buckets
+//
+// A bucket of package kv behaves like a bucket of NATS, with these differences:
+//
+//   - The marker of an expired value is written at the very time of the expiry, and lives
+//     for a minute.
+//   - A full bucket accepts each write that does not make it larger.
+//   - A Delete with a TTL removes the older records of its key, like a value with a TTL.
+//   - Mirrors and sources are not supported.
+//
 // Package inproctest has a Backend for tests that choose the order of events, and what
 // goes wrong.
 package inproc

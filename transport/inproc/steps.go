@@ -47,6 +47,10 @@ func (t *Transport) step(action engine.Action, m *transport.Message, at any) eng
 		s.Log = at.name
 	case *acknowledgement:
 		s.Log, s.Subject, s.Sequence = at.handle.log.name, at.subject, at.at.Sequence
+	case *bucketHandle:
+		s.Bucket, s.Key, s.Subject = at.name, s.Subject, ""
+	case *bucketReading:
+		s.Bucket, s.Sequence = at.name, at.next
 	case *reading:
 		s.Log, s.Sequence = at.log.name, at.next
 	case *member:

@@ -1,6 +1,7 @@
 package inproctest
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -45,7 +46,7 @@ func (c *control) Begin(ctx context.Context, p engine.Point) (*engine.Op, error)
 	if b.before.Err != nil {
 		return &engine.Op{}, injected(p.Action, b.before.Err)
 	}
-	b.op = engine.Op{N: b.before.times(), Ender: b}
+	b.op = engine.Op{N: b.before.times(), Old: b.before.Stale, Ender: b}
 	return &b.op, nil
 }
 
@@ -102,11 +103,15 @@ func (b *begun) End(err error) error {
 		return injected(b.Action, after.Err)
 	case b.before.AmbiguousSend || after.AmbiguousSend || after.Drop:
 		return b.unknownOutcome("its acknowledgement was lost")
-	case b.before.Drop && b.Action == Append:
+	case b.before.Drop && b.awaited():
 		return b.unknownOutcome("its acknowledgement did not arrive")
 	}
 	return err
 }
+
+// awaited reports whether the caller waits for an acknowledgement, and learns that it did
+// not arrive.
+func (b *begun) awaited() bool { return b.Action == Append || b.Action == Put || b.Action == Get }
 
 func (b *begun) closed() bool {
 	select {
@@ -118,14 +123,14 @@ func (b *begun) closed() bool {
 }
 
 func (b *begun) unknownOutcome(why string) error {
-	return transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "%s %q: %s", b.Action, b.Subject, why)
+	return transport.Errorf(transport.Unavailable, transport.OutcomeUnknown, "%s %q: %s", b.Action, cmp.Or(b.Subject, b.Key), why)
 }
 
 // injected returns the error of a fault in a form that reaches the caller unchanged. The
-// errors of settlements do not pass the driver.
+// errors of settlements and of buckets do not pass the driver.
 func injected(a engine.Action, err error) error {
 	switch a {
-	case Ack, Nak, Release, Terminate:
+	case Ack, Nak, Release, Terminate, Put, Get:
 		return err
 	}
 	return driver.Verbatim(err)

@@ -40,16 +40,16 @@ type Options struct {
 	Seed uint64
 
 	// Quiesce, if not nil, makes the Backend take one step at a time. Every publish,
-	// request, append, settlement and read waits, and so does every message that is ready
-	// for a handler or due, until Quiesce has returned and the Seed has picked one of
-	// them.
+	// request, append, settlement, put, get and read waits, and so does every message
+	// that is ready for a handler or due, until Quiesce has returned and the Seed has
+	// picked one of them.
 	//
 	// Quiesce returns when everything else is idle: in a testing/synctest bubble it is
 	// synctest.Wait. It is called by one goroutine at a time.
 	Quiesce func()
 
-	// Fault, if not nil, is called before and after each step of a message and returns
-	// what happens to it. It may be called concurrently if Quiesce is nil.
+	// Fault, if not nil, is called before and after each step of a message or a record, and
+	// returns what happens to it. It may be called concurrently if Quiesce is nil.
 	Fault func(Point) FaultAction
 }
 

@@ -38,6 +38,11 @@ type Step struct {
 	Sequence uint64
 	Attempt  int
 
+	// Bucket and Key are set for the records of a bucket. For several records, Key is the
+	// first of their keys. A Read of a bucket has no Key; its Sequence is a revision.
+	Bucket string
+	Key    string
+
 	// Of is the number of possible next steps at that moment, including this one. 0 means
 	// that nothing was picked.
 	Of int
@@ -46,7 +51,7 @@ type Step struct {
 // Action is a kind of step. AwaitStep accepts any text.
 type Action = engine.Action
 
-// The actions. Fault is called for those up to Terminate.
+// The actions. Fault is called for those up to Get.
 const (
 	Publish   = engine.Publish
 	Request   = engine.Request
@@ -57,10 +62,12 @@ const (
 	Nak       = engine.Nak
 	Release   = engine.Release
 	Terminate = engine.Terminate
+	Put       = engine.Put // records into a bucket, markers included
+	Get       = engine.Get // records of keys from a bucket
 
 	Due     = engine.Due     // store a message whose NotBefore has passed
 	Confirm = engine.Confirm // call the function of AppendAsync
-	Read    = engine.Read    // from a log, without a group
+	Read    = engine.Read    // from a log without a group, or from a bucket in order
 	End     = engine.End     // call OnEnd of a member
 )
 
@@ -72,8 +79,8 @@ func (s Step) String() string {
 		fmt.Fprintf(&b, "t%d ", s.Transport)
 	}
 	b.WriteString(string(s.Action))
-	if s.Subject != "" {
-		b.WriteString(" " + s.Subject)
+	if name := cmp.Or(s.Subject, s.Key); name != "" {
+		b.WriteString(" " + name)
 	}
 	if s.Sequence > 0 {
 		fmt.Fprintf(&b, " #%d", s.Sequence)
@@ -84,8 +91,8 @@ func (s Step) String() string {
 	switch {
 	case s.Log != "" && s.Group != "":
 		fmt.Fprintf(&b, " to member %d of %s of %s", s.Receiver, s.Group, s.Log)
-	case s.Log != "":
-		b.WriteString(" in " + s.Log)
+	case s.Log != "" || s.Bucket != "":
+		b.WriteString(" in " + cmp.Or(s.Log, s.Bucket))
 	case s.Receiver > 0:
 		fmt.Fprintf(&b, " to subscription %d", s.Receiver)
 		if s.Group != "" {
@@ -106,5 +113,7 @@ func (s *Step) compare(other *Step) int {
 		cmp.Compare(s.Receiver, other.Receiver),
 		cmp.Compare(s.Sequence, other.Sequence),
 		cmp.Compare(s.Attempt, other.Attempt),
+		cmp.Compare(s.Bucket, other.Bucket),
+		cmp.Compare(s.Key, other.Key),
 	)
 }

@@ -42,6 +42,8 @@ type Step struct {
 	Log       string
 	Sequence  uint64
 	Attempt   int
+	Bucket    string
+	Key       string
 	Of        int
 }
 
@@ -59,6 +61,8 @@ const (
 	Nak       Action = "nak"
 	Release   Action = "release"
 	Terminate Action = "terminate"
+	Put       Action = "put"
+	Get       Action = "get"
 	Due       Action = "due"
 	Confirm   Action = "confirm"
 	Read      Action = "read"
@@ -80,6 +84,7 @@ type Source interface {
 // Op is a step in progress. A nil Op is a step without an engine: it takes effect once.
 type Op struct {
 	N     int   // how often the step takes effect
+	Old   bool  // a Get does not see the last change
 	Ender Ender // ends the step, unless it is nil
 }
 
@@ -93,6 +98,9 @@ func (o *Op) Times() int {
 	}
 	return o.N
 }
+
+// Stale reports whether a Get does not see the last change.
+func (o *Op) Stale() bool { return o != nil && o.Old }
 
 // End ends the step, and returns the error for the caller.
 func (o *Op) End(err error) error {
