@@ -90,7 +90,8 @@ type Bucket interface {
 	// Scan calls yield for the records that s selects, in the order of revisions, until
 	// yield returns false. It returns nil only if yield got all or returned false. A key
 	// whose newest record is replaced during the Scan comes with its new record instead,
-	// or also. A connection that is lost meanwhile is made again.
+	// or also. If a replica that lags answers, an older record of a key may precede its
+	// newest. A connection that is lost meanwhile is made again.
 	Scan(ctx context.Context, s Scan, yield func(*Record) bool) error
 
 	// Follow calls yield for the records that f selects, in the order of revisions, until
@@ -222,4 +223,8 @@ type Follow struct {
 	Patterns    []string // any of them matches; none means all keys
 	After       uint64   // only records after this revision
 	HeadersOnly bool
+
+	// Current, if not nil, is called on the goroutine of yield when yield has got all records
+	// that there are, at least about once a second while the connection lasts.
+	Current func()
 }

@@ -273,30 +273,15 @@ func (a *appending) refused(e *jetstream.APIError) error {
 }
 
 // explainNoResponders reports why no stream accepted the message: the log is gone, or has no
-// leader now. The leader of the cluster may learn of a new log late, so it is asked twice
-// before the log counts as gone.
+// leader now.
 func (a *appending) explainNoResponders() {
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	err := a.findStream(ctx)
-	if missing(err) && a.l.replicated && pause(ctx, 5*apiPause) {
-		err = a.findStream(ctx)
-	}
-	if !missing(err) {
+	err := a.stream().checkExists(ctx)
+	if err == nil {
 		err = unavailable("the log does not accept it now: it has no leader, or was created without this subject: try later")
 	}
 	a.finish(transport.Appended{}, driver.About("the stream "+a.stream().name, err))
-}
-
-// findStream returns NotFound if the stream does not exist. Its servers may be offline.
-func (a *appending) findStream(ctx context.Context) error {
-	_, err := callAPI(ctx, a.l.t, func(ctx context.Context) (none struct{}, err error) {
-		if _, err = a.l.t.api.js(ctx).Stream(ctx, a.stream().name); codeOfAPI(err) == codeStreamOffline {
-			return none, nil
-		}
-		return none, err
-	})
-	return err
 }
 
 // mayBeStored reports whether an append that was refused because of its Expectation may have
@@ -329,6 +314,7 @@ func (a *appending) lookAgain(refusal *jetstream.APIError) {
 type publishAck struct {
 	Seq       uint64              `json:"seq"`
 	Duplicate bool                `json:"duplicate"`
+	Batch     string              `json:"batch"`
 	Error     *jetstream.APIError `json:"error"`
 }
 

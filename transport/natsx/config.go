@@ -27,9 +27,10 @@ const (
 	metaFilter     = "mono-filter"     // of a group in a log with lanes
 	metaStart      = "mono-start"      // of a group whose consumer begins at a sequence instead
 	metaRate       = "mono-rate-limit" // in bits a second
+	metaMaxValue   = "mono-max-value"  // of a bucket
 )
 
-var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate}
+var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate, metaMaxValue}
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 
@@ -240,17 +241,12 @@ func (of *settings) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig
 	if of.options.stream == nil {
 		return s, nil
 	}
-	changed := s
-	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(s.Metadata), slices.Clone(s.Subjects), slices.Clone(s.Sources)
-	of.options.stream(of.config.Name, &changed)
 	fields := guarded
 	if of.lanes.n > 0 {
 		fields = append(slices.Clone(guarded), "SubjectTransform")
 	}
-	if err := checkGuarded(s, changed, fields); err != nil {
-		return s, err
-	}
-	if err := checkMetadata(s.Metadata, changed.Metadata); err != nil {
+	changed, err := callHook(s, of.config.Name, of.options.stream, fields)
+	if err != nil {
 		return s, err
 	}
 	if of.config.Delays && len(withSource(changed.Sources, delayedSource(of.config.Name))) != len(changed.Sources) && s.Name == of.config.Name {
@@ -261,6 +257,14 @@ func (of *settings) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig
 		return changed, nil
 	}
 	return changed, of.mirror(&changed)
+}
+
+// callHook returns the configuration as changed by a hook, which must not change some fields.
+func callHook(s jetstream.StreamConfig, name string, hook func(string, *jetstream.StreamConfig), fields []string) (jetstream.StreamConfig, error) {
+	changed := s
+	changed.Metadata, changed.Subjects, changed.Sources = maps.Clone(s.Metadata), slices.Clone(s.Subjects), slices.Clone(s.Sources)
+	hook(name, &changed)
+	return changed, firstError(checkGuarded(s, changed, fields), checkMetadata(s.Metadata, changed.Metadata))
 }
 
 // mirror removes settings that a mirror cannot have: all its messages come from another

@@ -241,8 +241,13 @@ func (a *api) explain(err error) error {
 	if e == nil {
 		return a.t.failure(err, transport.OutcomeUnknown)
 	}
+	return a.refusal(err, e, advice[e.ErrorCode])
+}
+
+// refusal returns the error for a refused request. err is or wraps e.
+func (a *api) refusal(err error, e *jetstream.APIError, remedy string) *transport.Error {
 	fail := transport.Errorf(codeFor(e), transport.OutcomeNotDone, "%s: %s", a.t.address, e.Description)
-	switch remedy := advice[e.ErrorCode]; {
+	switch {
 	case isStoreFailure(e):
 		fail.Message += ": make room on the server's disk, or read the server's log"
 	case remedy != "":
@@ -355,8 +360,9 @@ type account struct {
 
 // Levels of the API of JetStream.
 const (
-	levelTTL    = 1 // nats-server 2.11: TTL per message
-	levelDelays = 4 // nats-server 2.14: a stream copies from another without loss
+	levelTTL     = 1 // nats-server 2.11: TTL per message
+	levelBatches = 2 // nats-server 2.12: several messages are stored at once
+	levelDelays  = 4 // nats-server 2.14: a stream copies from another without loss
 )
 
 // Capabilities implements [driver.Conn].
@@ -395,15 +401,16 @@ func (a *api) probe(ctx context.Context) {
 
 const probeTimeout = 2 * time.Second
 
-// logOptions holds the options for logs.
+// logOptions holds the options for logs and buckets.
 type logOptions struct {
 	domain   string
 	replicas int
 	memory   bool
 	stream   func(string, *jetstream.StreamConfig)
 	consumer func(string, string, *jetstream.ConsumerConfig)
+	bucket   func(string, *jetstream.StreamConfig)
 }
 
 func (o *Options) logOptions() logOptions {
-	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer}
+	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer, bucket: o.Bucket}
 }

@@ -146,13 +146,7 @@ func (l *log) makeStream(ctx context.Context, s stream, c jetstream.StreamConfig
 	if err != nil {
 		return nil, err
 	}
-	is, err := s.create(ctx, c)
-	if automatic && c.Replicas > 1 && tooFewServers(err) {
-		l.t.log.Warn("natsx: a log has one replica only: the cluster is too small for more", "stream", c.Name, "address", l.t.address)
-		c.Replicas = 1
-		return s.create(ctx, c)
-	}
-	return is, err
+	return s.createFitting(ctx, c, automatic)
 }
 
 func (l *log) updateStream(ctx context.Context, s stream, is *jetstream.StreamInfo, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {

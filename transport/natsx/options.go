@@ -103,6 +103,12 @@ type Options struct {
 	Stream   func(log string, c *jetstream.StreamConfig)
 	Consumer func(log, group string, c *jetstream.ConsumerConfig)
 
+	// Bucket, if not nil, does the same for the stream of a bucket, by the name of the bucket.
+	// It is not called for a bucket that is only used, and not declared. Without AllowDirect,
+	// the leader answers all reads, except those of several keys, which are Unimplemented.
+	// Without AllowAtomicPublish, writes of several keys are Unimplemented.
+	Bucket func(name string, c *jetstream.StreamConfig)
+
 	// InProcess connects to a server in the process, instead of URLs.
 	InProcess nats.InProcessConnProvider
 

@@ -29,7 +29,13 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*tran
 		}
 		return nil
 	}
-	rd := &reader{l: l, follow: r.Follow, replicated: is.Config.Replicas > 1, filter: filter, end: is.State.LastSeq, start: r.Start, yield: yield}
+	rd := &reader{from: l.stream, follow: r.Follow, replicated: is.Config.Replicas > 1, filter: filter, end: is.State.LastSeq, start: r.Start}
+	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
+		d := new(transport.Delivery)
+		setPosition(d, about)
+		fillDelivery(d, msg, l.lanes)
+		return yield(d)
+	}
 	if r.Start.New || rd.replicated { // at this moment, not at that of a later session
 		if rd.start, err = l.pinned(ctx, r.Start, rd.end); err != nil {
 			return err
@@ -44,16 +50,24 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*tran
 	return rd.run(ctx)
 }
 
-// reader reads a log up to its end, or follows it without end.
+// reader reads a stream up to its end, or follows it without end.
 type reader struct {
-	l          *log
-	follow     bool
-	replicated bool
-	filter     []string
-	start      transport.Start
-	end        uint64 // the last sequence at the start
-	last       uint64 // the last sequence that it has passed
-	yield      func(*transport.Delivery) bool
+	from        stream
+	follow      bool
+	replicated  bool // a replica may lag, so the leader confirms the end
+	patient     bool // a server that does not answer is asked again
+	headersOnly bool
+	filter      []string
+	start       transport.Start
+	end         uint64 // the last sequence at the start
+	last        uint64 // the last sequence that it has passed
+	yield       func(*nats.Msg, *nats.MsgMetadata) bool
+
+	// began, if not nil, is called after a consumer was created. current, if not nil, is called
+	// when the consumer had no more messages. More of them may have arrived since, unless
+	// nothing waits. Their errors end the reader.
+	began   func(context.Context) error
+	current func(nothingWaits bool) error
 }
 
 func (rd *reader) run(ctx context.Context) error {
@@ -62,7 +76,7 @@ func (rd *reader) run(ctx context.Context) error {
 		switch {
 		case done:
 			return nil
-		case err != nil && ctx.Err() == nil && !rd.l.t.passing(err):
+		case err != nil && ctx.Err() == nil && !rd.passing(err):
 			return err
 		case ctx.Err() != nil, err != nil && !pause(ctx, apiPause):
 			return transport.ContextError(ctx, transport.OutcomeUnknown, "%w after message %d", ctx.Err(), rd.last)
@@ -70,16 +84,26 @@ func (rd *reader) run(ctx context.Context) error {
 	}
 }
 
+// passing reports whether another session may succeed after an error.
+func (rd *reader) passing(err error) bool {
+	return rd.from.t.passing(err) || rd.patient && transport.CodeOf(err) == transport.DeadlineExceeded
+}
+
 // runSession reads with one consumer. It reports whether everything is read, or the caller
 // stops. Otherwise another session continues.
 func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
-	is, err := rd.l.createConsumer(ctx, rd.consumer())
+	is, err := rd.from.createConsumer(ctx, rd.consumer())
 	if err != nil {
 		return false, err
 	}
-	defer rd.l.release(ctx, is.Name)
+	defer rd.from.release(ctx, is.Name)
+	if rd.began != nil {
+		if err := rd.began(ctx); err != nil {
+			return false, err
+		}
+	}
 	s := &session{
-		reader: rd, pullSource: newPullSource(rd.l.t, rd.l.config.Name, 2*maxPrefetch, is),
+		reader: rd, pullSource: newPullSource(rd.from.t, rd.from.name, 2*maxPrefetch, is),
 		denied: make(chan *transport.Error, 1), idle: is.NumPending == 0 && !rd.follow, ticker: time.NewTicker(pullTick),
 	}
 	defer s.ticker.Stop()
@@ -103,7 +127,7 @@ func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
 const readerIdle = 30 * time.Second
 
 func (rd *reader) consumer() jetstream.ConsumerConfig {
-	c := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle}
+	c := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle, HeadersOnly: rd.headersOnly}
 	begin := rd.start
 	if rd.last > 0 && (!begin.LastPerSubject || rd.last >= rd.end) {
 		begin = transport.Start{Sequence: rd.last + 1}
@@ -121,6 +145,7 @@ type session struct {
 	denied   chan *transport.Error // of capacity 1
 	received uint64                // messages
 	idle     bool                  // the consumer had no more messages after its last one
+	stuck    int                   // looks at which it had none, although the leader has more
 	ticker   *time.Ticker
 }
 
@@ -153,8 +178,11 @@ func (s *session) step(ctx context.Context, broken <-chan struct{}) (done bool, 
 func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err error) {
 	about := new(nats.MsgMetadata)
 	p := s.receive(msg, about)
-	if p == nil || isStatus(msg) {
+	switch {
+	case p == nil:
 		return false, nil
+	case isStatus(msg):
+		return false, s.checkCurrent(msg.Header.Get("Status") == "100")
 	}
 	if s.received++; about.Sequence.Consumer != s.received {
 		p.restart() // one is missing
@@ -163,10 +191,21 @@ func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err err
 	if done = s.take(msg, about); done {
 		return true, nil
 	}
+	if err := s.checkCurrent(about.NumPending == 0); err != nil {
+		return false, err
+	}
 	if s.idle = !s.follow && about.NumPending == 0; s.idle && ctx.Err() == nil {
 		return s.checkEnd(ctx)
 	}
 	return false, nil
+}
+
+// checkCurrent calls current if the consumer has no more messages.
+func (s *session) checkCurrent(is bool) error {
+	if !is || s.current == nil {
+		return nil
+	}
+	return s.current(len(s.arrived) == 0)
 }
 
 // look is called at each tick. It notices that messages do not arrive, or no longer exist.
@@ -176,6 +215,9 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 	case s.follow || s.pullers[0].round > 0:
 		return false, nil
 	case s.idle:
+		if s.stuck++; s.stuck > maxSilence {
+			s.pullers[0].restart() // another consumer sees the messages as they are now
+		}
 		return s.checkEnd(ctx)
 	}
 	s.idle = s.drained(ctx, s.pullers[0].name)
@@ -185,7 +227,7 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 // drained reports whether a consumer has no more messages, because they have expired or were
 // purged. Messages that it has sent may still be on their way.
 func (rd *reader) drained(ctx context.Context, consumer string) bool {
-	is, err := rd.l.consumer(ctx, consumer)
+	is, err := rd.from.consumer(ctx, consumer)
 	return err == nil && is.NumPending == 0
 }
 
@@ -202,7 +244,7 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 		patterns = []string{">"}
 	}
 	for _, pattern := range patterns {
-		m, err := rd.l.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
+		m, err := rd.from.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
 		case missing(err):
 		case err != nil:
@@ -221,11 +263,8 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 		return true
 	}
 	if seq > rd.last {
-		d := new(transport.Delivery)
-		setPosition(d, about)
-		fillDelivery(d, msg, rd.l.lanes)
 		rd.last = seq
-		if !rd.yield(d) {
+		if !rd.yield(msg, about) {
 			return true
 		}
 	}
@@ -235,7 +274,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 // walkPause is the interval at which a walk that follows looks for new messages.
 const walkPause = 100 * time.Millisecond
 
-// walk reads a log message by message.
+// walk reads a stream message by message.
 func (rd *reader) walk(ctx context.Context) error {
 	if len(rd.filter) == 0 {
 		rd.filter = []string{">"}
@@ -275,13 +314,13 @@ func (rd *reader) isFinal(err error) bool {
 	if missing(err) {
 		return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound
 	}
-	return !rd.follow || !rd.l.t.passing(err)
+	return !rd.follow || !rd.from.t.passing(err)
 }
 
 // next returns the next message that matches one of the patterns.
 func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
 	for _, pattern := range rd.filter {
-		m, e := rd.l.message(ctx, map[string]any{"seq": rd.last + 1, "next_by_subj": pattern})
+		m, e := rd.from.message(ctx, map[string]any{"seq": rd.last + 1, "next_by_subj": pattern})
 		switch {
 		case e == nil && (first == nil || m.Sequence < first.Sequence):
 			first = m
@@ -297,18 +336,16 @@ func (rd *reader) next(ctx context.Context) (first *storedMessage, err error) {
 
 func (rd *reader) yieldStored(m *storedMessage) bool {
 	msg := nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
-	d := new(transport.Delivery)
-	d.Sequence, d.Stored = m.Sequence, m.Time
-	fillDelivery(d, &msg, rd.l.lanes)
-	return rd.yield(d)
+	about := nats.MsgMetadata{Sequence: nats.SequencePair{Stream: m.Sequence}, Timestamp: m.Time}
+	return rd.yield(&msg, &about)
 }
 
 // walkLast reads the last message of each subject. If it follows, it continues with walkOn.
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
-		s, err := callAPI(ctx, rd.l.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
-			s, err := rd.l.t.api.js(ctx).Stream(ctx, rd.l.config.Name)
+		s, err := callAPI(ctx, rd.from.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+			s, err := rd.from.t.api.js(ctx).Stream(ctx, rd.from.name)
 			if err != nil {
 				return nil, err
 			}
@@ -318,7 +355,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 			return err
 		}
 		for subject := range s.State.Subjects {
-			m, err := rd.l.message(ctx, map[string]any{"last_by_subj": subject})
+			m, err := rd.from.message(ctx, map[string]any{"last_by_subj": subject})
 			switch {
 			case err == nil && m.Sequence <= rd.end:
 				lasts = append(lasts, m)

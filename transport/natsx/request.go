@@ -29,16 +29,21 @@ type requests struct {
 type waiter struct {
 	subject string
 	number  uint64
-	reply   chan answer  // of capacity 1
+	reply   chan answer  // with room for all replies
 	done    func(answer) // nil: use the channel
+	many    bool         // the entry stays after a reply
 }
 
+// answer passes a reply on. It drops one for which there is no room.
 func (w waiter) answer(a answer) {
 	if w.done != nil {
 		w.done(a)
 		return
 	}
-	w.reply <- a
+	select {
+	case w.reply <- a:
+	default:
+	}
 }
 
 // answer is the result of a request.
@@ -80,6 +85,14 @@ func (r *requests) open(subject string) (token string, reply chan answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.add(waiter{subject: subject, reply: reply}), reply
+}
+
+// openMany adds an entry for at most n replies. The caller takes it.
+func (r *requests) openMany(subject string, n int) (token string, replies chan answer) {
+	replies = make(chan answer, n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.add(waiter{subject: subject, reply: replies, many: true}), replies
 }
 
 // expect adds an entry for one reply. done is called with the reply, on the goroutine that
@@ -153,9 +166,20 @@ func (r *requests) reply(msg *nats.Msg) {
 	if !ours {
 		token = r.only()
 	}
-	if w, ok := r.take(token); ok {
+	if w, ok := r.find(token); ok {
 		w.answer(answer{msg: msg})
 	}
+}
+
+// find returns the entry for a reply, and removes it unless more replies follow.
+func (r *requests) find(token string) (waiter, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w, ok := r.waiting[token]
+	if !w.many {
+		delete(r.waiting, token)
+	}
+	return w, ok
 }
 
 // only returns the token of the only request that waits, or "". JetStream replies to a pull
@@ -203,25 +227,36 @@ func (r *requests) fail(err *transport.Error) { r.end(err, func(waiter) bool { r
 
 // Request implements [driver.Conn].
 func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
-	t := c.t
+	reply, err := c.t.ask(ctx, &c.t.requests, c.t.outgoing.get(m))
+	switch {
+	case err != nil:
+		return nil, err
+	case noResponders(reply):
+		return nil, unavailable("no subscribers")
+	}
+	return fromNATS(reply), nil
+}
+
+// ask sends a request, and waits for its first reply on r.
+func (t *Transport) ask(ctx context.Context, r *requests, msg *outgoing) (*nats.Msg, error) {
 	if err := t.permissions.checkReplies(); err != nil {
+		t.outgoing.put(msg)
 		return nil, err
 	}
-	token, reply := t.requests.open(m.Subject)
-	msg := t.outgoing.get(m)
-	msg.Reply = t.requests.prefix + token
+	token, reply := r.open(msg.Subject)
+	msg.Reply = r.prefix + token
 	if err := t.send(msg); err != nil {
-		t.requests.take(token)
+		r.take(token)
 		return nil, err
 	}
-	return c.await(ctx, token, reply)
+	return t.await(ctx, r, token, reply)
 }
 
 // await waits for the first reply. A reply that arrived before the end of the context is
 // returned, also if both are noticed at the same time.
-func (c conn) await(ctx context.Context, token string, reply chan answer) (*transport.Message, error) {
+func (t *Transport) await(ctx context.Context, r *requests, token string, reply chan answer) (*nats.Msg, error) {
 	var a answer
-	done, late, timer := c.t.timers.Wait(ctx)
+	done, late, timer := t.timers.Wait(ctx)
 	ended := false
 	select {
 	case a = <-reply:
@@ -230,20 +265,17 @@ func (c conn) await(ctx context.Context, token string, reply chan answer) (*tran
 	case <-late:
 		ended = true
 	}
-	c.t.timers.Stop(timer)
+	t.timers.Stop(timer)
 	if ended {
-		if _, waited := c.t.requests.take(token); waited {
+		if _, waited := r.take(token); waited {
 			return nil, ctx.Err()
 		}
 		a = <-reply
 	}
-	switch {
-	case a.err != nil:
+	if a.err != nil {
 		return nil, a.err
-	case noResponders(a.msg):
-		return nil, unavailable("no subscribers")
 	}
-	return fromNATS(a.msg), nil
+	return a.msg, nil
 }
 
 // noResponders reports whether a reply is the server's notice that there are no subscribers.

@@ -29,6 +29,18 @@ func (s stream) create(ctx context.Context, c jetstream.StreamConfig) (*jetstrea
 	})
 }
 
+// createFitting creates the stream. If its number of replicas is a default, and the cluster
+// is too small for it, the stream has one.
+func (s stream) createFitting(ctx context.Context, c jetstream.StreamConfig, automatic bool) (*jetstream.StreamInfo, error) {
+	is, err := s.create(ctx, c)
+	if automatic && c.Replicas > 1 && tooFewServers(err) {
+		s.t.log.Warn("natsx: a stream has one replica only: the cluster is too small for more", "stream", c.Name, "address", s.t.address)
+		c.Replicas = 1
+		return s.create(ctx, c)
+	}
+	return is, err
+}
+
 func (s stream) update(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
 	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 		return js.UpdateStream(ctx, c)
@@ -44,6 +56,29 @@ func (s stream) call(ctx context.Context, do func(context.Context, jetstream.Jet
 	s.t.streams.Store(s.name, is.Created)
 	s.t.journal.Discard(s.name, is.Created, is.State.LastSeq)
 	return is, nil
+}
+
+// checkExists returns NotFound if the stream does not exist. Its servers may be offline. The
+// leader of the cluster may learn of a new stream late, so it is asked twice.
+func (s stream) checkExists(ctx context.Context) error {
+	err := s.find(ctx)
+	if missing(err) && s.replicated && pause(ctx, 5*apiPause) {
+		err = s.find(ctx)
+	}
+	if missing(err) {
+		return err
+	}
+	return nil
+}
+
+func (s stream) find(ctx context.Context) error {
+	_, err := callAPI(ctx, s.t, func(ctx context.Context) (none struct{}, err error) {
+		if _, err = s.t.api.js(ctx).Stream(ctx, s.name); codeOfAPI(err) == codeStreamOffline {
+			return none, nil
+		}
+		return none, err
+	})
+	return err
 }
 
 // created returns the time of creation of the stream, as of the last look at it.
@@ -224,13 +259,27 @@ func (s stream) deleting(ctx context.Context) bool {
 	return err == nil && is.State.Consumers > len(names)
 }
 
-// remove calls do until the server answers. The server may remove in an attempt whose answer
+// remove removes a part of the stream. The server may remove it in an attempt whose answer
 // does not arrive in time. The next attempt then finds nothing, which is not an error.
 func (s stream) remove(ctx context.Context, do func(context.Context) error) error {
+	return s.removeItem(ctx, do, func(err error) bool {
+		return missing(s.t.api.explain(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound
+	})
+}
+
+// delete deletes the stream.
+func (s stream) delete(ctx context.Context) error {
+	return s.removeItem(ctx, func(ctx context.Context) error { return s.t.api.js(ctx).DeleteStream(ctx, s.name) },
+		func(err error) bool { return codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound })
+}
+
+// removeItem calls do until the server answers. gone reports whether an error means that
+// there is nothing to remove.
+func (s stream) removeItem(ctx context.Context, do func(context.Context) error, gone func(error) bool) error {
 	unanswered := false
 	_, err := callAPI(ctx, s.t, func(ctx context.Context) (none struct{}, err error) {
 		err = do(ctx)
-		if unanswered && missing(s.t.api.explain(err)) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound {
+		if unanswered && gone(err) {
 			return none, nil
 		}
 		unanswered = unanswered || err != nil && ctx.Err() != nil

@@ -1,0 +1,93 @@
+package natsx
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/kv/driver"
+)
+
+// Follow implements [driver.Bucket].
+func (b *bucket) Follow(ctx context.Context, f driver.Follow, yield func(*driver.Record) bool) error {
+	if err := b.persist(ctx, func() error { _, err := b.look(ctx); return err }); err != nil {
+		return err
+	}
+	rd := b.reader(f.Patterns, f.HeadersOnly, yield)
+	rd.follow, rd.last = true, f.After
+	rd.start.Sequence = f.After + 1
+	g := &guard{b: b, rd: rd, caught: time.Now(), notify: f.Current}
+	rd.began, rd.current = g.began, g.current
+	record := rd.yield
+	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
+		g.behind = g.behind || about.NumPending > 0
+		return record(msg, about)
+	}
+	return b.explain(rd.run(ctx))
+}
+
+// guard detects that a Follow may have missed the end of a value. The server marks an end with
+// a record, which it keeps for a time. A record that the Follow has not received within that
+// time may be gone.
+type guard struct {
+	b       *bucket
+	rd      *reader
+	created time.Time // of the stream; zero before the first session
+	caught  time.Time // when all records had been received
+	behind  bool      // the server has had more since
+	notify  func()    // may be nil
+}
+
+// began is called when a session has its consumer, and nothing that the server still has can
+// be missed.
+func (g *guard) began(ctx context.Context) error {
+	is, err := g.b.look(ctx)
+	if err != nil {
+		return err
+	}
+	life := g.b.shape.Load().markerLife
+	first := g.created.IsZero()
+	recreated := !first && !is.Created.Equal(g.created)
+	g.created = is.Created
+	switch last := is.State.LastSeq; {
+	case recreated, last < g.rd.last:
+		return driver.ErrGap
+	case last == g.rd.last, life == forever:
+		return nil
+	case !first && time.Since(g.caught) > life:
+		return driver.ErrGap
+	case first && g.rd.last > 0 && life > 0:
+		return g.checkStart(ctx, is.TimeStamp.Add(-life))
+	}
+	return nil
+}
+
+// checkStart compares the next record with the oldest time of markers that still exist. If it
+// is older, or all records are gone, the caller's state may be older than a marker that is
+// gone. If it is newer, the state is as new as the caller claims.
+func (g *guard) checkStart(ctx context.Context, oldest time.Time) error {
+	next, err := g.b.message(ctx, map[string]any{"seq": g.rd.last + 1, "next_by_subj": g.b.shape.Load().prefix + ">"})
+	switch {
+	case isNoMessage(err):
+		return driver.ErrGap
+	case err != nil:
+		return err
+	case next.Time.Before(oldest):
+		return driver.ErrGap
+	}
+	return nil
+}
+
+// current is called when the server had no more records for this Follow.
+func (g *guard) current(nothingWaits bool) error {
+	now := time.Now()
+	if g.behind && now.Sub(g.caught) > g.b.shape.Load().markerLife {
+		return driver.ErrGap
+	}
+	g.caught, g.behind = now, false
+	if nothingWaits && g.notify != nil {
+		g.notify()
+	}
+	return nil
+}

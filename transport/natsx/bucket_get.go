@@ -1,0 +1,312 @@
+package natsx
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+)
+
+// Get implements [driver.Bucket].
+func (b *bucket) Get(ctx context.Context, key string, revision uint64, fresh bool) (*driver.Record, error) {
+	if fresh || !b.shape.Load().direct {
+		return b.getFromLeader(ctx, key, revision)
+	}
+	r, answered, err := b.getDirect(ctx, key, revision)
+	if answered || err != nil {
+		return r, err
+	}
+	if _, err := b.look(ctx); err != nil { // the bucket may be gone, or its setting may have changed
+		return nil, err
+	}
+	return b.getFromLeader(ctx, key, revision)
+}
+
+// directGet is the part of the subjects of direct gets after the prefix of the API.
+const directGet = ".DIRECT.GET."
+
+// getDirect asks any server that stores the bucket. It reports false if none answers.
+func (b *bucket) getDirect(ctx context.Context, key string, revision uint64) (r *driver.Record, answered bool, err error) {
+	prefix := b.shape.Load().prefix
+	m := transport.Message{Subject: b.t.api.prefix() + directGet + b.name + "." + prefix + key}
+	if revision > 0 {
+		m.Subject = b.t.api.prefix() + directGet + b.name
+		m.Body = strconv.AppendUint([]byte(`{"seq":`), revision, 10)
+		m.Body = append(m.Body, '}')
+	}
+	reply, err := b.ask(ctx, &b.t.requests, &m, nil)
+	if err != nil {
+		return nil, true, err
+	}
+	switch status := statusOf(reply); status {
+	case "":
+		r, err = directRecord(reply, prefix)
+		if err == nil && r.Key != key {
+			err = errNoRecord
+		}
+		return r, true, err
+	case "404":
+		return nil, true, errNoRecord
+	case "503":
+		return nil, false, nil
+	default:
+		return nil, true, b.badStatus(status, reply)
+	}
+}
+
+// Headers of the answer to a direct get.
+const (
+	headerStatus   = "Status"
+	headerSubject  = "Nats-Subject"
+	headerSequence = "Nats-Sequence"
+	headerTime     = "Nats-Time-Stamp"
+	headerPending  = "Nats-Num-Pending"
+	headerUpTo     = "Nats-UpTo-Sequence"
+)
+
+// statusOf returns the status of an answer to a direct get, or "" for a record. A record may
+// have a header of the same name.
+func statusOf(msg *nats.Msg) string {
+	if len(msg.Header[headerSequence]) > 0 {
+		return ""
+	}
+	return cmp.Or(firstOf(msg.Header, headerStatus), "none")
+}
+
+// directRecord returns the record in the answer to a direct get. Its key is the whole subject
+// if that is not one of the bucket. The server's headers follow those of the record, which may
+// have the same names if it was republished.
+func directRecord(msg *nats.Msg, prefix string) (*driver.Record, error) {
+	sequence, err := strconv.ParseUint(lastOf(msg.Header, headerSequence), 10, 64)
+	created, timeErr := time.Parse(time.RFC3339Nano, lastOf(msg.Header, headerTime))
+	subject := lastOf(msg.Header, headerSubject)
+	if err != nil || timeErr != nil {
+		return nil, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the answer is not a record: find the other subscribers of the subject")
+	}
+	r := &driver.Record{Key: strings.TrimPrefix(subject, prefix), Revision: sequence, Created: created}
+	fillRecord(r, msg.Header, msg.Data)
+	return r, nil
+}
+
+func lastOf(h nats.Header, name string) string {
+	values := h[name]
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+func (b *bucket) badStatus(status string, reply *nats.Msg) error {
+	return transport.Errorf(transport.Internal, transport.OutcomeNotDone, "%s: status %s: %s", b.t.address, status, firstOf(reply.Header, "Description"))
+}
+
+// getFromLeader asks the server that has all records.
+func (b *bucket) getFromLeader(ctx context.Context, key string, revision uint64) (*driver.Record, error) {
+	subject := b.shape.Load().prefix + key
+	request := map[string]any{"last_by_subj": subject}
+	if revision > 0 {
+		request = map[string]any{"seq": revision}
+	}
+	m, err := b.message(ctx, request)
+	switch {
+	case isNoMessage(err):
+		return nil, errNoRecord
+	case err != nil:
+		return nil, b.explain(err)
+	case m.Subject != subject:
+		return nil, errNoRecord
+	}
+	r := &driver.Record{Key: key, Revision: m.Sequence, Created: m.Time}
+	fillRecord(r, m.Header, m.Data)
+	return r, nil
+}
+
+// Read implements [driver.Bucket]. The server reads all keys while nothing is written, and
+// answers with a message for each, and one for the end.
+func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uint64, error) {
+	switch {
+	case !b.shape.Load().direct:
+		return nil, 0, errNotDirect
+	case b.t.account.Load().level < levelTTL:
+		return nil, 0, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "several keys are read at once by nats-server 2.11 or later: upgrade the server")
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys)))}
+		err := m.run(ctx)
+		if err == errNoReplica {
+			err = b.explainNoReplica(ctx)
+		}
+		if err != nil || m.revision > 0 {
+			return m.records, m.revision, err
+		}
+		revision, none, err := m.confirmNone(ctx)
+		if none || err != nil {
+			return nil, revision, err
+		}
+		if !pause(ctx, apiPause) {
+			return nil, 0, lost(ctx, transport.OutcomeNotDone)
+		}
+	}
+}
+
+// errNoReplica means that no server answers direct gets of the bucket.
+var errNoReplica = unavailable("no replica of the bucket answers now: try later")
+
+var errNotDirect = transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
+	"several keys are read at once from any replica, which the bucket does not allow: set allow_direct in its stream")
+
+func (b *bucket) explainNoReplica(ctx context.Context) error {
+	if _, err := b.look(ctx); err != nil {
+		return err
+	}
+	if !b.shape.Load().direct {
+		return errNotDirect
+	}
+	return errNoReplica
+}
+
+// multiRead is a read of several keys.
+type multiRead struct {
+	b        *bucket
+	prefix   string
+	keys     []string
+	records  []*driver.Record
+	expected int    // records, according to the first one
+	revision uint64 // 0 if there are no records
+}
+
+// run sends one request and receives all answers.
+func (m *multiRead) run(ctx context.Context) error {
+	t := m.b.t
+	if err := t.ready(ctx); err != nil || len(m.keys) == 0 {
+		return err
+	}
+	message, err := m.request()
+	if err != nil {
+		return err
+	}
+	if err := t.permissions.checkReplies(); err != nil {
+		return err
+	}
+	token, replies := t.requests.openMany(message.Subject, len(m.keys)+1)
+	defer t.requests.take(token)
+	msg := t.outgoing.get(message)
+	msg.Reply = t.requests.prefix + token
+	if err := t.send(msg); err != nil {
+		return err
+	}
+	for {
+		select {
+		case a := <-replies:
+			if a.err != nil {
+				return a.err
+			}
+			if done, err := m.take(a.msg); done || err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return lost(ctx, transport.OutcomeNotDone)
+		}
+	}
+}
+
+// maxAnswer bounds the bytes of an answer. A server disconnects a client for which more bytes
+// wait than its max_pending, which is 64 MB by default.
+const maxAnswer = 32 << 20
+
+func (m *multiRead) request() (*transport.Message, error) {
+	subjects := make([]string, len(m.keys))
+	for i, key := range m.keys {
+		subjects[i] = m.prefix + key
+	}
+	body, err := json.Marshal(map[string]any{"multi_last": subjects, "max_bytes": maxAnswer})
+	if err != nil {
+		return nil, err
+	}
+	if limit := m.b.t.maxPayload(); limit > 0 && len(body) > limit {
+		return nil, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone, "the keys have %d bytes in all, and the server allows %d: read fewer keys at once", len(body), limit)
+	}
+	return &transport.Message{Subject: m.b.t.api.prefix() + directGet + m.b.name, Body: body}, nil
+}
+
+// take handles an answer, and reports whether it was the last.
+func (m *multiRead) take(msg *nats.Msg) (done bool, err error) {
+	switch status := statusOf(msg); status {
+	case "":
+		r, err := directRecord(msg, m.prefix)
+		if err != nil {
+			return false, err
+		}
+		if m.records = append(m.records, r); len(m.records) == 1 {
+			m.expected = 1 + numberIn(msg, headerPending)
+		}
+		return false, nil
+	case "204":
+		return true, m.end(msg)
+	case "404":
+		return true, nil
+	case "413":
+		return true, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone, "the server reads at most %d keys at once: read fewer", driver.MaxRead)
+	case "503":
+		return true, errNoReplica
+	default:
+		return true, m.b.badStatus(status, msg)
+	}
+}
+
+// end checks that all records have arrived.
+func (m *multiRead) end(msg *nats.Msg) error {
+	switch {
+	case numberIn(msg, headerPending) > 0:
+		return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone, "one answer of the server cannot hold the values: read fewer keys at once")
+	case len(m.records) != m.expected:
+		return unavailable("%d of %d records arrived: try again", len(m.records), m.expected)
+	}
+	slices.SortFunc(m.records, func(a, b *driver.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	m.revision = uint64(numberIn(msg, headerUpTo))
+	if m.revision == 0 {
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the server does not report the revision of several keys: upgrade it to nats-server 2.11 or later")
+	}
+	return nil
+}
+
+// confirmNone reports whether there are no records, according to the leader. A replica does
+// not report the revision at which it found none.
+func (m *multiRead) confirmNone(ctx context.Context) (revision uint64, none bool, err error) {
+	is, err := m.b.look(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, key := range m.keys {
+		switch _, err := m.b.getFromLeader(ctx, key, 0); {
+		case err == errNoRecord:
+		case err != nil:
+			return 0, false, err
+		default:
+			return 0, false, nil
+		}
+	}
+	return is.State.LastSeq, true, nil
+}
+
+// numberIn returns the number in a header, or 0.
+func numberIn(msg *nats.Msg, name string) int {
+	n, _ := strconv.Atoi(lastOf(msg.Header, name))
+	return max(n, 0)
+}
+
+// isNoMessage reports whether an error means that the stream has no such message.
+func isNoMessage(err error) bool {
+	return missing(err) && codeOfAPI(err) != jetstream.JSErrCodeStreamNotFound
+}

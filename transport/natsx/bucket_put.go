@@ -1,0 +1,188 @@
+package natsx
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+)
+
+// Headers of a batch (ADR-50).
+const (
+	headerBatch         = "Nats-Batch-Id"
+	headerBatchSequence = "Nats-Batch-Sequence"
+	headerBatchCommit   = "Nats-Batch-Commit"
+)
+
+// Put implements [driver.Bucket].
+func (b *bucket) Put(ctx context.Context, writes ...driver.Write) (uint64, error) {
+	is := b.shape.Load()
+	if err := is.admit(writes); err != nil {
+		return 0, err
+	}
+	p := putting{b: b, subject: is.prefix}
+	if b.t.options.domain != "" {
+		p.subject = b.t.api.prefix() + "." + is.prefix
+	}
+	switch len(writes) {
+	case 0:
+		info, err := b.Info(ctx)
+		return info.Last, err
+	case 1:
+		return p.put(ctx, &writes[0])
+	}
+	return p.putBatch(ctx, writes)
+}
+
+// admit reports why the bucket cannot store the writes.
+func (is *shape) admit(writes []driver.Write) error {
+	if err := is.checkWritable(); err != nil {
+		return err
+	}
+	if len(writes) > 1 && !is.batches {
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket cannot store several writes at once: %s", batchAdvice)
+	}
+	for i := range writes {
+		w := &writes[i]
+		if limit := is.config.MaxValue; limit > 0 && len(w.Value) > limit {
+			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "the value of %q has %d bytes, and the bucket allows %d: store a smaller value, or raise MaxValue", w.Key, len(w.Value), limit)
+		}
+		if w.TTL > 0 && !is.expires {
+			return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket has no TTL for a record: %s", ttlAdvice)
+		}
+	}
+	return nil
+}
+
+// putting is a Put.
+type putting struct {
+	b       *bucket
+	subject string // before the key
+}
+
+func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
+	reply, err := p.send(ctx, w, nil)
+	if err != nil {
+		return 0, err
+	}
+	ack, err := p.readAck(ctx, reply)
+	return ack.Seq, err
+}
+
+// send sends one write and waits for the reply. more, if not nil, sets further headers.
+func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing)) (*nats.Msg, error) {
+	return p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
+		setWrite(msg, w)
+		if more != nil {
+			more(msg)
+		}
+	})
+}
+
+func (p *putting) message(w *driver.Write) *transport.Message {
+	return &transport.Message{Subject: p.subject + w.Key, Header: w.Header, Body: w.Value}
+}
+
+// setWrite sets the headers of a write. A record with a TTL replaces all older ones, since the
+// last of them would reappear when it expires.
+func setWrite(msg *outgoing, w *driver.Write) {
+	switch w.Op {
+	case driver.Delete:
+		msg.set(headerOperation, operationDelete)
+	case driver.Purge:
+		msg.set(headerOperation, operationPurge)
+	}
+	if w.Op == driver.Purge || w.TTL > 0 {
+		msg.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	}
+	if w.TTL > 0 {
+		msg.setNumber(jetstream.MsgTTLHeader, uint64((w.TTL+time.Second-1)/time.Second))
+	}
+	if w.Expect != nil {
+		msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, *w.Expect)
+	}
+}
+
+// readAck returns the acknowledgement of the stream, or the error in it.
+func (p *putting) readAck(ctx context.Context, reply *nats.Msg) (publishAck, error) {
+	if noResponders(reply) {
+		return publishAck{}, p.b.explainNoResponders(ctx)
+	}
+	ack, err := parseAck(reply.Data)
+	switch {
+	case err != nil:
+		return ack, errNotStream(reply.Data)
+	case ack.Error != nil:
+		return ack, p.b.explain(ack.Error)
+	}
+	return ack, nil
+}
+
+func errNotStream(data []byte) error {
+	return transport.Errorf(transport.Internal, transport.OutcomeUnknown,
+		"a subscriber that is not the bucket answered %.100q: find the other subscribers of the subject", data)
+}
+
+// explainNoResponders reports why the bucket did not accept a request.
+func (b *bucket) explainNoResponders(ctx context.Context) error {
+	if err := b.checkExists(ctx); err != nil {
+		return b.explain(err)
+	}
+	return unavailable("the bucket does not accept requests now: it has no leader: try later")
+}
+
+// putBatch stores all writes at once. The server collects them, and checks and stores them
+// when it gets the last one.
+func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, error) {
+	id := rand.Text()
+	member := func(i int, commit bool) func(*outgoing) {
+		return func(msg *outgoing) {
+			msg.set(headerBatch, id)
+			msg.setNumber(headerBatchSequence, uint64(i+1))
+			if commit {
+				msg.set(headerBatchCommit, "1")
+			}
+		}
+	}
+	reply, err := p.send(ctx, &writes[0], member(0, false))
+	if err == nil && (len(reply.Data) > 0 || noResponders(reply)) {
+		if _, err = p.readAck(ctx, reply); err == nil {
+			return 0, transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the server stored the first write by itself: it ignores batches: upgrade it")
+		}
+	}
+	if err != nil {
+		return 0, notDone(err)
+	}
+	last := len(writes) - 1
+	for i := 1; i < last; i++ {
+		msg := p.b.t.outgoing.get(p.message(&writes[i]))
+		setWrite(msg, &writes[i])
+		member(i, false)(msg)
+		if err := p.b.t.send(msg); err != nil {
+			return 0, err
+		}
+	}
+	if reply, err = p.send(ctx, &writes[last], member(last, true)); err != nil {
+		return 0, err
+	}
+	ack, err := p.readAck(ctx, reply)
+	if err == nil && ack.Batch != id {
+		err = errNotStream(reply.Data)
+	}
+	return ack.Seq, err
+}
+
+// notDone returns an error of a batch that was not completed: the server forgets it.
+func notDone(err error) error {
+	if e, ok := err.(*transport.Error); ok {
+		done := *e
+		done.Outcome = transport.OutcomeNotDone
+		return &done
+	}
+	return err
+}
