@@ -37,7 +37,7 @@ func writeText(text string, more bool) string {
 	for i := 0; i < len(text); i++ {
 		b := text[i]
 		last := i == len(text)-1 && !more
-		dot := b == '.' && len(written) > 0 && written[len(written)-1] != '.' && !last
+		dot := b == '.' && i > 0 && text[i-1] != '.' && !last
 		if dot || isPlain(b) {
 			written = append(written, b)
 			continue
