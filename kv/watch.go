@@ -102,7 +102,11 @@ func (kv *KeyValue[T]) watch(ctx context.Context, options []WatchOption, yield f
 		}
 		option.watchOption(&v.watchOptions)
 	}
-	return inBucket(o.name, firstError(v.err, v.run(ctx)))
+	err = firstError(v.err, v.run(ctx))
+	if v.left {
+		return nil
+	}
+	return inBucket(o.name, err)
 }
 
 // view is one Watch.
