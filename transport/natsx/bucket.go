@@ -32,7 +32,7 @@ type bucket struct {
 // shape is what the latest known configuration of the stream means for the bucket.
 type shape struct {
 	config     driver.Config
-	prefix     string // of the subjects of records; a mirror keeps those of its origin
+	prefix     string // of the subjects of records; a mirror has its origin's
 	direct     bool   // any replica answers reads
 	expires    bool   // a record can have a TTL
 	batches    bool
@@ -129,13 +129,12 @@ func (is *shape) checkWritable() error {
 
 // noBucket returns the error for a bucket that does not exist.
 func (t *Transport) noBucket(cause error) error {
-	e := transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s: there is no such bucket: it was deleted, or never created", t.address)
+	e := transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s: no such bucket: it was deleted, or never created", t.address)
 	e.Err = cause
 	return e
 }
 
-// explain converts an error of JetStream's API. Errors that api has explained in the terms of
-// logs get those of buckets.
+// explain converts an error of JetStream's API, also if api has explained it for a log.
 func (b *bucket) explain(err error) error { return b.t.explainBucket(err) }
 
 func (t *Transport) explainBucket(err error) error {
@@ -164,7 +163,7 @@ const (
 	codeBatchesTooMany  jetstream.ErrorCode = 10210
 )
 
-// bucketCodes maps errors to codes that differ from those of codeFor.
+// bucketCodes maps errors to codes, and precedes codeFor.
 var bucketCodes = map[jetstream.ErrorCode]transport.Code{
 	codeSealed:          transport.FailedPrecondition,
 	codeRollup:          transport.FailedPrecondition,
@@ -174,7 +173,7 @@ var bucketCodes = map[jetstream.ErrorCode]transport.Code{
 	codeBatchesTooMany:  transport.Unavailable,
 }
 
-// bucketAdvice maps errors to remedies that differ from those for logs.
+// bucketAdvice maps errors to remedies, and precedes advice.
 var bucketAdvice = map[jetstream.ErrorCode]string{
 	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or read with fewer listings and watchers at once",
 	codeSubjectOverlap:                       "a stream has the subjects of the bucket: delete it, or choose another name",
@@ -195,13 +194,13 @@ var bucketAdvice = map[jetstream.ErrorCode]string{
 	jetstream.JSErrCodeStreamWrongLastSequenceConstant: "read the key, and try again",
 }
 
-// What to do about a bucket that lacks a feature.
+// Advice for a bucket without a feature.
 const (
 	ttlAdvice   = "it was created by another client, or on a server before 2.11: allow TTLs in its stream (nats stream edit --allow-msg-ttl)"
 	batchAdvice = "it was created by another client, or on a server before 2.12: allow batches in its stream (nats stream edit --allow-batch)"
 )
 
-var errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such record")
+var errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such record")
 
 // lost returns the error for an answer that did not arrive by the end of ctx.
 func lost(ctx context.Context, outcome transport.Outcome) error {

@@ -175,7 +175,7 @@ func mirrorOf(from *driver.Source) *jetstream.StreamSource {
 	return s
 }
 
-// sourceOf returns the configuration of a source, whose subjects become those of the bucket.
+// sourceOf returns the configuration of a source. Its subjects become subjects of the bucket.
 func sourceOf(bucket string, from *driver.Source) *jetstream.StreamSource {
 	keys := cmp.Or(from.Keys, ">")
 	return &jetstream.StreamSource{

@@ -49,7 +49,7 @@ func TestBucketSettings(t *testing.T) {
 	}
 }
 
-// The format is that of other clients: they open the bucket with their own settings.
+// Other clients have the same format.
 func TestBucketFormat(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -72,7 +72,7 @@ func TestBucketFormat(t *testing.T) {
 	}
 }
 
-// A bucket that another tool has made keeps its settings, apart from those that are given.
+// A bucket of another tool keeps all settings that are not given.
 func TestForeignBucket(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -168,11 +168,7 @@ func TestMirrorAndSources(t *testing.T) {
 	origin := openBucket(t, tr, driver.Config{Name: "origin", History: 2})
 	put(t, origin, "a.x", "1")
 	put(t, origin, "b.x", "2")
-	config := driver.Config{Name: "mirror", Mirror: &driver.Source{Bucket: "origin"}}
-	mirror := openBucket(t, tr, config)
-	config.Mirror.Keys = "a.>"
-	_, err := tr.Buckets().Open(ctx, &config)
-	wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
+	mirror := openBucket(t, tr, driver.Config{Name: "mirror", Mirror: &driver.Source{Bucket: "origin"}})
 	part := openBucket(t, tr, driver.Config{Name: "part", Mirror: &driver.Source{Bucket: "origin", Keys: "a.>"}})
 	sources := driver.Config{Name: "sum", Sources: []driver.Source{{Bucket: "origin", Keys: "*.x"}, {Bucket: "second"}}}
 	openBucket(t, tr, driver.Config{Name: "second"})
@@ -202,10 +198,22 @@ func TestMirrorAndSources(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, r, err)
 		}
 	}
-	_, err = mirror.Put(ctx, driver.Write{Key: "a"})
-	wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
-	wantOutcome(t, mirror.Remove(ctx, "a.x", 9), transport.FailedPrecondition, transport.OutcomeNotDone)
 	if r, err := keyValue(t, tr, "sum").Get(ctx, "a.x"); err != nil || string(r.Value()) != "1" {
 		t.Errorf("%v, %v", r, err)
 	}
+}
+
+func TestMirrorIsReadOnly(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	openBucket(t, tr, driver.Config{Name: "origin"})
+	config := driver.Config{Name: "mirror", Mirror: &driver.Source{Bucket: "origin"}}
+	mirror := openBucket(t, tr, config)
+	_, err := mirror.Put(t.Context(), driver.Write{Key: "a"})
+	wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
+	wantOutcome(t, mirror.Remove(t.Context(), "a.x", 9), transport.FailedPrecondition, transport.OutcomeNotDone)
+	openBucket(t, tr, config)
+	config.Mirror.Keys = "a.>"
+	_, err = tr.Buckets().Open(t.Context(), &config)
+	wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
 }

@@ -82,9 +82,9 @@ func statusOf(msg *nats.Msg) string {
 	return cmp.Or(firstOf(msg.Header, headerStatus), "none")
 }
 
-// directRecord returns the record in the answer to a direct get. Its key is the whole subject
-// if that is not one of the bucket. The server's headers follow those of the record, which may
-// have the same names if it was republished.
+// directRecord returns the record in the answer to a direct get. For a subject outside the
+// bucket, the key is the whole subject. The server's headers come last: a republished record
+// may have headers of the same names.
 func directRecord(msg *nats.Msg, prefix string) (*driver.Record, error) {
 	sequence, err := strconv.ParseUint(lastOf(msg.Header, headerSequence), 10, 64)
 	created, timeErr := time.Parse(time.RFC3339Nano, lastOf(msg.Header, headerTime))
@@ -183,7 +183,7 @@ type multiRead struct {
 	keys     []string
 	records  []*driver.Record
 	expected int    // records, according to the first one
-	revision uint64 // 0 if there are no records
+	revision uint64 // 0 without records
 }
 
 // run sends one request and receives all answers.

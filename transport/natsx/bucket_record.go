@@ -50,7 +50,7 @@ func fillRecord(r *driver.Record, h nats.Header, value []byte) {
 	}
 }
 
-// isOthers reports whether a header is not one of the backend's.
+// isOthers reports whether the backend does not own a header.
 func isOthers(name string) bool { return name != headerOperation && !transport.Reserved(name) }
 
 func operationOf(h nats.Header) driver.Op {

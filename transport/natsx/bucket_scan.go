@@ -95,8 +95,8 @@ func hasWildcard(pattern string) bool {
 	return false
 }
 
-// disjoint returns the patterns without those that another one covers, which a server
-// refuses. No patterns mean all keys.
+// disjoint removes patterns that another one covers, since a server refuses them. No patterns
+// mean all keys.
 func disjoint(patterns []string) []string {
 	if len(patterns) == 0 {
 		return []string{">"}

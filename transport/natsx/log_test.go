@@ -42,6 +42,18 @@ func inProcess(t testing.TB, change func(*natsx.Options)) *natsx.Transport {
 	return tr
 }
 
+// inProcessOn is inProcess with a server that stores on disk.
+func inProcessOn(t testing.TB, dir string) *natsx.Transport {
+	t.Helper()
+	s := startServer(t, func(o *embedded.Options) { o.Listen, o.Memory, o.Dir = "", false, dir })
+	tr, err := s.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Close(context.Background()) })
+	return tr
+}
+
 func openLog(t testing.TB, tr transport.Transport, c transport.LogConfig) transport.Log {
 	t.Helper()
 	l, err := tr.Log(t.Context(), c)
