@@ -21,7 +21,9 @@ func (b *bucket) Follow(ctx context.Context, f driver.Follow, yield func(*driver
 	rd.began, rd.current = g.began, g.current
 	record := rd.yield
 	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
-		g.behind = g.behind || about.NumPending > 0
+		if about.NumPending > 0 && g.behind.IsZero() {
+			g.behind = time.Now()
+		}
 		return record(msg, about)
 	}
 	return b.explain(rd.run(ctx))
@@ -35,7 +37,7 @@ type guard struct {
 	rd      *reader
 	created time.Time // of the stream; zero before the first session
 	caught  time.Time // when all records had been received
-	behind  bool      // the server has had more since
+	behind  time.Time // when the server had more than it had sent; zero if it has no more
 	notify  func()    // may be nil
 }
 
@@ -81,11 +83,10 @@ func (g *guard) checkStart(ctx context.Context, oldest time.Time) error {
 
 // current is called when the server had no more records for this Follow.
 func (g *guard) current(nothingWaits bool) error {
-	now := time.Now()
-	if g.behind && now.Sub(g.caught) > g.b.shape.Load().markerLife {
+	if !g.behind.IsZero() && time.Since(g.behind) > g.b.shape.Load().markerLife {
 		return driver.ErrGap
 	}
-	g.caught, g.behind = now, false
+	g.caught, g.behind = time.Now(), time.Time{}
 	if nothingWaits && g.notify != nil {
 		g.notify()
 	}

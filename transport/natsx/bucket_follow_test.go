@@ -3,6 +3,7 @@ package natsx_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -94,9 +95,9 @@ func TestFollowContinues(t *testing.T) {
 		r.proxy.Mend()
 		f.wants(t, fmt.Sprintf("%d:b.x=away", last+1))
 		deleteConsumers(t, r.admin)
-		put(t, r.direct, "a", "3")
+		put(t, r.direct, "b.y", "3")
 		put(t, r.direct, "a", "4")
-		f.wants(t, fmt.Sprintf("%d:a=4", last+4))
+		f.wants(t, fmt.Sprintf("%d:b.y=3", last+3), fmt.Sprintf("%d:a=4", last+4))
 	}
 }
 
@@ -137,6 +138,15 @@ func TestFollowReportsCurrent(t *testing.T) {
 	}
 }
 
+// awaitRecords waits until a bucket has n records, after the last revision.
+func awaitRecords(t *testing.T, b driver.Bucket, n, last uint64) {
+	t.Helper()
+	eventually(t, "records to go", func() bool {
+		info, err := b.Info(t.Context())
+		return err == nil && info.Records == n && info.Last == last
+	})
+}
+
 // The markers of ended values live one second in a bucket with history. A Follow that was
 // away for longer does not continue as if nothing had happened.
 func TestFollowAfterMarkersAreGone(t *testing.T) {
@@ -147,7 +157,7 @@ func TestFollowAfterMarkersAreGone(t *testing.T) {
 	f.wants(t, "1:a=1")
 	r.disconnect()
 	write(t, r.direct, driver.Write{Key: "a", Value: []byte("2"), TTL: time.Second})
-	eventually(t, "the value and its marker to go", func() bool { return scan(t, r.direct, driver.Scan{History: true}) == "" })
+	awaitRecords(t, r.direct, 0, 3)
 	r.proxy.Mend()
 	if err := receive(t, f.ended); err != driver.ErrGap {
 		t.Errorf("got %v", err)
@@ -171,7 +181,7 @@ func TestFollowWithoutExpiry(t *testing.T) {
 	r.disconnect()
 	put(t, r.direct, "a", "2")
 	write(t, clock, driver.Write{Key: "tick", TTL: time.Second})
-	eventually(t, "time to pass", func() bool { return scan(t, clock, driver.Scan{}) == "" })
+	awaitRecords(t, clock, 0, 2) // time passes
 	r.proxy.Mend()
 	f.wants(t, "2:a=2")
 }
@@ -187,7 +197,7 @@ func TestFollowFromAnOldRevision(t *testing.T) {
 		return got, err
 	}
 	write(t, b, driver.Write{Key: "a", TTL: time.Second})
-	eventually(t, "the value and its marker to go", func() bool { return scan(t, b, driver.Scan{History: true}) == "" })
+	awaitRecords(t, b, 0, 2)
 	if got, err := from(1); err != driver.ErrGap {
 		t.Errorf("the marker is gone: %s, %v", got, err)
 	}
@@ -199,7 +209,7 @@ func TestFollowFromAnOldRevision(t *testing.T) {
 		t.Errorf("a recent revision: %s, %v", got, err)
 	}
 	write(t, b, driver.Write{Key: "a", TTL: time.Second}) // 4, and 5 is its marker
-	eventually(t, "the value and its marker to go", func() bool { return scan(t, b, driver.Scan{}) == "3:b=1" })
+	awaitRecords(t, b, 1, 5)
 	if got, err := from(2); err != driver.ErrGap {
 		t.Errorf("an old revision: %s, %v", got, err)
 	}
@@ -270,6 +280,42 @@ func TestScanContinues(t *testing.T) {
 			wantCode(t, err, transport.Canceled)
 		})
 	}
+}
+
+// A Scan without a limit misses no key that is written again and again meanwhile.
+func TestScanBesideWrites(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	const n = 1000
+	for i := range n {
+		put(t, b, fmt.Sprint(i), "")
+	}
+	ctx := realtime.Patient(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := b.Put(ctx, driver.Write{Key: fmt.Sprint(i * 7 % n)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for range 20 {
+		keys := make(map[string]bool)
+		err := b.Scan(ctx, driver.Scan{UpTo: math.MaxUint64}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		if err != nil || len(keys) != n {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 // The outcome of a write is unknown if its answer is lost. A batch is not done before its last

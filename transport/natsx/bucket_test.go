@@ -19,6 +19,7 @@ import (
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
 )
 
 var _ driver.Backend = (*natsx.Transport)(nil)
@@ -489,5 +490,52 @@ func TestListBuckets(t *testing.T) {
 	cancel()
 	for _, err := range tr.Buckets().List(ctx) {
 		wantCode(t, err, transport.Canceled)
+	}
+}
+
+// With a domain, all subjects of a bucket begin with the prefix of its API.
+func TestBucketInADomain(t *testing.T) {
+	t.Parallel()
+	file := configFile(t, "jetstream: { domain: hub }")
+	s := startServer(t, func(o *embedded.Options) { o.ConfigFile, o.Memory, o.Dir = file, false, t.TempDir() })
+	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{s.ClientURL()}, Domain: "hub", Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Close(context.Background()) })
+	b := openBucket(t, tr, driver.Config{})
+	write(t, b, driver.Write{Key: "a", Value: []byte("1")}, driver.Write{Key: "b", Value: []byte("2")})
+	put(t, b, "a", "3")
+	for _, fresh := range []bool{false, true} {
+		if r, err := b.Get(t.Context(), "a", 0, fresh); err != nil || describe(r) != "3:a=3" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if got, _, err := b.Read(t.Context(), []string{"a", "b"}); err != nil || describe(got...) != "2:b=2 3:a=3" {
+		t.Errorf("%s, %v", describe(got...), err)
+	}
+	if got := scan(t, b, driver.Scan{}); got != "2:b=2 3:a=3" {
+		t.Errorf("scanned %s", got)
+	}
+}
+
+// A denied request fails when the server reports that.
+func TestDeniedBucket(t *testing.T) {
+	t.Parallel()
+	p := withPermissions(t, `publish: { deny: ["$KV.>", "$JS.API.DIRECT.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.>", "$JS.API.CONSUMER.>"] }`)
+	openBucket(t, p.connect("owner"), driver.Config{})
+	put(t, openBucket(t, p.connect("owner"), driver.Config{}), "a", "1")
+	b := openBucket(t, p.connect("limited"), driver.Config{})
+	ctx := hours(t)
+	for subject, do := range map[string]func() error{
+		"$KV.b.a":                         func() error { _, err := b.Put(ctx, driver.Write{Key: "a"}); return err },
+		"$KV.b.b":                         func() error { _, err := b.Put(ctx, driver.Write{Key: "b"}, driver.Write{Key: "c"}); return err },
+		"$JS.API.DIRECT.GET.KV_b.$KV.b.a": func() error { _, err := b.Get(ctx, "a", 0, false); return err },
+		"$JS.API.STREAM.MSG.GET.KV_b":     func() error { _, err := b.Get(ctx, "a", 0, true); return err },
+		"$JS.API.DIRECT.GET.KV_b":         func() error { _, _, err := b.Read(ctx, []string{"a"}); return err },
+		"$JS.API.STREAM.PURGE.KV_b":       func() error { return b.Remove(ctx, "a", 1) },
+		"$JS.API.CONSUMER.CREATE.KV_b":    func() error { return b.Scan(ctx, driver.Scan{}, func(*driver.Record) bool { return true }) },
+	} {
+		wantDenied(t, subject, do(), subject)
 	}
 }

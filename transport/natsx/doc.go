@@ -45,6 +45,9 @@
 //     $JS.EVENT.ADVISORY.CONSUMER.DELETED.<log>.<consumer>. Without permission to
 //     subscribe to them, a Transport checks the groups of a log every 5 seconds during
 //     appends, and logs this once. It also checks them after each reconnect.
+//  11. Buckets have the format of NATS key-value (ADR-8), so `nats kv` and other clients
+//     read and write them. Settings of a bucket that another tool has made change only if
+//     they are given. A listing is complete, or ends with an error.
 //
 // # Wire format
 //
