@@ -3,6 +3,7 @@ package natsx
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -24,8 +25,10 @@ func (b *bucket) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Rec
 		return nil
 	}
 	rd := b.reader(s.Patterns, s.HeadersOnly, yield)
-	rd.end = cmp.Or(s.UpTo, is.State.LastSeq)
-	rd.start.LastPerSubject = !s.History
+	rd.end = cmp.Or(s.UpTo, math.MaxUint64)
+	if rd.start.LastPerSubject = !s.History; s.History {
+		rd.last = s.After
+	}
 	return b.explain(rd.run(ctx))
 }
 
