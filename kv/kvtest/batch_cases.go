@@ -375,6 +375,7 @@ var getAllCases = []testCase{
 						if _, err := b.Put(ctx, key, fmt.Sprintf("%03d", n)); err != nil {
 							s.Error(err)
 						}
+						<-time.After(time.Microsecond) // lets the time of a bubble pass
 					}
 				}
 			}()

@@ -101,14 +101,19 @@ func (b *bucket) gone(key string) {
 	}
 }
 
-// wantGone waits until a key has no value.
+// wantGone waits until a key has no value, and fails if it has another one first.
 func (b *bucket) wantGone(key string) {
 	b.s.Helper()
+	var last uint64
 	realtime.Until(b.s, key+" has expired", func() bool {
-		_, err := b.Get(b.s.patient(), key)
-		if err != nil && transport.CodeOf(err) != transport.NotFound {
+		e, err := b.Get(b.s.patient(), key)
+		switch {
+		case err != nil && transport.CodeOf(err) != transport.NotFound:
 			b.s.Fatal(err)
+		case err == nil && last != 0 && e.Revision != last:
+			b.s.Fatalf("%s has the value of revision %d after that of %d", key, e.Revision, last)
 		}
+		last = e.Revision
 		return err != nil
 	})
 	b.gone(key)
@@ -134,8 +139,11 @@ func (b *bucket) wantKeys(keys []kv.Selector, want ...string) {
 	}
 	slices.Sort(got)
 	slices.Sort(want)
+	if len(got) != len(want) {
+		b.s.Fatalf("Keys: got %d, want %d", len(got), len(want))
+	}
 	if !slices.Equal(got, want) {
-		b.s.Errorf("Keys: got %q, want %q", got, want)
+		b.s.Fatalf("Keys: got %q, want %q", got, want)
 	}
 }
 

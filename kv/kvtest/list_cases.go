@@ -528,6 +528,7 @@ func (b *bucket) rewrite(ctx context.Context, key, value string) {
 	if err := b.Delete(ctx, key); err != nil {
 		b.s.Error(err)
 	}
+	<-time.After(time.Microsecond) // lets the time of a bubble pass
 	if _, err := b.Put(ctx, key, value); err != nil {
 		b.s.Error(err)
 	}
@@ -535,4 +536,3 @@ func (b *bucket) rewrite(ctx context.Context, key, value string) {
 		b.s.Errorf("got %q, %v after a Put of %q", e.Value, err, value)
 	}
 }
-

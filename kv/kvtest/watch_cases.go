@@ -101,9 +101,12 @@ var watchCases = []testCase{
 			b.put("a", "1")
 			got := w.next()
 			s.must(got.err)
-			if want := b.get("a"); got.Entry != want || got.Kind != kv.EventEntry {
+			want := b.get("a")
+			if !got.Created.Equal(want.Created) || !got.Expires.IsZero() || got.Kind != kv.EventEntry {
 				s.Errorf("got %+v, want %+v", got.Event, want)
 			}
+			wantEqual(s, "the event", entryText(got.Entry), entryText(want))
+			wantEqual(s, "the revision", got.Revision, want.Revision)
 		},
 	},
 	{
@@ -209,7 +212,8 @@ var watchCases = []testCase{
 			w := b.watch(kv.Key("n"))
 			w.want("current")
 			ctx := s.patient()
-			go func() {
+			var all sync.WaitGroup
+			all.Go(func() {
 				for i := range 60 {
 					if _, err := b.Put(ctx, "n", strconv.Itoa(i)); err != nil {
 						s.Error(err)
@@ -223,10 +227,11 @@ var watchCases = []testCase{
 						}
 					}
 				}
-			}()
+			})
 			for i := range 60 {
 				w.want("n=" + strconv.Itoa(i))
 			}
+			all.Wait()
 		},
 	},
 	{
@@ -418,4 +423,3 @@ func followToEnd(s *suite, b *bucket, n int, value string) {
 		}
 	}
 }
-

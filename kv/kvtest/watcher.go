@@ -25,7 +25,9 @@ type step struct {
 }
 
 // watch watches a bucket until the case ends.
-func (b *bucket) watch(options ...kv.WatchOption) *watcher { return b.watchIn(b.s.Context(), options...) }
+func (b *bucket) watch(options ...kv.WatchOption) *watcher {
+	return b.watchIn(b.s.Context(), options...)
+}
 
 // watchIn watches a bucket until a context ends.
 func (b *bucket) watchIn(ctx context.Context, options ...kv.WatchOption) *watcher {
