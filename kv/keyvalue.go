@@ -204,16 +204,20 @@ func writeKeys(keys []string) ([]string, error) {
 	return all, nil
 }
 
-// readAll reads keys as of a revision that includes all writes of this process.
+// readAll reads keys as of a revision that includes all writes of this process before.
 func (o *opened) readAll(ctx context.Context, keys []string) (records []*driver.Record, revision uint64, err error) {
 	if len(keys) == 0 {
 		is, err := o.Info(ctx)
 		return nil, is.Last, err
 	}
-	least := o.written.last.Load()
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+		least := o.written.last.Load()
 		if records, revision, err = o.Read(ctx, keys); err != nil || revision >= least {
 			return records, revision, err
+		}
+		if is, err := o.Info(ctx); err == nil && is.Last < least {
+			o.written.last.CompareAndSwap(least, is.Last) // the bucket was deleted and created again
+			continue
 		}
 		if err := pause(ctx, wait); err != nil {
 			return nil, 0, notDone(transport.CodeOf(err), "%w while the answering server is at revision %d, and this process has written %d", err, revision, least)

@@ -9,8 +9,8 @@ import (
 )
 
 // Keys returns the keys with a value that one of the selectors selects, or all of them. A key
-// is returned once. Keys that are set or deleted meanwhile may be missing or not; all others
-// are returned, or the iteration ends with an error. There is no order.
+// is returned once. A key that gets its first value or loses its value meanwhile may be missing
+// or not; all others are returned, or the iteration ends with an error. There is no order.
 func (kv *KeyValue[T]) Keys(ctx context.Context, keys ...Selector) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		err := kv.scan(ctx, keys, true, func(_ *opened, r *driver.Record) bool { return yield(readKey(r.Key), nil) })
@@ -48,13 +48,18 @@ func (kv *KeyValue[T]) scan(ctx context.Context, keys selectors, headersOnly boo
 		return inBucket(o.name, err)
 	}
 	seen := make(map[string]bool) // a key that is set meanwhile comes again
+	left := false
 	err = o.Scan(ctx, driver.Scan{Patterns: patterns, HeadersOnly: headersOnly}, func(r *driver.Record) bool {
 		if r.Op != driver.Put || !keys.match(readKey(r.Key), r.Key) || seen[r.Key] {
 			return true
 		}
 		seen[r.Key] = true
-		return yield(o, r)
+		left = !yield(o, r)
+		return !left
 	})
+	if left {
+		return nil
+	}
 	return inBucket(o.name, err)
 }
 

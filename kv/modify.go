@@ -35,7 +35,7 @@ func (kv *KeyValue[T]) Modify(ctx context.Context, key string, f func(T) (T, err
 		if r != nil && r.Op == driver.Put {
 			is, err := kv.entry(o, r)
 			if err != nil {
-				return driver.Write{}, o.at(key, err)
+				return driver.Write{}, err
 			}
 			was = is.Value
 		}
@@ -75,24 +75,27 @@ func (kv *KeyValue[T]) Touch(ctx context.Context, key string, options ...WriteOp
 	if err != nil {
 		return Entry[T]{}, o.at(key, err)
 	}
-	var touched *driver.Record
-	revision, err := o.modify(ctx, written, func(r *driver.Record) (driver.Write, error) {
+	var e Entry[T]
+	e.Revision, err = o.modify(ctx, written, func(r *driver.Record) (driver.Write, error) {
 		if r == nil {
 			return driver.Write{}, notDone(transport.NotFound, "it has no value")
 		}
-		touched = r
+		is, err := kv.value(o, r)
+		if err != nil {
+			return driver.Write{}, err
+		}
+		e.Value = is.Value
 		w := driver.Write{Key: written, Header: r.Header, Value: r.Value, TTL: r.TTL}
 		if ttl > 0 {
 			w.TTL = ttl
 		}
-		return w, noValue(r)
+		return w, nil
 	})
 	if err != nil {
 		return Entry[T]{}, o.at(key, err)
 	}
-	e, err := kv.entry(o, touched)
-	e.Revision, e.Created, e.Expires = revision, time.Time{}, time.Time{}
-	return e, o.at(key, err)
+	e.Key = key
+	return e, nil
 }
 
 // modify writes what change returns for the newest record of a key, nil for none, if that is

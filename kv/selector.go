@@ -24,16 +24,16 @@ func Key(key string) Selector {
 // Prefix selects the keys that begin with a text. The text up to its last dot is compared by
 // the server, the rest here: Prefix("user.4") reads all keys that begin with "user.".
 func Prefix(text string) Selector {
-	if len(text) > driver.MaxKey {
-		return Selector{err: invalid("the prefix has %d bytes: at most %d are allowed", len(text), driver.MaxKey)}
-	}
 	written := writeText(text, true)
+	if len(written) >= driver.MaxKey {
+		return Selector{err: invalid("the prefix has %d bytes, where each byte outside -/_.A-Za-z0-9 counts three: less than %d are allowed", len(written), driver.MaxKey)}
+	}
 	parent := written[:strings.LastIndexByte(written, '.')+1]
 	if parent == "" {
 		return Selector{patterns: []string{">"}, prefix: text}
 	}
 	s := Selector{patterns: []string{parent + ">"}, prefix: text}
-	if itself := writeText(text, false); itself != written {
+	if itself := writeText(text, false); itself != written && len(itself) <= driver.MaxKey {
 		s.patterns = append(s.patterns, itself) // its last dot is at an end
 	}
 	return s

@@ -18,9 +18,9 @@ type bucketReading struct {
 	patterns    []string
 	next        uint64 // the first revision not yet read
 	upTo        uint64
-	beyond      bool // upTo is the last revision at the time of each read
 	exact       bool // the patterns are a few keys
 	newest      bool // only the newest records as of upTo
+	rest        bool // read all records at once that were added since
 	headersOnly bool
 }
 
@@ -34,7 +34,9 @@ func newBucketReading(h *bucketHandle, b *bucket, patterns []string) bucketReadi
 	return bucketReading{bucketHandle: h, bucket: b, patterns: patterns, exact: exact}
 }
 
-// Scan implements [driver.Bucket].
+// Scan implements [driver.Bucket]. It reads the records up to the last one in several steps.
+// Without UpTo, one more step reads those that were added meanwhile, so that a key whose
+// value was replaced is not missing.
 func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Record) bool) error {
 	b, err := h.enter(ctx)
 	if err != nil {
@@ -43,14 +45,25 @@ func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driv
 	last := b.last
 	b.unlock()
 	r := newBucketReading(h, b, s.Patterns)
-	r.next, r.upTo, r.beyond = 1, min(cmp.Or(s.UpTo, last), last), s.UpTo == 0
-	if r.newest, r.headersOnly = !s.History, s.HeadersOnly; s.History {
-		r.next = s.After + 1
+	r.next, r.upTo, r.newest, r.headersOnly = 1, min(cmp.Or(s.UpTo, last), last), !s.History, s.HeadersOnly
+	if s.History {
+		r.next += s.After
 	}
-	for more := true; more && r.next <= r.upTo && err == nil; {
+	more := true
+	for more && r.next <= r.upTo && err == nil {
 		more, err = r.read(ctx, yield)
 	}
+	if r.rest = s.UpTo == 0 && b.lastIs() > last; r.rest && more && err == nil {
+		_, err = r.read(ctx, yield)
+	}
 	return err
+}
+
+// lastIs returns the highest revision.
+func (b *bucket) lastIs() uint64 {
+	b.lock()
+	defer b.unlock()
+	return b.last
 }
 
 // read calls yield for the selected records among the next ones. It reports whether yield
@@ -90,7 +103,7 @@ func (r *bucketReading) some() ([]*bucketRecord, error) {
 	if b.deleted {
 		return nil, errNoBucket
 	}
-	if r.beyond {
+	if r.rest {
 		r.upTo = b.last
 	}
 	if r.exact {
@@ -99,14 +112,14 @@ func (r *bucketReading) some() ([]*bucketRecord, error) {
 	return r.ofRange(), nil
 }
 
-// ofRange examines the next records of all keys, at most readStride.
+// ofRange examines the next records of all keys, at most readStride unless it is the rest.
 func (r *bucketReading) ofRange() (found []*bucketRecord) {
 	slots, next := r.bucket.records.from(r.next), r.upTo+1
-	if len(slots) > readStride {
+	if len(slots) > readStride && !r.rest {
 		slots = slots[:readStride]
 		next = slots[readStride-1].revision + 1
 	}
-	r.next = next
+	r.next = min(next, r.upTo+1)
 	for _, s := range slots {
 		if s.record != nil && s.revision <= r.upTo && r.wants(s.record) {
 			found = append(found, s.record)

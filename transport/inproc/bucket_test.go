@@ -273,14 +273,14 @@ func TestBucketLongScan(t *testing.T) {
 	}
 	n := 0
 	if err := b.Scan(t.Context(), driver.Scan{}, func(r *driver.Record) bool {
-		if r.Key != fmt.Sprint("k", n) {
+		if n < keys && r.Key != fmt.Sprint("k", n) {
 			t.Fatalf("record %d has key %s", n, r.Key)
 		}
 		n++
 		put(t, b, set(r.Key, "v")) // makes the list compact
 		put(t, b, set("new", "v"))
 		return true
-	}); err != nil || n != keys {
+	}); err != nil || n < keys || n > 2*keys+1 {
 		t.Errorf("got %d records, %v", n, err)
 	}
 }
