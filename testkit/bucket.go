@@ -11,9 +11,9 @@ import (
 )
 
 // Bucket opens a bucket of the system for the test, which looks inside it and may write. The
-// result works at once, and whether the App runs, has stopped or has crashed. Its operations are
-// those of the test: no fault affects them. Get reads what is stored, also if the bucket is
-// kv.Cached. An error of the opening fails the test.
+// result works at once, before the start and after a Stop or a Crash of the App too. No fault
+// affects its operations. Get returns the stored value, even if the bucket is kv.Cached. An
+// error of the opening fails the test.
 func Bucket[T any](h *Harness, b kv.Bucket[T]) *kv.KeyValue[T] {
 	h.t.Helper()
 	return b.Open(h)

@@ -61,8 +61,7 @@ func (f *Fault) isForBuckets() bool {
 	return false
 }
 
-// askBucket returns what happens to a write or a read of a bucket. Those of the test have no
-// faults.
+// askBucket decides at a point of a bucket. Operations of the test have no faults.
 func (f *faults) askBucket(p *inproctest.Point) inproctest.FaultAction {
 	if !f.any() || f.h.over() || f.h.processOf(p.By) == nil {
 		return inproctest.FaultAction{}

@@ -56,8 +56,8 @@ type Passing struct {
 	ID       string
 	Value    any // the value sent; nil for a message that did not come from a handle
 
-	// Key is that of a write or a read of a bucket, the first one of several. The Value of a
-	// write is what is stored, as []byte, and nil for a deletion.
+	// Key is the key of a write or a read of a bucket, the first one of several. The Value of
+	// a write has the bytes to be stored, as []byte, and is nil for a deletion.
 	Key   string
 	Write bool
 }

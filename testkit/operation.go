@@ -81,7 +81,7 @@ func recordText(r *driver.Record) string {
 	case r == nil:
 		return ""
 	case r.Op != driver.Put:
-		return fmt.Sprintf("#%d, which is no value", r.Revision)
+		return fmt.Sprintf("#%d, a deletion", r.Revision)
 	}
 	return fmt.Sprintf("#%d %s", r.Revision, bytesText(r.Value))
 }
