@@ -73,7 +73,7 @@ func TestCrashAfterTheCount(t *testing.T) {
 				testkit.FaultBucket(h, stats.Bucket, f)
 				c := system(t, h)
 				c.want(201, "POST", "/links", golang)
-				c.leadsTo("golang", "https://go.dev/")
+				c.send("GET", "/golang", "") // the crash may come before the answer
 				h.Advance(time.Minute)
 				c.visits("golang", 1)
 				if n := len(testkit.Consumed(h, contract.Visited)); n != 2 {
@@ -115,12 +115,12 @@ func TestTwoMachines(t *testing.T) {
 		for range 10 { // by either machine
 			c.leadsTo("golang", "https://pkg.go.dev/")
 		}
-		h.Advance(time.Second) // two counts at once conflict, and one starts anew
+		h.Advance(time.Second) // counts that conflict start anew
 		c.visits("golang", 10)
 	})
 }
 
-// Whatever goes wrong, a link that was promised is there, and no visit counts twice.
+// Under every fault, a link that was promised remains, and no visit counts twice.
 func TestAnySchedule(t *testing.T) {
 	t.Parallel()
 	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {

@@ -111,7 +111,7 @@ func (m *Module) get(ctx context.Context, n links.Name) (links.Link, error) {
 
 // find returns a link that has not expired.
 func (m *Module) find(ctx context.Context, alias string) (kv.Entry[Record], error) {
-	missing := mono.Errorf(mono.NotFound, "there is no link %.40q: it has expired, or never was", alias)
+	missing := mono.Errorf(mono.NotFound, "no link has the alias %.40q: it may have expired", alias)
 	if checkAlias(alias) != nil {
 		return kv.Entry[Record]{}, missing
 	}

@@ -12,8 +12,8 @@ import (
 	"gomono.dev/mono"
 )
 
-// Bucket has the counters by the ID of a link. A counter lives longer than any link that nobody
-// visits.
+// Bucket has the counters by the ID of a link. A counter lives longer than its link, even if the
+// link is never visited again.
 var Bucket = kv.NewBucket[Counter]("visits", kv.Description("visits of links"), kv.TTL(2*links.MaxLife))
 
 // Counter is a stored counter.

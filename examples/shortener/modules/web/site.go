@@ -69,8 +69,8 @@ func guarded(next http.Handler) http.Handler {
 	})
 }
 
-// visit sends a visitor to the URL of a link. No cache may answer for it, or visits would not
-// count. A HEAD is no visit.
+// visit sends a visitor to the URL of a link. A cached answer would not be counted. A HEAD is
+// not counted either.
 func (s *site) visit(w http.ResponseWriter, r *http.Request) {
 	follow := s.resolve
 	if r.Method == http.MethodHead {

@@ -1,4 +1,4 @@
-// Package web serves links to visitors, and a page and an API to those who make them.
+// Package web serves links to visitors, and a page and an API to make them.
 package web
 
 import (
