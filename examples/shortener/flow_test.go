@@ -144,6 +144,7 @@ func TestChangesAndExpiry(t *testing.T) {
 		c.leadsTo("golang", "https://pkg.go.dev/")
 		h.Advance(time.Second)
 		c.want(404, "GET", "/golang", "")
+		c.want(201, "POST", "/links", golang)
 	})
 }
 
