@@ -70,6 +70,8 @@ examples: ## Run the examples
 	go run ./examples/jobs
 	go run ./examples/orders -transport inproc
 	go run ./examples/orders -store .tmp/orders
+	go run ./examples/shortener -tour
+	go run ./examples/shortener -tour -store .tmp/shortener
 
 .PHONY: check
 check: lint test race examples ## Run everything that a change must pass

@@ -103,16 +103,14 @@ func (c *cache) get(ctx context.Context, written string) (*item, error) {
 	return c.fill(ctx, written)
 }
 
-// fill reads a key, and remembers its newest record.
+// fill reads a key, and remembers its newest record. The leader answers: the cache follows the
+// bucket from its present position on, and would never learn what a lagging replica misses.
 func (c *cache) fill(ctx context.Context, written string) (*item, error) {
 	if err := c.follow(ctx); err != nil {
 		return nil, err
 	}
-	least := c.expect(written)
-	r, err := c.o.record(ctx, written, false)
-	if r != nil && r.Revision < least {
-		r, err = c.o.record(ctx, written, true)
-	}
+	c.expect(written)
+	r, err := c.o.record(ctx, written, true)
 	if err != nil && transport.CodeOf(err) != transport.NotFound {
 		return nil, err
 	}
@@ -137,17 +135,13 @@ func (c *cache) follow(ctx context.Context) error {
 	return nil
 }
 
-// expect adds an item for a key that is about to be read, and returns the revision that its
-// record has at least.
-func (c *cache) expect(written string) uint64 {
+// expect adds an item for a key that is about to be read.
+func (c *cache) expect(written string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.items[written]
-	if i == nil {
-		i = new(item)
-		c.add(written, i)
+	if c.items[written] == nil {
+		c.add(written, new(item))
 	}
-	return i.least
 }
 
 // add adds an item. If there are too many, others leave.

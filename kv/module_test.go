@@ -52,6 +52,36 @@ func TestModuleUsesBucket(t *testing.T) {
 	})
 }
 
+// A cache does not remember the answer of a replica that lags: it would never learn of the
+// changes before it began to follow the bucket.
+func TestCacheIsNotFilledFromLaggingReplica(t *testing.T) {
+	numbers := kv.NewBucket[int]("numbers", kv.Cached())
+	read := mono.NewService[string, int]("numbers.read")
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		testkit.FaultBucket(h, numbers, testkit.Stale)
+		h.Add(mono.NewModule("numbers", func(s *mono.Scope) error {
+			bucket := numbers.Open(s)
+			read.Handle(s, func(ctx context.Context, key string) (int, error) {
+				e, err := bucket.Get(ctx, key)
+				return e.Value, err
+			})
+			return nil
+		}))
+		h.MustStart()
+		for n := range 2 {
+			if _, err := testkit.Bucket(h, numbers).Put(t.Context(), "a", n+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if n, err := read.Call(t.Context(), h, "a"); err != nil || n != 2 {
+				t.Errorf("got %d, %v, want 2", n, err)
+			}
+			h.Advance(time.Minute)
+		}
+	})
+}
+
 func TestBucketBeforeStart(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
 		var m site

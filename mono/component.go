@@ -21,13 +21,20 @@ func (a *App) Attach(c transport.Component) {
 	a.register("Attach", func() { a.components = append(a.components, c) })
 }
 
+// Environment returns what a component of the App gets when it is opened, except for Shared.
+// It is for a host beside the App, such as the harness of package testkit.
+func (a *App) Environment() transport.Environment {
+	return transport.Environment{
+		Transport: a.transport, Codec: a.options.codec, Logger: a.log,
+		Namespace: string(a.options.namespace), Generation: a.options.generation,
+	}
+}
+
 // openComponents opens components one by one. Each that opened is recorded, to be closed in
 // reverse.
 func (in *instance) openComponents(ctx context.Context, all []transport.Component) error {
-	environment := transport.Environment{
-		Transport: in.app.transport, Codec: in.app.options.codec, Logger: in.log,
-		Namespace: string(in.names), Generation: in.app.options.generation, Shared: &in.shared,
-	}
+	environment := in.app.Environment()
+	environment.Logger, environment.Shared = in.log, &in.shared
 	for _, c := range all {
 		what := c.Kind + " " + c.Name
 		closed := func(ctx context.Context) error { return c.Close(ctx) }

@@ -38,6 +38,10 @@ func (d *diagram) draw(e *entry) {
 	switch {
 	case e.deadLetter != nil:
 		d.add(e.begun, "Note over %s: gives up %s", d.name(e.module), e.handle.name)
+	case e.isOperation():
+		if e.operation.writes {
+			d.add(e.begun, "Note over %s: %s %s", allParticipants, e.operation.verb, e.handle)
+		}
 	case e.side == "":
 		text, _, _ := strings.Cut(e.text, ":")
 		d.add(e.begun, "Note over %s: %s", allParticipants, text)

@@ -1,5 +1,5 @@
 // Package testkit runs a whole system in a unit test, in memory and in virtual time: modules,
-// calls, events, queues and streams. A test declares faults, and gets the answer to every
+// calls, events, queues, streams and the buckets of package kv. A test declares faults, and gets the answer to every
 // question at once.
 //
 //	func TestPlacePublishes(t *testing.T) {
@@ -33,10 +33,21 @@
 //  6. The test fails on a declared fault that was never triggered, a panic that was
 //     contained, a handler that still runs at the end, a message whose handler has not
 //     finished it, a goroutine that still runs, and an error of the stop.
-//  7. [Harness.Crash] keeps what survives the end of a worker, and [Harness.RestartServer]
-//     keeps what survives the restart of a remote NATS server. Both forget the same ids of
-//     messages as in production. Settled messages may repeat in production, as with
-//     [LoseAck] and [Doubled]. docs/durability.md has a table.
+//  7. [Harness.Crash] keeps what survives the end of a worker, buckets too, and
+//     [Harness.RestartServer] keeps what survives the restart of a remote NATS server. Both
+//     forget the same ids of messages as in production. Settled messages may repeat in
+//     production, as with [LoseAck] and [Doubled]. docs/durability.md has a table.
+//
+// # Buckets
+//
+// [Bucket] opens a bucket of the system for the test, which looks inside or prepares it, before
+// the start and after a crash too. Values expire in virtual time. [FaultBucket] declares a fault
+// for writes and reads:
+//
+//	testkit.FaultBucket(h, Sessions, testkit.AmbiguousSend)
+//	testkit.FaultBucket(h, Sessions, testkit.Fail(mono.Unavailable)).When(testkit.Reads, testkit.Key("ada"))
+//
+// The history has the operations of the App and of the test, with the written keys and values.
 //
 // # Flags
 //

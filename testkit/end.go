@@ -26,6 +26,7 @@ func (h *Harness) end() {
 	}
 	h.Stop()
 	h.background.Wait()
+	h.closeOutside()
 	h.report()
 }
 

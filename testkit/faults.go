@@ -41,6 +41,9 @@ func (f *faults) crashes() bool {
 
 // ask implements inproctest's Options.Fault.
 func (f *faults) ask(p inproctest.Point) inproctest.FaultAction {
+	if isBucketStep(p.Action) {
+		return f.askBucket(&p)
+	}
 	if !isSend(p.Action) && !f.any() {
 		return inproctest.FaultAction{}
 	}
@@ -156,6 +159,9 @@ func (f *faults) decide(p *inproctest.Point, m *Passing, k handleKey) inproctest
 // about describes the message that a fault affected.
 func about(m *Passing) string {
 	text := " of " + m.Handle
+	if m.Key != "" {
+		text += fmt.Sprintf(", key %q", m.Key)
+	}
 	if m.From != "" {
 		text += " from " + m.From
 	}
@@ -272,11 +278,16 @@ func (h *Harness) checkInjection(in *Injection) {
 			h.t.Fatalf("testkit: the fault %s: no module %q uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
 		}
 	}
-	if in.handle == nil {
-		return
-	}
-	k := keyOf(in.handle)
+	k := in.of
 	switch {
+	case k == handleKey{}:
+	case k.kind == kindBucket && d != direction{}:
+		h.t.Fatalf("testkit: the fault %s: the modules of an App share its buckets: narrow it with When instead of From and To", in)
+	case k.kind == kindBucket && !in.fault.isForBuckets():
+		h.t.Fatalf("testkit: the fault %s: a bucket has writes and reads, and no handlers: use Drop, AmbiguousSend, Late, Fail, Stale, or Crash at a point of sending", in)
+	case k.kind != kindBucket && in.fault.name == Stale.name:
+		h.t.Fatalf("testkit: the fault %s: only reads of a bucket are stale: declare it with testkit.FaultBucket", in)
+	case k.kind == kindBucket:
 	case k.kind == mono.KindChannel || k.kind == mono.KindResource || k.kind == mono.KindFailure:
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.localCalls && in.fault.slow == 0:

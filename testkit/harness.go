@@ -17,7 +17,7 @@ import (
 // Harness holds the system under test: one process, unless Instance makes another, with
 // all modules in one App. It is a mono.Binder: a send through it comes from the test,
 // outside any module. It uses the App that runs at that moment, so a bound client
-// outlives a restart.
+// outlives a restart. It is also a transport.Host, for components of the test: see Attach.
 //
 // Its methods are for the test's goroutine. Scope may be called on any goroutine.
 type Harness struct {
@@ -34,6 +34,7 @@ type Harness struct {
 	panicsOK   bool
 	unfinished []mono.Handle
 	reported   bool // the history has been printed
+	outside    outside
 
 	mu         sync.Mutex
 	instances  []*Instance

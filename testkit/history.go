@@ -58,6 +58,8 @@ func (j *journal) line(e *entry) string {
 	switch {
 	case e.deadLetter != nil:
 		return fmt.Sprintf("%s gives up %s after %s: %s", e.actor(), e.handle, plural(e.attempt, "attempt"), e.deadLetter.Reason)
+	case e.isOperation():
+		return e.operationLine()
 	case e.side == mono.SideSender:
 		return fmt.Sprintf("%s %s %s %s%s", e.actor(), sendVerb(e.handle.kind), e.handle.name, show(e.value), e.resultText())
 	case e.side == mono.SideReceiver:

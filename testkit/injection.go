@@ -13,8 +13,8 @@ import (
 type Injection struct {
 	h      *Harness
 	fault  Fault
-	handle mono.Handle // nil: any
-	both   bool        // in both directions
+	of     handleKey // zero: any
+	both   bool      // in both directions
 	place  string
 	number int // of the fault in the test
 
@@ -45,16 +45,21 @@ func (in *Injection) narrowed() (direction, []Condition) {
 // Condition reports whether a fault is for this message.
 type Condition func(m Passing) bool
 
-// Passing is a message that a fault could affect.
+// Passing is a message that a fault could affect, or a write or a read of a bucket.
 type Passing struct {
-	Handle   string // "event orders.placed"
-	From     string // the sending module, "" for the test
+	Handle   string // "event orders.placed", or "bucket sessions"
+	From     string // the sending module, "" for the test, and for a bucket
 	To       string // the receiving module, "" if it is not decided
 	Group    string
 	Attempt  int    // of a delivery, from 1
 	Sequence uint64 // of a stored message
 	ID       string
 	Value    any // the value sent; nil for a message that did not come from a handle
+
+	// Key is the key of a write or a read of a bucket, the first one of several. The Value of
+	// a write has the bytes to be stored, as []byte, and is nil for a deletion.
+	Key   string
+	Write bool
 }
 
 // Payload makes a Condition of a function of the value sent, whose type is T.
@@ -68,10 +73,19 @@ func Payload[T any](is func(T) bool) Condition {
 // Attempt is the Condition that a delivery is the nth.
 func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
 
+// Key is the Condition that a write or a read of a bucket is of this key.
+func Key(key string) Condition { return func(m Passing) bool { return m.Key == key } }
+
+// Writes and Reads are the Conditions that a bucket is written, and that it is read.
+var (
+	Writes Condition = func(m Passing) bool { return m.Write }
+	Reads  Condition = func(m Passing) bool { return !m.Write && m.Key != "" }
+)
+
 // Fault declares a fault for the messages of a handle.
 func (h *Harness) Fault(handle mono.Handle, f Fault) *Injection {
 	h.t.Helper()
-	return h.declare(&Injection{fault: f, handle: handle})
+	return h.declare(&Injection{fault: f, of: keyOf(handle)})
 }
 
 // Between declares a fault for messages from module from to module to: calls, events, jobs and
@@ -82,8 +96,8 @@ func (h *Harness) Between(from, to string, f Fault) *Injection {
 	return h.declare(&Injection{fault: f, direction: direction{from, to}})
 }
 
-// FaultEverywhere declares a fault for every message of every handle. It is meant for
-// Sometimes.
+// FaultEverywhere declares a fault for every message of every handle, and for every bucket. It
+// is meant for Sometimes.
 func (h *Harness) FaultEverywhere(f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f})
@@ -175,8 +189,8 @@ func (in *Injection) change(f func()) *Injection {
 func (in *Injection) String() string {
 	where := "anywhere"
 	switch d, _ := in.narrowed(); {
-	case in.handle != nil:
-		where = "of " + keyOf(in.handle).String()
+	case in.of != handleKey{}:
+		where = "of " + in.of.String()
 	case d.from != "" && d.to != "":
 		where = "between " + d.from + " and " + d.to
 	}
@@ -191,7 +205,7 @@ func (in *Injection) matches(p *inproctest.Point, m *Passing, k handleKey) bool 
 
 // isFor reports whether the fault is for this message.
 func (in *Injection) isFor(m *Passing, k handleKey) bool {
-	if in.handle != nil && keyOf(in.handle) != k {
+	if in.of != (handleKey{}) && in.of != k {
 		return false
 	}
 	d, when := in.narrowed()

@@ -78,6 +78,7 @@ type entry struct {
 	taken    bool // the transport has taken it, whatever its sender got
 
 	deadLetter *mono.MessageDeadLettered // a message that became a dead letter
+	operation  operation                 // on a bucket
 	text       string                    // of a note
 }
 
@@ -237,5 +238,5 @@ func (j *journal) version() int {
 func (j *journal) running() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.side != "" && !e.ended })
+	return slices.ContainsFunc(j.entries, func(e *entry) bool { return (e.side != "" || e.isOperation()) && !e.ended })
 }

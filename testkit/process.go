@@ -33,7 +33,7 @@ func (h *Harness) newProcess(instance int) (*process, error) {
 	if !h.set.localCalls {
 		opts = append(opts, mono.NoLocalCalls())
 	}
-	p.app = mono.New(tr, append(opts, h.set.app...)...)
+	p.app = mono.New(h.record(tr, p), append(opts, h.set.app...)...)
 	p.app.Use(h.middleware...)
 	p.app.Use(p)
 	names := make(map[string]bool)

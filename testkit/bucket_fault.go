@@ -1,0 +1,87 @@
+package testkit
+
+import (
+	"bytes"
+	"context"
+
+	"gomono.dev/kv"
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc/inproctest"
+)
+
+// FaultBucket declares a fault for the writes and the reads of a bucket by the App: Put, Create,
+// Update, Modify, Delete and the others, and Get and GetAll. When with Writes, Reads or Key
+// narrows it. Listings and watches have no faults.
+//
+// Drop, AmbiguousSend, Late, Fail, Stale, and Crash at BeforeSend, AfterSend or AnyPoint fit a
+// bucket. AmbiguousSend and Crash affect writes, and Stale reads.
+func FaultBucket[T any](h *Harness, b kv.Bucket[T], f Fault) *Injection {
+	h.t.Helper()
+	p := new(probe)
+	p.environment = h.environment(p)
+	b.Open(p)
+	if p.name == "" {
+		h.t.Fatalf("testkit: the fault %s of bucket %s: %v", f.name, b.Name(), p.err)
+	}
+	return h.declare(&Injection{fault: f, of: handleKey{kindBucket, p.name}})
+}
+
+// probe is a host and a transport that learns the name under which a bucket is stored, and
+// opens nothing.
+type probe struct {
+	transport.Transport
+	driver.Store
+	environment transport.Environment
+	name        string
+	err         error
+}
+
+// Attach implements transport.Host.
+func (p *probe) Attach(c transport.Component) { p.err = c.Open(context.Background(), p.environment) }
+
+// Buckets implements driver.Backend.
+func (p *probe) Buckets() driver.Store { return p }
+
+// Open implements driver.Store.
+func (p *probe) Open(_ context.Context, c *driver.Config) (driver.Bucket, error) {
+	p.name = c.Name
+	return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "it is opened by name only")
+}
+
+// isForBuckets reports whether a write or a read of a bucket can trigger the fault.
+func (f *Fault) isForBuckets() bool {
+	for _, action := range []inproctest.Action{inproctest.Put, inproctest.Get} {
+		for _, phase := range []inproctest.Phase{inproctest.Before, inproctest.After} {
+			if f.at != nil && f.at(&inproctest.Point{Step: inproctest.Step{Action: action}, Phase: phase}, false) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// askBucket decides at a point of a bucket. Operations of the test have no faults.
+func (f *faults) askBucket(p *inproctest.Point) inproctest.FaultAction {
+	if !f.any() || f.h.over() || f.h.processOf(p.By) == nil {
+		return inproctest.FaultAction{}
+	}
+	k := handleKey{kindBucket, p.Bucket}
+	m := &Passing{Handle: k.String(), Key: keyText(p.Key), Write: p.Action == inproctest.Put}
+	if p.Message.Body != nil {
+		m.Value = bytes.Clone(p.Message.Body)
+	}
+	return f.decide(p, m, k)
+}
+
+// canBeStale reports whether a fault makes reads of a bucket stale.
+func (f *faults) canBeStale(k handleKey) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, in := range f.declared {
+		if in.fault.action.Stale && (in.of == k || in.of == handleKey{}) {
+			return true
+		}
+	}
+	return false
+}
