@@ -25,8 +25,9 @@ type store struct {
 // opened is an open bucket. All stores of one App share it.
 type opened struct {
 	driver.Bucket
-	name    string // at the backend
-	codec   codec.Codec
+	name    string      // at the backend
+	codec   codec.Codec // of new values
+	upcasts *codec.Upcasts
 	log     *slog.Logger
 	feed    *feed
 	cache   *cache // nil: none
@@ -90,6 +91,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	if c == nil {
 		c = e.Codec
 	}
+	c = d.options.upcasts.Newest(c)
 	if err := checkType(c, d.value); err != nil {
 		return nil, notDone(transport.InvalidArgument, "%w (declared at %s)", err, d.place)
 	}
@@ -103,7 +105,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{Bucket: bucket, name: name, codec: c, log: e.Logger}
+	o := &opened{Bucket: bucket, name: name, codec: c, upcasts: d.options.upcasts, log: e.Logger}
 	o.feed = newFeed(o)
 	if d.options.cached {
 		o.cache = newCache(o, &d.options)
@@ -129,14 +131,14 @@ func checkType(c codec.Codec, t reflect.Type) (err error) {
 	if !ok {
 		return nil
 	}
-	defer contain(&err, c)
+	defer contain(&err, c.ContentType())
 	return checker.CheckType(t)
 }
 
 // contain turns the panic of a user's codec into an error.
-func contain(err *error, c codec.Codec) {
+func contain(err *error, contentType string) {
 	if v := recover(); v != nil {
-		*err = fmt.Errorf("the codec %T panicked: %v", c, v)
+		*err = fmt.Errorf("the codec of %s panicked: %v", contentType, v)
 	}
 }
 
