@@ -21,7 +21,7 @@ type DecodeError struct {
 
 // Error names the revision and the content type.
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("revision %d (%s) cannot be decoded: %v: read it with Raw", e.Revision, cmp.Or(e.ContentType, "no content type"), e.Err)
+	return fmt.Sprintf("revision %d (%s) cannot be decoded: %v; read it with Raw", e.Revision, cmp.Or(e.ContentType, "no content type"), e.Err)
 }
 
 // Unwrap returns the error of the codec.
