@@ -152,10 +152,10 @@ func (u *Upcasts) For(contentType string, c Codec) Codec {
 	return v
 }
 
-// noUpcasts are those of a type that has version 1 only.
+// noUpcasts has no steps: it knows version 1 only.
 var noUpcasts = &Upcasts{oldest: 1, newest: 1}
 
-// firstVersion is that of values without one in their content type.
+// firstVersion is the version of a value whose content type has none.
 const firstVersion = "1"
 
 const maxVersion = 1_000_000_000

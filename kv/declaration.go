@@ -61,8 +61,8 @@ func checkType(c codec.Codec, t reflect.Type) (err error) {
 	return checker.CheckType(t)
 }
 
-// differs describes how another declaration of the same bucket differs, "" if it does not. Under
-// two names, one of them may be StoredAs the other.
+// differs describes how another declaration of the same bucket differs, "" if it does not. A
+// different name may have a different StoredAs.
 func (d *declaration) differs(other *declaration) string {
 	if d.value != other.value {
 		return fmt.Sprintf("with values of type %v and of type %v", d.value, other.value)

@@ -40,7 +40,7 @@ var (
 	carts3 = kv.NewBucket[cart3]("carts", kv.History(5), kv.Upcasts(codec.Upcast("1", toList), codec.Upcast("2", withCoupon)))
 )
 
-// contentType returns that of the newest record of a key.
+// contentType returns the content type of a key in the bucket carts.
 func contentType(t *testing.T, tr transport.Transport, key string) string {
 	t.Helper()
 	b, err := tr.(interface{ Buckets() driver.Store }).Buckets().Open(t.Context(), &driver.Config{Name: "carts", Existing: true})
@@ -199,7 +199,7 @@ func TestUpcastsOfWatchersAndCache(t *testing.T) {
 	})
 }
 
-// Bytes of other formats have versions of their own.
+// The version of another format has no meaning in a bucket of bytes.
 func TestBytesHaveNoVersion(t *testing.T) {
 	inBubble(t, func(t *testing.T, tr *inproc.Transport) {
 		pages := connect(t, tr, kv.NewBucket[[]byte]("pages", kv.Codec(codec.Raw)))

@@ -18,8 +18,7 @@ type Host interface {
 
 // Component is a part of a system that a Host starts and stops.
 //
-// Several components may have the same kind and name: then they are uses of one thing, such as
-// those of a bucket by several modules.
+// Several components have the same kind and name if several modules use the same bucket.
 type Component struct {
 	Kind  string // such as "bucket"
 	Name  string // such as "sessions"
