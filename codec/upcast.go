@@ -172,7 +172,10 @@ func versionNumber(text string) int {
 // versionOf returns the parameter version of a content type, "1" if it has none. Other
 // parameters may be malformed.
 func versionOf(contentType string) string {
-	_, parameters, _ := strings.Cut(contentType, ";")
+	_, parameters, ok := strings.Cut(contentType, ";")
+	if !ok {
+		return firstVersion
+	}
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(parameter, "=")
 		if strings.EqualFold(strings.TrimSpace(name), "version") {
