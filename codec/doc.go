@@ -74,6 +74,14 @@
 //   - Keys of maps with the same encoding, such as two times of one instant: they
 //     arrive as one key. JSON writes a string as a key without its MarshalText.
 //
+// # Older shapes
+//
+// Stored values outlive the types that wrote them. If a type changes in a way that its codec
+// cannot read, declare an [Upcast] from the old type to the new one, with mono.Upcasts or
+// kv.Upcasts. A chain of them reads every older version. What is written has the newest version
+// in its content type, as in "application/json; version=2". A program that does not know a
+// version reports it, and does not guess.
+//
 // # What changes on the way
 //
 //	                       JSON                       MessagePack

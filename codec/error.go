@@ -80,7 +80,7 @@ func undecodable(contentType string, t reflect.Type, err error) *Error {
 // parse.
 func reason(err error) string {
 	switch err := err.(type) {
-	case problem, *json.SyntaxError, *json.InvalidUnmarshalError, base64.CorruptInputError, *panicked:
+	case problem, *json.SyntaxError, *json.InvalidUnmarshalError, base64.CorruptInputError, *panicked, *failedStep:
 		return err.Error()
 	case *json.UnmarshalTypeError:
 		return jsonMismatch(err)

@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// options.md lists every option of package mono, and every field of the Options of the
+// options.md lists every option of packages mono and kv, and every field of the Options of the
 // transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := options(t, "../mono")
+	names := append(options(t, "../mono"), options(t, "../kv")...)
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)
 	if len(names) < 60 {
@@ -44,7 +44,7 @@ func options(t *testing.T, dir string) (names []string) {
 		for _, d := range parse(t, file).Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if ok && f.Recv == nil && f.Name.IsExported() && f.Type.Results != nil && isOption(f.Type.Results.List[0].Type) {
-				names = append(names, "mono."+f.Name.Name)
+				names = append(names, filepath.Base(dir)+"."+f.Name.Name)
 			}
 		}
 	}

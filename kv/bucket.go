@@ -20,13 +20,6 @@ import (
 // holds no connection: any number of Apps and tests may share it.
 type Bucket[T any] struct{ decl *declaration }
 
-type declaration struct {
-	name    string
-	place   string // file and line
-	value   reflect.Type
-	options bucketOptions
-}
-
 // NewBucket declares a bucket. A name consists of tokens of lower-case letters and digits,
 // which single hyphens join; it has at most MaxName bytes. NewBucket panics on a bad name or
 // option.
@@ -45,7 +38,7 @@ func NewBucket[T any](name string, options ...BucketOption) Bucket[T] {
 		}
 		o.bucketOption(&d.options)
 	}
-	if err := firstError(checkName(name), d.options.err, d.options.conflict()); err != nil {
+	if err := firstError(checkName(name), d.options.err, d.options.conflict(), d.options.upcasts.Check(d.value)); err != nil {
 		panic(fmt.Sprintf("kv.NewBucket(%q): %v", name, err))
 	}
 	d.options.TTL = wholeSeconds(d.options.TTL)
@@ -104,34 +97,17 @@ func (o *bucketOptions) changes() bool {
 	return !reflect.DeepEqual(o.Config, driver.Config{Existing: o.Existing})
 }
 
-// differs describes how another declaration of the same bucket differs, "" if it does not.
-func (d *declaration) differs(other *declaration) string {
-	switch {
-	case d.value != other.value:
-		return fmt.Sprintf("with values of type %v and of type %v", d.value, other.value)
-	case !reflect.DeepEqual(d.options.Config, other.options.Config), d.options.contentType() != other.options.contentType(),
-		d.options.cached != other.options.cached, d.options.maxStale != other.options.maxStale,
-		!reflect.DeepEqual(d.options.cachedKeys, other.options.cachedKeys):
-		return "with different options"
-	}
-	return ""
-}
-
-// contentType returns that of the codec, "" for the default.
-func (o *bucketOptions) contentType() string {
-	if o.codec == nil {
-		return ""
-	}
-	return o.codec.ContentType()
-}
-
 // Open declares that the owner of h uses the bucket. The bucket is opened before the owner's
 // Start; it is created if it is missing. Until then every method of the result returns
 // failed_precondition.
 func (b Bucket[T]) Open(h transport.Host) *KeyValue[T] {
-	kv := &KeyValue[T]{store: &store{decl: b.decl}}
-	h.Attach(transport.Component{Kind: "bucket", Name: b.decl.name, Place: caller(), Open: kv.store.start, Close: kv.store.stop})
-	return kv
+	s := &store{decl: b.decl}
+	h.Attach(transport.Component{
+		Kind: "bucket", Name: b.decl.name, Place: caller(),
+		Declared: b.decl.place, Type: b.decl.value.String(), Settings: b.decl.options.settings(), StoredAs: b.decl.storedName,
+		Check: s.check, Open: s.start, Close: s.stop, Health: s.health,
+	})
+	return &KeyValue[T]{store: s}
 }
 
 // Connect opens a bucket on a bare transport, whose owner closes it after the last use.

@@ -33,8 +33,8 @@
 // Errors have the codes of package transport: not_found for a key without a value,
 // already_exists for a Create of a key with one, aborted for an Update whose revision is not
 // the newest, out_of_range for a revision of the future, resource_exhausted for a full bucket,
-// data_loss for a value that cannot be decoded, unimplemented for what the backend or the
-// bucket cannot do, unavailable for a lost connection.
+// data_loss for a value that cannot be decoded or has an unknown version, unimplemented for
+// what the backend or the bucket cannot do, unavailable for a lost connection.
 //
 // # Keys
 //

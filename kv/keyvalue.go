@@ -48,7 +48,7 @@ func (kv *KeyValue[T]) entry(o *opened, r *driver.Record) (Entry[T], error) {
 	if kv.raw {
 		return e, unmarshal(kv.codec(o), r.Value, &e.Value)
 	}
-	return e, decode(o.codec, r, &e.Value)
+	return e, o.decode(r, &e.Value)
 }
 
 // value returns the entry of a record that is a value.

@@ -2,13 +2,21 @@ package kv_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"regexp"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gomono.dev/kv"
 	"gomono.dev/mono"
 	"gomono.dev/testkit"
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
 )
 
 var (
@@ -91,4 +99,100 @@ func TestBucketBeforeStart(t *testing.T) {
 		_, err := m.visits.Get(t.Context(), "/")
 		code(t, err, transport.FailedPrecondition)
 	})
+}
+
+// user returns a module that opens a bucket, and does nothing with it.
+func user[T any](name string, b kv.Bucket[T]) mono.Module {
+	return mono.NewModule(name, func(s *mono.Scope) error {
+		b.Open(s)
+		return nil
+	})
+}
+
+// An App describes its buckets, checks their health and reports their lives.
+func TestAppKnowsBuckets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := inproc.New(inproc.Options{})
+		app := mono.New(tr, mono.Namespace("shop.eu"), mono.Logger(slog.New(slog.DiscardHandler)))
+		var observed []string
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			switch o := o.(type) {
+			case mono.ComponentOpened:
+				observed = append(observed, fmt.Sprintf("%s opens %s %s", o.Module, o.Kind, o.Name))
+			case mono.ComponentClosed:
+				observed = append(observed, fmt.Sprintf("%s closes %s %s: %v", o.Module, o.Kind, o.Name, o.Err))
+			}
+		}))
+		legacy := kv.NewBucket[string]("legacy", kv.StoredAs("OLD"), kv.Cached(kv.Prefix("user")))
+		app.Add(user("one", visits), user("two", visits), user("three", legacy))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, want := app.Describe().Components, []mono.ComponentInfo{
+			{Kind: "bucket", Name: "legacy", StoredAs: "OLD", Type: "string", Settings: map[string]string{"StoredAs": "OLD", "Cached": `> "user"`, "MaxStale": "10s"}, UsedBy: []string{"three"}},
+			{Kind: "bucket", Name: "visits", StoredAs: "shop_eu_visits", Type: "int", Settings: map[string]string{"TTL": "1h0m0s"}, UsedBy: []string{"one", "two"}},
+		}
+		for i := range got {
+			if !strings.Contains(got[i].Declared, "module_test.go:") {
+				t.Errorf("declared at %q", got[i].Declared)
+			}
+			got[i].Declared = ""
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got\n%+v\nwant\n%+v", got, want)
+		}
+		if h := app.Health(t.Context()); !h.Healthy || len(h.Components) != 2 || !h.Components["bucket visits"].Checked {
+			t.Errorf("got %+v", h)
+		}
+		if err := kv.DeleteBucket(t.Context(), tr, "shop_eu_visits"); err != nil {
+			t.Fatal(err)
+		}
+		if h := app.Health(t.Context()); h.Healthy || h.Message != "unhealthy: [bucket visits]" || !strings.Contains(h.Components["bucket visits"].Message, `not_found: bucket "shop_eu_visits"`) {
+			t.Errorf("after the bucket was deleted: %+v", h)
+		}
+		if err := app.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if want := "one opens bucket visits, two opens bucket visits, three opens bucket legacy, three closes bucket legacy: <nil>, two closes bucket visits: <nil>, one closes bucket visits: <nil>"; strings.Join(observed, ", ") != want {
+			t.Errorf("got %s", strings.Join(observed, ", "))
+		}
+	})
+}
+
+// Start reports every mistake about buckets with all others, before anything is opened.
+func TestStartReportsBuckets(t *testing.T) {
+	tr := inproc.New(inproc.Options{})
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
+	app.Add(
+		user("a", kv.NewBucket[int]("carts", kv.TTL(time.Hour))),
+		user("b", kv.NewBucket[string]("carts", kv.TTL(time.Hour))),
+		user("c", kv.NewBucket[int]("carts", kv.TTL(time.Minute))),
+		user("d", kv.NewBucket[int]("carts", kv.TTL(time.Hour), kv.StoredAs("other"))),
+		user("e", kv.NewBucket[int]("wagons", kv.StoredAs("carts"))),
+		user("e2", kv.NewBucket[int]("trucks", kv.TTL(time.Hour), kv.StoredAs("carts"))),
+		user("f", kv.NewBucket[int]("carts", kv.TTL(time.Hour))),
+		user("g", kv.NewBucket[chan int]("channels")),
+		mono.NewModule("h", func(s *mono.Scope) error { visit.Client(s); return nil }),
+	)
+	defer app.Stop(context.Background())
+	err := app.Start(t.Context())
+	report, ok := errors.AsType[*mono.StartError](err)
+	if !ok || len(report.Problems) != 6 {
+		t.Fatalf("got %v", err)
+	}
+	for i, want := range []string{
+		`^module h: service site.visit: no module provides it`,
+		`^module b: bucket carts: it is declared twice with values of type int and of type string, at \S+module_test.go:\d+ and at \S+module_test.go:\d+: declare it once and import it$`,
+		`^module c: bucket carts: it is declared twice with different options: TTL "1h0m0s" and "1m0s", at \S+:\d+ and at \S+:\d+: `,
+		`^module d: bucket carts: it is declared twice with different options: StoredAs "" and "other", at `,
+		`^module e: bucket wagons: it is declared twice with different options: TTL "1h0m0s" and "", at `,
+		`^module g: bucket channels: .*chan int has no encoding.*\(declared at \S+:\d+\)$`,
+	} {
+		if got := report.Problems[i].String(); !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("problem %d: got %q, want %s", i, got, want)
+		}
+	}
+	for b, err := range kv.Buckets(t.Context(), tr) {
+		t.Errorf("bucket %v exists, %v", b.Name, err)
+	}
 }

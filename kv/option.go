@@ -10,7 +10,7 @@ import (
 
 // BucketOption is an option of NewBucket: [TTL], [History], [Description], [MaxValue],
 // [MaxBytes], [Memory], [Replicas], [Compression], [PlacedIn], [RepublishTo], [MirrorOf],
-// [SourcedFrom], [StoredAs], [Existing], [Codec], [Cached] or [MaxStale].
+// [SourcedFrom], [StoredAs], [Existing], [Codec], [Upcasts], [Cached] or [MaxStale].
 type BucketOption interface{ bucketOption(o *bucketOptions) }
 
 // WriteOption is an option of Put, Create, Update, Modify and Touch: [TTL].
@@ -27,6 +27,7 @@ type bucketOptions struct {
 	driver.Config
 	storedAs   string
 	codec      codec.Codec
+	upcasts    *codec.Upcasts
 	cached     bool
 	cachedKeys []Selector
 	maxStale   time.Duration
@@ -189,6 +190,21 @@ func Codec(c codec.Codec) BucketOption {
 		if c == nil {
 			o.err = firstError(o.err, fmt.Errorf("a nil Codec: leave the option out for the default"))
 		}
+	})
+}
+
+// Upcasts reads values of an older shape: each step, made with codec.Upcast, converts one
+// version to the next, and the last one makes the type of the bucket. A value without a version
+// has version 1. Writers write the newest version in the content type, as in
+// "application/json; version=2". A value keeps its version until it is written again.
+//
+// A value of a version that the program does not know is data_loss, with a [DecodeError] that
+// names it. Modify then writes nothing. Put needs no value, so it replaces a newer one.
+func Upcasts(steps ...codec.Step) BucketOption {
+	return bucketOption(func(o *bucketOptions) {
+		var err error
+		o.upcasts, err = codec.NewUpcasts(steps...)
+		o.err = firstError(o.err, err)
 	})
 }
 

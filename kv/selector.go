@@ -2,6 +2,7 @@ package kv
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"gomono.dev/kv/driver"
@@ -63,6 +64,21 @@ func (s Selector) watchOption(o *watchOptions) { o.selectors = append(o.selector
 // selectors is a choice of keys: those that one of them selects, or all keys if there are
 // none.
 type selectors []Selector
+
+// String lists the patterns of the selectors, and their prefixes in quotes.
+func (ss selectors) String() string {
+	if len(ss) == 0 {
+		return "all keys"
+	}
+	var all []string
+	for _, s := range ss {
+		all = append(all, s.patterns...)
+		if s.prefix != "" {
+			all = append(all, strconv.Quote(s.prefix))
+		}
+	}
+	return strings.Join(all, " ")
+}
 
 // patterns returns patterns that match all selected keys, and perhaps others. No pattern
 // overlaps another one.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -25,8 +24,9 @@ type store struct {
 // opened is an open bucket. All stores of one App share it.
 type opened struct {
 	driver.Bucket
-	name    string // at the backend
-	codec   codec.Codec
+	name    string      // at the backend
+	codec   codec.Codec // of new values
+	upcasts *codec.Upcasts
 	log     *slog.Logger
 	feed    *feed
 	cache   *cache // nil: none
@@ -36,10 +36,9 @@ type opened struct {
 // sharedKey is the key of a shared in an Environment.
 type sharedKey struct{ bucket string }
 
-// shared is the place of an open bucket, by the declaration of its first user.
+// shared is the place of an open bucket.
 type shared struct {
 	mu    sync.Mutex
-	decl  *declaration
 	open  *opened
 	users int
 }
@@ -47,6 +46,9 @@ type shared struct {
 // start opens the bucket, or joins those who did. It is [transport.Component.Open].
 func (s *store) start(ctx context.Context, e transport.Environment) error {
 	name := s.decl.storedName(e.Namespace)
+	if err := s.check(e); err != nil {
+		return inBucket(name, err)
+	}
 	s.shared = new(shared)
 	if e.Shared != nil {
 		is, _ := e.Shared.LoadOrStore(sharedKey{name}, s.shared)
@@ -59,9 +61,7 @@ func (s *store) start(ctx context.Context, e transport.Environment) error {
 		if err != nil {
 			return inBucket(name, err)
 		}
-		s.shared.decl, s.shared.open = s.decl, o
-	} else if how := s.shared.decl.differs(s.decl); how != "" {
-		return inBucket(name, notDone(transport.FailedPrecondition, "it is declared twice %s, at %s and at %s: declare it once and import it", how, s.shared.decl.place, s.decl.place))
+		s.shared.open = o
 	}
 	s.shared.users++
 	s.open.Store(s.shared.open)
@@ -84,15 +84,18 @@ func (s *store) stop(context.Context) error {
 	return nil
 }
 
+// health reports whether the bucket answers. It is [transport.Component.Health].
+func (s *store) health(ctx context.Context) error {
+	o, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = o.Info(ctx)
+	return inBucket(o.name, err)
+}
+
 // connect opens the bucket that d declares.
 func (d *declaration) connect(ctx context.Context, e transport.Environment, name string) (*opened, error) {
-	c := d.options.codec
-	if c == nil {
-		c = e.Codec
-	}
-	if err := checkType(c, d.value); err != nil {
-		return nil, notDone(transport.InvalidArgument, "%w (declared at %s)", err, d.place)
-	}
 	backend, err := backendOf(e.Transport)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{Bucket: bucket, name: name, codec: c, log: e.Logger}
+	o := &opened{Bucket: bucket, name: name, codec: d.codec(e), upcasts: d.options.upcasts, log: e.Logger}
 	o.feed = newFeed(o)
 	if d.options.cached {
 		o.cache = newCache(o, &d.options)
@@ -123,20 +126,10 @@ func (s *store) begin(ctx context.Context) (*opened, error) {
 	return o, nil
 }
 
-// checkType reports a type that a codec can never encode, if the codec can check that.
-func checkType(c codec.Codec, t reflect.Type) (err error) {
-	checker, ok := c.(codec.TypeChecker)
-	if !ok {
-		return nil
-	}
-	defer contain(&err, c)
-	return checker.CheckType(t)
-}
-
 // contain turns the panic of a user's codec into an error.
-func contain(err *error, c codec.Codec) {
+func contain(err *error, contentType string) {
 	if v := recover(); v != nil {
-		*err = fmt.Errorf("the codec %T panicked: %v", c, v)
+		*err = fmt.Errorf("the codec of %s panicked: %v", contentType, v)
 	}
 }
 

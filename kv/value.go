@@ -21,7 +21,7 @@ type DecodeError struct {
 
 // Error names the revision and the content type.
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("revision %d (%s) cannot be decoded: %v: read it with Raw", e.Revision, cmp.Or(e.ContentType, "no content type"), e.Err)
+	return fmt.Sprintf("revision %d (%s) cannot be decoded: %v; read it with Raw", e.Revision, cmp.Or(e.ContentType, "no content type"), e.Err)
 }
 
 // Unwrap returns the error of the codec.
@@ -46,19 +46,19 @@ func contentType(c codec.Codec) transport.Header {
 }
 
 func marshal(c codec.Codec, v any) (value []byte, err error) {
-	defer contain(&err, c)
+	defer contain(&err, c.ContentType())
 	return c.Marshal(v)
 }
 
 func unmarshal(c codec.Codec, data []byte, v any) (err error) {
-	defer contain(&err, c)
+	defer contain(&err, c.ContentType())
 	return c.Unmarshal(data, v)
 }
 
 // decode decodes the value of a record into the value that v points to.
-func decode(own codec.Codec, r *driver.Record, v any) error {
+func (o *opened) decode(r *driver.Record, v any) error {
 	contentType := r.Header.Get(transport.HeaderContentType)
-	c, err := codecOf(contentType, own)
+	c, err := o.codecOf(contentType)
 	if err == nil {
 		err = unmarshal(c, r.Value, v)
 	}
@@ -69,19 +69,27 @@ func decode(own codec.Codec, r *driver.Record, v any) error {
 	return nil
 }
 
-// codecOf returns the codec for a content type, in a bucket with the codec own. A value
-// without one is JSON, or bytes in a bucket of bytes.
-func codecOf(contentType string, own codec.Codec) (codec.Codec, error) {
-	media, _, _ := strings.Cut(contentType, ";")
-	media = strings.ToLower(strings.TrimSpace(media))
-	raw := codec.Raw.ContentType()
+// codecOf returns the codec that reads the values with a content type, of any version. A value
+// without one is JSON, or bytes in a bucket of bytes. That also holds bytes of other formats,
+// whose versions are their own.
+func (o *opened) codecOf(contentType string) (codec.Codec, error) {
+	c, media, own, raw := o.codec, mediaType(contentType), mediaType(o.codec.ContentType()), codec.Raw.ContentType()
 	switch {
-	case media == own.ContentType(), own.ContentType() == raw:
-		return own, nil
+	case media == own, media == "" && own == raw:
+	case own == raw:
+		return c, nil
 	case media == "", media == codec.JSON.ContentType():
-		return codec.JSON, nil
+		c = codec.JSON
 	case media == raw:
-		return codec.Raw, nil
+		c = codec.Raw
+	default:
+		return nil, fmt.Errorf("unsupported content type %q: declare the bucket with its codec", contentType)
 	}
-	return nil, fmt.Errorf("unsupported content type %q: declare the bucket with its codec", contentType)
+	return o.upcasts.For(contentType, c), nil
+}
+
+// mediaType returns a content type without its parameters.
+func mediaType(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(media))
 }

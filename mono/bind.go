@@ -16,6 +16,8 @@ type plan struct {
 	handles   map[identity]*declaration
 	providers map[identity]provider
 	channels  map[identity]*channel
+
+	components map[identity]*component
 }
 
 // provider is the provider of a service or a resource.
@@ -32,6 +34,8 @@ func newPlan() plan {
 		handles:   make(map[identity]*declaration),
 		providers: make(map[identity]provider),
 		channels:  make(map[identity]*channel),
+
+		components: make(map[identity]*component),
 	}
 }
 

@@ -33,6 +33,7 @@ func (b *binder) check() error {
 		}
 	}
 	b.plan.sort(b.report)
+	b.checkComponents()
 	return b.report.err()
 }
 
@@ -151,7 +152,7 @@ type StartError struct {
 // Problem is one mistake in the construction of an App.
 type Problem struct {
 	Module string // "" if it is the App's
-	Handle string // kind and name, "" if it concerns no handle
+	Handle string // kind and name of a handle or a component, "" if it concerns none
 	Text   string // the mistake, and how to correct it
 }
 
@@ -189,10 +190,16 @@ type report struct {
 }
 
 func (r *report) add(module string, d *declaration, format string, args ...any) {
-	p := Problem{Module: module, Text: fmt.Sprintf(format, args...)}
+	object := ""
 	if d != nil {
-		p.Handle = d.String()
+		object = d.String()
 	}
+	r.addObject(module, object, format, args...)
+}
+
+// addObject adds a problem of a handle or a component, by kind and name.
+func (r *report) addObject(module, object, format string, args ...any) {
+	p := Problem{Module: module, Handle: object, Text: fmt.Sprintf(format, args...)}
 	if !slices.Contains(r.problems, p) {
 		r.problems = append(r.problems, p)
 	}

@@ -32,19 +32,29 @@ func (cs *codecs) add(k codec.Codec) {
 	}
 }
 
-// own returns the codec of a handle.
+// own returns the codec of a handle. It writes the newest version of the payload.
 func (cs *codecs) own(d *declaration) codec.Codec {
 	if d.config.Codec != nil {
-		return cs.contain(d.config.Codec)
+		return d.config.Upcasts.Newest(cs.contain(d.config.Codec))
 	}
-	return cs.standard
+	return d.config.Upcasts.Newest(cs.standard)
+}
+
+// ofMessage returns the codec of a message of a handle with the codec own. It also reads older
+// versions of the payload. Requests and replies have no versions.
+func (cs *codecs) ofMessage(h transport.Header, d *declaration, own codec.Codec) (codec.Codec, error) {
+	k, err := cs.of(h, own)
+	if err != nil || d.kind == KindService {
+		return k, err
+	}
+	return d.config.Upcasts.For(h.Get(transport.HeaderContentType), k), nil
 }
 
 // of returns the codec of a message for a handle with the codec own. If own is Raw, a
 // message without a content type is not decoded.
 func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	contentType := h.Get(transport.HeaderContentType)
-	if contentType == "" && own.ContentType() == codec.Raw.ContentType() {
+	if contentType == "" && formatOf(own) == codec.Raw.ContentType() {
 		return own, nil
 	}
 	if k, ok := cs.byType[contentType]; ok {
@@ -52,7 +62,7 @@ func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
-	if media == own.ContentType() {
+	if media == formatOf(own) {
 		return own, nil
 	}
 	if k, ok := cs.byType[media]; ok {
@@ -61,13 +71,20 @@ func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	return nil, Errorf(InvalidArgument, "unsupported content type %q: use %s, or JSON without a content type", contentType, own.ContentType())
 }
 
+// formatOf returns the content type of a codec without parameters, such as the version.
+func formatOf(k codec.Codec) string {
+	media, _, _ := strings.Cut(k.ContentType(), ";")
+	return media
+}
+
 // orOwn returns the codec of a stored message, or the handle's own if that one is
 // unknown here.
 func (cs *codecs) orOwn(h transport.Header, d *declaration) codec.Codec {
-	if k, err := cs.of(h, cs.own(d)); err == nil {
+	own := cs.own(d)
+	if k, err := cs.ofMessage(h, d, own); err == nil {
 		return k
 	}
-	return cs.own(d)
+	return own
 }
 
 // contain returns a codec that turns the panics of a user's codec into errors. The

@@ -2,6 +2,10 @@ package mono
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
 
 	"gomono.dev/transport"
 )
@@ -21,6 +25,14 @@ func (a *App) Attach(c transport.Component) {
 	a.register("Attach", func() { a.components = append(a.components, c) })
 }
 
+// component is a component of a plan, and the modules that use it.
+type component struct {
+	transport.Component // of its first user
+	users               []string
+}
+
+func componentIdentity(c *transport.Component) identity { return identity{Kind(c.Kind), c.Name} }
+
 // Environment returns what a component of the App gets when it is opened, except for Shared.
 // It is for a host beside the App, such as the harness of package testkit.
 func (a *App) Environment() transport.Environment {
@@ -30,19 +42,84 @@ func (a *App) Environment() transport.Environment {
 	}
 }
 
-// openComponents opens components one by one. Each that opened is recorded, to be closed in
-// reverse.
-func (in *instance) openComponents(ctx context.Context, all []transport.Component) error {
-	environment := in.app.Environment()
-	environment.Logger, environment.Shared = in.log, &in.shared
-	for _, c := range all {
-		what := c.Kind + " " + c.Name
+// environment returns what components get of the App.
+func (in *instance) environment() transport.Environment {
+	e := in.app.Environment()
+	e.Logger, e.Shared = in.log, &in.shared
+	return e
+}
+
+// checkComponents records the components of the App and of its modules, and reports what is
+// wrong with them.
+func (b *binder) checkComponents() {
+	for i := range b.in.app.components {
+		b.checkComponent("", &b.in.app.components[i])
+	}
+	for _, u := range b.plan.units {
+		for i := range u.components {
+			b.checkComponent(u.name, &u.components[i])
+		}
+	}
+}
+
+func (b *binder) checkComponent(module string, c *transport.Component) {
+	id := componentIdentity(c)
+	known, ok := b.plan.components[id]
+	if !ok {
+		known = &component{Component: *c}
+		b.plan.components[id] = known
+	}
+	if module != "" && !slices.Contains(known.users, module) {
+		known.users = append(known.users, module)
+	}
+	if c.Check == nil {
+		return
+	}
+	err := guard("the check of "+id.String(), b.in.panicked, func() error { return c.Check(b.in.environment()) })
+	if e, ok := errors.AsType[*Error](err); ok {
+		b.report.addObject(module, id.String(), "%s", e.Message)
+	} else if err != nil {
+		b.report.addObject(module, id.String(), "%v", err)
+	}
+}
+
+// openComponents opens components of a module, "" for those of the App, one by one. Each that
+// opened is recorded, to be closed in reverse.
+func (in *instance) openComponents(ctx context.Context, module string, all []transport.Component) error {
+	for i := range all {
+		c := &all[i]
+		began, what := time.Now(), componentIdentity(c).String()
 		closed := func(ctx context.Context) error { return c.Close(ctx) }
-		open := func(ctx context.Context) error { return c.Open(ctx, environment) }
+		open := func(ctx context.Context) error { return c.Open(ctx, in.environment()) }
 		if err := hook(ctx, "opening "+what, in.panicked, open, func() { _ = closed(context.Background()) }); err != nil {
 			return err
 		}
-		in.started.push(what, func(s *stopping) error { return hook(s.soft, "closing "+what, in.panicked, closed, nil) })
+		in.started.push(what, func(s *stopping) error {
+			began := time.Now()
+			err := hook(s.soft, "closing "+what, in.panicked, closed, nil)
+			in.observe(ComponentClosed{Module: module, Kind: c.Kind, Name: c.Name, Duration: time.Since(began), Err: err})
+			return err
+		})
+		in.observe(ComponentOpened{Module: module, Kind: c.Kind, Name: c.Name, Duration: time.Since(began)})
 	}
 	return nil
+}
+
+// ComponentInfo describes a component, such as a bucket. UsedBy names modules.
+type ComponentInfo struct {
+	Kind     string            `json:"kind"`
+	Name     string            `json:"name"`
+	StoredAs string            `json:"storedAs,omitempty"` // the name of what it stores
+	Type     string            `json:"type,omitempty"`     // the Go type of its values
+	Declared string            `json:"declared"`           // file:line
+	Settings map[string]string `json:"settings,omitempty"`
+	UsedBy   []string          `json:"usedBy,omitempty"`
+}
+
+func (c *component) describe(names namespace) ComponentInfo {
+	is := ComponentInfo{Kind: c.Kind, Name: c.Name, Type: c.Type, Declared: c.Declared, Settings: maps.Clone(c.Settings), UsedBy: slices.Clone(c.users)}
+	if c.StoredAs != nil {
+		is.StoredAs = c.StoredAs(string(names))
+	}
+	return is
 }

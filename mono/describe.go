@@ -16,6 +16,8 @@ type Topology struct {
 	Namespace string       `json:"namespace,omitempty"`
 	Modules   []ModuleInfo `json:"modules"` // in the order of their start
 	Handles   []HandleInfo `json:"handles"` // by kind and name
+
+	Components []ComponentInfo `json:"components,omitempty"` // by kind and name
 }
 
 // ModuleInfo describes a module. The lists hold "kind name".
@@ -28,6 +30,7 @@ type ModuleInfo struct {
 	Produces []string `json:"produces,omitempty"`
 	Consumes []string `json:"consumes,omitempty"`
 	Reads    []string `json:"reads,omitempty"`
+	Uses     []string `json:"uses,omitempty"` // components
 }
 
 // HandleInfo describes a handle. The lists name modules.
@@ -49,8 +52,8 @@ type HandleInfo struct {
 	Remote   bool              `json:"remote,omitempty"` // provided by another process
 }
 
-// Describe returns the topology of the App. Modules and handles are known once the App
-// has started. Before that, and after a failed start, the lists are empty.
+// Describe returns the topology of the App. Modules, handles and components are known once
+// the App has started. Before that, and after a failed start, the lists are empty.
 func (a *App) Describe() Topology {
 	t := Topology{State: a.State(), Transport: a.transport.Capabilities().Name, Namespace: string(a.options.namespace)}
 	in := a.current.Load()
@@ -68,6 +71,9 @@ func (a *App) Describe() Topology {
 			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}
+		for i := range u.components {
+			add(&m.Uses, componentIdentity(&u.components[i]).String())
+		}
 		t.Modules = append(t.Modules, m)
 	}
 	for _, h := range handles {
@@ -76,6 +82,9 @@ func (a *App) Describe() Topology {
 	slices.SortFunc(t.Handles, func(a, b HandleInfo) int {
 		return compareIdentity(identity{a.Kind, a.Name}, identity{b.Kind, b.Name})
 	})
+	for _, id := range slices.SortedFunc(maps.Keys(in.plan.components), compareIdentity) {
+		t.Components = append(t.Components, in.plan.components[id].describe(in.names))
+	}
 	return t
 }
 

@@ -103,7 +103,8 @@
 // A body holds the codec's bytes and nothing else. Package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a
-// reply has the content type of its request. The body of a struct{} may be empty.
+// reply has the content type of its request. The body of a struct{} may be empty. If a
+// handle has [Upcasts], the content type has the version of the payload.
 //
 // # Concurrency
 //

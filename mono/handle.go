@@ -130,7 +130,7 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	for _, o := range opts {
 		err = errors.Join(err, applyTo(&d.config, o))
 	}
-	err = errors.Join(err, d.config.check(kind))
+	err = errors.Join(err, d.config.check(kind), d.config.Upcasts.Check(types[0]))
 	if err != nil {
 		panic(fmt.Sprintf("mono: %s %q declared at %s: %v", kind, name, d.place, err))
 	}

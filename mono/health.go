@@ -21,6 +21,10 @@ type Health struct {
 	Transport HealthResult            `json:"transport"`
 	Modules   map[string]HealthResult `json:"modules"`
 	Resources map[string]HealthResult `json:"resources"`
+
+	// Components has the results of components, such as buckets, by kind and name, as in
+	// "bucket sessions".
+	Components map[string]HealthResult `json:"components,omitempty"`
 }
 
 // HealthResult is the result of one health check.
@@ -81,14 +85,17 @@ func (d *details) copy() map[string]any {
 	return maps.Clone(d.values)
 }
 
-// Health checks the transport, every module and every resource, all at once, each for
-// at most HealthTimeout. The transport is unhealthy while it denies a send of the App.
+// Health checks the transport, every module, every resource and every component, all at
+// once, each for at most HealthTimeout. The transport is unhealthy while it denies a send of the App.
 // A module is also unhealthy while the transport denies one of its subscriptions, if a
 // group of its receivers was deleted, and while a handler of a stored message is stuck
 // (StuckAfter). A check that hangs is unhealthy alone, and is not started again before
 // it has returned. An App that does not run is not healthy.
 func (a *App) Health(ctx context.Context) Health {
-	h := Health{State: a.State(), Time: time.Now(), Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult)}
+	h := Health{
+		State: a.State(), Time: time.Now(),
+		Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult), Components: make(map[string]HealthResult),
+	}
 	in := a.current.Load()
 	if h.State != StateRunning || in == nil {
 		h.Message = "the App is " + string(h.State)
@@ -111,6 +118,9 @@ func (a *App) Health(ctx context.Context) Health {
 			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
 		}
 	}
+	for id, c := range in.plan.components {
+		run(id.String(), c.Health, func(c HealthResult) { h.Components[id.String()] = c })
+	}
 	wait.Wait()
 	h.sum()
 	return h
@@ -125,12 +135,13 @@ func (h *Health) sum() {
 	note := func(kind string, results map[string]HealthResult) {
 		for _, name := range sortedKeys(results) {
 			if !results[name].Healthy {
-				bad = append(bad, kind+" "+name)
+				bad = append(bad, kind+name)
 			}
 		}
 	}
-	note("module", h.Modules)
-	note("resource", h.Resources)
+	note("module ", h.Modules)
+	note("resource ", h.Resources)
+	note("", h.Components)
 	h.Healthy = len(bad) == 0
 	if !h.Healthy {
 		h.Message = fmt.Sprintf("unhealthy: %v", bad)

@@ -160,7 +160,7 @@ func (r *receiver) decode(m *inbound) result {
 			return r.settler.overdue(d)
 		}
 	}
-	k, err := r.in.codecs.of(header, r.codec)
+	k, err := r.in.codecs.ofMessage(header, r.decl, r.codec)
 	if err != nil {
 		k = codec.JSON
 	}

@@ -96,7 +96,7 @@ func (in *instance) start(ctx context.Context) error {
 		return err
 	}
 	in.startChannels()
-	if err := in.openComponents(ctx, in.app.components); err != nil {
+	if err := in.openComponents(ctx, "", in.app.components); err != nil {
 		return fmt.Errorf("mono: %w", err)
 	}
 	for _, u := range in.plan.units {
@@ -140,7 +140,7 @@ func (in *instance) startUnit(ctx context.Context, u *unit) error {
 	if err := in.openResources(ctx, u); err != nil {
 		return err
 	}
-	if err := in.openComponents(ctx, u.components); err != nil {
+	if err := in.openComponents(ctx, u.name, u.components); err != nil {
 		return err
 	}
 	u.entered = true

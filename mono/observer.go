@@ -21,10 +21,10 @@ type ObserverFunc func(Observation)
 func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
-// ModuleStopped, MessagesDropped, MessageDeduplicated, MessageRetried,
-// MessageDeadLettered, HandlerStuck, GroupLost, GroupRestored, GroupUnused, SendDenied,
-// ReceiveDenied, ReferenceChanged and Panicked. Later versions may add others, so a
-// type switch needs a default.
+// ModuleStopped, ComponentOpened, ComponentClosed, MessagesDropped, MessageDeduplicated,
+// MessageRetried, MessageDeadLettered, HandlerStuck, GroupLost, GroupRestored,
+// GroupUnused, SendDenied, ReceiveDenied, ReferenceChanged and Panicked. Later versions
+// may add others, so a type switch needs a default.
 type Observation interface{ observation() }
 
 type (
@@ -58,6 +58,24 @@ type (
 	// ModuleStopped reports that a module has stopped. Err is the error of the stop.
 	ModuleStopped struct {
 		Module   string
+		Duration time.Duration
+		Err      error
+	}
+
+	// ComponentOpened reports that a component, such as a bucket, is open for a module.
+	ComponentOpened struct {
+		Module   string // "" if it was attached to the App
+		Kind     string // such as "bucket"
+		Name     string
+		Duration time.Duration
+	}
+
+	// ComponentClosed reports that a component was closed for a module. Err is the error
+	// of its Close.
+	ComponentClosed struct {
+		Module   string // "" if it was attached to the App
+		Kind     string
+		Name     string
 		Duration time.Duration
 		Err      error
 	}
@@ -184,6 +202,8 @@ func (Configured) observation()          {}
 func (HandleBound) observation()         {}
 func (ModuleStarted) observation()       {}
 func (ModuleStopped) observation()       {}
+func (ComponentOpened) observation()     {}
+func (ComponentClosed) observation()     {}
 func (MessagesDropped) observation()     {}
 func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}

@@ -30,7 +30,7 @@ type (
 	//
 	// The options are [AckWait], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
 	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
-	// [NonPersistent], [StuckAfter], [Timeout] and [Version].
+	// [NonPersistent], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	QueueOption interface {
 		apply(*config) error
 		forQueue()
@@ -38,7 +38,8 @@ type (
 	// EventOption fits NewEvent.
 	//
 	// The options are [AckWait], [Backoff], [Broadcast], [Codec], [Concurrency],
-	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout] and [Version].
+	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and
+	// [Version].
 	EventOption interface {
 		apply(*config) error
 		forEvent()
@@ -47,7 +48,7 @@ type (
 	//
 	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
 	// [Lanes], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [StuckAfter],
-	// [Timeout], [Unordered] and [Version].
+	// [Timeout], [Unordered], [Upcasts] and [Version].
 	StreamOption interface {
 		apply(*config) error
 		forStream()
@@ -112,7 +113,7 @@ type (
 	// NewQueue, NewEvent and NewStream.
 	//
 	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
-	// [MaxAttempts], [StuckAfter], [Timeout] and [Version].
+	// [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	StoredOption interface {
 		QueueOption
 		EventOption
@@ -195,6 +196,25 @@ func Doc(text string) MessageOption {
 // Codec sets how a handle's payloads are encoded, instead of the App's default.
 func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
+}
+
+// Upcasts reads messages with an older shape of the payload: each step, made with
+// codec.Upcast, converts one version to the next, and the last one makes the handle's type.
+// A message without a version has version 1. Senders write the newest version in the content
+// type, as in "application/json; version=2".
+//
+// A message of a version that the program does not know is not handled, like one of an
+// unsupported content type: a stored one becomes a dead letter, as [ReasonUndecodable]. So
+// during a rollout, an instance of the old release makes dead letters of new messages. Stop
+// the old instances first, or replay these dead letters after the rollout.
+//
+// A service has no Upcasts, because its caller could not read the newest shape of the reply.
+// Declare another service for another shape.
+func Upcasts(steps ...codec.Step) StoredOption {
+	return option(func(c *config) (err error) {
+		c.Upcasts, err = codec.NewUpcasts(steps...)
+		return err
+	})
 }
 
 // Timeout bounds a call, or one attempt at a stored message. It is at least 1 ms.
@@ -433,6 +453,7 @@ type config struct {
 	Version string
 	Doc     string
 	Codec   codec.Codec
+	Upcasts *codec.Upcasts
 
 	Timeout      time.Duration
 	Concurrency  int
@@ -528,11 +549,19 @@ func (c *config) storedOptions() []string {
 func (c *config) differs(other *config) string {
 	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
 	for i := range a.NumField() {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+		if !equal(a.Field(i).Interface(), b.Field(i).Interface()) {
 			return fmt.Sprintf("with different %s: %v and %v", a.Type().Field(i).Name, show(a.Field(i)), show(b.Field(i)))
 		}
 	}
 	return ""
+}
+
+// equal reports whether two values of an option are the same. Functions cannot be compared.
+func equal(a, b any) bool {
+	if u, ok := a.(*codec.Upcasts); ok {
+		return u.String() == b.(*codec.Upcasts).String()
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // settings returns the options that are not at their zero value, for Describe and

@@ -63,6 +63,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
+		{"Upcasts", mono.Upcasts, "queue, event, stream"},
 		{"Timeout", mono.Timeout, messages + ", queue handler, event handler, stream handler, batch handler"},
 		{"LoadBalanced", mono.LoadBalanced, "service"},
 		{"ByReference", mono.ByReference, "service"},

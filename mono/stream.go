@@ -300,7 +300,7 @@ func open[T any](known *codecs, d *declaration, id string, stored *transport.Del
 		ID: id, Key: keyOf(stored.Subject),
 		Sequence: stored.Sequence, Time: stored.Stored, Header: stored.Header,
 	}
-	k, err := known.of(stored.Header, known.own(d))
+	k, err := known.ofMessage(stored.Header, d, known.own(d))
 	if err == nil {
 		err = decodePayload(&stored.Message, k, &m.Value)
 	}

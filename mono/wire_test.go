@@ -343,11 +343,13 @@ func queueExchanges() []exchange {
 	raw := mono.NewQueue[[]byte]("wire.raw", mono.Codec(codec.Raw))
 	plain := mono.NewQueue[job]("wire.plain")
 	nonPersistent := mono.NewQueue[job]("wire.non-persistent", mono.NonPersistent())
+	second := mono.NewQueue[job]("wire.plain", mono.Upcasts(codec.Upcast("1", func(n int) (job, error) { return job{N: n}, nil })))
 	exchanges := []exchange{
 		queueExchange("A job of bytes", raw, []byte{0, 1}),
 		queueExchange("A job with a header and a dedup id", plain.With(mono.Header("Tenant", "acme"), mono.DedupID("order-7")), job{N: 1}),
 		queueExchange("A delayed job", plain.With(mono.At(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), mono.DedupID("order-7")), job{N: 1}),
 		queueExchange("A job of a non-persistent queue", nonPersistent, job{N: 1}),
+		queueExchange("A job of a queue with an upcast", second, job{N: 1}),
 	}
 	for _, c := range codecs {
 		exchanges = append(exchanges, queueExchange("A job in "+c.name, mono.NewQueue[job]("wire.plain", mono.Codec(c.codec)), job{N: 1}))

@@ -17,10 +17,23 @@ type Host interface {
 }
 
 // Component is a part of a system that a Host starts and stops.
+//
+// Several components have the same kind and name if several modules use the same bucket.
 type Component struct {
 	Kind  string // such as "bucket"
 	Name  string // such as "sessions"
 	Place string // the file and line that attached it
+
+	Declared string            // the file and line of its declaration
+	Type     string            // the Go type of its values; "" if it has none
+	Settings map[string]string // the options of its declaration, by name
+
+	// StoredAs returns the name of what it stores, in a namespace. It may be nil.
+	StoredAs func(namespace string) string
+
+	// Check reports a mistake that is known without a request. It is called for all components
+	// of a Host before the first one is opened. It may be nil.
+	Check func(e Environment) error
 
 	// Open is called before the Start of the module that attached the component. An error
 	// ends the start. It may be called again at the next start, after Close.
@@ -28,6 +41,10 @@ type Component struct {
 
 	// Close is called after the Stop of the module, if Open returned nil.
 	Close func(ctx context.Context) error
+
+	// Health returns nil if the component works, otherwise the reason. It is called while the
+	// component is open, also concurrently. It may be nil.
+	Health func(ctx context.Context) error
 }
 
 // Environment is the part of a Host that a component uses.

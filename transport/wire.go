@@ -10,7 +10,9 @@ import (
 // client in any language can read and write them. None is required: a bare body is a
 // valid message.
 const (
-	// HeaderContentType is the media type of the body. Without it a body is JSON.
+	// HeaderContentType is the media type of the body. Without it a body is JSON. The
+	// parameter version, such as 2, is that of the payload's shape. Without it a body has
+	// version 1, the oldest one.
 	HeaderContentType = "Content-Type"
 
 	// HeaderID identifies a message. The sender chooses its text, which is unique to the
