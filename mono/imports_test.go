@@ -36,6 +36,9 @@ var rules = []struct {
 		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest"},
 		"a production binary links no test support",
 	},
+	{[]string{"kv"}, []string{"github.com/nats-io", modulePath + "/mono", modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, "kv depends on the contract of its backends, and on none of them"},
+	{[]string{"kv"}, []string{"testing", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, []string{"kv/kvtest"}, "a production binary links no test support"},
+	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid", "github.com/anishathalye/porcupine"}, nil, "the test of a backend needs no other module"},
 	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono"}, nil, "imports point one way: transport may import codec, mono may import both"},
 	{[]string{"transport"}, []string{modulePath + "/mono"}, nil, "imports point one way: transport may import codec, mono may import both"},
 	{
