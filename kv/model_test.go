@@ -92,12 +92,9 @@ type modelRun struct {
 	watched map[string]string // by a Watch from the beginning
 }
 
-var (
-	modelTexts = []string{"a", "a.b", "a.", "x y", "é"}
-	modelKeys  = rapid.SampledFrom(modelTexts)
-)
+var modelTexts = []string{"a", "a.b", "a.", "x y", "é"}
 
-func (r *modelRun) key() string { return modelKeys.Draw(r.T, "key") }
+func (r *modelRun) key() string { return rapid.SampledFrom(modelTexts).Draw(r.T, "key") }
 
 func (r *modelRun) value() string {
 	r.n++
@@ -214,7 +211,7 @@ func (r *modelRun) end() {
 }
 
 func (r *modelRun) batch() {
-	keys := rapid.SliceOfNDistinct(modelKeys, 1, 3, rapid.ID).Draw(r.T, "keys")
+	keys := rapid.SliceOfNDistinct(rapid.SampledFrom(modelTexts), 1, 3, rapid.ID).Draw(r.T, "keys")
 	create := rapid.Bool().Draw(r.T, "create")
 	exists := slices.ContainsFunc(keys, func(key string) bool { return r.model.newest(key) != nil })
 	value := r.value()
