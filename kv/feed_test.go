@@ -1,0 +1,74 @@
+package kv
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
+)
+
+// onInproc runs a test with a bucket of its own, in virtual time.
+func onInproc(t *testing.T, test func(t *testing.T, bucket *KeyValue[int], o *opened), options ...BucketOption) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := inproc.New(inproc.Options{})
+		defer tr.Close(t.Context())
+		bucket, err := Connect(t.Context(), tr, NewBucket[int]("numbers", options...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, bucket, bucket.store.open.Load())
+	})
+}
+
+func put(t *testing.T, bucket *KeyValue[int], key string, value int) {
+	t.Helper()
+	if _, err := bucket.Put(t.Context(), key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A Watch whose loop panics leaves nothing behind.
+func TestWatchEndsWithPanic(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		func() {
+			defer func() { _ = recover() }()
+			for range bucket.Watch(t.Context()) {
+				panic("the loop")
+			}
+		}()
+		synctest.Wait()
+		if len(o.feed.watchers) != 0 || o.feed.running {
+			t.Errorf("%d watchers are left, and the feed runs: %v", len(o.feed.watchers), o.feed.running)
+		}
+	})
+}
+
+// A Watch ends with its context, also if there are always changes to give.
+func TestWatchEndsWithContext(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], _ *opened) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events := 0
+		for _, err := range bucket.Watch(ctx) {
+			if err != nil {
+				if transport.CodeOf(err) != transport.Canceled || events != 3 {
+					t.Errorf("got %v after %d events", err, events)
+				}
+				return
+			}
+			if events++; events == 3 {
+				cancel()
+			}
+			if events == 10 {
+				t.Fatal("the Watch continues")
+			}
+			put(t, bucket, "a", events)
+			put(t, bucket, "a", -events)
+			synctest.Wait()
+		}
+	})
+}
