@@ -190,12 +190,19 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 		return nil, what, 0, false
 	}
 	ctx, f.renew = context.WithCancel(f.life)
-	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: f.markCurrent}
-	return ctx, what, f.turn, true
+	turn = f.turn
+	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func() { f.markCurrent(turn) }}
+	return ctx, what, turn, true
 }
 
 // markCurrent notes that all changes were handed out.
-func (f *feed) markCurrent() { f.current.Store(int64(time.Since(f.begun)) + 1) }
+func (f *feed) markCurrent(turn int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.turn == turn {
+		f.current.Store(int64(time.Since(f.begun)) + 1)
+	}
+}
 
 // staleness returns the time since all changes were last known to have been handed out. It is
 // without bound before the first time.
