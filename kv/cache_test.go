@@ -143,7 +143,7 @@ func TestStalenessOfNewKeys(t *testing.T) {
 		o.feed.add(newWatcher([]string{"b"}, false), 0)
 		is := o.feed.current.Load()
 		<-time.After(time.Nanosecond)
-		o.feed.markCurrent(before)
+		o.feed.markCurrent(before, 0)
 		if o.feed.current.Load() != is {
 			t.Error("an old Follow marks the feed as current")
 		}

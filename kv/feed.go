@@ -191,15 +191,17 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 	}
 	ctx, f.renew = context.WithCancel(f.life)
 	turn = f.turn
-	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func() { f.markCurrent(turn) }}
+	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func(revision uint64) { f.markCurrent(turn, revision) }}
 	return ctx, what, turn, true
 }
 
-// markCurrent notes that all changes were handed out.
-func (f *feed) markCurrent(turn int) {
+// markCurrent notes that all changes up to a revision were handed out, and that there are no
+// others.
+func (f *feed) markCurrent(turn int, revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.turn == turn {
+		f.position = max(f.position, revision)
 		f.current.Store(int64(time.Since(f.begun)) + 1)
 	}
 }

@@ -72,3 +72,33 @@ func TestWatchEndsWithContext(t *testing.T) {
 		}
 	})
 }
+
+// A watcher that has missed nothing gets no EventReplay when another one joins, whatever
+// happened to other keys.
+func TestWatchersJoinWithoutReplay(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		put(t, bucket, "a", 1)
+		w := newWatcher([]string{"a"}, false)
+		if _, err := o.feed.join(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		put(t, bucket, "b", 1)
+		if err := bucket.Delete(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		if err := bucket.PurgeDeletes(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := o.feed.join(t.Context(), newWatcher([]string{"c"}, false)); err != nil {
+			t.Fatal(err)
+		}
+		put(t, bucket, "a", 2)
+		synctest.Wait()
+		if records, lost, err := w.take(); len(records) != 1 || lost || err != nil {
+			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
+		}
+		o.feed.stop()
+	})
+}

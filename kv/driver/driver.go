@@ -225,6 +225,7 @@ type Follow struct {
 	HeadersOnly bool
 
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
-	// that there are, at least about once a second while the connection lasts.
-	Current func()
+	// that there are, at least about once a second while the connection lasts. A later Follow
+	// of the same records can begin after the given revision.
+	Current func(revision uint64)
 }

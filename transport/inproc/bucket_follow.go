@@ -12,7 +12,7 @@ type bucketFollow struct {
 	bucketReading
 	gap     bool          // the end of a value was removed before it was read
 	wake    chan struct{} // signals a change
-	current func()        // called while there is nothing to read; may be nil
+	current func(uint64)  // called while there is nothing to read; may be nil
 	tick    <-chan time.Time
 }
 
@@ -60,7 +60,7 @@ func (f *bucketFollow) await(ctx context.Context) error {
 			return err
 		}
 		if f.current != nil {
-			f.current()
+			f.current(f.upTo)
 		}
 		select {
 		case <-f.wake:
