@@ -4,7 +4,9 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
@@ -98,6 +100,42 @@ func TestWatchersJoinWithoutReplay(t *testing.T) {
 		synctest.Wait()
 		if records, lost, err := w.take(); len(records) != 1 || lost || err != nil {
 			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
+		}
+		o.feed.stop()
+	})
+}
+
+// closing is a bucket whose transport is closed while changes are missing.
+type closing struct {
+	driver.Bucket
+	gone bool
+}
+
+func (b *closing) Info(ctx context.Context) (driver.Info, error) {
+	if b.gone {
+		return driver.Info{}, notDone(transport.Unavailable, "closed")
+	}
+	return b.Bucket.Info(ctx)
+}
+
+func (b *closing) Follow(context.Context, driver.Follow, func(*driver.Record) bool) error {
+	if b.gone {
+		return notDone(transport.Unavailable, "closed")
+	}
+	b.gone = true
+	return driver.ErrGap
+}
+
+// A Watch ends when the transport was closed, also if changes are missing then.
+func TestWatchEndsWithTransport(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		o.Bucket = &closing{Bucket: o.Bucket}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for _, err := range bucket.Watch(ctx, UpdatesOnly()) {
+			if transport.CodeOf(err) != transport.Unavailable {
+				t.Errorf("got %v", err)
+			}
 		}
 		o.feed.stop()
 	})
