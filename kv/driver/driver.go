@@ -97,7 +97,8 @@ type Bucket interface {
 	// Follow calls yield for the records that f selects, in the order of revisions, until
 	// yield returns false, and then returns nil. It continues over lost connections,
 	// leaders and consumers, and repeats nothing. It returns ErrGap if it may have missed
-	// a record that marked the end of a value and no longer exists. It also returns at the
+	// a record that marked the end of a value and no longer exists, or if the bucket has not
+	// reached the revision to begin after, since it was created again. It also returns at the
 	// end of ctx, NotFound if the bucket was deleted, and Unavailable after Close.
 	Follow(ctx context.Context, f Follow, yield func(*Record) bool) error
 

@@ -27,7 +27,7 @@ func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*
 	}
 	f := &bucketFollow{bucketReading: newBucketReading(h, b, c.Patterns), wake: make(chan struct{}, 1)}
 	f.next, f.headersOnly = c.After+1, c.HeadersOnly
-	f.gap = c.After > 0 && c.After < b.lost
+	f.gap = c.After > b.last || c.After > 0 && c.After < b.lost
 	b.follows[f] = struct{}{}
 	b.unlock()
 	defer f.finish()
