@@ -93,14 +93,13 @@ func (f *feed) add(w listener, position uint64) (begins bool) {
 		return true
 	}
 	f.watchers[w] = struct{}{}
-	needs := f.union()
 	switch {
 	case !f.running:
-		f.following, f.position, f.running, f.idle = needs, position, true, make(chan struct{})
+		f.following, f.position, f.running, f.idle = f.union(), position, true, make(chan struct{})
 		go f.run(f.idle)
 		return true
-	case !needs.within(f.following):
-		f.follow(needs)
+	case !w.wants().within(f.following):
+		f.follow(f.union())
 	}
 	return false
 }
@@ -137,8 +136,7 @@ func (f *feed) union() (u following) {
 		u.patterns = nil
 		return u
 	}
-	slices.Sort(u.patterns)
-	u.patterns = disjoint(slices.Compact(u.patterns))
+	u.patterns = disjoint(u.patterns)
 	return u
 }
 

@@ -96,10 +96,13 @@ func (ss selectors) patterns() ([]string, error) {
 // disjoint returns patterns that match what the given ones match, and perhaps more, where no
 // two overlap. A consumer of a NATS server allows no others.
 func disjoint(all []string) []string {
-	var kept []string
+	var kept, keys []string
 	for _, p := range all {
-		covered := slices.ContainsFunc(kept, func(k string) bool { return covers(k, p) })
-		if covered {
+		if !isWild(p) {
+			keys = append(keys, p)
+			continue
+		}
+		if slices.ContainsFunc(kept, func(k string) bool { return covers(k, p) }) {
 			continue
 		}
 		kept = slices.DeleteFunc(kept, func(k string) bool { return covers(p, k) })
@@ -108,11 +111,24 @@ func disjoint(all []string) []string {
 		}
 		kept = append(kept, p)
 	}
+	wild := kept
+	slices.Sort(keys) // there may be many
+	for _, key := range slices.Compact(keys) {
+		if !transport.Contains(wild, key) {
+			kept = append(kept, key)
+		}
+	}
 	return kept
 }
 
+// isWild reports whether a pattern matches several keys.
+func isWild(pattern string) bool { return strings.ContainsAny(pattern, "*>") }
+
 // covers reports whether every subject that matches b also matches a.
 func covers(a, b string) bool {
+	if a == b || !isWild(a) {
+		return a == b
+	}
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i, token := range as {
 		switch {
