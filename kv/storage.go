@@ -17,8 +17,12 @@ type Storage struct{ kv *KeyValue[[]byte] }
 // values are stored as they are.
 func NewStorage(kv *KeyValue[[]byte]) *Storage { return &Storage{kv} }
 
-// GetWithContext returns the value of a key. It returns nil, and no error, if there is none.
+// GetWithContext returns the value of a key. It returns nil, and no error, if there is none, or
+// if the key is empty.
 func (s *Storage) GetWithContext(ctx context.Context, key string) ([]byte, error) {
+	if key == "" {
+		return nil, nil
+	}
 	e, err := s.kv.Get(ctx, key)
 	if transport.CodeOf(err) == transport.NotFound {
 		return nil, nil
