@@ -154,8 +154,11 @@ func (v *view[T]) apply(options []WatchOption) ([]string, error) {
 		}
 		option.watchOption(&v.watchOptions)
 	}
-	if v.err != nil {
+	switch {
+	case v.err != nil:
 		return nil, v.err
+	case v.updatesOnly && v.from > 0:
+		return nil, invalid("UpdatesOnly and FromRevision: the Watch begins at one of them")
 	}
 	return v.selectors.patterns()
 }
@@ -166,12 +169,15 @@ func (v *view[T]) end() {
 	}
 }
 
-// present gives the records of a scan, and then EventCurrent.
+// present gives the records of a scan, and then EventCurrent. An end is given if a value of
+// its key was: a replica that lags answers with both.
 func (v *view[T]) present(ctx context.Context, s driver.Scan) error {
 	s.Patterns, s.HeadersOnly = v.w.patterns, v.metadataOnly
 	if s.UpTo > s.After {
+		given := make(map[string]bool)
 		err := v.o.Scan(ctx, s, func(r *driver.Record) bool {
-			if s.History || r.Op == driver.Put {
+			if s.History || r.Op == driver.Put || given[r.Key] {
+				given[r.Key] = true
 				v.give(r)
 			}
 			return !v.left
