@@ -64,7 +64,8 @@ func (o *opened) at(key string, err error) error { return inBucket(o.name, atKey
 
 // Get returns the value of a key, or not_found. It returns at least the revision that this
 // process has written last. If several servers store the bucket, any of them answers: it may
-// not know yet of another process's last write. See [KeyValue.Modify] for one that depends on
+// not know yet of another process's last write. A mirror that answers for the bucket may not even
+// know that of this process. See [KeyValue.Modify] for one that depends on
 // the newest value.
 //
 // A value that cannot be decoded is data_loss, with a [DecodeError]. See [Cached] for a Get
@@ -257,5 +258,8 @@ func (kv *KeyValue[T]) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	is, err := o.Info(ctx)
-	return statusOf(is), inBucket(o.name, err)
+	if err != nil {
+		return Status{}, inBucket(o.name, err)
+	}
+	return statusOf(is), nil
 }

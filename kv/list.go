@@ -21,7 +21,8 @@ func (kv *KeyValue[T]) Keys(ctx context.Context, keys ...Selector) iter.Seq2[str
 }
 
 // List returns the values of the keys that one of the selectors selects, or of all. It has the
-// guarantees of Keys. A value that cannot be decoded is an error, with the Key and the
+// guarantees of Keys. If several servers store the bucket, one that lags may give the value that
+// a key had shortly before. A value that cannot be decoded is an error, with the Key and the
 // Revision of its Entry and a [DecodeError]: the iteration continues. Any other error is the
 // last one.
 func (kv *KeyValue[T]) List(ctx context.Context, keys ...Selector) iter.Seq2[Entry[T], error] {

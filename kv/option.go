@@ -55,7 +55,8 @@ type TTLOption struct{ life time.Duration }
 // TTL replaces the history of its key. Each write sets the life anew: one without the option
 // has only the bucket's.
 //
-// The server counts whole seconds: the life is rounded up, and at least a second.
+// The server counts whole seconds: the life is rounded up, and at least a second. A server of
+// NATS may remove an expired value a second late. [Entry.Expires] is exact.
 func TTL(life time.Duration) TTLOption { return TTLOption{life} }
 
 func (t TTLOption) bucketOption(o *bucketOptions) {
