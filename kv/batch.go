@@ -105,14 +105,15 @@ func (tx *Tx[T]) append(key string, w driver.Write, err error) {
 func (tx *Tx[T]) fail(key string, err error) { tx.err = firstError(tx.err, atKey(key, err)) }
 
 // commit stores the writes. If a condition does not hold, the newest revisions of the keys
-// show which one. A Create that only meets the mark of a deletion is tried again.
+// show which one. If all hold by then, because a Create met a value that was deleted or the mark
+// of a deletion, it tries again.
 func (tx *Tx[T]) commit(ctx context.Context) (uint64, error) {
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		revision, err := tx.o.put(ctx, tx.writes...)
 		if transport.CodeOf(err) != transport.Aborted {
 			return revision, err
 		}
-		if err := tx.explain(ctx, err); err != nil {
+		if err := tx.explain(ctx); err != nil {
 			return 0, err
 		}
 		if err := pause(ctx, wait); err != nil {
@@ -122,9 +123,8 @@ func (tx *Tx[T]) commit(ctx context.Context) (uint64, error) {
 }
 
 // explain returns an error for the condition that does not hold, and adapts those of Creates
-// to the marks of deletions. It returns nil if another attempt may succeed.
-func (tx *Tx[T]) explain(ctx context.Context, conflict error) error {
-	adapted := false
+// to the marks of deletions. It returns nil if all conditions hold now.
+func (tx *Tx[T]) explain(ctx context.Context) error {
 	for i := range tx.writes {
 		w := &tx.writes[i]
 		if w.Expect == nil {
@@ -135,7 +135,6 @@ func (tx *Tx[T]) explain(ctx context.Context, conflict error) error {
 			if err != nil {
 				return atKey(readKey(w.Key), err)
 			}
-			adapted = adapted || is != *w.Expect
 			w.Expect = &is
 			continue
 		}
@@ -147,10 +146,7 @@ func (tx *Tx[T]) explain(ctx context.Context, conflict error) error {
 			return atKey(readKey(w.Key), notDone(transport.Aborted, "its newest revision is %s, expected %d", revisionText(r), *w.Expect))
 		}
 	}
-	if adapted {
-		return nil
-	}
-	return about("a condition of the batch did not hold", conflict)
+	return nil
 }
 
 func revisionText(r *driver.Record) string {
