@@ -139,7 +139,15 @@ func (o *opened) modify(ctx context.Context, key string, change func(*driver.Rec
 			return 0, lost // another write may have followed ours
 		}
 	}
-	return 0, unless(lost, err)
+	return 0, unless(lost, notWritten(err))
+}
+
+// notWritten returns the error that ended a modify before another write.
+func notWritten(err error) error {
+	if _, own := err.(verbatim); !own && isUnknown(err) {
+		return notDone(transport.CodeOf(err), "nothing was written: %w", err)
+	}
+	return err
 }
 
 // unless returns lost if it is an error, since nothing that follows makes its outcome known.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 )
 
@@ -67,17 +68,15 @@ func (s *Storage) Delete(key string) error {
 	return bounded(func(ctx context.Context) error { return s.DeleteWithContext(ctx, key) })
 }
 
-// ResetWithContext removes all values.
+// ResetWithContext removes all values, also those with keys of other programs.
 func (s *Storage) ResetWithContext(ctx context.Context) error {
-	for key, err := range s.kv.Keys(ctx) {
-		if err == nil {
-			err = s.kv.Purge(ctx, key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	var failed error
+	err := s.kv.scan(ctx, nil, true, func(o *opened, r *driver.Record) bool {
+		_, err := o.put(ctx, driver.Write{Key: r.Key, Op: driver.Purge})
+		failed = o.at(readKey(r.Key), err)
+		return err == nil
+	})
+	return firstError(failed, err)
 }
 
 // Reset is ResetWithContext without a context.

@@ -209,6 +209,9 @@ func (v *view[T]) step(ctx context.Context) error {
 	if v.updatesOnly || v.from > 0 {
 		s.History, s.After = true, v.after
 	}
+	if is.Last < v.after {
+		s.After = 0 // the bucket was deleted and created again
+	}
 	if v.left = !v.yield(Event[T]{Kind: EventReplay, Entry: Entry[T]{Revision: v.after}}, nil); v.left {
 		return nil
 	}

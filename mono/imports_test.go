@@ -50,6 +50,7 @@ var rules = []rule{
 		nil, nil,
 		"kv depends on transport.Host and kv/driver, and neither on mono nor on a backend",
 	},
+	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid", "github.com/anishathalye/porcupine"}, nil, nil, "the test of a backend needs no other module"},
 	{
 		[]string{"testkit"},
 		[]string{"github.com/nats-io"},

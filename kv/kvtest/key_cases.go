@@ -51,7 +51,7 @@ var keyCases = []testCase{
 				b.wantHistory(key, key+"=value of "+written)
 				b.wantKeys([]kv.Selector{kv.Key(key)}, key)
 			}
-			b.wantKeys(nil, slices.Clone(all)...)
+			b.wantKeys(nil, all...)
 			entries, _, err := b.GetAll(s.patient(), all...)
 			s.must(err)
 			for _, e := range entries {
@@ -130,7 +130,7 @@ var keyCases = []testCase{
 			for _, key := range foreign {
 				b.putRaw(key, `"1"`)
 			}
-			b.wantKeys(nil, slices.Clone(want)...)
+			b.wantKeys(nil, want...)
 			w := b.watch()
 			for _, key := range want {
 				w.want(key + "=1")

@@ -315,9 +315,13 @@ func (b *bucket) fill(n int) []string {
 		for i := worker; i < n; i += 8 {
 			if _, err := b.Put(ctx, keys[i], keys[i]); err != nil {
 				b.s.Error(err)
+				return
 			}
 		}
 	})
+	if b.s.Failed() {
+		b.s.FailNow()
+	}
 	return keys
 }
 

@@ -121,7 +121,7 @@ var modifyCases = []testCase{
 				b.put("a", strconv.Itoa(calls))
 				return "mine", nil
 			})
-			b.s.wantCode(err, transport.Canceled)
+			b.wantError("a", err, transport.Canceled)
 			b.want("a", strconv.Itoa(calls))
 		},
 	},

@@ -48,6 +48,19 @@ var storageCases = []testCase{
 		},
 	},
 	{
+		name: "storage/reset", contract: "removes all values, also those with keys of other programs",
+		rule: "Reset removes the values of keys that are no valid escapes.",
+		body: func(s *suite) {
+			name := s.name()
+			st := kv.NewStorage(connectAs[[]byte](s, s.tr, name, kv.Codec(codec.Raw)))
+			b := &bucket{connectAs[string](s, s.tr, name), s, name}
+			b.putRaw("a=2", "1")
+			b.putRaw("b", "1")
+			s.must(st.Reset())
+			b.wantKeys(nil)
+		},
+	},
+	{
 		name: "storage/empty", contract: "An empty key or value is ignored.",
 		rule: "Empty keys and values are ignored.",
 		body: func(s *suite) {

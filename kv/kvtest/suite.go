@@ -30,6 +30,7 @@ type suite struct {
 	over    bool
 	buckets int
 	root    string // of the names of buckets
+	line    *Line  // set in the cases about lost connections
 }
 
 func newSuite(target *Target, test *testing.T, t testing.TB) *suite {

@@ -3,6 +3,7 @@ package natsx
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -24,7 +25,7 @@ func (b *bucket) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Rec
 		return nil
 	}
 	rd := b.reader(s.Patterns, s.HeadersOnly, yield)
-	rd.end, rd.beyond = cmp.Or(s.UpTo, is.State.LastSeq), s.UpTo == 0
+	rd.end = cmp.Or(s.UpTo, math.MaxUint64)
 	if rd.start.LastPerSubject = !s.History; s.History && s.After > 0 {
 		rd.start.Sequence = s.After + 1
 	}

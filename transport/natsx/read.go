@@ -56,7 +56,6 @@ type reader struct {
 	follow      bool
 	replicated  bool // a replica may lag, so the leader confirms the end
 	patient     bool // a server that does not answer is asked again
-	beyond      bool // read on after the end, until there is no more
 	headersOnly bool
 	filter      []string
 	start       transport.Start
@@ -260,8 +259,7 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 // take yields a message, and reports whether it was the last.
 func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	seq := about.Sequence.Stream
-	ends := !rd.follow && !rd.beyond
-	if ends && seq > rd.end {
+	if !rd.follow && seq > rd.end {
 		return true
 	}
 	if seq > rd.last {
@@ -270,7 +268,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 			return true
 		}
 	}
-	return ends && seq >= rd.end
+	return !rd.follow && seq >= rd.end
 }
 
 // walkPause is the interval at which a walk that follows looks for new messages.
