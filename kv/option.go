@@ -6,6 +6,7 @@ import (
 
 	"gomono.dev/codec"
 	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
 )
 
 // BucketOption is an option of NewBucket: [TTL], [History], [Description], [MaxValue],
@@ -151,6 +152,9 @@ func PlacedIn(cluster string, tags ...string) BucketOption {
 func RepublishTo(source, destination string) BucketOption {
 	return bucketOption(func(o *bucketOptions) {
 		o.Republish = &driver.Republish{Source: source, Destination: destination}
+		if transport.ValidatePattern(source) != nil || destination == "" {
+			o.err = firstError(o.err, fmt.Errorf("RepublishTo(%q, %q): want a pattern of keys, and a subject", source, destination))
+		}
 	})
 }
 

@@ -102,6 +102,9 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	}
 	config := d.options.Config
 	config.Name, config.Generation = name, e.Generation
+	if r := config.Republish; r != nil {
+		config.Republish = &driver.Republish{Source: "$KV." + name + "." + r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
+	}
 	bucket, err := backend.Open(ctx, &config)
 	if err != nil {
 		return nil, err

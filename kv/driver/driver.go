@@ -134,7 +134,8 @@ type Placement struct {
 	Tags    []string
 }
 
-// Republish publishes each record again on another subject.
+// Republish publishes each record again on another subject. The subject of a record is
+// "$KV." with the bucket, a dot and the key.
 type Republish struct {
 	Source, Destination string // patterns, as in a subject transform (ADR-28)
 	HeadersOnly         bool

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/kv"
 	"gomono.dev/transport"
 )
@@ -19,7 +20,7 @@ var bucketCases = []testCase{
 			for option, f := range map[string]func() kv.BucketOption{
 				"MaxValue": func() kv.BucketOption { return kv.MaxValue(0) }, "MaxBytes": func() kv.BucketOption { return kv.MaxBytes(-1) },
 				"Replicas": func() kv.BucketOption { return kv.Replicas(6) }, "StoredAs": func() kv.BucketOption { return kv.StoredAs("a.b") },
-				"Codec": func() kv.BucketOption { return kv.Codec(nil) },
+				"Codec": func() kv.BucketOption { return kv.Codec(nil) }, "RepublishTo": func() kv.BucketOption { return kv.RepublishTo("a..b", "c") },
 			} {
 				s.panics(option, func() { kv.NewBucket[string]("a", f()) })
 			}
@@ -192,6 +193,45 @@ var bucketCases = []testCase{
 			second.put("a", "3")
 			first.put("a", "4")
 			w.want("a=4")
+		},
+	},
+	{
+		name: "bucket/sources", contract: "SourcedFrom copies the records of another bucket, by its stored name, into this one.", needs: Mirrors,
+		rule: "A bucket has the values of all its sources and its own, which can be written.",
+		body: func(s *suite) {
+			first, second := s.open(), s.open()
+			first.put("a", "1")
+			name := s.name()
+			b := &bucket{connectAs[string](s, s.tr, name, kv.SourcedFrom(first.name, ""), kv.SourcedFrom(second.name, "")), s, name}
+			w := b.watch()
+			b.put("own", "1")
+			second.put("b", "1")
+			wanted := map[string]bool{"a=1": true, "own=1": true, "b=1": true}
+			for len(wanted) > 0 {
+				got := w.next()
+				s.must(got.err)
+				delete(wanted, stepText(got))
+			}
+			b.wantList("a=1 b=1 own=1")
+			second.wantList("b=1")
+		},
+	},
+	{
+		name: "bucket/republish", contract: "RepublishTo publishes each record again on another subject, by the rules of a subject transform.",
+		rule: "Each value of a matching key is published on the other subject.",
+		body: func(s *suite) {
+			got := make(chan string, 10)
+			subject := s.root + ".again"
+			_, err := s.tr.Subscribe(s.patient(), transport.Subscription{Subject: subject + ".>"}, transport.Serial(func(m *transport.Message) {
+				got <- strings.TrimPrefix(m.Subject, subject) + string(m.Body)
+			}))
+			s.must(err)
+			b := s.open(kv.RepublishTo("a.>", subject+".>"))
+			b.put("b.1", "no")
+			b.put("a.1", "1")
+			b.put("a.2.x", "2")
+			wantEqual(s, "the message", realtime.Receive(s, got, "a message"), `.1"1"`)
+			wantEqual(s, "the message", realtime.Receive(s, got, "a message"), `.2.x"2"`)
 		},
 	},
 	{
