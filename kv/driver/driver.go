@@ -225,6 +225,11 @@ type Follow struct {
 	After       uint64   // only records after this revision
 	HeadersOnly bool
 
+	// Known, if not zero, is a time at which the caller had all records of these patterns up
+	// to then. It tells a caller that was away from one with nothing to receive: After alone
+	// may be old for both. It is by this process's clock.
+	Known time.Time
+
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
 	// that there are, at least about once a second while the connection lasts.
 	Current func()

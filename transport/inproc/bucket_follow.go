@@ -27,7 +27,7 @@ func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*
 	}
 	f := &bucketFollow{bucketReading: newBucketReading(h, b, c.Patterns), wake: make(chan struct{}, 1)}
 	f.next, f.headersOnly = c.After+1, c.HeadersOnly
-	f.gap = c.After > 0 && c.After < b.lost
+	f.gap = c.After > 0 && c.After < b.lost && !c.Known.After(b.lostAt)
 	b.follows[f] = struct{}{}
 	b.unlock()
 	defer f.finish()
@@ -98,7 +98,7 @@ func (b *bucket) wake() {
 // lose notes that a marker was removed and that nothing is left of its key. A Follow that
 // has read a value of the key, but not the marker, has missed the end of the value.
 func (b *bucket) lose(marker *bucketRecord) {
-	b.lost = max(b.lost, marker.Revision)
+	b.lost, b.lostAt = max(b.lost, marker.Revision), time.Now()
 	for f := range b.follows {
 		if marker.key.first < f.next && f.next <= marker.Revision && f.matches(marker.Key) {
 			f.gap = true
