@@ -52,8 +52,8 @@ type CacheStats struct {
 
 // cache remembers the newest records of keys that were read. It is a listener of the feed.
 //
-// A key is added before it is read, so that a change that comes in between is not lost. An
-// item never goes back to an older revision, whatever order records come in.
+// A key has a slot before it is read, so that a change that comes in between is not lost. A
+// slot never goes back to an older revision, whatever order records come in.
 type cache struct {
 	o        *opened
 	keys     selectors
@@ -62,15 +62,21 @@ type cache struct {
 
 	hits, misses, stale atomic.Uint64
 
-	mu    sync.RWMutex
-	items map[string]*item
-	joins bool // the cache follows, or is about to
+	mu      sync.RWMutex
+	slots   map[string]*slot // only while it has joined
+	joined  bool             // the feed hands it all changes
+	joining bool
+	failed  bool // the feed has failed since it began to join
 }
 
-// item is what is known of a key.
+// slot is the place of a key. Once it has left the cache, nobody sees what it gets.
+type slot struct {
+	least uint64 // the newest record has at least this revision
+	item  *item  // the newest record; nil: unknown
+}
+
+// item is the newest record of a key.
 type item struct {
-	least   uint64         // the newest record has at least this revision
-	read    bool           // record is the newest one
 	record  *driver.Record // nil: none
 	expiry  time.Time      // of record; zero: never
 	decoded sync.Once
@@ -78,21 +84,30 @@ type item struct {
 	err     error
 }
 
-// maxItems limits the number of keys in a cache. Any others are forgotten for new ones.
-const maxItems = 1 << 16
+// maxSlots limits the number of keys in a cache. Any others are forgotten for new ones.
+const maxSlots = 1 << 16
 
 func newCache(o *opened, d *bucketOptions) *cache {
 	patterns, _ := selectors(d.cachedKeys).patterns()
-	return &cache{o: o, keys: d.cachedKeys, patterns: patterns, maxStale: d.maxStale, items: make(map[string]*item)}
+	return &cache{o: o, keys: d.cachedKeys, patterns: patterns, maxStale: d.maxStale, slots: make(map[string]*slot)}
 }
+
+// newItem returns the item of a record, nil for none.
+func (c *cache) newItem(r *driver.Record) *item {
+	i := &item{record: r}
+	if r != nil && r.Op == driver.Put {
+		i.expiry = r.Expiry(c.o.Config().TTL)
+	}
+	return i
+}
+
+// expired reports whether the value has expired by the local clock.
+func (i *item) expired() bool { return !i.expiry.IsZero() && !time.Now().Before(i.expiry) }
 
 // get returns the item of a key, after it has read the key if need be.
 func (c *cache) get(ctx context.Context, written string) (*item, error) {
-	if staleness := c.o.feed.staleness(); staleness <= c.maxStale {
-		c.mu.RLock()
-		i := c.items[written]
-		c.mu.RUnlock()
-		if i != nil && i.read && (i.expiry.IsZero() || time.Now().Before(i.expiry)) {
+	if c.o.feed.staleness() <= c.maxStale {
+		if i := c.known(written); i != nil && !i.expired() {
 			c.hits.Add(1)
 			return i, nil
 		}
@@ -100,7 +115,21 @@ func (c *cache) get(ctx context.Context, written string) (*item, error) {
 		c.stale.Add(1)
 	}
 	c.misses.Add(1)
-	return c.fill(ctx, written)
+	i, err := c.fill(ctx, written)
+	if err == nil && i.expired() {
+		i = new(item) // the server has not removed it yet
+	}
+	return i, err
+}
+
+// known returns the item of a key, or nil.
+func (c *cache) known(written string) *item {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if s := c.slots[written]; s != nil {
+		return s.item
+	}
+	return nil
 }
 
 // fill reads a key, and remembers its newest record. The leader answers: the cache follows the
@@ -109,84 +138,83 @@ func (c *cache) fill(ctx context.Context, written string) (*item, error) {
 	if err := c.follow(ctx); err != nil {
 		return nil, err
 	}
-	c.expect(written)
+	s := c.reserve(written)
 	r, err := c.o.record(ctx, written, true)
 	if err != nil && transport.CodeOf(err) != transport.NotFound {
 		return nil, err
 	}
-	return c.learn(written, r), nil
+	return c.learn(s, r), nil
 }
 
-// follow makes the cache a listener of the feed.
+// follow makes the cache a listener of the feed. It does not wait for another follow.
 func (c *cache) follow(ctx context.Context) error {
 	c.mu.Lock()
-	joins := c.joins
-	c.joins = true
+	begins := !c.joined && !c.joining
+	if begins {
+		c.joining, c.failed = true, false
+	}
 	c.mu.Unlock()
-	if joins {
+	if !begins {
 		return nil
 	}
-	if _, err := c.o.feed.join(ctx, c); err != nil {
-		c.mu.Lock()
-		c.joins = false
-		c.mu.Unlock()
-		return err
-	}
-	return nil
-}
-
-// expect adds an item for a key that is about to be read.
-func (c *cache) expect(written string) {
+	_, err := c.o.feed.join(ctx, c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.items[written] == nil {
-		c.add(written, new(item))
-	}
+	c.joining, c.joined = false, err == nil && !c.failed
+	return err
 }
 
-// add adds an item. If there are too many, others leave.
-func (c *cache) add(written string, i *item) {
-	for other := range c.items {
-		if len(c.items) < maxItems {
+// reserve returns the slot of a key that is about to be read. A cache that has not joined yet
+// would miss changes, so it does not keep the slot.
+func (c *cache) reserve(written string) *slot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.slots[written]
+	if s == nil {
+		s = new(slot)
+		if c.joined {
+			c.add(written, s)
+		}
+	}
+	return s
+}
+
+// add adds a slot. If there are too many, others leave.
+func (c *cache) add(written string, s *slot) {
+	for other := range c.slots {
+		if len(c.slots) < maxSlots {
 			break
 		}
-		delete(c.items, other)
+		delete(c.slots, other)
 	}
-	c.items[written] = i
+	c.slots[written] = s
 }
 
-// learn notes the newest record of a key, nil for none, and returns its item. An item that
-// knows better stays. The item of a key that was forgotten meanwhile is not kept: a change may
-// have been missed.
-func (c *cache) learn(written string, r *driver.Record) *item {
-	made := &item{read: true, record: r}
+// learn notes the newest record of a key, nil for none, and returns its item. A slot that knows
+// better keeps what it has.
+func (c *cache) learn(s *slot, r *driver.Record) *item {
+	made, revision := c.newItem(r), uint64(0)
 	if r != nil {
-		made.least = r.Revision
-		if r.Op == driver.Put {
-			made.expiry = r.Expiry(c.o.Config().TTL)
-		}
+		revision = r.Revision
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch is := c.items[written]; {
-	case is == nil:
-	case is.least > made.least:
-		if is.read {
-			return is
-		}
-	default:
-		c.items[written] = made
+	switch {
+	case revision >= s.least:
+		s.least, s.item = revision, made
+	case s.item != nil:
+		return s.item
 	}
 	return made
 }
 
-// wrote notes a write of this process. The value is read again, or comes from the feed. A
-// write with an unknown outcome has revision 0.
+// wrote notes a write of this process. The value is read again, unless the feed has brought
+// this very record. A write with an unknown outcome has revision 0.
 func (c *cache) wrote(written string, revision uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if is := c.items[written]; is != nil && (revision == 0 || is.least < revision) {
-		c.items[written] = &item{least: max(is.least, revision)}
+	if s := c.slots[written]; s != nil && (revision == 0 || s.least != revision) {
+		s.least, s.item = max(s.least, revision), nil
 	}
 }
 
@@ -196,10 +224,10 @@ func (c *cache) wants() following { return following{c.patterns, true} }
 // push implements [listener].
 func (c *cache) push(r *driver.Record) {
 	c.mu.RLock()
-	_, known := c.items[r.Key]
+	s := c.slots[r.Key]
 	c.mu.RUnlock()
-	if known {
-		c.learn(r.Key, r)
+	if s != nil {
+		c.learn(s, r)
 	}
 }
 
@@ -207,15 +235,15 @@ func (c *cache) push(r *driver.Record) {
 func (c *cache) lose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.items)
+	clear(c.slots)
 }
 
 // fail implements [listener]. The next Get follows anew.
 func (c *cache) fail(error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.items)
-	c.joins = false
+	clear(c.slots)
+	c.joined, c.failed = false, true
 }
 
 func (c *cache) stats() CacheStats {
@@ -223,7 +251,7 @@ func (c *cache) stats() CacheStats {
 	defer c.mu.RUnlock()
 	return CacheStats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Stale: c.stale.Load(),
-		Keys: len(c.items), Staleness: c.o.feed.staleness(),
+		Keys: len(c.slots), Staleness: c.o.feed.staleness(),
 	}
 }
 

@@ -167,7 +167,9 @@ func (f *feed) run(idle chan struct{}) {
 		switch {
 		case ctx.Err() != nil, err == nil: // a watcher has joined, or the last one left
 		case errors.Is(err, driver.ErrGap):
-			f.skip(ctx, turn)
+			if f.skip(ctx, turn) != nil {
+				_ = pause(ctx, lastPause) // the next Follow finds the gap again, or returns why not
+			}
 		default:
 			f.mu.Lock()
 			f.fail(err)
@@ -190,12 +192,21 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 		return nil, what, 0, false
 	}
 	ctx, f.renew = context.WithCancel(f.life)
-	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: f.markCurrent}
-	return ctx, what, f.turn, true
+	turn = f.turn
+	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func(revision uint64) { f.markCurrent(turn, revision) }}
+	return ctx, what, turn, true
 }
 
-// markCurrent notes that all changes were handed out.
-func (f *feed) markCurrent() { f.current.Store(int64(time.Since(f.begun)) + 1) }
+// markCurrent notes that all changes up to a revision were handed out, and that there are no
+// others.
+func (f *feed) markCurrent(turn int, revision uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.turn == turn {
+		f.position = max(f.position, revision)
+		f.current.Store(int64(time.Since(f.begun)) + 1)
+	}
+}
 
 // staleness returns the time since all changes were last known to have been handed out. It is
 // without bound before the first time.
@@ -225,23 +236,21 @@ func (f *feed) hand(turn int, r *driver.Record) bool {
 
 // skip continues after the bucket's last revision, and tells the watchers that changes are
 // missing.
-func (f *feed) skip(ctx context.Context, turn int) {
+func (f *feed) skip(ctx context.Context, turn int) error {
 	is, err := f.o.Info(ctx)
-	for wait := firstPause; err != nil; wait = min(2*wait, lastPause) {
-		if transport.CodeOf(err) == transport.NotFound || pause(ctx, wait) != nil {
-			return // Follow returns the error
-		}
-		is, err = f.o.Info(ctx)
+	if err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.turn != turn {
-		return // the next Follow finds the gap again
+		return nil // the next Follow finds the gap again
 	}
 	f.position = is.Last
 	for w := range f.watchers {
 		w.lose()
 	}
+	return nil
 }
 
 // fail ends all watchers.

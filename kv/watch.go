@@ -85,12 +85,12 @@ func IgnoreDeletes() WatchOption {
 func (kv *KeyValue[T]) Watch(ctx context.Context, options ...WatchOption) iter.Seq2[Event[T], error] {
 	return func(yield func(Event[T], error) bool) {
 		v := &view[T]{kv: kv, yield: yield}
+		defer v.end() // also if the loop panics
 		err := v.begin(ctx, options)
 		for err == nil && !v.left {
 			v.w.await(ctx) // here, where the stack is small
 			err = v.step(ctx)
 		}
-		v.end()
 		if err != nil && !v.left {
 			yield(Event[T]{}, v.named(err))
 		}
@@ -189,18 +189,28 @@ func (v *view[T]) present(ctx context.Context, s driver.Scan) error {
 // step gives the changes that there are, or replays.
 func (v *view[T]) step(ctx context.Context) error {
 	records, lost, err := v.w.take()
-	if ctx.Err() != nil && err == nil && records == nil && !lost {
-		err = transport.ContextError(ctx, transport.OutcomeNotDone, "%w while it watched", ctx.Err())
-	}
 	for _, r := range records {
-		if r.Revision > v.after && !v.left {
+		if v.left || ctx.Err() != nil {
+			break
+		}
+		if r.Revision > v.after {
 			v.after = r.Revision
 			v.give(r)
 		}
 	}
-	if v.left || err != nil || !lost {
-		return err
+	switch {
+	case v.left:
+		return nil
+	case ctx.Err() != nil:
+		return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while it watched", ctx.Err())
+	case lost:
+		return v.replay(ctx)
 	}
+	return err
+}
+
+// replay gives the present values after changes were lost.
+func (v *view[T]) replay(ctx context.Context) error {
 	is, err := v.o.Info(ctx)
 	if err != nil {
 		return err

@@ -50,7 +50,8 @@ var rules = []rule{
 		nil, nil,
 		"kv depends on transport.Host and kv/driver, and neither on mono nor on a backend",
 	},
-	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid", "github.com/anishathalye/porcupine"}, nil, nil, "the test of a backend needs no other module"},
+	{[]string{"kv"}, []string{"github.com/anishathalye/porcupine"}, nil, nil, "a production binary links no test support"},
+	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
 	{
 		[]string{"testkit"},
 		[]string{"github.com/nats-io"},

@@ -97,7 +97,8 @@ type Bucket interface {
 	// Follow calls yield for the records that f selects, in the order of revisions, until
 	// yield returns false, and then returns nil. It continues over lost connections,
 	// leaders and consumers, and repeats nothing. It returns ErrGap if it may have missed
-	// a record that marked the end of a value and no longer exists. It also returns at the
+	// a record that marked the end of a value and no longer exists, or if the bucket has not
+	// reached the revision to begin after, since it was created again. It also returns at the
 	// end of ctx, NotFound if the bucket was deleted, and Unavailable after Close.
 	Follow(ctx context.Context, f Follow, yield func(*Record) bool) error
 
@@ -225,12 +226,8 @@ type Follow struct {
 	After       uint64   // only records after this revision
 	HeadersOnly bool
 
-	// Known, if not zero, is a time at which the caller had all records of these patterns up
-	// to then. It tells a caller that was away from one with nothing to receive: After alone
-	// may be old for both. It is by this process's clock.
-	Known time.Time
-
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
-	// that there are, at least about once a second while the connection lasts.
-	Current func()
+	// that there are, at least about once a second while the connection lasts. A later Follow
+	// of the same records can begin after the given revision.
+	Current func(revision uint64)
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
@@ -37,7 +36,6 @@ type bucket struct {
 
 	follows   map[*bucketFollow]struct{}
 	lost      uint64 // the highest marker that was removed with its key
-	lostAt    time.Time
 	before    uint64 // the highest revision before the last change
 	republish *republish
 }

@@ -139,6 +139,7 @@ func TestBucketGap(t *testing.T) {
 		gap("from the beginning", 0, nil)
 		gap("after the value", 1, driver.ErrGap)
 		gap("after the marker", 3, nil)
+		gap("after a revision of a former bucket", 5, driver.ErrGap)
 	})
 }
 

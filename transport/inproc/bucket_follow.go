@@ -12,7 +12,7 @@ type bucketFollow struct {
 	bucketReading
 	gap     bool          // the end of a value was removed before it was read
 	wake    chan struct{} // signals a change
-	current func()        // called while there is nothing to read; may be nil
+	current func(uint64)  // called while there is nothing to read; may be nil
 	tick    <-chan time.Time
 }
 
@@ -27,7 +27,7 @@ func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*
 	}
 	f := &bucketFollow{bucketReading: newBucketReading(h, b, c.Patterns), wake: make(chan struct{}, 1)}
 	f.next, f.headersOnly = c.After+1, c.HeadersOnly
-	f.gap = c.After > 0 && c.After < b.lost && !c.Known.After(b.lostAt)
+	f.gap = c.After > b.last || c.After > 0 && c.After < b.lost
 	b.follows[f] = struct{}{}
 	b.unlock()
 	defer f.finish()
@@ -60,7 +60,7 @@ func (f *bucketFollow) await(ctx context.Context) error {
 			return err
 		}
 		if f.current != nil {
-			f.current()
+			f.current(f.upTo)
 		}
 		select {
 		case <-f.wake:
@@ -98,7 +98,7 @@ func (b *bucket) wake() {
 // lose notes that a marker was removed and that nothing is left of its key. A Follow that
 // has read a value of the key, but not the marker, has missed the end of the value.
 func (b *bucket) lose(marker *bucketRecord) {
-	b.lost, b.lostAt = max(b.lost, marker.Revision), time.Now()
+	b.lost = max(b.lost, marker.Revision)
 	for f := range b.follows {
 		if marker.key.first < f.next && f.next <= marker.Revision && f.matches(marker.Key) {
 			f.gap = true

@@ -17,10 +17,7 @@ func (b *bucket) Follow(ctx context.Context, f driver.Follow, yield func(*driver
 	rd := b.reader(f.Patterns, f.HeadersOnly, yield)
 	rd.follow, rd.last = true, f.After
 	rd.start.Sequence = f.After + 1
-	g := &guard{b: b, rd: rd, known: !f.Known.IsZero(), caught: f.Known, notify: f.Current}
-	if !g.known {
-		g.caught = time.Now()
-	}
+	g := &guard{b: b, rd: rd, caught: time.Now(), notify: f.Current}
 	rd.began, rd.current = g.began, g.current
 	record := rd.yield
 	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
@@ -38,11 +35,10 @@ func (b *bucket) Follow(ctx context.Context, f driver.Follow, yield func(*driver
 type guard struct {
 	b       *bucket
 	rd      *reader
-	created time.Time // of the stream; zero before the first session
-	known   bool      // the caller has told caught
-	caught  time.Time // when all records had been received
-	behind  time.Time // when the server had more than it had sent; zero if it has no more
-	notify  func()    // may be nil
+	created time.Time             // of the stream; zero before the first session
+	caught  time.Time             // when all records had been received
+	behind  time.Time             // when the server had more than it had sent; zero if it has no more
+	notify  func(revision uint64) // may be nil
 }
 
 // began is called when a session has its consumer, and nothing that the server still has can
@@ -61,11 +57,9 @@ func (g *guard) began(ctx context.Context) error {
 		return driver.ErrGap
 	case last == g.rd.last, life == forever:
 		return nil
-	case g.known || !first:
-		if time.Since(g.caught) > life {
-			return driver.ErrGap
-		}
-	case g.rd.last > 0 && life > 0:
+	case !first && time.Since(g.caught) > life:
+		return driver.ErrGap
+	case first && g.rd.last > 0 && life > 0:
 		return g.checkStart(ctx, is.TimeStamp.Add(-life))
 	}
 	return nil
@@ -94,7 +88,7 @@ func (g *guard) current(nothingWaits bool) error {
 	}
 	g.caught, g.behind = time.Now(), time.Time{}
 	if nothingWaits && g.notify != nil {
-		g.notify()
+		g.notify(max(g.rd.last, g.rd.passed))
 	}
 	return nil
 }

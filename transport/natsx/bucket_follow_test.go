@@ -63,7 +63,8 @@ func startFollow(t *testing.T, b driver.Bucket, f driver.Follow) *following {
 	t.Cleanup(cancel)
 	is := &following{got: make(chan string, 1000), ended: make(chan error, 1)}
 	begun := make(chan struct{})
-	f.Current = sync.OnceFunc(func() { close(begun) })
+	begin := sync.OnceFunc(func() { close(begun) })
+	f.Current = func(uint64) { begin() }
 	go func() {
 		is.ended <- b.Follow(ctx, f, func(r *driver.Record) bool { is.got <- describe(r); return true })
 	}()
@@ -127,14 +128,35 @@ func TestFollowReportsCurrent(t *testing.T) {
 	defer cancel()
 	var last uint64
 	calls := 0
-	err := b.Follow(ctx, driver.Follow{Current: func() {
-		if calls++; last != 1200 || calls == 3 {
+	err := b.Follow(ctx, driver.Follow{Current: func(revision uint64) {
+		if calls++; last != 1200 || revision != 1200 || calls == 3 {
 			cancel()
 		}
 	}}, func(r *driver.Record) bool { last = r.Revision; return true })
 	wantCode(t, err, transport.Canceled)
 	if calls != 3 || last != 1200 {
 		t.Errorf("%d calls after record %d", calls, last)
+	}
+}
+
+// The revision of a Follow that is current includes the records that it has not selected.
+func TestFollowPassesOtherRecords(t *testing.T) {
+	t.Parallel()
+	b := openBucket(t, inProcess(t, nil), driver.Config{})
+	for _, key := range []string{"a", "b", "b"} {
+		put(t, b, key, "")
+	}
+	ctx, cancel := context.WithCancel(realtime.Patient(t))
+	defer cancel()
+	current := uint64(0)
+	err := b.Follow(ctx, driver.Follow{Patterns: []string{"a"}, Current: func(revision uint64) {
+		if current = revision; current == 3 {
+			cancel()
+		}
+	}}, func(*driver.Record) bool { return true })
+	wantCode(t, err, transport.Canceled)
+	if current != 3 {
+		t.Errorf("the Follow is at revision %d", current)
 	}
 }
 

@@ -60,7 +60,8 @@ type reader struct {
 	filter      []string
 	start       transport.Start
 	end         uint64 // the last sequence at the start
-	last        uint64 // the last sequence that it has passed
+	last        uint64 // the last sequence that it has received
+	passed      uint64 // a sequence up to which the consumer has sent all
 	yield       func(*nats.Msg, *nats.MsgMetadata) bool
 
 	// began, if not nil, is called after a consumer was created. current, if not nil, is called
@@ -182,7 +183,7 @@ func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err err
 	case p == nil:
 		return false, nil
 	case isStatus(msg):
-		return false, s.checkCurrent(msg.Header.Get("Status") == "100")
+		return false, s.checkCurrent(s.isIdle(msg))
 	}
 	if s.received++; about.Sequence.Consumer != s.received {
 		p.restart() // one is missing
@@ -199,6 +200,22 @@ func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err err
 	}
 	return false, nil
 }
+
+// isIdle reports whether a status is a heartbeat of a consumer that has no more messages, and
+// none of those that it has sent is missing.
+func (s *session) isIdle(status *nats.Msg) bool {
+	if firstOf(status.Header, headerStatus) != "100" || uint64(numberIn(status, headerLastConsumer)) != s.received {
+		return false
+	}
+	s.passed = max(s.passed, uint64(numberIn(status, headerLastStream)))
+	return true
+}
+
+// Headers of a heartbeat: the last sequences that the consumer has sent and passed.
+const (
+	headerLastConsumer = "Nats-Last-Consumer"
+	headerLastStream   = "Nats-Last-Stream"
+)
 
 // checkCurrent calls current if the consumer has no more messages.
 func (s *session) checkCurrent(is bool) error {
