@@ -247,7 +247,7 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 	for _, pattern := range patterns {
 		m, err := rd.from.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
-		case missing(err):
+		case isNoMessage(err):
 		case err != nil:
 			return false, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
