@@ -110,9 +110,11 @@ func (l *latecomers) give() {
 func (b *bucket) persist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		retry := b.t.passing(err) || transport.CodeOf(err) == transport.DeadlineExceeded
-		if err == nil || ctx.Err() != nil || !retry || !pause(ctx, apiPause) {
+		switch retry := b.t.passing(err) || transport.CodeOf(err) == transport.DeadlineExceeded; {
+		case err == nil, !retry:
 			return err
+		case !pause(ctx, apiPause):
+			return lost(ctx, transport.OutcomeUnknown)
 		}
 	}
 }

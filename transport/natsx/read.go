@@ -221,15 +221,19 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 		}
 		return s.checkEnd(ctx)
 	}
-	s.idle = s.drained(ctx, s.pullers[0].name)
-	return false, nil
+	s.idle, err = s.drained(ctx, s.pullers[0].name)
+	return false, err
 }
 
 // drained reports whether a consumer has no more messages, because they have expired or were
-// purged. Messages that it has sent may still be on their way.
-func (rd *reader) drained(ctx context.Context, consumer string) bool {
+// purged. Messages that it has sent may still be on their way. An error is a denial: any other
+// one passes, or ends the session.
+func (rd *reader) drained(ctx context.Context, consumer string) (bool, error) {
 	is, err := rd.from.consumer(ctx, consumer)
-	return err == nil && is.NumPending == 0
+	if transport.CodeOf(err) == transport.PermissionDenied {
+		return false, err
+	}
+	return err == nil && is.NumPending == 0, nil
 }
 
 // checkEnd reports whether a reader, whose consumer has no more messages, has read everything.
