@@ -340,6 +340,67 @@ func TestScanBesideWrites(t *testing.T) {
 	wg.Wait()
 }
 
+// A Scan ends although each of its records causes another write.
+func TestScanBesideItsOwnWrites(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	const n = 2000 // more than a reader has in advance
+	for _, history := range []bool{false, true} {
+		b := openBucket(t, tr, driver.Config{Name: fmt.Sprint("b", history), Memory: true})
+		for i := range n {
+			put(t, b, fmt.Sprint(i), "")
+		}
+		ctx := realtime.Patient(t)
+		keys, got := make(map[string]bool), 0
+		err := b.Scan(ctx, driver.Scan{History: history}, func(r *driver.Record) bool {
+			put(t, b, r.Key, "again")
+			keys[r.Key] = true
+			got++
+			return got < 10*n
+		})
+		if err != nil || len(keys) != n || got > 2*n {
+			t.Errorf("history %v: %d records of %d keys, %v", history, got, len(keys), err)
+		}
+		other := func() { // replaces a key that is read later
+			put(t, b, fmt.Sprint(n-1), "late")
+		}
+		keys = make(map[string]bool)
+		err = b.Scan(ctx, driver.Scan{History: history}, func(r *driver.Record) bool {
+			if len(keys) == 0 {
+				other()
+			}
+			keys[r.Key] = true
+			return true
+		})
+		if err != nil || len(keys) != n {
+			t.Errorf("history %v: %d keys, %v", history, len(keys), err)
+		}
+	}
+}
+
+// A Scan does not continue in another bucket of the same name.
+func TestScanOfARecreatedBucket(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, driver.Config{}, plainProxy(t))
+	const n = 2000
+	for i := range n {
+		put(t, r.direct, fmt.Sprint(i), "")
+	}
+	got := 0
+	err := r.b.Scan(realtime.Patient(t), driver.Scan{}, func(*driver.Record) bool {
+		if got++; got == 1 {
+			r.disconnect()
+			if err := r.admin.Buckets().Delete(t.Context(), "b"); err != nil {
+				t.Error(err)
+			}
+			put(t, openBucket(t, r.admin, driver.Config{}), "other", "")
+			r.proxy.Mend()
+		}
+		return true
+	})
+	wantCode(t, err, transport.Aborted, "created again")
+}
+
 // The outcome of a write is unknown if its answer is lost. A batch is not done before its last
 // write.
 func TestOutcomeOfAPut(t *testing.T) {
