@@ -3,7 +3,6 @@ package natsx_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -331,13 +330,52 @@ func TestScanBesideWrites(t *testing.T) {
 	})
 	for range 20 {
 		keys := make(map[string]bool)
-		err := b.Scan(ctx, driver.Scan{UpTo: math.MaxUint64}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		err := b.Scan(ctx, driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
 		if err != nil || len(keys) != n {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// A Scan ends, and misses no key, although other programs write faster than it reads.
+func TestScanOutrun(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{Memory: true})
+	const n = 50
+	for i := range n {
+		put(t, b, fmt.Sprint(i), "")
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	nc := tr.Conn()
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := nc.Publish("$KV."+b.Config().Name+"."+fmt.Sprint(i%n), nil); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%1000 == 0 {
+				_ = nc.Flush()
+			}
+		}
+	})
+	for range 3 {
+		keys := make(map[string]bool)
+		err := b.Scan(realtime.Patient(t), driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		if err != nil || len(keys) != n {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
 }
 
 // A Scan ends although each of its records causes another write.
