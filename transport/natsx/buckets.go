@@ -39,7 +39,7 @@ func (s buckets) Open(ctx context.Context, c *driver.Config) (driver.Bucket, err
 
 // check reports that the account has no JetStream.
 func (s buckets) check() error {
-	if has := (conn{s.t}).Capabilities(); !has.Logs {
+	if has := (conn(s)).Capabilities(); !has.Logs {
 		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "%s: %s", s.t.address, has.Advice)
 	}
 	return nil
