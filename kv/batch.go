@@ -139,7 +139,7 @@ func (tx *Tx[T]) explain(ctx context.Context, conflict error) error {
 			w.Expect = &is
 			continue
 		}
-		r, err := tx.o.newest(ctx, w.Key, true)
+		r, err := tx.o.newest(ctx, w.Key)
 		if err != nil {
 			return atKey(readKey(w.Key), notDone(transport.Aborted, "a condition of the batch does not hold, and the newest revision is unknown: %w", err))
 		}

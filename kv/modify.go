@@ -100,23 +100,22 @@ func (kv *KeyValue[T]) Touch(ctx context.Context, key string, options ...WriteOp
 
 // modify writes what change returns for the newest record of a key, nil for none, if that is
 // still the newest one then. All attempts have one id, by which a write whose answer was lost
-// is found again. A lost write may still take effect later. It expects the same revision as
-// the next attempt, so only one of them does.
+// is found again. A lost write may still take effect later. It is sent again as it was, and
+// expects the same revision, so it takes effect once.
 func (o *opened) modify(ctx context.Context, key string, change func(*driver.Record) (driver.Write, error)) (uint64, error) {
 	id := rand.Text()
-	r, err := o.newest(ctx, key, false)
+	var w driver.Write
 	var lost error
+	r, err := o.newest(ctx, key)
 	for wait := firstPause; err == nil; wait = min(2*wait, lastPause) {
-		var w driver.Write
-		if w, err = change(r); err != nil {
-			break
+		expect := revisionOf(r)
+		if lost == nil {
+			if w, err = change(r); err != nil {
+				break
+			}
+			w.Expect = &expect
+			w.Header = append(transport.Header{{Name: transport.HeaderID, Value: id}}, without(w.Header, transport.HeaderID)...)
 		}
-		expect := uint64(0)
-		if r != nil {
-			expect = r.Revision
-		}
-		w.Expect = &expect
-		w.Header = append(transport.Header{{Name: transport.HeaderID, Value: id}}, without(w.Header, transport.HeaderID)...)
 		revision, failed := o.put(ctx, w)
 		switch {
 		case failed == nil:
@@ -129,17 +128,25 @@ func (o *opened) modify(ctx context.Context, key string, change func(*driver.Rec
 		if err = pause(ctx, wait); err != nil {
 			break
 		}
-		if r, err = o.newest(ctx, key, true); err != nil {
+		if r, err = o.newest(ctx, key); err != nil {
 			break
 		}
 		if r != nil && r.Header.Get(transport.HeaderID) == id {
 			return r.Revision, nil
 		}
-		if lost != nil && (r == nil && expect > 0 || r != nil && r.Revision != expect) {
+		if lost != nil && revisionOf(r) != expect {
 			return 0, lost // another write may have followed ours
 		}
 	}
 	return 0, unless(lost, notWritten(err))
+}
+
+// revisionOf returns the revision of a record, 0 for none.
+func revisionOf(r *driver.Record) uint64 {
+	if r == nil {
+		return 0
+	}
+	return r.Revision
 }
 
 // notWritten returns the error that ended a modify before another write.
@@ -158,9 +165,9 @@ func isUnknown(err error) bool {
 	return !ok || e.Outcome == transport.OutcomeUnknown
 }
 
-// newest returns the newest record of a key, or nil if there is none.
-func (o *opened) newest(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
-	r, err := o.record(ctx, key, fresh)
+// newest returns the newest record of a key, or nil if there is none. The leader answers.
+func (o *opened) newest(ctx context.Context, key string) (*driver.Record, error) {
+	r, err := o.Get(ctx, key, 0, true)
 	if transport.CodeOf(err) == transport.NotFound {
 		return nil, nil
 	}

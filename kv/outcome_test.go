@@ -3,7 +3,6 @@ package kv_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -196,27 +195,6 @@ func TestOwnWritesOnReplicas(t *testing.T) {
 		}
 		f.want("a", "x")
 	}, kv.Replicas(3))
-}
-
-// A Modify that a replica misleads starts anew from the newest value.
-func TestModifyOnReplicas(t *testing.T) {
-	withFaults(t, func(f *faulty) {
-		var got []string
-		for _, value := range []string{"1", "2"} {
-			if _, err := f.other.Put(f.Context(), "a", value); err != nil {
-				f.Fatal(err)
-			}
-		}
-		f.on("get", stale)
-		_, err := f.Modify(f.Context(), "a", func(was string) (string, error) {
-			got = append(got, was)
-			return was + "x", nil
-		})
-		if err != nil || !slices.Equal(got, []string{"1", "2"}) {
-			f.Errorf("f got %q, %v", got, err)
-		}
-		f.want("a", "2x")
-	})
 }
 
 // A lost answer of a Batch has an unknown outcome, and all of it is stored.
