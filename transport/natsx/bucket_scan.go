@@ -82,8 +82,8 @@ func (b *bucket) scanRest(ctx context.Context, patterns, filter []string, late *
 // knows reports whether a record of the key has come.
 func (l *latecomers) knows(key string) bool { return l.seen[key] || l.held[key] != nil }
 
-// checkSame returns a function that checks, from its second call on, that the stream is still
-// the one that was created at a given time. Another one has other records at its revisions.
+// checkSame returns a function that checks, from its second call on, that the stream has a given
+// time of creation. Another stream has other records at the same revisions.
 func (b *bucket) checkSame(created time.Time) func(context.Context) error {
 	first := true
 	return func(ctx context.Context) error {
@@ -99,10 +99,10 @@ func (b *bucket) checkSame(created time.Time) func(context.Context) error {
 	}
 }
 
-// latecomers holds back the records that were written after the start of a Scan, until there
-// are no more. The caller of the Scan may write a record for each that it gets, or more slowly
-// than others write, and would otherwise never see the end. They replace records that the Scan
-// may have missed. Those of keys that had a record before are left out.
+// latecomers holds back the records of a Scan that were written after its start, until there
+// are no more. Otherwise a caller that writes for each record, or reads more slowly than others
+// write, would never see the end. Such a record may replace one that the Scan has missed. If the
+// key had a record before, it is left out.
 type latecomers struct {
 	end     uint64 // the last revision at the start
 	history bool
