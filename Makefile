@@ -58,11 +58,12 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags conformance ./transport/conformance
+	go vet -tags interop ./kv/interop
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece
 	go mod tidy -diff
-	GOOS=windows go vet ./transport/... ./mono/... ./codec/...
+	GOOS=windows go vet ./transport/... ./mono/... ./codec/... ./kv/...
 
 .PHONY: examples
 examples: ## Run the examples

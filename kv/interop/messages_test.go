@@ -139,13 +139,6 @@ func checkForeign(t *testing.T, tr *natsx.Transport, bucket string) {
 	}
 }
 
-// The keys that mono writes, with the written forms and the values that the tools show.
-var ours = []struct{ key, written, value string }{
-	{"user.1", "user.1", `{"name":"Ada"}`},
-	{"naïve key", "na=C3=AFve=20key", `{"name":"Grace"}`},
-	{"..a", "=2E=2Ea", `{"name":"Edsger"}`},
-}
-
 var oursBucket = kv.NewBucket[user]("ours", kv.History(3), kv.Codec(codec.JSON))
 
 // writeOurs writes the entries of ours, a deleted and a purged one.

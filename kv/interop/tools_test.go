@@ -22,6 +22,13 @@ import (
 // tools is the folder of the installed tools.
 var tools = os.Getenv("INTEROP_TOOLS")
 
+// The keys that mono writes, with the written forms and the values that the tools show.
+var ours = []struct{ key, written, value string }{
+	{"user.1", "user.1", `{"name":"Ada"}`},
+	{"naïve key", "na=C3=AFve=20key", `{"name":"Grace"}`},
+	{"..a", "=2E=2Ea", `{"name":"Edsger"}`},
+}
+
 // run runs a command and returns its output.
 func run(t *testing.T, command ...string) string {
 	t.Helper()

@@ -59,17 +59,21 @@ func keyPrefix(c *jetstream.StreamConfig) string {
 	return bucketSubject + strings.TrimPrefix(m.Name, bucketStream) + "."
 }
 
-// markerLife returns how long the server keeps the marker of an ended value. It is 0 if values
-// may end without a marker.
+// markerLife returns how long the server keeps the marker of an ended value, unless a client has
+// given it a shorter TTL. If the server writes no markers, only clients do, and a reader
+// computes which values expire.
 func markerLife(c *jetstream.StreamConfig) time.Duration {
-	switch life := c.SubjectDeleteMarkerTTL; {
-	case life > 0 && c.MaxAge > 0:
-		return min(life, c.MaxAge)
-	case life == 0 && c.MaxAge == 0 && !c.AllowMsgTTL:
-		return forever
-	default:
-		return life
+	life := forever
+	switch {
+	case c.SubjectDeleteMarkerTTL > 0:
+		life = c.SubjectDeleteMarkerTTL
+	case c.AllowMsgTTL:
+		life = time.Second // the minimum of a TTL
 	}
+	if c.MaxAge > 0 {
+		life = min(life, c.MaxAge)
+	}
+	return life
 }
 
 // Config implements [driver.Bucket].

@@ -59,7 +59,7 @@ func (g *guard) began(ctx context.Context) error {
 		return nil
 	case !first && time.Since(g.caught) > life:
 		return driver.ErrGap
-	case first && g.rd.last > 0 && life > 0:
+	case first && g.rd.last > 0:
 		return g.checkStart(ctx, is.TimeStamp.Add(-life))
 	}
 	return nil

@@ -3,7 +3,6 @@ package natsx_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -331,13 +330,113 @@ func TestScanBesideWrites(t *testing.T) {
 	})
 	for range 20 {
 		keys := make(map[string]bool)
-		err := b.Scan(ctx, driver.Scan{UpTo: math.MaxUint64}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		err := b.Scan(ctx, driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
 		if err != nil || len(keys) != n {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// A Scan ends, and misses no key, although other programs write faster than it reads.
+func TestScanOutrun(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{Memory: true})
+	const n = 50
+	for i := range n {
+		put(t, b, fmt.Sprint(i), "")
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	nc := tr.Conn()
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := nc.Publish("$KV."+b.Config().Name+"."+fmt.Sprint(i%n), nil); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%1000 == 0 {
+				_ = nc.Flush()
+			}
+		}
+	})
+	for range 3 {
+		keys := make(map[string]bool)
+		err := b.Scan(realtime.Patient(t), driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
+		if err != nil || len(keys) != n {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+}
+
+// A Scan ends although each of its records causes another write.
+func TestScanBesideItsOwnWrites(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	const n = 2000 // more than a reader has in advance
+	for _, history := range []bool{false, true} {
+		b := openBucket(t, tr, driver.Config{Name: fmt.Sprint("b", history), Memory: true})
+		for i := range n {
+			put(t, b, fmt.Sprint(i), "")
+		}
+		ctx := realtime.Patient(t)
+		keys, got := make(map[string]bool), 0
+		err := b.Scan(ctx, driver.Scan{History: history}, func(r *driver.Record) bool {
+			put(t, b, r.Key, "again")
+			keys[r.Key] = true
+			got++
+			return got < 10*n
+		})
+		if err != nil || len(keys) != n || got > 2*n {
+			t.Errorf("history %v: %d records of %d keys, %v", history, got, len(keys), err)
+		}
+		other := func() { // replaces a key that is read later
+			put(t, b, fmt.Sprint(n-1), "late")
+		}
+		keys = make(map[string]bool)
+		err = b.Scan(ctx, driver.Scan{History: history}, func(r *driver.Record) bool {
+			if len(keys) == 0 {
+				other()
+			}
+			keys[r.Key] = true
+			return true
+		})
+		if err != nil || len(keys) != n {
+			t.Errorf("history %v: %d keys, %v", history, len(keys), err)
+		}
+	}
+}
+
+// A Scan does not continue in another bucket of the same name.
+func TestScanOfARecreatedBucket(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, driver.Config{}, plainProxy(t))
+	const n = 2000
+	for i := range n {
+		put(t, r.direct, fmt.Sprint(i), "")
+	}
+	got := 0
+	err := r.b.Scan(realtime.Patient(t), driver.Scan{}, func(*driver.Record) bool {
+		if got++; got == 1 {
+			r.disconnect()
+			if err := r.admin.Buckets().Delete(t.Context(), "b"); err != nil {
+				t.Error(err)
+			}
+			put(t, openBucket(t, r.admin, driver.Config{}), "other", "")
+			r.proxy.Mend()
+		}
+		return true
+	})
+	wantCode(t, err, transport.Aborted, "created again")
 }
 
 // The outcome of a write is unknown if its answer is lost. A batch is not done before its last

@@ -34,7 +34,8 @@ func (b *bucket) Get(ctx context.Context, key string, revision uint64, fresh boo
 // directGet is the part of the subjects of direct gets after the prefix of the API.
 const directGet = ".DIRECT.GET."
 
-// getDirect asks any server that stores the bucket. It reports false if none answers.
+// getDirect asks any server that stores the bucket. It reports false if none answers, or the
+// answer cannot be read.
 func (b *bucket) getDirect(ctx context.Context, key string, revision uint64) (r *driver.Record, answered bool, err error) {
 	prefix := b.shape.Load().prefix
 	m := transport.Message{Subject: b.t.api.prefix() + directGet + b.name + "." + prefix + key}
@@ -48,6 +49,8 @@ func (b *bucket) getDirect(ctx context.Context, key string, revision uint64) (r 
 		return nil, true, err
 	}
 	switch status := statusOf(reply); status {
+	case noStatus: // nats.go has dropped a malformed header
+		return nil, false, nil
 	case "":
 		r, err = directRecord(reply, prefix)
 		if err == nil && r.Key != key {
@@ -79,8 +82,10 @@ func statusOf(msg *nats.Msg) string {
 	if len(msg.Header[headerSequence]) > 0 {
 		return ""
 	}
-	return cmp.Or(firstOf(msg.Header, headerStatus), "none")
+	return cmp.Or(firstOf(msg.Header, headerStatus), noStatus)
 }
+
+const noStatus = "none"
 
 // directRecord returns the record in the answer to a direct get. For a subject outside the
 // bucket, the key is the whole subject. The server's headers come last: a republished record

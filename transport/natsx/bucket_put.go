@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"time"
@@ -171,10 +172,27 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 		return 0, err
 	}
 	ack, err := p.readAck(ctx, reply)
-	if err == nil && ack.Batch != id {
+	switch {
+	case err == nil && ack.Batch != id:
 		err = errNotStream(reply.Data)
+	case codeOfAPI(err) == codeBatchIncomplete:
+		err = cmp.Or(p.denial(ctx, writes), err)
 	}
 	return ack.Seq, err
+}
+
+// denial returns the error for a write that the server has denied, or nil. The server does not
+// answer the writes between the first and the last, and reports a denial by itself.
+func (p *putting) denial(ctx context.Context, writes []driver.Write) error {
+	if err := p.b.t.flush(ctx); err != nil {
+		return nil
+	}
+	for i := range writes {
+		if _, err := p.b.t.denials.of(p.subject + writes[i].Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // notDone returns an error of a batch that was not completed: the server forgets it.

@@ -89,7 +89,7 @@ func (is *shape) record(msg *nats.Msg, about *nats.MsgMetadata, headersOnly bool
 	fillRecord(r, msg.Header, msg.Data)
 	if headersOnly {
 		r.Value = nil
-		r.Size, _ = strconv.Atoi(firstOf(msg.Header, headerSize))
+		r.Size = numberIn(msg, headerSize)
 	}
 	return r
 }

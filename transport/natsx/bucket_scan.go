@@ -3,8 +3,11 @@ package natsx
 import (
 	"cmp"
 	"context"
+	"maps"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,21 +26,135 @@ func (b *bucket) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Rec
 	if is.State.Msgs == 0 {
 		return nil
 	}
+	late := &latecomers{end: is.State.LastSeq, history: s.History, yield: yield}
+	if s.UpTo == 0 {
+		yield = late.take
+	}
 	rd := b.reader(s.Patterns, s.HeadersOnly, yield)
-	rd.end, rd.beyond = cmp.Or(s.UpTo, is.State.LastSeq), s.UpTo == 0
+	rd.end = cmp.Or(s.UpTo, math.MaxUint64)
+	if s.UpTo == 0 {
+		rd.rounds = maxRounds
+	}
+	rd.began = b.checkSame(is.Created)
 	if rd.start.LastPerSubject = !s.History; s.History && s.After > 0 {
 		rd.start.Sequence = s.After + 1
 	}
-	return b.explain(rd.run(ctx))
+	err := rd.run(ctx)
+	if err == errEndless {
+		err = b.scanRest(ctx, s.Patterns, rd.filter, late)
+	}
+	if err != nil {
+		return b.explain(err)
+	}
+	late.give()
+	return nil
+}
+
+// maxRounds is the number of times that a Scan reads what was written meanwhile. After that
+// it looks for the keys that it has missed, because their records were always replaced by
+// later ones.
+const maxRounds = 8
+
+// scanRest reads the newest records of the keys that a Scan has missed.
+func (b *bucket) scanRest(ctx context.Context, patterns, filter []string, late *latecomers) error {
+	for _, pattern := range filter {
+		names, err := b.subjects(ctx, pattern)
+		if err != nil {
+			return err
+		}
+		for subject := range names {
+			key := strings.TrimPrefix(subject, b.shape.Load().prefix)
+			if late.knows(key) || len(patterns) > 0 && !transport.Contains(patterns, key) {
+				continue
+			}
+			r, err := b.Get(ctx, key, 0, true)
+			switch {
+			case err == nil:
+				late.take(r)
+			case !missing(err):
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// knows reports whether a record of the key has come.
+func (l *latecomers) knows(key string) bool { return l.seen[key] || l.held[key] != nil }
+
+// checkSame returns a function that checks, from its second call on, that the stream has a given
+// time of creation. Another stream has other records at the same revisions.
+func (b *bucket) checkSame(created time.Time) func(context.Context) error {
+	first := true
+	return func(ctx context.Context) error {
+		if first {
+			first = false
+			return nil
+		}
+		is, err := b.look(ctx)
+		if err == nil && !is.Created.Equal(created) {
+			return transport.Errorf(transport.Aborted, transport.OutcomeNotDone, "the bucket was deleted and created again meanwhile: read it again")
+		}
+		return err
+	}
+}
+
+// latecomers holds back the records of a Scan that were written after its start, until there
+// are no more. Otherwise a caller that writes for each record, or reads more slowly than others
+// write, would never see the end. Such a record may replace one that the Scan has missed. If the
+// key had a record before, it is left out.
+type latecomers struct {
+	end     uint64 // the last revision at the start
+	history bool
+	yield   func(*driver.Record) bool
+
+	seen    map[string]bool // keys without history
+	held    map[string][]*driver.Record
+	stopped bool
+}
+
+// take gets the next record.
+func (l *latecomers) take(r *driver.Record) bool {
+	if l.seen == nil {
+		l.seen, l.held = make(map[string]bool), make(map[string][]*driver.Record)
+	}
+	switch {
+	case r.Revision <= l.end:
+		if !l.history {
+			l.seen[r.Key] = true
+		}
+		l.stopped = !l.yield(r)
+	case l.history:
+		l.held[r.Key] = append(l.held[r.Key], r)
+	case !l.seen[r.Key]:
+		l.held[r.Key] = []*driver.Record{r}
+	}
+	return !l.stopped
+}
+
+// give yields what was held back.
+func (l *latecomers) give() {
+	if l.stopped {
+		return
+	}
+	held := slices.Concat(slices.Collect(maps.Values(l.held))...)
+	slices.SortFunc(held, func(a, b *driver.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	for _, r := range held {
+		if !l.yield(r) {
+			return
+		}
+	}
 }
 
 // persist calls do until its error does not end with the next connection or leader.
 func (b *bucket) persist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		retry := b.t.passing(err) || transport.CodeOf(err) == transport.DeadlineExceeded
-		if err == nil || ctx.Err() != nil || !retry || !pause(ctx, apiPause) {
+		switch retry := b.t.passing(err) || transport.CodeOf(err) == transport.DeadlineExceeded; {
+		case err == nil, !retry:
 			return err
+		case !pause(ctx, apiPause):
+			return lost(ctx, transport.OutcomeUnknown)
 		}
 	}
 }

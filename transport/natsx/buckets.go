@@ -20,6 +20,9 @@ type buckets struct{ t *Transport }
 // Open implements [driver.Store]. Other processes may create the bucket concurrently, so it
 // looks again if another one was first.
 func (s buckets) Open(ctx context.Context, c *driver.Config) (driver.Bucket, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	o := &opening{config: *c, t: s.t, stream: stream{t: s.t, name: bucketStream + c.Name}}
 	is, err := o.open(ctx)
 	for inUse := 0; codeOfAPI(err) == jetstream.JSErrCodeStreamNameInUse && inUse < maxRaces; inUse++ {
@@ -34,14 +37,29 @@ func (s buckets) Open(ctx context.Context, c *driver.Config) (driver.Bucket, err
 	return b, nil
 }
 
+// check reports that the account has no JetStream.
+func (s buckets) check() error {
+	if has := (conn(s)).Capabilities(); !has.Logs {
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "%s: %s", s.t.address, has.Advice)
+	}
+	return nil
+}
+
 // Delete implements [driver.Store].
 func (s buckets) Delete(ctx context.Context, name string) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	return s.t.explainBucket(stream{t: s.t, name: bucketStream + name}.delete(ctx))
 }
 
 // List implements [driver.Store].
 func (s buckets) List(ctx context.Context) iter.Seq2[driver.Info, error] {
 	return func(yield func(driver.Info, error) bool) {
+		if err := s.check(); err != nil {
+			yield(driver.Info{}, err)
+			return
+		}
 		all, err := callAPI(ctx, s.t, s.list)
 		if err != nil {
 			yield(driver.Info{}, s.t.explainBucket(err))

@@ -56,11 +56,11 @@ type reader struct {
 	follow      bool
 	replicated  bool // a replica may lag, so the leader confirms the end
 	patient     bool // a server that does not answer is asked again
-	beyond      bool // read on after the end, until there is no more
 	headersOnly bool
 	filter      []string
 	start       transport.Start
 	end         uint64 // the last sequence at the start
+	rounds      int    // the number of ends at which more may have arrived; 0 means any number
 	last        uint64 // the last sequence that it has received
 	passed      uint64 // a sequence up to which the consumer has sent all
 	yield       func(*nats.Msg, *nats.MsgMetadata) bool
@@ -88,7 +88,7 @@ func (rd *reader) run(ctx context.Context) error {
 
 // passing reports whether another session may succeed after an error.
 func (rd *reader) passing(err error) bool {
-	return rd.from.t.passing(err) || rd.patient && transport.CodeOf(err) == transport.DeadlineExceeded
+	return err != errEndless && (rd.from.t.passing(err) || rd.patient && transport.CodeOf(err) == transport.DeadlineExceeded)
 }
 
 // runSession reads with one consumer. It reports whether everything is read, or the caller
@@ -238,15 +238,19 @@ func (s *session) look(ctx context.Context) (done bool, err error) {
 		}
 		return s.checkEnd(ctx)
 	}
-	s.idle = s.drained(ctx, s.pullers[0].name)
-	return false, nil
+	s.idle, err = s.drained(ctx, s.pullers[0].name)
+	return false, err
 }
 
 // drained reports whether a consumer has no more messages, because they have expired or were
-// purged. Messages that it has sent may still be on their way.
-func (rd *reader) drained(ctx context.Context, consumer string) bool {
+// purged. Messages that it has sent may still be on their way. An error is a denial: any other
+// one passes, or ends the session.
+func (rd *reader) drained(ctx context.Context, consumer string) (bool, error) {
 	is, err := rd.from.consumer(ctx, consumer)
-	return err == nil && is.NumPending == 0
+	if transport.CodeOf(err) == transport.PermissionDenied {
+		return false, err
+	}
+	return err == nil && is.NumPending == 0, nil
 }
 
 // checkEnd reports whether a reader, whose consumer has no more messages, has read everything.
@@ -264,21 +268,26 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 	for _, pattern := range patterns {
 		m, err := rd.from.message(ctx, map[string]any{"seq": max(rd.last+1, rd.start.Sequence), "next_by_subj": pattern})
 		switch {
-		case missing(err):
+		case isNoMessage(err):
 		case err != nil:
 			return false, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
+			if rd.rounds--; rd.rounds == 0 {
+				return false, errEndless
+			}
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
+// errEndless is the error of a reader that has met new messages at each end.
+var errEndless = unavailable("messages arrive faster than they can be read")
+
 // take yields a message, and reports whether it was the last.
 func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 	seq := about.Sequence.Stream
-	ends := !rd.follow && !rd.beyond
-	if ends && seq > rd.end {
+	if !rd.follow && seq > rd.end {
 		return true
 	}
 	if seq > rd.last {
@@ -287,7 +296,7 @@ func (rd *reader) take(msg *nats.Msg, about *nats.MsgMetadata) (done bool) {
 			return true
 		}
 	}
-	return ends && seq >= rd.end
+	return !rd.follow && seq >= rd.end
 }
 
 // walkPause is the interval at which a walk that follows looks for new messages.
@@ -363,17 +372,11 @@ func (rd *reader) yieldStored(m *storedMessage) bool {
 func (rd *reader) walkLast(ctx context.Context) error {
 	var lasts []*storedMessage
 	for _, pattern := range rd.filter {
-		s, err := callAPI(ctx, rd.from.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
-			s, err := rd.from.t.api.js(ctx).Stream(ctx, rd.from.name)
-			if err != nil {
-				return nil, err
-			}
-			return s.Info(ctx, jetstream.WithSubjectFilter(pattern))
-		})
+		subjects, err := rd.from.subjects(ctx, pattern)
 		if err != nil {
 			return err
 		}
-		for subject := range s.State.Subjects {
+		for subject := range subjects {
 			m, err := rd.from.message(ctx, map[string]any{"last_by_subj": subject})
 			switch {
 			case err == nil && m.Sequence <= rd.end:

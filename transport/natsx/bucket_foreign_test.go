@@ -1,0 +1,206 @@
+package natsx_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"gomono.dev/kv/driver"
+	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
+	"gomono.dev/transport/natsx/embedded"
+)
+
+// foreignBucket opens a bucket that another client has created.
+func foreignBucket(t *testing.T, tr *natsx.Transport, change func(*jetstream.StreamConfig)) driver.Bucket {
+	t.Helper()
+	c := jetstream.StreamConfig{
+		Name: "KV_b", Subjects: []string{"$KV.b.>"}, Storage: jetstream.MemoryStorage, MaxMsgsPerSubject: 1,
+		AllowRollup: true, AllowDirect: true, Discard: jetstream.DiscardNew,
+	}
+	if change != nil {
+		change(&c)
+	}
+	if _, err := jetStream(t, tr).CreateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	return openBucket(t, tr, driver.Config{Existing: true})
+}
+
+// Other clients give a bucket a TTL without markers. What expires needs none, and what was
+// deleted is marked as long.
+func TestFollowOfABucketWithoutMarkers(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := foreignBucket(t, tr, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour })
+	f := startFollow(t, b, driver.Follow{})
+	const n = 2000 // the server has more than it has sent
+	for i := range n {
+		if _, err := jetStream(t, tr).PublishAsync(fmt.Sprint("$KV.b.", i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		f.wants(t, fmt.Sprintf("%d:%d=", i+1, i))
+	}
+	put(t, b, "last", "")
+	f.wants(t, fmt.Sprintf("%d:last=", n+1))
+}
+
+// Another client may store anything in the headers of a record.
+func TestRecordOfMisleadingHeaders(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	publish := func(key string, header nats.Header) {
+		t.Helper()
+		if _, err := jetStream(t, tr).PublishMsg(t.Context(), &nats.Msg{Subject: "$KV.b." + key, Header: header, Data: []byte("four")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("size", nats.Header{"Nats-Msg-Size": {"-7"}})
+	publish("operation", nats.Header{"KV-Operation": {strings.Repeat("x", 10_000)}})
+	n := 0
+	err := b.Scan(t.Context(), driver.Scan{HeadersOnly: true}, func(r *driver.Record) bool {
+		if n++; r.Size != 4 || r.Op != driver.Put || r.TTL != 0 {
+			t.Errorf("%+v", r)
+		}
+		return true
+	})
+	if err != nil || n != 2 {
+		t.Error(n, err)
+	}
+}
+
+// The server stores a header that is none. Such a record has no header, however it is read.
+func TestRecordOfAMalformedHeader(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	tr := connect(t, s.ClientURL())
+	b := openBucket(t, tr, driver.Config{Memory: true})
+	put(t, b, "first", "1")
+	stored := storeRaw(t, s, "$KV.b.odd", "NATS/1.0\r\nno colon\r\n\r\n", "2")
+	if stored != 2 {
+		t.Fatalf("stored as %d", stored)
+	}
+	for _, fresh := range []bool{false, true} {
+		for _, revision := range []uint64{0, 2} {
+			r, err := b.Get(t.Context(), "odd", revision, fresh)
+			if err != nil || describe(r) != "2:odd=2" || len(r.Header) > 0 {
+				t.Errorf("fresh %v: %+v, %v", fresh, r, err)
+			}
+		}
+	}
+	if got := scan(t, b, driver.Scan{}); got != "1:first=1 2:odd=2" {
+		t.Errorf("scanned %s", got)
+	}
+	if got := scan(t, b, driver.Scan{Patterns: []string{"first"}, UpTo: 1}); got != "1:first=1" {
+		t.Errorf("scanned %s", got)
+	}
+}
+
+// An account may write some keys only.
+func TestBatchWithADeniedKey(t *testing.T) {
+	t.Parallel()
+	p := withPermissions(t, `publish: { deny: ["$KV.b.denied"] }`)
+	owner := openBucket(t, p.connect("owner"), driver.Config{})
+	b := openBucket(t, p.connect("limited"), driver.Config{})
+	for i := range 3 {
+		writes := []driver.Write{{Key: "a"}, {Key: "b"}, {Key: "c"}}
+		writes[i].Key = "denied"
+		_, err := b.Put(hours(t), writes...)
+		wantDenied(t, fmt.Sprint(i), err, "$KV.b.denied")
+		wantOutcome(t, err, transport.PermissionDenied, transport.OutcomeNotDone)
+	}
+	write(t, b, driver.Write{Key: "a"}, driver.Write{Key: "b"}, driver.Write{Key: "c"})
+	if got := scan(t, owner, driver.Scan{}); got != "1:a= 2:b= 3:c=" {
+		t.Errorf("stored %s", got)
+	}
+}
+
+// A Scan that cannot find out whether its records are gone does not wait for them.
+func TestScanWithoutConsumerInfo(t *testing.T) {
+	t.Parallel()
+	p := withPermissions(t, `publish: { deny: ["$JS.API.CONSUMER.INFO.>"] }`)
+	owner := openBucket(t, p.connect("owner"), driver.Config{})
+	const n = 2000
+	for i := range n {
+		put(t, owner, fmt.Sprint(i), "")
+	}
+	b := openBucket(t, p.connect("limited"), driver.Config{})
+	first := true
+	err := b.Scan(hours(t), driver.Scan{}, func(*driver.Record) bool {
+		if first {
+			first = false
+			for i := range n {
+				if err := owner.Remove(t.Context(), fmt.Sprint(i), n); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return true
+	})
+	wantDenied(t, "Scan", err, "$JS.API.CONSUMER.INFO.KV_b")
+}
+
+// A caller that gives up while the connection is lost gets the error of its context.
+func TestEndedContextWhileDisconnected(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, driver.Config{}, plainProxy(t))
+	r.disconnect()
+	for _, do := range []func(context.Context) error{
+		func(ctx context.Context) error {
+			return r.b.Scan(ctx, driver.Scan{}, func(*driver.Record) bool { return true })
+		},
+		func(ctx context.Context) error {
+			return r.b.Follow(ctx, driver.Follow{}, func(*driver.Record) bool { return true })
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- do(ctx) }()
+		cancel()
+		wantCode(t, receive(t, ended), transport.Canceled)
+	}
+}
+
+// A server without JetStream has no buckets, which is known at once.
+func TestBucketsWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	file := configFile(t, "accounts: { A: { users: [{ user: a, password: a }] } }\nno_auth_user: a")
+	s := startServer(t, func(o *embedded.Options) { o.ConfigFile = file })
+	tr := connect(t, s.ClientURL())
+	ctx := hours(t)
+	_, err := tr.Buckets().Open(ctx, &driver.Config{Name: "b"})
+	wantOutcome(t, err, transport.Unimplemented, transport.OutcomeNotDone)
+	wantOutcome(t, tr.Buckets().Delete(ctx, "b"), transport.Unimplemented, transport.OutcomeNotDone)
+	for _, err := range tr.Buckets().List(ctx) {
+		wantOutcome(t, err, transport.Unimplemented, transport.OutcomeNotDone)
+	}
+}
+
+// storeRaw publishes a message as it is, and returns its sequence.
+func storeRaw(t *testing.T, s *embedded.Server, subject, header, body string) (sequence uint64) {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.ClientURL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "CONNECT {\"headers\":true,\"verbose\":false}\r\nSUB in 1\r\nHPUB %s in %d %d\r\n%s%s\r\n", subject, len(header), len(header)+len(body), header, body)
+	for in := bufio.NewScanner(c); in.Scan(); {
+		if _, after, ok := strings.Cut(in.Text(), `"seq":`); ok {
+			_, _ = fmt.Sscan(after, &sequence)
+			return sequence
+		}
+	}
+	t.Fatal("no answer")
+	return 0
+}
