@@ -129,6 +129,30 @@ func TestBucketWriteAndGet(t *testing.T) {
 	}
 }
 
+// A mirror answers reads of its origin too, but not those that must be fresh.
+func TestFreshGetBesideAMirror(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	mirror := openBucket(t, tr, driver.Config{Name: "mirror", Mirror: &driver.Source{Bucket: "b"}})
+	put(t, b, "first", "")
+	awaitRecords(t, mirror, 1, 1)
+	nc, _ := natsx.Conn(tr)
+	eventually(t, "the mirror to answer", func() bool {
+		reply, err := nc.Request("$JS.API.DIRECT.GET.KV_b.$KV.b.first", nil, realtime.Patience)
+		return err == nil && reply.Header.Get("Nats-Stream") == "KV_mirror"
+	})
+	for range 300 {
+		want := put(t, b, "a", "")
+		if r, err := b.Get(t.Context(), "a", 0, true); err != nil || r.Revision != want {
+			t.Fatalf("got %+v, %v, want %d", r, err, want)
+		}
+		if r, err := b.Get(t.Context(), "a", want, true); err != nil || r.Revision != want {
+			t.Fatalf("got %+v, %v, want %d", r, err, want)
+		}
+	}
+}
+
 // Another client may set the headers of an answer.
 func TestGetOfMisleadingHeaders(t *testing.T) {
 	t.Parallel()
