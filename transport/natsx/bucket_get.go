@@ -156,10 +156,14 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 	case b.t.account.Load().level < levelTTL:
 		return nil, 0, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "several keys are read at once by nats-server 2.11 or later: upgrade the server")
 	}
+	if len(keys) == 0 {
+		info, err := b.Info(ctx)
+		return nil, info.Last, err
+	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	for {
-		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys)))}
+	for also := ""; ; {
+		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys))), also: also}
 		err := m.run(ctx)
 		if err == errNoReplica {
 			err = b.explainNoReplica(ctx)
@@ -167,13 +171,14 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 		if err != nil || m.revision > 0 {
 			return m.records, m.revision, err
 		}
-		revision, none, err := m.confirmNone(ctx)
-		if none || err != nil {
-			return nil, revision, err
-		}
-		if !pause(ctx, apiPause) {
+		if also != "" && !pause(ctx, apiPause) { // a replica lags, or the record was removed
 			return nil, 0, lost(ctx, transport.OutcomeNotDone)
 		}
+		revision, other, err := m.other(ctx)
+		if other == "" || err != nil {
+			return nil, revision, err
+		}
+		also = other
 	}
 }
 
@@ -198,6 +203,7 @@ type multiRead struct {
 	b        *bucket
 	prefix   string
 	keys     []string
+	also     string // a subject that is read only because it has a record, or ""
 	records  []*driver.Record
 	expected int    // records, according to the first one
 	revision uint64 // 0 without records
@@ -206,7 +212,7 @@ type multiRead struct {
 // run sends one request and receives all answers.
 func (m *multiRead) run(ctx context.Context) error {
 	t := m.b.t
-	if err := t.ready(ctx); err != nil || len(m.keys) == 0 {
+	if err := t.ready(ctx); err != nil {
 		return err
 	}
 	message, err := m.request()
@@ -216,7 +222,7 @@ func (m *multiRead) run(ctx context.Context) error {
 	if err := t.permissions.checkReplies(); err != nil {
 		return err
 	}
-	token, replies := t.requests.openMany(message.Subject, len(m.keys)+1)
+	token, replies := t.requests.openMany(message.Subject, len(m.keys)+2)
 	defer t.requests.take(token)
 	msg := t.outgoing.get(message)
 	msg.Reply = t.requests.prefix + token
@@ -246,6 +252,9 @@ func (m *multiRead) request() (*transport.Message, error) {
 	subjects := make([]string, len(m.keys))
 	for i, key := range m.keys {
 		subjects[i] = m.prefix + key
+	}
+	if m.also != "" && !slices.Contains(subjects, m.also) {
+		subjects = append(subjects, m.also)
 	}
 	body, err := json.Marshal(map[string]any{"multi_last": subjects, "max_bytes": maxAnswer})
 	if err != nil {
@@ -290,6 +299,10 @@ func (m *multiRead) end(msg *nats.Msg) error {
 	case len(m.records) != m.expected:
 		return unavailable("%d of %d records arrived: try again", len(m.records), m.expected)
 	}
+	m.records = slices.DeleteFunc(m.records, func(r *driver.Record) bool {
+		_, asked := slices.BinarySearch(m.keys, r.Key)
+		return !asked
+	})
 	slices.SortFunc(m.records, func(a, b *driver.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	m.revision = uint64(numberIn(msg, headerUpTo))
 	if m.revision == 0 {
@@ -298,23 +311,22 @@ func (m *multiRead) end(msg *nats.Msg) error {
 	return nil
 }
 
-// confirmNone reports whether there are no records, according to the leader. A replica does
-// not report the revision at which it found none.
-func (m *multiRead) confirmNone(ctx context.Context) (revision uint64, none bool, err error) {
+// other returns the subject of any record, according to the leader. A replica does not report
+// the revision at which it found none of the keys, unless it finds another record as well. For a
+// bucket without records, other returns "" and its revision.
+func (m *multiRead) other(ctx context.Context) (revision uint64, subject string, err error) {
 	is, err := m.b.look(ctx)
 	if err != nil {
-		return 0, false, err
+		return 0, "", err
 	}
-	for _, key := range m.keys {
-		switch _, err := m.b.getFromLeader(ctx, key, 0); {
-		case err == errNoRecord:
-		case err != nil:
-			return 0, false, err
-		default:
-			return 0, false, nil
-		}
+	first, err := m.b.message(ctx, map[string]any{"seq": 1, "next_by_subj": m.prefix + ">"})
+	switch {
+	case isNoMessage(err):
+		return is.State.LastSeq, "", nil
+	case err != nil:
+		return 0, "", m.b.explain(err)
 	}
-	return is.State.LastSeq, true, nil
+	return 0, first.Subject, nil
 }
 
 // numberIn returns the number in a header, or 0.

@@ -265,6 +265,37 @@ func TestBucketRead(t *testing.T) {
 	wantOutcome(t, err, transport.ResourceExhausted, transport.OutcomeNotDone)
 }
 
+// The leader is not asked for each key.
+func TestReadOfMissingKeys(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	nc, _ := natsx.Conn(tr)
+	keys := make([]string, driver.MaxRead)
+	for i := range keys {
+		keys[i] = fmt.Sprint("missing.", i)
+	}
+	read := func(want string, revision uint64, keys ...string) {
+		t.Helper()
+		before := nc.Stats().OutMsgs
+		records, got, err := b.Read(t.Context(), keys)
+		if sent := nc.Stats().OutMsgs - before; err != nil || describe(records...) != want || got != revision || sent > 5 {
+			t.Errorf("%s at %d after %d requests, %v", describe(records...), got, sent, err)
+		}
+	}
+	read("", 0, keys...)
+	put(t, b, "a", "1")
+	put(t, b, "b", "2")
+	read("", 2, keys...)
+	read("1:a=1", 2, append(keys[1:], "a")...)
+	for key, revision := range map[string]uint64{"a": 1, "b": 2} {
+		if err := b.Remove(t.Context(), key, revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read("", 2, keys...)
+}
+
 // More bytes than one answer may have are not read, and the connection survives.
 func TestReadOfTooManyBytes(t *testing.T) {
 	t.Parallel()
