@@ -37,23 +37,7 @@ func TestPurgeDeletesLosesNoWrite(t *testing.T) {
 	for w := range writers {
 		writing.Go(func() {
 			for round := range *purgeWrites / writers / keys / 2 {
-				each := func(do func(key string) error) {
-					for i := range keys {
-						key := fmt.Sprintf("%d.%d", w, i)
-						if err := do(key); err != nil {
-							t.Errorf("%s: %v", key, err)
-						}
-					}
-				}
-				each(func(key string) error { return store.Delete(ctx, key) })
-				each(func(key string) error { _, err := store.Put(ctx, key, round); return err })
-				each(func(key string) error {
-					e, err := store.Get(ctx, key)
-					if err == nil && e.Value != round {
-						err = fmt.Errorf("got %d, want %d", e.Value, round)
-					}
-					return err
-				})
+				writeAgain(t, store, fmt.Sprint(w), keys, round)
 			}
 		})
 	}
@@ -69,4 +53,26 @@ func TestPurgeDeletesLosesNoWrite(t *testing.T) {
 	if left != writers*keys {
 		t.Errorf("%d keys are left", left)
 	}
+}
+
+// writeAgain deletes keys, sets them again, and reads them.
+func writeAgain(t *testing.T, store *kv.KeyValue[int], prefix string, keys, value int) {
+	ctx := realtime.Patient(t)
+	each := func(do func(key string) error) {
+		for i := range keys {
+			key := fmt.Sprintf("%s.%d", prefix, i)
+			if err := do(key); err != nil {
+				t.Errorf("%s: %v", key, err)
+			}
+		}
+	}
+	each(func(key string) error { return store.Delete(ctx, key) })
+	each(func(key string) error { _, err := store.Put(ctx, key, value); return err })
+	each(func(key string) error {
+		e, err := store.Get(ctx, key)
+		if err == nil && e.Value != value {
+			err = fmt.Errorf("got %d, want %d", e.Value, value)
+		}
+		return err
+	})
 }
