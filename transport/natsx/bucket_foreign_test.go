@@ -3,6 +3,7 @@ package natsx_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
@@ -203,4 +204,60 @@ func storeRaw(t *testing.T, s *embedded.Server, subject, header, body string) (s
 	}
 	t.Fatal("no answer")
 	return 0
+}
+
+// A page of the list lacks the streams whose servers do not answer. The next page begins after
+// them, too.
+func TestListWithASilentServer(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	nc, _ := natsx.Conn(connect(t, s.ClientURL()))
+	const prefix, limit = "$JS.fake.API.", 2
+	all := []string{"A", "KV_a", "KV_b", "Z"} // A and Z are missing
+	fakeAPI(t, nc, prefix+"INFO", func(int) map[string]any { return map[string]any{"api": map[string]any{"level": 4}} })
+	fakeAPI(t, nc, prefix+"STREAM.LIST", func(offset int) map[string]any {
+		var streams []any
+		var missing []string
+		for _, name := range all[min(offset, len(all)):min(offset+limit, len(all))] {
+			bucket, ok := strings.CutPrefix(name, "KV_")
+			if !ok {
+				missing = append(missing, name)
+				continue
+			}
+			streams = append(streams, map[string]any{"config": map[string]any{"name": name, "subjects": []string{"$KV." + bucket + ".>"}}})
+		}
+		return map[string]any{"total": len(all), "limit": limit, "offset": offset, "streams": streams, "missing": missing}
+	})
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{s.ClientURL()}, Domain: "fake", Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Close(context.Background()) })
+	var got []string
+	for info, err := range tr.Buckets().List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, info.Config.Name)
+	}
+	if fmt.Sprint(got) != "[a b]" {
+		t.Errorf("listed %v", got)
+	}
+}
+
+// fakeAPI answers a request of JetStream's API.
+func fakeAPI(t *testing.T, nc *nats.Conn, subject string, reply func(offset int) map[string]any) {
+	t.Helper()
+	_, err := nc.Subscribe(subject, func(msg *nats.Msg) {
+		var request struct{ Offset int }
+		_ = json.Unmarshal(msg.Data, &request)
+		body, _ := json.Marshal(reply(request.Offset))
+		_ = msg.Respond(body)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -171,6 +171,11 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 	if reply, err = p.send(ctx, &writes[last], member(last, true)); err != nil {
 		return 0, err
 	}
+	return p.readCommit(ctx, reply, id, writes)
+}
+
+// readCommit returns the revision in the acknowledgement of a batch.
+func (p *putting) readCommit(ctx context.Context, reply *nats.Msg, id string, writes []driver.Write) (uint64, error) {
 	ack, err := p.readAck(ctx, reply)
 	switch {
 	case err == nil && ack.Batch != id:

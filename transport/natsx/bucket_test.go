@@ -129,6 +129,30 @@ func TestBucketWriteAndGet(t *testing.T) {
 	}
 }
 
+// A mirror answers reads of its origin too, but not those that must be fresh.
+func TestFreshGetBesideAMirror(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	mirror := openBucket(t, tr, driver.Config{Name: "mirror", Mirror: &driver.Source{Bucket: "b"}})
+	put(t, b, "first", "")
+	awaitRecords(t, mirror, 1, 1)
+	nc, _ := natsx.Conn(tr)
+	eventually(t, "the mirror to answer", func() bool {
+		reply, err := nc.Request("$JS.API.DIRECT.GET.KV_b.$KV.b.first", nil, realtime.Patience)
+		return err == nil && reply.Header.Get("Nats-Stream") == "KV_mirror"
+	})
+	for range 300 {
+		want := put(t, b, "a", "")
+		if r, err := b.Get(t.Context(), "a", 0, true); err != nil || r.Revision != want {
+			t.Fatalf("got %+v, %v, want %d", r, err, want)
+		}
+		if r, err := b.Get(t.Context(), "a", want, true); err != nil || r.Revision != want {
+			t.Fatalf("got %+v, %v, want %d", r, err, want)
+		}
+	}
+}
+
 // Another client may set the headers of an answer.
 func TestGetOfMisleadingHeaders(t *testing.T) {
 	t.Parallel()
@@ -239,6 +263,37 @@ func TestBucketRead(t *testing.T) {
 	}
 	_, _, err = b.Read(ctx, keys) // too large a request
 	wantOutcome(t, err, transport.ResourceExhausted, transport.OutcomeNotDone)
+}
+
+// The leader is not asked for each key.
+func TestReadOfMissingKeys(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{})
+	nc, _ := natsx.Conn(tr)
+	keys := make([]string, driver.MaxRead)
+	for i := range keys {
+		keys[i] = fmt.Sprint("missing.", i)
+	}
+	read := func(want string, revision uint64, keys ...string) {
+		t.Helper()
+		before := nc.Stats().OutMsgs
+		records, got, err := b.Read(t.Context(), keys)
+		if sent := nc.Stats().OutMsgs - before; err != nil || describe(records...) != want || got != revision || sent > 5 {
+			t.Errorf("%s at %d after %d requests, %v", describe(records...), got, sent, err)
+		}
+	}
+	read("", 0, keys...)
+	put(t, b, "a", "1")
+	put(t, b, "b", "2")
+	read("", 2, keys...)
+	read("1:a=1", 2, append(keys[1:], "a")...)
+	for key, revision := range map[string]uint64{"a": 1, "b": 2} {
+		if err := b.Remove(t.Context(), key, revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read("", 2, keys...)
 }
 
 // More bytes than one answer may have are not read, and the connection survives.

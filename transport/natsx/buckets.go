@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"strings"
@@ -96,7 +97,7 @@ func (s buckets) list(ctx context.Context) (all []*jetstream.StreamInfo, err err
 				all = append(all, is)
 			}
 		}
-		if offset += len(page.Streams); len(page.Streams) == 0 || offset >= total {
+		if offset += cmp.Or(page.Limit, len(page.Streams)); offset >= total || page.empty() {
 			return all, nil
 		}
 	}
@@ -105,10 +106,13 @@ func (s buckets) list(ctx context.Context) (all []*jetstream.StreamInfo, err err
 // streamPage is one page of a list of streams.
 type streamPage struct {
 	Total   int                     `json:"total"`
+	Limit   int                     `json:"limit"` // of a page, which may lack streams
 	Streams []*jetstream.StreamInfo `json:"streams"`
 	Missing []string                `json:"missing"` // their servers do not answer
 	Offline map[string]string       `json:"offline"` // the server is too old for them
 }
+
+func (p *streamPage) empty() bool { return len(p.Streams)+len(p.Missing)+len(p.Offline) == 0 }
 
 // check returns an error if a bucket is lacking.
 func (p *streamPage) check() error {
