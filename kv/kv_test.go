@@ -73,3 +73,12 @@ func TestCachedGetSeesChanges(t *testing.T) {
 		code(t, err, transport.NotFound)
 	})
 }
+
+func TestZeroSelector(t *testing.T) {
+	inBubble(t, func(t *testing.T, tr *inproc.Transport) {
+		b := connect(t, tr, kv.NewBucket[int]("numbers"))
+		for _, err := range b.Keys(t.Context(), kv.Selector{}) {
+			code(t, err, transport.InvalidArgument)
+		}
+	})
+}

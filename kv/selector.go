@@ -88,6 +88,9 @@ func (ss selectors) patterns() ([]string, error) {
 		if s.err != nil {
 			return nil, s.err
 		}
+		if len(s.patterns) == 0 {
+			return nil, invalid("a zero Selector: use Key, Prefix or Match")
+		}
 		all = append(all, s.patterns...)
 	}
 	return disjoint(all), nil
