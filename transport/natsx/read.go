@@ -60,7 +60,8 @@ type reader struct {
 	headersOnly bool
 	filter      []string
 	start       transport.Start
-	end         uint64 // the last sequence at the start
+	end         uint64 // the last sequence at the start; moved if beyond
+	chased      int    // how often it was moved
 	last        uint64 // the last sequence that it has passed
 	yield       func(*nats.Msg, *nats.MsgMetadata) bool
 
@@ -236,6 +237,11 @@ func (rd *reader) drained(ctx context.Context, consumer string) (bool, error) {
 	return err == nil && is.NumPending == 0, nil
 }
 
+// maxChase is how often a reader that reads on believes the leader that there are more messages.
+// The server stores a message before it counts it as pending, so a consumer that has no more may
+// lack the one that has replaced the message of a subject. But others may write without end.
+const maxChase = 50
+
 // checkEnd reports whether a reader, whose consumer has no more messages, has read everything.
 // The consumer may be on a replica that does not have the last messages yet, so the leader is
 // asked for the next match. It is not asked for the last match: if the last message of the
@@ -255,6 +261,10 @@ func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 		case err != nil:
 			return false, err
 		case m.Sequence <= rd.end && !m.Time.Before(rd.start.Time):
+			return false, nil
+		case rd.beyond && rd.chased < maxChase:
+			rd.chased++
+			rd.end = m.Sequence
 			return false, nil
 		}
 	}
