@@ -67,6 +67,9 @@ func (kv *KeyValue[T]) scan(ctx context.Context, keys selectors, headersOnly boo
 // PurgeDeletes removes the marks of deletions that are older than a duration, with the history
 // of their keys. A key that was set again stays. Watchers that are disconnected may miss a
 // deletion whose mark is removed meanwhile, so choose minutes rather than seconds.
+//
+// A NATS server that is killed may afterwards bring back a value whose mark is gone: see
+// docs/durability.md.
 func (kv *KeyValue[T]) PurgeDeletes(ctx context.Context, olderThan time.Duration) error {
 	o, err := kv.store.begin(ctx)
 	if err != nil {

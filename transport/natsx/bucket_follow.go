@@ -19,14 +19,21 @@ func (b *bucket) Follow(ctx context.Context, f driver.Follow, yield func(*driver
 	rd.start.Sequence = f.After + 1
 	g := &guard{b: b, rd: rd, caught: time.Now(), notify: f.Current}
 	rd.began, rd.current = g.began, g.current
-	record := rd.yield
-	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
-		if about.NumPending > 0 && g.behind.IsZero() {
-			g.behind = time.Now()
-		}
-		return record(msg, about)
-	}
+	rd.yield = g.observe(rd.yield)
 	return b.explain(rd.run(ctx))
+}
+
+// observe notes when the Follow falls behind: the server has more than it has sent, or the
+// caller keeps a record for so long that the server may not have been asked for more.
+func (g *guard) observe(yield func(*nats.Msg, *nats.MsgMetadata) bool) func(*nats.Msg, *nats.MsgMetadata) bool {
+	return func(msg *nats.Msg, about *nats.MsgMetadata) bool {
+		begun := time.Now()
+		more := yield(msg, about)
+		if g.behind.IsZero() && (about.NumPending > 0 || time.Since(begun) > pullExpiry/2) {
+			g.behind = begun
+		}
+		return more
+	}
 }
 
 // guard detects that a Follow may have missed the end of a value. The server marks an end with

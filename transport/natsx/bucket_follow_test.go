@@ -185,6 +185,27 @@ func TestFollowAfterMarkersAreGone(t *testing.T) {
 	}
 }
 
+// The server sends nothing to a Follow whose caller keeps a record for long.
+func TestFollowThatIsSlow(t *testing.T) {
+	t.Parallel()
+	b := openBucket(t, inProcess(t, nil), driver.Config{History: 2})
+	ctx := realtime.Patient(t)
+	ended, got, resume := make(chan error, 1), make(chan bool, 10), make(chan struct{})
+	go func() {
+		ended <- b.Follow(ctx, driver.Follow{}, func(*driver.Record) bool { got <- true; <-resume; return true })
+	}()
+	write(t, b, driver.Write{Key: "slow", TTL: 7 * time.Second}) // longer than a pull
+	receive(t, got)
+	awaitRecords(t, b, 0, 2)
+	put(t, b, "a", "1")
+	write(t, b, driver.Write{Key: "a", TTL: time.Second})
+	awaitRecords(t, b, 0, 5)
+	close(resume)
+	if err := receive(t, ended); err != driver.ErrGap {
+		t.Errorf("got %v", err)
+	}
+}
+
 // If values do not expire, a Follow continues after any time.
 func TestFollowWithoutExpiry(t *testing.T) {
 	t.Parallel()

@@ -255,8 +255,9 @@ func (rd *reader) drained(ctx context.Context, consumer string) (bool, error) {
 
 // checkEnd reports whether a reader, whose consumer has no more messages, has read everything.
 // The consumer may be on a replica that does not have the last messages yet, so the leader is
-// asked for the next match. It is not asked for the last match: if the last message of the
-// log was removed, it reports that there is none.
+// asked for the next match. So is it because the server stores a message before it counts it as
+// pending. The leader is not asked for the last match: if the last message of the log was
+// removed, it reports that there is none.
 func (rd *reader) checkEnd(ctx context.Context) (done bool, err error) {
 	if !rd.replicated {
 		return true, nil
