@@ -97,7 +97,7 @@ func (b *begun) ask(ctx context.Context, phase Phase) (a FaultAction, err error)
 func (b *begun) End(err error) error {
 	after, _ := b.ask(b.ctx, After)
 	switch {
-	case b.closed():
+	case b.control.fault != nil && b.closed(): // a fault may have killed the process
 		return b.unknownOutcome("the transport was closed")
 	case after.Err != nil:
 		return injected(b.Action, after.Err)
