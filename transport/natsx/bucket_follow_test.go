@@ -373,23 +373,21 @@ func TestScanOutrun(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(stop)
-	nc := tr.Conn()
-	wg.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
+	for w := range 4 {
+		wg.Go(func() {
+			for i := w; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := b.Put(t.Context(), driver.Write{Key: fmt.Sprint(i % n)}); err != nil {
+					t.Error(err)
+					return
+				}
 			}
-			if err := nc.Publish("$KV."+b.Config().Name+"."+fmt.Sprint(i%n), nil); err != nil {
-				t.Error(err)
-				return
-			}
-			if i%1000 == 0 {
-				_ = nc.Flush()
-			}
-		}
-	})
+		})
+	}
 	for range 3 {
 		keys := make(map[string]bool)
 		err := b.Scan(realtime.Patient(t), driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
