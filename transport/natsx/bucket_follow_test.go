@@ -511,9 +511,13 @@ func TestBucketOnACluster(t *testing.T) {
 	if n := b.Config().Replicas; n != 3 {
 		t.Errorf("%d replicas", n)
 	}
-	if got, _, err := b.Read(ctx, []string{"none", "at all"}); err != nil || len(got) > 0 {
-		t.Errorf("%s, %v", describe(got...), err)
-	}
+	eventually(t, "the replicas to answer", func() bool {
+		got, _, err := b.Read(ctx, []string{"none", "at all"})
+		if len(got) > 0 || err != nil && transport.CodeOf(err) != transport.Unavailable {
+			t.Fatalf("%s, %v", describe(got...), err)
+		}
+		return err == nil
+	})
 	checkConflicts(ctx, t, b)
 	for i := range 20 { // the leader has what was written
 		last := put(t, b, fmt.Sprint("k.", i), "v")
