@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"gomono.dev/codec"
@@ -38,10 +37,27 @@ type sharedKey struct{ bucket string }
 
 // shared is the place of an open bucket.
 type shared struct {
-	mu    sync.Mutex
+	lock  chan struct{} // of capacity 1; holds a value while it is locked
 	open  *opened
 	users int
 }
+
+func newShared() *shared { return &shared{lock: make(chan struct{}, 1)} }
+
+// enter takes the lock, unless ctx ends first. Another user may hold it while it connects.
+func (s *shared) enter(ctx context.Context) error {
+	if err := contextError(ctx); err != nil {
+		return err
+	}
+	select {
+	case s.lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+func (s *shared) leave() { <-s.lock }
 
 // start opens the bucket, or joins those who did. It is [transport.Component.Open].
 func (s *store) start(ctx context.Context, e transport.Environment) error {
@@ -49,13 +65,15 @@ func (s *store) start(ctx context.Context, e transport.Environment) error {
 	if err := s.check(e); err != nil {
 		return inBucket(name, err)
 	}
-	s.shared = new(shared)
+	s.shared = newShared()
 	if e.Shared != nil {
 		is, _ := e.Shared.LoadOrStore(sharedKey{name}, s.shared)
 		s.shared = is.(*shared)
 	}
-	s.shared.mu.Lock()
-	defer s.shared.mu.Unlock()
+	if err := s.shared.enter(ctx); err != nil {
+		return inBucket(name, err)
+	}
+	defer s.shared.leave()
 	if s.shared.users == 0 {
 		o, err := s.decl.connect(ctx, e, name)
 		if err != nil {
@@ -74,10 +92,10 @@ func (s *store) stop(context.Context) error {
 	if o == nil {
 		return nil
 	}
-	s.shared.mu.Lock()
+	s.shared.lock <- struct{}{} // nobody connects while there is a user
 	s.shared.users--
 	last := s.shared.users == 0
-	s.shared.mu.Unlock()
+	s.shared.leave()
 	if last {
 		o.feed.stop()
 	}
