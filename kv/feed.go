@@ -123,6 +123,10 @@ func (f *feed) leave(w listener) {
 	}
 }
 
+// maxPatterns is the maximum number of patterns of a feed. With more it follows all keys, so
+// that further watchers do not make it follow anew.
+const maxPatterns = 256
+
 // union returns what all watchers need together.
 func (f *feed) union() (u following) {
 	all := false
@@ -132,11 +136,12 @@ func (f *feed) union() (u following) {
 		all = all || len(needs.patterns) == 0
 		u.patterns = append(u.patterns, needs.patterns...)
 	}
-	if all {
-		u.patterns = nil
-		return u
+	if !all {
+		u.patterns = disjoint(u.patterns)
 	}
-	u.patterns = disjoint(u.patterns)
+	if all || len(u.patterns) > maxPatterns {
+		u.patterns = nil
+	}
 	return u
 }
 

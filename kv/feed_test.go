@@ -2,6 +2,8 @@ package kv
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +138,48 @@ func TestWatchEndsWithTransport(t *testing.T) {
 			if transport.CodeOf(err) != transport.Unavailable {
 				t.Errorf("got %v", err)
 			}
+		}
+		o.feed.stop()
+	})
+}
+
+// counting counts the Follows of a bucket.
+type counting struct {
+	driver.Bucket
+	follows atomic.Int32
+}
+
+func (b *counting) Follow(ctx context.Context, f driver.Follow, yield func(*driver.Record) bool) error {
+	b.follows.Add(1)
+	return b.Bucket.Follow(ctx, f, yield)
+}
+
+// Once there are many watchers of different keys, another one joins without a new Follow.
+func TestManyWatchersJoinOneFollow(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		b := &counting{Bucket: o.Bucket}
+		o.Bucket = b
+		join := func(key string) *watcher {
+			w := newWatcher([]string{key}, false)
+			if _, err := o.feed.join(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return w
+		}
+		for i := range maxPatterns + 1 {
+			join(fmt.Sprint("key.", i))
+		}
+		follows := b.follows.Load()
+		last := join("another.key")
+		if n := b.follows.Load(); n != follows {
+			t.Errorf("%d more Follows", n-follows)
+		}
+		put(t, bucket, "other", 1)
+		put(t, bucket, "another.key", 1)
+		synctest.Wait()
+		if records, lost, err := last.take(); len(records) != 1 || lost || err != nil {
+			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
 		}
 		o.feed.stop()
 	})
