@@ -184,3 +184,46 @@ func TestManyWatchersJoinOneFollow(t *testing.T) {
 		o.feed.stop()
 	})
 }
+
+// busy is a bucket that changes during a Scan.
+type busy struct {
+	driver.Bucket
+	change func()
+}
+
+func (b *busy) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Record) bool) error {
+	b.change()
+	return b.Bucket.Scan(ctx, s, yield)
+}
+
+// Present values come without an EventReplay, however much changes while they are read.
+func TestWatchOfABusyBucket(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		put(t, bucket, "stays", 1)
+		changes := 0
+		change := func(keys int) {
+			for range 2 * maxQueue {
+				changes++
+				put(t, bucket, fmt.Sprint(changes%keys), changes)
+			}
+			synctest.Wait() // the changes have been handed out
+		}
+		const many = 2 * maxQueue
+		o.Bucket = &busy{o.Bucket, func() { change(10); change(many) }}
+		got, current := make(map[string]int), false
+		for e, err := range bucket.Watch(t.Context()) {
+			if err != nil || e.Kind == EventReplay {
+				t.Fatalf("got %+v, %v", e, err)
+			}
+			switch got[e.Key] = e.Value; {
+			case e.Kind == EventCurrent:
+				current = true
+			case current && changes == 4*maxQueue: // it has not caught up yet
+				change(many)
+			}
+			if len(got) == many+2 && got["stays"] == 1 && e.Value == changes {
+				return
+			}
+		}
+	})
+}
