@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gomono.dev/kv"
 	"gomono.dev/transport"
@@ -107,6 +108,48 @@ func TestOutcomeOfWrites(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A read changes nothing, so an answer that is lost, or that its context does not await, is
+// not done.
+func TestOutcomeOfReads(t *testing.T) {
+	for name, read := range map[string]func(f *faulty, ctx context.Context) error{
+		"Get":         func(f *faulty, ctx context.Context) error { _, err := f.Get(ctx, "a"); return err },
+		"GetRevision": func(f *faulty, ctx context.Context) error { _, err := f.GetRevision(ctx, "a", 1); return err },
+		"GetAll":      func(f *faulty, ctx context.Context) error { _, _, err := f.GetAll(ctx, "a"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			withFaults(t, func(f *faulty) {
+				for _, fault := range []inproctest.FaultAction{lostAnswer, lostRequest, {Delay: time.Hour}} {
+					f.on("get", fault)
+					ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
+					err := read(f, ctx)
+					cancel()
+					if e, ok := errors.AsType[*transport.Error](err); !ok || e.Outcome != transport.OutcomeNotDone {
+						f.Errorf("got %v (%+v) after %+v", err, e, fault)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Nor has a read that ends between its records.
+func TestOutcomeOfEndedScans(t *testing.T) {
+	withFaults(t, func(f *faulty) {
+		for _, key := range []string{"a", "b"} {
+			if _, err := f.Put(f.Context(), key, "1"); err != nil {
+				f.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(f.Context())
+		for _, err := range f.Keys(ctx) {
+			if e, ok := errors.AsType[*transport.Error](err); err != nil && (!ok || e.Code != transport.Canceled || e.Outcome != transport.OutcomeNotDone) {
+				f.Errorf("got %v (%+v)", err, e)
+			}
+			cancel()
+		}
+	})
 }
 
 // Modify and Touch take effect once, whatever is lost.

@@ -3,11 +3,8 @@ package kv
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
-	"log/slog"
 	"sync/atomic"
 
-	"gomono.dev/codec"
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 )
@@ -18,18 +15,6 @@ type store struct {
 	decl   *declaration
 	shared *shared
 	open   atomic.Pointer[opened] // nil: not open
-}
-
-// opened is an open bucket. All stores of one App share it.
-type opened struct {
-	driver.Bucket
-	name    string      // at the backend
-	codec   codec.Codec // of new values
-	upcasts *codec.Upcasts
-	log     *slog.Logger
-	feed    *feed
-	cache   *cache // nil: none
-	written written
 }
 
 // sharedKey is the key of a shared in an Environment.
@@ -151,69 +136,5 @@ func (s *store) begin(ctx context.Context) (*opened, error) {
 func contain(err *error, contentType string) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("the codec of %s panicked: %v", contentType, v)
-	}
-}
-
-// record returns the newest record of a key, markers included. A replica that does not have
-// the last write of this process is not believed.
-func (o *opened) record(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
-	r, err := o.Get(ctx, key, 0, fresh)
-	if fresh || o.Config().Replicas <= 1 || transport.CodeOf(err) != "" && transport.CodeOf(err) != transport.NotFound {
-		return r, err
-	}
-	if least := o.written.of(key); least > 0 && (err != nil || r.Revision < least) {
-		return o.Get(ctx, key, 0, true)
-	}
-	return r, err
-}
-
-// put stores writes, and notes their revisions.
-func (o *opened) put(ctx context.Context, writes ...driver.Write) (uint64, error) {
-	revision, err := o.Put(ctx, writes...)
-	for i := range writes {
-		switch key := writes[i].Key; {
-		case err == nil:
-			is := revision - uint64(len(writes)-1-i)
-			o.written.note(key, is)
-			o.forget(key, is)
-		case isUnknown(err):
-			o.forget(key, 0)
-		}
-	}
-	return revision, err
-}
-
-// forget tells the cache that this process has written a key.
-func (o *opened) forget(written string, revision uint64) {
-	if o.cache != nil {
-		o.cache.wrote(written, revision)
-	}
-}
-
-// written holds the revisions that this process has written. Keys share slots: a slot holds
-// the highest revision of its keys. A key whose slot is ahead of its record is read once
-// more, from the leader.
-type written struct {
-	last  atomic.Uint64
-	slots [1024]atomic.Uint64
-}
-
-var seed = maphash.MakeSeed()
-
-func (w *written) slot(key string) *atomic.Uint64 {
-	return &w.slots[maphash.String(seed, key)%uint64(len(w.slots))]
-}
-
-// of returns a revision that the newest record of a key has at least, if the key is the only
-// one of its slot. It is 0 if no key of the slot was written.
-func (w *written) of(key string) uint64 { return w.slot(key).Load() }
-
-func (w *written) note(key string, revision uint64) {
-	raise(w.slot(key), revision)
-	raise(&w.last, revision)
-}
-
-func raise(v *atomic.Uint64, to uint64) {
-	for is := v.Load(); is < to && !v.CompareAndSwap(is, to); is = v.Load() {
 	}
 }

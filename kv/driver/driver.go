@@ -12,7 +12,7 @@
 //  2. A backend sends each request once. It classifies errors: every error is a
 //     transport.Error with the code and the outcome that the methods specify, or the
 //     error of the context, with an unknown outcome. Package kv adds the names of bucket
-//     and key.
+//     and key, and the outcome of a read: it changes nothing, so it is not done.
 //  3. While the backend is disconnected or closed, methods that send one request return
 //     Unavailable with OutcomeNotDone. Follow and Scan wait for the connection; only after
 //     Close they return Unavailable.
