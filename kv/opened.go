@@ -57,11 +57,11 @@ func ofRead(err error) error {
 	return notDone(transport.CodeOf(err), "%w", err)
 }
 
-// record returns the newest record of a key, markers included. A replica that does not have
-// the last write of this process is not believed.
+// record returns the newest record of a key, markers included. A replica or a mirror that does
+// not have the last write of this process is not believed.
 func (o *opened) record(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
 	r, err := o.Get(ctx, key, 0, fresh)
-	if fresh || o.Config().Replicas <= 1 || transport.CodeOf(err) != "" && transport.CodeOf(err) != transport.NotFound {
+	if fresh || transport.CodeOf(err) != "" && transport.CodeOf(err) != transport.NotFound {
 		return r, err
 	}
 	if least := o.written.of(key); least > 0 && (err != nil || r.Revision < least) {

@@ -143,6 +143,7 @@ func TestOutcomeOfEndedScans(t *testing.T) {
 			}
 		}
 		ctx, cancel := context.WithCancel(f.Context())
+		defer cancel()
 		for _, err := range f.Keys(ctx) {
 			if e, ok := errors.AsType[*transport.Error](err); err != nil && (!ok || e.Code != transport.Canceled || e.Outcome != transport.OutcomeNotDone) {
 				f.Errorf("got %v (%+v)", err, e)

@@ -88,10 +88,10 @@ type Bucket interface {
 	Put(ctx context.Context, writes ...Write) (revision uint64, err error)
 
 	// Scan calls yield for the records that s selects, in the order of revisions, until
-	// yield returns false. It returns nil only if yield got all or returned false. A key
-	// whose newest record is replaced during the Scan comes with its new record instead,
-	// or also. If a replica that lags answers, an older record of a key may precede its
-	// newest. A connection that is lost meanwhile is made again.
+	// yield returns false. It returns nil only if yield got all or returned false. Without
+	// History, each key comes once: if its newest record is replaced during the Scan, with
+	// that or with a newer one. If a replica that lags answers, an older record of a key may
+	// precede its newest. A connection that is lost meanwhile is made again.
 	Scan(ctx context.Context, s Scan, yield func(*Record) bool) error
 
 	// Follow calls yield for the records that f selects, in the order of revisions, until
