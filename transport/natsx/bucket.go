@@ -116,7 +116,7 @@ func (b *bucket) Remove(ctx context.Context, key string, revision uint64) error 
 	if err := is.checkWritable(); err != nil {
 		return err
 	}
-	request := map[string]any{"filter": is.prefix + key, "seq": revision + 1}
+	request := map[string]any{"filter": is.prefix + key, "seq": revision + 1} // 0, after the largest revision, means all
 	_, err := callAPI(ctx, b.t, func(ctx context.Context) (none struct{}, err error) {
 		return none, b.t.api.request(ctx, "STREAM.PURGE."+b.name, request, &struct{}{})
 	})
