@@ -210,35 +210,38 @@ func TestModifyRefused(t *testing.T) {
 	})
 }
 
-// A process reads what it wrote, although a replica answers that does not have it yet.
-func TestOwnWritesOnReplicas(t *testing.T) {
-	withFaults(t, func(f *faulty) {
-		for _, value := range []string{"1", "2"} {
-			if _, err := f.Put(f.Context(), "a", value); err != nil {
-				f.Fatal(err)
-			}
-			f.on("get", stale)
-			if e, err := f.Get(f.Context(), "a"); err != nil || e.Value != value {
-				f.Errorf("got %+v, %v after a Put of %s", e, err, value)
-			}
-			f.on("get", stale, stale)
-			if all, _, err := f.GetAll(f.Context(), "a"); err != nil || len(all) != 1 || all[0].Value != value {
-				f.Errorf("GetAll: got %+v, %v after a Put of %s", all, err, value)
-			}
-		}
-		if err := f.Delete(f.Context(), "a"); err != nil {
+// A process reads what it wrote, although a replica or a mirror answers that does not have it yet.
+func TestOwnWrites(t *testing.T) {
+	t.Run("replica", func(t *testing.T) { withFaults(t, readOwnWrites, kv.Replicas(3)) })
+	t.Run("mirror", func(t *testing.T) { withFaults(t, readOwnWrites) })
+}
+
+func readOwnWrites(f *faulty) {
+	for _, value := range []string{"1", "2"} {
+		if _, err := f.Put(f.Context(), "a", value); err != nil {
 			f.Fatal(err)
 		}
 		f.on("get", stale)
-		if e, err := f.Get(f.Context(), "a"); transport.CodeOf(err) != transport.NotFound {
-			f.Errorf("got %+v, %v after a Delete", e, err)
+		if e, err := f.Get(f.Context(), "a"); err != nil || e.Value != value {
+			f.Errorf("got %+v, %v after a Put of %s", e, err, value)
 		}
-		f.on("get", stale)
-		if _, err := f.Modify(f.Context(), "a", add("x")); err != nil {
-			f.Error(err)
+		f.on("get", stale, stale)
+		if all, _, err := f.GetAll(f.Context(), "a"); err != nil || len(all) != 1 || all[0].Value != value {
+			f.Errorf("GetAll: got %+v, %v after a Put of %s", all, err, value)
 		}
-		f.want("a", "x")
-	}, kv.Replicas(3))
+	}
+	if err := f.Delete(f.Context(), "a"); err != nil {
+		f.Fatal(err)
+	}
+	f.on("get", stale)
+	if e, err := f.Get(f.Context(), "a"); transport.CodeOf(err) != transport.NotFound {
+		f.Errorf("got %+v, %v after a Delete", e, err)
+	}
+	f.on("get", stale)
+	if _, err := f.Modify(f.Context(), "a", add("x")); err != nil {
+		f.Error(err)
+	}
+	f.want("a", "x")
 }
 
 // A lost answer of a Batch has an unknown outcome, and all of it is stored.
