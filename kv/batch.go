@@ -123,30 +123,62 @@ func (tx *Tx[T]) commit(ctx context.Context) (uint64, error) {
 }
 
 // explain returns an error for the condition that does not hold, and adapts those of Creates
-// to the marks of deletions. It returns nil if all conditions hold now.
+// to the marks of deletions. It returns nil if all conditions hold now. It reads all keys at
+// once, if that is possible. Any replica answers, so the leader is asked for a key whose
+// condition seems not to hold.
 func (tx *Tx[T]) explain(ctx context.Context) error {
+	seen, known := tx.conditional(ctx)
 	for i := range tx.writes {
 		w := &tx.writes[i]
-		if w.Expect == nil {
-			continue
-		}
-		if tx.creates[i] {
-			is, err := tx.o.vacant(ctx, w.Key)
-			if err != nil {
-				return atKey(readKey(w.Key), err)
-			}
-			w.Expect = &is
+		if w.Expect == nil || known && tx.holds(i, seen[w.Key]) {
 			continue
 		}
 		r, err := tx.o.newest(ctx, w.Key)
-		if err != nil {
-			return atKey(readKey(w.Key), notDone(transport.Aborted, "a condition of the batch does not hold, and the newest revision is unknown: %w", err))
+		switch {
+		case err != nil:
+			err = notDone(transport.Aborted, "a condition of the batch does not hold, and the newest revision is unknown: %w", err)
+		case tx.holds(i, r):
+		case tx.creates[i]:
+			err = errHasValue(r)
+		default:
+			err = notDone(transport.Aborted, "its newest revision is %s, expected %d", revisionText(r), *w.Expect)
 		}
-		if r == nil || r.Revision != *w.Expect {
-			return atKey(readKey(w.Key), notDone(transport.Aborted, "its newest revision is %s, expected %d", revisionText(r), *w.Expect))
+		if err != nil {
+			return atKey(readKey(w.Key), err)
 		}
 	}
 	return nil
+}
+
+// conditional reads the keys with a condition. It reports false if they cannot be read at
+// once.
+func (tx *Tx[T]) conditional(ctx context.Context) (byKey map[string]*driver.Record, ok bool) {
+	var keys []string
+	for i := range tx.writes {
+		if w := &tx.writes[i]; w.Expect != nil {
+			keys = append(keys, w.Key)
+		}
+	}
+	records, _, err := tx.o.Read(ctx, keys)
+	byKey = make(map[string]*driver.Record, len(records))
+	for _, r := range records {
+		byKey[r.Key] = r
+	}
+	return byKey, err == nil
+}
+
+// holds reports whether the condition of a write holds if r is the newest record of its key,
+// nil for none. That of a Create becomes r if it is the mark of a deletion.
+func (tx *Tx[T]) holds(i int, r *driver.Record) bool {
+	expect := tx.writes[i].Expect
+	switch {
+	case !tx.creates[i]:
+		return revisionOf(r) == *expect
+	case r != nil && r.Op == driver.Put:
+		return false
+	}
+	*expect = revisionOf(r)
+	return true
 }
 
 func revisionText(r *driver.Record) string {

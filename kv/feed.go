@@ -123,6 +123,10 @@ func (f *feed) leave(w listener) {
 	}
 }
 
+// maxPatterns is the maximum number of patterns of a feed. With more it follows all keys, so
+// that further watchers do not make it follow anew.
+const maxPatterns = 256
+
 // union returns what all watchers need together.
 func (f *feed) union() (u following) {
 	all := false
@@ -132,11 +136,12 @@ func (f *feed) union() (u following) {
 		all = all || len(needs.patterns) == 0
 		u.patterns = append(u.patterns, needs.patterns...)
 	}
-	if all {
-		u.patterns = nil
-		return u
+	if !all {
+		u.patterns = disjoint(u.patterns)
 	}
-	u.patterns = disjoint(u.patterns)
+	if all || len(u.patterns) > maxPatterns {
+		u.patterns = nil
+	}
 	return u
 }
 
@@ -257,73 +262,4 @@ func (f *feed) fail(err error) {
 		w.fail(err)
 		delete(f.watchers, w)
 	}
-}
-
-// watcher collects the changes of some keys until they are read.
-type watcher struct {
-	patterns     []string // none: all keys
-	metadataOnly bool
-	news         chan struct{} // of capacity 1
-
-	mu    sync.Mutex
-	queue []*driver.Record
-	lost  bool // changes after the queue's are missing
-	err   error
-}
-
-// maxQueue is the number of changes that a watcher collects. One that falls further behind
-// reads the present values instead.
-const maxQueue = 4096
-
-func newWatcher(patterns []string, metadataOnly bool) *watcher {
-	return &watcher{patterns: patterns, metadataOnly: metadataOnly, news: make(chan struct{}, 1)}
-}
-
-func (w *watcher) wants() following { return following{w.patterns, !w.metadataOnly} }
-
-func (w *watcher) push(r *driver.Record) {
-	w.change(func() {
-		switch {
-		case w.lost:
-		case len(w.queue) == maxQueue:
-			w.lost = true
-		default:
-			w.queue = append(w.queue, r)
-		}
-	})
-}
-
-func (w *watcher) lose() { w.change(func() { w.lost = true }) }
-
-func (w *watcher) fail(err error) { w.change(func() { w.err = firstError(w.err, err) }) }
-
-func (w *watcher) change(f func()) {
-	w.mu.Lock()
-	f()
-	w.mu.Unlock()
-	select {
-	case w.news <- struct{}{}:
-	default:
-	}
-}
-
-// await waits for changes, or for the end of ctx.
-func (w *watcher) await(ctx context.Context) {
-	select {
-	case <-w.news:
-	case <-ctx.Done():
-	}
-}
-
-// take returns the collected changes. It reports whether others are missing after them; from
-// now on the watcher collects again.
-func (w *watcher) take() (records []*driver.Record, lost bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	records, lost = w.queue, w.lost
-	w.queue, w.lost = nil, false
-	if records == nil && !lost {
-		err = w.err
-	}
-	return records, lost, err
 }

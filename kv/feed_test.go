@@ -2,6 +2,8 @@ package kv
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,5 +140,90 @@ func TestWatchEndsWithTransport(t *testing.T) {
 			}
 		}
 		o.feed.stop()
+	})
+}
+
+// counting counts the Follows of a bucket.
+type counting struct {
+	driver.Bucket
+	follows atomic.Int32
+}
+
+func (b *counting) Follow(ctx context.Context, f driver.Follow, yield func(*driver.Record) bool) error {
+	b.follows.Add(1)
+	return b.Bucket.Follow(ctx, f, yield)
+}
+
+// Once there are many watchers of different keys, another one joins without a new Follow.
+func TestManyWatchersJoinOneFollow(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		b := &counting{Bucket: o.Bucket}
+		o.Bucket = b
+		join := func(key string) *watcher {
+			w := newWatcher([]string{key}, false)
+			if _, err := o.feed.join(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return w
+		}
+		for i := range maxPatterns + 1 {
+			join(fmt.Sprint("key.", i))
+		}
+		follows := b.follows.Load()
+		last := join("another.key")
+		if n := b.follows.Load(); n != follows {
+			t.Errorf("%d more Follows", n-follows)
+		}
+		put(t, bucket, "other", 1)
+		put(t, bucket, "another.key", 1)
+		synctest.Wait()
+		if records, lost, err := last.take(); len(records) != 1 || lost || err != nil {
+			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
+		}
+		o.feed.stop()
+	})
+}
+
+// busy is a bucket that changes during a Scan.
+type busy struct {
+	driver.Bucket
+	change func()
+}
+
+func (b *busy) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Record) bool) error {
+	b.change()
+	return b.Bucket.Scan(ctx, s, yield)
+}
+
+// Present values come without an EventReplay, however much changes while they are read.
+func TestWatchOfABusyBucket(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		put(t, bucket, "stays", 1)
+		changes := 0
+		change := func(keys int) {
+			for range 2 * maxQueue {
+				changes++
+				put(t, bucket, fmt.Sprint(changes%keys), changes)
+			}
+			synctest.Wait() // the changes have been handed out
+		}
+		const many = 2 * maxQueue
+		o.Bucket = &busy{o.Bucket, func() { change(10); change(many) }}
+		got, current := make(map[string]int), false
+		for e, err := range bucket.Watch(t.Context()) {
+			if err != nil || e.Kind == EventReplay {
+				t.Fatalf("got %+v, %v", e, err)
+			}
+			switch got[e.Key] = e.Value; {
+			case e.Kind == EventCurrent:
+				current = true
+			case current && changes == 4*maxQueue: // it has not caught up yet
+				change(many)
+			}
+			if len(got) == many+2 && got["stays"] == 1 && e.Value == changes {
+				return
+			}
+		}
 	})
 }

@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"gomono.dev/codec"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/kv"
+	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
@@ -159,5 +161,52 @@ func TestCodecOfHost(t *testing.T) {
 	want, _ := codec.MessagePack.Marshal(&text)
 	if err != nil || string(raw.Value) != string(want) {
 		t.Errorf("got %q, %v", raw.Value, err)
+	}
+}
+
+// waiting is a transport whose buckets open when release is closed.
+type waiting struct {
+	transport.Transport
+	driver.Store
+	opening chan bool
+	release chan struct{}
+}
+
+func (w *waiting) Buckets() driver.Store { return w }
+
+func (w *waiting) Open(ctx context.Context, c *driver.Config) (driver.Bucket, error) {
+	w.opening <- true
+	<-w.release
+	return w.Store.Open(ctx, c)
+}
+
+// A user whose context ends does not wait for another one that connects.
+func TestOpenWithEndedContext(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	w := &waiting{
+		Transport: h.environment.Transport, Store: h.environment.Transport.(driver.Backend).Buckets(),
+		opening: make(chan bool, 1), release: make(chan struct{}),
+	}
+	h.environment.Transport = w
+	carts := kv.NewBucket[string]("open-carts")
+	carts.Open(h)
+	carts.Open(h)
+	first := make(chan error, 1)
+	go func() { first <- h.components[0].Open(t.Context(), h.environment) }()
+	<-w.opening
+	ctx, cancel := context.WithCancel(t.Context())
+	second := make(chan error, 1)
+	go func() { second <- h.components[1].Open(ctx, h.environment) }()
+	cancel()
+	select {
+	case err := <-second:
+		wantCode(t, err, transport.Canceled, "open-carts")
+	case <-realtime.Patient(t).Done():
+		t.Error("the second Open waits for the first")
+	}
+	close(w.release)
+	if err := <-first; err != nil {
+		t.Error(err)
 	}
 }

@@ -63,10 +63,9 @@ func (kv *KeyValue[T]) value(o *opened, r *driver.Record) (Entry[T], error) {
 func (o *opened) at(key string, err error) error { return inBucket(o.name, atKey(key, err)) }
 
 // Get returns the value of a key, or not_found. It returns at least the revision that this
-// process has written last. If several servers store the bucket, any of them answers: it may
-// not know yet of another process's last write. A mirror that answers for the bucket may not even
-// know that of this process. See [KeyValue.Modify] for one that depends on
-// the newest value.
+// process has written last. If several servers store the bucket, or mirrors of it, any of them
+// answers: it may not know yet of another process's last write. See [KeyValue.Modify] for a
+// change that depends on the newest value.
 //
 // A value that cannot be decoded is data_loss, with a [DecodeError]. See [Cached] for a Get
 // without a request.

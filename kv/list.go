@@ -21,8 +21,9 @@ func (kv *KeyValue[T]) Keys(ctx context.Context, keys ...Selector) iter.Seq2[str
 }
 
 // List returns the values of the keys that one of the selectors selects, or of all. It has the
-// guarantees of Keys. If several servers store the bucket, one that lags may give the value that
-// a key had shortly before. A value that cannot be decoded is an error, with the Key and the
+// guarantees of Keys, and returns at least what this process has written last. If several servers
+// store the bucket, one that lags may give the value that a key had before the last write of
+// another process. A value that cannot be decoded is an error, with the Key and the
 // Revision of its Entry and a [DecodeError]: the iteration continues. Any other error is the
 // last one.
 func (kv *KeyValue[T]) List(ctx context.Context, keys ...Selector) iter.Seq2[Entry[T], error] {
@@ -48,20 +49,69 @@ func (kv *KeyValue[T]) scan(ctx context.Context, keys selectors, headersOnly boo
 	if err != nil {
 		return inBucket(o.name, err)
 	}
-	seen := make(map[string]bool) // a key that is set meanwhile comes again
-	left := false
-	err = o.Scan(ctx, driver.Scan{Patterns: patterns, HeadersOnly: headersOnly}, func(r *driver.Record) bool {
-		if r.Op != driver.Put || !keys.match(readKey(r.Key), r.Key) || seen[r.Key] {
-			return true
-		}
-		seen[r.Key] = true
-		left = !yield(o, r)
-		return !left
-	})
-	if left {
+	l := &listing{
+		keys: keys, yield: func(r *driver.Record) bool { return yield(o, r) },
+		written: &o.written, given: make(map[string]bool), held: make(map[string]*driver.Record),
+	}
+	take := l.give
+	if o.Config().Replicas > 1 {
+		take = l.takeFromReplica
+	}
+	if err = o.Scan(ctx, driver.Scan{Patterns: patterns, HeadersOnly: headersOnly}, take); err == nil {
+		l.giveHeld()
+	}
+	if l.left {
 		return nil
 	}
 	return inBucket(o.name, err)
+}
+
+// listing gives the values among the records of a Scan.
+type listing struct {
+	keys  selectors
+	yield func(*driver.Record) bool
+	left  bool // yield returned false
+
+	// A replica that lags answers with an older record of a key, and later with the newest. A
+	// record that is older than the last write of this process is held back until then. In the
+	// worst case, those of all keys are: if the process has written that many.
+	written *written
+	given   map[string]bool // keys whose values were given
+	held    map[string]*driver.Record
+}
+
+func (l *listing) give(r *driver.Record) bool {
+	if r.Op == driver.Put && l.keys.match(readKey(r.Key), r.Key) {
+		l.left = !l.yield(r)
+	}
+	return !l.left
+}
+
+// takeFromReplica gives a record, unless it is too old, or its key has come before.
+func (l *listing) takeFromReplica(r *driver.Record) bool {
+	switch {
+	case r.Revision < l.written.of(r.Key):
+		l.held[r.Key] = r
+	case l.given[r.Key]:
+		return true
+	default:
+		delete(l.held, r.Key)
+		l.given[r.Key] = r.Op == driver.Put
+		return l.give(r)
+	}
+	return true
+}
+
+// giveHeld gives what is still held back, because other keys of its slots were written since.
+func (l *listing) giveHeld() {
+	for key, r := range l.held {
+		if l.left {
+			return
+		}
+		if !l.given[key] {
+			l.give(r)
+		}
+	}
 }
 
 // PurgeDeletes removes the marks of deletions that are older than a duration, with the history

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gomono.dev/kv"
 	"gomono.dev/transport"
@@ -109,6 +110,49 @@ func TestOutcomeOfWrites(t *testing.T) {
 	}
 }
 
+// A read changes nothing, so an answer that is lost, or that its context does not await, is
+// not done.
+func TestOutcomeOfReads(t *testing.T) {
+	for name, read := range map[string]func(f *faulty, ctx context.Context) error{
+		"Get":         func(f *faulty, ctx context.Context) error { _, err := f.Get(ctx, "a"); return err },
+		"GetRevision": func(f *faulty, ctx context.Context) error { _, err := f.GetRevision(ctx, "a", 1); return err },
+		"GetAll":      func(f *faulty, ctx context.Context) error { _, _, err := f.GetAll(ctx, "a"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			withFaults(t, func(f *faulty) {
+				for _, fault := range []inproctest.FaultAction{lostAnswer, lostRequest, {Delay: time.Hour}} {
+					f.on("get", fault)
+					ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
+					err := read(f, ctx)
+					cancel()
+					if e, ok := errors.AsType[*transport.Error](err); !ok || e.Outcome != transport.OutcomeNotDone {
+						f.Errorf("got %v (%+v) after %+v", err, e, fault)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Nor has a read that ends between its records.
+func TestOutcomeOfEndedScans(t *testing.T) {
+	withFaults(t, func(f *faulty) {
+		for _, key := range []string{"a", "b"} {
+			if _, err := f.Put(f.Context(), key, "1"); err != nil {
+				f.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(f.Context())
+		defer cancel()
+		for _, err := range f.Keys(ctx) {
+			if e, ok := errors.AsType[*transport.Error](err); err != nil && (!ok || e.Code != transport.Canceled || e.Outcome != transport.OutcomeNotDone) {
+				f.Errorf("got %v (%+v)", err, e)
+			}
+			cancel()
+		}
+	})
+}
+
 // Modify and Touch take effect once, whatever is lost.
 func TestModifyIsDoneOnce(t *testing.T) {
 	withFaults(t, func(f *faulty) {
@@ -166,35 +210,38 @@ func TestModifyRefused(t *testing.T) {
 	})
 }
 
-// A process reads what it wrote, although a replica answers that does not have it yet.
-func TestOwnWritesOnReplicas(t *testing.T) {
-	withFaults(t, func(f *faulty) {
-		for _, value := range []string{"1", "2"} {
-			if _, err := f.Put(f.Context(), "a", value); err != nil {
-				f.Fatal(err)
-			}
-			f.on("get", stale)
-			if e, err := f.Get(f.Context(), "a"); err != nil || e.Value != value {
-				f.Errorf("got %+v, %v after a Put of %s", e, err, value)
-			}
-			f.on("get", stale, stale)
-			if all, _, err := f.GetAll(f.Context(), "a"); err != nil || len(all) != 1 || all[0].Value != value {
-				f.Errorf("GetAll: got %+v, %v after a Put of %s", all, err, value)
-			}
-		}
-		if err := f.Delete(f.Context(), "a"); err != nil {
+// A process reads what it wrote, although a replica or a mirror answers that does not have it yet.
+func TestOwnWrites(t *testing.T) {
+	t.Run("replica", func(t *testing.T) { withFaults(t, readOwnWrites, kv.Replicas(3)) })
+	t.Run("mirror", func(t *testing.T) { withFaults(t, readOwnWrites) })
+}
+
+func readOwnWrites(f *faulty) {
+	for _, value := range []string{"1", "2"} {
+		if _, err := f.Put(f.Context(), "a", value); err != nil {
 			f.Fatal(err)
 		}
 		f.on("get", stale)
-		if e, err := f.Get(f.Context(), "a"); transport.CodeOf(err) != transport.NotFound {
-			f.Errorf("got %+v, %v after a Delete", e, err)
+		if e, err := f.Get(f.Context(), "a"); err != nil || e.Value != value {
+			f.Errorf("got %+v, %v after a Put of %s", e, err, value)
 		}
-		f.on("get", stale)
-		if _, err := f.Modify(f.Context(), "a", add("x")); err != nil {
-			f.Error(err)
+		f.on("get", stale, stale)
+		if all, _, err := f.GetAll(f.Context(), "a"); err != nil || len(all) != 1 || all[0].Value != value {
+			f.Errorf("GetAll: got %+v, %v after a Put of %s", all, err, value)
 		}
-		f.want("a", "x")
-	}, kv.Replicas(3))
+	}
+	if err := f.Delete(f.Context(), "a"); err != nil {
+		f.Fatal(err)
+	}
+	f.on("get", stale)
+	if e, err := f.Get(f.Context(), "a"); transport.CodeOf(err) != transport.NotFound {
+		f.Errorf("got %+v, %v after a Delete", e, err)
+	}
+	f.on("get", stale)
+	if _, err := f.Modify(f.Context(), "a", add("x")); err != nil {
+		f.Error(err)
+	}
+	f.want("a", "x")
 }
 
 // A lost answer of a Batch has an unknown outcome, and all of it is stored.

@@ -3,12 +3,8 @@ package kv
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
-	"log/slog"
-	"sync"
 	"sync/atomic"
 
-	"gomono.dev/codec"
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 )
@@ -21,27 +17,32 @@ type store struct {
 	open   atomic.Pointer[opened] // nil: not open
 }
 
-// opened is an open bucket. All stores of one App share it.
-type opened struct {
-	driver.Bucket
-	name    string      // at the backend
-	codec   codec.Codec // of new values
-	upcasts *codec.Upcasts
-	log     *slog.Logger
-	feed    *feed
-	cache   *cache // nil: none
-	written written
-}
-
 // sharedKey is the key of a shared in an Environment.
 type sharedKey struct{ bucket string }
 
 // shared is the place of an open bucket.
 type shared struct {
-	mu    sync.Mutex
+	lock  chan struct{} // of capacity 1; holds a value while it is locked
 	open  *opened
 	users int
 }
+
+func newShared() *shared { return &shared{lock: make(chan struct{}, 1)} }
+
+// enter takes the lock, unless ctx ends first. Another user may hold it while it connects.
+func (s *shared) enter(ctx context.Context) error {
+	if err := contextError(ctx); err != nil {
+		return err
+	}
+	select {
+	case s.lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+func (s *shared) leave() { <-s.lock }
 
 // start opens the bucket, or joins those who did. It is [transport.Component.Open].
 func (s *store) start(ctx context.Context, e transport.Environment) error {
@@ -49,13 +50,15 @@ func (s *store) start(ctx context.Context, e transport.Environment) error {
 	if err := s.check(e); err != nil {
 		return inBucket(name, err)
 	}
-	s.shared = new(shared)
+	s.shared = newShared()
 	if e.Shared != nil {
 		is, _ := e.Shared.LoadOrStore(sharedKey{name}, s.shared)
 		s.shared = is.(*shared)
 	}
-	s.shared.mu.Lock()
-	defer s.shared.mu.Unlock()
+	if err := s.shared.enter(ctx); err != nil {
+		return inBucket(name, err)
+	}
+	defer s.shared.leave()
 	if s.shared.users == 0 {
 		o, err := s.decl.connect(ctx, e, name)
 		if err != nil {
@@ -74,10 +77,10 @@ func (s *store) stop(context.Context) error {
 	if o == nil {
 		return nil
 	}
-	s.shared.mu.Lock()
+	s.shared.lock <- struct{}{} // nobody connects while there is a user
 	s.shared.users--
 	last := s.shared.users == 0
-	s.shared.mu.Unlock()
+	s.shared.leave()
 	if last {
 		o.feed.stop()
 	}
@@ -133,69 +136,5 @@ func (s *store) begin(ctx context.Context) (*opened, error) {
 func contain(err *error, contentType string) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("the codec of %s panicked: %v", contentType, v)
-	}
-}
-
-// record returns the newest record of a key, markers included. A replica that does not have
-// the last write of this process is not believed.
-func (o *opened) record(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
-	r, err := o.Get(ctx, key, 0, fresh)
-	if fresh || o.Config().Replicas <= 1 || transport.CodeOf(err) != "" && transport.CodeOf(err) != transport.NotFound {
-		return r, err
-	}
-	if least := o.written.of(key); least > 0 && (err != nil || r.Revision < least) {
-		return o.Get(ctx, key, 0, true)
-	}
-	return r, err
-}
-
-// put stores writes, and notes their revisions.
-func (o *opened) put(ctx context.Context, writes ...driver.Write) (uint64, error) {
-	revision, err := o.Put(ctx, writes...)
-	for i := range writes {
-		switch key := writes[i].Key; {
-		case err == nil:
-			is := revision - uint64(len(writes)-1-i)
-			o.written.note(key, is)
-			o.forget(key, is)
-		case isUnknown(err):
-			o.forget(key, 0)
-		}
-	}
-	return revision, err
-}
-
-// forget tells the cache that this process has written a key.
-func (o *opened) forget(written string, revision uint64) {
-	if o.cache != nil {
-		o.cache.wrote(written, revision)
-	}
-}
-
-// written holds the revisions that this process has written. Keys share slots: a slot holds
-// the highest revision of its keys. A key whose slot is ahead of its record is read once
-// more, from the leader.
-type written struct {
-	last  atomic.Uint64
-	slots [1024]atomic.Uint64
-}
-
-var seed = maphash.MakeSeed()
-
-func (w *written) slot(key string) *atomic.Uint64 {
-	return &w.slots[maphash.String(seed, key)%uint64(len(w.slots))]
-}
-
-// of returns a revision that the newest record of a key has at least, if the key is the only
-// one of its slot. It is 0 if no key of the slot was written.
-func (w *written) of(key string) uint64 { return w.slot(key).Load() }
-
-func (w *written) note(key string, revision uint64) {
-	raise(w.slot(key), revision)
-	raise(&w.last, revision)
-}
-
-func raise(v *atomic.Uint64, to uint64) {
-	for is := v.Load(); is < to && !v.CompareAndSwap(is, to); is = v.Load() {
 	}
 }

@@ -78,6 +78,9 @@ func IgnoreDeletes() WatchOption {
 // promised, EventReplay says so. A key that changes while it is not read may come with its
 // newest value only.
 //
+// Changes that are not read yet are in memory: 4,096 of them, and until the present values have
+// been read and the Watch has caught up, one for each key that has changed.
+//
 // A value that cannot be decoded is an error with the Key and the Revision of its Entry and a
 // [DecodeError]: the Watch continues.
 //

@@ -114,9 +114,14 @@ func (o *opened) vacant(ctx context.Context, written string) (uint64, error) {
 	case err != nil:
 		return 0, notDone(transport.CodeOf(err), "the newest revision is unknown: %w", err)
 	case r.Op == driver.Put:
-		return 0, notDone(transport.AlreadyExists, "it has a value (revision %d)", r.Revision)
+		return 0, errHasValue(r)
 	}
 	return r.Revision, nil
+}
+
+// errHasValue returns the error of a Create of a key with a value.
+func errHasValue(r *driver.Record) error {
+	return notDone(transport.AlreadyExists, "it has a value (revision %d)", r.Revision)
 }
 
 // Delete removes the value of a key. The history of the key remains, and a mark of the

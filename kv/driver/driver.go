@@ -12,7 +12,7 @@
 //  2. A backend sends each request once. It classifies errors: every error is a
 //     transport.Error with the code and the outcome that the methods specify, or the
 //     error of the context, with an unknown outcome. Package kv adds the names of bucket
-//     and key.
+//     and key, and the outcome of a read: it changes nothing, so it is not done.
 //  3. While the backend is disconnected or closed, methods that send one request return
 //     Unavailable with OutcomeNotDone. Follow and Scan wait for the connection; only after
 //     Close they return Unavailable.
@@ -88,10 +88,10 @@ type Bucket interface {
 	Put(ctx context.Context, writes ...Write) (revision uint64, err error)
 
 	// Scan calls yield for the records that s selects, in the order of revisions, until
-	// yield returns false. It returns nil only if yield got all or returned false. A key
-	// whose newest record is replaced during the Scan comes with its new record instead,
-	// or also. If a replica that lags answers, an older record of a key may precede its
-	// newest. A connection that is lost meanwhile is made again.
+	// yield returns false. It returns nil only if yield got all or returned false. Without
+	// History, each key comes once: if its newest record is replaced during the Scan, with
+	// that or with a newer one. If a replica that lags answers, an older record of a key may
+	// precede its newest. A connection that is lost meanwhile is made again.
 	Scan(ctx context.Context, s Scan, yield func(*Record) bool) error
 
 	// Follow calls yield for the records that f selects, in the order of revisions, until

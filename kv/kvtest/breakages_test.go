@@ -72,17 +72,18 @@ var breakages = map[string]breakage{
 	}}), "put/get"},
 
 	// listings
-	"cuts a listing when the context ends":    {always(fault{scan: cutScan(transport.Canceled)}), "list/context"},
-	"cuts a listing when it is closed":        {always(fault{scan: cutScan(transport.Unavailable)}), "list/closed"},
-	"lists a deleted bucket as empty":         {always(fault{scan: cutScan(transport.NotFound)}), "list/deleted-bucket"},
-	"lists no more than 256 keys":             {always(fault{scan: limitScan}), "list/complete"},
-	"misses keys that are replaced meanwhile": {always(fault{scan: scanUpToNow}), "list/rewritten-inside"},
-	"ignores patterns":                        {always(fault{scan: changeScan(func(s *driver.Scan) { s.Patterns = nil })}), "history/none"},
-	"lists values without their bytes":        {always(fault{scan: changeScan(func(s *driver.Scan) { s.HeadersOnly = true })}), "list/values"},
-	"has only the newest record as history":   {always(fault{scan: changeScan(func(s *driver.Scan) { s.History = false })}), "history/kept"},
-	"begins a history with its oldest record": {always(fault{scan: changeScan(func(s *driver.Scan) { s.After = 0 })}), "watch/from-revision"},
-	"removes values that were written since":  {always(fault{remove: removeLater}), "purge-deletes/writers"},
-	"keeps the marks of deletions":            {always(fault{remove: func(context.Context, driver.Bucket, string, uint64) error { return nil }}), "purge-deletes/marks"},
+	"cuts a listing when the context ends":         {always(fault{scan: cutScan(transport.Canceled)}), "list/context"},
+	"cuts a listing when it is closed":             {always(fault{scan: cutScan(transport.Unavailable)}), "list/closed"},
+	"lists a key again that is replaced meanwhile": {always(fault{scan: scanAgain}), "list/rewritten-inside"},
+	"lists a deleted bucket as empty":              {always(fault{scan: cutScan(transport.NotFound)}), "list/deleted-bucket"},
+	"lists no more than 256 keys":                  {always(fault{scan: limitScan}), "list/complete"},
+	"misses keys that are replaced meanwhile":      {always(fault{scan: scanUpToNow}), "list/rewritten-inside"},
+	"ignores patterns":                             {always(fault{scan: changeScan(func(s *driver.Scan) { s.Patterns = nil })}), "history/none"},
+	"lists values without their bytes":             {always(fault{scan: changeScan(func(s *driver.Scan) { s.HeadersOnly = true })}), "list/values"},
+	"has only the newest record as history":        {always(fault{scan: changeScan(func(s *driver.Scan) { s.History = false })}), "history/kept"},
+	"begins a history with its oldest record":      {always(fault{scan: changeScan(func(s *driver.Scan) { s.After = 0 })}), "watch/from-revision"},
+	"removes values that were written since":       {always(fault{remove: removeLater}), "purge-deletes/writers"},
+	"keeps the marks of deletions":                 {always(fault{remove: func(context.Context, driver.Bucket, string, uint64) error { return nil }}), "purge-deletes/marks"},
 
 	// watches
 	"misses changes":                   {missChanges, "watch/order"},
@@ -299,6 +300,19 @@ func scanUpToNow(ctx context.Context, b driver.Bucket, s driver.Scan, yield func
 	if s.UpTo == 0 {
 		s.UpTo = is.Last
 	}
+	return b.Scan(ctx, s, yield)
+}
+
+// scanAgain adds the records that were written during a Scan.
+func scanAgain(ctx context.Context, b driver.Bucket, s driver.Scan, yield func(*driver.Record) bool) error {
+	is, err := b.Info(ctx)
+	if err == nil {
+		err = b.Scan(ctx, s, yield)
+	}
+	if err != nil || s.UpTo > 0 {
+		return err
+	}
+	s.History, s.After = true, is.Last
 	return b.Scan(ctx, s, yield)
 }
 

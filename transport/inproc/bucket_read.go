@@ -36,7 +36,7 @@ func newBucketReading(h *bucketHandle, b *bucket, patterns []string) bucketReadi
 
 // Scan implements [driver.Bucket]. It reads the records up to the last one in several steps.
 // Without UpTo, one more step reads those that were added meanwhile, so that a key whose
-// value was replaced is not missing.
+// value was replaced is not missing. A key that was not replaced in time has come before.
 func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driver.Record) bool) error {
 	b, err := h.enter(ctx)
 	if err != nil {
@@ -50,13 +50,29 @@ func (h *bucketHandle) Scan(ctx context.Context, s driver.Scan, yield func(*driv
 		r.next += s.After
 	}
 	more := true
+	var given []string // the keys that have come
 	for more && r.next <= r.upTo && err == nil {
-		more, err = r.read(ctx, yield)
+		more, err = r.read(ctx, func(record *driver.Record) bool {
+			given = append(given, record.Key)
+			return yield(record)
+		})
 	}
 	if r.rest = s.UpTo == 0 && b.lastIs() > last; r.rest && more && err == nil {
-		_, err = r.read(ctx, yield)
+		_, err = r.read(ctx, leaveOut(given, s.History, yield))
 	}
 	return err
+}
+
+// leaveOut returns yield without the records of some keys, unless the history is read.
+func leaveOut(keys []string, history bool, yield func(*driver.Record) bool) func(*driver.Record) bool {
+	if history {
+		return yield
+	}
+	out := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		out[key] = true
+	}
+	return func(r *driver.Record) bool { return out[r.Key] || yield(r) }
 }
 
 // lastIs returns the highest revision.

@@ -37,17 +37,28 @@ type shape struct {
 	expires    bool   // a record can have a TTL
 	batches    bool
 	markerLife time.Duration // of the markers of ended values
+
+	// shortestLife is that of a marker to which another client has given a TTL. A bucket with
+	// history keeps such a marker for its markerLife.
+	shortestLife time.Duration
 }
 
 // forever is the life of markers in a bucket whose records do not expire.
 const forever time.Duration = math.MaxInt64
 
 func newShape(c *jetstream.StreamConfig) *shape {
-	return &shape{
+	is := &shape{
 		config: bucketConfig(c), prefix: keyPrefix(c), direct: c.AllowDirect, expires: c.AllowMsgTTL, batches: c.AllowAtomicPublish,
 		markerLife: markerLife(c),
 	}
+	if is.shortestLife = is.markerLife; c.AllowMsgTTL && c.MaxMsgsPerSubject == 1 {
+		is.shortestLife = minTTL
+	}
+	return is
 }
+
+// minTTL is the minimum of a TTL.
+const minTTL = time.Second
 
 // keyPrefix returns the text before the key in the subjects of a bucket.
 func keyPrefix(c *jetstream.StreamConfig) string {
@@ -68,7 +79,7 @@ func markerLife(c *jetstream.StreamConfig) time.Duration {
 	case c.SubjectDeleteMarkerTTL > 0:
 		life = c.SubjectDeleteMarkerTTL
 	case c.AllowMsgTTL:
-		life = time.Second // the minimum of a TTL
+		life = minTTL
 	}
 	if c.MaxAge > 0 {
 		life = min(life, c.MaxAge)
@@ -116,7 +127,7 @@ func (b *bucket) Remove(ctx context.Context, key string, revision uint64) error 
 	if err := is.checkWritable(); err != nil {
 		return err
 	}
-	request := map[string]any{"filter": is.prefix + key, "seq": revision + 1}
+	request := map[string]any{"filter": is.prefix + key, "seq": revision + 1} // 0, after the largest revision, means all
 	_, err := callAPI(ctx, b.t, func(ctx context.Context) (none struct{}, err error) {
 		return none, b.t.api.request(ctx, "STREAM.PURGE."+b.name, request, &struct{}{})
 	})

@@ -185,6 +185,44 @@ func TestFollowAfterMarkersAreGone(t *testing.T) {
 	}
 }
 
+// Another client may give its markers a TTL. A Follow that has missed one does not continue, and
+// one that has missed no record does.
+func TestFollowAfterAMarkerWithTTL(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, driver.Config{}, plainProxy(t))
+	other := keyValue(t, r.admin, "b")
+	f := startFollow(t, r.b, driver.Follow{Patterns: []string{"a", "c"}})
+	put(t, r.direct, "a", "1")
+	put(t, r.direct, "b", "1")
+	f.wants(t, "1:a=1")
+	clock := openBucket(t, r.admin, driver.Config{Name: "clock", History: 2})
+	passTime := func() {
+		is, err := clock.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, clock, driver.Write{Key: "tick", TTL: time.Second})
+		awaitRecords(t, clock, 0, is.Last+2)
+	}
+	r.disconnect()
+	if err := other.Purge(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, r.direct, "c", "1")
+	passTime()
+	r.proxy.Mend()
+	f.wants(t, "4:c=1")
+	r.disconnect()
+	if err := other.Purge(t.Context(), "a", jetstream.PurgeTTL(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	awaitRecords(t, r.direct, 2, 5)
+	r.proxy.Mend()
+	if err := receive(t, f.ended); err != driver.ErrGap {
+		t.Errorf("got %v", err)
+	}
+}
+
 // The server sends nothing to a Follow whose caller keeps a record for long.
 func TestFollowThatIsSlow(t *testing.T) {
 	t.Parallel()
@@ -200,6 +238,59 @@ func TestFollowThatIsSlow(t *testing.T) {
 	put(t, b, "a", "1")
 	write(t, b, driver.Write{Key: "a", TTL: time.Second})
 	awaitRecords(t, b, 0, 5)
+	close(resume)
+	if err := receive(t, ended); err != driver.ErrGap {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Nor to one whose caller keeps many records for a short time each.
+func TestFollowThatIsOftenSlow(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{History: 2})
+	clock := jetstream.StreamConfig{Name: "CLOCK", Subjects: []string{"tick"}, Storage: jetstream.MemoryStorage, MaxAge: time.Second}
+	ticks, err := jetStream(t, tr).CreateStream(t.Context(), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := func() {
+		if _, err := jetStream(t, tr).Publish(t.Context(), "tick", nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a second to pass", func() bool {
+			is, err := ticks.Info(t.Context())
+			return err == nil && is.State.Msgs == 0
+		})
+	}
+	ctx := realtime.Patient(t)
+	ended, got, resume := make(chan error, 1), make(chan bool, 100), make(chan struct{})
+	go func() {
+		ended <- b.Follow(ctx, driver.Follow{}, func(*driver.Record) bool { got <- true; <-resume; return true })
+	}()
+	put(t, b, "first", "")
+	receive(t, got)
+	const n = 30
+	for i := range n { // while there is a pull
+		put(t, b, fmt.Sprint(i), "")
+	}
+	next := func() {
+		tick()
+		select {
+		case resume <- struct{}{}:
+		case err := <-ended:
+			ended <- err
+		}
+	}
+	for range 6 { // longer than a pull
+		next()
+	}
+	write(t, b, driver.Write{Key: "a", TTL: time.Second})
+	for gone := false; !gone; {
+		next()
+		info, err := b.Info(t.Context())
+		gone = err == nil && info.Records == n+1 && info.Last == n+3
+	}
 	close(resume)
 	if err := receive(t, ended); err != driver.ErrGap {
 		t.Errorf("got %v", err)
@@ -324,7 +415,7 @@ func TestScanContinues(t *testing.T) {
 	}
 }
 
-// A Scan without a limit misses no key that is written again and again meanwhile.
+// A Scan without a limit has each key once, also if it is written again and again meanwhile.
 func TestScanBesideWrites(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
@@ -351,9 +442,10 @@ func TestScanBesideWrites(t *testing.T) {
 	})
 	for range 20 {
 		keys := make(map[string]bool)
-		err := b.Scan(ctx, driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; return true })
-		if err != nil || len(keys) != n {
-			t.Errorf("%d keys, %v", len(keys), err)
+		records := 0
+		err := b.Scan(ctx, driver.Scan{}, func(r *driver.Record) bool { keys[r.Key] = true; records++; return true })
+		if err != nil || len(keys) != n || records != n {
+			t.Errorf("%d records of %d keys, %v", records, len(keys), err)
 		}
 	}
 	close(stop)

@@ -35,6 +35,24 @@ func foreignBucket(t *testing.T, tr *natsx.Transport, change func(*jetstream.Str
 	return openBucket(t, tr, driver.Config{Existing: true})
 }
 
+// The records of a stream that renames subjects are not those of its bucket.
+func TestBucketWithASubjectTransform(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	_, err := jetStream(t, tr).CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "KV_b", Subjects: []string{"$KV.b.>"}, Storage: jetstream.MemoryStorage,
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "$KV.b.>", Destination: "$KV.b.moved.>"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, existing := range []bool{false, true} {
+		_, err := tr.Buckets().Open(t.Context(), &driver.Config{Name: "b", Existing: existing})
+		wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
+		wantCode(t, err, transport.FailedPrecondition, "remove its subject transform")
+	}
+}
+
 // Other clients give a bucket a TTL without markers. What expires needs none, and what was
 // deleted is marked as long.
 func TestFollowOfABucketWithoutMarkers(t *testing.T) {
@@ -97,6 +115,12 @@ func TestRecordOfAMalformedHeader(t *testing.T) {
 			if err != nil || describe(r) != "2:odd=2" || len(r.Header) > 0 {
 				t.Errorf("fresh %v: %+v, %v", fresh, r, err)
 			}
+		}
+	}
+	for _, keys := range [][]string{{"odd"}, {"first", "odd", "missing"}} {
+		records, revision, err := b.Read(t.Context(), keys)
+		if got := describe(records...); err != nil || !strings.HasSuffix("1:first=1 2:odd=2", got) || len(records) != min(len(keys), 2) || revision != 2 {
+			t.Errorf("%v: %s at %d, %v", keys, got, revision, err)
 		}
 	}
 	if got := scan(t, b, driver.Scan{}); got != "1:first=1 2:odd=2" {

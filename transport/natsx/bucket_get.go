@@ -168,8 +168,11 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 		if err == errNoReplica {
 			err = b.explainNoReplica(ctx)
 		}
+		if err == nil && m.malformed > 0 {
+			err = m.readMalformed(ctx)
+		}
 		if err != nil || m.revision > 0 {
-			return m.records, m.revision, err
+			return m.asked(), m.revision, err
 		}
 		if also != "" && !pause(ctx, apiPause) { // a replica lags, or the record was removed
 			return nil, 0, lost(ctx, transport.OutcomeNotDone)
@@ -205,8 +208,10 @@ type multiRead struct {
 	keys     []string
 	also     string // a subject that is read only because it has a record, or ""
 	records  []*driver.Record
-	expected int    // records, according to the first one
-	revision uint64 // 0 without records
+	expected int    // answers, according to the first record; 0 without records
+	revision uint64 // 0 without answers
+
+	malformed int // answers whose header nats.go has dropped, with the key
 }
 
 // run sends one request and receives all answers.
@@ -275,8 +280,11 @@ func (m *multiRead) take(msg *nats.Msg) (done bool, err error) {
 			return false, err
 		}
 		if m.records = append(m.records, r); len(m.records) == 1 {
-			m.expected = 1 + numberIn(msg, headerPending)
+			m.expected = 1 + m.malformed + numberIn(msg, headerPending)
 		}
+		return false, nil
+	case noStatus:
+		m.malformed++
 		return false, nil
 	case "204":
 		return true, m.end(msg)
@@ -296,19 +304,51 @@ func (m *multiRead) end(msg *nats.Msg) error {
 	switch {
 	case numberIn(msg, headerPending) > 0:
 		return transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone, "one answer of the server cannot hold the values: read fewer keys at once")
-	case len(m.records) != m.expected:
-		return unavailable("%d of %d records arrived: try again", len(m.records), m.expected)
+	case m.expected > 0 && len(m.records)+m.malformed != m.expected:
+		return unavailable("%d of %d records arrived: try again", len(m.records)+m.malformed, m.expected)
 	}
-	m.records = slices.DeleteFunc(m.records, func(r *driver.Record) bool {
-		_, asked := slices.BinarySearch(m.keys, r.Key)
-		return !asked
-	})
-	slices.SortFunc(m.records, func(a, b *driver.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	m.revision = uint64(numberIn(msg, headerUpTo))
 	if m.revision == 0 {
 		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the server does not report the revision of several keys: upgrade it to nats-server 2.11 or later")
 	}
 	return nil
+}
+
+// readMalformed reads the keys that may be those of malformed records, one by one. The leader's
+// answer includes such a record.
+func (m *multiRead) readMalformed(ctx context.Context) error {
+	known := make(map[string]bool, len(m.records))
+	for _, r := range m.records {
+		known[r.Key] = true
+	}
+	found := 0
+	for _, key := range append(slices.Clone(m.keys), strings.TrimPrefix(m.also, m.prefix)) {
+		if known[key] || key == "" {
+			continue
+		}
+		known[key] = true
+		r, err := m.b.getFromLeader(ctx, key, 0)
+		switch {
+		case err == nil && r.Revision <= m.revision:
+			m.records, found = append(m.records, r), found+1
+		case err != nil && err != errNoRecord:
+			return err
+		}
+	}
+	if found != m.malformed {
+		return unavailable("a record with a malformed header was replaced meanwhile: try again")
+	}
+	return nil
+}
+
+// asked returns the records of the keys, in the order of revisions.
+func (m *multiRead) asked() []*driver.Record {
+	m.records = slices.DeleteFunc(m.records, func(r *driver.Record) bool {
+		_, asked := slices.BinarySearch(m.keys, r.Key)
+		return !asked
+	})
+	slices.SortFunc(m.records, func(a, b *driver.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	return m.records
 }
 
 // other returns the subject of any record, according to the leader. A replica does not report

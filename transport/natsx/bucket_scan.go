@@ -79,9 +79,6 @@ func (b *bucket) scanRest(ctx context.Context, patterns, filter []string, late *
 	return nil
 }
 
-// knows reports whether a record of the key has come.
-func (l *latecomers) knows(key string) bool { return l.seen[key] || l.held[key] != nil }
-
 // checkSame returns a function that checks, from its second call on, that the stream has a given
 // time of creation. Another stream has other records at the same revisions.
 func (b *bucket) checkSame(created time.Time) func(context.Context) error {
@@ -108,29 +105,58 @@ type latecomers struct {
 	history bool
 	yield   func(*driver.Record) bool
 
-	seen    map[string]bool // keys without history
+	given   []string        // keys without history, until the first latecomer
+	seen    map[string]bool // then
 	held    map[string][]*driver.Record
 	stopped bool
 }
 
 // take gets the next record.
 func (l *latecomers) take(r *driver.Record) bool {
-	if l.seen == nil {
-		l.seen, l.held = make(map[string]bool), make(map[string][]*driver.Record)
-	}
 	switch {
 	case r.Revision <= l.end:
-		if !l.history {
-			l.seen[r.Key] = true
-		}
+		l.note(r.Key)
 		l.stopped = !l.yield(r)
 	case l.history:
-		l.held[r.Key] = append(l.held[r.Key], r)
-	case !l.seen[r.Key]:
-		l.held[r.Key] = []*driver.Record{r}
+		l.hold(r, append(l.held[r.Key], r))
+	case !l.had(r.Key):
+		l.hold(r, []*driver.Record{r})
 	}
 	return !l.stopped
 }
+
+// note notes that the key has come.
+func (l *latecomers) note(key string) {
+	switch {
+	case l.history:
+	case l.seen != nil:
+		l.seen[key] = true
+	default:
+		l.given = append(l.given, key)
+	}
+}
+
+// had reports whether the key has come. Most Scans have no latecomer, and need no map.
+func (l *latecomers) had(key string) bool {
+	if l.seen == nil {
+		l.seen = make(map[string]bool, len(l.given))
+		for _, key := range l.given {
+			l.seen[key] = true
+		}
+		l.given = nil
+	}
+	return l.seen[key]
+}
+
+func (l *latecomers) hold(r *driver.Record, records []*driver.Record) {
+	if l.held == nil {
+		l.held = make(map[string][]*driver.Record)
+	}
+	l.held[r.Key] = records
+}
+
+// knows reports whether a record of the key has come or is held back.
+func (l *latecomers) knows(key string) bool { return l.had(key) || l.held[key] != nil }
 
 // give yields what was held back.
 func (l *latecomers) give() {

@@ -402,6 +402,12 @@ func TestBucketRemove(t *testing.T) {
 	if err := b.Remove(t.Context(), "missing", 9); err != nil {
 		t.Error(err)
 	}
+	if err := b.Remove(t.Context(), "a", math.MaxUint64); err != nil {
+		t.Error(err)
+	}
+	if got := scan(t, b, driver.Scan{History: true}); got != "2:ab=2" {
+		t.Errorf("left %s", got)
+	}
 }
 
 // Clean-up of markers loses no value that is written meanwhile (nats.go's PurgeDeletes does).

@@ -163,6 +163,9 @@ func (o *opening) open(ctx context.Context) (*jetstream.StreamInfo, error) {
 	case !isBucket(&is.Config):
 		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
 			"the stream %s does not store a bucket: choose another name, or delete the stream", o.name)
+	case is.Config.SubjectTransform != nil:
+		return nil, transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+			"the stream %s stores records under other subjects than those of its bucket: remove its subject transform, or choose another name", o.name)
 	case o.config.Existing || bucketConfig(&is.Config).Generation > o.config.Generation:
 		return is, nil
 	}

@@ -70,6 +70,11 @@ type reader struct {
 	// nothing waits. Their errors end the reader.
 	began   func(context.Context) error
 	current func(nothingWaits bool) error
+
+	// lapsed, if not nil, is called when the server may have had no pull to answer since a time.
+	// quiet is the last time at which no message waited, nor was one handled.
+	lapsed func(since time.Time) error
+	quiet  time.Time
 }
 
 func (rd *reader) run(ctx context.Context) error {
@@ -118,6 +123,7 @@ func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
 	if s.idle {
 		done, err = rd.checkEnd(ctx)
 	}
+	rd.quiet, s.pulled = time.Now(), time.Now()
 	for broken := s.t.link.watch(); !done && err == nil && s.pullers[0].round == 0 && ctx.Err() == nil; {
 		done, err = s.step(ctx, broken)
 	}
@@ -145,6 +151,7 @@ type session struct {
 	*reader
 	*pullSource
 	denied   chan *transport.Error // of capacity 1
+	pulled   time.Time             // the time of the last pull
 	received uint64                // messages
 	idle     bool                  // the consumer had no more messages after its last one
 	stuck    int                   // looks at which it had none, although the leader has more
@@ -153,7 +160,11 @@ type session struct {
 
 // step pulls, and handles the next message or other event. Messages come first.
 func (s *session) step(ctx context.Context, broken <-chan struct{}) (done bool, err error) {
+	if err := s.checkPull(); err != nil {
+		return false, err
+	}
 	if p := s.pullers[0]; p.requested <= maxPrefetch/2 && !p.held {
+		s.pulled = time.Now()
 		if err := s.send(p.newPull(maxPrefetch - p.requested)); err != nil {
 			return false, s.t.failure(err, transport.OutcomeNotDone)
 		}
@@ -162,6 +173,7 @@ func (s *session) step(ctx context.Context, broken <-chan struct{}) (done bool, 
 	case msg := <-s.arrived:
 		return s.arrive(ctx, msg)
 	default:
+		s.quiet = time.Now()
 	}
 	select {
 	case msg := <-s.arrived:
@@ -175,6 +187,19 @@ func (s *session) step(ctx context.Context, broken <-chan struct{}) (done bool, 
 	case <-ctx.Done():
 		return false, nil
 	}
+}
+
+// checkPull calls lapsed if the last pull may have ended before all that has arrived was
+// handled: at its expiry, or with the last message that it has requested.
+func (s *session) checkPull() error {
+	if s.lapsed == nil {
+		return nil
+	}
+	since := s.quiet
+	if end := s.pulled.Add(s.pullers[0].expiry); len(s.arrived) < maxPrefetch/2 && end.After(since) {
+		since = end
+	}
+	return s.lapsed(since)
 }
 
 func (s *session) arrive(ctx context.Context, msg *nats.Msg) (done bool, err error) {
