@@ -147,7 +147,7 @@ func TestStalenessOfNewKeys(t *testing.T) {
 		if o.feed.current.Load() != is {
 			t.Error("an old Follow marks the feed as current")
 		}
-		o.feed.stop()
+		_ = o.feed.stop(t.Context())
 	})
 }
 

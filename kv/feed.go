@@ -56,15 +56,21 @@ func newFeed(o *opened) *feed {
 	return &feed{o: o, life: life, end: end, begun: time.Now(), watchers: make(map[listener]struct{})}
 }
 
-// stop ends the feed and its watchers.
-func (f *feed) stop() {
+// stop ends the feed and its watchers. It returns an error if ctx ends before the feed.
+func (f *feed) stop(ctx context.Context) error {
 	f.end()
 	f.mu.Lock()
 	f.fail(notDone(transport.Unavailable, "it was closed"))
 	idle := f.idle
 	f.mu.Unlock()
-	if idle != nil {
-		<-idle
+	if idle == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "%w before it had stopped to follow the bucket", ctx.Err())
 	}
 }
 

@@ -22,6 +22,17 @@ func (kv *KeyValue[T]) Raw() *KeyValue[[]byte] { return &KeyValue[[]byte]{store:
 // Name returns the declared name of the bucket.
 func (kv *KeyValue[T]) Name() string { return kv.store.decl.name }
 
+// Close ends the use of a bucket that [Connect] opened, and of its Raw view: watches end with
+// unavailable, a cache no longer follows the bucket, and every other method returns
+// failed_precondition. The transport stays open. Another Close does nothing. A Host closes the
+// buckets that were opened on it: for those, Close returns failed_precondition.
+func (kv *KeyValue[T]) Close(ctx context.Context) error {
+	if !kv.store.connected {
+		return inBucket(kv.Name(), notDone(transport.FailedPrecondition, "its Host closes it: call Close only after Connect"))
+	}
+	return kv.store.stop(ctx)
+}
+
 // codec returns the codec of the values.
 func (kv *KeyValue[T]) codec(o *opened) codec.Codec {
 	if kv.raw {
