@@ -227,7 +227,9 @@ type Follow struct {
 	HeadersOnly bool
 
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
-	// that there are, at least about once a second while the connection lasts. A later Follow
-	// of the same records can begin after the given revision.
-	Current func(revision uint64)
+	// that there are. A later Follow of the same records can begin after the given revision.
+	// If lasting is set, that remains so until the next call of yield, or until Follow
+	// returns. Otherwise Current is called again at least about once a second while the
+	// connection lasts.
+	Current func(revision uint64, lasting bool)
 }
