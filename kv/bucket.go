@@ -52,6 +52,10 @@ const MaxName = 100
 // Name returns the name given at the declaration.
 func (b Bucket[T]) Name() string { return b.decl.name }
 
+// StoredName returns the name of the bucket at the backend, for an App with a namespace, or "" for
+// one without. DeleteBucket, MirrorOf and SourcedFrom expect it.
+func (b Bucket[T]) StoredName(namespace string) string { return b.decl.storedName(namespace) }
+
 // checkName reports an invalid name.
 func checkName(name string) error {
 	if name == "" || len(name) > MaxName {
