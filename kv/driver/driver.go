@@ -52,8 +52,9 @@ type Store interface {
 	// Open opens the bucket that c describes. A missing one is created, unless c.Existing
 	// is set: then it is NotFound. A setting of c that is zero accepts the bucket's. If
 	// another one differs, the bucket is updated, unless the bucket's generation is newer:
-	// then it stays as it is. A setting that cannot be changed is FailedPrecondition, and
-	// one that the backend does not support is Unimplemented.
+	// then it stays as it is. A setting that cannot be changed is FailedPrecondition, such as
+	// the Mirror, and so are Sources from which the bucket would copy itself. One that the
+	// backend does not support is Unimplemented. The buckets that it copies may be missing.
 	Open(ctx context.Context, c *Config) (Bucket, error)
 
 	// List returns the buckets, in any order. It ends with an error, or is complete.
@@ -83,7 +84,7 @@ type Bucket interface {
 
 	// Put stores all writes or none, and returns the revision of the last one. Those of
 	// the others immediately precede it. There are at most MaxBatch, of different keys.
-	// Aborted means that an Expect does not hold, InvalidArgument that a value is over
+	// FailedPrecondition means that the bucket is a mirror, Aborted that an Expect does not hold, InvalidArgument that a value is over
 	// MaxValue, ResourceExhausted that the bucket is full, and Unimplemented that the
 	// bucket cannot store several writes at once, or a TTL.
 	Put(ctx context.Context, writes ...Write) (revision uint64, err error)
@@ -125,8 +126,8 @@ type Config struct {
 	Compressed  bool
 	Placement   *Placement
 	Republish   *Republish
-	Mirror      *Source  // the bucket is a copy, and read-only
-	Sources     []Source // buckets whose records are copied into this one
+	Mirror      *Source  // the bucket is a copy with the same revisions, and read-only
+	Sources     []Source // buckets whose records are copied into this one, with new revisions
 	Generation  uint64   // of the declaration; the highest wins
 }
 

@@ -411,15 +411,13 @@ func TestBucketSettings(t *testing.T) {
 	}
 	for code, c := range map[transport.Code]driver.Config{
 		transport.FailedPrecondition: {Generation: 2, Memory: true},
-		transport.Unimplemented:      {Generation: 2, Mirror: &driver.Source{Bucket: "x"}},
+		transport.Unimplemented:      {Generation: 2, Sources: []driver.Source{{Bucket: "x", Domain: "hub"}}},
 	} {
 		c.Name = "b"
 		_, err := tr.Buckets().Open(t.Context(), &c)
 		wantNotDone(t, err, code)
 	}
 	for _, c := range []driver.Config{
-		{Name: "m", Mirror: &driver.Source{Bucket: "b"}},
-		{Name: "m", Sources: []driver.Source{{Bucket: "b"}}},
 		{Name: "m", Republish: &driver.Republish{Source: "$KV.m.*", Destination: "out.{{wildcard(2)}}"}},
 		{Name: "m", Republish: &driver.Republish{Source: ">", Destination: "out.{{partition(3,1)}}"}},
 	} {
