@@ -20,16 +20,14 @@ func startInproc(*testing.T) func() transport.Transport {
 	return func() transport.Transport { return backend.Connect() }
 }
 
-var lacksInproc = []kvtest.Feature{kvtest.Mirrors}
-
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	kvtest.Run(t, kvtest.Target{Start: startInproc, Lacks: lacksInproc})
+	kvtest.Run(t, kvtest.Target{Start: startInproc})
 }
 
 func TestConformanceInBubbles(t *testing.T) {
 	t.Parallel()
-	kvtest.Run(t, kvtest.Target{Start: startInproc, Virtual: true, Lacks: lacksInproc})
+	kvtest.Run(t, kvtest.Target{Start: startInproc, Virtual: true})
 }
 
 // The guarantees hold in every order of the steps of a backend.
@@ -38,7 +36,7 @@ func TestConformanceInSteps(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			kvtest.Run(t, kvtest.Target{Virtual: true, Lacks: lacksInproc, Start: func(*testing.T) func() transport.Transport {
+			kvtest.Run(t, kvtest.Target{Virtual: true, Start: func(*testing.T) func() transport.Transport {
 				backend := inproctest.NewBackend(inproctest.Options{Seed: seed + 1, Quiesce: synctest.Wait})
 				return func() transport.Transport { return backend.Connect() }
 			}})

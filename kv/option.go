@@ -159,13 +159,24 @@ func RepublishTo(source, destination string) BucketOption {
 	})
 }
 
-// MirrorOf makes the bucket a read-only copy of another one, by its stored name. domain is
-// the other's JetStream domain, "" for the same.
+// MirrorOf makes the bucket a read-only copy of another one, by its stored name. The records keep
+// their revisions and times, so deletions and expiry are copied too; the copy has a History of its
+// own. Any other bucket cannot become a mirror later.
+//
+// The other bucket may be created later. A change arrives after a moment. PurgeDeletes of
+// the other bucket leaves the copy as it is. domain is the other's JetStream domain, "" for
+// the same.
 func MirrorOf(bucket, domain string) BucketOption {
 	return bucketOption(func(o *bucketOptions) { o.Mirror = &driver.Source{Bucket: bucket, Domain: domain} })
 }
 
-// SourcedFrom copies the records of another bucket, by its stored name, into this one.
+// SourcedFrom copies the records of another bucket, by its stored name, into this one. They get
+// revisions of this bucket, and a TTL begins anew. Deletions and the ends of values are copied
+// too, whoever wrote the value here. The bucket can also be written, and have several sources. It
+// cannot copy itself, directly or through others.
+//
+// The other bucket may be created later. A change arrives after a moment. domain is the other's
+// JetStream domain, "" for the same.
 func SourcedFrom(bucket, domain string) BucketOption {
 	return bucketOption(func(o *bucketOptions) {
 		o.Sources = append(o.Sources, driver.Source{Bucket: bucket, Domain: domain})

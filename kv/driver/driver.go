@@ -22,6 +22,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -51,8 +52,9 @@ type Store interface {
 	// Open opens the bucket that c describes. A missing one is created, unless c.Existing
 	// is set: then it is NotFound. A setting of c that is zero accepts the bucket's. If
 	// another one differs, the bucket is updated, unless the bucket's generation is newer:
-	// then it stays as it is. A setting that cannot be changed is FailedPrecondition, and
-	// one that the backend does not support is Unimplemented.
+	// then it stays as it is. A setting that cannot be changed is FailedPrecondition, such as
+	// the Mirror, and so are Sources from which the bucket would copy itself. One that the
+	// backend does not support is Unimplemented. The buckets that it copies may be missing.
 	Open(ctx context.Context, c *Config) (Bucket, error)
 
 	// List returns the buckets, in any order. It ends with an error, or is complete.
@@ -82,7 +84,7 @@ type Bucket interface {
 
 	// Put stores all writes or none, and returns the revision of the last one. Those of
 	// the others immediately precede it. There are at most MaxBatch, of different keys.
-	// Aborted means that an Expect does not hold, InvalidArgument that a value is over
+	// FailedPrecondition means that the bucket is a mirror, Aborted that an Expect does not hold, InvalidArgument that a value is over
 	// MaxValue, ResourceExhausted that the bucket is full, and Unimplemented that the
 	// bucket cannot store several writes at once, or a TTL.
 	Put(ctx context.Context, writes ...Write) (revision uint64, err error)
@@ -124,8 +126,8 @@ type Config struct {
 	Compressed  bool
 	Placement   *Placement
 	Republish   *Republish
-	Mirror      *Source  // the bucket is a copy, and read-only
-	Sources     []Source // buckets whose records are copied into this one
+	Mirror      *Source  // the bucket is a copy with the same revisions, and read-only
+	Sources     []Source // buckets whose records are copied into this one, with new revisions
 	Generation  uint64   // of the declaration; the highest wins
 }
 
@@ -135,6 +137,9 @@ type Placement struct {
 	Tags    []string
 }
 
+// String returns the name of the cluster and the tags.
+func (p Placement) String() string { return fmt.Sprintf("cluster %q, tags %q", p.Cluster, p.Tags) }
+
 // Republish publishes each record again on another subject. The subject of a record is
 // "$KV." with the bucket, a dot and the key.
 type Republish struct {
@@ -142,11 +147,31 @@ type Republish struct {
 	HeadersOnly         bool
 }
 
+// String returns the source and the destination.
+func (r Republish) String() string {
+	if r.HeadersOnly {
+		return r.Source + " to " + r.Destination + ", without values"
+	}
+	return r.Source + " to " + r.Destination
+}
+
 // Source is a bucket to copy from.
 type Source struct {
 	Bucket string
 	Keys   string // a pattern; "" means all
 	Domain string // of JetStream; "" means this one's
+}
+
+// String returns the name of the bucket, with the keys and the domain if they are set.
+func (s Source) String() string {
+	text := s.Bucket
+	if s.Keys != "" {
+		text += ", keys " + s.Keys
+	}
+	if s.Domain != "" {
+		text += ", domain " + s.Domain
+	}
+	return text
 }
 
 // Info is the state of a bucket.
@@ -227,7 +252,9 @@ type Follow struct {
 	HeadersOnly bool
 
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
-	// that there are, at least about once a second while the connection lasts. A later Follow
-	// of the same records can begin after the given revision.
-	Current func(revision uint64)
+	// that there are. A later Follow of the same records can begin after the given revision.
+	// If lasting is set, that remains so until the next call of yield, or until Follow
+	// returns. Otherwise Current is called again at least about once a second while the
+	// connection lasts.
+	Current func(revision uint64, lasting bool)
 }

@@ -102,7 +102,40 @@ var breakages = map[string]breakage{
 	"resets settings without an option": {always(fault{open: func(c *driver.Config) { c.History = max(c.History, 1) }}), "bucket/settings"},
 	"deletes no bucket":                 {always(fault{delete: func(context.Context, driver.Store, string) error { return nil }}), "bucket/delete"},
 	"lists a part of the buckets":       {always(fault{list: cutList}), "bucket/list"},
+	"creates no mirrors":                {always(fault{open: func(c *driver.Config) { c.Mirror = nil }}), "mirror/values"},
+	"gives mirrors their own revisions": {always(fault{open: sourceForMirror}), "mirror/revisions"},
+	"ignores the history of mirrors":    {always(fault{open: shortMirror}), "mirror/revisions"},
+	"ignores sources":                   {always(fault{open: func(c *driver.Config) { c.Sources = nil }}), "sources/values"},
+	"copies from the first source only": {always(fault{open: func(c *driver.Config) { c.Sources = c.Sources[:min(1, len(c.Sources))] }}), "sources/later"},
+	"copies all keys of a source":       {always(fault{open: ignoreSourceKeys}), "sources/keys"},
+	"mirrors a source":                  {always(fault{open: mirrorForSource}), "sources/values"},
 	"is internal after Close":           {always(fault{failed: recode(transport.Unavailable, transport.Internal)}), "error/closed-transport"},
+}
+
+// sourceForMirror makes a bucket with a source of a new mirror.
+func sourceForMirror(c *driver.Config) {
+	if c.Mirror != nil {
+		c.Sources, c.Mirror = []driver.Source{*c.Mirror}, nil
+	}
+}
+
+// mirrorForSource makes a mirror of a new bucket with sources.
+func mirrorForSource(c *driver.Config) {
+	if len(c.Sources) > 0 {
+		c.Mirror, c.Sources = &c.Sources[0], nil
+	}
+}
+
+func shortMirror(c *driver.Config) {
+	if c.Mirror != nil {
+		c.History = 1
+	}
+}
+
+func ignoreSourceKeys(c *driver.Config) {
+	for i := range c.Sources {
+		c.Sources[i].Keys = ""
+	}
 }
 
 func loseWrite(ctx context.Context, b driver.Bucket, writes []driver.Write) (uint64, error) {

@@ -196,27 +196,6 @@ var bucketCases = []testCase{
 		},
 	},
 	{
-		name: "bucket/sources", contract: "SourcedFrom copies the records of another bucket, by its stored name, into this one.", needs: Mirrors,
-		rule: "A bucket has the values of all its sources and its own, which can be written.",
-		body: func(s *suite) {
-			first, second := s.open(), s.open()
-			first.put("a", "1")
-			name := s.name()
-			b := &bucket{connectAs[string](s, s.tr, name, kv.SourcedFrom(first.name, ""), kv.SourcedFrom(second.name, "")), s, name}
-			w := b.watch()
-			b.put("own", "1")
-			second.put("b", "1")
-			wanted := map[string]bool{"a=1": true, "own=1": true, "b=1": true}
-			for len(wanted) > 0 {
-				got := w.next()
-				s.must(got.err)
-				delete(wanted, stepText(got))
-			}
-			b.wantList("a=1 b=1 own=1")
-			second.wantList("b=1")
-		},
-	},
-	{
 		name: "bucket/republish", contract: "RepublishTo publishes each record again on another subject, by the rules of a subject transform.",
 		rule: "Each value of a matching key is published on the other subject.",
 		body: func(s *suite) {
@@ -232,27 +211,6 @@ var bucketCases = []testCase{
 			b.put("a.2.x", "2")
 			wantEqual(s, "the message", realtime.Receive(s, got, "a message"), `.1"1"`)
 			wantEqual(s, "the message", realtime.Receive(s, got, "a message"), `.2.x"2"`)
-		},
-	},
-	{
-		name: "bucket/mirror", contract: "MirrorOf makes the bucket a read-only copy of another one, by its stored name.", needs: Mirrors,
-		rule: "A mirror has the values of its source, and its own name; a write to it is refused.",
-		body: func(s *suite) {
-			b := s.open()
-			b.put("a", "1")
-			name := s.name()
-			mirror := &bucket{connectAs[string](s, s.tr, name, kv.MirrorOf(b.name, "")), s, name}
-			w := mirror.watch()
-			for e := w.next(); e.Key != "a" || e.Value != "1"; e = w.next() {
-				s.must(e.err)
-			}
-			mirror.want("a", "1")
-			mirror.wantKeys(nil, "a")
-			b.put("a", "2")
-			w.pass("a=2")
-			is, err := mirror.Status(s.patient())
-			s.must(err)
-			wantEqual(s, "the source", is.MirrorOf, b.name)
 		},
 	},
 }
@@ -279,12 +237,4 @@ func panicText(f func()) {
 		}
 	}()
 	f()
-}
-
-// pass waits for a step with this text.
-func (w *watcher) pass(want string) {
-	w.s.Helper()
-	for got := w.next(); stepText(got) != want; got = w.next() {
-		w.s.must(got.err)
-	}
 }

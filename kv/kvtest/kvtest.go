@@ -50,7 +50,7 @@ type Feature string
 const (
 	KeyTTL  Feature = "a TTL of one value"
 	Batches Feature = "batches of several writes"
-	Mirrors Feature = "mirrors"
+	Mirrors Feature = "mirrors and sources"
 )
 
 // Run runs every case as a parallel subtest of t.
@@ -117,6 +117,8 @@ func cases() []testCase {
 		valueCases,
 		storageCases,
 		bucketCases,
+		mirrorCases,
+		sourceCases,
 		errorCases,
 		concurrencyCases,
 	)

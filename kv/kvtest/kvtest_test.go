@@ -56,7 +56,7 @@ func TestBreakage(t *testing.T) {
 	if !ok {
 		return
 	}
-	kvtest.Run(t, kvtest.Target{Virtual: true, Lacks: []kvtest.Feature{kvtest.Mirrors}, Start: func(*testing.T) func() transport.Transport {
+	kvtest.Run(t, kvtest.Target{Virtual: true, Start: func(*testing.T) func() transport.Transport {
 		backend := inproc.NewBackend(inproc.Options{})
 		fault := b.fault()
 		return func() transport.Transport { return &broken{backend.Connect(), fault} }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
@@ -38,6 +39,9 @@ type bucket struct {
 	lost      uint64 // the highest marker that was removed with its key
 	before    uint64 // the highest revision before the last change
 	republish *republish
+	copies    []*copying // of this bucket into others
+
+	copying []*copying // of others into this one; the lock of the Backend guards it
 }
 
 func newBucket(b *Backend, c *driver.Config, r *republish) *bucket {
@@ -66,6 +70,9 @@ func (b *bucket) unlock() { b.mu.Unlock() }
 
 // put stores all writes or none, and returns the revision of the last one.
 func (b *bucket) put(writes []driver.Write) (uint64, error) {
+	if err := b.checkWritable(); err != nil {
+		return 0, err
+	}
 	for i := range writes {
 		if err := b.check(&writes[i]); err != nil {
 			return 0, err
@@ -78,10 +85,18 @@ func (b *bucket) put(writes []driver.Write) (uint64, error) {
 	b.before = b.last
 	for i := range writes {
 		w := &writes[i]
-		b.add(w.Key, newBucketRecord(w), b.now, b.kept(w))
+		b.add(w.Key, newBucketRecord(w), b.now, b.kept(w.Op, w.TTL))
 	}
 	b.wake()
 	return b.last, nil
+}
+
+// checkWritable returns an error for a mirror, which takes records from its origin only.
+func (b *bucket) checkWritable() error {
+	if m := b.config.Mirror; m != nil {
+		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "the bucket is a mirror of %s: write to that one", m.Bucket)
+	}
+	return nil
 }
 
 // check returns an error for a value over the limits, or an Expect that does not hold.
@@ -132,17 +147,17 @@ func (b *bucket) displaced(w *driver.Write) (bytes uint64) {
 		return 0
 	}
 	r := k.oldest
-	for range k.count - b.kept(w) {
+	for range k.count - b.kept(w.Op, w.TTL) {
 		bytes += r.size()
 		r = r.newer
 	}
 	return bytes
 }
 
-// kept returns the maximum number of older records of a key that a write keeps. It keeps
+// kept returns the maximum number of older records of a key that a new record keeps. It keeps
 // none if it expires, so that none of them reappears.
-func (b *bucket) kept(w *driver.Write) int {
-	if w.Op == driver.Purge || w.TTL > 0 {
+func (b *bucket) kept(op driver.Op, ttl time.Duration) int {
+	if op == driver.Purge || ttl > 0 {
 		return 0
 	}
 	return b.config.History - 1
@@ -169,6 +184,9 @@ func (b *bucket) add(key string, r *bucketRecord, at int64, older int) {
 		b.remove(k.oldest)
 	}
 	b.republish.publish(b, r)
+	for _, c := range b.copies {
+		c.receive(r)
+	}
 }
 
 // remove deletes a record. Every removal goes through here.
@@ -188,10 +206,14 @@ func (b *bucket) remove(r *bucketRecord) {
 }
 
 // removeUpTo deletes the records of a key up to a revision.
-func (b *bucket) removeUpTo(key string, revision uint64) {
+func (b *bucket) removeUpTo(key string, revision uint64) error {
+	if err := b.checkWritable(); err != nil {
+		return err
+	}
 	for k := b.keys[key]; k != nil && k.count > 0 && k.oldest.Revision <= revision; {
 		b.remove(k.oldest)
 	}
+	return nil
 }
 
 // delete deletes all records, and ends the Scans and Follows.
@@ -212,8 +234,8 @@ func (b *bucket) info() driver.Info {
 		Bytes:   b.bytes,
 		First:   b.last + 1,
 		Last:    b.last,
-		Expires: true,
-		Batches: true,
+		Expires: b.config.Mirror == nil,
+		Batches: b.config.Mirror == nil,
 	}
 	if r := b.records.oldest(); r != nil {
 		i.First = r.Revision

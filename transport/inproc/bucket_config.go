@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"gomono.dev/kv/driver"
-	"gomono.dev/transport"
 	transportdriver "gomono.dev/transport/driver"
 )
 
@@ -21,6 +20,11 @@ func (b *bucket) configure(c *driver.Config) {
 		r := *c.Republish
 		is.Republish = &r
 	}
+	if c.Mirror != nil {
+		m := *c.Mirror
+		is.Mirror = &m
+	}
+	is.Sources = slices.Clone(c.Sources)
 	b.config = &is
 	b.settings.Store(b.config)
 }
@@ -32,11 +36,14 @@ func (b *bucket) update(c *driver.Config) error {
 	if c.Generation < b.config.Generation {
 		return nil
 	}
-	if c.Memory && !b.config.Memory {
-		return transportdriver.CannotChange("Memory", false, true)
+	if err := unchangeable(b.config, c); err != nil {
+		return err
 	}
 	merged := merge(b.config, c)
-	r, err := supported(merged)
+	r, err := newRepublish(merged)
+	if err == nil {
+		err = b.backend.checkOrigins(merged)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,17 +70,28 @@ func merge(is, want *driver.Config) *driver.Config {
 	c.Compressed = want.Compressed || is.Compressed
 	c.Placement = cmp.Or(want.Placement, is.Placement)
 	c.Republish = cmp.Or(want.Republish, is.Republish)
-	c.Mirror, c.Sources = want.Mirror, want.Sources
+	if len(want.Sources) > 0 {
+		c.Sources = slices.Clone(want.Sources)
+	}
 	c.Generation = want.Generation
 	return &c
 }
 
-// supported returns an error for a setting that inproc does not support, and otherwise how
-// to republish.
-func supported(c *driver.Config) (*republish, error) {
-	if c.Mirror != nil || len(c.Sources) > 0 {
-		return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
-			"inproc does not copy buckets: open the bucket to copy from instead, or use natsx")
+// unchangeable returns an error for a setting that cannot be changed to that of want.
+func unchangeable(is, want *driver.Config) error {
+	mirrored := func(m *driver.Source) any {
+		if m == nil {
+			return "none"
+		}
+		return *m
 	}
-	return newRepublish(c)
+	switch {
+	case want.Memory && !is.Memory:
+		return transportdriver.CannotChange("Memory", false, true)
+	case want.Mirror != nil && (is.Mirror == nil || *is.Mirror != *want.Mirror):
+		return transportdriver.CannotChange("Mirror", mirrored(is.Mirror), *want.Mirror)
+	case len(want.Sources) > 0 && is.Mirror != nil:
+		return transportdriver.CannotChange("Mirror", *is.Mirror, "none, but Sources")
+	}
+	return nil
 }

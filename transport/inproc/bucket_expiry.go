@@ -72,9 +72,9 @@ func (b *bucket) nextExpiry() (next *bucketRecord, at int64) {
 
 // expired removes a record. As on NATS, a marker replaces the newest of its key, if that
 // is a value or a Delete. It is then the only one: each older record has expired, or was
-// removed by the TTL of this one.
+// removed by the TTL of this one. A mirror has only the markers of its origin.
 func (b *bucket) expired(r *bucketRecord, at int64) {
-	if r != r.key.newest || r.Op == driver.Purge || r.Op == driver.Expire {
+	if r != r.key.newest || r.Op == driver.Purge || r.Op == driver.Expire || b.config.Mirror != nil {
 		b.remove(r)
 		return
 	}

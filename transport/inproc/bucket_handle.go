@@ -208,6 +208,5 @@ func (h *bucketHandle) Remove(ctx context.Context, key string, revision uint64) 
 		return err
 	}
 	defer b.unlock()
-	b.removeUpTo(key, revision)
-	return nil
+	return b.removeUpTo(key, revision)
 }

@@ -411,15 +411,13 @@ func TestBucketSettings(t *testing.T) {
 	}
 	for code, c := range map[transport.Code]driver.Config{
 		transport.FailedPrecondition: {Generation: 2, Memory: true},
-		transport.Unimplemented:      {Generation: 2, Mirror: &driver.Source{Bucket: "x"}},
+		transport.Unimplemented:      {Generation: 2, Sources: []driver.Source{{Bucket: "x", Domain: "hub"}}},
 	} {
 		c.Name = "b"
 		_, err := tr.Buckets().Open(t.Context(), &c)
 		wantNotDone(t, err, code)
 	}
 	for _, c := range []driver.Config{
-		{Name: "m", Mirror: &driver.Source{Bucket: "b"}},
-		{Name: "m", Sources: []driver.Source{{Bucket: "b"}}},
 		{Name: "m", Republish: &driver.Republish{Source: "$KV.m.*", Destination: "out.{{wildcard(2)}}"}},
 		{Name: "m", Republish: &driver.Republish{Source: ">", Destination: "out.{{partition(3,1)}}"}},
 	} {
@@ -479,6 +477,27 @@ func TestBucketFollow(t *testing.T) {
 		if err := b.Follow(t.Context(), driver.Follow{}, func(*driver.Record) bool { n++; return n < 2 }); err != nil || n != 2 {
 			t.Errorf("got %d records, %v", n, err)
 		}
+	})
+}
+
+// An idle Follow does nothing, for as long as it takes.
+func TestBucketFollowIsIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(t, driver.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var calls []string
+		f := follow(ctx, b, driver.Follow{Current: func(revision uint64, lasting bool) {
+			calls = append(calls, fmt.Sprint(revision, lasting))
+		}})
+		<-time.After(time.Hour)
+		put(t, b, set("a", "1"), set("b", "1"))
+		<-time.After(time.Hour)
+		cancel()
+		if err := f.wait(); err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+		wantText(t, "calls of Current", strings.Join(calls, ", "), "0 true, 2 true")
 	})
 }
 

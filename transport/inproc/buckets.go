@@ -16,8 +16,8 @@ type buckets struct{ transport *Transport }
 var _ driver.Backend = (*Transport)(nil)
 
 // Buckets returns the store of the Backend's buckets, for package kv. Buckets outlive the
-// Transport. Memory, Replicas, Compressed and Placement have no effect; mirrors and
-// sources are not supported.
+// Transport. Memory, Replicas, Compressed and Placement have no effect; the Domain of a Source
+// is not supported.
 func (t *Transport) Buckets() driver.Store { return buckets{t} }
 
 // Open implements [driver.Store].
@@ -87,17 +87,30 @@ func (b *Backend) openBucket(c *driver.Config) (*bucket, error) {
 	case opened != nil && c.Existing:
 		return opened, nil
 	case opened != nil:
-		return opened, opened.update(c)
+		return opened, b.updateBucket(opened, c)
 	case c.Existing:
 		return nil, errNoBucket
 	}
-	r, err := supported(c)
+	r, err := newRepublish(c)
+	if err == nil {
+		err = b.checkOrigins(c)
+	}
 	if err != nil {
 		return nil, err
 	}
 	opened = newBucket(b, c, r)
 	b.buckets[c.Name] = opened
+	b.link(opened)
+	b.linkCopies(opened)
 	return opened, nil
+}
+
+func (b *Backend) updateBucket(opened *bucket, c *driver.Config) error {
+	if err := opened.update(c); err != nil {
+		return err
+	}
+	b.link(opened)
+	return nil
 }
 
 // deleteBucket deletes a bucket, and ends its Follows.
@@ -107,6 +120,9 @@ func (b *Backend) deleteBucket(name string) error {
 	doomed := b.buckets[name]
 	if doomed == nil {
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the bucket does not exist")
+	}
+	for _, c := range doomed.copying {
+		b.end(c)
 	}
 	delete(b.buckets, name)
 	doomed.delete()

@@ -41,7 +41,8 @@
 //     for a minute.
 //   - A full bucket accepts each write that does not make it larger.
 //   - A Delete with a TTL removes the older records of its key, like a value with a TTL.
-//   - Mirrors and sources are not supported.
+//   - A mirror, or a bucket with sources, copies at once, and whatever its limits are.
+//   - The markers of values that have expired in both are not copied from a source.
 //
 // Package inproctest has a Backend for tests that choose the order of events, and what
 // goes wrong.

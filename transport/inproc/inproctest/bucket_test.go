@@ -16,7 +16,12 @@ import (
 
 func openBucket(t testing.TB, tr *inproc.Transport) driver.Bucket {
 	t.Helper()
-	b, err := tr.Buckets().Open(t.Context(), &driver.Config{Name: "b"})
+	return openBucketAs(t, tr, driver.Config{Name: "b"})
+}
+
+func openBucketAs(t testing.TB, tr *inproc.Transport, c driver.Config) driver.Bucket {
+	t.Helper()
+	b, err := tr.Buckets().Open(t.Context(), &c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +165,40 @@ func TestBucketSteps(t *testing.T) {
 	})
 	if got, want := points.String(), "put(b a)=v; get(b b)=; get(b b)=;"; got != want {
 		t.Errorf("got points %s, want %s", got, want)
+	}
+}
+
+// A record is copied in a step of its own, so a read of the copy may come first.
+func TestBucketCopySteps(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]int)
+	for seed := range uint64(20) {
+		bubble(t, inproctest.Options{Seed: seed + 1, Quiesce: synctest.Wait}, func(t *testing.T, b *inproctest.Backend) {
+			tr := connect(t, b)
+			bucket := openBucket(t, tr)
+			mirror := openBucketAs(t, tr, driver.Config{Name: "m", Mirror: &driver.Source{Bucket: "b"}})
+			put(t, bucket, "a", "b")
+			_, err := mirror.Get(t.Context(), "b", 0, true)
+			seen[fmt.Sprint(transport.CodeOf(err))]++
+			if err := b.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := mirror.Get(t.Context(), "b", 0, true); err != nil || r.Revision != 2 {
+				t.Errorf("got %v, %v", r, err)
+			}
+			var copies []string
+			for _, s := range b.Steps() {
+				if s.Action == inproctest.Copy {
+					copies = append(copies, s.String())
+				}
+			}
+			if got, want := strings.Join(copies, ", "), "copy a #1 in m, copy b #2 in m"; got != want {
+				t.Errorf("got steps %s, want %s", got, want)
+			}
+		})
+	}
+	if seen[""] == 0 || seen[string(transport.NotFound)] == 0 {
+		t.Errorf("got %v, want a read before and one after the copy", seen)
 	}
 }
 

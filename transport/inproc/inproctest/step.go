@@ -67,6 +67,7 @@ const (
 
 	Due     = engine.Due     // store a message whose NotBefore has passed
 	Confirm = engine.Confirm // call the function of AppendAsync
+	Copy    = engine.Copy    // a record of another bucket into a mirror, or a bucket with sources
 	Read    = engine.Read    // from a log without a group, or from a bucket in order
 	End     = engine.End     // call OnEnd of a member
 )

@@ -65,6 +65,7 @@ const (
 	Get       Action = "get"
 	Due       Action = "due"
 	Confirm   Action = "confirm"
+	Copy      Action = "copy"
 	Read      Action = "read"
 	End       Action = "end"
 )
