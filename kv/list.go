@@ -128,11 +128,12 @@ func (kv *KeyValue[T]) PurgeDeletes(ctx context.Context, olderThan time.Duration
 	if olderThan < 0 {
 		return inBucket(o.name, invalid("deletions older than %v: want 0 or more", olderThan))
 	}
-	var marks []*driver.Record
+	marks := make(map[string]*driver.Record) // a replica that lags answers with a mark and what follows it
 	limit := time.Now().Add(-olderThan)
 	err = o.Scan(ctx, driver.Scan{HeadersOnly: true}, func(r *driver.Record) bool {
+		delete(marks, r.Key)
 		if r.Op != driver.Put && !r.Created.After(limit) {
-			marks = append(marks, r)
+			marks[r.Key] = r
 		}
 		return true
 	})

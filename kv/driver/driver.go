@@ -9,10 +9,11 @@
 //  1. Arguments are valid: package kv checks them. Keys and patterns are the tokens of a
 //     subject (see package transport), with at most MaxKey bytes. A backend checks only
 //     what it alone knows: the bucket's settings, its limits and its records.
-//  2. A backend sends each request once. It classifies errors: every error is a
-//     transport.Error with the code and the outcome that the methods specify, or the
-//     error of the context, with an unknown outcome. Package kv adds the names of bucket
-//     and key, and the outcome of a read: it changes nothing, so it is not done.
+//  2. A backend sends each request once, or again if no server has accepted it. It classifies
+//     errors: every error is a transport.Error with the code and the outcome that the
+//     methods specify, or the error of the context, with an unknown outcome. Package kv adds
+//     the names of bucket and key, and the outcome of a read: it changes nothing, so it is
+//     not done.
 //  3. While the backend is disconnected or closed, methods that send one request return
 //     Unavailable with OutcomeNotDone. Follow and Scan wait for the connection; only after
 //     Close they return Unavailable.

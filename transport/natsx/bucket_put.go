@@ -71,19 +71,35 @@ func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	ack, err := p.readAck(ctx, reply)
+	ack, err := p.readAck(reply)
 	return ack.Seq, err
 }
 
-// send sends one write and waits for the reply. more, if not nil, sets further headers.
+// send sends one write and waits for the reply. more, if not nil, sets further headers. While no
+// server accepts the write, it is sent again, up to acceptTime.
 func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing)) (*nats.Msg, error) {
-	return p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
-		setWrite(msg, w)
-		if more != nil {
-			more(msg)
+	for begun := time.Now(); ; {
+		reply, err := p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
+			setWrite(msg, w)
+			if more != nil {
+				more(msg)
+			}
+		})
+		if err != nil || !noResponders(reply) {
+			return reply, err
 		}
-	})
+		if err := p.b.checkExists(ctx); err != nil {
+			return nil, p.b.explain(err)
+		}
+		if !p.b.replicated || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+			return nil, unavailable("the bucket does not accept requests now: it has no leader: try later")
+		}
+	}
 }
+
+// acceptTime is how long a request waits for a server that accepts it. The servers of a cluster
+// learn one after the other of a new bucket, and of a new leader.
+const acceptTime = time.Second
 
 func (p *putting) message(w *driver.Write) *transport.Message {
 	return &transport.Message{Subject: p.subject + w.Key, Header: w.Header, Body: w.Value}
@@ -110,10 +126,7 @@ func setWrite(msg *outgoing, w *driver.Write) {
 }
 
 // readAck returns the acknowledgement of the stream, or the error in it.
-func (p *putting) readAck(ctx context.Context, reply *nats.Msg) (publishAck, error) {
-	if noResponders(reply) {
-		return publishAck{}, p.b.explainNoResponders(ctx)
-	}
+func (p *putting) readAck(reply *nats.Msg) (publishAck, error) {
 	ack, err := parseAck(reply.Data)
 	switch {
 	case err != nil:
@@ -127,14 +140,6 @@ func (p *putting) readAck(ctx context.Context, reply *nats.Msg) (publishAck, err
 func errNotStream(data []byte) error {
 	return transport.Errorf(transport.Internal, transport.OutcomeUnknown,
 		"a subscriber that is not the bucket answered %.100q: find the other subscribers of the subject", data)
-}
-
-// explainNoResponders reports why the bucket did not accept a request.
-func (b *bucket) explainNoResponders(ctx context.Context) error {
-	if err := b.checkExists(ctx); err != nil {
-		return b.explain(err)
-	}
-	return unavailable("the bucket does not accept requests now: it has no leader: try later")
 }
 
 // putBatch stores all writes at once. The server collects them, and checks and stores them
@@ -151,8 +156,8 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 		}
 	}
 	reply, err := p.send(ctx, &writes[0], member(0, false))
-	if err == nil && (len(reply.Data) > 0 || noResponders(reply)) {
-		if _, err = p.readAck(ctx, reply); err == nil {
+	if err == nil && len(reply.Data) > 0 {
+		if _, err = p.readAck(reply); err == nil {
 			return 0, transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the server stored the first write by itself: it ignores batches: upgrade it")
 		}
 	}
@@ -176,7 +181,7 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 
 // readCommit returns the revision in the acknowledgement of a batch.
 func (p *putting) readCommit(ctx context.Context, reply *nats.Msg, id string, writes []driver.Write) (uint64, error) {
-	ack, err := p.readAck(ctx, reply)
+	ack, err := p.readAck(reply)
 	switch {
 	case err == nil && ack.Batch != id:
 		err = errNotStream(reply.Data)

@@ -16,6 +16,16 @@ type stream struct {
 	replicated bool // stored by several servers
 }
 
+// askStream is callAPI for a stream. The leader of the cluster may learn of a new stream late,
+// and reports it as missing until then, so it is asked twice.
+func askStream[T any](ctx context.Context, s stream, do func(context.Context) (T, error)) (T, error) {
+	result, err := callAPI(ctx, s.t, do)
+	if codeOfAPI(err) == jetstream.JSErrCodeStreamNotFound && s.replicated && pause(ctx, 5*apiPause) {
+		return callAPI(ctx, s.t, do)
+	}
+	return result, err
+}
+
 // info asks the leader of the stream for its state.
 func (s stream) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
@@ -48,7 +58,7 @@ func (s stream) update(ctx context.Context, c jetstream.StreamConfig) (*jetstrea
 }
 
 func (s stream) call(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Stream, error)) (*jetstream.StreamInfo, error) {
-	answer, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Stream, error) { return do(ctx, s.t.api.js(ctx)) })
+	answer, err := askStream(ctx, s, func(ctx context.Context) (jetstream.Stream, error) { return do(ctx, s.t.api.js(ctx)) })
 	if err != nil {
 		return nil, err
 	}
@@ -58,27 +68,18 @@ func (s stream) call(ctx context.Context, do func(context.Context, jetstream.Jet
 	return is, nil
 }
 
-// checkExists returns NotFound if the stream does not exist. Its servers may be offline. The
-// leader of the cluster may learn of a new stream late, so it is asked twice.
+// checkExists returns NotFound if the stream does not exist. Its servers may be offline.
 func (s stream) checkExists(ctx context.Context) error {
-	err := s.find(ctx)
-	if missing(err) && s.replicated && pause(ctx, 5*apiPause) {
-		err = s.find(ctx)
-	}
-	if missing(err) {
-		return err
-	}
-	return nil
-}
-
-func (s stream) find(ctx context.Context) error {
-	_, err := callAPI(ctx, s.t, func(ctx context.Context) (none struct{}, err error) {
+	_, err := askStream(ctx, s, func(ctx context.Context) (none struct{}, err error) {
 		if _, err = s.t.api.js(ctx).Stream(ctx, s.name); codeOfAPI(err) == codeStreamOffline {
 			return none, nil
 		}
 		return none, err
 	})
-	return err
+	if missing(err) {
+		return err
+	}
+	return nil
 }
 
 // created returns the time of creation of the stream, as of the last look at it.
@@ -101,7 +102,7 @@ type storedMessage struct {
 
 // message asks the leader of the stream for one message.
 func (s stream) message(ctx context.Context, request map[string]any) (*storedMessage, error) {
-	return callAPI(ctx, s.t, func(ctx context.Context) (m *storedMessage, err error) {
+	return askStream(ctx, s, func(ctx context.Context) (m *storedMessage, err error) {
 		var answer struct {
 			Message *storedMessage `json:"message"`
 		}
@@ -121,7 +122,7 @@ func (s stream) message(ctx context.Context, request map[string]any) (*storedMes
 // subjects returns the subjects with messages that match a pattern, and the numbers of their
 // messages.
 func (s stream) subjects(ctx context.Context, pattern string) (map[string]uint64, error) {
-	is, err := callAPI(ctx, s.t, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+	is, err := askStream(ctx, s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		js, err := s.t.api.js(ctx).Stream(ctx, s.name)
 		if err != nil {
 			return nil, err
@@ -154,7 +155,7 @@ func (s stream) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) 
 }
 
 func (s stream) callConsumer(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	c, err := callAPI(ctx, s.t, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.api.js(ctx)) })
+	c, err := askStream(ctx, s, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.api.js(ctx)) })
 	if err != nil {
 		return nil, err
 	}
