@@ -42,8 +42,9 @@ func (a *acknowledgements) add(one acknowledgement) {
 }
 
 func (a *acknowledgements) run() {
+	var batch []acknowledgement
 	for {
-		batch := a.take()
+		batch = a.take(batch)
 		if len(batch) == 0 {
 			return
 		}
@@ -53,10 +54,15 @@ func (a *acknowledgements) run() {
 	}
 }
 
-func (a *acknowledgements) take() []acknowledgement {
+// take returns the waiting acknowledgements. The next ones wait in the memory of spare.
+func (a *acknowledgements) take(spare []acknowledgement) []acknowledgement {
+	clear(spare)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	batch := a.waiting
-	a.waiting, a.running = nil, len(batch) > 0
+	if a.running = len(batch) > 0; !a.running {
+		spare = nil
+	}
+	a.waiting = spare[:0]
 	return batch
 }

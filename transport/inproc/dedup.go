@@ -10,8 +10,11 @@ import (
 // dedup remembers ids and the sequences of their messages for a window.
 type dedup struct {
 	sequences map[string]uint64
-	ids       []rememberedID // oldest first
+	ids       [][]rememberedID // oldest first, in chunks: many ids are never copied
 }
+
+// idChunk is the number of ids in a chunk.
+const idChunk = 512
 
 type rememberedID struct {
 	id string
@@ -38,7 +41,11 @@ func (d *dedup) add(id string, sequence uint64, now int64) {
 	}
 	id = strings.Clone(id)
 	d.sequences[id] = sequence
-	d.ids = append(d.ids, rememberedID{id, now})
+	if len(d.ids) == 0 || len(d.ids[len(d.ids)-1]) >= idChunk {
+		d.ids = append(d.ids, nil)
+	}
+	last := &d.ids[len(d.ids)-1]
+	*last = append(*last, rememberedID{id, now})
 }
 
 // keep forgets all ids except those of the messages for which sequence is true.
@@ -55,15 +62,21 @@ func (d *dedup) keep(sequence func(uint64) bool) {
 // keepIDs forgets all ids except the given ones.
 func (d *dedup) keepIDs(kept map[string]bool) {
 	maps.DeleteFunc(d.sequences, func(id string, _ uint64) bool { return !kept[id] })
-	d.ids = slices.DeleteFunc(d.ids, func(r rememberedID) bool { return !kept[r.id] })
+	for i, chunk := range d.ids {
+		d.ids[i] = slices.DeleteFunc(chunk, func(r rememberedID) bool { return !kept[r.id] })
+	}
+	d.ids = slices.DeleteFunc(d.ids, func(chunk []rememberedID) bool { return len(chunk) == 0 })
 }
 
 // prune forgets ids that are older than the window.
 func (d *dedup) prune(now int64, window time.Duration) {
-	for len(d.ids) > 0 && after(d.ids[0].at, window) <= now {
-		delete(d.sequences, d.ids[0].id)
-		d.ids[0] = rememberedID{}
-		d.ids = d.ids[1:]
+	for len(d.ids) > 0 && after(d.ids[0][0].at, window) <= now {
+		oldest := &d.ids[0]
+		delete(d.sequences, (*oldest)[0].id)
+		(*oldest)[0] = rememberedID{}
+		if *oldest = (*oldest)[1:]; len(*oldest) == 0 {
+			d.ids = d.ids[1:]
+		}
 	}
 	if len(d.ids) == 0 {
 		d.sequences, d.ids = nil, nil
