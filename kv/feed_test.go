@@ -181,7 +181,7 @@ func TestManyWatchersJoinOneFollow(t *testing.T) {
 		if records, lost, err := last.take(); len(records) != 1 || lost || err != nil {
 			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
 		}
-		o.feed.stop()
+		_ = o.feed.stop(context.Background())
 	})
 }
 
