@@ -14,6 +14,7 @@ type bucketHandle struct {
 	transport *Transport
 	name      string
 	current   atomic.Pointer[bucket] // another one after the bucket was deleted and created again
+	find      func() *bucket         // returns the bucket that has the name now, or nil
 }
 
 var _ driver.Bucket = (*bucketHandle)(nil)
@@ -25,6 +26,7 @@ var (
 
 func newBucketHandle(t *Transport, b *bucket) *bucketHandle {
 	h := &bucketHandle{transport: t, name: b.name}
+	h.find = func() *bucket { return t.backend.bucket(h.name) }
 	h.current.Store(b)
 	return h
 }
@@ -41,7 +43,7 @@ func (h *bucketHandle) enter(ctx context.Context) (*bucket, error) {
 			return b, nil
 		}
 		b.unlock()
-		if b = h.transport.backend.bucket(h.name); b != nil {
+		if b = h.find(); b != nil {
 			h.current.Store(b)
 		}
 	}
