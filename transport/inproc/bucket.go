@@ -74,7 +74,7 @@ func (b *bucket) put(writes []driver.Write) (uint64, error) {
 	}
 	if !b.hasRoom(writes) {
 		return 0, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-			"the bucket is full: it has as many bytes as MaxBytes allows: delete values, or raise the limit")
+			"it is full: it has as many bytes as MaxBytes allows: delete values, or raise the limit")
 	}
 	b.before = b.last
 	for i := range writes {

@@ -20,7 +20,7 @@ type bucketHandle struct {
 var _ driver.Bucket = (*bucketHandle)(nil)
 
 var (
-	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the bucket does not exist: open it first")
+	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "it does not exist: open it first")
 	errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the record does not exist")
 )
 

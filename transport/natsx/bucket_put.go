@@ -46,7 +46,7 @@ func (is *shape) admit(writes []driver.Write) error {
 		return err
 	}
 	if len(writes) > 1 && !is.batches {
-		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket cannot store several writes at once: %s", batchAdvice)
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "several writes at once cannot be stored: %s", batchAdvice)
 	}
 	for i := range writes {
 		w := &writes[i]
@@ -54,7 +54,7 @@ func (is *shape) admit(writes []driver.Write) error {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "the value of %q has %d bytes, and the bucket allows %d: store a smaller value, or raise MaxValue", w.Key, len(w.Value), limit)
 		}
 		if w.TTL > 0 && !is.expires {
-			return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket has no TTL for a record: %s", ttlAdvice)
+			return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "a TTL of one record cannot be stored: %s", ttlAdvice)
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (p *putting) readAck(ctx context.Context, reply *nats.Msg) (publishAck, err
 
 func errNotStream(data []byte) error {
 	return transport.Errorf(transport.Internal, transport.OutcomeUnknown,
-		"a subscriber that is not the bucket answered %.100q: find the other subscribers of the subject", data)
+		"a subscriber that is not the stream answered %.100q: find the other subscribers of the subject", data)
 }
 
 // explainNoResponders reports why the bucket did not accept a request.
@@ -134,7 +134,7 @@ func (b *bucket) explainNoResponders(ctx context.Context) error {
 	if err := b.checkExists(ctx); err != nil {
 		return b.explain(err)
 	}
-	return unavailable("the bucket does not accept requests now: it has no leader: try later")
+	return unavailable("the stream does not accept requests now: it has no leader: try later")
 }
 
 // putBatch stores all writes at once. The server collects them, and checks and stores them
