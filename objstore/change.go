@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -11,18 +12,32 @@ import (
 
 // Copy stores the content and the description of an object under another name, which may be
 // that of an existing object. The copy has chunks of its own. Options, such as [IfAbsent], are
-// those of Put, and change its description.
+// those of Put, and change its description. If the object is replaced meanwhile, Copy begins
+// again.
 func (o *Objects) Copy(ctx context.Context, from, to string, options ...PutOption) (Info, error) {
+	for {
+		is, err := o.copy(ctx, from, to, options)
+		if !errors.Is(err, errReplaced) {
+			return is, err
+		}
+	}
+}
+
+func (o *Objects) copy(ctx context.Context, from, to string, options []PutOption) (Info, error) {
 	f, err := o.Open(ctx, from)
 	if err != nil {
 		return Info{}, err
 	}
 	defer f.Close()
-	is := f.Info()
+	is := f.pinFound()
 	same := []PutOption{Description(is.Description), Size(is.Size), putOption(func(p *putOptions) {
-		p.contentType, p.header, p.metadata = is.ContentType, is.Header, is.Metadata
+		p.contentType, p.header, p.metadata = is.ContentType, maps.Clone(is.Header), maps.Clone(is.Metadata)
 	})}
-	return o.Put(ctx, to, f, append(same, options...)...)
+	copied, err := o.Put(ctx, to, f, append(same, options...)...)
+	if f.failed != nil {
+		return Info{}, f.failed
+	}
+	return copied, err
 }
 
 // Rename gives an object another name, at once: at no time both names exist, or none. An object

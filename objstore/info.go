@@ -1,7 +1,9 @@
 package objstore
 
 import (
+	"fmt"
 	"maps"
+	"math"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"gomono.dev/kv"
 	"gomono.dev/objstore/driver"
+	"gomono.dev/transport"
 )
 
 // Info describes an object.
@@ -41,11 +44,15 @@ type Link = driver.Link
 // contentTypeHeader is the header of an entry that has the content type.
 const contentTypeHeader = "Content-Type"
 
-// newInfo returns the Info of an entry.
-func newInfo(e *kv.Entry[entry]) Info {
+// newInfo returns the Info of an entry. Other programs write entries too: data_loss means that
+// it can describe no object.
+func newInfo(e *kv.Entry[entry]) (Info, error) {
 	v := &e.Value
+	if problem := problemOf(v); problem != "" {
+		return Info{Name: nameOf(e.Key), Revision: e.Revision}, notDone(transport.DataLoss, "its description (revision %d) has %s", e.Revision, problem)
+	}
 	i := Info{
-		Name: v.Name, Size: int64(v.Size), Digest: v.Digest, Revision: e.Revision, Modified: e.Created, Expires: e.Expires,
+		Name: nameOf(e.Key), Size: int64(v.Size), Digest: v.Digest, Revision: e.Revision, Modified: e.Created, Expires: e.Expires,
 		Description: v.Description, Metadata: v.Metadata, upload: v.Upload, chunks: int(v.Chunks),
 	}
 	if o := v.Options; o != nil {
@@ -65,7 +72,26 @@ func newInfo(e *kv.Entry[entry]) Info {
 		}
 		i.Header[name] = strings.Join(values, ", ")
 	}
-	return i
+	return i, nil
+}
+
+// problemOf returns why an entry can describe no object, or "".
+func problemOf(e *entry) string {
+	link := e.Options != nil && e.Options.Link != nil
+	switch {
+	case e.Size > math.MaxInt64:
+		return fmt.Sprintf("the size %d", e.Size)
+	case e.Chunks == 0 && e.Size > 0 && !link:
+		return "no chunks"
+	case e.Chunks > 0 && !validUpload(e.Upload):
+		return fmt.Sprintf("the upload %.100q", e.Upload)
+	}
+	return ""
+}
+
+// validUpload reports whether the id of an upload is that of one only, and not a pattern.
+func validUpload(id string) bool {
+	return id != "" && !strings.ContainsAny(id, "*> \t\r\n\x00") && !slices.Contains(strings.Split(id, "."), "")
 }
 
 // entry returns the entry of an Info.

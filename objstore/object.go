@@ -3,17 +3,11 @@ package objstore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
-	"hash"
 	"io"
 	"io/fs"
-	"iter"
-	"strings"
 	"sync"
 
-	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
 )
 
@@ -55,7 +49,8 @@ func (o *Objects) ReadAll(ctx context.Context, name string) ([]byte, Info, error
 // A read from the beginning to the end checks the digest before it returns io.EOF, and
 // returns data_loss if it differs. A read of a part checks the number and the sizes of the
 // chunks. If the object is replaced or deleted meanwhile, a reader that has returned
-// nothing reads the new one, and any other gets aborted: it never returns a mixture.
+// nothing reads the new one, and any other gets aborted: it never returns a mixture. The size
+// that Seek returns counts. After an error Read returns it again, until a Seek.
 type Object struct {
 	s    *opened
 	ctx  context.Context
@@ -63,11 +58,12 @@ type Object struct {
 
 	mu     sync.Mutex
 	is     found
+	pinned bool // something of it was returned
 	closed bool
 
 	position int64
 	reading  *reading // nil: at no chunk
-	given    bool     // bytes were returned
+	failed   error    // the last read
 }
 
 // found is an object as it was found. It may be in another store, after a link.
@@ -86,16 +82,39 @@ func (f *Object) found() found {
 	return f.is
 }
 
-// find finds the object, and forgets an earlier version.
+// find finds the object, or the one that has replaced it if nothing was returned.
 func (f *Object) find(ctx context.Context) error {
 	is, err := f.s.follow(ctx, f.name)
-	if err != nil {
-		return err
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	switch {
+	case f.pinned:
+		return notDone(transport.Aborted, "%w", errReplaced)
+	case err != nil:
+		return err
+	}
 	f.is = is
 	return nil
+}
+
+// pin notes that something of a version of the object is returned. It returns false if a
+// concurrent call has found another one.
+func (f *Object) pin(is *found) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.is.layout != is.layout {
+		return false
+	}
+	f.pinned = true
+	return true
+}
+
+// pinFound returns the found version, which stays.
+func (f *Object) pinFound() found {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pinned = true
+	return f.is
 }
 
 // Close ends the reading. Further reads return [fs.ErrClosed].
@@ -133,16 +152,16 @@ func (f *Object) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += f.position
 	case io.SeekEnd:
-		offset += f.found().Size
+		offset += f.pinFound().Size
 	default:
 		return 0, f.s.at(f.name, invalid("Seek with whence %d: want io.SeekStart, io.SeekCurrent or io.SeekEnd", whence))
 	}
 	if offset < 0 {
 		return 0, f.s.at(f.name, invalid("Seek to %d, before the beginning", offset))
 	}
-	if offset != f.position {
+	if offset != f.position || f.failed != nil {
 		f.stop()
-		f.position = offset
+		f.position, f.failed = offset, nil
 	}
 	return offset, nil
 }
@@ -181,62 +200,82 @@ func (f *Object) advance(n int) {
 	if n > 0 {
 		f.reading.rest = f.reading.rest[n:]
 		f.position += int64(n)
-		f.given = true
 	}
 }
 
 // next returns bytes at the position, at least one unless there is an error.
 func (f *Object) next() ([]byte, error) {
+	if err := firstError(f.check(), f.failed); err != nil {
+		return nil, err
+	}
 	for {
-		if err := f.check(); err != nil {
-			return nil, err
-		}
-		is := f.found()
-		if f.position >= is.Size && (f.reading == nil || f.reading.verified) && f.position > 0 {
-			return nil, io.EOF
-		}
-		if f.reading == nil {
+		if is := f.found(); f.reading == nil {
+			if f.position >= is.Size && f.position > 0 {
+				return nil, io.EOF
+			}
 			f.reading = newReading(f.ctx, &is, f.position)
 		}
 		rest, err := f.reading.next()
-		if err == nil || err == io.EOF {
+		if (err == nil || err == io.EOF) && f.pin(f.reading.is) {
 			return rest, err
 		}
 		f.stop()
-		if !errors.Is(err, errReplaced) || f.given {
-			return nil, f.s.at(f.name, err)
-		}
-		if err := f.find(f.ctx); err != nil { // nothing was returned: begin again with the new object
-			return nil, f.s.at(f.name, err)
+		if err = f.again(err); err != nil {
+			f.failed = f.s.at(f.name, err)
+			return nil, f.failed
 		}
 	}
 }
 
+// again finds the object anew after an error that means that it was replaced. It returns all
+// other errors.
+func (f *Object) again(err error) error {
+	if errors.Is(err, errReplaced) {
+		return f.find(f.ctx)
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
 // ReadAt implements [io.ReaderAt].
-func (f *Object) ReadAt(p []byte, offset int64) (n int, err error) {
+func (f *Object) ReadAt(p []byte, offset int64) (int, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
-	is := f.found()
-	switch {
-	case offset < 0:
+	if offset < 0 {
 		return 0, f.s.at(f.name, invalid("ReadAt(%d): the offset is negative", offset))
-	case offset >= is.Size:
+	}
+	for {
+		is := f.found()
+		n, err := is.readAt(f.ctx, p, offset)
+		if !errors.Is(err, errReplaced) && f.pin(&is) {
+			if err != nil && err != io.EOF {
+				err = f.s.at(f.name, err)
+			}
+			return n, err
+		}
+		if err = f.again(err); err != nil {
+			return 0, f.s.at(f.name, err)
+		}
+	}
+}
+
+// readAt is ReadAt for one version of the object.
+func (f *found) readAt(ctx context.Context, p []byte, offset int64) (n int, err error) {
+	if offset >= f.Size {
 		return 0, io.EOF
 	}
-	r := newReading(f.ctx, &is, offset)
+	r := newReading(ctx, f, offset)
 	defer r.stop()
 	for n < len(p) {
 		rest, err := r.next()
-		if err == io.EOF {
+		if err != nil {
 			return n, err
 		}
-		if err != nil {
-			return n, f.s.at(f.name, err)
-		}
-		k := copy(p[n:], rest)
-		r.rest = r.rest[k:]
-		n += k
+		n += copy(p[n:], rest)
+		r.rest = nil
 	}
 	return n, nil
 }
@@ -266,126 +305,4 @@ func (s *opened) follow(ctx context.Context, name string) (found, error) {
 		name = is.Link.Name
 	}
 	return found{}, notDone(transport.FailedPrecondition, "more than %d links follow one another", maxLinks)
-}
-
-// errReplaced means that an object no longer is as it was found.
-var errReplaced = errors.New("it was replaced or deleted while it was read")
-
-// reading reads the chunks of one version of an object in order.
-type reading struct {
-	ctx  context.Context
-	is   *found
-	pull func() (*driver.Chunk, error, bool)
-	stop func()
-
-	index    int    // of the next chunk
-	rest     []byte // of the last chunk
-	left     int64  // bytes after rest
-	digest   hash.Hash
-	verified bool // all was read, and checked
-}
-
-// newReading returns a reading from an offset.
-func newReading(ctx context.Context, is *found, offset int64) *reading {
-	r := &reading{ctx: ctx, is: is, left: is.Size - offset}
-	if offset == 0 {
-		r.digest = sha256.New()
-	}
-	r.pull, r.stop = iter.Pull2(r.chunks(offset))
-	return r
-}
-
-// next returns the bytes that follow, at least one unless there is an error.
-func (r *reading) next() ([]byte, error) {
-	for len(r.rest) == 0 {
-		if r.left <= 0 && r.index == r.is.chunks || r.is.chunks == 0 {
-			return nil, r.end()
-		}
-		c, err, ok := r.pull()
-		switch {
-		case err != nil:
-			return nil, err
-		case !ok:
-			return nil, r.explain()
-		case int64(len(c.Data)) > r.left:
-			return nil, notDone(transport.DataLoss, "chunk %d of %d has more bytes than are left of the object", r.index, r.is.chunks)
-		}
-		r.index++
-		r.rest, r.left = c.Data, r.left-int64(len(c.Data))
-		if r.digest != nil {
-			r.digest.Write(c.Data)
-		}
-	}
-	return r.rest, nil
-}
-
-// end checks the whole object.
-func (r *reading) end() error {
-	switch {
-	case r.verified:
-		return io.EOF
-	case r.left != 0:
-		return notDone(transport.DataLoss, "%d bytes are missing at the end", r.left)
-	case r.digest == nil || r.is.Digest == "":
-	default:
-		want, err := parseDigest(r.is.Digest)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(want, r.digest.Sum(nil)) {
-			return notDone(transport.DataLoss, "the content has another digest than %s: it was changed, or chunks were exchanged", r.is.Digest)
-		}
-	}
-	r.verified = true
-	return io.EOF
-}
-
-// parseDigest returns the bytes of a digest. Other clients write it with or without padding.
-func parseDigest(digest string) ([]byte, error) {
-	text, ok := strings.CutPrefix(digest, digestPrefix)
-	sum, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-	if !ok || err != nil {
-		return nil, notDone(transport.DataLoss, "the digest %.100q: want SHA-256= and URL-safe base64", digest)
-	}
-	return sum, nil
-}
-
-// chunks returns the chunks from the one with an offset on. The first one is cut.
-func (r *reading) chunks(offset int64) iter.Seq2[*driver.Chunk, error] {
-	return func(yield func(*driver.Chunk, error) bool) {
-		from, err := r.is.locate(r.ctx, offset)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		r.index = from.index
-		skip, left := offset-from.offset, r.is.chunks-from.index
-		more := true
-		err = r.is.s.Read(r.ctx, r.is.upload, from.sequence, func(c *driver.Chunk) bool {
-			left--
-			if skip >= int64(len(c.Data)) {
-				skip -= int64(len(c.Data))
-				r.index++
-				return left > 0
-			}
-			c.Data, skip = c.Data[skip:], 0
-			more = yield(c, nil)
-			return more && left > 0
-		})
-		if err != nil && more {
-			yield(nil, asNotDone(err))
-		}
-	}
-}
-
-// explain returns the error for a chunk that is missing.
-func (r *reading) explain() error {
-	e, err := r.is.s.newest(r.ctx, r.is.Name)
-	switch {
-	case err != nil:
-		return err
-	case e == nil || e.upload != r.is.upload:
-		return notDone(transport.Aborted, "%w", errReplaced)
-	}
-	return notDone(transport.DataLoss, "chunk %d of %d is missing", r.index, r.is.chunks)
 }

@@ -50,12 +50,13 @@ func (s *opened) current(ctx context.Context, name string) (*Info, error) {
 	case err != nil:
 		return nil, asNotDone(ofEntries(err))
 	}
-	is := newInfo(&e)
-	return &is, nil
+	is, err := newInfo(&e)
+	return &is, err
 }
 
 // newest returns the Info of an object according to the leader, nil if it does not exist. A
-// change that depends on it is not refused because a replica lags.
+// change that depends on it is not refused because a replica lags. With data_loss the Info has
+// the revision only.
 func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	r, err := s.Entries().Get(ctx, keyOf(name), 0, true)
 	switch {
@@ -66,12 +67,12 @@ func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	case r.Op != kvdriver.Put:
 		return nil, nil
 	}
-	e := kv.Entry[entry]{Revision: r.Revision, Created: r.Created, Expires: r.Expiry(s.Config().TTL)}
+	e := kv.Entry[entry]{Key: r.Key, Revision: r.Revision, Created: r.Created, Expires: r.Expiry(s.Config().TTL)}
 	if err := json.Unmarshal(r.Value, &e.Value); err != nil {
-		return nil, notDone(transport.DataLoss, "its description (revision %d) cannot be decoded: %w", r.Revision, err)
+		return &Info{Name: name, Revision: r.Revision}, notDone(transport.DataLoss, "its description (revision %d) cannot be decoded: %w", r.Revision, err)
 	}
-	is := newInfo(&e)
-	return &is, nil
+	is, err := newInfo(&e)
+	return &is, err
 }
 
 // toChange returns the newest Info of an object that is to be changed.
@@ -84,7 +85,8 @@ func (s *opened) toChange(ctx context.Context, name string) (*Info, error) {
 }
 
 // Delete deletes an object, if the conditions hold. A missing one is not_found. Its chunks are
-// removed at once; if that fails, [Objects.Sweep] removes them.
+// removed at once; if that fails, [Objects.Sweep] removes them. An object whose description is
+// damaged (data_loss) can be deleted without conditions.
 func (o *Objects) Delete(ctx context.Context, name string, conditions ...Condition) error {
 	s, err := o.begin(ctx)
 	if err != nil {
@@ -99,8 +101,11 @@ func (s *opened) delete(ctx context.Context, name string, options []Condition) e
 		return err
 	}
 	is, err := s.toChange(ctx, name)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = c.check(is)
+	case transport.CodeOf(err) == transport.DataLoss && c == conditions{}:
+		err = nil // it is of no use to anyone
 	}
 	if err == nil {
 		err = ofEntries(s.entries.Delete(ctx, keyOf(name), kv.IfRevision(is.Revision)))
@@ -131,6 +136,7 @@ func Delimiter(text string) ListOption {
 
 // List returns the objects of the store. It has no order. An object that is created or deleted
 // meanwhile may be missing or not; all others are returned, or the iteration ends with an error.
+// An object whose description is damaged is data_loss, and the iteration continues.
 //
 // The server cannot select by a prefix: all descriptions are read.
 func (o *Objects) List(ctx context.Context, options ...ListOption) iter.Seq2[Info, error] {
@@ -155,17 +161,16 @@ func (o *Objects) List(ctx context.Context, options ...ListOption) iter.Seq2[Inf
 func (o *listOptions) list(ctx context.Context, s *opened, yield func(Info, error) bool) {
 	prefixes := make(map[string]bool)
 	for e, err := range s.entries.List(ctx) {
+		is := Info{Name: nameOf(e.Key)}
+		if err == nil {
+			is, err = newInfo(&e)
+		}
 		if err != nil {
-			err = inStore(s.name, ofEntries(err))
-			if e.Key != "" {
-				err = s.at(nameOf(e.Key), ofEntries(err))
-			}
-			if !yield(Info{Name: nameOf(e.Key)}, err) {
+			if !yield(Info{Name: is.Name}, s.listed(e.Key, ofEntries(err))) {
 				return
 			}
 			continue
 		}
-		is := newInfo(&e)
 		rest, ok := strings.CutPrefix(is.Name, o.prefix)
 		if !ok {
 			continue
@@ -182,6 +187,14 @@ func (o *listOptions) list(ctx context.Context, s *opened, yield func(Info, erro
 			return
 		}
 	}
+}
+
+// listed names what an error of a listing is about: an object, or all.
+func (s *opened) listed(key string, err error) error {
+	if key == "" {
+		return inStore(s.name, err)
+	}
+	return s.at(nameOf(key), err)
 }
 
 // Status is the state of a store.

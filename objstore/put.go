@@ -103,10 +103,13 @@ func (s *opened) newUpload(p *putOptions) *upload {
 // send sends all chunks of the content but the last. After an error it removes them.
 func (u *upload) send(ctx context.Context, r io.Reader) error {
 	err := u.sendAll(ctx, r)
-	if err != nil && u.chunks > 0 {
+	if err == nil {
+		return nil
+	}
+	if u.chunks > 0 {
 		u.remove(ctx)
 	}
-	return err
+	return asNotDone(err)
 }
 
 func (u *upload) sendAll(ctx context.Context, r io.Reader) error {
@@ -199,7 +202,7 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(u.digest.Sum(nil))
 	if _, err := u.writer.Flush(ctx); err != nil {
 		u.remove(ctx)
-		return err
+		return asNotDone(err)
 	}
 	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, u.life()...)
 	switch {

@@ -74,14 +74,16 @@ type Store interface {
 	// sequence last, 0 if there is none.
 	Write(upload string, last uint64) Writer
 
-	// Chunk returns the first chunk of an upload at or after a sequence, and the number of the
-	// chunks after it. NotFound means that there is none. A replica may answer, which may not
-	// have the newest chunks.
-	Chunk(ctx context.Context, upload string, from uint64) (c *Chunk, after int, err error)
+	// Chunk returns the first chunk of an upload at or after a sequence. NotFound means that
+	// there is none. A replica may answer, which may not have the newest chunks.
+	Chunk(ctx context.Context, upload string, from uint64) (*Chunk, error)
 
 	// Last returns the last chunk of an upload, as the leader has it. NotFound means that there
 	// is none.
 	Last(ctx context.Context, upload string) (*Chunk, error)
+
+	// Count returns the number of the chunks of an upload, as the leader has it.
+	Count(ctx context.Context, upload string) (int, error)
 
 	// Read calls yield for the chunks of an upload at or after a sequence, in order, until
 	// yield returns false. It returns nil if yield got all that the answering replica has, or
@@ -128,6 +130,7 @@ type Writer interface {
 type Chunk struct {
 	Sequence uint64        // set by the backend
 	Created  time.Time     // set by the backend, by its clock
+	After    int           // set by Chunk and Read: how many chunks of the upload follow, as the replica has it
 	TTL      time.Duration // in whole seconds; 0 means the store's
 	Header   transport.Header
 	Data     []byte

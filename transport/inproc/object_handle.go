@@ -98,23 +98,21 @@ func (h *objectHandle) Seal(ctx context.Context) error {
 func (h *objectHandle) Entries() kv.Bucket { return h.entries }
 
 // Chunk implements [driver.Store].
-func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64) (c *driver.Chunk, after int, err error) {
+func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, error) {
 	op, err := h.begin(ctx, engine.Get, upload, nil, nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
+	var found []*driver.Chunk
 	if op.Times() > 0 {
-		var found []objectChunk
-		if found, after, err = h.some(ctx, upload, from, 1); len(found) == 1 {
-			c, after = found[0].copy(), after-1
-		} else if err == nil {
+		if found, err = h.some(ctx, upload, from, 1); err == nil && len(found) == 0 {
 			err = errNoChunk
 		}
 	}
 	if err = op.End(err); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return c, after, nil
+	return found[0], nil
 }
 
 // Last implements [driver.Store].
@@ -133,20 +131,37 @@ func (h *objectHandle) Last(ctx context.Context, upload string) (*driver.Chunk, 
 
 var errNoChunk = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the chunk does not exist")
 
-// some returns the first n chunks of an upload at or after a sequence, and the number of all
-// such chunks.
-func (h *objectHandle) some(ctx context.Context, upload string, from uint64, n int) (found []objectChunk, all int, err error) {
+// Count implements [driver.Store].
+func (h *objectHandle) Count(ctx context.Context, upload string) (int, error) {
 	o, err := h.enter(ctx)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
+	}
+	defer o.unlock()
+	if u := o.uploads[upload]; u != nil {
+		return len(u.chunks), nil
+	}
+	return 0, nil
+}
+
+// some returns at most n chunks of an upload at or after a sequence.
+func (h *objectHandle) some(ctx context.Context, upload string, from uint64, n int) (found []*driver.Chunk, err error) {
+	o, err := h.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
 	defer o.unlock()
 	u := o.uploads[upload]
 	if u == nil {
-		return nil, 0, nil
+		return nil, nil
 	}
-	found = u.chunks[u.index(from):]
-	return slices.Clone(found[:min(n, len(found))]), len(found), nil
+	all := u.chunks[u.index(from):]
+	for i := range min(n, len(all)) {
+		c := all[i].copy()
+		c.After = len(all) - 1 - i
+		found = append(found, c)
+	}
+	return found, nil
 }
 
 // copy returns a chunk that belongs to the caller.
@@ -166,17 +181,17 @@ func (h *objectHandle) Read(ctx context.Context, upload string, from uint64, yie
 		if err != nil {
 			return err
 		}
-		found, all, err := h.some(ctx, upload, from, chunkStride)
+		found, err := h.some(ctx, upload, from, chunkStride)
 		if err = op.End(err); err != nil {
 			return err
 		}
-		for i := range found {
-			if !yield(found[i].copy()) {
+		for _, c := range found {
+			if !yield(c) || c.After == 0 {
 				return nil
 			}
-			from = found[i].Sequence + 1
+			from = c.Sequence + 1
 		}
-		if all == len(found) {
+		if len(found) == 0 {
 			return nil
 		}
 	}

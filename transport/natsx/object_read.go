@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
@@ -19,21 +20,21 @@ const (
 )
 
 // Chunk implements [driver.Store].
-func (o *objects) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, int, error) {
+func (o *objects) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	r, err := o.requestChunks(ctx, upload, from, 1)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	chunks, after, err := r.receive(ctx)
+	chunks, _, err := r.receive(ctx)
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return nil, err
 	case len(chunks) == 0:
-		return nil, 0, errNoRecord
+		return nil, errNoRecord
 	}
-	return chunks[0], after, nil
+	return chunks[0], nil
 }
 
 // Last implements [driver.Store].
@@ -46,6 +47,16 @@ func (o *objects) Last(ctx context.Context, upload string) (*driver.Chunk, error
 		return nil, o.explain(err)
 	}
 	return &driver.Chunk{Sequence: m.Sequence, Created: m.Time, TTL: ttlOf(m.Header), Header: chunkHeader(m.Header), Data: m.Data}, nil
+}
+
+// Count implements [driver.Store].
+func (o *objects) Count(ctx context.Context, upload string) (int, error) {
+	subject := o.chunks + upload
+	is, err := callAPI(ctx, o.t, func(ctx context.Context) (is jetstream.StreamInfo, err error) {
+		err = o.t.api.request(ctx, "STREAM.INFO."+o.name, map[string]any{"subjects_filter": subject}, &is)
+		return is, err
+	})
+	return int(is.State.Subjects[subject]), o.explain(err)
 }
 
 // Read implements [driver.Store].
@@ -142,7 +153,7 @@ func (r *chunkRequest) receive(ctx context.Context) (chunks []*driver.Chunk, aft
 					return nil, 0, err
 				}
 				chunks = append(chunks, c)
-				after = numberIn(a.msg, headerPending)
+				after = c.After
 			case "204":
 				return chunks, numberIn(a.msg, headerPending), nil
 			case "404":
@@ -167,7 +178,10 @@ func directChunk(msg *nats.Msg) (*driver.Chunk, error) {
 	if err != nil || timeErr != nil {
 		return nil, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the answer is not a chunk: find the other subscribers of the subject")
 	}
-	return &driver.Chunk{Sequence: sequence, Created: created, TTL: ttlOf(msg.Header), Header: chunkHeader(msg.Header), Data: msg.Data}, nil
+	return &driver.Chunk{
+		Sequence: sequence, Created: created, After: numberIn(msg, headerPending),
+		TTL: ttlOf(msg.Header), Header: chunkHeader(msg.Header), Data: msg.Data,
+	}, nil
 }
 
 // chunkHeader returns the header of a chunk without the server's fields.

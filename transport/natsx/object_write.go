@@ -27,6 +27,8 @@ type objectWriter struct {
 	subject string // of chunks, as they are sent
 	put     putting
 	last    uint64 // the last acknowledged chunk
+	count   int    // of the chunks up to the last one sent, -1 if unknown
+	piped   bool   // a chunk was sent without an expectation
 	sent    []sentChunk
 	bytes   int // of sent
 	err     error
@@ -45,6 +47,9 @@ func (o *objects) Write(upload string, last uint64) driver.Writer { return o.new
 
 func (o *objects) newWriter(upload string, last uint64) *objectWriter {
 	w := &objectWriter{o: o, upload: upload, subject: o.chunks + upload, last: last}
+	if last > 0 {
+		w.count = -1
+	}
 	w.put = putting{b: o.bucket, subject: o.shape.Load().prefix}
 	if o.t.options.domain != "" {
 		w.subject, w.put.subject = o.t.api.prefix()+"."+w.subject, o.t.api.prefix()+"."+w.put.subject
@@ -52,7 +57,8 @@ func (o *objects) newWriter(upload string, last uint64) *objectWriter {
 	return w
 }
 
-// Append implements [driver.Writer]. A chunk that is sent alone expects the one before.
+// Append implements [driver.Writer]. A chunk that is sent alone expects the one before. Others
+// cannot; Commit counts them.
 func (w *objectWriter) Append(ctx context.Context, c driver.Chunk) error {
 	for w.err == nil && len(w.sent) > 0 && w.bytes+len(c.Data) > maxUnacknowledged {
 		if err := w.await(ctx); err != nil {
@@ -65,11 +71,45 @@ func (w *objectWriter) Append(ctx context.Context, c driver.Chunk) error {
 	if err := w.o.t.ready(ctx); err != nil {
 		return err
 	}
+	if err := w.learnCount(ctx); err != nil {
+		return err
+	}
 	msg := w.message(&c)
 	if len(w.sent) == 0 {
 		msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, w.last)
+	} else {
+		w.piped = true
 	}
-	return w.send(msg, len(c.Data))
+	if err := w.send(msg, len(c.Data)); err != nil {
+		return err
+	}
+	w.count++
+	return nil
+}
+
+// learnCount counts the chunks of an upload that is continued.
+func (w *objectWriter) learnCount(ctx context.Context) (err error) {
+	if w.count < 0 {
+		w.count, err = w.o.Count(ctx, w.upload)
+	}
+	return notDone(err)
+}
+
+// checkCount checks that no chunk was removed while others were sent. A Discard appends a
+// message first, so their number is wrong as soon as it has begun. One that begins later
+// makes the Commit fail.
+func (w *objectWriter) checkCount(ctx context.Context) error {
+	if !w.piped {
+		return nil
+	}
+	is, err := w.o.Count(ctx, w.upload)
+	switch {
+	case err != nil:
+		return notDone(err)
+	case is != w.count:
+		return errOtherWriter
+	}
+	return nil
 }
 
 // message returns the message of a chunk.
@@ -160,6 +200,9 @@ func (w *objectWriter) Flush(ctx context.Context) (last uint64, err error) {
 // Commit implements [driver.Writer].
 func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Write) (uint64, error) {
 	if _, err := w.Flush(ctx); err != nil {
+		return 0, err
+	}
+	if err := w.checkCount(ctx); err != nil {
 		return 0, err
 	}
 	if err := (entries{w.o.bucket}).encode(&entry); err != nil {

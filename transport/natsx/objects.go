@@ -286,7 +286,7 @@ func (o *objects) Discard(ctx context.Context, upload string, last uint64) error
 		_, err = w.Flush(ctx)
 	}
 	switch {
-	case transport.CodeOf(err) == transport.FailedPrecondition:
+	case err == errOtherWriter:
 		return errOtherEnd
 	case err != nil:
 		return err
