@@ -22,6 +22,7 @@ type Backend struct {
 	mu        sync.Mutex
 	logs      map[string]*log
 	buckets   map[string]*bucket
+	objects   map[string]*objectStore
 	connected int
 }
 
@@ -36,6 +37,7 @@ func NewBackend(o Options) *Backend {
 		engine:     o.Engine,
 		logs:       make(map[string]*log),
 		buckets:    make(map[string]*bucket),
+		objects:    make(map[string]*objectStore),
 	}
 }
 

@@ -24,6 +24,7 @@ type bucket struct {
 	now     int64 // when the lock was taken
 	config  *driver.Config
 	deleted bool
+	sealed  bool // the bucket is read-only: it has the entries of a sealed store of objects
 
 	keys    map[string]*bucketKey
 	records recordList
@@ -80,7 +81,7 @@ func (b *bucket) put(writes []driver.Write) (uint64, error) {
 	}
 	if !b.hasRoom(writes) {
 		return 0, transport.Errorf(transport.ResourceExhausted, transport.OutcomeNotDone,
-			"the bucket is full: it has as many bytes as MaxBytes allows: delete values, or raise the limit")
+			"it is full: it has as many bytes as MaxBytes allows: delete values, or raise the limit")
 	}
 	b.before = b.last
 	for i := range writes {
@@ -101,6 +102,9 @@ func (b *bucket) checkWritable() error {
 
 // check returns an error for a value over the limits, or an Expect that does not hold.
 func (b *bucket) check(w *driver.Write) error {
+	if b.sealed {
+		return errSealed
+	}
 	if limit := b.config.MaxValue; limit > 0 && len(w.Value) > limit {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
 			"a value of %d bytes is over MaxValue, which is %d: store less, or raise the limit", len(w.Value), limit)

@@ -14,17 +14,19 @@ type bucketHandle struct {
 	transport *Transport
 	name      string
 	current   atomic.Pointer[bucket] // another one after the bucket was deleted and created again
+	find      func() *bucket         // returns the bucket that has the name now, or nil
 }
 
 var _ driver.Bucket = (*bucketHandle)(nil)
 
 var (
-	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the bucket does not exist: open it first")
+	errNoBucket = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "it does not exist: open it first")
 	errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the record does not exist")
 )
 
 func newBucketHandle(t *Transport, b *bucket) *bucketHandle {
 	h := &bucketHandle{transport: t, name: b.name}
+	h.find = func() *bucket { return t.backend.bucket(h.name) }
 	h.current.Store(b)
 	return h
 }
@@ -41,7 +43,7 @@ func (h *bucketHandle) enter(ctx context.Context) (*bucket, error) {
 			return b, nil
 		}
 		b.unlock()
-		if b = h.transport.backend.bucket(h.name); b != nil {
+		if b = h.find(); b != nil {
 			h.current.Store(b)
 		}
 	}

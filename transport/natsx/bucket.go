@@ -36,6 +36,7 @@ type shape struct {
 	direct     bool   // any replica answers reads
 	expires    bool   // a record can have a TTL
 	batches    bool
+	rollup     bool          // each record replaces all older ones of its key
 	markerLife time.Duration // of the markers of ended values
 
 	// shortestLife is that of a marker to which another client has given a TTL. A bucket with
@@ -47,6 +48,9 @@ type shape struct {
 const forever time.Duration = math.MaxInt64
 
 func newShape(c *jetstream.StreamConfig) *shape {
+	if isObjects(c) {
+		return newEntriesShape(c)
+	}
 	is := &shape{
 		config: bucketConfig(c), prefix: keyPrefix(c), direct: c.AllowDirect, expires: c.AllowMsgTTL, batches: c.AllowAtomicPublish,
 		markerLife: markerLife(c),
@@ -144,7 +148,7 @@ func (is *shape) checkWritable() error {
 
 // noBucket returns the error for a bucket that does not exist.
 func (t *Transport) noBucket(cause error) error {
-	e := transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s: no such bucket: it was deleted, or never created", t.address)
+	e := transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s: it does not exist: it was deleted, or never created", t.address)
 	e.Err = cause
 	return e
 }
@@ -191,12 +195,12 @@ var bucketCodes = map[jetstream.ErrorCode]transport.Code{
 // bucketAdvice maps errors to remedies, and precedes advice.
 var bucketAdvice = map[jetstream.ErrorCode]string{
 	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or read with fewer listings and watchers at once",
-	codeSubjectOverlap:                       "a stream has the subjects of the bucket: delete it, or choose another name",
-	codeMaxStreams:                           "raise the account's limit of streams (max streams), or use fewer buckets",
-	codeResources:                            "the server has no room for such a bucket: make room, or raise its limits",
-	codeStoreFailed:                          "delete keys, or raise MaxBytes",
-	codeSealed:                               "the bucket is sealed, and read-only",
-	codeRollup:                               "another client has created the bucket without rollups: allow them (allow_rollup_hdrs)",
+	codeSubjectOverlap:                       "another stream has its subjects: delete that, or choose another name",
+	codeMaxStreams:                           "raise the account's limit of streams (max streams), or use fewer",
+	codeResources:                            "the server has no room for it: make room, or raise its limits",
+	codeStoreFailed:                          "delete what is not needed, or raise MaxBytes",
+	codeSealed:                               "it is sealed, and read-only",
+	codeRollup:                               "another client has created it without rollups: allow them (allow_rollup_hdrs)",
 	codeTTLInvalid:                           "use at least one second",
 	codeTTLDisabled:                          ttlAdvice,
 	codeBatchDisabled:                        batchAdvice,
@@ -204,7 +208,7 @@ var bucketAdvice = map[jetstream.ErrorCode]string{
 	codeBatchTooLarge:                        "write fewer keys at once, or raise the server's limit (max_batch_size)",
 	codeBatchesTooMany:                       "try later, or raise the server's limit (max_batch_inflight_per_stream)",
 
-	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "store a smaller value, or raise MaxValue",
+	jetstream.JSErrCodeStreamMessageExceedsMaximum:     "store less, or raise MaxValue",
 	jetstream.JSErrCodeStreamWrongLastSequence:         "read the key, and try again",
 	jetstream.JSErrCodeStreamWrongLastSequenceConstant: "read the key, and try again",
 }

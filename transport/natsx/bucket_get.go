@@ -189,10 +189,10 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 }
 
 // errNoReplica means that no server answers direct gets of the bucket.
-var errNoReplica = unavailable("no replica of the bucket answers now: try later")
+var errNoReplica = unavailable("no replica answers now: try later")
 
 var errNotDirect = transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone,
-	"several keys are read at once from any replica, which the bucket does not allow: set allow_direct in its stream")
+	"any replica must answer such a read, which the stream does not allow: set allow_direct in it")
 
 func (b *bucket) explainNoReplica(ctx context.Context) error {
 	if _, err := b.look(ctx); err != nil {

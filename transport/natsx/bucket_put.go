@@ -46,7 +46,7 @@ func (is *shape) admit(writes []driver.Write) error {
 		return err
 	}
 	if len(writes) > 1 && !is.batches {
-		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket cannot store several writes at once: %s", batchAdvice)
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "several writes at once cannot be stored: %s", batchAdvice)
 	}
 	for i := range writes {
 		w := &writes[i]
@@ -54,7 +54,7 @@ func (is *shape) admit(writes []driver.Write) error {
 			return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "the value of %q has %d bytes, and the bucket allows %d: store a smaller value, or raise MaxValue", w.Key, len(w.Value), limit)
 		}
 		if w.TTL > 0 && !is.expires {
-			return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "the bucket has no TTL for a record: %s", ttlAdvice)
+			return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "a TTL of one record cannot be stored: %s", ttlAdvice)
 		}
 	}
 	return nil
@@ -80,7 +80,7 @@ func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
 func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing)) (*nats.Msg, error) {
 	for begun := time.Now(); ; {
 		reply, err := p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
-			setWrite(msg, w)
+			p.set(msg, w)
 			if more != nil {
 				more(msg)
 			}
@@ -92,7 +92,7 @@ func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing
 			return nil, p.b.explain(err)
 		}
 		if !p.b.replicated || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
-			return nil, unavailable("the bucket does not accept requests now: it has no leader: try later")
+			return nil, errNoLeader
 		}
 	}
 }
@@ -105,16 +105,16 @@ func (p *putting) message(w *driver.Write) *transport.Message {
 	return &transport.Message{Subject: p.subject + w.Key, Header: w.Header, Body: w.Value}
 }
 
-// setWrite sets the headers of a write. A record with a TTL replaces all older ones, since the
+// set sets the headers of a write. A record with a TTL replaces all older ones, since the
 // last of them would reappear when it expires.
-func setWrite(msg *outgoing, w *driver.Write) {
+func (p *putting) set(msg *outgoing, w *driver.Write) {
 	switch w.Op {
 	case driver.Delete:
 		msg.set(headerOperation, operationDelete)
 	case driver.Purge:
 		msg.set(headerOperation, operationPurge)
 	}
-	if w.Op == driver.Purge || w.TTL > 0 {
+	if w.Op == driver.Purge || w.TTL > 0 || p.b.shape.Load().rollup {
 		msg.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	}
 	if w.TTL > 0 {
@@ -139,7 +139,7 @@ func (p *putting) readAck(reply *nats.Msg) (publishAck, error) {
 
 func errNotStream(data []byte) error {
 	return transport.Errorf(transport.Internal, transport.OutcomeUnknown,
-		"a subscriber that is not the bucket answered %.100q: find the other subscribers of the subject", data)
+		"a subscriber that is not the stream answered %.100q: find the other subscribers of the subject", data)
 }
 
 // putBatch stores all writes at once. The server collects them, and checks and stores them
@@ -167,7 +167,7 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 	last := len(writes) - 1
 	for i := 1; i < last; i++ {
 		msg := p.b.t.outgoing.get(p.message(&writes[i]))
-		setWrite(msg, &writes[i])
+		p.set(msg, &writes[i])
 		member(i, false)(msg)
 		if err := p.b.t.send(msg); err != nil {
 			return 0, err

@@ -90,7 +90,7 @@ func (b *bucket) checkSame(created time.Time) func(context.Context) error {
 		}
 		is, err := b.look(ctx)
 		if err == nil && !is.Created.Equal(created) {
-			return transport.Errorf(transport.Aborted, transport.OutcomeNotDone, "the bucket was deleted and created again meanwhile: read it again")
+			return transport.Errorf(transport.Aborted, transport.OutcomeNotDone, "it was deleted and created again meanwhile: read it again")
 		}
 		return err
 	}

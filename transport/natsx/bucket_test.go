@@ -459,7 +459,7 @@ func TestMissingBucket(t *testing.T) {
 	s := tr.Buckets()
 	_, err := s.Open(ctx, &driver.Config{Name: "b", Existing: true})
 	wantOutcome(t, err, transport.NotFound, transport.OutcomeNotDone)
-	wantCode(t, s.Delete(ctx, "b"), transport.NotFound, "no such bucket")
+	wantCode(t, s.Delete(ctx, "b"), transport.NotFound, "it does not exist")
 	b := openBucket(t, tr, driver.Config{})
 	put(t, b, "a", "1")
 	followed := make(chan error, 1)
@@ -471,7 +471,7 @@ func TestMissingBucket(t *testing.T) {
 	if err := s.Delete(ctx, "b"); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, receive(t, followed), transport.NotFound, "no such bucket")
+	wantCode(t, receive(t, followed), transport.NotFound, "it does not exist")
 	for what, do := range map[string]func() error{
 		"Get":     func() error { _, err := b.Get(ctx, "a", 0, false); return err },
 		"fresh":   func() error { _, err := b.Get(ctx, "a", 0, true); return err },
@@ -486,7 +486,7 @@ func TestMissingBucket(t *testing.T) {
 	} {
 		err := do()
 		wantOutcome(t, err, transport.NotFound, transport.OutcomeNotDone)
-		if !strings.Contains(fmt.Sprint(err), "no such bucket") {
+		if !strings.Contains(fmt.Sprint(err), "it does not exist") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
