@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"io"
 	"maps"
 	"time"
 
@@ -11,18 +12,38 @@ import (
 
 // Copy stores the content and the description of an object under another name, which may be
 // that of an existing object. The copy has chunks of its own. Options, such as [IfAbsent], are
-// those of Put, and change its description.
+// those of Put, and change its description. If the object changes meanwhile, Copy is aborted.
 func (o *Objects) Copy(ctx context.Context, from, to string, options ...PutOption) (Info, error) {
 	f, err := o.Open(ctx, from)
 	if err != nil {
 		return Info{}, err
 	}
 	defer f.Close()
+	f.given = true // no other version has this description
 	is := f.Info()
 	same := []PutOption{Description(is.Description), Size(is.Size), putOption(func(p *putOptions) {
 		p.contentType, p.header, p.metadata = is.ContentType, is.Header, is.Metadata
 	})}
-	return o.Put(ctx, to, f, append(same, options...)...)
+	r := &source{Object: f}
+	copied, err := o.Put(ctx, to, r, append(same, options...)...)
+	if r.err != nil {
+		return Info{}, asNotDone(r.err)
+	}
+	return copied, err
+}
+
+// source is an object that is copied. It keeps the error of a read.
+type source struct {
+	*Object
+	err error
+}
+
+// Read implements [io.Reader].
+func (s *source) Read(p []byte) (n int, err error) {
+	if n, err = s.Object.Read(p); err != io.EOF {
+		s.err = err
+	}
+	return n, err
 }
 
 // Rename gives an object another name, at once: at no time both names exist, or none. An object

@@ -215,6 +215,25 @@ func TestSweep(t *testing.T) {
 	})
 }
 
+// A Copy whose object is replaced has no content of one version with the description of another.
+func TestCopyOfAReplacedObject(t *testing.T) {
+	o := open(t, objstore.ChunkSize(10))
+	put := func(n int, options ...objstore.PutOption) {
+		t.Helper()
+		if _, err := o.PutBytes(t.Context(), "a", content(n), options...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(100, objstore.Description("old"))
+	replace := objstore.Progress(func(int64) { put(100) })
+	_, err := o.Copy(t.Context(), "a", "b", replace)
+	wantCode(t, err, transport.Aborted)
+	_, err = o.Copy(t.Context(), "a", "a", replace, objstore.ContentType("text/plain"))
+	wantCode(t, err, transport.Aborted)
+	_, err = o.Stat(t.Context(), "b")
+	wantCode(t, err, transport.NotFound)
+}
+
 func TestRename(t *testing.T) {
 	o := open(t)
 	if _, err := o.PutBytes(t.Context(), "a", []byte("content"), objstore.ContentType("text/plain"), objstore.Metadata("k", "v")); err != nil {
