@@ -1,8 +1,10 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,6 +29,8 @@ type objectWriter struct {
 	subject string // of chunks, as they are sent
 	put     putting
 	last    uint64 // the last acknowledged chunk
+	base    uint64 // the first one, or the last one of before
+	blind   bool   // chunks were sent before the one before was acknowledged
 	sent    []sentChunk
 	bytes   int // of sent
 	err     error
@@ -44,7 +48,7 @@ type sentChunk struct {
 func (o *objects) Write(upload string, last uint64) driver.Writer { return o.newWriter(upload, last) }
 
 func (o *objects) newWriter(upload string, last uint64) *objectWriter {
-	w := &objectWriter{o: o, upload: upload, subject: o.chunks + upload, last: last}
+	w := &objectWriter{o: o, upload: upload, subject: o.chunks + upload, last: last, base: last}
 	w.put = putting{b: o.bucket, subject: o.shape.Load().prefix}
 	if o.t.options.domain != "" {
 		w.subject, w.put.subject = o.t.api.prefix()+"."+w.subject, o.t.api.prefix()+"."+w.put.subject
@@ -68,6 +72,8 @@ func (w *objectWriter) Append(ctx context.Context, c driver.Chunk) error {
 	msg := w.message(&c)
 	if len(w.sent) == 0 {
 		msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, w.last)
+	} else {
+		w.blind = true
 	}
 	return w.send(msg, len(c.Data))
 }
@@ -128,7 +134,7 @@ func (w *objectWriter) await(ctx context.Context) error {
 		w.fail(err)
 		return w.err
 	}
-	w.last = ack.Seq
+	w.last, w.base = ack.Seq, cmp.Or(w.base, ack.Seq)
 	return nil
 }
 
@@ -162,6 +168,10 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if _, err := w.Flush(ctx); err != nil {
 		return 0, err
 	}
+	var about driver.Entry
+	if err := json.Unmarshal(entry.Value, &about); err != nil {
+		return 0, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the entry is not one of an object: %w", err)
+	}
 	if err := (entries{w.o.bucket}).encode(&entry); err != nil {
 		return 0, err
 	}
@@ -169,14 +179,39 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if err := is.admit([]kv.Write{entry}); err != nil {
 		return 0, err
 	}
-	if c != nil && is.batches {
-		return w.commitBatch(ctx, c, &entry)
+	if c == nil || !is.batches {
+		return w.commitAfter(ctx, c, &entry, uint64(about.Chunks))
 	}
-	return w.commitAfter(ctx, c, &entry)
+	if err := w.checkChunks(ctx, uint64(about.Chunks)-1); err != nil {
+		return 0, err
+	}
+	return w.commitBatch(ctx, c, &entry)
 }
 
-// commitAfter stores a chunk, and then an entry if the chunks exist.
-func (w *objectWriter) commitAfter(ctx context.Context, c *driver.Chunk, entry *kv.Write) (uint64, error) {
+// checkChunks checks that the upload has n chunks, and that all are of this writer. A chunk that
+// was sent blindly may have been stored after a Discard of those before. Then there is one
+// message more until those are deleted, and no base after that.
+func (w *objectWriter) checkChunks(ctx context.Context, n uint64) error {
+	if !w.blind {
+		return nil
+	}
+	subject := w.o.chunks + w.upload
+	all, err := w.o.subjects(ctx, subject)
+	if err != nil {
+		return notDone(w.o.explain(err))
+	}
+	_, err = w.o.message(ctx, map[string]any{"seq": w.base})
+	switch {
+	case isNoMessage(err), err == nil && all[subject] != n:
+		return errOtherWriter
+	case err != nil:
+		return notDone(w.o.explain(err))
+	}
+	return nil
+}
+
+// commitAfter stores a chunk, and then an entry if the upload has n chunks.
+func (w *objectWriter) commitAfter(ctx context.Context, c *driver.Chunk, entry *kv.Write, n uint64) (uint64, error) {
 	if c != nil && w.stored != c {
 		if err := w.Append(ctx, *c); err != nil {
 			return 0, err
@@ -185,6 +220,9 @@ func (w *objectWriter) commitAfter(ctx context.Context, c *driver.Chunk, entry *
 			return 0, err
 		}
 		w.stored = c
+	}
+	if err := w.checkChunks(ctx, n); err != nil {
+		return 0, err
 	}
 	if err := w.checkEnd(ctx); err != nil {
 		return 0, err
