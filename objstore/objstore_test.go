@@ -185,6 +185,36 @@ func TestOvertakenReader(t *testing.T) {
 	wantCode(t, err, transport.Aborted)
 }
 
+// A reader may be as slow as it likes: a context without a deadline never ends a download.
+func TestSlowDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, objstore.ChunkSize(1000))
+		want := content(100_000)
+		if _, err := o.PutBytes(t.Context(), "a", want); err != nil {
+			t.Fatal(err)
+		}
+		f, err := o.Open(context.Background(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var got bytes.Buffer
+		for {
+			_, err := io.CopyN(&got, f, 1000)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Hour)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("read %d bytes, want %d", got.Len(), len(want))
+		}
+	})
+}
+
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, objstore.ChunkSize(10))
