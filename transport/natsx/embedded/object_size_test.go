@@ -8,6 +8,8 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +56,51 @@ func TestLargeObjectInACluster(t *testing.T) {
 	if got := received.Sum(nil); n != size || err != nil || !bytes.Equal(got, sent.Sum(nil)) {
 		t.Errorf("read %d bytes with the digest %x, %v", n, got, err)
 	}
+}
+
+// The last byte of an object with as many chunks as a gibibyte takes at most 5 requests. If its
+// chunks were stored among those of another object, bisection finds the last one.
+func TestRequestsForTheLastByte(t *testing.T) {
+	t.Parallel()
+	f := filesInProcess(t)
+	const chunks = 8192
+	content := bytes.Repeat([]byte("0123456789"), chunks)
+	put := func(name string, r io.Reader) {
+		if _, err := f.Put(t.Context(), name, r, objstore.ChunkSize(10)); err != nil {
+			t.Error(err)
+		}
+	}
+	put("alone", bytes.NewReader(content))
+	var wg sync.WaitGroup
+	for _, name := range []string{"first", "second"} {
+		wg.Go(func() { put(name, polite{bytes.NewReader(content)}) })
+	}
+	wg.Wait()
+	for name, limit := range map[string]uint64{"alone": 5, "first": 5 + 2*13, "second": 5 + 2*13} {
+		before := f.tr.Conn().Stats().OutMsgs
+		r, err := f.Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := make([]byte, 1)
+		if _, err := r.ReadAt(last, int64(len(content)-1)); err != nil || last[0] != '9' {
+			t.Errorf("%s: read %q, %v", name, last, err)
+		}
+		n := f.tr.Conn().Stats().OutMsgs - before
+		if t.Logf("%s: %d requests", name, n); n > limit {
+			t.Errorf("%s: %d requests, want at most %d", name, n, limit)
+		}
+		_ = r.Close()
+	}
+}
+
+// polite is a reader that lets other goroutines read first.
+type polite struct{ io.Reader }
+
+// Read implements [io.Reader].
+func (p polite) Read(b []byte) (int, error) {
+	runtime.Gosched()
+	return p.Reader.Read(b)
 }
 
 // A slow reader with a context without a deadline gets all.
