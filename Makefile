@@ -42,8 +42,9 @@ conformance: ## Run the suite, the model and the comparison on five targets (PRO
 	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
 
 .PHONY: interop
-interop: ## Install the nats command and nats.js, and test buckets with them (needs npm)
+interop: ## Install the nats command and nats.js, and test buckets and objects with them (needs npm)
 	./kv/interop/run
+	./objstore/interop/run
 
 .PHONY: bench
 bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
@@ -58,7 +59,7 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags conformance ./transport/conformance
-	go vet -tags interop ./kv/interop
+	go vet -tags interop ./kv/interop ./objstore/interop
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece

@@ -89,6 +89,9 @@ func (l *layout) lastChunk(ctx context.Context, f *found) (*driver.Chunk, error)
 
 // find returns the sequence of the chunk with an index, or 0 if chunks are missing.
 func (l *layout) find(ctx context.Context, f *found, index int) (uint64, error) {
+	if index == f.chunks-1 {
+		return l.last, nil
+	}
 	low, high := l.first+uint64(index), l.last-uint64(f.chunks-1-index)
 	for low < high {
 		middle := low + (high-low)/2

@@ -185,6 +185,36 @@ func TestOvertakenReader(t *testing.T) {
 	wantCode(t, err, transport.Aborted)
 }
 
+// A reader may be as slow as it likes: a context without a deadline never ends a download.
+func TestSlowDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, objstore.ChunkSize(1000))
+		want := content(100_000)
+		if _, err := o.PutBytes(t.Context(), "a", want); err != nil {
+			t.Fatal(err)
+		}
+		f, err := o.Open(context.Background(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var got bytes.Buffer
+		for {
+			_, err := io.CopyN(&got, f, 1000)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Hour)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("read %d bytes, want %d", got.Len(), len(want))
+		}
+	})
+}
+
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t, objstore.ChunkSize(10))
@@ -213,6 +243,25 @@ func TestSweep(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A Copy whose object is replaced has no content of one version with the description of another.
+func TestCopyOfAReplacedObject(t *testing.T) {
+	o := open(t, objstore.ChunkSize(10))
+	put := func(n int, options ...objstore.PutOption) {
+		t.Helper()
+		if _, err := o.PutBytes(t.Context(), "a", content(n), options...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(100, objstore.Description("old"))
+	replace := objstore.Progress(func(int64) { put(100) })
+	_, err := o.Copy(t.Context(), "a", "b", replace)
+	wantCode(t, err, transport.Aborted)
+	_, err = o.Copy(t.Context(), "a", "a", replace, objstore.ContentType("text/plain"))
+	wantCode(t, err, transport.Aborted)
+	_, err = o.Stat(t.Context(), "b")
+	wantCode(t, err, transport.NotFound)
 }
 
 func TestRename(t *testing.T) {

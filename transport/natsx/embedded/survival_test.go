@@ -522,8 +522,11 @@ func (p *process) stopped(t *testing.T) string {
 func live(what string) error {
 	parts := strings.SplitN(what, "|", 4)
 	name, when, where, note := parts[0], parts[1], parts[2], parts[3]
-	if name == "server" {
+	switch name {
+	case "server":
 		return serve(when, where, note)
+	case "puts":
+		return putForever(where, note)
 	}
 	var tr transport.Transport
 	var err error
