@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
@@ -106,9 +107,9 @@ func (tx *Tx[T]) fail(key string, err error) { tx.err = firstError(tx.err, atKey
 
 // commit stores the writes. If a condition does not hold, the newest revisions of the keys
 // show which one. If all hold by then, because a Create met a value that was deleted or the mark
-// of a deletion, it tries again.
+// of a deletion, it tries again, at first without a pause.
 func (tx *Tx[T]) commit(ctx context.Context) (uint64, error) {
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+	for wait := time.Duration(0); ; wait = longer(wait) {
 		revision, err := tx.o.put(ctx, tx.writes...)
 		if transport.CodeOf(err) != transport.Aborted {
 			return revision, err

@@ -52,6 +52,10 @@ const MaxName = 100
 // Name returns the name given at the declaration.
 func (b Bucket[T]) Name() string { return b.decl.name }
 
+// StoredName returns the name of the bucket at the backend, for an App with a namespace, or "" for
+// one without. DeleteBucket, MirrorOf and SourcedFrom expect it.
+func (b Bucket[T]) StoredName(namespace string) string { return b.decl.storedName(namespace) }
+
 // checkName reports an invalid name.
 func checkName(name string) error {
 	if name == "" || len(name) > MaxName {
@@ -110,11 +114,11 @@ func (b Bucket[T]) Open(h transport.Host) *KeyValue[T] {
 	return &KeyValue[T]{store: s}
 }
 
-// Connect opens a bucket on a bare transport, whose owner closes it after the last use.
-// Values are JSON unless the bucket has a Codec. A [Cached] bucket follows its changes from the
-// first Get until the transport is closed.
+// Connect opens a bucket on a bare transport. Values are JSON unless the bucket has a Codec. A
+// [Cached] bucket follows its changes from the first Get until [KeyValue.Close], or until the
+// transport is closed.
 func Connect[T any](ctx context.Context, t transport.Transport, b Bucket[T]) (*KeyValue[T], error) {
-	kv := &KeyValue[T]{store: &store{decl: b.decl}}
+	kv := &KeyValue[T]{store: &store{decl: b.decl, connected: true}}
 	err := kv.store.start(ctx, transport.Environment{Transport: t, Codec: codec.JSON, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err

@@ -141,14 +141,48 @@ func TestStalenessOfNewKeys(t *testing.T) {
 		synctest.Wait()
 		before := o.feed.turn
 		o.feed.add(newWatcher([]string{"b"}, false), 0)
+		synctest.Wait()
 		is := o.feed.current.Load()
 		<-time.After(time.Nanosecond)
-		o.feed.markCurrent(before, 0)
+		o.feed.markCurrent(before, 0, false)
 		if o.feed.current.Load() != is {
 			t.Error("an old Follow marks the feed as current")
 		}
-		o.feed.stop()
+		_ = o.feed.stop(t.Context())
 	})
+}
+
+// A cache of a bucket that does not change stays as new as the bucket, without a request.
+func TestCacheOfIdleBucket(t *testing.T) {
+	onInproc(t, func(t *testing.T, bucket *KeyValue[int], o *opened) {
+		put(t, bucket, "a", 1)
+		get := func(want int) {
+			t.Helper()
+			if e, err := bucket.Get(t.Context(), "a"); err != nil || e.Value != want {
+				t.Errorf("got %+v, %v, want %d", e, err, want)
+			}
+		}
+		get(1)
+		synctest.Wait()
+		get(1)
+		b, beneath := hook(o)
+		b.got = func(*driver.Record) (*driver.Record, error) {
+			return nil, notDone(transport.Internal, "a request")
+		}
+		<-time.After(24 * time.Hour)
+		get(1)
+		change(t, beneath, "a", "2")
+		synctest.Wait()
+		get(2)
+		if is := bucket.CacheStats(); is.Stale != 1 || is.Staleness != 0 {
+			t.Errorf("got %+v", is) // the first Get began to follow
+		}
+		_ = o.feed.stop(t.Context())
+		<-time.After(time.Second)
+		if is := bucket.CacheStats(); is.Staleness != time.Second {
+			t.Errorf("got %+v a second after the end", is)
+		}
+	}, Cached())
 }
 
 // A write with an unknown outcome makes the cache forget, also that a key has no value.

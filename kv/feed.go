@@ -25,7 +25,7 @@ type feed struct {
 	end   context.CancelFunc
 	begun time.Time
 
-	current atomic.Int64 // when all changes had been handed out: the time since begun, plus 1; 0 before
+	current atomic.Int64 // when all changes had been handed out: the time since begun, plus 1; 0 before, or lasting
 
 	mu       sync.Mutex
 	watchers map[listener]struct{}
@@ -36,6 +36,9 @@ type feed struct {
 	renew    context.CancelFunc // ends the current Follow
 	idle     chan struct{}      // closed when the feed no longer runs
 }
+
+// lasting is the current of a feed whose backend has promised to report the next change.
+const lasting = math.MaxInt64
 
 // listener gets the changes of some keys. Its methods are called under the lock of the feed.
 type listener interface {
@@ -56,15 +59,21 @@ func newFeed(o *opened) *feed {
 	return &feed{o: o, life: life, end: end, begun: time.Now(), watchers: make(map[listener]struct{})}
 }
 
-// stop ends the feed and its watchers.
-func (f *feed) stop() {
+// stop ends the feed and its watchers. It returns an error if ctx ends before the feed.
+func (f *feed) stop(ctx context.Context) error {
 	f.end()
 	f.mu.Lock()
 	f.fail(notDone(transport.Unavailable, "it was closed"))
 	idle := f.idle
 	f.mu.Unlock()
-	if idle != nil {
-		<-idle
+	if idle == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return transport.ContextError(ctx, transport.OutcomeUnknown, "%w before it had stopped to follow the bucket", ctx.Err())
 	}
 }
 
@@ -108,6 +117,7 @@ func (f *feed) add(w listener, position uint64) (begins bool) {
 func (f *feed) follow(what following) {
 	f.following = what
 	f.turn++
+	f.lapse()
 	if f.renew != nil {
 		f.renew()
 	}
@@ -162,6 +172,7 @@ func (f *feed) run(idle chan struct{}) {
 			return
 		}
 		err := f.o.Follow(ctx, what, func(r *driver.Record) bool { return f.hand(turn, r) })
+		f.lapse()
 		switch {
 		case ctx.Err() != nil, err == nil: // a watcher has joined, or the last one left
 		case errors.Is(err, driver.ErrGap):
@@ -191,27 +202,37 @@ func (f *feed) next() (ctx context.Context, what driver.Follow, turn int, ok boo
 	}
 	ctx, f.renew = context.WithCancel(f.life)
 	turn = f.turn
-	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func(revision uint64) { f.markCurrent(turn, revision) }}
+	what = driver.Follow{Patterns: f.patterns, After: f.position, HeadersOnly: !f.values, Current: func(revision uint64, lasting bool) { f.markCurrent(turn, revision, lasting) }}
 	return ctx, what, turn, true
 }
 
 // markCurrent notes that all changes up to a revision were handed out, and that there are no
-// others.
-func (f *feed) markCurrent(turn int, revision uint64) {
+// others, or none until the next one is handed out.
+func (f *feed) markCurrent(turn int, revision uint64, lasts bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.turn == turn {
-		f.position = max(f.position, revision)
-		f.current.Store(int64(time.Since(f.begun)) + 1)
+	if f.turn != turn {
+		return
+	}
+	f.position = max(f.position, revision)
+	f.current.Store(int64(time.Since(f.begun)) + 1)
+	if lasts {
+		f.current.Store(lasting)
 	}
 }
+
+// lapse ends the time for which all changes had been handed out, if it has lasted until now.
+func (f *feed) lapse() { f.current.CompareAndSwap(lasting, int64(time.Since(f.begun))+1) }
 
 // staleness returns the time since all changes were last known to have been handed out. It is
 // without bound before the first time.
 func (f *feed) staleness() time.Duration {
 	at := f.current.Load()
-	if at == 0 {
+	switch at {
+	case 0:
 		return math.MaxInt64
+	case lasting:
+		return 0
 	}
 	return time.Since(f.begun) - time.Duration(at-1)
 }
@@ -224,6 +245,7 @@ func (f *feed) hand(turn int, r *driver.Record) bool {
 		return false
 	}
 	f.position = r.Revision
+	f.lapse()
 	for w := range f.watchers {
 		if patterns := w.wants().patterns; len(patterns) == 0 || transport.Contains(patterns, r.Key) {
 			w.push(r)

@@ -101,7 +101,7 @@ func TestWatchersJoinWithoutReplay(t *testing.T) {
 		if records, lost, err := w.take(); len(records) != 1 || lost || err != nil {
 			t.Errorf("got %d records, changes are lost: %v, %v", len(records), lost, err)
 		}
-		o.feed.stop()
+		_ = o.feed.stop(t.Context())
 	})
 }
 
@@ -137,6 +137,6 @@ func TestWatchEndsWithTransport(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		o.feed.stop()
+		_ = o.feed.stop(t.Context())
 	})
 }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 
 	"gomono.dev/codec"
 	"gomono.dev/kv/driver"
@@ -20,6 +21,17 @@ func (kv *KeyValue[T]) Raw() *KeyValue[[]byte] { return &KeyValue[[]byte]{store:
 
 // Name returns the declared name of the bucket.
 func (kv *KeyValue[T]) Name() string { return kv.store.decl.name }
+
+// Close ends the use of a bucket that [Connect] opened, and of its Raw view: watches end with
+// unavailable, a cache no longer follows the bucket, and every other method returns
+// failed_precondition. The transport stays open. Another Close does nothing. A Host closes the
+// buckets that were opened on it: for those, Close returns failed_precondition.
+func (kv *KeyValue[T]) Close(ctx context.Context) error {
+	if !kv.store.connected {
+		return inBucket(kv.Name(), notDone(transport.FailedPrecondition, "its Host closes it: call Close only after Connect"))
+	}
+	return kv.store.stop(ctx)
+}
 
 // codec returns the codec of the values.
 func (kv *KeyValue[T]) codec(o *opened) codec.Codec {
@@ -157,6 +169,10 @@ func (o *opened) checkReached(ctx context.Context, revision uint64) error {
 // order of their revisions. Keys without a value are left out. It returns at least what this
 // process has written last. At most MaxKeys keys are allowed; resource_exhausted means that
 // there are more, or that the values do not fit into one answer.
+//
+// GetAll leaves out a value that cannot be decoded, and returns the others with a data_loss
+// error. It joins an error with a [DecodeError] for each value that is left out. With any other
+// error there are no entries.
 func (kv *KeyValue[T]) GetAll(ctx context.Context, keys ...string) (entries []Entry[T], revision uint64, err error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {
@@ -170,17 +186,18 @@ func (kv *KeyValue[T]) GetAll(ctx context.Context, keys ...string) (entries []En
 	if err != nil {
 		return nil, 0, inBucket(o.name, err)
 	}
+	var errs []error
 	for _, r := range records {
 		if r.Op != driver.Put {
 			continue
 		}
-		e, err := kv.entry(o, r)
-		if err != nil {
-			return nil, 0, o.at(readKey(r.Key), err)
+		if e, err := kv.entry(o, r); err != nil {
+			errs = append(errs, o.at(e.Key, err))
+		} else {
+			entries = append(entries, e)
 		}
-		entries = append(entries, e)
 	}
-	return entries, revision, nil
+	return entries, revision, errors.Join(errs...)
 }
 
 // MaxKeys is the maximum number of keys of GetAll.
@@ -211,7 +228,7 @@ func (o *opened) readAll(ctx context.Context, keys []string) (records []*driver.
 		is, err := o.Info(ctx)
 		return nil, is.Last, err
 	}
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+	for wait := firstPause; ; wait = longer(wait) {
 		least := o.written.last.Load()
 		if records, revision, err = o.Read(ctx, keys); err != nil || revision >= least {
 			return records, revision, err
@@ -227,7 +244,8 @@ func (o *opened) readAll(ctx context.Context, keys []string) (records []*driver.
 }
 
 // History returns the records of a key that are kept, oldest first, with deletions. A key
-// without records has no entries, and no error.
+// without records has no entries, and no error. It handles values that cannot be decoded as
+// GetAll does.
 func (kv *KeyValue[T]) History(ctx context.Context, key string) ([]Entry[T], error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {
@@ -238,17 +256,19 @@ func (kv *KeyValue[T]) History(ctx context.Context, key string) ([]Entry[T], err
 		return nil, o.at(key, err)
 	}
 	var entries []Entry[T]
-	var failed error
+	var errs []error
 	err = o.Scan(ctx, driver.Scan{Patterns: []string{written}, History: true}, func(r *driver.Record) bool {
-		e, err := kv.entry(o, r)
-		failed = firstError(failed, err)
-		entries = append(entries, e)
+		if e, err := kv.entry(o, r); err != nil {
+			errs = append(errs, o.at(key, err))
+		} else {
+			entries = append(entries, e)
+		}
 		return true
 	})
-	if err = firstError(err, failed); err != nil {
+	if err != nil {
 		return nil, o.at(key, err)
 	}
-	return entries, nil
+	return entries, errors.Join(errs...)
 }
 
 // Status returns the state of the bucket.

@@ -107,7 +107,7 @@ func (o *opened) modify(ctx context.Context, key string, change func(*driver.Rec
 	var w driver.Write
 	var lost error
 	r, err := o.newest(ctx, key)
-	for wait := firstPause; err == nil; wait = min(2*wait, lastPause) {
+	for wait := firstPause; err == nil; wait = longer(wait) {
 		expect := revisionOf(r)
 		if lost == nil {
 			if w, err = change(r); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -155,6 +156,35 @@ func TestAppKnowsBuckets(t *testing.T) {
 		}
 		if want := "one opens bucket visits, two opens bucket visits, three opens bucket legacy, three closes bucket legacy: <nil>, two closes bucket visits: <nil>, one closes bucket visits: <nil>"; strings.Join(observed, ", ") != want {
 			t.Errorf("got %s", strings.Join(observed, ", "))
+		}
+	})
+}
+
+// Observers learn the options of a bucket, in the words of its declaration.
+func TestBucketSettingsAreObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(slog.DiscardHandler)))
+		var observed []string
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			if o, ok := o.(mono.Configured); ok && o.Component != "" {
+				observed = append(observed, fmt.Sprintf("%s: %s=%s", o.Component, o.Name, o.Value))
+			}
+		}))
+		app.Add(user("one", kv.NewBucket[int]("carts", kv.TTL(time.Hour), kv.History(5), kv.Cached(kv.Prefix("user"), kv.Match("a.*")),
+			kv.PlacedIn("east", "ssd"), kv.RepublishTo("a.>", "again.>"))))
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		settings := app.Describe().Components[0].Settings
+		if err := app.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		want := []string{
+			`bucket carts: Cached=> "user" a.*`, "bucket carts: History=5", "bucket carts: MaxStale=10s",
+			`bucket carts: PlacedIn=cluster "east", tags ["ssd"]`, "bucket carts: RepublishTo=a.> to again.>", "bucket carts: TTL=1h0m0s",
+		}
+		if !slices.Equal(observed, want) || len(settings) != len(want) {
+			t.Errorf("got\n%s", strings.Join(observed, "\n"))
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (s *Storage) ResetWithContext(ctx context.Context) error {
 // Reset is ResetWithContext without a context.
 func (s *Storage) Reset() error { return bounded(s.ResetWithContext) }
 
-// Close does nothing: the bucket is closed by its owner.
+// Close does nothing: the owner of the bucket closes it.
 func (s *Storage) Close() error { return nil }
 
 // bounded calls f with a context that ends.

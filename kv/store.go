@@ -16,9 +16,10 @@ import (
 // store is a bucket that was opened once. It adds to its driver the names in errors, and the
 // promise that a process reads what it wrote.
 type store struct {
-	decl   *declaration
-	shared *shared
-	open   atomic.Pointer[opened] // nil: not open
+	decl      *declaration
+	connected bool // by Connect, not by a Host
+	shared    *shared
+	open      atomic.Pointer[opened] // nil: not open
 }
 
 // opened is an open bucket. All stores of one App share it.
@@ -69,7 +70,7 @@ func (s *store) start(ctx context.Context, e transport.Environment) error {
 }
 
 // stop closes the bucket after its last user. It is [transport.Component.Close].
-func (s *store) stop(context.Context) error {
+func (s *store) stop(ctx context.Context) error {
 	o := s.open.Swap(nil)
 	if o == nil {
 		return nil
@@ -78,10 +79,10 @@ func (s *store) stop(context.Context) error {
 	s.shared.users--
 	last := s.shared.users == 0
 	s.shared.mu.Unlock()
-	if last {
-		o.feed.stop()
+	if !last {
+		return nil
 	}
-	return nil
+	return inBucket(o.name, o.feed.stop(ctx))
 }
 
 // health reports whether the bucket answers. It is [transport.Component.Health].
@@ -121,7 +122,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 func (s *store) begin(ctx context.Context) (*opened, error) {
 	o := s.open.Load()
 	if o == nil {
-		return nil, inBucket(s.decl.name, notDone(transport.FailedPrecondition, "it is not open: use it after the start, and before the end, of the App"))
+		return nil, inBucket(s.decl.name, notDone(transport.FailedPrecondition, "it is not open: use it after the start of the App, and before its end or Close"))
 	}
 	if err := contextError(ctx); err != nil {
 		return nil, inBucket(o.name, err)

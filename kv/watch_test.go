@@ -51,7 +51,7 @@ func TestReplayOfRecreatedBucket(t *testing.T) {
 	t.Parallel()
 	o := &opened{Bucket: new(recreated), name: "b", codec: codec.JSON, log: slog.New(slog.DiscardHandler)}
 	o.feed = newFeed(o)
-	defer o.feed.stop()
+	defer o.feed.stop(t.Context())
 	bucket := &KeyValue[string]{store: &store{decl: &declaration{name: "b"}}}
 	bucket.store.open.Store(o)
 	var got []string

@@ -86,11 +86,11 @@ func ttlOf(options []WriteOption) (time.Duration, error) {
 
 // create stores a write to a key without a value. The mark of a deletion counts as none: the
 // write then expects that mark. The leader is asked for it, since a replica may not know the
-// newest record.
+// newest record. The second attempt follows at once.
 func (o *opened) create(ctx context.Context, w driver.Write) (uint64, error) {
 	expect := uint64(0)
 	w.Expect = &expect
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+	for wait := time.Duration(0); ; wait = longer(wait) {
 		revision, err := o.put(ctx, w)
 		if transport.CodeOf(err) != transport.Aborted {
 			return revision, err

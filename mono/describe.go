@@ -118,7 +118,7 @@ func add(to *[]string, what string) {
 	}
 }
 
-// observeConfiguration reports the settings and the handles of modules to observers.
+// observeConfiguration reports the settings, the handles of modules and the components to observers.
 func (in *instance) observeConfiguration() {
 	in.observeSettings(Configured{}, in.app.settings(), nil)
 	for _, id := range slices.SortedFunc(maps.Keys(in.plan.handles), compareIdentity) {
@@ -132,6 +132,9 @@ func (in *instance) observeConfiguration() {
 		for _, r := range u.receivers {
 			in.observeSettings(Configured{Handle: r.decl, Module: u.name}, r.config.settings(), r.decl.config.settings())
 		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(in.plan.components), compareIdentity) {
+		in.observeSettings(Configured{Component: id.String()}, in.plan.components[id].Settings, nil)
 	}
 }
 

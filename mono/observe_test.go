@@ -121,6 +121,7 @@ func TestObserversReceiveSettingsAndStates(t *testing.T) {
 		mono.ObserverFunc(func(mono.Observation) { panic("an observer panics") }),
 		mono.ObserverFunc(func(o mono.Observation) { mu.Lock(); got = append(got, o); mu.Unlock() }))
 	app.Remote(askBrief)
+	app.Attach(box("b", func(string) {}))
 	app.Add(provider(echo, mono.Concurrency(3)), listener("listener", announced, make(chan fact)),
 		module("caller", func(s *mono.Scope) { askBrief.Client(s) }))
 	if err := app.Start(t.Context()); err != nil {
@@ -135,8 +136,10 @@ func TestObserversReceiveSettingsAndStates(t *testing.T) {
 		case mono.StateChanged:
 			texts = append(texts, "state "+string(o.To))
 		case mono.Configured:
-			if o.Handle == nil {
+			if o.Handle == nil && o.Component == "" {
 				texts = append(texts, o.Name+"="+o.Value)
+			} else if o.Handle == nil {
+				texts = append(texts, o.Component+" "+o.Name+"="+o.Value)
 			} else {
 				texts = append(texts, o.Module+" "+o.Handle.Name()+" "+o.Name+"="+o.Value)
 			}
@@ -150,7 +153,7 @@ func TestObserversReceiveSettingsAndStates(t *testing.T) {
 	}
 	last := -1
 	for _, want := range []string{"state starting", "Generation=42", "StopTimeout=7s", " test.ask-brief Timeout=400ms", "provider provides test.ask", "provider test.ask Concurrency=3",
-		"listener consumes test.announced", "started provider", "started listener", "state running",
+		"listener consumes test.announced", "box b Size=7", "started provider", "started listener", "state running",
 		"state stopping", "stopped caller<nil>", "stopped listener<nil>", "stopped provider<nil>", "state stopped"} {
 		i := slices.Index(texts, want)
 		if i <= last {

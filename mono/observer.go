@@ -33,12 +33,13 @@ type (
 
 	// Configured reports a setting, at every start: first those of the App, then those
 	// of each handle that differ from the default, then those of each receiver that
-	// differ from its handle's.
+	// differ from its handle's, then the options of each component.
 	Configured struct {
-		Handle Handle // nil: a setting of the App
-		Module string // "": not a setting of a receiver
-		Name   string
-		Value  string
+		Handle    Handle // nil: a setting of the App or of a component
+		Module    string // "": not a setting of a receiver
+		Component string // as in "bucket sessions"; "": not a setting of a component
+		Name      string
+		Value     string
 	}
 
 	// HandleBound reports that a module uses a handle, once for each usage at every

@@ -2,11 +2,9 @@ package testkit
 
 import (
 	"bytes"
-	"context"
 
 	"gomono.dev/kv"
-	"gomono.dev/kv/driver"
-	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/inproc/inproctest"
 )
 
@@ -18,35 +16,8 @@ import (
 // bucket. AmbiguousSend and Crash affect writes, and Stale reads.
 func FaultBucket[T any](h *Harness, b kv.Bucket[T], f Fault) *Injection {
 	h.t.Helper()
-	p := new(probe)
-	p.environment = h.environment(p)
-	b.Open(p)
-	if p.name == "" {
-		h.t.Fatalf("testkit: the fault %s of bucket %s: %v", f.name, b.Name(), p.err)
-	}
-	return h.declare(&Injection{fault: f, of: handleKey{kindBucket, p.name}})
-}
-
-// probe is a host and a transport that learns the name under which a bucket is stored, and
-// opens nothing.
-type probe struct {
-	transport.Transport
-	driver.Store
-	environment transport.Environment
-	name        string
-	err         error
-}
-
-// Attach implements transport.Host.
-func (p *probe) Attach(c transport.Component) { p.err = c.Open(context.Background(), p.environment) }
-
-// Buckets implements driver.Backend.
-func (p *probe) Buckets() driver.Store { return p }
-
-// Open implements driver.Store.
-func (p *probe) Open(_ context.Context, c *driver.Config) (driver.Bucket, error) {
-	p.name = c.Name
-	return nil, transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "it is opened by name only")
+	namespace := h.environment(inproc.New(inproc.Options{})).Namespace
+	return h.declare(&Injection{fault: f, of: handleKey{kindBucket, b.StoredName(namespace)}})
 }
 
 // isForBuckets reports whether a write or a read of a bucket can trigger the fault.

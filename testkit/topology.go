@@ -39,7 +39,7 @@ func (t *topology) configured(o mono.Configured) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case o.Handle == nil && o.Name == "Namespace":
+	case o.Handle == nil && o.Component == "" && o.Name == "Namespace":
 		t.namespace = o.Value
 	case o.Name == "Group" && o.Module != "":
 		if t.groups == nil {

@@ -22,6 +22,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -135,6 +136,9 @@ type Placement struct {
 	Tags    []string
 }
 
+// String returns the name of the cluster and the tags.
+func (p Placement) String() string { return fmt.Sprintf("cluster %q, tags %q", p.Cluster, p.Tags) }
+
 // Republish publishes each record again on another subject. The subject of a record is
 // "$KV." with the bucket, a dot and the key.
 type Republish struct {
@@ -142,11 +146,31 @@ type Republish struct {
 	HeadersOnly         bool
 }
 
+// String returns the source and the destination.
+func (r Republish) String() string {
+	if r.HeadersOnly {
+		return r.Source + " to " + r.Destination + ", without values"
+	}
+	return r.Source + " to " + r.Destination
+}
+
 // Source is a bucket to copy from.
 type Source struct {
 	Bucket string
 	Keys   string // a pattern; "" means all
 	Domain string // of JetStream; "" means this one's
+}
+
+// String returns the name of the bucket, with the keys and the domain if they are set.
+func (s Source) String() string {
+	text := s.Bucket
+	if s.Keys != "" {
+		text += ", keys " + s.Keys
+	}
+	if s.Domain != "" {
+		text += ", domain " + s.Domain
+	}
+	return text
 }
 
 // Info is the state of a bucket.
@@ -227,7 +251,9 @@ type Follow struct {
 	HeadersOnly bool
 
 	// Current, if not nil, is called on the goroutine of yield when yield has got all records
-	// that there are, at least about once a second while the connection lasts. A later Follow
-	// of the same records can begin after the given revision.
-	Current func(revision uint64)
+	// that there are. A later Follow of the same records can begin after the given revision.
+	// If lasting is set, that remains so until the next call of yield, or until Follow
+	// returns. Otherwise Current is called again at least about once a second while the
+	// connection lasts.
+	Current func(revision uint64, lasting bool)
 }

@@ -164,16 +164,14 @@ func (b *bucket) wantHistory(key, want string) {
 	b.s.Helper()
 	entries, err := b.History(b.s.patient(), key)
 	b.s.must(err)
-	var got []string
 	last := uint64(0)
 	for _, e := range entries {
-		got = append(got, entryText(e))
 		if e.Revision <= last {
 			b.s.Errorf("revision %d follows %d", e.Revision, last)
 		}
 		last = e.Revision
 	}
-	wantEqual(b.s, "History of "+key, strings.Join(got, " "), want)
+	wantEqual(b.s, "History of "+key, entriesText(entries), want)
 }
 
 var opNames = map[kv.Op]string{kv.OpDelete: "delete", kv.OpPurge: "purge", kv.OpExpire: "expire"}
@@ -183,6 +181,15 @@ func entryText(e kv.Entry[string]) string {
 		return e.Key + "=" + e.Value
 	}
 	return e.Key + ":" + opNames[e.Op]
+}
+
+// entriesText returns the texts of entries, such as "a=1 a:delete".
+func entriesText(entries []kv.Entry[string]) string {
+	var all []string
+	for _, e := range entries {
+		all = append(all, entryText(e))
+	}
+	return strings.Join(all, " ")
 }
 
 // last returns the newest revision of a key, marks included.
@@ -203,5 +210,22 @@ func (b *bucket) isDecodeError(err error, key string, revision uint64) {
 	e, ok := errors.AsType[*kv.DecodeError](err)
 	if !ok || e.Key != key || e.Revision != revision {
 		b.s.Errorf("got %#v, want a DecodeError of %q at %d", e, key, revision)
+	}
+}
+
+// areDecodeErrors fails unless err joins a DecodeError for each of the revisions, whose keys are
+// given, and nothing else.
+func (b *bucket) areDecodeErrors(err error, want map[uint64]string) {
+	b.s.Helper()
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(all.Unwrap()) != len(want) {
+		b.s.Fatalf("got %v, want %d errors", err, len(want))
+	}
+	for _, one := range all.Unwrap() {
+		e, ok := errors.AsType[*kv.DecodeError](one)
+		if !ok || want[e.Revision] == "" {
+			b.s.Fatalf("got %v, want a DecodeError of %v", one, want)
+		}
+		b.isDecodeError(one, want[e.Revision], e.Revision)
 	}
 }

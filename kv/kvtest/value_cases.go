@@ -121,6 +121,34 @@ var valueCases = []testCase{
 		},
 	},
 	{
+		name: "value/undecodable-in-getall", contract: "GetAll leaves out a value that cannot be decoded, and returns the others with a data_loss error.",
+		rule: "GetAll returns the values that decode, the revision, and a DecodeError for each other one.",
+		body: func(s *suite) {
+			b := s.open()
+			b.put("a", "1")
+			bad := []uint64{b.putRaw("b", "{"), b.putRaw("c", "1")}
+			last := b.put("d", "2")
+			entries, revision, err := b.GetAll(s.patient(), "a", "b", "c", "d", "e")
+			wantEqual(s, "the revision", revision, last)
+			wantEqual(s, "GetAll", entriesText(entries), "a=1 d=2")
+			b.areDecodeErrors(err, map[uint64]string{bad[0]: "b", bad[1]: "c"})
+		},
+	},
+	{
+		name: "value/undecodable-in-history", contract: "It joins an error with a [DecodeError] for each value that is left out.",
+		rule: "History returns the values that decode and the deletions, and a DecodeError for each other revision.",
+		body: func(s *suite) {
+			b := s.open(kv.History(5))
+			b.put("a", "1")
+			bad := []uint64{b.putRaw("a", "{"), b.putRaw("a", "1")}
+			b.delete("a")
+			b.put("a", "2")
+			entries, err := b.History(s.patient(), "a")
+			wantEqual(s, "History", entriesText(entries), "a=1 a:delete a=2")
+			b.areDecodeErrors(err, map[uint64]string{bad[0]: "a", bad[1]: "a"})
+		},
+	},
+	{
 		name: "value/raw", contract: "Raw returns the bucket with its values as they are stored.",
 		rule: "Raw writes are read as values of the bucket's codec, and Raw lists and watches bytes.",
 		body: func(s *suite) {

@@ -2,7 +2,6 @@ package inproc
 
 import (
 	"context"
-	"time"
 
 	"gomono.dev/kv/driver"
 )
@@ -10,32 +9,23 @@ import (
 // bucketFollow is a Follow in progress. The lock of the bucket guards next, upTo and gap.
 type bucketFollow struct {
 	bucketReading
-	gap     bool          // the end of a value was removed before it was read
-	wake    chan struct{} // signals a change
-	current func(uint64)  // called while there is nothing to read; may be nil
-	tick    <-chan time.Time
+	gap     bool               // the end of a value was removed before it was read
+	wake    chan struct{}      // signals a change
+	current func(uint64, bool) // called when there is nothing to read; may be nil
 }
 
-// currentInterval is the time between two calls of Current while nothing changes.
-const currentInterval = time.Second
-
-// Follow implements [driver.Bucket].
+// Follow implements [driver.Bucket]. It is never disconnected, so what is current lasts.
 func (h *bucketHandle) Follow(ctx context.Context, c driver.Follow, yield func(*driver.Record) bool) error {
 	b, err := h.enter(ctx)
 	if err != nil {
 		return err
 	}
 	f := &bucketFollow{bucketReading: newBucketReading(h, b, c.Patterns), wake: make(chan struct{}, 1)}
-	f.next, f.headersOnly = c.After+1, c.HeadersOnly
+	f.next, f.headersOnly, f.current = c.After+1, c.HeadersOnly, c.Current
 	f.gap = c.After > b.last || c.After > 0 && c.After < b.lost
 	b.follows[f] = struct{}{}
 	b.unlock()
 	defer f.finish()
-	if f.current = c.Current; f.current != nil {
-		ticker := time.NewTicker(currentInterval)
-		defer ticker.Stop()
-		f.tick = ticker.C
-	}
 	for more := true; more && err == nil; {
 		if err = f.await(ctx); err == nil {
 			more, err = f.read(ctx, yield)
@@ -60,11 +50,10 @@ func (f *bucketFollow) await(ctx context.Context) error {
 			return err
 		}
 		if f.current != nil {
-			f.current(f.upTo)
+			f.current(f.upTo, true)
 		}
 		select {
 		case <-f.wake:
-		case <-f.tick:
 		case <-ctx.Done():
 		case <-f.transport.done:
 		}

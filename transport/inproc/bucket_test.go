@@ -482,6 +482,27 @@ func TestBucketFollow(t *testing.T) {
 	})
 }
 
+// An idle Follow does nothing, for as long as it takes.
+func TestBucketFollowIsIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBucket(t, driver.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var calls []string
+		f := follow(ctx, b, driver.Follow{Current: func(revision uint64, lasting bool) {
+			calls = append(calls, fmt.Sprint(revision, lasting))
+		}})
+		<-time.After(time.Hour)
+		put(t, b, set("a", "1"), set("b", "1"))
+		<-time.After(time.Hour)
+		cancel()
+		if err := f.wait(); err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+		wantText(t, "calls of Current", strings.Join(calls, ", "), "0 true, 2 true")
+	})
+}
+
 func TestBucketFollowEnds(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, backend *inproc.Backend) {

@@ -42,10 +42,10 @@ func (g *guard) observe(yield func(*nats.Msg, *nats.MsgMetadata) bool) func(*nat
 type guard struct {
 	b       *bucket
 	rd      *reader
-	created time.Time             // of the stream; zero before the first session
-	caught  time.Time             // when all records had been received
-	behind  time.Time             // when the server had more than it had sent; zero if it has no more
-	notify  func(revision uint64) // may be nil
+	created time.Time                           // of the stream; zero before the first session
+	caught  time.Time                           // when all records had been received
+	behind  time.Time                           // when the server had more than it had sent; zero if it has no more
+	notify  func(revision uint64, lasting bool) // may be nil
 }
 
 // began is called when a session has its consumer, and nothing that the server still has can
@@ -95,7 +95,7 @@ func (g *guard) current(nothingWaits bool) error {
 	}
 	g.caught, g.behind = time.Now(), time.Time{}
 	if nothingWaits && g.notify != nil {
-		g.notify(max(g.rd.last, g.rd.passed))
+		g.notify(max(g.rd.last, g.rd.passed), false)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func startFollow(t *testing.T, b driver.Bucket, f driver.Follow) *following {
 	is := &following{got: make(chan string, 1000), ended: make(chan error, 1)}
 	begun := make(chan struct{})
 	begin := sync.OnceFunc(func() { close(begun) })
-	f.Current = func(uint64) { begin() }
+	f.Current = func(uint64, bool) { begin() }
 	go func() {
 		is.ended <- b.Follow(ctx, f, func(r *driver.Record) bool { is.got <- describe(r); return true })
 	}()
@@ -127,8 +127,8 @@ func TestFollowReportsCurrent(t *testing.T) {
 	defer cancel()
 	var last uint64
 	calls := 0
-	err := b.Follow(ctx, driver.Follow{Current: func(revision uint64) {
-		if calls++; last != 1200 || revision != 1200 || calls == 3 {
+	err := b.Follow(ctx, driver.Follow{Current: func(revision uint64, lasting bool) {
+		if calls++; last != 1200 || revision != 1200 || lasting || calls == 3 {
 			cancel()
 		}
 	}}, func(r *driver.Record) bool { last = r.Revision; return true })
@@ -148,7 +148,7 @@ func TestFollowPassesOtherRecords(t *testing.T) {
 	ctx, cancel := context.WithCancel(realtime.Patient(t))
 	defer cancel()
 	current := uint64(0)
-	err := b.Follow(ctx, driver.Follow{Patterns: []string{"a"}, Current: func(revision uint64) {
+	err := b.Follow(ctx, driver.Follow{Patterns: []string{"a"}, Current: func(revision uint64, _ bool) {
 		if current = revision; current == 3 {
 			cancel()
 		}
