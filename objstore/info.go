@@ -45,7 +45,7 @@ const contentTypeHeader = "Content-Type"
 func newInfo(e *kv.Entry[entry]) Info {
 	v := &e.Value
 	i := Info{
-		Name: v.Name, Size: int64(v.Size), Digest: v.Digest, Revision: e.Revision, Modified: e.Created, Expires: e.Expires,
+		Name: nameOf(e.Key), Size: int64(v.Size), Digest: v.Digest, Revision: e.Revision, Modified: e.Created, Expires: e.Expires,
 		Description: v.Description, Metadata: v.Metadata, upload: v.Upload, chunks: int(v.Chunks),
 	}
 	if o := v.Options; o != nil {

@@ -3,7 +3,6 @@ package objstore
 import (
 	"context"
 	"iter"
-	"strings"
 	"time"
 
 	"gomono.dev/kv"
@@ -12,7 +11,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// Stat returns the description of an object, or not_found. That of a link is its own.
+// Stat returns the description of an object, or not_found. That of a link is its own. See
+// [Index] for a Stat without a request.
 func (o *Objects) Stat(ctx context.Context, name string) (Info, error) {
 	s, err := o.begin(ctx)
 	if err != nil {
@@ -21,18 +21,23 @@ func (o *Objects) Stat(ctx context.Context, name string) (Info, error) {
 	if err := checkName(name); err != nil {
 		return Info{}, s.at(name, err)
 	}
-	is, err := s.existing(ctx, name)
+	is, err, known := s.index.stat(name)
+	if !known {
+		is, err = s.existing(ctx, name)
+	}
 	if err != nil {
 		return Info{}, s.at(name, err)
 	}
 	return *is, nil
 }
 
+var errNoObject = notDone(transport.NotFound, "there is no such object")
+
 // existing returns the newest Info of an object.
 func (s *opened) existing(ctx context.Context, name string) (*Info, error) {
 	is, err := s.current(ctx, name)
 	if err == nil && is == nil {
-		err = notDone(transport.NotFound, "there is no such object")
+		err = errNoObject
 	}
 	return is, err
 }
@@ -77,79 +82,6 @@ func (s *opened) delete(ctx context.Context, name string, options []Condition) e
 		s.removeReplaced(ctx, is, "")
 	}
 	return err
-}
-
-// ListOption is an option of List: [Prefix] or [Delimiter].
-type ListOption interface{ listOption(o *listOptions) }
-
-type listOptions struct{ prefix, delimiter string }
-
-type listOption func(*listOptions)
-
-func (f listOption) listOption(o *listOptions) { f(o) }
-
-// Prefix selects the objects whose names begin with a text.
-func Prefix(text string) ListOption { return listOption(func(o *listOptions) { o.prefix = text }) }
-
-// Delimiter lists names as directories: of all names that have the text after the prefix, List
-// returns the part up to the first one, once, with IsPrefix.
-func Delimiter(text string) ListOption {
-	return listOption(func(o *listOptions) { o.delimiter = text })
-}
-
-// List returns the objects of the store. It has no order. An object that is created or deleted
-// meanwhile may be missing or not; all others are returned, or the iteration ends with an error.
-//
-// The server cannot select by a prefix: all descriptions are read.
-func (o *Objects) List(ctx context.Context, options ...ListOption) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		s, err := o.begin(ctx)
-		if err != nil {
-			yield(Info{}, err)
-			return
-		}
-		var all listOptions
-		for _, option := range options {
-			if option == nil {
-				yield(Info{}, inStore(s.name, invalid("an option is nil")))
-				return
-			}
-			option.listOption(&all)
-		}
-		all.list(ctx, s, yield)
-	}
-}
-
-func (o *listOptions) list(ctx context.Context, s *opened, yield func(Info, error) bool) {
-	prefixes := make(map[string]bool)
-	for e, err := range s.entries.List(ctx) {
-		if err != nil {
-			err = inStore(s.name, ofEntries(err))
-			if e.Key != "" {
-				err = s.at(nameOf(e.Key), ofEntries(err))
-			}
-			if !yield(Info{Name: nameOf(e.Key)}, err) {
-				return
-			}
-			continue
-		}
-		is := newInfo(&e)
-		rest, ok := strings.CutPrefix(is.Name, o.prefix)
-		if !ok {
-			continue
-		}
-		if i := strings.Index(rest, o.delimiter); o.delimiter != "" && i >= 0 {
-			name := o.prefix + rest[:i+len(o.delimiter)]
-			if prefixes[name] {
-				continue
-			}
-			prefixes[name] = true
-			is = Info{Name: name, IsPrefix: true}
-		}
-		if !yield(is, nil) {
-			return
-		}
-	}
 }
 
 // Status is the state of a store.
