@@ -282,6 +282,7 @@ func TestIndexOfAnyChanges(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 1))
 		exists := make(map[string]bool)
 		list(t, o.List(t.Context()))
+		synctest.Wait()
 		for n := range 6000 {
 			name := fmt.Sprint(r.IntN(2000))
 			if put := r.IntN(3) > 0 == (n < 4000); put {
