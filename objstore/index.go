@@ -18,7 +18,7 @@ import (
 // what this process has written or read last, and no object after its expiry, by the local
 // clock. All other methods read the store.
 //
-// A name of 30 bytes takes about 400 bytes of memory with a content type, and about 200 more if
+// A name of 30 bytes takes about 400 bytes of memory with a content type, and about 150 more if
 // the object expires; headers, metadata and longer texts are added.
 func Index() StoreOption { return storeOption(func(o *storeOptions) { o.index = true }) }
 
