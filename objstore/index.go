@@ -138,7 +138,7 @@ func (x *index) stat(name string) (is *Info, err error, ok bool) {
 	case !x.current:
 		return nil, nil, false
 	case found == nil || found.expired():
-		return nil, errNoObject, true
+		return nil, errMissing, true
 	case found.err != nil:
 		return nil, found.err, true
 	default:

@@ -1,13 +1,10 @@
 package objstore
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
-	"gomono.dev/kv"
 	kvdriver "gomono.dev/kv/driver"
-	"gomono.dev/transport"
 )
 
 // run follows the entries, as long as that works.
@@ -49,7 +46,12 @@ func (x *index) follow() error {
 // learn notes a record.
 func (x *index) learn(r *kvdriver.Record) bool {
 	name := nameOf(r.Key)
-	is := x.named(name, r)
+	var is *named
+	if r.Op == kvdriver.Put {
+		is = new(named)
+		is.Info, is.err = x.s.decode(r)
+		is.Name, is.Revision = name, r.Revision
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.lasting {
@@ -66,19 +68,6 @@ func (x *index) learn(r *kvdriver.Record) bool {
 		x.move(r.Revision)
 	}
 	return true
-}
-
-// named returns the description in a record, nil if it is the end of an object.
-func (x *index) named(name string, r *kvdriver.Record) *named {
-	if r.Op != kvdriver.Put {
-		return nil
-	}
-	e := kv.Entry[entry]{Key: r.Key, Revision: r.Revision, Created: r.Created, Expires: r.Expiry(x.s.Config().TTL)}
-	if err := json.Unmarshal(r.Value, &e.Value); err != nil {
-		failed := &kv.DecodeError{Key: r.Key, Revision: r.Revision, Err: err}
-		return &named{Info{Name: name, Revision: r.Revision}, notDone(transport.DataLoss, "%w", failed)}
-	}
-	return &named{Info: newInfo(&e)}
 }
 
 // mark notes that the index has all changes up to a revision, and that there are no others.
