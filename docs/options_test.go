@@ -7,18 +7,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// options.md lists every option of packages mono and kv, and every field of the Options of the
+// options.md lists every option of packages mono, kv and objstore, and every field of the Options of the
 // transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := append(options(t, "../mono"), options(t, "../kv")...)
+	names := slices.Concat(options(t, "../mono"), options(t, "../kv"), options(t, "../objstore"))
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)
 	if len(names) < 60 {
@@ -55,7 +56,7 @@ func options(t *testing.T, dir string) (names []string) {
 func isOption(t ast.Expr) bool {
 	switch t := t.(type) {
 	case *ast.Ident:
-		return strings.HasSuffix(t.Name, "Option") && t.IsExported()
+		return (strings.HasSuffix(t.Name, "Option") || t.Name == "Condition") && t.IsExported()
 	case *ast.InterfaceType:
 		return len(t.Methods.List) > 0 && isOption(t.Methods.List[0].Type)
 	}

@@ -21,28 +21,28 @@ type rule struct {
 
 var rules = []rule{
 	{
-		[]string{"codec", "transport", "mono", "kv"},
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"github.com/nats-io/nats-server"},
 		[]string{"transport/natsx/embedded", "transport/internal/clustertest"},
 		nil,
 		"only a program that runs a NATS server links one",
 	},
 	{
-		[]string{"codec", "transport", "mono", "kv"},
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"github.com/nats-io"},
 		[]string{"transport/natsx", "transport/internal/clustertest"},
 		nil,
 		"a program that does not use NATS does not link its client",
 	},
 	{
-		[]string{"codec", "transport", "mono", "kv"},
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"testing", "pgregory.net/rapid", modulePath + "/transport/inproc/inproctest"},
 		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest"},
 		nil,
 		"a production binary links no test support",
 	},
-	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono", modulePath + "/kv"}, nil, nil, oneWay},
-	{[]string{"transport"}, []string{modulePath + "/mono", modulePath + "/kv"}, nil, []string{"kv/driver"}, oneWay},
+	{[]string{"codec"}, []string{modulePath + "/transport", modulePath + "/mono", modulePath + "/kv", modulePath + "/objstore"}, nil, nil, oneWay},
+	{[]string{"transport"}, []string{modulePath + "/mono", modulePath + "/kv", modulePath + "/objstore"}, nil, []string{"kv/driver", "objstore/driver"}, oneWay},
 	{[]string{"kv/driver"}, []string{modulePath + "/kv"}, nil, []string{"kv/driver"}, "a backend implements the contract of buckets without package kv"},
 	{
 		[]string{"kv"},
@@ -50,6 +50,14 @@ var rules = []rule{
 		nil, nil,
 		"kv depends on transport.Host and kv/driver, and neither on mono nor on a backend",
 	},
+	{[]string{"kv"}, []string{modulePath + "/objstore"}, nil, nil, "objstore stores its entries in a bucket of kv, which knows nothing of objects"},
+	{
+		[]string{"objstore"},
+		[]string{modulePath + "/mono", modulePath + "/testkit", modulePath + "/transport/inproc", modulePath + "/transport/natsx"},
+		nil, nil,
+		"objstore depends on transport.Host, kv and objstore/driver, and neither on mono nor on a backend",
+	},
+	{[]string{"objstore/driver"}, []string{modulePath + "/kv", modulePath + "/objstore"}, nil, []string{"kv/driver", "objstore/driver"}, "a backend implements the contract of stores without package objstore"},
 	{[]string{"kv"}, []string{"github.com/anishathalye/porcupine"}, nil, nil, "a production binary links no test support"},
 	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
 	{
@@ -60,10 +68,10 @@ var rules = []rule{
 		"a unit test without a server links no NATS code",
 	},
 	{[]string{"mono"}, []string{modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, nil, "mono depends on the transport contract and not on a backend"},
-	{[]string{"mono"}, []string{modulePath + "/kv"}, nil, nil, "mono knows buckets as components only: a program without buckets does not link them"},
+	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, nil, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
 }
 
-const oneWay = "imports point one way: transport may import codec and the contract of buckets, mono and kv may import both, but not each other"
+const oneWay = "imports point one way: transport may import codec and the contracts of buckets and stores, mono and kv may import both, but not each other"
 
 // forbids reports whether a dependency breaks the rule.
 func (r *rule) forbids(dep string) bool {

@@ -20,23 +20,36 @@ type entry = driver.Entry
 type entriesTransport struct {
 	transport.Transport
 	store driver.Store
+	index *index // may be nil
 }
 
 // Buckets makes it a [kvdriver.Backend].
-func (t entriesTransport) Buckets() kvdriver.Store { return entriesStore{store: t.store} }
+func (t entriesTransport) Buckets() kvdriver.Store { return entriesStore{t: t} }
 
 // entriesStore implements [kvdriver.Store] as far as kv.Connect needs it.
 type entriesStore struct {
 	kvdriver.Store
-	store driver.Store
+	t entriesTransport
 }
 
 func (s entriesStore) Open(context.Context, *kvdriver.Config) (kvdriver.Bucket, error) {
-	return entries{s.store.Entries()}, nil
+	return entries{s.t.store.Entries(), s.t.index}, nil
 }
 
-// entries is the bucket of a store's entries.
-type entries struct{ kvdriver.Bucket }
+// entries is the bucket of a store's entries. It notes the revisions that are written and read.
+type entries struct {
+	kvdriver.Bucket
+	index *index // may be nil
+}
+
+// Get implements [kvdriver.Bucket].
+func (b entries) Get(ctx context.Context, key string, revision uint64, fresh bool) (*kvdriver.Record, error) {
+	r, err := b.Bucket.Get(ctx, key, revision, fresh)
+	if err == nil {
+		b.index.seen(r.Revision)
+	}
+	return r, err
+}
 
 // commit is a write of an entry together with the last chunk of its object. It comes in the
 // context of the write.
@@ -48,16 +61,25 @@ type commit struct {
 type commitKey struct{}
 
 // Put implements [kvdriver.Bucket].
-func (b entries) Put(ctx context.Context, writes ...kvdriver.Write) (uint64, error) {
+func (b entries) Put(ctx context.Context, writes ...kvdriver.Write) (revision uint64, err error) {
 	if c, ok := ctx.Value(commitKey{}).(*commit); ok && len(writes) == 1 {
-		return c.writer.Commit(ctx, c.chunk, writes[0])
+		revision, err = c.writer.Commit(ctx, c.chunk, writes[0])
+	} else {
+		revision, err = b.Bucket.Put(ctx, writes...)
 	}
-	return b.Bucket.Put(ctx, writes...)
+	if err == nil {
+		b.index.seen(revision)
+	}
+	return revision, err
 }
 
-// openEntries opens the bucket of a store's entries.
-func openEntries(ctx context.Context, t transport.Transport, s driver.Store) (*kv.KeyValue[entry], error) {
-	return kv.Connect(ctx, entriesTransport{t, s}, kv.NewBucket[entry]("entries"))
+// entriesBucket is the declaration of the entries of any store.
+var entriesBucket = kv.NewBucket[entry]("entries")
+
+// connect opens the bucket of the store's entries.
+func (s *opened) connect(ctx context.Context) (err error) {
+	s.entries, err = kv.Connect(ctx, entriesTransport{s.transport, s.Store, s.index}, entriesBucket)
+	return ofEntries(err)
 }
 
 // keyOf returns the key of the entry of an object.

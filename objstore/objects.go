@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
-	"strings"
 	"time"
 
 	"gomono.dev/kv"
@@ -13,7 +12,8 @@ import (
 	"gomono.dev/transport"
 )
 
-// Stat returns the description of an object, or not_found. That of a link is its own.
+// Stat returns the description of an object, or not_found. That of a link is its own. See
+// [Index] for a Stat without a request.
 func (o *Objects) Stat(ctx context.Context, name string) (Info, error) {
 	s, err := o.begin(ctx)
 	if err != nil {
@@ -22,7 +22,10 @@ func (o *Objects) Stat(ctx context.Context, name string) (Info, error) {
 	if err := checkName(name); err != nil {
 		return Info{}, s.at(name, err)
 	}
-	is, err := s.existing(ctx, name)
+	is, err, known := s.index.stat(name)
+	if !known {
+		is, err = s.existing(ctx, name)
+	}
 	if err != nil {
 		return Info{}, s.at(name, err)
 	}
@@ -67,12 +70,17 @@ func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	case r.Op != kvdriver.Put:
 		return nil, nil
 	}
+	is, err := s.decode(r)
+	return &is, err
+}
+
+// decode returns the Info in a record of the entries.
+func (s *opened) decode(r *kvdriver.Record) (Info, error) {
 	e := kv.Entry[entry]{Key: r.Key, Revision: r.Revision, Created: r.Created, Expires: r.Expiry(s.Config().TTL)}
 	if err := json.Unmarshal(r.Value, &e.Value); err != nil {
-		return &Info{Name: name, Revision: r.Revision}, notDone(transport.DataLoss, "its description (revision %d) cannot be decoded: %w", r.Revision, err)
+		return Info{Name: nameOf(r.Key), Revision: r.Revision}, notDone(transport.DataLoss, "its description (revision %d) cannot be decoded: %w", r.Revision, err)
 	}
-	is, err := newInfo(&e)
-	return &is, err
+	return newInfo(&e)
 }
 
 // toChange returns the newest Info of an object that is to be changed.
@@ -114,87 +122,6 @@ func (s *opened) delete(ctx context.Context, name string, options []Condition) e
 		s.removeReplaced(ctx, is, "")
 	}
 	return err
-}
-
-// ListOption is an option of List: [Prefix] or [Delimiter].
-type ListOption interface{ listOption(o *listOptions) }
-
-type listOptions struct{ prefix, delimiter string }
-
-type listOption func(*listOptions)
-
-func (f listOption) listOption(o *listOptions) { f(o) }
-
-// Prefix selects the objects whose names begin with a text.
-func Prefix(text string) ListOption { return listOption(func(o *listOptions) { o.prefix = text }) }
-
-// Delimiter lists names as directories: of all names that have the text after the prefix, List
-// returns the part up to the first one, once, with IsPrefix.
-func Delimiter(text string) ListOption {
-	return listOption(func(o *listOptions) { o.delimiter = text })
-}
-
-// List returns the objects of the store. It has no order. An object that is created or deleted
-// meanwhile may be missing or not; all others are returned, or the iteration ends with an error.
-// An object whose description is damaged is data_loss, and the iteration continues.
-//
-// The server cannot select by a prefix: all descriptions are read.
-func (o *Objects) List(ctx context.Context, options ...ListOption) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		s, err := o.begin(ctx)
-		if err != nil {
-			yield(Info{}, err)
-			return
-		}
-		var all listOptions
-		for _, option := range options {
-			if option == nil {
-				yield(Info{}, inStore(s.name, invalid("an option is nil")))
-				return
-			}
-			option.listOption(&all)
-		}
-		all.list(ctx, s, yield)
-	}
-}
-
-func (o *listOptions) list(ctx context.Context, s *opened, yield func(Info, error) bool) {
-	prefixes := make(map[string]bool)
-	for e, err := range s.entries.List(ctx) {
-		is := Info{Name: nameOf(e.Key)}
-		if err == nil {
-			is, err = newInfo(&e)
-		}
-		if err != nil {
-			if !yield(Info{Name: is.Name}, s.listed(e.Key, ofEntries(err))) {
-				return
-			}
-			continue
-		}
-		rest, ok := strings.CutPrefix(is.Name, o.prefix)
-		if !ok {
-			continue
-		}
-		if i := strings.Index(rest, o.delimiter); o.delimiter != "" && i >= 0 {
-			name := o.prefix + rest[:i+len(o.delimiter)]
-			if prefixes[name] {
-				continue
-			}
-			prefixes[name] = true
-			is = Info{Name: name, IsPrefix: true}
-		}
-		if !yield(is, nil) {
-			return
-		}
-	}
-}
-
-// listed names what an error of a listing is about: an object, or all.
-func (s *opened) listed(key string, err error) error {
-	if key == "" {
-		return inStore(s.name, err)
-	}
-	return s.at(nameOf(key), err)
 }
 
 // Status is the state of a store.

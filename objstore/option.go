@@ -12,7 +12,7 @@ import (
 )
 
 // StoreOption is an option of NewStore: [TTL], [Description], [MaxBytes], [Memory], [Replicas],
-// [Compression], [PlacedIn], [ChunkSize], [StoredAs] or [Existing].
+// [Compression], [PlacedIn], [ChunkSize], [StoredAs], [Existing], [Index] or [MaxStale].
 type StoreOption interface{ storeOption(o *storeOptions) }
 
 // PutOption is an option of Put: [TTL], [Description], [ContentType], [Header], [Metadata],
@@ -30,6 +30,8 @@ type storeOptions struct {
 	driver.Config
 	chunk    int
 	storedAs string
+	index    bool
+	maxStale time.Duration // 0: the default
 	err      error
 }
 
@@ -312,5 +314,7 @@ func (o *storeOptions) settings() map[string]string {
 	set("ChunkSize", strconv.Itoa(o.chunk), o.chunk > 0)
 	set("StoredAs", o.storedAs, o.storedAs != "")
 	set("Existing", true, o.Config.Existing)
+	set("Index", true, o.index)
+	set("MaxStale", o.maxStale, o.maxStale > 0)
 	return all
 }

@@ -1,15 +1,14 @@
 package objstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"gomono.dev/codec"
@@ -45,14 +44,29 @@ func NewStore(name string, options ...StoreOption) Store {
 		}
 		o.storeOption(&d.options)
 	}
-	if err := firstError(checkStoreName(name), d.options.err); err != nil {
+	if err := firstError(checkStoreName(name), d.options.err, d.options.conflict()); err != nil {
 		panic(fmt.Sprintf("objstore.NewStore(%q): %v", name, err))
+	}
+	if d.options.index {
+		d.options.maxStale = cmp.Or(d.options.maxStale, kv.DefaultMaxStale)
 	}
 	return Store{d}
 }
 
 // Name returns the name given at the declaration.
 func (s Store) Name() string { return s.decl.name }
+
+// StoredName returns the name of the store at the backend, for an App with a namespace, or ""
+// for one without. DeleteStore expects it.
+func (s Store) StoredName(namespace string) string { return s.decl.storedName(namespace) }
+
+// conflict reports options that exclude each other.
+func (o *storeOptions) conflict() error {
+	if o.maxStale != 0 && !o.index {
+		return errors.New("MaxStale without Index: there is nothing that could be stale")
+	}
+	return nil
+}
 
 const maxStoreName = 100
 
@@ -95,9 +109,10 @@ func (s Store) Open(h transport.Host) *Objects {
 	return o
 }
 
-// Connect opens a store on a bare transport, whose owner closes it after the last use.
+// Connect opens a store on a bare transport. The store has its own [Index] until
+// [Objects.Close], or until the transport is closed.
 func Connect(ctx context.Context, t transport.Transport, s Store) (*Objects, error) {
-	o := &Objects{decl: s.decl}
+	o := &Objects{decl: s.decl, connected: true}
 	err := o.start(ctx, transport.Environment{Transport: t, Codec: codec.JSON, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
@@ -107,97 +122,24 @@ func Connect(ctx context.Context, t transport.Transport, s Store) (*Objects, err
 
 // Objects is an open store. Its methods may be called concurrently.
 type Objects struct {
-	decl *declaration
-	open atomic.Pointer[opened] // nil: not open
-}
-
-// opened is an open store.
-type opened struct {
-	driver.Store
-	name      string // at the backend
-	transport transport.Transport
-	entries   *kv.KeyValue[entry]
-	chunk     int // the declared size of chunks, 0 for the default
-	log       *slog.Logger
-
-	mu     sync.Mutex
-	others map[string]*opened // by links
+	decl      *declaration
+	connected bool // by Connect, not by a Host
+	shared    *shared
+	open      atomic.Pointer[opened] // nil: not open
 }
 
 // Name returns the declared name of the store.
 func (o *Objects) Name() string { return o.decl.name }
 
-// check reports a mistake that is known without a request. It is [transport.Component.Check].
-func (d *declaration) check(e transport.Environment) error {
-	name := d.storedName(e.Namespace)
-	if _, err := backendOf(e.Transport); err != nil || e.Shared == nil {
-		return inStore(name, err)
+// Close ends the use of a store that [Connect] opened: watches end with unavailable, and every
+// other method returns failed_precondition. The transport stays open. Another Close does
+// nothing. A Host closes the stores that were opened on it: for those, Close returns
+// failed_precondition.
+func (o *Objects) Close(ctx context.Context) error {
+	if !o.connected {
+		return inStore(o.decl.name, notDone(transport.FailedPrecondition, "its Host closes it: call Close only after Connect"))
 	}
-	is, _ := e.Shared.LoadOrStore(storedKey{name}, d)
-	if first := is.(*declaration); first != d && !maps.Equal(first.options.settings(), d.options.settings()) {
-		return inStore(name, notDone(transport.FailedPrecondition,
-			"it is declared twice with different options, at %s and at %s: declare it once and import it", first.place, d.place))
-	}
-	return nil
-}
-
-// storedKey is the key of the first declaration of a store in an Environment.
-type storedKey struct{ name string }
-
-// start opens the store. It is [transport.Component.Open].
-func (o *Objects) start(ctx context.Context, e transport.Environment) error {
-	c := o.decl.options.Config
-	c.Name, c.Generation = o.decl.storedName(e.Namespace), e.Generation
-	s, err := openStore(ctx, e.Transport, &c)
-	if err != nil {
-		return inStore(c.Name, err)
-	}
-	s.chunk, s.log = o.decl.options.chunk, e.Logger
-	o.open.Store(s)
-	return nil
-}
-
-func openStore(ctx context.Context, t transport.Transport, c *driver.Config) (*opened, error) {
-	backend, err := backendOf(t)
-	if err != nil {
-		return nil, err
-	}
-	store, err := backend.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := openEntries(ctx, t, store)
-	if err != nil {
-		return nil, ofEntries(err)
-	}
-	return &opened{Store: store, name: c.Name, transport: t, entries: entries, log: slog.New(slog.DiscardHandler)}, nil
-}
-
-// other returns another store, for a link.
-func (s *opened) other(ctx context.Context, name string) (*opened, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.others[name]; o != nil {
-		return o, nil
-	}
-	if !validStored.MatchString(name) {
-		return nil, notDone(transport.FailedPrecondition, "invalid name")
-	}
-	o, err := openStore(ctx, s.transport, &driver.Config{Name: name, Existing: true})
-	if err != nil {
-		return nil, asNotDone(err)
-	}
-	if s.others == nil {
-		s.others = make(map[string]*opened)
-	}
-	s.others[name] = o
-	return o, nil
-}
-
-// stop is [transport.Component.Close].
-func (o *Objects) stop(context.Context) error {
-	o.open.Store(nil)
-	return nil
+	return o.stop(ctx)
 }
 
 // health reports whether the store answers. It is [transport.Component.Health].
@@ -214,7 +156,7 @@ func (o *Objects) health(ctx context.Context) error {
 func (o *Objects) begin(ctx context.Context) (*opened, error) {
 	s := o.open.Load()
 	if s == nil {
-		return nil, inStore(o.decl.name, notDone(transport.FailedPrecondition, "it is not open: use it after the start, and before the end, of the App"))
+		return nil, inStore(o.decl.name, notDone(transport.FailedPrecondition, "it is not open: use it after the start of the App, and before its end or Close"))
 	}
 	if err := contextError(ctx); err != nil {
 		return nil, inStore(s.name, err)

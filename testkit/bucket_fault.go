@@ -20,7 +20,7 @@ func FaultBucket[T any](h *Harness, b kv.Bucket[T], f Fault) *Injection {
 	return h.declare(&Injection{fault: f, of: handleKey{kindBucket, b.StoredName(namespace)}})
 }
 
-// isForBuckets reports whether a write or a read of a bucket can trigger the fault.
+// isForBuckets reports whether a write or a read of a bucket or a store can trigger the fault.
 func (f *Fault) isForBuckets() bool {
 	for _, action := range []inproctest.Action{inproctest.Put, inproctest.Get} {
 		for _, phase := range []inproctest.Phase{inproctest.Before, inproctest.After} {
@@ -32,20 +32,26 @@ func (f *Fault) isForBuckets() bool {
 	return false
 }
 
-// askBucket decides at a point of a bucket. Operations of the test have no faults.
+// askBucket decides at a point of a bucket or a store. Operations of the test have no faults.
 func (f *faults) askBucket(p *inproctest.Point) inproctest.FaultAction {
 	if !f.any() || f.h.over() || f.h.processOf(p.By) == nil {
 		return inproctest.FaultAction{}
 	}
 	k := handleKey{kindBucket, p.Bucket}
-	m := &Passing{Handle: k.String(), Key: keyText(p.Key), Write: p.Action == inproctest.Put}
+	if p.Store != "" {
+		k = handleKey{kindStore, p.Store}
+	}
+	m := &Passing{Handle: k.String(), Key: k.keyText(p.Key), Write: p.Action == inproctest.Put}
+	if p.Key == "" {
+		m.Chunk = int(p.Sequence)
+	}
 	if p.Message.Body != nil {
 		m.Value = bytes.Clone(p.Message.Body)
 	}
 	return f.decide(p, m, k)
 }
 
-// canBeStale reports whether a fault makes reads of a bucket stale.
+// canBeStale reports whether a fault makes reads of a bucket or a store stale.
 func (f *faults) canBeStale(k handleKey) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

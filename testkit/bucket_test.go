@@ -366,7 +366,7 @@ func TestMisuseOfBuckets(t *testing.T) {
 			[]string{"the modules of an App share its buckets", "When instead of From"}},
 		"a stale message": {
 			func(h *testkit.Harness) { h.Fault(count, testkit.Stale) },
-			[]string{"only reads of a bucket are stale", "testkit.FaultBucket"}},
+			[]string{"only reads of a bucket or a store are stale", "testkit.FaultBucket"}},
 		"never triggered": {
 			func(h *testkit.Harness) { testkit.FaultBucket(h, counts, testkit.Stale) },
 			[]string{"the fault Stale of bucket counts (bucket_test.go:", "was never triggered"}},

@@ -38,7 +38,7 @@
 //     forget the same ids of messages as in production. Settled messages may repeat in
 //     production, as with [LoseAck] and [Doubled]. docs/durability.md has a table.
 //
-// # Buckets
+// # Buckets and stores
 //
 // [Bucket] opens a bucket of the system for the test, which looks inside or prepares it, before
 // the start and after a crash too. Values expire in virtual time. [FaultBucket] declares a fault
@@ -46,6 +46,12 @@
 //
 //	testkit.FaultBucket(h, Sessions, testkit.AmbiguousSend)
 //	testkit.FaultBucket(h, Sessions, testkit.Fail(mono.Unavailable)).When(testkit.Reads, testkit.Key("ada"))
+//
+// [Objects] and [FaultObjects] do the same for a store of objects, at any chunk of a Put and at
+// its end:
+//
+//	testkit.FaultObjects(h, Uploads, testkit.Crash(testkit.AfterSend)).When(testkit.Chunk(2))
+//	testkit.FaultObjects(h, Uploads, testkit.AmbiguousSend).When(testkit.Key("report.pdf"))
 //
 // The history has the operations of the App and of the test, with the written keys and values.
 //

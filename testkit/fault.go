@@ -10,9 +10,9 @@ import (
 	"gomono.dev/transport/inproc/inproctest"
 )
 
-// Fault is something that goes wrong with a message, or with a write or a read of a bucket.
-// Declare it with Harness.Fault, for a handle, with Harness.Between, for two modules, or with
-// FaultBucket.
+// Fault is something that goes wrong with a message, or with a write or a read of a bucket or a
+// store of objects. Declare it with Harness.Fault, for a handle, with Harness.Between, for two
+// modules, or with FaultBucket or FaultObjects. What is said of a bucket holds for a store.
 type Fault struct {
 	name string
 
@@ -109,7 +109,7 @@ var sends = []inproctest.Action{inproctest.Publish, inproctest.Request, inprocte
 
 func isSend(a inproctest.Action) bool { return slices.Contains(sends, a) }
 
-// isBucketStep reports whether a step writes to a bucket or reads from it.
+// isBucketStep reports whether a step writes to a bucket or a store, or reads from it.
 func isBucketStep(a inproctest.Action) bool { return a == inproctest.Put || a == inproctest.Get }
 
 // points matches the points before one of these steps.

@@ -162,6 +162,9 @@ func about(m *Passing) string {
 	if m.Key != "" {
 		text += fmt.Sprintf(", key %q", m.Key)
 	}
+	if m.Chunk > 0 {
+		text += fmt.Sprintf(", chunk %d", m.Chunk)
+	}
 	if m.From != "" {
 		text += " from " + m.From
 	}
@@ -281,13 +284,13 @@ func (h *Harness) checkInjection(in *Injection) {
 	k := in.of
 	switch {
 	case k == handleKey{}:
-	case k.kind == kindBucket && d != direction{}:
-		h.t.Fatalf("testkit: the fault %s: the modules of an App share its buckets: narrow it with When instead of From and To", in)
-	case k.kind == kindBucket && !in.fault.isForBuckets():
-		h.t.Fatalf("testkit: the fault %s: a bucket has writes and reads, and no handlers: use Drop, AmbiguousSend, Late, Fail, Stale, or Crash at a point of sending", in)
-	case k.kind != kindBucket && in.fault.name == Stale.name:
-		h.t.Fatalf("testkit: the fault %s: only reads of a bucket are stale: declare it with testkit.FaultBucket", in)
-	case k.kind == kindBucket:
+	case k.isState() && d != direction{}:
+		h.t.Fatalf("testkit: the fault %s: the modules of an App share its %ss: narrow it with When instead of From and To", in, k.kind)
+	case k.isState() && !in.fault.isForBuckets():
+		h.t.Fatalf("testkit: the fault %s: a %s has writes and reads, and no handlers: use Drop, AmbiguousSend, Late, Fail, Stale, or Crash at a point of sending", in, k.kind)
+	case !k.isState() && in.fault.name == Stale.name:
+		h.t.Fatalf("testkit: the fault %s: only reads of a bucket or a store are stale: declare it with testkit.FaultBucket or testkit.FaultObjects", in)
+	case k.isState():
 	case k.kind == mono.KindChannel || k.kind == mono.KindResource || k.kind == mono.KindFailure:
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.localCalls && in.fault.slow == 0:

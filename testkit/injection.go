@@ -45,10 +45,10 @@ func (in *Injection) narrowed() (direction, []Condition) {
 // Condition reports whether a fault is for this message.
 type Condition func(m Passing) bool
 
-// Passing is a message that a fault could affect, or a write or a read of a bucket.
+// Passing is a message that a fault could affect, or a write or a read of a bucket or a store.
 type Passing struct {
-	Handle   string // "event orders.placed", or "bucket sessions"
-	From     string // the sending module, "" for the test, and for a bucket
+	Handle   string // "event orders.placed", "bucket sessions" or "store uploads"
+	From     string // the sending module, "" for the test, and for a bucket or a store
 	To       string // the receiving module, "" if it is not decided
 	Group    string
 	Attempt  int    // of a delivery, from 1
@@ -56,10 +56,15 @@ type Passing struct {
 	ID       string
 	Value    any // the value sent; nil for a message that did not come from a handle
 
-	// Key is the key of a write or a read of a bucket, the first one of several. The Value of
-	// a write has the bytes to be stored, as []byte, and is nil for a deletion.
+	// Key is the key of a write or a read of a bucket, the first one of several, or the name
+	// of an object, for its description. The Value of a write has the bytes to be stored, as
+	// []byte, and is nil for a deletion.
 	Key   string
 	Write bool
+
+	// Chunk is the number of a chunk of an object, from 1, in the order of its content. A
+	// chunk has no Key.
+	Chunk int
 }
 
 // Payload makes a Condition of a function of the value sent, whose type is T.
@@ -73,13 +78,20 @@ func Payload[T any](is func(T) bool) Condition {
 // Attempt is the Condition that a delivery is the nth.
 func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
 
-// Key is the Condition that a write or a read of a bucket is of this key.
+// Key is the Condition that a write or a read of a bucket is of this key, or that of a store is
+// of the description of the object with this name. The description is stored together with the
+// last chunk, at the end of a Put.
 func Key(key string) Condition { return func(m Passing) bool { return m.Key == key } }
 
-// Writes and Reads are the Conditions that a bucket is written, and that it is read.
+// Chunk is the Condition that a write or a read of a store is of the nth chunk of an object,
+// from 1. A read is of several chunks, from the nth on. An object with n chunks has n-1 such
+// writes: see Key for the last one.
+func Chunk(n int) Condition { return func(m Passing) bool { return m.Chunk == n && n > 0 } }
+
+// Writes and Reads are the Conditions that a bucket or a store is written, and that it is read.
 var (
 	Writes Condition = func(m Passing) bool { return m.Write }
-	Reads  Condition = func(m Passing) bool { return !m.Write && m.Key != "" }
+	Reads  Condition = func(m Passing) bool { return !m.Write && (m.Key != "" || m.Chunk > 0) }
 )
 
 // Fault declares a fault for the messages of a handle.
@@ -96,8 +108,8 @@ func (h *Harness) Between(from, to string, f Fault) *Injection {
 	return h.declare(&Injection{fault: f, direction: direction{from, to}})
 }
 
-// FaultEverywhere declares a fault for every message of every handle, and for every bucket. It
-// is meant for Sometimes.
+// FaultEverywhere declares a fault for every message of every handle, and for every bucket and
+// store. It is meant for Sometimes.
 func (h *Harness) FaultEverywhere(f Fault) *Injection {
 	h.t.Helper()
 	return h.declare(&Injection{fault: f})

@@ -9,7 +9,7 @@ import (
 	"gomono.dev/kv/driver"
 )
 
-// operation is an operation on a bucket, as text.
+// operation is an operation on a bucket or a store, as text.
 type operation struct {
 	verb   string // "" in an entry for something else
 	keys   string
@@ -21,7 +21,7 @@ type operation struct {
 func (e *entry) isOperation() bool { return e.operation.verb != "" }
 
 // writing describes writes, by the first one.
-func writing(writes []driver.Write) operation {
+func (k handleKey) writing(writes []driver.Write) operation {
 	if len(writes) == 0 {
 		return operation{verb: "puts", writes: true}
 	}
@@ -30,7 +30,7 @@ func writing(writes []driver.Write) operation {
 		keys[i] = writes[i].Key
 	}
 	first := &writes[0]
-	o := operation{verb: "puts", keys: quote(keys...), value: bytesText(first.Value), writes: true}
+	o := operation{verb: "puts", keys: k.quote(keys...), value: k.valueText(first.Value), writes: true}
 	switch {
 	case first.Op == driver.Delete:
 		o.verb = "deletes"
@@ -48,19 +48,27 @@ func writing(writes []driver.Write) operation {
 }
 
 // quote returns keys as text, by the first one.
-func quote(keys ...string) string {
+func (k handleKey) quote(keys ...string) string {
 	if len(keys) == 0 {
 		return "nothing"
 	}
-	text := fmt.Sprintf("%q", keyText(keys[0]))
+	text := fmt.Sprintf("%q", k.keyText(keys[0]))
 	if n := len(keys) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}
 	return text
 }
 
-// keyText returns a key by its written form, in which "=HH" is a byte.
-func keyText(written string) string {
+// keyText returns a key by its written form, or the name of an object by that of its entry.
+func (k handleKey) keyText(written string) string {
+	if k.kind == kindStore {
+		return objectName(written)
+	}
+	return unescaped(written)
+}
+
+// unescaped returns a text in which "=HH" is a byte.
+func unescaped(written string) string {
 	var key []byte
 	for i := 0; i < len(written); i++ {
 		if written[i] == '=' && i+2 < len(written) {
@@ -76,18 +84,21 @@ func keyText(written string) string {
 }
 
 // recordText describes a record, "" for none.
-func recordText(r *driver.Record) string {
+func (k handleKey) recordText(r *driver.Record) string {
 	switch {
 	case r == nil:
 		return ""
 	case r.Op != driver.Put:
 		return fmt.Sprintf("#%d, a deletion", r.Revision)
 	}
-	return fmt.Sprintf("#%d %s", r.Revision, bytesText(r.Value))
+	return fmt.Sprintf("#%d %s", r.Revision, k.valueText(r.Value))
 }
 
-// bytesText returns a stored value as text, if it is one.
-func bytesText(value []byte) string {
+// valueText returns a stored value as text, if it is one, or the size of an object.
+func (k handleKey) valueText(value []byte) string {
+	if k.kind == kindStore && value != nil {
+		return objectText(value)
+	}
 	if !utf8.Valid(value) {
 		return plural(len(value), "byte")
 	}

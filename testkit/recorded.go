@@ -6,29 +6,43 @@ import (
 	"strings"
 
 	"gomono.dev/kv/driver"
+	objects "gomono.dev/objstore/driver"
 	"gomono.dev/transport"
 )
 
-// kindBucket is the kind of the handleKey of a bucket, whose name is the stored one.
-const kindBucket = "bucket"
+// The kinds of the handleKeys of a bucket and of a store of objects, whose names are the stored
+// ones.
+const (
+	kindBucket = "bucket"
+	kindStore  = "store"
+)
 
-// recorded is a transport whose operations on buckets are in the history.
+// isState reports whether the handle is a bucket or a store.
+func (k handleKey) isState() bool { return k.kind == kindBucket || k.kind == kindStore }
+
+// recorded is a transport whose operations on buckets and stores are in the history.
 type recorded struct {
-	driver.Backend
+	backend
 	h       *Harness
 	process *process // nil: the test
 }
 
+// backend is a transport with buckets and stores of objects.
+type backend interface {
+	driver.Backend
+	Objects() objects.Stores
+}
+
 // record returns a transport for a process, or for the test if p is nil.
 func (h *Harness) record(tr transport.Transport, p *process) transport.Transport {
-	if b, ok := tr.(driver.Backend); ok {
+	if b, ok := tr.(backend); ok {
 		return &recorded{b, h, p}
 	}
 	return tr
 }
 
 // Buckets implements driver.Backend.
-func (r *recorded) Buckets() driver.Store { return recordedStore{r.Backend.Buckets(), r} }
+func (r *recorded) Buckets() driver.Store { return recordedStore{r.backend.Buckets(), r} }
 
 type recordedStore struct {
 	driver.Store
@@ -64,21 +78,21 @@ func (b *recordedBucket) Config() *driver.Config {
 
 // Get implements driver.Bucket. The test gets the answer of the leader.
 func (b *recordedBucket) Get(ctx context.Context, key string, revision uint64, fresh bool) (r *driver.Record, err error) {
-	e := b.begin(operation{verb: "gets", keys: quote(key)})
-	defer func() { b.end(e, recordText(r), err) }()
+	e := b.begin(operation{verb: "gets", keys: b.of.quote(key)})
+	defer func() { b.end(e, b.of.recordText(r), err) }()
 	return b.Bucket.Get(ctx, key, revision, fresh || b.by.process == nil)
 }
 
 // Read implements driver.Bucket.
 func (b *recordedBucket) Read(ctx context.Context, keys []string) (records []*driver.Record, revision uint64, err error) {
-	e := b.begin(operation{verb: "gets", keys: quote(keys...)})
+	e := b.begin(operation{verb: "gets", keys: b.of.quote(keys...)})
 	defer func() { b.end(e, fmt.Sprintf("%s as of #%d", plural(len(records), "record"), revision), err) }()
 	return b.Bucket.Read(ctx, keys)
 }
 
 // Put implements driver.Bucket.
 func (b *recordedBucket) Put(ctx context.Context, writes ...driver.Write) (revision uint64, err error) {
-	e := b.begin(writing(writes))
+	e := b.begin(b.of.writing(writes))
 	defer func() { b.end(e, fmt.Sprintf("#%d", revision), err) }()
 	return b.Bucket.Put(ctx, writes...)
 }
@@ -103,7 +117,7 @@ func (b *recordedBucket) Follow(ctx context.Context, f driver.Follow, yield func
 
 // Remove implements driver.Bucket.
 func (b *recordedBucket) Remove(ctx context.Context, key string, revision uint64) (err error) {
-	e := b.begin(operation{verb: "removes", keys: quote(key), value: fmt.Sprintf("up to #%d", revision), writes: true})
+	e := b.begin(operation{verb: "removes", keys: b.of.quote(key), value: fmt.Sprintf("up to #%d", revision), writes: true})
 	defer func() { b.end(e, "done", err) }()
 	return b.Bucket.Remove(ctx, key, revision)
 }

@@ -15,6 +15,7 @@ type bucketHandle struct {
 	name      string
 	current   atomic.Pointer[bucket] // another one after the bucket was deleted and created again
 	find      func() *bucket         // returns the bucket that has the name now, or nil
+	entries   bool                   // of a store of objects
 }
 
 var _ driver.Bucket = (*bucketHandle)(nil)
@@ -57,6 +58,13 @@ func (h *bucketHandle) begin(ctx context.Context, action engine.Action, w driver
 	}
 	m := &transport.Message{Subject: w.Key, Header: w.Header, Body: w.Value}
 	return h.transport.beginStep(ctx, action, m, h)
+}
+
+// inStore changes a step to that of a store of objects, if the bucket has its entries.
+func (h *bucketHandle) inStore(s *engine.Step) {
+	if h.entries {
+		s.Store, s.Bucket = s.Bucket, ""
+	}
 }
 
 // first returns the first of all, or a zero value.

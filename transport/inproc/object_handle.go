@@ -26,6 +26,7 @@ func newObjectHandle(t *Transport, o *objectStore) *objectHandle {
 	h := &objectHandle{transport: t, name: o.entries.name}
 	h.current.Store(o)
 	h.entries = newBucketHandle(t, o.entries)
+	h.entries.entries = true
 	h.entries.find = func() *bucket {
 		if o := h.find(); o != nil {
 			return o.entries
@@ -61,13 +62,35 @@ func (h *objectHandle) enter(ctx context.Context) (*objectStore, error) {
 	return nil, errNoObjects
 }
 
-// begin begins a step with a key: that of an entry, or the id of an upload.
-func (h *objectHandle) begin(ctx context.Context, action engine.Action, key string, header transport.Header, data []byte) (*engine.Op, error) {
+// begin begins a step with the chunks of an upload. c is the one that is stored, if any.
+func (h *objectHandle) begin(ctx context.Context, action engine.Action, upload string, from uint64, c *driver.Chunk) (*engine.Op, error) {
 	if h.transport.backend.engine == nil {
 		return nil, nil
 	}
-	m := &transport.Message{Subject: key, Header: header, Body: data}
-	return h.transport.beginStep(ctx, action, m, h.entries)
+	m := &transport.Message{Subject: upload}
+	if c != nil {
+		m.Header, m.Body = c.Header, c.Data
+	}
+	return h.transport.beginStep(ctx, action, m, &objectChunks{h, upload, from})
+}
+
+// objectChunks are the chunks of an upload at or after a sequence, in a step. Their ids are
+// random, so the step has the number of the first chunk instead.
+type objectChunks struct {
+	store  *objectHandle
+	upload string
+	from   uint64
+}
+
+// number returns the number of the first chunk in its upload, from 1.
+func (c *objectChunks) number() uint64 {
+	o := c.store.current.Load()
+	o.lock()
+	defer o.unlock()
+	if u := o.uploads[c.upload]; u != nil {
+		return uint64(u.index(c.from)) + 1
+	}
+	return 1
 }
 
 // Config implements [driver.Store].
@@ -99,7 +122,7 @@ func (h *objectHandle) Entries() kv.Bucket { return h.entries }
 
 // Chunk implements [driver.Store].
 func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, error) {
-	op, err := h.begin(ctx, engine.Get, upload, nil, nil)
+	op, err := h.begin(ctx, engine.Get, upload, from, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +200,7 @@ const chunkStride = 8
 // Read implements [driver.Store].
 func (h *objectHandle) Read(ctx context.Context, upload string, from uint64, yield func(*driver.Chunk) bool) error {
 	for {
-		op, err := h.begin(ctx, engine.Get, upload, nil, nil)
+		op, err := h.begin(ctx, engine.Get, upload, from, nil)
 		if err != nil {
 			return err
 		}
@@ -277,7 +300,7 @@ func (w *objectWriter) Append(ctx context.Context, c driver.Chunk) error {
 	if w.err != nil {
 		return w.err
 	}
-	op, err := w.h.begin(ctx, engine.Put, w.upload, c.Header, c.Data)
+	op, err := w.h.begin(ctx, engine.Put, w.upload, w.last+1, &c)
 	if err == nil {
 		if op.Times() > 0 {
 			err = w.append(ctx, &c)
@@ -309,7 +332,7 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if w.err != nil {
 		return 0, w.err
 	}
-	op, err := w.h.begin(ctx, engine.Put, entry.Key, entry.Header, entry.Value)
+	op, err := w.h.entries.begin(ctx, engine.Put, entry)
 	if err != nil {
 		return 0, err
 	}

@@ -49,8 +49,12 @@ func (t *Transport) step(action engine.Action, m *transport.Message, at any) eng
 		s.Log, s.Subject, s.Sequence = at.handle.log.name, at.subject, at.at.Sequence
 	case *bucketHandle:
 		s.Bucket, s.Key, s.Subject = at.name, s.Subject, ""
+		at.inStore(&s)
 	case *bucketReading:
 		s.Bucket, s.Sequence = at.name, at.next
+		at.inStore(&s)
+	case *objectChunks:
+		s.Store, s.Sequence, s.Subject = at.store.name, at.number(), ""
 	case *reading:
 		s.Log, s.Sequence = at.log.name, at.next
 	case *member:

@@ -16,7 +16,8 @@ type Point struct {
 	By *inproc.Transport
 
 	// Message is the message of the step. It must not be changed or kept. For a Put, it
-	// has the key as its subject, and the header and value of the first record.
+	// has the key as its subject, and the header and value of the first record. For a chunk,
+	// the subject is the id of its upload.
 	Message *transport.Message
 }
 

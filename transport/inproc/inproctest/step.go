@@ -40,7 +40,12 @@ type Step struct {
 
 	// Bucket and Key are set for the records of a bucket. For several records, Key is the
 	// first of their keys. A Read of a bucket has no Key; its Sequence is a revision.
+	//
+	// Store is set for a store of objects, and Key for its entries, as for the records of a
+	// bucket. A chunk has no Key; its Sequence is its number in its upload, from 1. The last
+	// chunk is stored together with the entry, in one Put.
 	Bucket string
+	Store  string
 	Key    string
 
 	// Of is the number of possible next steps at that moment, including this one. 0 means
@@ -62,8 +67,8 @@ const (
 	Nak       = engine.Nak
 	Release   = engine.Release
 	Terminate = engine.Terminate
-	Put       = engine.Put // records into a bucket, markers included
-	Get       = engine.Get // records of keys from a bucket
+	Put       = engine.Put // records into a bucket, markers included; a chunk or an entry into a store
+	Get       = engine.Get // records of keys from a bucket; chunks or an entry from a store
 
 	Due     = engine.Due     // store a message whose NotBefore has passed
 	Confirm = engine.Confirm // call the function of AppendAsync
@@ -92,8 +97,8 @@ func (s Step) String() string {
 	switch {
 	case s.Log != "" && s.Group != "":
 		fmt.Fprintf(&b, " to member %d of %s of %s", s.Receiver, s.Group, s.Log)
-	case s.Log != "" || s.Bucket != "":
-		b.WriteString(" in " + cmp.Or(s.Log, s.Bucket))
+	case s.Log != "" || s.Bucket != "" || s.Store != "":
+		b.WriteString(" in " + cmp.Or(s.Log, s.Bucket, s.Store))
 	case s.Receiver > 0:
 		fmt.Fprintf(&b, " to subscription %d", s.Receiver)
 		if s.Group != "" {
@@ -115,6 +120,7 @@ func (s *Step) compare(other *Step) int {
 		cmp.Compare(s.Sequence, other.Sequence),
 		cmp.Compare(s.Attempt, other.Attempt),
 		cmp.Compare(s.Bucket, other.Bucket),
+		cmp.Compare(s.Store, other.Store),
 		cmp.Compare(s.Key, other.Key),
 	)
 }

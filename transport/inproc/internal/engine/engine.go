@@ -43,6 +43,7 @@ type Step struct {
 	Sequence  uint64
 	Attempt   int
 	Bucket    string
+	Store     string
 	Key       string
 	Of        int
 }

@@ -1,0 +1,64 @@
+// Package objstore has stores of objects: content of any size under a name, beside the messages.
+//
+// A store is declared like a handle of package mono, as a package variable, and opened by the
+// modules that use it:
+//
+//	var Uploads = objstore.NewStore("uploads", objstore.MaxBytes(10<<30))
+//
+//	func (m *Module) Bind(s *mono.Scope) error {
+//		m.uploads = Uploads.Open(s)
+//		return nil
+//	}
+//
+//	info, err := m.uploads.Put(ctx, "2026/report.pdf", r, objstore.ContentType("application/pdf"))
+//	f, err := m.uploads.Open(ctx, "2026/report.pdf") // io.ReadSeekCloser, io.ReaderAt
+//
+// The package imports neither mono nor a backend: [Connect] opens a store on a bare transport.
+// Stores have NATS's standard format (ADR-20), so that the nats command and clients in other
+// languages read and write the same objects.
+//
+// # Guarantees
+//
+//  1. An object is whole, or not there. A Put takes effect at its end, at once: readers see the
+//     old object or the new one, never a mixture. After an error the old one is there, or the
+//     outcome of the error is unknown.
+//  2. A read to the end has checked the digest of the content before it returns io.EOF. A read of
+//     a part has checked the number and the sizes of the chunks.
+//  3. A reader that is overtaken by another Put, or by a deletion, reads the new object if it has
+//     returned nothing, and gets aborted otherwise.
+//  4. Of several concurrent Puts of one object, one succeeds. The others get aborted.
+//  5. A Put that fails, is cancelled or loses leaves nothing behind. If its process is killed, or
+//     its connection is lost, [Objects.Sweep] removes what it left, and nothing else.
+//  6. A Put needs memory for two chunks, and a read for about a megabyte, whatever the size.
+//  7. A listing is complete, or ends with an error. A Watch gives each change once and in order,
+//     or reports a gap with [EventReplay].
+//  8. A process reads what it wrote, or something newer. A listing of a store with replicas is
+//     excepted, unless the store has an [Index]: one of the replicas answers, which may not have
+//     the last writes yet.
+//  9. Bad arguments are invalid_argument before anything is sent. Every error names the store
+//     and, if it is about one, the object. No method outlasts its context, except that it takes
+//     up to 10 seconds more to remove what it has left behind.
+//
+// A NATS server before 2.12, and a store that another client has created, cannot store the last
+// chunk and the description of an object at once. There, a Put that is overtaken by a Sweep, for
+// longer than the time that it was told to spare, may succeed although its chunks are gone.
+//
+// # Errors
+//
+// Errors have the codes of package transport: not_found for an object that does not exist,
+// already_exists for one that does if it must not, aborted for a condition that does not hold, for
+// a Put that another one has overtaken, and for such a reader, data_loss for missing or changed
+// content, failed_precondition for a sealed store and for a Put whose chunks were removed,
+// out_of_range for a revision of the future, resource_exhausted for a full store, unimplemented
+// for what the backend or the store cannot do, unavailable for a lost connection, and unknown for
+// an error of the reader that a Put was given.
+//
+// # Names
+//
+// The name of an object is any valid UTF-8 that is not empty and has at most MaxName bytes.
+// Slashes have no meaning but that of a [Delimiter].
+//
+// # Concurrency
+//
+// All methods may be called concurrently, except those of an [Object] other than ReadAt and Info.
+package objstore
