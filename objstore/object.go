@@ -52,7 +52,7 @@ func (o *Objects) ReadAll(ctx context.Context, name string) ([]byte, Info, error
 // [io.ReaderAt] and [io.WriterTo]. ReadAt and Info may be called concurrently with all methods,
 // the others one after the other.
 //
-// A read from the beginning to the end checks the digest before it returns io.EOF, and
+// A read from the beginning to the end checks the digest before it returns the last chunk, and
 // returns data_loss if it differs. A read of a part checks the number and the sizes of the
 // chunks. If the object is replaced or deleted meanwhile, a reader that has returned
 // nothing reads the new one, and any other gets aborted: it never returns a mixture.
@@ -299,7 +299,10 @@ func newReading(ctx context.Context, is *found, offset int64) *reading {
 func (r *reading) next() ([]byte, error) {
 	for len(r.rest) == 0 {
 		if r.left <= 0 && r.index == r.is.chunks || r.is.chunks == 0 {
-			return nil, r.end()
+			if err := r.verify(); err != nil {
+				return nil, err
+			}
+			return nil, io.EOF
 		}
 		c, err, ok := r.pull()
 		switch {
@@ -315,15 +318,20 @@ func (r *reading) next() ([]byte, error) {
 		if r.digest != nil {
 			r.digest.Write(c.Data)
 		}
+		if r.left == 0 && r.index == r.is.chunks {
+			if err := r.verify(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return r.rest, nil
 }
 
-// end checks the whole object.
-func (r *reading) end() error {
+// verify checks the whole object, once.
+func (r *reading) verify() error {
 	switch {
 	case r.verified:
-		return io.EOF
+		return nil
 	case r.left != 0:
 		return notDone(transport.DataLoss, "%d bytes are missing at the end", r.left)
 	case r.digest == nil || r.is.Digest == "":
@@ -337,7 +345,7 @@ func (r *reading) end() error {
 		}
 	}
 	r.verified = true
-	return io.EOF
+	return nil
 }
 
 // parseDigest returns the bytes of a digest. Other clients write it with or without padding.

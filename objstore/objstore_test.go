@@ -90,6 +90,10 @@ func TestFailures(t *testing.T) {
 	if !errors.Is(err, broken) || outcomeOf(err) != transport.OutcomeNotDone {
 		t.Errorf("error %v", err)
 	}
+	_, err = o.Put(t.Context(), "a", io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a truncated content: %v", err)
+	}
 	_, err = o.PutBytes(t.Context(), "a", content(95), objstore.Size(94))
 	wantCode(t, err, transport.InvalidArgument)
 	_, err = o.PutBytes(t.Context(), "a", content(95), objstore.IfAbsent())

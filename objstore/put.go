@@ -151,16 +151,19 @@ func (u *upload) sendAll(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// fill reads a whole chunk, or what there is before the end. A panic of r is an error.
+// fill reads a whole chunk, or what there is before an error, io.EOF at the end. Another error
+// of r stays as it is, also io.ErrUnexpectedEOF: a truncated body of a request is not its end.
+// A panic of r is an error.
 func (u *upload) fill(r io.Reader, chunk []byte) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = notDone(transport.Internal, "the reader panicked: %v", v)
 		}
 	}()
-	n, err = io.ReadFull(r, chunk)
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
+	for n < len(chunk) && err == nil {
+		var k int
+		k, err = r.Read(chunk[n:])
+		n += k
 	}
 	return n, err
 }
