@@ -59,7 +59,7 @@ func (f *found) locate(ctx context.Context, offset int64) (place, error) {
 
 // learn reads the first and the last chunk.
 func (l *layout) learn(ctx context.Context, f *found) error {
-	first, after, err := f.s.Chunk(ctx, f.upload, 0, false)
+	first, after, err := f.s.Chunk(ctx, f.upload, 0)
 	if err != nil || after != f.chunks-1 {
 		return ignoreMissing(err) // the reading explains what is missing
 	}
@@ -79,10 +79,10 @@ func (l *layout) learn(ctx context.Context, f *found) error {
 // lastChunk returns the last chunk, or nil if it is missing.
 func (l *layout) lastChunk(ctx context.Context, f *found) (*driver.Chunk, error) {
 	at := l.first + uint64(f.chunks-1)
-	c, after, err := f.s.Chunk(ctx, f.upload, at, false)
+	c, after, err := f.s.Chunk(ctx, f.upload, at)
 	for err == nil && after > 0 { // chunks of others are in between
 		at = c.Sequence + uint64(after)
-		c, after, err = f.s.Chunk(ctx, f.upload, at, false)
+		c, after, err = f.s.Chunk(ctx, f.upload, at)
 	}
 	return c, ignoreMissing(err)
 }
@@ -92,7 +92,7 @@ func (l *layout) find(ctx context.Context, f *found, index int) (uint64, error) 
 	low, high := l.first+uint64(index), l.last-uint64(f.chunks-1-index)
 	for low < high {
 		middle := low + (high-low)/2
-		c, after, err := f.s.Chunk(ctx, f.upload, middle, false)
+		c, after, err := f.s.Chunk(ctx, f.upload, middle)
 		if err != nil {
 			return 0, ignoreMissing(err)
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -15,11 +17,22 @@ import (
 	"gomono.dev/objstore"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
+	"gomono.dev/transport/natsx/embedded"
 )
 
 func open(t *testing.T, options ...objstore.StoreOption) *objstore.Objects {
 	t.Helper()
-	tr := inproc.New(inproc.Options{})
+	var tr transport.Transport = inproc.New(inproc.Options{})
+	if os.Getenv("NATS") != "" {
+		server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { server.Shutdown(context.Background()) })
+		if tr, err = server.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() { tr.Close(context.Background()) })
 	o, err := objstore.Connect(t.Context(), tr, objstore.NewStore("files", options...))
 	if err != nil {

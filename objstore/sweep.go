@@ -42,11 +42,11 @@ func (s *opened) sweep(ctx context.Context, limit time.Time) (all Swept, err err
 	}
 	ends := make(map[string]uint64, len(left))
 	for _, u := range left {
-		last, err := s.lastChunk(ctx, u.ID)
-		if err != nil {
-			return all, about("upload "+u.ID, err)
-		}
-		if last != nil && !last.Created.After(limit) {
+		switch last, err := s.Last(ctx, u.ID); {
+		case transport.CodeOf(err) == transport.NotFound:
+		case err != nil:
+			return all, about("upload "+u.ID, asNotDone(err))
+		case !last.Created.After(limit):
 			ends[u.ID] = last.Sequence
 		}
 	}
@@ -110,21 +110,4 @@ func (s *opened) named(ctx context.Context) (map[string]bool, error) {
 		all[e.Value.Upload] = true
 	}
 	return all, nil
-}
-
-// lastChunk returns the last chunk of an upload, or nil.
-func (s *opened) lastChunk(ctx context.Context, upload string) (*driver.Chunk, error) {
-	var from uint64
-	for {
-		c, after, err := s.Chunk(ctx, upload, from, true)
-		switch {
-		case transport.CodeOf(err) == transport.NotFound:
-			return nil, nil
-		case err != nil:
-			return nil, asNotDone(err)
-		case after == 0:
-			return c, nil
-		}
-		from = c.Sequence + uint64(after)
-	}
 }

@@ -76,8 +76,12 @@ type Store interface {
 
 	// Chunk returns the first chunk of an upload at or after a sequence, and the number of the
 	// chunks after it. NotFound means that there is none. A replica may answer, which may not
-	// have the newest chunks; if fresh is set, the leader answers.
-	Chunk(ctx context.Context, upload string, from uint64, fresh bool) (c *Chunk, after int, err error)
+	// have the newest chunks.
+	Chunk(ctx context.Context, upload string, from uint64) (c *Chunk, after int, err error)
+
+	// Last returns the last chunk of an upload, as the leader has it. NotFound means that there
+	// is none.
+	Last(ctx context.Context, upload string) (*Chunk, error)
 
 	// Read calls yield for the chunks of an upload at or after a sequence, in order, until
 	// yield returns false. It returns nil if yield got all that the answering replica has, or

@@ -98,7 +98,7 @@ func (h *objectHandle) Seal(ctx context.Context) error {
 func (h *objectHandle) Entries() kv.Bucket { return h.entries }
 
 // Chunk implements [driver.Store].
-func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64, _ bool) (c *driver.Chunk, after int, err error) {
+func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64) (c *driver.Chunk, after int, err error) {
 	op, err := h.begin(ctx, engine.Get, upload, nil, nil)
 	if err != nil {
 		return nil, 0, err
@@ -115,6 +115,20 @@ func (h *objectHandle) Chunk(ctx context.Context, upload string, from uint64, _ 
 		return nil, 0, err
 	}
 	return c, after, nil
+}
+
+// Last implements [driver.Store].
+func (h *objectHandle) Last(ctx context.Context, upload string) (*driver.Chunk, error) {
+	o, err := h.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer o.unlock()
+	u := o.uploads[upload]
+	if u == nil {
+		return nil, errNoChunk
+	}
+	return u.chunks[len(u.chunks)-1].copy(), nil
 }
 
 var errNoChunk = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "the chunk does not exist")

@@ -36,6 +36,7 @@ type shape struct {
 	direct     bool   // any replica answers reads
 	expires    bool   // a record can have a TTL
 	batches    bool
+	rollup     bool          // each record replaces all older ones of its key
 	markerLife time.Duration // of the markers of ended values
 }
 
@@ -43,6 +44,9 @@ type shape struct {
 const forever time.Duration = math.MaxInt64
 
 func newShape(c *jetstream.StreamConfig) *shape {
+	if isObjects(c) {
+		return newEntriesShape(c)
+	}
 	return &shape{
 		config: bucketConfig(c), prefix: keyPrefix(c), direct: c.AllowDirect, expires: c.AllowMsgTTL, batches: c.AllowAtomicPublish,
 		markerLife: markerLife(c),

@@ -78,7 +78,7 @@ func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
 // send sends one write and waits for the reply. more, if not nil, sets further headers.
 func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing)) (*nats.Msg, error) {
 	return p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
-		setWrite(msg, w)
+		p.set(msg, w)
 		if more != nil {
 			more(msg)
 		}
@@ -89,16 +89,16 @@ func (p *putting) message(w *driver.Write) *transport.Message {
 	return &transport.Message{Subject: p.subject + w.Key, Header: w.Header, Body: w.Value}
 }
 
-// setWrite sets the headers of a write. A record with a TTL replaces all older ones, since the
+// set sets the headers of a write. A record with a TTL replaces all older ones, since the
 // last of them would reappear when it expires.
-func setWrite(msg *outgoing, w *driver.Write) {
+func (p *putting) set(msg *outgoing, w *driver.Write) {
 	switch w.Op {
 	case driver.Delete:
 		msg.set(headerOperation, operationDelete)
 	case driver.Purge:
 		msg.set(headerOperation, operationPurge)
 	}
-	if w.Op == driver.Purge || w.TTL > 0 {
+	if w.Op == driver.Purge || w.TTL > 0 || p.b.shape.Load().rollup {
 		msg.set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	}
 	if w.TTL > 0 {
@@ -162,7 +162,7 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 	last := len(writes) - 1
 	for i := 1; i < last; i++ {
 		msg := p.b.t.outgoing.get(p.message(&writes[i]))
-		setWrite(msg, &writes[i])
+		p.set(msg, &writes[i])
 		member(i, false)(msg)
 		if err := p.b.t.send(msg); err != nil {
 			return 0, err

@@ -61,7 +61,9 @@ func (s buckets) List(ctx context.Context) iter.Seq2[driver.Info, error] {
 			yield(driver.Info{}, err)
 			return
 		}
-		all, err := callAPI(ctx, s.t, s.list)
+		all, err := callAPI(ctx, s.t, func(ctx context.Context) ([]*jetstream.StreamInfo, error) {
+			return s.t.listStreams(ctx, bucketStream, isBucket)
+		})
 		if err != nil {
 			yield(driver.Info{}, s.t.explainBucket(err))
 			return
@@ -74,17 +76,17 @@ func (s buckets) List(ctx context.Context) iter.Seq2[driver.Info, error] {
 	}
 }
 
-// list returns the streams of all buckets. Mirrors have no subjects of their own, so all
+// listStreams returns the streams of one kind, whose names have a prefix. Mirrors have no subjects of their own, so all
 // streams are listed. If their number changes meanwhile, a page may have skipped one, and the
 // list begins again.
-func (s buckets) list(ctx context.Context) (all []*jetstream.StreamInfo, err error) {
+func (t *Transport) listStreams(ctx context.Context, prefix string, is func(*jetstream.StreamConfig) bool) (all []*jetstream.StreamInfo, err error) {
 	var page streamPage
 	for offset, total := 0, -1; ; {
 		page = streamPage{}
-		if err := s.t.api.request(ctx, "STREAM.LIST", map[string]any{"offset": offset}, &page); err != nil {
+		if err := t.api.request(ctx, "STREAM.LIST", map[string]any{"offset": offset}, &page); err != nil {
 			return nil, err
 		}
-		if err := page.check(); err != nil {
+		if err := page.check(prefix); err != nil {
 			return nil, err
 		}
 		if total >= 0 && page.Total != total {
@@ -92,9 +94,9 @@ func (s buckets) list(ctx context.Context) (all []*jetstream.StreamInfo, err err
 			continue
 		}
 		total = page.Total
-		for _, is := range page.Streams {
-			if isBucket(&is.Config) {
-				all = append(all, is)
+		for _, found := range page.Streams {
+			if is(&found.Config) {
+				all = append(all, found)
 			}
 		}
 		if offset += cmp.Or(page.Limit, len(page.Streams)); offset >= total || page.empty() {
@@ -114,16 +116,16 @@ type streamPage struct {
 
 func (p *streamPage) empty() bool { return len(p.Streams)+len(p.Missing)+len(p.Offline) == 0 }
 
-// check returns an error if a bucket is lacking.
-func (p *streamPage) check() error {
+// check returns an error if a stream whose name has the prefix is lacking.
+func (p *streamPage) check(prefix string) error {
 	for _, name := range p.Missing {
-		if strings.HasPrefix(name, bucketStream) {
-			return unavailable("the servers of the bucket %s do not answer: try later", strings.TrimPrefix(name, bucketStream))
+		if strings.HasPrefix(name, prefix) {
+			return unavailable("the servers of the stream %s do not answer: try later", name)
 		}
 	}
 	for name, why := range p.Offline {
-		if strings.HasPrefix(name, bucketStream) {
-			return unavailable("the bucket %s is offline: %s", strings.TrimPrefix(name, bucketStream), why)
+		if strings.HasPrefix(name, prefix) {
+			return unavailable("the stream %s is offline: %s", name, why)
 		}
 	}
 	return nil

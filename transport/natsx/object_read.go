@@ -1,0 +1,184 @@
+package natsx
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"gomono.dev/objstore/driver"
+	"gomono.dev/transport"
+)
+
+// Limits of one request for chunks. Two requests are in progress at a time.
+const (
+	maxChunks     = 256
+	maxChunkBytes = 512 << 10
+)
+
+// Chunk implements [driver.Store].
+func (o *objects) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, int, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := o.requestChunks(ctx, upload, from, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	chunks, after, err := r.receive(ctx)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case len(chunks) == 0:
+		return nil, 0, errNoRecord
+	}
+	return chunks[0], after, nil
+}
+
+// Last implements [driver.Store].
+func (o *objects) Last(ctx context.Context, upload string) (*driver.Chunk, error) {
+	m, err := o.message(ctx, map[string]any{"last_by_subj": o.chunks + upload})
+	switch {
+	case isNoMessage(err):
+		return nil, errNoRecord
+	case err != nil:
+		return nil, o.explain(err)
+	}
+	return &driver.Chunk{Sequence: m.Sequence, Created: m.Time, TTL: ttlOf(m.Header), Header: chunkHeader(m.Header), Data: m.Data}, nil
+}
+
+// Read implements [driver.Store].
+func (o *objects) Read(ctx context.Context, upload string, from uint64, yield func(*driver.Chunk) bool) error {
+	var ahead *chunkRequest
+	defer func() {
+		if ahead != nil {
+			ahead.end()
+		}
+	}()
+	for {
+		var chunks []*driver.Chunk
+		var after int
+		err := o.persist(ctx, func() (err error) {
+			if ahead == nil {
+				if ahead, err = o.requestChunks(ctx, upload, from, maxChunks); err != nil {
+					return err
+				}
+			}
+			r := ahead
+			ahead = nil
+			chunks, after, err = r.receive(ctx)
+			return err
+		})
+		if err != nil || len(chunks) == 0 {
+			return err
+		}
+		from = chunks[len(chunks)-1].Sequence + 1
+		if after > 0 {
+			ahead, _ = o.requestChunks(ctx, upload, from, maxChunks) // otherwise the next round asks again
+		}
+		for _, c := range chunks {
+			if !yield(c) {
+				return nil
+			}
+		}
+		if after == 0 {
+			return nil
+		}
+	}
+}
+
+// chunkRequest is a request for several chunks: a direct get of a batch (ADR-31).
+type chunkRequest struct {
+	o       *objects
+	token   string
+	replies chan answer
+}
+
+// requestChunks asks for at most n chunks at or after a sequence.
+func (o *objects) requestChunks(ctx context.Context, upload string, from uint64, n int) (*chunkRequest, error) {
+	if !o.shape.Load().direct {
+		return nil, errNotDirect
+	}
+	if err := o.t.ready(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.t.permissions.checkReplies(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(map[string]any{"seq": max(from, 1), "next_by_subj": o.chunks + upload, "batch": n, "max_bytes": maxChunkBytes})
+	if err != nil {
+		return nil, err
+	}
+	m := &transport.Message{Subject: o.t.api.prefix() + directGet + o.name, Body: body}
+	r := &chunkRequest{o: o}
+	r.token, r.replies = o.t.requests.openMany(m.Subject, n+2)
+	msg := o.t.outgoing.get(m)
+	msg.Reply = o.t.requests.prefix + r.token
+	if err := o.t.send(msg); err != nil {
+		r.end()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *chunkRequest) end() { r.o.t.requests.take(r.token) }
+
+// receive returns the chunks, and the number of chunks after them.
+func (r *chunkRequest) receive(ctx context.Context) (chunks []*driver.Chunk, after int, err error) {
+	defer r.end()
+	timer := time.NewTimer(ackTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-r.replies:
+			if a.err != nil {
+				return nil, 0, a.err
+			}
+			switch status := statusOf(a.msg); status {
+			case "":
+				c, err := directChunk(a.msg)
+				if err != nil {
+					return nil, 0, err
+				}
+				chunks = append(chunks, c)
+				after = numberIn(a.msg, headerPending)
+			case "204":
+				return chunks, numberIn(a.msg, headerPending), nil
+			case "404":
+				return nil, 0, nil
+			case "503":
+				return nil, 0, r.o.explainNoReplica(ctx)
+			default:
+				return nil, 0, r.o.badStatus(status, a.msg)
+			}
+		case <-ctx.Done():
+			return nil, 0, lost(ctx, transport.OutcomeNotDone)
+		case <-timer.C:
+			return nil, 0, unavailable("no chunks arrived within %v: try again", ackTimeout)
+		}
+	}
+}
+
+// directChunk returns the chunk in an answer to a direct get.
+func directChunk(msg *nats.Msg) (*driver.Chunk, error) {
+	sequence, err := strconv.ParseUint(lastOf(msg.Header, headerSequence), 10, 64)
+	created, timeErr := time.Parse(time.RFC3339Nano, lastOf(msg.Header, headerTime))
+	if err != nil || timeErr != nil {
+		return nil, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the answer is not a chunk: find the other subscribers of the subject")
+	}
+	return &driver.Chunk{Sequence: sequence, Created: created, TTL: ttlOf(msg.Header), Header: chunkHeader(msg.Header), Data: msg.Data}, nil
+}
+
+// chunkHeader returns the header of a chunk without the server's fields.
+func chunkHeader(h nats.Header) (header transport.Header) {
+	for name, values := range h {
+		if transport.Reserved(name) {
+			continue
+		}
+		for _, value := range values {
+			header = append(header, transport.Field{Name: name, Value: value})
+		}
+	}
+	return header
+}
