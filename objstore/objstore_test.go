@@ -20,7 +20,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-func open(t *testing.T, options ...objstore.StoreOption) *objstore.Objects {
+func open(t testing.TB, options ...objstore.StoreOption) *objstore.Objects {
 	t.Helper()
 	var tr transport.Transport = inproc.New(inproc.Options{})
 	if os.Getenv("NATS") != "" {
@@ -50,7 +50,7 @@ func content(n int) []byte {
 	return b
 }
 
-func wantCode(t *testing.T, err error, want transport.Code) {
+func wantCode(t testing.TB, err error, want transport.Code) {
 	t.Helper()
 	if got := transport.CodeOf(err); got != want {
 		t.Fatalf("error %v has the code %q, want %q", err, got, want)

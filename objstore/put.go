@@ -197,14 +197,7 @@ func (u *upload) next() driver.Chunk { return driver.Chunk{TTL: u.ttl, Data: u.l
 // commit stores the last chunk and the entry, and completes info. The entry is stored only if
 // the object is still as before; nil means that it does not exist.
 func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) error {
-	c := &commit{writer: u.writer}
-	info.upload, info.chunks, info.chunkSize, info.Size = u.id, u.chunks, u.chunk, u.size
-	if len(u.last) > 0 {
-		next := u.next()
-		c.chunk = &next
-		info.chunks++
-	}
-	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(u.digest.Sum(nil))
+	c := u.describe(info)
 	if _, err := u.writer.Flush(ctx); err != nil {
 		u.remove(ctx)
 		return err
@@ -222,16 +215,35 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 		}
 	default:
 		u.remove(ctx)
-		if absent || transport.CodeOf(err) != transport.AlreadyExists {
-			return err
-		}
-		return notDone(transport.Aborted, "another program has created it meanwhile: read it, and decide again")
+		return lostRace(err, absent)
 	}
 	info.Revision = revision
 	if u.progress != nil {
 		u.progress(u.size)
 	}
 	return nil
+}
+
+// describe completes info, and returns the commit of the last chunk.
+func (u *upload) describe(info *Info) *commit {
+	c := &commit{writer: u.writer}
+	info.upload, info.chunks, info.chunkSize, info.Size = u.id, u.chunks, u.chunk, u.size
+	if len(u.last) > 0 {
+		next := u.next()
+		c.chunk = &next
+		info.chunks++
+	}
+	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(u.digest.Sum(nil))
+	return c
+}
+
+// lostRace returns the error of a write. Without IfAbsent, an object that has appeared
+// meanwhile is aborted.
+func lostRace(err error, absent bool) error {
+	if absent || transport.CodeOf(err) != transport.AlreadyExists {
+		return err
+	}
+	return notDone(transport.Aborted, "another program has created it meanwhile: read it, and decide again")
 }
 
 // digestPrefix names the algorithm of a digest.

@@ -1,7 +1,13 @@
 package objstore
 
-import ("net/http"; "time"; "errors")
+import (
+	"errors"
+	"net/http"
+	"time"
+)
 
 func (h *handler) routeUpload(*http.Request) http.HandlerFunc { return nil }
 
-func AllowUploads(maxBytes int64, life time.Duration) HandlerOption { return handlerOption(func(h *handler) { h.err = errors.New("x") }) }
+func AllowUploads(maxBytes int64, life time.Duration) HandlerOption {
+	return handlerOption(func(h *handler) { h.err = errors.New("x") })
+}
