@@ -362,20 +362,35 @@ func TestHandlerReplaced(t *testing.T) {
 	}
 }
 
-// replacing replaces an object as soon as it was looked up.
-type replacing struct {
+// wrapped is a transport with other stores.
+type wrapped struct {
 	transport.Transport
 	driver.Stores
-	store func(driver.Store) driver.Store
+	wrap func(driver.Store) driver.Store
 }
 
-func (r *replacing) Objects() driver.Stores { return r }
+// Objects makes it a [driver.Backend].
+func (w *wrapped) Objects() driver.Stores { return w }
 
-func (r *replacing) Open(ctx context.Context, c *driver.Config) (driver.Store, error) {
-	s, err := r.Stores.Open(ctx, c)
-	return r.store(s), err
+// Open implements [driver.Stores].
+func (w *wrapped) Open(ctx context.Context, c *driver.Config) (driver.Store, error) {
+	s, err := w.Stores.Open(ctx, c)
+	return w.wrap(s), err
 }
 
+// openWith opens a store with another driver.
+func openWith(t *testing.T, wrap func(driver.Store) driver.Store, options ...objstore.StoreOption) *objstore.Objects {
+	t.Helper()
+	tr := inproc.New(inproc.Options{})
+	t.Cleanup(func() { tr.Close(context.Background()) })
+	o, err := objstore.Connect(t.Context(), &wrapped{tr, tr.Objects(), wrap}, objstore.NewStore("files", options...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// replacingStore replaces an object before it is read.
 type replacingStore struct {
 	driver.Store
 	before func()
@@ -388,11 +403,9 @@ func (s *replacingStore) Read(ctx context.Context, upload string, from uint64, y
 
 // TestHandlerReplacedBeforeTheFirstByte replaces an object between its header and its content.
 func TestHandlerReplacedBeforeTheFirstByte(t *testing.T) {
-	tr := inproc.New(inproc.Options{})
-	t.Cleanup(func() { tr.Close(context.Background()) })
 	n, times := 0, 1
 	var o *objstore.Objects
-	slow := &replacing{tr, tr.Objects(), func(s driver.Store) driver.Store {
+	o = openWith(t, func(s driver.Store) driver.Store {
 		return &replacingStore{s, func() {
 			if n++; n <= times {
 				if _, err := o.PutBytes(t.Context(), "a", bytes.Repeat([]byte("new"), n)); err != nil {
@@ -400,11 +413,7 @@ func TestHandlerReplacedBeforeTheFirstByte(t *testing.T) {
 				}
 			}
 		}}
-	}}
-	o, err := objstore.Connect(t.Context(), slow, objstore.NewStore("files"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	put(t, o, "a")
 	r := request{name: "replaced", path: "a", header: "Range: bytes=1-", status: 206, want: "Content-Range: bytes 1-2/3", content: "ew"}
 	r.run(t, o.Handler())
