@@ -43,7 +43,7 @@ func (s *opened) rename(ctx context.Context, from, to string) (Info, error) {
 	if err := checkName(from); err != nil {
 		return Info{}, err
 	}
-	is, err := s.existing(ctx, from)
+	is, err := s.toChange(ctx, from)
 	if err != nil || from == to {
 		return value(is), err
 	}
@@ -95,7 +95,7 @@ func (s *opened) update(ctx context.Context, name string, change func(*Info) err
 		return Info{}, err
 	}
 	for {
-		is, err := s.existing(ctx, name)
+		is, err := s.toChange(ctx, name)
 		if err == nil {
 			err = c.check(is)
 		}

@@ -63,11 +63,12 @@ func (h *handler) delete(w http.ResponseWriter, r *http.Request, name string) {
 // begin returns the object that a request changes, nil if it does not exist. If the conditions
 // of the request do not hold, or after an error, it sends the response.
 func (h *handler) begin(w http.ResponseWriter, r *http.Request, name string) (*Info, bool) {
-	is, err := h.o.Stat(r.Context(), name)
-	before := &is
-	if transport.CodeOf(err) == transport.NotFound {
-		before, err = nil, nil
+	s, err := h.o.begin(r.Context())
+	if err != nil {
+		h.fail(w, r, err)
+		return nil, false
 	}
+	before, err := s.newest(r.Context(), name)
 	switch {
 	case err != nil:
 		h.fail(w, r, err)

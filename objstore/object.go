@@ -252,7 +252,7 @@ func (s *opened) follow(ctx context.Context, name string) (found, error) {
 		case err != nil:
 			return found{}, err
 		case is == nil:
-			return found{}, notDone(transport.NotFound, "there is no such object")
+			return found{}, errMissing
 		case is.Link == nil:
 			return found{*is, s, new(layout)}, nil
 		case is.Link.Name == "":

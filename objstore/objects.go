@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"strings"
 	"time"
@@ -28,16 +29,33 @@ func (o *Objects) Stat(ctx context.Context, name string) (Info, error) {
 	return *is, nil
 }
 
-// existing returns the newest Info of an object.
+// existing returns the Info of an object.
 func (s *opened) existing(ctx context.Context, name string) (*Info, error) {
 	is, err := s.current(ctx, name)
 	if err == nil && is == nil {
-		err = notDone(transport.NotFound, "there is no such object")
+		err = errMissing
 	}
 	return is, err
 }
 
-// newest returns the Info of an object according to the leader, nil if it does not exist.
+var errMissing = notDone(transport.NotFound, "there is no such object")
+
+// current returns the Info of an object, nil if it does not exist. It is at least as new as the
+// last write of this process.
+func (s *opened) current(ctx context.Context, name string) (*Info, error) {
+	e, err := s.entries.Get(ctx, keyOf(name))
+	switch {
+	case transport.CodeOf(err) == transport.NotFound:
+		return nil, nil
+	case err != nil:
+		return nil, asNotDone(ofEntries(err))
+	}
+	is := newInfo(&e)
+	return &is, nil
+}
+
+// newest returns the Info of an object according to the leader, nil if it does not exist. A
+// change that depends on it is not refused because a replica lags.
 func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	r, err := s.Entries().Get(ctx, keyOf(name), 0, true)
 	switch {
@@ -48,7 +66,21 @@ func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	case r.Op != kvdriver.Put:
 		return nil, nil
 	}
-	return s.current(ctx, name)
+	e := kv.Entry[entry]{Revision: r.Revision, Created: r.Created, Expires: r.Expiry(s.Config().TTL)}
+	if err := json.Unmarshal(r.Value, &e.Value); err != nil {
+		return nil, notDone(transport.DataLoss, "its description (revision %d) cannot be decoded: %w", r.Revision, err)
+	}
+	is := newInfo(&e)
+	return &is, nil
+}
+
+// toChange returns the newest Info of an object that is to be changed.
+func (s *opened) toChange(ctx context.Context, name string) (*Info, error) {
+	is, err := s.newest(ctx, name)
+	if err == nil && is == nil {
+		err = errMissing
+	}
+	return is, err
 }
 
 // Delete deletes an object, if the conditions hold. A missing one is not_found. Its chunks are
@@ -66,7 +98,7 @@ func (s *opened) delete(ctx context.Context, name string, options []Condition) e
 	if err = firstError(checkName(name), err); err != nil {
 		return err
 	}
-	is, err := s.existing(ctx, name)
+	is, err := s.toChange(ctx, name)
 	if err == nil {
 		err = c.check(is)
 	}

@@ -169,7 +169,7 @@ func TestOvertakenReader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(o.PutBytes(t.Context(), "a", content(1000)))
+	must(o.PutBytes(t.Context(), "a", content(10_000))) // more than a reader fetches ahead
 	fresh, err := o.Open(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (s *opened) put(ctx context.Context, name string, r io.Reader, options []Pu
 	if err = firstError(checkName(name), err); err != nil {
 		return Info{}, err
 	}
-	before, err := s.current(ctx, name)
+	before, err := s.newest(ctx, name)
 	if err == nil {
 		err = p.conditions.check(before)
 	}
@@ -64,19 +64,6 @@ func (s *opened) put(ctx context.Context, name string, r io.Reader, options []Pu
 	return info.clone(), nil
 }
 
-// current returns the newest Info of an object, nil if it does not exist.
-func (s *opened) current(ctx context.Context, name string) (*Info, error) {
-	e, err := s.entries.Get(ctx, keyOf(name))
-	if transport.CodeOf(err) == transport.NotFound {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, asNotDone(ofEntries(err))
-	}
-	is := newInfo(&e)
-	return &is, nil
-}
-
 // asNotDone returns the error of a read: nothing was changed.
 func asNotDone(err error) error {
 	e, ok := errors.AsType[*transport.Error](err)
@@ -93,8 +80,9 @@ type upload struct {
 	s        *opened
 	id       string
 	writer   driver.Writer
-	chunk    int // bytes
-	ttl      time.Duration
+	chunk    int           // bytes
+	ttl      time.Duration // of the object, 0 for the store's
+	began    time.Time
 	size     int64
 	want     int64 // the declared size, -1 for any
 	progress func(int64)
@@ -107,7 +95,7 @@ type upload struct {
 
 // newUpload returns an upload with a new id.
 func (s *opened) newUpload(p *putOptions) *upload {
-	u := &upload{s: s, id: rand.Text(), chunk: s.chunkSize(p.chunk), ttl: p.ttl, want: p.size, progress: p.progress, digest: sha256.New()}
+	u := &upload{s: s, id: rand.Text(), chunk: s.chunkSize(p.chunk), ttl: p.ttl, began: time.Now(), want: p.size, progress: p.progress, digest: sha256.New()}
 	u.writer = s.Write(u.id, 0)
 	return u
 }
@@ -191,8 +179,15 @@ func (u *upload) flushLast(ctx context.Context) error {
 	return nil
 }
 
-// next returns the chunk that is sent next.
-func (u *upload) next() driver.Chunk { return driver.Chunk{TTL: u.ttl, Data: u.last} }
+// next returns the chunk that is sent next. TTLs are rounded up: that of the entry must not be
+// the longer one.
+func (u *upload) next() driver.Chunk {
+	c := driver.Chunk{Data: u.last}
+	if u.ttl > 0 {
+		c.TTL = u.ttl + time.Second
+	}
+	return c
+}
 
 // commit stores the last chunk and the entry, and completes info. The entry is stored only if
 // the object is still as before; nil means that it does not exist.
@@ -202,11 +197,7 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 		u.remove(ctx)
 		return err
 	}
-	var life []kv.WriteOption
-	if u.ttl > 0 {
-		life = []kv.WriteOption{kv.TTL(u.ttl)}
-	}
-	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, life...)
+	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, u.life()...)
 	switch {
 	case err == nil:
 	case isUnknown(err):
@@ -244,6 +235,19 @@ func lostRace(err error, absent bool) error {
 		return err
 	}
 	return notDone(transport.Aborted, "another program has created it meanwhile: read it, and decide again")
+}
+
+// life returns the TTL of the entry. The life of an object begins with its first chunk: it must
+// not outlive that.
+func (u *upload) life() []kv.WriteOption {
+	ttl, elapsed := u.ttl, time.Since(u.began)
+	if all := u.s.Config().TTL; all > 0 && elapsed >= time.Second && (ttl == 0 || all < ttl) {
+		ttl = all
+	}
+	if ttl == 0 {
+		return nil
+	}
+	return []kv.WriteOption{kv.TTL(max(ttl-elapsed, time.Second))}
 }
 
 // digestPrefix names the algorithm of a digest.

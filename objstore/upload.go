@@ -16,7 +16,7 @@ import (
 
 // Begin begins an upload, which can be continued after a lost connection or process: see
 // [Objects.Resume]. The object exists only after [Upload.Finish]. Until then its content is in
-// the store, and Sweep keeps it for the given life.
+// the store, and Sweep keeps it for the given life, at most the TTL of the store.
 //
 // The conditions are checked at once and again by Finish. Without any, Finish replaces the
 // object that exists then. The TTL of the object begins with Finish. Progress ends with the
@@ -38,9 +38,12 @@ func (s *opened) beginUpload(ctx context.Context, name string, life time.Duratio
 	if err = firstError(checkName(name), err); err != nil {
 		return nil, err
 	}
-	before, err := s.current(ctx, name)
+	before, err := s.newest(ctx, name)
 	if err = firstError(err, p.conditions.check(before)); err != nil {
 		return nil, err
+	}
+	if all := s.Config().TTL; all > 0 {
+		life = min(life, all)
 	}
 	plan := newUploadPlan(name, life, &p)
 	if plan.Chunk, err = s.roomFor(plan, s.chunkSize(p.chunk)); err != nil {
@@ -294,7 +297,7 @@ func (u *Upload) Finish(ctx context.Context) (Info, error) {
 }
 
 func (u *Upload) finish(ctx context.Context) (Info, error) {
-	before, err := u.s.current(ctx, u.Name())
+	before, err := u.s.newest(ctx, u.Name())
 	if err != nil {
 		return Info{}, err
 	}
@@ -326,12 +329,23 @@ func (u *Upload) commitUpload(ctx context.Context, info, before *Info) (uint64, 
 	if c.chunk != nil {
 		c.chunk.Header = u.header(&uploadState{Index: u.chunks, Final: true})
 	}
-	var life []kv.WriteOption
-	if u.plan.TTL > 0 {
-		life = []kv.WriteOption{kv.TTL(u.plan.TTL)}
-	}
-	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, life...)
+	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, u.entryLife()...)
 	return revision, lostRace(err, u.plan.Absent)
+}
+
+// entryLife returns the TTL of the entry. That of the store began with the first chunk.
+func (u *Upload) entryLife() []kv.WriteOption {
+	ttl := u.plan.TTL
+	if all := u.s.Config().TTL; all > 0 {
+		left := max(all-time.Since(u.plan.Expires.Add(-u.plan.Life)), time.Second)
+		if ttl == 0 || left < ttl {
+			ttl = left
+		}
+	}
+	if ttl == 0 {
+		return nil
+	}
+	return []kv.WriteOption{kv.TTL(ttl)}
 }
 
 // undo stores the last chunk again after a Finish that failed. If that was done after all, the

@@ -294,6 +294,30 @@ func TestUploadTTL(t *testing.T) {
 	})
 }
 
+// TestUploadStoreTTL has a store whose chunks expire while the upload goes on.
+func TestUploadStoreTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, objstore.ChunkSize(10), objstore.TTL(time.Minute))
+		u := begin(t, o, "a")
+		if left := time.Until(u.Expires()); left != time.Minute {
+			t.Errorf("the upload has %v", left)
+		}
+		appendTo(t, u, content(15))
+		<-time.After(30 * time.Second)
+		appendTo(t, u, content(15))
+		if _, err := u.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(29 * time.Second)
+		if got, _, err := o.ReadAll(t.Context(), "a"); len(got) != 30 || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		<-time.After(time.Second)
+		_, err := o.Stat(t.Context(), "a")
+		wantCode(t, err, transport.NotFound)
+	})
+}
+
 func TestUploadArguments(t *testing.T) {
 	o := open(t)
 	for _, begin := range []func() (*objstore.Upload, error){
