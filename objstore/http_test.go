@@ -109,6 +109,10 @@ func TestHandlerGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, o, "plain", "d//double", "../up")
+	hundred := string(content(100))
+	if _, err := o.PutBytes(t.Context(), "hundred", []byte(hundred)); err != nil {
+		t.Fatal(err)
+	}
 	tag := `"` + is.Digest + `"`
 	stat, _ := o.Stat(t.Context(), "d/a.txt")
 	modified := stat.Modified.UTC().Format(http.TimeFormat)
@@ -126,7 +130,7 @@ func TestHandlerGet(t *testing.T) {
 		{name: "open range", path: "d/a.txt", header: "Range: bytes=7-", status: 206, content: "789"},
 		{name: "after the end", path: "d/a.txt", header: "Range: bytes=10-", status: 416, want: "Content-Range: bytes */10\nEtag: -", content: "*"},
 		{name: "bad range", path: "d/a.txt", header: "Range: bytes=x", status: 416, content: "*"},
-		{name: "too many ranges", path: "d/a.txt", header: "Range: bytes=" + strings.Repeat("1-1,", 32) + "2-2", status: 200, content: "0123456789"},
+		{name: "too many ranges", path: "hundred", header: "Range: bytes=" + strings.Repeat("1-1,", 32) + "2-2", status: 200, content: hundred},
 		{name: "If-Range", path: "d/a.txt", header: "Range: bytes=7-\nIf-Range: " + tag, status: 206, content: "789"},
 		{name: "other If-Range", path: "d/a.txt", header: "Range: bytes=7-\nIf-Range: \"x\"", status: 200, content: "0123456789"},
 		{name: "If-None-Match", path: "d/a.txt", header: "If-None-Match: \"x\", " + tag, status: 304, want: "Etag: " + tag},
@@ -329,6 +333,22 @@ func TestHandlerDamaged(t *testing.T) {
 			server.Close()
 		}
 	}
+}
+
+// TestHandlerAborts has an error after the first bytes of the response.
+func TestHandlerAborts(t *testing.T) {
+	o, s := openDriver(t, objstore.ChunkSize(10))
+	if _, err := o.PutBytes(t.Context(), "a", content(95)); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, s, func(c []driver.Chunk) []driver.Chunk { return c[:5] })
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("panic %v", v)
+		}
+	}()
+	o.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/a", nil))
+	t.Error("the handler returned")
 }
 
 // TestHandlerDamagedSmall has an error before the first byte of the response.

@@ -357,11 +357,15 @@ func TestResumeOfOtherChunks(t *testing.T) {
 			t.Errorf("%s: %v", state, err)
 		}
 	}
-	tamper(t, s, func([]driver.Chunk) []driver.Chunk {
-		return []driver.Chunk{{Data: []byte("x"), Header: plan}, {Data: []byte("yyy")}}
-	})
-	_, err := o.Resume(t.Context(), u.Token())
-	wantCode(t, err, transport.DataLoss)
+	for _, chunks := range [][]driver.Chunk{
+		{{Data: []byte("x"), Header: plan}, {Data: []byte("y")}},
+		{{Data: []byte("xx"), Header: plan}, {Data: []byte("yyy")}},
+		{{Data: []byte("xxx"), Header: plan}},
+	} {
+		tamper(t, s, func([]driver.Chunk) []driver.Chunk { return chunks })
+		_, err := o.Resume(t.Context(), u.Token())
+		wantCode(t, err, transport.DataLoss)
+	}
 }
 
 func FuzzToken(f *testing.F) {
