@@ -18,9 +18,9 @@ import (
 //
 // A slash separates directories. A directory exists if an object is below it, and was modified
 // when the newest of these objects was. Objects whose names are not valid according to
-// [fs.ValidPath], such as "/a" or "a//b", are not visible. If a name is that of an object
-// and of a directory, it is the object: objects below it are opened by their names, but no
-// directory lists them. A link is a symbolic link in a directory, and is followed otherwise.
+// [fs.ValidPath], such as "/a" or "a//b", are not visible. A name of both an object
+// and a directory is the object: objects below it are opened by their names, but no directory
+// lists them. A link is a symbolic link in a directory, and is followed otherwise.
 //
 // Errors are of type [*fs.PathError]. They match fs.ErrNotExist, fs.ErrInvalid and
 // fs.ErrPermission, and have the code of their cause.
@@ -151,7 +151,7 @@ func (s fileSystem) readDir(dir string) (listing, error) {
 		}
 	}
 	if len(children) == 0 && dir != "." {
-		return found, notDone(transport.NotFound, "there is no such object, and none below it")
+		return found, notDone(transport.NotFound, "no object has this name, and none is below it")
 	}
 	for _, child := range children {
 		found.entries = append(found.entries, fs.FileInfoToDirEntry(child))
@@ -256,7 +256,7 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// fsError is an error that also matches one of package fs.
+// fsError is an error that also matches kind.
 type fsError struct{ cause, kind error }
 
 func (e fsError) Error() string   { return e.cause.Error() }

@@ -55,10 +55,11 @@ func AllowInline(types ...string) HandlerOption {
 // listings: a path that ends with a slash gets 404.
 //
 // GET and HEAD support ranges and conditional requests. The ETag is the digest. If the content
-// turns out to be damaged, or is replaced before all of it was sent, the connection is
-// aborted: a response that arrives as a whole is whole. Slow clients are waited for.
+// turns out to be damaged, or is replaced before all of it was sent, the handler aborts the
+// connection. The last chunk is sent after the digest was checked; a range is checked as in
+// [Object]. The handler waits for slow clients.
 //
-// The content type is that of the object, "application/octet-stream" if it has none. Browsers
+// The content type of a response is the object's, or "application/octet-stream". Browsers
 // show images, audio, video and plain text. They offer everything else for download, since it
 // may run scripts with the rights of the site: HTML, SVG, XML, PDF, and types that a
 // browser may know in the future. [AllowInline] names further types, which is safe only if the
@@ -68,8 +69,10 @@ func AllowInline(types ...string) HandlerOption {
 // If-Unmodified-Since allow (412). A content over the limit gets 413, a full store 507. The
 // ReadTimeout of the server limits the time for a client that stalls.
 //
-// Errors have a short text without details. Those of the server are logged. There is no
-// authentication: wrap the handler.
+// [AllowUploads] accepts uploads that continue after a lost connection.
+//
+// The body of an error is a short text without details; errors of the server are logged. The
+// handler does not authenticate clients: wrap it.
 func (o *Objects) Handler(options ...HandlerOption) http.Handler {
 	h := &handler{o: o, inline: []string{"text/plain", "image/*", "audio/*", "video/*"}}
 	for _, option := range options {
@@ -161,7 +164,7 @@ func named(serve func(w http.ResponseWriter, r *http.Request, name string)) http
 	}
 }
 
-// isDirectory reports whether a path is that of a directory.
+// isDirectory reports whether a path names a directory.
 func isDirectory(name string) bool {
 	dir, ok := strings.CutSuffix(name, "/")
 	return name == "" || name == "." || ok && fs.ValidPath(dir)
@@ -170,7 +173,7 @@ func isDirectory(name string) bool {
 // respond sends a status with its text.
 func respond(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
 
-// fail sends the status of an error. That of the server is logged.
+// fail sends the status of an error. An error of the server is logged.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOfError(err)
 	if status >= 500 && r.Context().Err() == nil {
@@ -205,7 +208,7 @@ func statusOfError(err error) int {
 	return http.StatusInternalServerError
 }
 
-// body is the body of a request. Its errors are those of the client.
+// body is the body of a request. Its errors are of type bodyError.
 type body struct{ r io.Reader }
 
 // Read implements [io.Reader].

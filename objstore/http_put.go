@@ -111,7 +111,7 @@ func holds(h http.Header, is *Info) bool {
 	return none == nil || !anyTag(none, is, "W/")
 }
 
-// anyTag reports whether an object has one of the listed entity tags. The prefix of weak ones
+// anyTag reports whether an object has one of the listed entity tags. A prefix weak of a tag
 // is ignored.
 func anyTag(lists []string, is *Info, weak string) bool {
 	if is == nil {

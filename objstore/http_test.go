@@ -296,7 +296,7 @@ func TestHandlerOptions(t *testing.T) {
 		func() {
 			defer func() {
 				if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), `"files"`) {
-					t.Errorf("%s: panic %v, want one that names the store", name, v)
+					t.Errorf("%s: panic %v, want the name of the store", name, v)
 				}
 			}()
 			o.Handler(option)

@@ -82,7 +82,8 @@ func planOf(first *driver.Chunk) *uploadPlan {
 	return &p
 }
 
-// Token returns a text for [Objects.Resume]. Whoever has it can continue and cancel the upload.
+// Token returns the token for [Objects.Resume]. A program that has it can continue and cancel
+// the upload.
 func (u *Upload) Token() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(tokenVersion + "." + u.s.name + "." + u.id))
 }
@@ -112,7 +113,7 @@ func (o *Objects) Resume(ctx context.Context, token string) (*Upload, error) {
 	return u, inStore(s.name, about("upload", err))
 }
 
-var errNoUpload = notDone(transport.NotFound, "there is no such upload: it was never begun, was cancelled, or has expired")
+var errNoUpload = notDone(transport.NotFound, "the upload does not exist: it was never begun, was cancelled, or has expired")
 
 func (s *opened) resume(ctx context.Context, token string) (*Upload, error) {
 	id, ok := parseToken(token, s.name)

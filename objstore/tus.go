@@ -19,10 +19,10 @@ import (
 // content has at most maxBytes. An upload expires after its life: see [Objects.Begin].
 //
 // POST begins an upload. Its path is the name of the object; to a path that ends with a slash,
-// the "filename" in Upload-Metadata is added, which may have slashes. "filetype" is the
-// content type, and all pairs are metadata of the object. If-Match and If-None-Match are conditions, also
-// at the end. The upload has the URL of the object with a query, so a handler that
-// authorizes paths covers it. Its size must be known at the beginning.
+// the "filename" in Upload-Metadata is added, which may have slashes. "filetype" is the content
+// type, and all pairs are metadata of the object. If-Match and If-None-Match are checked at the
+// beginning and at the end. The URL of the upload is the object's with a query, so a handler
+// that authorizes paths covers uploads. Upload-Length is required.
 //
 // A PATCH with an Upload-Checksum has at most 8 MiB, which are held in memory until they are
 // checked: sha1, sha256 or md5. Any other is stored as it arrives, also if it breaks off.
@@ -97,7 +97,7 @@ func versioned(serve http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// resumed calls serve with the upload of a token. The path must be that of its object.
+// resumed calls serve with the upload of a token. The path must name its object.
 func (h *handler) resumed(token string, serve func(http.ResponseWriter, *http.Request, *Upload)) http.HandlerFunc {
 	return named(func(w http.ResponseWriter, r *http.Request, name string) {
 		u, err := h.o.Resume(r.Context(), token)
@@ -152,8 +152,8 @@ func (h *handler) tusCreate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// uploadPath returns the name of the object for the path of a POST, and its URL relative to
-// that of the request.
+// uploadPath returns the name of the object for the path of a POST, and its URL relative to the
+// request's.
 func uploadPath(dir, filename string) (name string, location *url.URL) {
 	name = strings.TrimPrefix(dir, "/")
 	if name != "" && !strings.HasSuffix(name, "/") {

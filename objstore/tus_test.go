@@ -243,7 +243,7 @@ func TestTusBrokenConnection(t *testing.T) {
 		n++
 	}
 	if n != 1 {
-		t.Errorf("%d uploads have chunks, want that of the object", n)
+		t.Errorf("%d uploads have chunks, want 1", n)
 	}
 }
 

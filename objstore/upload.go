@@ -83,7 +83,7 @@ type Upload struct {
 	// Between calls all bytes are stored, also the last chunk, which is in memory as well. It is
 	// taken back as soon as more bytes belong to it, or Finish stores it with the entry.
 	stored uint64 // the sequence of the last chunk, 0 if it is not stored
-	before uint64 // that of the chunk before it
+	before uint64 // the sequence of the chunk before it
 	state  []byte // of the digest before it
 }
 
