@@ -360,28 +360,6 @@ func TestHandlerDamagedSmall(t *testing.T) {
 	r.run(t, o.Handler())
 }
 
-// TestHandlerReplaced replaces an object while a slow client reads it.
-func TestHandlerReplaced(t *testing.T) {
-	o := open(t)
-	if _, err := o.PutBytes(t.Context(), "a", bytes.Repeat(content(1<<10), 16<<10)); err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(o.Handler())
-	defer server.Close()
-	is, err := server.Client().Get(server.URL + "/a")
-	if err != nil || is.StatusCode != 200 {
-		t.Fatal(is, err)
-	}
-	defer is.Body.Close()
-	if _, err := io.ReadFull(is.Body, make([]byte, 1000)); err != nil {
-		t.Fatal(err)
-	}
-	put(t, o, "a")
-	if n, err := io.Copy(io.Discard, is.Body); err == nil {
-		t.Errorf("the rest of %d bytes looks whole", n)
-	}
-}
-
 // wrapped is a transport with other stores.
 type wrapped struct {
 	transport.Transport
@@ -410,15 +388,46 @@ func openWith(t *testing.T, wrap func(driver.Store) driver.Store, options ...obj
 	return o
 }
 
-// replacingStore replaces an object before it is read.
-type replacingStore struct {
+// interrupted is a store that calls a function before the chunk with an index is read.
+type interrupted struct {
 	driver.Store
+	index  int
 	before func()
 }
 
-func (s *replacingStore) Read(ctx context.Context, upload string, from uint64, yield func(*driver.Chunk) bool) error {
-	s.before()
-	return s.Store.Read(ctx, upload, from, yield)
+// Read implements [driver.Store].
+func (s *interrupted) Read(ctx context.Context, upload string, from uint64, yield func(*driver.Chunk) bool) error {
+	n := 0
+	if s.index == 0 {
+		s.before()
+	}
+	return s.Store.Read(ctx, upload, from, func(c *driver.Chunk) bool {
+		if n++; n == s.index {
+			s.before()
+		}
+		return yield(c)
+	})
+}
+
+// TestHandlerReplaced replaces an object while a client reads it.
+func TestHandlerReplaced(t *testing.T) {
+	var o *objstore.Objects
+	o = openWith(t, func(s driver.Store) driver.Store {
+		return &interrupted{s, 20, func() { put(t, o, "a") }}
+	}, objstore.ChunkSize(1000))
+	if _, err := o.PutBytes(t.Context(), "a", content(50_000)); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(o.Handler())
+	defer server.Close()
+	is, err := server.Client().Get(server.URL + "/a")
+	if err != nil || is.StatusCode != 200 {
+		t.Fatal(is, err)
+	}
+	defer is.Body.Close()
+	if n, err := io.Copy(io.Discard, is.Body); err == nil {
+		t.Errorf("a response of %d bytes looks whole", n)
+	}
 }
 
 // TestHandlerReplacedBeforeTheFirstByte replaces an object between its header and its content.
@@ -426,7 +435,7 @@ func TestHandlerReplacedBeforeTheFirstByte(t *testing.T) {
 	n, times := 0, 1
 	var o *objstore.Objects
 	o = openWith(t, func(s driver.Store) driver.Store {
-		return &replacingStore{s, func() {
+		return &interrupted{s, 0, func() {
 			if n++; n <= times {
 				if _, err := o.PutBytes(t.Context(), "a", bytes.Repeat([]byte("new"), n)); err != nil {
 					t.Error(err)
