@@ -46,7 +46,7 @@ func (o *Objects) ReadAll(ctx context.Context, name string) ([]byte, Info, error
 // [io.ReaderAt] and [io.WriterTo]. ReadAt and Info may be called concurrently with all methods,
 // the others one after the other.
 //
-// A read from the beginning to the end checks the digest before it returns io.EOF, and
+// A read from the beginning to the end checks the digest before it returns the last chunk, and
 // returns data_loss if it differs. A read of a part checks the number and the sizes of the
 // chunks. If the object is replaced or deleted meanwhile, a reader that has returned
 // nothing reads the new one, and any other gets aborted: it never returns a mixture. The size

@@ -20,7 +20,7 @@ import (
 	"gomono.dev/transport/natsx/embedded"
 )
 
-func open(t *testing.T, options ...objstore.StoreOption) *objstore.Objects {
+func open(t testing.TB, options ...objstore.StoreOption) *objstore.Objects {
 	t.Helper()
 	var tr transport.Transport = inproc.New(inproc.Options{})
 	if os.Getenv("NATS") != "" {
@@ -50,7 +50,7 @@ func content(n int) []byte {
 	return b
 }
 
-func wantCode(t *testing.T, err error, want transport.Code) {
+func wantCode(t testing.TB, err error, want transport.Code) {
 	t.Helper()
 	if got := transport.CodeOf(err); got != want {
 		t.Fatalf("error %v has the code %q, want %q", err, got, want)
@@ -102,6 +102,10 @@ func TestFailures(t *testing.T) {
 	_, err := o.Put(t.Context(), "a", io.MultiReader(strings.NewReader(strings.Repeat("x", 95)), iotest.ErrReader(broken)))
 	if !errors.Is(err, broken) || outcomeOf(err) != transport.OutcomeNotDone {
 		t.Errorf("error %v", err)
+	}
+	_, err = o.Put(t.Context(), "a", io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a truncated content: %v", err)
 	}
 	_, err = o.PutBytes(t.Context(), "a", content(95), objstore.Size(94))
 	wantCode(t, err, transport.InvalidArgument)

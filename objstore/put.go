@@ -142,16 +142,19 @@ func (u *upload) sendAll(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// fill reads a whole chunk, or what there is before the end. A panic of r is an error.
+// fill reads a whole chunk, or what there is before an error, io.EOF at the end. Another error
+// of r stays as it is, also io.ErrUnexpectedEOF: a truncated body of a request is not its end.
+// A panic of r is an error.
 func (u *upload) fill(r io.Reader, chunk []byte) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = notDone(transport.Internal, "the reader panicked: %v", v)
 		}
 	}()
-	n, err = io.ReadFull(r, chunk)
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
+	for n < len(chunk) && err == nil {
+		var k int
+		k, err = r.Read(chunk[n:])
+		n += k
 	}
 	return n, err
 }
@@ -192,14 +195,7 @@ func (u *upload) next() driver.Chunk {
 // commit stores the last chunk and the entry, and completes info. The entry is stored only if
 // the object is still as before; nil means that it does not exist.
 func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) error {
-	c := &commit{writer: u.writer}
-	info.upload, info.chunks, info.chunkSize, info.Size = u.id, u.chunks, u.chunk, u.size
-	if len(u.last) > 0 {
-		next := u.next()
-		c.chunk = &next
-		info.chunks++
-	}
-	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(u.digest.Sum(nil))
+	c := u.describe(info)
 	if _, err := u.writer.Flush(ctx); err != nil {
 		u.remove(ctx)
 		return asNotDone(err)
@@ -213,16 +209,35 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 		}
 	default:
 		u.remove(ctx)
-		if absent || transport.CodeOf(err) != transport.AlreadyExists {
-			return err
-		}
-		return notDone(transport.Aborted, "another program has created it meanwhile: read it, and decide again")
+		return lostRace(err, absent)
 	}
 	info.Revision = revision
 	if u.progress != nil {
 		u.progress(u.size)
 	}
 	return nil
+}
+
+// describe completes info, and returns the commit of the last chunk.
+func (u *upload) describe(info *Info) *commit {
+	c := &commit{writer: u.writer}
+	info.upload, info.chunks, info.chunkSize, info.Size = u.id, u.chunks, u.chunk, u.size
+	if len(u.last) > 0 {
+		next := u.next()
+		c.chunk = &next
+		info.chunks++
+	}
+	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(u.digest.Sum(nil))
+	return c
+}
+
+// lostRace returns the error of a write. Without IfAbsent, an object that has appeared
+// meanwhile is aborted.
+func lostRace(err error, absent bool) error {
+	if absent || transport.CodeOf(err) != transport.AlreadyExists {
+		return err
+	}
+	return notDone(transport.Aborted, "another program has created it meanwhile: read it, and decide again")
 }
 
 // life returns the TTL of the entry. The life of an object begins with its first chunk: it must

@@ -70,6 +70,11 @@ func (r *reading) next() ([]byte, error) {
 		}
 		skip := r.offset - r.at.offset
 		r.at = place{c.Sequence + 1, r.at.index + 1, r.at.offset + int64(len(c.Data))}
+		if r.at.index == r.is.chunks { // before the last bytes are returned
+			if err := r.verify(); err != io.EOF {
+				return nil, err
+			}
+		}
 		if skip < int64(len(c.Data)) {
 			r.rest, r.offset = c.Data[skip:], r.at.offset
 		}

@@ -17,7 +17,8 @@ type Swept struct {
 }
 
 // Sweep removes the chunks that no object has: those of Puts whose processes were killed, and
-// of replaced objects. An upload whose last chunk is newer than olderThan stays.
+// of replaced objects. An upload whose last chunk is newer than olderThan stays, and one that
+// can be resumed stays until it expires; see [Objects.Begin].
 //
 // A Put that is still in progress, however slow, fails when its chunks were removed. A Put of
 // another client does not notice it, so olderThan must be longer than such a client can pause.
@@ -47,7 +48,11 @@ func (s *opened) sweep(ctx context.Context, limit time.Time) (all Swept, err err
 		case err != nil:
 			return all, about("upload "+u.ID, asNotDone(err))
 		case !last.Created.After(limit):
-			ends[u.ID] = last.Sequence
+			if paused, err := s.isPaused(ctx, u.ID); err != nil {
+				return all, about("upload "+u.ID, err)
+			} else if !paused {
+				ends[u.ID] = last.Sequence
+			}
 		}
 	}
 	named, err := s.named(ctx)
