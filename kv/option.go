@@ -160,7 +160,8 @@ func RepublishTo(source, destination string) BucketOption {
 }
 
 // MirrorOf makes the bucket a read-only copy of another one, by its stored name. domain is
-// the other's JetStream domain, "" for the same.
+// the other's JetStream domain, "" for the same. On NATS, a mirror of the same domain also answers
+// reads of the other bucket: see [KeyValue.Get].
 func MirrorOf(bucket, domain string) BucketOption {
 	return bucketOption(func(o *bucketOptions) { o.Mirror = &driver.Source{Bucket: bucket, Domain: domain} })
 }
