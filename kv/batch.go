@@ -169,7 +169,7 @@ func (tx *Tx[T]) conditional(ctx context.Context) (byKey map[string]*driver.Reco
 }
 
 // holds reports whether the condition of a write holds if r is the newest record of its key,
-// nil for none. That of a Create becomes r if it is the mark of a deletion.
+// nil for none. A Create then expects r, if r is the mark of a deletion.
 func (tx *Tx[T]) holds(i int, r *driver.Record) bool {
 	expect := tx.writes[i].Expect
 	switch {

@@ -43,7 +43,7 @@ type reading struct {
 	driver.Bucket
 	gets, reads int
 	failed      error           // of all Reads
-	stale       []driver.Record // what a Read returns instead of these keys
+	stale       []driver.Record // replaces the records of these keys in a Read
 }
 
 func (b *reading) Get(ctx context.Context, key string, revision uint64, fresh bool) (*driver.Record, error) {

@@ -134,7 +134,7 @@ func (f *feed) leave(w listener) {
 }
 
 // maxPatterns is the maximum number of patterns of a feed. With more it follows all keys, so
-// that further watchers do not make it follow anew.
+// that further watchers do not change what it follows.
 const maxPatterns = 256
 
 // union returns what all watchers need together.

@@ -22,10 +22,9 @@ func (kv *KeyValue[T]) Keys(ctx context.Context, keys ...Selector) iter.Seq2[str
 
 // List returns the values of the keys that one of the selectors selects, or of all. It has the
 // guarantees of Keys, and returns at least what this process has written last. If several servers
-// store the bucket, one that lags may give the value that a key had before the last write of
-// another process. A value that cannot be decoded is an error, with the Key and the
-// Revision of its Entry and a [DecodeError]: the iteration continues. Any other error is the
-// last one.
+// store the bucket, a value may be older than the last write of another process. A value that
+// cannot be decoded is an error, with the Key and the Revision of its Entry and a [DecodeError]:
+// the iteration continues. Any other error is the last one.
 func (kv *KeyValue[T]) List(ctx context.Context, keys ...Selector) iter.Seq2[Entry[T], error] {
 	return func(yield func(Entry[T], error) bool) {
 		err := kv.scan(ctx, keys, false, func(o *opened, r *driver.Record) bool {
@@ -73,8 +72,8 @@ type listing struct {
 	left  bool // yield returned false
 
 	// A replica that lags answers with an older record of a key, and later with the newest. A
-	// record that is older than the last write of this process is held back until then. In the
-	// worst case, those of all keys are: if the process has written that many.
+	// record that is older than the last write of this process is held back until then. A process
+	// that has written very many keys holds back all records, in the worst case.
 	written *written
 	given   map[string]bool // keys whose values were given
 	held    map[string]*driver.Record

@@ -165,7 +165,8 @@ func RepublishTo(source, destination string) BucketOption {
 //
 // The other bucket may be created later. A change arrives after a moment. PurgeDeletes of
 // the other bucket leaves the copy as it is. domain is the other's JetStream domain, "" for
-// the same.
+// the same. On NATS, a mirror of the same domain also answers reads of the other bucket: see
+// [KeyValue.Get].
 func MirrorOf(bucket, domain string) BucketOption {
 	return bucketOption(func(o *bucketOptions) { o.Mirror = &driver.Source{Bucket: bucket, Domain: domain} })
 }

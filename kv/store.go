@@ -78,7 +78,7 @@ func (s *store) stop(ctx context.Context) error {
 	if o == nil {
 		return nil
 	}
-	s.shared.lock <- struct{}{} // nobody connects while there is a user
+	s.shared.lock <- struct{}{} // no other user connects now
 	s.shared.users--
 	last := s.shared.users == 0
 	s.shared.leave()

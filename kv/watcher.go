@@ -22,9 +22,9 @@ type watcher struct {
 	err    error
 }
 
-// maxQueue is the number of changes that a watcher collects. One that falls further behind
-// reads the present values instead. As long as that lasts, and until it has caught up, only the
-// newest change of each key is collected, however many keys there are.
+// maxQueue is the number of changes that a watcher collects. If it falls further behind, it
+// reads the present values instead. Meanwhile, and until it has caught up, it collects the
+// newest change of each key, for any number of keys.
 const maxQueue = 4096
 
 func newWatcher(patterns []string, metadataOnly bool) *watcher {

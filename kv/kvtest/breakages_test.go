@@ -57,8 +57,7 @@ var breakages = map[string]breakage{
 	}}), "revision/older"},
 	"returns the revision of another key":            {always(fault{get: getAnyKey}), "revision/other"},
 	"is ahead of its revisions":                      {always(fault{info: func(is *driver.Info) { is.Last += 2 }}), "revision/future"},
-	"knows only the record before":                   {staleGet(false), "put/again"},
-	"has a leader that knows only the record before": {staleGet(true), "create/after-end"},
+	"has a leader that knows only the record before": {staleLeader, "create/after-end"},
 	"has no time of creation":                        {always(fault{record: func(r *driver.Record) { r.Created = time.Time{} }}), "put/entry"},
 	"reads keys one after another":                   {always(fault{read: readInTurn}), "getall/snapshot"},
 	"returns an older revision of a read": {always(fault{read: func(ctx context.Context, b driver.Bucket, keys []string) ([]*driver.Record, uint64, error) {
@@ -261,31 +260,29 @@ func getAnyKey(ctx context.Context, b driver.Bucket, key string, revision uint64
 	return found, err
 }
 
-// staleGet returns a fault by which a Get, or one from the leader as well, returns the record
-// before the newest.
-func staleGet(leader bool) func() fault {
-	return func() fault {
-		var before sync.Map // by key
-		return fault{
-			put: func(ctx context.Context, b driver.Bucket, writes []driver.Write) (uint64, error) {
-				was, _, err := b.Read(ctx, []string{writes[0].Key})
-				if err != nil {
-					return 0, err
-				}
-				revision, err := b.Put(ctx, writes...)
-				if err == nil && len(was) > 0 {
-					before.Store(writes[0].Key, was[0])
-				}
-				return revision, err
-			},
-			get: func(ctx context.Context, b driver.Bucket, key string, revision uint64, fresh bool) (*driver.Record, error) {
-				if r, ok := before.Load(key); ok && revision == 0 && fresh == leader {
-					is := *r.(*driver.Record)
-					return &is, nil
-				}
-				return b.Get(ctx, key, revision, fresh)
-			},
-		}
+// staleLeader returns a fault by which a Get from the leader returns the record before the
+// newest.
+func staleLeader() fault {
+	var before sync.Map // by key
+	return fault{
+		put: func(ctx context.Context, b driver.Bucket, writes []driver.Write) (uint64, error) {
+			was, _, err := b.Read(ctx, []string{writes[0].Key})
+			if err != nil {
+				return 0, err
+			}
+			revision, err := b.Put(ctx, writes...)
+			if err == nil && len(was) > 0 {
+				before.Store(writes[0].Key, was[0])
+			}
+			return revision, err
+		},
+		get: func(ctx context.Context, b driver.Bucket, key string, revision uint64, fresh bool) (*driver.Record, error) {
+			if r, ok := before.Load(key); ok && revision == 0 && fresh {
+				is := *r.(*driver.Record)
+				return &is, nil
+			}
+			return b.Get(ctx, key, revision, fresh)
+		},
 	}
 }
 

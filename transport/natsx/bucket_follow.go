@@ -104,16 +104,17 @@ func (g *guard) checkTail(ctx context.Context, away time.Duration) error {
 	case away <= is.shortestLife:
 		return nil
 	}
+	last := max(g.rd.last, g.rd.passed)
 	all, err := g.b.createConsumer(ctx, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: g.rd.last + 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
 	})
 	if err != nil {
 		return err
 	}
 	g.b.release(ctx, all.Name)
 	now, err := g.b.look(ctx)
-	if err == nil && all.NumPending < now.State.LastSeq-g.rd.last {
+	if err == nil && all.NumPending < now.State.LastSeq-last {
 		return driver.ErrGap
 	}
 	return err

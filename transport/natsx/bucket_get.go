@@ -317,8 +317,8 @@ func (m *multiRead) end(msg *nats.Msg) error {
 	return nil
 }
 
-// readMalformed reads the keys that may be those of malformed records, one by one. The leader's
-// answer includes such a record.
+// readMalformed asks the leader for each key without a record. Its answer includes malformed
+// records.
 func (m *multiRead) readMalformed(ctx context.Context) error {
 	known := make(map[string]bool, len(m.records))
 	for _, r := range m.records {
