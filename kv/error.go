@@ -40,7 +40,12 @@ func about(object string, err error) error {
 }
 
 // inBucket names a bucket.
-func inBucket(name string, err error) error { return about("bucket "+strconv.Quote(name), err) }
+func inBucket(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return about("bucket "+strconv.Quote(name), err)
+}
 
 // atKey names a key. A long one is cut.
 func atKey(key string, err error) error {

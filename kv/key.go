@@ -26,25 +26,31 @@ func writeKey(key string) (string, error) {
 // writeText returns the written form of a text. If more follows, its last dot is not at an
 // end.
 func writeText(text string, more bool) string {
-	plain := true
-	for i := 0; i < len(text) && plain; i++ {
-		plain = isPlain(text[i])
+	i := 0
+	for i < len(text) && isWrittenAsIs(text, i, more) {
+		i++
 	}
-	if plain {
+	if i == len(text) {
 		return text
 	}
-	written := make([]byte, 0, len(text)+8)
-	for i := 0; i < len(text); i++ {
+	written := append(make([]byte, 0, len(text)+8), text[:i]...)
+	for ; i < len(text); i++ {
 		b := text[i]
-		last := i == len(text)-1 && !more
-		dot := b == '.' && i > 0 && text[i-1] != '.' && !last
-		if dot || isPlain(b) {
+		if isWrittenAsIs(text, i, more) {
 			written = append(written, b)
 			continue
 		}
 		written = append(written, '=', hexDigits[b>>4], hexDigits[b&15])
 	}
 	return string(written)
+}
+
+// isWrittenAsIs reports whether a byte of a text is written as it is. A dot may separate tokens.
+func isWrittenAsIs(text string, i int, more bool) bool {
+	if text[i] != '.' {
+		return isPlain(text[i])
+	}
+	return i > 0 && text[i-1] != '.' && (more || i < len(text)-1)
 }
 
 const hexDigits = "0123456789ABCDEF"

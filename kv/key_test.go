@@ -75,3 +75,12 @@ func TestSelectorLimits(t *testing.T) {
 func drawText(t *rapid.T, label string) string {
 	return strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "B", ".", "=", " ", "é", "*", ">", "=2E", "\xff", "\x00"}), 1, 6).Draw(t, label), "")
 }
+
+// A key of several tokens costs a Get no more than one of a single token.
+func TestKeyWithDotsIsNotCopied(t *testing.T) {
+	for _, key := range []string{"user", "user.1.name"} {
+		if n := testing.AllocsPerRun(100, func() { _, _ = writeKey(key) }); n > 0 {
+			t.Errorf("%s: %v allocations", key, n)
+		}
+	}
+}
