@@ -39,9 +39,8 @@ type Target struct {
 	// Virtual runs each case in a testing/synctest bubble, if the backend works in one.
 	Virtual bool
 
-	// Lags reports that several servers store a bucket, and one that answers may not have the
-	// last changes yet. Cases then wait until a listing, or a read of what another Transport has
-	// written, is right.
+	// Lags means that several servers store a bucket, and an answer may lack the last changes.
+	// Cases then wait until a listing is right, or a read of another Transport's writes.
 	Lags bool
 
 	// Lacks has the features that the backend does not support. Their cases do not run.

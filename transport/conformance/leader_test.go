@@ -25,7 +25,7 @@ func TestBucketsAreLinearizable(t *testing.T) {
 	o := natsx.Options{URLs: servers.urls(), Replicas: 3, ReconnectWait: 10 * time.Millisecond}
 	tr := connect(t, o)
 	t.Cleanup(func() { _ = tr.Close(context.Background()) })
-	for round := range repeats(5, 50) {
+	for round := range repeats(5, 20) {
 		var r linear.Recording
 		var over atomic.Bool
 		name := fmt.Sprint("linear-", round)

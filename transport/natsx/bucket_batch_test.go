@@ -69,12 +69,12 @@ func TestBatchWithoutRoom(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if got := put(t, b, "alone", ""); got != 1 {
-		t.Errorf("%d records are before that of one write", got-1)
+		t.Errorf("a refused batch has stored %d records", got-1)
 	}
 }
 
 // Batches are stored completely or not at all, while their bucket's leader changes again and
-// again. An error that says so has left nothing.
+// again. After an error that reports no effect, nothing is stored.
 func TestBatchesWhileTheLeaderChanges(t *testing.T) {
 	t.Parallel()
 	servers := clustertest.NewLagging(t, time.Millisecond)

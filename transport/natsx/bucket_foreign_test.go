@@ -142,7 +142,7 @@ func TestTTLInABucketWithoutTTLs(t *testing.T) {
 	put(t, b, "a", "1")
 }
 
-// A sealed bucket is read-only, and says so.
+// A sealed bucket is read-only. Its errors report that.
 func TestSealedBucket(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
