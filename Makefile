@@ -38,7 +38,7 @@ fuzz: ## Run every fuzz target for FUZZTIME each (10s; 5000x is a number of exec
 	done
 
 .PHONY: conformance
-conformance: ## Run the suite, the model and the comparison on five targets (PROFILE=short: in two minutes; SEED=n)
+conformance: ## Run the suite, the model and the comparison on five targets (PROFILE=short: in a few minutes; SEED=n)
 	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
 
 .PHONY: interop

@@ -28,7 +28,8 @@ const MaxBatch = driver.MaxBatch
 //
 // If the condition of a Create does not hold, Batch returns already_exists, and aborted for
 // that of another write, with the key where it is known. A bucket or a server that cannot
-// store several writes at once is unimplemented, unless there is only one.
+// store several writes at once is unimplemented, unless there is only one. A NATS server
+// collects the writes of at most 50 batches of a bucket at once: further ones wait.
 func (kv *KeyValue[T]) Batch(ctx context.Context, f func(*Tx[T]) error) (revision uint64, err error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {

@@ -79,7 +79,9 @@ func (b *bucket) get(key string) kv.Entry[string] {
 // want fails unless a key has a value.
 func (b *bucket) want(key, value string) {
 	b.s.Helper()
-	if e := b.get(key); e.Value != value || e.Key != key || e.Op != kv.OpPut || e.Revision == 0 {
+	var e kv.Entry[string]
+	b.s.settle(func() bool { e = b.get(key); return e.Value == value })
+	if e.Value != value || e.Key != key || e.Op != kv.OpPut || e.Revision == 0 {
 		b.s.Errorf("got %+v, want %q=%q", e, key, value)
 	}
 }
@@ -96,9 +98,7 @@ func (b *bucket) gone(key string) {
 	all, _, err := b.GetAll(b.s.patient(), key)
 	b.s.must(err)
 	wantEqual(b.s, "GetAll", len(all), 0)
-	for listed, err := range b.Keys(b.s.patient(), kv.Key(key)) {
-		b.s.Errorf("Keys has %q, %v", listed, err)
-	}
+	b.wantKeys([]kv.Selector{kv.Key(key)})
 }
 
 // wantGone waits until a key has no value, and fails if it has another one first.
@@ -133,12 +133,16 @@ func (b *bucket) wantError(key string, err error, code transport.Code, texts ...
 func (b *bucket) wantKeys(keys []kv.Selector, want ...string) {
 	b.s.Helper()
 	var got []string
-	for key, err := range b.Keys(b.s.patient(), keys...) {
-		b.s.must(err)
-		got = append(got, key)
-	}
-	slices.Sort(got)
 	want = slices.Sorted(slices.Values(want))
+	b.s.settle(func() bool {
+		got = nil
+		for key, err := range b.Keys(b.s.patient(), keys...) {
+			b.s.must(err)
+			got = append(got, key)
+		}
+		slices.Sort(got)
+		return slices.Equal(got, want)
+	})
 	if len(got) != len(want) {
 		b.s.Fatalf("Keys: got %d, want %d", len(got), len(want))
 	}
@@ -150,17 +154,32 @@ func (b *bucket) wantKeys(keys []kv.Selector, want ...string) {
 // wantList fails unless these values are listed, such as "a=1 b=2".
 func (b *bucket) wantList(want string, keys ...kv.Selector) {
 	b.s.Helper()
-	var got []string
-	for e, err := range b.List(b.s.patient(), keys...) {
-		b.s.must(err)
-		got = append(got, entryText(e))
-	}
-	slices.Sort(got)
-	wantEqual(b.s, "List", strings.Join(got, " "), want)
+	var got string
+	b.s.settle(func() bool {
+		var all []string
+		for e, err := range b.List(b.s.patient(), keys...) {
+			b.s.must(err)
+			all = append(all, entryText(e))
+		}
+		slices.Sort(all)
+		got = strings.Join(all, " ")
+		return got == want
+	})
+	wantEqual(b.s, "List", got, want)
 }
 
 // wantHistory fails unless a key has this history, such as "a=1 a:delete".
 func (b *bucket) wantHistory(key, want string) {
+	b.s.Helper()
+	var got string
+	b.s.settle(func() bool {
+		got = b.historyText(key)
+		return got == want
+	})
+	wantEqual(b.s, "History of "+key, got, want)
+}
+
+func (b *bucket) historyText(key string) string {
 	b.s.Helper()
 	entries, err := b.History(b.s.patient(), key)
 	b.s.must(err)
@@ -171,7 +190,7 @@ func (b *bucket) wantHistory(key, want string) {
 		}
 		last = e.Revision
 	}
-	wantEqual(b.s, "History of "+key, entriesText(entries), want)
+	return entriesText(entries)
 }
 
 var opNames = map[kv.Op]string{kv.OpDelete: "delete", kv.OpPurge: "purge", kv.OpExpire: "expire"}

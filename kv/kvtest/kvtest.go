@@ -39,6 +39,10 @@ type Target struct {
 	// Virtual runs each case in a testing/synctest bubble, if the backend works in one.
 	Virtual bool
 
+	// Lags means that several servers store a bucket, and an answer may lack the last changes.
+	// Cases then wait until a listing is right, or a read of another Transport's writes.
+	Lags bool
+
 	// Lacks has the features that the backend does not support. Their cases do not run.
 	Lacks []Feature
 }

@@ -108,6 +108,13 @@ func (s *suite) pass(d time.Duration) {
 	}
 }
 
+// settle reads once. If the replicas of the backend may lag, it reads until a result is right.
+func (s *suite) settle(read func() (right bool)) {
+	if !read() && s.target.Lags {
+		realtime.Within(realtime.Patience, read)
+	}
+}
+
 // name returns the name of another bucket, which is deleted after the case.
 func (s *suite) name() string {
 	s.buckets++

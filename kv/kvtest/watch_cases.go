@@ -118,13 +118,16 @@ var watchCases = []testCase{
 			w.want("current")
 			ctx := s.patient()
 			const writers, rounds = 5, 40
-			go s.together(writers, func(i int) {
-				for n := range rounds {
-					if _, err := b.Put(ctx, strconv.Itoa(i), strconv.Itoa(n)); err != nil {
-						s.Error(err)
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				s.together(writers, func(i int) {
+					for n := range rounds {
+						_, err := b.Put(ctx, strconv.Itoa(i), strconv.Itoa(n))
+						report(s, err)
 					}
-				}
-			})
+				})
+			}()
 			last := uint64(0)
 			for left := writers; left > 0; {
 				e := w.next()
@@ -136,6 +139,7 @@ var watchCases = []testCase{
 					left--
 				}
 			}
+			<-written
 		},
 	},
 	{

@@ -28,7 +28,7 @@ import (
 )
 
 var (
-	short = flag.Bool("conformance.short", false, "run in two minutes what otherwise takes a quarter of an hour")
+	short = flag.Bool("conformance.short", false, "run in a few minutes what otherwise takes the better part of an hour")
 	seed  = flag.Uint64("conformance.seed", 0, "seed of the order in which inproc takes its steps; 0 is a random one")
 )
 

@@ -35,18 +35,45 @@ var buildServer = sync.OnceValues(func() (binary string, err error) {
 type process struct {
 	address string
 	dir     string
+	more    []string // arguments
 	output  lockedBuffer
 	cmd     *exec.Cmd
 }
 
 func (p *process) url() string { return "nats://" + p.address }
 
-func newProcess(t *testing.T) *process {
+func newProcess(t *testing.T, more ...string) *process {
 	t.Helper()
-	p := &process{address: loopback.Free(t), dir: t.TempDir()}
+	p := &process{address: loopback.Free(t), dir: t.TempDir(), more: more}
 	t.Cleanup(p.kill)
 	p.start(t)
 	return p
+}
+
+// processes are the servers of a cluster, by their names.
+type processes map[string]*process
+
+// newProcesses starts a cluster of three.
+func newProcesses(t *testing.T) processes {
+	t.Helper()
+	var routes []string
+	for range 3 {
+		routes = append(routes, "nats://"+loopback.Free(t))
+	}
+	all := make(processes)
+	for i, route := range routes {
+		name := fmt.Sprintf("n%d", i+1)
+		all[name] = newProcess(t, "-n", name, "-cluster_name", "test", "-cluster", route, "-routes", strings.Join(routes, ","))
+	}
+	return all
+}
+
+// urls returns the addresses for clients.
+func (all processes) urls() (urls []string) {
+	for _, p := range all {
+		urls = append(urls, p.url())
+	}
+	return urls
 }
 
 // start starts the server, and waits until its output reports that it is ready. Another
@@ -72,7 +99,7 @@ func (p *process) start(t *testing.T) {
 func (p *process) run(t *testing.T, binary, host, port string) bool {
 	t.Helper()
 	p.output.reset()
-	p.cmd = exec.Command(binary, "-a", host, "-p", port, "-js", "-sd", p.dir)
+	p.cmd = exec.Command(binary, append([]string{"-a", host, "-p", port, "-js", "-sd", p.dir}, p.more...)...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -150,6 +150,58 @@ func TestBatchWithADeniedKey(t *testing.T) {
 	}
 }
 
+// Another tool may create a bucket whose records cannot have a TTL. A write with one is refused.
+func TestTTLInABucketWithoutTTLs(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := foreignBucket(t, tr, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true })
+	for _, writes := range [][]driver.Write{{{Key: "a", TTL: time.Hour}}, {{Key: "b"}, {Key: "a", TTL: time.Hour}}} {
+		_, err := b.Put(t.Context(), writes...)
+		wantOutcome(t, err, transport.Unimplemented, transport.OutcomeNotDone)
+		wantCode(t, err, transport.Unimplemented, "nats stream edit --allow-msg-ttl")
+	}
+	if got := scan(t, b, driver.Scan{}); got != "" {
+		t.Errorf("stored %s", got)
+	}
+	put(t, b, "a", "1")
+}
+
+// A sealed bucket is read-only. Its errors report that.
+func TestSealedBucket(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, nil)
+	b := openBucket(t, tr, driver.Config{Memory: true})
+	last := put(t, b, "a", "1")
+	s, err := jetStream(t, tr).Stream(t.Context(), "KV_b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.CachedInfo().Config
+	c.Sealed = true
+	if _, err := jetStream(t, tr).UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	writes := map[string]error{"Remove": b.Remove(t.Context(), "a", last)}
+	_, writes["Put"] = b.Put(t.Context(), driver.Write{Key: "a", Value: []byte("2")})
+	_, writes["Purge"] = b.Put(t.Context(), driver.Write{Key: "a", Op: driver.Purge})
+	_, writes["TTL"] = b.Put(t.Context(), driver.Write{Key: "a", TTL: time.Hour})
+	_, writes["batch"] = b.Put(t.Context(), driver.Write{Key: "a"}, driver.Write{Key: "b"})
+	for what, err := range writes {
+		wantOutcome(t, err, transport.FailedPrecondition, transport.OutcomeNotDone)
+		if err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	b = openBucket(t, tr, driver.Config{Existing: true})
+	r, err := b.Get(t.Context(), "a", 0, true)
+	if got := scan(t, b, driver.Scan{History: true}); err != nil || describe(r) != "1:a=1" || got != "1:a=1" {
+		t.Errorf("got %+v, %v and %s", r, err, got)
+	}
+	if all, _, err := b.Read(t.Context(), []string{"a"}); err != nil || describe(all...) != "1:a=1" {
+		t.Errorf("read %s, %v", describe(all...), err)
+	}
+}
+
 // A Scan that cannot find out whether its records are gone does not wait for them.
 func TestScanWithoutConsumerInfo(t *testing.T) {
 	t.Parallel()
@@ -205,6 +257,7 @@ func TestBucketsWithoutJetStream(t *testing.T) {
 	ctx := hours(t)
 	_, err := tr.Buckets().Open(ctx, &driver.Config{Name: "b"})
 	wantOutcome(t, err, transport.Unimplemented, transport.OutcomeNotDone)
+	wantCode(t, err, transport.Unimplemented, "the account has no JetStream: enable it there")
 	wantOutcome(t, tr.Buckets().Delete(ctx, "b"), transport.Unimplemented, transport.OutcomeNotDone)
 	for _, err := range tr.Buckets().List(ctx) {
 		wantOutcome(t, err, transport.Unimplemented, transport.OutcomeNotDone)

@@ -44,8 +44,8 @@ func newBucket(t *testing.T, asked func()) (driver.Bucket, *nats.Conn) {
 
 const fakePrefix = "$JS.fake.API."
 
-// The servers of a cluster learn one after the other that a new bucket has a leader. Until then
-// one of them accepts no requests. They are sent again.
+// The servers of a cluster learn one after the other that a new bucket has a leader. Until then,
+// a server may accept no requests. They are sent again.
 func TestNewBucketWithoutALeader(t *testing.T) {
 	t.Parallel()
 	for name, check := range map[string]func(driver.Bucket) error{

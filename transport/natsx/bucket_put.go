@@ -155,14 +155,8 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 			}
 		}
 	}
-	reply, err := p.send(ctx, &writes[0], member(0, false))
-	if err == nil && len(reply.Data) > 0 {
-		if _, err = p.readAck(reply); err == nil {
-			return 0, transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the server stored the first write by itself: it ignores batches: upgrade it")
-		}
-	}
-	if err != nil {
-		return 0, notDone(err)
+	if err := p.openBatch(ctx, &writes[0], member(0, false)); err != nil {
+		return 0, err
 	}
 	last := len(writes) - 1
 	for i := 1; i < last; i++ {
@@ -173,11 +167,35 @@ func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, 
 			return 0, err
 		}
 	}
-	if reply, err = p.send(ctx, &writes[last], member(last, true)); err != nil {
+	reply, err := p.send(ctx, &writes[last], member(last, true))
+	if err != nil {
 		return 0, err
 	}
 	return p.readCommit(ctx, reply, id, writes)
 }
+
+// openBatch sends the first write of a batch. While the bucket has as many open batches as the
+// server allows, which is 50 by default, it is sent again.
+func (p *putting) openBatch(ctx context.Context, w *driver.Write, more func(*outgoing)) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		reply, err := p.send(ctx, w, more)
+		if err == nil && len(reply.Data) == 0 {
+			return nil
+		}
+		if err == nil {
+			if _, err = p.readAck(reply); err == nil {
+				return transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the server stored the first write by itself: it ignores batches: upgrade it")
+			}
+		}
+		if codeOfAPI(err) != codeBatchesTooMany || !pause(ctx, batchPause) {
+			return notDone(err)
+		}
+	}
+}
+
+const batchPause = 10 * time.Millisecond
 
 // readCommit returns the revision in the acknowledgement of a batch.
 func (p *putting) readCommit(ctx context.Context, reply *nats.Msg, id string, writes []driver.Write) (uint64, error) {
