@@ -17,7 +17,7 @@ import (
 	"gomono.dev/transport"
 )
 
-func put(t *testing.T, o *objstore.Objects, names ...string) {
+func putNames(t *testing.T, o *objstore.Objects, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := o.PutBytes(t.Context(), name, []byte("content of "+name)); err != nil {
@@ -31,7 +31,7 @@ func TestFS(t *testing.T) {
 	if err := fstest.TestFS(o.FS(t.Context())); err != nil {
 		t.Errorf("an empty store: %v", err)
 	}
-	put(t, o, "a", "b/c", "b/d/e", "b/d/ü", "both", "both/below", "/invalid", "in//valid", "../x", ".", "y/")
+	putNames(t, o, "a", "b/c", "b/d/e", "b/d/ü", "both", "both/below", "/invalid", "in//valid", "../x", ".", "y/")
 	if _, err := o.PutBytes(t.Context(), "empty", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestFS(t *testing.T) {
 
 func TestFSObjectAndDirectory(t *testing.T) {
 	o := open(t)
-	put(t, o, "both", "both/below")
+	putNames(t, o, "both", "both/below")
 	fsys := o.FS(t.Context())
 	if is, err := fs.Stat(fsys, "both"); err != nil || is.IsDir() || is.Sys().(objstore.Info).Name != "both" {
 		t.Errorf("both: %v, %v", is, err)
@@ -74,9 +74,9 @@ func TestFSObjectAndDirectory(t *testing.T) {
 func TestFSModificationTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t)
-		put(t, o, "d/new")
+		putNames(t, o, "d/new")
 		<-time.After(time.Hour)
-		put(t, o, "d/e/newer")
+		putNames(t, o, "d/e/newer")
 		newest := time.Now()
 		<-time.After(time.Hour)
 		fsys := o.FS(t.Context())
@@ -90,7 +90,7 @@ func TestFSModificationTimes(t *testing.T) {
 
 func TestFSErrors(t *testing.T) {
 	o := open(t)
-	put(t, o, "a", "d/b")
+	putNames(t, o, "a", "d/b")
 	fsys := o.FS(t.Context())
 	for name, want := range map[string]error{
 		"missing": fs.ErrNotExist, "a/b": fs.ErrNotExist, "": fs.ErrInvalid, "/a": fs.ErrInvalid, "a/": fs.ErrInvalid,
