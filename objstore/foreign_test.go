@@ -29,7 +29,7 @@ type foreign struct {
 // newForeign returns a store that one of them has created.
 func newForeign(t *testing.T, byOther bool) *foreign {
 	t.Helper()
-	s := conformanceServer(t, embedded.Options{Memory: true, Listen: "127.0.0.1:0"})
+	s := conformanceServer(t, embedded.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

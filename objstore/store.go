@@ -176,8 +176,9 @@ func openStore(ctx context.Context, t transport.Transport, c *driver.Config) (*o
 // other returns another store, for a link.
 func (s *opened) other(ctx context.Context, name string) (*opened, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.others[name]; o != nil {
+	o := s.others[name]
+	s.mu.Unlock()
+	if o != nil {
 		return o, nil
 	}
 	if !validStored.MatchString(name) {
@@ -187,6 +188,8 @@ func (s *opened) other(ctx context.Context, name string) (*opened, error) {
 	if err != nil {
 		return nil, asNotDone(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.others == nil {
 		s.others = make(map[string]*opened)
 	}

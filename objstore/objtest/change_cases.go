@@ -395,24 +395,20 @@ var sweepCases = []testCase{
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				for i := range 20 {
+				for i := range 10 {
 					name := fmt.Sprint(i)
-					if _, err := st.PutBytes(ctx, name, []byte(content(2005))); err != nil {
+					if _, err := st.PutBytes(ctx, name, []byte(content(505))); err != nil {
 						s.wantCode(err, transport.FailedPrecondition)
 					}
 				}
 			}()
-			for busy := true; busy; {
+			for range 30 {
 				_, err := st.Sweep(ctx, 0)
 				s.must(err)
-				select {
-				case <-done:
-					busy = false
-				default:
-				}
 			}
+			<-done
 			for _, name := range st.list() {
-				st.want(name, content(2005))
+				st.want(name, content(505))
 			}
 			_, err := st.Sweep(ctx, 0)
 			s.must(err)
