@@ -37,7 +37,7 @@ var rules = []rule{
 	{
 		[]string{"codec", "transport", "mono", "kv"},
 		[]string{"testing", "pgregory.net/rapid", modulePath + "/transport/inproc/inproctest"},
-		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest"},
+		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest", "objstore/objtest"},
 		nil,
 		"a production binary links no test support",
 	},
@@ -51,7 +51,7 @@ var rules = []rule{
 		"kv depends on transport.Host and kv/driver, and neither on mono nor on a backend",
 	},
 	{[]string{"kv"}, []string{"github.com/anishathalye/porcupine"}, nil, nil, "a production binary links no test support"},
-	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
+	{[]string{"kv/kvtest", "objstore/objtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
 	{
 		[]string{"testkit"},
 		[]string{"github.com/nats-io"},
