@@ -37,7 +37,7 @@ var rules = []rule{
 	{
 		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"testing", "pgregory.net/rapid", modulePath + "/transport/inproc/inproctest"},
-		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest"},
+		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest", "objstore/objtest"},
 		nil,
 		"a production binary links no test support",
 	},
@@ -59,7 +59,7 @@ var rules = []rule{
 	},
 	{[]string{"objstore/driver"}, []string{modulePath + "/kv", modulePath + "/objstore"}, nil, []string{"kv/driver", "objstore/driver"}, "a backend implements the contract of stores without package objstore"},
 	{[]string{"kv"}, []string{"github.com/anishathalye/porcupine"}, nil, nil, "a production binary links no test support"},
-	{[]string{"kv/kvtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
+	{[]string{"kv/kvtest", "objstore/objtest"}, []string{"pgregory.net/rapid"}, nil, nil, "the test of a backend needs no other module"},
 	{
 		[]string{"testkit"},
 		[]string{"github.com/nats-io"},

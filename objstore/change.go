@@ -64,9 +64,13 @@ func (s *opened) rename(ctx context.Context, from, to string) (Info, error) {
 	}
 	renamed := is.clone()
 	renamed.Name = to
+	life, err := lifeLeft(is)
+	if err != nil {
+		return Info{}, err
+	}
 	revision, err := s.entries.Batch(ctx, func(tx *kv.Tx[entry]) error {
 		tx.Delete(keyOf(from), kv.IfRevision(is.Revision))
-		tx.Create(keyOf(to), renamed.entry(s.name), lifeLeft(is)...)
+		tx.Create(keyOf(to), renamed.entry(s.name), life...)
 		return nil
 	})
 	if err = ofEntries(err); err != nil {
@@ -76,13 +80,17 @@ func (s *opened) rename(ctx context.Context, from, to string) (Info, error) {
 	return renamed, nil
 }
 
-// lifeLeft returns the TTL of a new entry for the chunks of an object: they expire when they
-// would have.
-func lifeLeft(is *Info) []kv.WriteOption {
+// lifeLeft returns the TTL of a new entry for the chunks of an object. It is rounded down: an
+// object that is described again and again must not outlive its chunks.
+func lifeLeft(is *Info) ([]kv.WriteOption, error) {
 	if is.Expires.IsZero() {
-		return nil
+		return nil, nil
 	}
-	return []kv.WriteOption{kv.TTL(max(time.Until(is.Expires), time.Second))}
+	left := time.Until(is.Expires).Truncate(time.Second)
+	if left < time.Second {
+		return nil, notDone(transport.FailedPrecondition, "it expires within a second: put it again")
+	}
+	return []kv.WriteOption{kv.TTL(left)}, nil
 }
 
 func value(is *Info) Info {
@@ -94,7 +102,7 @@ func value(is *Info) Info {
 
 // Update changes the description of an object: its Description, ContentType, Header and
 // Metadata are those that change sets. If the object changes meanwhile, Update tries again.
-// The conditions are those of a Put.
+// The conditions are those of a Put. An object with a TTL may lose up to a second of its life.
 func (o *Objects) Update(ctx context.Context, name string, change func(*Info) error, options ...Condition) (Info, error) {
 	s, err := o.begin(ctx)
 	if err != nil {
@@ -127,7 +135,11 @@ func (s *opened) update(ctx context.Context, name string, change func(*Info) err
 		if err := checkHeader(next.Header); err != nil {
 			return Info{}, err
 		}
-		next.Revision, err = s.write(ctx, &next, is, lifeLeft(is)...)
+		life, err := lifeLeft(is)
+		if err != nil {
+			return Info{}, err
+		}
+		next.Revision, err = s.write(ctx, &next, is, life...)
 		if transport.CodeOf(err) != transport.Aborted {
 			return next, err
 		}

@@ -108,7 +108,7 @@ func TestHandlerGet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, o, "plain", "d//double", "../up")
+	putNames(t, o, "plain", "d//double", "../up")
 	hundred := string(content(100))
 	if _, err := o.PutBytes(t.Context(), "hundred", []byte(hundred)); err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestHandlerRaces(t *testing.T) {
 	for header, want := range map[string]int{"": 409, "If-None-Match": 412} {
 		o := open(t)
 		r := httptest.NewRequestWithContext(t.Context(), "PUT", "/a", readerFunc(func([]byte) (int, error) {
-			put(t, o, "a")
+			putNames(t, o, "a")
 			return 0, io.EOF
 		}))
 		if header != "" {
@@ -354,7 +354,7 @@ func TestHandlerAborts(t *testing.T) {
 // TestHandlerDamagedSmall has an error before the first byte of the response.
 func TestHandlerDamagedSmall(t *testing.T) {
 	o, s := openDriver(t)
-	put(t, o, "a")
+	putNames(t, o, "a")
 	tamper(t, s, func(c []driver.Chunk) []driver.Chunk { c[0].Data[0]++; return c })
 	r := request{name: "damaged", path: "a", status: 500, want: "Etag: -\nContent-Type: text/plain; charset=utf-8", content: "Internal Server Error\n"}
 	r.run(t, o.Handler())
@@ -413,7 +413,7 @@ func (s *interrupted) Read(ctx context.Context, upload string, from uint64, yiel
 func TestHandlerReplaced(t *testing.T) {
 	var o *objstore.Objects
 	o = openWith(t, func(s driver.Store) driver.Store {
-		return &interrupted{s, 20, func() { put(t, o, "a") }}
+		return &interrupted{s, 20, func() { putNames(t, o, "a") }}
 	}, objstore.ChunkSize(1000))
 	if _, err := o.PutBytes(t.Context(), "a", content(50_000)); err != nil {
 		t.Fatal(err)
@@ -443,7 +443,7 @@ func TestHandlerReplacedBeforeTheFirstByte(t *testing.T) {
 			}
 		}}
 	})
-	put(t, o, "a")
+	putNames(t, o, "a")
 	r := request{name: "replaced", path: "a", header: "Range: bytes=1-", status: 206, want: "Content-Range: bytes 1-2/3", content: "ew"}
 	r.run(t, o.Handler())
 	n, times = 0, 100
@@ -470,7 +470,7 @@ func TestHandlerSlowClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, o, "b", "c") // the store is free for others while the client does not read
+	putNames(t, o, "b", "c") // the store is free for others while the client does not read
 	if err := o.Delete(t.Context(), "b"); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@ package objstore
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 
 	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
@@ -18,9 +18,10 @@ import (
 // The chunks of one upload have consecutive sequences if nothing else was stored meanwhile.
 // Otherwise the number of chunks after a sequence leads to the chunk with an index, by
 // bisection.
-type layout struct {
-	mu    sync.Mutex
-	known bool
+type layout struct{ found atomic.Pointer[spread] }
+
+// spread is where the chunks of an object are, once it is known.
+type spread struct {
 	even  bool
 	first uint64 // the sequence of the first chunk
 	last  uint64 // and of the last
@@ -38,16 +39,9 @@ func (f *found) locate(ctx context.Context, offset int64) (place, error) {
 	if offset == 0 || f.chunkSize == 0 || offset < int64(f.chunkSize) || f.chunks < 2 {
 		return place{}, nil
 	}
-	l := f.layout
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.known {
-		if err := l.learn(ctx, f); err != nil {
-			return place{}, err
-		}
-	}
-	if !l.even {
-		return place{}, nil
+	l, err := f.learn(ctx)
+	if err != nil || !l.even {
+		return place{}, err
 	}
 	index := int(offset / int64(f.chunkSize))
 	sequence, err := l.find(ctx, f, index)
@@ -57,27 +51,31 @@ func (f *found) locate(ctx context.Context, offset int64) (place, error) {
 	return place{sequence, index, int64(index) * int64(f.chunkSize)}, nil
 }
 
-// learn reads the first and the last chunk.
-func (l *layout) learn(ctx context.Context, f *found) error {
+// learn returns the layout after it has read the first and the last chunk. While chunks are
+// missing, it is uneven: the reading explains what is missing.
+func (f *found) learn(ctx context.Context) (*spread, error) {
+	if l := f.layout.found.Load(); l != nil {
+		return l, nil
+	}
 	first, err := f.s.Chunk(ctx, f.upload, 0)
 	if err != nil || first.After != f.chunks-1 {
-		return ignoreMissing(err) // the reading explains what is missing
+		return &spread{}, ignoreMissing(err)
 	}
-	l.first = first.Sequence
+	l := &spread{first: first.Sequence}
 	last, err := l.lastChunk(ctx, f)
 	if err != nil || last == nil {
-		return err
+		return &spread{}, err
 	}
 	size := int64(f.chunkSize)
 	full := size * int64(f.chunks-1)
 	l.last = last.Sequence
 	l.even = full < f.Size && int64(len(last.Data)) == f.Size-full && int64(len(first.Data)) == size
-	l.known = true
-	return nil
+	f.layout.found.Store(l)
+	return l, nil
 }
 
 // lastChunk returns the last chunk, or nil if it is missing.
-func (l *layout) lastChunk(ctx context.Context, f *found) (*driver.Chunk, error) {
+func (l *spread) lastChunk(ctx context.Context, f *found) (*driver.Chunk, error) {
 	at := l.first + uint64(f.chunks-1)
 	c, err := f.s.Chunk(ctx, f.upload, at)
 	for err == nil && c.After > 0 { // chunks of others are in between
@@ -88,7 +86,7 @@ func (l *layout) lastChunk(ctx context.Context, f *found) (*driver.Chunk, error)
 }
 
 // find returns the sequence of the chunk with an index, or 0 if chunks are missing.
-func (l *layout) find(ctx context.Context, f *found, index int) (uint64, error) {
+func (l *spread) find(ctx context.Context, f *found, index int) (uint64, error) {
 	if index == f.chunks-1 {
 		return l.last, nil
 	}

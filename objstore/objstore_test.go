@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -17,22 +15,11 @@ import (
 	"gomono.dev/objstore"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
-	"gomono.dev/transport/natsx/embedded"
 )
 
 func open(t testing.TB, options ...objstore.StoreOption) *objstore.Objects {
 	t.Helper()
-	var tr transport.Transport = inproc.New(inproc.Options{})
-	if os.Getenv("NATS") != "" {
-		server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { server.Shutdown(context.Background()) })
-		if tr, err = server.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	tr := inproc.New(inproc.Options{})
 	t.Cleanup(func() { tr.Close(context.Background()) })
 	o, err := objstore.Connect(t.Context(), tr, objstore.NewStore("files", options...))
 	if err != nil {
@@ -55,41 +42,6 @@ func wantCode(t testing.TB, err error, want transport.Code) {
 	if got := transport.CodeOf(err); got != want {
 		t.Fatalf("error %v has the code %q, want %q", err, got, want)
 	}
-}
-
-func TestSizes(t *testing.T) {
-	o := open(t, objstore.ChunkSize(10))
-	for _, n := range []int{0, 1, 9, 10, 11, 20, 25, 1000} {
-		want := content(n)
-		is, err := o.Put(t.Context(), "a", iotest.OneByteReader(bytes.NewReader(want)))
-		if err != nil || is.Size != int64(n) {
-			t.Fatalf("%d bytes: %+v, %v", n, is, err)
-		}
-		got, info, err := o.ReadAll(t.Context(), "a")
-		if err != nil || !bytes.Equal(got, want) || info.Digest != is.Digest || info.Revision != is.Revision {
-			t.Fatalf("%d bytes: %d bytes, %+v, %v", n, len(got), info, err)
-		}
-		f, err := o.Open(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := iotest.TestReader(f, want); err != nil {
-			t.Errorf("%d bytes: %v", n, err)
-		}
-	}
-	is, err := o.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Delete(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
-	after, err := o.Status(t.Context())
-	if err != nil || after.Bytes >= is.Bytes-1000 {
-		t.Errorf("%d bytes are left of %d, %v", after.Bytes, is.Bytes, err)
-	}
-	_, err = o.Stat(t.Context(), "a")
-	wantCode(t, err, transport.NotFound)
 }
 
 func TestFailures(t *testing.T) {
@@ -161,34 +113,6 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestOvertakenReader(t *testing.T) {
-	o := open(t, objstore.ChunkSize(10))
-	must := func(is objstore.Info, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(o.PutBytes(t.Context(), "a", content(10_000))) // more than a reader fetches ahead
-	fresh, err := o.Open(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	begun, err := o.Open(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(begun, make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	must(o.PutBytes(t.Context(), "a", []byte("new")))
-	if got, err := io.ReadAll(fresh); string(got) != "new" || err != nil {
-		t.Errorf("read %q, %v", got, err)
-	}
-	_, err = io.ReadAll(begun)
-	wantCode(t, err, transport.Aborted)
-}
-
 // A reader may be as slow as it likes: a context without a deadline never ends a download.
 func TestSlowDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -217,86 +141,6 @@ func TestSlowDownload(t *testing.T) {
 			t.Errorf("read %d bytes, want %d", got.Len(), len(want))
 		}
 	})
-}
-
-func TestSweep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := open(t, objstore.ChunkSize(10))
-		if _, err := o.PutBytes(t.Context(), "kept", content(100)); err != nil {
-			t.Fatal(err)
-		}
-		wait, failed := make(chan struct{}), make(chan error, 1)
-		go func() {
-			_, err := o.Put(t.Context(), "slow", io.MultiReader(bytes.NewReader(content(50)), readerFunc(func([]byte) (int, error) {
-				<-wait
-				return 0, io.EOF
-			})))
-			failed <- err
-		}()
-		synctest.Wait()
-		<-time.After(time.Hour)
-		if swept, err := o.Sweep(t.Context(), 2*time.Hour); swept.Uploads != 0 || err != nil {
-			t.Errorf("swept %+v, %v", swept, err)
-		}
-		if swept, err := o.Sweep(t.Context(), time.Minute); swept != (objstore.Swept{Uploads: 1, Chunks: 4}) || err != nil {
-			t.Errorf("swept %+v, %v", swept, err)
-		}
-		close(wait)
-		wantCode(t, <-failed, transport.FailedPrecondition)
-		if _, _, err := o.ReadAll(t.Context(), "kept"); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// A Copy whose object is replaced has no content of one version with the description of another.
-func TestCopyOfAReplacedObject(t *testing.T) {
-	o := open(t, objstore.ChunkSize(10))
-	put := func(n int, options ...objstore.PutOption) {
-		t.Helper()
-		if _, err := o.PutBytes(t.Context(), "a", content(n), options...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(100, objstore.Description("old"))
-	replace := objstore.Progress(func(int64) { put(100) })
-	_, err := o.Copy(t.Context(), "a", "b", replace)
-	wantCode(t, err, transport.Aborted)
-	_, err = o.Copy(t.Context(), "a", "a", replace, objstore.ContentType("text/plain"))
-	wantCode(t, err, transport.Aborted)
-	_, err = o.Stat(t.Context(), "b")
-	wantCode(t, err, transport.NotFound)
-}
-
-func TestRename(t *testing.T) {
-	o := open(t)
-	if _, err := o.PutBytes(t.Context(), "a", []byte("content"), objstore.ContentType("text/plain"), objstore.Metadata("k", "v")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.Copy(t.Context(), "a", "b"); err != nil {
-		t.Fatal(err)
-	}
-	_, err := o.Rename(t.Context(), "a", "b")
-	wantCode(t, err, transport.AlreadyExists)
-	if _, err := o.Rename(t.Context(), "a", "c"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.Update(t.Context(), "c", func(is *objstore.Info) error { is.Description = "d"; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"b", "c"} {
-		got, is, err := o.ReadAll(t.Context(), name)
-		if string(got) != "content" || is.ContentType != "text/plain" || is.Metadata["k"] != "v" || err != nil {
-			t.Errorf("%s: %q %+v, %v", name, got, is, err)
-		}
-	}
-	n := 0
-	for range o.List(t.Context()) {
-		n++
-	}
-	if n != 2 {
-		t.Errorf("%d objects", n)
-	}
 }
 
 func outcomeOf(err error) transport.Outcome {

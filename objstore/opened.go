@@ -155,9 +155,10 @@ func (s *opened) close(ctx context.Context) error {
 // other returns another store, for a link.
 func (s *opened) other(ctx context.Context, name string) (*opened, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.others[name]; o != nil {
-		return o, nil
+	known := s.others[name]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	if !validStored.MatchString(name) {
 		return nil, notDone(transport.FailedPrecondition, "invalid name")
@@ -166,6 +167,8 @@ func (s *opened) other(ctx context.Context, name string) (*opened, error) {
 	if err := o.open(ctx, &driver.Config{Name: name, Existing: true}); err != nil {
 		return nil, asNotDone(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.others == nil {
 		s.others = make(map[string]*opened)
 	}

@@ -76,7 +76,7 @@ func TestTus(t *testing.T) {
 
 func TestTusCreation(t *testing.T) {
 	o := open(t)
-	put(t, o, "there")
+	putNames(t, o, "there")
 	h := o.Handler(objstore.AllowUploads(hundred, time.Hour))
 	for _, r := range []request{
 		{name: "options", method: "OPTIONS", path: "", status: 204,
@@ -124,7 +124,7 @@ func TestTusConditions(t *testing.T) {
 	h := o.Handler(objstore.AllowUploads(hundred, time.Hour))
 	r := request{name: "create", method: "POST", path: "a", header: tus + "Upload-Length: 3\nIf-None-Match: *", status: 201}
 	at, _ := url.Parse(r.run(t, h).Header.Get("Location"))
-	put(t, o, "a")
+	putNames(t, o, "a")
 	q := "\nQuery: ?" + at.RawQuery
 	for _, r := range []request{
 		{name: "lost", method: "PATCH", path: "a", header: patch + "Upload-Offset: 0" + q, body: "abc", status: 409, want: "Upload-Offset: -", content: "Conflict\n"},

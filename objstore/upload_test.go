@@ -222,7 +222,7 @@ func TestUploadConditions(t *testing.T) {
 	o := open(t)
 	u := begin(t, o, "a", objstore.IfAbsent())
 	appendTo(t, u, []byte("new"))
-	put(t, o, "a")
+	putNames(t, o, "a")
 	_, err := u.Finish(t.Context())
 	wantCode(t, err, transport.AlreadyExists)
 	_, err = o.Begin(t.Context(), "a", time.Hour, objstore.IfAbsent())
