@@ -23,7 +23,7 @@ type named struct {
 // maxBlock is the maximum length of a block. A full one is split.
 const maxBlock = 512
 
-// find returns the place of a name, or the one where it belongs.
+// find returns the place of a name. If it is missing, set would add it there.
 func (n *names) find(name string) (block, at int, found bool) {
 	block = sort.Search(len(n.blocks), func(i int) bool { return n.blocks[i][len(n.blocks[i])-1].Name >= name })
 	if block == len(n.blocks) {
@@ -96,8 +96,7 @@ func (n *names) from(name string) []*named {
 	return slices.Clone(rest[:min(len(rest), some)])
 }
 
-// after returns the first text that follows all texts with a prefix. "" means that there is
-// none.
+// after returns the first text that follows all texts with a prefix, or "".
 func after(prefix string) string {
 	trimmed := strings.TrimRight(prefix, "\xff")
 	if trimmed == "" {
