@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // names holds the descriptions of objects in the order of their names. They are in blocks, so
@@ -98,10 +97,10 @@ func (n *names) from(name string) []*named {
 
 // after returns the first text that follows all texts with a prefix, or "".
 func after(prefix string) string {
-	trimmed := strings.TrimRight(prefix, "\xff")
-	if trimmed == "" {
-		return ""
+	for last := len(prefix) - 1; last >= 0; last-- {
+		if prefix[last] < 0xff {
+			return prefix[:last] + string([]byte{prefix[last] + 1})
+		}
 	}
-	last := len(trimmed) - 1
-	return trimmed[:last] + string([]byte{trimmed[last] + 1})
+	return ""
 }
