@@ -234,6 +234,7 @@ func TestIndexOfRecreatedStore(t *testing.T) {
 		again, err := objstore.Connect(t.Context(), tr, objstore.NewStore("files"))
 		must(t, err)
 		put(t, again, "b")
+		synctest.Wait()
 		for range 3 {
 			if got := list(t, o.List(t.Context())); got != "b" {
 				t.Errorf("got %q", got)
