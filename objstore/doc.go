@@ -32,23 +32,21 @@
 //  6. A Put needs memory for two chunks, and a read for about a megabyte, whatever the size.
 //  7. A listing is complete, or ends with an error. A Watch gives each change once and in order,
 //     or reports a gap with [EventReplay].
-//  8. A process reads what it wrote, or something newer. A listing of a store with replicas is
-//     excepted, unless the store has an [Index]: one of the replicas answers, which may not have
-//     the last writes yet.
+//  8. A process reads what it wrote, or something newer. Listings of a store with replicas and
+//     without an [Index] are excepted: a replica answers, perhaps without the last writes.
 //  9. Bad arguments are invalid_argument before anything is sent. Every error names the store
 //     and, if it is about one, the object. No method outlasts its context, except that it takes
 //     up to 10 seconds more to remove what it has left behind.
 //
 // A NATS server before 2.12, and a store that another client has created, cannot store the last
-// chunk and the description of an object at once. There, a Put that is overtaken by a Sweep, for
-// longer than the time that it was told to spare, may succeed although its chunks are gone.
+// chunk and the description of an object at once. There, a Put that pauses at its very end may
+// succeed although a Sweep has removed its chunks meanwhile.
 //
 // # Errors
 //
-// Errors have the codes of package transport: not_found for an object that does not exist,
-// already_exists for one that does if it must not, aborted for a condition that does not hold, for
-// a Put that another one has overtaken, and for such a reader, data_loss for missing or changed
-// content, failed_precondition for a sealed store and for a Put whose chunks were removed,
+// Errors have the codes of package transport: not_found for a missing object, already_exists for
+// a Put with IfAbsent over an object, aborted for any other condition that does not hold, and for
+// a Put or a reader that another Put has overtaken, data_loss for missing or changed content, failed_precondition for a sealed store and for a Put whose chunks were removed,
 // out_of_range for a revision of the future, resource_exhausted for a full store, unimplemented
 // for what the backend or the store cannot do, unavailable for a lost connection, and unknown for
 // an error of the reader that a Put was given.
@@ -56,9 +54,9 @@
 // # Names
 //
 // The name of an object is any valid UTF-8 that is not empty and has at most MaxName bytes.
-// Slashes have no meaning but that of a [Delimiter].
+// Slashes have no meaning, except as a [Delimiter].
 //
 // # Concurrency
 //
-// All methods may be called concurrently, except those of an [Object] other than ReadAt and Info.
+// All methods may be called concurrently. Of an [Object], only ReadAt and Info may.
 package objstore

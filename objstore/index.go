@@ -13,17 +13,17 @@ import (
 // to its result, in the order of names, and Stat needs no request. All users of the store in an
 // App share the index. One consumer keeps it up to date, from the first List or Stat on.
 //
-// What List and Stat return is at most MaxStale old, or they read the store, as they do until
-// the index has been filled. Normally it is as old as a change takes to arrive. It has at least
-// what this process has written or read last, and no object after its expiry, by the local
-// clock. All other methods read the store.
+// The result of List and Stat is at most MaxStale old. If the index is older, or is not filled
+// yet, they read the store. Normally the index is as old as a change takes to arrive. It includes
+// all that this process has written or read, and no object after its expiry, by the local clock.
+// All other methods read the store.
 //
 // A name of 30 bytes takes about 400 bytes of memory with a content type, and about 150 more if
 // the object expires; headers, metadata and longer texts are added.
 func Index() StoreOption { return storeOption(func(o *storeOptions) { o.index = true }) }
 
-// MaxStale limits the age of what an [Index] knows, 2 s or more. The default is that of package
-// kv, 10 s. The server confirms about every second that nothing has changed.
+// MaxStale limits the age of what an [Index] knows, 2 s or more. The default is 10 s, as
+// in package kv. The server confirms about every second that nothing has changed.
 func MaxStale(age time.Duration) StoreOption {
 	return storeOption(func(o *storeOptions) {
 		o.maxStale = age
@@ -50,7 +50,7 @@ type index struct {
 	asOf     time.Time
 	position uint64        // the names include all changes up to this revision
 	least    uint64        // the highest revision that this process has written or read
-	moved    chan struct{} // closed when the position changes; nil: nobody waits
+	moved    chan struct{} // closed when the position changes; may be nil
 }
 
 func newIndex(s *opened, maxStale time.Duration) *index {

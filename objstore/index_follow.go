@@ -70,7 +70,7 @@ func (x *index) learn(r *kvdriver.Record) bool {
 	return true
 }
 
-// mark notes that the index has all changes up to a revision, and that there are no others.
+// mark notes that the index has all changes, which end at a revision.
 func (x *index) mark(revision uint64, lasting bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

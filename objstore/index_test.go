@@ -164,8 +164,7 @@ func TestIndex(t *testing.T) {
 	})
 }
 
-// An index that hears nothing is not believed for longer than MaxStale, and reads what this
-// process wrote from the store.
+// An index without news answers for MaxStale only, and never without what this process wrote.
 func TestStaleIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, tr := openCounted(t, objstore.Index(), objstore.MaxStale(5*time.Second))
@@ -235,6 +234,7 @@ func TestIndexOfRecreatedStore(t *testing.T) {
 		again, err := objstore.Connect(t.Context(), tr, objstore.NewStore("files"))
 		must(t, err)
 		put(t, again, "b")
+		synctest.Wait()
 		for range 3 {
 			if got := list(t, o.List(t.Context())); got != "b" {
 				t.Errorf("got %q", got)

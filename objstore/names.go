@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // names holds the descriptions of objects in the order of their names. They are in blocks, so
@@ -23,7 +22,7 @@ type named struct {
 // maxBlock is the maximum length of a block. A full one is split.
 const maxBlock = 512
 
-// find returns the place of a name, or the one where it belongs.
+// find returns the place of a name. If it is missing, set would add it there.
 func (n *names) find(name string) (block, at int, found bool) {
 	block = sort.Search(len(n.blocks), func(i int) bool { return n.blocks[i][len(n.blocks[i])-1].Name >= name })
 	if block == len(n.blocks) {
@@ -96,13 +95,12 @@ func (n *names) from(name string) []*named {
 	return slices.Clone(rest[:min(len(rest), some)])
 }
 
-// after returns the first text that follows all texts with a prefix. "" means that there is
-// none.
+// after returns the first text that follows all texts with a prefix, or "".
 func after(prefix string) string {
-	trimmed := strings.TrimRight(prefix, "\xff")
-	if trimmed == "" {
-		return ""
+	for last := len(prefix) - 1; last >= 0; last-- {
+		if prefix[last] < 0xff {
+			return prefix[:last] + string([]byte{prefix[last] + 1})
+		}
 	}
-	last := len(trimmed) - 1
-	return trimmed[:last] + string([]byte{trimmed[last] + 1})
+	return ""
 }

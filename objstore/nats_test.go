@@ -35,8 +35,8 @@ func connectNATS(t *testing.T, s *embedded.Server, options ...objstore.StoreOpti
 	return o
 }
 
-// On a NATS server an object that expires leaves no mark. A Watch gives its end all the same,
-// and an index forgets it. Both end with Close, and with them their consumers.
+// A NATS server removes an expired object without a mark. A Watch gives its end, and an index
+// forgets it. Close ends both, and their consumers.
 func TestWatchAndIndexOnNATS(t *testing.T) {
 	t.Parallel()
 	nats := startNATS(t)

@@ -27,8 +27,8 @@ type opened struct {
 	others map[string]*opened // by links
 }
 
-// The keys of an Environment: of the place of an open store, and of its first declaration by
-// its own name and by that of the stored store.
+// The keys of an Environment: of an open store, and of its first declaration, by the declared
+// and by the stored name.
 type (
 	sharedKey   struct{ name string }
 	declaredKey struct{ name string }
@@ -71,7 +71,7 @@ func (d *declaration) differs(other *declaration) string {
 	return ""
 }
 
-// start opens the store, or joins those who did. It is [transport.Component.Open].
+// start opens the store, unless another user has. It is [transport.Component.Open].
 func (o *Objects) start(ctx context.Context, e transport.Environment) error {
 	name := o.decl.storedName(e.Namespace)
 	if err := o.decl.check(e); err != nil {

@@ -26,8 +26,8 @@ const (
 	// EventDelete is the end of an object that was deleted or renamed.
 	EventDelete
 
-	// EventExpire is the end of an object that has expired, by the local clock. Revision is
-	// that of the object. Only an object that the Watch has given ends so.
+	// EventExpire is the end of an object that has expired, by the local clock, with the
+	// Revision of the object. It comes only for objects that the Watch has given.
 	EventExpire
 
 	// EventCurrent marks that the objects that were present have been given. Changes follow.
@@ -60,7 +60,7 @@ func UpdatesOnly() WatchOption { return continuing(kv.UpdatesOnly()) }
 
 // FromRevision begins with the objects that were stored or deleted from a revision on, instead
 // of the present ones. A revision that the store has not reached is out_of_range, except the
-// next one. What has expired since is not given.
+// next one. Expired objects are left out.
 func FromRevision(revision uint64) WatchOption { return continuing(kv.FromRevision(revision)) }
 
 func continuing(option kv.WatchOption) WatchOption {
@@ -73,12 +73,12 @@ func IgnoreDeletes() WatchOption {
 }
 
 // Watch returns the present objects, then EventCurrent, and then the changes, until ctx ends or
-// the loop is left. Those of the store come in the order of revisions. The last step is an
-// error, if the loop is not left: that of ctx, not_found if the store was deleted, or
-// unavailable if it was closed.
+// the loop is left. All but expiries come in the order of revisions. Unless the loop is left,
+// the last step is an error: the error of ctx, not_found for a deleted store, or unavailable
+// for a closed one.
 //
-// Each change comes once, also over lost connections, servers and leaders. If that cannot be
-// promised, EventReplay says so. An object that changes while it is not read may come with its
+// Each change comes once, also over lost connections, servers and leaders, or EventReplay
+// reports that it may be missing. An object that changes while it is not read may come with its
 // newest description only.
 //
 // A description that cannot be decoded is an error with the Name and the Revision of its Event:
@@ -192,7 +192,7 @@ func (w *watch) mark(c *change) bool {
 	if c.Kind == kv.EventReplay {
 		e.Kind = EventReplay
 		if !w.continues {
-			w.expiries = expiries{} // those that are present come again
+			w.expiries = expiries{} // what is present comes again
 		}
 	}
 	return w.yield(e, nil)

@@ -102,8 +102,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// An object that expires gives its end, on every transport: to those who know it, and only if
-// it was not stored again.
+// An object that expires gives its end to the watchers that got it, unless it was stored again.
 func TestWatchOfExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := open(t)
