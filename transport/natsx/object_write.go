@@ -29,8 +29,8 @@ type objectWriter struct {
 	subject string // of chunks, as they are sent
 	put     putting
 	last    uint64 // the last acknowledged chunk
-	base    uint64 // the first one, or the last one of before
-	blind   bool   // chunks were sent before the one before was acknowledged
+	base    uint64 // the oldest chunk that this writer knows
+	blind   bool   // a chunk was sent without an expectation
 	sent    []sentChunk
 	bytes   int // of sent
 	err     error
@@ -170,7 +170,7 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	}
 	var about driver.Entry
 	if err := json.Unmarshal(entry.Value, &about); err != nil {
-		return 0, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the entry is not one of an object: %w", err)
+		return 0, transport.Errorf(transport.Internal, transport.OutcomeNotDone, "the entry of the object cannot be decoded: %w", err)
 	}
 	if err := (entries{w.o.bucket}).encode(&entry); err != nil {
 		return 0, err
@@ -188,9 +188,9 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	return w.commitBatch(ctx, c, &entry)
 }
 
-// checkChunks checks that the upload has n chunks, and that all are of this writer. A chunk that
-// was sent blindly may have been stored after a Discard of those before. Then there is one
-// message more until those are deleted, and no base after that.
+// checkChunks checks that the upload has n chunks, and that none was removed. A Discard may come
+// between two chunks if the second one was sent blindly. Then the upload has one message more,
+// until the removal, and after it no base.
 func (w *objectWriter) checkChunks(ctx context.Context, n uint64) error {
 	if !w.blind {
 		return nil
