@@ -265,14 +265,15 @@ var serviceCallInfoCases = []serviceCase{
 		}
 	}},
 	{"a call without a reply has no headers of a reply", "", func(s *caseRun) {
-		ctx, cancel := context.WithTimeout(s.Context(), tick)
+		app := s.serve(func(ctx context.Context, _ question) (reply, error) {
+			mono.CallFrom(ctx).SetReplyHeader("Quote", "late")
+			<-time.After(8 * tick)
+			return reply{}, nil
+		})
+		ctx, cancel := context.WithTimeout(s.Context(), 4*tick)
 		defer cancel()
 		ctx, info := mono.NewCallInfo(ctx)
-		_, err := ask.Call(ctx, s.serve(func(ctx context.Context, _ question) (reply, error) {
-			mono.CallFrom(ctx).SetReplyHeader("Quote", "late")
-			<-time.After(2 * tick)
-			return reply{}, nil
-		}), question{})
+		_, err := ask.Call(ctx, app, question{})
 		s.want(err, mono.DeadlineExceeded, mono.OutcomeUnknown)
 		if info.ReplyHeader() != nil {
 			s.Errorf("got %v", info.ReplyHeader())
