@@ -121,8 +121,9 @@ type Writer interface {
 	// Commit appends the last chunk, if it is not nil, and stores the entry, both or none.
 	// Aborted means that the entry's Expect does not hold: Commit may be called again, with
 	// the same chunk and another entry. FailedPrecondition means that the upload does not end
-	// with the chunk that Flush would return. A backend that cannot store both at once stores
-	// one after the other, and checks in between that all chunks exist.
+	// with the chunk that Flush would return, or that chunks of it were removed. A backend that
+	// cannot store both at once stores one after the other, and checks in between that all
+	// chunks exist.
 	Commit(ctx context.Context, c *Chunk, entry kv.Write) (revision uint64, err error)
 }
 

@@ -1,5 +1,5 @@
-// Package interop has tests that stores of package objstore are those of the nats command and
-// of nats.js: what one of them writes, the others read and watch.
+// Package interop tests that package objstore, the nats command and nats.js exchange objects:
+// each reads and watches the objects of the others. nats.js cannot look up a name outside ASCII.
 //
 // The tests with the tools themselves run with `make interop`, which installs the tools. The
 // other tests replay messages that the tools have written, and compare what mono writes with

@@ -49,11 +49,11 @@ func numbered(n uint64) []byte {
 // numberOf returns the number of a content, or an error if it is none of the numbered ones.
 func numberOf(content []byte) (uint64, error) {
 	if len(content) < 8 {
-		return 0, fmt.Errorf("a content of %d bytes, which nobody wrote", len(content))
+		return 0, fmt.Errorf("%d bytes that no Put has sent", len(content))
 	}
 	n := binary.BigEndian.Uint64(content)
 	if !bytes.Equal(content, numbered(n)) {
-		return 0, fmt.Errorf("a content of %d bytes that begins as number %d, and is another", len(content), n)
+		return 0, fmt.Errorf("%d bytes that begin as content %d, and differ from it", len(content), n)
 	}
 	return n, nil
 }
@@ -236,7 +236,7 @@ func TestCancelledPutsLeaveNothing(t *testing.T) {
 			}
 		}
 		if n := f.number(names[worker]); !is[n] {
-			t.Errorf("%s has the content %d, want one of %v", names[worker], n, is)
+			t.Errorf("content of %s: got %d, want one of %v", names[worker], n, is)
 		}
 	})
 	t.Logf("%d Puts were cancelled, %d were stored", cancelled.Load(), stored.Load())
@@ -295,7 +295,7 @@ func TestRacingPutsLeaveNothing(t *testing.T) {
 	})
 	t.Logf("%d of %d Puts were stored", newest.stored, *puts)
 	if n := f.number("a"); n != newest.number {
-		t.Errorf("the content is %d, and the last one that was stored %d", n, newest.number)
+		t.Errorf("content: got %d, want %d, the last one stored", n, newest.number)
 	}
 	f.checkChunks()
 }
@@ -409,8 +409,8 @@ func putForever(url, from string) error {
 	return <-failed
 }
 
-// A process that is killed leaves objects that are whole, with all that it was told is stored.
-// A Sweep removes the rest.
+// A killed process leaves whole objects, and all that were acknowledged. A Sweep removes the
+// rest.
 func TestKilledPutsAreSwept(t *testing.T) {
 	t.Parallel()
 	m := newMortal(t)
@@ -470,8 +470,8 @@ func (p *process) scan(take func(line string, n int) bool) {
 	}
 }
 
-// Puts go on while the server is killed: what was acknowledged is stored, and a Sweep removes
-// what the others left.
+// Puts continue while the server is killed. Acknowledged objects are stored, and a Sweep removes
+// the rest.
 func TestPutsWhileTheServerIsKilled(t *testing.T) {
 	t.Parallel()
 	m := newMortal(t)
@@ -493,7 +493,7 @@ func TestPutsWhileTheServerIsKilled(t *testing.T) {
 	}, transport.Unavailable)
 	for i, is := range contents {
 		if n := f.number(names[i]); !is[n] {
-			t.Errorf("%s has the content %d, want one of %v", names[i], n, is)
+			t.Errorf("content of %s: got %d, want one of %v", names[i], n, is)
 		}
 	}
 	f.sweep()
