@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gomono.dev/kv"
+	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
 )
 
@@ -200,13 +201,14 @@ func (u *Upload) receive(ctx, work context.Context, r io.Reader) error {
 	}
 }
 
-// advance begins a new last chunk.
+// advance begins a new last chunk. The one before is acknowledged first: a chunk that is sent
+// without waiting could follow one of another writer.
 func (u *Upload) advance(ctx context.Context) error {
 	if u.stored == 0 {
 		c := u.next()
 		c.Header = u.header(nil)
-		if err := u.writer.Append(ctx, c); err != nil {
-			return u.fail(err)
+		if err := u.sendChunk(ctx, c); err != nil {
+			return err
 		}
 	}
 	u.stored = 0
@@ -259,12 +261,18 @@ func (u *Upload) store(ctx context.Context) error {
 		return nil
 	}
 	before, err := u.writer.Flush(ctx)
-	if err == nil {
-		u.before = before
-		c := u.next()
-		c.Header = u.header(&uploadState{Index: u.chunks, Before: before, Digest: u.state})
-		err = u.writer.Append(ctx, c)
+	if err != nil {
+		return u.fail(err)
 	}
+	u.before = before
+	c := u.next()
+	c.Header = u.header(&uploadState{Index: u.chunks, Before: before, Digest: u.state})
+	return u.sendChunk(ctx, c)
+}
+
+// sendChunk stores the last chunk.
+func (u *Upload) sendChunk(ctx context.Context, c driver.Chunk) error {
+	err := u.writer.Append(ctx, c)
 	if err == nil {
 		u.stored, err = u.writer.Flush(ctx)
 	}

@@ -349,7 +349,7 @@ func TestResumeOfOtherChunks(t *testing.T) {
 		}
 	}
 	plan := transport.Header{{Name: "Mono-Upload", Value: `{"name":"a","size":-1,"chunk":2,"expires":"3000-01-01T00:00:00Z"}`}}
-	for _, state := range []string{"", "{", `{"index":-1}`, `{"index":1000000000000}`, `{"digest":"AAAA"}`} {
+	for _, state := range []string{"", "{", `{"index":-1}`, `{"index":1000000000000,"final":true}`, `{"digest":"AAAA"}`} {
 		tamper(t, s, func([]driver.Chunk) []driver.Chunk {
 			return []driver.Chunk{{Data: []byte("xx"), Header: plan}, {Data: []byte("y"), Header: transport.Header{{Name: "Mono-Upload-State", Value: state}}}}
 		})
