@@ -22,8 +22,8 @@
 //  1. An object is whole, or not there. A Put takes effect at its end, at once: readers see the
 //     old object or the new one, never a mixture. After an error the old one is there, or the
 //     outcome of the error is unknown.
-//  2. A read to the end has checked the digest of the content before it returns io.EOF. A read of
-//     a part has checked the number and the sizes of the chunks.
+//  2. A read from the beginning to the end checks the digest of the content before it returns the
+//     last chunk. A read of a part checks the number and the sizes of the chunks.
 //  3. A reader that is overtaken by another Put, or by a deletion, reads the new object if it has
 //     returned nothing, and gets aborted otherwise.
 //  4. Of several concurrent Puts of one object, one succeeds. The others get aborted.
@@ -46,10 +46,11 @@
 //
 // Errors have the codes of package transport: not_found for a missing object, already_exists for
 // a Put with IfAbsent over an object, aborted for any other condition that does not hold, and for
-// a Put or a reader that another Put has overtaken, data_loss for missing or changed content, failed_precondition for a sealed store and for a Put whose chunks were removed,
-// out_of_range for a revision of the future, resource_exhausted for a full store, unimplemented
-// for what the backend or the store cannot do, unavailable for a lost connection, and unknown for
-// an error of the reader that a Put was given.
+// a Put or a reader that another Put has overtaken, data_loss for missing or changed content,
+// failed_precondition for a sealed store and for a Put whose chunks were removed, out_of_range
+// for a revision of the future, resource_exhausted for a full store, unimplemented for what the
+// backend or the store cannot do, unavailable for a lost connection, and unknown for an error of
+// the reader that a Put was given.
 //
 // # Names
 //

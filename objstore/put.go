@@ -151,13 +151,20 @@ func (u *upload) fill(r io.Reader, chunk []byte) (n int, err error) {
 			err = notDone(transport.Internal, "the reader panicked: %v", v)
 		}
 	}()
-	for n < len(chunk) && err == nil {
+	for empty := 0; n < len(chunk) && err == nil; empty++ {
 		var k int
-		k, err = r.Read(chunk[n:])
-		n += k
+		if k, err = r.Read(chunk[n:]); k > 0 {
+			n, empty = n+k, 0
+		}
+		if empty == maxEmptyReads {
+			return n, io.ErrNoProgress
+		}
 	}
 	return n, err
 }
+
+// maxEmptyReads is the number of reads without bytes after which a reader is given up.
+const maxEmptyReads = 100
 
 func (u *upload) checkSize() error {
 	if u.want >= 0 && u.size != u.want {

@@ -4,7 +4,9 @@
 // A store holds chunks and entries. The chunks of an upload have its id, and sequences that
 // count up. An entry describes an object: its name, the id of its chunks, their number, their
 // size and their digest. An object exists if its entry does. So chunks that no entry names are
-// left over from an upload that was not finished, or are those of one in progress.
+// left over from an upload that was not finished, or are those of one in progress. Package
+// objstore notes in the headers Mono-Upload and Mono-Upload-State of chunks how an upload
+// continues.
 //
 // # Guarantees
 //
