@@ -159,13 +159,14 @@ func (r *modelRun) copy() {
 func (r *modelRun) rename() {
 	from, to := r.name("from"), r.name("to")
 	is := r.objects[from]
+	ends := r.ends(is)
 	info, err := r.store.Rename(r.test.Context(), from, to)
 	switch {
 	case is == nil:
 		r.wantCode(err, transport.NotFound)
 	case from == to:
 		r.wantCode(err, "")
-	case r.ends(is):
+	case ends:
 		r.wantCode(err, transport.FailedPrecondition)
 	case r.objects[to] != nil:
 		r.wantCode(err, transport.AlreadyExists)
@@ -183,13 +184,13 @@ func (r *modelRun) update() {
 	name := r.name("name")
 	is := r.objects[name]
 	r.n++
-	description := fmt.Sprint(r.n)
+	description, ends := fmt.Sprint(r.n), r.ends(is)
 	info, err := r.store.Update(r.test.Context(), name, func(i *objstore.Info) error { i.Description = description; return nil })
 	if is == nil {
 		r.wantCode(err, transport.NotFound)
 		return
 	}
-	if r.ends(is) {
+	if ends {
 		r.wantCode(err, transport.FailedPrecondition)
 		return
 	}
@@ -212,7 +213,7 @@ func (r *modelRun) keepLife(name string) {
 
 // ends reports whether an object is in the last second of its life.
 func (r *modelRun) ends(is *modelObject) bool {
-	return !is.expires.IsZero() && time.Until(is.expires) < time.Second
+	return is != nil && !is.expires.IsZero() && time.Until(is.expires) < time.Second
 }
 
 // lose leaves chunks as a killed process does.
