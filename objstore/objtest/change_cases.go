@@ -122,7 +122,7 @@ var changeCases = []testCase{
 		},
 	},
 	{
-		name: "copy/damaged-source", contract: "A read from the beginning to the end checks the digest before it returns io.EOF, and returns data_loss if it differs.",
+		name: "copy/damaged-source", contract: "A read from the beginning to the end checks the digest before it returns the last chunk, and returns data_loss if it differs.",
 		rule: "A Copy of a damaged object is data_loss, and stores nothing.",
 		body: func(s *suite) {
 			st := s.open()
@@ -358,7 +358,7 @@ var sweepCases = []testCase{
 		},
 	},
 	{
-		name: "sweep/young", contract: "An upload whose last chunk is newer than olderThan stays.",
+		name: "sweep/young", contract: "An upload whose last chunk is newer than olderThan stays, and one that can be resumed stays until it expires",
 		rule: "Sweep leaves what is newer, and a negative age is invalid.",
 		body: func(s *suite) {
 			st := s.open()

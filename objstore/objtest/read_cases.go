@@ -114,7 +114,7 @@ var readCases = []testCase{
 		},
 	},
 	{
-		name: "read/digest", contract: "A read from the beginning to the end checks the digest before it returns io.EOF, and returns data_loss if it differs.",
+		name: "read/digest", contract: "A read from the beginning to the end checks the digest before it returns the last chunk, and returns data_loss if it differs.",
 		rule: "A changed content never ends with io.EOF, also if the reader reads on after the error.",
 		body: func(s *suite) {
 			st := s.open()
@@ -352,7 +352,7 @@ var rangeCases = []testCase{
 		},
 	},
 	{
-		name: "range/back", contract: "A read from the beginning to the end checks the digest before it returns io.EOF",
+		name: "range/back", contract: "A read from the beginning to the end checks the digest before it returns the last chunk",
 		rule: "Seek back and forth during a read changes only the position.",
 		body: func(s *suite) {
 			st := s.open()
