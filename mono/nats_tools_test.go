@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 )
 
@@ -90,6 +91,7 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 		t.Errorf("the streams are %q", got)
 	}
 
+	realtime.Until(t, "the dead job has left the queue", func() bool { return tools.stream("queues_stock_jobs").State.Msgs == 4 })
 	jobs := tools.stream("queues_stock_jobs")
 	if c := jobs.Config; jobs.State.Msgs != 4 || c.Retention != jetstream.InterestPolicy || c.Discard != jetstream.DiscardNew || c.MaxMsgs != 100 ||
 		c.Metadata["mono-handle"] != "queue stock.jobs" || !slices.Equal(c.Subjects, []string{"queues.stock.jobs", "queues.stock.jobs._to.*"}) {
