@@ -3,20 +3,31 @@ package loopback
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 )
 
-// Free returns an address without a listener. Its port is outside the range from which systems
-// choose ports, also for connections. So nothing takes it before the caller's server does,
-// except another caller of Free that picks the same among 20000.
+// Ports are outside the range from which systems choose ports, also for connections. A process
+// has a block of them, in which it takes one after the other.
+const (
+	firstPort = 10000
+	blocks    = 200
+	blockSize = 100
+)
+
+var taken atomic.Int64
+
+// Free returns an address without a listener. Nothing takes it before the caller's server
+// does, except the hundredth caller of Free after this one, or a process with the same block.
 func Free(t testing.TB) string {
 	t.Helper()
 	var err error
-	for range 100 {
+	for range blockSize {
+		port := firstPort + os.Getpid()%blocks*blockSize + int(taken.Add(1)%blockSize)
 		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			defer l.Close()
 			return l.Addr().String()
 		}
