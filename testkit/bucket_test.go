@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -203,6 +204,7 @@ func TestStaleReads(t *testing.T) {
 // included, is virtual.
 func TestCopiesOfBuckets(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex
 	seen := make(map[string]int)
 	testkit.Explore(t, 20, func(t testing.TB, h *testkit.Harness) {
 		bucket := testkit.Bucket(h, counts)
@@ -213,7 +215,10 @@ func TestCopiesOfBuckets(t *testing.T) {
 		if _, err := bucket.Put(t.Context(), "a", 5, kv.TTL(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		seen[stored(t, mirror, "a")]++
+		early := stored(t, mirror, "a")
+		mu.Lock()
+		seen[early]++
+		mu.Unlock()
 		h.Settle()
 		equal(t, "the mirror", stored(t, mirror, "a"), "5")
 		equal(t, "the sum", stored(t, sum, "a"), "5")
