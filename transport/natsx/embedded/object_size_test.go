@@ -15,6 +15,7 @@ import (
 
 	"gomono.dev/internal/realtime"
 	"gomono.dev/objstore"
+	"gomono.dev/transport"
 )
 
 var (
@@ -46,10 +47,14 @@ func TestLargeObjectInACluster(t *testing.T) {
 	if is.Digest != want || is.Size != size {
 		t.Errorf("stored %d bytes with the digest %s, want %d with %s", is.Size, is.Digest, size, want)
 	}
-	f, err := stores[1].Open(t.Context(), "object")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var f *objstore.Object
+	realtime.Until(t, "another process sees the object", func() bool {
+		f, err = stores[1].Open(t.Context(), "object")
+		if err != nil && transport.CodeOf(err) != transport.NotFound {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	defer f.Close()
 	received := sha256.New()
 	n, err := f.WriteTo(received)
