@@ -42,9 +42,13 @@ conformance: ## Run the suite, the model and the comparison on five targets (PRO
 	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
 
 .PHONY: interop
-interop: ## Install the nats command and nats.js, and test buckets and objects with them (needs npm)
+interop: ## Install the nats command, nats.js and tus-js-client, and test with them (needs npm)
 	./kv/interop/run
 	./objstore/interop/run
+
+.PHONY: browser
+browser: ## Test the page of examples/files in Chromium (needs chromium and npm)
+	./examples/files/browser/run
 
 .PHONY: bench
 bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
@@ -64,7 +68,7 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece
 	go mod tidy -diff
-	GOOS=windows go vet ./transport/... ./mono/... ./codec/... ./kv/...
+	GOOS=windows go vet ./transport/... ./mono/... ./codec/... ./kv/... ./objstore/...
 
 .PHONY: examples
 examples: ## Run the examples
@@ -74,6 +78,8 @@ examples: ## Run the examples
 	go run ./examples/orders -store .tmp/orders
 	go run ./examples/shortener -tour
 	go run ./examples/shortener -tour -store .tmp/shortener
+	go run ./examples/files -tour
+	go run ./examples/files -tour -store .tmp/files
 
 .PHONY: check
 check: lint test race examples ## Run everything that a change must pass

@@ -169,6 +169,12 @@ func (u *Upload) restore(last *driver.Chunk) bool {
 	return true
 }
 
+// isFinal reports whether a last chunk was stored with the entry of the object.
+func isFinal(last *driver.Chunk) bool {
+	var is uploadState
+	return json.Unmarshal([]byte(last.Header.Get(headerState)), &is) == nil && is.Final
+}
+
 // hold continues with a stored last chunk.
 func (u *Upload) hold(last *driver.Chunk) {
 	u.last = append(u.last[:0], last.Data...)

@@ -14,10 +14,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	kv "gomono.dev/kv/driver"
 	"gomono.dev/objstore"
 	"gomono.dev/objstore/driver"
@@ -269,6 +271,67 @@ func TestTusTwoClients(t *testing.T) {
 	}
 	if got, _, err := o.ReadAll(t.Context(), "a"); string(got) != "1111"+strings.Repeat("2", 16) || err != nil {
 		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+// discarding is a store that calls a function before the first Discard.
+type discarding struct {
+	driver.Store
+	before func(upload string, last uint64)
+	once   sync.Once
+}
+
+func (s *discarding) Discard(ctx context.Context, upload string, last uint64) error {
+	s.once.Do(func() { s.before(upload, last) })
+	return s.Store.Discard(ctx, upload, last)
+}
+
+// TestTusTerminationOfAnUploadInProgress ends an upload to which another client sends chunks.
+func TestTusTerminationOfAnUploadInProgress(t *testing.T) {
+	content, sender := io.Pipe()
+	var s *discarding
+	o := openWith(t, func(below driver.Store) driver.Store {
+		s = &discarding{Store: below, before: func(upload string, last uint64) {
+			_, _ = sender.Write([]byte("0123456789"))
+			realtime.Until(t, "more chunks are stored", func() bool {
+				now, err := below.Last(t.Context(), upload)
+				return err == nil && now.Sequence > last
+			})
+		}}
+		return s
+	}, objstore.ChunkSize(4))
+	h := o.Handler(objstore.AllowUploads(hundred, time.Hour))
+	q := create(t, h, "a", 40)
+	_, query, _ := strings.Cut(q, "?")
+	patched := httptest.NewRecorder()
+	done := make(chan bool)
+	go func() {
+		r := httptest.NewRequestWithContext(t.Context(), "PATCH", "/a?"+query, content)
+		for _, line := range lines(patch + "Upload-Offset: 0") {
+			name, value, _ := strings.Cut(line, ": ")
+			r.Header.Set(name, value)
+		}
+		h.ServeHTTP(patched, r)
+		_ = content.Close()
+		done <- true
+	}()
+	_, _ = sender.Write([]byte("0123456789"))
+	realtime.Until(t, "a chunk is stored", func() bool {
+		for u := range s.Uploads(t.Context()) {
+			last, err := s.Last(t.Context(), u.ID)
+			return err == nil && string(last.Data) == "0123"
+		}
+		return false
+	})
+	r := request{name: "terminate", method: "DELETE", path: "a", header: tus + q, status: 204}
+	r.run(t, h)
+	_, _ = sender.Write([]byte("0123456789"))
+	_ = sender.Close()
+	if realtime.Receive(t, done, "the response to PATCH"); patched.Code != 409 {
+		t.Errorf("PATCH: status %d, want 409", patched.Code)
+	}
+	for u := range s.Uploads(t.Context()) {
+		t.Errorf("%d chunks are left", u.Chunks)
 	}
 }
 

@@ -368,19 +368,44 @@ func (u *Upload) undo(ctx context.Context, err error) error {
 	return err
 }
 
-// Cancel ends the upload, and removes its content.
+// Cancel ends the upload, and removes its content. It takes the upload from another process that
+// appends to it: that one gets an error.
 func (u *Upload) Cancel(ctx context.Context) error {
 	err := u.failed
 	switch {
 	case err != nil:
 	case u.finished:
-		err = notDone(transport.FailedPrecondition, "the upload is finished: delete the object")
+		err = errFinished
 	default:
-		if err = u.s.Discard(ctx, u.id, u.stored); err == nil {
+		if err = u.discard(ctx); err == nil {
 			u.failed = notDone(transport.FailedPrecondition, "the upload was cancelled")
 		} else {
 			err = u.fail(err)
 		}
 	}
 	return u.s.at(u.Name(), err)
+}
+
+var errFinished = notDone(transport.FailedPrecondition, "the upload is finished: delete the object")
+
+// discardLimit is how long discard follows a process that appends.
+const discardLimit = 5 * time.Second
+
+// discard removes the upload where it ends, also if that moves on.
+func (u *Upload) discard(ctx context.Context) error {
+	end := u.stored
+	for began := time.Now(); ; {
+		err := u.s.Discard(ctx, u.id, end)
+		if transport.CodeOf(err) != transport.Aborted || time.Since(began) > discardLimit {
+			return err
+		}
+		last, failed := u.s.Last(ctx, u.id)
+		switch {
+		case failed != nil || last.Sequence == end:
+			return err // it is being finished, or was removed
+		case isFinal(last):
+			return errFinished
+		}
+		end = last.Sequence
+	}
 }
