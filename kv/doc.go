@@ -23,8 +23,7 @@
 //  3. A listing is complete, or ends with an error. It is never cut silently.
 //  4. An expired or deleted key has no value, and no older revision of it reappears. A TTL
 //     that the bucket cannot keep is refused.
-//  5. A process reads what it wrote, or something newer. A listing of a bucket with replicas
-//     is excepted: one of them answers, which may not have the last writes yet.
+//  5. A process reads what it wrote, or something newer.
 //  6. A Watch gives each change once and in order, or reports a gap with [EventReplay].
 //  7. Bad arguments are invalid_argument before anything is sent. Every error names the bucket
 //     and, if it is about one, the key. No method outlasts its context.

@@ -32,8 +32,7 @@
 //  6. A Put needs memory for two chunks, and a read for about a megabyte, whatever the size.
 //  7. A listing is complete, or ends with an error. A Watch gives each change once and in order,
 //     or reports a gap with [EventReplay].
-//  8. A process reads what it wrote, or something newer. Listings of a store with replicas and
-//     without an [Index] are excepted: a replica answers, perhaps without the last writes.
+//  8. A process reads what it wrote, or something newer.
 //  9. Bad arguments are invalid_argument before anything is sent. Every error names the store
 //     and, if it is about one, the object. No method outlasts its context, except that it takes
 //     up to 10 seconds more to remove what it has left behind.

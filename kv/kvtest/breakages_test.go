@@ -77,6 +77,7 @@ var breakages = map[string]breakage{
 	"lists a deleted bucket as empty":              {always(fault{scan: cutScan(transport.NotFound)}), "list/deleted-bucket"},
 	"lists no more than 256 keys":                  {always(fault{scan: limitScan}), "list/complete"},
 	"misses keys that are replaced meanwhile":      {always(fault{scan: scanUpToNow}), "list/rewritten-inside"},
+	"lists all but its last write":                 {always(fault{scan: scanBeforeLast}), "concurrent/own-writes-listed"},
 	"ignores patterns":                             {always(fault{scan: changeScan(func(s *driver.Scan) { s.Patterns = nil })}), "history/none"},
 	"lists values without their bytes":             {always(fault{scan: changeScan(func(s *driver.Scan) { s.HeadersOnly = true })}), "list/values"},
 	"has only the newest record as history":        {always(fault{scan: changeScan(func(s *driver.Scan) { s.History = false })}), "history/kept"},
@@ -320,6 +321,14 @@ func limitScan(ctx context.Context, b driver.Bucket, s driver.Scan, yield func(*
 		n++
 		return n <= 256 && yield(r)
 	})
+}
+
+func scanBeforeLast(ctx context.Context, b driver.Bucket, s driver.Scan, yield func(*driver.Record) bool) error {
+	is, err := b.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Scan(ctx, s, func(r *driver.Record) bool { return r.Revision == is.Last || yield(r) })
 }
 
 func scanUpToNow(ctx context.Context, b driver.Bucket, s driver.Scan, yield func(*driver.Record) bool) error {

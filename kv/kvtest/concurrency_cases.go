@@ -125,6 +125,31 @@ var concurrencyCases = []testCase{
 		},
 	},
 	{
+		name: "concurrent/own-writes-listed", contract: "A process reads what it wrote, or something newer.",
+		rule: "List after a write has that revision or a newer one, of new and of old keys, while others write.",
+		body: func(s *suite) {
+			b := s.open()
+			ctx := s.patient()
+			s.together(4, func(i int) {
+				for n := range 10 {
+					key := strconv.Itoa(i%2) + "." + strconv.Itoa(n/2)
+					e, err := b.Put(ctx, key, strconv.Itoa(i))
+					report(s, err)
+					var got uint64
+					for is, err := range b.List(ctx) {
+						report(s, err)
+						if is.Key == key {
+							got = is.Revision
+						}
+					}
+					if got < e.Revision {
+						s.Errorf("listed revision %d after a write of %d", got, e.Revision)
+					}
+				}
+			})
+		},
+	},
+	{
 		name: "concurrent/mixed", contract: "All methods may be called concurrently",
 		rule: "All methods may be called concurrently, and each key has its last value at the end.",
 		body: func(s *suite) {

@@ -67,6 +67,7 @@ var breakages = map[string]breakage{
 	"cuts a list of uploads":              {always(fault{uploads: cutSeq[driver.Upload]}), "driver/uploads"},
 	"counts no chunks of uploads":         {always(fault{uploads: countNone}), "sweep/left-over"},
 	"lists a part of the stores":          {always(fault{list: cutSeq[driver.Info]}), "store/list"},
+	"lists all but its last entry":        {always(fault{scan: scanBeforeLast}), "concurrent/own-writes"},
 	"has no time of an entry":             {always(fault{record: func(r *kv.Record) { r.Created = time.Time{} }}), "put/get"},
 
 	// stores and errors
@@ -284,4 +285,12 @@ func recode(from, to transport.Code) func(error) error {
 		}
 		return err
 	}
+}
+
+func scanBeforeLast(ctx context.Context, b kv.Bucket, s kv.Scan, yield func(*kv.Record) bool) error {
+	is, err := b.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return b.Scan(ctx, s, func(r *kv.Record) bool { return r.Revision == is.Last || yield(r) })
 }

@@ -32,6 +32,7 @@ type fault struct {
 	commit func(ctx context.Context, s driver.Store, w driver.Writer, c *driver.Chunk, entry kv.Write) (uint64, error)
 	entry  func(*kv.Write)  // changes each entry that is written
 	record func(*kv.Record) // changes each entry that is read
+	scan   func(ctx context.Context, b kv.Bucket, s kv.Scan, yield func(*kv.Record) bool) error
 	failed func(error) error
 }
 
@@ -218,7 +219,13 @@ func (b *brokenEntries) Get(ctx context.Context, key string, revision uint64, fr
 }
 
 func (b *brokenEntries) Scan(ctx context.Context, s kv.Scan, yield func(*kv.Record) bool) error {
-	return b.Bucket.Scan(ctx, s, func(r *kv.Record) bool { return yield(b.change(r)) })
+	scan := b.Bucket.Scan
+	if b.scan != nil {
+		scan = func(ctx context.Context, s kv.Scan, yield func(*kv.Record) bool) error {
+			return b.fault.scan(ctx, b.Bucket, s, yield)
+		}
+	}
+	return scan(ctx, s, func(r *kv.Record) bool { return yield(b.change(r)) })
 }
 
 func (b *brokenEntries) Put(ctx context.Context, writes ...kv.Write) (uint64, error) {

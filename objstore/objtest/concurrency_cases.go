@@ -1,6 +1,7 @@
 package objtest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -110,6 +111,35 @@ var concurrencyCases = []testCase{
 			})
 			st.want("a", version(39))
 			st.wantClean()
+		},
+	},
+	{
+		name: "concurrent/own-writes", contract: "A process reads what it wrote, or something newer.",
+		rule: "Stat and List after a Put have that revision or a newer one, while others put.",
+		body: func(s *suite) {
+			st := s.open()
+			ctx := s.patient()
+			s.together(4, func(i int) {
+				for n := range 5 {
+					name := fmt.Sprint(i/2, n)
+					put, err := st.PutBytes(ctx, name, []byte(content(i)))
+					if transport.CodeOf(err) == transport.Aborted {
+						continue // another one has put it
+					}
+					s.must(err)
+					is, err := st.Stat(ctx, name)
+					var listed objstore.Info
+					for o, failed := range st.List(ctx) {
+						err = errors.Join(err, failed)
+						if o.Name == name {
+							listed = o
+						}
+					}
+					if err != nil || is.Revision < put.Revision || listed.Revision < put.Revision {
+						s.Errorf("read the revision %d and listed %d after a Put of %d, %v", is.Revision, listed.Revision, put.Revision, err)
+					}
+				}
+			})
 		},
 	},
 	{
