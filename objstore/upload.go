@@ -74,6 +74,9 @@ func (s *opened) roomFor(plan *uploadPlan, chunk int) (int, error) {
 // Upload is an upload that can be resumed. Its methods are called one after the other. If two
 // Uploads of one token add to it, all but one get failed_precondition: contents are never mixed.
 //
+// A process that is killed while it replaces the last chunk, which was not full, may lose that
+// chunk, and with it an upload that has no other one.
+//
 // After an error of the store, all methods of the Upload return it: Resume the token.
 type Upload struct {
 	upload
@@ -82,10 +85,11 @@ type Upload struct {
 	failed   error
 
 	// Between calls all bytes are stored, also the last chunk, which is in memory as well. It is
-	// taken back as soon as more bytes belong to it, or Finish stores it with the entry.
-	stored uint64 // the sequence of the last chunk, 0 if it is not stored
-	before uint64 // the sequence of the chunk before it
-	state  []byte // of the digest before it
+	// replaced when it is full or Append ends, and Finish stores it with the entry.
+	stored  uint64 // the sequence of the last chunk, 0 if it is not stored
+	changed bool   // it has more bytes now
+	before  uint64 // the sequence of the chunk before it
+	state   []byte // of the digest before it
 }
 
 // uploadOf returns an upload without content.
@@ -204,7 +208,10 @@ func (u *Upload) receive(ctx, work context.Context, r io.Reader) error {
 // advance begins a new last chunk. The one before is acknowledged first: a chunk that is sent
 // without waiting could follow one of another writer.
 func (u *Upload) advance(ctx context.Context) error {
-	if u.stored == 0 {
+	if u.stored == 0 || u.changed {
+		if err := u.takeBack(ctx); err != nil {
+			return err
+		}
 		c := u.next()
 		c.Header = u.header(nil)
 		if err := u.sendChunk(ctx, c); err != nil {
@@ -225,11 +232,8 @@ func (u *Upload) add(ctx context.Context, n int, spare []byte) ([]byte, error) {
 		}
 		u.last, spare = spare[:0], u.last
 	}
-	if err := u.takeBack(ctx); err != nil {
-		return nil, err
-	}
 	from := len(u.last)
-	u.last = u.last[:from+n]
+	u.last, u.changed = u.last[:from+n], true
 	u.digest.Write(u.last[from:])
 	u.size += int64(n)
 	if u.progress != nil {
@@ -257,8 +261,11 @@ func (u *Upload) takeBack(ctx context.Context) error {
 
 // store stores the last chunk, with all that another Upload needs to continue.
 func (u *Upload) store(ctx context.Context) error {
-	if u.stored != 0 {
+	if u.stored != 0 && !u.changed {
 		return nil
+	}
+	if err := u.takeBack(ctx); err != nil {
+		return err
 	}
 	before, err := u.writer.Flush(ctx)
 	if err != nil {
@@ -279,6 +286,7 @@ func (u *Upload) sendChunk(ctx context.Context, c driver.Chunk) error {
 	if err != nil {
 		return u.fail(err)
 	}
+	u.changed = false
 	return nil
 }
 

@@ -368,6 +368,31 @@ func TestResumeOfOtherChunks(t *testing.T) {
 	}
 }
 
+// TestUploadExistsDuringAppend resumes an upload while its first bytes arrive, and while more
+// bytes come to a last chunk that is not full.
+func TestUploadExistsDuringAppend(t *testing.T) {
+	o := open(t, objstore.ChunkSize(4))
+	u, err := o.Begin(t.Context(), "a", time.Hour)
+	must(t, err)
+	for want := int64(0); want <= 6; want += 3 {
+		content := strings.NewReader("abc")
+		_, err := u.Append(t.Context(), readerFunc(func(p []byte) (int, error) {
+			other, err := o.Resume(t.Context(), u.Token())
+			must(t, err)
+			if content.Len() == 3 && other.Offset() != want {
+				t.Errorf("offset %d, want %d", other.Offset(), want)
+			}
+			return content.Read(p)
+		}))
+		must(t, err)
+	}
+	_, err = u.Finish(t.Context())
+	must(t, err)
+	if got, _, err := o.ReadAll(t.Context(), "a"); string(got) != "abcabcabc" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
 func FuzzToken(f *testing.F) {
 	o := open(f)
 	u, err := o.Begin(f.Context(), "a", time.Hour)
