@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -113,7 +114,9 @@ func TestThousandOrdersAndTwentyEnds(t *testing.T) {
 	})
 }
 
-// customers place orders over kept connections.
+// customers place orders over kept connections. As clients should, they do not use a connection
+// that was idle for nearly as long as a server keeps it: a request that meets the close has no
+// answer.
 type customers struct {
 	sites  *[2]atomic.Pointer[program]
 	enough int64
@@ -124,7 +127,7 @@ type customers struct {
 }
 
 func (c *customers) run(t testing.TB, number int) {
-	client := &http.Client{Transport: &http.Transport{}}
+	client := &http.Client{Transport: &http.Transport{IdleConnTimeout: 250 * time.Millisecond}}
 	defer client.CloseIdleConnections()
 	for n := 0; !c.ended.Load() || c.placed.Load() < c.enough; n++ {
 		id := fmt.Sprintf("c%d-%d", number, n)

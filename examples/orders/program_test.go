@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/loopback"
 	"gomono.dev/internal/realtime"
 )
 
@@ -39,11 +40,11 @@ type program struct {
 	killed atomic.Bool
 }
 
-// patiently runs a test of processes, whose requests have real limits of a second and more. The
-// test is repeated if it fails and the machine stood still.
+// patiently runs a test of processes, whose connections and requests have real limits of a second
+// and more. The test is repeated if it fails and the machine stood still.
 func patiently(t *testing.T, test func(t testing.TB)) {
 	t.Helper()
-	rounds := realtime.Rounds{Stall: time.Second}
+	rounds := realtime.Rounds{Stall: time.Second / 2}
 	rounds.Run(t, test)
 }
 
@@ -57,12 +58,7 @@ func group(t testing.TB) *sync.WaitGroup {
 
 func startProgram(t testing.TB, args ...string) *program {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := loopback.Free(t)
 	p := &program{cmd: exec.Command(os.Args[0], append(args, "-serve", address)...), url: "http://" + address, stderr: new(bytes.Buffer)}
 	p.cmd.Env = append(os.Environ(), "ORDERS_AS_PROGRAM=1")
 	p.cmd.Stderr = p.stderr
