@@ -13,7 +13,7 @@ import (
 func TestCasesQuoteTheContract(t *testing.T) {
 	comments := contractComments(t)
 	seen := make(map[string]bool)
-	for _, c := range cases() {
+	for _, c := range append(cases(), reconnectCases...) {
 		if len(strings.Fields(c.contract)) < 3 || !strings.Contains(comments, c.contract) {
 			t.Errorf("%s quotes %q, which is not in the comments of package objstore", c.name, c.contract)
 		}

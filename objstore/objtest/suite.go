@@ -25,6 +25,7 @@ type suite struct {
 	target *Target
 	dial   func() transport.Transport
 	tr     transport.Transport // of most cases
+	line   *Line               // set in the cases about lost connections
 	mu     sync.Mutex
 	over   bool
 	stores int
