@@ -64,6 +64,7 @@ func (is *shape) admit(writes []driver.Write) error {
 type putting struct {
 	b       *bucket
 	subject string // before the key
+	batch   string // its id
 }
 
 func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
@@ -145,42 +146,48 @@ func errNotStream(data []byte) error {
 // putBatch stores all writes at once. The server collects them, and checks and stores them
 // when it gets the last one.
 func (p *putting) putBatch(ctx context.Context, writes []driver.Write) (uint64, error) {
-	id := rand.Text()
-	member := func(i int, commit bool) func(*outgoing) {
-		return func(msg *outgoing) {
-			msg.set(headerBatch, id)
-			msg.setNumber(headerBatchSequence, uint64(i+1))
-			if commit {
-				msg.set(headerBatchCommit, "1")
-			}
-		}
-	}
-	if err := p.openBatch(ctx, &writes[0], member(0, false)); err != nil {
+	if err := p.openBatch(ctx, &writes[0]); err != nil {
 		return 0, err
 	}
 	last := len(writes) - 1
 	for i := 1; i < last; i++ {
 		msg := p.b.t.outgoing.get(p.message(&writes[i]))
 		p.set(msg, &writes[i])
-		member(i, false)(msg)
+		p.member(i)(msg)
 		if err := p.b.t.send(msg); err != nil {
 			return 0, err
 		}
 	}
-	reply, err := p.send(ctx, &writes[last], member(last, true))
+	reply, err := p.send(ctx, &writes[last], func(msg *outgoing) {
+		p.member(last)(msg)
+		msg.set(headerBatchCommit, "1")
+	})
 	if err != nil {
 		return 0, err
 	}
-	return p.readCommit(ctx, reply, id, writes)
+	return p.readCommit(ctx, reply, writes)
+}
+
+// member returns a function that sets the headers of a write of the batch.
+func (p *putting) member(i int) func(*outgoing) {
+	return func(msg *outgoing) {
+		msg.set(headerBatch, p.batch)
+		msg.setNumber(headerBatchSequence, uint64(i+1))
+	}
 }
 
 // openBatch sends the first write of a batch. While the bucket has as many open batches as the
-// server allows, which is 50 by default, it is sent again.
-func (p *putting) openBatch(ctx context.Context, w *driver.Write, more func(*outgoing)) error {
+// server allows, which is 50 by default, it sends it again. It also does if there is no answer,
+// which may have been lost with the leader: the server forgets a batch that nobody completes.
+func (p *putting) openBatch(ctx context.Context, w *driver.Write) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for {
-		reply, err := p.send(ctx, w, more)
+		p.batch = rand.Text()
+		attempt, cancel := context.WithTimeout(ctx, openTime)
+		reply, err := p.send(attempt, w, p.member(0))
+		unanswered := attempt.Err() != nil && ctx.Err() == nil
+		cancel()
 		if err == nil && len(reply.Data) == 0 {
 			return nil
 		}
@@ -189,19 +196,22 @@ func (p *putting) openBatch(ctx context.Context, w *driver.Write, more func(*out
 				return transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the server stored the first write by itself: it ignores batches: upgrade it")
 			}
 		}
-		if codeOfAPI(err) != codeBatchesTooMany || !pause(ctx, batchPause) {
+		if !unanswered && codeOfAPI(err) != codeBatchesTooMany || !pause(ctx, batchPause) {
 			return notDone(err)
 		}
 	}
 }
 
+// openTime is how long openBatch waits for an answer.
+const openTime = 2 * time.Second
+
 const batchPause = 10 * time.Millisecond
 
 // readCommit returns the revision in the acknowledgement of a batch.
-func (p *putting) readCommit(ctx context.Context, reply *nats.Msg, id string, writes []driver.Write) (uint64, error) {
+func (p *putting) readCommit(ctx context.Context, reply *nats.Msg, writes []driver.Write) (uint64, error) {
 	ack, err := p.readAck(reply)
 	switch {
-	case err == nil && ack.Batch != id:
+	case err == nil && ack.Batch != p.batch:
 		err = errNotStream(reply.Data)
 	case codeOfAPI(err) == codeBatchIncomplete:
 		err = cmp.Or(p.denial(ctx, writes), err)
