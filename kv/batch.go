@@ -26,10 +26,10 @@ const MaxBatch = driver.MaxBatch
 // returned as it is, and nothing is stored. A key can be written once. The result is the
 // revision of the last write; those of the others precede it without a gap.
 //
-// If the condition of a Create does not hold, Batch returns already_exists, and aborted for
-// that of another write, with the key where it is known. A bucket or a server that cannot
-// store several writes at once is unimplemented, unless there is only one. A NATS server
-// collects the writes of at most 50 batches of a bucket at once: further ones wait.
+// If the condition of a Create does not hold, Batch returns already_exists. For another
+// condition it returns aborted. The error names the key if it is known. A bucket or a server
+// that cannot store several writes at once is unimplemented, unless there is only one. A NATS
+// server collects the writes of at most 50 batches of a bucket at once: further ones wait.
 func (kv *KeyValue[T]) Batch(ctx context.Context, f func(*Tx[T]) error) (revision uint64, err error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {

@@ -238,7 +238,7 @@ func (c *cache) lose() {
 	clear(c.slots)
 }
 
-// fail implements [listener]. The next Get follows anew.
+// fail implements [listener]. The next Get restarts the feed.
 func (c *cache) fail(error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

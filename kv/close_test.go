@@ -70,7 +70,7 @@ func TestCloseRemovesConsumer(t *testing.T) {
 	realtime.Until(t, "the consumer is gone", consumers(0))
 }
 
-// A Host closes its buckets, and nobody else.
+// Only a Host closes its buckets.
 func TestCloseOnHost(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

@@ -113,7 +113,7 @@ func (f *feed) add(w listener, position uint64) (begins bool) {
 	return false
 }
 
-// follow makes the feed follow anew.
+// follow restarts the feed.
 func (f *feed) follow(what following) {
 	f.following = what
 	f.turn++

@@ -144,7 +144,7 @@ func TestBucketIsDeclaredTwice(t *testing.T) {
 	}
 }
 
-// The default codec of a Host is that of its buckets.
+// Buckets have the default codec of their Host.
 func TestCodecOfHost(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

@@ -16,7 +16,7 @@ type KeyValue[T any] struct {
 }
 
 // Raw returns the bucket with its values as they are stored. It reads values that cannot be
-// decoded. What it writes must be in the codec of the bucket.
+// decoded. Values that it writes must be in the codec of the bucket.
 func (kv *KeyValue[T]) Raw() *KeyValue[[]byte] { return &KeyValue[[]byte]{store: kv.store, raw: true} }
 
 // Name returns the declared name of the bucket.
@@ -170,8 +170,8 @@ func (o *opened) checkReached(ctx context.Context, revision uint64) error {
 // there are more, or that the values do not fit into one answer.
 //
 // GetAll leaves out a value that cannot be decoded, and returns the others with a data_loss
-// error. It joins an error with a [DecodeError] for each value that is left out. With any other
-// error there are no entries.
+// error. It joins an error with a [DecodeError] for each omitted value. Any other error comes
+// without entries.
 func (kv *KeyValue[T]) GetAll(ctx context.Context, keys ...string) (entries []Entry[T], revision uint64, err error) {
 	o, err := kv.store.begin(ctx)
 	if err != nil {

@@ -59,8 +59,8 @@ func (kv *KeyValue[T]) Modify(ctx context.Context, key string, f func(T) (T, err
 // verbatim is an error that is returned without names.
 type verbatim struct{ error }
 
-// Touch writes the value of a key again, so that its life begins anew: with a [TTL] that of
-// the option, otherwise that of the value's own TTL or of the bucket. A key without a value
+// Touch writes the value of a key again, so that its life starts again: with the TTL of the
+// option [TTL], the value, or the bucket, in this order. A key without a value
 // is not_found.
 func (kv *KeyValue[T]) Touch(ctx context.Context, key string, options ...WriteOption) (Entry[T], error) {
 	o, err := kv.store.begin(ctx)

@@ -225,8 +225,8 @@ func Upcasts(steps ...codec.Step) BucketOption {
 	})
 }
 
-// IfRevision makes a Delete or a Purge fail with aborted unless the revision is the newest
-// one of the key.
+// IfRevision makes a Delete or a Purge fail with aborted unless the key's newest revision is
+// the given one.
 func IfRevision(revision uint64) DeleteOption {
 	return deleteOption(func(o *deleteOptions) { o.expect = &revision })
 }

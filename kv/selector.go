@@ -61,8 +61,8 @@ func Match(pattern string) Selector {
 
 func (s Selector) watchOption(o *watchOptions) { o.selectors = append(o.selectors, s) }
 
-// selectors is a choice of keys: those that one of them selects, or all keys if there are
-// none.
+// selectors is a choice of keys: each key that a selector selects. Without selectors, it is
+// all keys.
 type selectors []Selector
 
 // String lists the patterns of the selectors, and their prefixes in quotes.

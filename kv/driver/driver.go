@@ -17,8 +17,8 @@
 //  3. While the backend is disconnected or closed, methods that send one request return
 //     Unavailable with OutcomeNotDone. Follow and Scan wait for the connection; only after
 //     Close they return Unavailable.
-//  4. All methods may be called concurrently. The slices of a Record belong to the caller,
-//     those of a Write to the backend until the call returns.
+//  4. All methods may be called concurrently. The caller owns the slices of a Record,
+//     and leaves those of a Write unchanged until the call returns.
 package driver
 
 import (
@@ -79,8 +79,8 @@ type Bucket interface {
 	Get(ctx context.Context, key string, revision uint64, fresh bool) (*Record, error)
 
 	// Read returns the newest records of the given keys, at most MaxRead, as of one
-	// revision, which it also returns. Keys without a record are left out. The order is
-	// that of revisions. ResourceExhausted means that one answer cannot hold them.
+	// revision, which it also returns. Keys without a record are left out. Records are in
+	// the order of revisions. ResourceExhausted means that one answer cannot hold them.
 	Read(ctx context.Context, keys []string) (records []*Record, revision uint64, err error)
 
 	// Put stores all writes or none, and returns the revision of the last one. Those of
@@ -204,7 +204,7 @@ type Record struct {
 	Op       Op
 	Revision uint64
 	Created  time.Time        // by the backend's clock
-	TTL      time.Duration    // 0: none of its own
+	TTL      time.Duration    // 0: the bucket's
 	Header   transport.Header // without the backend's fields
 	Value    []byte           // nil if HeadersOnly
 	Size     int              // bytes of the value, also if HeadersOnly

@@ -71,7 +71,7 @@ var batchCases = needing(Batches, []testCase{
 		},
 	},
 	{
-		name: "batch/update-conflict", contract: "If the condition of a Create does not hold, Batch returns already_exists, and aborted for that of another write, with the key where it is known.",
+		name: "batch/update-conflict", contract: "If the condition of a Create does not hold, Batch returns already_exists. For another condition it returns aborted. The error names the key if it is known.",
 		rule: "If one Update or deletion is aborted, nothing is stored, and the error names the key.",
 		body: func(s *suite) {
 			b := s.open(kv.History(3))

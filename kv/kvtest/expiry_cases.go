@@ -249,7 +249,7 @@ var expiryCases = []testCase{
 		},
 	},
 	{
-		name: "expiry/touch", contract: "so that its life begins anew: with a [TTL] that of the option, otherwise that of the value's own TTL or of the bucket", needs: KeyTTL,
+		name: "expiry/touch", contract: "so that its life starts again: with the TTL of the option [TTL], the value, or the bucket, in this order", needs: KeyTTL,
 		rule: "Touch renews the TTL of a value, sets another one, and keeps none.",
 		body: func(s *suite) {
 			b := s.open(kv.TTL(time.Hour))

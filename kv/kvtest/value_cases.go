@@ -135,7 +135,7 @@ var valueCases = []testCase{
 		},
 	},
 	{
-		name: "value/undecodable-in-history", contract: "It joins an error with a [DecodeError] for each value that is left out.",
+		name: "value/undecodable-in-history", contract: "It joins an error with a [DecodeError] for each omitted value.",
 		rule: "History returns the values that decode and the deletions, and a DecodeError for each other revision.",
 		body: func(s *suite) {
 			b := s.open(kv.History(5))

@@ -217,7 +217,7 @@ var deleteCases = []testCase{
 		},
 	},
 	{
-		name: "delete/revision", contract: "IfRevision makes a Delete or a Purge fail with aborted unless the revision is the newest one of the key.",
+		name: "delete/revision", contract: "IfRevision makes a Delete or a Purge fail with aborted unless the key's newest revision is the given one.",
 		rule: "Delete with the newest revision deletes; with another it is aborted, and the value stays.",
 		body: func(s *suite) { conditionalEnd(s, (*bucket).delete, (*kv.KeyValue[string]).Delete) },
 	},
@@ -248,7 +248,7 @@ var deleteCases = []testCase{
 		},
 	},
 	{
-		name: "purge/revision", contract: "IfRevision makes a Delete or a Purge fail with aborted unless the revision is the newest one of the key.",
+		name: "purge/revision", contract: "IfRevision makes a Delete or a Purge fail with aborted unless the key's newest revision is the given one.",
 		rule: "Purge with the newest revision purges; with another it is aborted, and the value stays.",
 		body: func(s *suite) { conditionalEnd(s, (*bucket).purge, (*kv.KeyValue[string]).Purge) },
 	},

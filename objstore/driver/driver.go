@@ -18,8 +18,8 @@
 //  3. While the backend is disconnected or closed, methods that send one request return
 //     Unavailable with OutcomeNotDone. Read and Uploads wait for the connection; only after
 //     Close they return Unavailable.
-//  4. All methods may be called concurrently, except those of one Writer. The bytes of a Chunk
-//     that is read belong to the caller, those of one that is written to the backend until the
+//  4. All methods may be called concurrently, except those of one Writer. The caller owns the
+//     bytes of a Chunk that was read, and leaves those of a written one unchanged until the
 //     method returns.
 package driver
 
