@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -316,6 +317,18 @@ func (gs *groups) durables(ctx context.Context) (durables []*jetstream.ConsumerI
 	return slices.DeleteFunc(all, func(c *jetstream.ConsumerInfo) bool { return c.Config.Durable == "" || c.Config.DeliverSubject != "" }), lacking, err
 }
 
+// consumersOf lists the consumers of a group. The server of a cluster that has the list may learn
+// of a new group slightly later than its members, so a missing one is looked up again.
+func (gs *groups) consumersOf(ctx context.Context, group string) (of []*jetstream.ConsumerInfo, lacking bool, err error) {
+	for begun := time.Now(); ; {
+		of, lacking, err = gs.durables(ctx)
+		of = slices.DeleteFunc(of, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != group })
+		if err != nil || len(of) > 0 || lacking || !gs.t.clustered() || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+			return of, lacking, err
+		}
+	}
+}
+
 // groupInfo sums up the consumers of a group. A lane without waiting messages does not limit
 // Settled.
 func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
@@ -339,12 +352,10 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 
 // DeleteGroup implements [driver.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
-	consumers, lacking, err := l.groups.durables(ctx)
-	if err != nil {
-		return err
-	}
-	consumers = slices.DeleteFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != name })
+	consumers, lacking, err := l.groups.consumersOf(ctx, name)
 	switch {
+	case err != nil:
+		return err
 	case len(consumers) == 0 && lacking:
 		return unavailable("there is no such group, or its servers have yet to start it: try later")
 	case len(consumers) == 0:

@@ -147,6 +147,10 @@ func TestGroupsOutliveTheStartOfAServer(t *testing.T) {
 	t.Parallel()
 	s := newStarting(t, `publish: { allow: ">" }`)
 	l := openLog(t, s.connect(t, "nats://"+s.Address(), "owner"), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Groups: []transport.GroupConfig{group}})
+	eventually(t, "the server with the list knows the group", func() bool {
+		groups, err := l.Groups(t.Context())
+		return err == nil && len(groups) == 1
+	})
 	s.hides.Store(2)
 	if groups, err := l.Groups(t.Context()); err != nil || len(groups) != 1 || s.hides.Load() > 0 {
 		t.Errorf("got %v, %v", groups, err)
