@@ -138,7 +138,7 @@ func (v *view[T]) begin(ctx context.Context, options []WatchOption) (err error) 
 	v.w = w
 	switch {
 	case v.from > last+1:
-		return notDone(transport.OutOfRange, "FromRevision(%d): the bucket is at %d", v.from, last)
+		return notDone(transport.OutOfRange, "FromRevision(%d): the newest revision is %d", v.from, last)
 	case v.from > 0:
 		v.after = v.from - 1
 		return v.present(ctx, driver.Scan{UpTo: last, History: true, After: v.after})
