@@ -262,13 +262,12 @@ func (h *handler) settle(w http.ResponseWriter, r *http.Request, u *Upload) bool
 
 // tusDelete ends an upload.
 func (h *handler) tusDelete(w http.ResponseWriter, r *http.Request, u *Upload) {
-	if u.finished {
+	switch err := u.Cancel(r.Context()); {
+	case u.finished:
 		respond(w, http.StatusGone)
-		return
-	}
-	if err := u.Cancel(r.Context()); err != nil {
+	case err != nil:
 		h.failUpload(w, r, err)
-		return
+	default:
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }

@@ -335,6 +335,25 @@ func TestTusTerminationOfAnUploadInProgress(t *testing.T) {
 	}
 }
 
+// TestTusTerminationOfAnUploadThatFinishes ends an upload while another client sends its last bytes.
+func TestTusTerminationOfAnUploadThatFinishes(t *testing.T) {
+	var h http.Handler
+	var q string
+	o := openWith(t, func(below driver.Store) driver.Store {
+		return &discarding{Store: below, before: func(string, uint64) {
+			r := request{name: "last", method: "PATCH", path: "a", header: patch + "Upload-Offset: 0" + q, body: "0123456789", status: 204}
+			r.run(t, h)
+		}}
+	}, objstore.ChunkSize(4))
+	h = o.Handler(objstore.AllowUploads(hundred, time.Hour))
+	q = create(t, h, "a", 10)
+	r := request{name: "terminate", method: "DELETE", path: "a", header: tus + q, status: 410, content: "Gone\n"}
+	r.run(t, h)
+	if got, _, err := o.ReadAll(t.Context(), "a"); string(got) != "0123456789" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
 // FuzzHandler sends paths and headers that no client should send.
 func FuzzHandler(f *testing.F) {
 	o := open(f)

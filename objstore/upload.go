@@ -380,26 +380,24 @@ func (u *Upload) undo(ctx context.Context, err error) error {
 // appends to it: that one gets an error.
 func (u *Upload) Cancel(ctx context.Context) error {
 	err := u.failed
+	if err == nil && !u.finished {
+		err = u.discard(ctx)
+	}
 	switch {
-	case err != nil:
 	case u.finished:
-		err = errFinished
+		err = notDone(transport.FailedPrecondition, "the upload is finished: delete the object")
+	case err != nil:
+		err = u.fail(err)
 	default:
-		if err = u.discard(ctx); err == nil {
-			u.failed = notDone(transport.FailedPrecondition, "the upload was cancelled")
-		} else {
-			err = u.fail(err)
-		}
+		u.failed = notDone(transport.FailedPrecondition, "the upload was cancelled")
 	}
 	return u.s.at(u.Name(), err)
 }
 
-var errFinished = notDone(transport.FailedPrecondition, "the upload is finished: delete the object")
-
 // discardLimit is how long discard follows a process that appends.
 const discardLimit = 5 * time.Second
 
-// discard removes the upload where it ends, also if that moves on.
+// discard removes the upload where it ends, also if that moves on. Another process may finish it.
 func (u *Upload) discard(ctx context.Context) error {
 	end := u.stored
 	for began := time.Now(); ; {
@@ -412,7 +410,8 @@ func (u *Upload) discard(ctx context.Context) error {
 		case failed != nil || last.Sequence == end:
 			return err // it is being finished, or was removed
 		case isFinal(last):
-			return errFinished
+			u.finished = true
+			return err
 		}
 		end = last.Sequence
 	}
