@@ -1,17 +1,21 @@
 package natsx_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"gomono.dev/internal/loopback"
+	"gomono.dev/internal/realtime"
 	"gomono.dev/transport"
+	"gomono.dev/transport/internal/proxytest"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -44,17 +48,31 @@ func TestFullServerIsReported(t *testing.T) {
 	}
 }
 
+// A server that stands still for 100 ms may close the connection without its error. So the
+// client connects until the server has sent the error.
 func TestFullAccountIsReported(t *testing.T) {
 	t.Parallel()
 	file := configFile(t, `accounts { A: { users: [ {user: a, password: p} ], limits: { max_connections: 1 } } }`)
-	s := startServer(t, func(o *embedded.Options) { o.ConfigFile = file })
-	o := natsx.Options{URLs: []string{s.ClientURL()}, User: "a", Password: "p"}
+	s := startServer(t, func(o *embedded.Options) {
+		o.ConfigFile = file
+		o.Configure = func(so *server.Options) { so.AuthTimeout = realtime.Patience.Seconds() }
+	})
+	var sent atomic.Bool
+	p := proxytest.NewLiar(t, strings.TrimPrefix(s.ClientURL(), "nats://"), func(data []byte) {
+		if bytes.Contains(data, []byte("-ERR '"+server.ErrTooManyAccountConnections.Error()+"'")) {
+			sent.Store(true)
+		}
+	})
+	o := natsx.Options{URLs: []string{"nats://" + p.Address()}, User: "a", Password: "p", ConnectTimeout: realtime.Patience}
 	tr, err := natsx.Connect(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tr.Close(context.Background())
-	_, err = natsx.Connect(t.Context(), o)
+	eventually(t, "the server sends its error", func() bool {
+		_, err = natsx.Connect(t.Context(), o)
+		return sent.Load() || err == nil
+	})
 	if transport.CodeOf(err) != transport.ResourceExhausted || !strings.Contains(err.Error(), "account") {
 		t.Errorf("got %v", err)
 	}
