@@ -162,7 +162,7 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	for begun, also := time.Now(), ""; ; {
+	for r, also := retryFor(acceptTime), ""; ; {
 		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys))), also: also}
 		err := m.run(ctx)
 		if err == errNoReplica {
@@ -171,7 +171,7 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 		if err == nil && m.malformed > 0 {
 			err = m.readMalformed(ctx)
 		}
-		if err == errNoReplica && b.replicated && time.Since(begun) < acceptTime && pause(ctx, apiPause) {
+		if err == errNoReplica && b.replicated && r.next(ctx) {
 			continue
 		}
 		if err != nil || m.revision > 0 {

@@ -77,9 +77,9 @@ func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
 }
 
 // send sends one write and waits for the reply. more, if not nil, sets further headers. While no
-// server accepts the write, it is sent again, up to acceptTime.
+// server accepts the write, it is sent again, for acceptTime.
 func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing)) (*nats.Msg, error) {
-	for begun := time.Now(); ; {
+	for r := retryFor(acceptTime); ; {
 		reply, err := p.b.ask(ctx, &p.b.t.acks, p.message(w), func(msg *outgoing) {
 			p.set(msg, w)
 			if more != nil {
@@ -92,14 +92,14 @@ func (p *putting) send(ctx context.Context, w *driver.Write, more func(*outgoing
 		if err := p.b.checkExists(ctx); err != nil {
 			return nil, p.b.explain(err)
 		}
-		if !p.b.replicated || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+		if !p.b.replicated || !r.next(ctx) {
 			return nil, errNoLeader
 		}
 	}
 }
 
-// acceptTime is how long a request waits for a server that accepts it. The servers of a cluster
-// learn one after the other of a new bucket, and of a new leader.
+// acceptTime is how long a request is sent again until a server accepts it: see retries. The
+// servers of a cluster learn one after the other of a new bucket, and of a new leader.
 const acceptTime = time.Second
 
 func (p *putting) message(w *driver.Write) *transport.Message {

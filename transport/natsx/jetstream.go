@@ -137,6 +137,26 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// retries limits how long a request is sent again. The last time is after the limit, so a request
+// whose first answer is late is sent again too.
+type retries struct {
+	limit time.Time
+	last  bool
+}
+
+// retryFor returns the retries of a request that is now sent for the first time.
+func retryFor(d time.Duration) *retries { return &retries{limit: time.Now().Add(d)} }
+
+// next waits until the request is to be sent again. It reports false if it was sent after the
+// limit, or if ctx ends first.
+func (r *retries) next(ctx context.Context) bool {
+	if r.last || !pause(ctx, apiPause) {
+		return false
+	}
+	r.last = time.Now().After(r.limit)
+	return true
+}
+
 // transient reports whether another attempt may succeed.
 func transient(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -320,10 +319,10 @@ func (gs *groups) durables(ctx context.Context) (durables []*jetstream.ConsumerI
 // consumersOf lists the consumers of a group. The server of a cluster that has the list may learn
 // of a new group slightly later than its members, so a missing one is looked up again.
 func (gs *groups) consumersOf(ctx context.Context, group string) (of []*jetstream.ConsumerInfo, lacking bool, err error) {
-	for begun := time.Now(); ; {
+	for r := retryFor(acceptTime); ; {
 		of, lacking, err = gs.durables(ctx)
 		of = slices.DeleteFunc(of, func(c *jetstream.ConsumerInfo) bool { return groupOf(c) != group })
-		if err != nil || len(of) > 0 || lacking || !gs.t.clustered() || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+		if err != nil || len(of) > 0 || lacking || !gs.t.clustered() || !r.next(ctx) {
 			return of, lacking, err
 		}
 	}

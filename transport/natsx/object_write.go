@@ -97,12 +97,12 @@ func (w *objectWriter) append(c *driver.Chunk) error {
 // appendFirst appends the first chunk and waits for its acknowledgement. While no server accepts
 // it, it is sent again: see acceptTime.
 func (w *objectWriter) appendFirst(ctx context.Context, c *driver.Chunk) error {
-	for begun := time.Now(); ; {
+	for r := retryFor(acceptTime); ; {
 		if err := w.append(c); err != nil {
 			return err
 		}
 		err := w.await(ctx)
-		if err != errNoLeader || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+		if err != errNoLeader || !r.next(ctx) {
 			return err
 		}
 		w.err, w.count = nil, 0
@@ -287,11 +287,11 @@ func (w *objectWriter) checkEnd(ctx context.Context) error {
 }
 
 // commitBatch stores a chunk and an entry at once (ADR-50). A batch whose first message was lost
-// is sent again, up to acceptTime: the server has stored none of it.
+// is sent again, for acceptTime: the server has stored none of it.
 func (w *objectWriter) commitBatch(ctx context.Context, c *driver.Chunk, entry *kv.Write) (uint64, error) {
-	for begun := time.Now(); ; {
+	for r := retryFor(acceptTime); ; {
 		revision, err := w.sendBatch(ctx, c, entry)
-		if codeOfAPI(err) != codeBatchIncomplete || time.Since(begun) > acceptTime || !pause(ctx, apiPause) {
+		if codeOfAPI(err) != codeBatchIncomplete || !r.next(ctx) {
 			return revision, err
 		}
 	}

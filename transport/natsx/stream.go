@@ -170,12 +170,12 @@ const startingTime = 5 * time.Second
 
 // awaitConsumer is consumer, except that it waits for a consumer that is being started.
 func (s stream) awaitConsumer(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
-	for begun := time.Now(); ; {
+	for r := retryFor(startingTime); ; {
 		is, err := s.consumer(ctx, name)
-		if !s.maybeStarting(err) || time.Since(begun) > startingTime {
+		if !s.maybeStarting(err) {
 			return is, err
 		}
-		if exists, listErr := s.listsConsumer(ctx, name); !exists || listErr != nil || !pause(ctx, apiPause) {
+		if exists, listErr := s.listsConsumer(ctx, name); !exists || listErr != nil || !r.next(ctx) {
 			return nil, err
 		}
 	}
@@ -206,9 +206,9 @@ func (s stream) listsConsumer(ctx context.Context, name string) (bool, error) {
 // listConsumers returns all consumers. In a cluster whose servers have just started, it waits
 // until they report all. It reports whether some are still lacking.
 func (s stream) listConsumers(ctx context.Context) (all []*jetstream.ConsumerInfo, lacking bool, err error) {
-	for begun := time.Now(); ; {
+	for r := retryFor(startingTime); ; {
 		all, lacking, err = s.listReported(ctx)
-		if err != nil || !lacking || time.Since(begun) > startingTime || !pause(ctx, apiPause) {
+		if err != nil || !lacking || !r.next(ctx) {
 			return all, lacking, err
 		}
 	}
