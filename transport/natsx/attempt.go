@@ -112,23 +112,17 @@ func (q *inquiries) read(asked []*delivery) {
 	}
 }
 
-// readTimeout bounds each of two reads of hand-backs, for which deliveries wait.
+// readTimeout bounds each of two waits for a record of hand-backs, for which deliveries wait.
 const readTimeout = 5 * time.Second
 
-// catchUp updates the hand-backs, and tries a second time if the first attempt fails. After
-// that it makes one short attempt in each call, until the state stream answers. It returns
-// the error of the second attempt.
+// catchUp updates the hand-backs. It returns an error if the state stream does not answer, and
+// no further one until the stream answers.
 func (r *released) catchUp(t *Transport, c *consumer) error {
-	r.checked = false
-	if r.silent {
-		r.silent = r.update(t, c, noteTimeout) != nil
+	err := r.update(t, c)
+	if err == nil || r.silent {
 		return nil
 	}
-	err := r.update(t, c, readTimeout)
-	if err != nil {
-		err = r.update(t, c, readTimeout)
-	}
-	r.silent = err != nil
+	r.silent = true
 	return err
 }
 
@@ -187,9 +181,8 @@ func (d *delivery) noteRetry(delay time.Duration) {
 // released holds the hand-backs of one consumer that this process has read.
 type released struct {
 	// These are only for the goroutine that reads.
-	last    recordPosition // of the last record that was read
-	checked bool           // checkLast has succeeded since catchUp was called
-	silent  bool           // the last read failed
+	last   recordPosition // of the last record that was read
+	silent bool           // the state stream has not answered, and catchUp has returned the error
 
 	mu    sync.Mutex
 	bySeq map[uint64]journal.History
@@ -215,15 +208,13 @@ const noteTimeout = time.Second
 const maxReleased = 500
 
 // update reads the hand-backs that were stored since the last update. If it fails, it keeps
-// the hand-backs that it has read.
-func (r *released) update(t *Transport, c *consumer, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	if err := r.checkLast(ctx, t, c); err != nil {
+// the hand-backs that it has read. It takes as long as the state stream answers.
+func (r *released) update(t *Transport, c *consumer) error {
+	if err := r.checkLast(t, c); err != nil {
 		return err
 	}
 	for {
-		m, err := nextRelease(ctx, t, c, r.last.sequence+1)
+		m, err := r.next(t, c, r.last.sequence+1)
 		if m == nil || err != nil {
 			return err
 		}
@@ -236,25 +227,39 @@ func (r *released) update(t *Transport, c *consumer, limit time.Duration) error 
 
 // checkLast starts from the first record again if the last one is gone: the state stream may
 // have been deleted and created again, with new sequences.
-func (r *released) checkLast(ctx context.Context, t *Transport, c *consumer) error {
-	if r.checked || r.last.sequence == 0 {
-		r.checked = true
+func (r *released) checkLast(t *Transport, c *consumer) error {
+	if r.last.sequence == 0 {
 		return nil
 	}
-	m, err := nextRelease(ctx, t, c, r.last.sequence)
+	m, err := r.next(t, c, r.last.sequence)
 	if err != nil {
 		return err
 	}
 	if m == nil || m.Sequence != r.last.sequence || !m.Time.Equal(r.last.stored) {
 		r.last = recordPosition{}
 	}
-	r.checked = true
 	return nil
 }
 
-// nextRelease reads the first record of a consumer's hand-backs from a sequence on. It returns
-// nil if there is none.
-func nextRelease(ctx context.Context, t *Transport, c *consumer, from uint64) (*storedMessage, error) {
+// next reads the first record of a consumer's hand-backs from a sequence on. It returns nil if
+// there is none. It tries twice. While the state stream is silent, it makes one short attempt.
+func (r *released) next(t *Transport, c *consumer, from uint64) (m *storedMessage, err error) {
+	limits := []time.Duration{readTimeout, readTimeout}
+	if r.silent {
+		limits = []time.Duration{noteTimeout}
+	}
+	for _, limit := range limits {
+		if m, err = nextRelease(t, c, from, limit); err == nil {
+			r.silent = false
+			return m, nil
+		}
+	}
+	return nil, err
+}
+
+func nextRelease(t *Transport, c *consumer, from uint64, limit time.Duration) (*storedMessage, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
 	m, err := t.state.read(ctx, map[string]any{"seq": from, "next_by_subj": c.releases})
 	if missing(err) {
 		return nil, nil

@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -19,10 +20,17 @@ func NewHolding(t testing.TB, server, prefix string, delay time.Duration) *Proxy
 	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, heldFor: delay})
 }
 
-// Free stops the delays for messages that a client sends from now on.
+// NewLosing returns a Proxy that loses client messages on subjects with a prefix. If a client
+// sends the same on a connection more than n times, the later ones are forwarded.
+func NewLosing(t testing.TB, server, prefix string, n int) *Proxy {
+	t.Helper()
+	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, lost: n})
+}
+
+// Free forwards messages that a client sends from now on at once.
 func (p *Proxy) Free() { p.free.Store(true) }
 
-// Hold delays messages that a client sends from now on, again after Free.
+// Hold delays or loses messages that a client sends from now on, again after Free.
 func (p *Proxy) Hold() { p.free.Store(false) }
 
 // hold forwards the frames of a client.
@@ -34,15 +42,22 @@ func (p *Proxy) hold(to, from net.Conn) {
 		defer mu.Unlock()
 		_, _ = to.Write(frame) // the reader sees the end of the connection
 	}
+	sent := make(map[string]int)
 	for in := bufio.NewReader(from); ; {
 		frame, subject, err := readFrame(in)
 		switch {
 		case err != nil:
 			return
-		case strings.HasPrefix(subject, p.held) && !p.free.Load():
+		case !strings.HasPrefix(subject, p.held) || p.free.Load():
+			write(frame)
+		case p.lost == 0:
 			time.AfterFunc(p.heldFor, func() { write(frame) })
 		default:
-			write(frame)
+			_, payload, _ := bytes.Cut(frame, []byte("\n")) // the line before it has another reply
+			same := subject + " " + string(payload)
+			if sent[same]++; sent[same] > p.lost {
+				write(frame)
+			}
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package proxytest provides proxies between a client and a server for tests. They can
-// cut the connection, delay traffic, and alter it.
+// cut the connection, and delay, lose and alter traffic.
 package proxytest
 
 import (
@@ -18,9 +18,10 @@ type Proxy struct {
 	alter  func([]byte)
 	delay  time.Duration
 
-	held    string // the prefix of subjects whose messages are delayed
+	held    string // the prefix of subjects whose messages are delayed or lost
 	heldFor time.Duration
-	free    atomic.Bool // delays are off
+	lost    int         // if not 0, lose as many of the same messages instead
+	free    atomic.Bool // neither happens
 
 	mu    sync.Mutex
 	down  bool
