@@ -532,15 +532,17 @@ var purgeDeletesCases = []testCase{
 	},
 }
 
-// rewrite deletes a key and sets it, which must then have the value.
+// rewrite deletes a key and sets it, which must then keep the value. The time of a bubble passes
+// while the key is deleted and while it is set.
 func (b *bucket) rewrite(ctx context.Context, key, value string) {
 	if err := b.Delete(ctx, key); err != nil {
 		b.s.Error(err)
 	}
-	<-time.After(time.Microsecond) // lets the time of a bubble pass
+	<-time.After(time.Microsecond)
 	if _, err := b.Put(ctx, key, value); err != nil {
 		b.s.Error(err)
 	}
+	<-time.After(time.Microsecond)
 	if e, err := b.Get(ctx, key); err != nil || e.Value != value {
 		b.s.Errorf("got %q, %v after a Put of %q", e.Value, err, value)
 	}
