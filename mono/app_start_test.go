@@ -60,7 +60,7 @@ type storeless struct{ transport.Transport }
 
 func (s storeless) Capabilities() transport.Capabilities {
 	c := s.Transport.Capabilities()
-	c.Logs, c.Delays, c.Lanes = false, false, false
+	c.Logs, c.Delays, c.Partitions = false, false, false
 	return c
 }
 

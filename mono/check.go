@@ -41,7 +41,7 @@ func (b *binder) checkReceivers(u *unit) {
 	groups := make(map[string]string)
 	for _, r := range u.receivers {
 		own := r.config
-		own.Lanes = 0 // they belong to the log: a receiver may give up the order that they keep
+		own.Partitions = 0 // they belong to the log: a receiver may give up the order that they keep
 		if err := own.check(r.decl.kind); err != nil {
 			b.report.add(u.name, r.decl, "is handled at %s with options that contradict each other: %v", r.place, err)
 		}
@@ -126,8 +126,8 @@ func (b *binder) checkHandle(u *unit, d *declaration) {
 		}
 	}
 	can := b.in.app.transport.Capabilities()
-	if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Lanes > 0) {
-		b.report.add(u.name, d, "is declared with MaxPerKey or Lanes, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
+	if d.key == nil && (d.config.MaxPerKey > 0 || d.config.Partitions > 0) {
+		b.report.add(u.name, d, "is declared with MaxPerKey or Partitions, but has no key: declare it with KeyedBy, or leave them out (MaxMessages keeps the last messages of all)")
 	}
 	if !d.stored() {
 		return
@@ -138,7 +138,7 @@ func (b *binder) checkHandle(u *unit, d *declaration) {
 	switch {
 	case !can.Logs:
 		b.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", can.Name)
-	case d.kind == KindStream && d.config.lanes(d.key != nil) > 0 && !can.Lanes:
+	case d.kind == KindStream && d.config.partitions(d.key != nil) > 0 && !can.Partitions:
 		b.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", can.Name)
 	}
 }

@@ -15,12 +15,12 @@ import (
 // These namespaces, names and groups are built from the words that mono and its
 // backends use internally.
 var (
-	oddNamespaces = []string{"", "a", "x", "a.x", "queue", "dead", "lane.0", "queues", "x.queues", "services", "streams.x", "events"}
+	oddNamespaces = []string{"", "a", "x", "a.x", "queue", "dead", "partition.0", "queues", "x.queues", "services", "streams.x", "events"}
 	oddNames      = []string{
 		"x", "x.x", "a", "a.x", "queues", "queues.x", "x.queues.x", "services.x", "streams.x", "events.x", "x.events.x",
-		"k.x", "x.k.x", "x.to.workers", "x.workers", "x.workers.1", "dead.x", "x.dead", "x-dead", "x.later", "lane.0.x",
+		"k.x", "x.k.x", "x.to.workers", "x.workers", "x.workers.1", "dead.x", "x.dead", "x-dead", "x.later", "partition.0.x",
 	}
-	oddGroups = []string{"workers", "x", "k", "to", "dead", "later", "source", "lane", "lane-0", "q", "1"}
+	oddGroups = []string{"workers", "x", "k", "to", "dead", "later", "source", "partition", "partition-0", "q", "1"}
 )
 
 // reserved lists the tokens that a namespace cannot contain.
@@ -113,12 +113,12 @@ var declareOdd = []func(s *mono.Scope, name string) mono.Handle{
 	},
 	func(s *mono.Scope, name string) mono.Handle {
 		h := mono.NewStream[fact](name)
-		h.Handle(s, ignore, mono.Group("lane-0"))
+		h.Handle(s, ignore, mono.Group("partition-0"))
 		return h
 	},
 	func(s *mono.Scope, name string) mono.Handle {
 		h := mono.NewStream[fact](name).KeyedBy(func(f fact) string { return f.Key })
-		h.Handle(s, ignore, mono.Group("lane"))
+		h.Handle(s, ignore, mono.Group("partition"))
 		h.Handle(s, ignore, mono.Group("to"), mono.Keys("_to", "_k", "x"))
 		return h
 	},

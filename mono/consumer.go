@@ -43,7 +43,7 @@ func newConsumer(r *receiver) *consumer {
 // start implements source.
 func (c *consumer) start(ctx context.Context) error {
 	c.config = transport.ConsumeConfig{
-		Group: c.r.in.logs.group(c.r.decl, &c.r.config, c.r.group()), MaxInFlight: c.r.gate.limit, OnEnd: c.lost,
+		Group: c.r.in.logs.group(c.r.decl, &c.r.config, c.r.group()), MaxInFlight: c.r.gate.limit, OnEnd: c.lost, OnFull: c.r.full.set,
 	}
 	c.config.Group.Update = true
 	if c.r.pack != nil {
@@ -141,6 +141,7 @@ func (c *consumer) concerned(d *transport.Denial) bool {
 // durable event rejoins it. The receiver of a stream does not: the position is gone,
 // and only a person knows a better one than the start that the declaration gives.
 func (c *consumer) lost(err error) {
+	c.r.full.clear()
 	c.r.in.log.Error("mono: group lost", "module", c.r.unit.name, "handle", c.r.decl.name, "kind", c.r.decl.kind, "group", c.r.group(), "error", err)
 	c.r.in.observe(GroupLost{Module: c.r.unit.name, Handle: c.r.decl, Group: c.r.group(), Err: err})
 	if c.r.decl.kind == KindStream {

@@ -93,7 +93,7 @@
 //
 // The log of a stored handle is named like its subject with "_" for ".", such as
 // queues_orders_receipts. ._to.<group> after the name addresses one group only (a
-// plain client must not use it on a stream with lanes). The log of dead letters has
+// plain client must not use it on a stream with partitions). The log of dead letters has
 // a name that ends in __dead.
 //
 // In NATS service discovery a module is a service, named <module> or

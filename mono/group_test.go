@@ -290,11 +290,11 @@ func TestDurableEventOfAStartReachesLaterModules(t *testing.T) {
 func TestDeletedPartitionOfAStream(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
-	st := mono.NewStream[job]("group.ledger", mono.Lanes(4)).KeyedBy(job.key)
+	st := mono.NewStream[job]("group.ledger", mono.Partitions(4)).KeyedBy(job.key)
 	app := b.app(t, consumer("keeper", st, make(chan handled, 10), succeed))
 	lost, restored := watchGroups(app)
 	begin(t, app)
-	if err := newNATSTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_lane_2"); err != nil {
+	if err := newNATSTools(t, b).js.DeleteConsumer(t.Context(), "streams_group_ledger", "keeper_partition_2"); err != nil {
 		t.Fatal(err)
 	}
 	if g := next(t, lost); g.Group != "keeper" {

@@ -86,7 +86,7 @@ func (ls *logs) config(d *declaration) transport.LogConfig {
 		c.Retention, c.Full = transport.LimitsRetention, transport.DropOldest
 		c.MaxAge, c.MaxMessages, c.MaxBytes = d.config.MaxAge, d.config.MaxMessages, d.config.MaxBytes
 		c.MaxPerSubject = d.config.MaxPerKey
-		c.Lanes = d.config.lanes(d.key != nil)
+		c.Partitions = d.config.partitions(d.key != nil)
 	}
 	return c
 }

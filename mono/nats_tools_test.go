@@ -65,7 +65,7 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	t.Parallel()
 	b := backend{"nats", natsBackend(t)}
 	q := mono.NewQueue[job]("stock.jobs", mono.MaxPending(100))
-	s := mono.NewStream[job]("stock.history", mono.Lanes(2), mono.MaxAge(time.Hour)).KeyedBy(job.key)
+	s := mono.NewStream[job]("stock.history", mono.Partitions(2), mono.MaxAge(time.Hour)).KeyedBy(job.key)
 	begun, release := make(chan job, 10), make(chan struct{})
 	app := b.start(t, module("stock", func(sc *mono.Scope) {
 		q.Handle(sc, func(_ context.Context, j job) error {
@@ -110,9 +110,9 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	if c := history.Config; c.Retention != jetstream.LimitsPolicy || c.MaxAge != time.Hour || c.Metadata["mono-handle"] != "stream stock.history" {
 		t.Errorf("the stream is %+v", c)
 	}
-	for _, lane := range []string{"stock_lane_0", "stock_lane_1"} {
-		if c := tools.consumer("streams_stock_history", lane).Config; c.Durable != lane || c.MaxAckPending != 1 || c.MaxDeliver != -1 || c.InactiveThreshold != 0 {
-			t.Errorf("the lane is %+v", c)
+	for _, partition := range []string{"stock_partition_0", "stock_partition_1"} {
+		if c := tools.consumer("streams_stock_history", partition).Config; c.Durable != partition || c.MaxAckPending < 1000 || c.PriorityPolicy != jetstream.PriorityPolicyPinned || c.MaxDeliver != -1 || c.InactiveThreshold != 0 {
+			t.Errorf("the partition is %+v", c)
 		}
 	}
 

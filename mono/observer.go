@@ -22,9 +22,9 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, ComponentOpened, ComponentClosed, MessagesDropped, MessageDeduplicated,
-// MessageRetried, MessageDeadLettered, HandlerStuck, GroupLost, GroupRestored,
-// GroupUnused, SendDenied, ReceiveDenied, ReferenceChanged and Panicked. Later versions
-// may add others, so a type switch needs a default.
+// MessageRetried, MessageDeadLettered, HandlerStuck, PartitionFull, PartitionResumed,
+// GroupLost, GroupRestored, GroupUnused, SendDenied, ReceiveDenied, ReferenceChanged and
+// Panicked. Later versions may add others, so a type switch needs a default.
 type Observation interface{ observation() }
 
 type (
@@ -135,6 +135,26 @@ type (
 		Since   time.Time // when the handler began
 	}
 
+	// PartitionFull reports that a partition of an ordered group is full: messages behind
+	// keys that make no progress are as many as the receiver may hold, so it gets no more of
+	// the partition, also of other keys. The module is unhealthy until PartitionResumed. Key
+	// is the key with the most of these messages. See docs/ordering.md.
+	PartitionFull struct {
+		Module    string
+		Handle    Handle
+		Group     string
+		Partition int
+		Key       string
+	}
+
+	// PartitionResumed reports that a partition is not full any more.
+	PartitionResumed struct {
+		Module    string
+		Handle    Handle
+		Group     string
+		Partition int
+	}
+
 	// GroupLost reports that the group of a receiver was deleted in the backend. The
 	// group of a queue or a durable event is recreated, and GroupRestored follows. The
 	// receiver of a stream gets no more messages.
@@ -210,6 +230,8 @@ func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}
 func (MessageDeadLettered) observation() {}
 func (HandlerStuck) observation()        {}
+func (PartitionFull) observation()       {}
+func (PartitionResumed) observation()    {}
 func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
 func (GroupUnused) observation()         {}

@@ -47,7 +47,7 @@ type (
 	// StreamOption fits NewStream.
 	//
 	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
-	// [Lanes], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [StuckAfter],
+	// [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [Partitions], [StuckAfter],
 	// [Timeout], [Unordered], [Upcasts] and [Version].
 	StreamOption interface {
 		apply(*config) error
@@ -420,23 +420,24 @@ func MaxPerKey(n uint64) StreamOption {
 	return set(n >= 1, func(c *config) { c.MaxPerKey = n }, "MaxPerKey(%d): want at least 1", n)
 }
 
-// Lanes sets the number of lanes in which the groups of a keyed stream work: messages
-// of one key keep their order, and those of different lanes run at once. The default is
-// 16. The number is fixed when a group is created.
-func Lanes(n int) StreamOption {
-	return set(n >= 1 && n <= 256, func(c *config) { c.Lanes = n }, "Lanes(%d): want 1 to 256", n)
+// Partitions sets the number of partitions in which the members of a group share the keys of a
+// keyed stream. The default is 16, and the number is fixed when the stream is created. It bounds
+// the members that have work, not the messages that are handled at once: those of different keys
+// do not wait for each other. See docs/ordering.md.
+func Partitions(n int) StreamOption {
+	return set(n >= 1 && n <= 256, func(c *config) { c.Partitions = n }, "Partitions(%d): want 1 to 256", n)
 }
 
-// DefaultLanes is the number of lanes of a keyed stream, unless mono.Lanes sets
+// DefaultPartitions is the number of partitions of a keyed stream, unless mono.Partitions sets
 // another.
-const DefaultLanes = 16
+const DefaultPartitions = 16
 
-// lanes returns the number of lanes of a stream's log.
-func (c *config) lanes(keyed bool) int {
+// partitions returns the number of partitions of a stream's log.
+func (c *config) partitions(keyed bool) int {
 	if !keyed || c.Unordered {
 		return 0
 	}
-	return cmp.Or(c.Lanes, DefaultLanes)
+	return cmp.Or(c.Partitions, DefaultPartitions)
 }
 
 // Unordered gives up the order within a key: any free worker gets the next message.
@@ -484,7 +485,7 @@ type config struct {
 	MaxMessages uint64
 	MaxBytes    uint64
 	MaxPerKey   uint64
-	Lanes       int
+	Partitions  int
 	Unordered   bool
 	From        Position
 	Follow      bool
@@ -507,7 +508,7 @@ func (c *config) check(kind Kind) error {
 	reject(c.Broadcast && c.Group != "", "Broadcast and Group exclude each other: every instance receives a broadcast")
 	reject(c.AssumeAccepted > 0 && !c.NonPersistent,
 		"AssumeAccepted needs NonPersistent: a queue that stores its jobs always waits for the acknowledgement of its store")
-	reject(c.Unordered && c.Lanes > 0, "Unordered and Lanes exclude each other: lanes keep order")
+	reject(c.Unordered && c.Partitions > 0, "Unordered and Partitions exclude each other: partitions keep order")
 	if stored := strings.Join(c.storedOptions(), ", "); stored != "" {
 		reject(kind == KindEvent && !c.Durable, "want Durable with "+stored+": an event that is not stored is delivered once")
 		reject(c.NonPersistent, "NonPersistent excludes "+stored+": its jobs are not stored, so they cannot be tried again")

@@ -93,7 +93,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"MaxMessages", mono.MaxMessages, "stream"},
 		{"MaxBytes", mono.MaxBytes, "stream"},
 		{"MaxPerKey", mono.MaxPerKey, "stream"},
-		{"Lanes", mono.Lanes, "stream"},
+		{"Partitions", mono.Partitions, "stream"},
 		{"Unordered", mono.Unordered, "stream, stream handler"},
 		{"Header", mono.Header, "call, enqueue, publish, append"},
 		{"Delay", mono.Delay, "enqueue"},

@@ -44,6 +44,7 @@ type receiver struct {
 	storage  *storage // of a stored handle
 	settler  *settler // the finisher of a stored handle
 	watch    *watch   // of a stored handle
+	full     fullPartitions
 
 	stats  stats                 // of a service
 	gone   atomic.Pointer[error] // why nothing is received
@@ -79,7 +80,7 @@ func (r *receiver) compile() {
 	}
 	switch {
 	case r.decl.stored():
-		r.storage, r.watch = r.in.logs.of(r.decl), newWatch(r)
+		r.storage, r.watch, r.full.r = r.in.logs.of(r.decl), newWatch(r), r
 		c := newConsumer(r)
 		r.settler = &settler{receiver: r, consumer: c}
 		r.source, r.finisher = c, r.settler

@@ -21,7 +21,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 	t.Parallel()
 	q := mono.NewQueue[job]("replay.queue", mono.Groups("bad", "good"), mono.MaxAttempts(1))
 	plain := mono.NewStream[job]("replay.plain")
-	keyed := mono.NewStream[job]("replay.keyed", mono.Lanes(3)).KeyedBy(job.key)
+	keyed := mono.NewStream[job]("replay.keyed", mono.Partitions(3)).KeyedBy(job.key)
 	event := mono.NewEvent[job]("replay.event", mono.Durable()).KeyedBy(job.key)
 	once := func() func(handled) error {
 		seen := make(map[string]bool)
@@ -45,7 +45,7 @@ func TestReplayReachesOneGroup(t *testing.T) {
 		"stream": {"streams_replay_plain", plain.DeadLetters, plain.Append, func(bad, good chan handled) []mono.Module {
 			return []mono.Module{consumer("bad", plain, bad, once()), consumer("good", plain, good, succeed, mono.Unordered())}
 		}},
-		"lanes": {"streams_replay_keyed", keyed.DeadLetters, keyed.Append, func(bad, good chan handled) []mono.Module {
+		"partitions": {"streams_replay_keyed", keyed.DeadLetters, keyed.Append, func(bad, good chan handled) []mono.Module {
 			return []mono.Module{consumer("bad", keyed, bad, once()), consumer("good", keyed, good, succeed)}
 		}},
 		"keys": {"streams_replay_keyed", keyed.DeadLetters, keyed.Append, func(bad, good chan handled) []mono.Module {

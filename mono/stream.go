@@ -20,7 +20,7 @@ import (
 //
 // A group handles messages in order: each one when the one before it is done, retries
 // included, over all processes. With keys (KeyedBy) the order holds within each key,
-// and the messages of up to DefaultLanes keys are handled at once, if Concurrency
+// and the messages of up to DefaultPartitions keys are handled at once, if Concurrency
 // allows it. Unordered gives up the order. A message that fails MaxAttempts times, or
 // cannot be decoded, becomes a dead letter, and the next one follows.
 //

@@ -365,10 +365,10 @@ func TestStreamBatchDoesNotDelayStop(t *testing.T) {
 	})
 }
 
-// A stream with lanes also has receivers without them: batches and Unordered.
-func TestStreamReceiversWithoutLanes(t *testing.T) {
+// A stream with partitions also has receivers without them: batches and Unordered.
+func TestStreamReceiversWithoutPartitions(t *testing.T) {
 	t.Parallel()
-	s := mono.NewStream[job]("stream.lanes", mono.Lanes(2)).KeyedBy(job.key)
+	s := mono.NewStream[job]("stream.partitions", mono.Partitions(2)).KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		batched, unordered, ordered := make(chan job, 10), make(chan job, 10), make(chan job, 10)
 		into := func(c chan<- job) mono.Sink[job] {
@@ -426,12 +426,12 @@ func TestStreamStartErrors(t *testing.T) {
 	s := mono.NewStream[job]("stream.wrong")
 	fn := func(context.Context, []mono.Message[job]) error { return nil }
 	for want, bind := range map[string]func(*mono.Scope){
-		"BatchSize(0): want 1 to":  func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(0)) },
-		"BatchSize(10001): want 1": func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(10_001)) },
-		"declare it with KeyedBy":  func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },
-		"is handled by nil":        func(sc *mono.Scope) { s.HandleBatch(sc, nil) },
-		"declared with MaxPerKey":  func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.MaxPerKey(2))) },
-		"or Lanes, but has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Lanes(2))) },
+		"BatchSize(0): want 1 to":       func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(0)) },
+		"BatchSize(10001): want 1":      func(sc *mono.Scope) { s.HandleBatch(sc, fn, mono.BatchSize(10_001)) },
+		"declare it with KeyedBy":       func(sc *mono.Scope) { s.Handle(sc, nothing, mono.Keys("a")) },
+		"is handled by nil":             func(sc *mono.Scope) { s.HandleBatch(sc, nil) },
+		"declared with MaxPerKey":       func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.MaxPerKey(2))) },
+		"or Partitions, but has no key": func(sc *mono.Scope) { sc.Use(mono.NewStream[job]("stream.no-key", mono.Partitions(2))) },
 	} {
 		app := backend{connect: inprocBackend(t)}.app(t, module("m", bind))
 		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
@@ -485,7 +485,7 @@ func TestStreamRetention(t *testing.T) {
 	}
 }
 
-// The lanes of an existing stream cannot be changed. Other options can.
+// The partitions of an existing stream cannot be changed. Other options can.
 func TestStreamChangedOptions(t *testing.T) {
 	t.Parallel()
 	declare := func(opts ...mono.StreamOption) mono.Stream[job] {
@@ -493,24 +493,24 @@ func TestStreamChangedOptions(t *testing.T) {
 	}
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan handled, 10)
-		b.within(t, func(*mono.App) {}, consumer("c", declare(mono.Lanes(4)), got, succeed))
+		b.within(t, func(*mono.App) {}, consumer("c", declare(mono.Partitions(4)), got, succeed))
 		b.within(t, func(app *mono.App) {
 			for n := range 10 {
-				if err := declare(mono.Lanes(4), mono.MaxMessages(5)).Append(t.Context(), app, job{N: n, Key: "a"}); err != nil {
+				if err := declare(mono.Partitions(4), mono.MaxMessages(5)).Append(t.Context(), app, job{N: n, Key: "a"}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			n := 0
-			for range declare(mono.Lanes(4), mono.MaxMessages(5)).Read(t.Context(), app) {
+			for range declare(mono.Partitions(4), mono.MaxMessages(5)).Read(t.Context(), app) {
 				n++
 			}
 			if n != 5 {
 				t.Errorf("%d messages are kept, want 5", n)
 			}
-		}, consumer("c", declare(mono.Lanes(4), mono.MaxMessages(5)), make(chan handled, 10), succeed))
-		app := b.app(t, consumer("c", declare(mono.Lanes(8)), got, succeed))
+		}, consumer("c", declare(mono.Partitions(4), mono.MaxMessages(5)), make(chan handled, 10), succeed))
+		app := b.app(t, consumer("c", declare(mono.Partitions(8)), got, succeed))
 		err := app.Start(t.Context())
-		if mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "anes") || !strings.Contains(err.Error(), "4") || !strings.Contains(err.Error(), "8") {
+		if mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "Partitions") || !strings.Contains(err.Error(), "4") || !strings.Contains(err.Error(), "8") {
 			t.Errorf("got %v", err)
 		}
 		_ = app.Stop(context.Background())

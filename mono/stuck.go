@@ -165,12 +165,12 @@ func (w *watch) check() error {
 		w.r.decl, stuck, oldest.Group, w.after, oldest.ID, oldest.Attempt, longest.Round(time.Millisecond))
 }
 
-// check is the health check of a unit's receivers: their groups exist, and their
-// handlers return.
+// check is the health check of a unit's receivers: their groups exist, their handlers
+// return, and no partition waits.
 func (u *unit) check() error {
 	var errs []error
 	for _, r := range u.receivers {
-		errs = append(errs, r.check(), r.watch.check())
+		errs = append(errs, r.check(), r.watch.check(), r.full.check())
 	}
 	return errors.Join(errs...)
 }

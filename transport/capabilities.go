@@ -16,8 +16,8 @@ type Capabilities struct {
 	// Delays reports whether AppendOptions.NotBefore is supported.
 	Delays bool
 
-	// Lanes reports whether LogConfig.Lanes is supported.
-	Lanes bool
+	// Partitions reports whether LogConfig.Partitions is supported.
+	Partitions bool
 
 	// Durable reports whether a log with FileStorage outlives the process.
 	Durable bool

@@ -25,11 +25,12 @@ import (
 //     delivery is acknowledged or terminated. An attempt is a delivery. A delivery whose
 //     member died counts, and one that was handed back (Release, Drain, Close) does not.
 //     A backend may count two kinds of deliveries that no handler has seen: those that a
-//     member had fetched ahead when it died (in an ordered group at most one of each
-//     lane), and redeliveries that a member had not examined when it began to stop.
+//     member had fetched ahead when it died, and redeliveries that a member had not
+//     examined when it began to stop.
 //  5. Order. Within a group, first deliveries happen in the order of sequences;
-//     redeliveries that are due come before them. In an ordered group a message of a lane
-//     is delivered when the previous message of that lane is settled, and not earlier.
+//     redeliveries that are due come before them. In an ordered group a message of a key
+//     is delivered when the previous message of that key is settled, and not earlier.
+//     Keys do not wait for each other; see GroupConfig.Ordered.
 //  6. Time is the backend's. A message is never delivered before its NotBefore, and never
 //     redelivered before its delay has passed.
 //
@@ -119,13 +120,14 @@ type Log interface {
 
 	// Remove deletes one message permanently. It returns NotFound if the message does not
 	// exist. As with removal by age or by a limit, the message counts as settled for
-	// every group, even if a member holds it. Settling it then has no effect, and its
-	// lane continues. In a cluster a group may learn of the removal slightly later, and
-	// until then deliver the removed message.
+	// every group, even if a member holds it. Settling it then has no effect. Its key
+	// continues; with Partitions, perhaps not before the member that holds it settles it.
+	// In a cluster a group may learn of the removal slightly later, and until then deliver
+	// the removed message. A member may also get one that it has fetched before.
 	Remove(ctx context.Context, sequence uint64) error
 
 	// Purge deletes all messages that p matches and returns their number. A message of
-	// Subject that a member holds may block its lane until the member settles it. In a
+	// Subject that a member holds may block its key until the member settles it. In a
 	// cluster a group may learn of the removal slightly later, as with Remove, and until
 	// then deliver removed messages.
 	Purge(ctx context.Context, p PurgeConfig) (uint64, error)
@@ -151,7 +153,7 @@ type LogConfig struct {
 
 	// Subjects are the subjects and patterns whose messages are stored. A subject must
 	// not belong to two logs. On NATS a plain Publish to one of them is stored too, and
-	// inproc does the same. With Lanes this applies only to the first of them.
+	// inproc does the same. With Partitions this applies only to the first of them.
 	Subjects []string
 
 	// Retention specifies when stored messages are removed.
@@ -187,11 +189,12 @@ type LogConfig struct {
 	Delays     bool
 	MaxDelayed uint64
 
-	// Lanes, if not 0, divides the log, for groups that are Ordered: a message's lane is
-	// [LaneOf] its subject. Each of the Subjects then ends in ".*": the last token is the
-	// key. Lanes cannot be changed after creation. The maximum is MaxLanes. It needs
-	// Capabilities.Lanes.
-	Lanes int
+	// Partitions, if not 0, gives messages keys, for groups that are Ordered: each of the
+	// Subjects ends in ".*", and the last token of a message's subject is its key. It is the
+	// number of parts in which the members of a group share the keys; a message's partition is
+	// [PartitionOf] its subject. Partitions cannot be changed after creation. The maximum is
+	// MaxPartitions. It needs Capabilities.Partitions.
+	Partitions int
 
 	// Groups are created with the log, before any message is stored, and receive every
 	// message from the first. A group that is created later, here or by Consume, begins
@@ -313,7 +316,7 @@ type Start struct {
 // GroupConfig describes a group of consumers.
 type GroupConfig struct {
 	// Name identifies the group within its log: letters, digits, "-" and "_". It has 1 to
-	// MaxLogName bytes, and does not end in "_lane_" and a number: a backend derives such
+	// MaxLogName bytes, and does not end in "_partition_" and a number: a backend derives such
 	// names from the names of ordered groups. Groups of different logs may have the same
 	// name. A group is durable: it keeps its position until it is deleted.
 	Name string
@@ -331,9 +334,10 @@ type GroupConfig struct {
 	// they hold a message.
 	AckWait time.Duration
 
-	// Ordered groups have at most one unsettled delivery in each of the log's lanes, over
-	// all members; a log without Lanes is one lane. Ordered cannot be changed after
-	// creation.
+	// Ordered groups have at most one unsettled delivery of each key, over all members. In a
+	// log without Partitions all messages have the same key. A backend may fetch messages of
+	// a key that waits, and hold them: at least MinHeld in each partition. With more of them
+	// the partition waits. Ordered cannot be changed after creation.
 	Ordered bool
 
 	// Update and Generation have the same meaning as for a log.
@@ -352,6 +356,13 @@ type ConsumeConfig struct {
 	// OnEnd, if not nil, receives the reason why the Receiver ended without being drained
 	// or closed: NotFound if its group was deleted.
 	OnEnd func(error)
+
+	// OnFull, if not nil, is called when a partition of an Ordered group becomes full, and when
+	// that is over. A full partition has as many messages at this member as a backend holds
+	// behind keys that wait, and none of them was settled for a second. The Receiver gets no
+	// more of it, also of other keys. key is the one with the most of these messages. Calls are
+	// in order, one at a time, and must return soon. A backend without a bound makes none.
+	OnFull func(partition int, key string, full bool)
 }
 
 // DeliveryHandler handles one delivery and returns the remaining work on it, or nil. The
@@ -369,7 +380,7 @@ type Delivery struct {
 	Stored   time.Time // by the backend's clock
 	Attempt  int       // 1 for the first; deliveries that were handed back do not count
 
-	// FencingToken increases with every delivery of a lane, whichever member gets it. It
+	// FencingToken increases with every delivery of a key, whichever member gets it. It
 	// does not go back if the backend restarted or the group was deleted and created
 	// again; docs/durability.md lists the exceptions. A store that remembers the highest
 	// token of a key can reject a member that was presumed dead but continues. In a group
@@ -440,7 +451,7 @@ type GroupInfo struct {
 	Config      GroupConfig
 	Members     int    // currently consuming, if the backend knows
 	Settled     uint64 // every sequence up to it is settled
-	InFlight    uint64 // delivered and not settled, including those that wait for redelivery
+	InFlight    uint64 // delivered and not settled, including those that wait for redelivery, or that a backend holds: see GroupConfig.Ordered
 	Undelivered uint64 // never delivered: with InFlight, the group's lag
 	Redelivered uint64 // messages in flight at attempt 2 or later
 }

@@ -23,7 +23,7 @@ func TestLogConfigValidate(t *testing.T) {
 		"the name":                 func(c *transport.LogConfig) { c.Name = "a.b" },
 		"1 to 240":                 func(c *transport.LogConfig) { c.Name = strings.Repeat("a", 241) },
 		"ends in __later":          func(c *transport.LogConfig) { c.Name = "queues_a__later" },
-		"ends in _lane_":           func(c *transport.LogConfig) { c.Groups[0].Name = "workers_lane_0" },
+		"ends in _partition_":      func(c *transport.LogConfig) { c.Groups[0].Name = "workers_partition_0" },
 		"no subjects":              func(c *transport.LogConfig) { c.Subjects = nil },
 		"its subjects":             func(c *transport.LogConfig) { c.Subjects = []string{"a..b"} },
 		"overlap":                  func(c *transport.LogConfig) { c.Subjects = []string{"a.*", "a.b"} },
@@ -35,8 +35,8 @@ func TestLogConfigValidate(t *testing.T) {
 		"use a declared constant":  func(c *transport.LogConfig) { c.Full = 7 },
 		"description has 4097":     func(c *transport.LogConfig) { c.Description = strings.Repeat("a", 4097) },
 		"want at most 4096, in":    func(c *transport.LogConfig) { c.Description = "\xff" },
-		"257 lanes":                func(c *transport.LogConfig) { c.Lanes = 257 },
-		"does not end in a key":    func(c *transport.LogConfig) { c.Lanes = 4 },
+		"257 partitions":           func(c *transport.LogConfig) { c.Partitions = 257 },
+		"does not end in a key":    func(c *transport.LogConfig) { c.Partitions = 4 },
 		`two groups "workers"`:     func(c *transport.LogConfig) { c.Groups = append(c.Groups, c.Groups[0]) },
 		`group "a.b": the name`:    func(c *transport.LogConfig) { c.Groups[0].Name = "a.b" },
 		"AckWait is 10ms":          func(c *transport.LogConfig) { c.Groups[0].AckWait = 10 * time.Millisecond },
@@ -124,16 +124,16 @@ func subjectsOf(tokens []string, n int) []string {
 	return all
 }
 
-// LaneOf computes the same lane as NATS.
-func TestLaneOf(t *testing.T) {
+// PartitionOf computes the same partition as NATS.
+func TestPartitionOf(t *testing.T) {
 	t.Parallel()
 	for subject, want := range map[string]int{"s._k.": 0x811c9dc5 % 16, "s._k.a": 0xe40c292c % 16, "t._k.foobar": 0xbf9cf968 % 16} {
-		if got := transport.LaneOf(subject, 16); got != want {
-			t.Errorf("%q is in lane %d, want %d", subject, got, want)
+		if got := transport.PartitionOf(subject, 16); got != want {
+			t.Errorf("%q is in partition %d, want %d", subject, got, want)
 		}
 	}
-	if transport.LaneOf("s._k.a", 0) != 0 || transport.LaneOf("s._k.a", 1) != 0 {
-		t.Error("LaneOf without lanes is not 0")
+	if transport.PartitionOf("s._k.a", 0) != 0 || transport.PartitionOf("s._k.a", 1) != 0 {
+		t.Error("PartitionOf without partitions is not 0")
 	}
 }
 

@@ -17,22 +17,26 @@ const (
 	MinAge             = 100 * time.Millisecond
 	MinAckWait         = time.Second
 	MinTTL             = time.Second
-	MaxLanes           = 256
+	MinHeld            = 1000 // messages in a partition
+	MaxPartitions      = 256
 	MaxStoredHeader    = 56 << 10 // bytes; NATS stores 64 KiB, including its own headers
 	MaxDescription     = 4 << 10  // bytes
 )
 
-// LaneOf returns the lane of a message in a log with the given number of lanes: the
-// 32-bit FNV-1a hash of the last token of its subject, modulo lanes. The partition
-// function of a NATS subject transform (ADR-36) computes the same. Without lanes it is 0.
-func LaneOf(subject string, lanes int) int {
-	if lanes < 2 {
+// PartitionOf returns the partition of a message in a log with the given number of partitions:
+// the 32-bit FNV-1a hash of its [KeyOf], modulo partitions. The partition function of a NATS
+// subject transform (ADR-36) computes the same. Without partitions it is 0.
+func PartitionOf(subject string, partitions int) int {
+	if partitions < 2 {
 		return 0
 	}
 	h := fnv.New32a()
-	h.Write([]byte(subject[strings.LastIndexByte(subject, '.')+1:]))
-	return int(h.Sum32() % uint32(lanes))
+	h.Write([]byte(KeyOf(subject)))
+	return int(h.Sum32() % uint32(partitions))
 }
+
+// KeyOf returns the key of a message in a log with Partitions: the last token of its subject.
+func KeyOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 // Overlap reports whether some subject matches both patterns.
 func Overlap(a, b string) bool {
@@ -58,7 +62,7 @@ const MaxLogName = 240
 
 var (
 	logName      = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,240}$`)
-	backendGroup = regexp.MustCompile(`_lane_[0-9]+$`)
+	backendGroup = regexp.MustCompile(`_partition_[0-9]+$`)
 )
 
 // backendLog is the suffix of the log names that are reserved for backends.
@@ -99,12 +103,12 @@ func (c *LogConfig) Validate() error {
 }
 
 func (c *LogConfig) validateGroups() error {
-	if c.Lanes < 0 || c.Lanes > MaxLanes {
-		return invalid("it has %d lanes: want 0 to %d", c.Lanes, MaxLanes)
+	if c.Partitions < 0 || c.Partitions > MaxPartitions {
+		return invalid("it has %d partitions: want 0 to %d", c.Partitions, MaxPartitions)
 	}
 	for _, subject := range c.Subjects {
-		if c.Lanes > 0 && !strings.HasSuffix(subject, ".*") {
-			return invalid("it has lanes, and its subject %q does not end in a key: end it with .*", subject)
+		if c.Partitions > 0 && !strings.HasSuffix(subject, ".*") {
+			return invalid("it has Partitions, and its subject %q does not end in a key: end it with .*", subject)
 		}
 	}
 	for i, g := range c.Groups {
@@ -135,7 +139,7 @@ func (g *GroupConfig) Validate() error {
 		return g.invalid("the name must be 1 to 240 letters, digits, - and _")
 	}
 	if backendGroup.MatchString(g.Name) {
-		return g.invalid("a name that ends in _lane_ and a number belongs to the backend: choose another one")
+		return g.invalid("a name that ends in _partition_ and a number belongs to the backend: choose another one")
 	}
 	if err := validatePatterns(g.Filter); err != nil {
 		return g.invalid("its filter: %w", err)

@@ -296,9 +296,9 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got %+v, %v", groups, err)
 	}
 	b.has = transport.Capabilities{Logs: true, Advice: "buy another"}
-	lanes, delays := config, config
-	lanes.Lanes, lanes.Subjects, delays.Delays = 2, []string{"a.*"}, true
-	for _, c := range []transport.LogConfig{lanes, delays} {
+	partitions, delays := config, config
+	partitions.Partitions, partitions.Subjects, delays.Delays = 2, []string{"a.*"}, true
+	for _, c := range []transport.LogConfig{partitions, delays} {
 		if _, err := tr.Log(t.Context(), c); transport.CodeOf(err) != transport.Unimplemented || !strings.HasSuffix(err.Error(), ": buy another") {
 			t.Errorf("got %v", err)
 		}

@@ -35,8 +35,8 @@ func CheckLog(is, want *transport.LogConfig) error {
 		return CannotChange("Retention", is.Retention, want.Retention)
 	case is.Storage != want.Storage:
 		return CannotChange("Storage", is.Storage, want.Storage)
-	case is.Lanes != want.Lanes:
-		return CannotChange("Lanes", is.Lanes, want.Lanes)
+	case is.Partitions != want.Partitions:
+		return CannotChange("Partitions", is.Partitions, want.Partitions)
 	}
 	return nil
 }

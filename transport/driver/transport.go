@@ -100,8 +100,8 @@ func (t *Transport) supports(c *transport.LogConfig) error {
 		return missing("logs", &has)
 	case c.Delays && !has.Delays:
 		return missing("Delays", &has)
-	case c.Lanes > 0 && !has.Lanes:
-		return missing("Lanes", &has)
+	case c.Partitions > 0 && !has.Partitions:
+		return missing("Partitions", &has)
 	}
 	return nil
 }

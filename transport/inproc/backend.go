@@ -106,7 +106,7 @@ func (b *Backend) updateLog(l *log, c transport.LogConfig) error {
 
 // plain returns the subjects whose plain messages a log stores.
 func plain(c *transport.LogConfig) []string {
-	if c.Lanes > 0 {
+	if c.Partitions > 0 {
 		return c.Subjects[:1]
 	}
 	return c.Subjects

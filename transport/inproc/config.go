@@ -108,7 +108,7 @@ func (g *group) update(c transport.GroupConfig) {
 		return
 	}
 	g.log.epoch++
-	for _, n := range g.lanes {
+	for _, n := range g.lines {
 		g.settleCursor(n)
 	}
 	g.count()

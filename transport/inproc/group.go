@@ -11,7 +11,7 @@ import (
 
 // group is a position in a log, shared by members. The lock of the log guards all of it.
 //
-// A cursor in each of its lanes marks what is yet to be delivered. pending holds the
+// A cursor in each of its lines marks what is yet to be delivered. pending holds the
 // messages that were delivered and are not settled; redeliveries holds those of them that wait
 // for their redelivery. So a backlog of any length costs a group nothing.
 type group struct {
@@ -23,9 +23,10 @@ type group struct {
 
 	latestEnd uint64
 
-	lanes        []*lane
-	ready        heap[*lane] // lanes that may deliver something new
+	lines        []*line
+	ready        heap[*line] // lines that may deliver something new
 	pending      map[uint64]*hold
+	void         map[*hold]struct{} // removed while a member holds them, so their keys wait
 	redeliveries heap[*hold]
 	undelivered  uint64 // number of messages at and after the cursors
 	order        uint64 // of hand-backs
@@ -38,7 +39,7 @@ type group struct {
 // hold is a message that was delivered and is not settled.
 type hold struct {
 	sequence uint64
-	lane     *lane
+	line     *line
 	attempt  int
 	member   *member // nil while the message waits for its redelivery
 	gone     bool    // was removed from the log in the meantime, and is thereby settled
@@ -56,7 +57,7 @@ func (h *hold) place() *int { return &h.index }
 
 // addGroup creates a group that begins at its configured start.
 func (l *log) addGroup(c transport.GroupConfig) *group {
-	g := &group{log: l, name: c.Name, config: declaredGroup(c), pending: make(map[uint64]*hold)}
+	g := &group{log: l, name: c.Name, config: declaredGroup(c), pending: make(map[uint64]*hold), void: make(map[*hold]struct{})}
 	l.groups = append(l.groups, g)
 	l.epoch++
 	start := c.Start
@@ -65,7 +66,7 @@ func (l *log) addGroup(c transport.GroupConfig) *group {
 	}
 	g.start, g.latest = l.resolve(start)
 	g.latestEnd = l.store.last
-	g.makeLanes()
+	g.makeLines()
 	g.count()
 	return g
 }
@@ -91,7 +92,7 @@ func (g *group) count() {
 	g.undelivered = 0
 	s := g.log.store
 	for n := s.from(g.start); n <= s.last; n = s.from(n + 1) {
-		if sub := s.subjectAt(n); g.wants(n, sub) && g.laneOf(sub).ahead(n) {
+		if sub := s.subjectAt(n); g.wants(n, sub) && g.lineOf(sub).ahead(n) {
 			g.undelivered++
 		}
 	}
@@ -110,7 +111,7 @@ func (g *group) unsettled(sequence uint64, sub *subject) bool {
 	if g.pending[sequence] != nil {
 		return true
 	}
-	return g.laneOf(sub).ahead(sequence) && g.wants(sequence, sub)
+	return g.lineOf(sub).ahead(sequence) && g.wants(sequence, sub)
 }
 
 // arrived records a new message that matches the filter.
@@ -119,25 +120,30 @@ func (g *group) arrived(sequence uint64, sub *subject) {
 		return
 	}
 	g.undelivered++
-	if n := g.laneOf(sub); n.cursor == 0 {
+	if n := g.lineOf(sub); n.cursor == 0 {
 		n.cursor = sequence
-		g.placeLane(n)
+		g.placeLine(n)
 	}
 	g.offer()
 }
 
 // removing records the removal of a message. As on NATS the message is thereby settled,
-// even if a member holds it: a later settlement has no effect.
+// even if a member holds it: a later settlement has no effect, except that its key continues.
 func (g *group) removing(sequence uint64, sub *subject) {
 	if h := g.pending[sequence]; h != nil {
 		h.gone = true
-		if h.member == nil {
+		switch {
+		case h.member == nil:
 			g.redeliveries.remove(h)
+		case g.keyed():
+			delete(g.pending, sequence)
+			g.void[h] = struct{}{}
+			return
 		}
 		g.finish(h)
 		return
 	}
-	n := g.laneOf(sub)
+	n := g.lineOf(sub)
 	if n.ahead(sequence) && g.wants(sequence, sub) {
 		g.undelivered--
 	}
@@ -169,7 +175,7 @@ func (g *group) Lock() { g.log.lock() }
 func (g *group) Unlock() { g.log.unlock() }
 
 // Next implements [engine.Source]. Any idle member may get any of the redeliveries that
-// are due at the same time, or otherwise the oldest message of any free lane.
+// are due at the same time, or otherwise the oldest message of any free line.
 func (g *group) Next() (engine.Step, int) {
 	messages := len(g.ready)
 	if g.overdue() {
@@ -190,7 +196,7 @@ func (g *group) overdue() bool { return len(g.redeliveries) > 0 && g.redeliverie
 
 func (g *group) dueWithFirst(h *hold) bool { return h.due == g.redeliveries[0].due }
 
-// take takes a redelivery that is due, or otherwise the oldest message of a free lane.
+// take takes a redelivery that is due, or otherwise the oldest message of a free partition.
 func (g *group) take(what int) *hold {
 	if g.overdue() {
 		h := nth(g.redeliveries, what, g.dueWithFirst)
@@ -198,8 +204,8 @@ func (g *group) take(what int) *hold {
 		g.log.alarm.set(g.due(), g.log.now) // the next redelivery is known only after the first one is removed
 		return h
 	}
-	n := nth(g.ready, what, func(*lane) bool { return true })
-	h := &hold{sequence: n.cursor, lane: n, index: -1}
+	n := nth(g.ready, what, func(*line) bool { return true })
+	h := &hold{sequence: n.cursor, line: n, index: -1}
 	g.pending[h.sequence] = h
 	g.undelivered--
 	n.held++
@@ -219,6 +225,7 @@ func (g *group) due() int64 {
 // handBack schedules a redelivery of a message.
 func (g *group) handBack(h *hold, due int64) {
 	if h.gone {
+		g.leave(h)
 		return
 	}
 	g.order++
@@ -235,16 +242,27 @@ func (g *group) release(h *hold) {
 
 // settle handles the settlement of a message by a member.
 func (g *group) settle(h *hold) {
-	if !h.gone {
-		g.finish(h)
+	if h.gone {
+		g.leave(h)
+		return
+	}
+	g.finish(h)
+}
+
+// leave lets the key of a removed message continue.
+func (g *group) leave(h *hold) {
+	if _, ok := g.void[h]; ok {
+		delete(g.void, h)
+		h.line.held--
+		g.placeLine(h.line)
 	}
 }
 
 // finish ends a message for this group.
 func (g *group) finish(h *hold) {
 	delete(g.pending, h.sequence)
-	h.lane.held--
-	g.placeLane(h.lane)
+	h.line.held--
+	g.placeLine(h.line)
 	if !h.gone {
 		g.log.settled(h.sequence)
 	}
@@ -264,6 +282,11 @@ func (g *group) heldBy(m *member) []*hold {
 
 // handBackAll hands back the messages that a member holds, and returns their number.
 func (g *group) handBackAll(m *member, delay time.Duration) int {
+	for h := range g.void {
+		if h.member == m {
+			g.leave(h)
+		}
+	}
 	held := g.heldBy(m)
 	for _, h := range held {
 		if delay == 0 {
@@ -286,7 +309,7 @@ func (g *group) info() transport.GroupInfo {
 		Undelivered: g.undelivered,
 	}
 	info.Config.Filter = slices.Clone(g.config.Filter)
-	for _, n := range g.lanes {
+	for _, n := range g.lines {
 		if n.cursor != 0 {
 			info.Settled = min(info.Settled, n.cursor-1)
 		}

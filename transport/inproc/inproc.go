@@ -112,7 +112,7 @@ type conn struct{ t *Transport }
 // Capabilities implements [driver.Conn]. A log lives as long as its Backend, even with
 // FileStorage.
 func (c conn) Capabilities() transport.Capabilities {
-	return transport.Capabilities{Name: "inproc", MaxPayload: c.t.backend.maxPayload, Logs: true, Delays: true, Lanes: true}
+	return transport.Capabilities{Name: "inproc", MaxPayload: c.t.backend.maxPayload, Logs: true, Delays: true, Partitions: true}
 }
 
 // Ready implements [driver.Conn].

@@ -41,7 +41,7 @@ func newLog(b *Backend, c transport.LogConfig) *log {
 		backend: b,
 		name:    c.Name,
 		now:     b.clock.now(),
-		store:   newStore(c.Lanes),
+		store:   newStore(c.Partitions > 0),
 		readers: make(map[chan struct{}]struct{}),
 	}
 	l.configure(c)

@@ -2,7 +2,7 @@ package inproc
 
 // store keeps messages by their sequences, in segments that are freed when their last
 // message is removed. Each message is linked with its neighbours of the same subject and,
-// in a log with lanes, of the same lane. So first, last and next are known at once after
+// in a log with Partitions, of the same key. So first, last and next are known at once after
 // any removal.
 type store struct {
 	segments []segment
@@ -14,7 +14,6 @@ type store struct {
 	bytes    uint64
 
 	subjects subjects
-	lanes    []chain // empty without lanes
 }
 
 // segmentSize makes the slots of a segment fill 8 KiB. That is the maximum that one
@@ -23,7 +22,7 @@ const segmentSize = 170
 
 type segment struct {
 	slots *[segmentSize]slot // nil if no slot is used
-	lanes *[segmentSize]link // nil in a log without lanes
+	byKey *[segmentSize]link // nil in a log without Partitions
 	used  int
 }
 
@@ -45,12 +44,8 @@ type chain struct{ first, last uint64 }
 // slotBytes is what a message counts in addition to its subject, header and body.
 const slotBytes = 16
 
-func newStore(lanes int) *store {
-	s := &store{first: 1, subjects: newSubjects(lanes)}
-	if lanes > 0 {
-		s.lanes = make([]chain, max(lanes, 1))
-	}
-	return s
+func newStore(keyed bool) *store {
+	return &store{first: 1, subjects: newSubjects(keyed)}
 }
 
 // at returns the slot of a sequence, or nil if nothing is stored there.
@@ -72,8 +67,8 @@ func (s *store) segment(sequence uint64) *segment {
 	return &s.segments[sequence/segmentSize-s.base]
 }
 
-func (s *store) laneLink(sequence uint64) *link {
-	return &s.segment(sequence).lanes[sequence%segmentSize]
+func (s *store) keyLink(sequence uint64) *link {
+	return &s.segment(sequence).byKey[sequence%segmentSize]
 }
 
 func (s *store) subjectAt(sequence uint64) *subject {
@@ -95,11 +90,11 @@ func (s *store) from(sequence uint64) uint64 {
 	return s.last + 1
 }
 
-// next returns the message after a stored one, in its lane if inLane is set; 0 means
+// next returns the message after a stored one, of its key if ofKey is set; 0 means
 // none.
-func (s *store) next(sequence uint64, inLane bool) uint64 {
-	if inLane {
-		return s.laneLink(sequence).next
+func (s *store) next(sequence uint64, ofKey bool) uint64 {
+	if ofKey {
+		return s.keyLink(sequence).next
 	}
 	if n := s.from(sequence + 1); n <= s.last {
 		return n
@@ -174,18 +169,16 @@ func (s *store) add(sub *subject, e *entry, now int64) uint64 {
 		sub.first = sequence
 	}
 	sub.last = sequence
-	s.addToLane(sub.lane, sequence)
+	if s.subjects.keyed {
+		s.addToKey(sub.key, sequence)
+	}
 	return sequence
 }
 
-func (s *store) addToLane(lane int, sequence uint64) {
-	if len(s.lanes) == 0 {
-		return
-	}
-	c := &s.lanes[lane]
-	*s.laneLink(sequence) = link{previous: c.last}
+func (s *store) addToKey(c *key, sequence uint64) {
+	*s.keyLink(sequence) = link{previous: c.last}
 	if c.last != 0 {
-		s.laneLink(c.last).next = sequence
+		s.keyLink(c.last).next = sequence
 	} else {
 		c.first = sequence
 	}
@@ -201,8 +194,8 @@ func (s *store) grow(sequence uint64) *segment {
 	seg := s.segment(sequence)
 	if seg.slots == nil {
 		seg.slots = new([segmentSize]slot)
-		if len(s.lanes) > 0 {
-			seg.lanes = new([segmentSize]link)
+		if s.subjects.keyed {
+			seg.byKey = new([segmentSize]link)
 		}
 	}
 	return seg
@@ -215,8 +208,8 @@ func (s *store) remove(sequence uint64) {
 	s.bytes -= size(sub.name, removed.record)
 	s.messages--
 	s.unlink(sub, removed.link)
-	if len(s.lanes) > 0 {
-		s.removeFromLane(sub.lane, *s.laneLink(sequence))
+	if s.subjects.keyed {
+		s.removeFromKey(sub.key, *s.keyLink(sequence))
 	}
 	*removed = slot{}
 	s.subjects.removed(sub)
@@ -236,15 +229,14 @@ func (s *store) unlink(sub *subject, l link) {
 	}
 }
 
-func (s *store) removeFromLane(lane int, l link) {
-	c := &s.lanes[lane]
+func (s *store) removeFromKey(c *key, l link) {
 	if l.previous != 0 {
-		s.laneLink(l.previous).next = l.next
+		s.keyLink(l.previous).next = l.next
 	} else {
 		c.first = l.next
 	}
 	if l.next != 0 {
-		s.laneLink(l.next).previous = l.previous
+		s.keyLink(l.next).previous = l.previous
 	} else {
 		c.last = l.previous
 	}

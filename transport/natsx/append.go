@@ -182,7 +182,7 @@ func (a *appending) leave() {
 // message returns the message to publish.
 func (a *appending) message(m *transport.Message) *outgoing {
 	msg := a.l.t.outgoing.get(m)
-	msg.Subject = a.l.lanes.published(m.Subject)
+	msg.Subject = a.l.partitions.published(m.Subject)
 	if a.o.ID != "" {
 		msg.set(jetstream.MsgIDHeader, a.o.ID)
 	}
@@ -210,7 +210,7 @@ func (a *appending) expect(msg *outgoing, e *transport.Expectation) {
 	}
 	msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, e.Sequence)
 	if e.Subject != a.subject {
-		msg.set(jetstream.ExpectedLastSubjSeqSubjHeader, a.l.lanes.stored(e.Subject))
+		msg.set(jetstream.ExpectedLastSubjSeqSubjHeader, a.l.partitions.stored(e.Subject))
 	}
 }
 
@@ -295,7 +295,7 @@ func (a *appending) mayBeStored(e *jetstream.APIError) bool {
 func (a *appending) lookAgain(refusal *jetstream.APIError) {
 	subject := ">"
 	if a.o.Expect.Subject != "" {
-		subject = a.l.lanes.stored(a.o.Expect.Subject)
+		subject = a.l.partitions.stored(a.o.Expect.Subject)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()

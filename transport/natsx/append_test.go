@@ -21,16 +21,16 @@ func FuzzParseAck(f *testing.F) {
 	})
 }
 
-// The lane of a subject is added and removed again.
-func TestLaneRoundTrip(t *testing.T) {
+// The partition of a subject is added and removed again.
+func TestPartitionRoundTrip(t *testing.T) {
 	t.Parallel()
-	for subject, stored := range map[string]string{"a.k": "_lane.7.a.k", "a.b._to.g._k.k": "_lane.7.a.b._to.g._k.k", "a.*": "_lane.7.a.*"} {
-		if got := addLane("7", subject); got != stored || trimLane(got) != subject {
-			t.Errorf("%s is stored as %s and comes back as %s", subject, got, trimLane(got))
+	for subject, stored := range map[string]string{"a.k": "_partition.7.a.k", "a.b._to.g._k.k": "_partition.7.a.b._to.g._k.k", "a.*": "_partition.7.a.*"} {
+		if got := addPartition("7", subject); got != stored || trimPartition(got) != subject {
+			t.Errorf("%s is stored as %s and comes back as %s", subject, got, trimPartition(got))
 		}
 	}
-	for _, subject := range []string{"a", "a.b", "a.b.c", "", "_lane", "_lane.1", "_lanes.1.k", "."} {
-		if got := trimLane(subject); got != subject {
+	for _, subject := range []string{"a", "a.b", "a.b.c", "", "_partition", "_partition.1", "_partitions.1.k", "."} {
+		if got := trimPartition(subject); got != subject {
 			t.Errorf("%q became %q", subject, got)
 		}
 	}

@@ -30,7 +30,7 @@ func (f *inFlight) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	history, known := d.from.record.History(d.Sequence, d.Stored)
 	d.Attempt = history.Attempt(d.number)
-	if early := time.Until(history.Due); known && early > 0 {
+	if early := time.Until(history.Due); known && early > 0 && d.from.keyed == nil {
 		f.postpone(d, history, early)
 		return
 	}
@@ -41,7 +41,11 @@ func (f *inFlight) recall(d *delivery, about *nats.MsgMetadata) {
 			f.m.inquiries.inquire(d)
 		}
 	}
-	f.waiting.push(d)
+	if k := d.from.keyed; k == nil {
+		f.waiting.push(d)
+	} else if known && history.Delivery+1 == d.number {
+		k.handedBack(d, history)
+	}
 }
 
 // postpone holds a delivery until it is due, or hands it back if that takes long.
@@ -145,6 +149,12 @@ func (q *inquiries) learn(asked []*delivery) {
 			history = r
 		}
 		d.Attempt, d.unknown = history.Attempt(d.number), false
+		if k := d.from.keyed; k != nil && history.Delivery+1 == d.number {
+			k.handedBack(d, history)
+		}
+		if d.refused {
+			d.from.keyed.refuse(d)
+		}
 	}
 	nudge(q.m.wake)
 }
@@ -198,7 +208,7 @@ type recordPosition struct {
 // releaseRecord is the stored form of hand-backs.
 type releaseRecord struct {
 	Created  time.Time   `json:"created"`  // of the consumer: a later one may have the same name
-	Released [][3]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it
+	Released [][4]uint64 `json:"released"` // sequence of the message, number of the delivery, attempts before it, ns of Unix time before which it is not delivered again
 }
 
 // noteTimeout bounds the time to store hand-backs.
@@ -276,8 +286,23 @@ func (r *released) takeIn(data []byte, created time.Time) {
 		r.bySeq = make(map[uint64]journal.History)
 	}
 	for _, of := range record.Released {
-		r.bySeq[of[0]] = journal.History{Delivery: of[1], Attempts: int(of[2])}
+		r.bySeq[of[0]] = journal.History{Delivery: of[1], Attempts: int(of[2]), Due: dueAt(of[3])}
 	}
+}
+
+// dueAt returns the time of a record. Zero means none.
+func dueAt(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns))
+}
+
+func sinceEpoch(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixNano())
 }
 
 func (r *released) of(sequence uint64) (journal.History, bool) {
@@ -297,10 +322,12 @@ func (r *released) forget(sequence uint64) {
 // handBack describes a delivery to hand back.
 type handBack struct {
 	from     *consumer
+	of       *delivery // nil if the member has not taken it in
 	sequence uint64
 	stored   time.Time
 	number   uint64
 	attempts int // before it; negative if unknown
+	due      time.Time
 	reply    string
 }
 
@@ -403,13 +430,16 @@ func (r *returns) giveBack(ctx context.Context, all []handBack) {
 	}
 	wait.Wait()
 	for _, h := range all {
+		if k := h.from.keyed; k != nil && h.of != nil {
+			k.wait(h.of)
+		}
 		_ = r.m.l.t.nc.Publish(h.reply, nakBody) // without a connection others get it after the AckWait
 	}
 }
 
 func (r *returns) noteReleased(ctx context.Context, c *consumer, all []handBack) {
 	for _, h := range all {
-		c.record.Put(h.sequence, h.stored, journal.History{Delivery: h.number, Attempts: h.attempts})
+		c.record.Put(h.sequence, h.stored, journal.History{Delivery: h.number, Attempts: h.attempts, Due: h.due})
 	}
 	for some := range slices.Chunk(all, maxReleased) {
 		if r.m.l.t.ready(ctx) != nil {
@@ -424,7 +454,7 @@ func (r *returns) noteReleased(ctx context.Context, c *consumer, all []handBack)
 func (r *returns) storeReleased(ctx context.Context, c *consumer, all []handBack) error {
 	record := releaseRecord{Created: c.created}
 	for _, h := range all {
-		record.Released = append(record.Released, [3]uint64{h.sequence, h.number, uint64(h.attempts)})
+		record.Released = append(record.Released, [4]uint64{h.sequence, h.number, uint64(h.attempts), sinceEpoch(h.due)})
 	}
 	msg := nats.NewMsg(c.releases)
 	msg.Data, _ = json.Marshal(record) // of numbers and a time

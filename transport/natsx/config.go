@@ -19,18 +19,18 @@ import (
 // except those that begin with "_nats.", which belong to the server.
 const (
 	metaGeneration = "mono-generation"
-	metaLanes      = "mono-lanes"
+	metaPartitions = "mono-partitions"
 	metaStorage    = "mono-storage" // requested storage on a server that keeps everything in memory
 	metaMaxDelayed = "mono-max-delayed"
 	metaGroup      = "mono-group"
 	metaOrdered    = "mono-ordered"
-	metaFilter     = "mono-filter"     // of a group in a log with lanes
+	metaFilter     = "mono-filter"     // of a group in a log with partitions
 	metaStart      = "mono-start"      // of a group whose consumer begins at a sequence instead
 	metaRate       = "mono-rate-limit" // in bits a second
 	metaMaxValue   = "mono-max-value"  // of a bucket
 )
 
-var ownMetadata = []string{metaGeneration, metaLanes, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate, metaMaxValue}
+var ownMetadata = []string{metaGeneration, metaPartitions, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate, metaMaxValue}
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 
@@ -76,11 +76,11 @@ func formatNumber(n uint64) string {
 
 // settings determine the configurations of a log's streams and consumers.
 type settings struct {
-	config  transport.LogConfig // as requested; after open, as it exists
-	lanes   lanes
-	options *logOptions
-	ttl     bool   // the server supports TTLs of messages
-	origin  string // name of the stream that the log mirrors
+	config     transport.LogConfig // as requested; after open, as it exists
+	partitions partitions
+	options    *logOptions
+	ttl        bool   // the server supports TTLs of messages
+	origin     string // name of the stream that the log mirrors
 }
 
 // streamConfig returns the configuration for the log's stream. base is the existing
@@ -89,7 +89,7 @@ type settings struct {
 func (of *settings) streamConfig(base jetstream.StreamConfig) jetstream.StreamConfig {
 	c, s := &of.config, base
 	s.Name, s.Description = c.Name, c.Description
-	s.Subjects = of.lanes.accepted()
+	s.Subjects = of.partitions.accepted()
 	s.Retention = jetstream.LimitsPolicy
 	if c.Retention == transport.InterestRetention {
 		s.Retention = jetstream.InterestPolicy
@@ -105,8 +105,8 @@ func (of *settings) streamConfig(base jetstream.StreamConfig) jetstream.StreamCo
 	}
 	s.Duplicates = c.Window()
 	s.AllowMsgTTL = base.AllowMsgTTL || of.ttl
-	if of.lanes.n > 0 {
-		s.SubjectTransform = of.lanes.transform()
+	if of.partitions.n > 0 {
+		s.SubjectTransform = of.partitions.transform()
 	}
 	if c.Delays {
 		s.Sources = withSource(base.Sources, delayedSource(c.Name))
@@ -119,7 +119,7 @@ func (of *settings) streamConfig(base jetstream.StreamConfig) jetstream.StreamCo
 func (of *settings) streamMetadata() map[string]string {
 	m := map[string]string{
 		metaGeneration: formatNumber(of.config.Generation),
-		metaLanes:      formatNumber(uint64(of.lanes.n)),
+		metaPartitions: formatNumber(uint64(of.partitions.n)),
 		metaMaxDelayed: formatNumber(of.config.MaxDelayed),
 	}
 	if of.options.memory {
@@ -166,15 +166,15 @@ func logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 		Name: s.Name, Description: s.Description, MaxAge: s.MaxAge, DedupWindow: s.Duplicates,
 		MaxMessages: boundOf(s.MaxMsgs), MaxBytes: boundOf(s.MaxBytes), MaxPerSubject: boundOf(s.MaxMsgsPerSubject),
 		MaxSize:    max(int(s.MaxMsgSize)-ownHeader, 0),
-		Lanes:      int(min(parseNumber(s.Metadata[metaLanes]), transport.MaxLanes)),
+		Partitions: int(min(parseNumber(s.Metadata[metaPartitions]), transport.MaxPartitions)),
 		MaxDelayed: parseNumber(s.Metadata[metaMaxDelayed]),
 		Generation: parseNumber(s.Metadata[metaGeneration]),
 		Metadata:   usersMetadata(s.Metadata),
 		Delays:     slices.ContainsFunc(s.Sources, func(from *jetstream.StreamSource) bool { return from.Name == s.Name+delayedSuffix }),
 	}
-	lanes := lanes{n: c.Lanes}
+	partitions := partitions{n: c.Partitions}
 	for _, subject := range s.Subjects {
-		c.Subjects = append(c.Subjects, lanes.original(subject))
+		c.Subjects = append(c.Subjects, partitions.original(subject))
 	}
 	if s.Retention == jetstream.InterestPolicy {
 		c.Retention = transport.InterestRetention
@@ -242,7 +242,7 @@ func (of *settings) hookStream(s jetstream.StreamConfig) (jetstream.StreamConfig
 		return s, nil
 	}
 	fields := guarded
-	if of.lanes.n > 0 {
+	if of.partitions.n > 0 {
 		fields = append(slices.Clone(guarded), "SubjectTransform")
 	}
 	changed, err := callHook(s, of.config.Name, of.options.stream, fields)
@@ -314,23 +314,25 @@ func (of *settings) delayedConfig(base jetstream.StreamConfig) jetstream.StreamC
 
 // consumers lists the names of a group's consumers and their filters.
 func (of *settings) consumers(g *transport.GroupConfig) (names []string, filters [][]string, err error) {
-	if !g.Ordered || of.lanes.n == 0 {
-		return []string{g.Name}, [][]string{of.lanes.filter(g.Filter, anyLane)}, of.checkFilter(g, anyLane)
+	if !g.Ordered || of.partitions.n == 0 {
+		return []string{g.Name}, [][]string{of.partitions.filter(g.Filter, anyPartition)}, of.checkFilter(g, anyPartition)
 	}
-	for lane := range of.lanes.n {
-		names = append(names, laneName(g.Name, lane))
-		filters = append(filters, of.lanes.filter(g.Filter, lane))
+	for partition := range of.partitions.n {
+		names = append(names, partitionName(g.Name, partition))
+		filters = append(filters, of.partitions.filter(g.Filter, partition))
 	}
 	return names, filters, of.checkFilter(g, 0)
 }
 
-func laneName(group string, lane int) string { return group + "_lane_" + strconv.Itoa(lane) }
+func partitionName(group string, partition int) string {
+	return group + "_partition_" + strconv.Itoa(partition)
+}
 
 // checkFilter reports a filter that would become empty, and then match everything.
-func (of *settings) checkFilter(g *transport.GroupConfig, lane int) error {
-	if len(g.Filter) > 0 && len(of.lanes.filter(g.Filter, lane)) == 0 {
+func (of *settings) checkFilter(g *transport.GroupConfig, partition int) error {
+	if len(g.Filter) > 0 && len(of.partitions.filter(g.Filter, partition)) == 0 {
 		return transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone,
-			"its filter %s matches none of the log's subjects %s: correct the filter", strings.Join(g.Filter, ", "), strings.Join(of.lanes.subjects, ", "))
+			"its filter %s matches none of the log's subjects %s: correct the filter", strings.Join(g.Filter, ", "), strings.Join(of.partitions.subjects, ", "))
 	}
 	return nil
 }
@@ -351,7 +353,21 @@ func groupOf(is *jetstream.ConsumerInfo) string {
 	return is.Name
 }
 
-func isOrdered(c *jetstream.ConsumerConfig) bool { return c.MaxAckPending == 1 }
+func isOrdered(c *jetstream.ConsumerConfig) bool { return c.MaxAckPending == 1 || isKeyed(c) }
+
+// isKeyed reports whether a consumer is a partition of a group that keeps the order of keys.
+func isKeyed(c *jetstream.ConsumerConfig) bool {
+	return c.PriorityPolicy == jetstream.PriorityPolicyPinned && slices.Equal(c.PriorityGroups, []string{membersGroup})
+}
+
+const (
+	membersGroup = "members"             // the priority group of a partition
+	maxHeld      = 2 * transport.MinHeld // messages that a member of a partition holds
+	maxPinTTL    = 3 * time.Second
+)
+
+// pinTTL returns how long a member keeps the pin of a partition without a pull.
+func pinTTL(ackWait time.Duration) time.Duration { return min(ackWait/2, maxPinTTL) }
 
 // consumerConfig returns the configuration for a consumer of the group. base is the existing
 // configuration, or only the name and start of a new consumer.
@@ -362,7 +378,12 @@ func (of *settings) consumerConfig(base jetstream.ConsumerConfig, g *transport.G
 	c.MaxDeliver = -1
 	c.BackOff = nil
 	c.MaxAckPending = -1
-	if g.Ordered {
+	c.PriorityPolicy, c.PriorityGroups, c.PinnedTTL = jetstream.PriorityPolicyNone, nil, 0
+	switch {
+	case g.Ordered && of.partitions.n > 0:
+		c.MaxAckPending = maxHeld
+		c.PriorityPolicy, c.PriorityGroups, c.PinnedTTL = jetstream.PriorityPolicyPinned, []string{membersGroup}, pinTTL(g.AckWait)
+	case g.Ordered:
 		c.MaxAckPending = 1
 	}
 	setFilter(&c, filter)
@@ -375,7 +396,7 @@ func (of *settings) groupMetadata(g *transport.GroupConfig, start string) map[st
 	if g.Ordered {
 		m[metaOrdered] = "true"
 	}
-	if of.lanes.n > 0 {
+	if of.partitions.n > 0 {
 		m[metaFilter] = strings.Join(g.Filter, " ")
 	}
 	return m
@@ -418,8 +439,8 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	}
 	if original, ok := c.Metadata[metaFilter]; ok {
 		g.Filter = strings.Fields(original)
-	} else if slices.ContainsFunc(g.Filter, func(f string) bool { return trimLane(f) != f }) {
-		g.Filter = nil // a group of the whole log, which has lanes
+	} else if slices.ContainsFunc(g.Filter, func(f string) bool { return trimPartition(f) != f }) {
+		g.Filter = nil // a group of the whole log, which has partitions
 	}
 	return g
 }

@@ -45,10 +45,12 @@ type member struct {
 	handle  transport.DeliveryHandler
 	refresh time.Duration // interval at which held deliveries are extended
 	onEnd   func(error)
+	onFull  func(partition int, key string, full bool)
 
 	done chan struct{} // closed after the last call of the handler
 
 	inFlight
+	share     *share // nil unless the group keeps the order of keys
 	base      memberBase
 	check     groupCheck
 	returns   returns
@@ -67,6 +69,7 @@ type consumer struct {
 	created  time.Time
 	record   *journal.Consumer
 	released released
+	keyed    *keyed    // nil unless the group keeps the order of keys
 	releases string    // subject of hand-backs
 	missing  time.Time // since then, unconfirmed; only for the goroutine of checkSuspects
 }
@@ -74,18 +77,21 @@ type consumer struct {
 func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.ConsumerInfo, h transport.DeliveryHandler) *member {
 	first := &consumers[0].Config
 	m := &member{
-		l: l, group: c.Group.Name, handle: h, refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd,
+		l: l, group: c.Group.Name, handle: h, refresh: max(first.AckWait/4, minRefresh), onEnd: c.OnEnd, onFull: c.OnFull,
 		done: make(chan struct{}),
 	}
 	m.inFlight = inFlight{m: m, max: c.MaxInFlight, wake: make(chan struct{}, 1), settled: make(chan struct{})}
 	m.check = groupCheck{m: m, wake: make(chan struct{}, 1)}
 	m.returns.m, m.inquiries.m, m.base = m, m, memberBase{m: m, known: true}
 	m.held.prev, m.held.next = &m.held, &m.held
-	m.prefetch.ordered = isOrdered(first)
+	m.prefetch.ordered, m.keyed, m.extended = isOrdered(first), isKeyed(first), time.Now()
 	m.rate.bits = parseNumber(first.Metadata[metaRate])
 	room := m.max + maxPrefetch
 	if m.prefetch.ordered {
-		room = 2 * len(consumers) // a lane has one in flight
+		room = 2 * len(consumers)
+		if m.keyed {
+			room = 2 * partitionBatch * len(consumers)
+		}
 	}
 	m.source = newPullSource(l.t, l.config.Name, room, consumers...)
 	for i, is := range consumers {
@@ -93,6 +99,12 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 			puller: m.source.pullers[i], created: is.Created,
 			record: l.t.journal.Consumer(l.config.Name, is.Name, is.Created), releases: releasedPrefix + l.config.Name + "." + is.Name,
 		})
+		if m.keyed {
+			m.consumers[i].keyed = newKeyed(m, m.consumers[i], &is.Config)
+		}
+	}
+	if m.keyed {
+		m.share = newShare(m, consumers)
 	}
 	m.pulled = m.denial(l.t.api.prefix() + nextSubject + "." + l.config.Name + ".>")
 	return m
@@ -102,6 +114,12 @@ func newMember(l *log, c *transport.ConsumeConfig, consumers []*jetstream.Consum
 func (m *member) establish(ctx context.Context) error {
 	if err := m.open(); err != nil {
 		return m.l.t.failure(err, transport.OutcomeNotDone)
+	}
+	if m.share != nil {
+		if err := m.share.join(); err != nil {
+			m.Close()
+			return m.l.t.failure(err, transport.OutcomeNotDone)
+		}
 	}
 	m.base.raise(m.l.t.boots.highest.Load()) // it may have grown before the Transport knew this member
 	m.mu.Lock()
@@ -260,7 +278,7 @@ func (m *member) wait(rest time.Duration) {
 func (m *member) handBack(ctx context.Context, all bool) (n int) {
 	var given []*delivery
 	for _, d := range m.holding(all) {
-		if d.claim() == nil {
+		if d.reclaim() {
 			given = append(given, d)
 		}
 	}
@@ -273,11 +291,13 @@ func (m *member) handBack(ctx context.Context, all bool) (n int) {
 // Drain implements [transport.Receiver].
 func (m *member) Drain(ctx context.Context) error {
 	m.end()
+	m.share.leave()
 	select {
 	case <-m.leave():
 	case <-ctx.Done():
 	}
 	m.handBack(ctx, false)
+	m.unpinAll()
 	for _, wait := range []chan struct{}{m.settled, m.done} {
 		select {
 		case <-wait:
@@ -312,8 +332,10 @@ func (m *member) leave() (left <-chan struct{}) {
 // Close implements [transport.Receiver].
 func (m *member) Close() {
 	m.end()
+	m.share.leave()
 	m.leave()
 	m.handBack(context.Background(), true)
+	m.unpinAll()
 	m.returns.await()
 	m.forget()
 }
@@ -324,7 +346,11 @@ const minRefresh = 10 * time.Millisecond
 
 // keep extends held deliveries until no more can arrive and none is held.
 func (m *member) keep() {
-	tick := time.NewTicker(min(pullTick, m.refresh))
+	pace := min(pullTick, m.refresh)
+	if m.keyed {
+		pace = min(pace, m.consumers[0].keyed.ttl/6)
+	}
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	extended := time.Now()
 	for !m.over() {
@@ -339,8 +365,11 @@ func (m *member) keep() {
 			for _, d := range m.holding(true) {
 				d.extend()
 			}
+			m.noteExtended(extended)
 		}
 		m.tick()
+		m.resend()
+		m.reportFull()
 	}
 }
 
@@ -365,6 +394,9 @@ func (m *member) tick() {
 			nudge(m.check.wake)
 		}
 	}
+	if m.share != nil {
+		m.share.beat(time.Now())
+	}
 	nudge(m.wake)
 }
 
@@ -373,6 +405,7 @@ func (m *member) gone(cause error) {
 	if !m.end() {
 		return
 	}
+	m.share.leave()
 	m.source.close()
 	m.setLeft()
 	if cause == errRecreated {

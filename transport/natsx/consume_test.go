@@ -90,7 +90,7 @@ func TestNoGoroutineOutlivesALog(t *testing.T) {
 	s := startServer(t, nil)
 	before := clientGoroutines()
 	tr := connect(t, s.ClientURL())
-	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 4, Storage: transport.MemoryStorage})
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 4, Storage: transport.MemoryStorage})
 	for i := range 50 {
 		appendTo(t, l, fmt.Sprint("l.", i), "", transport.AppendOptions{})
 	}

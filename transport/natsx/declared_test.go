@@ -134,7 +134,7 @@ func TestDeletedPartsOfAGroupAreRecreated(t *testing.T) {
 	s := startServer(t, nil)
 	js := jetStream(t, connect(t, s.ClientURL()))
 	l := openLog(t, connect(t, s.ClientURL()), wanted(func(c *transport.LogConfig) {
-		c.Lanes, c.Groups[0].Ordered = 4, true
+		c.Partitions, c.Groups[0].Ordered = 4, true
 	}))
 	all := consumerNames(t, js)
 	removeConsumer(t, js, all[1], all[3])

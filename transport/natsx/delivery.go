@@ -24,6 +24,7 @@ type delivery struct {
 	number  uint64          // as counted by the server
 	attempt journal.Attempt // guarded by mu
 	unknown bool            // hand-backs by other members are being read; guarded by the member's lock
+	refused bool            // it is handed back then, so that it does not count; guarded by the member's lock
 	reply   string          // subject of the settlement
 	msg     *nats.Msg       // nil once the delivery is filled
 
@@ -31,11 +32,15 @@ type delivery struct {
 
 	prev, next *delivery // in the member's ring of held deliveries
 	begun      bool      // the handler has begun; guarded by the member's lock
+	notBefore  time.Time // the handler may begin; guarded by the member's lock
+	failed     bool      // its attempt ended; guarded by the member's lock
 
 	// mu is held during an extension, so nothing is sent after the settlement. An extension
 	// after a Nak with a delay would cancel the delay.
 	mu      sync.Mutex
 	settled bool
+	due     time.Time // of the next delivery, for which this one waits after an attempt; zero: it does not
+	ended   time.Time // it was settled or handed back, in a group that keeps the order of keys
 }
 
 const fewFields = 4
@@ -54,7 +59,7 @@ func (d *delivery) fill() {
 	if n := len(d.msg.Header); n > 0 && n <= fewFields {
 		d.Header = d.fields[:0]
 	}
-	fillDelivery(&d.Delivery, d.msg, d.m.l.lanes)
+	fillDelivery(&d.Delivery, d.msg, d.m.l.partitions)
 	d.msg = nil
 }
 
@@ -68,12 +73,12 @@ var (
 const maxReason = 512 // bytes
 
 // fillDelivery fills in a message of a stream.
-func fillDelivery(d *transport.Delivery, msg *nats.Msg, lanes lanes) {
+func fillDelivery(d *transport.Delivery, msg *nats.Msg, partitions partitions) {
 	if d.Header == nil && len(msg.Header) > 0 {
 		d.Header = make(transport.Header, 0, len(msg.Header))
 	}
 	fillMessage(&d.Message, msg)
-	d.Subject, d.Reply = lanes.original(msg.Subject), ""
+	d.Subject, d.Reply = partitions.original(msg.Subject), ""
 	d.ID = idOf(msg.Header)
 }
 
@@ -111,7 +116,79 @@ func (d *delivery) Ack(context.Context) error { return d.settle(ackBody, d.forge
 
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(_ context.Context, delay time.Duration) error {
+	if d.from.keyed != nil && delay > 0 {
+		return d.park(delay)
+	}
 	return d.settle(nak(delay), func() { d.noteRetry(delay) })
+}
+
+// park holds the delivery until its delay is over, and then requests the next one. The server
+// would deliver others of its key, and another member would wait for it.
+func (d *delivery) park(delay time.Duration) error {
+	if err := d.claim(); err != nil {
+		return err
+	}
+	d.noteRetry(delay)
+	d.mu.Lock()
+	d.due = time.Now().Add(delay)
+	d.mu.Unlock()
+	d.from.keyed.wait(d)
+	d.m.leaveHandler(d)
+	time.AfterFunc(delay, d.unpark)
+	return nil
+}
+
+// unpark requests the next delivery, unless that was done.
+func (d *delivery) unpark() {
+	d.mu.Lock()
+	due, reply := d.due, d.reply
+	d.due, d.ended = time.Time{}, time.Now()
+	d.mu.Unlock()
+	if due.IsZero() {
+		return
+	}
+	_ = d.m.l.t.nc.Publish(reply, nak(time.Until(due))) // without a connection others get it
+	d.m.release(d)
+}
+
+// missed reports whether the message has not come again for a time since it was handed back.
+func (d *delivery) missed(limit time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled && d.due.IsZero() && time.Since(d.ended) > limit
+}
+
+// giveUp hands the delivery back, which is not with the handler.
+func (d *delivery) giveUp() {
+	if d.reclaim() {
+		d.m.returns.giveBackNext(d)
+	}
+}
+
+// reclaim claims a delivery that is not settled, or that waits for its next one. Others wait
+// instead.
+func (d *delivery) reclaim() bool {
+	if d.claim() == nil {
+		return true
+	}
+	d.mu.Lock()
+	due := d.due
+	d.due = time.Time{}
+	d.mu.Unlock()
+	if due.IsZero() {
+		return false
+	}
+	d.m.mu.Lock()
+	d.notBefore, d.failed = due, true
+	d.m.mu.Unlock()
+	return true
+}
+
+// readdress takes the subject of a later delivery of the same message.
+func (d *delivery) readdress(reply string) {
+	d.mu.Lock()
+	d.reply = reply
+	d.mu.Unlock()
 }
 
 func nak(delay time.Duration) []byte {
@@ -143,7 +220,15 @@ func (d *delivery) Release(ctx context.Context) error {
 func (d *delivery) back() handBack {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	h := handBack{from: d.from, sequence: d.Sequence, stored: d.Stored, number: d.number, attempts: d.Attempt - 1, reply: d.reply}
+	return d.handBack()
+}
+
+// handBack is back for a caller that holds the member's lock.
+func (d *delivery) handBack() handBack {
+	h := handBack{from: d.from, of: d, sequence: d.Sequence, stored: d.Stored, number: d.number, attempts: d.Attempt - 1, due: d.notBefore, reply: d.reply}
+	if d.failed {
+		h.attempts++
+	}
 	if d.unknown {
 		h.attempts = -1
 	}
@@ -159,7 +244,7 @@ func (d *delivery) settle(body []byte, note func()) error {
 		return err
 	}
 	note()
-	err := d.m.l.t.nc.Publish(d.reply, body)
+	err := d.send(body)
 	d.m.release(d)
 	if err != nil {
 		e := unavailable("message %d of group %q: the connection to %s is lost: the message will be delivered again", d.Sequence, d.m.group, d.m.l.t.address)
@@ -167,6 +252,19 @@ func (d *delivery) settle(body []byte, note func()) error {
 		return e
 	}
 	return nil
+}
+
+// send sends a settlement.
+func (d *delivery) send(body []byte) error {
+	k := d.from.keyed
+	switch {
+	case k == nil:
+	case body[0] == '-': // a Nak
+		k.wait(d)
+	default:
+		return k.settle(d, body)
+	}
+	return d.m.l.t.nc.Publish(d.reply, body)
 }
 
 // claim marks the delivery as settled. It succeeds once.
@@ -177,8 +275,16 @@ func (d *delivery) claim() error {
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
 			"message %d of group %q: it was already settled or handed back", d.Sequence, d.m.group)
 	}
-	d.settled = true
+	if d.settled = true; d.from.keyed != nil {
+		d.ended = time.Now()
+	}
 	return nil
+}
+
+func (d *delivery) isSettled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled
 }
 
 // forget removes the records of a settled message.
@@ -197,7 +303,7 @@ func (d *delivery) extend() {
 		return // being settled
 	}
 	defer d.mu.Unlock()
-	if !d.settled {
+	if !d.settled || !d.due.IsZero() {
 		_ = d.m.l.t.nc.Publish(d.reply, progressBody) // without a connection others get it
 	}
 }
@@ -205,7 +311,7 @@ func (d *delivery) extend() {
 // drop marks a delivery as settled without a notice to the server.
 func (d *delivery) drop() {
 	d.mu.Lock()
-	d.settled = true
+	d.settled, d.due = true, time.Time{}
 	d.mu.Unlock()
 	d.m.release(d)
 }

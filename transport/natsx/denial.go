@@ -348,6 +348,9 @@ func toAllow(subject string) string {
 			}
 		}
 	}
+	if strings.HasPrefix(subject, membersPrefix) {
+		return membersPrefix + ">"
+	}
 	if of := family(subject); of != subject {
 		return of + ".*"
 	}
@@ -452,6 +455,9 @@ func (p *permissions) markDenied(v violation, err *transport.Error) (inForce []t
 			if m.denied = err; m.inForce {
 				inForce = append(inForce, m.denial(v.subject))
 			}
+		}
+		if m.share != nil && m.share.subject == v.subject { // its group works, but is not balanced
+			inForce = append(inForce, transport.Denial{Subject: v.subject, Subscription: true})
 		}
 	}
 	return inForce

@@ -58,11 +58,11 @@
 // both directions.
 //
 // A message of a log is published on its subject and stored under it. Its id is the header
-// Nats-Msg-Id. In a log with lanes it is stored under "_lane.<n>.<subject>". The stream of
+// Nats-Msg-Id. In a log with partitions it is stored under "_partition.<n>.<subject>". The stream of
 // the log transforms every message that is published under the first of the log's subjects,
 // by any client. For the other subjects natsx publishes on the transformed subject itself; a
 // message that a plain client publishes under them is not stored. Delayed messages wait in
-// the stream "<log>__later". An ordered group of a log with lanes consists of the consumers
-// "<group>_lane_<n>". Metadata that begins with "mono-" holds settings for which JetStream
+// the stream "<log>__later". An ordered group of a log with partitions consists of the consumers
+// "<group>_partition_<n>". Metadata that begins with "mono-" holds settings for which JetStream
 // has no field. Delays need nats-server 2.14, a TTL per message needs 2.11.
 package natsx

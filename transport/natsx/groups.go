@@ -14,8 +14,8 @@ import (
 	"gomono.dev/transport/driver"
 )
 
-// A group is a durable consumer. An ordered group of a log with lanes has one consumer for
-// each lane. The metadata names the group of a consumer. A consumer of another client is a
+// A group is a durable consumer. An ordered group of a log with partitions has one consumer for
+// each partition. The metadata names the group of a consumer. A consumer of another client is a
 // group with the consumer's name.
 
 // groups opens the groups of an existing log.
@@ -133,15 +133,15 @@ func (gs *groups) parts(index int, g transport.GroupConfig, made bool) (parts []
 }
 
 // otherKind returns the name of a consumer that exists only in an ordered group if g is not
-// ordered, and vice versa. Without lanes there is none.
+// ordered, and vice versa. Without partitions there is none.
 func (gs *groups) otherKind(g *transport.GroupConfig) string {
 	switch {
-	case gs.lanes.n == 0:
+	case gs.partitions.n == 0:
 		return ""
 	case g.Ordered:
 		return g.Name
 	}
-	return laneName(g.Name, 0)
+	return partitionName(g.Name, 0)
 }
 
 // find looks up all parts. A missing part may be in the process of deletion.

@@ -92,7 +92,7 @@ func TestMirrorHook(t *testing.T) {
 		"copy": func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "origin"} },
 		"both": func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "origin"} },
 	}, nil)
-	config := transport.LogConfig{Name: "origin", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Lanes: 4, Update: true}
+	config := transport.LogConfig{Name: "origin", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Partitions: 4, Update: true}
 	origin := openLog(t, tr, config)
 	for i := range 20 {
 		appendTo(t, origin, fmt.Sprint("l._k.", i%5), fmt.Sprint(i), transport.AppendOptions{ID: fmt.Sprint(i)})

@@ -23,6 +23,10 @@ type inFlight struct {
 	inHandler   int      // deliveries in the handler
 	prefetch    prefetch
 	rate        rate
+	keyed       bool      // the group keeps the order of keys
+	turn        int       // the consumer that next begins with
+	extended    time.Time // held deliveries were extended
+	outbox      outbox
 
 	ending  bool          // no more deliveries for the handler
 	left    bool          // the server knows that no more are wanted
@@ -62,6 +66,9 @@ func (f *inFlight) arrive(msg *nats.Msg) {
 	from := f.consumers[p.index]
 	d := &delivery{m: f.m, from: from, reply: msg.Reply, msg: msg}
 	d.setIdentity(&about)
+	if from.keyed != nil && !from.keyed.arrive(d, msg, &about) {
+		return
+	}
 	d.prev, d.next = f.held.prev, &f.held
 	d.prev.next, f.held.prev = d, d
 	f.recall(d, &about)
@@ -91,9 +98,11 @@ func (f *inFlight) next() (d *delivery, pulls []pull, rest time.Duration, ended 
 		return nil, nil, 0, true
 	}
 	f.takeIn(takeAtOnce)
-	if f.inHandler < f.max && f.waiting.len() > 0 && !f.waiting.first().unknown {
+	if f.inHandler < f.max {
 		if rest = f.rate.rest(); rest == 0 {
-			d = f.waiting.pop()
+			d = f.first()
+		}
+		if d != nil {
 			d.begun = true
 			f.inHandler++
 			if f.rate.bits > 0 {
@@ -107,8 +116,29 @@ func (f *inFlight) next() (d *delivery, pulls []pull, rest time.Duration, ended 
 	return d, pulls, rest, false
 }
 
+// first takes the first delivery that may be handled, or nil.
+func (f *inFlight) first() *delivery {
+	if f.keyed {
+		for range f.consumers {
+			k := f.consumers[f.turn%len(f.consumers)].keyed
+			f.turn++
+			if d := k.next(); d != nil {
+				return d
+			}
+		}
+		return nil
+	}
+	if f.waiting.len() == 0 || f.waiting.first().unknown {
+		return nil
+	}
+	return f.waiting.pop()
+}
+
 // wanted returns the pulls to send now.
 func (f *inFlight) wanted() (pulls []pull) {
+	if f.keyed {
+		return f.keyedPulls()
+	}
 	for _, p := range f.consumers {
 		if p.held || !f.prefetch.low(f.max-f.inHandler, f.waiting.len(), p.requested) {
 			continue
@@ -133,21 +163,49 @@ func (f *inFlight) release(d *delivery) {
 	}
 	d.prev.next, d.next.prev = d.next, d.prev
 	d.prev, d.next = nil, nil
-	if !d.begun {
-		return
+	if d.begun {
+		f.handled(d)
 	}
+}
+
+// leaveHandler notes that a delivery that stays held is not with the handler any more.
+func (f *inFlight) leaveHandler(d *delivery) {
+	d.endAttempt()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d.begun {
+		f.handled(d)
+	}
+}
+
+// handled counts a delivery that was with the handler.
+func (f *inFlight) handled(d *delivery) {
+	d.begun = false
 	f.inHandler--
 	f.prefetch.settled++
 	f.checkSettled()
 	lacks := !f.prefetch.ordered && f.prefetch.low(f.max-f.inHandler, f.waiting.len(), f.consumers[0].requested)
-	if f.leaderWaits && (f.waiting.len() > 0 || lacks) {
+	if f.leaderWaits && (f.waiting.len() > 0 || lacks || f.keyed) {
 		nudge(f.wake)
 	}
 }
 
+// keyedPulls returns the pulls of the partitions to send now.
+func (f *inFlight) keyedPulls() (pulls []pull) {
+	if !f.m.base.known || !f.source.connected() {
+		return nil
+	}
+	now := time.Now()
+	for _, c := range f.consumers {
+		pulls = append(pulls, c.keyed.pulls(now)...)
+		c.keyed.learn(now)
+	}
+	return pulls
+}
+
 // checkSettled closes settled after the last settlement.
 func (f *inFlight) checkSettled() {
-	if !f.ending || f.inHandler > 0 {
+	if !f.ending || f.inHandler > 0 || f.outbox.sending {
 		return
 	}
 	select {
@@ -201,4 +259,19 @@ func (f *inFlight) holding(all bool) (held []*delivery) {
 		}
 	}
 	return held
+}
+
+// noteExtended notes that the held deliveries were extended. After a pause, the server may have
+// delivered them to other members.
+func (f *inFlight) noteExtended(at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	late := at.Sub(f.extended) >= 3*f.m.refresh
+	f.extended = at
+	for _, c := range f.consumers {
+		if late && c.keyed != nil {
+			c.keyed.order.Doubt()
+			c.keyed.unpinned()
+		}
+	}
 }

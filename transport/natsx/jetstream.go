@@ -279,7 +279,7 @@ func (a *api) refusal(err error, e *jetstream.APIError, remedy string) *transpor
 
 // advice maps errors of JetStream to remedies.
 var advice = map[jetstream.ErrorCode]string{
-	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or use fewer groups or lanes",
+	jetstream.JSErrCodeMaximumConsumersLimit: "raise the server's, account's or stream's limit of consumers (max consumers), or use fewer groups or partitions",
 	jetstream.JSErrCodeStreamNotFound:        "the log was deleted, or never created: open it again",
 	codeSubjectOverlap:                       "another log has one of its subjects: use each subject in one log only",
 	codeMaxBytesRequired:                     "set MaxBytes",
@@ -390,7 +390,7 @@ func (c conn) Capabilities() transport.Capabilities {
 	t, a := c.t, c.t.account.Load()
 	has := transport.Capabilities{
 		Name: "nats", MaxPayload: t.maxPayload(),
-		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Lanes: a.logs, Durable: a.logs && !t.options.memory,
+		Logs: a.logs, Delays: a.logs && a.level >= levelDelays, Partitions: a.logs, Durable: a.logs && !t.options.memory,
 	}
 	switch {
 	case !has.Logs:

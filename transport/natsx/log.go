@@ -27,7 +27,7 @@ func (c conn) Log(ctx context.Context, config transport.LogConfig) (driver.Log, 
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "natsx has a stream of this name: choose another")
 	}
 	l := &log{stream: stream{t: c.t, name: config.Name}, delayed: newDelayed(c.t, config.Name)}
-	l.settings = settings{config: config, lanes: newLanes(config.Lanes, config.Subjects), options: &c.t.options, ttl: c.t.account.Load().level >= levelTTL}
+	l.settings = settings{config: config, partitions: newPartitions(config.Partitions, config.Subjects), options: &c.t.options, ttl: c.t.account.Load().level >= levelTTL}
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
@@ -76,6 +76,9 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 		return nil, false, err
 	}
 	if !made {
+		if err := checkBuild(&is.Config); err != nil {
+			return nil, false, err
+		}
 		known := logConfig(&is.Config)
 		if !l.config.Update || known.Generation > l.config.Generation {
 			return &is.Config, false, nil
@@ -98,6 +101,19 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 		return nil, false, err
 	}
 	return &is.Config, made, nil
+}
+
+// metaLanes is in the metadata of streams of earlier builds, which kept the order of several keys
+// together, with one message at a time. Their messages are stored on other subjects.
+const metaLanes = "mono-lanes"
+
+// checkBuild refuses a stream of an earlier build.
+func checkBuild(c *jetstream.StreamConfig) error {
+	if c.Metadata[metaLanes] == "" {
+		return nil
+	}
+	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+		"the stream was made by an earlier build, with lanes instead of partitions: read what you need of it with that build, and delete it")
 }
 
 // openDelayed creates the second stream, and the consumer from which the log copies.
@@ -127,9 +143,9 @@ func (l *log) adopt(stream *jetstream.StreamConfig) {
 	}
 	is.Groups, is.Update, is.Generation = l.config.Groups, l.config.Update, l.config.Generation
 	l.config = is
-	l.lanes = newLanes(is.Lanes, is.Subjects)
-	if stream.SubjectTransform != nil && is.Lanes > 0 {
-		l.lanes.auto = stream.SubjectTransform.Source
+	l.partitions = newPartitions(is.Partitions, is.Subjects)
+	if stream.SubjectTransform != nil && is.Partitions > 0 {
+		l.partitions.auto = stream.SubjectTransform.Source
 	}
 	l.replicated = stream.Replicas > 1
 	l.delayed.replicated = l.replicated
@@ -186,7 +202,7 @@ type purge struct {
 func (p *purge) run(ctx context.Context) (total uint64, err error) {
 	patterns := []string{""} // everything
 	if p.Subject != "" {
-		patterns = p.lanes.filter([]string{p.Subject}, anyLane)
+		patterns = p.partitions.filter([]string{p.Subject}, anyPartition)
 	}
 	if p.Keep > 0 && (p.Before > 0 || len(patterns) > 1) {
 		if p.Before, err = p.firstKept(ctx); err != nil || p.Before == 0 {
@@ -328,7 +344,7 @@ func (gs *groups) consumersOf(ctx context.Context, group string) (of []*jetstrea
 	}
 }
 
-// groupInfo sums up the consumers of a group. A lane without waiting messages does not limit
+// groupInfo sums up the consumers of a group. A partition without waiting messages does not limit
 // Settled.
 func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 	info := transport.GroupInfo{Config: groupConfig(of[0])}

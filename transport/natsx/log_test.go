@@ -165,7 +165,7 @@ func TestLogAppendConsumeRead(t *testing.T) {
 
 func TestCapabilitiesOfLogs(t *testing.T) {
 	t.Parallel()
-	if c := inProcess(t, nil).Capabilities(); !c.Logs || !c.Delays || !c.Lanes || c.Durable {
+	if c := inProcess(t, nil).Capabilities(); !c.Logs || !c.Delays || !c.Partitions || c.Durable {
 		t.Errorf("in memory: %+v", c)
 	}
 	s := startServer(t, func(o *embedded.Options) { o.Memory, o.Dir = false, t.TempDir() })
@@ -179,7 +179,7 @@ func TestCapabilitiesOfLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close(context.Background())
-	if c := tr.Capabilities(); c.Logs || c.Delays || c.Lanes || c.Durable {
+	if c := tr.Capabilities(); c.Logs || c.Delays || c.Partitions || c.Durable {
 		t.Errorf("without JetStream: %+v", c)
 	}
 	_, err = tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l"}})
@@ -263,13 +263,13 @@ func TestUpdatesAndGenerations(t *testing.T) {
 func TestImmutableSettings(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
-	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 4, Update: true, Groups: []transport.GroupConfig{{Name: "g", Ordered: true}}}
+	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 4, Update: true, Groups: []transport.GroupConfig{{Name: "g", Ordered: true}}}
 	openLog(t, tr, c)
 	for setting, change := range map[string]func(*transport.LogConfig){
-		"Retention": func(c *transport.LogConfig) { c.Retention = transport.InterestRetention },
-		"Storage":   func(c *transport.LogConfig) { c.Storage = transport.MemoryStorage },
-		"Lanes":     func(c *transport.LogConfig) { c.Lanes = 8 },
-		"Ordered":   func(c *transport.LogConfig) { c.Groups = []transport.GroupConfig{{Name: "g"}} },
+		"Retention":  func(c *transport.LogConfig) { c.Retention = transport.InterestRetention },
+		"Storage":    func(c *transport.LogConfig) { c.Storage = transport.MemoryStorage },
+		"Partitions": func(c *transport.LogConfig) { c.Partitions = 8 },
+		"Ordered":    func(c *transport.LogConfig) { c.Groups = []transport.GroupConfig{{Name: "g"}} },
 	} {
 		other := c
 		change(&other)
@@ -296,6 +296,28 @@ func TestImmutableSettings(t *testing.T) {
 	wantCode(t, err, transport.FailedPrecondition, "Retention workqueue, and limits is requested")
 }
 
+// A stream of an earlier build has its messages on other subjects. It is refused and unchanged.
+func TestStreamWithLanesIsRefused(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	tr := connect(t, s.ClientURL())
+	js := jetStream(t, tr)
+	c := jetstream.StreamConfig{Name: "old", Subjects: []string{"old.*"}, Metadata: map[string]string{"mono-lanes": "16"}}
+	if _, err := js.CreateStream(realtime.Patient(t), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, update := range []bool{false, true} {
+		_, err := tr.Log(realtime.Patient(t), transport.LogConfig{Name: "old", Subjects: []string{"old.*"}, Partitions: 16, Update: update})
+		if transport.CodeOf(err) != transport.FailedPrecondition || !strings.Contains(err.Error(), "with lanes instead of partitions") {
+			t.Errorf("Update %t: got %v, want a refusal that names the lanes", update, err)
+		}
+	}
+	is, err := js.Stream(realtime.Patient(t), "old")
+	if err != nil || is.CachedInfo().Config.Metadata["mono-lanes"] != "16" {
+		t.Errorf("the stream is changed: %v, %v", is, err)
+	}
+}
+
 func TestFullLogRefuses(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, MaxMessages: 3, MaxPerSubject: 2})
@@ -313,7 +335,7 @@ func TestFullLogRefuses(t *testing.T) {
 
 func TestExpectations(t *testing.T) {
 	t.Parallel()
-	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 3})
+	l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 3})
 	none := &transport.Expectation{Subject: "l.a"}
 	appendTo(t, l, "l.a", "1", transport.AppendOptions{ID: "x", Expect: none})
 	if a := appendTo(t, l, "l.a", "1", transport.AppendOptions{ID: "x", Expect: none}); a.Sequence != 1 || !a.Duplicate {
@@ -373,7 +395,7 @@ func TestDelayedToTheNanosecond(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	group := transport.GroupConfig{Name: "g"}
-	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 2, Retention: transport.InterestRetention, Delays: true, Groups: []transport.GroupConfig{group}})
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 2, Retention: transport.InterestRetention, Delays: true, Groups: []transport.GroupConfig{group}})
 	deliveries, _ := consume(t, l, transport.ConsumeConfig{Group: group, MaxInFlight: 100})
 	schedules, err := tr.Conn().SubscribeSync("_later.l.at.*")
 	if err != nil {
@@ -542,11 +564,11 @@ func TestBoundedAndDelayedLosesNothing(t *testing.T) {
 }
 
 // Two members of an ordered group keep the order of every key.
-func TestLanesKeepTheOrderOfKeys(t *testing.T) {
+func TestPartitionsKeepTheOrderOfKeys(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	group := transport.GroupConfig{Name: "g", Ordered: true}
-	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Lanes: 8, Groups: []transport.GroupConfig{group}})
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Partitions: 8, Groups: []transport.GroupConfig{group}})
 	const keys, each = 20, 30
 	for i := range each {
 		for key := range keys {
@@ -559,18 +581,18 @@ func TestLanesKeepTheOrderOfKeys(t *testing.T) {
 	}
 	var mu sync.Mutex
 	seen := make(map[string][]string)
-	tokens := make(map[int]uint64)
+	tokens := make(map[string]uint64)
 	all := make(chan struct{}, keys*each)
 	for range 2 {
 		r, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: group, MaxInFlight: 8}, transport.Serial(func(d *transport.Delivery) {
 			go func() {
 				mu.Lock()
 				defer mu.Unlock()
-				lane := transport.LaneOf(d.Subject, 8)
-				if d.FencingToken <= tokens[lane] {
-					t.Errorf("fencing token %d after %d", d.FencingToken, tokens[lane])
+				key := transport.KeyOf(d.Subject)
+				if d.FencingToken <= tokens[key] {
+					t.Errorf("key %s: fencing token %d after %d", key, d.FencingToken, tokens[key])
 				}
-				tokens[lane] = d.FencingToken
+				tokens[key] = d.FencingToken
 				if d.Attempt == 1 && d.Sequence%7 == 0 {
 					_ = d.Nak(t.Context(), 10*time.Millisecond)
 					return
@@ -692,10 +714,10 @@ func connections(t *testing.T, s *embedded.Server) (ids []uint64) {
 
 func TestGroupDeletedWhileConsumed(t *testing.T) {
 	t.Parallel()
-	for name, ordered := range map[string]bool{"unordered": false, "lanes": true} {
+	for name, ordered := range map[string]bool{"unordered": false, "partitions": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 4})
+			l := openLog(t, inProcess(t, nil), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 4})
 			ended := make(chan error, 2)
 			group := transport.GroupConfig{Name: "g", Ordered: ordered}
 			_, r := consume(t, l, transport.ConsumeConfig{Group: group, OnEnd: func(err error) { ended <- err }})
@@ -741,8 +763,8 @@ func TestTooManyConsumers(t *testing.T) {
 	tr := inProcess(t, func(o *natsx.Options) {
 		o.Stream = func(_ string, c *jetstream.StreamConfig) { c.MaxConsumers = 3 }
 	})
-	_, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Lanes: 4, Groups: []transport.GroupConfig{{Name: "g", Ordered: true}}})
-	wantCode(t, err, transport.ResourceExhausted, "max consumers", "fewer groups or lanes")
+	_, err := tr.Log(t.Context(), transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Partitions: 4, Groups: []transport.GroupConfig{{Name: "g", Ordered: true}}})
+	wantCode(t, err, transport.ResourceExhausted, "max consumers", "fewer groups or partitions")
 }
 
 func TestHooks(t *testing.T) {
@@ -796,7 +818,7 @@ func TestPlainClients(t *testing.T) {
 	t.Parallel()
 	tr := inProcess(t, nil)
 	group := transport.GroupConfig{Name: "g", Ordered: true}
-	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Lanes: 4, Groups: []transport.GroupConfig{group}})
+	l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l._k.*", "l._to.*._k.*"}, Partitions: 4, Groups: []transport.GroupConfig{group}})
 	appendTo(t, l, "l._k.a", "1", transport.AppendOptions{ID: "one"})
 	appendTo(t, l, "l._to.g._k.a", "2", transport.AppendOptions{ID: "two"})
 	js := jetStream(t, tr)
@@ -806,14 +828,14 @@ func TestPlainClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.Publish(t.Context(), "l._to.g._k.a", nil); !errors.Is(err, jetstream.ErrNoStreamResponse) {
-		t.Errorf("in a log with lanes, a plain client can publish on the first subject only: %v", err)
+		t.Errorf("in a log with partitions, a plain client can publish on the first subject only: %v", err)
 	}
 	s, err := js.Stream(t.Context(), "l")
 	if err != nil {
 		t.Fatal(err)
 	}
-	lane := fmt.Sprint("_lane.", transport.LaneOf("l._k.a", 4), ".")
-	for seq, want := range map[uint64]string{1: lane + "l._k.a", 2: lane + "l._to.g._k.a", 3: lane + "l._k.a"} {
+	partition := fmt.Sprint("_partition.", transport.PartitionOf("l._k.a", 4), ".")
+	for seq, want := range map[uint64]string{1: partition + "l._k.a", 2: partition + "l._to.g._k.a", 3: partition + "l._k.a"} {
 		if m, err := s.GetMsg(t.Context(), seq); err != nil || m.Subject != want {
 			t.Errorf("message %d: %+v, %v", seq, m, err)
 		}

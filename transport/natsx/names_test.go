@@ -9,7 +9,7 @@ import (
 )
 
 // oddWords are the parts of names that natsx derives from other names.
-var oddWords = []string{"a", "lane", "0", "1", "10", "later", "dead", "source"}
+var oddWords = []string{"a", "partition", "0", "1", "10", "later", "dead", "source"}
 
 // oddWordNames returns these words, alone and joined in the ways of natsx.
 func oddWordNames() []string {
@@ -28,7 +28,7 @@ func oddWordNames() []string {
 // Two groups of a log never share a consumer.
 func TestGroupsShareNoConsumer(t *testing.T) {
 	t.Parallel()
-	l := &settings{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, lanes: newLanes(12, []string{"l.*"})}
+	l := &settings{config: transport.LogConfig{Name: "l", Subjects: []string{"l.*"}}, partitions: newPartitions(12, []string{"l.*"})}
 	of := make(map[string]string)
 	for _, name := range oddWordNames() {
 		for _, ordered := range []bool{false, true} {

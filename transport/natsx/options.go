@@ -89,7 +89,7 @@ type Options struct {
 	// Each function is called before a stream or consumer is created or updated. It gets the
 	// existing configuration with the changes that the log or group requires, and must make
 	// the same changes each time. A log with Delays has a second stream, whose c.Name ends in
-	// "__later"; an ordered group has a consumer for each lane. A change to a setting on
+	// "__later"; an ordered group has a consumer for each partition. A change to a setting on
 	// which mono's guarantees depend is InvalidArgument. These changes are allowed and have
 	// consequences:
 	//

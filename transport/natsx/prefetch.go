@@ -9,7 +9,7 @@ import (
 // prefetch decides how many deliveries a member requests. In a group that is not ordered it
 // requests as many as its handler has room for, plus as many as the handler settles in
 // prefetchTime. A fast handler then never waits for the network, and a slow one keeps nothing
-// from an idle member. In an ordered group the server delivers one message of each lane at a
+// from an idle member. In an ordered group the server delivers one message of each partition at a
 // time, so a member requests many at once and saves requests.
 type prefetch struct {
 	ordered bool
@@ -20,11 +20,11 @@ type prefetch struct {
 }
 
 const (
-	prefetchTime = 50 * time.Millisecond
-	minPace      = 32 // ends the period of a fast handler early
-	maxPrefetch  = 512
-	laneAhead    = 512
-	laneRefill   = 16 // so that one pull waits most of the time: the server inspects each
+	prefetchTime    = 50 * time.Millisecond
+	minPace         = 32 // ends the period of a fast handler early
+	maxPrefetch     = 512
+	partitionAhead  = 512
+	partitionRefill = 16 // so that one pull waits most of the time: the server inspects each
 )
 
 // low reports whether a member requests more deliveries. room is the number for which the
@@ -32,7 +32,7 @@ const (
 // requested.
 func (a *prefetch) low(room, waiting, asked int) bool {
 	if a.ordered {
-		return asked <= laneRefill
+		return asked <= partitionRefill
 	}
 	return (waiting+asked)*2 <= room+a.pace()
 }
@@ -40,7 +40,7 @@ func (a *prefetch) low(room, waiting, asked int) bool {
 // wanted returns how many deliveries to request then.
 func (a *prefetch) wanted(room, waiting, asked int) int {
 	if a.ordered {
-		return laneAhead - asked
+		return partitionAhead - asked
 	}
 	a.measure()
 	return max(room+a.pace()-waiting-asked, 0)

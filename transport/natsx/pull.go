@@ -82,6 +82,7 @@ func (s *pullSource) receive(msg *nats.Msg, about *nats.MsgMetadata) *puller {
 	if p != nil {
 		p.answered = true
 		p.requested = max(p.requested-1, 0)
+		p.filled()
 	}
 	return p
 }
@@ -97,10 +98,12 @@ func (s *pullSource) pullerOf(msg *nats.Msg, about *nats.MsgMetadata) *puller {
 // receiveStatus handles a status of a pull. It returns nil for a status of an earlier round.
 func (s *pullSource) receiveStatus(msg *nats.Msg) *puller {
 	number, round, _ := strings.Cut(strings.TrimPrefix(msg.Subject, s.inbox+"."), ".")
+	round, of, _ := strings.Cut(round, ".")
 	i, err := strconv.Atoi(number)
 	if err != nil || i < 0 || i >= len(s.pullers) || round != strconv.Itoa(s.pullers[i].round) {
 		return nil
 	}
+	s.pullers[i].reached(of, msg.Header.Get("Status") != "100")
 	s.pullers[i].status(msg)
 	return s.pullers[i]
 }
@@ -149,9 +152,27 @@ type puller struct {
 	held      bool // no pull before the next tick
 	suspect   bool // the consumer may be gone
 
-	maxBatch int
-	expiry   time.Duration
-	patience int // ticks until a pull is lost
+	maxBatch  int
+	expiry    time.Duration
+	heartbeat time.Duration
+	patience  int // ticks until a pull is lost
+
+	group string // the priority group, or ""
+	pin   string // id of the pin of the member, or ""
+	lost  bool   // the server has answered that another pin is valid
+
+	// The pulls of a priority group that the server may have yet to answer, and the time at which
+	// the latest answered one was sent.
+	sent   []sentPull
+	number int // of the last one
+	fresh  time.Time
+}
+
+// sentPull is a pull on its way.
+type sentPull struct {
+	number int
+	at     time.Time
+	left   int // messages
 }
 
 // Times of a pull.
@@ -168,7 +189,10 @@ const nextSubject = ".CONSUMER.MSG.NEXT"
 func newPuller(s *pullSource, c *jetstream.ConsumerConfig, index int) *puller {
 	p := &puller{
 		name: c.Name, index: index, api: s.t.api.prefix() + nextSubject + "." + s.stream + "." + c.Name, inbox: s.inbox + "." + strconv.Itoa(index) + ".",
-		maxBatch: maxPrefetch, expiry: pullExpiry, patience: maxSilence,
+		maxBatch: maxPrefetch, expiry: pullExpiry, heartbeat: pullHeartbeat, patience: maxSilence,
+	}
+	if isKeyed(c) { // the answers to its pulls are a lease
+		p.group, p.expiry, p.heartbeat = membersGroup, c.PinnedTTL, min(c.PinnedTTL/6, pullHeartbeat)
 	}
 	if c.MaxRequestBatch > 0 {
 		p.maxBatch = min(p.maxBatch, c.MaxRequestBatch)
@@ -192,7 +216,46 @@ type pull struct {
 func (p *puller) newPull(n int) pull {
 	n = min(n, p.maxBatch)
 	p.requested += n
-	return pull{subject: p.api, reply: p.inbox + strconv.Itoa(p.round), body: p.requestBody(n)}
+	reply := p.inbox + strconv.Itoa(p.round)
+	if p.group != "" {
+		now := time.Now()
+		for len(p.sent) > 0 && now.Sub(p.sent[0].at) > 2*p.expiry { // its last status was lost
+			p.sent = p.sent[1:]
+		}
+		p.number++
+		p.sent = append(p.sent, sentPull{p.number, now, n})
+		reply += "." + strconv.Itoa(p.number)
+	}
+	return pull{subject: p.api, reply: reply, body: p.requestBody(n)}
+}
+
+// filled notes a message: the oldest pull is answered first.
+func (p *puller) filled() {
+	if len(p.sent) == 0 {
+		return
+	}
+	first := &p.sent[0]
+	p.fresh = first.at
+	if first.left--; first.left == 0 {
+		p.sent = p.sent[1:]
+	}
+}
+
+// reached notes that a status of a pull has arrived, perhaps its last one.
+func (p *puller) reached(number string, last bool) {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return
+	}
+	for len(p.sent) > 0 && p.sent[0].number < n {
+		p.sent = p.sent[1:]
+	}
+	if len(p.sent) > 0 && p.sent[0].number == n {
+		p.fresh = p.sent[0].at
+		if last {
+			p.sent = p.sent[1:]
+		}
+	}
 }
 
 func (p *puller) requestBody(n int) []byte {
@@ -202,18 +265,24 @@ func (p *puller) requestBody(n int) []byte {
 	body = strconv.AppendInt(body, int64(p.expiry), 10)
 	if p.heartbeats() {
 		body = append(body, `,"idle_heartbeat":`...)
-		body = strconv.AppendInt(body, int64(pullHeartbeat), 10)
+		body = strconv.AppendInt(body, int64(p.heartbeat), 10)
+	}
+	if p.group != "" {
+		body = append(append(append(body, `,"group":"`...), p.group...), '"')
+	}
+	if p.pin != "" {
+		body = append(append(append(body, `,"id":"`...), p.pin...), '"')
 	}
 	return append(body, '}')
 }
 
 // heartbeats reports whether a pull lasts long enough for heartbeats.
-func (p *puller) heartbeats() bool { return pullHeartbeat*2 < p.expiry }
+func (p *puller) heartbeats() bool { return p.heartbeat*2 < p.expiry }
 
 // restart resets the count of requested messages.
 func (p *puller) restart() {
 	p.round++
-	p.requested, p.silent, p.answered = 0, 0, false
+	p.requested, p.silent, p.answered, p.sent = 0, 0, false, nil
 }
 
 // tick restarts the puller after too many ticks without an answer.
@@ -248,6 +317,10 @@ func (p *puller) status(msg *nats.Msg) {
 		return
 	}
 	p.restart()
+	if code == "423" { // pin id mismatch
+		p.pin, p.lost = "", true
+		return
+	}
 	p.held = true
 	if code == "503" || code == "409" && strings.Contains(msg.Header.Get("Description"), "Consumer Deleted") {
 		p.suspect = true

@@ -22,7 +22,7 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*tran
 	if err != nil {
 		return err
 	}
-	filter := l.lanes.filter(r.Filter, anyLane)
+	filter := l.partitions.filter(r.Filter, anyPartition)
 	if len(r.Filter) > 0 && len(filter) == 0 { // nothing can match
 		if r.Follow {
 			<-ctx.Done()
@@ -33,7 +33,7 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*tran
 	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
 		d := new(transport.Delivery)
 		setPosition(d, about)
-		fillDelivery(d, msg, l.lanes)
+		fillDelivery(d, msg, l.partitions)
 		return yield(d)
 	}
 	if r.Start.New || rd.replicated { // at this moment, not at that of a later session

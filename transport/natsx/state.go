@@ -20,6 +20,7 @@ import (
 //
 //	_mono.boots                            starts of the server
 //	_mono.released.<stream>.<consumer>     deliveries that were handed back
+//	_mono.handover.<stream>.<consumer>     unsettled messages of a partition that was given up
 const (
 	stateStream   = "mono_state" // not allowed as the name of a log
 	stateSubjects = "_mono.>"

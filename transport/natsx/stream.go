@@ -154,6 +154,11 @@ func (s stream) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) 
 	})
 }
 
+// unpinConsumer ends the pin of a consumer, so the next pull without a pin gets its messages.
+func (s stream) unpinConsumer(ctx context.Context, name, group string) error {
+	return s.t.api.request(ctx, "CONSUMER.UNPIN."+s.name+"."+name, map[string]string{"group": group}, &struct{}{})
+}
+
 func (s stream) callConsumer(ctx context.Context, do func(context.Context, jetstream.JetStream) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
 	c, err := askStream(ctx, s, func(ctx context.Context) (jetstream.Consumer, error) { return do(ctx, s.t.api.js(ctx)) })
 	if err != nil {

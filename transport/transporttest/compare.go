@@ -48,7 +48,7 @@ func (o *ProgramOptions) defaults() {
 //  1. No acknowledged message is lost, and no rejected message is stored.
 //  2. No message is delivered before it is sent, before its time, before a delay has
 //     passed, or after it was settled.
-//  3. In a lane of an ordered group there is one message at a time, in order; the fencing
+//  3. Of each key of an ordered group there is one message at a time, in order; the fencing
 //     token increases.
 //  4. A message has as many attempts as there are reasons for: its hand-backs, and
 //     members that ended.
@@ -65,7 +65,7 @@ func Model(t *testing.T, b Backend, o ProgramOptions) {
 
 // Compare is like Model for two backends at once. Each is compared with the model, and
 // their observable states after each step are compared with each other: which message was
-// delivered how often per group, in which order per lane, what is held, and everything
+// delivered how often per group, in which order per key, what is held, and everything
 // that the log reports.
 func Compare(t *testing.T, a, b Backend, o ProgramOptions) {
 	t.Helper()
@@ -150,13 +150,13 @@ func (e *explorer) try(t *testing.T, rt *rapid.T) {
 
 // kindsFor returns the kinds of programs that the backends can run.
 func kindsFor(t *testing.T, o *ProgramOptions, backends []Backend) kinds {
-	k := kinds{steps: o.Steps, crashes: true, timed: true, delays: true, lanes: true}
+	k := kinds{steps: o.Steps, crashes: true, timed: true, delays: true, partitions: true}
 	for _, b := range backends {
 		k.crashes = k.crashes && b.Kill != nil
 		k.timed = k.timed && b.Bubble
 		has := capabilities(t, &b)
 		k.delays = k.delays && has.Delays
-		k.lanes = k.lanes && has.Lanes
+		k.partitions = k.partitions && has.Partitions
 		if !has.Logs {
 			t.Fatalf("%s does not support logs, which programs require", b.Name)
 		}

@@ -12,11 +12,11 @@ import (
 
 // kinds specifies which programs are generated.
 type kinds struct {
-	steps   int  // maximum
-	crashes bool // processes may crash
-	timed   bool // minutes may pass
-	delays  bool // the backend supports delayed messages
-	lanes   bool // the backend supports lanes
+	steps      int  // maximum
+	crashes    bool // processes may crash
+	timed      bool // minutes may pass
+	delays     bool // the backend supports delayed messages
+	partitions bool // the backend supports partitions
 }
 
 // gene determines a step: numbers, whose smallest values mean the least. Not every gene
@@ -50,8 +50,7 @@ func programs(k kinds) *rapid.Generator[made] {
 		c.shape(genes.Draw(t, "log"), genes.Draw(t, "groups"))
 		for _, g := range slices.Concat(acts.Draw(t, "acts")...) {
 			if s := c.make(g); s != nil && len(c.program.Steps) < k.steps {
-				c.program.Steps = append(c.program.Steps, *s)
-				c.m.do(s)
+				c.add(s)
 			}
 		}
 		return made{c.program}
@@ -72,6 +71,18 @@ type composer struct {
 	m       *model
 }
 
+// add adds a step, unless its result is ambiguous.
+func (c *composer) add(s *Step) {
+	if c.m.do(s); !c.m.ambiguous {
+		c.program.Steps = append(c.program.Steps, *s)
+		return
+	}
+	c.m = newModel(c.program.Log)
+	for _, s := range c.program.Steps {
+		c.m.do(&s)
+	}
+}
+
 // pick returns one of several values, the first for 0.
 func pick[T any](n int, of ...T) T { return of[n%len(of)] }
 
@@ -85,8 +96,8 @@ func (c *composer) shape(g, of gene) {
 	l.MaxMessages = pick[uint64](g[1], 0, 0, 0, 3, 5)
 	l.MaxPerSubject = pick[uint64](g[2], 0, 0, 0, 0, 2)
 	l.Full = pick(g[3], transport.Refuse, transport.DropOldest)
-	if c.lanes {
-		l.Lanes = pick(g[4], 0, 0, 2)
+	if c.partitions {
+		l.Partitions = pick(g[4], 0, 0, 2)
 	}
 	if c.delays && g[5]%8 == 7 {
 		l.Delays, l.MaxDelayed = true, pick[uint64](g[5]/8, 0, 1, 2)

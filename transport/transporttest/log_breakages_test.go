@@ -98,13 +98,21 @@ var brokenLogs = map[string]breakage{
 		alteration{consume: func(c *transport.ConsumeConfig) { c.MaxInFlight = max(c.MaxInFlight, 1) + 1 }}.broken,
 		"log/consume/in-flight", "h is called while fewer than MaxInFlight of the",
 	},
-	"reorders a lane": {
+	"reorders a key": {
 		alteration{consume: func(c *transport.ConsumeConfig) { c.Group.Ordered = false }}.broken,
-		"log/lanes/order", "In an ordered group a message of a lane",
+		"log/keys/order", "In an ordered group a message of a key",
 	},
-	"treats a log as one lane": {
-		alteration{log: func(c *transport.LogConfig) { c.Lanes = 0 }}.broken,
-		"log/lanes/beside", "Ordered groups have at most one unsettled delivery",
+	"handles as many keys as there are partitions": {
+		alteration{consume: func(c *transport.ConsumeConfig) {
+			if c.Group.Ordered {
+				c.MaxInFlight = min(c.MaxInFlight, 4)
+			}
+		}}.broken,
+		"log/keys/more-than-partitions", "MaxInFlight bounds the keys with an unsettled",
+	},
+	"treats a log as one key": {
+		alteration{log: func(c *transport.LogConfig) { c.Partitions = 0 }}.broken,
+		"log/keys/beside", "Ordered groups have at most one unsettled delivery",
 	},
 	"begins deliveries concurrently": {
 		alteration{handle: func(h transport.DeliveryHandler) transport.DeliveryHandler {
@@ -139,7 +147,7 @@ var brokenLogs = map[string]breakage{
 	},
 	"has a constant fencing token": {
 		alteration{deliver: func(d *transport.Delivery) { d.FencingToken = 1 }}.broken,
-		"log/lanes/fencing-token", "FencingToken increases with every delivery of a lane",
+		"log/keys/fencing-token", "FencingToken increases with every delivery of a key",
 	},
 	"ignores Follow": {
 		alteration{read: func(c *transport.ReadConfig) { c.Follow = false }}.broken,

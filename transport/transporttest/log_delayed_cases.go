@@ -203,14 +203,14 @@ var delayedCases = []conformanceCase{
 		},
 	},
 	{
-		name:     "delayed/lanes",
+		name:     "delayed/partitions",
 		contract: "The message gets its sequence when it is due.",
-		rule:     "A delayed message gets a place in its lane, and keeps its subject.",
-		missing:  laned,
+		rule:     "A delayed message gets a place in its key, and keeps its subject.",
+		missing:  partitioned,
 		body: func(s *suite) {
-			keys := keysOfLanes()
+			keys := keysOfPartitions()
 			l, _ := s.inTime(func() *log {
-				return s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Lanes: lanes, Delays: true})
+				return s.log(transport.LogConfig{Subjects: []string{s.subject("a.*"), s.subject("b.*")}, Partitions: partitions, Delays: true})
 			}, func(l *log, at time.Time) error {
 				err := l.tries("a."+keys[0], "0", transport.AppendOptions{})
 				for _, key := range keys {
@@ -237,9 +237,9 @@ var delayedCases = []conformanceCase{
 	},
 }
 
-func laned(has transport.Capabilities) string {
-	if !has.Lanes {
-		return "Lanes"
+func partitioned(has transport.Capabilities) string {
+	if !has.Partitions {
+		return "Partitions"
 	}
 	return ""
 }

@@ -81,27 +81,27 @@ var recreatedCases = []conformanceCase{
 	},
 }
 
-var recreatedLaneCases = []conformanceCase{
+var recreatedPartitionCases = []conformanceCase{
 	{
-		name:     "recreated/lanes",
+		name:     "recreated/partitions",
 		contract: recreates,
-		rule:     "Under InterestRetention a deleted ordered group of LogConfig.Groups is recreated: Append stores messages for it in every lane.",
+		rule:     "Under InterestRetention a deleted ordered group of LogConfig.Groups is recreated: Append stores messages for it in every partition.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{
-				Subjects: []string{s.subject("*")}, Lanes: lanes, Retention: transport.InterestRetention,
+				Subjects: []string{s.subject("*")}, Partitions: partitions, Retention: transport.InterestRetention,
 				Groups: []transport.GroupConfig{{Name: "g", Ordered: true}},
 			})
 			if err := l.DeleteGroup(s.patient(), "g"); err != nil {
 				s.Fatal(err)
 			}
-			keys := keysOfLanes()
+			keys := keysOfPartitions()
 			for _, key := range keys {
 				l.eventuallyStores(key)
 			}
 			for _, key := range keys {
 				l.put(key, key)
 			}
-			m := l.consume(ofOrdered(lanes))
+			m := l.consume(ofOrdered(partitions))
 			for len(keys) > 0 {
 				d := m.next()
 				keys = slices.DeleteFunc(keys, func(key string) bool { return key == string(d.Body) })

@@ -74,7 +74,7 @@ var settleCases = []conformanceCase{
 	},
 	{
 		name:     "settle/release-ordered",
-		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
+		contract: "In an ordered group a message of a key is delivered when the previous message of that key is settled, and not earlier.",
 		rule:     "A message released by a member of an ordered group comes before later ones.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", Ordered: true}

@@ -27,6 +27,10 @@ type model struct {
 	groups  []*modelGroup         // in the order of their creation, including deleted ones
 	members []*modelMember
 	subs    []*modelSubscription
+
+	// ambiguous reports that a message was removed that a member may have fetched: whether it
+	// is delivered all the same, and when its key goes on, is not determined.
+	ambiguous bool
 }
 
 // stored is a message.
@@ -50,7 +54,7 @@ type modelGroup struct {
 	unsettled []*unsettled
 	void      []*unsettled        // removed while a member held it without knowing
 	given     map[string]int      // deliveries by body
-	lanes     map[string][]string // deliveries of an ordered group by lane, in order
+	keys      map[string][]string // deliveries of an ordered group by key, in order
 	endings   int                 // of members; each may have cost attempts
 	vague     bool                // began with the last of each subject, some of which are gone
 	deleted   bool
@@ -302,6 +306,9 @@ func (m *model) remove(i int) {
 			if o.stored == e && o.holders != nil {
 				g.void = append(g.void, o)
 			}
+			if o.stored == e && g.keyed(m) && slices.ContainsFunc(m.members, func(of *modelMember) bool { return of.group == g && !of.ended }) {
+				m.ambiguous = true
+			}
 			return o.stored == e
 		})
 	}
@@ -331,7 +338,7 @@ func (m *model) purges(s *Step) string {
 }
 
 func (m *model) addGroup(c transport.GroupConfig) {
-	g := &modelGroup{config: c, number: len(m.groups), given: make(map[string]int), lanes: make(map[string][]string)}
+	g := &modelGroup{config: c, number: len(m.groups), given: make(map[string]int), keys: make(map[string][]string)}
 	latest := make(map[string]uint64)
 	for _, e := range m.stored {
 		latest[e.key] = e.sequence
@@ -506,14 +513,14 @@ func (m *model) deliver(g *modelGroup) bool {
 		return false
 	}
 	for _, o := range g.unsettled {
-		if o.holders != nil || o.after > m.now || g.blocked(m.lane(g, o.key), o, m) {
+		if o.holders != nil || o.after > m.now || g.blocked(o, m) {
 			continue
 		}
 		o.times++
 		g.given[o.body] = o.times
 		if g.config.Ordered && !o.rushed {
-			lane := m.lane(g, o.key)
-			g.lanes[lane] = append(g.lanes[lane], fmt.Sprintf("%s×%d", o.body, o.times))
+			key := orderKey(&m.config, o.key)
+			g.keys[key] = append(g.keys[key], fmt.Sprintf("%s×%d", o.body, o.times))
 		}
 		m.settle(g, o, fateOf(o.fates, g.number, o.times))
 		return true
@@ -521,18 +528,26 @@ func (m *model) deliver(g *modelGroup) bool {
 	return false
 }
 
-// lane returns the lane of a key.
-func (m *model) lane(g *modelGroup, key string) string {
-	return fmt.Sprint(transport.LaneOf(key, m.config.Lanes))
+// orderKey returns the key within which messages are in order. Without Partitions, it is the same
+// for all.
+func orderKey(c *transport.LogConfig, key string) string {
+	if c.Partitions == 0 {
+		return ""
+	}
+	return transport.KeyOf(key)
 }
 
+// keyed reports whether the group keeps the order of keys.
+func (g *modelGroup) keyed(m *model) bool { return g.config.Ordered && m.config.Partitions > 0 }
+
 // blocked reports whether a message of an ordered group waits for a previous one.
-func (g *modelGroup) blocked(lane string, o *unsettled, m *model) bool {
+func (g *modelGroup) blocked(o *unsettled, m *model) bool {
 	if !g.config.Ordered {
 		return false
 	}
+	key := orderKey(&m.config, o.key)
 	return slices.ContainsFunc(g.unsettled, func(other *unsettled) bool {
-		return other != o && m.lane(g, other.key) == lane && (other.times > 0 || other.sequence < o.sequence)
+		return other != o && orderKey(&m.config, other.key) == key && (other.times > 0 || other.sequence < o.sequence)
 	})
 }
 
@@ -581,7 +596,7 @@ func (m *model) view() view {
 }
 
 func (m *model) groupView(g *modelGroup) groupView {
-	v := groupView{Name: g.config.Name, Deleted: g.deleted, Vague: g.vague, Held: []string{}, Lanes: maps.Clone(g.lanes), Given: maps.Clone(g.given)}
+	v := groupView{Name: g.config.Name, Deleted: g.deleted, Vague: g.vague, Keyed: g.keyed(m), Held: []string{}, Keys: maps.Clone(g.keys), Given: maps.Clone(g.given)}
 	for _, o := range g.unsettled {
 		switch {
 		case o.times == 0:

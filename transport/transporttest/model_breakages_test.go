@@ -31,7 +31,7 @@ var brokenForPrograms = map[string]string{
 	"rejects a repeated conditional append":        `returns \["aborted"\], and the model returns \["duplicate of \d+"\]|id ""`,
 	"ignores a message's own time to live":         `want\s+log: first \d+, last \d+, \d+ messages|received`,
 	"delivers delayed messages early":              `before its NotBefore`,
-	"treats a log as one lane":                     `undelivered|in lane`,
+	"treats a log as one key":                      `undelivered|of key`,
 	"does not count attempts":                      `as attempt 1 after attempt 1`,
 	"has a constant fencing token":                 `with fencing token 1 after 1`,
 	"forgets acknowledgements":                     `1 in flight\s+want\s+group \d \(g\d\): 0 in flight`,
@@ -223,7 +223,7 @@ func inMemory(name string, altered func(*inproc.Transport) transport.Transport) 
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	p := transporttest.Program{
-		Log: transport.LogConfig{Retention: 1, Storage: 1, Lanes: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},
+		Log: transport.LogConfig{Retention: 1, Storage: 1, Partitions: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},
 		Steps: []transporttest.Step{
 			{Do: "join", Group: "g0", InFlight: 100},
 			{Do: "append", Key: "k0", Count: 2, Fates: []string{"hh"}},
@@ -237,7 +237,7 @@ func TestReplay(t *testing.T) {
 	}
 	transporttest.Replay(t, p, inMemory("one", func(tr *inproc.Transport) transport.Transport { return tr }))
 	want := []string{
-		`Log: transport.LogConfig{Retention: 1, Storage: 1, Lanes: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},`,
+		`Log: transport.LogConfig{Retention: 1, Storage: 1, Partitions: 2, Groups: []transport.GroupConfig{transport.GroupConfig{Name: "g0", Ordered: true}}},`,
 		`{Do: "append", Key: "k1", ID: "x", Fates: []string{"nd"}, TTL: 10 * time.Minute},`,
 		`{Do: "append", Key: "k1", ID: "y", Expect: &transport.Expectation{Subject: "k0", Sequence: 1}},`,
 	}

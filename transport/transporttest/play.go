@@ -252,7 +252,7 @@ func (y *player) rest(ctx context.Context, want view) (got view, err error) {
 			return got, err
 		}
 		for i := range want.Groups {
-			seen.Groups[i].Vague = want.Groups[i].Vague
+			seen.Groups[i].Vague, seen.Groups[i].Keyed = want.Groups[i].Vague, want.Groups[i].Keyed
 		}
 		lines := seen.lines()
 		if slices.Equal(lines, wanted) && !y.waitsForDrain() {

@@ -20,8 +20,8 @@ type playGroup struct {
 	joins         int
 	info          transport.GroupInfo   // at the last query
 	states        map[string]*playState // by body
-	lanes         map[string][]string
-	fencingTokens map[string]uint64 // by lane
+	keys          map[string][]string
+	fencingTokens map[string]uint64 // by key
 	highest       uint64            // highest sequence that was delivered
 }
 
@@ -34,8 +34,8 @@ type playState struct {
 	notBefore  time.Time // of the next delivery
 	held       *transport.Delivery
 	by         *playMember // the member that holds it, or settled it
-	lane       string
-	endings    int // of the group, at its first delivery
+	key        string      // within which it is in order
+	endings    int         // of the group, at its first delivery
 }
 
 // playMember is a member of a group.
@@ -55,7 +55,7 @@ type playMember struct {
 func (y *player) addGroup(c transport.GroupConfig) *playGroup {
 	g := &playGroup{
 		config: c, number: len(y.groups),
-		states: make(map[string]*playState), lanes: make(map[string][]string), fencingTokens: make(map[string]uint64),
+		states: make(map[string]*playState), keys: make(map[string][]string), fencingTokens: make(map[string]uint64),
 	}
 	y.groups = append(y.groups, g)
 	return g
@@ -169,14 +169,14 @@ func (m *playMember) received(d *transport.Delivery) (fate, bool) {
 	}
 	state := g.states[string(d.Body)]
 	if state == nil {
-		state = &playState{lane: fmt.Sprint(transport.LaneOf(sent.key, y.program.Log.Lanes)), endings: g.endings}
+		state = &playState{key: orderKey(&y.program.Log, sent.key), endings: g.endings}
 		g.states[string(d.Body)] = state
 	}
 	state.times++
 	m.check(d, sent, state)
 	state.attempt = d.Attempt
 	if g.config.Ordered && !sent.rushed {
-		g.lanes[state.lane] = append(g.lanes[state.lane], fmt.Sprintf("%s×%d", d.Body, state.times))
+		g.keys[state.key] = append(g.keys[state.key], fmt.Sprintf("%s×%d", d.Body, state.times))
 	}
 	f := fateOf(sent.fates, g.number, state.times)
 	m.decided(d, state, f)
@@ -336,9 +336,9 @@ func (m *playMember) giveUp(delay time.Duration) (held []*transport.Delivery) {
 
 // view returns the observable state of a group that needs no query to the backend.
 func (g *playGroup) view(present map[uint64]bool, rushed func(body string) bool) groupView {
-	v := groupView{Name: g.config.Name, Deleted: g.deleted, Given: make(map[string]int), Lanes: maps.Clone(g.lanes)}
-	for lane := range v.Lanes {
-		v.Lanes[lane] = slices.Clone(v.Lanes[lane])
+	v := groupView{Name: g.config.Name, Deleted: g.deleted, Given: make(map[string]int), Keys: maps.Clone(g.keys)}
+	for key := range v.Keys {
+		v.Keys[key] = slices.Clone(v.Keys[key])
 	}
 	for body, state := range g.states {
 		if v.Given[body] = state.times; rushed(body) {

@@ -54,16 +54,16 @@ func (m *playMember) checkAttempt(d *transport.Delivery, state *playState) {
 	}
 }
 
-// checkOrder tests that the fencing token increases in each lane of an ordered group,
+// checkOrder tests that the fencing token increases for each key of an ordered group,
 // whose order is observed afterwards. It also tests that first deliveries are in the
 // order of their sequences, within one member.
 func (m *playMember) checkOrder(d *transport.Delivery, state *playState) {
 	y, g := m.y, m.group
 	if g.config.Ordered {
-		if last := g.fencingTokens[state.lane]; d.FencingToken <= last {
+		if last := g.fencingTokens[state.key]; d.FencingToken <= last {
 			y.breaks("%s was delivered to group %s with fencing token %d after %d", d.Body, g.config.Name, d.FencingToken, last)
 		}
-		g.fencingTokens[state.lane] = d.FencingToken
+		g.fencingTokens[state.key] = d.FencingToken
 		return
 	}
 	if g.joins == 1 && state.times == 1 && d.Sequence < g.highest && d.Attempt == 1 {

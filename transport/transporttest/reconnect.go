@@ -55,7 +55,7 @@ func reconnectCases() []conformanceCase {
 	return slices.Concat(
 		disconnectedCases,
 		needing("Logs", func(has transport.Capabilities) bool { return has.Logs }, disconnectedLogCases),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, disconnectedLaneCases),
+		needing("Partitions", func(has transport.Capabilities) bool { return has.Logs && has.Partitions }, disconnectedPartitionCases),
 		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, disconnectedDelayedCases),
 	)
 }

@@ -386,14 +386,14 @@ var disconnectedLogCases = []conformanceCase{
 	},
 }
 
-var disconnectedLaneCases = []conformanceCase{
+var disconnectedPartitionCases = []conformanceCase{
 	{
-		name:     "lanes/take-over",
-		contract: "FencingToken increases with every delivery of a lane, whichever member gets it.",
-		rule:     "When a member dies, its lanes continue in order at another member, with a higher FencingToken.",
+		name:     "partitions/take-over",
+		contract: "FencingToken increases with every delivery of a key, whichever member gets it.",
+		rule:     "When a member dies, its keys continue in order at another member, with a higher FencingToken.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
-			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 4, Groups: []transport.GroupConfig{group}})
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Partitions: 4, Groups: []transport.GroupConfig{group}})
 			o := s.another().log(l.config)
 			l.put("a", "0", "1", "2")
 			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 4})
@@ -410,12 +410,101 @@ var disconnectedLaneCases = []conformanceCase{
 		},
 	},
 	{
-		name:     "lanes/go-on",
-		contract: "In an ordered group a message of a lane is delivered when the previous message of that lane is settled, and not earlier.",
-		rule:     "A lane keeps its order while the connection comes and goes.",
+		name: "partitions/dead-beside", contract: "Keys do not wait for each other; see GroupConfig.Ordered.",
+		rule: "Keys that a dead member does not hold go on at another before those that it holds.",
+		body: func(s *suite) {
+			l, o, group := s.ordered(8 * transport.MinAckWait)
+			key, other := keysOfOnePartition()
+			l.put(key, "0", "1")
+			l.consume(group(4)).take("0", 1)
+			s.cut()
+			o.put(other, "other")
+			m := o.consume(group(4))
+			m.goesOn("other")
+			o.s.ack(m.again("0"))
+			m.goesOn("1")
+		},
+	},
+	{
+		name: "partitions/dead-waiting", contract: inOrderOfKey,
+		rule: "A message that waited for its redelivery at a member that died comes before later ones of its key.",
+		body: func(s *suite) {
+			l, o, group := s.ordered(transport.MinAckWait)
+			key := keysOfPartitions()[2]
+			l.put(key, "0", "1", "2")
+			s.nak(l.consume(group(4)).take("0", 1), 10*aWhile)
+			s.cut()
+			m := o.consume(group(4))
+			o.s.ack(m.again("0"))
+			m.goesOn("1", "2")
+		},
+	},
+	{
+		name: "partitions/dead-fetched", contract: inOrderOfKey,
+		rule: "Messages that a dead member held behind others of their keys keep their order at the next member.",
+		body: func(s *suite) {
+			const keys, each = 6, 5
+			l, o, group := s.ordered(transport.MinAckWait)
+			bodies := numbers(each)
+			for _, body := range bodies {
+				for i := range keys {
+					l.put(strconv.Itoa(i), body)
+				}
+			}
+			for m := l.consume(group(keys)); len(m.got) < keys; {
+				s.rest()
+			}
+			s.cut()
+			m := o.consume(group(keys))
+			next := make(map[string]int)
+			for range keys * each {
+				d := m.next()
+				key := transport.KeyOf(d.Subject)
+				if want := bodies[next[key]]; string(d.Body) != want {
+					s.Fatalf("key %s got %q, want %q", key, d.Body, want)
+				}
+				next[key]++
+				o.s.ack(d)
+			}
+		},
+	},
+	{
+		name: "partitions/return", contract: inOrderOfKey,
+		rule: "A member that returns after others have taken over its keys gets keys again, in order.",
+		body: func(s *suite) {
+			l, o, group := s.ordered(transport.MinAckWait)
+			first := l.consume(group(8))
+			second := o.consume(group(8))
+			key := keysOfPartitions()[0]
+			n := 0
+			goesOn := func() { // the acknowledgement of an older one may have been lost
+				o.put(key, strconv.Itoa(n), strconv.Itoa(n+1))
+				for last := n + 1; n <= last; {
+					d := o.s.either(first, second)
+					switch got, err := strconv.Atoi(string(d.Body)); {
+					case err != nil || got > n:
+						s.Fatalf("got %q, want %d", d.Body, n)
+					case got == n:
+						n++
+					}
+					_ = d.Ack(o.s.patient())
+				}
+			}
+			for range 3 {
+				s.cut()
+				goesOn()
+				s.mend()
+				goesOn()
+			}
+		},
+	},
+	{
+		name:     "partitions/go-on",
+		contract: "In an ordered group a message of a key is delivered when the previous message of that key is settled, and not earlier.",
+		rule:     "A key keeps its order while the connection comes and goes.",
 		body: func(s *suite) {
 			group := transport.GroupConfig{Name: "g", AckWait: transport.MinAckWait, Ordered: true}
-			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Lanes: 2, Groups: []transport.GroupConfig{group}})
+			l := s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Partitions: 2, Groups: []transport.GroupConfig{group}})
 			o := s.another().log(l.config)
 			m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 2})
 			n := 0
@@ -520,5 +609,32 @@ func (s *suite) follows(l, o *log, start transport.Start) {
 	f.stop()
 	if err := await(s, f.ended, "the end of a Read whose ctx ended"); err != nil {
 		s.Error(err)
+	}
+}
+
+// ordered opens a log with Partitions at both Transports of a case, and returns the configurations
+// of members of its ordered group.
+func (s *suite) ordered(ackWait time.Duration) (l, o *log, of func(inFlight int) transport.ConsumeConfig) {
+	s.Helper()
+	group := transport.GroupConfig{Name: "g", AckWait: ackWait, Ordered: true}
+	l = s.log(transport.LogConfig{Subjects: []string{s.subject("*")}, Partitions: partitions, Groups: []transport.GroupConfig{group}})
+	return l, s.another().log(l.config), func(inFlight int) transport.ConsumeConfig {
+		return transport.ConsumeConfig{Group: group, MaxInFlight: inFlight}
+	}
+}
+
+// either returns the next delivery to one of two members.
+func (s *suite) either(one, other *member) *transport.Delivery {
+	s.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case d := <-one.got:
+		return d
+	case d := <-other.got:
+		return d
+	case <-timer.C:
+		s.Fatalf("gave up waiting for a delivery to one of two members of group %s", one.group)
+		panic("unreachable")
 	}
 }

@@ -112,11 +112,11 @@ func logCases() []conformanceCase {
 			settleCases,
 			leaveCases,
 			positionCases,
-			oneLaneCases,
+			oneKeyCases,
 			readCases,
 			logCloseCases,
 		)),
-		needing("Lanes", func(has transport.Capabilities) bool { return has.Logs && has.Lanes }, slices.Concat(laneCases, recreatedLaneCases)),
+		needing("Partitions", func(has transport.Capabilities) bool { return has.Logs && has.Partitions }, slices.Concat(keyCases, memberCases, recreatedPartitionCases)),
 		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
 	)
 }
@@ -237,7 +237,7 @@ func (r *runner) missing(c *conformanceCase, has transport.Capabilities) string 
 }
 
 func claimsEverything(has transport.Capabilities) bool {
-	return has.MaxPayload > 0 && has.Logs && has.Delays && has.Lanes && has.Durable
+	return has.MaxPayload > 0 && has.Logs && has.Delays && has.Partitions && has.Durable
 }
 
 func (c *conformanceCase) missingFrom(has transport.Capabilities) string {

@@ -24,11 +24,12 @@ type groupView struct {
 	Name        string
 	Deleted     bool
 	Vague       bool // its Undelivered is not compared: NATS may count too few
+	Keyed       bool // messages of waiting keys may be in flight or undelivered
 	Undelivered int
 	InFlight    int
 	Held        []string            // deliveries that are not settled
 	Given       map[string]int      // deliveries by body
-	Lanes       map[string][]string // deliveries by lane, in order, if it is ordered
+	Keys        map[string][]string // deliveries by key, in order, if it is ordered
 }
 
 // lines returns the view as text, for people and for comparison.
@@ -54,10 +55,15 @@ func (g *groupView) lines(name string) (lines []string) {
 	if g.Deleted {
 		line("deleted")
 	} else {
-		if !g.Vague {
-			line("%d undelivered", g.Undelivered)
+		switch {
+		case !g.Keyed:
+			if !g.Vague {
+				line("%d undelivered", g.Undelivered)
+			}
+			line("%d in flight", g.InFlight)
+		case !g.Vague:
+			line("%d undelivered or in flight", g.Undelivered+g.InFlight)
 		}
-		line("%d in flight", g.InFlight)
 		line("held: %s", strings.Join(slices.Sorted(slices.Values(g.Held)), " "))
 	}
 	given := []string{}
@@ -65,8 +71,8 @@ func (g *groupView) lines(name string) (lines []string) {
 		given = append(given, fmt.Sprintf("%s×%d", body, g.Given[body]))
 	}
 	line("received: %s", strings.Join(given, " "))
-	for _, lane := range slices.Sorted(maps.Keys(g.Lanes)) {
-		line("in lane %s: %s", lane, strings.Join(g.Lanes[lane], " "))
+	for _, key := range slices.Sorted(maps.Keys(g.Keys)) {
+		line("of key %q: %s", key, strings.Join(g.Keys[key], " "))
 	}
 	return lines
 }

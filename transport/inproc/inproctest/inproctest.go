@@ -6,7 +6,7 @@
 // A Backend with [Options].Quiesce takes one [Step] at a time, when everything is idle.
 // The Seed picks each step among all that could happen next: a goroutine that publishes,
 // a subscription's next message, a group's next delivery and the member that gets it, or
-// one of several messages that are due at the same instant. The lanes of an ordered group
+// one of several messages that are due at the same instant. The partitions of an ordered group
 // may overtake each other, as on NATS. In a testing/synctest bubble, where Quiesce is
 // synctest.Wait, the same Seed gives the same [Backend.Steps], provided that the handlers
 // depend only on their input: neither on chance, nor on the order of two goroutines that

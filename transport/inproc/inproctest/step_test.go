@@ -55,7 +55,7 @@ func (j *journal) String() string {
 	return strings.Join(j.events, " ")
 }
 
-// busy is a system with much concurrency: two transports, groups, lanes, delays,
+// busy is a system with much concurrency: two transports, groups, partitions, delays,
 // requests, readers and several goroutines that send similar messages.
 func busy(t *testing.T, b *inproctest.Backend) {
 	one, two := connect(t, b), connect(t, b)
@@ -258,10 +258,10 @@ func TestSeedsReachEveryOrder(t *testing.T) {
 			settle(t, b)
 			<-time.After(time.Minute)
 		}},
-		{"lanes", 3, func(t *testing.T, b *inproctest.Backend, j *journal) { // two of one lane, one of another
-			l := open(t, connect(t, b), transport.LogConfig{Name: "lanes", Subjects: []string{"lanes.*"}, Lanes: 16})
+		{"partitions", 3, func(t *testing.T, b *inproctest.Backend, j *journal) { // two of one partition, one of another
+			l := open(t, connect(t, b), transport.LogConfig{Name: "partitions", Subjects: []string{"partitions.*"}, Partitions: 16})
 			for _, key := range []string{"a", "a", "b"} {
-				store(t, l, "lanes."+key, "", transport.AppendOptions{})
+				store(t, l, "partitions."+key, "", transport.AppendOptions{})
 			}
 			if _, err := l.Consume(t.Context(), transport.ConsumeConfig{Group: transport.GroupConfig{Name: "g", Ordered: true}, MaxInFlight: 3}, transport.Serial(func(d *transport.Delivery) {
 				j.note("%d", d.Sequence)

@@ -62,7 +62,7 @@ func TestLogInACluster(t *testing.T) {
 	nodes := openCluster(t)
 	ctx := realtime.Patient(t)
 	group := transport.GroupConfig{Name: "g", Ordered: true}
-	config := transport.LogConfig{Name: "l", Subjects: []string{"l.*", "m.*"}, Lanes: 4, Delays: true, Update: true, Groups: []transport.GroupConfig{group}}
+	config := transport.LogConfig{Name: "l", Subjects: []string{"l.*", "m.*"}, Partitions: 4, Delays: true, Update: true, Groups: []transport.GroupConfig{group}}
 	var logs [3]transport.Log
 	var wg sync.WaitGroup
 	for i, node := range nodes {

@@ -67,18 +67,18 @@ func history() transport.LogConfig {
 	return c
 }
 
-// lanes is a log with an ordered group, whose members fetch a message of each lane
+// partitions is a log with an ordered group, whose members fetch a message of each partition
 // ahead.
-func lanes() transport.LogConfig {
+func partitions() transport.LogConfig {
 	c := history()
-	c.Lanes = 4
+	c.Partitions = 4
 	c.Groups = []transport.GroupConfig{inOrder}
 	return c
 }
 
 var inOrder = transport.GroupConfig{Name: "o", AckWait: transport.MinAckWait, Ordered: true}
 
-var keys = []string{"a", "b", "c", "d", "e", "f", "g", "h"} // they are of several lanes
+var keys = []string{"a", "b", "c", "d", "e", "f", "g", "h"} // they are of several partitions
 
 func failThrice(l transport.Log) (string, error) {
 	if err := put(l, 1, transport.AppendOptions{}); err != nil {
@@ -154,7 +154,7 @@ var facts = []fact{
 	}},
 	{"attempts that failed", interest(), false, failThrice, attemptOf},
 	{"attempts that failed, at another worker", interest(), true, failThrice, attemptOf},
-	{"deliveries ahead of the handler do not count", lanes(), false, func(l transport.Log) (string, error) {
+	{"deliveries ahead of the handler do not count", partitions(), false, func(l transport.Log) (string, error) {
 		for _, key := range keys {
 			if _, err := l.Append(context.Background(), &transport.Message{Subject: "facts." + key}, transport.AppendOptions{}); err != nil {
 				return "", err

@@ -33,12 +33,13 @@ type server struct {
 type pending struct {
 	holder *member
 	times  int
+	back   bool // was handed back
 }
 
 // delivery is a message on its way to a member, or in its hand.
 type delivery struct {
 	sequence, number uint64
-	first            bool
+	first, sure      bool
 	pin              string
 }
 
@@ -62,11 +63,12 @@ type member struct {
 	snapshots []keyorder.Snapshot
 	ranges    []answer
 	old       map[string]bool // earlier pins
+	mail      []func()        // from other members
 }
 
-// answer has the keys of a range that a member has asked for under a pin.
+// answer has the keys of a range that a member has asked for.
 type answer struct {
-	pin  string
+	of   keyorder.Range
 	keys map[uint64]string
 }
 
@@ -126,7 +128,7 @@ func (s *server) deliver() bool {
 	p := s.pending[sequence]
 	p.times++
 	p.holder = s.pinned
-	s.pinned.inbox = append(s.pinned.inbox, delivery{sequence, s.deliveries, p.times == 1, s.pin()})
+	s.pinned.inbox = append(s.pinned.inbox, delivery{sequence, s.deliveries, p.times == 1, p.back, s.pin()})
 	return true
 }
 
@@ -147,6 +149,7 @@ func (s *server) take(i int, lost bool) {
 	case a.nak:
 		if p != nil && p.holder == a.from {
 			s.repeat(a.sequence)
+			p.back = !slices.ContainsFunc(s.acks, func(other settlement) bool { return other.sequence == a.sequence && !other.nak })
 		}
 	default:
 		delete(s.pending, a.sequence)
@@ -160,12 +163,22 @@ func (m *member) receive() {
 	m.inbox = m.inbox[1:]
 	if d.pin != m.order.Pin() {
 		if m.old[d.pin] {
+			if m.order.Stray(keyorder.Message[uint64]{Sequence: d.sequence, Delivery: d.number, Key: m.s.keys[d.sequence-1]}) {
+				m.handOver()
+			}
+			m.s.acks = append(m.s.acks, settlement{m, d.sequence, true})
 			return
 		}
 		m.leave(m.order.Pinned(d.pin))
 	}
 	m.old[d.pin] = true
+	if m.order.Lost(d.number) {
+		m.leave(m.order.Pinned(d.pin))
+	}
 	got := m.order.Arrive(keyorder.Message[uint64]{Sequence: d.sequence, Delivery: d.number, First: d.first, Key: m.s.keys[d.sequence-1], Value: d.sequence})
+	if d.sure {
+		m.order.Sure(d.sequence)
+	}
 	if got == keyorder.Settled {
 		m.s.acks = append(m.s.acks, settlement{m, d.sequence, false})
 	}
@@ -173,8 +186,30 @@ func (m *member) receive() {
 
 // leave hands back what the member does not handle.
 func (m *member) leave(forgotten []uint64) {
+	m.handOver()
 	for _, sequence := range forgotten {
 		m.s.acks = append(m.s.acks, settlement{m, sequence, true})
+	}
+}
+
+// handOver tells the other members what is not settled.
+func (m *member) handOver() {
+	h := m.order.Handover()
+	if h == nil {
+		return
+	}
+	delivery, unsettled := h.Delivery, maps.Clone(h.Unsettled)
+	m.tell(func(other *member) {
+		other.order.Take(&keyorder.Handover{Delivery: delivery, Unsettled: maps.Clone(unsettled)})
+	})
+}
+
+// tell sends the others something, which may be lost.
+func (m *member) tell(what func(*member)) {
+	for _, other := range m.s.live() {
+		if other != m && rapid.IntRange(0, 3).Draw(m.s.t, "told") > 0 {
+			other.mail = append(other.mail, func() { what(other) })
+		}
 	}
 }
 
@@ -222,6 +257,7 @@ func (m *member) confirmed() {
 	m.confirms = m.confirms[1:]
 	delete(m.unsure, sequence)
 	m.order.Settle(sequence)
+	m.tell(func(other *member) { other.order.Gone(sequence) })
 }
 
 func (m *member) ask() {
@@ -232,21 +268,23 @@ func (m *member) ask() {
 func (m *member) learn() {
 	is := m.snapshots[0]
 	m.snapshots = m.snapshots[1:]
-	if _, read := m.order.Learn(is); read.Before > 0 {
+	_, read, forgotten := m.order.Learn(is)
+	for _, sequence := range forgotten {
+		m.s.acks = append(m.s.acks, settlement{m, sequence, true})
+	}
+	if read.Before > 0 {
 		keys := make(map[uint64]string)
 		for sequence := read.After + 1; sequence < read.Before; sequence++ {
 			keys[sequence] = m.s.keys[sequence-1]
 		}
-		m.ranges = append(m.ranges, answer{m.order.Pin(), keys})
+		m.ranges = append(m.ranges, answer{read, keys})
 	}
 }
 
 func (m *member) resolve() {
 	a := m.ranges[0]
 	m.ranges = m.ranges[1:]
-	if a.pin == m.order.Pin() {
-		m.order.Resolve(a.keys)
-	}
+	m.order.Resolve(a.of, a.keys)
 }
 
 func (m *member) die() {
@@ -295,6 +333,9 @@ func (s *server) steps() []func() {
 		}
 		if len(m.inbox) > 0 {
 			add(2, m.receive)
+			if draw("break", 9) == 0 {
+				add(1, func() { m.inbox = m.inbox[1:] })
+			}
 		}
 		add(2, func() { m.begin() })
 		for _, busy := range slices.Sorted(maps.Keys(m.running)) {
@@ -308,6 +349,9 @@ func (s *server) steps() []func() {
 		}
 		if m.order.Pin() != "" {
 			add(1, m.ask)
+		}
+		if len(m.mail) > 0 {
+			add(2, func() { m.mail[0](); m.mail = m.mail[1:] })
 		}
 		if len(m.snapshots) > 0 {
 			add(2, m.learn)
@@ -329,7 +373,11 @@ func (s *server) lapses() uint64 {
 	return 0
 }
 
-func (s *server) lapse() { s.repeat(s.lapses()) }
+func (s *server) lapse() {
+	sequence := s.lapses()
+	s.repeat(sequence)
+	s.pending[sequence].back = false
+}
 
 // lacks reports whether a member does not keep a message alive.
 func (m *member) lacks(sequence uint64) bool {

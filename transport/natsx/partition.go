@@ -10,49 +10,51 @@ import (
 	"gomono.dev/transport"
 )
 
-// lanes describes how the subjects of a log are stored. Without lanes they are stored
-// unchanged. With lanes, a subject is stored as "_lane.<n>.<subject>", so the single filter
-// "_lane.<n>.>" selects a lane, whatever the log's subjects are. The server finds the next
+// partitions describes how the subjects of a log are stored. Without partitions they are stored
+// unchanged. With partitions, a subject is stored as "_partition.<n>.<subject>", so the single filter
+// "_partition.<n>.>" selects a partition, whatever the log's subjects are. The server finds the next
 // message of a consumer with several filters much more slowly.
 //
 // The stream transforms messages that are published on the first of the log's patterns, also
 // by plain clients. A stream has only one transform. For the other patterns natsx publishes
 // on the stored subject itself, and plain clients cannot publish.
-type lanes struct {
+type partitions struct {
 	n        int
 	subjects []string // of the log
 	auto     string   // the subject that the stream transforms
 }
 
-const laneToken = "_lane"
+const partitionToken = "_partition"
 
-func newLanes(n int, subjects []string) lanes {
-	return lanes{n: n, subjects: subjects, auto: subjects[0]}
+func newPartitions(n int, subjects []string) partitions {
+	return partitions{n: n, subjects: subjects, auto: subjects[0]}
 }
 
-// anyLane means all lanes.
-const anyLane = -1
+// anyPartition means all partitions.
+const anyPartition = -1
 
-// in adds a lane to a subject or a pattern.
-func (l lanes) in(lane int, subject string) string {
-	if lane == anyLane {
-		return addLane("*", subject)
+// in adds a partition to a subject or a pattern.
+func (l partitions) in(partition int, subject string) string {
+	if partition == anyPartition {
+		return addPartition("*", subject)
 	}
-	return addLane(strconv.Itoa(lane), subject)
+	return addPartition(strconv.Itoa(partition), subject)
 }
 
-func addLane(lane, subject string) string { return laneToken + "." + lane + "." + subject }
+func addPartition(partition, subject string) string {
+	return partitionToken + "." + partition + "." + subject
+}
 
 // stored returns the stored form of a subject.
-func (l lanes) stored(subject string) string {
+func (l partitions) stored(subject string) string {
 	if l.n == 0 {
 		return subject
 	}
-	return l.in(transport.LaneOf(subject, l.n), subject)
+	return l.in(transport.PartitionOf(subject, l.n), subject)
 }
 
 // published returns the subject on which a message for subject is published.
-func (l lanes) published(subject string) string {
+func (l partitions) published(subject string) string {
 	if l.n == 0 || transport.Match(l.auto, subject) {
 		return subject
 	}
@@ -60,15 +62,15 @@ func (l lanes) published(subject string) string {
 }
 
 // original returns the subject of a stored form.
-func (l lanes) original(stored string) string {
+func (l partitions) original(stored string) string {
 	if l.n == 0 {
 		return stored
 	}
-	return trimLane(stored)
+	return trimPartition(stored)
 }
 
-func trimLane(stored string) string {
-	rest, ok := strings.CutPrefix(stored, laneToken+".")
+func trimPartition(stored string) string {
+	rest, ok := strings.CutPrefix(stored, partitionToken+".")
 	if _, subject, cut := strings.Cut(rest, "."); ok && cut {
 		return subject
 	}
@@ -76,21 +78,21 @@ func trimLane(stored string) string {
 }
 
 // accepted returns the subjects of the stream.
-func (l lanes) accepted() []string {
+func (l partitions) accepted() []string {
 	if l.n == 0 {
 		return l.subjects
 	}
 	accepted := slices.Clone(l.subjects)
 	for i, s := range l.subjects {
 		if s != l.auto {
-			accepted[i] = l.in(anyLane, s)
+			accepted[i] = l.in(anyPartition, s)
 		}
 	}
 	return accepted
 }
 
 // transform returns the stream's transform for messages that are published under auto.
-func (l lanes) transform() *jetstream.SubjectTransformConfig {
+func (l partitions) transform() *jetstream.SubjectTransformConfig {
 	if l.n == 0 {
 		return nil
 	}
@@ -102,22 +104,22 @@ func (l lanes) transform() *jetstream.SubjectTransformConfig {
 		}
 	}
 	partition := "{{partition(" + strconv.Itoa(l.n) + "," + strconv.Itoa(wildcards) + ")}}"
-	return &jetstream.SubjectTransformConfig{Source: l.auto, Destination: addLane(partition, strings.Join(tokens, "."))}
+	return &jetstream.SubjectTransformConfig{Source: l.auto, Destination: addPartition(partition, strings.Join(tokens, "."))}
 }
 
-// filter returns the stored forms of the patterns in a lane. No patterns match everything.
-func (l lanes) filter(patterns []string, lane int) []string {
-	if l.n == 0 || lane == anyLane && len(patterns) == 0 {
+// filter returns the stored forms of the patterns in a partition. No patterns match everything.
+func (l partitions) filter(patterns []string, partition int) []string {
+	if l.n == 0 || partition == anyPartition && len(patterns) == 0 {
 		return patterns
 	}
 	if len(patterns) == 0 {
-		return []string{l.in(lane, ">")}
+		return []string{l.in(partition, ">")}
 	}
 	var filter []string
 	for _, p := range patterns {
 		for _, s := range l.subjects {
 			if both, ok := intersect(p, s); ok {
-				filter = append(filter, l.in(lane, both))
+				filter = append(filter, l.in(partition, both))
 			}
 		}
 	}
