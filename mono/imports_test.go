@@ -30,14 +30,14 @@ var rules = []rule{
 	{
 		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"github.com/nats-io"},
-		[]string{"transport/natsx", "transport/internal/clustertest"},
+		[]string{"transport/natsx", "transport/internal/clustertest", "transport/internal/ordertest"},
 		nil,
 		"a program that does not use NATS does not link its client",
 	},
 	{
 		[]string{"codec", "transport", "mono", "kv", "objstore"},
 		[]string{"testing", "pgregory.net/rapid", modulePath + "/transport/inproc/inproctest"},
-		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "kv/kvtest", "objstore/objtest"},
+		[]string{"transport/transporttest", "transport/inproc/inproctest", "transport/internal/proxytest", "transport/internal/clustertest", "transport/internal/ordertest", "kv/kvtest", "objstore/objtest"},
 		nil,
 		"a production binary links no test support",
 	},
