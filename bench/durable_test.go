@@ -18,7 +18,6 @@ import (
 
 	"gomono.dev/codec"
 	"gomono.dev/mono"
-	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -123,31 +122,8 @@ func BenchmarkUnordered(b *testing.B) {
 	})
 }
 
-// BenchmarkSixteenLanes keeps the order within keys, beside a baseline without order.
-func BenchmarkSixteenLanes(b *testing.B) {
-	s := server(b)
-	js := raw(b, s)
-	contest(b, messages, func() time.Duration {
-		return rawConsume(b, js, messages, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
-	}, func() time.Duration {
-		return consume(b, s, stream(fresh("mono"), mono.Lanes(16)).KeyedBy(key), messages, mono.Concurrency(16))
-	})
-}
-
-// BenchmarkSixteenInFlight keeps the order within keys, beside as many raw consumers for as
-// many keys with one message in flight each, the cost of order without mono.
-func BenchmarkSixteenInFlight(b *testing.B) {
-	s := server(b)
-	js := raw(b, s)
-	contest(b, messages, func() time.Duration {
-		return rawLanes(b, js, messages)
-	}, func() time.Duration {
-		return consume(b, s, stream(fresh("mono"), mono.Lanes(16)).KeyedBy(key), messages, mono.Concurrency(16))
-	})
-}
-
-// BenchmarkOneLane has one message in flight.
-func BenchmarkOneLane(b *testing.B) {
+// BenchmarkOnePartition has one message in flight.
+func BenchmarkOnePartition(b *testing.B) {
 	s := server(b)
 	js := raw(b, s)
 	contest(b, messages, func() time.Duration {
@@ -164,44 +140,25 @@ func rawConsume(b *testing.B, js jetstream.JetStream, n int, c jetstream.Consume
 	return rawHandle(b, js, subject, n, c)
 }
 
-// rawLanes handles n stored messages in sixteen lanes, divided as mono divides them.
-func rawLanes(b *testing.B, js jetstream.JetStream, n int) time.Duration {
-	const lanes = 16
-	name := rawStream(b, js, fresh("raw"))
-	rawFillBy(b, js, func(v []byte) string {
-		k := key(v)
-		return fmt.Sprintf("%s.%d.%s", name, transport.LaneOf(k, lanes), k)
-	}, n)
-	var all []jetstream.ConsumerConfig
-	for lane := range lanes {
-		all = append(all, jetstream.ConsumerConfig{
-			Durable: fmt.Sprint("c", lane), FilterSubject: fmt.Sprintf("%s.%d.>", name, lane), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 1,
-		})
-	}
-	return rawHandle(b, js, name, n, all...)
-}
-
-func rawHandle(b *testing.B, js jetstream.JetStream, subject string, n int, consumers ...jetstream.ConsumerConfig) time.Duration {
+func rawHandle(b *testing.B, js jetstream.JetStream, subject string, n int, c jetstream.ConsumerConfig) time.Duration {
 	handled := newSpan(n)
-	for _, c := range consumers {
-		consumer, err := js.CreateConsumer(b.Context(), "raw-"+subject[6:], c)
-		if err != nil {
-			b.Fatal(err)
-		}
-		cc, err := consumer.Consume(func(m jetstream.Msg) {
-			if len(m.Data()) != size {
-				b.Error("a message was damaged")
-			}
-			handled.one()
-			if err := m.Ack(); err != nil {
-				b.Error(err)
-			}
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer cc.Stop()
+	consumer, err := js.CreateConsumer(b.Context(), "raw-"+subject[6:], c)
+	if err != nil {
+		b.Fatal(err)
 	}
+	cc, err := consumer.Consume(func(m jetstream.Msg) {
+		if len(m.Data()) != size {
+			b.Error("a message was damaged")
+		}
+		handled.one()
+		if err := m.Ack(); err != nil {
+			b.Error(err)
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cc.Stop()
 	return handled.wait()
 }
 

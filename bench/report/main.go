@@ -36,7 +36,7 @@ func main() {
 // The benchmarks, by how they are run.
 const (
 	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh|Bucket)$"
-	contested = "^Benchmark(PipelinedAppend|Unordered|SixteenLanes|SixteenInFlight|OneLane|InprocStream|ManyLogs|BucketList|BucketWatchers|Object|ObjectList)$"
+	contested = "^Benchmark(PipelinedAppend|Unordered|OrderOfKeys|OrderOfMembers|OrderOfEmptyHandlers|ConfirmedPartitions|OnePartition|InprocStream|ManyLogs|BucketList|BucketWatchers|Object|ObjectList)$"
 	once      = "^Benchmark(Backlog|Delayed)$"
 )
 

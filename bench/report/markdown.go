@@ -53,6 +53,7 @@ func (r *report) markdown() string {
 	r.localCalls(&b)
 	r.growth(&b)
 	r.stored(&b)
+	r.order(&b)
 	r.buckets(&b)
 	r.sizes(&b)
 	if notes, err := os.ReadFile("bench/report/notes.md"); err == nil {
@@ -134,11 +135,26 @@ func (r *report) growth(b *strings.Builder) {
 
 func (r *report) stored(b *strings.Builder) {
 	b.WriteString("\n## Stored messages\n\n256 B, on JetStream with a store on disk.\n\n| benchmark | raw | mono | ratio |\n|---|---|---|---|\n")
-	for _, name := range []string{"PipelinedAppend", "Unordered", "SixteenLanes", "SixteenInFlight", "OneLane"} {
+	for _, name := range []string{"PipelinedAppend", "Unordered", "OnePartition"} {
 		base, _ := r.found.get(name, "baseline/s")
 		own, _ := r.found.get(name, "mono/s")
 		ratio, _ := r.found.get(name, "ratio")
 		fmt.Fprintf(b, "| %s | %.0f/s | %.0f/s | **%.2f** |\n", name, base, own, ratio)
+	}
+}
+
+func (r *report) order(b *strings.Builder) {
+	b.WriteString("\n### Order of keys\n\nA thousand keys in sixteen partitions. ConfirmedPartitions is raw JetStream with as many consumers and\na confirmation of each acknowledgement, without order.\n\n| benchmark | beside | baseline | measured | ratio |\n|---|---|---|---|---|\n")
+	for _, row := range [][2]string{
+		{"OrderOfKeys", "the same handlers of 5 ms, Unordered"},
+		{"OrderOfMembers/2", "one member, 64 handlers of 5 ms each"}, {"OrderOfMembers/3", "one member"},
+		{"OrderOfMembers/4", "one member"}, {"OrderOfMembers/8", "one member"},
+		{"OrderOfEmptyHandlers", "raw without order"}, {"ConfirmedPartitions", "raw without order"},
+	} {
+		base, _ := r.found.get(row[0], "baseline/s")
+		own, _ := r.found.get(row[0], "mono/s")
+		ratio, _ := r.found.get(row[0], "ratio")
+		fmt.Fprintf(b, "| %s | %s | %.0f/s | %.0f/s | **%.2f** |\n", row[0], row[1], base, own, ratio)
 	}
 }
 
