@@ -142,6 +142,85 @@ func ExampleStream_KeyedBy() {
 	// Output: map[ada:[1 2 3] bob:[10 20]]
 }
 
+// Partitions sets into how many parts the members of a group divide the keys. Handlers of
+// different keys run beside each other, as many as Concurrency allows.
+func ExamplePartitions() {
+	type deposit struct {
+		Account string
+		Amount  int
+	}
+	deposits := mono.NewStream[deposit]("example.deposits", mono.Partitions(32)).KeyedBy(func(d deposit) string { return d.Account })
+	var mu sync.Mutex
+	balances := make(map[string]int)
+	handled := make(chan bool, 3)
+	app, stop := startExample(mono.NewModule("accounts", func(s *mono.Scope) error {
+		deposits.Handle(s, func(_ context.Context, d deposit) error {
+			mu.Lock()
+			defer mu.Unlock()
+			balances[d.Account] += d.Amount
+			handled <- true
+			return nil
+		}, mono.Concurrency(100))
+		return nil
+	}))
+	defer stop()
+
+	for _, d := range []deposit{{"ann", 5}, {"bob", 7}, {"ann", -2}} {
+		if err := deposits.Append(context.Background(), app, d); err != nil {
+			panic(err)
+		}
+	}
+	<-handled
+	<-handled
+	<-handled
+	fmt.Println(balances)
+	// Output: map[ann:3 bob:7]
+}
+
+// A store that refuses a lower fencing token than the last one of a key is safe from a
+// process that stood still and goes on: another one has handled later messages meanwhile.
+func ExampleCall_FencingToken() {
+	type price struct {
+		Article string
+		Cents   int
+	}
+	prices := mono.NewStream[price]("example.prices").KeyedBy(func(p price) string { return p.Article })
+	type row struct {
+		cents int
+		token uint64
+	}
+	rows := make(map[string]row) // the table of another system
+	update := func(article string, cents int, token uint64) error {
+		if token < rows[article].token {
+			return mono.Permanent(fmt.Errorf("%s was changed by a later delivery", article))
+		}
+		rows[article] = row{cents, token}
+		return nil
+	}
+	done := make(chan error)
+	app, stop := startExample(mono.NewModule("shop", func(s *mono.Scope) error {
+		prices.Handle(s, func(ctx context.Context, p price) error {
+			err := update(p.Article, p.Cents, mono.CallFrom(ctx).FencingToken())
+			done <- err
+			return err
+		})
+		return nil
+	}))
+	defer stop()
+
+	for _, cents := range []int{1990, 1790} {
+		if err := prices.Append(context.Background(), app, price{"lamp", cents}); err != nil {
+			panic(err)
+		}
+		fmt.Println(<-done)
+	}
+	fmt.Println(rows["lamp"].cents, update("lamp", 1990, 1) != nil)
+	// Output:
+	// <nil>
+	// <nil>
+	// 1790 true
+}
+
 // LastPerKey reads the current state out of a stream of changes.
 func ExampleLastPerKey() {
 	type price struct {
