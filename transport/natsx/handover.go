@@ -40,7 +40,7 @@ func (k *keyed) handoverSubject() string {
 // handover returns the record of the partition that was given up, or nil. The caller holds the
 // member's lock.
 func (k *keyed) handover() []byte {
-	h := k.order.Handover()
+	h := k.order.Barrier().Handover()
 	if h == nil {
 		return nil
 	}
@@ -76,5 +76,5 @@ func (k *keyed) readHandover(ctx context.Context) {
 	}
 	k.m.mu.Lock()
 	defer k.m.mu.Unlock()
-	k.order.Take(&keyorder.Handover{Delivery: record.Delivery, Unsettled: record.Unsettled})
+	k.order.Barrier().Take(&keyorder.Handover{Delivery: record.Delivery, Unsettled: record.Unsettled})
 }

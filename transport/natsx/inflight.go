@@ -198,7 +198,7 @@ func (f *inFlight) keyedPulls() (pulls []pull) {
 	now := time.Now()
 	for _, c := range f.consumers {
 		pulls = append(pulls, c.keyed.pulls(now)...)
-		c.keyed.learn(now)
+		c.keyed.refreshState(now)
 	}
 	return pulls
 }

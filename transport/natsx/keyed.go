@@ -3,7 +3,6 @@ package natsx
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,10 +15,10 @@ import (
 
 // A group that keeps the order of keys has a consumer for each partition, with the priority
 // policy pinned_client (ADR-42): the server delivers to one member at a time, up to maxHeld
-// messages. The member handles one message of each key at a time; package keyorder says which.
+// messages. The member handles one message of each key at a time; package keyorder chooses it.
 //
 // A member keeps the pin as long as its pulls arrive. It begins with a message only if the server
-// has answered one of its latest pulls: a process that stood still may have lost the pin.
+// has answered a recent pull: a process that stood still may have lost the pin.
 
 // keyed is a consumer of such a group at a member. The member's lock guards it.
 type keyed struct {
@@ -70,7 +69,7 @@ func (k *keyed) arrive(d *delivery, msg *nats.Msg, about *nats.MsgMetadata) bool
 	}
 	if k.old[pin] { // the owner after this pin gets it
 		if k.holds() {
-			k.order.Stray(keyorder.Message[*delivery]{Sequence: d.Sequence, Delivery: about.Sequence.Consumer, Key: transport.KeyOf(msg.Subject)})
+			k.order.Barrier().Stray(keyorder.Message[*delivery]{Sequence: d.Sequence, Delivery: about.Sequence.Consumer, Key: transport.KeyOf(msg.Subject)})
 			d.number, d.Attempt = about.NumDelivered, 1
 			if h := refused(k.from, about, msg.Reply); h.attempts >= 0 {
 				k.sendBack(h)
@@ -107,8 +106,8 @@ func (k *keyed) arrive(d *delivery, msg *nats.Msg, about *nats.MsgMetadata) bool
 	return got == keyorder.Accepted
 }
 
-// sendBack hands back a delivery that the member does not take. Those that come while earlier ones
-// are handed back follow together.
+// sendBack hands back a delivery that the member does not take. Deliveries that come while earlier
+// ones are handed back follow together.
 func (k *keyed) sendBack(h handBack) {
 	if k.strays = append(k.strays, h); len(k.strays) == 1 {
 		go func() {
@@ -147,7 +146,7 @@ func (k *keyed) unpinned() {
 	k.from.restart()
 }
 
-// doubt notes that the server may have delivered what is in hand to others.
+// doubt notes that the server may have delivered the messages in hand to another member.
 func (k *keyed) doubt() {
 	if !k.holds() {
 		k.order.Doubt()
@@ -288,8 +287,8 @@ func (k *keyed) pulls(now time.Time) (pulls []pull) {
 	return pulls
 }
 
-// enough is the number of keys that should be ready, so that no handler waits for messages. Where
-// messages wait for others of their keys, more of them are fetched, up to maxHeld.
+// enough is the number of keys that should be ready, so that no handler waits for messages. If
+// messages wait for earlier ones of their keys, more are fetched, up to maxHeld.
 func (k *keyed) enough() int {
 	return max(2*k.m.max/max(k.m.share.assigned, 1), minReady)
 }
@@ -298,147 +297,6 @@ const (
 	minReady       = 16
 	partitionBatch = 256 // the most messages of a pull of a partition; at most twice as many are requested
 )
-
-// learn reads the state of the consumer as long as the barrier is closed. It also does that
-// sometimes while messages wait for their next delivery: they may have been removed.
-func (k *keyed) learn(now time.Time) {
-	if k.asking || k.order.Pin() == "" {
-		return
-	}
-	if since := now.Sub(k.asked); since < learnPause || !k.order.Learns() && (since < waitPause || !k.order.Waits()) {
-		return
-	}
-	k.asking = true
-	go k.ask(k.order.Pin())
-}
-
-const (
-	learnPause = 50 * time.Millisecond
-	waitPause  = time.Second
-)
-
-func (k *keyed) ask(pin string) {
-	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
-	defer cancel()
-	k.readHandover(ctx)
-	is, err := k.m.l.groups.consumer(ctx, k.from.name)
-	var read keyorder.Range
-	var missed []uint64
-	if err == nil {
-		state := snapshotOf(is)
-		k.await(state.DeliveredConsumer)
-		k.m.mu.Lock()
-		if pin == k.order.Pin() { // otherwise it is unknown how late the state is
-			read, missed = k.take(state)
-		}
-		k.m.mu.Unlock()
-	}
-	for _, sequence := range missed {
-		k.miss(ctx, sequence)
-	}
-	if read.Before > 0 {
-		keys, err := k.readKeys(ctx, read)
-		k.m.mu.Lock()
-		if err == nil {
-			k.order.Resolve(read, keys)
-		}
-		k.m.mu.Unlock()
-	}
-	k.m.mu.Lock()
-	k.asking, k.asked = false, time.Now()
-	k.m.mu.Unlock()
-	nudge(k.m.wake)
-}
-
-// await waits until a delivery has come that the server has sent.
-func (k *keyed) await(delivery uint64) {
-	come := make(chan struct{})
-	k.m.mu.Lock()
-	if k.order.Received() >= delivery {
-		k.m.mu.Unlock()
-		return
-	}
-	k.expected, k.come = delivery, come
-	k.m.mu.Unlock()
-	late := time.NewTimer(comeTime)
-	defer late.Stop()
-	select {
-	case <-come:
-	case <-late.C:
-	}
-}
-
-// comeTime is how long a delivery may take. One that does not come was lost, or went elsewhere.
-const comeTime = 200 * time.Millisecond
-
-// take takes in a state that was asked for under the current pin. It returns the range whose keys
-// are needed, and messages that may never be delivered again.
-func (k *keyed) take(state keyorder.Snapshot) (read keyorder.Range, missed []uint64) {
-	if state.Pin != k.order.Pin() { // the server answers so with the next message only
-		k.unpinned()
-		return keyorder.Range{}, nil
-	}
-	if state.Pin != k.firstPin {
-		k.firstPin, k.firstAsked = state.Pin, time.Now()
-	}
-	state.Late = time.Since(k.firstAsked) > k.m.refresh*4
-	_, read, unsure := k.order.Learn(state)
-	k.giveUp(unsure, k.holds())
-	if k.order.Lacks(state) {
-		missed = k.order.Waiting()
-	}
-	return read, missed
-}
-
-// miss looks up a message that waits for its next delivery. It forgets one that was removed, and
-// one that does not come although it was handed back: an earlier owner has settled it.
-func (k *keyed) miss(ctx context.Context, sequence uint64) {
-	_, err := k.m.l.groups.message(ctx, map[string]any{"seq": sequence})
-	k.m.mu.Lock()
-	defer k.m.mu.Unlock()
-	d, ok := k.order.Get(sequence)
-	if ok && (missing(err) || d.missed(k.m.refresh*5)) {
-		k.order.Remove(sequence)
-		go d.drop()
-	}
-}
-
-func snapshotOf(is *jetstream.ConsumerInfo) keyorder.Snapshot {
-	return keyorder.Snapshot{
-		Pin: pinOf(is), Delivered: is.Delivered.Stream, DeliveredConsumer: is.Delivered.Consumer,
-		Floor: is.AckFloor.Stream, FloorConsumer: is.AckFloor.Consumer, Pending: is.NumAckPending,
-	}
-}
-
-// pinOf returns the id of the pin of a partition, or "".
-func pinOf(is *jetstream.ConsumerInfo) string {
-	for _, g := range is.PriorityGroups {
-		if g.Group == membersGroup {
-			return g.PinnedClientID
-		}
-	}
-	return ""
-}
-
-// readKeys reads the keys of the messages of the partition in a range.
-func (k *keyed) readKeys(ctx context.Context, r keyorder.Range) (map[uint64]string, error) {
-	keys := make(map[uint64]string)
-	rd := &reader{
-		from: k.m.l.stream, replicated: true, patient: true, headersOnly: true, filter: k.filter,
-		start: transport.Start{Sequence: r.After + 1}, end: r.Before - 1,
-	}
-	rd.yield = func(msg *nats.Msg, about *nats.MsgMetadata) bool {
-		if about.Sequence.Stream < r.Before {
-			keys[about.Sequence.Stream] = transport.KeyOf(msg.Subject)
-		}
-		return about.Sequence.Stream < r.Before
-	}
-	read := rd.run
-	if k.m.l.config.Retention == transport.InterestRetention {
-		read = rd.walk
-	}
-	return keys, read(ctx)
-}
 
 // wait notes that a delivery ended, and that its message will be delivered again. The member may
 // have a later delivery of the message.
@@ -455,39 +313,3 @@ func (k *keyed) handedBack(d *delivery, history journal.History) {
 	k.order.Sure(d.Sequence)
 	d.notBefore = history.Due
 }
-
-// unpinAll lets other members have the partitions at once.
-func (m *member) unpinAll() {
-	var pinned []*keyed
-	var notes [][]byte
-	m.mu.Lock()
-	for _, c := range m.consumers {
-		if k := c.keyed; k != nil && k.order.Pin() != "" {
-			k.retire()
-			k.doubt()
-			k.order.Unpinned()
-			pinned, notes = append(pinned, k), append(notes, k.handover())
-		}
-	}
-	m.mu.Unlock()
-	var wait sync.WaitGroup
-	for i, k := range pinned {
-		wait.Go(func() {
-			k.store(notes[i])
-			m.unpin(k.from.name)
-		})
-	}
-	wait.Wait()
-}
-
-// unpin ends the pin of a partition. If that fails, the pin ends by its time.
-func (m *member) unpin(consumer string) {
-	if _, up := m.l.t.link.state(); !up {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), unpinTimeout)
-	defer cancel()
-	_ = m.l.groups.unpinConsumer(ctx, consumer, membersGroup)
-}
-
-const unpinTimeout = time.Second

@@ -1,8 +1,10 @@
 package natsx
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,7 +71,7 @@ func newShare(m *member, consumers []*jetstream.ConsumerInfo) *share {
 	return s
 }
 
-// join makes the member known. If nobody pulls, it takes all partitions at once.
+// join makes the member known. If no other member pulls, it takes all partitions at once.
 func (s *share) join() (err error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
@@ -84,8 +86,8 @@ func (s *share) join() (err error) {
 	return nil
 }
 
-// begin takes the first share. If no other member has answered, the pins are those of members that
-// did not end in order. Otherwise such a pin ends by its time.
+// begin takes the first share. If no other member has answered, the pins belong to members that
+// have died, and begin ends them. Otherwise such a pin ends by its time.
 func (s *share) begin() {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
@@ -97,13 +99,13 @@ func (s *share) begin() {
 	s.divide()
 }
 
-// say tells the others about the member itself.
+// say sends a notice about the member itself.
 func (s *share) say(says string) {
 	s.beaten = time.Now()
 	s.tell(notice{Says: says})
 }
 
-// tell tells the others something. Without a connection they learn of it in other ways.
+// tell sends a notice. Without a connection it is lost, and the other members notice it later.
 func (s *share) tell(n notice) {
 	if n.Member = s.id; s.m.l.t.closed.Load() {
 		return
@@ -134,7 +136,7 @@ func (s *share) receive(msg *nats.Msg) {
 		changed = s.roster.Left(n.Member)
 	case saysSettled:
 		if n.Partition >= 0 && n.Partition < len(s.m.consumers) {
-			s.m.consumers[n.Partition].keyed.order.Gone(n.Sequence)
+			s.m.consumers[n.Partition].keyed.order.Barrier().Gone(n.Sequence)
 			nudge(s.m.wake)
 		}
 	}
@@ -143,8 +145,8 @@ func (s *share) receive(msg *nats.Msg) {
 	}
 }
 
-// beat tells the others once in a period that the member is there, and forgets those that have
-// been silent. Without a connection nobody is heard.
+// beat gives the sign of life of the period, and forgets members that have been silent. Without a
+// connection no member can be heard.
 func (s *share) beat(now time.Time) {
 	breaks, up := s.m.l.t.link.state()
 	if s.m.ending || !up || now.Sub(s.beaten) < s.period && breaks == s.breaks {
@@ -179,7 +181,7 @@ func (s *share) divide() {
 	nudge(s.m.wake)
 }
 
-// leave tells the others that the member takes no more messages.
+// leave announces that the member takes no more messages.
 func (s *share) leave() {
 	if s == nil {
 		return
@@ -193,3 +195,39 @@ func (s *share) leave() {
 	s.sub = nil
 	s.say(saysLeft)
 }
+
+// unpinAll lets other members have the partitions at once.
+func (m *member) unpinAll() {
+	var pinned []*keyed
+	var notes [][]byte
+	m.mu.Lock()
+	for _, c := range m.consumers {
+		if k := c.keyed; k != nil && k.order.Pin() != "" {
+			k.retire()
+			k.doubt()
+			k.order.Unpinned()
+			pinned, notes = append(pinned, k), append(notes, k.handover())
+		}
+	}
+	m.mu.Unlock()
+	var wait sync.WaitGroup
+	for i, k := range pinned {
+		wait.Go(func() {
+			k.store(notes[i])
+			m.unpin(k.from.name)
+		})
+	}
+	wait.Wait()
+}
+
+// unpin ends the pin of a partition. If that fails, the pin ends by its time.
+func (m *member) unpin(consumer string) {
+	if _, up := m.l.t.link.state(); !up {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unpinTimeout)
+	defer cancel()
+	_ = m.l.groups.unpinConsumer(ctx, consumer, membersGroup)
+}
+
+const unpinTimeout = time.Second

@@ -1,15 +1,16 @@
-// Package keyorder decides which messages of a partition may be handled: one of each key at a
-// time, and none before the earlier ones of its key are settled, also when the partition moves
-// from one member to another.
+// Package keyorder releases the messages of a partition to handlers: one of each key at a time, and
+// none before the earlier ones of its key are settled, also when the partition moves from one
+// member to another.
 //
 // A partition is a consumer with the priority policy pinned_client (ADR-42). The server delivers
 // to the pinned member only, but pinning is not exclusivity: when the pin moves, messages that
 // the previous member holds are still pending, and come to the next one after newer messages. So
-// a member that is pinned anew holds everything back until it knows which keys have such
-// messages, and those keys until the messages have come or were settled. Pulsar's PIP-379 solves
-// the same problem for hashes.
+// a member with a new pin holds everything back until it knows the keys of such messages. Then it
+// holds these keys back until the messages have come or were settled. Pulsar's PIP-379 solves the
+// same problem for hashes.
 //
-// A Partition does no input and output, and has no clock.
+// A [Partition] has the messages of this member, and a [Barrier] knows of the messages of earlier
+// members. Neither does input or output, and neither has a clock.
 package keyorder
 
 import (
@@ -27,74 +28,21 @@ type Message[D any] struct {
 	Value    D
 }
 
-// Snapshot is the state of a consumer, according to its leader.
-type Snapshot struct {
-	Pin               string
-	Delivered         uint64 // the last sequence of the stream that was delivered
-	DeliveredConsumer uint64 // the number of deliveries
-	Floor             uint64 // all sequences of the stream up to it are settled
-	FloorConsumer     uint64 // the number of the delivery of the floor
-	Pending           int    // messages that were delivered and are not settled
-
-	// Late reports that the consumer's AckWait has passed since the first state under this pin.
-	Late bool
-}
-
-// Range is a range of sequences of a stream, without its ends.
-type Range struct {
-	After, Before uint64
-	turn          int // of the partition
-}
-
-// Handover is the state of a partition at the member that had the pin: of all messages up to a
-// delivery, those that are not settled. With it the next member knows the keys that wait.
-type Handover struct {
-	Delivery  uint64
-	Unsettled map[uint64]string // sequences and keys
-}
-
-// maxRange is the length of the longest range that a member reads. It holds back the whole
-// partition if more may be pending.
-const maxRange = 10_000
-
-// Partition has the deliveries of one partition at one member. It is not for concurrent use.
+// Partition has the messages of one partition at one member. It is not for concurrent use.
 type Partition[D any] struct {
-	pin   string
-	state state
-	turn  int // counts calls of Pinned and Unpinned
+	pin     string
+	barrier Barrier[D]
 
 	begun    uint64 // the first delivery under this pin; 0: none
 	received uint64 // the highest one
 	first    uint64 // the lowest sequence with a first delivery under this pin; 0: none
 
-	hand    map[uint64]*item[D] // messages that are not settled, by sequence
-	waiting map[uint64]*item[D] // those of them that wait for their next delivery
+	hand    map[uint64]*item[D] // unsettled messages, by sequence
+	waiting map[uint64]*item[D] // the part of hand that waits for the next delivery
 	keys    map[string]*key[D]
+	ready   []*key[D]           // keys whose first message may be handled, or was taken since
 	done    map[uint64]struct{} // settled messages that may be delivered again
-
-	// The barrier: messages below start that were delivered before this pin, and that have
-	// neither come nor been settled.
-	start      uint64
-	remaining  int               // at most so many
-	unresolved map[uint64]string // their sequences and keys
-	ready      []*key[D]         // keys whose first message may be handled, or was taken since
-	exact      bool              // the unresolved messages are those of a Handover
-
-	handover *Handover // the latest one; nil: none
-	doubtful bool      // the server may have delivered what is in hand to others
 }
-
-// state is the state of the barrier.
-type state uint8
-
-const (
-	unpinned state = iota // nothing may be handled
-	held                  // nothing may be handled before the first Snapshot
-	reading               // nothing may be handled before the keys of a range are known
-	closed                // keys with an unresolved message wait
-	whole                 // the partition waits for all unresolved messages
-	open
-)
 
 // item is a message in the hand of the member.
 type item[D any] struct {
@@ -108,20 +56,24 @@ type item[D any] struct {
 
 // key is a key with messages.
 type key[D any] struct {
-	name       string
-	items      []*item[D] // by sequence
-	taken      *item[D]   // is with the handler, or waits for its next delivery
-	unresolved []uint64   // sorted
-	ready      bool       // in Partition.ready
+	name  string
+	items []*item[D] // by sequence
+	taken *item[D]   // is with the handler, or waits for its next delivery
+	ready bool       // in Partition.ready
 }
 
 // New returns a partition whose member is not pinned.
 func New[D any]() *Partition[D] {
-	return &Partition[D]{
+	p := &Partition[D]{
 		hand: make(map[uint64]*item[D]), waiting: make(map[uint64]*item[D]),
 		keys: make(map[string]*key[D]), done: make(map[uint64]struct{}),
 	}
+	p.barrier.p = p
+	return p
 }
+
+// Barrier returns the barrier of the partition.
+func (p *Partition[D]) Barrier() *Barrier[D] { return &p.barrier }
 
 // Pin returns the id under which the member is pinned, or "".
 func (p *Partition[D]) Pin() string { return p.pin }
@@ -131,33 +83,22 @@ func (p *Partition[D]) Pin() string { return p.pin }
 // that are not with the handler, and returns them.
 func (p *Partition[D]) Pinned(pin string) (forgotten []D) {
 	forgotten = p.Unpinned()
-	p.pin, p.state = pin, held
+	p.pin, p.barrier.state = pin, held
 	return forgotten
 }
 
 // Unpinned ends the pin. The partition forgets all messages that are not with the handler, and
 // returns them, the oldest first.
 func (p *Partition[D]) Unpinned() (forgotten []D) {
-	if (p.state == open || p.state == closed) && !p.doubtful {
-		p.handover = &Handover{p.received, maps.Clone(p.unresolved)}
-		if p.handover.Unsettled == nil {
-			p.handover.Unsettled = make(map[uint64]string)
-		}
-		for sequence, it := range p.hand {
-			p.handover.Unsettled[sequence] = it.Key
-		}
-	}
+	p.barrier.end()
 	for _, it := range p.hand {
 		it.sure = p.isOwn(it)
 	}
-	p.exact, p.doubtful = false, false
-	p.pin, p.state, p.begun, p.received, p.first = "", unpinned, 0, 0, 0
-	p.turn++
-	p.start, p.remaining, p.unresolved, p.ready = 0, 0, nil, nil
+	p.pin, p.begun, p.received, p.first, p.ready = "", 0, 0, 0, nil
 	var all []*item[D]
 	for name, k := range p.keys {
 		all = append(all, k.items...)
-		k.items, k.unresolved, k.ready = nil, nil, false
+		k.items, k.ready = nil, false
 		if t := k.taken; t == nil || t.waiting {
 			if t != nil {
 				all = append(all, t)
@@ -184,8 +125,11 @@ const (
 )
 
 // Lost reports whether deliveries under the current pin are missing before the given one. Their
-// messages may be older than those of their keys that come after them.
+// messages may be older than messages that have the same keys and come later.
 func (p *Partition[D]) Lost(delivery uint64) bool { return p.begun > 0 && delivery > p.received+1 }
+
+// Received returns the number of the last delivery that has come under the pin.
+func (p *Partition[D]) Received() uint64 { return p.received }
 
 // Arrive takes in a delivery under the current pin.
 func (p *Partition[D]) Arrive(m Message[D]) Arrival {
@@ -213,14 +157,14 @@ func (p *Partition[D]) Arrive(m Message[D]) Arrival {
 	}
 	it := &item[D]{Message: m, pin: p.pin}
 	p.hand[m.Sequence] = it
-	k := p.key(m.Key)
-	k.insert(it)
-	p.resolve(m.Sequence)
-	if p.state == held && p.begun == 1 { // nobody has got a message before
-		p.release()
+	k := p.keys[m.Key]
+	if k == nil {
+		k = &key[D]{name: m.Key}
+		p.keys[m.Key] = k
 	}
+	k.insert(it)
+	p.barrier.arrived(m.Sequence)
 	p.offer(k)
-	p.follow()
 	return Accepted
 }
 
@@ -233,288 +177,12 @@ func (p *Partition[D]) wake(it *item[D]) {
 	p.offer(k)
 }
 
-// Learn takes in the state of the consumer, and reports whether it could be used. If it was the
-// first one of the pin, the keys of a range may be needed: see [Partition.Resolve]. The partition
-// forgets messages that came before it and that others may have settled meanwhile, and returns
-// them: to be handed back.
-func (p *Partition[D]) Learn(s Snapshot) (used bool, read Range, forgotten []D) {
-	if p.state == unpinned || s.Pin != p.pin || s.DeliveredConsumer < p.begun || s.DeliveredConsumer > p.received && p.state == held {
-		return false, Range{}, nil
-	}
-	p.prune(s.Floor)
-	switch p.state {
-	case held:
-		if p.start = p.first; p.start == 0 {
-			p.start = s.Delivered + 1
-		}
-		p.remaining = s.Pending - p.own(s) - p.later(s)
-		switch {
-		case p.remaining <= 0 || s.Floor+1 >= p.start:
-			p.release()
-			return true, Range{}, nil
-		case s.DeliveredConsumer-s.FloorConsumer > maxRange:
-			p.state = whole
-		default:
-			p.state = reading
-			read = Range{s.Floor, p.start, p.turn}
-		}
-		return true, read, p.forgetUnsure(s)
-	case closed, whole:
-		if s.Floor+1 >= p.start && !p.exact || s.Pending-p.own(s) <= 0 {
-			p.release()
-			break
-		}
-		for sequence := range p.unresolved {
-			if sequence <= s.Floor {
-				p.drop(sequence)
-			}
-		}
-	}
-	return true, Range{}, nil
-}
-
-// forgetUnsure forgets the messages in hand of which a state does not say whether they are
-// pending. When they come again, they were.
-func (p *Partition[D]) forgetUnsure(s Snapshot) (forgotten []D) {
-	for _, sequence := range slices.Sorted(maps.Keys(p.hand)) {
-		it := p.hand[sequence]
-		if it.taken || p.isOwn(it) || it.Delivery > s.DeliveredConsumer {
-			continue
-		}
-		forgotten = append(forgotten, it.Value)
-		p.remove(it)
-	}
-	return forgotten
-}
-
-// Learns reports whether the partition needs the state of the consumer to go on.
-func (p *Partition[D]) Learns() bool {
-	return p.state == held || p.state == closed || p.state == whole
-}
-
-// Waits reports whether messages wait for their next delivery.
-func (p *Partition[D]) Waits() bool { return len(p.waiting) > 0 }
-
-// Waiting returns the messages that wait for their next delivery.
-func (p *Partition[D]) Waiting() []uint64 { return slices.Collect(maps.Keys(p.waiting)) }
-
-// Lacks reports whether messages in hand are settled according to a Snapshot: they were removed
-// from the stream, or an earlier owner has settled them.
-func (p *Partition[D]) Lacks(s Snapshot) bool {
-	n := 0
-	for _, it := range p.hand {
-		if !it.acked && it.Delivery <= s.DeliveredConsumer {
-			n++
-		}
-	}
-	return p.state == open && s.Pin == p.pin && s.Pending < n
-}
-
-// Remove forgets a waiting message that will not be delivered again. Its key goes on.
-func (p *Partition[D]) Remove(sequence uint64) {
-	if it := p.hand[sequence]; it != nil && it.waiting {
-		p.remove(it)
-	}
-}
-
-// own returns the number of messages in hand that a snapshot counts as pending for sure. After the
-// AckWait others have settled theirs.
-func (p *Partition[D]) own(s Snapshot) (n int) {
-	for _, it := range p.hand {
-		if (p.isOwn(it) || s.Late) && !it.acked && it.Delivery <= s.DeliveredConsumer {
-			n++
-		}
-	}
-	return n
-}
-
-// isOwn reports whether no other member can settle a message. An earlier owner may settle one that
-// was delivered again, unless it has handed the message back.
-func (p *Partition[D]) isOwn(it *item[D]) bool { return it.sure || it.First && it.pin == p.pin }
-
-// later returns the number of messages of earlier pins that have come since a snapshot, which thus
-// counts them as pending.
-func (p *Partition[D]) later(s Snapshot) (n int) {
-	for sequence, it := range p.hand {
-		if it.pin == p.pin && it.Delivery > s.DeliveredConsumer && sequence < p.start && !p.isOwn(it) {
-			n++
-		}
-	}
-	return n
-}
-
-// Sure notes that its earlier owner has handed back a message that has come again.
-func (p *Partition[D]) Sure(sequence uint64) {
+// Get returns the Value of a message that the member has.
+func (p *Partition[D]) Get(sequence uint64) (value D, ok bool) {
 	if it := p.hand[sequence]; it != nil {
-		it.sure = true
+		return it.Value, true
 	}
-}
-
-// Doubt notes that the messages in hand may have been delivered to other members.
-func (p *Partition[D]) Doubt() {
-	p.doubtful, p.handover = true, nil
-	for _, it := range p.hand {
-		it.sure, it.First = false, false
-	}
-}
-
-// Handover returns the state in which the member has given up the pin, or nil if it is not exact.
-// The partition has to be given up.
-func (p *Partition[D]) Handover() *Handover { return p.handover }
-
-// Stray takes in a delivery under a pin that was given up, which the member hands back. It reports
-// whether the Handover has changed.
-func (p *Partition[D]) Stray(m Message[D]) (changed bool) {
-	h := p.handover
-	if h == nil || m.Delivery != h.Delivery+1 {
-		return false
-	}
-	h.Delivery++
-	h.Unsettled[m.Sequence] = m.Key
-	return true
-}
-
-// Take takes in the Handover of another member.
-func (p *Partition[D]) Take(h *Handover) {
-	if p.handover == nil || p.handover.Delivery <= h.Delivery {
-		p.handover = h
-		p.follow()
-	}
-}
-
-// Gone notes that another member has settled a message of its Handover.
-func (p *Partition[D]) Gone(sequence uint64) {
-	if p.handover != nil {
-		delete(p.handover.Unsettled, sequence)
-	}
-	p.drop(sequence)
-}
-
-// follow replaces what is known of messages of earlier pins by the state that was handed over, if
-// the first delivery under this pin is the next one.
-func (p *Partition[D]) follow() {
-	h := p.handover
-	if h == nil || p.exact || p.state == unpinned || p.state == open || p.begun != h.Delivery+1 {
-		return
-	}
-	for _, k := range p.keys {
-		k.unresolved = nil
-	}
-	p.handover, p.exact, p.state, p.unresolved = nil, true, closed, make(map[uint64]string)
-	p.await(h.Unsettled)
-	if len(p.unresolved) == 0 {
-		p.release()
-		return
-	}
-	p.offerAll()
-}
-
-// await adds unresolved messages, except those that have come.
-func (p *Partition[D]) await(keys map[uint64]string) {
-	for _, sequence := range slices.Sorted(maps.Keys(keys)) {
-		if p.hand[sequence] != nil {
-			continue // it has come, or is with the handler
-		}
-		if _, ok := p.done[sequence]; ok {
-			continue
-		}
-		p.unresolved[sequence] = keys[sequence]
-		k := p.key(keys[sequence])
-		k.unresolved = append(k.unresolved, sequence)
-	}
-}
-
-// prune forgets messages that the server does not deliver again: settled ones, and waiting ones
-// that were removed from the stream.
-func (p *Partition[D]) prune(floor uint64) {
-	for sequence := range p.done {
-		if sequence <= floor {
-			delete(p.done, sequence)
-		}
-	}
-	for sequence, it := range p.waiting {
-		if sequence <= floor {
-			p.remove(it)
-		}
-	}
-}
-
-// Resolve takes in the keys of the messages in a range of Learn, by sequence.
-func (p *Partition[D]) Resolve(of Range, keys map[uint64]string) {
-	if p.state != reading || of.turn != p.turn {
-		return
-	}
-	p.unresolved = make(map[uint64]string)
-	p.await(keys)
-	p.state = closed
-	if len(p.unresolved) == 0 || p.remaining <= 0 {
-		p.release()
-		return
-	}
-	p.offerAll()
-}
-
-// resolve notes that a message of an earlier pin has come.
-func (p *Partition[D]) resolve(sequence uint64) {
-	if p.exact {
-		p.drop(sequence)
-		return
-	}
-	if p.start == 0 || sequence >= p.start || p.state == open {
-		return
-	}
-	p.remaining--
-	if p.remaining <= 0 && p.state != reading {
-		p.release()
-		return
-	}
-	p.drop(sequence)
-}
-
-// drop removes an unresolved sequence.
-func (p *Partition[D]) drop(sequence uint64) {
-	name, ok := p.unresolved[sequence]
-	if !ok {
-		return
-	}
-	delete(p.unresolved, sequence)
-	k := p.keys[name]
-	k.unresolved = slices.DeleteFunc(k.unresolved, func(s uint64) bool { return s == sequence })
-	p.offer(k)
-	p.forget(k)
-	if p.exact && len(p.unresolved) == 0 {
-		p.release()
-	}
-}
-
-// release opens the barrier.
-func (p *Partition[D]) release() {
-	p.state, p.unresolved, p.exact = open, nil, false
-	for _, k := range p.keys {
-		k.unresolved = nil
-	}
-	p.offerAll()
-}
-
-func (p *Partition[D]) offerAll() {
-	all := slices.SortedFunc(maps.Values(p.keys), func(a, b *key[D]) int { return cmp.Compare(a.first(), b.first()) })
-	for _, k := range all {
-		p.offer(k)
-		p.forget(k)
-	}
-}
-
-// offer adds a key to the ready ones if its first message may be handled.
-func (p *Partition[D]) offer(k *key[D]) {
-	if p.mayRun(k) && !k.ready {
-		k.ready = true
-		p.ready = append(p.ready, k)
-	}
-}
-
-func (p *Partition[D]) mayRun(k *key[D]) bool {
-	return (p.state == open || p.state == closed) && k.taken == nil && len(k.items) > 0 &&
-		(len(k.unresolved) == 0 || k.unresolved[0] > k.items[0].Sequence)
+	return value, false
 }
 
 // Next takes the first message of a key that may be handled.
@@ -542,18 +210,6 @@ func (p *Partition[D]) Return(sequence uint64) {
 	}
 }
 
-// Wait notes that a message that was handled waits for its next delivery. Its key waits too.
-func (p *Partition[D]) Wait(sequence uint64) {
-	it := p.hand[sequence]
-	if it == nil {
-		return
-	}
-	it.waiting, p.waiting[sequence] = true, it
-	if p.state == unpinned { // it comes to another member
-		p.remove(it)
-	}
-}
-
 // Acknowledge notes that the acknowledgement of a message was sent.
 func (p *Partition[D]) Acknowledge(sequence uint64) {
 	if it := p.hand[sequence]; it != nil {
@@ -567,39 +223,66 @@ func (p *Partition[D]) Settle(sequence uint64) {
 	if it == nil {
 		return
 	}
-	if p.handover != nil {
-		delete(p.handover.Unsettled, sequence)
-	}
+	p.barrier.settled(sequence)
 	p.done[sequence] = struct{}{}
 	p.remove(it)
 }
 
-func (p *Partition[D]) remove(it *item[D]) {
-	delete(p.hand, it.Sequence)
-	delete(p.waiting, it.Sequence)
-	k := p.keys[it.Key]
-	if k.taken == it {
-		k.taken = nil
-	} else {
-		k.items = slices.DeleteFunc(k.items, func(other *item[D]) bool { return other == it })
+// Wait notes that a message that was handled waits for its next delivery. Its key waits too.
+func (p *Partition[D]) Wait(sequence uint64) {
+	it := p.hand[sequence]
+	if it == nil {
+		return
 	}
-	p.offer(k)
-	p.forget(k)
+	it.waiting, p.waiting[sequence] = true, it
+	if p.pin == "" { // it comes to another member
+		p.remove(it)
+	}
 }
 
-// Received returns the number of the last delivery that has come under the pin.
-func (p *Partition[D]) Received() uint64 { return p.received }
+// Waits reports whether messages wait for their next delivery.
+func (p *Partition[D]) Waits() bool { return len(p.waiting) > 0 }
 
-// Get returns the Value of a message that the member has.
-func (p *Partition[D]) Get(sequence uint64) (value D, ok bool) {
+// Missing returns the messages that wait for their next delivery, if a Snapshot has fewer pending
+// messages than the member has: some were removed, or settled by an earlier owner.
+func (p *Partition[D]) Missing(s Snapshot) []uint64 {
+	n := 0
+	for _, it := range p.hand {
+		if !it.acked && it.Delivery <= s.DeliveredConsumer {
+			n++
+		}
+	}
+	if p.barrier.state != open || s.Pin != p.pin || s.Pending >= n {
+		return nil
+	}
+	return slices.Collect(maps.Keys(p.waiting))
+}
+
+// Remove forgets a waiting message that will not be delivered again. Its key goes on.
+func (p *Partition[D]) Remove(sequence uint64) {
+	if it := p.hand[sequence]; it != nil && it.waiting {
+		p.remove(it)
+	}
+}
+
+// Sure notes that its earlier owner has handed back a message that has come again.
+func (p *Partition[D]) Sure(sequence uint64) {
 	if it := p.hand[sequence]; it != nil {
-		return it.Value, true
+		it.sure = true
 	}
-	return value, false
 }
 
-// Has reports whether the member has a message, which it keeps alive.
-func (p *Partition[D]) Has(sequence uint64) bool { return p.hand[sequence] != nil }
+// Doubt notes that the server may have delivered the messages in hand to another member.
+func (p *Partition[D]) Doubt() {
+	p.barrier.doubt()
+	for _, it := range p.hand {
+		it.sure, it.First = false, false
+	}
+}
+
+// isOwn reports whether only this member can settle a message. After a redelivery the earlier owner
+// may settle it too, unless it has handed the message back.
+func (p *Partition[D]) isOwn(it *item[D]) bool { return it.sure || it.First && it.pin == p.pin }
 
 // Ready returns the number of keys that may be handled now. It may be too high.
 func (p *Partition[D]) Ready() int { return len(p.ready) }
@@ -607,7 +290,7 @@ func (p *Partition[D]) Ready() int { return len(p.ready) }
 // Full reports whether the member has as many messages as it may hold, none of which may be
 // handled before another one is settled, and returns the key with the most of them.
 func (p *Partition[D]) Full(limit int) (key string, full bool) {
-	if len(p.hand) < limit || len(p.ready) > 0 || p.state == held || p.state == reading {
+	if len(p.hand) < limit || len(p.ready) > 0 || p.barrier.state == held || p.barrier.state == reading {
 		return "", false
 	}
 	most := -1
@@ -619,21 +302,52 @@ func (p *Partition[D]) Full(limit int) (key string, full bool) {
 	return key, true
 }
 
-// key returns a key, which is added if it has no messages yet.
-func (p *Partition[D]) key(name string) *key[D] {
-	k := p.keys[name]
-	if k == nil {
-		k = &key[D]{name: name}
-		p.keys[name] = k
+// prune forgets messages that the server does not deliver again: settled ones, and waiting ones
+// that were removed from the stream.
+func (p *Partition[D]) prune(floor uint64) {
+	for sequence := range p.done {
+		if sequence <= floor {
+			delete(p.done, sequence)
+		}
 	}
-	return k
+	for sequence, it := range p.waiting {
+		if sequence <= floor {
+			p.remove(it)
+		}
+	}
 }
 
-// forget removes a key without messages.
-func (p *Partition[D]) forget(k *key[D]) {
-	if k.taken == nil && len(k.items) == 0 && len(k.unresolved) == 0 && !k.ready {
+func (p *Partition[D]) remove(it *item[D]) {
+	delete(p.hand, it.Sequence)
+	delete(p.waiting, it.Sequence)
+	k := p.keys[it.Key]
+	if k.taken == it {
+		k.taken = nil
+	} else {
+		k.items = slices.DeleteFunc(k.items, func(other *item[D]) bool { return other == it })
+	}
+	if p.offer(k); k.taken == nil && len(k.items) == 0 {
 		delete(p.keys, k.name)
 	}
+}
+
+// offer adds a key to the ready ones if its first message may be handled.
+func (p *Partition[D]) offer(k *key[D]) {
+	if p.mayRun(k) && !k.ready {
+		k.ready = true
+		p.ready = append(p.ready, k)
+	}
+}
+
+func (p *Partition[D]) offerAll() {
+	all := slices.SortedFunc(maps.Values(p.keys), func(a, b *key[D]) int { return cmp.Compare(a.first(), b.first()) })
+	for _, k := range all {
+		p.offer(k)
+	}
+}
+
+func (p *Partition[D]) mayRun(k *key[D]) bool {
+	return k.taken == nil && len(k.items) > 0 && p.barrier.passes(k.name, k.items[0].Sequence)
 }
 
 // insert adds a message by its sequence. Most are newer than all others.

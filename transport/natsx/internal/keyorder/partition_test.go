@@ -163,7 +163,7 @@ func (m *member) receive() {
 	m.inbox = m.inbox[1:]
 	if d.pin != m.order.Pin() {
 		if m.old[d.pin] {
-			if m.order.Stray(keyorder.Message[uint64]{Sequence: d.sequence, Delivery: d.number, Key: m.s.keys[d.sequence-1]}) {
+			if m.order.Barrier().Stray(keyorder.Message[uint64]{Sequence: d.sequence, Delivery: d.number, Key: m.s.keys[d.sequence-1]}) {
 				m.handOver()
 			}
 			m.s.acks = append(m.s.acks, settlement{m, d.sequence, true})
@@ -194,13 +194,13 @@ func (m *member) leave(forgotten []uint64) {
 
 // handOver tells the other members what is not settled.
 func (m *member) handOver() {
-	h := m.order.Handover()
+	h := m.order.Barrier().Handover()
 	if h == nil {
 		return
 	}
 	delivery, unsettled := h.Delivery, maps.Clone(h.Unsettled)
 	m.tell(func(other *member) {
-		other.order.Take(&keyorder.Handover{Delivery: delivery, Unsettled: maps.Clone(unsettled)})
+		other.order.Barrier().Take(&keyorder.Handover{Delivery: delivery, Unsettled: maps.Clone(unsettled)})
 	})
 }
 
@@ -257,7 +257,7 @@ func (m *member) confirmed() {
 	m.confirms = m.confirms[1:]
 	delete(m.unsure, sequence)
 	m.order.Settle(sequence)
-	m.tell(func(other *member) { other.order.Gone(sequence) })
+	m.tell(func(other *member) { other.order.Barrier().Gone(sequence) })
 }
 
 func (m *member) ask() {
@@ -268,7 +268,7 @@ func (m *member) ask() {
 func (m *member) learn() {
 	is := m.snapshots[0]
 	m.snapshots = m.snapshots[1:]
-	_, read, forgotten := m.order.Learn(is)
+	_, read, forgotten := m.order.Barrier().Learn(is)
 	for _, sequence := range forgotten {
 		m.s.acks = append(m.s.acks, settlement{m, sequence, true})
 	}
@@ -284,7 +284,7 @@ func (m *member) learn() {
 func (m *member) resolve() {
 	a := m.ranges[0]
 	m.ranges = m.ranges[1:]
-	m.order.Resolve(a.of, a.keys)
+	m.order.Barrier().Resolve(a.of, a.keys)
 }
 
 func (m *member) die() {
@@ -381,7 +381,12 @@ func (s *server) lapse() {
 
 // lacks reports whether a member does not keep a message alive.
 func (m *member) lacks(sequence uint64) bool {
-	return m.dead || !m.order.Has(sequence) && !slices.ContainsFunc(m.inbox, func(d delivery) bool { return d.sequence == sequence })
+	return m.dead || !m.has(sequence) && !slices.ContainsFunc(m.inbox, func(d delivery) bool { return d.sequence == sequence })
+}
+
+func (m *member) has(sequence uint64) bool {
+	_, ok := m.order.Get(sequence)
+	return ok
 }
 
 // complete lets one member finish all. It must not wait forever.

@@ -39,7 +39,7 @@ func (p partition) learn(s keyorder.Snapshot, keys ...string) {
 	p.t.Helper()
 	s = later(s)
 	s.Pin = p.Pin()
-	used, read, _ := p.Learn(s)
+	used, read, _ := p.Barrier().Learn(s)
 	if !used || (read.Before > 0) != (len(keys) > 0) {
 		p.t.Fatalf("used: %v, range %v, want %d keys", used, read, len(keys))
 	}
@@ -51,7 +51,7 @@ func (p partition) learn(s keyorder.Snapshot, keys ...string) {
 		for i, key := range keys {
 			of[read.After+1+uint64(i)] = key
 		}
-		p.Resolve(read, of)
+		p.Barrier().Resolve(read, of)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestUnusedSnapshots(t *testing.T) {
 		{Pin: "1", Delivered: 2, DeliveredConsumer: 2, Pending: 2},
 		{Pin: "2", Delivered: 1, DeliveredConsumer: 1, Pending: 1},
 	} {
-		if used, _, _ := p.Learn(later(s)); used {
+		if used, _, _ := p.Barrier().Learn(later(s)); used {
 			t.Errorf("%+v is used", s)
 		}
 	}
@@ -284,7 +284,7 @@ func TestLostDeliveryClosesTheBarrier(t *testing.T) {
 	p.arrive(3, 3, "a", true)
 	p.arrive(4, 4, "b", true)
 	old := keyorder.Snapshot{Pin: p.Pin(), Delivered: 1, DeliveredConsumer: 1, Pending: 1}
-	if used, _, _ := p.Learn(later(old)); used {
+	if used, _, _ := p.Barrier().Learn(later(old)); used {
 		t.Fatal("a state from before the loss was used")
 	}
 	p.learn(keyorder.Snapshot{Delivered: 4, DeliveredConsumer: 4, Pending: 4}, "a", "a")
