@@ -27,6 +27,18 @@ func NewLosing(t testing.TB, server, prefix string, n int) *Proxy {
 	return start(t, &Proxy{server: server, alter: func([]byte) {}, held: prefix, lost: n})
 }
 
+// NewStraying returns a Proxy that sends the first n client messages on subjects with a prefix to
+// subjects without a subscriber. The server answers them with the status 503.
+func NewStraying(t testing.TB, server, prefix string, n int) *Proxy {
+	t.Helper()
+	p := &Proxy{server: server, alter: func([]byte) {}, held: prefix}
+	p.strays.Store(int64(n))
+	return start(t, p)
+}
+
+// Strays returns the number of messages that have yet to go astray.
+func (p *Proxy) Strays() int { return int(max(p.strays.Load(), 0)) }
+
 // Free forwards messages that a client sends from now on at once.
 func (p *Proxy) Free() { p.free.Store(true) }
 
@@ -50,14 +62,19 @@ func (p *Proxy) hold(to, from net.Conn) {
 			return
 		case !strings.HasPrefix(subject, p.held) || p.free.Load():
 			write(frame)
-		case p.lost == 0:
+		case p.strays.Load() > 0:
+			p.strays.Add(-1)
+			write(bytes.Replace(frame, []byte(subject), []byte("_nowhere."+subject), 1))
+		case p.heldFor > 0:
 			time.AfterFunc(p.heldFor, func() { write(frame) })
-		default:
+		case p.lost > 0:
 			_, payload, _ := bytes.Cut(frame, []byte("\n")) // the line before it has another reply
 			same := subject + " " + string(payload)
 			if sent[same]++; sent[same] > p.lost {
 				write(frame)
 			}
+		default:
+			write(frame)
 		}
 	}
 }

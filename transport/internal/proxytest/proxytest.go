@@ -18,10 +18,11 @@ type Proxy struct {
 	alter  func([]byte)
 	delay  time.Duration
 
-	held    string // the prefix of subjects whose messages are delayed or lost
+	held    string // the prefix of subjects whose messages are delayed, lost or sent astray
 	heldFor time.Duration
-	lost    int         // if not 0, lose as many of the same messages instead
-	free    atomic.Bool // neither happens
+	lost    int          // this many of the same messages
+	strays  atomic.Int64 // messages to send astray
+	free    atomic.Bool  // nothing of this happens
 
 	mu    sync.Mutex
 	down  bool
