@@ -20,7 +20,7 @@ const (
 var memberCases = []conformanceCase{
 	{
 		name: "members/join", contract: sharedByAll,
-		rule: "A member that joins an ordered group gets keys of its own, and no key is handled twice at once or out of order.",
+		rule: "A member that joins an ordered group gets keys of its own, and the order of every key is kept.",
 		body: func(s *suite) {
 			w := s.work()
 			first := w.join()
@@ -77,7 +77,7 @@ var memberCases = []conformanceCase{
 	},
 	{
 		name: "members/all-leave", contract: "A group is durable",
-		rule: "When all members of an ordered group have left, the next one goes on where they stopped.",
+		rule: "After all members of an ordered group have left, the next one goes on where they stopped.",
 		body: func(s *suite) {
 			l := s.keyed(transport.FileStorage)
 			key := keysOfPartitions()[2]
@@ -165,7 +165,7 @@ var memberCases = []conformanceCase{
 			for i := range keys {
 				d := held["first of "+strconv.Itoa(i)]
 				if d == nil || d.Attempt != 1 {
-					s.Fatalf("the first delivery of key %d is not that of its first message at attempt 1: %+v", i, held)
+					s.Fatalf("the first delivery of key %d is not its first message at attempt 1: %+v", i, held)
 				}
 				s.ack(d)
 			}

@@ -32,7 +32,7 @@ const maxMembers = 6
 // Run lets members come and go while messages are published. It fails if a key had two handlers at
 // once, if a message was overtaken, if a fencing token fell, or if a message was lost, and logs how
 // long the members took. A process that stands still may lose its keys while its handlers run:
-// such runs are counted, and are no failure.
+// such runs are counted, and do not fail the test.
 func Run(t *testing.T, o Options) {
 	tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: o.URLs, Replicas: o.Replicas, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -113,7 +113,7 @@ func (g *group) setPausing(p *process, on bool) {
 	g.pausing[p] = on
 }
 
-// some returns a member that is not paused, and the number of those that are not.
+// some returns a member that is not paused, and the number of such members.
 func (g *group) some() (p *process, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
