@@ -213,7 +213,7 @@ func (k *keyed) holds() bool {
 
 // next returns a delivery that may be handled now, or nil.
 func (k *keyed) next() *delivery {
-	if !k.holds() {
+	if k.order.Ready() == 0 || !k.holds() {
 		return nil
 	}
 	var back []uint64

@@ -162,11 +162,8 @@ func (b *Barrier[D]) Resolve(of Range, keys map[uint64]string) {
 func (b *Barrier[D]) await(keys map[uint64]string) {
 	b.state, b.awaited, b.byKey = closed, make(map[uint64]string), make(map[string][]uint64)
 	for _, sequence := range slices.Sorted(maps.Keys(keys)) {
-		if b.p.hand[sequence] != nil {
-			continue // it has come, or is with the handler
-		}
-		if _, ok := b.p.done[sequence]; ok {
-			continue
+		if b.p.hand[sequence] != nil || b.p.done.has(sequence) {
+			continue // it has come, perhaps under an earlier pin
 		}
 		key := keys[sequence]
 		b.awaited[sequence], b.byKey[key] = key, append(b.byKey[key], sequence)

@@ -40,8 +40,8 @@ type Partition[D any] struct {
 	hand    map[uint64]*item[D] // unsettled messages, by sequence
 	waiting map[uint64]*item[D] // the part of hand that waits for the next delivery
 	keys    map[string]*key[D]
-	ready   []*key[D]           // keys whose first message may be handled, or was taken since
-	done    map[uint64]struct{} // settled messages that may be delivered again
+	ready   []*key[D] // keys whose first message may be handled, or was taken since
+	done    recent    // settled messages
 }
 
 // item is a message in the hand of the member.
@@ -66,7 +66,7 @@ type key[D any] struct {
 func New[D any]() *Partition[D] {
 	p := &Partition[D]{
 		hand: make(map[uint64]*item[D]), waiting: make(map[uint64]*item[D]),
-		keys: make(map[string]*key[D]), done: make(map[uint64]struct{}),
+		keys: make(map[string]*key[D]),
 	}
 	p.barrier.p = p
 	return p
@@ -140,7 +140,7 @@ func (p *Partition[D]) Arrive(m Message[D]) Arrival {
 	if m.First && (p.first == 0 || m.Sequence < p.first) {
 		p.first = m.Sequence
 	}
-	if _, ok := p.done[m.Sequence]; ok {
+	if p.done.has(m.Sequence) {
 		return Settled
 	}
 	if it := p.hand[m.Sequence]; it != nil {
@@ -224,7 +224,7 @@ func (p *Partition[D]) Settle(sequence uint64) {
 		return
 	}
 	p.barrier.settled(sequence)
-	p.done[sequence] = struct{}{}
+	p.done.add(sequence)
 	p.remove(it)
 }
 
@@ -302,14 +302,9 @@ func (p *Partition[D]) Full(limit int) (key string, full bool) {
 	return key, true
 }
 
-// prune forgets messages that the server does not deliver again: settled ones, and waiting ones
-// that were removed from the stream.
+// prune forgets waiting messages that the server does not deliver again: they were removed from the
+// stream.
 func (p *Partition[D]) prune(floor uint64) {
-	for sequence := range p.done {
-		if sequence <= floor {
-			delete(p.done, sequence)
-		}
-	}
 	for sequence, it := range p.waiting {
 		if sequence <= floor {
 			p.remove(it)

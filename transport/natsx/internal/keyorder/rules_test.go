@@ -343,3 +343,23 @@ func TestMessageThatComesAfterTheState(t *testing.T) {
 	p.learn(keyorder.Snapshot{Delivered: 3, DeliveredConsumer: 4, Pending: 2})
 	p.next(1, 3)
 }
+
+// The latest settled messages are known when they come again, and older ones are forgotten.
+func TestSettledMessagesAreForgotten(t *testing.T) {
+	p := pinned(t)
+	const n = 20_000
+	for i := range uint64(n) {
+		p.arrive(1+i, 1+i, "a", true)
+		if i == 0 {
+			p.learn(keyorder.Snapshot{Delivered: 1, DeliveredConsumer: 1, Pending: 1})
+		}
+		p.next(1 + i)
+		p.handle(1 + i)
+	}
+	if got := p.arrive(n+1, n-4000, "a", false); got != keyorder.Settled {
+		t.Errorf("a message that was settled lately is %v, want Settled", got)
+	}
+	if got := p.arrive(n+2, 1, "a", false); got != keyorder.Accepted {
+		t.Errorf("a message that was settled long ago is %v, want Accepted", got)
+	}
+}
