@@ -448,8 +448,13 @@ type LogInfo struct {
 
 // GroupInfo is the state of a group.
 type GroupInfo struct {
-	Config      GroupConfig
-	Members     int    // currently consuming, if the backend knows
+	Config GroupConfig
+
+	// Members is the number of members that wait for messages, as far as the backend
+	// knows. A member whose handlers are all busy may not be counted. It is 0 if no member
+	// is connected.
+	Members int
+
 	Settled     uint64 // every sequence up to it is settled
 	InFlight    uint64 // delivered and not settled, including those that wait for redelivery, or that a backend holds: see GroupConfig.Ordered
 	Undelivered uint64 // never delivered: with InFlight, the group's lag

@@ -355,6 +355,7 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 		if highest = max(highest, c.AckFloor.Stream); open > 0 && (!busy || c.AckFloor.Stream < lowest) {
 			busy, lowest = true, c.AckFloor.Stream
 		}
+		info.Members = max(info.Members, members(c))
 		info.InFlight += uint64(max(c.NumAckPending, 0))
 		info.Undelivered += c.NumPending
 		info.Redelivered += uint64(max(c.NumRedelivered, 0))
@@ -363,6 +364,15 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 		info.Settled = lowest
 	}
 	return info
+}
+
+// members returns the number of requests for messages that wait: a member without work has one
+// most of the time. The owner of a partition, and a member to which the server pushes, may have none.
+func members(c *jetstream.ConsumerInfo) int {
+	if c.NumWaiting == 0 && (c.PushBound || pinOf(c) != "") {
+		return 1
+	}
+	return c.NumWaiting
 }
 
 // DeleteGroup implements [driver.Log].

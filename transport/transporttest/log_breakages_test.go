@@ -335,6 +335,10 @@ var brokenLogs = map[string]breakage{
 		replacing(func(l transport.Log) transport.Log { return undeletable{l} }),
 		"log/recreated/new", "A recreated group begins with later messages",
 	},
+	"counts no members": {
+		replacing(func(l transport.Log) transport.Log { return memberless{l} }),
+		"members/counted", "Members is not 0 while an idle member consumes",
+	},
 	"reads later messages": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
 		"log/read/present", "Read ends at the last message",
@@ -576,6 +580,16 @@ func (r restoring) DeleteGroup(ctx context.Context, name string) error {
 type undeletable struct{ transport.Log }
 
 func (undeletable) DeleteGroup(context.Context, string) error { return nil }
+
+type memberless struct{ transport.Log }
+
+func (m memberless) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
+	groups, err := m.Log.Groups(ctx)
+	for i := range groups {
+		groups[i].Members = 0
+	}
+	return groups, err
+}
 
 type concurrent struct{ transport.Log }
 

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,21 @@ var memberCases = []conformanceCase{
 				w.leave(members[0])
 				members = members[1:]
 				w.round()
+			}
+		},
+	},
+	{
+		name:     "members/counted",
+		contract: "Members is the number of members that wait for messages, as far as the backend knows.",
+		rule:     "Members is not 0 while an idle member consumes, and 0 after it has left.",
+		body: func(s *suite) {
+			l := s.keyed(transport.FileStorage)
+			for _, ordered := range []bool{false, true} {
+				group := transport.GroupConfig{Name: fmt.Sprint("ordered-", ordered), Ordered: ordered}
+				m := l.consume(transport.ConsumeConfig{Group: group, MaxInFlight: 1})
+				s.eventually("the member to be counted", func() bool { return l.groupInfo(group.Name).Members > 0 })
+				s.drainMember(m)
+				s.eventually("no member to be counted", func() bool { return l.groupInfo(group.Name).Members == 0 })
 			}
 		},
 	},
