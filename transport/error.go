@@ -21,6 +21,18 @@ type Error struct {
 	Err error
 }
 
+// SettingError is the cause of an error about a setting of a log, a group or a bucket that
+// exists with another value, and cannot be changed.
+type SettingError struct {
+	Setting  string // such as "Partitions", a field of LogConfig
+	Is, Want any
+}
+
+// Error returns the setting and both values.
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("%s is %v, want %v", e.Setting, e.Is, e.Want)
+}
+
 // Outcome specifies what is known about a message whose sending failed.
 type Outcome uint8
 

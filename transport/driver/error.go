@@ -23,9 +23,11 @@ func Ready(ctx context.Context, c Conn) error {
 
 // CannotChange returns the error for a setting of a log or a group that cannot be changed.
 func CannotChange(setting string, is, want any) *transport.Error {
-	return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
+	e := transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone,
 		"it exists with %s %v, and %v is requested, which cannot be changed in place: keep %v, or choose another name, or delete it with its contents",
 		setting, is, want, is)
+	e.Err = &transport.SettingError{Setting: setting, Is: is, Want: want}
+	return e
 }
 
 // CheckLog returns an error for a setting of an existing log that cannot be changed.
