@@ -28,7 +28,9 @@ type App struct {
 	plugins    []registration
 	modules    []registration
 	remote     map[identity]*declaration
-	components []transport.Component
+
+	remoteGroups map[identity][]string
+	components   []transport.Component
 
 	lifecycle token      // held by Start and Stop
 	mu        sync.Mutex // guards state changes and registration
@@ -114,8 +116,10 @@ func New(t transport.Transport, opts ...AppOption) *App {
 		options:   o,
 		log:       o.logger,
 		remote:    make(map[identity]*declaration),
-		lifecycle: newToken(),
-		state:     StateCreated,
+
+		remoteGroups: make(map[identity][]string),
+		lifecycle:    newToken(),
+		state:        StateCreated,
 	}
 }
 
@@ -167,6 +171,17 @@ func (a *App) Remote(services ...Handle) {
 		}
 		a.register("Remote", func() { a.remote[s.declared().identity()] = s.declared() })
 	}
+}
+
+// RemoteGroups declares groups of a stored handle that belong to other programs, so that
+// the start does not report them as unused. A group that a client in another language
+// has made for itself is one.
+func (a *App) RemoteGroups(h Handle, groups ...string) {
+	d := h.declared()
+	if !d.stored() {
+		panic("mono: RemoteGroups(" + d.String() + "): the handle is not stored, so it has no durable groups")
+	}
+	a.register("RemoteGroups", func() { a.remoteGroups[d.identity()] = append(a.remoteGroups[d.identity()], groups...) })
 }
 
 func (a *App) register(what string, add func()) {

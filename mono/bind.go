@@ -238,7 +238,7 @@ func (b *binder) record(u *unit, d *declaration) {
 		return
 	}
 	if how := first.differs(d); how != "" {
-		b.report.add(u.name, d, "is declared twice %s, at %s and at %s: declare it once and import it", how, first.place, d.place)
+		b.report.add(u.name, d, "%s", how)
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // check reports what is wrong with the bound modules, and sorts them in the order of
 // their start.
 func (b *binder) check() error {
+	groups := make(map[string]*receiver)
 	for _, u := range b.plan.units {
-		b.checkReceivers(u)
+		b.checkReceivers(u, groups)
 		for _, r := range u.provided {
 			b.provide(provider{u, r.decl, r.place, nil, r}, "remove one, or declare a resource for each")
 		}
@@ -37,8 +38,8 @@ func (b *binder) check() error {
 	return b.report.err()
 }
 
-func (b *binder) checkReceivers(u *unit) {
-	groups := make(map[string]string)
+// checkReceivers checks the receivers of a unit. groups has those before it.
+func (b *binder) checkReceivers(u *unit, groups map[string]*receiver) {
 	for _, r := range u.receivers {
 		own := r.config
 		own.Partitions = 0 // they belong to the log: a receiver may give up the order that they keep
@@ -58,10 +59,13 @@ func (b *binder) checkReceivers(u *unit) {
 			continue
 		}
 		key := r.decl.String() + " " + r.group()
-		if place, taken := groups[key]; taken {
-			b.report.add(u.name, r.decl, "is handled twice with the group %q, at %s and at %s: each message would reach only one; set another mono.Group for the other", r.group(), place, r.place)
+		if r.decl.kind == KindQueue { // workers of several modules may share a group
+			key += " " + u.name
 		}
-		groups[key] = r.place
+		if other, taken := groups[key]; taken {
+			b.report.add(u.name, r.decl, "is handled twice with the group %q, by module %s at %s and by module %s at %s: each message would reach only one; set another mono.Group for the other", r.group(), other.unit.name, other.place, u.name, r.place)
+		}
+		groups[key] = r
 	}
 }
 

@@ -164,7 +164,11 @@ func TestGroupDeletedWhileAnotherProcessDeclaresIt(t *testing.T) {
 		lost, restored := watchGroups(running)
 		begin(t, running)
 		newer := b.start(t, worker("a", now, make(chan handled, 10), succeed))
-		if err := mono.DeleteGroup(t.Context(), newer, now, "b"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), newer, now, "b"); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "mono.Force") {
+			t.Errorf("the group of a running program was deleted: %v", err)
+		}
+		none(t, lost)
+		if err := mono.DeleteGroup(t.Context(), newer, now, "b", mono.Force()); err != nil {
 			t.Fatal(err)
 		}
 		next(t, lost)

@@ -108,10 +108,14 @@ func (d *declaration) stored() bool {
 // differs describes how two declarations of one handle contradict each other. It
 // returns "" if they do not.
 func (d *declaration) differs(other *declaration) string {
-	if !reflect.DeepEqual(d.types, other.types) {
-		return fmt.Sprintf("with %s and with %s", typeList(d.types), typeList(other.types))
+	here, there := "with "+typeList(d.types), "with "+typeList(other.types)
+	if reflect.DeepEqual(d.types, other.types) {
+		here, there = d.config.differs(&other.config)
 	}
-	return d.config.differs(&other.config)
+	if here == there {
+		return ""
+	}
+	return fmt.Sprintf("is declared twice, %s at %s and %s at %s: declare it once and import it", here, d.place, there, other.place)
 }
 
 func typeList(types []reflect.Type) string {

@@ -195,7 +195,7 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	}
 	if known, ok := in.plan.handles[d.identity()]; ok {
 		if how := known.differs(d); how != "" {
-			return nil, notDone(FailedPrecondition, "%s is declared twice %s, at %s and at %s: declare it once and import it", d, how, known.place, d.place)
+			return nil, notDone(FailedPrecondition, "%s %s", d, how)
 		}
 	}
 	s := &sender{in: in, decl: d, next: in.outsideNext}

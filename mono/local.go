@@ -157,7 +157,7 @@ func (h *localCall) replyNotCopied(err error) error {
 	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
 		return h.sender.local.badReply(notEncoded(h.sender.codec, e.Err))
 	}
-	return &unreadableReply{about("reply of "+h.sender.decl.String(), notDecoded(err))}
+	return &unreadableReply{h.sender.decl.replyNotDecoded(notDecoded(err))}
 }
 
 // unreadableReply is the error of a reply that its caller cannot decode. It is not an

@@ -2,6 +2,8 @@ package mono
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -196,7 +198,7 @@ type opening struct {
 	users []string // modules
 
 	err      error
-	unused   []transport.GroupInfo // undeclared groups
+	unused   []transport.GroupInfo // neither declared here nor consumed
 	unlisted error                 // why unused is incomplete
 }
 
@@ -218,7 +220,7 @@ func (in *instance) openLogs(ctx context.Context) {
 			defer func() { <-free }()
 			what := "opening the log of " + o.what
 			o.err = goexitError(what)
-			o.err = guard(what, in.panicked, func() error { return o.open(ctx, &in.plan) })
+			o.err = guard(what, in.panicked, func() error { return o.open(ctx, in) })
 		})
 	}
 	wait.Wait()
@@ -247,17 +249,21 @@ func (ls *logs) openings(p *plan) (all []*opening) {
 }
 
 // open opens the log. It also finds the groups that are not declared here and have no
-// member. Their messages are kept until the groups are deleted.
-func (o *opening) open(ctx context.Context, p *plan) error {
+// member. Their messages are kept until the groups are deleted. A sender looks too: the
+// last receiver may have been removed.
+func (o *opening) open(ctx context.Context, in *instance) error {
 	log, err := o.log(ctx)
-	if err != nil || !o.config.Update {
+	if err != nil {
 		return err
 	}
-	here := p.groupsOf(o.decl)
+	known := append(in.plan.groupsOf(o.decl), in.app.remoteGroups[o.decl.identity()]...)
 	o.unused, o.unlisted = log.Groups(ctx)
 	o.unused = slices.DeleteFunc(o.unused, func(g transport.GroupInfo) bool {
-		return g.Members > 0 || slices.Contains(here, g.Config.Name)
+		return g.Members > 0 || slices.Contains(known, g.Config.Name)
 	})
+	if !o.config.Update && CodeOf(o.unlisted) == PermissionDenied {
+		o.unlisted = nil // the account may send, and no more
+	}
 	return nil
 }
 
@@ -265,30 +271,52 @@ func (o *opening) open(ctx context.Context, p *plan) error {
 func (o *opening) report(in *instance) {
 	for _, u := range o.users {
 		if o.err != nil {
-			in.report.add(u, o.decl, "its log cannot be opened: %v", o.err)
+			in.report.add(u, o.decl, "its log cannot be opened: %s", o.reason())
 		}
 	}
 	if o.unlisted != nil {
 		in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
 	}
 	for _, g := range o.unused {
-		in.log.Warn("mono: group not declared any more; it keeps its messages until mono.DeleteGroup removes it",
-			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered)
+		in.log.Warn("mono: group not declared by this program and without a waiting member; it keeps its messages until mono.DeleteGroup removes it; if another program declares it, name it with App.RemoteGroups",
+			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered, "in_flight", g.InFlight)
 		in.observe(GroupUnused{Handle: o.decl, Group: g.Config.Name})
 	}
+}
+
+// reason describes the error. It names settings as a declaration does.
+func (o *opening) reason() string {
+	e, ok := errors.AsType[*transport.SettingError](o.err)
+	if !ok || e.Setting != "Partitions" {
+		return o.err.Error()
+	}
+	is := fmt.Sprintf("mono.Partitions(%v)", e.Is)
+	if e.Is == 0 {
+		is = "mono.Unordered(), or without a key"
+	}
+	want := fmt.Sprintf("mono.Partitions(%v) is", e.Want)
+	switch {
+	case o.decl.key == nil:
+		want = "no key is"
+	case e.Want == 0:
+		want = "mono.Unordered() is"
+	}
+	return fmt.Sprintf("it exists with %s, and %s declared here, which cannot be changed: declare it as it exists, or choose another name, or delete the log with its messages", is, want)
 }
 
 // DeleteGroup permanently deletes a durable group of a queue, a stream or a durable
 // event, and its position. The messages that only this group has not handled yet are
 // removed from a queue.
 //
-// The start of an App reports groups that are not declared any more; it deletes none.
-// Another running process that declares a group of a queue or a durable event recreates
-// it, without its messages: stop such processes first.
+// The start of an App reports groups that it does not declare and that have no member;
+// it deletes none. Another running process that declares a group of a queue or a durable
+// event recreates it, without its messages: stop such processes first.
 //
 // The error is NotFound if the group does not exist. It is FailedPrecondition if the
-// App declares the group or receives with it, or if the handle is not stored.
-func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
+// App declares the group or receives with it, if a member is connected or has messages
+// in hand, unless Force is given, or if the handle is not stored. A member that has died
+// has its messages in hand until others get them.
+func DeleteGroup(ctx context.Context, b Binder, h Handle, group string, opts ...DeleteGroupOption) error {
 	in, d := b.Scope().in, h.declared()
 	if in == nil {
 		return notDone(Unavailable, "%s: the App has not been started", d)
@@ -304,11 +332,34 @@ func DeleteGroup(ctx context.Context, b Binder, h Handle, group string) error {
 	}
 	defer in.outgoing.leave()
 	log, err := in.logs.of(d).log(ctx)
+	if err == nil && !slices.Contains(opts, Force()) {
+		err = checkUnused(ctx, log, group)
+	}
 	if err == nil {
 		err = log.DeleteGroup(ctx, group)
 	}
 	if err != nil {
 		return about(d.String(), err)
+	}
+	return nil
+}
+
+// DeleteGroupOption is an option of DeleteGroup: [Force].
+type DeleteGroupOption struct{ force bool }
+
+// Force deletes a group also if it has members.
+func Force() DeleteGroupOption { return DeleteGroupOption{true} }
+
+// checkUnused returns an error if a group has a member.
+func checkUnused(ctx context.Context, log transport.Log, group string) error {
+	groups, err := log.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if g.Config.Name == group && (g.Members > 0 || g.InFlight > 0) {
+			return notDone(FailedPrecondition, "the group %q is in use: %d members wait for messages, and %d messages are in hand: stop the programs that receive with it, or use mono.Force", group, g.Members, g.InFlight)
+		}
 	}
 	return nil
 }

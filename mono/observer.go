@@ -173,8 +173,9 @@ type (
 		Group  string
 	}
 
-	// GroupUnused reports, at the start, a durable group that no module declares any
-	// more. DeleteGroup removes it.
+	// GroupUnused reports, at the start, a durable group that the App does not declare,
+	// and of which no member waits for messages. It keeps its messages: DeleteGroup
+	// removes it. If it belongs to another program, App.RemoteGroups declares it.
 	GroupUnused struct {
 		Handle Handle
 		Group  string

@@ -546,15 +546,29 @@ func (c *config) storedOptions() []string {
 	return names
 }
 
-// differs describes the first option with different values in two configs.
-func (c *config) differs(other *config) string {
+// differs describes the first option with different values in two configs, for each of
+// them. Both texts are "" if there is none.
+func (c *config) differs(other *config) (here, there string) {
 	a, b := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
 	for i := range a.NumField() {
 		if !equal(a.Field(i).Interface(), b.Field(i).Interface()) {
-			return fmt.Sprintf("with different %s: %v and %v", a.Type().Field(i).Name, show(a.Field(i)), show(b.Field(i)))
+			name := a.Type().Field(i).Name
+			return written(name, a.Field(i)), written(name, b.Field(i))
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// written describes an option as a declaration has it, such as "with MaxAttempts(2)" or
+// "without MaxAttempts".
+func written(name string, v reflect.Value) string {
+	switch {
+	case v.IsZero():
+		return "without " + name
+	case v.Kind() == reflect.Bool:
+		return "with " + name + "()"
+	}
+	return fmt.Sprintf("with %s(%v)", name, show(v))
 }
 
 // equal reports whether two values of an option are the same. Functions cannot be compared.

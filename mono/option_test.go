@@ -184,8 +184,8 @@ func isOptionType(s *ast.TypeSpec) bool {
 	return ok && s.Name.IsExported() && strings.HasSuffix(s.Name.Name, "Option")
 }
 
-// returnsOption reports whether a function returns an option of a handle. An AppOption is
-// none, and go doc lists those.
+// returnsOption reports whether a function returns an option of a handle. An AppOption and a
+// DeleteGroupOption are none, and go doc lists those.
 func returnsOption(f *ast.FuncType) bool {
 	if f.Results == nil || len(f.Results.List) != 1 {
 		return false
@@ -194,7 +194,7 @@ func returnsOption(f *ast.FuncType) bool {
 	case *ast.InterfaceType:
 		return true
 	case *ast.Ident:
-		return strings.HasSuffix(result.Name, "Option") && result.Name != "AppOption"
+		return strings.HasSuffix(result.Name, "Option") && result.Name != "AppOption" && result.Name != "DeleteGroupOption"
 	}
 	return false
 }

@@ -135,3 +135,11 @@ func (r replier) sendShorter(ctx context.Context, reply *transport.Message, refu
 	}
 	return refused
 }
+
+// replyNotDecoded returns the error of a caller that cannot decode a reply. It is Internal: the
+// request was right.
+func (d *declaration) replyNotDecoded(err error) *Error {
+	e := about("reply of "+d.String(), err)
+	e.Code = Internal
+	return e
+}

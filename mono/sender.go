@@ -242,7 +242,7 @@ func (s *sender) request(ctx context.Context, m *transport.Message, c *Call) err
 		err = takePayload(reply, k, c.reply)
 	}
 	if err != nil {
-		return about("reply of "+s.decl.String(), err)
+		return s.decl.replyNotDecoded(err)
 	}
 	c.replied = true
 	return nil

@@ -286,7 +286,7 @@ func TestReplyInAnUnknownCodec(t *testing.T) {
 	}
 	defer sub.Close()
 	_, err = ask.Call(t.Context(), app, question{})
-	if mono.CodeOf(err) != mono.InvalidArgument || mono.IsHandlerError(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
+	if mono.CodeOf(err) != mono.Internal || mono.OutcomeOf(err) != mono.OutcomeUnknown || mono.IsHandlerError(err) || !strings.Contains(err.Error(), "image/png") || !strings.Contains(err.Error(), codec.JSON.ContentType()) {
 		t.Errorf("got %v, handler error %v", err, mono.IsHandlerError(err))
 	}
 }

@@ -284,9 +284,9 @@ var serviceValueCases = []serviceCase{
 		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { panic("it was called") }, brittle{"unreadable"})
 		s.want(err, mono.InvalidArgument, mono.OutcomeAnswered, "test.send-odd")
 	}},
-	{"a reply whose type fails to decode has an unknown outcome", "", func(s *caseRun) {
+	{"a reply whose type fails to decode is internal, with an unknown outcome", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"unreadable"}, nil }, brittle{"x"})
-		s.want(err, mono.InvalidArgument, mono.OutcomeUnknown, "reply of service test.send-odd")
+		s.want(err, mono.Internal, mono.OutcomeUnknown, "reply of service test.send-odd")
 	}},
 	{"a panic in the methods of a type ends neither side", "", func(s *caseRun) {
 		_, err := through(s, sendOdd, same, brittle{"panics"})
@@ -296,6 +296,6 @@ var serviceValueCases = []serviceCase{
 		_, err = through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"panics"}, nil }, brittle{"x"})
 		s.want(err, mono.Internal, mono.OutcomeAnswered, "test.send-odd", "panicked")
 		_, err = through(s, sendOdd, func(context.Context, brittle) (brittle, error) { return brittle{"explosive"}, nil }, brittle{"x"})
-		s.want(err, mono.InvalidArgument, mono.OutcomeUnknown, "test.send-odd", "panicked")
+		s.want(err, mono.Internal, mono.OutcomeUnknown, "test.send-odd", "panicked")
 	}},
 }

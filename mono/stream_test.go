@@ -564,7 +564,7 @@ func TestStreamGroupDeletedWhileRunning(t *testing.T) {
 			}
 		}))
 		begin(t, app)
-		if err := mono.DeleteGroup(t.Context(), b.start(t), s, "gone"); err != nil {
+		if err := mono.DeleteGroup(t.Context(), b.start(t), s, "gone", mono.Force()); err != nil {
 			t.Fatal(err)
 		}
 		if g := next(t, lost); g.Module != "gone" || g.Group != "gone" || g.Handle.Name() != s.Name() || mono.CodeOf(g.Err) != mono.NotFound {
