@@ -125,10 +125,12 @@ var reconnectCases = []testCase{
 					mu.Unlock()
 				}
 			})
-			n := 0
-			if e, err := b.Get(ctx, "n"); err == nil {
+			n := 0 // near has written the last revision, so it reads no older one
+			realtime.Until(s, "the value is read", func() bool {
+				e, err := near.Get(ctx, "n")
 				n = len(e.Value)
-			}
+				return err == nil
+			})
 			if done == 0 || n < done || n > done+unknown {
 				s.Errorf("%d changes took effect, want %d and up to %d more", n, done, unknown)
 			}

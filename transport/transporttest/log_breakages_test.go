@@ -337,7 +337,7 @@ var brokenLogs = map[string]breakage{
 	},
 	"counts no members": {
 		replacing(func(l transport.Log) transport.Log { return memberless{l} }),
-		"members/counted", "Members is not 0 while an idle member consumes",
+		"log/members/counted", "Members is not 0 while an idle member consumes",
 	},
 	"reads later messages": {
 		replacing(func(l transport.Log) transport.Log { return endless{l} }),
