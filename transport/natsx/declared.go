@@ -43,6 +43,8 @@ type declared struct {
 	groups         []declaredGroup
 	delays         *delayed             // nil if there are none
 	made           map[string]time.Time // creation times of the groups' consumers, by <stream>.<consumer>
+	deletions      int                  // of these consumers, as far as they are known
+	seen           int                  // deletions when the latest check began
 	checkRequested bool                 // another check is requested
 	checking       bool                 // a goroutine runs check
 	timer          *time.Timer          // sets due
@@ -156,11 +158,29 @@ func (d *declared) handleAdvisory(msg *nats.Msg) {
 	d.mu.Lock()
 	made, needed := d.made[stream+"."+consumer]
 	d.mu.Unlock()
-	if needed {
+	switch {
+	case needed:
 		d.t.deleted.add(stream, consumer, made)
+		d.lose(stream, consumer)
+	case stream != d.log:
+		d.requestCheck()
+	}
+}
+
+// lose requests a check after the deletion of a consumer that a group needs. Appends wait for it,
+// and not only for a running one, which may have found the consumer before its deletion.
+func (d *declared) lose(stream, consumer string) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	_, needed := d.made[stream+"."+consumer]
+	if needed {
+		d.deletions++
 		d.loss.CompareAndSwap(nil, &loss{tried: make(chan struct{})})
 	}
-	if needed || stream != d.log {
+	d.mu.Unlock()
+	if needed {
 		d.requestCheck()
 	}
 }
@@ -191,7 +211,7 @@ func (d *declared) check() {
 func (d *declared) next() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.checking = d.checkRequested
+	d.checking, d.seen = d.checkRequested, d.deletions
 	d.checkRequested = false
 	return d.checking
 }
@@ -249,10 +269,12 @@ func (d *declared) checked(before *loss, made []string, err error) {
 	}
 }
 
-// endLoss ends a loss that began before the check. A later loss is left to the next check,
-// since this one may not have seen the deletion.
+// endLoss ends a loss that began before the check. After a later deletion it is left to the next
+// check, since this one may not have seen the deletion.
 func (d *declared) endLoss(before *loss) {
-	if before != nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if before != nil && d.seen == d.deletions {
 		d.loss.CompareAndSwap(before, nil)
 		before.end(nil)
 	}

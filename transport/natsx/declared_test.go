@@ -251,6 +251,20 @@ func TestDeletedGroupIsRecreatedWithoutAdvisories(t *testing.T) {
 	}
 }
 
+// Appends wait for the recreation of a group that this Transport deleted, also without advisories.
+func TestGroupDeletedByItsTransportIsRecreated(t *testing.T) {
+	t.Parallel()
+	url := strings.Replace(withoutAdvisories(t).ClientURL(), "://", "://u:p@", 1)
+	ordered := transport.GroupConfig{Name: "g", Ordered: true}
+	l := openLog(t, connect(t, url), wanted(func(c *transport.LogConfig) { c.Partitions, c.Groups[0] = 4, ordered }))
+	for range 5 {
+		if err := l.DeleteGroup(t.Context(), "g"); err != nil {
+			t.Fatal(err)
+		}
+		delivers(t, l, ordered)
+	}
+}
+
 // Appends fail while a deleted group cannot be recreated, and then succeed again.
 func TestAppendFailsWhileADeletedGroupIsMissing(t *testing.T) {
 	t.Parallel()

@@ -386,13 +386,16 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	case len(consumers) == 0:
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
 	}
-	return firstError(l.t.api.inParallel(ctx, len(consumers), func(i int) error {
-		err := l.remove(ctx, func(ctx context.Context) error {
+	errs := l.t.api.inParallel(ctx, len(consumers), func(i int) error {
+		return l.remove(ctx, func(ctx context.Context) error {
 			return l.t.api.js(ctx).DeleteConsumer(ctx, l.name, consumers[i].Name)
 		})
-		if err == nil {
-			l.t.deleted.add(l.config.Name, consumers[i].Name, consumers[i].Created)
+	})
+	for i, c := range consumers {
+		if errs[i] == nil {
+			l.t.deleted.add(l.config.Name, c.Name, c.Created)
+			l.declared.lose(l.config.Name, c.Name) // its advisory comes later
 		}
-		return err
-	})...)
+	}
+	return firstError(errs...)
 }
