@@ -58,6 +58,7 @@ type appOptions struct {
 	healthTimeout time.Duration
 	noLocalCalls  bool
 	generation    uint64
+	generationSet bool
 }
 
 // Logger sets the App's logger, slog.Default by default. Its handler determines level,

@@ -142,7 +142,7 @@ func (b *binder) checkHandle(u *unit, d *declaration) {
 	switch {
 	case !can.Logs:
 		b.report.add(u.name, d, "needs a transport that stores messages, and %s does not: on NATS, enable JetStream for the server and this account", can.Name)
-	case d.kind == KindStream && d.config.partitions(d.key != nil) > 0 && !can.Partitions:
+	case d.partitions() > 0 && !can.Partitions:
 		b.report.add(u.name, d, "keeps order within a key, which %s does not support: declare it with mono.Unordered", can.Name)
 	}
 }

@@ -50,6 +50,7 @@ func TestDocDescribesTheLog(t *testing.T) {
 			_, firstSends := kind.declare("the first, größtenteils")
 			receives, _ := kind.declare("the second")
 			newer, newerSends := kind.declare("the third")
+			_, otherSends := kind.declare("by a sender")
 			for i, step := range []struct {
 				generation uint64
 				bind       func(*mono.Scope)
@@ -57,8 +58,10 @@ func TestDocDescribesTheLog(t *testing.T) {
 			}{
 				{1, firstSends, "the first, größtenteils"},
 				{1, receives, "the second"},
-				{3, newerSends, "the second"},
+				{1, otherSends, "the second"},
+				{3, newerSends, "the third"},
 				{3, newer, "the third"},
+				{3, otherSends, "the third"},
 				{2, receives, "the third"},
 			} {
 				if got := run(step.generation, step.bind); got != step.want {

@@ -91,6 +91,7 @@ func (in *instance) start(ctx context.Context) error {
 	}
 	in.app.current.Store(in)
 	in.started.push("watching the transport", always(in.app.transport.Watch(in.denials.handle)))
+	in.findLeftovers(ctx)
 	in.openLogs(ctx)
 	if err := in.report.err(); err != nil {
 		return err

@@ -61,19 +61,17 @@ func (ls *logs) storage(what string, c transport.LogConfig) *storage {
 // config returns the configuration of a stored handle's log.
 func (ls *logs) config(d *declaration) transport.LogConfig {
 	can := ls.transport.Capabilities()
-	subject := ls.names.prefix(d)
 	c := transport.LogConfig{
 		Name:        ls.names.log(d),
-		Subjects:    []string{subject, subject + toToken + "*"},
+		Subjects:    ls.names.stored(d),
 		Retention:   transport.InterestRetention,
 		DedupWindow: d.config.DedupWindow,
+		Update:      true,
+		Sender:      true, // until addGroup
 		Generation:  ls.generation,
 		Description: d.config.Doc,
 		Metadata:    map[string]string{"mono-handle": d.String()},
 		MaxSize:     max(can.MaxPayload-deadLetterRoom, can.MaxPayload/2), // a message can become a dead letter later
-	}
-	if d.key != nil {
-		c.Subjects = []string{subject + keyToken + "*", subject + toToken + "*" + keyToken + "*"}
 	}
 	switch d.kind {
 	case KindQueue:
@@ -88,7 +86,7 @@ func (ls *logs) config(d *declaration) transport.LogConfig {
 		c.Retention, c.Full = transport.LimitsRetention, transport.DropOldest
 		c.MaxAge, c.MaxMessages, c.MaxBytes = d.config.MaxAge, d.config.MaxMessages, d.config.MaxBytes
 		c.MaxPerSubject = d.config.MaxPerKey
-		c.Partitions = d.config.partitions(d.key != nil)
+		c.Partitions = d.partitions()
 	}
 	return c
 }
@@ -100,6 +98,9 @@ func (ls *logs) group(d *declaration, c *config, group string) transport.GroupCo
 	var filter []string
 	if len(c.Keys) > 0 {
 		filter = append(ls.names.patterns(d, c), ls.names.replay(d, group, "*"))
+		if d.partitions() == 0 {
+			filter = append(filter, ls.names.replay(d, group, ""))
+		}
 	}
 	return transport.GroupConfig{
 		Name:       group,
@@ -179,7 +180,7 @@ func (s *storage) idOf(d *transport.Delivery) string {
 // determines its configuration, as in different processes.
 func (s *storage) addGroup(g transport.GroupConfig) {
 	c := &s.config
-	c.Update = true
+	c.Sender = false
 	i := slices.IndexFunc(c.Groups, func(other transport.GroupConfig) bool { return other.Name == g.Name })
 	if i < 0 {
 		c.Groups = append(c.Groups, g)
@@ -206,6 +207,7 @@ type opening struct {
 // receivers. Errors appear in the start report. No message is sent before the groups
 // exist.
 func (in *instance) openLogs(ctx context.Context) {
+	in.checkGeneration()
 	for _, r := range in.plan.receivers {
 		if r.decl.stored() {
 			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
@@ -261,7 +263,7 @@ func (o *opening) open(ctx context.Context, in *instance) error {
 	o.unused = slices.DeleteFunc(o.unused, func(g transport.GroupInfo) bool {
 		return g.Members > 0 || slices.Contains(known, g.Config.Name)
 	})
-	if !o.config.Update && CodeOf(o.unlisted) == PermissionDenied {
+	if o.config.Sender && CodeOf(o.unlisted) == PermissionDenied {
 		o.unlisted = nil // the account may send, and no more
 	}
 	return nil
@@ -278,16 +280,31 @@ func (o *opening) report(in *instance) {
 		in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
 	}
 	for _, g := range o.unused {
-		in.log.Warn("mono: group not declared by this program and without a waiting member; it keeps its messages until mono.DeleteGroup removes it; if another program declares it, name it with App.RemoteGroups",
+		in.log.Warn("mono: group not declared by this program and without a waiting member: "+o.advice(&g),
 			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered, "in_flight", g.InFlight)
 		in.observe(GroupUnused{Handle: o.decl, Group: g.Config.Name})
 	}
 }
 
+// advice says what to do about a group that is not declared.
+func (o *opening) advice(g *transport.GroupInfo) string {
+	const remote = "; if another program declares it, name it with App.RemoteGroups"
+	switch {
+	case g.Undelivered+g.InFlight == 0:
+		return "it keeps messages until mono.DeleteGroup removes it" + remote
+	case o.decl.kind == KindQueue:
+		return fmt.Sprintf("its jobs wait: to finish them, add %q to mono.Groups and handle the queue with mono.Group(%[1]q) too until none is left; mono.DeleteGroup throws them away", g.Config.Name) + remote
+	}
+	return fmt.Sprintf("its messages wait: to finish them, receive with mono.Group(%q) until none is left; mono.DeleteGroup removes them", g.Config.Name) + remote
+}
+
 // reason describes the error. It names settings as a declaration does.
 func (o *opening) reason() string {
 	e, ok := errors.AsType[*transport.SettingError](o.err)
-	if !ok || e.Setting != "Partitions" {
+	switch {
+	case ok && e.Setting == "Subjects":
+		return o.err.Error() + " (its key, mono.Partitions or mono.Unordered differs)"
+	case !ok || e.Setting != "Partitions":
 		return o.err.Error()
 	}
 	is := fmt.Sprintf("mono.Partitions(%v)", e.Is)
@@ -369,8 +386,23 @@ func checkUnused(ctx context.Context, log transport.Log, group string) error {
 // binary that restarts does not undo the changes of a newer one.
 //
 // The default is the time of the commit of the binary, in seconds of Unix time, as the
-// go command records it, or 0 if it recorded none.
-func Generation(n uint64) AppOption { return func(o *appOptions) { o.generation = n } }
+// go command records it (go help build, -buildvcs). If it recorded none, as for go run,
+// the default is 0, and the start of an App with stored handles logs a warning: an older
+// binary can undo the changes of a newer one.
+func Generation(n uint64) AppOption {
+	return func(o *appOptions) { o.generation, o.generationSet = n, true }
+}
+
+// checkGeneration warns of a binary without a generation, if stored options outlive it.
+func (in *instance) checkGeneration() {
+	o := &in.app.options
+	if o.generation > 0 || o.generationSet || !in.app.transport.Capabilities().Durable {
+		return
+	}
+	if len(in.plan.components) > 0 || slices.ContainsFunc(in.plan.units, func(u *unit) bool { return slices.ContainsFunc(u.messages, (*declaration).stored) }) {
+		in.log.Warn("mono: the binary has Generation 0, so an older one that restarts can undo its changes of stored options: build it with -buildvcs=true, or set mono.Generation")
+	}
+}
 
 func buildGeneration() uint64 {
 	info, ok := debug.ReadBuildInfo()

@@ -94,7 +94,7 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	realtime.Until(t, "the dead job has left the queue", func() bool { return tools.stream("queues_stock_jobs").State.Msgs == 4 })
 	jobs := tools.stream("queues_stock_jobs")
 	if c := jobs.Config; jobs.State.Msgs != 4 || c.Retention != jetstream.InterestPolicy || c.Discard != jetstream.DiscardNew || c.MaxMsgs != 100 ||
-		c.Metadata["mono-handle"] != "queue stock.jobs" || !slices.Equal(c.Subjects, []string{"queues.stock.jobs", "queues.stock.jobs._to.*"}) {
+		c.Metadata["mono-handle"] != "queue stock.jobs" || !slices.Equal(c.Subjects, []string{"queues.stock.jobs", "queues.stock.jobs._to.*", "queues.stock.jobs._k.*", "queues.stock.jobs._to.*._k.*"}) {
 		t.Errorf("the queue is %+v, %+v", c, jobs.State)
 	}
 	workers := tools.consumer("queues_stock_jobs", "workers")

@@ -56,6 +56,9 @@ func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group st
 	if e := transport.ErrorFromHeader(reply.Header); e != nil {
 		return e
 	}
+	if len(reply.Body) > 0 { // a worker says nothing
+		return Errorf(Unavailable, "a log answered first, or another subscriber that is no worker: delete the log of an earlier release that stored the queue")
+	}
 	return nil
 }
 

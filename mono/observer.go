@@ -23,7 +23,7 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, ComponentOpened, ComponentClosed, MessagesDropped, MessageDeduplicated,
 // MessageRetried, MessageDeadLettered, HandlerStuck, PartitionFull, PartitionResumed,
-// GroupLost, GroupRestored, GroupUnused, SendDenied, ReceiveDenied, ReferenceChanged and
+// GroupLost, GroupRestored, GroupUnused, LogUnused, SendDenied, ReceiveDenied, ReferenceChanged and
 // Panicked. Later versions may add others, so a type switch needs a default.
 type Observation interface{ observation() }
 
@@ -181,6 +181,14 @@ type (
 		Group  string
 	}
 
+	// LogUnused reports, at the start, the log of an event that is not Durable any more. It
+	// goes on storing the events for the groups that it has, until it is deleted.
+	LogUnused struct {
+		Handle   Handle
+		Log      string
+		Messages uint64
+	}
+
 	// SendDenied reports that the server denies messages of a handle: the account may
 	// not publish them, and they are lost. It is reported once, and again if the server
 	// denies a message after it has accepted one, or on another connection. A send that
@@ -236,6 +244,7 @@ func (PartitionResumed) observation()    {}
 func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
 func (GroupUnused) observation()         {}
+func (LogUnused) observation()           {}
 func (SendDenied) observation()          {}
 func (ReceiveDenied) observation()       {}
 func (ReferenceChanged) observation()    {}

@@ -388,6 +388,9 @@ func AckWait(d time.Duration) StoredOption {
 // NonPersistent makes a queue that stores nothing. A job is accepted once a member of
 // each group has it; otherwise the send fails with Unavailable. If a worker dies, the
 // jobs that it has accepted are lost.
+//
+// The App does not start as long as the queue has a log: a release that stores the queue
+// has to finish its jobs first, and the log has to be deleted.
 func NonPersistent() QueueOption {
 	return option(func(c *config) error { c.NonPersistent = true; return nil })
 }
@@ -432,12 +435,12 @@ func Partitions(n int) StreamOption {
 // another.
 const DefaultPartitions = 16
 
-// partitions returns the number of partitions of a stream's log.
-func (c *config) partitions(keyed bool) int {
-	if !keyed || c.Unordered {
+// partitions returns the number of partitions of a handle's log, or 0 if it keeps no order of keys.
+func (d *declaration) partitions() int {
+	if d.kind != KindStream || d.key == nil || d.config.Unordered {
 		return 0
 	}
-	return cmp.Or(c.Partitions, DefaultPartitions)
+	return cmp.Or(d.config.Partitions, DefaultPartitions)
 }
 
 // Unordered gives up the order within a key: any free worker gets the next message.

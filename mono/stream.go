@@ -264,11 +264,18 @@ func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadO
 	}
 	ctx, cancel := mergeDone(ctx, in.ctx)
 	defer cancel()
-	from := transport.ReadConfig{Start: c.From.start, Filter: in.names.patterns(d, c), Follow: c.Follow}
+	from := transport.ReadConfig{Start: c.From.start, Follow: c.Follow}
+	if len(c.Keys) > 0 {
+		from.Filter = in.names.patterns(d, c)
+	}
+	prefix := in.names.prefix(d)
 	for stored, err := range log.Read(ctx, from) {
 		if err != nil {
 			yield(Message[T]{}, about(d.String(), err))
 			return
+		}
+		if forOtherGroup(stored.Subject, prefix, "") {
+			continue
 		}
 		if !yield(open[T](in.codecs, d, kept.idOf(stored), stored)) {
 			return

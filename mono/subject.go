@@ -44,10 +44,20 @@ func (ns namespace) patterns(d *declaration, c *config) []string {
 	return patterns
 }
 
-// replay returns the subject of messages for one group only.
+// stored returns the subjects of a handle's log. Releases that send with and without a key share
+// one log, unless it has partitions.
+func (ns namespace) stored(d *declaration) []string {
+	keyed := []string{ns.prefix(d) + keyToken + "*", ns.replay(d, "*", "*")}
+	if d.partitions() > 0 {
+		return keyed
+	}
+	return append([]string{ns.prefix(d), ns.replay(d, "*", "")}, keyed...)
+}
+
+// replay returns the subject of messages for one group only. key is "" for those without one.
 func (ns namespace) replay(d *declaration, group, key string) string {
 	subject := ns.prefix(d) + toToken + group
-	if d.key != nil {
+	if key != "" {
 		subject += keyToken + key
 	}
 	return subject

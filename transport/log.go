@@ -209,18 +209,27 @@ type LogConfig struct {
 	// an Append checks the groups once the last check is 5 seconds old.
 	Groups []GroupConfig
 
-	// Update is set by receivers. With it, an existing log and groups whose settings
-	// differ are changed in place. Without it (a sender) a missing log or group is
-	// created, and an existing one stays unchanged.
+	// Update changes an existing log and groups in place if their settings differ.
+	// Without it a missing log or group is created, and an existing one stays unchanged.
 	//
 	// A setting that cannot be changed is FailedPrecondition. The error names the
-	// setting, its value, the wanted value, and what to do. Nothing is ever deleted.
+	// setting, its value, the wanted value, and what to do. So is a log that Update
+	// leaves unchanged (see Sender and Generation) and that does not store all Subjects.
+	// Nothing is ever deleted.
 	Update bool
+
+	// Sender is set by those that do not receive. With it, Update changes no group, and
+	// the log only if no receiver has made or updated it with the same or a higher
+	// Generation. If the account may not change the log, it stays unchanged.
+	Sender bool
 
 	// Generation orders the versions of a declaration. A log that was last updated with a
 	// higher Generation stays unchanged, so that a restarted older binary does not undo
 	// the changes of a newer one.
 	Generation uint64
+
+	// Existing opens the log only if it exists. Otherwise Log returns NotFound.
+	Existing bool
 
 	// Description describes the log for people. It is UTF-8 and at most MaxDescription
 	// bytes long. `nats stream ls` shows it.

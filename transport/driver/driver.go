@@ -26,7 +26,8 @@ type Conn interface {
 	Subscribe(ctx context.Context, s transport.Subscription, h transport.Handler) (transport.Receiver, error)
 
 	// Log gets a valid configuration. DedupWindow and the AckWait of groups are set, and
-	// Update of a group is set if c.Update is. The slices and maps of c must not be
+	// Update of a group is set if c.Update is, and c.Sender is not. [ChangesLog] tells whether an
+	// existing log is to be changed. The slices and maps of c must not be
 	// changed. It is called only if the backend has the Capabilities that c needs.
 	Log(ctx context.Context, c transport.LogConfig) (Log, error)
 

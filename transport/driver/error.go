@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"gomono.dev/transport"
 )
@@ -30,8 +32,19 @@ func CannotChange(setting string, is, want any) *transport.Error {
 	return e
 }
 
-// CheckLog returns an error for a setting of an existing log that cannot be changed.
-func CheckLog(is, want *transport.LogConfig) error {
+// ChangesLog reports whether the opening of want changes the existing log is. It returns an error
+// for a setting that cannot be changed, and for an unchanged log without some of the Subjects.
+func ChangesLog(is, want *transport.LogConfig) (bool, error) {
+	switch {
+	case !want.Update:
+		return false, nil
+	case want.Generation < is.Generation, want.Sender && !is.Sender && want.Generation == is.Generation:
+		return false, checkSubjects(is, want)
+	}
+	return true, checkFixed(is, want)
+}
+
+func checkFixed(is, want *transport.LogConfig) error {
 	switch {
 	case is.Retention != want.Retention:
 		return CannotChange("Retention", is.Retention, want.Retention)
@@ -39,6 +52,19 @@ func CheckLog(is, want *transport.LogConfig) error {
 		return CannotChange("Storage", is.Storage, want.Storage)
 	case is.Partitions != want.Partitions:
 		return CannotChange("Partitions", is.Partitions, want.Partitions)
+	}
+	return nil
+}
+
+// checkSubjects returns an error for a subject that the log does not store. A mirror has none.
+func checkSubjects(is, want *transport.LogConfig) error {
+	for _, subject := range want.Subjects {
+		stores := func(pattern string) bool {
+			return transport.Match(pattern, subject) && (strings.HasSuffix(pattern, ">") || !strings.HasSuffix(subject, ">"))
+		}
+		if len(is.Subjects) > 0 && !slices.ContainsFunc(is.Subjects, stores) {
+			return CannotChange("Subjects", is.Subjects, want.Subjects)
+		}
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 	for i := range c.Groups {
 		g := &c.Groups[i]
 		g.AckWait = cmp.Or(g.AckWait, transport.DefaultAckWait)
-		g.Update = g.Update || c.Update
+		g.Update = g.Update || c.Update && !c.Sender
 	}
 	return call(ctx, t, valid, func() (transport.Log, error) {
 		l, err := t.conn.Log(ctx, c)

@@ -63,12 +63,15 @@ func (b *Backend) Restart() {
 	}
 }
 
-// openLog opens or creates the log that c describes, and updates it if c.Update is set.
+// openLog opens or creates the log that c describes, and changes it if that is allowed.
 func (b *Backend) openLog(c transport.LogConfig) (*log, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.logs[c.Name]
-	if l == nil {
+	switch {
+	case l == nil && c.Existing:
+		return nil, transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "it does not exist")
+	case l == nil:
 		return b.makeLog(c)
 	}
 	if err := b.updateLog(l, c); err != nil {
@@ -81,6 +84,7 @@ func (b *Backend) makeLog(c transport.LogConfig) (*log, error) {
 	if err := b.checkSubjects(&c); err != nil {
 		return nil, err
 	}
+	c.Sender = c.Sender || !c.Update
 	l := newLog(b, c)
 	b.logs[c.Name] = l
 	b.router.move(l, nil, plain(&c))
@@ -89,7 +93,10 @@ func (b *Backend) makeLog(c transport.LogConfig) (*log, error) {
 
 func (b *Backend) updateLog(l *log, c transport.LogConfig) error {
 	was := l.settings.Load()
-	changes := c.Update && c.Generation >= was.Generation
+	changes, err := driver.ChangesLog(was, &c)
+	if err != nil {
+		return err
+	}
 	if changes {
 		if err := b.checkSubjects(&c); err != nil {
 			return err

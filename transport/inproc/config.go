@@ -14,7 +14,7 @@ import (
 func declared(c transport.LogConfig) transport.LogConfig {
 	c.Subjects = slices.Clone(c.Subjects)
 	c.Metadata = maps.Clone(c.Metadata)
-	c.Groups, c.Update = nil, false
+	c.Groups, c.Update, c.Existing = nil, false, false
 	return c
 }
 
@@ -29,11 +29,6 @@ func declaredGroup(c transport.GroupConfig) transport.GroupConfig {
 func (l *log) update(c transport.LogConfig, changes bool) error {
 	l.lock()
 	defer l.unlock()
-	if changes {
-		if err := driver.CheckLog(l.config, &c); err != nil {
-			return err
-		}
-	}
 	for i := range c.Groups {
 		if err := l.checkGroup(&c.Groups[i]); err != nil {
 			return err

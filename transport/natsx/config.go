@@ -20,6 +20,7 @@ import (
 const (
 	metaGeneration = "mono-generation"
 	metaPartitions = "mono-partitions"
+	metaSender     = "mono-sender"  // the log was made or last updated by one that does not receive
 	metaStorage    = "mono-storage" // requested storage on a server that keeps everything in memory
 	metaMaxDelayed = "mono-max-delayed"
 	metaGroup      = "mono-group"
@@ -30,7 +31,7 @@ const (
 	metaMaxValue   = "mono-max-value"  // of a bucket
 )
 
-var ownMetadata = []string{metaGeneration, metaPartitions, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate, metaMaxValue}
+var ownMetadata = []string{metaGeneration, metaPartitions, metaSender, metaStorage, metaMaxDelayed, metaGroup, metaOrdered, metaFilter, metaStart, metaRate, metaMaxValue}
 
 func isServers(name string) bool { return strings.HasPrefix(name, "_nats.") }
 
@@ -122,6 +123,9 @@ func (of *settings) streamMetadata() map[string]string {
 		metaPartitions: formatNumber(uint64(of.partitions.n)),
 		metaMaxDelayed: formatNumber(of.config.MaxDelayed),
 	}
+	if of.config.Sender || !of.config.Update {
+		m[metaSender] = "true"
+	}
 	if of.options.memory {
 		m[metaStorage] = of.config.Storage.String()
 	}
@@ -169,6 +173,7 @@ func logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 		Partitions: int(min(parseNumber(s.Metadata[metaPartitions]), transport.MaxPartitions)),
 		MaxDelayed: parseNumber(s.Metadata[metaMaxDelayed]),
 		Generation: parseNumber(s.Metadata[metaGeneration]),
+		Sender:     s.Metadata[metaSender] != "",
 		Metadata:   usersMetadata(s.Metadata),
 		Delays:     slices.ContainsFunc(s.Sources, func(from *jetstream.StreamSource) bool { return from.Name == s.Name+delayedSuffix }),
 	}
@@ -188,13 +193,15 @@ func logConfig(s *jetstream.StreamConfig) transport.LogConfig {
 	return c
 }
 
-// unchangeable reports a requested setting that differs and cannot be changed in place. A
-// change of Retention would delete messages.
-func (of *settings) unchangeable(stream *jetstream.StreamConfig, is *transport.LogConfig) error {
-	if stream.Retention == jetstream.WorkQueuePolicy { // by another client
-		return driver.CannotChange("Retention", "workqueue", of.config.Retention)
+// changes reports whether the existing stream is to be changed, and an error for a requested
+// setting that cannot be changed. A change of Retention would delete messages.
+func (of *settings) changes(stream *jetstream.StreamConfig) (bool, error) {
+	is := logConfig(stream)
+	changes, err := driver.ChangesLog(&is, &of.config)
+	if changes && stream.Retention == jetstream.WorkQueuePolicy { // by another client
+		err = driver.CannotChange("Retention", "workqueue", of.config.Retention)
 	}
-	return driver.CheckLog(is, &of.config)
+	return changes, err
 }
 
 // same reports whether two configurations are equal, apart from nil and empty values. One

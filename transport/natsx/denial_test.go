@@ -452,3 +452,22 @@ func TestWithdrawnInboxIsReported(t *testing.T) {
 		return err == nil
 	})
 }
+
+// A sender whose account may not change a log uses it as it is. A receiver is told.
+func TestSenderWithoutPermissionToChangeALog(t *testing.T) {
+	t.Parallel()
+	config := writeFile(t, `authorization { users: [ {user: u, password: p, permissions: { publish: {deny: "$JS.API.STREAM.UPDATE.>"} } }, {user: a, password: a} ] }`)
+	url := startServer(t, func(o *embedded.Options) { o.ConfigFile = config }).ClientURL()
+	c := transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, MaxMessages: 3, Update: true, Sender: true, Delays: true}
+	openLog(t, connect(t, strings.Replace(url, "://", "://a:a@", 1)), c)
+	tr := connect(t, strings.Replace(url, "://", "://u:p@", 1))
+	c.MaxMessages = 5
+	l := openLog(t, tr, c)
+	if info, err := l.Info(t.Context()); err != nil || info.Config.MaxMessages != 3 {
+		t.Errorf("got %+v, %v", info.Config, err)
+	}
+	appendTo(t, l, "l.a", "0", transport.AppendOptions{})
+	c.Sender = false
+	_, err := tr.Log(t.Context(), c)
+	wantCode(t, err, transport.PermissionDenied)
+}

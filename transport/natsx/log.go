@@ -71,7 +71,7 @@ const maxRaces = 5
 // openStream returns the configuration of the stream, and whether this call created it.
 func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, error) {
 	is, err := l.info(ctx)
-	made := missing(err)
+	made := missing(err) && !l.config.Existing
 	if err != nil && !made {
 		return nil, false, err
 	}
@@ -79,28 +79,32 @@ func (l *log) openStream(ctx context.Context) (*jetstream.StreamConfig, bool, er
 		if err := checkBuild(&is.Config); err != nil {
 			return nil, false, err
 		}
-		known := logConfig(&is.Config)
-		if !l.config.Update || known.Generation > l.config.Generation {
-			return &is.Config, false, nil
-		}
-		if err := l.unchangeable(&is.Config, &known); err != nil {
-			return nil, false, err
+		if changes, err := l.changes(&is.Config); err != nil || !changes {
+			return &is.Config, false, err
 		}
 	}
+	set, err := l.set(ctx, is)
+	switch {
+	case err == nil:
+		return &set.Config, made, nil
+	case is != nil && l.config.Sender && transport.CodeOf(l.t.api.explain(err)) == transport.PermissionDenied:
+		l.t.log.Warn("natsx: log left unchanged, since the account may only send", "log", l.name, "error", err)
+		return &is.Config, false, nil
+	}
+	return nil, false, err
+}
+
+// set creates the streams of the log, or updates the existing ones.
+func (l *log) set(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	if l.config.Delays {
 		if err := l.openDelayed(ctx); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
-	if made {
-		is, err = l.makeStream(ctx, l.stream, l.streamConfig(jetstream.StreamConfig{}))
-	} else {
-		is, err = l.updateStream(ctx, l.stream, is, l.streamConfig(is.Config))
+	if is == nil {
+		return l.makeStream(ctx, l.stream, l.streamConfig(jetstream.StreamConfig{}))
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	return &is.Config, made, nil
+	return l.updateStream(ctx, l.stream, is, l.streamConfig(is.Config))
 }
 
 // metaLanes is in the metadata of streams of earlier builds, which kept the order of several keys

@@ -3,6 +3,7 @@ package transporttest_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -42,9 +43,30 @@ var brokenLogs = map[string]breakage{
 		alteration{log: func(c *transport.LogConfig) { c.Generation = 0 }}.broken,
 		"log/config/generation", "A log that was last updated with a higher Generation",
 	},
-	"lets a sender change it": {
+	"changes a log without Update": {
 		alteration{log: func(c *transport.LogConfig) { c.Update = true }}.broken,
-		"log/config/sender", "Without Update (a sender)",
+		"log/config/sender", "Without Update",
+	},
+	"lets a sender undo a receiver": {
+		alteration{log: func(c *transport.LogConfig) { c.Sender = false }}.broken,
+		"log/config/sender-updates", "A Sender changes the log only if",
+	},
+	"adapts to other subjects": {
+		rewired(func(r *rewiring) {
+			r.log = func(ctx context.Context, c transport.LogConfig, then opener) (transport.Log, error) {
+				l, err := then(ctx, c)
+				if e, ok := errors.AsType[*transport.SettingError](err); ok && e.Setting == "Subjects" {
+					c.Update = false
+					return then(ctx, c)
+				}
+				return l, err
+			}
+		}),
+		"log/config/subjects", "that does not store all Subjects",
+	},
+	"creates a log that has to exist": {
+		alteration{log: func(c *transport.LogConfig) { c.Existing = false }}.broken,
+		"log/open/existing", "Existing opens the log only if it exists.",
 	},
 	"ignores ids": {
 		alteration{append: func(o *transport.AppendOptions) { o.ID = "" }}.broken,

@@ -11,8 +11,8 @@ import (
 var configCases = []conformanceCase{
 	{
 		name:     "config/sender",
-		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
-		rule:     "Without Update (a sender) an existing log or group stays unchanged.",
+		contract: "Without it a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update an existing log or group stays unchanged.",
 		body: func(s *suite) {
 			first := transport.LogConfig{MaxMessages: 5, MaxAge: time.Hour, Description: "first", Generation: 1, Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}}
 			l := s.log(first)
@@ -31,8 +31,8 @@ var configCases = []conformanceCase{
 	},
 	{
 		name:     "config/sender-creates",
-		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
-		rule:     "Without Update (a sender) a missing group is created.",
+		contract: "Without it a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update a missing group is created.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -44,8 +44,8 @@ var configCases = []conformanceCase{
 	},
 	{
 		name:     "config/sender-adapts",
-		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
-		rule:     "Without Update (a sender) the existing configuration applies, whatever the sender declared.",
+		contract: "Without it a missing log or group is created, and an existing one stays unchanged.",
+		rule:     "Without Update the existing configuration applies, whatever was declared.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Retention: transport.InterestRetention, Subjects: []string{s.subject("a"), s.subject("b")}, Groups: []transport.GroupConfig{{Name: "g"}}})
 			l.put("a", "0")
@@ -59,7 +59,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name:     "config/update",
-		contract: "With it, an existing log and groups whose settings differ are changed in place.",
+		contract: "Update changes an existing log and groups in place if their settings differ.",
 		rule:     "With Update, an existing log and groups whose settings differ are changed in place. Nothing is ever deleted.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Subjects: []string{s.subject("a")}, MaxMessages: 2, Description: "old", Metadata: map[string]string{"k": "old"}})
@@ -82,7 +82,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name:     "config/update-group",
-		contract: "With it, an existing log and groups whose settings differ are changed in place.",
+		contract: "Update changes an existing log and groups in place if their settings differ.",
 		rule:     "With Update, groups whose settings differ are changed in place; without it, they stay unchanged.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", Filter: []string{s.subject("a")}}}})
@@ -103,7 +103,7 @@ var configCases = []conformanceCase{
 	},
 	{
 		name:     "config/update-groups",
-		contract: "Update is set by receivers.",
+		contract: "Update changes an existing log and groups in place if their settings differ.",
 		rule:     "Update of a log applies to its groups too.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", AckWait: 5 * time.Second}}})
@@ -132,6 +132,44 @@ var configCases = []conformanceCase{
 				if g := l.groupInfo("g").Config; g.AckWait != time.Duration(c.want)*time.Second {
 					s.Fatalf("generation %d changed AckWait to %v, want %d s", c.generation, g.AckWait, c.want)
 				}
+			}
+		},
+	},
+	{
+		name:     "config/sender-updates",
+		contract: "the log only if no receiver has made or updated it with the same or a higher Generation.",
+		rule:     "A Sender changes the log only if no receiver has made or updated it with the same or a higher Generation, and no group.",
+		body: func(s *suite) {
+			for _, c := range []struct {
+				sender                     bool
+				generation, declared, want uint64
+			}{{true, 1, 1, 1}, {true, 1, 2, 2}, {false, 1, 3, 3}, {true, 1, 4, 3}, {true, 2, 5, 5}, {false, 1, 6, 5}, {true, 2, 7, 7}, {false, 2, 8, 8}, {true, 2, 9, 8}} {
+				l := s.log(transport.LogConfig{
+					MaxMessages: c.declared, Generation: c.generation, Update: true, Sender: c.sender,
+					Groups: []transport.GroupConfig{{Name: "g", AckWait: time.Duration(c.declared) * time.Second, Generation: c.generation}},
+				})
+				if is := l.info().Config; is.MaxMessages != c.want {
+					s.Fatalf("after %+v MaxMessages is %d", c, is.MaxMessages)
+				}
+			}
+			if g := s.log(transport.LogConfig{}).groupInfo("g").Config; g.AckWait != 8*time.Second {
+				s.Errorf("AckWait is %v, want that of the receiver", g.AckWait)
+			}
+		},
+	},
+	{
+		name:     "config/subjects",
+		contract: "So is a log that Update leaves unchanged (see Sender and Generation) and that does not store all Subjects.",
+		rule:     "FailedPrecondition for a log that Update leaves unchanged and that does not store all Subjects.",
+		body: func(s *suite) {
+			s.log(transport.LogConfig{Subjects: []string{s.subject("a.*")}, Generation: 2, Update: true})
+			a, b := []string{s.subject("a.x"), s.subject("a.*")}, []string{s.subject("a.x"), s.subject("b")}
+			for _, c := range []transport.LogConfig{{Generation: 1}, {Generation: 2, Sender: true}} {
+				c.Update, c.Subjects = true, a[:1]
+				s.log(c)
+				c.Subjects = b
+				_, err := s.open(c)
+				s.wantFixed(err, "Subjects", [2]string{s.subject("a.*"), s.subject("b")})
 			}
 		},
 	},

@@ -25,6 +25,19 @@ var openCases = []conformanceCase{
 		},
 	},
 	{
+		name:     "open/existing",
+		contract: "Existing opens the log only if it exists. Otherwise Log returns NotFound.",
+		rule:     "Existing opens the log only if it exists. Otherwise Log returns NotFound, and creates nothing.",
+		body: func(s *suite) {
+			for range 2 {
+				_, err := s.open(transport.LogConfig{Existing: true})
+				s.wantError(err, transport.NotFound, transport.OutcomeNotDone)
+			}
+			s.log(transport.LogConfig{}).put("a", "0")
+			s.log(transport.LogConfig{Existing: true}).holds("0")
+		},
+	},
+	{
 		name:     "open/at-once",
 		contract: "Every method of every type in this package may be called concurrently",
 		rule:     "Every method may be called concurrently: several calls of Log create one log.",

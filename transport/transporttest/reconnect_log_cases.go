@@ -366,7 +366,7 @@ var disconnectedLogCases = []conformanceCase{
 	},
 	{
 		name:     "log/config",
-		contract: "Without it (a sender) a missing log or group is created, and an existing one stays unchanged.",
+		contract: "Without it a missing log or group is created, and an existing one stays unchanged.",
 		rule:     "A Log that was opened before the connection was lost uses the current configuration afterwards.",
 		body: func(s *suite) {
 			l := s.log(transport.LogConfig{})
