@@ -57,6 +57,8 @@ type appOptions struct {
 	startTimeout  time.Duration
 	healthTimeout time.Duration
 	noLocalCalls  bool
+	roles         []string
+	rolesSet      bool
 	generation    uint64
 	generationSet bool
 }

@@ -12,6 +12,7 @@ import (
 // change once the modules are bound and checked.
 type plan struct {
 	units     []*unit     // in the order of registration, then of starting
+	inactive  []*unit     // that do not run in this process
 	receivers []*receiver // of the units, in their order, once compiled
 	handles   map[identity]*declaration
 	providers map[identity]provider
@@ -46,10 +47,16 @@ func (p *plan) groupsOf(d *declaration) []string {
 	if d.kind == KindQueue {
 		groups = append(groups, d.config.groups()...)
 	}
-	for _, r := range p.receivers {
-		if r.decl.identity() == d.identity() {
-			groups = append(groups, r.group())
+	add := func(all []*receiver) {
+		for _, r := range all {
+			if r.decl.identity() == d.identity() {
+				groups = append(groups, r.group())
+			}
 		}
+	}
+	add(p.receivers)
+	for _, u := range p.inactive {
+		add(u.receivers)
 	}
 	return groups
 }
@@ -75,6 +82,8 @@ type unit struct {
 	name     string
 	explicit bool // the name was given; it is not the package's
 	plugin   bool
+	roles    []string
+	inactive bool // none of its roles is active
 	version  string
 	doc      string
 	module   any
@@ -153,12 +162,14 @@ func (b *binder) addMiddleware(m Middleware) {
 }
 
 func (b *binder) add(r registration) {
-	if isNil(r.module) {
+	module, roles := rolesOf(r.module)
+	if isNil(module) {
 		b.report.add(r.name, nil, "a module is nil: give Add a value")
 		return
 	}
-	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: r.module, senders: make(map[identity]*sender), declared: make(map[*declaration]*sender)}
-	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", r.module), b.in.panicked, u.introduce); err != nil {
+	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: module, roles: roles, senders: make(map[identity]*sender), declared: make(map[*declaration]*sender)}
+	u.inactive = !b.in.app.options.runs(roles)
+	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", module), b.in.panicked, u.introduce); err != nil {
 		b.report.add(r.name, nil, "%v", err)
 		return
 	}

@@ -33,7 +33,9 @@ func (b *binder) check() error {
 			}
 		}
 	}
+	b.checkRoles()
 	b.plan.sort(b.report)
+	b.plan.divide()
 	b.checkComponents()
 	return b.report.err()
 }

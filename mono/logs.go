@@ -189,6 +189,13 @@ func (s *storage) addGroup(g transport.GroupConfig) {
 	c.Groups[i] = g
 }
 
+// keepGroup adds the group of a receiver that another process runs.
+func (s *storage) keepGroup(g transport.GroupConfig) {
+	if !slices.ContainsFunc(s.config.Groups, func(other transport.GroupConfig) bool { return other.Name == g.Name }) {
+		s.config.Groups = append(s.config.Groups, g)
+	}
+}
+
 // logsAtOnce is the number of logs that a start opens at once.
 const logsAtOnce = 32
 
@@ -211,6 +218,13 @@ func (in *instance) openLogs(ctx context.Context) {
 	for _, r := range in.plan.receivers {
 		if r.decl.stored() {
 			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
+		}
+	}
+	for _, u := range in.plan.inactive {
+		for _, r := range u.receivers {
+			if r.decl.stored() {
+				in.logs.of(r.decl).keepGroup(in.logs.group(r.decl, &r.config, r.group()))
+			}
 		}
 	}
 	all := in.logs.openings(&in.plan)

@@ -47,7 +47,9 @@ func (s *sender) compile() {
 		s.module = s.unit.name
 	}
 	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
-		s.local = s.in.plan.providers[s.decl.identity()].service
+		if p := s.in.plan.providers[s.decl.identity()]; p.service != nil && !p.unit.inactive {
+			s.local = p.service
+		}
 		s.direct = s.local != nil && len(s.in.app.middleware) == 0
 	}
 	if s.decl.stored() {
