@@ -3,8 +3,8 @@ package mono
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
+	"strconv"
 
 	"gomono.dev/codec"
 	"gomono.dev/transport"
@@ -111,121 +111,27 @@ func about(what string, err error) *Error {
 	return &Error{Code: e.Code, Outcome: e.Outcome, Message: what + ": " + e.Message, Err: e}
 }
 
-// Failure is an error that a service declares as part of its contract: a code, a name,
-// and a value with details. It keeps its type across processes.
-//
-//	var OutOfStock = mono.NewFailure[Stock]("orders.out-of-stock", mono.FailedPrecondition)
-//
-//	return PlaceReply{}, OutOfStock.With(Stock{Left: 2})       // in the handler
-//
-//	if errors.Is(err, orders.OutOfStock) { … }                 // at the caller
-//	if stock, ok := orders.OutOfStock.Match(err); ok { … }
-//
-// A Failure is itself an error, with the zero value of T: return OutOfStock is
-// return OutOfStock.With(Stock{}).
-type Failure[T any] struct{ handle }
-
-// NewFailure declares a failure. It panics on a bad name, an empty code, or a type that
-// JSON cannot encode.
-func NewFailure[T any](name string, code Code) Failure[T] {
-	t := reflect.TypeFor[T]()
-	return Failure[T]{handle{declare(KindFailure, name, []option{
-		set(code != "", func(c *config) { c.Code = code }, "the code is empty: want one such as mono.FailedPrecondition"),
-		func(*config) error { return checkType(codec.JSON, t) },
-	}, t)}}
-}
-
-// Error returns the text of the failure with the zero value of T.
-func (f Failure[T]) Error() string { return f.Unwrap().Error() }
-
-// Unwrap returns the failure with the zero value of T. So errors.Is, CodeOf and Match
-// treat a Failure like a result of With.
-func (f Failure[T]) Unwrap() error {
-	var zero T
-	return f.With(zero)
-}
-
-// With returns an error of this failure with a value. Its text is the code and the
-// failure's name, followed by the value's text if T is an error.
-func (f Failure[T]) With(value T) error {
-	text := f.decl.name
-	if e, ok := any(value).(error); ok && !isNil(e) {
-		if detail := e.Error(); detail != "" {
-			text += ": " + detail
-		}
-	}
-	return &failed{
-		coded: &Error{Code: f.decl.config.Code, Outcome: OutcomeAnswered, Message: text},
-		name:  f.decl.name,
-		value: &value,
-	}
-}
-
-// Match returns the value of the failure that err is or wraps. It returns false for an
-// error that is not this failure. It also returns false if the value from another
-// process is not a T, or was omitted because it was too large for the transport:
-// errors.Is is true then.
-func (f Failure[T]) Match(err error) (T, bool) {
-	var value T
-	e, ok := errors.AsType[*failed](err)
-	if !ok || e.name != f.decl.name {
-		return value, false
-	}
-	if e.value == nil {
-		return value, e.codec != nil && !e.bare && e.codec.Unmarshal(e.body, &value) == nil
-	}
-	v, ok := e.value.(*T)
-	if !ok {
-		return value, false
-	}
-	return *v, true
-}
-
-// failed is the error of a failure. At its origin it holds the value. At its
-// destination it holds the bytes, which Match decodes, since only Match knows the type.
-type failed struct {
-	coded *Error
-	name  string
-	value any // pointer to the value
-
-	codec       codec.Codec // nil: the body cannot be decoded here
-	contentType string
-	body        []byte
-	bare        bool // its value was too large for the transport
-}
-
-func (e *failed) Error() string { return e.coded.Error() }
-
-// Unwrap makes errors.As find the *Error.
-func (e *failed) Unwrap() error { return e.coded }
-
-// Is reports whether target is the Failure of this error.
-func (e *failed) Is(target error) bool {
-	h, ok := target.(Handle)
-	return ok && h.Kind() == KindFailure && h.Name() == e.name
-}
-
-// encodeError encodes the error of a handler, with its outcome, for the transport. The
-// value of a failure is encoded with k, the codec of the request, or as JSON if k is for
-// bytes only.
-func encodeError(err error, outcome Outcome, k codec.Codec) (transport.Header, []byte) {
+// encodeError encodes the error of a handler, with its outcome, for the transport. A
+// failure has its own code, whatever else is joined with it.
+func encodeError(err error, outcome Outcome) (transport.Header, []byte) {
 	e := &Error{Code: CodeOf(err), Outcome: outcome, Message: err.Error()}
 	if coded, ok := errors.AsType[*Error](err); ok && err.Error() == coded.Error() {
 		e.Message = coded.Message
 	}
-	if k.ContentType() == codec.Raw.ContentType() {
-		k = codec.JSON
-	}
 	var header transport.Header
 	var body []byte
-	if f, ok := errors.AsType[*failed](err); ok {
-		var encodeErr error
-		if body, encodeErr = f.encode(k); encodeErr != nil {
+	if f := failureIn(err); f != nil {
+		value, contentType, encodeErr := f.encode()
+		if encodeErr != nil {
 			e = &Error{Code: Internal, Outcome: OutcomeAnswered, Message: fmt.Sprintf("failure %s: %v", f.name, encodeErr)}
 		} else {
+			e.Code, body = f.coded.Code, value
 			header.Set(transport.HeaderFailure, f.name)
-			if !f.bare {
-				header.Set(transport.HeaderContentType, f.media(k))
+			if f.status != 0 {
+				header.Set(transport.HeaderFailureStatus, strconv.Itoa(f.status))
+			}
+			if contentType != "" {
+				header.Set(transport.HeaderContentType, contentType)
 			}
 		}
 	}
@@ -236,7 +142,7 @@ func encodeError(err error, outcome Outcome, k codec.Codec) (transport.Header, [
 // cutError removes a part of an error that is too large to be sent, and reports whether
 // there was one: first the headers that its handler has set, then the value of its
 // failure, with its content type, then three quarters of its text at a time, and last the
-// name of its failure.
+// name and the status of its failure.
 func cutError(reply *transport.Message) bool {
 	text := reply.Header.Get(transport.HeaderMessage)
 	switch {
@@ -249,6 +155,7 @@ func cutError(reply *transport.Message) bool {
 		reply.Header.Set(transport.HeaderMessage, cutText(text, len(text)/4))
 	case reply.Header.Has(transport.HeaderFailure):
 		reply.Header.Del(transport.HeaderFailure)
+		reply.Header.Del(transport.HeaderFailureStatus)
 	default:
 		return false
 	}
@@ -258,22 +165,6 @@ func cutError(reply *transport.Message) bool {
 // cutText shortens an encoded text to at most limit bytes.
 func cutText(encoded string, limit int) string {
 	return transport.EncodeText(transport.DecodeText(encoded), limit)
-}
-
-// encode returns the encoded value. A value from another process is returned unchanged.
-func (e *failed) encode(k codec.Codec) ([]byte, error) {
-	if e.value == nil {
-		return e.body, nil
-	}
-	return k.Marshal(e.value)
-}
-
-// media returns the content type of the result of encode.
-func (e *failed) media(k codec.Codec) string {
-	if e.value == nil && e.contentType != "" {
-		return e.contentType
-	}
-	return k.ContentType()
 }
 
 // replyError returns the error in a reply, or nil.
@@ -292,8 +183,11 @@ func replyError(m *transport.Message, known *codecs, own codec.Codec) error {
 	}
 	f := &failed{coded: e, name: name, codec: k, contentType: m.Header.Get(transport.HeaderContentType), body: m.Body}
 	f.bare = f.contentType == "" && len(f.body) == 0
-	if f.contentType == "" && k != nil {
+	if f.contentType == "" && k != nil && !f.bare {
 		f.contentType = k.ContentType()
+	}
+	if status, err := strconv.Atoi(m.Header.Get(transport.HeaderFailureStatus)); err == nil && isErrorStatus(status) {
+		f.status = status
 	}
 	return f
 }

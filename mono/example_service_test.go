@@ -2,8 +2,11 @@ package mono_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 
 	"gomono.dev/mono"
 )
@@ -30,6 +33,46 @@ func ExampleFailure() {
 	// Output:
 	// true
 	// left: 2
+}
+
+// One function maps the failures of all modules to HTTP, without their types. The status is
+// that of the code, unless the declaration has another.
+func ExampleFailureOf() {
+	type decline struct {
+		Reason string `json:"reason"`
+	}
+	charge := mono.NewService[int, struct{}]("example.charge")
+	declined := mono.NewFailure[decline]("example.declined", mono.FailedPrecondition, mono.HTTPStatus(http.StatusPaymentRequired))
+	app, stop := startExample(mono.NewModule("payments", func(s *mono.Scope) error {
+		charge.Handle(s, func(_ context.Context, cents int) (struct{}, error) {
+			if cents < 0 {
+				return struct{}{}, mono.Errorf(mono.InvalidArgument, "%d cents: want at least 0", cents)
+			}
+			return struct{}{}, declined.With(decline{Reason: "card expired"})
+		})
+		return nil
+	}))
+	defer stop()
+
+	fail := func(w http.ResponseWriter, err error) {
+		code := mono.CodeOf(err)
+		status, body := code.HTTPStatus(), any(map[string]any{"code": code})
+		if failure, ok := mono.FailureOf(err); ok {
+			status, body = failure.Status, failure
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
+	}
+	for _, cents := range []int{1990, -1} {
+		_, err := charge.Call(context.Background(), app, cents)
+		w := httptest.NewRecorder()
+		fail(w, err)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 402 {"name":"example.declined","code":"failed_precondition","value":{"reason":"card expired"}}
+	// 400 {"code":"invalid_argument"}
 }
 
 // An error with a code keeps the code on its way to the caller. Its cause stays in the

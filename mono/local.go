@@ -225,7 +225,7 @@ func (h *localCall) receivedError(err error) error {
 	}
 	h.passReplyHeader()
 	reply := &transport.Message{}
-	reply.Header, reply.Body = encodeError(err, OutcomeAnswered, r.codec)
+	reply.Header, reply.Body = encodeError(err, OutcomeAnswered)
 	return replyError(reply, r.in.codecs, r.codec)
 }
 

@@ -156,6 +156,7 @@ func (option) forQueueHandler()        {}
 func (option) forEventHandler()        {}
 func (option) forStreamHandler()       {}
 func (option) forBatchHandler()        {}
+func (option) forFailure()             {}
 
 // set returns an option that applies assign if ok, and otherwise fails with the
 // formatted error.
@@ -495,8 +496,9 @@ type config struct {
 	BatchSize   int
 	BatchWait   time.Duration
 
-	Code  Code
-	Keyed bool
+	Code       Code
+	HTTPStatus int
+	Keyed      bool
 }
 
 // check reports options that contradict each other.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"gomono.dev/codec"
 	"gomono.dev/internal/lazy"
 	"gomono.dev/transport"
 )
@@ -48,7 +47,7 @@ func (r replier) encodeReply(m *inbound, res *result) {
 		}
 	}
 	if err = r.checkReplyHeader(c, err); err != nil {
-		reply.Header, reply.Body = encodeError(err, outcome, m.request.codec)
+		reply.Header, reply.Body = encodeError(err, outcome)
 	}
 	reply.Header = append(reply.Header, c.replyHeader()...)
 	res.err = err
@@ -66,7 +65,7 @@ func (r replier) finish(m *inbound, res result) {
 	reply := &m.request.reply
 	if res.exited {
 		*reply = transport.Message{}
-		reply.Header, reply.Body = encodeError(res.err, OutcomeAnswered, codec.JSON)
+		reply.Header, reply.Body = encodeError(res.err, OutcomeAnswered)
 	}
 	ctx := m.request.handOver.Begin(&r.in.limits, context.Background(), res.ended+replyTimeout)
 	defer m.request.handOver.End()
@@ -127,7 +126,7 @@ func (r replier) sendShorter(ctx context.Context, reply *transport.Message, refu
 	if !reply.Header.Has(transport.HeaderCode) {
 		tooLarge := about("reply of "+r.decl.String(), refused)
 		tooLarge.Code = Internal
-		reply.Header, reply.Body = encodeError(tooLarge, OutcomeAnswered, r.codec)
+		reply.Header, reply.Body = encodeError(tooLarge, OutcomeAnswered)
 		refused = r.in.app.transport.Publish(ctx, reply)
 	}
 	for CodeOf(refused) == InvalidArgument && cutError(reply) {

@@ -77,6 +77,7 @@ const (
 var serviceTable = slices.Concat(
 	serviceValueCases,
 	serviceErrorCases,
+	serviceFailureCases,
 	serviceMetadataCases,
 	serviceCallInfoCases,
 	serviceTimeCases,

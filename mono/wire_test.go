@@ -287,6 +287,7 @@ func errorExchanges() []exchange {
 		packed := mono.NewService[question, reply]("wire.ask", mono.Codec(c.codec))
 		fails("A typed failure in "+c.name, packed, func() error { return fmt.Errorf("while asking: %w", short.With(shortage{Left: 3})) })
 	}
+	fails("A typed failure with an HTTP status", s, func() error { return unpaid.With(bill{Cents: 1990}) })
 	fails("A typed failure whose value is too large", s, func() error { return heavy.With(reply{Text: strings.Repeat("x", 1<<20)}) })
 	refused := func(name string, m *transport.Message) exchange {
 		m.Subject = "services.wire.ask"

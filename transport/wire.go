@@ -36,6 +36,10 @@ const (
 	// and a content type, the value was too large to be sent.
 	HeaderFailure = "Mono-Failure"
 
+	// HeaderFailureStatus is the HTTP status of that failure, from 400 to 599. Without it
+	// the failure has the status of its code.
+	HeaderFailureStatus = "Mono-Failure-Status"
+
 	// HeaderOutcome is "not-done" if no handler has received the request, and "unknown"
 	// if a handler had begun and was abandoned.
 	HeaderOutcome = "Mono-Outcome"
