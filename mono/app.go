@@ -203,7 +203,7 @@ func (a *App) Scope() *Scope {
 	if in := a.current.Load(); in != nil {
 		return in.root
 	}
-	return &Scope{}
+	return &Scope{app: a}
 }
 
 // State returns the state of the App.

@@ -173,7 +173,7 @@ func (b *binder) add(r registration) {
 		b.report.add(r.name, nil, "%v", err)
 		return
 	}
-	u.scope = &Scope{in: b.in, unit: u}
+	u.scope = &Scope{app: b.in.app, in: b.in, unit: u}
 	b.checkIdentity(u)
 	b.plan.units = append(b.plan.units, u)
 }

@@ -2,9 +2,12 @@ package mono_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 
 	"gomono.dev/mono"
 	"gomono.dev/transport"
@@ -42,6 +45,39 @@ func ExampleApp_Health() {
 	// Output:
 	// false true
 	// false the store is full 8
+}
+
+// A module serves the health of its App, which it reads from its Scope.
+func ExampleScope_Health() {
+	var health http.HandlerFunc
+	app := newExample()
+	app.Add(mono.NewModule("web", func(s *mono.Scope) error {
+		health = func(w http.ResponseWriter, r *http.Request) {
+			h := s.Health(r.Context())
+			if !h.Healthy {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			_ = json.NewEncoder(w).Encode(h) // an error means that the client has gone
+		}
+		return nil
+	}))
+	get := func() int {
+		w := httptest.NewRecorder()
+		health(w, httptest.NewRequest("GET", "/health", nil))
+		return w.Code
+	}
+	ctx := context.Background()
+	if err := app.Start(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println("running:", get())
+	if err := app.Stop(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println("stopped:", get())
+	// Output:
+	// running: 200
+	// stopped: 503
 }
 
 // Describe returns the modules and handles of an App. The result marshals to JSON.

@@ -92,13 +92,8 @@ func (d *details) copy() map[string]any {
 // (StuckAfter). A check that hangs is unhealthy alone, and is not started again before
 // it has returned. An App that does not run is not healthy.
 func (a *App) Health(ctx context.Context) Health {
-	h := Health{
-		State: a.State(), Time: time.Now(),
-		Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult), Components: make(map[string]HealthResult),
-	}
-	in := a.current.Load()
+	h, in := newHealth(a.State()), a.current.Load()
 	if h.State != StateRunning || in == nil {
-		h.Message = "the App is " + string(h.State)
 		return h
 	}
 	var mu sync.Mutex
@@ -126,6 +121,14 @@ func (a *App) Health(ctx context.Context) Health {
 	return h
 }
 
+// newHealth returns the health of an App before anything is checked.
+func newHealth(state State) Health {
+	return Health{
+		State: state, Time: time.Now(), Message: "the App is " + string(state),
+		Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult), Components: make(map[string]HealthResult),
+	}
+}
+
 // sum sets whether everything is healthy, and the names of what is not.
 func (h *Health) sum() {
 	var bad []string
@@ -142,7 +145,7 @@ func (h *Health) sum() {
 	note("module ", h.Modules)
 	note("resource ", h.Resources)
 	note("", h.Components)
-	h.Healthy = len(bad) == 0
+	h.Healthy, h.Message = len(bad) == 0, ""
 	if !h.Healthy {
 		h.Message = fmt.Sprintf("unhealthy: %v", bad)
 	}

@@ -58,7 +58,7 @@ func newInstance(a *App) *instance {
 	}
 	in.ctx, in.giveUp = context.WithCancelCause(context.Background())
 	in.limits.Clock = in.clock
-	in.root = &Scope{in: in}
+	in.root = &Scope{app: a, in: in}
 	in.denials.in = in
 	in.referenced = newReferencedValues(in)
 	return in

@@ -110,8 +110,11 @@ type Binder interface {
 // there fails with FailedPrecondition.
 //
 // A Scope is valid for one attempt to run the App; after that every send through it
-// fails with Unavailable. It may be used concurrently once Bind has returned.
+// fails with Unavailable. It may be used concurrently once Bind has returned. Health,
+// Describe and Instance may be called at any time: in Bind, in the hooks, during the stop
+// and after it.
 type Scope struct {
+	app  *App      // nil: in the zero value
 	in   *instance // nil: the App has not been started
 	unit *unit     // nil: outside any module
 }
@@ -136,6 +139,37 @@ func (s *Scope) Logger() *slog.Logger {
 		return s.in.log
 	}
 	return s.in.log.With("module", s.unit.name)
+}
+
+// Instance returns the id of this attempt to run the App, the same for all its modules.
+// It is random, so each process and each start has another one. It is "" before the App
+// was started.
+func (s *Scope) Instance() string {
+	if s.in == nil {
+		return ""
+	}
+	return s.in.id
+}
+
+// Health returns the health of the App, so that a module can serve it. See [App.Health].
+// Before the App runs, which includes Bind and Start, and from the begin of its stop on,
+// Health checks nothing: it returns the State, with Healthy false. A module must not call
+// it in its own health check, which would wait for itself until HealthTimeout.
+func (s *Scope) Health(ctx context.Context) Health {
+	if s.app == nil {
+		return newHealth(StateCreated)
+	}
+	return s.app.Health(ctx)
+}
+
+// Describe returns the topology of the App. See [App.Describe]. Its lists are empty in
+// Bind, and complete from the Start of the first module on, also while the App stops and
+// after that.
+func (s *Scope) Describe() Topology {
+	if s.app == nil {
+		return Topology{State: StateCreated}
+	}
+	return s.app.Describe()
 }
 
 // Use declares that the module sends through these handles. It is for a module that
