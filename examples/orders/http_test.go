@@ -49,9 +49,9 @@ func TestHTTP(t *testing.T) {
 			want   string
 		}{
 			{`{"id":"x1","card":"4242 4242 4242 4242","product":"book","quantity":2}`, 201, `"receipt":"R-x1"`},
-			{`{"id":"x2","card":"4000 0000 0000 0002","product":"book","quantity":2}`, 400, `"decline":{"reason":"insufficient funds"}`},
-			{`{"id":"x3","card":"4242 4242 4242 4242","product":"globe","quantity":2}`, 400, `"shortage":{"product":"globe"`},
-			{`{"id":"x4","card":"4242 4242 4242 4242","product":"unicorn","quantity":2}`, 404, `"code":"not_found"`},
+			{`{"id":"x2","card":"4000 0000 0000 0002","product":"book","quantity":2}`, 402, `{"name":"payments.declined","code":"failed_precondition","value":{"reason":"insufficient funds"}}`},
+			{`{"id":"x3","card":"4242 4242 4242 4242","product":"globe","quantity":2}`, 400, `{"name":"inventory.out-of-stock","code":"failed_precondition","value":{"product":"globe"`},
+			{`{"id":"x4","card":"4242 4242 4242 4242","product":"unicorn","quantity":2}`, 404, `{"name":"inventory.unknown-product","code":"not_found","value":{"product":"unicorn"}}`},
 			{`{"id":`, 400, `"code":"invalid_argument"`},
 		} {
 			if status, got := p.send(t, "POST", "/orders", c.body); status != c.status || !strings.Contains(got, c.want) {

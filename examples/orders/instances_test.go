@@ -339,7 +339,7 @@ func TestGarbageInTheLedger(t *testing.T) {
 				t.Errorf("%s: %d %s", id, status, got)
 			}
 			declined := strings.Replace(order(id), good, empty, 1)
-			if status, got := instances[i].send(t, "POST", "/orders", declined); status != http.StatusBadRequest || !strings.Contains(got, "insufficient funds") {
+			if status, got := instances[i].send(t, "POST", "/orders", declined); status != http.StatusPaymentRequired || !strings.Contains(got, "insufficient funds") {
 				t.Errorf("%s, declined: %d %s", id, status, got)
 			}
 			if status, got := instances[i].send(t, "POST", "/orders", order(id)); status != http.StatusCreated {
@@ -389,7 +389,7 @@ func TestRefusedRequestsFillNoStore(t *testing.T) {
 			"an unknown product":      {"book", "unicorn", 404, "unknown-product"},
 			"a long product":          {"book", strings.Repeat("x", 101), 400, "the product's name has 101 bytes"},
 			"a product of a megabyte": {"book", strings.Repeat("x", 1_048_300), 400, "the product's name has 1048300 bytes"},
-			"an empty shelf":          {"book", "globe", 400, "shortage"},
+			"an empty shelf":          {"book", "globe", 400, "inventory.out-of-stock"},
 			"no quantity":             {`"quantity":1`, `"quantity":0`, 400, "quantity"},
 			"no card":                 {good, "", 400, "card's number is malformed"},
 			"a malformed card":        {good, "4242 4242 x242 4242", 400, "card's number is malformed"},
@@ -402,7 +402,7 @@ func TestRefusedRequestsFillNoStore(t *testing.T) {
 				t.Errorf("%s: %d jobs are stored", name, n)
 			}
 		}
-		if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), good, empty, 1)); status != 400 || !strings.Contains(got, "insufficient funds") {
+		if status, got := p.send(t, "POST", "/orders", strings.Replace(order("x"), good, empty, 1)); status != http.StatusPaymentRequired || !strings.Contains(got, "insufficient funds") {
 			t.Errorf("declined: %d %s", status, got)
 		}
 		realtime.Until(t, "the declined order is settled", func() bool { return s.jobs(t) == 0 })

@@ -152,7 +152,7 @@ func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 		&analytics.Module{},
 	)
 	if set.serve != "" {
-		app.Add(&web.Module{Addr: set.serve, Health: app.Health})
+		app.Add(&web.Module{Addr: set.serve})
 	}
 	return app
 }

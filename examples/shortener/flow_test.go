@@ -32,7 +32,7 @@ func system(t testing.TB, h *testkit.Harness) *client {
 		func() mono.Module { return &stats.Module{} },
 	)
 	h.MustStart()
-	return &client{t, h, web.Handler(h, nil)}
+	return &client{t, h, web.Handler(h)}
 }
 
 // send sends a request. A header is a name and a value.

@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	app := mono.New(tr, mono.Logger(logger)).Add(&links.Module{}, &stats.Module{})
-	site := &web.Module{Addr: set.listen, Health: app.Health}
+	site := &web.Module{Addr: set.listen}
 	app.Add(site)
 	if set.tour {
 		return tour(ctx, app, site, stdout)

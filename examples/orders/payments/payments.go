@@ -23,7 +23,8 @@ var (
 	Get = mono.NewService[GetRequest, Payment]("payments.get",
 		mono.Version("1.0.0"), mono.Doc("look up a charge"))
 
-	Declined = mono.NewFailure[Decline]("payments.declined", mono.FailedPrecondition)
+	// Declined is 402 Payment Required over HTTP.
+	Declined = mono.NewFailure[Decline]("payments.declined", mono.FailedPrecondition, mono.HTTPStatus(402))
 
 	// Movements is the bank's book. It stands for a payment provider, which remembers charges
 	// by their id, for every process.

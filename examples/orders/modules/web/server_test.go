@@ -26,7 +26,7 @@ func TestUnreadAnswersDoNotDelayAStop(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newPipes()
-				m := &Module{Health: func(context.Context) mono.Health { return mono.Health{Healthy: true} }}
+				m := &Module{scope: &mono.Scope{}}
 				s := serve(l, m.routes(), slog.New(slog.DiscardHandler))
 				client := l.dial()
 				defer client.Close()

@@ -9,17 +9,14 @@ import (
 	"net/http"
 	"net/url"
 
-	"gomono.dev/examples/orders/inventory"
 	"gomono.dev/examples/orders/orders"
-	"gomono.dev/examples/orders/payments"
 	"gomono.dev/mono"
 )
 
 // Module listens on Addr and serves POST /orders, GET /orders/{id}, with ?batch= for
 // an order of a batch, and GET /health.
 type Module struct {
-	Addr   string
-	Health func(context.Context) mono.Health
+	Addr string
 
 	place  mono.Func[orders.Order, orders.Confirmation]
 	get    mono.Func[orders.GetRequest, orders.Confirmation]
@@ -109,7 +106,7 @@ func batchOf(u *url.URL) (string, error) {
 }
 
 func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
-	h := m.Health(r.Context())
+	h := m.scope.Health(r.Context())
 	status := http.StatusOK
 	if !h.Healthy {
 		status = http.StatusServiceUnavailable
@@ -117,20 +114,18 @@ func (m *Module) getHealth(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, h)
 }
 
-// fail sends an error: its code, its text, and the value of a failure.
+// fail sends an error: the name, code and value of a failure of any module, or the code and the
+// text of another error.
 func fail(w http.ResponseWriter, err error) {
-	body := map[string]any{"code": mono.CodeOf(err), "message": err.Error()}
-	if shortage, ok := inventory.OutOfStock.Match(err); ok {
-		body["shortage"] = shortage
-	}
-	if decline, ok := payments.Declined.Match(err); ok {
-		body["decline"] = decline
+	if f, ok := mono.FailureOf(err); ok {
+		reply(w, f.Status, f)
+		return
 	}
 	status := mono.CodeOf(err).HTTPStatus()
 	if e, ok := errors.AsType[*bodyError](err); ok {
 		status = e.status
 	}
-	reply(w, status, body)
+	reply(w, status, map[string]any{"code": mono.CodeOf(err), "message": err.Error()})
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

@@ -24,7 +24,7 @@ type site struct {
 	remove  mono.Func[links.DeleteRequest, links.Link]
 	list    mono.Func[links.ListRequest, links.ListReply]
 	count   mono.Func[stats.Request, stats.Reply]
-	health  func(context.Context) mono.Health
+	app     mono.Binder
 }
 
 // Handler serves the web site:
@@ -38,11 +38,11 @@ type site struct {
 //	DELETE /links/{alias}     delete a link with the ETag in If-Match
 //	GET /links/{alias}/stats  its visits
 //	GET /health               the health of the App
-func Handler(b mono.Binder, health func(context.Context) mono.Health) http.Handler {
+func Handler(b mono.Binder) http.Handler {
 	s := &site{
 		shorten: links.Shorten.Client(b), find: links.Get.Client(b), resolve: links.Resolve.Client(b),
 		update: links.Update.Client(b), remove: links.Delete.Client(b), list: links.List.Client(b),
-		count: stats.Get.Client(b), health: health,
+		count: stats.Get.Client(b), app: b,
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.getPage)
@@ -195,7 +195,7 @@ func (s *site) getAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *site) getHealth(w http.ResponseWriter, r *http.Request) {
-	h := s.health(r.Context())
+	h := s.app.Scope().Health(r.Context())
 	status := http.StatusOK
 	if !h.Healthy {
 		status = http.StatusServiceUnavailable

@@ -14,7 +14,6 @@ import (
 // Module listens on Addr.
 type Module struct {
 	Addr    string
-	Health  func(context.Context) mono.Health
 	Serving func(url string) // called once it listens; may be nil
 
 	scope   *mono.Scope
@@ -33,7 +32,7 @@ func (m *Module) Doc() string { return "serves HTTP" }
 // and until it has stopped.
 func (m *Module) Bind(s *mono.Scope) error {
 	m.scope = s
-	m.handler = Handler(s, m.Health)
+	m.handler = Handler(s)
 	return nil
 }
 
