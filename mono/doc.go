@@ -58,7 +58,8 @@
 //
 // The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
 // [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is
-// an error that keeps its type across processes.
+// an error that keeps its type across processes. [FailureOf] returns its name, code and
+// value without the type, such as for HTTP.
 //
 // The result of a handler decides what happens to a stored message. Nil completes
 // it, [Permanent] makes it a dead letter, [RetryAfter] sets the time of the next
@@ -68,7 +69,7 @@
 // [CallFrom] returns the properties of a message to its handler. A [CallInfo] carries
 // headers of a call and of its reply. [Middleware] runs around all messages. An
 // [Observer] receives the events in the life of the App; [App.Health] and
-// [App.Describe] report its current state.
+// [App.Describe] report its current state. A module reads both from its [Scope].
 //
 // # Local calls
 //
@@ -103,7 +104,7 @@
 // A body holds the codec's bytes and nothing else. Package transport lists the
 // headers, none of which is required. So a plain NATS client can call a service
 // with JSON and read the reply: a message without a content type is JSON, and a
-// reply has the content type of its request. The body of a struct{} may be empty. If a
+// reply has the content type of its request. The value of a failure is JSON. The body of a struct{} may be empty. If a
 // handle has [Upcasts], the content type has the version of the payload.
 //
 // # Concurrency
