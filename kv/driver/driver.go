@@ -183,6 +183,10 @@ type Info struct {
 	First   uint64 // the oldest revision, Last+1 if there is none
 	Last    uint64 // the highest revision ever assigned
 
+	// Now is the time by the clock of the leader. A value has expired at its Expiry by this
+	// clock, also if a server still has it: each removes it a moment later.
+	Now time.Time
+
 	// Expires reports whether values with a TTL of their own can be stored, and Batches
 	// whether several writes at once can.
 	Expires, Batches bool
@@ -204,7 +208,7 @@ type Record struct {
 	Op       Op
 	Revision uint64
 	Created  time.Time        // by the backend's clock
-	TTL      time.Duration    // 0: the bucket's
+	TTL      time.Duration    // 0: the bucket's; negative: none, not even the bucket's
 	Header   transport.Header // without the backend's fields
 	Value    []byte           // nil if HeadersOnly
 	Size     int              // bytes of the value, also if HeadersOnly
@@ -214,6 +218,8 @@ type Record struct {
 // zero if the record does not expire.
 func (r *Record) Expiry(bucket time.Duration) time.Time {
 	switch ttl := r.TTL; {
+	case ttl < 0:
+		return time.Time{}
 	case ttl > 0 && (bucket <= 0 || ttl < bucket):
 		return r.Created.Add(ttl)
 	case bucket > 0:

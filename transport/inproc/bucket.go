@@ -238,6 +238,7 @@ func (b *bucket) info() driver.Info {
 		Bytes:   b.bytes,
 		First:   b.last + 1,
 		Last:    b.last,
+		Now:     time.Now(),
 		Expires: b.config.Mirror == nil,
 		Batches: b.config.Mirror == nil,
 	}

@@ -107,7 +107,10 @@ func bucketInfo(is *jetstream.StreamInfo) driver.Info {
 	state := &is.State
 	info := driver.Info{
 		Config: bucketConfig(&is.Config), Records: state.Msgs, Bytes: state.Bytes, First: state.FirstSeq, Last: state.LastSeq,
-		Expires: is.Config.AllowMsgTTL && is.Config.Mirror == nil, Batches: is.Config.AllowAtomicPublish,
+		Expires: is.Config.AllowMsgTTL && is.Config.Mirror == nil, Batches: is.Config.AllowAtomicPublish, Now: is.TimeStamp,
+	}
+	if info.Now.IsZero() { // a server before 2.10
+		info.Now = time.Now()
 	}
 	if state.Msgs == 0 {
 		info.First = state.LastSeq + 1

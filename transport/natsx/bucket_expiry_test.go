@@ -105,6 +105,42 @@ func TestServerRaisesTTL(t *testing.T) {
 	}
 }
 
+// A value of another client with the TTL "never" outlives the TTL of the bucket.
+func TestNeverExpires(t *testing.T) {
+	t.Parallel()
+	for storage, memory := range storages {
+		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
+			tr := inProcessOn(t, t.TempDir())
+			b := openBucket(t, tr, driver.Config{TTL: time.Second, Memory: memory})
+			msg := &nats.Msg{Subject: "$KV.b.a", Data: []byte("v"), Header: nats.Header{"Nats-TTL": {"Never"}}}
+			if _, err := jetStream(t, tr).PublishMsg(t.Context(), msg); err != nil {
+				t.Fatal(err)
+			}
+			put(t, b, "b", "v")
+			eventually(t, "the other value to go", func() bool { return scan(t, b, driver.Scan{}) == "1:a=v" })
+			if r, err := b.Get(t.Context(), "a", 0, false); err != nil || !r.Expiry(time.Second).IsZero() {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// Info has the time of the server, which is not before that of any record.
+func TestInfoHasTheTime(t *testing.T) {
+	t.Parallel()
+	b := openBucket(t, inProcess(t, nil), driver.Config{})
+	put(t, b, "a", "1")
+	r, err := b.Get(t.Context(), "a", 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := b.Info(t.Context())
+	if err != nil || is.Now.Before(r.Created) || is.Now.After(time.Now()) {
+		t.Errorf("%v after %v, %v", is.Now, r.Created, err)
+	}
+}
+
 // A fraction of a second counts as a whole one.
 func TestTTLIsRoundedUp(t *testing.T) {
 	t.Parallel()

@@ -69,12 +69,15 @@ func operationOf(h nats.Header) driver.Op {
 	return driver.Purge
 }
 
-// ttlOf returns the TTL in a header: seconds, or a duration. It is 0 for any other text, such
-// as "never".
+// ttlOf returns the TTL in a header: seconds, or a duration. It is negative for "never", and 0
+// for any other text.
 func ttlOf(h nats.Header) time.Duration {
 	text := firstOf(h, jetstream.MsgTTLHeader)
-	if text == "" {
+	switch {
+	case text == "":
 		return 0
+	case strings.EqualFold(text, "never"):
+		return -1
 	}
 	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
 		return max(time.Duration(seconds)*time.Second, 0)
