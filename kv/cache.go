@@ -17,7 +17,7 @@ import (
 //
 // A value is at most MaxStale old, or Get reads the bucket. Normally it is as old as a change
 // takes to arrive: the cache follows the bucket. A Get returns at least what this process has
-// written last, and no value after its expiry, by the local clock.
+// written last, and no value after its expiry: see [TTL].
 //
 // A value is decoded once, and all callers share it: they must not change what it points to.
 func Cached(keys ...Selector) BucketOption {
@@ -115,11 +115,7 @@ func (c *cache) get(ctx context.Context, written string) (*item, error) {
 		c.stale.Add(1)
 	}
 	c.misses.Add(1)
-	i, err := c.fill(ctx, written)
-	if err == nil && i.expired() {
-		i = new(item) // the server has not removed it yet
-	}
-	return i, err
+	return c.fill(ctx, written)
 }
 
 // known returns the item of a key, or nil.

@@ -148,6 +148,9 @@ func (kv *KeyValue[T]) GetRevision(ctx context.Context, key string, revision uin
 			err = firstError(o.checkReached(ctx, revision), err)
 		}
 	}
+	if err == nil {
+		err = o.endExpired(ctx, r)
+	}
 	if err != nil {
 		return Entry[T]{}, o.at(key, err)
 	}
@@ -186,7 +189,11 @@ func (kv *KeyValue[T]) GetAll(ctx context.Context, keys ...string) (entries []En
 		return nil, 0, inBucket(o.name, err)
 	}
 	var errs []error
+	x := expiry{o: o}
 	for _, r := range records {
+		if err := x.end(ctx, r); err != nil {
+			return nil, 0, inBucket(o.name, err)
+		}
 		if r.Op != driver.Put {
 			continue
 		}

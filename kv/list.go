@@ -56,7 +56,13 @@ func (kv *KeyValue[T]) scan(ctx context.Context, keys selectors, headersOnly boo
 	if o.Config().Replicas > 1 {
 		take = l.takeFromReplica
 	}
-	if err = o.Scan(ctx, driver.Scan{Patterns: patterns, HeadersOnly: headersOnly}, take); err == nil {
+	var failed error
+	x := expiry{o: o}
+	err = o.Scan(ctx, driver.Scan{Patterns: patterns, HeadersOnly: headersOnly}, func(r *driver.Record) bool {
+		failed = x.end(ctx, r)
+		return failed == nil && take(r)
+	})
+	if err = firstError(failed, err); err == nil {
 		l.giveHeld()
 	}
 	if l.left {

@@ -85,7 +85,7 @@ func (kv *KeyValue[T]) Touch(ctx context.Context, key string, options ...WriteOp
 			return driver.Write{}, err
 		}
 		e.Value = is.Value
-		w := driver.Write{Key: written, Header: r.Header, Value: r.Value, TTL: r.TTL}
+		w := driver.Write{Key: written, Header: r.Header, Value: r.Value, TTL: max(r.TTL, 0)}
 		if ttl > 0 {
 			w.TTL = ttl
 		}
@@ -110,6 +110,9 @@ func (o *opened) modify(ctx context.Context, key string, change func(*driver.Rec
 	for wait := firstPause; err == nil; wait = longer(wait) {
 		expect := revisionOf(r)
 		if lost == nil {
+			if err = o.endExpired(ctx, r); err != nil {
+				break
+			}
 			if w, err = change(r); err != nil {
 				break
 			}

@@ -57,17 +57,20 @@ func ofRead(err error) error {
 	return notDone(transport.CodeOf(err), "%w", err)
 }
 
-// record returns the newest record of a key, markers included. A replica or a mirror that does
-// not have the last write of this process is not believed.
+// record returns the newest record of a key, markers included, and marks a value that has
+// expired. A replica or a mirror that does not have the last write of this process is not
+// believed.
 func (o *opened) record(ctx context.Context, key string, fresh bool) (*driver.Record, error) {
 	r, err := o.Get(ctx, key, 0, fresh)
-	if fresh || transport.CodeOf(err) != "" && transport.CodeOf(err) != transport.NotFound {
-		return r, err
+	if !fresh && (err == nil || transport.CodeOf(err) == transport.NotFound) {
+		if least := o.written.of(key); least > 0 && (err != nil || r.Revision < least) {
+			r, err = o.Get(ctx, key, 0, true)
+		}
 	}
-	if least := o.written.of(key); least > 0 && (err != nil || r.Revision < least) {
-		return o.Get(ctx, key, 0, true)
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	return r, o.endExpired(ctx, r)
 }
 
 // put stores writes, and notes their revisions.

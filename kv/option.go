@@ -55,8 +55,14 @@ type TTLOption struct{ life time.Duration }
 // TTL replaces the history of its key. Each write sets the life anew: one without the option
 // has only the bucket's.
 //
-// The server counts whole seconds: the life is rounded up, and at least a second. A server of
-// NATS may remove an expired value a second late. [Entry.Expires] is exact.
+// The server counts whole seconds: the life is rounded up, and at least a second. From
+// [Entry.Expires] on, the value is gone for every reader, whichever server answers. A server of
+// NATS may remove it a second later. Until then Create returns already_exists, and History and
+// Watch may return the value.
+//
+// The clock of the server that leads the bucket decides. A process asks for it if a value has
+// expired by the local clock. So a local clock that is ahead costs a request, and hides no
+// value. If it is behind, a value may be returned late, by at most the difference.
 func TTL(life time.Duration) TTLOption { return TTLOption{life} }
 
 func (t TTLOption) bucketOption(o *bucketOptions) {

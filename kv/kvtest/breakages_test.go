@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gomono.dev/kv/driver"
@@ -49,7 +50,8 @@ var breakages = map[string]breakage{
 			r.Op, r.Value = driver.Put, []byte(`""`)
 		}
 	}}), "expiry/not-listed"},
-	"keeps the TTL of the value before": {keepTTL, "expiry/next-write"},
+	"has a replica that keeps expired values, and no clock": {keepExpired, "expiry/every-reader"},
+	"keeps the TTL of the value before":                     {keepTTL, "expiry/next-write"},
 
 	// reads
 	"returns the newest record for any revision": {always(fault{get: func(ctx context.Context, b driver.Bucket, key string, _ uint64, fresh bool) (*driver.Record, error) {
@@ -230,6 +232,25 @@ func uncoverOlder() fault {
 			if older, ok := before.Load(r.Key); ok && r.Op == driver.Expire {
 				*r = *older.(*driver.Record)
 			}
+		},
+	}
+}
+
+// keepExpired returns a fault by which every other read of a key finds the value before its end.
+func keepExpired() fault {
+	var before sync.Map // by key
+	var reads atomic.Int64
+	return fault{
+		info: func(is *driver.Info) { is.Now = time.Time{} },
+		get: func(ctx context.Context, b driver.Bucket, key string, revision uint64, fresh bool) (*driver.Record, error) {
+			r, err := b.Get(ctx, key, revision, fresh)
+			if err == nil && r.Op == driver.Put {
+				before.Store(key, *r)
+			}
+			if kept, ok := before.Load(key); ok && err == nil && r.Op == driver.Expire && reads.Add(1)%2 == 0 {
+				*r = kept.(driver.Record)
+			}
+			return r, err
 		},
 	}
 }

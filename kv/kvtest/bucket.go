@@ -101,7 +101,8 @@ func (b *bucket) gone(key string) {
 	b.wantKeys([]kv.Selector{kv.Key(key)})
 }
 
-// wantGone waits until a key has no value, and fails if it has another one first.
+// wantGone waits until a key has no value, and fails if it has another one first. Then it waits
+// until the server has removed the value, which lets Create succeed.
 func (b *bucket) wantGone(key string) {
 	b.s.Helper()
 	var last uint64
@@ -115,6 +116,12 @@ func (b *bucket) wantGone(key string) {
 		}
 		last = e.Revision
 		return err != nil
+	})
+	b.gone(key)
+	realtime.Until(b.s, key+" is removed", func() bool {
+		entries, err := b.History(b.s.patient(), key)
+		b.s.must(err)
+		return len(entries) == 0 || entries[len(entries)-1].Op != kv.OpPut
 	})
 	b.gone(key)
 }

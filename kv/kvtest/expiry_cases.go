@@ -3,6 +3,7 @@ package kvtest
 import (
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/kv"
 	"gomono.dev/transport"
 )
@@ -72,6 +73,24 @@ var expiryCases = []testCase{
 			}
 			b.want("stays", "1")
 			b.wantNoLife("stays")
+		},
+	},
+	{
+		name: "expiry/every-reader", contract: "the value is gone for every reader, whichever server answers", needs: KeyTTL,
+		rule: "A value that one reader has found to be gone is gone for all others, before the server has removed it.",
+		body: func(s *suite) {
+			b := s.open()
+			all := []*bucket{b, b.elsewhere(), b.elsewhere()}
+			b.put("a", "1", kv.TTL(life))
+			realtime.Until(s, "a has expired", func() bool {
+				_, err := b.Get(s.patient(), "a")
+				return transport.CodeOf(err) == transport.NotFound
+			})
+			for range 20 {
+				for _, b := range all {
+					b.gone("a")
+				}
+			}
 		},
 	},
 	{
