@@ -84,6 +84,14 @@ type SharedOption interface {
 
 // TTL limits the life of all objects, or of one as an option of Put. The shorter of both
 // counts. The server counts whole seconds: the life is rounded up, and at least a second.
+//
+// From its Expires on, an object is gone for every reader, whichever server answers. A server of
+// NATS may remove it a second later. Until then a Put with [IfAbsent] returns already_exists.
+//
+// The clock of the server that leads the store decides. A process asks for it if an object has
+// expired by the local clock. So a local clock that is ahead hides no object, except in an
+// [Index]. If it is behind, an object may be returned late, by at most the difference. Each
+// server removes objects by its own clock: if that is ahead, it removes them early.
 func TTL(life time.Duration) SharedOption {
 	var err error
 	if life < time.Second || life > maxTTL {

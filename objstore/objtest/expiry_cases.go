@@ -77,6 +77,26 @@ var expiryCases = []testCase{
 		},
 	},
 	{
+		name: "expiry/every-reader", contract: "an object is gone for every reader, whichever server answers",
+		rule: "An object that one reader has found to be gone is gone for all others, before the servers have removed it.",
+		body: func(s *suite) {
+			for _, options := range [][]objstore.StoreOption{nil, {objstore.TTL(time.Second)}} {
+				st := s.open(options...)
+				other := &store{s.connectAs(s.connect(), st.name), s, st.name}
+				st.put("a", content(35), objstore.TTL(time.Second))
+				realtime.Until(s, "a has expired", func() bool {
+					_, err := st.Stat(s.patient(), "a")
+					return transport.CodeOf(err) == transport.NotFound
+				})
+				for range 20 {
+					st.gone("a")
+					other.gone("a")
+					wantEqual(s, "List", len(st.list())+len(other.list()), 0)
+				}
+			}
+		},
+	},
+	{
 		name: "expiry/reader", contract: "it never returns a mixture.",
 		rule: "A reader whose object expires meanwhile is aborted, or gets not_found, and never data_loss.",
 		body: func(s *suite) {
