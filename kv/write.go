@@ -17,8 +17,8 @@ func (kv *KeyValue[T]) Put(ctx context.Context, key string, value T, options ...
 }
 
 // Create sets the value of a key that has none, because it was never set, was deleted, or has
-// expired. Otherwise it returns already_exists, also if the server has not removed an expired
-// value yet: see [TTL].
+// expired. Otherwise it returns already_exists. An expired value that the server has not removed
+// yet counts too: see [TTL].
 func (kv *KeyValue[T]) Create(ctx context.Context, key string, value T, options ...WriteOption) (Entry[T], error) {
 	return kv.write(ctx, key, value, options, func(o *opened, w driver.Write) (uint64, error) { return o.create(ctx, w) })
 }
