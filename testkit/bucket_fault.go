@@ -34,14 +34,15 @@ func (f *Fault) isForBuckets() bool {
 
 // askBucket decides at a point of a bucket or a store. Operations of the test have no faults.
 func (f *faults) askBucket(p *inproctest.Point) inproctest.FaultAction {
-	if !f.any() || f.h.over() || f.h.processOf(p.By) == nil {
+	by := f.h.processOf(p.By)
+	if !f.any() || f.h.over() || by == nil {
 		return inproctest.FaultAction{}
 	}
 	k := handleKey{kindBucket, p.Bucket}
 	if p.Store != "" {
 		k = handleKey{kindStore, p.Store}
 	}
-	m := &Passing{Handle: k.String(), Key: k.keyText(p.Key), Write: p.Action == inproctest.Put}
+	m := &Passing{Handle: k.String(), Program: by.programName(), Key: k.keyText(p.Key), Write: p.Action == inproctest.Put}
 	if p.Key == "" {
 		m.Chunk = int(p.Sequence)
 	}

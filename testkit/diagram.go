@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"gomono.dev/mono"
 )
@@ -26,7 +27,7 @@ type arrow struct {
 // diagram draws the history.
 func (h *Harness) diagram() string {
 	d := &diagram{h: h, entries: h.journal.all(func(*entry) bool { return true })}
-	d.name("")
+	d.name(nil, "")
 	for _, e := range d.entries {
 		d.draw(&e)
 	}
@@ -37,7 +38,7 @@ func (h *Harness) diagram() string {
 func (d *diagram) draw(e *entry) {
 	switch {
 	case e.deadLetter != nil:
-		d.add(e.begun, "Note over %s: gives up %s", d.name(e.module), e.handle.name)
+		d.add(e.begun, "Note over %s: gives up %s", d.name(e.process, e.module), e.handle.name)
 	case e.isOperation():
 		if e.operation.writes {
 			d.add(e.begun, "Note over %s: %s %s", allParticipants, e.operation.verb, e.handle)
@@ -48,14 +49,14 @@ func (d *diagram) draw(e *entry) {
 	case e.side == mono.SideSender && e.handle.kind == mono.KindService:
 		d.drawCall(e)
 	case e.side == mono.SideSender && !slices.ContainsFunc(d.entries, e.isReceived):
-		d.add(e.begun, "Note over %s: %s %s", d.name(e.module), sendVerb(e.handle.kind), e.handle.name)
+		d.add(e.begun, "Note over %s: %s %s", d.name(e.process, e.module), sendVerb(e.handle.kind), e.handle.name)
 	case e.side == mono.SideReceiver && e.handle.kind != mono.KindService:
 		d.drawHandled(e)
 	}
 }
 
 func (d *diagram) drawCall(e *entry) {
-	from, to := d.name(e.module), d.name(d.h.topology.provider(e.handle))
+	from, to := d.name(e.process, e.module), d.provider(e)
 	d.add(e.begun, "%s->>%s: %s", from, to, e.handle.name)
 	switch {
 	case e.ended && e.err != nil:
@@ -73,17 +74,37 @@ func (d *diagram) drawHandled(e *entry) {
 	if result := d.h.journal.resultOf(e, e.id, e.err); result != ResultDone {
 		text += ", " + string(result)
 	}
-	d.add(e.begun, "%s-)%s: %s", d.name(e.from), d.name(e.module), text)
+	d.add(e.begun, "%s-)%s: %s", d.sender(e), d.name(e.process, e.module), text)
 }
 
 func (d *diagram) add(place int, format string, args ...any) {
 	d.arrows = append(d.arrows, arrow{place, fmt.Sprintf(format, args...)})
 }
 
-// name returns the diagram's name of a module, which takes part in it from then on.
-func (d *diagram) name(module string) string {
-	if module == "" {
+// provider returns the name of the module that serves a call, or that would have.
+func (d *diagram) provider(call *entry) string {
+	if i := slices.IndexFunc(d.entries, call.isReceived); i >= 0 {
+		return d.name(d.entries[i].process, d.entries[i].module)
+	}
+	return d.name(call.process, d.h.provider(call.process, call.handle))
+}
+
+// sender returns the name of the module that sent a message.
+func (d *diagram) sender(received *entry) string {
+	var by *process
+	if sent := d.h.journal.sender(messageKey{received.handle, received.id}); sent != nil {
+		by = sent.process
+	}
+	return d.name(by, received.from)
+}
+
+// name returns the diagram's name of a module of a process, which takes part in it from then on.
+func (d *diagram) name(of *process, module string) string {
+	switch program := of.programName(); {
+	case module == "":
 		module = "test"
+	case program != "":
+		module = program + "/" + module
 	}
 	if !slices.Contains(d.participants, module) {
 		d.participants = append(d.participants, module)
@@ -91,8 +112,15 @@ func (d *diagram) name(module string) string {
 	return identifier(module)
 }
 
-// identifier returns a module's name as Mermaid requires it.
-func identifier(module string) string { return strings.ReplaceAll(module, "-", "_") }
+// identifier returns the name of a participant as Mermaid requires it.
+func identifier(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '_'
+	}, name)
+}
 
 // allParticipants stands for all participants until they are known.
 const allParticipants = "*"

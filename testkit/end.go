@@ -3,6 +3,8 @@ package testkit
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"gomono.dev/mono"
@@ -24,7 +26,9 @@ func (h *Harness) end() {
 		h.checkRunning()
 		h.checkUndone()
 	}
-	h.Stop()
+	for _, p := range slices.Backward(h.allPrograms()) {
+		p.Stop()
+	}
 	h.background.Wait()
 	h.closeOutside()
 	h.report()
@@ -104,17 +108,22 @@ func (h *Harness) isUnfinishedAllowed(k handleKey) bool {
 	return false
 }
 
-// app returns the App of the latest process, running or not.
-func (h *Harness) app() *mono.App { return h.processes[len(h.processes)-1].app }
-
-// eachGroup calls f with the state of every group of the stored handles that modules consume.
+// eachGroup calls f with the state of every group of the stored handles that modules of any
+// program consume, running or not.
 func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.GroupInfo, error)) {
-	for _, d := range h.app().Describe().Handles {
-		k := handleKey{d.Kind, d.Name}
-		if len(d.Consumes) == 0 || !h.topology.isStored(k) {
-			continue
+	consumed := make(map[string]handleKey) // by subject
+	for _, p := range h.allPrograms() {
+		for _, d := range p.describe().Handles {
+			k := handleKey{d.Kind, d.Name}
+			if len(d.Consumes) > 0 && p.topology.isStored(k) {
+				subject, _, _ := strings.Cut(d.Subject, "._k")
+				consumed[subject] = k
+			}
 		}
-		groups, err := groupsOf(tr, d.Subject)
+	}
+	for _, subject := range slices.Sorted(maps.Keys(consumed)) {
+		k := consumed[subject]
+		groups, err := groupsOf(tr, subject)
 		if err != nil {
 			f(k, transport.GroupInfo{}, err)
 		}
@@ -126,7 +135,6 @@ func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.
 
 // groupsOf returns the state of the groups of a stored handle.
 func groupsOf(tr transport.Transport, subject string) ([]transport.GroupInfo, error) {
-	subject, _, _ = strings.Cut(subject, "._k")
 	log, err := tr.Log(context.Background(), transport.LogConfig{Name: strings.ReplaceAll(subject, ".", "_"), Subjects: []string{subject}})
 	if err != nil {
 		return nil, err
@@ -145,9 +153,9 @@ func (h *Harness) lastAttempt(k handleKey, group string) string {
 }
 
 // panicked records a panic that was contained.
-func (h *Harness) panicked(o mono.Panicked) {
-	h.journal.note(nil, "panic in %s: %v", o.Where, o.Value)
+func (h *Harness) panicked(p *process, o mono.Panicked) {
+	h.journal.note(p, "panic in %s: %v", p.program().of(o.Where), o.Value)
 	if !h.panicsOK {
-		h.t.Errorf("testkit: %s panicked: %v\n%s\npermit it with h.AllowPanics()", o.Where, o.Value, o.Stack)
+		h.t.Errorf("testkit: %s panicked: %v\n%s\npermit it with h.AllowPanics()", p.program().of(o.Where), o.Value, o.Stack)
 	}
 }

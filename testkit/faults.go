@@ -84,7 +84,7 @@ func (f *faults) follow(p *inproctest.Point, k messageKey, v *inproctest.FaultAc
 // handleOf finds the handle of a subject: <kind>s.<name>, after the namespace and before a
 // token that begins with "_".
 func (f *faults) handleOf(subject string) (handleKey, bool) {
-	if namespace := f.h.topology.prefix(); namespace != "" {
+	if namespace := f.h.prefix(); namespace != "" {
 		subject = strings.TrimPrefix(subject, namespace+".")
 	}
 	kind, name, ok := strings.Cut(subject, "s.")
@@ -98,8 +98,9 @@ func (f *faults) handleOf(subject string) (handleKey, bool) {
 
 // passing describes the message at a point.
 func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
+	by := f.h.processOf(p.By)
 	m := &Passing{
-		Handle: k.String(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
+		Handle: k.String(), Program: by.programName(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
 		ID: p.Message.Header.Get(transport.HeaderID), From: p.Message.Header.Get(transport.HeaderSender),
 	}
 	switch {
@@ -112,9 +113,9 @@ func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 		m.From, m.Value = sent.module, sent.value
 	}
 	if k.kind == mono.KindService {
-		m.To = f.h.topology.provider(k)
+		m.To = f.h.provider(by, k)
 	} else if m.Group != "" {
-		m.To = f.h.topology.member(k, m.Group)
+		m.To = f.h.member(by, k, m.Group)
 	}
 	return m
 }
@@ -239,7 +240,7 @@ func mix(x uint64) uint64 {
 
 // slow lets a handler take longer.
 func (f *faults) slow(ctx context.Context, e *entry) {
-	m := &Passing{Handle: e.handle.String(), From: e.from, To: e.module, Group: e.group, Attempt: e.attempt, Sequence: e.sequence, ID: e.id, Value: e.value}
+	m := &Passing{Handle: e.handle.String(), Program: e.process.programName(), From: e.from, To: e.module, Group: e.group, Attempt: e.attempt, Sequence: e.sequence, ID: e.id, Value: e.value}
 	in := f.trigger(func() string { return fmt.Sprint("slow ", e.handle, e.module, e.attempt) }, func(in *Injection) bool { return in.fault.slow > 0 && in.isFor(m, e.handle) })
 	if in == nil {
 		return
@@ -274,10 +275,10 @@ func (h *Harness) checkDeclared() {
 
 func (h *Harness) checkInjection(in *Injection) {
 	h.t.Helper()
-	known := h.topology.moduleNames()
+	known, complete := h.moduleNames(), h.allStarted()
 	d, _ := in.narrowed()
 	for _, module := range []string{d.from, d.to} {
-		if module != "" && !slices.Contains(known, module) {
+		if complete && module != "" && !slices.Contains(known, module) {
 			h.t.Fatalf("testkit: the fault %s: no module %q uses a handle: the modules are %s", in, module, strings.Join(known, ", "))
 		}
 	}
@@ -295,7 +296,7 @@ func (h *Harness) checkInjection(in *Injection) {
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.localCalls && in.fault.slow == 0:
 		h.t.Fatalf("testkit: the fault %s: faults need calls over the transport: remove LocalCalls, or let a Fake fail", in)
-	case in.fault.name == LoseAck.name && k.kind != mono.KindService && !h.topology.isStored(k):
+	case in.fault.name == LoseAck.name && k.kind != mono.KindService && complete && !h.isStored(k):
 		h.t.Fatalf("testkit: the fault %s: messages that are not stored have no acknowledgement: use Drop, or declare the %s mono.Durable", in, k.kind)
 	}
 }

@@ -31,7 +31,7 @@ func Golden(t testing.TB, h *Harness) {
 	if written, err := os.ReadFile(base + ".txt"); err == nil && !strings.HasPrefix(string(written), seed) && !*updateFlag {
 		return
 	}
-	golden(t, base+".txt", seed+"\n"+describe(h.App().Describe())+"\nwhat happened, in order\n"+indent(h.journal.lines()))
+	golden(t, base+".txt", seed+"\n"+h.describe()+"\nwhat happened, in order\n"+indent(h.journal.lines()))
 	golden(t, base+".mmd", h.diagram())
 }
 
@@ -83,7 +83,23 @@ func indent(lines []string) string {
 	return b.String()
 }
 
-// describe lists the modules of the system.
+// describe lists the modules of the programs that run.
+func (h *Harness) describe() string {
+	live := h.live()
+	if len(live) == 0 {
+		return describe(h.App().Describe()) // it fails the test
+	}
+	var b strings.Builder
+	for _, p := range live {
+		if p.programName() != "" {
+			fmt.Fprintf(&b, "program %s\n", p.programName())
+		}
+		b.WriteString(describe(p.app.Describe()))
+	}
+	return b.String()
+}
+
+// describe lists the modules of an App.
 func describe(t mono.Topology) string {
 	var b strings.Builder
 	for _, m := range t.Modules {

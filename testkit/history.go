@@ -91,12 +91,17 @@ func (j *journal) handledLine(e *entry) string {
 }
 
 func (e *entry) actor() string {
-	name := e.module
-	if name == "" {
+	name, program := e.module, e.process.programName()
+	switch {
+	case name == "" && program == "":
 		name = "the test"
+	case name == "":
+		name = "the test in " + program
+	case program != "":
+		name = program + "/" + name
 	}
-	if e.process != nil && e.process.instance > 1 {
-		name += fmt.Sprintf("#%d", e.process.instance)
+	if e.process != nil && e.process.instance.number > 1 {
+		name += fmt.Sprintf("#%d", e.process.instance.number)
 	}
 	return name
 }

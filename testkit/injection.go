@@ -48,6 +48,7 @@ type Condition func(m Passing) bool
 // Passing is a message that a fault could affect, or a write or a read of a bucket or a store.
 type Passing struct {
 	Handle   string // "event orders.placed", "bucket sessions" or "store uploads"
+	Program  string // whose process sends it or gets it, "" for the first program and the test
 	From     string // the sending module, "" for the test, and for a bucket or a store
 	To       string // the receiving module, "" if it is not decided
 	Group    string
@@ -77,6 +78,10 @@ func Payload[T any](is func(T) bool) Condition {
 
 // Attempt is the Condition that a delivery is the nth.
 func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
+
+// InProgram is the Condition that the process that sends the message or gets it, or that writes or
+// reads, is one of this program: it is for Harness.Program.
+func InProgram(name string) Condition { return func(m Passing) bool { return m.Program == name } }
 
 // Key is the Condition that a write or a read of a bucket is of this key, or that of a store is
 // of the description of the object with this name. The description is stored together with the
@@ -137,8 +142,14 @@ func (h *Harness) declare(in *Injection) *Injection {
 	h.faults.declared = append(h.faults.declared, in)
 	in.number = len(h.faults.declared)
 	h.faults.mu.Unlock()
-	if len(h.instances) > 0 {
-		h.checkModules()
+	started := false
+	for _, p := range h.allPrograms() {
+		if len(p.instances) > 0 {
+			started = true
+			p.checkModules()
+		}
+	}
+	if started {
 		h.checkInjection(in)
 	}
 	return in

@@ -31,6 +31,8 @@ func (m *memory) connect(context.Context) (transport.Transport, error) {
 
 func (m *memory) kill(t transport.Transport) { t.(*inproc.Transport).Kill() }
 
+func (m *memory) kills() bool { return true }
+
 func (m *memory) restart() { m.backend.Restart() }
 
 func (m *memory) settle(ctx context.Context) error {

@@ -13,6 +13,7 @@ type Sent[T any] struct {
 	Value    T
 	ID       string
 	From     string // the sending module, "" for the test
+	Program  string // the sending program, "" for the first one
 	Sequence uint64 // of a stored message, if its sender received it
 	At       time.Duration
 }
@@ -23,6 +24,7 @@ type Exchange[Req, Resp any] struct {
 	Reply   Resp  // the zero value with an error
 	Err     error // the caller's error
 	From    string
+	Program string        // of the caller for Called, and of the handler for Served
 	At      time.Duration // when it began
 	Took    time.Duration
 }
@@ -34,7 +36,8 @@ type Delivery[T any] struct {
 	Module   string // of the handler
 	From     string
 	Group    string
-	Instance int // of the App, from 1
+	Program  string // of the handler, "" for the first one
+	Instance int    // of the program, from 1
 	Attempt  int
 	Sequence uint64
 	Result   HandlerResult
@@ -49,6 +52,7 @@ type DeadLetter[T any] struct {
 	ID       string
 	Module   string
 	Group    string
+	Program  string // whose handler gave it up, "" for the first one
 	Attempts int
 	Reason   mono.Reason
 	Err      error
@@ -66,6 +70,9 @@ type Messages[T any] interface {
 // publisher got an unknown outcome although they were published. An event that was
 // stored once is returned once, however often it was sent with its id. Like every
 // question, Published first waits until nothing more can happen.
+//
+// A question is about all programs. If they declare the handle with different types, it is about
+// the messages with the type of this declaration.
 func Published[T any](h *Harness, e mono.Event[T]) []Sent[T] {
 	h.t.Helper()
 	return sentThrough[T](h, e)
@@ -87,13 +94,19 @@ func sentThrough[T any](h *Harness, handle mono.Handle) []Sent[T] {
 	h.t.Helper()
 	var all []Sent[T]
 	for _, e := range h.query(handle, isSent(keyOf(handle))) {
-		v, _ := e.value.(T)
-		sent := Sent[T]{Value: v, ID: e.id, From: e.module, Sequence: e.sequence, At: e.at}
-		if e.arrived() && !slices.ContainsFunc(all, sent.isDuplicateOf) {
+		v, ok := valueOf[T](e.value)
+		sent := Sent[T]{Value: v, ID: e.id, From: e.module, Program: e.process.programName(), Sequence: e.sequence, At: e.at}
+		if ok && e.arrived() && !slices.ContainsFunc(all, sent.isDuplicateOf) {
 			all = append(all, sent)
 		}
 	}
 	return all
+}
+
+// valueOf returns a payload as a T. It returns false for that of a declaration with another type.
+func valueOf[T any](payload any) (value T, ok bool) {
+	value, ok = payload.(T)
+	return value, ok || payload == nil
 }
 
 // isDuplicateOf reports whether two messages are one message, sent twice: they have the same
@@ -130,8 +143,11 @@ func exchanges[Req, Resp any](h *Harness, s mono.Service[Req, Resp], side func(*
 	h.t.Helper()
 	var all []Exchange[Req, Resp]
 	for _, e := range h.query(s, side) {
-		x := Exchange[Req, Resp]{Err: e.err, From: e.sender(), At: e.at, Took: e.duration}
-		x.Request, _ = e.value.(Req)
+		request, ok := valueOf[Req](e.value)
+		if !ok {
+			continue
+		}
+		x := Exchange[Req, Resp]{Request: request, Err: e.err, From: e.sender(), Program: e.process.programName(), At: e.at, Took: e.duration}
 		if e.err == nil {
 			x.Reply, _ = e.reply.(Resp)
 		}
@@ -147,14 +163,15 @@ func Consumed[T any](h *Harness, m Messages[T]) []Delivery[T] {
 	var all []Delivery[T]
 	for _, e := range h.query(m, isHandled(keyOf(m))) {
 		d := Delivery[T]{
-			ID: e.id, Module: e.module, From: e.from, Group: e.group, Instance: e.process.instance, Attempt: e.attempt, Sequence: e.sequence,
-			Err: e.err, At: e.at, Took: e.duration,
+			ID: e.id, Module: e.module, From: e.from, Group: e.group, Program: e.process.programName(), Instance: e.process.instance.number,
+			Attempt: e.attempt, Sequence: e.sequence, Err: e.err, At: e.at, Took: e.duration,
 		}
 		batch, ok := e.value.([]mono.Message[T])
 		if !ok {
-			d.Value, _ = e.value.(T)
-			d.Result = h.journal.resultOf(&e, e.id, e.err)
-			all = append(all, d)
+			if d.Value, ok = valueOf[T](e.value); ok {
+				d.Result = h.journal.resultOf(&e, e.id, e.err)
+				all = append(all, d)
+			}
 			continue
 		}
 		for i, message := range batch {
@@ -183,7 +200,7 @@ func DeadLettered[T any](h *Harness, m Messages[T]) []DeadLetter[T] {
 	h.t.Helper()
 	var all []DeadLetter[T]
 	for _, e := range h.query(m, func(e *entry) bool { return e.deadLetter != nil && e.handle == keyOf(m) }) {
-		d := DeadLetter[T]{ID: e.id, Module: e.module, Group: e.group, Attempts: e.deadLetter.Attempts, Reason: e.deadLetter.Reason, Err: e.err, At: e.at}
+		d := DeadLetter[T]{ID: e.id, Module: e.module, Group: e.group, Program: e.process.programName(), Attempts: e.deadLetter.Attempts, Reason: e.deadLetter.Reason, Err: e.err, At: e.at}
 		h.journal.eachValue(&e, func(value any) {
 			if v, ok := value.(T); ok {
 				d.Value = v

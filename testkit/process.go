@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -11,11 +12,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// process is one run of the App, from its start to its stop or its crash. It is the middleware
+// process is one run of an App, from its start to its stop or its crash. It is the middleware
 // and the observer of its App.
 type process struct {
 	h         *Harness
-	instance  int
+	instance  *Instance
 	restarted bool // its instance has run before
 	app       *mono.App
 	tr        transport.Transport
@@ -23,59 +24,57 @@ type process struct {
 	started   chan struct{} // closed when its start has ended
 }
 
-func (h *Harness) newProcess(instance int) (*process, error) {
-	tr, err := h.net.connect(context.Background())
+// newProcess makes a process of an instance.
+func (i *Instance) newProcess() (*process, error) {
+	p := i.program
+	tr, err := p.h.net.connect(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	p := &process{h: h, instance: instance, tr: tr, started: make(chan struct{})}
-	opts := []mono.AppOption{mono.Logger(slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})}))}
-	if !h.set.localCalls {
-		opts = append(opts, mono.NoLocalCalls())
+	made := &process{h: p.h, instance: i, tr: tr, started: make(chan struct{})}
+	made.app = mono.New(p.h.record(tr, made), p.appOptions(made)...)
+	for _, setup := range p.setups {
+		setup(made.app)
 	}
-	p.app = mono.New(h.record(tr, p), append(opts, h.set.app...)...)
-	p.app.Use(h.middleware...)
-	p.app.Use(p)
-	names := make(map[string]bool)
-	for _, maker := range h.makers {
-		m := maker.make()
-		if maker.name != "" {
-			p.app.Plugin(maker.name, m)
-			names[maker.name] = true
-			continue
-		}
-		p.app.Add(m)
-		if m != nil {
-			names[nameOf(m)] = true
-		}
+	made.app.Use(p.middleware...)
+	made.app.Use(made)
+	p.addModules(made.app)
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	made.restarted = slices.ContainsFunc(p.h.processes, func(other *process) bool { return other.instance == i })
+	p.h.processes = append(p.h.processes, made)
+	return made, nil
+}
+
+// program returns the program of the process.
+func (p *process) program() *Program { return p.instance.program }
+
+// programName returns the name of the program, "" for that of no process.
+func (p *process) programName() string {
+	if p == nil {
+		return ""
 	}
-	p.app.Add(h.fakeModules(names)...)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, other := range h.processes {
-		p.restarted = p.restarted || other.instance == instance
-	}
-	h.processes = append(h.processes, p)
-	return p, nil
+	return p.program().name
 }
 
 // String is the name of the process in texts.
-func (p *process) String() string {
-	if p.instance == 1 {
-		return "the App"
-	}
-	return fmt.Sprintf("instance %d of the App", p.instance)
-}
+func (p *process) String() string { return p.instance.String() }
 
 func (p *process) start(ctx context.Context) error {
 	defer close(p.started)
 	switch {
 	case p.restarted:
 		p.h.journal.note(p, "%s starts again", p)
-	case p.instance > 1:
+	case p.instance.number > 1 || p.program().name != "":
 		p.h.journal.note(p, "%s starts", p)
 	}
-	return p.app.Start(ctx)
+	if err := p.app.Start(ctx); err != nil {
+		return err
+	}
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	p.program().latest = p.app
+	return nil
 }
 
 func (p *process) stop(ctx context.Context) error {
@@ -99,6 +98,19 @@ func (p *process) discard() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = p.app.Stop(ctx) // errors of a dead process do not count
+}
+
+// logger returns the logger of the App. Its lines name the program, and its instance after the
+// first.
+func (p *process) logger() *slog.Logger {
+	l := slog.New(&logHandler{p: p, Handler: slog.NewTextHandler(p.h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
+	if p.program().name != "" {
+		l = l.With("program", p.program().name)
+	}
+	if p.instance.number > 1 {
+		l = l.With("instance", p.instance.number)
+	}
+	return l
 }
 
 // logHandler passes on the modules' warnings. It drops the records of a dead process, and those
@@ -135,16 +147,29 @@ func (h *Harness) processOf(tr transport.Transport) *process {
 	return nil
 }
 
-// live returns a running process, or nil.
-func (h *Harness) live() *process {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, i := range h.instances {
-		if i.process != nil {
-			return i.process
+// live returns the running processes, one of each program.
+func (h *Harness) live() []*process {
+	var all []*process
+	for _, program := range h.allPrograms() {
+		if p := program.live(); p != nil {
+			all = append(all, p)
 		}
 	}
-	return nil
+	return all
+}
+
+// allPrograms returns the programs, in the order of their declaration.
+func (h *Harness) allPrograms() []*Program {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.programs[:len(h.programs):len(h.programs)]
+}
+
+// allStarted reports whether every program that has modules has been started.
+func (h *Harness) allStarted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !slices.ContainsFunc(h.programs, func(p *Program) bool { return p.latest == nil && len(p.makers)+len(p.fakes) > 0 })
 }
 
 // over reports whether the test has ended, and is only being taken down.

@@ -15,20 +15,24 @@ type Server struct {
 	// Name is the name of the subtest of Each.
 	Name string
 
+	// Kill ends the connection of a client as the sudden end of its process would. It may be
+	// nil: then no client can crash.
+	Kill func(tr transport.Transport)
+
 	// Start starts the server for one test and returns how to connect to it. It uses t.Cleanup
 	// to end the server.
 	Start func(t testing.TB) func(context.Context) (transport.Transport, error)
 }
 
 // RunOn is Run on a real server, in real time. Settle waits until nothing has happened for a
-// while, and Advance really waits. There are no faults, crashes, restarts, seeds or watchdog;
+// while, and Advance really waits. There are no faults, restarts of the server, seeds or watchdog;
 // Harness.Virtual reports false.
 func RunOn(t *testing.T, s Server, body func(t *testing.T, h *Harness), opts ...Option) {
 	t.Helper()
 	connect := s.Start(t)
 	watch := leak.New(t.Name())
 	watch.Do(func() {
-		h := newHarness(t, newSettings(opts), 0, &remote{open: connect})
+		h := newHarness(t, newSettings(opts), 0, &remote{open: connect, end: s.Kill})
 		defer h.end()
 		body(t, h)
 	})
@@ -44,13 +48,16 @@ const leakTimeout = 10 * time.Second
 type remote struct {
 	h    *Harness
 	open func(context.Context) (transport.Transport, error)
+	end  func(transport.Transport) // nil: it kills no client
 }
 
 func (r *remote) attach(h *Harness) { r.h = h }
 
 func (r *remote) connect(ctx context.Context) (transport.Transport, error) { return r.open(ctx) }
 
-func (r *remote) kill(transport.Transport) {}
+func (r *remote) kill(tr transport.Transport) { r.end(tr) }
+
+func (r *remote) kills() bool { return r.end != nil }
 
 func (r *remote) restart() {}
 
@@ -90,12 +97,12 @@ func (r *remote) settle(context.Context) error {
 
 // busy reports whether a message waits for a handler that could take it.
 func (r *remote) busy() bool {
-	p := r.h.live()
-	if p == nil {
+	live := r.h.live()
+	if len(live) == 0 {
 		return false
 	}
 	waiting := false
-	r.h.eachGroup(p.tr, func(_ handleKey, g transport.GroupInfo, err error) {
+	r.h.eachGroup(live[0].tr, func(_ handleKey, g transport.GroupInfo, err error) {
 		waiting = waiting || err == nil && g.Undelivered > 0 && g.Members > 0
 	})
 	return waiting || r.h.journal.running()

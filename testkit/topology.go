@@ -8,7 +8,7 @@ import (
 	"gomono.dev/mono"
 )
 
-// topology is the information that the App gave at its start.
+// topology is the information that the App of a program gave at its start.
 type topology struct {
 	mu        sync.Mutex
 	usages    map[handleKey]map[mono.Usage][]string // modules
@@ -66,14 +66,10 @@ func (t *topology) uses(k handleKey) bool {
 }
 
 // handles lists the handles that modules use.
-func (t *topology) handles() []string {
+func (t *topology) handles() []handleKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []string
-	for k := range t.usages {
-		all = append(all, k.String())
-	}
-	return slices.Sorted(slices.Values(all))
+	return slices.Collect(maps.Keys(t.usages))
 }
 
 // provider returns the module that provides a service, or "".
@@ -106,7 +102,7 @@ func (t *topology) member(k handleKey, group string) string {
 func (t *topology) moduleNames() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Sorted(maps.Keys(t.modules))
+	return slices.Collect(maps.Keys(t.modules))
 }
 
 // isStored reports whether messages of a handle are kept until they are handled.

@@ -44,9 +44,9 @@ func (p *process) Observe(o mono.Observation) {
 	j := p.h.journal
 	switch o := o.(type) {
 	case mono.HandleBound:
-		p.h.topology.bound(o)
+		p.program().topology.bound(o)
 	case mono.Configured:
-		p.h.topology.configured(o)
+		p.program().topology.configured(o)
 	case mono.MessageRetried:
 		j.decide(attemptKey{messageKey{keyOf(o.Handle), o.ID}, o.Group, o.Attempt}, decision{result: ResultRetried, wait: o.Wait})
 	case mono.MessageDeadLettered:
@@ -55,15 +55,18 @@ func (p *process) Observe(o mono.Observation) {
 	case mono.MessageDeduplicated:
 		j.note(p, "a message of %s %s with the id %q is a duplicate: it was stored before", o.Handle.Kind(), o.Handle.Name(), o.ID)
 	case mono.HandlerStuck:
-		j.note(p, "module %s: the handler of %s %s is stuck since %v", o.Module, o.Handle.Kind(), o.Handle.Name(), clock(o.Since.Sub(j.began)))
+		j.note(p, "%s: the handler of %s %s is stuck since %v", p.module(o.Module), o.Handle.Kind(), o.Handle.Name(), clock(o.Since.Sub(j.began)))
 	case mono.MessagesDropped:
-		j.note(p, "module %s: messages of %s %s are dropped, its handler is too slow", o.Module, o.Handle.Kind(), o.Handle.Name())
+		j.note(p, "%s: messages of %s %s are dropped, its handler is too slow", p.module(o.Module), o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
-		p.h.panicked(o)
+		p.h.panicked(p, o)
 	case mono.ReferenceChanged:
-		p.h.referenceChanged(o)
+		p.h.referenceChanged(p, o)
 	}
 }
+
+// module names a module of the process in a text.
+func (p *process) module(name string) string { return p.program().of("module " + name) }
 
 // wait waits for d, or for the end of ctx.
 func wait(ctx context.Context, d time.Duration) {

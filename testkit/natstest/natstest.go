@@ -14,6 +14,7 @@ import (
 	"gomono.dev/testkit"
 	"gomono.dev/testkit/internal/leak"
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
 
@@ -67,10 +68,17 @@ func Cluster(t testing.TB, n int) []*embedded.Server {
 
 // Server is NATS for testkit.RunOn and testkit.Each.
 func Server() testkit.Server {
-	return testkit.Server{Name: "nats", Start: func(t testing.TB) func(context.Context) (transport.Transport, error) {
+	return testkit.Server{Name: "nats", Kill: kill, Start: func(t testing.TB) func(context.Context) (transport.Transport, error) {
 		s := NATS(t)
 		return func(ctx context.Context) (transport.Transport, error) { return s.Connect(ctx) }
 	}}
+}
+
+// kill closes the connection of a transport, which hands nothing back.
+func kill(tr transport.Transport) {
+	if c, ok := natsx.Conn(tr); ok {
+		c.Close()
+	}
 }
 
 // Run is testkit.RunOn with a new server.
