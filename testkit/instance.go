@@ -49,16 +49,17 @@ func (i *Instance) start() error {
 func (i *Instance) Stop() {
 	t := i.program.h.t
 	t.Helper()
+	i.stops(true)
+	defer i.stops(false)
 	p := i.running()
 	if p == nil {
 		return
 	}
-	i.stops(true)
+	<-p.started // again, after a crash
 	if err := p.stop(context.Background()); err != nil && !p.crashed.Load() {
 		t.Errorf("testkit: the stop of %s: %v", p, err)
 	}
 	i.become(nil)
-	i.stops(false)
 }
 
 // stops specifies whether a crash starts no other process.
@@ -98,6 +99,18 @@ func (i *Instance) running() *process {
 	return i.process
 }
 
+// replace lets another process take the place of one that has crashed. It returns false if none
+// is to follow.
+func (i *Instance) replace(p, next *process) bool {
+	i.program.h.mu.Lock()
+	defer i.program.h.mu.Unlock()
+	if i.process != p || i.stopping {
+		return false
+	}
+	i.process = next
+	return true
+}
+
 func (i *Instance) become(p *process) {
 	i.program.h.mu.Lock()
 	defer i.program.h.mu.Unlock()
@@ -113,10 +126,7 @@ func (h *Harness) crash(p *process, where string) {
 	h.journal.note(p, "%s crashes: %s", p, where)
 	h.net.kill(p.tr)
 	h.background.Go(p.discard)
-	h.mu.Lock()
-	again := p.instance.process == p && !p.instance.stopping
-	h.mu.Unlock()
-	if !again {
+	if !p.instance.replace(p, p) {
 		return
 	}
 	next, err := p.instance.newProcess()
@@ -124,7 +134,10 @@ func (h *Harness) crash(p *process, where string) {
 		h.t.Errorf("testkit: %s cannot be made again: %v", p, err)
 		return
 	}
-	p.instance.become(next)
+	if !p.instance.replace(p, next) {
+		next.end(context.Background())
+		return
+	}
 	h.background.Go(func() {
 		if err := next.start(context.Background()); err != nil && !next.crashed.Load() {
 			h.t.Errorf("testkit: %s does not start after the crash: %v", next, err)

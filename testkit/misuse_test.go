@@ -93,6 +93,53 @@ func TestMisuse(t *testing.T) {
 				h.Instance()
 			},
 			[]string{"another process needs its own modules", "h.AddFunc"}},
+		"a program without a name": {
+			func(t testing.TB, h *testkit.Harness) { h.Program("", idle) },
+			[]string{"Program without a name", "\"v2\""}},
+		"two programs with one name": {
+			func(t testing.TB, h *testkit.Harness) {
+				h.Program("v2", idle)
+				h.Program("v2", idle)
+			},
+			[]string{"a program \"v2\" already", "Instance"}},
+		"a program without modules": {
+			func(t testing.TB, h *testkit.Harness) { h.Program("v2").MustStart() },
+			[]string{"program v2 has no modules", "its AddFunc"}},
+		"a program that was not started": {
+			func(t testing.TB, h *testkit.Harness) { h.Program("v2", idle).App() },
+			[]string{"program v2 has not been started", "its MustStart first"}},
+		"a program that was stopped": {
+			func(t testing.TB, h *testkit.Harness) {
+				p := h.Program("v2", idle)
+				p.MustStart()
+				p.Stop()
+				p.App()
+			},
+			[]string{"program v2 does not run", "its MustStart first"}},
+		"a program that runs": {
+			func(t testing.TB, h *testkit.Harness) {
+				p := h.Program("v2", idle)
+				p.MustStart()
+				p.MustStart()
+			},
+			[]string{"program v2 has been started already", "Instance"}},
+		"options of a program that runs": {
+			func(t testing.TB, h *testkit.Harness) {
+				p := h.Program("v2", idle)
+				p.MustStart()
+				p.Options(mono.Generation(2))
+			},
+			[]string{"Options after MustStart: build program v2 first"}},
+		"a program that does not start": {
+			func(t testing.TB, h *testkit.Harness) { h.Program("v2", &shop{}).MustStart() },
+			[]string{"program v2 does not start", "service bank.charge"}},
+		"a crash of a program whose modules are values": {
+			func(t testing.TB, h *testkit.Harness) {
+				p := h.Program("v2", idle)
+				p.MustStart()
+				p.Crash()
+			},
+			[]string{"Crash ends its process", "added at misuse_test.go:", "its AddFunc(func() mono.Module"}},
 		"a fault that is never triggered": {
 			func(t testing.TB, h *testkit.Harness) {
 				h.Fault(receipts, testkit.LoseAck).Times(3)

@@ -131,12 +131,48 @@ func TestCrashOfOneProgram(t *testing.T) {
 		v1.MustStart()
 		v2.Crash()
 		v2.Stop()
-		h.Advance(5 * time.Second)
+		h.Advance(3 * time.Second)
 		if got := finished(h); !slices.Equal(got[1], []string{"v1"}) {
 			t.Errorf("finished by %q, want v1", got[1])
 		}
 		if d := testkit.Consumed(h, paintedJobs); len(d) == 0 || d[0].Result != testkit.ResultCrashed || d[0].Program != "v2" {
 			t.Errorf("attempts of v2: %+v", d)
+		}
+	})
+}
+
+// Programs in two roles receive one event. None of them calls the group of the other unused while
+// it runs.
+func TestRolesDoNotCallEachOtherUnused(t *testing.T) {
+	t.Parallel()
+	told := mono.NewEvent[job]("test.told", mono.Durable())
+	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
+		var unused []string
+		role := func(name string) *testkit.Program {
+			p := h.Program(name, mono.NewModule(name, func(s *mono.Scope) error {
+				told.Handle(s, succeed[job])
+				return nil
+			}))
+			p.Setup(func(a *mono.App) {
+				a.Observe(mono.ObserverFunc(func(o mono.Observation) {
+					if g, ok := o.(mono.GroupUnused); ok {
+						unused = append(unused, name+" reports "+g.Group)
+					}
+				}))
+			})
+			return p
+		}
+		mail, audit := role("mail"), role("audit")
+		mail.MustStart()
+		audit.MustStart()
+		if len(unused) > 0 {
+			t.Errorf("both run: %q", unused)
+		}
+		mail.Stop()
+		audit.Stop()
+		audit.MustStart()
+		if want := []string{"audit reports mail"}; !slices.Equal(unused, want) {
+			t.Errorf("got %q, want %q", unused, want)
 		}
 	})
 }
