@@ -15,8 +15,9 @@ type Topology struct {
 	Transport string       `json:"transport"`
 	Namespace string       `json:"namespace,omitempty"`
 	Modules   []ModuleInfo `json:"modules"` // in the order of their start
-	Handles   []HandleInfo `json:"handles"` // by kind and name
+	Handles   []HandleInfo `json:"handles"` // by kind and name; the lists name modules of this process
 
+	Inactive   []ModuleInfo    `json:"inactive,omitempty"`   // modules that run in processes of other roles
 	Components []ComponentInfo `json:"components,omitempty"` // by kind and name
 }
 
@@ -25,6 +26,7 @@ type ModuleInfo struct {
 	Name     string   `json:"name"`
 	Version  string   `json:"version"`
 	Plugin   bool     `json:"plugin,omitempty"`
+	Roles    []string `json:"roles,omitempty"`
 	Provides []string `json:"provides,omitempty"`
 	Needs    []string `json:"needs,omitempty"`
 	Produces []string `json:"produces,omitempty"`
@@ -63,18 +65,19 @@ func (a *App) Describe() Topology {
 	handles := make(map[identity]*HandleInfo)
 	for id, d := range in.plan.handles {
 		_, remote := a.remote[id]
+		if p := in.plan.providers[id]; p.service != nil && p.unit.inactive {
+			remote = true
+		}
 		handles[id] = in.describe(d, remote)
 	}
 	for _, u := range in.plan.units {
-		m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin}
 		for _, b := range u.usages {
-			m.note(b)
 			handles[b.Handle.declared().identity()].note(b)
 		}
-		for i := range u.components {
-			add(&m.Uses, componentIdentity(&u.components[i]).String())
-		}
-		t.Modules = append(t.Modules, m)
+		t.Modules = append(t.Modules, u.describe())
+	}
+	for _, u := range in.plan.inactive {
+		t.Inactive = append(t.Inactive, u.describe())
 	}
 	for _, h := range handles {
 		t.Handles = append(t.Handles, *h)
@@ -86,6 +89,17 @@ func (a *App) Describe() Topology {
 		t.Components = append(t.Components, in.plan.components[id].describe(in.names))
 	}
 	return t
+}
+
+func (u *unit) describe() ModuleInfo {
+	m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin, Roles: u.roles}
+	for _, b := range u.usages {
+		m.note(b)
+	}
+	for i := range u.components {
+		add(&m.Uses, componentIdentity(&u.components[i]).String())
+	}
+	return m
 }
 
 func compareIdentity(a, b identity) int {
@@ -153,7 +167,7 @@ func (a *App) settings() map[string]string {
 	o := &a.options
 	return map[string]string{
 		"Namespace": string(o.namespace), "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
-		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls),
+		"StopTimeout": o.stopTimeout.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls), "ActiveRoles": o.activeRoles(),
 		"Generation": fmt.Sprint(o.generation), "Transport": a.transport.Capabilities().Name,
 	}
 }

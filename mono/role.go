@@ -3,6 +3,7 @@ package mono
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // InRole returns a module that runs only in the processes of a role. All processes of a
@@ -28,6 +29,12 @@ type roleModule struct {
 	role string
 }
 
+// Name returns the name of the module, for code that gets it before the App does.
+func (m *roleModule) Name() string {
+	name, _ := moduleName(m.Module)
+	return name
+}
+
 // ActiveRoles selects the roles of the process. Without it all modules run. A role that no
 // module has is a mistake that Start reports.
 func ActiveRoles(roles ...string) AppOption {
@@ -44,6 +51,14 @@ func rolesOf(module any) (any, []string) {
 		}
 		module, roles = m.Module, append(roles, m.role)
 	}
+}
+
+// activeRoles returns the roles of the process as a setting.
+func (o *appOptions) activeRoles() string {
+	if !o.rolesSet {
+		return "all"
+	}
+	return strings.Join(o.roles, " ")
 }
 
 // runs reports whether a process runs a module with these roles.
