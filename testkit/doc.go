@@ -38,6 +38,21 @@
 //     forget the same ids of messages as in production. Settled messages may repeat in
 //     production, as with [LoseAck] and [Doubled]. docs/durability.md has a table.
 //
+// # Several programs
+//
+// [Harness.Program] adds a program beside the first one: another release, or another role. Each has its
+// own modules, fakes, options and processes, and is started, stopped and crashed on its own. All of them
+// share the server, the time, the faults and the history. [InProgram] narrows a fault to one of them.
+//
+//	v1, v2 := h.Program("v1", &old.Module{}), h.Program("v2", &orders.Module{})
+//	v1.Options(mono.Generation(1))
+//	v2.Options(mono.Generation(2))
+//	v1.MustStart()
+//	v2.MustStart() // both run, as during a deploy
+//	v1.Stop()
+//	v1.MustStart() // the roll-back
+//	v2.Stop()
+//
 // # Buckets and stores
 //
 // [Bucket] opens a bucket of the system for the test, which looks inside or prepares it, before

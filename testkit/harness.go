@@ -14,9 +14,9 @@ import (
 	"gomono.dev/transport"
 )
 
-// Harness holds the system under test: one program, with all modules in one App, and those that
-// Program adds. The methods from Add to App build and run the first one, which is one process
-// unless Instance makes another. The Harness is a mono.Binder: a send through it comes from the
+// Harness holds the system under test: one program, with all modules in one App. Program adds
+// others. Add, MustStart, Stop and the like are for the first one, which is one process unless
+// Instance makes another. The Harness is a mono.Binder: a send through it comes from the
 // test, outside any module. It uses the App that runs at that moment, so a bound client outlives a
 // restart. It is also a transport.Host, for components of the test: see Attach.
 //
@@ -93,7 +93,7 @@ func (h *Harness) Start() error {
 	return h.main.Start()
 }
 
-// Instance starts another instance of the App on the same transport.
+// Instance starts another instance of the App on the same transport, or the first one.
 func (h *Harness) Instance() *Instance {
 	h.t.Helper()
 	return h.main.Instance()
@@ -107,8 +107,8 @@ func (h *Harness) Stop() {
 }
 
 // Crash ends the process of the App as a loss of power would, and starts it again with its
-// durable state. Later actions of the old modules have no effect. On a real server its connection
-// ends, and what it had begun comes again after its AckWait.
+// durable state. Later actions of the old modules have no effect. On a real server Crash ends the
+// connection of the process.
 func (h *Harness) Crash() {
 	h.t.Helper()
 	h.main.Crash()

@@ -48,7 +48,7 @@ type Condition func(m Passing) bool
 // Passing is a message that a fault could affect, or a write or a read of a bucket or a store.
 type Passing struct {
 	Handle   string // "event orders.placed", "bucket sessions" or "store uploads"
-	Program  string // whose process sends it or gets it, "" for the first program and the test
+	Program  string // the program that sends it or gets it, "" for the first one and the test
 	From     string // the sending module, "" for the test, and for a bucket or a store
 	To       string // the receiving module, "" if it is not decided
 	Group    string
@@ -79,8 +79,8 @@ func Payload[T any](is func(T) bool) Condition {
 // Attempt is the Condition that a delivery is the nth.
 func Attempt(n int) Condition { return func(m Passing) bool { return m.Attempt == n } }
 
-// InProgram is the Condition that the process that sends the message or gets it, or that writes or
-// reads, is one of this program: it is for Harness.Program.
+// InProgram is the Condition that a process of this program sends the message or gets it, or writes
+// to a bucket or a store, or reads from it. See Harness.Program.
 func InProgram(name string) Condition { return func(m Passing) bool { return m.Program == name } }
 
 // Key is the Condition that a write or a read of a bucket is of this key, or that of a store is

@@ -99,8 +99,8 @@ func (i *Instance) running() *process {
 	return i.process
 }
 
-// replace lets another process take the place of one that has crashed. It returns false if none
-// is to follow.
+// replace lets another process take the place of one that has crashed. It returns false if the
+// instance is stopped.
 func (i *Instance) replace(p, next *process) bool {
 	i.program.h.mu.Lock()
 	defer i.program.h.mu.Unlock()

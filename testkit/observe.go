@@ -103,7 +103,8 @@ func sentThrough[T any](h *Harness, handle mono.Handle) []Sent[T] {
 	return all
 }
 
-// valueOf returns a payload as a T. It returns false for that of a declaration with another type.
+// valueOf returns a payload as a T. It returns false if the payload has another type, as with
+// another declaration of the handle.
 func valueOf[T any](payload any) (value T, ok bool) {
 	value, ok = payload.(T)
 	return value, ok || payload == nil

@@ -49,7 +49,7 @@ func (i *Instance) newProcess() (*process, error) {
 // program returns the program of the process.
 func (p *process) program() *Program { return p.instance.program }
 
-// programName returns the name of the program, "" for that of no process.
+// programName returns the name of the program, "" without a process.
 func (p *process) programName() string {
 	if p == nil {
 		return ""

@@ -6,20 +6,20 @@ import (
 	"gomono.dev/mono"
 )
 
-// Program is one of several programs of a test: a release beside an older one, or the process of
-// another role. It has its own modules, fakes and options, and is started, stopped and crashed on
-// its own. All programs share one server, and the time, faults and history of the Harness.
+// Program is one of several programs of a test, such as a release beside an older one, or another
+// role. It has its own modules, fakes and options, and is started, stopped and crashed alone. All
+// programs share one server, and the time, faults and history of the Harness.
 //
-// A Program is a mono.Binder: a send through it comes from the test, by the first of its processes
-// that runs. So the Binder of a send selects the program, and a declaration of a handle can be used
-// with any program. Releases that declare a handle differently have two declarations of one name:
-// use each with its own program. A question of the test, such as Consumed, is about all programs;
-// its answers name the program.
+// A Program is a mono.Binder, and the Binder of a send selects the program. A send through it comes
+// from the test, and uses the first instance of the program that runs. Any program can use a
+// variable with a handle. If releases declare a handle differently, the test needs two variables
+// with one name: use each with its own program. A question of the test, such as Consumed, is about
+// all programs, and its answers name the program.
 //
-// Like those of Harness, its methods are for the test's goroutine. Scope may be called on any.
+// Its methods are for the test's goroutine. Scope may be called on any goroutine.
 type Program struct {
 	h    *Harness
-	name string // "": the first one, that of the Harness
+	name string // "" for the first one
 
 	makers     []maker
 	fakes      map[string]*fakeModule
@@ -30,7 +30,7 @@ type Program struct {
 
 	// Guarded by the lock of the Harness.
 	instances []*Instance
-	latest    *mono.App // the last one that has started, running or not
+	latest    *mono.App // the last App that has started
 }
 
 // maker makes a module for one run of the App.
@@ -41,8 +41,8 @@ type maker struct {
 	place string
 }
 
-// Builder is a Harness or a Program: what modules and fakes are added to. Those of a Harness
-// belong to its first program.
+// Builder is a Harness or a Program. Fakes can be added to both. A Harness adds them to its first
+// program.
 type Builder interface {
 	mono.Binder
 	program() *Program
@@ -50,9 +50,9 @@ type Builder interface {
 
 func (p *Program) program() *Program { return p }
 
-// Program adds a program beside the first one. It has these modules, and those that its Add and
-// AddFunc add, and does not run until its MustStart. Its name is in the history, in log lines and
-// in answers. A test of several releases has a Program for each, and need not use the first one:
+// Program adds a program beside the first one, with some modules. Add and AddFunc add others, and
+// MustStart starts it. The history, log lines and answers contain its name. A test of several
+// releases has a Program for each, and can do without the first one:
 //
 //	v1, v2 := h.Program("v1", &old.Module{}), h.Program("v2", &orders.Module{})
 //	v1.Options(mono.Generation(1))
@@ -63,7 +63,7 @@ func (p *Program) program() *Program { return p }
 func (h *Harness) Program(name string, modules ...mono.Module) *Program {
 	h.t.Helper()
 	if name == "" {
-		h.t.Fatal("testkit: Program without a name: give it one that no other program has, such as \"v2\"")
+		h.t.Fatal("testkit: Program without a name: give it a unique one, such as \"v2\"")
 	}
 	if slices.ContainsFunc(h.allPrograms(), func(p *Program) bool { return p.name == name }) {
 		h.t.Fatalf("testkit: there is a program %q already: give each its own name, and use Instance for another process of one", name)
@@ -123,9 +123,9 @@ func (p *Program) add(what string, m maker) {
 	p.makers = append(p.makers, m)
 }
 
-// Options adds options of the App of this program, such as its mono.Generation. They come after
-// those of AppOptions, which all programs have. A mono.Namespace belongs to AppOptions: questions
-// and faults identify a handle by its kind and name.
+// Options adds options of the App of this program, such as its mono.Generation. They override
+// AppOptions, which all programs have. Use AppOptions for a mono.Namespace: questions and faults
+// identify a handle by its kind and name.
 func (p *Program) Options(opts ...mono.AppOption) {
 	p.h.t.Helper()
 	p.notStarted("Options")
@@ -155,58 +155,6 @@ func (p *Program) built() string {
 	return p.String()
 }
 
-// MustStart is Harness.MustStart for this program.
-func (p *Program) MustStart() {
-	p.h.t.Helper()
-	if err := p.Start(); err != nil {
-		p.h.t.Fatalf("testkit: %s does not start: %v", p, err)
-	}
-}
-
-// Start is MustStart for a test that needs the error.
-func (p *Program) Start() error {
-	p.h.t.Helper()
-	p.checkModules()
-	if len(p.instances) == 0 {
-		p.addInstance()
-	}
-	if p.instances[0].running() != nil {
-		p.h.t.Fatalf("testkit: %s has been started already: Stop it before MustStart, or make another with Instance", p)
-	}
-	return p.startInstance(p.instances[0])
-}
-
-// Instance is Harness.Instance for this program.
-func (p *Program) Instance() *Instance {
-	p.h.t.Helper()
-	p.checkModules()
-	if len(p.instances) > 0 {
-		p.requireFunctions("another process needs its own modules")
-	}
-	i := p.addInstance()
-	if err := p.startInstance(i); err != nil {
-		p.h.t.Fatalf("testkit: %s does not start: %v", i, err)
-	}
-	return i
-}
-
-func (p *Program) startInstance(i *Instance) error {
-	p.h.t.Helper()
-	if err := i.start(); err != nil {
-		return err
-	}
-	p.h.checkDeclared()
-	return nil
-}
-
-func (p *Program) addInstance() *Instance {
-	p.h.mu.Lock()
-	defer p.h.mu.Unlock()
-	i := &Instance{program: p, number: len(p.instances) + 1}
-	p.instances = append(p.instances, i)
-	return i
-}
-
 // checkModules reports modules that cannot be used as the test intends.
 func (p *Program) checkModules() {
 	p.h.t.Helper()
@@ -234,65 +182,6 @@ func (p *Program) receiver() string {
 		return "h."
 	}
 	return "its "
-}
-
-// Stop stops all processes of the program, the youngest first. An error fails the test. After it,
-// MustStart starts the program again, as a roll-back does.
-func (p *Program) Stop() {
-	p.h.t.Helper()
-	for _, i := range slices.Backward(p.instances) {
-		i.Stop()
-	}
-}
-
-// Crash is Harness.Crash for this program.
-func (p *Program) Crash() {
-	p.h.t.Helper()
-	p.first().Crash()
-}
-
-// App is Harness.App for this program.
-func (p *Program) App() *mono.App {
-	p.h.t.Helper()
-	running := p.first().running()
-	if running == nil {
-		p.h.t.Fatalf("testkit: %s does not run: call %sMustStart first", p, p.receiver())
-	}
-	return running.app
-}
-
-// first returns the first instance that runs, or else one that has been stopped.
-func (p *Program) first() *Instance {
-	p.h.t.Helper()
-	if len(p.instances) == 0 {
-		p.h.t.Fatalf("testkit: %s has not been started: call %sMustStart first", p, p.receiver())
-	}
-	for _, i := range p.instances {
-		if i.running() != nil {
-			return i
-		}
-	}
-	return p.instances[0]
-}
-
-// Scope makes the Program a mono.Binder.
-func (p *Program) Scope() *mono.Scope {
-	if live := p.live(); live != nil {
-		return live.app.Scope()
-	}
-	return &mono.Scope{}
-}
-
-// live returns the first process that runs, or nil.
-func (p *Program) live() *process {
-	p.h.mu.Lock()
-	defer p.h.mu.Unlock()
-	for _, i := range p.instances {
-		if i.process != nil {
-			return i.process
-		}
-	}
-	return nil
 }
 
 // describe returns the topology of the last App that has started.

@@ -2,9 +2,8 @@ package testkit_test
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,201 +12,303 @@ import (
 	"gomono.dev/testkit"
 )
 
-// programs are tests of a user, each run by TestProgram in a separate process: some end in ways
-// that a test cannot survive.
-var programs = map[string]func(t *testing.T){
-	"passes": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-			open(h, fine)
-			buy(t, h)
-		})
-	},
-	"fails": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-			open(h, fine)
-			buy(t, h)
-			testkit.RequireNone(t, h, updated)
-		})
-	},
-	"sometimes": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-			h.Fault(updated, testkit.Drop).Sometimes(0.2)
-			open(h, fine)
-			buy(t, h)
-			testkit.RequireConsumed(t, h, updated)
-		})
-	},
-	"explores": func(t *testing.T) {
-		testkit.Explore(t, 50, func(t testing.TB, h *testkit.Harness) {
-			h.Fault(updated, testkit.Drop).Sometimes(0.2)
-			open(h, fine)
-			buy(t, h)
-			testkit.RequireConsumed(t, h, updated)
-		}).MustPass()
-	},
-	"parallel": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { t.Parallel() })
-	},
-	"subtest": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { t.Run("x", func(*testing.T) {}) })
-	},
-	"leak": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-			open(h, fine)
-			go func() { <-make(chan int) }()
-		})
-	},
-	"hang": func(t *testing.T) {
-		outside := make(chan int)
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { <-outside }, testkit.Watchdog(time.Second))
-	},
-	"outside": func(*testing.T) {
-		testkit.Run(nil, func(*testing.T, *testkit.Harness) {})
-	},
-	"kept": func(t *testing.T) {
-		testkit.Run(t, func(t *testing.T, h *testkit.Harness) { t.Logf("seed %d", h.Seed()) })
-	},
+// priced is an order of the second release.
+type priced struct {
+	ID       string `json:"id"`
+	Cents    int    `json:"cents"`
+	Currency string `json:"currency"`
 }
 
-// TestUser is the test of a user, if the environment names one.
-func TestUser(t *testing.T) {
-	if program := programs[os.Getenv("TESTKIT_PROGRAM")]; program != nil {
-		program(t)
-	}
-}
+// The second release declares a handle of the first one again.
+var newReceipts = mono.NewQueue[priced]("shop.receipts", mono.MaxAttempts(5), mono.Backoff(mono.Constant(time.Second)))
 
-// runProgram runs a user's test in a directory, and reports whether it passed.
-func runProgram(t *testing.T, dir, program string, flags ...string) (string, bool) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], append([]string{"-test.run=^TestUser$", "-test.v"}, flags...)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TESTKIT_PROGRAM="+program)
-	out, err := cmd.CombinedOutput()
-	return string(out), err == nil
-}
-
-func TestPrograms(t *testing.T) {
-	t.Parallel()
-	for program, want := range map[string][]string{
-		"passes":   {"--- PASS: TestUser"},
-		"fails":    {"event shop.updated was published once, and should not have been", "the test calls shop.place", "-testkit.seed=1"},
-		"parallel": {"t.Parallel was called in the body of testkit.Run", "call it before testkit.Run"},
-		"subtest":  {"t.Run was called in the body of testkit.Run", "call testkit.Run in each subtest instead"},
-		"leak":     {"goroutines still run after all modules have stopped", "program_test.go"},
-		"hang":     {"has not ended after 1s of real time", "made outside the bubble", "program_test.go"},
-		"outside":  {"testkit.Run: the test is nil", "call it in a function TestX(t *testing.T)"},
-	} {
-		t.Run(program, func(t *testing.T) {
-			t.Parallel()
-			got, passed := runProgram(t, t.TempDir(), program)
-			if passed != (program == "passes") {
-				t.Errorf("passed: %t", passed)
-			}
-			expect(t, got, want)
+// newPost is the post of the second release.
+func newPost(work mono.Sink[priced]) func() mono.Module {
+	return func() mono.Module {
+		return mono.NewModule("post", func(sc *mono.Scope) error {
+			newReceipts.Handle(sc, work)
+			return nil
 		})
 	}
 }
 
-// A seed that failed is printed and kept, and tried first from then on.
-func TestSeedsAreKept(t *testing.T) {
+func fineToo(context.Context, priced) error { return nil }
+
+// twoReleases adds two releases of the post.
+func twoReleases(h *testkit.Harness) (v1, v2 *testkit.Program) {
+	v1, v2 = h.Program("v1"), h.Program("v2")
+	v1.AddFunc(func() mono.Module { return post(fine) })
+	v1.Options(mono.Generation(1))
+	v2.AddFunc(newPost(fineToo))
+	v2.Options(mono.Generation(2))
+	return v1, v2
+}
+
+// The Binder selects the program of a send. A declaration of another release is refused there.
+func TestBinderSelectsTheProgram(t *testing.T) {
 	t.Parallel()
-	for program, flags := range map[string][]string{"sometimes": {"-testkit.runs=50"}, "explores": nil} {
-		t.Run(program, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			if got, passed := runProgram(t, dir, program, flags...); passed || !strings.Contains(got, "-testkit.seed=") {
-				t.Fatalf("no schedule has failed: %s", got)
-			}
-			file := filepath.Join(dir, "testdata", "testkit", "TestUser.seeds")
-			kept, err := os.ReadFile(file)
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		v1, v2 := twoReleases(h)
+		v1.MustStart()
+		if err := newReceipts.Enqueue(t.Context(), v2, priced{}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("before the start: %v", err)
+		}
+		v2.MustStart()
+		if err := receipts.Enqueue(t.Context(), v1, order{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+		if err := newReceipts.Enqueue(t.Context(), v2, priced{ID: "b", Currency: "EUR"}); err != nil {
+			t.Error(err)
+		}
+		if err := newReceipts.Enqueue(t.Context(), v1, priced{}); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "is declared twice") {
+			t.Errorf("a declaration of the other release: %v", err)
+		}
+		if s := testkit.RequireEnqueued(t, h, receipts); s.ID != "a" {
+			t.Errorf("v1 sent %+v", s)
+		}
+		if s := testkit.Enqueued(h, newReceipts); len(s) != 1 || s[0].Program != "v2" || s[0].Value.Currency != "EUR" {
+			t.Errorf("v2 sent %+v", s)
+		}
+		if v1.App() == v2.App() || v1.Name() != "v1" {
+			t.Error("the programs are one")
+		}
+	})
+}
+
+// A release is rolled forward and back. Each job is finished by the release that runs.
+func TestRollBack(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		v1, v2 := twoReleases(h)
+		v1.MustStart()
+		enqueued := func(err error) {
+			t.Helper()
 			if err != nil {
 				t.Fatal(err)
 			}
-			seed := strings.TrimSpace(string(kept))
-			if seed == "1" || strings.Contains(seed, "\n") {
-				t.Fatalf("kept %q", kept)
+			h.Settle()
+		}
+		enqueued(receipts.Enqueue(t.Context(), v1, order{ID: "a"}))
+		v2.MustStart()
+		v1.Stop()
+		enqueued(newReceipts.Enqueue(t.Context(), v2, priced{ID: "b"}))
+		v1.MustStart()
+		v2.Stop()
+		enqueued(receipts.Enqueue(t.Context(), v1, order{ID: "c"}))
+		for id, want := range map[string]string{"a": "v1", "b": "v2", "c": "v1"} {
+			if got := finishers(h, id); !slices.Equal(got, []string{want}) {
+				t.Errorf("%s was finished by %q, want %s", id, got, want)
 			}
-			if got, passed := runProgram(t, dir, program, "-testkit.seed="+seed); passed {
-				t.Errorf("the seed %s passes: %s", seed, got)
+		}
+	})
+}
+
+// finishers lists the programs that finished the receipt of an order.
+func finishers(h *testkit.Harness, id string) (programs []string) {
+	for _, d := range testkit.Consumed(h, receipts) {
+		if d.Value.ID == id && d.Result == testkit.ResultDone {
+			programs = append(programs, d.Program)
+		}
+	}
+	for _, d := range testkit.Consumed(h, newReceipts) {
+		if d.Value.ID == id && d.Result == testkit.ResultDone {
+			programs = append(programs, d.Program)
+		}
+	}
+	return programs
+}
+
+// A fault can be for the messages of one program. The other one takes over what a crash leaves.
+func TestFaultInOneProgram(t *testing.T) {
+	t.Parallel()
+	for _, seed := range []uint64{1, 2, 3, 4, 5} {
+		testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+			v1, v2 := twoReleases(h)
+			crash := h.Fault(receipts, testkit.Crash(testkit.BeforeHandle)).When(testkit.InProgram("v2")).Times(3)
+			slow := h.Fault(receipts, testkit.Slow(time.Minute)).When(testkit.InProgram("v1"))
+			v1.MustStart()
+			v2.MustStart()
+			for range 10 {
+				if err := receipts.Enqueue(t.Context(), v1, order{ID: "a"}); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if got, passed := runProgram(t, dir, program, "-testkit.seed=1"); !passed {
-				t.Errorf("the seed 1 fails: %s", got)
+			h.Advance(time.Hour)
+			if n := crash.Triggered(); n != 3 {
+				t.Errorf("%d crashes", n)
 			}
-			got, _ := runProgram(t, dir, "kept")
-			if first, then := strings.Index(got, "seed "+seed), strings.Index(got, "seed 1\n"); first < 0 || then < first {
-				t.Errorf("the seed %s is not first: %s", seed, got)
+			for _, d := range testkit.Consumed(h, newReceipts) {
+				if d.Took != 0 || d.Program != "v2" {
+					t.Errorf("v2 handled %+v", d)
+				}
 			}
-			if err := os.WriteFile(file, []byte("x\n7 # why\n"), 0o600); err != nil {
-				t.Fatal(err)
+			if done := finishers(h, "a"); len(done) != 10 || slow.Triggered() != 1 {
+				t.Errorf("finished by %q, %d slow", done, slow.Triggered())
 			}
-			got, passed := runProgram(t, dir, "kept")
-			if passed {
-				t.Error("a file without seeds passes")
-			}
-			expect(t, got, []string{`"x" is not a seed`, "seed 7"})
-		})
+		}, testkit.Seed(seed))
 	}
 }
 
-// A process may crash while it starts, and while it stops.
-func TestCrashAtTheEnds(t *testing.T) {
+// Programs in two roles call each other. Each has its own fakes.
+func TestRoles(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		starts := 0
-		h.Fault(updated, testkit.Crash(testkit.BeforeSend))
-		h.Fault(ledger, testkit.Crash(testkit.AfterSend))
-		h.AddFunc(func() mono.Module { return &greeter{starts: &starts} })
-		h.MustStart()
-		if starts != 2 {
-			t.Errorf("started %d times", starts)
-		}
-		testkit.RequirePublished(t, h, updated)
-		h.Stop()
-		testkit.RequireAppended(t, h, ledger)
-		h.MustStart()
-		if starts != 3 || len(testkit.Published(h, updated)) != 2 {
-			t.Errorf("started %d times", starts)
-		}
-	})
-}
-
-// greeter reports when it starts, and records that it stops.
-type greeter struct {
-	scope  *mono.Scope
-	starts *int
-}
-
-func (g *greeter) Name() string { return "greeter" }
-
-func (g *greeter) Bind(s *mono.Scope) error {
-	g.scope = s
-	s.Use(updated, ledger)
-	return nil
-}
-
-func (g *greeter) Start(ctx context.Context) error {
-	*g.starts++
-	return updated.Publish(ctx, g.scope, order{})
-}
-
-func (g *greeter) Stop(ctx context.Context) error { return ledger.Append(ctx, g.scope, order{}) }
-
-func TestDiscard(t *testing.T) {
-	t.Parallel()
-	ticks := mono.NewChannel[int]("test.ticks")
-	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
-		var out chan<- int
-		h.Add(mono.NewModule("clock", func(s *mono.Scope) error {
-			out = ticks.Send(s)
+		checkout := mono.NewService[order, string]("web.checkout")
+		web, back := h.Program("web"), h.Program("back", &shop{})
+		web.Add(mono.NewModule("web", func(sc *mono.Scope) error {
+			checkout.Handle(sc, place.Client(sc))
 			return nil
 		}))
-		testkit.Discard(h, ticks)
-		h.MustStart()
-		for n := range 3 {
-			out <- n
+		remote := 0
+		web.Setup(func(a *mono.App) {
+			a.Remote(place)
+			remote++
+		})
+		testkit.Stub(back, charge, "R-a")
+		back.MustStart()
+		web.MustStart()
+		if receipt, err := checkout.Call(t.Context(), web, order{ID: "a"}); receipt != "R-a" || err != nil {
+			t.Fatal(receipt, err)
 		}
+		if x := testkit.Called(h, place); len(x) != 1 || x[0].Program != "web" || x[0].From != "web" {
+			t.Errorf("called %+v", x)
+		}
+		if x := testkit.Served(h, place); len(x) != 1 || x[0].Program != "back" {
+			t.Errorf("served %+v", x)
+		}
+		if remote != 1 {
+			t.Errorf("Setup was called %d times", remote)
+		}
+		testkit.Golden(t, h)
+	}, testkit.Seed(1))
+}
+
+// The Harness runs the first program, which has no name, beside others.
+func TestProgramBesideTheFirst(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		open(h, fine)
+		v2 := h.Program("v2")
+		v2.AddFunc(newPost(fineToo))
+		v2.Instance()
+		second := v2.Instance()
 		h.Stop()
+		if _, err := place.Call(t.Context(), h, order{}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("the first program runs: %v", err)
+		}
+		v2.Crash()
+		for range 20 {
+			if err := newReceipts.Enqueue(t.Context(), second, priced{ID: "a"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		instances := make(map[int]int)
+		for _, d := range testkit.Consumed(h, newReceipts) {
+			instances[d.Instance]++
+		}
+		if instances[1] == 0 || instances[2] == 0 || instances[1]+instances[2] != 20 {
+			t.Errorf("jobs by instance: %v", instances)
+		}
 		h.MustStart()
-		out <- 3
+		buy(t, h)
 	})
+}
+
+// Log lines, the history and errors name the program.
+func TestTextsNameTheProgram(t *testing.T) {
+	t.Parallel()
+	text := failing(t, func(t testing.TB, h *testkit.Harness) {
+		v1, v2 := h.Program("v1"), h.Program("v2")
+		v1.AddFunc(func() mono.Module { return post(fine) })
+		v2.AddFunc(func() mono.Module {
+			return mono.NewModule("post", func(sc *mono.Scope) error {
+				newReceipts.Handle(sc, func(_ context.Context, p priced) error {
+					sc.Logger().Warn("the mail server is slow", slog.String("id", p.ID))
+					if p.ID == "panic" {
+						panic("ouch")
+					}
+					return nil
+				})
+				return nil
+			})
+		})
+		v2.MustStart()
+		other := v2.Instance()
+		other.Crash()
+		if err := newReceipts.Enqueue(t.Context(), v2, priced{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := newReceipts.Enqueue(t.Context(), other, priced{ID: "panic"}); err != nil {
+			t.Fatal(err)
+		}
+		h.Settle()
+		v2.Stop()
+		v1.MustStart()
+		h.Advance(time.Minute)
+	})
+	expect(t, text, []string{
+		"program=v2", "the mail server is slow",
+		"— program v2 starts\n", "— instance 2 of program v2 starts\n", "— instance 2 of program v2 crashes: requested by the test", "— program v1 starts",
+		"the test in v2 enqueues shop.receipts", "v2/post", " works on shop.receipts {\"id\":\"a\"", "v1/post works on shop.receipts",
+		"handler of queue shop.receipts of program v2 panicked: ouch",
+	})
+}
+
+// The end of a test finds unfinished work of every program.
+func TestLeftoversOfAnyProgram(t *testing.T) {
+	t.Parallel()
+	leaves := func(t testing.TB, h *testkit.Harness) {
+		v1, v2 := h.Program("v1"), h.Program("v2")
+		v1.AddFunc(func() mono.Module {
+			return mono.NewModule("reader", func(sc *mono.Scope) error {
+				updated.Handle(sc, func(context.Context, order) error { return nil })
+				return nil
+			})
+		})
+		v2.AddFunc(newPost(func(context.Context, priced) error { return errBusy }))
+		v2.MustStart()
+		v1.MustStart()
+		if err := newReceipts.Enqueue(t.Context(), v2, priced{}); err != nil {
+			t.Fatal(err)
+		}
+		h.Settle()
+	}
+	expect(t, failing(t, leaves), []string{"1 message of queue shop.receipts in the group workers was begun and not finished", "v2/post works on"})
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		leaves(t, h)
+		h.AllowUnfinished(receipts)
+	})
+	expect(t, failing(t, func(t testing.TB, h *testkit.Harness) {
+		h.Program("v1", &stopper{func() error { return errBusy }}).MustStart()
+	}), []string{"the stop of program v1", "module stopper", "the mail server is busy"})
+}
+
+// A deploy and its roll-back lose no job if any process crashes at any point.
+func TestScheduleOfARollBack(t *testing.T) {
+	t.Parallel()
+	testkit.Explore(t, 60, func(t testing.TB, h *testkit.Harness) {
+		v1, v2 := twoReleases(h)
+		h.FaultEverywhere(testkit.Crash(testkit.AnyPoint)).Sometimes(0.02)
+		h.Fault(receipts, testkit.LoseAck).Sometimes(0.2)
+		v1.MustStart()
+		stored := 0
+		enqueue := func(err error) {
+			if err == nil {
+				stored++
+			}
+		}
+		enqueue(receipts.Enqueue(t.Context(), v1, order{ID: "a"}))
+		v2.MustStart()
+		enqueue(receipts.Enqueue(t.Context(), v1, order{ID: "a"}))
+		v1.Stop()
+		enqueue(newReceipts.Enqueue(t.Context(), v2, priced{ID: "a"}))
+		v1.MustStart()
+		v2.Stop()
+		enqueue(receipts.Enqueue(t.Context(), v1, order{ID: "a"}))
+		h.Advance(time.Hour)
+		done := len(finishers(h, "a"))
+		if dead := len(testkit.DeadLettered(h, receipts)); done+dead < stored {
+			t.Errorf("%d jobs were stored, %d finished, %d dead", stored, done, dead)
+		}
+	}).MustPass()
 }

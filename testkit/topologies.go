@@ -36,8 +36,8 @@ func (h *Harness) isStored(k handleKey) bool {
 	return slices.ContainsFunc(h.allPrograms(), func(p *Program) bool { return p.topology.uses(k) && p.topology.isStored(k) })
 }
 
-// provider returns the module that provides a service to a program: its own, or else one of
-// another program.
+// provider returns the module that provides a service to a process, of its own program if
+// possible.
 func (h *Harness) provider(of *process, k handleKey) string {
 	return h.lookUp(of, func(t *topology) string { return t.provider(k) })
 }
@@ -52,8 +52,8 @@ func (h *Harness) prefix() string {
 	return h.lookUp(nil, func(t *topology) string { return t.prefix() })
 }
 
-// lookUp returns the answer of the program of a process, which may be nil, or else the first one
-// of another program.
+// lookUp asks the program of a process, which may be nil, and then the others. It returns the
+// first answer that is not "".
 func (h *Harness) lookUp(of *process, answer func(*topology) string) string {
 	if of != nil {
 		if found := answer(&of.program().topology); found != "" {

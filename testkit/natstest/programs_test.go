@@ -76,8 +76,8 @@ func sends(t *testing.T, v1, v2 mono.Binder) (plain, colored func()) {
 		func() { next(func() error { return paintedJobs.Enqueue(t.Context(), v2, painted{n, "red"}) }) }
 }
 
-// Two replicas of a release are replaced by those of the next one, and then rolled back. Both
-// releases send meanwhile. Each job is finished, by the release that runs.
+// Two replicas of a release are replaced by the next release, and then rolled back. Both releases
+// send meanwhile. The release that runs finishes each job.
 func TestRollingDeployAndRollBack(t *testing.T) {
 	t.Parallel()
 	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
