@@ -44,16 +44,19 @@ func (f *faults) ask(p inproctest.Point) inproctest.FaultAction {
 	if isBucketStep(p.Action) {
 		return f.askBucket(&p)
 	}
-	if !isSend(p.Action) && !f.any() {
+	declared := f.any()
+	if !declared && !isSend(p.Action) {
 		return inproctest.FaultAction{}
 	}
 	k, ok := f.handleOf(p.Subject)
 	if !ok || f.h.over() {
 		return inproctest.FaultAction{}
 	}
-	m := f.passing(&p, k)
-	v := f.decide(&p, m, k)
-	f.follow(&p, messageKey{k, m.ID}, &v)
+	var v inproctest.FaultAction
+	if declared {
+		v = f.decide(&p, f.passing(&p, k), k)
+	}
+	f.follow(&p, messageKey{k, p.Message.Header.Get(transport.HeaderID)}, &v)
 	return v
 }
 
