@@ -34,7 +34,12 @@ type storage struct {
 }
 
 // of returns the storage of a stored handle.
-func (ls *logs) of(d *declaration) *storage { return ls.storage(d.String(), ls.config(d)) }
+func (ls *logs) of(d *declaration) *storage {
+	if s, ok := ls.all.Load(ls.names.log(d)); ok {
+		return s.(*storage)
+	}
+	return ls.storage(d.String(), ls.config(d))
+}
 
 // deadLettersOf returns the storage of a handle's dead letters. It exists once the
 // first dead letter was stored.

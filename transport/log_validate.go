@@ -40,16 +40,19 @@ func KeyOf(subject string) string { return subject[strings.LastIndexByte(subject
 
 // Overlap reports whether some subject matches both patterns.
 func Overlap(a, b string) bool {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(as), len(bs)) {
+	for aMore, bMore := true, true; ; {
+		var one, other string
+		one, a, aMore = strings.Cut(a, ".")
+		other, b, bMore = strings.Cut(b, ".")
 		switch {
-		case as[i] == ">" || bs[i] == ">":
+		case one == ">" || other == ">":
 			return true
-		case as[i] != "*" && bs[i] != "*" && as[i] != bs[i]:
+		case one != "*" && other != "*" && one != other:
 			return false
+		case !aMore || !bMore:
+			return aMore == bMore
 		}
 	}
-	return len(as) == len(bs)
 }
 
 // Contains reports whether one of the patterns matches the subject.
