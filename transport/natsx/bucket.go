@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/kv/driver"
@@ -150,8 +149,8 @@ func (is *shape) checkWritable() error {
 }
 
 // noBucket returns the error for a bucket that does not exist.
-func (t *Transport) noBucket(cause error) error {
-	e := transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "%s: it does not exist: it was deleted, or never created", t.address)
+func (t *Transport) noBucket(outcome transport.Outcome, cause error) error {
+	e := transport.Errorf(transport.NotFound, outcome, "%s: it does not exist: it was deleted, or never created", t.address)
 	e.Err = cause
 	return e
 }
@@ -167,7 +166,7 @@ func (t *Transport) explainBucket(err error) error {
 	case e == nil:
 		return t.api.explain(err)
 	case e.ErrorCode == jetstream.JSErrCodeStreamNotFound:
-		return t.noBucket(err)
+		return t.noBucket(transport.OutcomeNotDone, err)
 	}
 	fail := t.api.refusal(err, e, cmp.Or(bucketAdvice[e.ErrorCode], advice[e.ErrorCode]))
 	fail.Code = cmp.Or(bucketCodes[e.ErrorCode], fail.Code)
@@ -223,34 +222,3 @@ const (
 )
 
 var errNoRecord = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such record")
-
-// lost returns the error for an answer that did not arrive by the end of ctx.
-func lost(ctx context.Context, outcome transport.Outcome) error {
-	return transport.ContextError(ctx, outcome, "no answer: %w", ctx.Err())
-}
-
-// bounded returns a context with a deadline.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, apiTimeout)
-}
-
-// ask sends one request, and waits for its reply on r.
-func (b *bucket) ask(ctx context.Context, r *requests, m *transport.Message, set func(*outgoing)) (*nats.Msg, error) {
-	if err := b.t.ready(ctx); err != nil {
-		return nil, err
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	msg := b.t.outgoing.get(m)
-	if set != nil {
-		set(msg)
-	}
-	reply, err := b.t.ask(ctx, r, msg)
-	if err != nil && ctx.Err() != nil && err == ctx.Err() {
-		return nil, lost(ctx, transport.OutcomeUnknown)
-	}
-	return reply, err
-}

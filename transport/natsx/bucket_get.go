@@ -162,9 +162,16 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	limit := silentTime
 	for r, also := retryFor(acceptTime), ""; ; {
 		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys))), also: also}
-		err := m.run(ctx)
+		err := m.run(ctx, limit)
+		if err == errSilent {
+			if err = b.checkSilent(ctx, transport.OutcomeNotDone); err == nil {
+				limit *= 2
+				continue
+			}
+		}
 		if err == errNoReplica {
 			err = b.explainNoReplica(ctx)
 		}
@@ -217,8 +224,8 @@ type multiRead struct {
 	malformed int // answers whose header nats.go has dropped, with the key
 }
 
-// run sends one request and receives all answers.
-func (m *multiRead) run(ctx context.Context) error {
+// run sends one request and receives all answers. It returns errSilent if none arrives for limit.
+func (m *multiRead) run(ctx context.Context, limit time.Duration) error {
 	t := m.b.t
 	if err := t.ready(ctx); err != nil {
 		return err
@@ -238,16 +245,17 @@ func (m *multiRead) run(ctx context.Context) error {
 		return err
 	}
 	for {
-		select {
-		case a := <-replies:
-			if a.err != nil {
-				return a.err
-			}
-			if done, err := m.take(a.msg); done || err != nil {
-				return err
-			}
-		case <-ctx.Done():
+		a, err := t.nextAnswer(ctx, limit, replies)
+		switch {
+		case err == errSilent:
+			return err
+		case err != nil:
 			return lost(ctx, transport.OutcomeNotDone)
+		case a.err != nil:
+			return a.err
+		}
+		if done, err := m.take(a.msg); done || err != nil {
+			return err
 		}
 	}
 }

@@ -23,11 +23,7 @@ const (
 func (o *objects) Chunk(ctx context.Context, upload string, from uint64) (*driver.Chunk, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	r, err := o.requestChunks(ctx, upload, from, 1)
-	if err != nil {
-		return nil, err
-	}
-	chunks, _, err := r.receive(ctx)
+	chunks, _, err := o.readChunks(ctx, nil, upload, from, 1)
 	switch {
 	case err != nil:
 		return nil, err
@@ -71,14 +67,9 @@ func (o *objects) Read(ctx context.Context, upload string, from uint64, yield fu
 		var chunks []*driver.Chunk
 		var after int
 		err := o.persist(ctx, func() (err error) {
-			if ahead == nil {
-				if ahead, err = o.requestChunks(ctx, upload, from, maxChunks); err != nil {
-					return err
-				}
-			}
 			r := ahead
 			ahead = nil
-			chunks, after, err = r.receive(ctx)
+			chunks, after, err = o.readChunks(ctx, r, upload, from, maxChunks)
 			return err
 		})
 		if err != nil || len(chunks) == 0 {
@@ -96,6 +87,26 @@ func (o *objects) Read(ctx context.Context, upload string, from uint64, yield fu
 		if after == 0 {
 			return nil
 		}
+	}
+}
+
+// readChunks returns at most n chunks at or after a sequence, and the number of chunks after them.
+// r is a request for them that was sent, or nil. While it has no answer, another one is sent.
+func (o *objects) readChunks(ctx context.Context, r *chunkRequest, upload string, from uint64, n int) (chunks []*driver.Chunk, after int, err error) {
+	for limit := silentTime; ; limit *= 2 {
+		if r == nil {
+			if r, err = o.requestChunks(ctx, upload, from, n); err != nil {
+				return nil, 0, err
+			}
+		}
+		chunks, after, err = r.receive(ctx, limit)
+		if err != errSilent {
+			return chunks, after, err
+		}
+		if err := o.checkSilent(ctx, transport.OutcomeNotDone); err != nil {
+			return nil, 0, err
+		}
+		r = nil
 	}
 }
 
@@ -135,38 +146,36 @@ func (o *objects) requestChunks(ctx context.Context, upload string, from uint64,
 
 func (r *chunkRequest) end() { r.o.t.requests.take(r.token) }
 
-// receive returns the chunks, and the number of chunks after them.
-func (r *chunkRequest) receive(ctx context.Context) (chunks []*driver.Chunk, after int, err error) {
+// receive returns the chunks, and the number of chunks after them. It returns errSilent if no
+// answer arrives for limit.
+func (r *chunkRequest) receive(ctx context.Context, limit time.Duration) (chunks []*driver.Chunk, after int, err error) {
 	defer r.end()
-	timer := time.NewTimer(ackTimeout)
-	defer timer.Stop()
 	for {
-		select {
-		case a := <-r.replies:
-			if a.err != nil {
-				return nil, 0, a.err
-			}
-			switch status := statusOf(a.msg); status {
-			case "":
-				c, err := directChunk(a.msg)
-				if err != nil {
-					return nil, 0, err
-				}
-				chunks = append(chunks, c)
-				after = c.After
-			case "204":
-				return chunks, numberIn(a.msg, headerPending), nil
-			case "404":
-				return nil, 0, nil
-			case "503":
-				return nil, 0, r.o.explainNoReplica(ctx)
-			default:
-				return nil, 0, r.o.badStatus(status, a.msg)
-			}
-		case <-ctx.Done():
+		a, err := r.o.t.nextAnswer(ctx, limit, r.replies)
+		switch {
+		case err == errSilent:
+			return nil, 0, err
+		case err != nil:
 			return nil, 0, lost(ctx, transport.OutcomeNotDone)
-		case <-timer.C:
-			return nil, 0, unavailable("no chunks arrived within %v: try again", ackTimeout)
+		case a.err != nil:
+			return nil, 0, a.err
+		}
+		switch status := statusOf(a.msg); status {
+		case "":
+			c, err := directChunk(a.msg)
+			if err != nil {
+				return nil, 0, err
+			}
+			chunks = append(chunks, c)
+			after = c.After
+		case "204":
+			return chunks, numberIn(a.msg, headerPending), nil
+		case "404":
+			return nil, 0, nil
+		case "503":
+			return nil, 0, r.o.explainNoReplica(ctx)
+		default:
+			return nil, 0, r.o.badStatus(status, a.msg)
 		}
 	}
 }

@@ -165,21 +165,23 @@ func (w *objectWriter) send(msg *outgoing, size int) error {
 // await waits for the oldest acknowledgement. If ctx ends first, the chunk still counts as sent.
 func (w *objectWriter) await(ctx context.Context) error {
 	s := w.sent[0]
-	timer := time.NewTimer(ackTimeout)
-	defer timer.Stop()
-	var a answer
-	select {
-	case a = <-s.reply:
-	case <-ctx.Done():
+	limited, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	a, err := w.o.awaitAnswer(limited, s.reply, nil)
+	switch {
+	case err == nil && a.err == nil:
+	case err == nil:
+		err = a.err
+	case ctx.Err() != nil:
 		return lost(ctx, transport.OutcomeUnknown)
-	case <-timer.C:
-		w.o.t.acks.take(s.token)
-		a.err = transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no acknowledgement of a chunk within %v: the servers are overloaded, or have no leader", ackTimeout)
+	case limited.Err() != nil:
+		err = transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no acknowledgement of a chunk within %v: the servers are overloaded, or have no leader", ackTimeout)
 	}
 	w.sent = w.sent[1:]
 	w.bytes -= s.size
-	if a.err != nil {
-		w.fail(a.err)
+	if err != nil {
+		w.o.t.acks.take(s.token)
+		w.fail(err)
 		return w.err
 	}
 	ack, err := w.readChunkAck(ctx, a.msg)

@@ -134,8 +134,7 @@ const sweepInterval = 10 * time.Second
 // sweep ends the wait of the entries that existed at the last sweep. It schedules the next
 // sweep while there are entries. Entries need no timers of their own.
 func (r *requests) sweep() {
-	late := transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no answer in time")
-	r.end(late, func(w waiter) bool { return w.done != nil && w.number <= r.mark })
+	r.end(errSilent, func(w waiter) bool { return w.done != nil && w.number <= r.mark })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark = r.next
@@ -239,36 +238,35 @@ func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Mes
 
 // ask sends a request, and waits for its first reply on r.
 func (t *Transport) ask(ctx context.Context, r *requests, msg *outgoing) (*nats.Msg, error) {
-	if err := t.permissions.checkReplies(); err != nil {
-		t.outgoing.put(msg)
+	token, reply, err := t.beginRequest(r, msg)
+	if err != nil {
 		return nil, err
 	}
-	token, reply := r.open(msg.Subject)
+	a, err := t.nextAnswer(ctx, 0, reply)
+	return r.finishRequest(token, reply, a, err)
+}
+
+// beginRequest sends a request, and adds an entry for its reply to r.
+func (t *Transport) beginRequest(r *requests, msg *outgoing) (token string, reply chan answer, err error) {
+	if err := t.permissions.checkReplies(); err != nil {
+		t.outgoing.put(msg)
+		return "", nil, err
+	}
+	token, reply = r.open(msg.Subject)
 	msg.Reply = r.prefix + token
 	if err := t.send(msg); err != nil {
 		r.take(token)
-		return nil, err
+		return "", nil, err
 	}
-	return t.await(ctx, r, token, reply)
+	return token, reply, nil
 }
 
-// await waits for the first reply. A reply that arrived before the end of the context is
-// returned, also if both are noticed at the same time.
-func (t *Transport) await(ctx context.Context, r *requests, token string, reply chan answer) (*nats.Msg, error) {
-	var a answer
-	done, late, timer := t.timers.Wait(ctx)
-	ended := false
-	select {
-	case a = <-reply:
-	case <-done:
-		ended = true
-	case <-late:
-		ended = true
-	}
-	t.timers.Stop(timer)
-	if ended {
+// finishRequest returns the reply that was received, or the error of the wait for it. A reply that
+// arrived before the end of the wait is returned, also if both are noticed at the same time.
+func (r *requests) finishRequest(token string, reply chan answer, a answer, err error) (*nats.Msg, error) {
+	if err != nil {
 		if _, waited := r.take(token); waited {
-			return nil, ctx.Err()
+			return nil, err
 		}
 		a = <-reply
 	}
@@ -276,6 +274,30 @@ func (t *Transport) await(ctx context.Context, r *requests, token string, reply 
 		return nil, a.err
 	}
 	return a.msg, nil
+}
+
+// errSilent is the error of a wait that has reached its limit before the end of its context.
+var errSilent = transport.Errorf(transport.DeadlineExceeded, transport.OutcomeUnknown, "no answer in time")
+
+// nextAnswer waits for a reply until ctx ends, or for at most limit if that is not 0.
+func (t *Transport) nextAnswer(ctx context.Context, limit time.Duration, replies <-chan answer) (a answer, err error) {
+	select {
+	case a = <-replies:
+		return a, nil
+	default:
+	}
+	done, late, timer := t.timers.Wait(ctx, limit)
+	select {
+	case a = <-replies:
+	case <-done:
+		err = ctx.Err()
+	case <-late:
+		if err = ctx.Err(); err == nil {
+			err = errSilent
+		}
+	}
+	t.timers.Stop(timer)
+	return a, err
 }
 
 // noResponders reports whether a reply is the server's notice that there are no subscribers.

@@ -13,21 +13,24 @@ import (
 // used concurrently, by goroutines of one bubble of testing/synctest.
 type Timers struct{ idle sync.Pool }
 
-// Wait returns two channels, either of which may be nil. When ctx ends, one of them
-// delivers or is closed. The timer must be passed to Stop.
-func (ts *Timers) Wait(ctx context.Context) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
-	parent, deadline, ok := lazy.Limit(ctx)
-	if !ok {
+// Wait returns two channels, either of which may be nil. When ctx ends, or after limit if that
+// is not 0, one of them delivers or is closed. The timer must be passed to Stop.
+func (ts *Timers) Wait(ctx context.Context, limit time.Duration) (done <-chan struct{}, late <-chan time.Time, timer *time.Timer) {
+	left := limit
+	if parent, deadline, ok := lazy.Limit(ctx); ok {
+		if ctx, left = parent, time.Until(deadline); limit > 0 {
+			left = min(left, limit)
+		}
+	} else if limit == 0 {
 		return ctx.Done(), nil, nil
 	}
-	left := time.Until(deadline)
-	timer, ok = ts.idle.Get().(*time.Timer)
+	timer, ok := ts.idle.Get().(*time.Timer)
 	if ok {
 		timer.Reset(left)
 	} else {
 		timer = time.NewTimer(left)
 	}
-	return parent.Done(), timer.C, timer
+	return ctx.Done(), timer.C, timer
 }
 
 // Stop ends a wait.
