@@ -27,57 +27,53 @@ func (b *bucket) ask(ctx context.Context, r *requests, m *transport.Message, set
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg := b.t.outgoing.get(m)
+	first := b.t.outgoing.get(m)
 	if set != nil {
-		set(msg)
+		set(first)
 	}
-	token, reply, err := b.t.beginRequest(r, msg)
+	token, reply, err := b.t.beginRequest(r, first)
 	if err != nil {
 		return nil, err
 	}
-	var again func() error
-	if r != &b.t.acks {
-		again = func() error {
+	var a answer
+	again := false
+	err = b.untilAnswered(ctx, transport.OutcomeUnknown, func(limit time.Duration) (err error) {
+		if again && r != &b.t.acks {
 			msg := b.t.outgoing.get(m)
 			msg.Reply = r.prefix + token
-			return b.t.send(msg)
+			if err := b.t.send(msg); err != nil {
+				return err
+			}
 		}
+		again = true
+		a, err = b.t.nextAnswer(ctx, limit, reply)
+		return err
+	})
+	msg, err := r.finishRequest(token, reply, a, err)
+	if err != nil && err == ctx.Err() {
+		return nil, lost(ctx, transport.OutcomeUnknown)
 	}
-	a, err := b.awaitAnswer(ctx, reply, again)
-	return r.finishRequest(token, reply, a, err)
+	return msg, err
 }
 
-// awaitAnswer waits for the reply to a request that was sent. While there is none, it checks that
-// the stream exists, and calls again if that is not nil.
-func (b *bucket) awaitAnswer(ctx context.Context, reply <-chan answer, again func() error) (answer, error) {
+// untilAnswered calls wait until it returns another error than errSilent. In between, it checks
+// that the stream exists. wait waits for at most limit, and may send the request again.
+func (b *bucket) untilAnswered(ctx context.Context, outcome transport.Outcome, wait func(limit time.Duration) error) error {
 	for limit := silentTime; ; limit *= 2 {
-		a, err := b.t.nextAnswer(ctx, limit, reply)
-		if err == nil {
-			return a, nil
+		if err := wait(limit); err != errSilent {
+			return err
 		}
-		if err != errSilent {
-			return answer{}, lost(ctx, transport.OutcomeUnknown)
-		}
-		if err := b.checkSilent(ctx, transport.OutcomeUnknown); err != nil {
-			return answer{}, err
-		}
-		if again == nil {
-			continue
-		}
-		if err := again(); err != nil {
-			return answer{}, err
+		if err := b.checkSilent(ctx); err != nil {
+			return b.t.noBucket(outcome, err)
 		}
 	}
 }
 
-// checkSilent returns NotFound if the stream of a request without an answer does not exist.
-func (b *bucket) checkSilent(ctx context.Context, outcome transport.Outcome) error {
+// checkSilent is checkExists for a request without an answer.
+func (b *bucket) checkSilent(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	if err := b.checkExists(ctx); err != nil {
-		return b.t.noBucket(outcome, err)
-	}
-	return nil
+	return b.checkExists(ctx)
 }
 
 // lost returns the error for an answer that did not arrive by the end of ctx.

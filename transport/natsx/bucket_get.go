@@ -162,16 +162,12 @@ func (b *bucket) Read(ctx context.Context, keys []string) ([]*driver.Record, uin
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	limit := silentTime
 	for r, also := retryFor(acceptTime), ""; ; {
-		m := &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys))), also: also}
-		err := m.run(ctx, limit)
-		if err == errSilent {
-			if err = b.checkSilent(ctx, transport.OutcomeNotDone); err == nil {
-				limit *= 2
-				continue
-			}
-		}
+		var m *multiRead
+		err := b.untilAnswered(ctx, transport.OutcomeNotDone, func(limit time.Duration) error {
+			m = &multiRead{b: b, prefix: b.shape.Load().prefix, keys: slices.Compact(slices.Sorted(slices.Values(keys))), also: also}
+			return m.run(ctx, limit)
+		})
 		if err == errNoReplica {
 			err = b.explainNoReplica(ctx)
 		}

@@ -93,21 +93,17 @@ func (o *objects) Read(ctx context.Context, upload string, from uint64, yield fu
 // readChunks returns at most n chunks at or after a sequence, and the number of chunks after them.
 // r is a request for them that was sent, or nil. While it has no answer, another one is sent.
 func (o *objects) readChunks(ctx context.Context, r *chunkRequest, upload string, from uint64, n int) (chunks []*driver.Chunk, after int, err error) {
-	for limit := silentTime; ; limit *= 2 {
+	err = o.untilAnswered(ctx, transport.OutcomeNotDone, func(limit time.Duration) (err error) {
 		if r == nil {
 			if r, err = o.requestChunks(ctx, upload, from, n); err != nil {
-				return nil, 0, err
+				return err
 			}
 		}
 		chunks, after, err = r.receive(ctx, limit)
-		if err != errSilent {
-			return chunks, after, err
-		}
-		if err := o.checkSilent(ctx, transport.OutcomeNotDone); err != nil {
-			return nil, 0, err
-		}
 		r = nil
-	}
+		return err
+	})
+	return chunks, after, err
 }
 
 // chunkRequest is a request for several chunks: a direct get of a batch (ADR-31).

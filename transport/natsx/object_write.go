@@ -167,7 +167,11 @@ func (w *objectWriter) await(ctx context.Context) error {
 	s := w.sent[0]
 	limited, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	a, err := w.o.awaitAnswer(limited, s.reply, nil)
+	var a answer
+	err := w.o.untilAnswered(limited, transport.OutcomeUnknown, func(limit time.Duration) (err error) {
+		a, err = w.o.t.nextAnswer(limited, limit, s.reply)
+		return err
+	})
 	switch {
 	case err == nil && a.err == nil:
 	case err == nil:
