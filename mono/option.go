@@ -493,6 +493,8 @@ type config struct {
 	Unordered   bool
 	From        Position
 	Follow      bool
+	Last        uint64
+	Before      uint64
 	BatchSize   int
 	BatchWait   time.Duration
 

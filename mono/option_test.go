@@ -76,6 +76,8 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Keys", mono.Keys, "event handler, stream handler, batch handler, read"},
 		{"From", mono.From, "stream handler, batch handler, read"},
 		{"Follow", mono.Follow, "read"},
+		{"Last", mono.Last, "read"},
+		{"Before", mono.Before, "read"},
 		{"BatchSize", mono.BatchSize, "batch handler"},
 		{"BatchWait", mono.BatchWait, "batch handler"},
 		{"Capacity", mono.Capacity, "channel"},
