@@ -267,3 +267,31 @@ func TestStoredIDIsKeptOverARestart(t *testing.T) {
 		})
 	}
 }
+
+// A durable event with an id is stored once. An event that is not stored is delivered each time.
+func TestDedupIDOfEvents(t *testing.T) {
+	t.Parallel()
+	onBackends(t, func(t *testing.T, b backend) {
+		durable, plain := mono.NewEvent[job]("dedup.told", mono.Durable()), mono.NewEvent[job]("dedup.plain")
+		stored, delivered := make(chan int, 10), make(chan string, 10)
+		app := b.start(t, module("m", func(s *mono.Scope) {
+			durable.Handle(s, func(_ context.Context, j job) error { stored <- j.N; return nil })
+			plain.Handle(s, func(ctx context.Context, j job) error { delivered <- mono.CallFrom(ctx).ID(); return nil })
+		}))
+		for n, id := range []string{"one", "one", "two"} {
+			if err := durable.With(mono.DedupID(id)).Publish(t.Context(), app, job{N: n}); err != nil {
+				t.Error(err)
+			}
+			if err := plain.With(mono.DedupID(id)).Publish(t.Context(), app, job{N: n}); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := []int{next(t, stored), next(t, stored)}; !slices.Equal(got, []int{0, 2}) {
+			t.Errorf("handled %v", got)
+		}
+		if got := []string{next(t, delivered), next(t, delivered), next(t, delivered)}; !slices.Equal(got, []string{"one", "one", "two"}) {
+			t.Errorf("delivered %q", got)
+		}
+		none(t, stored)
+	})
+}

@@ -102,7 +102,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Header", mono.Header, "call, enqueue, publish, append"},
 		{"Delay", mono.Delay, "enqueue"},
 		{"At", mono.At, "enqueue"},
-		{"DedupID", mono.DedupID, "enqueue, append"},
+		{"DedupID", mono.DedupID, "enqueue, publish, append"},
 	} {
 		fits := make(map[string]bool)
 		for place := range strings.SplitSeq(c.fits, ", ") {

@@ -22,11 +22,13 @@ type (
 		EventSendOption
 		StreamSendOption
 	}
-	// StoredSendOption fits Queue.With, Stream.With, an Enqueuer and an Appender.
+	// StoredSendOption fits Queue.With, Event.With, Stream.With, an Enqueuer, a Publisher
+	// and an Appender.
 	//
 	// The options are [DedupID] and [Header].
 	StoredSendOption interface {
 		QueueSendOption
+		EventSendOption
 		StreamSendOption
 	}
 	// ServiceSendOption fits Service.With.
@@ -39,7 +41,7 @@ type (
 	QueueSendOption interface{ forEnqueue() }
 	// EventSendOption fits Event.With and a Publisher.
 	//
-	// The option is [Header].
+	// The options are [DedupID] and [Header].
 	EventSendOption interface{ forPublish() }
 	// StreamSendOption fits Stream.With and an Appender.
 	//
@@ -69,7 +71,7 @@ func At(t time.Time) QueueSendOption {
 	return atOption(t.UnixNano())
 }
 
-// DedupID sets the id of a job or a message, instead of a random id. Within the
+// DedupID sets the id of a job, an event or a message, instead of a random id. Within the
 // DedupWindow a message with this id is stored once, however often it is sent. That is
 // also true after it was handled, or became a dead letter that was discarded. A later
 // send with the same id stores nothing and succeeds, so nil means "stored, now or
@@ -81,7 +83,8 @@ func At(t time.Time) QueueSendOption {
 // EnqueueStored and AppendStored report whether a message was a duplicate, and
 // observers get a MessageDeduplicated. To run a job again, send it with another id, or
 // replay its dead letter. Ids of delayed jobs are remembered separately from those of
-// other jobs. A NonPersistent queue stores nothing and ignores the id.
+// other jobs. A NonPersistent queue, and an event that is not Durable, store nothing: each
+// message has the id, and none is a duplicate.
 //
 // An id has at most 256 bytes, without control characters and without white space at
 // its ends. A send with another id fails with InvalidArgument. "" means no id.
@@ -101,6 +104,7 @@ func (headerOption) forAppend()  {}
 func (delayOption) forEnqueue()  {}
 func (atOption) forEnqueue()     {}
 func (dedupOption) forEnqueue()  {}
+func (dedupOption) forPublish()  {}
 func (dedupOption) forAppend()   {}
 
 // sending holds the options set by With, by value.
