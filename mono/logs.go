@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -338,103 +337,4 @@ func (o *opening) reason() string {
 		want = "mono.Unordered() is"
 	}
 	return fmt.Sprintf("it exists with %s, and %s declared here, which cannot be changed: declare it as it exists, or choose another name, or delete the log with its messages", is, want)
-}
-
-// DeleteGroup permanently deletes a durable group of a queue, a stream or a durable
-// event, and its position. The messages that only this group has not handled yet are
-// removed from a queue.
-//
-// The start of an App reports groups that it does not declare and that have no member;
-// it deletes none. Another running process that declares a group of a queue or a durable
-// event recreates it, without its messages: stop such processes first.
-//
-// The error is NotFound if the group does not exist. It is FailedPrecondition if the
-// App declares the group or receives with it, if a member is connected or has messages
-// in hand, unless Force is given, or if the handle is not stored. A member that has died
-// has its messages in hand until others get them.
-func DeleteGroup(ctx context.Context, b Binder, h Handle, group string, opts ...DeleteGroupOption) error {
-	in, d := b.Scope().in, h.declared()
-	if in == nil {
-		return notDone(Unavailable, "%s: the App has not been started", d)
-	}
-	if !d.stored() {
-		return notDone(FailedPrecondition, "%s has no durable groups: it is not stored", d)
-	}
-	if slices.Contains(in.plan.groupsOf(d), group) {
-		return notDone(FailedPrecondition, "%s: the group %q is declared here: remove it from the handle and its modules first", d, group)
-	}
-	if !in.outgoing.enter() {
-		return notDone(Unavailable, "%s: the App has stopped", d)
-	}
-	defer in.outgoing.leave()
-	log, err := in.logs.of(d).log(ctx)
-	if err == nil && !slices.Contains(opts, Force()) {
-		err = checkUnused(ctx, log, group)
-	}
-	if err == nil {
-		err = log.DeleteGroup(ctx, group)
-	}
-	if err != nil {
-		return about(d.String(), err)
-	}
-	return nil
-}
-
-// DeleteGroupOption is an option of DeleteGroup: [Force].
-type DeleteGroupOption struct{ force bool }
-
-// Force deletes a group also if it has members.
-func Force() DeleteGroupOption { return DeleteGroupOption{true} }
-
-// checkUnused returns an error if a group has a member.
-func checkUnused(ctx context.Context, log transport.Log, group string) error {
-	groups, err := log.Groups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, g := range groups {
-		if g.Config.Name == group && (g.Members > 0 || g.InFlight > 0) {
-			return notDone(FailedPrecondition, "the group %q is in use: %d members wait for messages, and %d messages are in hand: stop the programs that receive with it, or use mono.Force", group, g.Members, g.InFlight)
-		}
-	}
-	return nil
-}
-
-// Generation orders the versions of a program that share stored handles. After a higher
-// generation has set a log's options, a lower one leaves them unchanged. So an older
-// binary that restarts does not undo the changes of a newer one.
-//
-// The default is the time of the commit of the binary, in seconds of Unix time, as the
-// go command records it (go help build, -buildvcs). If it recorded none, as for go run,
-// the default is 0, and the start of an App with stored handles logs a warning: an older
-// binary can undo the changes of a newer one.
-func Generation(n uint64) AppOption {
-	return func(o *appOptions) { o.generation, o.generationSet = n, true }
-}
-
-// checkGeneration warns of a binary without a generation, if stored options outlive it.
-func (in *instance) checkGeneration() {
-	o := &in.app.options
-	if o.generation > 0 || o.generationSet || !in.app.transport.Capabilities().Durable {
-		return
-	}
-	if len(in.plan.components) > 0 || slices.ContainsFunc(in.plan.units, func(u *unit) bool { return slices.ContainsFunc(u.messages, (*declaration).stored) }) {
-		in.log.Warn("mono: the binary has Generation 0, so an older one that restarts can undo its changes of stored options: build it with -buildvcs=true, or set mono.Generation")
-	}
-}
-
-func buildGeneration() uint64 {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return 0
-	}
-	for _, s := range info.Settings {
-		if s.Key != "vcs.time" {
-			continue
-		}
-		if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
-			return uint64(max(t.Unix(), 0))
-		}
-	}
-	return 0
 }

@@ -33,6 +33,8 @@ type GroupStats struct {
 	InFlight uint64    // messages in hand, and those that wait for their next attempt
 	Retried  uint64    // messages in flight at attempt 2 or later
 	Oldest   time.Time // when its oldest message that is not settled was stored, zero if there is none
+
+	PausedUntil time.Time // see PauseGroup; zero if it is not paused
 }
 
 // Stats returns the state of the queue. It is about all processes. Each group costs a request
@@ -55,28 +57,19 @@ func (s Stream[T]) Stats(ctx context.Context, b Binder) (Stats, error) {
 
 func statsOf(ctx context.Context, b Binder, d *declaration) (Stats, error) {
 	in := b.Scope().in
-	switch {
-	case in == nil:
-		return Stats{}, notDone(Unavailable, "%s: the App has not been started", d)
-	case !d.stored():
-		return Stats{}, notDone(FailedPrecondition, "%s has no Stats: it is not stored", d)
-	case !in.outgoing.enter():
-		return Stats{}, notDone(Unavailable, "%s: the App has stopped", d)
-	}
-	defer in.outgoing.leave()
-	s, err := in.logs.stats(ctx, d, in.plan.groupsOf(d))
+	var s Stats
+	err := in.withGroups(ctx, d, func(log transport.Log) (err error) {
+		s, err = in.logs.stats(ctx, log, d, in.plan.groupsOf(d))
+		return err
+	})
 	if err != nil {
-		return Stats{}, about(d.String(), err)
+		return Stats{}, err
 	}
 	return s, nil
 }
 
 // stats reads the state of a handle's log, and of its dead letters if it has any.
-func (ls *logs) stats(ctx context.Context, d *declaration, declared []string) (s Stats, err error) {
-	log, err := ls.of(d).log(ctx)
-	if err != nil {
-		return s, err
-	}
+func (ls *logs) stats(ctx context.Context, log transport.Log, d *declaration, declared []string) (s Stats, err error) {
 	info, err := log.Info(ctx)
 	if err != nil {
 		return s, err
@@ -93,7 +86,7 @@ func (ls *logs) stats(ctx context.Context, d *declaration, declared []string) (s
 	}
 	for i := range groups {
 		g := &groups[i]
-		of := GroupStats{Name: g.Config.Name, Declared: slices.Contains(declared, g.Config.Name), Members: g.Members, Waiting: g.Undelivered, InFlight: g.InFlight, Retried: g.Redelivered}
+		of := GroupStats{Name: g.Config.Name, Declared: slices.Contains(declared, g.Config.Name), Members: g.Members, Waiting: g.Undelivered, InFlight: g.InFlight, Retried: g.Redelivered, PausedUntil: g.PausedUntil}
 		if g.Undelivered+g.InFlight > 0 {
 			from := transport.ReadConfig{Start: transport.Start{Sequence: g.Settled + 1}, Filter: g.Config.Filter}
 			if of.Oldest, err = oldest(ctx, log, from); err != nil {

@@ -100,3 +100,49 @@ func TestStatsOfOtherKinds(t *testing.T) {
 		}
 	})
 }
+
+// A paused group gets nothing, in any process, until it is resumed.
+func TestPauseGroup(t *testing.T) {
+	t.Parallel()
+	onBackends(t, func(t *testing.T, b backend) {
+		queue := mono.NewQueue[job]("pause.jobs", mono.Groups("a", "b"))
+		a, other := make(chan int, 10), make(chan int, 10)
+		works := func(group string, done chan int) mono.Module {
+			return module(group, func(s *mono.Scope) {
+				queue.Handle(s, func(_ context.Context, j job) error { done <- j.N; return nil }, mono.Group(group))
+			})
+		}
+		b.start(t, works("a", a))
+		app := b.start(t, works("b", other))
+		if err := mono.PauseGroup(t.Context(), app, queue, "a", time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := queue.Enqueue(t.Context(), app, job{N: 1}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, other)
+		s, err := queue.Stats(t.Context(), app)
+		if err != nil || s.Groups[0].Waiting != 1 || s.Groups[0].PausedUntil.Before(time.Now()) || !s.Groups[1].PausedUntil.IsZero() {
+			t.Errorf("got %+v, %v", s, err)
+		}
+		none(t, a)
+		for range 2 {
+			if err := mono.ResumeGroup(t.Context(), app, queue, "a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := next(t, a); n != 1 {
+			t.Errorf("got %d", n)
+		}
+		for want, err := range map[mono.Code]error{
+			mono.NotFound:           mono.PauseGroup(t.Context(), app, queue, "c", time.Now().Add(time.Hour)),
+			mono.InvalidArgument:    mono.PauseGroup(t.Context(), app, queue, "a", time.Now()),
+			mono.FailedPrecondition: mono.ResumeGroup(t.Context(), app, mono.NewEvent[job]("pause.plain"), "a"),
+			mono.Unavailable:        mono.ResumeGroup(t.Context(), b.app(t), queue, "a"),
+		} {
+			if mono.CodeOf(err) != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+	})
+}

@@ -142,6 +142,13 @@ type Log interface {
 	// NotFound if the group does not exist. A group that must exist (LogConfig.Groups) is
 	// recreated.
 	DeleteGroup(ctx context.Context, name string) error
+
+	// PauseGroup stops the deliveries of a group until a time of the backend's clock. A zero
+	// time, or one that has passed, resumes them. Members stay, and settle what they hold;
+	// what they have fetched in advance is passed to their handlers. What they hand back is
+	// delivered again after the pause. A pause ends with its group. It returns NotFound if
+	// the group does not exist, and Unimplemented on a backend without pauses.
+	PauseGroup(ctx context.Context, name string, until time.Time) error
 }
 
 // LogConfig describes a log. The zero value of a field is its default; a log is unlimited
@@ -468,4 +475,6 @@ type GroupInfo struct {
 	InFlight    uint64 // delivered and not settled, including those that wait for redelivery, or that a backend holds: see GroupConfig.Ordered
 	Undelivered uint64 // never delivered: with InFlight, the group's lag
 	Redelivered uint64 // messages in flight at attempt 2 or later
+
+	PausedUntil time.Time // zero if it is not paused
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"time"
 
 	"gomono.dev/transport"
 )
@@ -67,4 +68,6 @@ type Log interface {
 	Groups(ctx context.Context) ([]transport.GroupInfo, error)
 
 	DeleteGroup(ctx context.Context, name string) error
+
+	PauseGroup(ctx context.Context, name string, until time.Time) error
 }

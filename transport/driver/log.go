@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gomono.dev/transport"
 )
@@ -190,4 +191,9 @@ func (l *log) Groups(ctx context.Context) ([]transport.GroupInfo, error) {
 // DeleteGroup implements [transport.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
 	return l.t.do(ctx, func() error { return l.driver.DeleteGroup(ctx, name) }, "delete group %q of log %q", name, l.name)
+}
+
+// PauseGroup implements [transport.Log].
+func (l *log) PauseGroup(ctx context.Context, name string, until time.Time) error {
+	return l.t.do(ctx, func() error { return l.driver.PauseGroup(ctx, name, until) }, "pause group %q of log %q", name, l.name)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
@@ -127,6 +128,20 @@ func (l *log) deleteGroup(name string) error {
 	}
 	l.removeSettled()
 	l.recreate(name)
+	return nil
+}
+
+// pauseGroup pauses a group, or resumes it.
+func (l *log) pauseGroup(name string, until time.Time) error {
+	l.lock()
+	defer l.unlock()
+	g := l.group(name)
+	if g == nil {
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+	}
+	g.paused = l.backend.clock.at(until)
+	l.alarm.set(g.due(), l.now)
+	g.offer()
 	return nil
 }
 

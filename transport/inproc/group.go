@@ -34,6 +34,7 @@ type group struct {
 	members      []*member
 	idle         []*member // members that can take a delivery, in the order in which they joined
 	gone         bool      // deleted
+	paused       int64     // the end of the pause, 0 for none
 }
 
 // hold is a message that was delivered and is not settled.
@@ -155,7 +156,7 @@ func (g *group) removing(sequence uint64, sub *subject) {
 
 // offer delivers messages as long as a member can take one. The Backend picks the member.
 func (g *group) offer() {
-	for len(g.idle) > 0 && (g.overdue() || len(g.ready) > 0) && !g.log.backend.scheduled(g) {
+	for !g.pauses() && len(g.idle) > 0 && (g.overdue() || len(g.ready) > 0) && !g.log.backend.scheduled(g) {
 		g.deliverNext(0, g.log.backend.pick(len(g.idle)))
 	}
 }
@@ -178,7 +179,10 @@ func (g *group) Unlock() { g.log.unlock() }
 // are due at the same time, or otherwise the oldest message of any free line.
 func (g *group) Next() (engine.Step, int) {
 	messages := len(g.ready)
-	if g.overdue() {
+	switch {
+	case g.pauses():
+		messages = 0
+	case g.overdue():
 		messages = len(together(g.redeliveries, g.dueWithFirst))
 	}
 	return engine.Step{Action: engine.Deliver, Log: g.log.name, Group: g.name}, messages * len(g.idle)
@@ -213,9 +217,15 @@ func (g *group) take(what int) *hold {
 	return h
 }
 
-// due returns the time of the next redelivery. A redelivery that is overdue waits for a
-// member, not for time.
+// pauses reports whether the group is paused.
+func (g *group) pauses() bool { return g.paused > g.log.now }
+
+// due returns the time of the next redelivery, or the end of the pause. A redelivery that is
+// overdue waits for a member, not for time.
 func (g *group) due() int64 {
+	if g.pauses() {
+		return g.paused
+	}
 	if len(g.redeliveries) == 0 || g.overdue() {
 		return never
 	}
@@ -309,6 +319,9 @@ func (g *group) info() transport.GroupInfo {
 		Undelivered: g.undelivered,
 	}
 	info.Config.Filter = slices.Clone(g.config.Filter)
+	if g.pauses() {
+		info.PausedUntil = g.log.backend.clock.time(g.paused)
+	}
 	for _, n := range g.lines {
 		if n.cursor != 0 {
 			info.Settled = min(info.Settled, n.cursor-1)

@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"context"
+	"time"
 
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
@@ -140,4 +141,9 @@ func (h *handle) Groups(context.Context) (infos []transport.GroupInfo, err error
 // DeleteGroup implements [driver.Log].
 func (h *handle) DeleteGroup(_ context.Context, name string) error {
 	return h.log.deleteGroup(name)
+}
+
+// PauseGroup implements [driver.Log].
+func (h *handle) PauseGroup(_ context.Context, name string, until time.Time) error {
+	return h.log.pauseGroup(name, until)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -367,6 +368,9 @@ func groupInfo(of []*jetstream.ConsumerInfo) transport.GroupInfo {
 	if info.Settled = highest; busy {
 		info.Settled = lowest
 	}
+	if until := of[0].Config.PauseUntil; until != nil && of[0].Paused {
+		info.PausedUntil = *until
+	}
 	return info
 }
 
@@ -381,14 +385,9 @@ func members(c *jetstream.ConsumerInfo) int {
 
 // DeleteGroup implements [driver.Log].
 func (l *log) DeleteGroup(ctx context.Context, name string) error {
-	consumers, lacking, err := l.groups.consumersOf(ctx, name)
-	switch {
-	case err != nil:
+	consumers, err := l.existing(ctx, name)
+	if err != nil {
 		return err
-	case len(consumers) == 0 && lacking:
-		return unavailable("there is no such group, or its servers have yet to start it: try later")
-	case len(consumers) == 0:
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
 	}
 	errs := l.t.api.inParallel(ctx, len(consumers), func(i int) error {
 		return l.remove(ctx, func(ctx context.Context) error {
@@ -402,4 +401,47 @@ func (l *log) DeleteGroup(ctx context.Context, name string) error {
 		}
 	}
 	return firstError(errs...)
+}
+
+// existing returns the consumers of a group, and NotFound if there are none.
+func (l *log) existing(ctx context.Context, group string) ([]*jetstream.ConsumerInfo, error) {
+	consumers, lacking, err := l.groups.consumersOf(ctx, group)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(consumers) == 0 && lacking:
+		return nil, unavailable("there is no such group, or its servers have yet to start it: try later")
+	case len(consumers) == 0:
+		return nil, transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+	}
+	return consumers, nil
+}
+
+// PauseGroup implements [driver.Log]. The server pauses each consumer.
+func (l *log) PauseGroup(ctx context.Context, name string, until time.Time) error {
+	if l.t.account.Load().level < levelTTL {
+		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "groups are paused by nats-server 2.11 or later: upgrade the server")
+	}
+	consumers, err := l.existing(ctx, name)
+	if err != nil {
+		return err
+	}
+	return l.t.api.explain(firstError(l.t.api.inParallel(ctx, len(consumers), func(i int) error {
+		return l.pause(ctx, consumers[i].Name, until)
+	})...))
+}
+
+// pause pauses a consumer, and waits until its leader in a cluster knows.
+func (l *log) pause(ctx context.Context, consumer string, until time.Time) error {
+	_, err := askStream(ctx, l.stream, func(ctx context.Context) (*jetstream.ConsumerPauseResponse, error) {
+		return l.t.api.js(ctx).PauseConsumer(ctx, l.name, consumer, until)
+	})
+	for r := retryFor(acceptTime); err == nil && l.t.clustered(); {
+		var is *jetstream.ConsumerInfo
+		is, err = l.consumer(ctx, consumer)
+		if err == nil && is.Paused == (time.Until(until) > 0) || !r.next(ctx) {
+			break
+		}
+	}
+	return err
 }

@@ -359,10 +359,22 @@ func (s *suite) release(d *transport.Delivery) {
 	}
 }
 
-// drainOf lets a member drain that releases its last delivery.
+// drainOf lets a member drain that releases its last delivery. The message may come back before
+// the drain begins.
 func (s *suite) drainOf(m *member, d *transport.Delivery) {
 	s.Helper()
-	go func() { _ = d.Release(context.Background()) }()
+	drained := make(chan struct{})
+	defer close(drained)
+	go func() {
+		for {
+			_ = d.Release(context.Background())
+			select {
+			case d = <-m.got:
+			case <-drained:
+				return
+			}
+		}
+	}()
 	s.drainMember(m)
 }
 

@@ -64,6 +64,18 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/config/subjects", "that does not store all Subjects",
 	},
+	"pauses nothing": {
+		replacing(func(l transport.Log) transport.Log { return unpaused{l} }),
+		"log/pause/resumes", "PauseGroup stops the deliveries",
+	},
+	"ends a pause early": {
+		replacing(func(l transport.Log) transport.Log { return earlier{l} }),
+		"log/pause/ends", "A pause ends by itself, not earlier",
+	},
+	"resumes nothing": {
+		replacing(func(l transport.Log) transport.Log { return unresumed{l} }),
+		"log/pause/in-hand", "During a pause members settle",
+	},
 	"creates a log that has to exist": {
 		alteration{log: func(c *transport.LogConfig) { c.Existing = false }}.broken,
 		"log/open/existing", "Existing opens the log only if it exists.",
@@ -597,6 +609,30 @@ func (r restoring) DeleteGroup(ctx context.Context, name string) error {
 		m.Close()
 	}
 	return err
+}
+
+type unpaused struct{ transport.Log }
+
+func (unpaused) PauseGroup(context.Context, string, time.Time) error { return nil }
+
+// earlier ends each pause early, and does not tell when it ends.
+type earlier struct{ transport.Log }
+
+func (e earlier) PauseGroup(ctx context.Context, name string, until time.Time) error {
+	if left := time.Until(until); left > 0 {
+		until = time.Now().Add(left / 4)
+	}
+	return e.Log.PauseGroup(ctx, name, until)
+}
+
+// unresumed does not resume.
+type unresumed struct{ transport.Log }
+
+func (e unresumed) PauseGroup(ctx context.Context, name string, until time.Time) error {
+	if !until.After(time.Now()) {
+		return nil
+	}
+	return e.Log.PauseGroup(ctx, name, until)
 }
 
 type undeletable struct{ transport.Log }

@@ -37,6 +37,7 @@ var disconnectedLogCases = []conformanceCase{
 				"Info":        func() error { _, err := l.Info(ctx); return err },
 				"Groups":      func() error { _, err := l.Groups(ctx); return err },
 				"DeleteGroup": func() error { return l.DeleteGroup(ctx, "g") },
+				"PauseGroup":  func() error { return l.PauseGroup(ctx, "g", time.Now().Add(time.Hour)) },
 				"Read": func() (last error) {
 					for _, err := range l.Read(ctx, transport.ReadConfig{}) {
 						last = err

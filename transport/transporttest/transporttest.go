@@ -113,10 +113,11 @@ func logCases() []conformanceCase {
 			leaveCases,
 			positionCases,
 			oneKeyCases,
+			pauseCases,
 			readCases,
 			logCloseCases,
 		)),
-		needing("Partitions", func(has transport.Capabilities) bool { return has.Logs && has.Partitions }, slices.Concat(keyCases, memberCases, recreatedPartitionCases)),
+		needing("Partitions", func(has transport.Capabilities) bool { return has.Logs && has.Partitions }, slices.Concat(keyCases, memberCases, recreatedPartitionCases, pausedPartitionCases)),
 		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
 	)
 }
