@@ -1,9 +1,11 @@
 package natsx
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -71,16 +73,35 @@ func (o *outgoing) addServiceError(e *transport.Error, size, limit int) {
 // maxServiceError bounds the text of a service error, in bytes.
 const maxServiceError = 512
 
-// oneLine returns the text in a form for a header, or otherwise if it is empty.
+// oneLine returns the text in a form for a header, or otherwise if it is empty. A header has
+// ASCII only (ADR-4): a Python client loses all headers of a message with another character in
+// one of them. So those are percent-encoded.
 func oneLine(text, otherwise string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
-	if len(text) > maxServiceError {
-		text = strings.ToValidUTF8(text[:maxServiceError], "")
-	}
 	if text = strings.TrimSpace(text); text == "" {
-		return otherwise
+		text = otherwise
 	}
-	return text
+	var line strings.Builder
+	for len(text) > 0 {
+		_, size := utf8.DecodeRuneInString(text)
+		character := text[:size]
+		if text[0] >= utf8.RuneSelf {
+			character = percentEncoded(character)
+		}
+		if line.Len()+len(character) > maxServiceError {
+			break
+		}
+		line.WriteString(character)
+		text = text[size:]
+	}
+	return strings.TrimSpace(line.String())
+}
+
+func percentEncoded(character string) (encoded string) {
+	for i := range len(character) {
+		encoded += fmt.Sprintf("%%%02X", character[i])
+	}
+	return encoded
 }
 
 // fromNATS converts a received message. It does not copy the body, since nats.go allocates

@@ -622,6 +622,40 @@ func TestErrorHeaders(t *testing.T) {
 	}
 }
 
+// The error of a NATS service is one line of ASCII, so that clients in all languages read the
+// headers beside it.
+func TestServiceErrorIsASCII(t *testing.T) {
+	t.Parallel()
+	tr := connect(t, startServer(t, nil).ClientURL())
+	answers, err := tr.Conn().SubscribeSync("answers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"95% full":                        "95% full",
+		" kein\r\nÖl ":                    "kein %C3%96l",
+		"a\xffb":                          "a%FFb",
+		"":                                "not_found",
+		" \n ":                            "not_found",
+		strings.Repeat("x", 600):          strings.Repeat("x", 512),
+		"x" + strings.Repeat("日", 100):    "x" + strings.Repeat("%E6%97%A5", 56),
+		strings.Repeat("x", 511) + " and": strings.Repeat("x", 511),
+	} {
+		reply := &transport.Message{Subject: "answers"}
+		reply.Header.SetError(&transport.Error{Code: transport.NotFound, Message: text})
+		if err := tr.Publish(t.Context(), reply); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := answers.NextMsg(realtime.Patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := msg.Header.Get("Nats-Service-Error"); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 // Headers that belong to the server are not delivered.
 func TestReservedHeadersAreNotDelivered(t *testing.T) {
 	t.Parallel()
