@@ -56,8 +56,8 @@ func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group st
 	if e := transport.ErrorFromHeader(reply.Header); e != nil {
 		return e
 	}
-	if len(reply.Body) > 0 { // a worker says nothing
-		return Errorf(Unavailable, "a log answered first, or another subscriber that is no worker: delete the log of an earlier release that stored the queue")
+	if len(reply.Body) > 0 {
+		return Errorf(Unavailable, "the reply has a body, so a log or another subscriber answered and not a worker: delete the log of an earlier release that stored the queue, and let workers that do not use mono reply without a body")
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (r *settler) overdue(d *transport.Delivery) result {
 	if res, ok := r.pending.of(d.Sequence); ok {
 		return res
 	}
-	err := Errorf(Unknown, "the outcome of attempt %d is unknown: its process died, its acknowledgement was lost, or its dead letter could not be stored", r.config.maxAttempts())
+	err := Errorf(Unknown, "the outcome of attempt %d is unknown: its process died, its acknowledgement was lost, its dead letter could not be stored, or a worker that does not use mono gave it back", r.config.maxAttempts())
 	return result{err: err, reason: ReasonOutcomeUnknown}
 }
 
