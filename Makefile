@@ -44,6 +44,7 @@ conformance: ## Run the suite, the model and the comparison on five targets (PRO
 .PHONY: interop
 interop: ## Install the nats command, nats.js and tus-js-client, and test with them (needs npm)
 	./kv/interop/run
+	./mono/interop/run
 	./objstore/interop/run
 
 .PHONY: browser
@@ -63,7 +64,7 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags conformance ./transport/conformance
-	go vet -tags interop ./kv/interop ./objstore/interop
+	go vet -tags interop ./kv/interop ./mono/interop ./objstore/interop
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece

@@ -119,6 +119,18 @@ async function read(nc, account = "*") {
   }
 }
 
+async function follow(nc) {
+  const jsm = await jetstreamManager(nc);
+  await jsm.consumers.add("events_orders_paid", {
+    durable_name: "billing", ack_policy: "explicit", filter_subject: "events.orders.paid",
+  });
+  const group = await jetstream(nc).consumers.get("events_orders_paid", "billing");
+  for await (const m of await group.consume()) {
+    show({ sequence: m.seq, event: m.json() });
+    m.ack();
+  }
+}
+
 async function bucket(nc) {
   const prices = await new Kvm(jetstream(nc)).open("prices");
   const book = await prices.get("book");
@@ -131,6 +143,10 @@ async function objects(nc) {
   const uploads = await new Objm(jetstream(nc)).open("uploads");
   await uploads.putBlob({ name: "theirs.txt" }, new TextEncoder().encode("from Node"));
   show(new TextDecoder().decode(await uploads.getBlob("ours.txt")));
+}
+
+async function thumbnail(nc, order) {
+  await nc.request("queues.images.thumbnails._to.workers", JSON.stringify({ order })); // accepted
 }
 
 async function thumbnails(nc) {
@@ -157,7 +173,9 @@ function show(value) {
   console.log(JSON.stringify(value));
 }
 
-const tasks = { call, provide, publish, subscribe, enqueue, enqueueLater, work, append, read, bucket, objects, thumbnails, discover };
+const tasks = {
+  call, provide, publish, subscribe, enqueue, enqueueLater, work, append, read, follow, bucket, objects, thumbnail, thumbnails, discover,
+};
 const [url, task, ...args] = process.argv.slice(2);
 const nc = await connect({ servers: url });
 await tasks[task](nc, ...args);

@@ -61,6 +61,7 @@ var (
 	noCourier  = mono.NewFailure[country]("shipping.no-courier", mono.NotFound)
 	placed     = mono.NewEvent[order]("orders.placed")
 	moved      = mono.NewEvent[order]("orders.moved").KeyedBy(order.key)
+	paid       = mono.NewEvent[order]("orders.paid", mono.Durable())
 	receipts   = mono.NewQueue[order]("mail.receipts", mono.MaxAttempts(3))
 	ledger     = mono.NewStream[entry]("bank.ledger").KeyedBy(entry.key)
 	thumbnails = mono.NewQueue[order]("images.thumbnails", mono.NonPersistent())
@@ -328,6 +329,31 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
+// A client has a group of its own on a durable event. It gets what was published while it did
+// not run.
+func TestFollow(t *testing.T) {
+	got := make(chan order, 10)
+	s := start(t, func(s *mono.Scope) {
+		paid.Publisher(s)
+		paid.Handle(s, func(_ context.Context, o order) error { got <- o; return nil })
+	})
+	lines := s.begin("follow")
+	s.await("the group exists", func() bool {
+		stats, err := paid.Stats(t.Context(), s)
+		return err == nil && slices.ContainsFunc(stats.Groups, func(g mono.GroupStats) bool { return g.Name == "billing" && g.Members == 1 })
+	})
+	if err := paid.Publish(t.Context(), s, order{"o1"}); err != nil {
+		t.Fatal(err)
+	}
+	if line, o := next(t, lines), next(t, got); line != `{"sequence":1,"event":{"order":"o1"}}` || o.Order != "o1" {
+		t.Errorf("got %s and %v", line, o)
+	}
+	s.await("the event is settled", func() bool {
+		stats, err := paid.Stats(t.Context(), s)
+		return err == nil && stats.Messages == 0
+	})
+}
+
 func TestBucket(t *testing.T) {
 	var open *kv.KeyValue[price]
 	s := start(t, func(s *mono.Scope) { open = prices.Open(s) })
@@ -362,6 +388,17 @@ func TestNonPersistentQueue(t *testing.T) {
 	s.await("a worker accepts", func() bool { return thumbnails.Enqueue(t.Context(), s, order{"o1"}) == nil })
 	if line := next(t, lines); line != `{"order":"o1"}` {
 		t.Errorf("got %s", line)
+	}
+}
+
+func TestSendToNonPersistentQueue(t *testing.T) {
+	got := make(chan order, 10)
+	s := start(t, func(s *mono.Scope) {
+		thumbnails.Handle(s, func(_ context.Context, o order) error { got <- o; return nil })
+	})
+	s.run("thumbnail", "o1")
+	if o := next(t, got); o.Order != "o1" {
+		t.Errorf("got %v", o)
 	}
 }
 
