@@ -91,21 +91,15 @@
 //
 // Subjects are services.<name>, queues.<name>, events.<name> and streams.<name>,
 // with ._k.<key> at the end for a keyed handle, all after an optional [Namespace].
-//
 // The log of a stored handle is named like its subject with "_" for ".", such as
-// queues_orders_receipts. ._to.<group> after the name addresses one group only (a
-// plain client must not use it on a stream with partitions). The log of dead letters has
-// a name that ends in __dead.
+// queues_orders_receipts.
 //
-// In NATS service discovery a module is a service, named <module> or
-// <namespace>_<module>. A service handle is its endpoint. Both names have "_" for
-// ".".
+// A body holds the codec's bytes and nothing else, and no header is required. A
+// message without a content type is JSON, and a reply has the content type of its
+// request. So a plain NATS client can call a service with JSON and read the reply.
 //
-// A body holds the codec's bytes and nothing else. Package transport lists the
-// headers, none of which is required. So a plain NATS client can call a service
-// with JSON and read the reply: a message without a content type is JSON, and a
-// reply has the content type of its request. The value of a failure is JSON. The body of a struct{} may be empty. If a
-// handle has [Upcasts], the content type has the version of the payload.
+// docs/clients.md describes the messages for clients in other languages, with code:
+// subjects, headers, errors, streams and consumers, and NATS service discovery.
 //
 // # Concurrency
 //

@@ -7,8 +7,8 @@ import (
 )
 
 // Names of the headers that mono writes. They are the same on every backend, so that a
-// client in any language can read and write them. None is required: a bare body is a
-// valid message.
+// client in any language can read and write them (docs/clients.md). None is required: a bare
+// body is a valid message.
 const (
 	// HeaderContentType is the media type of the body. Without it a body is JSON. The
 	// parameter version, such as 2, is that of the payload's shape. Without it a body has

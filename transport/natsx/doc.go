@@ -51,9 +51,11 @@
 //
 // # Wire format
 //
+// docs/clients.md describes the messages for clients in other languages, with code.
+//
 // NATS messages have the subject, header and body of the mono messages. Replies with errors
-// carry the pair Nats-Service-Error and Nats-Service-Error-Code in addition to mono's
-// headers. A reply with that pair alone, from a service that does not use mono, is given
+// carry the pair Nats-Service-Error, in ASCII, and Nats-Service-Error-Code in addition to
+// mono's headers. A reply with that pair alone, from a service that does not use mono, is given
 // mono's headers. Other header names that begin with "Nats-" are removed from messages in
 // both directions.
 //
