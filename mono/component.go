@@ -49,37 +49,49 @@ func (in *instance) environment() transport.Environment {
 	return e
 }
 
-// checkComponents records the components of the App and of its modules, and reports what is
-// wrong with them.
+// checkComponents reports what is wrong with the components of the App and of all modules, and
+// records those that this process opens.
 func (b *binder) checkComponents() {
 	for i := range b.in.app.components {
+		b.plan.use("", &b.in.app.components[i])
 		b.checkComponent("", &b.in.app.components[i])
 	}
 	for _, u := range b.plan.units {
+		for i := range u.components {
+			b.plan.use(u.name, &u.components[i])
+			b.checkComponent(u.name, &u.components[i])
+		}
+	}
+	for _, u := range b.plan.inactive {
 		for i := range u.components {
 			b.checkComponent(u.name, &u.components[i])
 		}
 	}
 }
 
-func (b *binder) checkComponent(module string, c *transport.Component) {
+// use records that a module uses a component, "" for the App.
+func (p *plan) use(module string, c *transport.Component) {
 	id := componentIdentity(c)
-	known, ok := b.plan.components[id]
+	known, ok := p.components[id]
 	if !ok {
 		known = &component{Component: *c}
-		b.plan.components[id] = known
+		p.components[id] = known
 	}
 	if module != "" && !slices.Contains(known.users, module) {
 		known.users = append(known.users, module)
 	}
+}
+
+func (b *binder) checkComponent(module string, c *transport.Component) {
 	if c.Check == nil {
 		return
 	}
-	err := guard("the check of "+id.String(), b.in.panicked, func() error { return c.Check(b.in.environment()) })
+	what := componentIdentity(c).String()
+	err := guard("the check of "+what, b.in.panicked, func() error { return c.Check(b.in.environment()) })
 	if e, ok := errors.AsType[*Error](err); ok {
-		b.report.addObject(module, id.String(), "%s", e.Message)
+		b.report.addObject(module, what, "%s", e.Message)
 	} else if err != nil {
-		b.report.addObject(module, id.String(), "%v", err)
+		b.report.addObject(module, what, "%v", err)
 	}
 }
 

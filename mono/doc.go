@@ -55,6 +55,7 @@
 //	mono.Run(ctx, inproc.New(inproc.Options{}), &orders.Module{}, &payments.Module{})
 //
 // An App with options is run by mono.New(tr, opts...).Add(modules...).Run(ctx).
+// [InRole] and [ActiveRoles] divide the modules of one program among processes.
 //
 // The kinds of handles differ in what they promise. [Service], [Event], [Queue] and
 // [Stream] cross processes. [Channel] and [Resource] stay within one. [Failure] is

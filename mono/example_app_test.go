@@ -233,6 +233,36 @@ func ExampleRun() {
 	// <nil>
 }
 
+// One program runs in two roles, as two processes on one server. The module shop calls the
+// payments of the other process.
+func ExampleInRole() {
+	backend := inproc.NewBackend(inproc.Options{}) // instead of a NATS server
+	process := func(role string) *mono.App {       // main, where a flag has the role
+		app := mono.New(backend.Connect(), mono.ActiveRoles(role), mono.Logger(slog.New(slog.DiscardHandler)))
+		return app.Add(
+			mono.InRole("worker", &payments{}),
+			mono.InRole("web", mono.NewModule("shop", func(s *mono.Scope) error {
+				s.Use(charge)
+				return nil
+			})),
+		)
+	}
+	ctx := context.Background()
+	worker, web := process("worker"), process("web")
+	for _, app := range []*mono.App{worker, web} {
+		if err := app.Start(ctx); err != nil {
+			panic(err)
+		}
+		defer app.Stop(ctx)
+	}
+	fmt.Println("here:", web.Describe().Modules[0].Name, "elsewhere:", web.Describe().Inactive[0].Name)
+	reply, err := charge.Call(ctx, web, chargeRequest{Card: "4242"})
+	fmt.Println(reply.Receipt, err)
+	// Output:
+	// here: shop elsewhere: payments
+	// R-1 <nil>
+}
+
 // Raw gives access to the transport, for example to subscribe to a pattern.
 func ExampleRaw() {
 	app, stop := startExample(&payments{})

@@ -78,7 +78,7 @@ func (s *Scope) mayRead(d *declaration) error {
 	case s.unit != nil && !slices.ContainsFunc(s.unit.messages, d.same):
 		return notDone(FailedPrecondition, "module %s reads %s, which it has not declared: ask for a Reader in Bind", s.unit.name, d)
 	}
-	return nil
+	return s.unit.away(d)
 }
 
 func read[T any](ctx context.Context, in *instance, d *declaration, opts []ReadOption, yield func(Message[T], error) bool) {

@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,18 +9,22 @@ import (
 
 // InRole returns a module that runs only in the processes of a role. All processes of a
 // system are the same program, with the same modules; ActiveRoles selects those that a
-// process runs. A module without a role runs in every process. A module in several roles
-// runs in the processes of each.
+// process runs. A module without a role runs in every process, and so do middleware and
+// observers. A module in several roles runs in the processes of each.
 //
 //	app := mono.New(tr, mono.ActiveRoles("web"))
 //	app.Add(&orders.Module{}, mono.InRole("web", &shop.Module{}), mono.InRole("worker", &mail.Module{}))
 //
 // The start checks all modules. It binds those of other roles too, which does no I/O, and
-// neither starts them nor receives for them. Their services are remote, so a process of
-// their role has to run. Their durable groups are created with the logs that this
-// process opens, so they miss nothing that it sends before they first run. Resources and
-// channels do not leave a process: the start reports a module that shares one with a
-// module that does not run here.
+// neither starts them nor receives for them; a send through their Scope fails with
+// FailedPrecondition. Their services are remote, so a process of their role has to run: a
+// call fails with Unavailable until it does, also in the Start of a module. Their durable
+// groups are created with the logs that this process opens, so they miss nothing that it
+// sends before they first run.
+//
+// Resources and channels do not leave a process. A module that needs a resource runs only
+// in processes of its provider, and the modules that share a channel have the same roles.
+// The start reports others in every process, also in one that runs all modules.
 //
 // A role is named like a module. If m has a name of its own, it keeps it.
 func InRole(role string, m Module) Module { return &roleModule{m, role} }
@@ -31,6 +36,9 @@ type roleModule struct {
 
 // Name returns the name of the module, for code that gets it before the App does.
 func (m *roleModule) Name() string {
+	if m.Module == nil {
+		return "" // the start reports it
+	}
 	name, _ := moduleName(m.Module)
 	return name
 }
@@ -41,13 +49,14 @@ func ActiveRoles(roles ...string) AppOption {
 	return func(o *appOptions) { o.roles, o.rolesSet = append(o.roles, roles...), true }
 }
 
-// rolesOf returns a module without its roles.
+// rolesOf returns a module without its roles, and the roles, sorted.
 func rolesOf(module any) (any, []string) {
 	var roles []string
 	for {
 		m, ok := module.(*roleModule)
 		if !ok || m == nil {
-			return module, roles
+			slices.Sort(roles)
+			return module, slices.Compact(roles)
 		}
 		module, roles = m.Module, append(roles, m.role)
 	}
@@ -66,8 +75,8 @@ func (o *appOptions) runs(roles []string) bool {
 	return len(roles) == 0 || !o.rolesSet || slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(o.roles, r) })
 }
 
-// checkRoles reports roles that do not exist, and what cannot be shared with a module that does
-// not run here.
+// checkRoles reports roles that do not exist, and resources and channels of modules that run
+// in different processes. It removes the channels that no module here uses.
 func (b *binder) checkRoles() {
 	var known []string
 	for _, u := range b.plan.units {
@@ -78,28 +87,55 @@ func (b *binder) checkRoles() {
 			}
 		}
 		for _, n := range u.needed {
-			if p, ok := b.plan.providers[n.decl.identity()]; ok && !u.inactive && p.unit.inactive {
-				b.report.add(u.name, n.decl, "module %s provides it, and does not run in this process, since its roles are %q: give both modules the same role", p.unit.name, p.unit.roles)
+			if p, ok := b.plan.providers[n.decl.identity()]; ok && !p.unit.runsWith(u) {
+				b.report.add(u.name, n.decl, "this module runs in %s, and module %s, which provides it, in %s: a resource does not leave its process, so give both modules the same roles", u.processes(), p.unit.name, p.unit.processes())
 			}
 		}
 	}
+	slices.Sort(known)
 	for _, role := range b.in.app.options.roles {
-		if !slices.Contains(known, role) {
-			b.report.add("", nil, "ActiveRoles has %q, and no module is in this role: use one of %q", role, slices.Compact(slices.Sorted(slices.Values(known))))
+		switch {
+		case len(known) == 0:
+			b.report.add("", nil, "ActiveRoles has %q, and no module is in a role: add modules with mono.InRole", role)
+		case !slices.Contains(known, role):
+			b.report.add("", nil, "ActiveRoles has %q, and no module is in this role: use one of %q", role, slices.Compact(known))
 		}
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(b.plan.channels), compareIdentity) {
 		c := b.plan.channels[id]
 		users := slices.Concat(c.senders, c.receivers)
-		here := slices.IndexFunc(users, func(u *unit) bool { return !u.inactive })
-		elsewhere := slices.IndexFunc(users, func(u *unit) bool { return u.inactive })
-		switch {
-		case here < 0:
+		first := users[0]
+		for _, u := range users[1:] {
+			if !slices.Equal(first.roles, u.roles) {
+				b.report.add(u.name, c.decl, "this module runs in %s, and module %s, which uses it too, in %s: a channel does not leave its process, so give both modules the same roles", u.processes(), first.name, first.processes())
+			}
+		}
+		if first.inactive {
 			delete(b.plan.channels, id)
-		case elsewhere >= 0:
-			b.report.add(users[here].name, c.decl, "module %s uses it too, and does not run in this process, since its roles are %q: give both modules the same role", users[elsewhere].name, users[elsewhere].roles)
 		}
 	}
+}
+
+// runsWith reports whether every process that runs other runs u too.
+func (u *unit) runsWith(other *unit) bool {
+	missing := func(role string) bool { return !slices.Contains(u.roles, role) }
+	return len(u.roles) == 0 || len(other.roles) > 0 && !slices.ContainsFunc(other.roles, missing)
+}
+
+// processes describes the processes that run a unit.
+func (u *unit) processes() string {
+	if len(u.roles) == 0 {
+		return "every process"
+	}
+	return fmt.Sprintf("processes of the roles %q", u.roles)
+}
+
+// away returns the error of a send by a unit that does not run here, or nil.
+func (u *unit) away(d *declaration) error {
+	if u == nil || !u.inactive {
+		return nil
+	}
+	return notDone(FailedPrecondition, "%s: module %s does not run in this process, but in %s: use it there, or add its role with mono.ActiveRoles", d, u.name, u.processes())
 }
 
 // divide separates the units that do not run here.

@@ -2,12 +2,14 @@ package mono_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -141,38 +143,167 @@ func TestModuleInTwoRoles(t *testing.T) {
 	}
 }
 
-// The start checks the modules of all roles, and what cannot be shared between processes.
+// The start checks the modules of all roles, also in a process that runs them all.
 func TestMistakesOfRoles(t *testing.T) {
 	t.Parallel()
 	store, ticks := mono.NewResource[*job]("roles.store"), mono.NewChannel[int]("roles.ticks")
-	app := mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles("web", "wbe"))
-	app.Add(
-		mono.InRole("worker", module("owner", func(s *mono.Scope) {
-			store.Provide(s, func(context.Context) (*job, error) { return &job{}, nil })
-			ticks.Receive(s)
-			s.Use(mono.NewService[job, job]("roles.nobody"))
-		})),
-		mono.InRole("web", module("user", func(s *mono.Scope) {
-			store.Need(s, new(*job))
-			ticks.Send(s)
-		})),
-		mono.InRole("Bad role", module("bad", func(*mono.Scope) {})),
-		mono.InRole("web", nil),
-	)
-	err := app.Start(t.Context())
-	if err == nil {
-		t.Fatal("it has started")
+	for _, options := range [][]mono.AppOption{nil, {mono.ActiveRoles("web")}, {mono.ActiveRoles("worker")}, {mono.ActiveRoles("web", "worker")}} {
+		app := mono.New(inproc.New(inproc.Options{}), append(options, quiet(t))...)
+		app.Add(
+			mono.InRole("worker", module("owner", func(s *mono.Scope) {
+				store.Provide(s, func(context.Context) (*job, error) { return &job{}, nil })
+				ticks.Receive(s)
+				s.Use(mono.NewService[job, job]("roles.nobody"))
+			})),
+			mono.InRole("web", module("user", func(s *mono.Scope) {
+				store.Need(s, new(*job))
+				ticks.Send(s)
+			})),
+			module("everywhere", func(s *mono.Scope) { store.Need(s, new(*job)) }),
+			mono.InRole("Bad role", module("bad", func(*mono.Scope) {})),
+			mono.InRole("web", nil),
+		)
+		startRefused(t, app,
+			`module user: resource roles.store: this module runs in processes of the roles ["web"], and module owner, which provides it, in processes of the roles ["worker"]: a resource does not leave its process, so give both modules the same roles`,
+			`module everywhere: resource roles.store: this module runs in every process, and module owner`,
+			`module owner: channel roles.ticks: this module runs in processes of the roles ["worker"], and module user, which uses it too, in processes of the roles ["web"]: a channel`,
+			`module owner: service roles.nobody: no module provides it`,
+			`module bad: its role "Bad role" is not a name`,
+			`a module is nil`,
+		)
 	}
-	for _, want := range []string{
-		`ActiveRoles has "wbe", and no module is in this role: use one of ["Bad role" "web" "worker"]`,
-		`module user: resource roles.store: module owner provides it, and does not run in this process, since its roles are ["worker"]: give both modules the same role`,
-		`channel roles.ticks: module owner uses it too`,
-		`module owner: service roles.nobody: no module provides it`,
-		`module bad: its role "Bad role" is not a name`,
-		`a module is nil`,
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%v\ndoes not contain %s", err, want)
+}
+
+// A role that no module has is a mistake of the process.
+func TestUnknownActiveRoles(t *testing.T) {
+	t.Parallel()
+	idle := module("idle", func(*mono.Scope) {})
+	startRefused(t, mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles("web", "wbe")).Add(mono.InRole("worker", mono.InRole("web", idle))),
+		`ActiveRoles has "wbe", and no module is in this role: use one of ["web" "worker"]`)
+	startRefused(t, mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles("")).Add(idle),
+		`ActiveRoles has "", and no module is in a role: add modules with mono.InRole`)
+}
+
+// Modules that share a resource or a channel may have more roles than one, and a provider may have
+// more than its users.
+func TestSharedWithinRoles(t *testing.T) {
+	t.Parallel()
+	store, ticks := mono.NewResource[*job]("roles.store"), mono.NewChannel[int]("roles.ticks", mono.Capacity(1))
+	for _, role := range []string{"a", "b", "c", "d"} {
+		var in chan<- int
+		var out <-chan int
+		var used *job
+		app := mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles(role))
+		app.Plugin("owner", mono.InRole("a", mono.InRole("b", mono.InRole("c", module("", func(s *mono.Scope) {
+			store.Provide(s, func(context.Context) (*job, error) { return &job{N: 1}, nil })
+		})))))
+		app.Add(
+			mono.InRole("a", mono.InRole("b", module("user", func(s *mono.Scope) {
+				store.Need(s, &used)
+				in = ticks.Send(s)
+			}))),
+			mono.InRole("b", mono.InRole("a", module("receiver", func(s *mono.Scope) { out = ticks.Receive(s) }))),
+			mono.InRole("d", module("other", func(*mono.Scope) {})),
+		)
+		stop := starts(t, app)
+		if runs := role == "a" || role == "b"; runs != (used != nil) {
+			t.Errorf("in role %s the resource is %v", role, used)
+		} else if runs {
+			in <- 1
 		}
+		d := app.Describe()
+		want := map[string][]string{"a": {"owner", "receiver", "user"}, "b": {"owner", "receiver", "user"}, "c": {"owner"}, "d": {"other"}}[role]
+		if !slices.Equal(names(d.Modules), want) {
+			t.Errorf("in role %s, %q run", role, names(d.Modules))
+		}
+		stop()
+		if used != nil {
+			next(t, out) // it was closed after the value
+			if _, open := <-out; open {
+				t.Errorf("in role %s the channel is not closed", role)
+			}
+		}
+	}
+}
+
+// Code that has kept the Scope of a module that does not run here gets an error that names its
+// roles. Questions about the App are answered.
+func TestScopeOfAModuleOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	var scope *mono.Scope
+	var quote mono.Func[job, job]
+	var read mono.Reader[job]
+	app := mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles("worker"))
+	modules, _, _ := roleSystem()
+	app.Add(modules...).Add(mono.InRole("web", mono.InRole("admin", module("desk", func(s *mono.Scope) {
+		scope, quote, read = s, roleQuote.Client(s), roleLedger.Reader(s)
+		s.Use(roleJobs)
+	}))))
+	stop := starts(t, app)
+	_, called := quote(t.Context(), job{})
+	_, stored := roleJobs.EnqueueStored(t.Context(), scope, job{})
+	errs := []error{called, stored, roleJobs.Enqueue(t.Context(), scope, job{})}
+	errs = append(errs, roleJobs.EnqueueAll(t.Context(), scope, job{})...)
+	for _, err := range read(t.Context()) {
+		errs = append(errs, err)
+	}
+	for i, err := range errs {
+		if want := `module desk does not run in this process, but in processes of the roles ["admin" "web"]`; mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), want) {
+			t.Errorf("send %d: %v, want %s", i, err, want)
+		}
+	}
+	if h := scope.Health(t.Context()); !h.Healthy || len(h.Modules) != 2 || scope.Instance() == "" {
+		t.Errorf("health is %+v", h)
+	}
+	stop()
+}
+
+// A component of a module that does not run here is checked, and not opened.
+func TestComponentsOfOtherRoles(t *testing.T) {
+	t.Parallel()
+	build := func(wrong error) (*mono.App, *[]string) {
+		var notes []string
+		note := func(s string) { notes = append(notes, s) }
+		mine, theirs := box("mine", note), box("theirs", note)
+		theirs.Check = func(transport.Environment) error { note("check theirs"); return wrong }
+		app := mono.New(inproc.New(inproc.Options{}), quiet(t), mono.ActiveRoles("web"))
+		app.Add(
+			mono.InRole("web", &shelf{"web", []transport.Component{mine}, note}),
+			mono.InRole("worker", &shelf{"mail", []transport.Component{mine, theirs}, note}),
+		)
+		return app, &notes
+	}
+	app, _ := build(errors.New("it is jammed"))
+	startRefused(t, app, "module mail: box theirs: it is jammed")
+	app, notes := build(nil)
+	stop := starts(t, app)
+	d, h := app.Describe(), app.Health(t.Context())
+	if len(d.Components) != 1 || !slices.Equal(d.Components[0].UsedBy, []string{"web"}) || len(h.Components) != 1 || !slices.Equal(d.Inactive[0].Uses, []string{"box mine", "box theirs"}) {
+		t.Errorf("described are %+v, inactive %+v, and health is %+v", d.Components, d.Inactive, h.Components)
+	}
+	stop()
+	if want := []string{"check theirs", "open mine", "start web", "stop web", "close mine"}; !slices.Equal(*notes, want) {
+		t.Errorf("got %q, want %q", *notes, want)
+	}
+}
+
+// Service discovery on NATS finds the modules that run, and no others.
+func TestDiscoveryOfRoles(t *testing.T) {
+	t.Parallel()
+	connect := natsBackend(t)
+	modules, _, _ := roleSystem()
+	web := mono.New(connect(), quiet(t), mono.ActiveRoles("web")).Add(modules...)
+	defer starts(t, web)()
+	find := func() error {
+		_, err := mono.Raw(web).Request(t.Context(), &transport.Message{Subject: "$SRV.INFO.mail"})
+		return err
+	}
+	if err := find(); mono.CodeOf(err) != mono.Unavailable {
+		t.Errorf("without a worker: %v", err)
+	}
+	modules, _, _ = roleSystem()
+	defer starts(t, mono.New(connect(), quiet(t), mono.ActiveRoles("worker")).Add(modules...))()
+	if err := find(); err != nil {
+		t.Errorf("with a worker: %v", err)
 	}
 }

@@ -64,6 +64,9 @@ func (s *sender) compile() {
 // service it fills reply.
 func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payload, reply any) (err error) {
 	if s.next == nil {
+		if err := s.unit.away(s.decl); err != nil {
+			return err
+		}
 		return notDone(FailedPrecondition, "%s: sent before the App has started: send in Start or later", s.decl)
 	}
 	if s.in.ended.Load() {

@@ -176,3 +176,69 @@ func TestRolesDoNotCallEachOtherUnused(t *testing.T) {
 		}
 	})
 }
+
+// Two programs have the same modules, and each runs one role. What one sends, the other handles,
+// also after its crash. Each program has its own fake.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	var (
+		take  = mono.NewService[job, job]("test.take")
+		price = mono.NewService[job, job]("test.price")
+		stock = mono.NewService[job, job]("test.stock")
+	)
+	natstest.Each(t, func(t *testing.T, h *testkit.Harness) {
+		role := func(name string) *testkit.Program {
+			p := h.Program(name)
+			p.AddFunc(
+				func() mono.Module {
+					return mono.InRole("web", mono.NewModule("desk", func(s *mono.Scope) error {
+						check, ask, send := stock.Client(s), price.Client(s), plainJobs.Enqueuer(s)
+						take.Handle(s, func(ctx context.Context, j job) (job, error) {
+							if _, err := check(ctx, j); err != nil {
+								return j, err
+							}
+							if err := send(ctx, j); err != nil {
+								return j, err
+							}
+							return ask(ctx, j)
+						})
+						return nil
+					}))
+				},
+				func() mono.Module { return mono.InRole("worker", painter(plainJobs, succeed[job])()) },
+				func() mono.Module {
+					return mono.InRole("worker", mono.NewModule("prices", func(s *mono.Scope) error {
+						price.Handle(s, func(_ context.Context, j job) (job, error) { return job{j.N * 100}, nil })
+						return nil
+					}))
+				},
+			)
+			p.Options(mono.ActiveRoles(name))
+			testkit.Stub(p, stock)
+			return p
+		}
+		web, worker := role("web"), role("worker")
+		web.MustStart()
+		if _, err := take.Call(t.Context(), web, job{1}); mono.CodeOf(err) != mono.Unavailable {
+			t.Errorf("without a worker: %v", err)
+		}
+		h.Settle()
+		if d := testkit.Consumed(h, plainJobs); len(d) > 0 {
+			t.Errorf("handled before the worker runs: %+v", d)
+		}
+		worker.MustStart()
+		for n := range 2 {
+			if reply, err := take.Call(t.Context(), web, job{n + 2}); err != nil || reply.N != 100*n+200 {
+				t.Errorf("%+v, %v", reply, err)
+			}
+			h.Settle()
+			worker.Crash() // it starts again
+		}
+		got := finished(h)
+		for n := 1; n <= 3; n++ {
+			if !slices.Equal(got[n], []string{"worker"}) {
+				t.Errorf("job %d was finished by %q, want the worker", n, got[n])
+			}
+		}
+	})
+}
