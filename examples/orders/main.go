@@ -6,6 +6,12 @@
 //	go run ./examples/orders -transport inproc                 # in memory
 //	go run ./examples/orders -transport nats://127.0.0.1:4222  # an existing server
 //	go run ./examples/orders -serve :8080                      # and then serve HTTP until a signal
+//
+// One process runs all modules, or two processes of the same program share them. The role web
+// takes orders, and the role worker sends the receipts and adds up the totals:
+//
+//	go run ./examples/orders -role worker -listen 127.0.0.1:4222         # until a signal
+//	go run ./examples/orders -role web -transport nats://127.0.0.1:4222  # places the orders
 package main
 
 import (
@@ -19,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +50,7 @@ var sample string
 type settings struct {
 	transport, store, listen string
 	orders, serve            string
+	roles                    []string // none: all
 	noLocalCalls             bool
 	settleAfter, stopTimeout time.Duration
 }
@@ -77,8 +85,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err := app.Start(ctx); err != nil {
 		return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
 	}
-	err = process(ctx, app, input, stdout, stderr)
-	if err == nil && set.serve != "" {
+	if set.takesOrders() {
+		err = process(ctx, app, input, stdout, stderr)
+	}
+	if err == nil && (set.serve != "" || !set.takesOrders()) {
 		<-ctx.Done()
 		restore() // before the stop is visible
 	}
@@ -94,6 +104,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&set.listen, "listen", "", "address on which the embedded server listens, such as 127.0.0.1:4222 (default: nowhere)")
 	flags.StringVar(&set.orders, "orders", "", "file of orders, one JSON object a line; - is standard input (default: the sample)")
 	flags.StringVar(&set.serve, "serve", "", "address to serve HTTP on until a signal, such as :8080")
+	flags.Func("role", "`roles` of this process, separated by commas: web takes orders; worker sends receipts and computes totals, until a signal (default: both)", func(text string) error {
+		set.roles = append(set.roles, strings.Split(text, ",")...)
+		return nil
+	})
 	flags.BoolVar(&set.noLocalCalls, "no-local-calls", false, "send calls over the transport even within this process")
 	flags.DurationVar(&set.settleAfter, "settle-after", time.Minute, "age at which an unplaced order returns its goods and money")
 	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "time limit of a stop")
@@ -104,6 +118,11 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		return set, fmt.Errorf("unexpected argument %q: orders takes flags only, see -help", flags.Arg(0))
 	}
 	return set, nil
+}
+
+// takesOrders reports whether the process has the role web.
+func (set settings) takesOrders() bool {
+	return len(set.roles) == 0 || slices.Contains(set.roles, "web")
 }
 
 // defaultStore is the directory in which the embedded server keeps its data between runs.
@@ -139,20 +158,24 @@ func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Tr
 	return nil, fmt.Errorf("unknown transport %q: use inproc, embedded, or a URL such as nats://127.0.0.1:4222", set.transport)
 }
 
+// build is the same for every role: each process knows all modules, and its start checks all.
 func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 	opts := []mono.AppOption{mono.Logger(newLogger(stderr)), mono.StopTimeout(set.stopTimeout)}
 	if set.noLocalCalls {
 		opts = append(opts, mono.NoLocalCalls())
 	}
+	if len(set.roles) > 0 {
+		opts = append(opts, mono.ActiveRoles(set.roles...))
+	}
 	app := mono.New(tr, opts...).Add(
-		&inventory.Module{},
-		&payments.Module{},
-		&orders.Module{SettleAfter: set.settleAfter},
-		&notifications.Module{},
-		&analytics.Module{},
+		mono.InRole("web", &inventory.Module{}),
+		mono.InRole("web", &payments.Module{}),
+		mono.InRole("web", &orders.Module{SettleAfter: set.settleAfter}),
+		mono.InRole("worker", &notifications.Module{}),
+		mono.InRole("worker", &analytics.Module{}),
 	)
 	if set.serve != "" {
-		app.Add(&web.Module{Addr: set.serve})
+		app.Add(mono.InRole("web", &web.Module{Addr: set.serve}))
 	}
 	return app
 }

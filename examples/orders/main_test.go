@@ -136,6 +136,7 @@ func TestBadCommandLines(t *testing.T) {
 		"no such file":           {"-transport", "inproc", "-orders", file + "x"},
 		"unexpected argument":    {"-transport", "inproc", "x"},
 		"cannot be created":      {"-store", filepath.Join(file, "x")},
+		"use one of [\"web\" \"": {"-transport", "inproc", "-role", "web,wrker"},
 		"choose another address": {"-transport", "inproc", "-serve", "127.0.0.1:99999"},
 	} {
 		err := run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)

@@ -56,10 +56,27 @@ func group(t testing.TB) *sync.WaitGroup {
 	return g
 }
 
+// startProgram starts a program that serves HTTP, and waits until it does.
 func startProgram(t testing.TB, args ...string) *program {
 	t.Helper()
 	address := loopback.Free(t)
-	p := &program{cmd: exec.Command(os.Args[0], append(args, "-serve", address)...), url: "http://" + address, stderr: new(bytes.Buffer)}
+	p, stdout := launch(t, append(args, "-serve", address)...)
+	p.url = "http://" + address
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.HasPrefix(strings.TrimSpace(lines.Text()), "time") { // the table's end
+			go func() { _, _ = io.Copy(io.Discard, stdout) }()
+			return p
+		}
+	}
+	t.Fatalf("the program ended: %v\n%s", p.cmd.Wait(), p.stderr.String())
+	return nil
+}
+
+// launch starts a program. The end of the test kills it.
+func launch(t testing.TB, args ...string) (*program, io.Reader) {
+	t.Helper()
+	p := &program{cmd: exec.Command(os.Args[0], args...), stderr: new(bytes.Buffer)}
 	p.cmd.Env = append(os.Environ(), "ORDERS_AS_PROGRAM=1")
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
@@ -70,15 +87,7 @@ func startProgram(t testing.TB, args ...string) *program {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kill)
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if strings.HasPrefix(strings.TrimSpace(lines.Text()), "time") { // the table's end
-			go func() { _, _ = io.Copy(io.Discard, stdout) }()
-			return p
-		}
-	}
-	t.Fatalf("the program ended: %v\n%s", p.cmd.Wait(), p.stderr.String())
-	return nil
+	return p, stdout
 }
 
 // kill ends the program, if it has not ended yet.

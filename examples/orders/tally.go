@@ -94,6 +94,9 @@ func settle(ctx context.Context, app *mono.App, batch string, t *tally) (totals,
 	defer tick.Stop()
 	defer beats.Stop()
 	var last totals
+	if last.complete(t) {
+		return last, nil // nothing was placed
+	}
 	for quiet := 0; ; {
 		h, err := ask(ctx, app, batch)
 		if err != nil || h.complete(t) || quiet == quietBeats {
