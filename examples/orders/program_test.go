@@ -59,8 +59,14 @@ func group(t testing.TB) *sync.WaitGroup {
 // startProgram starts a program that serves HTTP, and waits until it does.
 func startProgram(t testing.TB, args ...string) *program {
 	t.Helper()
+	return startBinary(t, os.Args[0], args...)
+}
+
+// startBinary is startProgram for another build of the program.
+func startBinary(t testing.TB, binary string, args ...string) *program {
+	t.Helper()
 	address := loopback.Free(t)
-	p, stdout := launch(t, append(args, "-serve", address)...)
+	p, stdout := launch(t, binary, append(args, "-serve", address)...)
 	p.url = "http://" + address
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
@@ -74,9 +80,9 @@ func startProgram(t testing.TB, args ...string) *program {
 }
 
 // launch starts a program. The end of the test kills it.
-func launch(t testing.TB, args ...string) (*program, io.Reader) {
+func launch(t testing.TB, binary string, args ...string) (*program, io.Reader) {
 	t.Helper()
-	p := &program{cmd: exec.Command(os.Args[0], args...), stderr: new(bytes.Buffer)}
+	p := &program{cmd: exec.Command(binary, args...), stderr: new(bytes.Buffer)}
 	p.cmd.Env = append(os.Environ(), "ORDERS_AS_PROGRAM=1")
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +17,7 @@ import (
 // worker starts a process of the role worker, and waits until it serves.
 func (s *site) worker(t testing.TB) *program {
 	t.Helper()
-	p, _ := launch(t, "-role", "worker", "-transport", s.url)
+	p, _ := launch(t, os.Args[0], "-role", "worker", "-transport", s.url)
 	realtime.Until(t, "the worker serves", func() bool {
 		_, sent := notifications.Sent.Call(t.Context(), s.app, notifications.SentRequest{})
 		_, totals := analytics.Totals.Call(t.Context(), s.app, analytics.TotalsRequest{})
