@@ -3,6 +3,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
 PROFILE ?= full
 SEED ?= 0
+ROLLS ?= 20
 
 .PHONY: help
 help: ## List the targets
@@ -47,6 +48,10 @@ interop: ## Install the nats command, nats.js and tus-js-client, and test with t
 	./mono/interop/run
 	./objstore/interop/run
 
+.PHONY: rollout
+rollout: ## Roll three replicas of examples/orders to another release and back, ROLLS times (20), under load
+	go test -count=1 -timeout 0 -v -tags rollout ./examples/orders -run '^TestRollout$$' -rollout.rolls=$(ROLLS)
+
 .PHONY: browser
 browser: ## Test the page of examples/files in Chromium (needs chromium and npm)
 	./examples/files/browser/run
@@ -65,6 +70,7 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	go vet ./...
 	go vet -tags conformance ./transport/conformance
 	go vet -tags interop ./kv/interop ./mono/interop ./objstore/interop
+	go vet -tags rollout ./examples/orders
 	go run $(STATICCHECK) ./...
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece

@@ -45,7 +45,7 @@ func TestRollout(t *testing.T) {
 		for roll := range *rolls {
 			for i := range m.replicas {
 				m.awaitOrders(t)
-				m.replace(t, i, releases[(roll+1)%2], roll%4 < 2)
+				m.replace(t, i, releases[(roll+1)%2], (roll+i)%2 == 0)
 			}
 		}
 		m.awaitOrders(t)
