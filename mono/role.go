@@ -24,7 +24,7 @@ import (
 //
 // Resources and channels do not leave a process. A module that needs a resource runs only
 // in processes of its provider, and the modules that share a channel have the same roles.
-// The start reports others in every process, also in one that runs all modules.
+// The start reports modules that break these rules, also in a process that runs them all.
 //
 // A role is named like a module. If m has a name of its own, it keeps it.
 func InRole(role string, m Module) Module { return &roleModule{m, role} }
