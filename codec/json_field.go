@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"unicode"
+
+	"gomono.dev/internal/typeform"
 )
 
 // jsonFields collects the fields of a struct and of those embedded in it.
@@ -14,6 +16,8 @@ type jsonFields struct {
 	addressable bool
 	embedded    map[reflect.Type]bool // the structs that the one at hand is embedded in
 	names       map[string]bool
+	optional    bool // behind an embedded pointer
+	list        []typeform.Field
 }
 
 func (s *jsonFields) add(t reflect.Type, path string) error {
@@ -54,6 +58,7 @@ func (s *jsonFields) field(f reflect.StructField, path string) error {
 		return sameName(path, tag.name)
 	}
 	s.names[tag.name] = true
+	s.list = append(s.list, tag.formOf(f.Type, s.optional))
 	if err := s.options(f.Type, tag, path); err != nil {
 		return err
 	}
@@ -73,10 +78,10 @@ func (s *jsonFields) inline(f reflect.StructField, path string) error {
 		return problemf("%s: %v is embedded and its methods are not used, so its unexported fields would not be sent: make it a named field", path, inner)
 	}
 	pointer, before := f.Type.Kind() == reflect.Pointer, len(s.names)
-	outer := s.addressable
-	s.addressable = outer || pointer
+	addressable, optional := s.addressable, s.optional
+	s.addressable, s.optional = addressable || pointer, optional || pointer
 	err := s.add(inner, path)
-	s.addressable = outer
+	s.addressable, s.optional = addressable, optional
 	if err != nil {
 		return err
 	}
@@ -131,8 +136,8 @@ func jsonQuotable(t reflect.Type) bool {
 
 // jsonTag is a struct tag as encoding/json reads it.
 type jsonTag struct {
-	name             string
-	omitZero, quoted bool
+	name                        string
+	omitEmpty, omitZero, quoted bool
 }
 
 func parseJSONTag(f reflect.StructField) (tag jsonTag) {
@@ -141,6 +146,7 @@ func parseJSONTag(f reflect.StructField) (tag jsonTag) {
 		tag.name = name
 	}
 	for option := range strings.SplitSeq(options, ",") {
+		tag.omitEmpty = tag.omitEmpty || option == "omitempty"
 		tag.omitZero = tag.omitZero || option == "omitzero"
 		tag.quoted = tag.quoted || option == "string"
 	}

@@ -25,6 +25,8 @@ type node struct {
 	decode decoding
 	opaque bool // encoded by its methods
 
+	asArray bool // a struct that is encoded as an array
+
 	key, elem *node
 	fields    []*field // in the order of a struct that is encoded as an array
 	names     map[string]*field
@@ -34,9 +36,10 @@ type node struct {
 
 // field is a field of a struct, or of a struct embedded in it.
 type field struct {
-	name  string
-	index []int
-	node  *node
+	name, alias string
+	index       []int
+	node        *node
+	optional    bool // left out if it is empty, or if an embedded pointer is nil
 }
 
 // decoding specifies how a value is filled.

@@ -17,7 +17,7 @@ func (b *builder) structure(n *node, path string, addressable bool) error {
 	if len(s.list) == 0 && loses(n.t) {
 		return nothingSent(n.t, path)
 	}
-	n.fields, n.names = s.list, s.names
+	n.fields, n.names, n.asArray = s.list, s.names, s.asArray
 	return nil
 }
 
@@ -31,6 +31,7 @@ type fieldSet struct {
 	inlined map[string]bool
 
 	omitEmpty bool // all of them
+	asArray   bool
 }
 
 func (b *builder) fields(t reflect.Type, path string, addressable bool) (*fieldSet, error) {
@@ -54,7 +55,8 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 	case err != nil:
 		return problemf("%s: %v", path, err)
 	case f.Name == "_msgpack":
-		s.omitEmpty = tag.has("omitempty") && !tag.has("as_array") && !tag.has("asArray")
+		s.asArray = tag.has("as_array") || tag.has("asArray")
+		s.omitEmpty = tag.has("omitempty") && !s.asArray
 		return nil
 	case tag.name == "-", !f.IsExported() && !f.Anonymous:
 		return nil
@@ -70,13 +72,14 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 		return problemf(`%s: it would be sent but cannot be set: leave it out with the tag msgpack:"-"`, path)
 	}
 	n, err := b.node(f.Type, path, addressable)
-	if err == nil && (s.omitEmpty || tag.has("omitempty")) {
+	omitEmpty := s.omitEmpty || tag.has("omitempty")
+	if err == nil && omitEmpty {
 		err = checkOmitEmpty(n, path)
 	}
 	if err != nil {
 		return err
 	}
-	return s.add(&field{name: tag.name, index: f.Index, node: n}, path, tag.alias)
+	return s.add(&field{tag.name, tag.alias, f.Index, n, omitEmpty}, path)
 }
 
 // embedded returns the fields of an embedded struct that the library inlines. It does so unless
@@ -123,7 +126,8 @@ func (s *fieldSet) inline(f reflect.StructField, embedded *fieldSet, name, path 
 			return sameName(path, g.name)
 		}
 		index := append(append([]int{}, f.Index...), g.index...)
-		if err := s.add(&field{g.name, index, g.node}, path, ""); err != nil {
+		optional := g.optional || f.Type.Kind() == reflect.Pointer
+		if err := s.add(&field{g.name, "", index, g.node, optional}, path); err != nil {
 			return err
 		}
 	}
@@ -132,9 +136,9 @@ func (s *fieldSet) inline(f reflect.StructField, embedded *fieldSet, name, path 
 }
 
 // add refuses a name that is taken: the library would send it twice.
-func (s *fieldSet) add(f *field, path, alias string) error {
+func (s *fieldSet) add(f *field, path string) error {
 	s.list = append(s.list, f)
-	for _, name := range []string{f.name, alias} {
+	for _, name := range []string{f.name, f.alias} {
 		if s.names[name] != nil {
 			return sameName(path, name)
 		}
