@@ -42,7 +42,7 @@ func (c jsonCodec) describe(f *typeform.Form) error {
 	case reflect.Slice:
 		f.Kind, f.Elem = typeform.Slice, t.Elem()
 		if isBytes(t) && !jsonMethodSet.writes(t.Elem()) {
-			f.Kind, f.Elem = typeform.Bytes, nil
+			f.Kind, f.Elem = typeform.Base64, nil
 		}
 	case reflect.Array:
 		f.Kind, f.Elem, f.Len = typeform.Array, t.Elem(), t.Len()

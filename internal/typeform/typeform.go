@@ -29,6 +29,7 @@ const (
 	Binary // bytes that the methods of the type write
 	Error  // a string, or nothing
 	Bytes  // of any number, or nil
+	Base64 // the same, as text
 	Array  // Len elements of type Elem; in MessagePack an array of bytes is ByteArray
 	ByteArray
 	Time
