@@ -73,6 +73,13 @@ func (r *reading) fromMap(s, d *Schema, at string) {
 		return
 	}
 	r.add(at, Warning, "a map is sent, and a struct is read: other keys are dropped, and missing ones are zero", keepType)
+	switch s.key().stringKind() {
+	case textString:
+		r.unknown(s.key(), d, at+"[key]")
+		return
+	case timeString, quotedString:
+		return // no key is the name of a field
+	}
 	for _, f := range d.properties() {
 		r.value(s.AdditionalProperties, f.schema, join(at, f.name))
 	}
@@ -104,7 +111,7 @@ func (r *reading) structs(s, d *Schema, at string) {
 			r.add(join(at, f.name), Broken, "it may be left out, and the reader demands it", "leave out omitempty at the sender")
 		}
 		for _, sent := range from {
-			r.compare(sent.schema, f.schema, join(at, f.name), sent.required)
+			r.value(sent.schema, f.schema, join(at, f.name))
 		}
 	}
 }

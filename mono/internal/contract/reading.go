@@ -80,14 +80,11 @@ func (r *reading) enter(sent, read *Schema) bool {
 }
 
 // value compares two values.
-func (r *reading) value(sent, read *Schema, at string) { r.compare(sent, read, at, true) }
-
-// compare compares two values. A nil that is not written is left out.
-func (r *reading) compare(sent, read *Schema, at string, written bool) {
+func (r *reading) value(sent, read *Schema, at string) {
 	s, sentNull := resolve(r.sent, sent)
 	d, readNull := resolve(r.read, read)
 	if sentNull && !readNull {
-		r.null(s, d, at, written)
+		r.null(s, d, at)
 	}
 	if !r.enter(s, d) {
 		return
@@ -108,17 +105,13 @@ func (r *reading) compare(sent, read *Schema, at string, written bool) {
 	}
 }
 
-// null compares the null of a pointer, a list or a map with a value that has none.
-func (r *reading) null(s, d *Schema, at string, written bool) {
-	text := d.kind() == "string" && d.stringKind() == textString
-	switch {
-	case s.isAny(), d.isRaw(), d.kind() == "string" && s.stringKind() == bytesString && r.json:
-		// Another difference of the same values is reported.
-	case r.json && text && written:
-		r.add(at, Broken, fmt.Sprintf("null is sent for nil, and %v refuses it", d), "keep the pointer, or leave out nil with omitempty")
-	default:
-		r.add(at, Warning, fmt.Sprintf("nil is sent, and %v is read, which becomes zero", d), "keep the pointer, or send no nil")
+// null compares the nil of a pointer, a list or a map with a value that has none. Other
+// differences include it for an any, and for bytes that become text.
+func (r *reading) null(s, d *Schema, at string) {
+	if s.isAny() || d.isRaw() || r.json && s.stringKind() == bytesString {
+		return
 	}
+	r.add(at, Warning, fmt.Sprintf("nil may be sent, and %v is read, which is zero then", d), "keep the pointer, or send no nil")
 }
 
 func (r *reading) enum(s, d *Schema, at string) {
