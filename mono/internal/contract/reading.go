@@ -67,7 +67,7 @@ func (r *reading) refuse(sent, read *Schema, at, remedy string) {
 
 // unknown reports that only the methods of a type know whether it reads the values.
 func (r *reading) unknown(sent, read *Schema, at string) {
-	r.add(at, Warning, fmt.Sprintf("%v is sent, and %v is read, whose methods may refuse or change it", sent, read), sameType)
+	r.add(at, Warning, fmt.Sprintf("%v is sent, and %v is read: mono does not know what their methods accept", sent, read), sameType)
 }
 
 // enter reports whether a pair is to be compared.
@@ -108,7 +108,11 @@ func (r *reading) value(sent, read *Schema, at string) {
 // null compares the nil of a pointer, a list or a map with a value that has none. Other
 // differences include it for an any, and for bytes that become text.
 func (r *reading) null(s, d *Schema, at string) {
-	if s.isAny() || d.isRaw() || r.json && s.stringKind() == bytesString {
+	switch {
+	case s.isAny(), d.isRaw(), r.json && s.stringKind() == bytesString:
+		return
+	case d.isOpaque():
+		r.add(at, Warning, fmt.Sprintf("nil may be sent, and %v is read: mono does not know what its methods accept", d), "keep the pointer, or send no nil")
 		return
 	}
 	r.add(at, Warning, fmt.Sprintf("nil may be sent, and %v is read, which is zero then", d), "keep the pointer, or send no nil")
@@ -154,6 +158,8 @@ func (r *reading) kinds(s, d *Schema, at string) {
 		}
 	case sent == "string" && read == "string":
 		r.strings(s, d, at)
+	case r.json && sent == "string" && s.stringKind() == quotedString && read == "number" && d.digits() < 0:
+		r.value(s.ContentSchema, d, at) // json.Number reads numbers from strings too
 	case sent == "array":
 		r.array(s, d, at)
 	case sent == "object" && (read == "object" || !r.json && len(d.PrefixItems) > 0):
@@ -173,7 +179,8 @@ func (r *reading) strings(s, d *Schema, at string) {
 		}
 		r.refuse(s, d, at, keepType)
 	case sent == textString || read == textString:
-		if read != plainString && (read != bytesString || r.json) && s.GoType != d.GoType {
+		free := read == plainString || !r.json && read == bytesString && d.MaxLength == nil
+		if !free && s.GoType != d.GoType {
 			r.unknown(s, d, at)
 		}
 	case !r.json:
@@ -206,6 +213,8 @@ func (r *reading) anything(s, d *Schema, at string) {
 		return
 	}
 	switch kind := s.kind(); {
+	case s.isOpaque():
+		r.unknown(s, d, at)
 	case r.json && kind == "integer" && !s.exactIn(53):
 		r.add(at, Warning, fmt.Sprintf("%v is sent, and becomes a float64 in an any, which loses digits of large values", s), keepType)
 	case r.json && kind == "number" && s.digits() < 0:
