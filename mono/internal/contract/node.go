@@ -213,7 +213,7 @@ func (s *Schema) String() string {
 		}
 		return "a number"
 	case kind == "string":
-		return [...]string{plainString: "a string", bytesString: "bytes", timeString: "a time", textString: "a text", quotedString: "a quoted value"}[s.stringKind()]
+		return [...]string{plainString: "a string", bytesString: "a []byte", timeString: "a time", textString: "a text", quotedString: "a quoted value"}[s.stringKind()]
 	case kind == "array" && len(s.PrefixItems) > 0:
 		return fmt.Sprintf("a struct as an array of %d", len(s.PrefixItems))
 	case kind == "array":

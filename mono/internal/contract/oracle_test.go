@@ -83,7 +83,7 @@ const (
 )
 
 // maxDepth ends a type that contains itself.
-const maxDepth = 12
+const maxDepth = 7
 
 func fill(v reflect.Value, m mode, depth int) {
 	switch {
@@ -203,7 +203,8 @@ func (l *Level) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// bare removes the options omitempty and omitzero from the types that a test builds.
+// bare removes the options omitempty and omitzero, and embedded pointers, from the types that a
+// test builds: the fields that they leave out are missed otherwise.
 func bare(t reflect.Type) reflect.Type {
 	if t.Name() != "" {
 		return t
@@ -220,7 +221,9 @@ func bare(t reflect.Type) reflect.Type {
 	case reflect.Struct:
 		var fields []reflect.StructField
 		for f := range t.Fields() {
-			f.Type = bare(f.Type)
+			if f.Type = bare(f.Type); f.Anonymous && f.Type.Kind() == reflect.Pointer {
+				f.Type = f.Type.Elem()
+			}
 			f.Tag = reflect.StructTag(strings.NewReplacer(",omitempty", "", ",omitzero", "").Replace(string(f.Tag)))
 			f.Offset, f.Index = 0, nil
 			fields = append(fields, f)

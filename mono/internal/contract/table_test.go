@@ -61,10 +61,12 @@ var seeded = map[string]struct {
 	json, msgpack [2]contract.Severity // from old to new, and back
 	text          string               // a part of the first text in JSON
 }{
-	"same":           {one[Order](), one[Order](), both(works), both(works), ""},
-	"field added":    {reflect.TypeFor[Order](), reflect.TypeFor[Wide](), ways(warning, works), ways(warning, works), "message field Note"},
-	"field renamed":  {reflect.TypeFor[Order](), reflect.TypeFor[Renamed](), both(warning), both(warning), "only the sender has Total, of the same type: renamed?"},
-	"case of a name": {reflect.TypeFor[struct{ ID int }](), reflect.TypeFor[struct{ Id int }](), both(works), both(warning), ""},
+	"same":          {one[Order](), one[Order](), both(works), both(works), ""},
+	"field added":   {reflect.TypeFor[Order](), reflect.TypeFor[Wide](), ways(warning, works), ways(warning, works), "message field Note"},
+	"field renamed": {reflect.TypeFor[Order](), reflect.TypeFor[Renamed](), both(warning), both(warning), "only the sender has Total, of the same type: renamed?"},
+	"case of a name": {reflect.TypeFor[struct{ ID int }](), reflect.TypeFor[struct {
+		ID int `json:"Id"`
+	}](), both(works), both(warning), ""},
 	"made required": {reflect.TypeFor[struct {
 		F int `json:",omitempty"`
 	}](), one[int](), both(works), both(works), ""},
