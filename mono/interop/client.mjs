@@ -2,6 +2,7 @@
 //
 // A client in JavaScript of the App in clients_test.go. docs/clients.md shows its functions.
 // Each prints what it gets, one JSON value a line.
+import { unescape } from "node:querystring"; // decodeURIComponent refuses a text that is not UTF-8
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { Objm } from "@nats-io/obj";
@@ -14,9 +15,10 @@ async function call(nc, product) {
   const reply = await nc.request("services.stock.check", JSON.stringify({ product }), { headers: h, timeout: 3000 });
   const is = (name) => reply.headers?.get(name);
   if (!is("Mono-Code")) return show(reply.json());
-  const error = { code: is("Mono-Code"), text: decodeURIComponent(is("Mono-Message")), outcome: is("Mono-Outcome") };
+  const error = { code: is("Mono-Code"), text: unescape(is("Mono-Message")), outcome: is("Mono-Outcome") };
   if (is("Mono-Failure")) {
-    Object.assign(error, { failure: is("Mono-Failure"), status: is("Mono-Failure-Status"), value: reply.json() });
+    Object.assign(error, { failure: is("Mono-Failure"), status: is("Mono-Failure-Status") });
+    if (reply.data.length > 0) error.value = reply.json(); // it was not too large
   }
   show(error);
 }
@@ -64,7 +66,9 @@ async function enqueueLater(nc, order, time) {
 
 async function work(nc) {
   const group = await jetstream(nc).consumers.get("queues_mail_receipts", "workers");
-  for await (const m of await group.consume({ max_messages: 1 })) {
+  for (;;) {
+    const m = await group.next(); // one at a time: those that wait in the client would be attempts too
+    if (m === null) continue;
     const extend = setInterval(() => m.working(), 10_000); // AckWait is 30 seconds
     try {
       if (isForGroup(m, "workers")) await send(m.json(), m.info.deliveryCount);
@@ -87,7 +91,8 @@ function isForGroup(m, group) {
 async function giveUp(nc, m, error) {
   const h = headers(), set = (name, value) => h.set("Mono-Dead-Letter-" + name, value);
   for (const [name, values] of m.headers ?? []) if (!name.startsWith("Nats-")) h.set(name, values[0]);
-  h.set("Mono-Id", m.headers?.get("Nats-Msg-Id") || m.info.stream + "-" + m.seq);
+  const ids = ["Mono-Id", "Nats-Msg-Id", "Nats-Mono-Id"].map((name) => m.headers?.get(name));
+  h.set("Mono-Id", ids.find(Boolean) ?? m.info.stream + "-" + m.seq);
   set("Reason", "attempts");
   set("Group", m.info.consumer);
   set("Attempts", String(m.info.deliveryCount));

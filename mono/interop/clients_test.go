@@ -165,17 +165,20 @@ func TestCall(t *testing.T) {
 				return left{3}, nil
 			case "pen":
 				return left{}, unknown.With(p)
+			case "huge":
+				return left{}, unknown.With(product{strings.Repeat("x", 1<<20)})
 			case "slow":
 				<-ctx.Done()
 				return left{}, ctx.Err()
 			}
-			return left{}, mono.Errorf(mono.InvalidArgument, "100%% kein Öl\n")
+			return left{}, mono.Errorf(mono.InvalidArgument, "100%% kein Öl\n\xff")
 		})
 	})
 	s.want("a reply", s.run("call", "book"), `{"left":3}`)
 	s.want("a failure", s.run("call", "pen"),
 		`{"code":"not_found","text":"stock.unknown","outcome":"","failure":"stock.unknown","status":"410","value":{"product":"pen"}}`)
-	s.want("an error", s.run("call", "oil"), `{"code":"invalid_argument","text":"100% kein Öl\n","outcome":""}`)
+	s.want("an error", s.run("call", "oil"), `{"code":"invalid_argument","text":"100% kein Öl\n�","outcome":""}`)
+	s.want("a failure whose value is too large", s.run("call", "huge"), `{"code":"not_found","text":"stock.unknown","outcome":"","failure":"stock.unknown","status":"410"}`)
 	if slow := s.run("call", "slow"); len(slow) != 1 || !strings.Contains(slow[0], `"code":"deadline_exceeded"`) || !strings.Contains(slow[0], `"outcome":"unknown"`) {
 		t.Errorf("an exceeded deadline: got %q", slow)
 	}
