@@ -13,7 +13,7 @@ import (
 
 // Error is the failure to decode bytes. Its text is safe to log and to send: it names types,
 // fields and positions, and contains nothing of the payload except, for malformed JSON, the one
-// wrong character.
+// wrong character, and with [DisallowUnknownFields] the name of an unknown field.
 type Error struct {
 	// ContentType is the content type of the codec.
 	ContentType string
@@ -24,7 +24,8 @@ type Error struct {
 	// Offset is the place of the failure in the input, in bytes. For MessagePack it is
 	// the beginning of the offending item, for malformed JSON the first wrong byte. For
 	// a JSON value of the wrong type it is about the end of the value, and for a value
-	// that a method of its type refused its beginning. It is -1 if unknown.
+	// that a method of its type refused, and for an unknown field, its beginning. It is -1 if
+	// unknown.
 	Offset int64
 
 	// Path is the field, by its encoded names, as in "lines[3].quantity"; for a JSON value of
@@ -80,7 +81,7 @@ func undecodable(contentType string, t reflect.Type, err error) *Error {
 // parse.
 func reason(err error) string {
 	switch err := err.(type) {
-	case problem, *json.SyntaxError, *json.InvalidUnmarshalError, base64.CorruptInputError, *panicked, *failedStep:
+	case problem, unknownField, *json.SyntaxError, *json.InvalidUnmarshalError, base64.CorruptInputError, *panicked, *failedStep:
 		return err.Error()
 	case *json.UnmarshalTypeError:
 		return jsonMismatch(err)

@@ -22,7 +22,9 @@ func (c jsonCodec) Marshal(v any) (data []byte, err error) {
 	return data, nil
 }
 
-func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
+func (c jsonCodec) Unmarshal(data []byte, v any) error { return c.decode(data, v, json.Unmarshal) }
+
+func (c jsonCodec) decode(data []byte, v any, unmarshal func([]byte, any) error) (err error) {
 	target, err := pointee(v)
 	if err != nil {
 		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
@@ -32,7 +34,7 @@ func (c jsonCodec) Unmarshal(data []byte, v any) (err error) {
 	if len(data) == 0 {
 		return wrap(problem("the message is empty"))
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := unmarshal(data, v); err != nil {
 		return wrap(err)
 	}
 	return nil

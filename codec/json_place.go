@@ -8,11 +8,13 @@ import (
 	"strings"
 )
 
-// locate adds the place of a value that a method of its type refused, or that is not base64:
-// encoding/json does not report it. It reads the message, which is well formed, once more.
+// locate adds the place of a value that a method of its type refused, that is not base64, or of an
+// unknown field: encoding/json does not report it. It reads the message, which is well formed, once
+// more.
 func (e *Error) locate(data []byte) {
 	defer func() { _ = recover() }() // a method that panicked may panic again
-	s := jsonSearch{dec: json.NewDecoder(bytes.NewReader(data))}
+	s := jsonSearch{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	s.unknown, _ = e.Err.(unknownField)
 	if place := s.value(e.Type); place != nil {
 		e.Offset, e.Path = place.Offset, place.Path
 	}
@@ -21,8 +23,10 @@ func (e *Error) locate(data []byte) {
 // jsonSearch looks for the first refused value. It ends at a value that does not have the form
 // of its type.
 type jsonSearch struct {
-	dec  *json.Decoder
-	over bool
+	data    []byte
+	dec     *json.Decoder
+	unknown unknownField // the name to look for, too
+	over    bool
 }
 
 // value returns the place of a refused value within the next value, or nil.
@@ -81,6 +85,12 @@ func (s *jsonSearch) enter(delim json.Delim) bool {
 
 func (s *jsonSearch) more() bool { return !s.over && s.dec.More() }
 
+// next returns the beginning of the next name of an object.
+func (s *jsonSearch) next() int64 {
+	at := s.dec.InputOffset()
+	return at + int64(bytes.IndexByte(s.data[at:], '"'))
+}
+
 func (s *jsonSearch) leave() {
 	_, err := s.dec.Token()
 	s.over = s.over || err != nil
@@ -106,6 +116,7 @@ func (s *jsonSearch) object(field func(name string) (reflect.Type, string)) *Err
 		return nil
 	}
 	for s.more() {
+		begin := s.next()
 		key, err := s.dec.Token()
 		name, ok := key.(string)
 		if err != nil || !ok {
@@ -113,7 +124,10 @@ func (s *jsonSearch) object(field func(name string) (reflect.Type, string)) *Err
 			return nil
 		}
 		t, step := field(name)
-		if t == nil {
+		switch {
+		case t == nil && name == string(s.unknown):
+			return &Error{Offset: begin}
+		case t == nil:
 			s.skip()
 			continue
 		}

@@ -76,7 +76,9 @@ func encode(v any) ([]byte, error) {
 // does so itself, since the library's decoder wraps integers that do not fit, takes the body of
 // an extension for a map, allocates what such a map declares, panics on some nils, and starts a
 // goroutine for every type behind an embedded pointer.
-func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
+func (c msgpackCodec) Unmarshal(data []byte, v any) error { return c.decode(data, v, shapeOf, false) }
+
+func (c msgpackCodec) decode(data []byte, v any, shapeOf func(reflect.Type) (*shape, error), strict bool) (err error) {
 	target, err := pointee(v)
 	if err != nil {
 		return undecodable(c.ContentType(), reflect.TypeOf(v), err)
@@ -87,7 +89,7 @@ func (c msgpackCodec) Unmarshal(data []byte, v any) (err error) {
 	if err != nil {
 		return wrap(err)
 	}
-	d := decoder{data: data}
+	d := decoder{data: data, strict: strict}
 	failure := wellFormed(data)
 	if failure == nil {
 		failure = d.value(shape.root, target)

@@ -16,8 +16,9 @@ import (
 
 // decoder fills values from a well-formed message.
 type decoder struct {
-	data []byte
-	pos  int
+	data   []byte
+	pos    int
+	strict bool // an unknown field is an error
 }
 
 // next reads the head of an item.
@@ -245,8 +246,12 @@ func (d *decoder) named(t token, n *node, v reflect.Value) *Error {
 		if name.kind != kindString && name.kind != kindBytes {
 			return failure(start, "the name of a field of %v is %v: want a string", n.t, name.kind)
 		}
-		f := n.names[string(d.body(name))]
-		if f == nil {
+		text := d.body(name)
+		f := n.names[string(text)]
+		switch {
+		case f == nil && d.strict:
+			return &Error{Offset: int64(start), Err: unknownField(text)}
+		case f == nil:
 			d.pos = d.skip(d.pos)
 			continue
 		}

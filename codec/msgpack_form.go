@@ -76,9 +76,9 @@ var formOfDecoding = map[decoding]typeform.Kind{
 
 func (n *node) fieldForms() (all []typeform.Field) {
 	for _, f := range n.fields {
-		described := typeform.Field{Name: f.name, Type: f.node.t, Optional: f.optional && !n.asArray}
+		described := typeform.Field{Name: f.name, Aliases: f.aliases, Type: f.node.t, Optional: f.optional && !n.asArray}
 		if f.alias != "" {
-			described.Aliases = []string{f.alias}
+			described.Aliases = append([]string{f.alias}, f.aliases...)
 		}
 		all = append(all, described)
 	}

@@ -36,10 +36,12 @@ type node struct {
 
 // field is a field of a struct, or of a struct embedded in it.
 type field struct {
-	name, alias string
-	index       []int
-	node        *node
-	optional    bool // left out if it is empty, or if an embedded pointer is nil
+	name     string
+	alias    string   // of its tag
+	aliases  []string // declared for the codec
+	index    []int
+	node     *node
+	optional bool // left out if it is empty, or if an embedded pointer is nil
 }
 
 // decoding specifies how a value is filled.
@@ -116,14 +118,15 @@ func (m methods) anything() bool { return m == streamMethods || m == msgpackMeth
 // addressable, which excludes some types, so they have a separate cache.
 var known, knownInside sync.Map
 
-func shapeOf(t reflect.Type) (*shape, error) { return remembered(&known, t, true) }
+func shapeOf(t reflect.Type) (*shape, error) { return remembered(&known, t, true, nil) }
 
-func shapeInside(t reflect.Type) (*shape, error) { return remembered(&knownInside, t, false) }
+func shapeInside(t reflect.Type) (*shape, error) { return remembered(&knownInside, t, false, nil) }
 
-func remembered(cache *sync.Map, t reflect.Type, addressable bool) (*shape, error) {
+// remembered returns the shape of a type. with may be nil.
+func remembered(cache *sync.Map, t reflect.Type, addressable bool, with *options) (*shape, error) {
 	outcome, ok := cache.Load(t)
 	if !ok {
-		outcome, _ = cache.LoadOrStore(t, newShape(t, addressable))
+		outcome, _ = cache.LoadOrStore(t, newShape(t, addressable, with))
 	}
 	s, ok := outcome.(*shape)
 	if !ok {
@@ -133,8 +136,8 @@ func remembered(cache *sync.Map, t reflect.Type, addressable bool) (*shape, erro
 }
 
 // newShape returns a *shape or an error.
-func newShape(t reflect.Type, addressable bool) any {
-	b := &builder{shape: new(shape), nodes: make(map[place]*node)}
+func newShape(t reflect.Type, addressable bool, with *options) any {
+	b := &builder{shape: new(shape), nodes: make(map[place]*node), with: with}
 	root, err := b.node(t, rootPath(t), addressable)
 	if err != nil {
 		return err
@@ -154,6 +157,7 @@ type builder struct {
 	shape     *shape
 	nodes     map[place]*node
 	embedding map[reflect.Type]bool // the structs that embed the current one
+	with      *options              // nil if the codec has none
 }
 
 func (b *builder) node(t reflect.Type, path string, addressable bool) (*node, error) {

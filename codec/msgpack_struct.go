@@ -18,7 +18,7 @@ func (b *builder) structure(n *node, path string, addressable bool) error {
 		return nothingSent(n.t, path)
 	}
 	n.fields, n.names, n.asArray = s.list, s.names, s.asArray
-	return nil
+	return s.registerAliases(n.t)
 }
 
 // fieldSet is the encoded fields of a struct.
@@ -46,7 +46,7 @@ func (b *builder) fields(t reflect.Type, path string, addressable bool) (*fieldS
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, b.addAliases(s, t)
 }
 
 func (b *builder) field(s *fieldSet, f reflect.StructField, path string, addressable bool) error {
@@ -79,7 +79,7 @@ func (b *builder) field(s *fieldSet, f reflect.StructField, path string, address
 	if err != nil {
 		return err
 	}
-	return s.add(&field{tag.name, tag.alias, f.Index, n, omitEmpty}, path)
+	return s.add(&field{name: tag.name, alias: tag.alias, index: f.Index, node: n, optional: omitEmpty}, path)
 }
 
 // embedded returns the fields of an embedded struct that the library inlines. It does so unless
@@ -127,7 +127,7 @@ func (s *fieldSet) inline(f reflect.StructField, embedded *fieldSet, name, path 
 		}
 		index := append(append([]int{}, f.Index...), g.index...)
 		optional := g.optional || f.Type.Kind() == reflect.Pointer
-		if err := s.add(&field{g.name, "", index, g.node, optional}, path); err != nil {
+		if err := s.add(&field{name: g.name, aliases: g.aliases, index: index, node: g.node, optional: optional}, path); err != nil {
 			return err
 		}
 	}

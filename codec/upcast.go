@@ -9,11 +9,12 @@ import (
 )
 
 // Step converts the values of one version of a type to the next version. Create one with
-// [Upcast].
+// [Upcast] or [Transition].
 type Step struct {
 	from         string
 	takes, makes reflect.Type
-	convert      func(old any) (any, error) // of pointers; nil if Upcast got nil
+	convert      func(old any) (any, error)   // of pointers; nil if Upcast got nil
+	back         func(value any) (any, error) // of pointers; nil except for a Transition
 }
 
 // Upcast returns the step from a version of a type to the next one. The version is a whole
@@ -33,7 +34,7 @@ func Upcast[Old, New any](from string, convert func(Old) (New, error)) Step {
 // call calls the function of a step with a pointer to a value of its version. It returns a
 // pointer to a value of the next one.
 func (s *Step) call(old any) (value any, err error) {
-	wrap := func(cause error) error { return &failedStep{s.from, cause} }
+	wrap := func(cause error) error { return &failedStep{"the upcast from version " + s.from, cause} }
 	defer catch(&err, wrap)
 	if value, err = s.convert(old); err != nil {
 		return nil, wrap(err)
@@ -43,15 +44,15 @@ func (s *Step) call(old any) (value any, err error) {
 
 // failedStep is the cause of an error that a step returned, or of its panic.
 type failedStep struct {
-	from string
+	what string
 	err  error
 }
 
 func (e *failedStep) Error() string {
 	if p, ok := e.err.(*panicked); ok {
-		return fmt.Sprintf("the upcast from version %s panicked (%T)", e.from, p.value)
+		return fmt.Sprintf("%s panicked (%T)", e.what, p.value)
 	}
-	return fmt.Sprintf("the upcast from version %s failed (%T)", e.from, e.err)
+	return fmt.Sprintf("%s failed (%T)", e.what, e.err)
 }
 
 func (e *failedStep) Unwrap() error { return e.err }
@@ -86,6 +87,9 @@ func NewUpcasts(steps ...Step) (*Upcasts, error) {
 			return nil, fmt.Errorf("the upcast from version %s makes a %v, and the one from version %s takes a %v: want the same type", steps[i-1].from, steps[i-1].makes, s.from, s.takes)
 		}
 	}
+	if err := checkTransitions(steps); err != nil {
+		return nil, err
+	}
 	oldest := versionNumber(steps[0].from)
 	return &Upcasts{append([]Step(nil), steps...), oldest, oldest + len(steps)}, nil
 }
@@ -95,26 +99,31 @@ func (u *Upcasts) Check(t reflect.Type) error {
 	if u == nil {
 		return nil
 	}
-	if last := &u.steps[len(u.steps)-1]; last.makes != t {
+	if last := u.last(); last.makes != t {
 		return fmt.Errorf("the last upcast, from version %s, makes a %v: want a %v", last.from, last.makes, t)
 	}
 	return nil
 }
 
-// String lists the older versions and their types, as in "1 shop.Cart1, 2 shop.Cart2". Two
-// Upcasts with the same text convert the same versions.
+// String lists the older versions and their types, as in "1 shop.Cart1, 2 shop.Cart2", and which of
+// them a Transition writes. Two Upcasts with the same text convert the same versions.
 func (u *Upcasts) String() string {
 	var all []string
 	if u != nil {
 		for _, s := range u.steps {
-			all = append(all, s.from+" "+s.takes.String())
+			text := s.from + " " + s.takes.String()
+			if s.back != nil {
+				text += " (written)"
+			}
+			all = append(all, text)
 		}
 	}
 	return strings.Join(all, ", ")
 }
 
-// Newest returns a codec that writes the format of c, and the newest version in the content
-// type. Without steps it is c itself. It also reads the newest version.
+// Newest returns a codec that writes the format of c, and the version in the content type: the newest
+// one, or the one before it during a [Transition]. Without steps it is c itself. It also reads the
+// newest version.
 func (u *Upcasts) Newest(c Codec) Codec {
 	if u == nil {
 		return c
@@ -123,7 +132,7 @@ func (u *Upcasts) Newest(c Codec) Codec {
 }
 
 // For returns a codec that reads the values with the given content type, of any version. It
-// writes the newest one. c is the codec of the media type, or was made from it by Newest or For.
+// writes what Newest writes. c is the codec of the media type, or was made from it by Newest or For.
 //
 // To read an unknown version is an [*Error] that names it: the value was written by a newer
 // program, or the step from its version was removed.
@@ -185,7 +194,7 @@ func versionOf(contentType string) string {
 	return firstVersion
 }
 
-// versioned is a codec that writes the newest version of values and reads one version of them.
+// versioned is a codec that writes one version of values and reads one version of them.
 type versioned struct {
 	Codec
 	upcasts *Upcasts
@@ -195,7 +204,7 @@ type versioned struct {
 }
 
 // ContentType implements [Codec].
-func (c *versioned) ContentType() string { return c.contentType(strconv.Itoa(c.upcasts.newest)) }
+func (c *versioned) ContentType() string { return c.contentType(strconv.Itoa(c.upcasts.written())) }
 
 // contentType returns that of a version. The first one is not written.
 func (c *versioned) contentType(version string) string {
@@ -218,6 +227,9 @@ func (c *versioned) CheckType(t reflect.Type) error {
 	return err
 }
 
+// Marshal implements [Codec].
+func (c *versioned) Marshal(v any) ([]byte, error) { return c.encode(c.Codec.Marshal, v) }
+
 // Unmarshal implements [Codec].
 func (c *versioned) Unmarshal(data []byte, v any) error {
 	return c.decode(c.Codec.Unmarshal, data, v)
@@ -226,7 +238,7 @@ func (c *versioned) Unmarshal(data []byte, v any) error {
 // Lend implements [Lender].
 func (c *versioned) Lend(v any) ([]byte, error) {
 	if lender, ok := c.Codec.(Lender); ok {
-		return lender.Lend(v)
+		return c.encode(lender.Lend, v)
 	}
 	return c.Marshal(v)
 }

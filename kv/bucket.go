@@ -38,7 +38,7 @@ func NewBucket[T any](name string, options ...BucketOption) Bucket[T] {
 		}
 		o.bucketOption(&d.options)
 	}
-	if err := firstError(checkName(name), d.options.err, d.options.conflict(), d.options.upcasts.Check(d.value)); err != nil {
+	if err := firstError(checkName(name), d.options.err, d.options.conflict(), d.options.upcasts.Check(d.value), codec.CheckAliases(d.options.upcasts.Newest(d.options.codec), d.value)); err != nil {
 		panic(fmt.Sprintf("kv.NewBucket(%q): %v", name, err))
 	}
 	d.options.TTL = wholeSeconds(d.options.TTL)

@@ -101,7 +101,7 @@ func (o *bucketOptions) settings() map[string]string {
 	set("StoredAs", o.storedAs)
 	set("Existing", o.Existing)
 	if o.codec != nil {
-		set("Codec", o.codec.ContentType())
+		set("Codec", nameOf(o.codec))
 	}
 	set("Upcasts", o.upcasts)
 	if o.cached {
@@ -109,4 +109,12 @@ func (o *bucketOptions) settings() map[string]string {
 		set("MaxStale", o.maxStale)
 	}
 	return all
+}
+
+// nameOf returns the String of a codec, which has its options, or else its content type.
+func nameOf(c codec.Codec) string {
+	if named, ok := c.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return c.ContentType()
 }

@@ -75,7 +75,7 @@ func (o *opened) decode(r *driver.Record, v any) error {
 func (o *opened) codecOf(contentType string) (codec.Codec, error) {
 	c, media, own, raw := o.codec, mediaType(contentType), mediaType(o.codec.ContentType()), codec.Raw.ContentType()
 	switch {
-	case media == own, media == "" && own == raw:
+	case media == own, media == "" && (own == raw || own == codec.JSON.ContentType()):
 	case own == raw:
 		return c, nil
 	case media == "", media == codec.JSON.ContentType():

@@ -50,11 +50,11 @@ func (cs *codecs) ofMessage(h transport.Header, d *declaration, own codec.Codec)
 	return d.config.Upcasts.For(h.Get(transport.HeaderContentType), k), nil
 }
 
-// of returns the codec of a message for a handle with the codec own. If own is Raw, a
-// message without a content type is not decoded.
+// of returns the codec of a message for a handle with the codec own, which reads its own format. A
+// message without a content type has that format if it is JSON or Raw.
 func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
-	contentType := h.Get(transport.HeaderContentType)
-	if contentType == "" && formatOf(own) == codec.Raw.ContentType() {
+	contentType, format := h.Get(transport.HeaderContentType), formatOf(own)
+	if contentType == "" && (format == codec.JSON.ContentType() || format == codec.Raw.ContentType()) || contentType == format {
 		return own, nil
 	}
 	if k, ok := cs.byType[contentType]; ok {
@@ -62,7 +62,7 @@ func (cs *codecs) of(h transport.Header, own codec.Codec) (codec.Codec, error) {
 	}
 	media, _, _ := strings.Cut(contentType, ";")
 	media = strings.ToLower(strings.TrimSpace(media))
-	if media == formatOf(own) {
+	if media == format {
 		return own, nil
 	}
 	if k, ok := cs.byType[media]; ok {
@@ -90,7 +90,7 @@ func (cs *codecs) orOwn(h transport.Header, d *declaration) codec.Codec {
 // contain returns a codec that turns the panics of a user's codec into errors. The
 // codecs of package codec do not panic.
 func (cs *codecs) contain(k codec.Codec) codec.Codec {
-	switch k {
+	switch codec.WithoutOptions(k) {
 	case codec.JSON, codec.MessagePack, codec.Raw:
 		return k
 	}

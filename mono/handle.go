@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+
+	"gomono.dev/codec"
 )
 
 // Handle is a name that modules share. Service, Queue, Event, Stream, Channel, Resource
@@ -134,7 +136,7 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	for _, o := range opts {
 		err = errors.Join(err, applyTo(&d.config, o))
 	}
-	err = errors.Join(err, d.config.check(kind), d.config.Upcasts.Check(types[0]))
+	err = errors.Join(err, d.config.check(kind), d.config.Upcasts.Check(types[0]), codec.CheckAliases(d.config.Upcasts.Newest(d.config.Codec), types...))
 	if err != nil {
 		panic(fmt.Sprintf("mono: %s %q declared at %s: %v", kind, name, d.place, err))
 	}

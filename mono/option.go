@@ -194,7 +194,11 @@ func Doc(text string) MessageOption {
 	return set(ok, func(c *config) { c.Doc = text }, "Doc: want 1 to %d bytes of UTF-8, got %d bytes", transport.MaxDescription, len(text))
 }
 
-// Codec sets how a handle's payloads are encoded, instead of the App's default.
+// Codec sets how a handle's payloads are encoded, instead of the App's default. Two declarations of a
+// handle must have the same codec. A codec with a method String is compared by its text.
+//
+// A codec with options, such as codec.NewJSON(codec.Aliases[Address]("postcode", "zip")), renames
+// fields: docs/evolution.md has the steps.
 func Codec(k codec.Codec) MessageOption {
 	return set(k != nil, func(c *config) { c.Codec = k }, "Codec: want a codec, got nil")
 }
@@ -583,6 +587,11 @@ func equal(a, b any) bool {
 	if u, ok := a.(*codec.Upcasts); ok {
 		return u.String() == b.(*codec.Upcasts).String()
 	}
+	if k, ok := a.(codec.Codec); ok && b != nil && reflect.TypeOf(a) == reflect.TypeOf(b) {
+		if _, ok := k.(fmt.Stringer); ok {
+			return nameOfCodec(k) == nameOfCodec(b.(codec.Codec))
+		}
+	}
 	return reflect.DeepEqual(a, b)
 }
 
@@ -602,7 +611,15 @@ func (c *config) settings() map[string]string {
 // show returns an option's value for texts.
 func show(v reflect.Value) any {
 	if c, ok := v.Interface().(codec.Codec); ok && c != nil {
-		return c.ContentType()
+		return nameOfCodec(c)
 	}
 	return v.Interface()
+}
+
+// nameOfCodec returns a codec's String, which has its options, or else its content type.
+func nameOfCodec(k codec.Codec) string {
+	if named, ok := k.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return k.ContentType()
 }

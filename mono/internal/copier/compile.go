@@ -24,7 +24,7 @@ func compile(t reflect.Type, k codec.Codec) *Plan {
 		p.root = &program{t: t, steps: []step{{do: actPart, part: rawPart{}}}}
 		return p
 	}
-	c := &compiler{codec: k, json: k == codec.JSON, programs: make(map[purpose]*program)}
+	c := &compiler{codec: k, json: codec.WithoutOptions(k) == codec.JSON, programs: make(map[purpose]*program)}
 	p.root, p.doubt = c.program(t, true, place{whole: true})
 	return p
 }

@@ -19,7 +19,8 @@ type Plan struct {
 	doubt   error // the reason for a nil root
 }
 
-// plans are the plans for the codecs of package codec, by key.
+// plans are the plans for the codecs of package codec, by key. Options of a codec change only how it
+// decodes what it does not write itself.
 var plans sync.Map
 
 type key struct {
@@ -29,7 +30,7 @@ type key struct {
 
 // For returns the plan for a type and a codec.
 func For(t reflect.Type, k codec.Codec) *Plan {
-	if !known(k) {
+	if !known(codec.WithoutOptions(k)) {
 		return &Plan{t: t, pointer: reflect.PointerTo(t), codec: k, doubt: fmt.Errorf("unknown codec %s", k.ContentType())}
 	}
 	p, ok := plans.Load(key{t, k})

@@ -42,7 +42,7 @@ func (p *tripPart) copy(dst, src unsafe.Pointer, _ int) bool {
 }
 
 func (p *tripPart) shallow(data []byte) bool {
-	return len(data) <= tripDepth || p.codec == codec.JSON && bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) <= tripDepth
+	return len(data) <= tripDepth || codec.WithoutOptions(p.codec) == codec.JSON && bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) <= tripDepth
 }
 
 // empty reports whether encoding/json omits a value with omitempty.
