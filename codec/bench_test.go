@@ -115,6 +115,39 @@ func checkArrives(b *testing.B, c coder, data []byte, sent *Order) {
 	}
 }
 
+// BenchmarkUnmarshalWithOptions measures the price of options, without an alias in the message and with
+// three.
+func BenchmarkUnmarshalWithOptions(b *testing.B) {
+	aliases := codec.Aliases[Line]("sku", "article")
+	for _, c := range []struct {
+		name  string
+		codec codec.Codec
+	}{
+		{"json/plain", codec.JSON}, {"json/aliases", codec.NewJSON(aliases)}, {"json/strict", codec.NewJSON(codec.DisallowUnknownFields())},
+		{"msgpack/plain", codec.MessagePack}, {"msgpack/aliases", codec.NewMessagePack(aliases)}, {"msgpack/strict", codec.NewMessagePack(codec.DisallowUnknownFields())},
+	} {
+		sent := sampleOrder()
+		data, err := c.codec.Marshal(sent)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for name, data := range map[string][]byte{"current": data, "old": bytes.ReplaceAll(bytes.ReplaceAll(data, []byte(`"sku"`), []byte(`"article"`)), []byte("\xa3sku"), []byte("\xa7article"))} {
+			if name == "old" && !strings.HasSuffix(c.name, "aliases") {
+				continue
+			}
+			b.Run(c.name+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					var got Order
+					if err := c.codec.Unmarshal(data, &got); err != nil || got.Lines[2] != sent.Lines[2] {
+						b.Fatal(err, got.Lines)
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkDeepest measures the cost of MaxDepth: a message nested to the limit, on a fresh
 // stack each time.
 func BenchmarkDeepest(b *testing.B) {
