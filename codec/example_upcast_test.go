@@ -35,5 +35,5 @@ func ExampleUpcast() {
 	// written: application/json; version=2
 	// {Ada Lovelace} <nil>
 	// {Grace Hopper} <nil>
-	// { } cannot decode application/json; version=3 into codec_test.Customer: version 3 is newer than 2, the newest that this program reads: use the release that wrote it, or a later one
+	// { } cannot decode application/json; version=3 into codec_test.Customer: version 3 is newer than 2, the newest that this program reads: use the release that wrote it, or a later one; it can write the older version with codec.Transition
 }

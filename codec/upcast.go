@@ -152,7 +152,7 @@ func (u *Upcasts) For(contentType string, c Codec) Codec {
 	case n == 0:
 		v.unknown = problemf("the version %.20q is no whole number: this program reads %d to %d", version, u.oldest, u.newest)
 	case n > u.newest:
-		v.unknown = problemf("version %d is newer than %d, the newest that this program reads: use the release that wrote it, or a later one", n, u.newest)
+		v.unknown = problemf("version %d is newer than %d, the newest that this program reads: use the release that wrote it, or a later one; it can write the older version with codec.Transition", n, u.newest)
 	case n < u.oldest:
 		v.unknown = problemf("version %d is older than %d, the oldest that this program reads: add the upcast from version %d", n, u.oldest, n)
 	default:

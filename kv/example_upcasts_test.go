@@ -43,5 +43,5 @@ func ExampleUpcasts() {
 	fmt.Println(err)
 	// Output:
 	// {First:Ada Last:Lovelace} <nil>
-	// data_loss: bucket "profiles": key "ada": revision 2 (application/json; version=2) cannot be decoded: cannot decode application/json; version=2 into kv_test.profileV1: version 2 is newer than 1, the newest that this program reads: use the release that wrote it, or a later one; read it with Raw
+	// data_loss: bucket "profiles": key "ada": revision 2 (application/json; version=2) cannot be decoded: cannot decode application/json; version=2 into kv_test.profileV1: version 2 is newer than 1, the newest that this program reads: use the release that wrote it, or a later one; it can write the older version with codec.Transition; read it with Raw
 }

@@ -219,7 +219,8 @@ func Codec(c codec.Codec) BucketOption {
 // Upcasts reads values of an older shape: each step, made with codec.Upcast, converts one
 // version to the next, and the last one makes the type of the bucket. A value without a version
 // has version 1. Writers write the newest version in the content type, as in
-// "application/json; version=2". A value keeps its version until it is written again.
+// "application/json; version=2". While an older release may run, codec.Transition as the last step
+// writes the version before it. A value keeps its version until it is written again.
 //
 // A value of a version that the program does not know is data_loss, with a [DecodeError] that
 // names it. Modify then writes nothing. Put needs no value, so it replaces a newer one.

@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -177,6 +178,15 @@ func unmarshal(m *transport.Message, from func([]byte, any) error, payload any) 
 
 func notEncoded(k codec.Codec, err error) *Error {
 	return notDone(InvalidArgument, "cannot encode as %s: %w", k.ContentType(), err)
+}
+
+// otherShape adds to the error of a stored message what to do if another release wrote it. A newer
+// release gives the version of a shape, and an error about that version has its own remedy.
+func (d *declaration) otherShape(h transport.Header, err error) error {
+	if _, ok := errors.AsType[*codec.Error](err); !ok || d.config.Upcasts != nil || strings.Contains(h.Get(transport.HeaderContentType), "version") {
+		return err
+	}
+	return Errorf(CodeOf(err), "%w; if an older release wrote it in another shape, read that with mono.Upcasts", err)
 }
 
 func notDecoded(err error) *Error { return Errorf(InvalidArgument, "%w", err) }

@@ -172,6 +172,9 @@ func (r *receiver) decode(m *inbound) result {
 		err = take(c.message, k, c.payload)
 	}
 	if err != nil {
+		if c.delivery != nil {
+			err = r.decl.otherShape(header, err)
+		}
 		return result{err: about(r.decl.String(), err), reason: ReasonUndecodable}
 	}
 	m.decoded = true
