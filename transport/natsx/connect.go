@@ -18,8 +18,8 @@ import (
 	"gomono.dev/transport/natsx/internal/redact"
 )
 
-// Connect connects to NATS. It tries each server once and does not wait for a server to
-// appear. Once it has connected, the Transport reconnects forever. ctx bounds the call.
+// Connect connects to NATS. It tries each server once, unless the options have WaitForServer.
+// Once it has connected, the Transport reconnects forever. ctx bounds the call.
 //
 // Errors: InvalidArgument for invalid options; Unavailable if no server answers;
 // Unauthenticated if the server refuses the credentials; ResourceExhausted if the server, or
@@ -35,6 +35,26 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 	useDialer(opts)
 	t := newTransport(&o)
 	(&events{t}).setHandlers(opts)
+	nc, err := o.connect(ctx, opts)
+	for logged := ""; o.WaitForServer && transport.CodeOf(err) == transport.Unavailable; {
+		why, _ := errors.AsType[*transport.Error](err)
+		if why.Message != logged {
+			logged = why.Message
+			o.Logger.Warn("natsx: waiting for a server", "address", o.address(), "error", err)
+		}
+		if !pause(ctx, opts.ReconnectWait+rand.N(opts.ReconnectJitter+1)) {
+			return nil, transport.ContextError(ctx, transport.OutcomeNotDone, "natsx: gave up waiting for a server: %s", strings.TrimPrefix(why.Message, "natsx: "))
+		}
+		nc, err = o.connect(ctx, opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.begin(ctx, nc)
+}
+
+// connect tries each server once.
+func (o *Options) connect(ctx context.Context, opts *nats.Options) (*nats.Conn, error) {
 	type result struct {
 		nc  *nats.Conn
 		err error
@@ -49,7 +69,7 @@ func Connect(ctx context.Context, o Options) (*Transport, error) {
 		if r.err != nil {
 			return nil, o.connectError(r.err)
 		}
-		return t.begin(ctx, r.nc)
+		return r.nc, nil
 	case <-ctx.Done():
 		go func() {
 			if r := <-connected; r.nc != nil {

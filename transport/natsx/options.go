@@ -53,6 +53,10 @@ type Options struct {
 	// ConnectTimeout bounds one attempt to connect to one server. 0 means 2 s.
 	ConnectTimeout time.Duration
 
+	// WaitForServer makes Connect wait, as long as its context allows, until a server answers.
+	// Each attempt waits for ReconnectWait. Errors other than Unavailable still end it at once.
+	WaitForServer bool
+
 	// ReconnectWait is the pause before the next attempt to connect to a server.
 	// ReconnectJitter is the maximum random time that is added to it. 0 means 1 s and 250 ms.
 	ReconnectWait   time.Duration
