@@ -109,7 +109,7 @@ func (b Bucket[T]) Open(h transport.Host) *KeyValue[T] {
 	h.Attach(transport.Component{
 		Kind: "bucket", Name: b.decl.name, Place: caller(),
 		Declared: b.decl.place, Type: b.decl.value.String(), Settings: b.decl.options.settings(), StoredAs: b.decl.storedName,
-		Check: s.check, Open: s.start, Close: s.stop, Health: s.health,
+		Check: s.check, Needs: s.needs, Open: s.start, Close: s.stop, Health: s.health,
 	})
 	return &KeyValue[T]{store: s}
 }

@@ -104,12 +104,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 	if err != nil {
 		return nil, err
 	}
-	config := d.options.Config
-	config.Name, config.Generation = name, e.Generation
-	if r := config.Republish; r != nil {
-		config.Republish = &driver.Republish{Source: "$KV." + name + "." + r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
-	}
-	bucket, err := backend.Open(ctx, &config)
+	bucket, err := backend.Open(ctx, d.config(e, name))
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +114,21 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 		o.cache = newCache(o, &d.options)
 	}
 	return o, nil
+}
+
+// config returns the configuration of the bucket at the backend.
+func (d *declaration) config(e transport.Environment, name string) *driver.Config {
+	c := d.options.Config
+	c.Name, c.Generation = name, e.Generation
+	if r := c.Republish; r != nil {
+		c.Republish = &driver.Republish{Source: "$KV." + name + "." + r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
+	}
+	return &c
+}
+
+// needs is [transport.Component.Needs].
+func (s *store) needs(e transport.Environment) any {
+	return s.decl.config(e, s.decl.storedName(e.Namespace))
 }
 
 // begin returns the open bucket for an operation.

@@ -65,8 +65,13 @@ func (in *instance) mayBeLeft() (all []*leftover) {
 	return all
 }
 
+// config describes the log, which is opened only if it exists.
+func (l *leftover) config(in *instance) transport.LogConfig {
+	return transport.LogConfig{Name: l.name, Subjects: in.names.stored(l.decl), Existing: true}
+}
+
 func (l *leftover) find(ctx context.Context, in *instance) error {
-	log, err := in.app.transport.Log(ctx, transport.LogConfig{Name: l.name, Subjects: in.names.stored(l.decl), Existing: true})
+	log, err := in.app.transport.Log(ctx, l.config(in))
 	if err == nil {
 		l.info, err = log.Info(ctx)
 	}

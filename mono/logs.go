@@ -219,18 +219,7 @@ type opening struct {
 // exist.
 func (in *instance) openLogs(ctx context.Context) {
 	in.checkGeneration()
-	for _, r := range in.plan.receivers {
-		if r.decl.stored() {
-			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
-		}
-	}
-	for _, u := range in.plan.inactive {
-		for _, r := range u.receivers {
-			if r.decl.stored() {
-				in.logs.of(r.decl).keepGroup(in.logs.group(r.decl, &r.config, r.group()))
-			}
-		}
-	}
+	in.addGroups()
 	all := in.logs.openings(&in.plan)
 	var wait sync.WaitGroup
 	free := make(chan struct{}, logsAtOnce)
@@ -246,6 +235,22 @@ func (in *instance) openLogs(ctx context.Context) {
 	wait.Wait()
 	for _, o := range all {
 		o.report(in)
+	}
+}
+
+// addGroups adds the groups of the receivers to their logs.
+func (in *instance) addGroups() {
+	for _, r := range in.plan.receivers {
+		if r.decl.stored() {
+			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
+		}
+	}
+	for _, u := range in.plan.inactive {
+		for _, r := range u.receivers {
+			if r.decl.stored() {
+				in.logs.of(r.decl).keepGroup(in.logs.group(r.decl, &r.config, r.group()))
+			}
+		}
 	}
 }
 
@@ -276,22 +281,28 @@ func (o *opening) open(ctx context.Context, in *instance) error {
 	if err != nil {
 		return err
 	}
-	known := append(in.plan.groupsOf(o.decl), in.app.remoteGroups[o.decl.identity()]...)
 	o.unused, o.unlisted = log.Groups(ctx)
-	o.unused = slices.DeleteFunc(o.unused, func(g transport.GroupInfo) bool {
-		return g.Members > 0 || slices.Contains(known, g.Config.Name)
-	})
+	o.unused = in.unusedOf(o.decl, o.unused)
 	if o.config.Sender && CodeOf(o.unlisted) == PermissionDenied {
 		o.unlisted = nil // the account may send, and no more
 	}
 	return nil
 }
 
+// unusedOf returns those groups of a handle that this program does not declare and that have no
+// member.
+func (in *instance) unusedOf(d *declaration, groups []transport.GroupInfo) []transport.GroupInfo {
+	known := append(in.plan.groupsOf(d), in.app.remoteGroups[d.identity()]...)
+	return slices.DeleteFunc(groups, func(g transport.GroupInfo) bool {
+		return g.Members > 0 || slices.Contains(known, g.Config.Name)
+	})
+}
+
 // report reports a log that cannot be opened, and undeclared groups.
 func (o *opening) report(in *instance) {
 	for _, u := range o.users {
 		if o.err != nil {
-			in.report.add(u, o.decl, "its log cannot be opened: %s", o.reason())
+			in.report.add(u, o.decl, "its log cannot be opened: %s", reasonOf(o.decl, o.err))
 		}
 	}
 	if o.unlisted != nil {
@@ -316,14 +327,14 @@ func (o *opening) advice(g *transport.GroupInfo) string {
 	return fmt.Sprintf("its messages wait: to finish them, receive with mono.Group(%q) until none is left; mono.DeleteGroup removes them", g.Config.Name) + remote
 }
 
-// reason describes the error. It names settings as a declaration does.
-func (o *opening) reason() string {
-	e, ok := errors.AsType[*transport.SettingError](o.err)
+// reasonOf describes the error of opening a log. It names settings as a declaration does.
+func reasonOf(d *declaration, err error) string {
+	e, ok := errors.AsType[*transport.SettingError](err)
 	switch {
 	case ok && e.Setting == "Subjects":
-		return o.err.Error() + " (its key, mono.Partitions or mono.Unordered differs)"
+		return err.Error() + " (its key, mono.Partitions or mono.Unordered differs)"
 	case !ok || e.Setting != "Partitions":
-		return o.err.Error()
+		return err.Error()
 	}
 	is := fmt.Sprintf("mono.Partitions(%v)", e.Is)
 	if e.Is == 0 {
@@ -331,7 +342,7 @@ func (o *opening) reason() string {
 	}
 	want := fmt.Sprintf("mono.Partitions(%v) is", e.Want)
 	switch {
-	case o.decl.key == nil:
+	case d.key == nil:
 		want = "no key is"
 	case e.Want == 0:
 		want = "mono.Unordered() is"

@@ -114,13 +114,23 @@ func (o *Objects) stop(ctx context.Context) error {
 
 // open opens the store that d declares.
 func (d *declaration) open(ctx context.Context, e transport.Environment, name string) (*opened, error) {
-	c := d.options.Config
-	c.Name, c.Generation = name, e.Generation
 	s := &opened{name: name, transport: e.Transport, chunk: d.options.chunk, log: e.Logger}
 	if d.options.index {
 		s.index = newIndex(s, d.options.maxStale)
 	}
-	return s, s.open(ctx, &c)
+	return s, s.open(ctx, d.config(e, name))
+}
+
+// config returns the configuration of the store at the backend.
+func (d *declaration) config(e transport.Environment, name string) *driver.Config {
+	c := d.options.Config
+	c.Name, c.Generation = name, e.Generation
+	return &c
+}
+
+// needs is [transport.Component.Needs].
+func (d *declaration) needs(e transport.Environment) any {
+	return d.config(e, d.storedName(e.Namespace))
 }
 
 // open opens the store and its entries.

@@ -104,7 +104,7 @@ func (s Store) Open(h transport.Host) *Objects {
 	h.Attach(transport.Component{
 		Kind: "store", Name: s.decl.name, Place: caller(),
 		Declared: s.decl.place, Settings: s.decl.options.settings(), StoredAs: s.decl.storedName,
-		Check: s.decl.check, Open: o.start, Close: o.stop, Health: o.health,
+		Check: s.decl.check, Needs: s.decl.needs, Open: o.start, Close: o.stop, Health: o.health,
 	})
 	return o
 }

@@ -35,6 +35,9 @@ type Component struct {
 	// of a Host before the first one is opened. It may be nil.
 	Check func(e Environment) error
 
+	// Needs returns the configuration of what it stores, for [Need].Stored. It may be nil.
+	Needs func(e Environment) any
+
 	// Open is called before the Start of the module that attached the component. An error
 	// ends the start. It may be called again at the next start, after Close.
 	Open func(ctx context.Context, e Environment) error

@@ -73,6 +73,18 @@ func (t *Transport) Subscribe(ctx context.Context, s transport.Subscription, h t
 
 // Log implements [transport.Transport].
 func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	c, valid := t.complete(c)
+	return call(ctx, t, valid, func() (transport.Log, error) {
+		l, err := t.conn.Log(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return newLog(t, c.Name, l), nil
+	}, "log %q", c.Name)
+}
+
+// complete returns a configuration with defaults, and an error if it is invalid or not supported.
+func (t *Transport) complete(c transport.LogConfig) (transport.LogConfig, error) {
 	valid := c.Validate()
 	if valid == nil {
 		valid = t.supports(&c)
@@ -84,13 +96,7 @@ func (t *Transport) Log(ctx context.Context, c transport.LogConfig) (transport.L
 		g.AckWait = cmp.Or(g.AckWait, transport.DefaultAckWait)
 		g.Update = g.Update || c.Update && !c.Sender
 	}
-	return call(ctx, t, valid, func() (transport.Log, error) {
-		l, err := t.conn.Log(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		return newLog(t, c.Name, l), nil
-	}, "log %q", c.Name)
+	return c, valid
 }
 
 // supports returns an error for a log that needs what the backend does not have.

@@ -144,6 +144,14 @@ func (o *objectStore) configure(c *driver.Config) {
 	o.settings.Store(&is)
 }
 
+// check returns an error for a setting that cannot be changed to that of c.
+func (o *objectStore) check(c *driver.Config) error {
+	if is := o.settings.Load(); c.Memory && !is.Memory && c.Generation >= is.Generation {
+		return transportdriver.CannotChange("Memory", false, true)
+	}
+	return nil
+}
+
 // update changes the settings to those of c, unless the store's generation is newer.
 func (o *objectStore) update(c *driver.Config) error {
 	o.lock()
@@ -152,8 +160,8 @@ func (o *objectStore) update(c *driver.Config) error {
 	if c.Generation < is.Generation {
 		return nil
 	}
-	if c.Memory && !is.Memory {
-		return transportdriver.CannotChange("Memory", false, true)
+	if err := o.check(c); err != nil {
+		return err
 	}
 	is.Description = cmp.Or(c.Description, is.Description)
 	is.TTL, is.MaxBytes = cmp.Or(c.TTL, is.TTL), cmp.Or(c.MaxBytes, is.MaxBytes)

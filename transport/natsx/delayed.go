@@ -53,11 +53,18 @@ func newDelayed(t *Transport, log string) *delayed {
 
 // openSource creates the consumer from which the log copies.
 func (d *delayed) openSource(ctx context.Context) error {
+	c := jetstream.ConsumerConfig{
+		Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
+		DeliverSubject: delayedSubject(d.log, "deliver"), FilterSubject: delayedSubject(d.log, "due.>"),
+	}
+	if d.dry != nil {
+		if _, err := d.source(ctx, nil); err != nil {
+			d.dry.setConsumer(d.name, c, true)
+		}
+		return nil
+	}
 	_, err := d.source(ctx, func(ctx context.Context) (jetstream.PushConsumer, error) {
-		return d.t.api.js(ctx).CreateOrUpdatePushConsumer(ctx, d.name, jetstream.ConsumerConfig{
-			Durable: sourceName, AckPolicy: jetstream.AckFlowControlPolicy, MaxAckPending: sourcePending,
-			DeliverSubject: delayedSubject(d.log, "deliver"), FilterSubject: delayedSubject(d.log, "due.>"),
-		})
+		return d.t.api.js(ctx).CreateOrUpdatePushConsumer(ctx, d.name, c)
 	})
 	return err
 }

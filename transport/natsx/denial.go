@@ -348,8 +348,10 @@ func toAllow(subject string) string {
 			}
 		}
 	}
-	if strings.HasPrefix(subject, membersPrefix) {
-		return membersPrefix + ">"
+	for _, prefix := range []string{membersPrefix, statePrefix} {
+		if strings.HasPrefix(subject, prefix) {
+			return prefix + ">"
+		}
 	}
 	if of := family(subject); of != subject {
 		return of + ".*"

@@ -289,7 +289,7 @@ func (gs *groups) awaitAll(ctx context.Context, parts []*part) error {
 			unknown = append(unknown, p.is)
 		}
 	}
-	if len(unknown) == 0 {
+	if len(unknown) == 0 || gs.dry != nil {
 		return nil
 	}
 	err := gs.awaitReplicas(ctx)

@@ -27,12 +27,17 @@ func (c conn) Log(ctx context.Context, config transport.LogConfig) (driver.Log, 
 	if config.Name == stateStream {
 		return nil, transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "natsx has a stream of this name: choose another")
 	}
-	l := &log{stream: stream{t: c.t, name: config.Name}, delayed: newDelayed(c.t, config.Name)}
-	l.settings = settings{config: config, partitions: newPartitions(config.Partitions, config.Subjects), options: &c.t.options, ttl: c.t.account.Load().level >= levelTTL}
+	l := newLog(c.t, config)
 	if err := l.open(ctx); err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+func newLog(t *Transport, config transport.LogConfig) *log {
+	l := &log{stream: stream{t: t, name: config.Name}, delayed: newDelayed(t, config.Name)}
+	l.settings = settings{config: config, partitions: newPartitions(config.Partitions, config.Subjects), options: &t.options, ttl: t.account.Load().level >= levelTTL}
+	return l
 }
 
 // Config implements [driver.Log].

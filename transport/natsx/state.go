@@ -23,7 +23,8 @@ import (
 //	_mono.handover.<stream>.<consumer>     unsettled messages of a partition that was given up
 const (
 	stateStream   = "mono_state" // not allowed as the name of a log
-	stateSubjects = "_mono.>"
+	statePrefix   = "_mono."
+	stateSubjects = statePrefix + ">"
 	bootsSubject  = "_mono.boots"
 	theState      = "the stream " + stateStream
 

@@ -13,7 +13,8 @@ import (
 type stream struct {
 	t          *Transport
 	name       string
-	replicated bool // stored by several servers
+	replicated bool    // stored by several servers
+	dry        *dryRun // if not nil, it records changes instead of making them
 }
 
 // askStream is callAPI for a stream. The leader of the cluster may learn of a new stream late,
@@ -34,6 +35,9 @@ func (s stream) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 }
 
 func (s stream) create(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	if s.dry != nil {
+		return s.dry.set(c, true), nil
+	}
 	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 		return js.CreateStream(ctx, c)
 	})
@@ -42,6 +46,9 @@ func (s stream) create(ctx context.Context, c jetstream.StreamConfig) (*jetstrea
 // createFitting creates the stream. If its number of replicas is a default, and the cluster
 // is too small for it, the stream has one.
 func (s stream) createFitting(ctx context.Context, c jetstream.StreamConfig, automatic bool) (*jetstream.StreamInfo, error) {
+	if s.dry != nil {
+		return s.dry.set(c, automatic), nil
+	}
 	is, err := s.create(ctx, c)
 	if automatic && c.Replicas > 1 && tooFewServers(err) {
 		s.t.log.Warn("natsx: a stream has one replica only: the cluster is too small for more", "stream", c.Name, "address", s.t.address)
@@ -52,6 +59,9 @@ func (s stream) createFitting(ctx context.Context, c jetstream.StreamConfig, aut
 }
 
 func (s stream) update(ctx context.Context, c jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	if s.dry != nil {
+		return s.dry.set(c, true), nil
+	}
 	return s.call(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 		return js.UpdateStream(ctx, c)
 	})
@@ -143,12 +153,18 @@ func (s stream) consumer(ctx context.Context, name string) (*jetstream.ConsumerI
 }
 
 func (s stream) createConsumer(ctx context.Context, c jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	if s.dry != nil {
+		return s.dry.setConsumer(s.name, c, true), nil
+	}
 	return s.callConsumer(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
 		return js.CreateConsumer(ctx, s.name, c)
 	})
 }
 
 func (s stream) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	if s.dry != nil {
+		return s.dry.setConsumer(s.name, c, false), nil
+	}
 	return s.callConsumer(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
 		return js.UpdateConsumer(ctx, s.name, c)
 	})
