@@ -16,7 +16,9 @@ import (
 
 	"gomono.dev/kv"
 	"gomono.dev/mono"
+	"gomono.dev/objstore"
 	"gomono.dev/transport"
+	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/natsx"
 	"gomono.dev/transport/natsx/embedded"
 )
@@ -137,6 +139,7 @@ func (s *seenLacks) Observe(o mono.Observation) {
 	}
 }
 
+// Preflight lists, in one call and without a change of the server, everything that fails later.
 func TestPreflightListsTenLacks(t *testing.T) {
 	t.Parallel()
 	s := newLimitedServer(t)
@@ -148,7 +151,7 @@ func TestPreflightListsTenLacks(t *testing.T) {
 	cheap := mono.NewQueue[job]("cheap", mono.NonPersistent())
 	wide := mono.NewStream[job]("wide", mono.Partitions(32)).KeyedBy(job.key)
 	big := mono.NewStream[job]("big", mono.MaxBytes(1_050_000))
-	huge := []mono.Stream[job]{mono.NewStream[job]("huge.a", mono.MaxBytes(900_000)), mono.NewStream[job]("huge.b", mono.MaxBytes(900_000))}
+	huge := []kv.Bucket[string]{kv.NewBucket[string]("huge-a", kv.MaxBytes(900_000)), kv.NewBucket[string]("huge-b", kv.MaxBytes(900_000))}
 	copies := kv.NewBucket[string]("copies", kv.Replicas(3))
 	large := kv.NewBucket[string]("large", kv.MaxValue(2<<20))
 	var values *kv.KeyValue[string]
@@ -217,8 +220,8 @@ func TestPreflightListsTenLacks(t *testing.T) {
 			[]string{"replicas > 1 not supported"}, nil,
 		},
 		{
-			"reserved", func(s *mono.Scope) { s.Use(huge[0], huge[1]) },
-			[]string{"bytes of memory, reserved with MaxBytes for the streams", "streams_huge_a", "max_memory"},
+			"reserved", func(s *mono.Scope) { huge[0].Open(s); huge[1].Open(s) },
+			[]string{"bytes of memory, reserved with MaxBytes for the streams", "KV_huge-b", "max_memory"},
 			[]string{"insufficient memory resources"}, nil,
 		},
 		{
@@ -326,5 +329,113 @@ func (s *limitedServer) showFailure(t *testing.T, l *lack) {
 	}
 	if err := app.Stop(context.Background()); err != nil {
 		t.Errorf("%s: %v", l.name, err)
+	}
+}
+
+// systemOf returns modules that use every kind of handle and component.
+func systemOf() []mono.Module {
+	e, q, st := mono.NewEvent[job]("fit.told", mono.Durable()), mono.NewQueue[job]("fit.jobs"), mono.NewStream[job]("fit.ledger").KeyedBy(job.key)
+	ask, plain := mono.NewService[job, job]("fit.ask"), mono.NewEvent[job]("fit.plain")
+	bucket := kv.NewBucket[string]("fit", kv.MaxBytes(10_000))
+	store := objstore.NewStore("fit")
+	return []mono.Module{
+		module("sends", func(s *mono.Scope) {
+			s.Use(e, q, st, ask, plain)
+			bucket.Open(s)
+		}),
+		module("receives", func(s *mono.Scope) {
+			e.Handle(s, nothing)
+			q.Handle(s, nothing)
+			st.Handle(s, nothing)
+			plain.Handle(s, nothing)
+			ask.Handle(s, func(_ context.Context, j job) (job, error) { return j, nil })
+			store.Open(s)
+		}),
+	}
+}
+
+// An App on a server that fits has no findings, before its first start and after it. Preflight does
+// not keep the App from starting, and needs one that has not started.
+func TestPreflightOfAFit(t *testing.T) {
+	t.Parallel()
+	onBackends(t, func(t *testing.T, b backend) {
+		for range 2 {
+			app := mono.New(b.connect(), quiet(t)).Add(systemOf()...)
+			for range 2 {
+				if findings, err := app.Preflight(t.Context()); len(findings) > 0 || err != nil {
+					t.Errorf("got %v, %v", findings, err)
+				}
+			}
+			stop := starts(t, app)
+			if _, err := app.Preflight(t.Context()); mono.CodeOf(err) != mono.FailedPrecondition {
+				t.Errorf("while the App runs: %v", err)
+			}
+			stop()
+		}
+	})
+}
+
+// What exists in another form, or is left by an earlier release, is found on each backend, and
+// mistakes of the App beside it.
+func TestPreflightOfAnotherRelease(t *testing.T) {
+	t.Parallel()
+	stored := mono.NewQueue[job]("again.cheap")
+	old := module("old", func(s *mono.Scope) {
+		s.Use(stored, mono.NewStream[job]("again.ledger"))
+		mono.NewEvent[job]("again.told", mono.Durable()).Handle(s, nothing)
+		mono.NewEvent[job]("again.plain", mono.Durable()).Handle(s, nothing)
+		kv.NewBucket[string]("again").Open(s)
+		objstore.NewStore("again").Open(s)
+	})
+	onBackends(t, func(t *testing.T, b backend) {
+		b.within(t, func(*mono.App) {}, old)
+		app := mono.New(b.connect(), quiet(t)).Add(module("m", func(s *mono.Scope) {
+			s.Use(mono.NewQueue[job]("again.cheap", mono.NonPersistent()), mono.NewEvent[job]("again.told", mono.Durable()), mono.NewEvent[job]("again.plain"))
+			s.Use(mono.NewStream[job]("again.ledger").KeyedBy(job.key))
+			kv.NewBucket[string]("again", kv.Memory()).Open(s)
+			kv.NewBucket[string]("missing", kv.Existing()).Open(s)
+			objstore.NewStore("again", objstore.Memory()).Open(s)
+			s.Use(mono.NewService[job, job]("again.nobody"))
+		}))
+		findings, err := app.Preflight(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "service again.nobody: no module provides it") {
+			t.Errorf("got %v, want the mistake of the App", err)
+		}
+		want := map[string]bool{ // whether it is a warning
+			"queue again.cheap": false, "event again.told": true, "event again.plain": true, "stream again.ledger": false,
+			"bucket again": false, "bucket missing": false, "store again": false,
+		}
+		for _, f := range findings {
+			warning, wanted := want[f.Object]
+			if !wanted || warning != f.Warning || f.Need == "" || f.Found == "" || f.Remedy == "" {
+				t.Errorf("got %+v", f)
+			}
+			delete(want, f.Object)
+		}
+		if len(want) > 0 {
+			t.Errorf("not found: %v, but %v", want, findings)
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// plainTransport hides that a transport can compare needs.
+type plainTransport struct{ transport.Transport }
+
+func TestPreflightNeedsATransport(t *testing.T) {
+	t.Parallel()
+	app := mono.New(plainTransport{inproc.New(inproc.Options{})}, quiet(t))
+	if _, err := app.Preflight(t.Context()); mono.CodeOf(err) != mono.Unimplemented {
+		t.Errorf("on another transport: %v", err)
+	}
+	tr := inproc.New(inproc.Options{})
+	app = mono.New(tr, quiet(t))
+	if err := tr.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Preflight(t.Context()); mono.CodeOf(err) != mono.Unavailable {
+		t.Errorf("on a closed transport: %v", err)
 	}
 }
