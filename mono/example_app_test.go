@@ -47,6 +47,50 @@ func ExampleApp_Health() {
 	// false the store is full 8
 }
 
+// A deploy compares a release with its server, which still has the queue of an earlier release.
+// Nothing is sent or changed.
+func ExampleApp_Preflight() {
+	server := inproc.NewBackend(inproc.Options{})
+	ctx, silent := context.Background(), mono.Logger(slog.New(slog.DiscardHandler))
+	earlier := mono.New(server.Connect(), silent).Add(mono.NewModule("shop", func(s *mono.Scope) error {
+		s.Use(mono.NewQueue[string]("mail"))
+		return nil
+	}))
+	if err := errors.Join(earlier.Start(ctx), earlier.Stop(ctx)); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	app := mono.New(server.Connect(), silent).Add(mono.NewModule("shop", func(s *mono.Scope) error {
+		s.Use(mono.NewQueue[string]("mail", mono.NonPersistent()))
+		return nil
+	}))
+	if err := compare(ctx, app); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// queue mail: needs no log queues_mail, since it is NonPersistent, but an earlier release has left it with 0 jobs, and it would accept further jobs without a worker: let a release that stores the queue finish them, then delete the log (on NATS: nats stream rm queues_mail)
+	// the server is not fit
+}
+
+func compare(ctx context.Context, app *mono.App) error {
+	unfit := false
+	findings, err := app.Preflight(ctx)
+	if err != nil {
+		return err // the App has mistakes, or the server cannot be asked
+	}
+	for _, f := range findings {
+		fmt.Println(f) // object, need, what was found, remedy
+		if !f.Warning {
+			unfit = true
+		}
+	}
+	if unfit {
+		return errors.New("the server is not fit")
+	}
+	return nil
+}
+
 // A module serves the health of its App, which it reads from its Scope.
 func ExampleScope_Health() {
 	var health http.HandlerFunc

@@ -11,6 +11,8 @@
 //   - It limits the appends that wait for their acknowledgement.
 //   - It names the operation, the subject, the log and the group in every error.
 //
+// A Conn that is also a [transport.Preflighter] compares the needs of a program with the backend.
+//
 // Packages inproc and natsx are such backends. Package transporttest has the tests that
 // a new one must pass.
 //

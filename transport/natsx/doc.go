@@ -48,6 +48,8 @@
 //  11. Buckets have the format of NATS key-value (ADR-8), so `nats kv` and other clients
 //     read and write them. Settings of a bucket that another tool has made change only if
 //     they are given. A listing is complete, or ends with an error.
+//  12. Preflight only reads. It sends nothing on the subjects of a program and subscribes to none
+//     of them. docs/preflight.md lists what it compares, and what an account cannot know.
 //
 // # Wire format
 //
