@@ -21,9 +21,9 @@ type Finding = transport.Finding
 // its release, permissions, limits, servers for replicas, and logs, groups and buckets that
 // exist in another form or are left by earlier releases. It returns nothing if all is well.
 //
-// It only reads. It binds and checks the modules as Start does, and starts none. So it is
-// called before Start, also in a process of its own before a deploy. What the server does not
-// tell the account is not checked: see the transport.
+// It only reads. It binds and checks the modules as Start does, and starts none. Call it
+// before Start, or in a separate process before a deploy. docs/preflight.md lists what it
+// compares on NATS, and what an account cannot know.
 //
 // The error reports that the App itself has mistakes (the *StartError of Start, beside the
 // findings about the rest), that the server cannot be asked, or that the transport is no
@@ -97,8 +97,8 @@ func (p *preflight) need(id identity, object string) *transport.Need {
 	return p.needs[id]
 }
 
-// collect collects the needs of the plan. It returns its logs, and those that earlier releases
-// may have left.
+// collect sets the needs of the plan. It returns the logs of the plan, and possible logs of
+// earlier releases.
 func (p *preflight) collect() ([]*opening, []*leftover) {
 	in := p.in
 	in.addGroups()
@@ -132,7 +132,7 @@ func (p *preflight) collect() ([]*opening, []*leftover) {
 	return logs, left
 }
 
-// receives adds what a receiver needs. Its dead letters are stored in a log of their own.
+// receives adds the needs of a receiver. Its dead letters have a separate log.
 func (p *preflight) receives(r *receiver) {
 	d, n := r.decl, p.need(r.decl.identity(), r.decl.String())
 	if !d.stored() {
@@ -154,7 +154,7 @@ func (p *preflight) receives(r *receiver) {
 	}
 }
 
-// sends adds what a sender needs. A call of a local provider needs nothing.
+// sends adds the needs of a sender. A call of a local provider needs nothing.
 func (p *preflight) sends(s *sender) {
 	d, in := s.decl, p.in
 	local := in.plan.providers[d.identity()]
@@ -192,7 +192,7 @@ func (p *preflight) checkLog(o *opening, logs map[string]transport.ExistingLog) 
 	}
 	for _, g := range p.in.unusedOf(o.decl, logs[o.config.Name].Groups) {
 		p.findings = append(p.findings, Finding{
-			Object: o.decl.String(), Need: "no group but those that it declares", Remedy: o.advice(&g), Warning: true,
+			Object: o.decl.String(), Need: "no groups except the declared ones", Remedy: o.advice(&g), Warning: true,
 			Found: fmt.Sprintf("this program does not declare the group %q, which has no waiting member", g.Config.Name),
 		})
 	}

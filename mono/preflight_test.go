@@ -191,7 +191,7 @@ func TestPreflightListsTenLacks(t *testing.T) {
 		},
 		{
 			"overlap", func(s *mono.Scope) { s.Use(mail) },
-			[]string{"queue mail: ", `a stream of its own, queues_mail, for "queues.mail"`, "the stream archive stores this subject", "nats stream rm"},
+			[]string{"queue mail: ", `a separate stream, queues_mail, for "queues.mail"`, "the stream archive stores this subject", "nats stream rm"},
 			[]string{"subjects overlap"}, nil,
 		},
 		{

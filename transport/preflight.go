@@ -20,14 +20,13 @@ type Need struct {
 	// Object names the handle or the component, such as "queue mail.send".
 	Object string
 
-	// Log, if not nil, is a log that the program opens. One with Existing is only looked up: it
-	// is no finding if it does not exist. Groups names those of its groups with which the
-	// program receives.
+	// Log, if not nil, is a log that the program opens. With Existing it is only looked up, and
+	// may be missing. The program receives with the groups of the log that Groups names.
 	Log    *LogConfig
 	Groups []string
 
-	// Stored, if not nil, is the configuration of what a component stores. Its type is one that
-	// the backend knows, such as that of a bucket in package kv/driver; others are ignored.
+	// Stored, if not nil, is the configuration of a bucket or a store: the Config of package
+	// kv/driver or objstore/driver. A backend ignores a type that it does not know.
 	Stored any
 
 	// Publish and Subscribe are subjects and patterns of the program's messages. Replies reports
@@ -56,7 +55,7 @@ type ExistingLog struct {
 type Finding struct {
 	Object  string // the handle or the component; "" for the server or the account
 	Need    string // such as "permission to publish on queues.mail"
-	Found   string // what the backend has instead
+	Found   string // the present state
 	Remedy  string // how to get what is needed
 	Warning bool   // the program starts nevertheless
 

@@ -3,6 +3,7 @@ package natstest_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,6 +114,39 @@ func TestCluster(t *testing.T) {
 		}
 		if ctx.Err() != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// An App on a new cluster has no findings, before its first start and after it.
+func TestPreflightOnACluster(t *testing.T) {
+	t.Parallel()
+	servers := natstest.Cluster(t, 3)
+	for range 2 {
+		tr, err := servers[0].Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		provider := mono.NewModule("provider", func(s *mono.Scope) error {
+			ask.Handle(s, func(_ context.Context, j job) (int, error) { return j.N, nil })
+			return nil
+		})
+		app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler))).Add(module(), provider)
+		realtime.Until(t, "the cluster knows what was made", func() bool {
+			findings, err := app.Preflight(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(findings) > 0 {
+				t.Log(findings)
+			}
+			return len(findings) == 0
+		})
+		if err := app.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
 }

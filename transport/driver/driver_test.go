@@ -531,3 +531,54 @@ func TestManyAppendsWaitForTheirTurn(t *testing.T) {
 		}
 	})
 }
+
+// comparing is a backend that compares needs.
+type comparing struct {
+	conn
+	got []transport.Need
+}
+
+func (c *comparing) Preflight(_ context.Context, needs []transport.Need) (transport.Preflight, error) {
+	c.got = needs
+	return transport.Preflight{Findings: []transport.Finding{{Object: "b"}}}, c.call("Preflight")
+}
+
+// The backend gets the needs that it can have, with defaults. The others are findings.
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	if _, err := driver.New(conn{b}).Preflight(t.Context(), nil); transport.CodeOf(err) != transport.Unimplemented {
+		t.Errorf("a backend that cannot compare: %v", err)
+	}
+	c := &comparing{conn: conn{b}}
+	tr := driver.New(c)
+	partitions := config
+	partitions.Partitions = 2
+	needs := []transport.Need{{Object: "a", Log: &partitions}, {Object: "b", Log: &config}}
+	is, err := tr.Preflight(t.Context(), needs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.got) != 2 || c.got[0].Log != nil || c.got[1].Log.Groups[0].AckWait != transport.DefaultAckWait || config.Groups[0].AckWait != 0 || needs[0].Log != &partitions {
+		t.Errorf("the backend got %+v", c.got)
+	}
+	if len(is.Findings) != 2 || is.Findings[0].Object != "a" || is.Findings[0].Remedy == "" || is.Findings[1].Object != "b" {
+		t.Errorf("got %v", is.Findings)
+	}
+	b.ready = driver.ErrClosed
+	if _, err := tr.Preflight(t.Context(), nil); transport.CodeOf(err) != transport.Unavailable {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A finding has the setting that differs, and the remedy in the text of the error.
+func TestFinding(t *testing.T) {
+	t.Parallel()
+	f := driver.Finding("queue a", "the log a", driver.CannotChange("Storage", "file", "memory"))
+	if want := "queue a: needs the log a with Storage memory, but it exists with Storage file, and memory is requested, which cannot be changed in place: keep file, or choose another name, or delete it with its contents"; f.String() != want {
+		t.Errorf("got %q, want %q", f, want)
+	}
+	if f := driver.Finding("", "b", io.EOF); f.String() != "needs b, but EOF: see the error" {
+		t.Errorf("got %q", f)
+	}
+}

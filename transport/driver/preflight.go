@@ -40,8 +40,8 @@ func (t *Transport) Preflight(ctx context.Context, needs []transport.Need) (tran
 	return result, err
 }
 
-// Finding returns the finding for an error that the program would get. An error text ends in
-// what to do, after a colon.
+// Finding returns the finding for an error that the program would get. The text of an error
+// ends in a colon and the remedy.
 func Finding(object, need string, err error) transport.Finding {
 	f := transport.Finding{Object: object, Need: need, Err: err, Found: err.Error(), Remedy: "see the error"}
 	if e, ok := err.(*transport.Error); ok {

@@ -17,7 +17,7 @@ import (
 
 // A preflight opens logs, buckets and stores as a program does, with streams that record changes
 // instead of making them. Then it compares the changes with the limits of the account and with
-// the permissions of the user. So it has no rules of its own about what can be changed.
+// the permissions of the user. So it shares all rules about changes with them.
 
 // preflight is one comparison of needs with the server.
 type preflight struct {
@@ -204,7 +204,7 @@ func (is *checked) checkOverlaps(ctx context.Context, t *Transport) {
 	}
 	for _, s := range is.streams {
 		for _, subject := range s.config.Subjects {
-			is.checkOverlap(ctx, t, s.config.Name, subject, "a stream of its own, "+s.config.Name+", for "+strconv.Quote(subject))
+			is.checkOverlap(ctx, t, s.config.Name, subject, "a separate stream, "+s.config.Name+", for "+strconv.Quote(subject))
 		}
 	}
 	if is.need.Replies {

@@ -17,9 +17,9 @@ import (
 )
 
 // Only the system account can ask for the servers of a cluster. But each server sends its release
-// to every client that connects, before it asks for credentials. So the servers that the options
-// or the cluster name are asked that way. Servers that no client can reach stay unknown, and so
-// do those that speak TLS or WebSocket from the first byte.
+// to every client that connects, before it asks for credentials. So natsx connects to all
+// servers that the options or the cluster name. Servers that no client can reach stay unknown,
+// like those that begin with TLS or WebSocket.
 
 // peer is another server that clients can use.
 type peer struct {

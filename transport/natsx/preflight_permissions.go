@@ -13,9 +13,9 @@ import (
 
 // A client learns of a denial only when it sends or subscribes. That would not be harmless: a
 // message reaches handlers, and a subscription with a group takes messages from others. But every
-// server tells a user their permissions.
+// server reports the permissions of its users.
 
-// userInfoSubject is the subject on which a server tells that.
+// userInfoSubject is the subject of requests for the permissions of the user.
 const userInfoSubject = "$SYS.REQ.USER.INFO"
 
 // userInfo is the user of the connection.
