@@ -2,7 +2,8 @@
 //
 // There are three codecs: [JSON], the default, which every language supports; [MessagePack],
 // smaller and faster; and [Raw], for payloads that are already bytes. Other formats need a type
-// that implements [Codec]: three methods.
+// that implements [Codec]: three methods. [NewJSON] and [NewMessagePack] return the first two with
+// options, which change how they decode.
 //
 // # Guarantees
 //
@@ -23,7 +24,8 @@
 //     A panic in a type's method is an error.
 //  6. Errors name the place. Unmarshal fails with an [*Error], which names the Go
 //     type and, if known, the byte and the field. Its text contains nothing of the
-//     payload except, for malformed JSON, the one wrong character.
+//     payload except, for malformed JSON, the one wrong character, and with
+//     [DisallowUnknownFields] the name of an unknown field.
 //  7. Errors come early. [TypeChecker] reports a type that cannot work, or that
 //     would lose a part of its values, before the first message, and names the path
 //     to the field.
@@ -80,7 +82,10 @@
 // cannot read, declare an [Upcast] from the old type to the new one, with mono.Upcasts or
 // kv.Upcasts. A chain of them reads every older version. What is written has the newest version
 // in its content type, as in "application/json; version=2". A program that does not know a
-// version reports it, and does not guess.
+// version reports it, and does not guess. While an older release may run, a [Transition] as the
+// last step writes what that release can read.
+//
+// A field with a new name needs no upcast: [Aliases] let a decoder read both names.
 //
 // # What changes on the way
 //
@@ -97,7 +102,8 @@
 //	key given twice        last wins (a map or a      last wins
 //	                       struct is merged)
 //	field name matching    ignores case               exact
-//	unknown field          ignored                    ignored
+//	unknown field          ignored, or an error       ignored, or an error
+//	                       (DisallowUnknownFields)    (DisallowUnknownFields)
 //	deepest nesting        10,000                     1,000 (MaxDepth)
 //	map key order          sorted                     sorted for map[string]string,
 //	                                                  map[string]bool, map[string]any

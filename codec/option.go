@@ -67,8 +67,8 @@ func Aliases[T any](field string, aliases ...string) Option {
 // field. A stored one becomes a dead letter, which the later release can replay.
 func DisallowUnknownFields() Option { return func(o *options) { o.strict = true } }
 
-// WithoutOptions returns JSON for a codec of [NewJSON], and MessagePack for one of
-// [NewMessagePack]: they write the same bytes. Any other codec is returned as it is.
+// WithoutOptions returns [JSON] for a codec that [NewJSON] made, and [MessagePack] for one that
+// [NewMessagePack] made. Both write the same bytes. It returns any other codec unchanged.
 func WithoutOptions(c Codec) Codec {
 	switch c.(type) {
 	case *jsonWith:
@@ -158,9 +158,9 @@ func (o *options) checkAliases(caller string, methods *methodSet, names func(ref
 func (a alias) check(methods *methodSet) error {
 	switch {
 	case a.t.Kind() != reflect.Struct:
-		return problemf("%v is no struct: name the struct that has the field", a.t)
+		return problemf("%v is not a struct: name the struct that has the field", a.t)
 	case len(a.others) == 0:
-		return problem("there is no alias: add one, or leave the option out")
+		return problem("want at least one alias: add one, or leave the option out")
 	}
 	if m := preferred(methods.decode, reflect.PointerTo(a.t)); m != nil {
 		return problemf("%v is decoded by its %s: read the other name there", a.t, m.name)
@@ -168,7 +168,7 @@ func (a alias) check(methods *methodSet) error {
 	for i, name := range a.others {
 		switch {
 		case name == "" || !utf8.ValidString(name):
-			return problemf("the alias %q is no name: want text in UTF-8", name)
+			return problemf("invalid alias %q: want text in UTF-8, not empty", name)
 		case name == a.field || slices.Contains(a.others[:i], name):
 			return problemf("the name %q is given twice: want each once", name)
 		}

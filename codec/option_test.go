@@ -221,16 +221,16 @@ func TestWrongAliasesPanic(t *testing.T) {
 	}{
 		{codec.Aliases[address2]("zip", "plz"), `Aliases[codec_test.address2]("zip", "plz"): codec_test.address2 has no field with the encoded name "zip": use one of ["city" "postcode"]`},
 		{codec.Aliases[address2]("Postcode", "plz"), `has no field with the encoded name "Postcode"`},
-		{codec.Aliases[address2]("postcode"), "there is no alias: add one"},
-		{codec.Aliases[address2]("postcode", ""), `the alias "" is no name`},
+		{codec.Aliases[address2]("postcode"), "want at least one alias"},
+		{codec.Aliases[address2]("postcode", ""), `invalid alias ""`},
 		{codec.Aliases[address2]("postcode", "\xff"), "want text in UTF-8"},
 		{codec.Aliases[address2]("postcode", "postcode"), `the name "postcode" is given twice`},
 		{codec.Aliases[address2]("postcode", "zip", "zip"), `the name "zip" is given twice`},
 		{codec.Aliases[address2]("postcode", "city"), `the alias "city" of "postcode" is a name of another field`},
 		{codec.Aliases[person2]("note", "id"), `the alias "id" of "note" is a name of another field`},
 		{codec.Aliases[embedsTwo]("id", "nr"), `the alias "nr" of "id" is a name of another field`},
-		{codec.Aliases[int]("a", "b"), "int is no struct"},
-		{codec.Aliases[*address2]("postcode", "zip"), "*codec_test.address2 is no struct"},
+		{codec.Aliases[int]("a", "b"), "int is not a struct"},
+		{codec.Aliases[*address2]("postcode", "zip"), "*codec_test.address2 is not a struct"},
 		{codec.Aliases[readsItself]("X", "Y"), "codec_test.readsItself is decoded by its Unmarshal"},
 		{nil, "an option is nil"},
 	} {
@@ -291,6 +291,7 @@ func TestCheckAliases(t *testing.T) {
 		Any any
 		at  address2
 	}
+	_ = away{}.at // not exported, so no message has it
 	person, none := reflect.TypeFor[holder](), []reflect.Type{reflect.TypeFor[opaque](), reflect.TypeFor[away](), reflect.TypeFor[person1]()}
 	old := mustUpcasts(t, codec.Upcast("1", func(person2) (person1, error) { return person1{}, nil }))
 	for _, c := range renamingCodecs() {
