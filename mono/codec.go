@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -183,10 +184,14 @@ func notEncoded(k codec.Codec, err error) *Error {
 // otherShape adds to the error of a stored message what to do if another release wrote it. A newer
 // release gives the version of a shape, and an error about that version has its own remedy.
 func (d *declaration) otherShape(h transport.Header, err error) error {
-	if _, ok := errors.AsType[*codec.Error](err); !ok || d.config.Upcasts != nil || strings.Contains(h.Get(transport.HeaderContentType), "version") {
+	e, ok := errors.AsType[*codec.Error](err)
+	if !ok || d.config.Upcasts != nil || strings.Contains(h.Get(transport.HeaderContentType), "version") {
 		return err
 	}
-	return Errorf(CodeOf(err), "%w; if an older release wrote it in another shape, read that with mono.Upcasts", err)
+	if _, malformed := errors.AsType[*json.SyntaxError](err); malformed {
+		return err
+	}
+	return Errorf(CodeOf(err), "%w; if an older release wrote it in another shape, read that with mono.Upcasts", e)
 }
 
 func notDecoded(err error) *Error { return Errorf(InvalidArgument, "%w", err) }
