@@ -20,7 +20,7 @@ type jsonWith struct {
 // String returns the content type and the options. Two codecs with the same text are alike.
 func (c *jsonWith) String() string { return c.ContentType() + " with " + c.options.String() }
 
-// CheckType is that of JSON. It also reports an alias that is a name of another field.
+// CheckType checks a type as JSON does. It also reports an alias that is a name of another field.
 func (c *jsonWith) CheckType(t reflect.Type) error {
 	if err := c.jsonCodec.CheckType(t); err != nil {
 		return err

@@ -20,7 +20,7 @@ func (c *msgpackWith) Unmarshal(data []byte, v any) error {
 	return c.decode(data, v, c.shapeOf, c.strict)
 }
 
-// CheckType is that of MessagePack. It also reports an alias that is a name of another field.
+// CheckType checks a type as MessagePack does. It also reports an alias that is a name of another field.
 func (c *msgpackWith) CheckType(t reflect.Type) error {
 	if err := c.msgpackCodec.CheckType(t); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // that the codec writes.
 type Option func(*options)
 
-// NewJSON returns [JSON] with options. It panics if one of them cannot work.
+// NewJSON returns [JSON] with options. It panics if an option is invalid.
 func NewJSON(opts ...Option) Codec {
 	o := newOptions("NewJSON", opts)
 	if o.none() {
@@ -26,7 +26,7 @@ func NewJSON(opts ...Option) Codec {
 	return c
 }
 
-// NewMessagePack returns [MessagePack] with options. It panics if one of them cannot work.
+// NewMessagePack returns [MessagePack] with options. It panics if an option is invalid.
 func NewMessagePack(opts ...Option) Codec {
 	o := newOptions("NewMessagePack", opts)
 	if o.none() {
@@ -63,7 +63,7 @@ func Aliases[T any](field string, aliases ...string) Option {
 // field does not arrive as zero. The error quotes the name, of which it leaves out all but the
 // first 40 characters.
 //
-// It has a price: a release with this option cannot read the messages of a later one that adds a
+// A release with this option cannot read the messages of a later release that adds a
 // field. A stored one becomes a dead letter, which the later release can replay.
 func DisallowUnknownFields() Option { return func(o *options) { o.strict = true } }
 

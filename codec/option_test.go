@@ -291,7 +291,7 @@ func TestCheckAliases(t *testing.T) {
 		Any any
 		at  address2
 	}
-	_ = away{}.at // not exported, so no message has it
+	_ = away{}.at
 	person, none := reflect.TypeFor[holder](), []reflect.Type{reflect.TypeFor[opaque](), reflect.TypeFor[away](), reflect.TypeFor[person1]()}
 	old := mustUpcasts(t, codec.Upcast("1", func(person2) (person1, error) { return person1{}, nil }))
 	for _, c := range renamingCodecs() {

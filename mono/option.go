@@ -205,14 +205,13 @@ func Codec(k codec.Codec) MessageOption {
 
 // Upcasts reads messages with an older shape of the payload: each step, made with
 // codec.Upcast or codec.Transition, converts one version to the next, and the last one makes the
-// handle's type.
-// A message without a version has version 1. Senders write the newest version in the content
-// type, as in "application/json; version=2".
+// handle's type. A message without a version has version 1. Senders write the newest version in
+// the content type, as in "application/json; version=2".
 //
 // A message of a version that the program does not know is not handled, like one of an
-// unsupported content type: a stored one becomes a dead letter, as [ReasonUndecodable]. So
-// while the old release may run, the new one has codec.Transition as its last step, which writes the
-// version before the newest. docs/evolution.md has the steps.
+// unsupported content type: a stored one becomes a dead letter, as [ReasonUndecodable]. While the
+// old release may run, use codec.Transition as the last step: it writes the version before the
+// newest. docs/evolution.md has the steps.
 //
 // A service has no Upcasts, because its caller could not read the newest shape of the reply.
 // Declare another service for another shape.
