@@ -12,7 +12,7 @@
 //
 // The package imports neither mono nor a backend: [Connect] opens a bucket on a bare
 // transport. Buckets have NATS's standard format (ADR-8), so that the nats command and clients
-// in other languages read and write the same values (docs/clients.md).
+// in other languages read and write the same values. See docs/clients.md.
 //
 // # Guarantees
 //

@@ -15,7 +15,7 @@
 //
 // The package imports neither mono nor a backend: [Connect] opens a store on a bare transport.
 // Stores have NATS's standard format (ADR-20), so that the nats command and clients in other
-// languages read and write the same objects (docs/clients.md).
+// languages read and write the same objects. See docs/clients.md.
 //
 // # Guarantees
 //
