@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 
 	"gomono.dev/codec"
@@ -110,9 +111,12 @@ func (d *declaration) stored() bool {
 // differs describes how two declarations of one handle contradict each other. It
 // returns "" if they do not.
 func (d *declaration) differs(other *declaration) string {
-	here, there := "with "+typeList(d.types), "with "+typeList(other.types)
-	if reflect.DeepEqual(d.types, other.types) {
-		here, there = d.config.differs(&other.config)
+	if d == other {
+		return ""
+	}
+	here, there := d.config.differs(&other.config)
+	if !slices.Equal(d.types, other.types) {
+		here, there = "with "+typeList(d.types), "with "+typeList(other.types)
 	}
 	if here == there {
 		return ""

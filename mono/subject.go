@@ -47,11 +47,12 @@ func (ns namespace) patterns(d *declaration, c *config) []string {
 // stored returns the subjects of a handle's log. Releases that send with and without a key share
 // one log, unless it has partitions.
 func (ns namespace) stored(d *declaration) []string {
-	keyed := []string{ns.prefix(d) + keyToken + "*", ns.replay(d, "*", "*")}
+	prefix := ns.prefix(d)
+	all := []string{prefix, prefix + toToken + "*", prefix + keyToken + "*", prefix + toToken + "*" + keyToken + "*"}
 	if d.partitions() > 0 {
-		return keyed
+		return all[2:]
 	}
-	return append([]string{ns.prefix(d), ns.replay(d, "*", "")}, keyed...)
+	return all
 }
 
 // replay returns the subject of messages for one group only. key is "" for those without one.
