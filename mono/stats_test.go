@@ -15,7 +15,7 @@ func TestStats(t *testing.T) {
 	t.Parallel()
 	onBackends(t, func(t *testing.T, b backend) {
 		queue := mono.NewQueue[job]("stats.jobs", mono.Groups("a", "b"), mono.MaxAttempts(1))
-		begun, finish := make(chan bool), make(chan bool)
+		begun, finish := make(chan bool, 10), make(chan bool)
 		app := b.start(t, module("m", func(s *mono.Scope) {
 			queue.Handle(s, func(_ context.Context, j job) error {
 				if j.N == 0 {
