@@ -134,11 +134,13 @@ func TestPauseGroup(t *testing.T) {
 		if n := next(t, a); n != 1 {
 			t.Errorf("got %d", n)
 		}
+		idle := b.app(t)
+		defer func() { _ = idle.Stop(context.Background()) }()
 		for want, err := range map[mono.Code]error{
 			mono.NotFound:           mono.PauseGroup(t.Context(), app, queue, "c", time.Now().Add(time.Hour)),
 			mono.InvalidArgument:    mono.PauseGroup(t.Context(), app, queue, "a", time.Now()),
 			mono.FailedPrecondition: mono.ResumeGroup(t.Context(), app, mono.NewEvent[job]("pause.plain"), "a"),
-			mono.Unavailable:        mono.ResumeGroup(t.Context(), b.app(t), queue, "a"),
+			mono.Unavailable:        mono.ResumeGroup(t.Context(), idle, queue, "a"),
 		} {
 			if mono.CodeOf(err) != want {
 				t.Errorf("got %v, want %s", err, want)

@@ -1,6 +1,7 @@
 package mono_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,6 +142,7 @@ func TestOrderThatCannotBeChanged(t *testing.T) {
 		b.within(t, func(*mono.App) {}, module("m", func(s *mono.Scope) { unordered.Handle(s, nothing) }))
 		app := b.app(t, module("m", func(s *mono.Scope) { ordered.Handle(s, nothing) }))
 		err := app.Start(t.Context())
+		defer func() { _ = app.Stop(context.Background()) }()
 		if err == nil || !strings.Contains(err.Error(), "it exists with mono.Unordered(), or without a key, and mono.Partitions(16) is declared here") {
 			t.Errorf("got %v", err)
 		}
