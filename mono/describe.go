@@ -37,21 +37,22 @@ type ModuleInfo struct {
 
 // HandleInfo describes a handle. The lists name modules.
 type HandleInfo struct {
-	Kind     Kind              `json:"kind"`
-	Name     string            `json:"name"`
-	Version  string            `json:"version,omitempty"`
-	Doc      string            `json:"doc,omitempty"`
-	Types    []string          `json:"types"` // Go types: request and reply, or payload
-	Codec    string            `json:"codec,omitempty"`
-	Subject  string            `json:"subject,omitempty"`
-	Declared string            `json:"declared"` // file:line
-	Settings map[string]string `json:"settings,omitempty"`
-	Provides []string          `json:"providedBy,omitempty"`
-	Needs    []string          `json:"neededBy,omitempty"`
-	Produces []string          `json:"producedBy,omitempty"`
-	Consumes []string          `json:"consumedBy,omitempty"`
-	Reads    []string          `json:"readBy,omitempty"`
-	Remote   bool              `json:"remote,omitempty"` // provided by another process
+	Kind        Kind              `json:"kind"`
+	Name        string            `json:"name"`
+	Version     string            `json:"version,omitempty"`
+	Doc         string            `json:"doc,omitempty"`
+	Types       []string          `json:"types"` // Go types: request and reply, or payload
+	Codec       string            `json:"codec,omitempty"`
+	Subject     string            `json:"subject,omitempty"`
+	Declared    string            `json:"declared"` // file:line
+	Settings    map[string]string `json:"settings,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"` // texts of the values of Annotate, by key
+	Provides    []string          `json:"providedBy,omitempty"`
+	Needs       []string          `json:"neededBy,omitempty"`
+	Produces    []string          `json:"producedBy,omitempty"`
+	Consumes    []string          `json:"consumedBy,omitempty"`
+	Reads       []string          `json:"readBy,omitempty"`
+	Remote      bool              `json:"remote,omitempty"` // provided by another process
 }
 
 // Describe returns the topology of the App. Modules, handles and components are known once
@@ -107,7 +108,7 @@ func compareIdentity(a, b identity) int {
 }
 
 func (in *instance) describe(d *declaration, remote bool) *HandleInfo {
-	h := &HandleInfo{Kind: d.kind, Name: d.name, Version: d.config.Version, Doc: d.config.Doc, Declared: d.place, Settings: d.config.settings(), Remote: remote}
+	h := &HandleInfo{Kind: d.kind, Name: d.name, Version: d.config.Version, Doc: d.config.Doc, Declared: d.place, Settings: d.config.settings(), Annotations: d.config.annotations(), Remote: remote}
 	for _, t := range d.types {
 		h.Types = append(h.Types, t.String())
 	}

@@ -20,15 +20,15 @@ import (
 type (
 	// ServiceOption fits NewService.
 	//
-	// The options are [ByReference], [Codec], [Concurrency], [Doc], [LoadBalanced], [Timeout]
-	// and [Version].
+	// The options are [Annotate], [ByReference], [Codec], [Concurrency], [Doc], [LoadBalanced],
+	// [Timeout] and [Version].
 	ServiceOption interface {
 		apply(*config) error
 		forService()
 	}
 	// QueueOption fits NewQueue.
 	//
-	// The options are [AckWait], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
+	// The options are [AckWait], [Annotate], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
 	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
 	// [NonPersistent], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	QueueOption interface {
@@ -37,7 +37,7 @@ type (
 	}
 	// EventOption fits NewEvent.
 	//
-	// The options are [AckWait], [Backoff], [Broadcast], [Codec], [Concurrency],
+	// The options are [AckWait], [Annotate], [Backoff], [Broadcast], [Codec], [Concurrency],
 	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and
 	// [Version].
 	EventOption interface {
@@ -46,7 +46,7 @@ type (
 	}
 	// StreamOption fits NewStream.
 	//
-	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
 	// [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [Partitions], [StuckAfter],
 	// [Timeout], [Unordered], [Upcasts] and [Version].
 	StreamOption interface {
@@ -55,7 +55,7 @@ type (
 	}
 	// ChannelOption fits NewChannel.
 	//
-	// The options are [Capacity] and [FanOut].
+	// The options are [Annotate], [Capacity] and [FanOut].
 	ChannelOption interface {
 		apply(*config) error
 		forChannel()
@@ -102,7 +102,7 @@ type (
 	// MessageOption fits the declaration of every handle that carries messages:
 	// NewService, NewQueue, NewEvent and NewStream.
 	//
-	// The options are [Codec], [Concurrency], [Doc], [Timeout] and [Version].
+	// The options are [Annotate], [Codec], [Concurrency], [Doc], [Timeout] and [Version].
 	MessageOption interface {
 		ServiceOption
 		QueueOption
@@ -112,7 +112,7 @@ type (
 	// StoredOption fits the declaration of every handle that can store its messages:
 	// NewQueue, NewEvent and NewStream.
 	//
-	// The options are [AckWait], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
+	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
 	// [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	StoredOption interface {
 		QueueOption
@@ -505,6 +505,8 @@ type config struct {
 	Code       Code
 	HTTPStatus int
 	Keyed      bool
+
+	Annotations map[string]any
 }
 
 // check reports options that contradict each other.
@@ -596,13 +598,13 @@ func equal(a, b any) bool {
 }
 
 // settings returns the options that are not at their zero value, for Describe and
-// observers.
+// observers. Annotations are no options of mono.
 func (c *config) settings() map[string]string {
 	settings := make(map[string]string)
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
-		if !v.Field(i).IsZero() {
-			settings[v.Type().Field(i).Name] = fmt.Sprint(show(v.Field(i)))
+		if name := v.Type().Field(i).Name; name != "Annotations" && !v.Field(i).IsZero() {
+			settings[name] = fmt.Sprint(show(v.Field(i)))
 		}
 	}
 	return settings

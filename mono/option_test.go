@@ -61,6 +61,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		option any
 		fits   string
 	}{
+		{"Annotate", mono.Annotate, messages + ", channel"},
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
 		{"Codec", mono.Codec, messages},
