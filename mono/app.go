@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type appOptions struct {
 	rolesSet      bool
 	generation    uint64
 	generationSet bool
+	propagated    []propagation
 }
 
 // Logger sets the App's logger, slog.Default by default. Its handler determines level,
@@ -135,7 +137,7 @@ func (o *appOptions) check(t transport.Transport) error {
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
 		return fmt.Errorf("a timeout is not positive: StartTimeout(%v), StopTimeout(%v), HealthTimeout(%v)", o.startTimeout, o.stopTimeout, o.healthTimeout)
 	}
-	return o.namespace.check()
+	return cmp.Or(o.namespace.check(), o.checkPropagated())
 }
 
 // Add adds modules and returns the App. A module starts after the modules that it

@@ -110,18 +110,25 @@ func (c *Call) Group() string {
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:
-	case c.at != nil && c.local != nil:
-		c.id = c.local.newID()
+	case c.local != nil:
+		return c.local.id()
 	default:
 		c.id = newID()
 	}
 	return c.id
 }
 
-// Header returns the first value of a header set by the sender, or "".
-func (c *Call) Header(name string) string { return c.fields(name).Get(name) }
+// Header returns the first value of a header set by the sender, or "". A header of
+// [Propagate] may be inherited.
+func (c *Call) Header(name string) string {
+	value := c.fields(name).Get(name)
+	if c.decl == nil {
+		return value
+	}
+	return c.propagated(name, value)
+}
 
-// HeaderValues returns all values of a header.
+// HeaderValues returns all values of a header that its sender has set.
 func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values(name) }
 
 // fields returns the header. For a local call it adds the fields that mono sends over

@@ -23,6 +23,7 @@ type localCall struct {
 	began  time.Duration // on the instance's clock
 	rare   *rarities
 	call   atomic.Pointer[Call]
+	text   atomic.Pointer[string] // its id, once somebody has asked for it
 }
 
 // rarities holds the parts that most calls do not have.
@@ -129,6 +130,10 @@ func (h *localCall) prepare(ctx context.Context, s *sender, rare *rarities) {
 	h.began = s.in.clock.Now()
 	h.Begin(&s.localLimits, ctx, h.began+s.callTimeout)
 	if rare != nil && rare.origin != nil {
+		if before := rare.origin.local; before != nil { // middleware calls again, with the same id
+			id := before.id()
+			h.text.Store(&id)
+		}
 		rare.origin.local = h
 	}
 }
@@ -258,19 +263,20 @@ func (h *localCall) asCall(request, made any) *Call {
 	return c
 }
 
-// id returns the id of the call, which is the same on both sides.
+// id returns the id of the call, which is the same on both sides. It is made for the first
+// that asks for it; several may ask at once.
 func (h *localCall) id() string {
-	if c := h.call.Load(); c != nil {
-		return c.ID()
+	if h.rare != nil && h.rare.origin != nil && h.rare.origin.id != "" {
+		return h.rare.origin.id
 	}
-	return h.newID()
-}
-
-func (h *localCall) newID() string {
-	if h.rare != nil && h.rare.origin != nil {
-		return h.rare.origin.ID()
+	if id := h.text.Load(); id != nil {
+		return *id
 	}
-	return newID()
+	id := newID()
+	if !h.text.CompareAndSwap(nil, &id) {
+		return *h.text.Load()
+	}
+	return id
 }
 
 // transportHeader returns the header with the fields that mono would have sent over the

@@ -1,0 +1,115 @@
+package mono
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gomono.dev/transport"
+)
+
+// Propagate passes a header on. A message without the header inherits the value of its context:
+// that of [WithPropagated], or else the value of the message whose handler has the context. So
+// the value of a first request reaches each message that follows from it, in any process: calls,
+// jobs, events and stream messages, delayed ones, dead letters and their replays. [Call.Header]
+// returns it on both sides. [Propagated] returns that of a context.
+//
+// choose may be nil. Otherwise it replaces the value of each message, for example if that comes
+// from an unknown client and is not valid. value is "" for a message that has no value and
+// inherits none. choose must return the same value for the same message, and its own results
+// unchanged. It may be called concurrently, and must not read the header with [Call.Header].
+//
+// A local call costs nothing more: its value is found when it is asked for. All processes should
+// propagate the same headers. The rules of [Header] for names and values apply; New panics on
+// another name and on one that is given twice.
+func Propagate(header string, choose func(c *Call, value string) string) AppOption {
+	return func(o *appOptions) { o.propagated = append(o.propagated, propagation{header, choose}) }
+}
+
+// WithPropagated returns a context whose messages have a value for a header of [Propagate],
+// unless they set another. It replaces the value of the message whose handler has ctx. A value ""
+// ends the inheritance.
+func WithPropagated(ctx context.Context, header, value string) context.Context {
+	return context.WithValue(ctx, propagatedKey{}, &propagatedValue{header, value, propagatedValues(ctx)})
+}
+
+// Propagated returns the value that a message sent with ctx inherits for a header of [Propagate],
+// "" if there is none.
+func Propagated(ctx context.Context, header string) string {
+	for v := propagatedValues(ctx); v != nil; v = v.before {
+		if v.header == header {
+			return v.value
+		}
+	}
+	return CallFrom(ctx).Header(header)
+}
+
+// propagation is a header that is passed on.
+type propagation struct {
+	header string
+	choose func(*Call, string) string
+}
+
+// propagatedValue is a value in a context. The key is one for all headers, so that a look-up
+// allocates nothing.
+type propagatedValue struct {
+	header, value string
+	before        *propagatedValue
+}
+
+type propagatedKey struct{}
+
+func propagatedValues(ctx context.Context) *propagatedValue {
+	v, _ := ctx.Value(propagatedKey{}).(*propagatedValue)
+	return v
+}
+
+// inherit adds the values of ctx to the header of an outgoing message that has none.
+func (o *appOptions) inherit(ctx context.Context, header transport.Header) transport.Header {
+	for _, p := range o.propagated {
+		if header.Has(p.header) {
+			continue
+		}
+		if value := Propagated(ctx, p.header); value != "" {
+			header.Add(p.header, value)
+		}
+	}
+	return header
+}
+
+// propagated returns the value that c has for a header, given the one that it carries.
+func (c *Call) propagated(header, value string) string {
+	for _, p := range c.appOptions().propagated {
+		if p.header != header {
+			continue
+		}
+		if value == "" && c.at != nil && c.local != nil {
+			value = Propagated(c.local.Parent(), header)
+		}
+		if p.choose != nil {
+			return p.choose(c, value)
+		}
+	}
+	return value
+}
+
+// appOptions returns the options of the App of a Call that is not empty.
+func (c *Call) appOptions() *appOptions {
+	if c.at != nil {
+		return &c.at.in.app.options
+	}
+	return &c.via.in.app.options
+}
+
+// checkPropagated reports a bad header of Propagate.
+func (o *appOptions) checkPropagated() error {
+	for i, p := range o.propagated {
+		if err := checkFields(transport.Header{{Name: p.header, Value: "x"}}); err != nil {
+			return fmt.Errorf("Propagate: %w", err)
+		}
+		if slices.ContainsFunc(o.propagated[:i], func(other propagation) bool { return other.header == p.header }) {
+			return fmt.Errorf("Propagate(%q) is given twice: leave one out", p.header)
+		}
+	}
+	return nil
+}
