@@ -49,15 +49,15 @@ var (
 )
 
 // localCaller starts an App that answers with the request.
-func localCaller[T any](b testing.TB, s mono.Service[T, T]) mono.Func[T, T] {
-	return localCallerOf(b, s, same)
+func localCaller[T any](b testing.TB, s mono.Service[T, T], opts ...mono.AppOption) mono.Func[T, T] {
+	return localCallerOf(b, s, same, opts...)
 }
 
-func localCallerOf[Req, Resp any](b testing.TB, s mono.Service[Req, Resp], fn mono.Func[Req, Resp]) (ask mono.Func[Req, Resp]) {
+func localCallerOf[Req, Resp any](b testing.TB, s mono.Service[Req, Resp], fn mono.Func[Req, Resp], opts ...mono.AppOption) (ask mono.Func[Req, Resp]) {
 	local(b, func(sc *mono.Scope) {
 		s.Handle(sc, fn)
 		ask = s.Client(sc)
-	})
+	}, opts...)
 	return ask
 }
 

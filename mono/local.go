@@ -116,10 +116,16 @@ func (h *localCallOf[Req, Resp]) handle(fn Func[Req, Resp], place uint64, respon
 	return h.record(err), err
 }
 
-// Value returns the Call, and the values that package context uses internally.
+// Value returns the Call, the values of WithPropagated, and those that package context uses
+// internally.
 func (h *localCallOf[Req, Resp]) Value(key any) any {
-	if _, ok := key.(callKey); ok {
+	switch key.(type) {
+	case callKey:
 		return h.asCall(&h.request, &h.made)
+	case propagatedKey:
+		if v := propagatedValues(h.Parent()); h.rare == nil && h.sender.in.app.options.propagates(v) {
+			return v // no header comes before it, so no Call is needed to find it
+		}
 	}
 	return h.Context.Value(key)
 }

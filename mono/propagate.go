@@ -8,11 +8,11 @@ import (
 	"gomono.dev/transport"
 )
 
-// Propagate passes a header on. A message without the header inherits the value of its context:
-// that of [WithPropagated], or else the value of the message whose handler has the context. So
+// Propagate passes a header on. A message without the header inherits the value of its context,
+// set by [WithPropagated], or the value of the message whose handler has the context. So
 // the value of a first request reaches each message that follows from it, in any process: calls,
 // jobs, events and stream messages, delayed ones, dead letters and their replays. [Call.Header]
-// returns it on both sides. [Propagated] returns that of a context.
+// returns it on both sides, and [Propagated] returns the value of a context.
 //
 // choose may be nil. Otherwise it replaces the value of each message, for example if that comes
 // from an unknown client and is not valid. value is "" for a message that has no value and
@@ -20,8 +20,8 @@ import (
 // unchanged. It may be called concurrently, and must not read the header with [Call.Header].
 //
 // A local call costs nothing more: its value is found when it is asked for. All processes should
-// propagate the same headers. The rules of [Header] for names and values apply; New panics on
-// another name and on one that is given twice.
+// propagate the same headers. The rules of [Header] for names and values apply. New panics on a
+// bad name, and on a name that is given twice.
 func Propagate(header string, choose func(c *Call, value string) string) AppOption {
 	return func(o *appOptions) { o.propagated = append(o.propagated, propagation{header, choose}) }
 }
@@ -64,6 +64,16 @@ func propagatedValues(ctx context.Context) *propagatedValue {
 	return v
 }
 
+// propagates reports whether the App passes on all of the values.
+func (o *appOptions) propagates(v *propagatedValue) bool {
+	for ; v != nil; v = v.before {
+		if !slices.ContainsFunc(o.propagated, func(p propagation) bool { return p.header == v.header }) {
+			return false
+		}
+	}
+	return true
+}
+
 // inherit adds the values of ctx to the header of an outgoing message that has none.
 func (o *appOptions) inherit(ctx context.Context, header transport.Header) transport.Header {
 	for _, p := range o.propagated {
@@ -77,7 +87,7 @@ func (o *appOptions) inherit(ctx context.Context, header transport.Header) trans
 	return header
 }
 
-// propagated returns the value that c has for a header, given the one that it carries.
+// propagated returns the value of a header; value is the one that c carries.
 func (c *Call) propagated(header, value string) string {
 	for _, p := range c.appOptions().propagated {
 		if p.header != header {

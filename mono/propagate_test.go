@@ -95,6 +95,7 @@ func TestPropagateTheNearest(t *testing.T) {
 					{mono.WithPropagated(mono.WithPropagated(ctx, "Tenant", "second"), "Region", "eu"), nil, "second"},
 					{mono.WithPropagated(ctx, "Tenant", "second"), []mono.ServiceSendOption{mono.Header("Tenant", "third")}, "third"},
 					{mono.WithPropagated(ctx, "Tenant", ""), nil, ""},
+					{mono.WithPropagated(mono.WithPropagated(ctx, "Tenant", "second"), "Unknown", "third"), nil, "second"},
 					{context.Background(), nil, ""},
 				} {
 					back, err := tenantBack.With(c.options...).Call(c.ctx, s, j)
@@ -106,6 +107,9 @@ func TestPropagateTheNearest(t *testing.T) {
 			})
 			tenantBack.Handle(s, func(ctx context.Context, j job) (job, error) {
 				j.Key = mono.Propagated(ctx, "Tenant")
+				if other := mono.Propagated(ctx, "Unknown"); other != "" {
+					t.Errorf("got %q for a header that is not propagated", other)
+				}
 				return j, nil
 			})
 		}))

@@ -9,8 +9,8 @@
 // that follows from no request is its own id ([mono.Call.ID]), so each message has one, and all
 // attempts at it have the same.
 //
-// [From] returns the id of a context, and mono.Call.Header(requestid.Header) that of a message,
-// for middleware at any place in the order.
+// [From] returns the id of a context. Middleware, at any place in the order, gets the id of a
+// message by mono.Call.Header(requestid.Header).
 //
 // An id has 1 to 128 visible ASCII characters. Any other comes from a client that is broken or
 // hostile, and is replaced: it reaches no log and no other process.
@@ -30,12 +30,12 @@ import (
 // Header is the header of messages, and by default of HTTP requests and responses.
 const Header = "X-Request-ID"
 
-// Propagate makes an App pass request ids on. All processes of a system need it: the messages of
-// a process without it have ids of their own.
+// Propagate makes an App pass request ids on. All processes of a system need it: a process without
+// it begins a new id for each message.
 func Propagate() mono.AppOption { return mono.Propagate(Header, choose) }
 
-// From returns the request id of a context: that of its HTTP request or of With, or else that of
-// the message whose handler has the context. It is "" if there is none.
+// From returns the request id of a context, "" if there is none. The id of Handler or With comes
+// before the id of the message whose handler has the context.
 func From(ctx context.Context) string { return mono.Propagated(ctx, Header) }
 
 // With returns a context with a request id, for work that begins outside a request, such as a
@@ -68,7 +68,7 @@ func New() string {
 	return string(text)
 }
 
-// choose returns the id of a message: that which it has, if it is valid, or the message's own.
+// choose returns the id of a message: the given one if it is valid, or else the message's own.
 func choose(c *mono.Call, id string) string {
 	if valid(id) {
 		return id
@@ -98,8 +98,8 @@ type HandlerOption func(*handler)
 // HTTPHeader sets the header of HTTP requests and responses, instead of [Header].
 func HTTPHeader(name string) HandlerOption { return func(h *handler) { h.header = name } }
 
-// Handler gives each request that next serves an id: that of its header, or a new one. The
-// request's context has it, for From and for messages, and the header of the response has it.
+// Handler gives each request that next serves the id in its header, or a new one. The
+// request's context has the id, for From and for messages, and so has the header of the response.
 func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 	h := &handler{header: Header, next: next}
 	for _, o := range opts {
