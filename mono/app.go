@@ -28,9 +28,9 @@ type App struct {
 	observers  []Observer
 	plugins    []registration
 	modules    []registration
-	remote     map[identity]*declaration
+	remote     map[identity]*declaration // by address
 
-	remoteGroups map[identity][]string
+	remoteGroups map[identity][]string // by address
 	components   []transport.Component
 
 	lifecycle token      // held by Start and Stop
@@ -174,7 +174,7 @@ func (a *App) Remote(services ...Handle) {
 		if s.Kind() != KindService {
 			panic("mono: Remote(" + s.declared().String() + "): only a service can be remote")
 		}
-		a.register("Remote", func() { a.remote[s.declared().identity()] = s.declared() })
+		a.register("Remote", func() { a.remote[s.declared().address()] = s.declared() })
 	}
 }
 
@@ -186,7 +186,7 @@ func (a *App) RemoteGroups(h Handle, groups ...string) {
 	if !d.stored() {
 		panic("mono: RemoteGroups(" + d.String() + "): the handle is not stored, so it has no durable groups")
 	}
-	a.register("RemoteGroups", func() { a.remoteGroups[d.identity()] = append(a.remoteGroups[d.identity()], groups...) })
+	a.register("RemoteGroups", func() { a.remoteGroups[d.address()] = append(a.remoteGroups[d.address()], groups...) })
 }
 
 func (a *App) register(what string, add func()) {

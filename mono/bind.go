@@ -2,6 +2,7 @@ package mono
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ type plan struct {
 	inactive  []*unit     // that do not run in this process
 	receivers []*receiver // of the units, in their order, once compiled
 	handles   map[identity]*declaration
+	claimed   map[identity]*declaration // by name and by address
 	providers map[identity]provider
 	channels  map[identity]*channel
 
@@ -33,6 +35,7 @@ type provider struct {
 func newPlan() plan {
 	return plan{
 		handles:   make(map[identity]*declaration),
+		claimed:   make(map[identity]*declaration),
 		providers: make(map[identity]provider),
 		channels:  make(map[identity]*channel),
 
@@ -49,7 +52,7 @@ func (p *plan) groupsOf(d *declaration) []string {
 	}
 	add := func(all []*receiver) {
 		for _, r := range all {
-			if r.decl.identity() == d.identity() {
+			if r.decl.address() == d.address() {
 				groups = append(groups, r.group())
 			}
 		}
@@ -59,6 +62,16 @@ func (p *plan) groupsOf(d *declaration) []string {
 		add(u.receivers)
 	}
 	return groups
+}
+
+// namedGroups returns the modules that receive from a handle in a group of their own name.
+func (p *plan) namedGroups(d *declaration) (modules []string) {
+	for _, r := range p.receivers {
+		if r.decl.address() == d.address() && r.namedAfterModule() {
+			modules = append(modules, r.unit.name)
+		}
+	}
+	return modules
 }
 
 // dependencies returns what a unit needs of others: the providers of the services and
@@ -86,6 +99,7 @@ type unit struct {
 	inactive bool // none of its roles is active
 	version  string
 	doc      string
+	formerly string // the name that its groups keep, "" for its present one
 	module   any
 	scope    *Scope
 	binder   *binder // while its Bind is running
@@ -107,7 +121,7 @@ type unit struct {
 	messages []*declaration // the handles that carry messages, each once
 }
 
-// introduce sets the name, version and doc of a unit from its module.
+// introduce sets the names, the version and the doc of a unit from its module.
 func (u *unit) introduce() error {
 	if u.name == "" {
 		u.name, u.explicit = moduleName(u.module)
@@ -115,6 +129,9 @@ func (u *unit) introduce() error {
 	u.version = moduleVersion(u.module)
 	if d, ok := u.module.(interface{ Doc() string }); ok {
 		u.doc = d.Doc()
+	}
+	if f, ok := u.module.(interface{ Formerly() string }); ok {
+		u.formerly = f.Formerly()
 	}
 	return nil
 }
@@ -169,7 +186,7 @@ func (b *binder) add(r registration) {
 	}
 	u := &unit{name: r.name, explicit: true, plugin: r.plugin, module: module, roles: roles, senders: make(map[identity]*sender), declared: make(map[*declaration]*sender)}
 	u.inactive = !b.in.app.options.runs(roles)
-	if err := guard(fmt.Sprintf("Name, Version or Doc of %T", module), b.in.panicked, u.introduce); err != nil {
+	if err := guard(fmt.Sprintf("Name, Version, Doc or Formerly of %T", module), b.in.panicked, u.introduce); err != nil {
 		b.report.add(r.name, nil, "%v", err)
 		return
 	}
@@ -185,6 +202,12 @@ func (b *binder) checkIdentity(u *unit) {
 	}
 	if err := transport.ValidateVersion(u.version); err != nil {
 		b.report.add(u.name, nil, "its version: %v", err)
+	}
+	switch {
+	case u.formerly == u.name:
+		b.report.add(u.name, nil, "its method Formerly returns its present name: return the name before, or remove the method")
+	case u.formerly != "" && !isGroup(u.formerly):
+		b.report.add(u.name, nil, "its method Formerly returns %q, which cannot be the name of a module: return the name that it had", u.formerly)
 	}
 	for _, other := range b.plan.units {
 		if other.name == u.name {
@@ -246,10 +269,26 @@ func (b *binder) record(u *unit, d *declaration) {
 	if !ok {
 		b.plan.handles[d.identity()] = d
 		b.in.codecs.add(d.config.Codec)
+		b.claim(u, d)
 		return
 	}
 	if how := first.differs(d); how != "" {
 		b.report.add(u.name, d, "%s", how)
+	}
+}
+
+// claim reports a handle whose name or address belongs to another one.
+func (b *binder) claim(u *unit, d *declaration) {
+	for _, id := range []identity{d.identity(), d.address()} {
+		other, ok := b.plan.claimed[id]
+		if !ok {
+			b.plan.claimed[id] = d
+			continue
+		}
+		if !other.same(d) {
+			b.report.add(u.name, d, "is declared %s at %s, and %s is declared %s at %s, so %s would be both: declare one of them, or give the newer one another name without mono.Formerly", written("Formerly", reflect.ValueOf(d.config.Formerly)), d.place, other, written("Formerly", reflect.ValueOf(other.config.Formerly)), other.place, id)
+			return
+		}
 	}
 }
 
@@ -292,6 +331,9 @@ func receive[O interface{ apply(*config) error }](sc *Scope, d *declaration, noH
 		if err := applyTo(&r.config, o); err != nil {
 			sc.problem(d, "is handled at %s with a wrong option: %v", r.place, err)
 		}
+	}
+	if r.namedAfterModule() {
+		r.config.Group = sc.unit.formerly
 	}
 	sc.unit.receivers = append(sc.unit.receivers, r)
 	return r

@@ -54,7 +54,7 @@ func (b *binder) checkReceivers(u *unit, groups map[string]*receiver) {
 			b.provide(provider{u, r.decl, r.place, r, nil}, "remove one")
 			continue
 		}
-		if r.decl.stored() && !u.explicit && r.group() == u.name && r.config.Group == "" {
+		if r.decl.stored() && !u.explicit && r.namedAfterModule() {
 			b.report.add(u.name, r.decl, "has a durable group that is named after its package, and renaming the package would lose its position: give the module a method Name() string, or the receiver mono.Group")
 		}
 		if r.config.Broadcast {
@@ -109,7 +109,7 @@ func (b *binder) checkNeeds(u *unit) {
 		if _, ok := b.plan.providers[id]; ok || id.kind != KindService {
 			continue
 		}
-		if remote, ok := b.in.app.remote[id]; ok {
+		if remote, ok := b.in.app.remote[u.senders[id].decl.address()]; ok {
 			b.record(u, remote)
 			continue
 		}

@@ -24,6 +24,7 @@ type Topology struct {
 // ModuleInfo describes a module. The lists hold "kind name".
 type ModuleInfo struct {
 	Name     string   `json:"name"`
+	Formerly string   `json:"formerly,omitempty"` // the name that its groups keep
 	Version  string   `json:"version"`
 	Plugin   bool     `json:"plugin,omitempty"`
 	Roles    []string `json:"roles,omitempty"`
@@ -65,7 +66,7 @@ func (a *App) Describe() Topology {
 	}
 	handles := make(map[identity]*HandleInfo)
 	for id, d := range in.plan.handles {
-		_, remote := a.remote[id]
+		_, remote := a.remote[d.address()]
 		if p := in.plan.providers[id]; p.service != nil && p.unit.inactive {
 			remote = true
 		}
@@ -93,7 +94,7 @@ func (a *App) Describe() Topology {
 }
 
 func (u *unit) describe() ModuleInfo {
-	m := ModuleInfo{Name: u.name, Version: u.version, Plugin: u.plugin, Roles: u.roles}
+	m := ModuleInfo{Name: u.name, Formerly: u.formerly, Version: u.version, Plugin: u.plugin, Roles: u.roles}
 	for _, b := range u.usages {
 		m.note(b)
 	}

@@ -232,7 +232,7 @@ func TestChangeAType(t *testing.T) {
 		of2 := func(text string) amount { c, _ := toAmount(euros{text}); return c }
 		text2 := func(c amount) string { return strings.Join(c.Parts, " ") }
 		release := func(name string, step codec.Step) shape {
-			return shapeOf(name, options{[]mono.MessageOption{of()}, []mono.StoredOption{mono.Upcasts(step)}}, of2, text2)
+			return shapeOf(name, options{all: []mono.MessageOption{of()}, stored: []mono.StoredOption{mono.Upcasts(step)}}, of2, text2)
 		}
 		one := shapeOf("1", with(of()), of1, func(e euros) string { return e.Text })
 		three := release("3", codec.Upcast("1", toAmount))

@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,6 +17,10 @@ import (
 type Handle interface {
 	// Name returns the name given at the declaration.
 	Name() string
+
+	// Address returns the name in subjects and in the names of logs: that of [Formerly],
+	// or else Name.
+	Address() string
 
 	// Kind returns the kind of handle.
 	Kind() Kind
@@ -57,6 +62,10 @@ type handle struct{ decl *declaration }
 // Name returns the name given at the declaration.
 func (h handle) Name() string { return h.decl.name }
 
+// Address returns the name in subjects and in the names of logs: that of [Formerly], or
+// else Name.
+func (h handle) Address() string { return h.decl.Address() }
+
 // Kind returns the kind of handle.
 func (h handle) Kind() Kind { return h.decl.kind }
 
@@ -89,10 +98,14 @@ type identity struct {
 func (id identity) String() string { return string(id.kind) + " " + id.name }
 
 func (d *declaration) Name() string           { return d.name }
+func (d *declaration) Address() string        { return cmp.Or(d.config.Formerly, d.name) }
 func (d *declaration) Kind() Kind             { return d.kind }
 func (d *declaration) declared() *declaration { return d }
 func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
 func (d *declaration) String() string         { return d.identity().String() }
+
+// address identifies a handle among programs, whose releases may have different names for it.
+func (d *declaration) address() identity { return identity{d.kind, d.Address()} }
 
 // same reports whether other is a declaration of the same handle.
 func (d *declaration) same(other *declaration) bool { return d.identity() == other.identity() }
@@ -139,6 +152,9 @@ func declare[O interface{ apply(*config) error }](kind Kind, name string, opts [
 	err := checkName(name)
 	for _, o := range opts {
 		err = errors.Join(err, applyTo(&d.config, o))
+	}
+	if name == d.config.Formerly {
+		err = errors.Join(err, fmt.Errorf("Formerly(%q) is its present name: give the name before, or leave the option out", name))
 	}
 	err = errors.Join(err, d.config.check(kind), d.config.Upcasts.Check(types[0]), codec.CheckAliases(d.config.Upcasts.Newest(d.config.Codec), types...))
 	if err != nil {

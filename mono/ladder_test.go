@@ -1,6 +1,7 @@
 package mono_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -20,10 +21,12 @@ type shape struct {
 	read func(ctx context.Context, b mono.Binder) ([]string, error)
 }
 
-// options are those of the handles of a release: of all, and of those that can be stored.
+// options are those of the handles of a release: of all, and of those that can be stored. Their
+// names begin with area, by default "ladder", and began with formerly before, if it is not "".
 type options struct {
-	all    []mono.MessageOption
-	stored []mono.StoredOption
+	all            []mono.MessageOption
+	stored         []mono.StoredOption
+	area, formerly string
 }
 
 // storedHandles is the number of handles to which a shape sends.
@@ -38,8 +41,13 @@ func shapeOf[T any](name string, o options, wrap func(string) T, unwrap func(T) 
 	for _, option := range o.stored {
 		queue, event, stream = append(queue, option), append(event, option), append(stream, option)
 	}
-	jobs, told := mono.NewQueue[T]("ladder.jobs", queue...), mono.NewEvent[T]("ladder.told", event...)
-	ledger, asked := mono.NewStream[T]("ladder.ledger", stream...), mono.NewService[T, T]("ladder.asked", service...)
+	if o.formerly != "" {
+		queue, event = append(queue, mono.Formerly(o.formerly+".jobs")), append(event, mono.Formerly(o.formerly+".told"))
+		stream, service = append(stream, mono.Formerly(o.formerly+".ledger")), append(service, mono.Formerly(o.formerly+".asked"))
+	}
+	area := cmp.Or(o.area, "ladder")
+	jobs, told := mono.NewQueue[T](area+".jobs", queue...), mono.NewEvent[T](area+".told", event...)
+	ledger, asked := mono.NewStream[T](area+".ledger", stream...), mono.NewService[T, T](area+".asked", service...)
 	s := shape{
 		name: name,
 		bind: func(sc *mono.Scope, got chan<- string) {

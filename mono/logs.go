@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,10 +48,10 @@ func (ls *logs) deadLettersOf(d *declaration) *storage {
 	return ls.storage(what, transport.LogConfig{
 		Name:          ls.names.deadLetterLog(d),
 		Subjects:      []string{ls.names.deadLetter(d, "*", "*")},
-		Description:   what,
+		Description:   "dead letters of " + d.address().String(),
 		MaxPerSubject: 1,
 		Full:          transport.DropOldest,
-		Metadata:      map[string]string{"mono-dead-letters-of": d.String()},
+		Metadata:      map[string]string{"mono-dead-letters-of": d.address().String()},
 	})
 }
 
@@ -74,7 +75,7 @@ func (ls *logs) config(d *declaration) transport.LogConfig {
 		Sender:      true, // until addGroup
 		Generation:  ls.generation,
 		Description: d.config.Doc,
-		Metadata:    map[string]string{"mono-handle": d.String()},
+		Metadata:    map[string]string{"mono-handle": d.address().String()},
 		MaxSize:     max(can.MaxPayload-deadLetterRoom, can.MaxPayload/2), // a message can become a dead letter later
 	}
 	switch d.kind {
@@ -292,7 +293,7 @@ func (o *opening) open(ctx context.Context, in *instance) error {
 // unusedOf returns those groups of a handle that this program does not declare and that have no
 // member.
 func (in *instance) unusedOf(d *declaration, groups []transport.GroupInfo) []transport.GroupInfo {
-	known := append(in.plan.groupsOf(d), in.app.remoteGroups[d.identity()]...)
+	known := append(in.plan.groupsOf(d), in.app.remoteGroups[d.address()]...)
 	return slices.DeleteFunc(groups, func(g transport.GroupInfo) bool {
 		return g.Members > 0 || slices.Contains(known, g.Config.Name)
 	})
@@ -309,15 +310,18 @@ func (o *opening) report(in *instance) {
 		in.log.Warn("mono: groups not listed", "handle", o.decl.name, "error", o.unlisted)
 	}
 	for _, g := range o.unused {
-		in.log.Warn("mono: group not declared by this program and without a waiting member: "+o.advice(&g),
+		in.log.Warn("mono: group not declared by this program and without a waiting member: "+o.advice(in, &g),
 			"handle", o.decl.name, "kind", o.decl.kind, "group", g.Config.Name, "undelivered", g.Undelivered, "in_flight", g.InFlight)
 		in.observe(GroupUnused{Handle: o.decl, Group: g.Config.Name})
 	}
 }
 
 // advice says what to do about a group that is not declared.
-func (o *opening) advice(g *transport.GroupInfo) string {
-	const remote = "; if another program declares it, name it with App.RemoteGroups"
+func (o *opening) advice(in *instance, g *transport.GroupInfo) string {
+	remote := "; if another program declares it, name it with App.RemoteGroups"
+	if modules := in.plan.namedGroups(o.decl); len(modules) > 0 {
+		remote = fmt.Sprintf("; if module %s had the name %q, give it the method Formerly() string, which returns that name", strings.Join(modules, " or "), g.Config.Name) + remote
+	}
 	switch {
 	case g.Undelivered+g.InFlight == 0:
 		return "it keeps messages until mono.DeleteGroup removes it" + remote

@@ -17,6 +17,11 @@ import (
 // methods Name() string (the default is the last element of its package's path),
 // Version() string (a semantic version) and Doc() string (a sentence), the latter two
 // for service discovery.
+//
+// A module that is renamed has the method Formerly() string, which returns the name that it
+// had first. Its receivers without mono.Group keep the groups of that name, and so their
+// positions: all releases are members of the same groups. The new name is used everywhere
+// else.
 type Module interface {
 	// Bind declares which handles the module uses and serves. It must not do I/O or
 	// start goroutines. It is called at each attempt to start the App, with a Scope for

@@ -20,8 +20,8 @@ import (
 type (
 	// ServiceOption fits NewService.
 	//
-	// The options are [Annotate], [ByReference], [Codec], [Concurrency], [Doc], [LoadBalanced],
-	// [Timeout] and [Version].
+	// The options are [Annotate], [ByReference], [Codec], [Concurrency], [Doc], [Formerly],
+	// [LoadBalanced], [Timeout] and [Version].
 	ServiceOption interface {
 		apply(*config) error
 		forService()
@@ -29,7 +29,7 @@ type (
 	// QueueOption fits NewQueue.
 	//
 	// The options are [AckWait], [Annotate], [AssumeAccepted], [Backoff], [Codec], [Concurrency],
-	// [DedupWindow], [Doc], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
+	// [DedupWindow], [Doc], [Formerly], [Groups], [MaxAttempts], [MaxDelayed], [MaxPending],
 	// [NonPersistent], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	QueueOption interface {
 		apply(*config) error
@@ -38,17 +38,17 @@ type (
 	// EventOption fits NewEvent.
 	//
 	// The options are [AckWait], [Annotate], [Backoff], [Broadcast], [Codec], [Concurrency],
-	// [DedupWindow], [Doc], [Durable], [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and
-	// [Version].
+	// [DedupWindow], [Doc], [Durable], [Formerly], [MaxAttempts], [StuckAfter], [Timeout],
+	// [Upcasts] and [Version].
 	EventOption interface {
 		apply(*config) error
 		forEvent()
 	}
 	// StreamOption fits NewStream.
 	//
-	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
-	// [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey], [Partitions], [StuckAfter],
-	// [Timeout], [Unordered], [Upcasts] and [Version].
+	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow],
+	// [Doc], [Formerly], [MaxAge], [MaxAttempts], [MaxBytes], [MaxMessages], [MaxPerKey],
+	// [Partitions], [StuckAfter], [Timeout], [Unordered], [Upcasts] and [Version].
 	StreamOption interface {
 		apply(*config) error
 		forStream()
@@ -102,7 +102,8 @@ type (
 	// MessageOption fits the declaration of every handle that carries messages:
 	// NewService, NewQueue, NewEvent and NewStream.
 	//
-	// The options are [Annotate], [Codec], [Concurrency], [Doc], [Timeout] and [Version].
+	// The options are [Annotate], [Codec], [Concurrency], [Doc], [Formerly], [Timeout] and
+	// [Version].
 	MessageOption interface {
 		ServiceOption
 		QueueOption
@@ -112,8 +113,8 @@ type (
 	// StoredOption fits the declaration of every handle that can store its messages:
 	// NewQueue, NewEvent and NewStream.
 	//
-	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow], [Doc],
-	// [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and [Version].
+	// The options are [AckWait], [Annotate], [Backoff], [Codec], [Concurrency], [DedupWindow],
+	// [Doc], [Formerly], [MaxAttempts], [StuckAfter], [Timeout], [Upcasts] and [Version].
 	StoredOption interface {
 		QueueOption
 		EventOption
@@ -192,6 +193,27 @@ func Version(version string) MessageOption {
 func Doc(text string) MessageOption {
 	ok := text != "" && len(text) <= transport.MaxDescription && utf8.ValidString(text)
 	return set(ok, func(c *config) { c.Doc = text }, "Doc: want 1 to %d bytes of UTF-8, got %d bytes", transport.MaxDescription, len(text))
+}
+
+// Formerly keeps the address of a handle that has a new name: its subjects, and with them its
+// log, its groups, its dead letters and its delayed jobs, have the earlier one. Releases with
+// either name send to each other and receive from each other, and find what both have stored.
+// Errors, logs, observers and Describe have the new name.
+//
+// The option stays as long as the handle does. A handle that gets a third name keeps the option
+// as it is: the address is the first name. No other handle of its kind in the App may have that
+// name. docs/evolution.md describes the move of a handle to another address.
+func Formerly(name string) MessageOption {
+	return option(func(c *config) error {
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("Formerly(%q): %w", name, err)
+		}
+		if c.Formerly != "" {
+			return fmt.Errorf("Formerly(%q) and Formerly(%q): a handle has one address, so give only its first name", c.Formerly, name)
+		}
+		c.Formerly = name
+		return nil
+	})
 }
 
 // Codec sets how a handle's payloads are encoded, instead of the App's default. Two declarations of a
@@ -459,10 +481,11 @@ func Unordered() interface {
 // config holds the values of options. A receiver's config is its handle's, with the
 // receiver's options applied on top.
 type config struct {
-	Version string
-	Doc     string
-	Codec   codec.Codec
-	Upcasts *codec.Upcasts
+	Version  string
+	Doc      string
+	Formerly string
+	Codec    codec.Codec
+	Upcasts  *codec.Upcasts
 
 	Timeout      time.Duration
 	Concurrency  int

@@ -64,6 +64,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Annotate", mono.Annotate, messages + ", channel"},
 		{"Version", mono.Version, messages},
 		{"Doc", mono.Doc, messages},
+		{"Formerly", mono.Formerly, messages},
 		{"Codec", mono.Codec, messages},
 		{"Upcasts", mono.Upcasts, "queue, event, stream"},
 		{"Timeout", mono.Timeout, messages + ", queue handler, event handler, stream handler, batch handler"},

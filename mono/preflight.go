@@ -192,7 +192,7 @@ func (p *preflight) checkLog(o *opening, logs map[string]transport.ExistingLog) 
 	}
 	for _, g := range p.in.unusedOf(o.decl, logs[o.config.Name].Groups) {
 		p.findings = append(p.findings, Finding{
-			Object: o.decl.String(), Need: "no groups except the declared ones", Remedy: o.advice(&g), Warning: true,
+			Object: o.decl.String(), Need: "no groups except the declared ones", Remedy: o.advice(p.in, &g), Warning: true,
 			Found: fmt.Sprintf("this program does not declare the group %q, which has no waiting member", g.Config.Name),
 		})
 	}

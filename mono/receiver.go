@@ -64,6 +64,12 @@ func (r *receiver) group() string {
 	return r.unit.name
 }
 
+// namedAfterModule reports whether the group of the receiver has the name of its module.
+func (r *receiver) namedAfterModule() bool {
+	named := r.decl.kind == KindEvent || r.decl.kind == KindStream || r.decl.kind == KindQueue && len(r.decl.config.Groups) > 0
+	return named && !r.config.Broadcast && r.config.Group == ""
+}
+
 // compile is called once all modules are bound.
 func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)

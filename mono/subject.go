@@ -19,10 +19,10 @@ const (
 	toToken  = "._to."
 )
 
-// prefix returns what all subjects of a handle begin with: services.<name>,
-// queues.<name>, events.<name> or streams.<name>, after the namespace.
+// prefix returns what all subjects of a handle begin with: services.<address>,
+// queues.<address>, events.<address> or streams.<address>, after the namespace.
 func (ns namespace) prefix(d *declaration) string {
-	subject := string(d.kind) + "s." + d.name
+	subject := string(d.kind) + "s." + d.Address()
 	if ns != "" {
 		subject = string(ns) + "." + subject
 	}
