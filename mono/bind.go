@@ -2,7 +2,6 @@ package mono
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ type plan struct {
 	inactive  []*unit     // that do not run in this process
 	receivers []*receiver // of the units, in their order, once compiled
 	handles   map[identity]*declaration
-	claimed   map[identity]*declaration // by name and by address
+	named     map[identity]*declaration // by name and by address
 	providers map[identity]provider
 	channels  map[identity]*channel
 
@@ -35,7 +34,7 @@ type provider struct {
 func newPlan() plan {
 	return plan{
 		handles:   make(map[identity]*declaration),
-		claimed:   make(map[identity]*declaration),
+		named:     make(map[identity]*declaration),
 		providers: make(map[identity]provider),
 		channels:  make(map[identity]*channel),
 
@@ -263,33 +262,36 @@ func (u *unit) summarize() {
 	}
 }
 
-// record records a handle, and reports a second declaration that contradicts the first.
+// record records a handle, and reports a declaration that contradicts an earlier one.
 func (b *binder) record(u *unit, d *declaration) {
-	first, ok := b.plan.handles[d.identity()]
-	if !ok {
-		b.plan.handles[d.identity()] = d
-		b.in.codecs.add(d.config.Codec)
-		b.claim(u, d)
+	if how := b.plan.contradiction(d); how != "" {
+		b.report.add(u.name, d, "%s", how)
+	}
+	if _, ok := b.plan.handles[d.identity()]; ok {
 		return
 	}
-	if how := first.differs(d); how != "" {
-		b.report.add(u.name, d, "%s", how)
+	b.plan.handles[d.identity()] = d
+	b.in.codecs.add(d.config.Codec)
+	for _, id := range d.names() {
+		if _, ok := b.plan.named[id]; !ok {
+			b.plan.named[id] = d
+		}
 	}
 }
 
-// claim reports a handle whose name or address belongs to another one.
-func (b *binder) claim(u *unit, d *declaration) {
-	for _, id := range []identity{d.identity(), d.address()} {
-		other, ok := b.plan.claimed[id]
-		if !ok {
-			b.plan.claimed[id] = d
-			continue
-		}
-		if !other.same(d) {
-			b.report.add(u.name, d, "is declared %s at %s, and %s is declared %s at %s, so %s would be both: declare one of them, or give the newer one another name without mono.Formerly", written("Formerly", reflect.ValueOf(d.config.Formerly)), d.place, other, written("Formerly", reflect.ValueOf(other.config.Formerly)), other.place, id)
-			return
+// contradiction describes how a declaration contradicts another one of the same handle, or one
+// that has its name or its address. It returns "" if there is none.
+func (p *plan) contradiction(d *declaration) string {
+	if first, ok := p.handles[d.identity()]; ok {
+		return first.differs(d)
+	}
+	for _, id := range d.names() {
+		if other, ok := p.named[id]; ok {
+			return fmt.Sprintf("is declared %s at %s, and %s is declared %s at %s, so %s would be both: declare one of them, or give the newer one another name, without mono.Formerly",
+				d.formerly(), d.place, other, other.formerly(), other.place, id)
 		}
 	}
+	return ""
 }
 
 // declare records that the module uses a handle. It panics unless the Scope belongs to

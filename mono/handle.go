@@ -107,6 +107,14 @@ func (d *declaration) String() string         { return d.identity().String() }
 // address identifies a handle among programs, whose releases may have different names for it.
 func (d *declaration) address() identity { return identity{d.kind, d.Address()} }
 
+// names returns what no other handle may have as its name or its address.
+func (d *declaration) names() []identity { return []identity{d.identity(), d.address()} }
+
+// formerly describes the option Formerly as the declaration has it.
+func (d *declaration) formerly() string {
+	return written("Formerly", reflect.ValueOf(d.config.Formerly))
+}
+
 // same reports whether other is a declaration of the same handle.
 func (d *declaration) same(other *declaration) bool { return d.identity() == other.identity() }
 

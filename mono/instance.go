@@ -194,10 +194,8 @@ func (in *instance) outsideSender(d *declaration) (*sender, error) {
 	default:
 		return nil, notDone(Unavailable, "%s: the App is %s", d, in.app.State())
 	}
-	if known, ok := in.plan.handles[d.identity()]; ok {
-		if how := known.differs(d); how != "" {
-			return nil, notDone(FailedPrecondition, "%s %s", d, how)
-		}
+	if how := in.plan.contradiction(d); how != "" {
+		return nil, notDone(FailedPrecondition, "%s %s", d, how)
 	}
 	s := &sender{in: in, decl: d, next: in.outsideNext}
 	s.compile()

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -114,7 +115,7 @@ func (h *Harness) eachGroup(tr transport.Transport, f func(handleKey, transport.
 	consumed := make(map[string]handleKey) // by subject
 	for _, p := range h.allPrograms() {
 		for _, d := range p.describe().Handles {
-			k := handleKey{d.Kind, d.Name}
+			k := handleKey{d.Kind, cmp.Or(d.Settings["Formerly"], d.Name)}
 			if len(d.Consumes) > 0 && p.topology.isStored(k) {
 				subject, _, _ := strings.Cut(d.Subject, "._k")
 				consumed[subject] = k

@@ -21,13 +21,13 @@ type journal struct {
 	decisions map[attemptKey][]decision
 }
 
-// handleKey identifies a handle.
+// handleKey identifies a handle by its address, which all releases of a program share.
 type handleKey struct {
 	kind mono.Kind
 	name string
 }
 
-func keyOf(h mono.Handle) handleKey { return handleKey{h.Kind(), h.Name()} }
+func keyOf(h mono.Handle) handleKey { return handleKey{h.Kind(), h.Address()} }
 
 func (k handleKey) String() string { return string(k.kind) + " " + k.name }
 

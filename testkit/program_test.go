@@ -312,3 +312,45 @@ func TestScheduleOfARollBack(t *testing.T) {
 		}
 	}).MustPass()
 }
+
+// Two releases have different names for one queue. What a test says of either name is about both.
+func TestProgramsWithTwoNamesForAHandle(t *testing.T) {
+	t.Parallel()
+	renamed := mono.NewQueue[order]("post.receipts", mono.Formerly("shop.receipts"), mono.MaxAttempts(5), mono.Backoff(mono.Constant(time.Second)))
+	testkit.Run(t, func(t *testing.T, h *testkit.Harness) {
+		v1, v2 := h.Program("v1"), h.Program("v2")
+		v1.AddFunc(func() mono.Module { return post(fine) })
+		v2.AddFunc(func() mono.Module {
+			return mono.NewModule("post", func(sc *mono.Scope) error {
+				renamed.Handle(sc, func(context.Context, order) error { return nil })
+				return nil
+			})
+		})
+		slow := h.Fault(renamed, testkit.Slow(time.Minute)).When(testkit.InProgram("v1")) // by the name that v1 does not have
+		v1.MustStart()
+		v2.MustStart()
+		v2.Stop()
+		if err := receipts.Enqueue(t.Context(), v1, order{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		h.Advance(time.Hour)
+		v2.MustStart()
+		v1.Stop()
+		if err := renamed.Enqueue(t.Context(), v2, order{ID: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := receipts.Enqueue(t.Context(), v2, order{}); mono.CodeOf(err) != mono.FailedPrecondition || !strings.Contains(err.Error(), "queue post.receipts is declared with Formerly(shop.receipts) at ") {
+			t.Errorf("by the old name in v2: %v", err)
+		}
+		h.Settle()
+		for _, q := range []mono.Queue[order]{receipts, renamed} {
+			all := testkit.Consumed(h, q)
+			if len(all) != 2 || all[0].Value.ID != "a" || all[0].Program != "v1" || all[1].Value.ID != "b" || all[1].Program != "v2" {
+				t.Errorf("%s: consumed are %+v", q.Name(), all)
+			}
+		}
+		if slow.Triggered() != 1 {
+			t.Errorf("%d were slow", slow.Triggered())
+		}
+	})
+}
