@@ -31,6 +31,7 @@ type App struct {
 	remote     map[identity]*declaration // by address
 
 	remoteGroups map[identity][]string // by address
+	removed      []*declaration
 	components   []transport.Component
 
 	lifecycle token      // held by Start and Stop
@@ -187,6 +188,19 @@ func (a *App) RemoteGroups(h Handle, groups ...string) {
 		panic("mono: RemoteGroups(" + d.String() + "): the handle is not stored, so it has no durable groups")
 	}
 	a.register("RemoteGroups", func() { a.remoteGroups[d.address()] = append(a.remoteGroups[d.address()], groups...) })
+}
+
+// Removed declares stored handles that the program does not have any more. As long as a log of
+// one of them exists, with messages or dead letters, and no program receives from it, the
+// start reports it: a warning, and LogUnused for observers. A module that uses one of them is a
+// mistake that Start reports. docs/evolution.md has the steps of the removal.
+func (a *App) Removed(handles ...Handle) {
+	for _, h := range handles {
+		if !h.declared().stored() {
+			panic("mono: Removed(" + h.declared().String() + "): the handle is not stored, so it leaves nothing: remove it from the program only")
+		}
+		a.register("Removed", func() { a.removed = append(a.removed, h.declared()) })
+	}
 }
 
 func (a *App) register(what string, add func()) {

@@ -21,6 +21,7 @@ func (b *binder) check() error {
 	for _, u := range b.plan.units {
 		b.checkNeeds(u)
 	}
+	b.checkRemoved()
 	for _, u := range b.plan.units {
 		for _, d := range u.messages {
 			b.checkHandle(u, d)
@@ -119,6 +120,18 @@ func (b *binder) checkNeeds(u *unit) {
 		_, ok := b.plan.providers[n.decl.identity()]
 		if !ok {
 			b.report.add(u.name, n.decl, "no module provides it: add the module or plugin that does")
+		}
+	}
+}
+
+// checkRemoved reports removed handles that are in use.
+func (b *binder) checkRemoved() {
+	for _, d := range b.in.app.removed {
+		for _, id := range d.names() {
+			if other, ok := b.plan.named[id]; ok {
+				b.report.add("", d, "is declared as removed, and a module uses %s, declared at %s, which has the same log: take it out of App.Removed, or out of the module", other, other.place)
+				break
+			}
 		}
 	}
 }

@@ -12,14 +12,21 @@ import (
 // each message. A worker that accepts a job does the same, so a NonPersistent queue must not have
 // such a log.
 
+//
+// The logs of a handle that was removed stay, too. App.Removed names it.
+
 // leftover is such a log.
 type leftover struct {
-	decl  *declaration
-	users []string // modules
-	name  string
+	decl     *declaration
+	users    []string // modules
+	name     string
+	subjects []string
+	removed  bool // with its handle
+	dead     bool // it holds the dead letters of a removed handle
 
-	info transport.LogInfo
-	err  error
+	info    transport.LogInfo
+	members int
+	err     error
 }
 
 // findLeftovers looks for the logs of handles that are not stored. It changes none of them.
@@ -45,7 +52,8 @@ func (in *instance) findLeftovers(ctx context.Context) {
 	}
 }
 
-// mayBeLeft lists the handles that are not stored now, and may have been.
+// mayBeLeft lists the handles that are not stored now, and may have been, and those that were
+// removed.
 func (in *instance) mayBeLeft() (all []*leftover) {
 	known := make(map[identity]*leftover)
 	for _, u := range in.plan.units {
@@ -55,43 +63,85 @@ func (in *instance) mayBeLeft() (all []*leftover) {
 			}
 			l := known[d.identity()]
 			if l == nil {
-				l = &leftover{decl: d, name: in.names.log(d)}
+				l = &leftover{decl: d, name: in.names.log(d), subjects: in.names.stored(d)}
 				known[d.identity()] = l
 				all = append(all, l)
 			}
 			l.users = append(l.users, u.name)
 		}
 	}
+	for _, d := range in.app.removed {
+		dead := in.logs.deadLettersOf(d).config
+		all = append(all, &leftover{decl: d, name: in.names.log(d), subjects: in.names.stored(d), removed: true},
+			&leftover{decl: d, name: dead.Name, subjects: dead.Subjects, removed: true, dead: true})
+	}
 	return all
 }
 
 // config describes the log, which is opened only if it exists.
-func (l *leftover) config(in *instance) transport.LogConfig {
-	return transport.LogConfig{Name: l.name, Subjects: in.names.stored(l.decl), Existing: true}
+func (l *leftover) config() transport.LogConfig {
+	return transport.LogConfig{Name: l.name, Subjects: l.subjects, Existing: true}
 }
 
 func (l *leftover) find(ctx context.Context, in *instance) error {
-	log, err := in.app.transport.Log(ctx, l.config(in))
+	log, err := in.app.transport.Log(ctx, l.config())
 	if err == nil {
 		l.info, err = log.Info(ctx)
 	}
+	if err != nil || !l.removed {
+		return err
+	}
+	groups, err := log.Groups(ctx)
+	l.count(groups)
 	return err
 }
 
+// count counts the members that receive from the log.
+func (l *leftover) count(groups []transport.GroupInfo) {
+	for _, g := range groups {
+		l.members += g.Members
+	}
+}
+
+// waiting returns the number of messages in the log.
+func (l *leftover) waiting() uint64 { return l.info.Messages + l.info.Delayed }
+
 // report reports a log that was found. An account that may not look is not told.
 func (l *leftover) report(in *instance) {
-	waiting := l.info.Messages + l.info.Delayed
 	switch code := CodeOf(l.err); {
 	case code == NotFound, code == PermissionDenied:
 	case l.err != nil:
 		in.log.Warn("mono: not known whether an earlier release left a log", "handle", l.decl.name, "kind", l.decl.kind, "error", l.err)
-	case l.decl.kind == KindQueue:
+	case l.removed && l.members > 0: // another release runs
+	case l.decl.kind == KindQueue && !l.removed:
 		for _, u := range l.users {
-			in.report.add(u, l.decl, "is NonPersistent, but its log %s exists with %d jobs, and would accept further jobs without a worker: let a release that stores the queue finish them, then delete the log (on NATS: nats stream rm %s)", l.name, waiting, l.name)
+			in.report.add(u, l.decl, "is NonPersistent, but its log %s exists with %d jobs, and would accept further jobs without a worker: %s", l.name, l.waiting(), l.remedy())
 		}
 	default:
-		in.log.Warn("mono: the event is not Durable here, but its log exists and goes on storing every event: let a release in which it is Durable finish them, then delete the log (on NATS: nats stream rm)",
-			"handle", l.decl.name, "log", l.name, "messages", waiting)
-		in.observe(LogUnused{Handle: l.decl, Log: l.name, Messages: waiting})
+		text := "mono: the event is not Durable here, but its log exists and goes on storing every event: "
+		if l.removed {
+			text = "mono: the handle is removed here, but its log exists: "
+		}
+		in.log.Warn(text+l.remedy(), "handle", l.decl.name, "kind", l.decl.kind, "log", l.name, "messages", l.waiting())
+		in.observe(LogUnused{Handle: l.decl, Log: l.name, Messages: l.waiting()})
 	}
+}
+
+// remedy says how to get rid of the log.
+func (l *leftover) remedy() string {
+	first := ""
+	switch {
+	case l.removed && l.waiting() == 0:
+	case l.dead:
+		first = "let a release that has the handle replay or discard the dead letters, then "
+	case l.removed && l.decl.kind == KindStream:
+		first = "if its history is not needed and a release that has the stream has handled it, "
+	case l.removed:
+		first = "let a release that has the handle finish what waits, then "
+	case l.decl.kind == KindQueue:
+		first = "let a release that stores the queue finish them, then "
+	default:
+		first = "let a release in which it is Durable finish them, then "
+	}
+	return first + "delete the log (on NATS: nats stream rm " + l.name + ")"
 }

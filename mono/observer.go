@@ -181,8 +181,9 @@ type (
 		Group  string
 	}
 
-	// LogUnused reports, at the start, the log of an event that is not Durable any more. It
-	// goes on storing the events for the groups that it has, until it is deleted.
+	// LogUnused reports, at the start, the log of an event that is not Durable any more, which
+	// goes on storing the events for the groups that it has. It also reports a log of a handle
+	// that App.Removed declares, and the log of its dead letters. It stays until it is deleted.
 	LogUnused struct {
 		Handle   Handle
 		Log      string

@@ -81,7 +81,9 @@ func (p *preflight) run(ctx context.Context, to transport.Preflighter) error {
 	for _, l := range left {
 		if log, ok := is.Logs[l.name]; ok {
 			l.info = log.Info
-			p.findings = append(p.findings, l.finding())
+			if l.count(log.Groups); !l.removed || l.members == 0 {
+				p.findings = append(p.findings, l.finding())
+			}
 		}
 	}
 	p.sort()
@@ -126,8 +128,12 @@ func (p *preflight) collect() ([]*opening, []*leftover) {
 	}
 	left := in.mayBeLeft()
 	for _, l := range left {
-		c := l.config(in)
-		p.need(l.decl.identity(), l.decl.String()).Log = &c
+		c := l.config()
+		id := l.decl.identity()
+		if l.dead {
+			id.kind = "dead letters of " + id.kind
+		}
+		p.need(id, id.String()).Log = &c
 	}
 	return logs, left
 }
@@ -219,15 +225,17 @@ func (p *preflight) sort() {
 
 // finding is the finding for a log that an earlier release has left.
 func (l *leftover) finding() Finding {
-	f := Finding{
-		Object: l.decl.String(), Need: "no log " + l.name + ", since it is NonPersistent",
-		Found:  fmt.Sprintf("an earlier release has left it with %d jobs, and it would accept further jobs without a worker", l.info.Messages+l.info.Delayed),
-		Remedy: fmt.Sprintf("let a release that stores the queue finish them, then delete the log (on NATS: nats stream rm %s)", l.name),
-	}
-	if l.decl.kind == KindEvent {
-		f.Need, f.Warning = "no log "+l.name+", since the event is not Durable", true
-		f.Found = fmt.Sprintf("an earlier release has left it with %d messages, and it goes on storing every event", l.info.Messages)
-		f.Remedy = fmt.Sprintf("let a release in which it is Durable finish them, then delete the log (on NATS: nats stream rm %s)", l.name)
+	f := Finding{Object: l.decl.String(), Remedy: l.remedy(), Warning: true}
+	switch {
+	case l.removed:
+		f.Need = "no log " + l.name + ", since the handle is removed"
+		f.Found = fmt.Sprintf("an earlier release has left it with %d messages", l.waiting())
+	case l.decl.kind == KindEvent:
+		f.Need = "no log " + l.name + ", since the event is not Durable"
+		f.Found = fmt.Sprintf("an earlier release has left it with %d messages, and it goes on storing every event", l.waiting())
+	default:
+		f.Need, f.Warning = "no log "+l.name+", since it is NonPersistent", false
+		f.Found = fmt.Sprintf("an earlier release has left it with %d jobs, and it would accept further jobs without a worker", l.waiting())
 	}
 	return f
 }
