@@ -45,7 +45,8 @@ type HandleInfo struct {
 	Types       []string          `json:"types"` // Go types: request and reply, or payload
 	Codec       string            `json:"codec,omitempty"`
 	Subject     string            `json:"subject,omitempty"`
-	Declared    string            `json:"declared"` // file:line
+	Log         string            `json:"log,omitempty"` // of a stored handle; that of its dead letters has "__dead" at the end
+	Declared    string            `json:"declared"`      // file:line
 	Settings    map[string]string `json:"settings,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"` // texts of the values of Annotate, by key
 	Provides    []string          `json:"providedBy,omitempty"`
@@ -116,6 +117,9 @@ func (in *instance) describe(d *declaration, remote bool) *HandleInfo {
 	if d.kind.hasMessages() {
 		h.Codec = in.codecs.own(d).ContentType()
 		h.Subject = in.names.patterns(d, &d.config)[0]
+		if d.stored() {
+			h.Log = in.names.log(d)
+		}
 	}
 	return h
 }

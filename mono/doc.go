@@ -92,6 +92,7 @@
 //
 // Subjects are services.<name>, queues.<name>, events.<name> and streams.<name>,
 // with ._k.<key> at the end for a keyed handle, all after an optional [Namespace].
+// With [Formerly] <name> is the first name of the handle.
 // The log of a stored handle is named like its subject with "_" for ".", such as
 // queues_orders_receipts.
 //

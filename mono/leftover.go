@@ -2,6 +2,7 @@ package mono
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"gomono.dev/transport"
@@ -129,7 +130,10 @@ func (l *leftover) report(in *instance) {
 
 // remedy says how to get rid of the log.
 func (l *leftover) remedy() string {
-	first := ""
+	first, last := "", ""
+	if l.removed && !l.dead && l.waiting() > 0 {
+		last = fmt.Sprintf("; if the handle has another name now, declare that with mono.Formerly(%q) instead", l.decl.Address())
+	}
 	switch {
 	case l.removed && l.waiting() == 0:
 	case l.dead:
@@ -143,5 +147,5 @@ func (l *leftover) remedy() string {
 	default:
 		first = "let a release in which it is Durable finish them, then "
 	}
-	return first + "delete the log (on NATS: nats stream rm " + l.name + ")"
+	return first + "delete the log (on NATS: nats stream rm " + l.name + ")" + last
 }

@@ -310,7 +310,8 @@ func MaxBuffered(n int) interface {
 // queue names one of its [Groups]. It needs no Group if the queue declares none: then
 // [DefaultGroup] is the only one. A durable group keeps its position under its name. A
 // renamed group therefore begins as a new one, and the old one stays until
-// [DeleteGroup].
+// [DeleteGroup]. A receiver whose module is renamed keeps its position with the former
+// name as its Group; see [Module] for all receivers of a module.
 func Group(name string) StoredHandlerOption {
 	return set(isGroup(name), func(c *config) { c.Group = name },
 		"Group(%q): want 1 to %d lower-case letters, digits and single hyphens", name, maxName)

@@ -169,6 +169,36 @@ func TestRenamedHandleKeepsItsAddress(t *testing.T) {
 	})
 }
 
+// A queue that is renamed without Formerly leaves its jobs behind. If the old one is declared as
+// removed, the start names the option, and with it the jobs are handled.
+func TestRenameAHandleWithoutFormerly(t *testing.T) {
+	t.Parallel()
+	old, wrong, right := mono.NewQueue[job]("without.old"), mono.NewQueue[job]("without.new"), mono.NewQueue[job]("without.new", mono.Formerly("without.old"))
+	onBackends(t, func(t *testing.T, b backend) {
+		got := make(chan job, 10)
+		bind := func(q mono.Queue[job]) mono.Module {
+			return module("m", func(s *mono.Scope) { q.Handle(s, receiverOf(got)) })
+		}
+		b.within(t, func(app *mono.App) {
+			if err := old.Enqueue(t.Context(), app, job{N: 1}); err != nil {
+				t.Error(err)
+			}
+		}, module("sender", func(s *mono.Scope) { s.Use(old) }))
+		var log logBuffer
+		app := mono.New(b.connect(), log.option()).Add(bind(wrong))
+		app.Removed(old)
+		starts(t, app)()
+		if cure := `if the handle has another name now, declare that with mono.Formerly("without.old") instead`; !strings.Contains(strings.ReplaceAll(log.String(), `\"`, `"`), cure) {
+			t.Errorf("%s does not contain %s", log.String(), cure)
+		}
+		none(t, got)
+		b.start(t, bind(right))
+		if j := next(t, got); j.N != 1 {
+			t.Errorf("got %v", j)
+		}
+	})
+}
+
 // Describe, observers and errors have the new name, and the topology shows the address.
 func TestRenamedHandleIsShownWithItsName(t *testing.T) {
 	t.Parallel()
@@ -184,13 +214,13 @@ func TestRenamedHandleIsShownWithItsName(t *testing.T) {
 		if a, n := asked.Address(), asked.Name(); a != "shown.old" || n != "shown.new" {
 			t.Errorf("the address is %s, and the name %s", a, n)
 		}
-		for _, want := range []struct{ name, subject, formerly string }{
-			{"shown.new", "shop.services.shown.old", "shown.old"},
-			{"shown.jobs", "shop.queues.shown.tasks", "shown.tasks"},
+		for _, want := range []struct{ name, subject, log, formerly string }{
+			{"shown.new", "shop.services.shown.old", "", "shown.old"},
+			{"shown.jobs", "shop.queues.shown.tasks", "shop_queues_shown_tasks", "shown.tasks"},
 		} {
 			all := app.Describe().Handles
 			i := slices.IndexFunc(all, func(h mono.HandleInfo) bool { return h.Name == want.name })
-			if i < 0 || all[i].Subject != want.subject || all[i].Settings["Formerly"] != want.formerly {
+			if i < 0 || all[i].Subject != want.subject || all[i].Log != want.log || all[i].Settings["Formerly"] != want.formerly {
 				t.Errorf("%+v is not among %+v", want, all)
 			}
 		}
