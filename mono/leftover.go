@@ -8,13 +8,10 @@ import (
 	"gomono.dev/transport"
 )
 
-// The log of a handle that an earlier release stored stays when a later one stores nothing. It goes
-// on storing what is sent, for groups that have no members any more, and its backend acknowledges
-// each message. A worker that accepts a job does the same, so a NonPersistent queue must not have
-// such a log.
-
-//
-// The logs of a handle that was removed stay, too. App.Removed names it.
+// The log of a handle stays if a later release does not store the handle, or does not have it any
+// more (App.Removed). It goes on storing what is sent, for groups that have no members, and its
+// backend acknowledges each message. A worker of a NonPersistent queue acknowledges each job, too,
+// so such a queue must not have a log.
 
 // leftover is such a log.
 type leftover struct {
@@ -53,8 +50,7 @@ func (in *instance) findLeftovers(ctx context.Context) {
 	}
 }
 
-// mayBeLeft lists the handles that are not stored now, and may have been, and those that were
-// removed.
+// mayBeLeft lists possible logs: those of handles that are not stored now, and of removed ones.
 func (in *instance) mayBeLeft() (all []*leftover) {
 	known := make(map[identity]*leftover)
 	for _, u := range in.plan.units {
@@ -128,7 +124,7 @@ func (l *leftover) report(in *instance) {
 	}
 }
 
-// remedy says how to get rid of the log.
+// remedy returns the advice for the log, which ends with its deletion.
 func (l *leftover) remedy() string {
 	first, last := "", ""
 	if l.removed && !l.dead && l.waiting() > 0 {
