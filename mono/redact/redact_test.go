@@ -22,11 +22,11 @@ func lines(print func(*slog.Logger), opts ...redact.Option) (text, json string) 
 	return strings.TrimSpace(a.String()), strings.TrimSpace(b.String())
 }
 
-// prints checks the two lines of a record with one attribute.
+// prints checks the two lines of a record with one attribute. The text may be left out.
 func prints(t *testing.T, key string, v any, text, json string, opts ...redact.Option) {
 	t.Helper()
 	gotText, gotJSON := lines(func(l *slog.Logger) { l.Info("m", key, v) }, opts...)
-	if want := "msg=m " + key + "=" + text; gotText != want {
+	if want := "msg=m " + key + "=" + text; text != "" && gotText != want {
 		t.Errorf("text:\n got %s\nwant %s", gotText, want)
 	}
 	if want := `{"msg":"m","` + key + `":` + json + "}"; gotJSON != want {
