@@ -172,8 +172,8 @@ func (t *scanner) value(from int, v value) bool {
 	if size := quoteAt(t.s[from:]); size > 0 {
 		inner := from + size
 		to := t.closing(inner, t.s[from:inner])
-		if v.counted && isCount(t.s[inner:to]) {
-			return false
+		if v.counted && isCount(t.s[inner:to]) || t.r.name(t.s[inner:to]).secret && t.nameAt(from) {
+			return false // a number, or the name of another secret
 		}
 		t.redact(inner, to)
 		return true
@@ -534,9 +534,12 @@ func (t *scanner) credentials() bool {
 		if scheme == "basic " && !isBasic(t.s[from:]) {
 			return false
 		}
+		if quoteAt(t.s[from:]) > 0 {
+			return t.value(from, value{})
+		}
 		to := t.endOfWord(from)
 		switch strings.ToLower(t.s[from:to]) {
-		case "", "token", "tokens", "auth", "authentication", "authorization":
+		case "", "bearer", "basic", "token", "tokens", "auth", "authentication", "authorization":
 			return false
 		}
 		t.replace(from, to, Mark)
