@@ -1,8 +1,6 @@
 package redact
 
-import (
-	"reflect"
-)
+import "reflect"
 
 // mark returns the text for a secret.
 func (v verdict) mark(s string) string {

@@ -1,6 +1,6 @@
 // Package redact removes secrets from log records and from values before they are printed.
 //
-// One line switches it on, for every line of an App, those of mono included:
+// One line switches it on, for all modules of an App and for mono itself:
 //
 //	mono.New(tr, mono.Logger(slog.New(redact.Handler(slog.NewJSONHandler(os.Stderr, nil)))))
 //
@@ -11,9 +11,8 @@
 //  2. The argument of a log call is never changed: a value with a secret is copied.
 //  3. A type is examined once. A value of a type that can hold no secret costs one
 //     look-up, and a record without a secret in its texts allocates nothing.
-//  4. Every value terminates: a cycle is cut, and so is a value deeper than 32 levels or
-//     of more than 10,000 parts, or a text longer than 1 MiB. A cut removes; it never
-//     prints something that was not searched.
+//  4. Cycles end, and values have limits: 32 levels, 10,000 parts in a record, and 1 MiB
+//     in a text. The part beyond a limit is not printed.
 //  5. A panic in a LogValue, Error, String, or MarshalJSON does not escape, and its text
 //     is searched, too.
 //  6. Valid JSON stays valid JSON, with its order and its spaces.
@@ -38,7 +37,7 @@
 // are in no list. [Names] adds names, and [Except] removes some.
 //
 // A value that is nil, a bool, a time or a duration is not redacted by name. A number is, except
-// after a plural and after pass and seed, where it is a count: tokens=512, seed=42.
+// after a plural, pass or seed, because it is a count there: tokens=512, seed=42.
 //
 // # Tags
 //
@@ -58,9 +57,10 @@
 //
 // # Values
 //
-// Structs, pointers, slices, arrays, maps and interfaces are searched to the depth that fmt and
-// encoding/json print: unexported fields too, but no pointers in them. A secret that is not a
-// text becomes the zero value of its type. If the slot is an interface, it becomes [Mark].
+// Structs, pointers, slices, arrays, maps and interfaces are searched like fmt and encoding/json print
+// them: unexported fields too, but no pointers in them. A secret that is not a
+// text becomes the zero value of its type, or [Mark] in an interface. A struct keeps its fields, and
+// a slice or a map has one redacted element. An empty text becomes [Mark], too.
 //
 // A text is searched as JSON if it is JSON, in a string, a []byte or a json.RawMessage. Any
 // other text is searched for key=value, key: value, --key value, query parameters and headers,
@@ -76,12 +76,13 @@
 //
 // Redaction is a net below the care of the author. It cannot find:
 //
-//   - a secret without a name: what %v prints of a struct, log.Info("hunter2")
+//   - a secret without a name: log.Info("hunter2"), or a struct printed by %v
 //   - the rest of a secret with spaces in plain text: password=correct horse
 //   - a secret in a name: the key of a map, or the name of an attribute
 //   - a secret in base64 or hexadecimal, or in parts
 //   - a name beside its value: {"name": "DB_PASSWORD", "value": "hunter2"}
-//   - what an attribute group of another handler, below this one, adds
+//   - the rest of the password of a URL that has both @ and / and does not escape them
+//   - anything that a handler below this one adds
 //
 // It may redact too much: the error text "session: not found" loses its second word.
 package redact

@@ -22,7 +22,7 @@ func newLog() slog.Handler {
 	}})
 }
 
-// One line switches redaction on for all lines of an App: those of its modules and those of mono.
+// One line switches redaction on, for the modules of an App and for mono itself.
 func ExampleHandler() {
 	app := mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(redact.Handler(newLog()))))
 	app.Add(mono.NewModule("shop", func(s *mono.Scope) error {

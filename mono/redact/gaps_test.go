@@ -17,7 +17,7 @@ func TestGaps(t *testing.T) {
 	t.Run("map of any keeps its other values", func(t *testing.T) {
 		t.Parallel()
 		prints(t, "v", map[string]any{"name": "bob", "phones": []any{"1", map[string]any{"password": "hunter2"}}}, "",
-			`{"name":"bob","phones":["1",{"password":"[REDACTED]"}]}`, redact.Names("phone number"))
+			`{"name":"bob","phones":["1",{"password":"[REDACTED]"}]}`)
 		prints(t, "v", map[string]any{"cpf": "123", "name": "bob"}, "", `{"cpf":"[REDACTED]","name":"bob"}`, redact.Names("CPF"))
 	})
 

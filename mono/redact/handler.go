@@ -37,14 +37,11 @@ func (h *handler) Handle(ctx context.Context, rec slog.Record) error {
 		i++
 		return true
 	})
-	switch {
-	case attrs != nil:
-		clean := slog.NewRecord(rec.Time, rec.Level, message, rec.PC)
-		clean.AddAttrs(attrs...)
-		rec = clean
-	default:
-		rec.Message = message
+	if attrs != nil {
+		rec = slog.NewRecord(rec.Time, rec.Level, message, rec.PC)
+		rec.AddAttrs(attrs...)
 	}
+	rec.Message = message
 	return h.next.Handle(ctx, rec)
 }
 

@@ -1,10 +1,6 @@
 package redact
 
-import (
-	"bytes"
-	"encoding/base64"
-	"strings"
-)
+import "strings"
 
 const (
 	maxText = 1 << 20 // bytes of a text that is searched; the rest is cut
@@ -33,7 +29,7 @@ type scanner struct {
 	r     *Redactor
 	s     string
 	i     int    // the position
-	start int    // where the search for names begins: behind the last secret
+	start int    // the end of the last secret, before which no name begins
 	open  int    // brackets that are open
 	url   word   // the last one with a URL
 	mail  word   // the last one with an @
@@ -42,8 +38,18 @@ type scanner struct {
 	done  int
 }
 
+// special are the bytes that scan looks at.
+var special = [256]bool{
+	'{': true, '[': true, '(': true, '}': true, ']': true, ')': true, ':': true, '=': true, '@': true, '-': true,
+	'e': true, 'S': true, 'b': true, 'B': true,
+}
+
 func (t *scanner) scan() {
 	for t.i < len(t.s) {
+		if !special[t.s[t.i]] {
+			t.i++
+			continue
+		}
 		switch c := t.s[t.i]; {
 		case c == '{' || c == '[' || c == '(':
 			t.open++
@@ -364,216 +370,4 @@ func (t *scanner) flag() bool {
 	}
 	v := t.r.name(t.s[start:end])
 	return v.secret && t.value(from, value{verdict: v})
-}
-
-// userinfo redacts the password of a URL whose "://" is at the position.
-func (t *scanner) userinfo() bool {
-	from := t.i + len("://")
-	t.url.read(t.s, from, " \t\r\n\"'`<>\\")
-	host := from
-	for host < t.url.end && strings.IndexByte("/?#", t.s[host]) < 0 {
-		host++
-	}
-	at := strings.LastIndexByte(t.s[from:host], '@')
-	colon := strings.IndexByte(t.s[from:host], ':')
-	if at < 0 && colon >= 0 && !isPort(t.s[from+colon+1:host]) {
-		at = t.url.at - from // the password has a slash
-	}
-	switch {
-	case at < 0:
-		return false
-	case colon >= 0 && colon < at:
-		t.replace(from+colon+1, from+at, Mark)
-		return true
-	case at > 0 && t.nameIsSecret():
-		t.replace(from, from+at, Mark)
-		return true
-	}
-	return false
-}
-
-// word is a part of a text up to its end, and its last @ or -1.
-type word struct{ end, at int }
-
-// read reads the word at a position, up to one of the bytes of stop. Each word is read once.
-func (w *word) read(s string, from int, stop string) {
-	if from < w.end {
-		return
-	}
-	w.at = -1
-	for w.end = from; w.end < len(s) && strings.IndexByte(stop, s[w.end]) < 0; w.end++ {
-		if s[w.end] == '@' {
-			w.at = w.end
-		}
-	}
-}
-
-// isPort reports the port of a URL, or what may follow it in a text.
-func isPort(s string) bool {
-	return s == "" || isDigit(s[0]) && isCount(strings.TrimRight(s, ".,;:)]}"))
-}
-
-// nameIsSecret reports whether a user alone is a token, by the scheme before the position.
-func (t *scanner) nameIsSecret() bool {
-	scheme, _ := t.nameBefore(t.i)
-	switch strings.ToLower(scheme) {
-	case "http", "https", "ws", "wss", "nats", "tls":
-		return true
-	}
-	return false
-}
-
-// address redacts the password of user:password@host with its "@" at the position.
-func (t *scanner) address() bool {
-	user := t.i
-	for user > t.start && t.i-user < 4*maxName && strings.IndexByte(" \t\r\n\"'`<>=,;([{", t.s[user-1]) < 0 {
-		user--
-	}
-	colon := user + strings.IndexByte(t.s[user:t.i], ':')
-	if colon <= user || colon+1 == t.i || strings.HasPrefix(t.s[colon:], "://") {
-		return false
-	}
-	t.mail.read(t.s, t.i, " \t\r\n\"'`<>,;{}")
-	at := t.mail.at
-	host := t.s[at+1 : t.mail.end]
-	if host == "" || !isWord(host[0]) && host[0] != '[' {
-		return false
-	}
-	if isAddressee(t.s[user:colon]) && !strings.ContainsAny(host, ":/(") {
-		return false
-	}
-	t.replace(colon+1, at, Mark)
-	return true
-}
-
-// isAddressee reports the name of a mail address: email:ada@example.com.
-func isAddressee(name string) bool {
-	start := 0
-	for i := 0; i < len(name); {
-		s, end := nextWord(name, i)
-		if s < end {
-			start = s
-		}
-		i = end
-	}
-	switch strings.ToLower(name[start:]) {
-	case "email", "mail", "mailto", "to", "from", "cc", "bcc", "user", "username", "login", "owner", "author",
-		"contact", "address", "addr", "by", "account", "customer", "recipient", "sender", "name", "id", "sip", "acct":
-		return true
-	}
-	return false
-}
-
-// form redacts a word at the position that is a secret by its form.
-func (t *scanner) form() bool {
-	switch s := t.s[t.i:]; s[0] {
-	case 'e':
-		if t.i < t.noJWT {
-			return false
-		}
-		n, ok := jwtLen(s)
-		if ok {
-			t.replace(t.i, t.i+n, Mark)
-			return true
-		}
-		t.noJWT = t.i + n
-	case 'S':
-		if isSeed(s) {
-			t.replace(t.i, t.i+seedLen, Mark)
-			return true
-		}
-	default:
-		return t.credentials()
-	}
-	return false
-}
-
-// jwtLen reports whether a text begins with a JSON Web Token, and the length of the run of its characters.
-func jwtLen(s string) (n int, ok bool) {
-	if !strings.HasPrefix(s, "eyJ") {
-		return 0, false
-	}
-	for ; n < len(s); n++ {
-		c := s[n]
-		if c == '.' {
-			ok = true
-		} else if c >= 0x80 || !isWord(c) && c != '_' && c != '-' {
-			break
-		}
-	}
-	return n, ok
-}
-
-// seedLen is the length of a NATS seed.
-const seedLen = 58
-
-// isSeed reports whether a text begins with a NATS seed.
-func isSeed(s string) bool {
-	if len(s) < seedLen || len(s) > seedLen && isWord(s[seedLen]) || strings.IndexByte("OAUNCX", s[1]) < 0 {
-		return false
-	}
-	for i := range seedLen {
-		if !isUpper(s[i]) && (s[i] < '2' || s[i] > '7') {
-			return false
-		}
-	}
-	return true
-}
-
-// credentials redacts the word behind Bearer, and behind Basic if it is user:password in base64.
-func (t *scanner) credentials() bool {
-	s := t.s[t.i:]
-	for _, scheme := range [...]string{"bearer ", "basic "} {
-		if len(s) <= len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
-			continue
-		}
-		from := t.i + len(scheme)
-		for from < len(t.s) && t.s[from] == ' ' {
-			from++
-		}
-		if scheme == "basic " && !isBasic(t.s[from:]) {
-			return false
-		}
-		if quoteAt(t.s[from:]) > 0 {
-			return t.value(from, value{})
-		}
-		to := t.endOfWord(from)
-		switch strings.ToLower(t.s[from:to]) {
-		case "", "bearer", "basic", "token", "tokens", "auth", "authentication", "authorization":
-			return false
-		}
-		t.replace(from, to, Mark)
-		return true
-	}
-	return false
-}
-
-// isBasic reports whether a text begins with user:password in base64.
-func isBasic(s string) bool {
-	n := 0
-	for n < len(s) && (isWord(s[n]) || strings.IndexByte("+/=", s[n]) >= 0) {
-		n++
-	}
-	decoded, err := base64.StdEncoding.DecodeString(s[:n])
-	return err == nil && bytes.IndexByte(decoded, ':') >= 0
-}
-
-// pem redacts a private key in PEM that begins at the position.
-func (t *scanner) pem() bool {
-	const begin, dashes = "-----BEGIN ", "-----"
-	s := t.s[t.i:]
-	if !strings.HasPrefix(s, begin) {
-		return false
-	}
-	header := strings.Index(s[len(begin):], dashes)
-	if header < 0 || header > maxName || !strings.HasSuffix(s[len(begin):len(begin)+header], "PRIVATE KEY") {
-		return false
-	}
-	from := len(begin) + header + len(dashes)
-	to := len(s)
-	if i := strings.Index(s[from:], "-----END "); i >= 0 {
-		to = from + i
-	}
-	t.replace(t.i+from, t.i+to, Mark)
-	return true
 }

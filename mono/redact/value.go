@@ -1,11 +1,6 @@
 package redact
 
 import (
-	"encoding"
-	"encoding/json"
-	"fmt"
-	"log/slog"
-	"maps"
 	"reflect"
 	"unsafe"
 )
@@ -32,121 +27,7 @@ type visit struct {
 	t  reflect.Type
 }
 
-// value returns a value without its secrets, and whether that is another value. of is the
-// verdict on its name.
-func (w *walk) value(v slog.Value, of verdict, depth int) (slog.Value, bool) {
-	switch v.Kind() {
-	case slog.KindString:
-		s := v.String()
-		if of.secret {
-			return slog.StringValue(of.mark(s)), true
-		}
-		clean := w.r.text(s, 0)
-		return slog.StringValue(clean), clean != s
-	case slog.KindBool, slog.KindDuration, slog.KindTime:
-		return v, false
-	case slog.KindInt64, slog.KindUint64, slog.KindFloat64:
-		if of.secret && !of.counted {
-			return slog.StringValue(Mark), true
-		}
-		return v, false
-	case slog.KindGroup:
-		return w.group(v, of, depth)
-	case slog.KindLogValuer:
-		if depth > maxDepth {
-			return slog.StringValue(truncated), true
-		}
-		v, _ = w.value(v.Resolve(), of, depth+1) // Resolve contains panics
-		return v, true
-	}
-	return w.any(v, of, depth)
-}
-
-func (w *walk) group(v slog.Value, of verdict, depth int) (slog.Value, bool) {
-	attrs := v.Group()
-	switch w.left -= len(attrs); {
-	case len(attrs) == 0:
-		return v, false
-	case of.secret:
-		return slog.StringValue(Mark), true
-	case depth > maxDepth || w.left < 0:
-		return slog.StringValue(truncated), true
-	}
-	var clean []slog.Attr
-	for i, a := range attrs {
-		x, changed := w.value(a.Value, w.r.name(a.Key), depth+1)
-		if changed && clean == nil {
-			clean = append(make([]slog.Attr, 0, len(attrs)), attrs...)
-		}
-		if changed {
-			clean[i].Value = x
-		}
-	}
-	if clean == nil {
-		return v, false
-	}
-	return slog.GroupValue(clean...), true
-}
-
-// any is value for a value of another type.
-func (w *walk) any(v slog.Value, of verdict, depth int) (slog.Value, bool) {
-	x := v.Any()
-	if x == nil {
-		return v, false
-	}
-	info := w.r.info(reflect.TypeOf(x))
-	switch {
-	case info.secret, of.secret && !isHarmless(reflect.ValueOf(x), of):
-		return slog.StringValue(Mark), true
-	case !info.holds:
-		return v, false
-	}
-	switch x := x.(type) {
-	case fmt.Formatter, json.Marshaler, encoding.TextMarshaler:
-	case error:
-		return w.error(v, x)
-	}
-	n := walk{r: w.r, left: w.left, path: w.path[:0]}
-	clean := reflect.New(reflect.TypeOf(x)).Elem()
-	clean.Set(reflect.ValueOf(x))
-	if info.logs { // by its pointer
-		x, _ := w.value(slog.AnyValue(valuer(clean)), of, depth+1)
-		return x, true
-	}
-	n.rewrite(clean, false, depth)
-	w.left, w.path = n.left, n.path
-	switch {
-	case n.prints:
-		return n.printed(clean.Interface()), true
-	case n.changed:
-		return slog.AnyValue(clean.Interface()), true
-	}
-	return v, false
-}
-
-// error returns an error whose text has no secrets. It is the same one if it has none.
-func (w *walk) error(v slog.Value, err error) (clean slog.Value, changed bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			clean, changed = v, false
-			if x := reflect.ValueOf(err); x.Kind() != reflect.Pointer || !x.IsNil() { // handlers print nil
-				clean, changed = slog.StringValue(w.r.text(fmt.Sprintf("!PANIC: %v", p), 0)), true
-			}
-		}
-	}()
-	s := err.Error()
-	if text := w.r.text(s, 0); text != s {
-		return slog.AnyValue(textError(text)), true
-	}
-	return v, false
-}
-
-// textError is the text of an error.
-type textError string
-
-func (e textError) Error() string { return string(e) }
-
-// rewrite removes the secrets of a part. v is a copy that may be changed; what it refers to is copied
+// rewrite removes the secrets of a part. v is a copy that may be changed. A value behind a reference is copied
 // first. hidden reports a part of a field that is not exported: fmt prints it without its methods.
 func (w *walk) rewrite(v reflect.Value, hidden bool, depth int) {
 	info := w.r.info(v.Type())
@@ -359,50 +240,3 @@ func (w *walk) enter(v reflect.Value) bool {
 }
 
 func (w *walk) leave() { w.path = w.path[:len(w.path)-1] }
-
-// valuer returns the LogValuer that a part or its pointer is, or nil.
-func valuer(v reflect.Value) slog.LogValuer {
-	if v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil
-	}
-	if l, ok := v.Interface().(slog.LogValuer); ok {
-		return l
-	}
-	l, _ := v.Addr().Interface().(slog.LogValuer)
-	return l
-}
-
-// logValue replaces a part by its LogValue.
-func (w *walk) logValue(v reflect.Value, l slog.LogValuer, depth int) {
-	n := walk{r: w.r, left: w.left}
-	x, _ := n.value(slog.AnyValue(l), verdict{}, depth+1)
-	w.left = n.left
-	w.changed = true
-	switch x := reflect.ValueOf(plain(x)); {
-	case !x.IsValid():
-		v.SetZero()
-	case x.Type().AssignableTo(v.Type()):
-		v.Set(x)
-	case x.Kind() == reflect.String && v.Kind() == reflect.String:
-		v.SetString(x.String())
-	default:
-		w.blank(v, verdict{})
-	}
-}
-
-// plain returns a value for fmt and encoding/json. A group is a map.
-func plain(v slog.Value) any {
-	if v.Kind() != slog.KindGroup {
-		return v.Any()
-	}
-	m := make(map[string]any)
-	for _, a := range v.Group() {
-		x := plain(a.Value)
-		if inline, ok := x.(map[string]any); ok && a.Key == "" {
-			maps.Copy(m, inline)
-			continue
-		}
-		m[a.Key] = x
-	}
-	return m
-}
