@@ -75,15 +75,16 @@ func (t *scanner) address() bool {
 	if host == "" || !isWord(host[0]) && host[0] != '[' {
 		return false
 	}
-	if isAddressee(t.s[user:colon]) && !strings.ContainsAny(host, ":/(") {
+	if isAddressee(t.s[user:colon], t.open > 0) && !strings.ContainsAny(host, ":/(") {
 		return false
 	}
 	t.replace(colon+1, at, Mark)
 	return true
 }
 
-// isAddressee reports the name of a mail address: email:ada@example.com.
-func isAddressee(name string) bool {
+// isAddressee reports the name of a mail address: email:ada@example.com. In what fmt printed it can
+// also be the name of a person.
+func isAddressee(name string, printed bool) bool {
 	start := 0
 	for i := 0; i < len(name); {
 		s, end := nextWord(name, i)
@@ -93,9 +94,10 @@ func isAddressee(name string) bool {
 		i = end
 	}
 	switch strings.ToLower(name[start:]) {
-	case "email", "mail", "mailto", "to", "from", "cc", "bcc", "user", "username", "login", "owner", "author",
-		"contact", "address", "addr", "by", "account", "customer", "recipient", "sender", "name", "id", "sip", "acct":
+	case "email", "mail", "mailto", "to", "from", "cc", "bcc", "by", "recipient", "sender", "contact", "address", "sip", "acct":
 		return true
+	case "user", "username", "login", "owner", "author", "addr", "account", "customer", "name", "id":
+		return printed
 	}
 	return false
 }

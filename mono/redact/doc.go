@@ -80,9 +80,11 @@
 //   - the rest of a secret with spaces in plain text: password=correct horse
 //   - a secret in a name: the key of a map, or the name of an attribute
 //   - a secret in base64 or hexadecimal, or in parts
+//   - a secret in XML or in another format
 //   - a name beside its value: {"name": "DB_PASSWORD", "value": "hunter2"}
 //   - the rest of the password of a URL that has both @ and / and does not escape them
 //   - anything that a handler below this one adds
 //
-// It may redact too much: the error text "session: not found" loses its second word.
+// It may redact too much: the error text "auth.session: not found" loses a word. If that is the name of
+// a handle, Except("auth.session") keeps it.
 package redact

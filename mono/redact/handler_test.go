@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/slogtest"
 	"time"
@@ -81,6 +82,25 @@ func TestHandlerKeepsTheRecord(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// A handler may be used by many goroutines, which examine the same types at once.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	h := redact.Handler(discard{})
+	r := redact.New()
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 20 {
+				slog.New(h).With("v", &tree{}).Info("m", "login", &login{"bob", "hunter2", 1})
+				if got := r.Value(login{"bob", "hunter2", 1}).(login); got.Password != redact.Mark {
+					t.Errorf("got %v", got)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // The lines of mono itself have no secrets, such as those in the error of a handler. docs/operate.md shows

@@ -57,4 +57,8 @@ func TestOptions(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	text := "auth.session: not found"
+	if got := redact.New(redact.Except("auth.session")).Text(text); got != text {
+		t.Errorf("got %s", got)
+	}
 }

@@ -74,6 +74,8 @@ func TestText(t *testing.T) {
 		{"root:p@ss@tcp(db)/x", "root:[REDACTED]@tcp(db)/x"},
 		{"ada:hunter2@example.com", "ada:[REDACTED]@example.com"},
 		{"{Email:ada@example.com}", "{Email:ada@example.com}"},
+		{"{User:ada@example.com}", "{User:ada@example.com}"},
+		{"user:pass@host", "user:[REDACTED]@host"},
 		{"mailto:ada@example.com", "mailto:ada@example.com"},
 		// forms
 		{"Bearer abc.def rest", "Bearer [REDACTED] rest"},
