@@ -12,7 +12,7 @@
 //  3. A type is examined once. A value of a type that can hold no secret costs one
 //     look-up, and a record without a secret in its texts allocates nothing.
 //  4. Cycles end, and values have limits: 32 levels, 10,000 parts in a record, and 1 MiB
-//     in a text. The part beyond a limit is not printed.
+//     in a text, which is cut at a space. The part beyond a limit is not printed.
 //  5. A panic in a LogValue, Error, String, or MarshalJSON does not escape, and its text
 //     is searched, too.
 //  6. Valid JSON stays valid JSON, with its order and its spaces.

@@ -3,15 +3,15 @@ package redact
 import "strings"
 
 const (
-	maxText = 1 << 20 // bytes of a text that is searched; the rest is cut
+	maxText = 1 << 20 // bytes of a text; the rest is cut
 	maxName = 64      // bytes of a name in a text
 )
 
 // text returns a text without its secrets, the same string if there are none. depth is the number of
 // texts around it, of JSON in strings.
 func (r *Redactor) text(s string, depth int) string {
-	if len(s) > maxText {
-		return r.text(s[:maxText], depth) + truncated
+	if len(s) > maxText { // a secret is not cut in two
+		return r.text(s[:strings.LastIndexAny(s[:maxText], " \t\r\n")+1], depth) + truncated
 	}
 	if out, ok := r.json(s, depth); ok {
 		return out

@@ -140,6 +140,9 @@ func TestLongText(t *testing.T) {
 	if got := redact.New().Text(text + "hunter2"); got != text+"[TRUNCATED]" {
 		t.Errorf("got %s", got[max(0, len(got)-100):])
 	}
+	if got, want := redact.New().Text(text[:1<<20-20]+seed), text[:1<<20-20]+"[TRUNCATED]"; got != want {
+		t.Errorf("got %s", got[max(0, len(got)-100):])
+	}
 	if got := redact.Value(json.RawMessage(`"` + text + `"`)).(json.RawMessage); string(got) != `"[TRUNCATED]"` {
 		t.Errorf("got %.100s", got)
 	}

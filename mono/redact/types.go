@@ -24,12 +24,11 @@ type typeInfo struct {
 
 // field is a field of a struct.
 type field struct {
-	index    int
-	verdict  verdict
-	public   []string // its names, if a tag makes it public
-	exported bool
-	hidden   bool // it is not printed by encoding/json, nor its pointers by fmt
-	holds    bool
+	index   int
+	verdict verdict
+	public  []string // its names, if a tag makes it public
+	hidden  bool     // it is not printed by encoding/json, nor its pointers by fmt
+	holds   bool
 }
 
 var (
@@ -151,7 +150,7 @@ func isSecretKind(t reflect.Type) bool {
 
 // field returns the properties of a field by its tags and names.
 func (r *Redactor) field(f reflect.StructField) field {
-	x := field{index: f.Index[0], hidden: !f.IsExported() && !f.Anonymous, exported: f.IsExported()}
+	x := field{index: f.Index[0], hidden: !f.IsExported() && !f.Anonymous}
 	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	switch tag, ok := f.Tag.Lookup("redact"); {
 	case ok && tag == "public":
