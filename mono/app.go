@@ -55,6 +55,7 @@ type appOptions struct {
 	logger        *slog.Logger
 	namespace     namespace
 	codec         codec.Codec
+	drainDelay    time.Duration
 	stopTimeout   time.Duration
 	startTimeout  time.Duration
 	healthTimeout time.Duration
@@ -87,6 +88,14 @@ func StartTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.st
 // StopTimeout bounds Stop, 30 seconds by default. The context given to Stop applies if
 // it ends earlier.
 func StopTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.stopTimeout = d } }
+
+// DrainDelay sets the time that Stop waits before it stops anything, none by default. The App is
+// [StateStopping] meanwhile and serves as before. Health reports it as unhealthy, so that a load
+// balancer sends its requests elsewhere before they are refused. A few seconds are usual: the
+// balancer's probes have to fail, and its decision has to reach all its parts.
+//
+// The delay is not part of StopTimeout. The end of the context given to Stop ends it.
+func DrainDelay(d time.Duration) AppOption { return func(o *appOptions) { o.drainDelay = d } }
 
 // HealthTimeout bounds each health check, 5 seconds by default.
 func HealthTimeout(d time.Duration) AppOption { return func(o *appOptions) { o.healthTimeout = d } }
@@ -137,6 +146,8 @@ func (o *appOptions) check(t transport.Transport) error {
 		return fmt.Errorf("DefaultCodec: want a codec, got nil")
 	case o.startTimeout <= 0 || o.stopTimeout <= 0 || o.healthTimeout <= 0:
 		return fmt.Errorf("a timeout is not positive: StartTimeout(%v), StopTimeout(%v), HealthTimeout(%v)", o.startTimeout, o.stopTimeout, o.healthTimeout)
+	case o.drainDelay < 0:
+		return fmt.Errorf("DrainDelay(%v): want 0 or more", o.drainDelay)
 	}
 	return cmp.Or(o.namespace.check(), o.checkPropagated())
 }
@@ -285,7 +296,8 @@ func (a *App) Start(ctx context.Context) error {
 	return a.change(StateRunning, StateStarting)
 }
 
-// Stop stops the App. Modules stop in the reverse order of their start.
+// Stop stops the App. First it waits for DrainDelay, if that is set. Modules stop in the reverse
+// order of their start.
 //
 // For each module, its receivers stop taking messages from the transport and its
 // handlers finish. Then its Stop is called; local calls still reach the module. After
@@ -294,7 +306,7 @@ func (a *App) Start(ctx context.Context) error {
 // also those of code outside modules, and closes the transport. No caller sees a broken
 // connection.
 //
-// ctx and StopTimeout bound the stop as a whole. When they end, the contexts of running
+// ctx and StopTimeout bound the stop as a whole, after DrainDelay. When they end, the contexts of running
 // handlers are cancelled. The callers of these handlers get an error with
 // OutcomeUnknown, and waiting callers one with OutcomeNotDone. The error of Stop names
 // everything that took too long. Stop returns at most about a second later.
@@ -323,6 +335,7 @@ func (a *App) Stop(ctx context.Context) error {
 	if err := a.change(StateStopping, StateRunning); err != nil {
 		return err
 	}
+	a.awaitDrain(ctx)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.options.stopTimeout)
 	defer cancel()
@@ -334,6 +347,20 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.log.Info("mono: stopped", "duration", time.Since(began))
 	return nil
+}
+
+// awaitDrain waits for DrainDelay.
+func (a *App) awaitDrain(ctx context.Context) {
+	if a.options.drainDelay == 0 {
+		return
+	}
+	a.log.Info("mono: stopping after DrainDelay", "delay", a.options.drainDelay)
+	timer := time.NewTimer(a.options.drainDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // closeTransport closes the transport. The transport gets a moment even if the time is
@@ -349,7 +376,7 @@ func (a *App) closeTransport(ctx context.Context) error {
 }
 
 // Run creates an App with modules, starts it, and stops it when ctx ends or the process
-// gets SIGINT or SIGTERM. A second signal ends the process at once. Run returns the
+// gets SIGINT or SIGTERM. A second signal ends the process at once, also during DrainDelay. Run returns the
 // error of Start or Stop; a requested stop is not an error. For an
 // App with options use New(t, opts...).Add(modules...).Run(ctx).
 func Run(ctx context.Context, t transport.Transport, modules ...Module) error {

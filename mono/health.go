@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,40 +94,101 @@ func (d *details) copy() map[string]any {
 // (StuckAfter). A check that hangs is unhealthy alone, and is not started again before
 // it has returned. An App that does not run is not healthy.
 func (a *App) Health(ctx context.Context) Health {
-	h, in := newHealth(a.State()), a.current.Load()
-	if h.State != StateRunning || in == nil {
+	h := newHealth(a.State())
+	if h.State != StateRunning {
 		return h
 	}
-	var mu sync.Mutex
+	checks := a.healthChecks()
+	if checks == nil {
+		return h
+	}
+	results := make([]HealthResult, len(checks))
 	var wait sync.WaitGroup
-	run := func(name string, f func(context.Context) error, put func(HealthResult)) {
-		wait.Go(func() {
-			check := a.health.run(ctx, a, name, f)
-			mu.Lock()
-			put(check)
-			mu.Unlock()
-		})
-	}
-	run("transport", in.denials.checkTransport, func(c HealthResult) { h.Transport = c })
-	for _, u := range in.plan.units {
-		run("module "+u.name, u.healthCheck(), func(c HealthResult) { h.Modules[u.name] = c })
-		for _, r := range u.provided {
-			run(r.decl.String(), r.healthCheck(), func(c HealthResult) { h.Resources[r.decl.name] = c })
-		}
-	}
-	for id, c := range in.plan.components {
-		run(id.String(), c.Health, func(c HealthResult) { h.Components[id.String()] = c })
+	for i, c := range checks {
+		wait.Go(func() { results[i] = c.Run(ctx) })
 	}
 	wait.Wait()
+	for i, c := range checks {
+		h.put(c, results[i])
+	}
 	h.sum()
 	return h
+}
+
+// HealthCheck is one of the checks of which [App.Health] consists.
+type HealthCheck struct {
+	Kind string // "app", "transport", "module", "resource", or the kind of a component, such as "bucket"
+	Name string // "" for the App and the transport
+
+	// Run returns the result of the check, after HealthTimeout at the latest. It joins a check
+	// that has not returned. If ctx ends first, the result is unhealthy.
+	Run func(ctx context.Context) HealthResult
+}
+
+// HealthChecks returns the checks of which Health consists, so that a module can run each one by
+// itself. The first is of the kind "app": it is healthy if the App runs. The others follow only
+// then: the transport, and the modules in the order of their start, each with its resources, and
+// the components. The checks are those of one moment. Get them again for the next one.
+func (s *Scope) HealthChecks() []HealthCheck {
+	state := StateCreated
+	if s.app != nil {
+		state = s.app.State()
+	}
+	result := HealthResult{Healthy: state == StateRunning, Checked: true}
+	if !result.Healthy {
+		result.Message = stateMessage(state)
+	}
+	checks := []HealthCheck{{Kind: "app", Run: func(context.Context) HealthResult { return result }}}
+	if result.Healthy {
+		checks = append(checks, s.app.healthChecks()...)
+	}
+	return checks
+}
+
+// healthChecks returns the checks of an App that runs.
+func (a *App) healthChecks() (checks []HealthCheck) {
+	in := a.current.Load()
+	if in == nil {
+		return nil
+	}
+	add := func(id identity, f func(context.Context) error) {
+		run := func(ctx context.Context) HealthResult { return a.health.run(ctx, a, id, f) }
+		checks = append(checks, HealthCheck{string(id.kind), id.name, run})
+	}
+	add(identity{kind: "transport"}, in.denials.checkTransport)
+	for _, u := range in.plan.units {
+		add(identity{"module", u.name}, u.healthCheck())
+		for _, r := range u.provided {
+			add(r.decl.identity(), r.healthCheck())
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(in.plan.components), compareIdentity) {
+		add(id, in.plan.components[id].Health)
+	}
+	return checks
 }
 
 // newHealth returns the health of an App before anything is checked.
 func newHealth(state State) Health {
 	return Health{
-		State: state, Time: time.Now(), Message: "the App is " + string(state),
+		State: state, Time: time.Now(), Message: stateMessage(state),
 		Modules: make(map[string]HealthResult), Resources: make(map[string]HealthResult), Components: make(map[string]HealthResult),
+	}
+}
+
+func stateMessage(s State) string { return "the App is " + string(s) }
+
+// put stores the result of a check.
+func (h *Health) put(c HealthCheck, result HealthResult) {
+	switch c.Kind {
+	case "transport":
+		h.Transport = result
+	case "module":
+		h.Modules[c.Name] = result
+	case "resource":
+		h.Resources[c.Name] = result
+	default:
+		h.Components[c.Kind+" "+c.Name] = result
 	}
 }
 
@@ -154,7 +217,7 @@ func (h *Health) sum() {
 // healthChecks holds the checks that have not returned.
 type healthChecks struct {
 	mu      sync.Mutex
-	running map[string]*runningCheck
+	running map[identity]*runningCheck
 }
 
 // runningCheck is a check that has not returned. Later callers wait for the same
@@ -168,11 +231,11 @@ type runningCheck struct {
 
 // run runs one check, or joins it if it already runs. A nil f means that there is no
 // check: the result is healthy.
-func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(context.Context) error) HealthResult {
+func (h *healthChecks) run(ctx context.Context, a *App, id identity, f func(context.Context) error) HealthResult {
 	if f == nil {
 		return HealthResult{Healthy: true}
 	}
-	r := h.join(a, name, f)
+	r := h.join(a, id, f)
 	timer := time.NewTimer(time.Until(r.began.Add(a.options.healthTimeout)))
 	defer timer.Stop()
 	check := HealthResult{Checked: true}
@@ -193,28 +256,29 @@ func (h *healthChecks) run(ctx context.Context, a *App, name string, f func(cont
 
 // join returns the running check, or starts one. The check has a context of its own,
 // because it does not belong to its first caller.
-func (h *healthChecks) join(a *App, name string, f func(context.Context) error) *runningCheck {
+func (h *healthChecks) join(a *App, id identity, f func(context.Context) error) *runningCheck {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r, ok := h.running[name]; ok {
+	if r, ok := h.running[id]; ok {
 		return r
 	}
 	if h.running == nil {
-		h.running = make(map[string]*runningCheck)
+		h.running = make(map[identity]*runningCheck)
 	}
 	r := &runningCheck{began: time.Now(), details: details{values: make(map[string]any)}, returned: make(chan struct{})}
-	h.running[name] = r
+	h.running[id] = r
+	what := "the health check of " + strings.TrimSpace(id.String())
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), detailsKey{}, &r.details), a.options.healthTimeout)
 		defer cancel()
-		r.err = goexitError("the health check of " + name)
+		r.err = goexitError(what)
 		defer func() {
 			h.mu.Lock()
-			delete(h.running, name)
+			delete(h.running, id)
 			h.mu.Unlock()
 			close(r.returned)
 		}()
-		r.err = guard("the health check of "+name, a.panicked, func() error { return f(ctx) })
+		r.err = guard(what, a.panicked, func() error { return f(ctx) })
 	}()
 	return r
 }

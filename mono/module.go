@@ -116,7 +116,7 @@ type Binder interface {
 //
 // A Scope is valid for one attempt to run the App; after that every send through it
 // fails with Unavailable. It may be used concurrently once Bind has returned. Health,
-// Describe and Instance may be called at any time: in Bind, in the hooks, during the stop
+// HealthChecks, Describe and Instance may be called at any time: in Bind, in the hooks, during the stop
 // and after it.
 type Scope struct {
 	app  *App      // nil: in the zero value

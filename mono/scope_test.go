@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,76 @@ func TestScopeReportsTheApp(t *testing.T) {
 		}
 	})
 }
+
+// HealthChecks returns the checks of Health, which can be run one by one. While the App does not
+// run, the only check is that of its state.
+func TestHealthChecks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		names := func(checks []mono.HealthCheck) (names []string) {
+			for _, c := range checks {
+				names = append(names, strings.TrimSpace(c.Kind+" "+c.Name))
+			}
+			return names
+		}
+		only := func(when string, s *mono.Scope, state mono.State) {
+			t.Helper()
+			checks := s.HealthChecks()
+			if r := checks[0].Run(t.Context()); len(checks) != 1 || checks[0].Kind != "app" || r.Healthy || !r.Checked || r.Message != "the App is "+string(state) {
+				t.Errorf("%s: %q, %+v", when, names(checks), r)
+			}
+		}
+		conn := mono.NewResource[*sick]("scope.conn")
+		release := make(chan struct{})
+		hang := &lifecycle{name: "hangs", health: func(context.Context) error { <-release; return nil }}
+		app := newApp(t, mono.HealthTimeout(time.Second))
+		var bound *mono.Scope
+		app.Add(hang, module("store", func(s *mono.Scope) {
+			bound = s
+			conn.Provide(s, func(context.Context) (*sick, error) { return &sick{}, nil })
+			c := box("b", func(string) {})
+			c.Health = func(context.Context) error { panic("the box is broken") }
+			s.Attach(c)
+			only("in Bind", s, mono.StateStarting)
+		}))
+		only("the zero Scope", new(mono.Scope), mono.StateCreated)
+		only("before the start", app.Scope(), mono.StateCreated)
+		begin(t, app)
+		checks := bound.HealthChecks()
+		if got, want := names(checks), []string{"app", "transport", "module hangs", "module store", "resource scope.conn", "box b"}; !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		began := time.Now()
+		for i, want := range []string{"", "", "", "", "it is sick", "internal: the health check of box b panicked"} {
+			if i == 2 {
+				continue // it hangs
+			}
+			if r := checks[i].Run(t.Context()); r.Healthy != (want == "") || r.Message != want {
+				t.Errorf("%s: %+v", checks[i].Kind, r)
+			}
+		}
+		if time.Since(began) != 0 {
+			t.Errorf("the checks that do not hang took %v", time.Since(began))
+		}
+		if r := checks[2].Run(t.Context()); r.Healthy || time.Since(began) != time.Second || !strings.Contains(r.Message, "HealthTimeout") {
+			t.Errorf("after %v: %+v", time.Since(began), r)
+		}
+		h := app.Health(t.Context())
+		if h.Message != "unhealthy: [module hangs resource scope.conn box b]" || h.Components["box b"].Message == "" || !h.Transport.Checked {
+			t.Errorf("%+v", h)
+		}
+		close(release)
+		if err := app.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		only("after the stop", bound, mono.StateStopped)
+	})
+}
+
+// sick is the value of a resource that is not healthy.
+type sick struct{}
+
+func (*sick) Ping(context.Context) error { return errors.New("it is sick") }
 
 // All modules of a run have one instance id. Another start and another process have another.
 func TestScopeInstance(t *testing.T) {

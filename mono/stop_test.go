@@ -3,6 +3,7 @@ package mono_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -67,6 +68,77 @@ func TestStopWaitsForHandlers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// During DrainDelay the App is stopping and serves as before. The delay is not part of
+// StopTimeout, and ends with the context of Stop.
+func TestDrainDelay(t *testing.T) {
+	t.Parallel()
+	for _, p := range paths[:2] {
+		for _, end := range []time.Duration{time.Minute, 2 * time.Second} {
+			t.Run(fmt.Sprint(p.name, " ", end), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					app := p.app(t, mono.DrainDelay(5*time.Second), mono.StopTimeout(time.Second))
+					var changed []time.Duration
+					began := time.Now()
+					app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+						if o, ok := o.(mono.StateChanged); ok && o.From == mono.StateRunning {
+							changed = append(changed, time.Since(began))
+						}
+					}))
+					var calling atomic.Bool
+					app.Add(&lifecycle{name: "provider",
+						bind: func(s *mono.Scope) error {
+							ask.Handle(s, func(ctx context.Context, q question) (reply, error) {
+								select {
+								case <-mono.CallFrom(ctx).Stopping():
+									t.Error("the handler is told to stop during the delay")
+								default:
+								}
+								return reply{Text: q.Text}, nil
+							})
+							return nil
+						},
+						stop: func(context.Context) error {
+							if calling.Load() || time.Since(began) != min(end, 5*time.Second) {
+								t.Errorf("Stop of the module after %v", time.Since(began))
+							}
+							return nil
+						},
+					})
+					if err := app.Start(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), end)
+					defer cancel()
+					stopped := make(chan error)
+					go func() { stopped <- app.Stop(ctx) }()
+					time.AfterFunc(time.Second, func() {
+						calling.Store(true)
+						if got, err := ask.Call(context.Background(), app, question{Text: "x"}); err != nil || got.Text != "x" {
+							t.Errorf("a call during the delay: %v, %v", got, err)
+						}
+						calling.Store(false)
+						if h := app.Health(context.Background()); h.Healthy || h.Message != "the App is stopping" {
+							t.Errorf("%+v", h)
+						}
+					})
+					if err := <-stopped; err != nil && end == time.Minute {
+						t.Error(err)
+					}
+					if len(changed) != 1 || changed[0] != 0 {
+						t.Errorf("the state changed after %v", changed)
+					}
+				})
+			})
+		}
+	}
+	defer func() {
+		if v := recover(); v != "mono.New: DrainDelay(-1ns): want 0 or more" {
+			t.Errorf("got %v", v)
+		}
+	}()
+	newApp(t, mono.DrainDelay(-1))
 }
 
 // StopTimeout bounds Stop. The error names the handlers and hooks that exceeded it.
