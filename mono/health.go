@@ -286,13 +286,12 @@ func (h *healthChecks) join(a *App, id identity, f func(context.Context) error) 
 // healthCheck returns the health check of a unit, which combines the module's check
 // with the errors of its receivers. It returns nil if there is nothing to check.
 func (u *unit) healthCheck() func(context.Context) error {
-	own, _ := u.module.(HealthChecker)
-	wrong := u.check()
+	own, ok := u.module.(HealthChecker)
 	switch {
-	case wrong == nil && own == nil:
-		return nil
-	case own == nil:
-		return func(context.Context) error { return wrong }
+	case ok:
+		return func(ctx context.Context) error { return errors.Join(u.check(), own.Health(ctx)) }
+	case len(u.receivers) > 0:
+		return func(context.Context) error { return u.check() }
 	}
-	return func(ctx context.Context) error { return errors.Join(wrong, own.Health(ctx)) }
+	return nil
 }

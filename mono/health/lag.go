@@ -104,10 +104,10 @@ func (b *bound) exceeded(g *mono.GroupStats) error {
 	}
 	var errs []error
 	if lag := g.Waiting + g.InFlight; b.hasMessages && lag > b.messages {
-		errs = append(errs, fmt.Errorf("%s: the group %q has a lag of %d messages, and %d members: MaxLag is %d", b, g.Name, lag, g.Members, b.messages))
+		errs = append(errs, fmt.Errorf("%s: the group %q lags by %d messages, more than MaxLag (%d); members: %d", b, g.Name, lag, b.messages, g.Members))
 	}
 	if age := time.Since(g.Oldest); b.age > 0 && !g.Oldest.IsZero() && age > b.age {
-		errs = append(errs, fmt.Errorf("%s: the oldest message of the group %q is %v old, and it has %d members: MaxAge is %v", b, g.Name, age.Round(time.Millisecond), g.Members, b.age))
+		errs = append(errs, fmt.Errorf("%s: the oldest message of the group %q is %v old, more than MaxAge (%v); members: %d", b, g.Name, age.Round(time.Millisecond), b.age, g.Members))
 	}
 	return errors.Join(errs...)
 }

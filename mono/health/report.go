@@ -113,7 +113,7 @@ func (p *Probes) reason(r *result) string {
 			return ' '
 		}
 		return c
-	}, strings.ToValidUTF8(text, "�"))
+	}, strings.ToValidUTF8(strings.ReplaceAll(text, "\n", "; "), "�"))
 }
 
 // failures returns the names of the checks that fail.
