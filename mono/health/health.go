@@ -7,9 +7,8 @@
 // The handler serves these paths, for GET and HEAD. The status is 200 or 503.
 //
 //   - /livez: the process serves HTTP. Nothing else is checked, in particular nothing outside the
-//     process: a restart does not repair a server elsewhere. A handler that is stuck makes its
-//     module not ready, and a stop that takes too long is ended by mono.StopTimeout. Neither
-//     concerns /livez.
+//     process: a restart does not repair a server elsewhere. A stuck handler makes its module not
+//     ready, and mono.StopTimeout ends a stop that takes too long. Neither concerns /livez.
 //   - /readyz: the App runs, and all checks of [mono.App.Health] pass: the transport, each module
 //     with its groups and handlers, each resource, bucket and store. MaxLag and MaxAge add checks.
 //   - /readyz/NAME: one check, such as /readyz/transport, /readyz/module/orders, /readyz/resource/db,
@@ -21,9 +20,9 @@
 // reason only there: the plain text has its name. A reason is the text of an error, which may hold
 // an address or a secret: see [HideErrors].
 //
-// Checks run at once, each for at most mono.HealthTimeout, so one that hangs or panics fails alone.
-// A result is used for a second, and probes share a check that runs: they cannot load the system.
-// A probe waits for the checks that it asks for. Its timeout has to be greater than HealthTimeout.
+// Checks run at once, each for at most mono.HealthTimeout. One that hangs or panics fails alone. A
+// result is used for a second, and probes share a check that runs: they cannot load the system. A
+// probe waits for the checks that it asks for. Its timeout has to be greater than HealthTimeout.
 // The state of the App is never cached: at the first moment of a stop, /readyz fails. With
 // mono.DrainDelay the App serves on for a while, until the load balancer has noticed.
 //
@@ -32,10 +31,10 @@
 //
 //	nats req services.health.ready ''
 //
-// All instances that share a namespace provide it, of whatever program, and one of them answers. Its
-// serviceId is that of [mono.Scope.Instance]. ServiceName tells programs apart.
+// All instances that share a namespace provide it, also those of other programs. Any one of them
+// answers, and serviceId is its [mono.Scope.Instance]. ServiceName gives a program a service of its own.
 //
-// A process with several Apps has a Probes for each, on paths or ports of their own.
+// Make a Probes for each App of a process, on another port or path.
 package health
 
 import (
@@ -127,7 +126,7 @@ func liveness() []mono.HealthCheck {
 	return []mono.HealthCheck{{Kind: "ping", Run: pass}}
 }
 
-// isState reports whether a check is that of a state: of the App or of the process.
+// isState reports the check of the App's state, or of the process.
 func isState(name string) bool { return name == "app" || name == "ping" }
 
 // cacheFor is how long a result is used.
@@ -200,22 +199,23 @@ func (p *Probes) await(ctx context.Context, c mono.HealthCheck, r *result) {
 	r.HealthResult, r.at, r.success = known.result, known.at, known.success
 }
 
-// start runs a check, and logs whether its result has changed.
+// start runs a check, and logs a change of its result. No probe waits for the log.
 func (p *Probes) start(c mono.HealthCheck, name string, known *check) {
 	result := c.Run(context.Background())
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	log, success := p.scope.Logger(), known.success
 	was := known.at.IsZero() || known.result.Healthy
 	known.result, known.at = result, time.Now()
-	switch since := known.success; {
-	case was && !result.Healthy:
-		p.scope.Logger().Warn("mono: health check failed", "check", name, "error", result.Message)
-	case !was && result.Healthy:
-		p.scope.Logger().Info("mono: health check passes again", "check", name, "lastSuccess", since)
-	}
 	if result.Healthy {
 		known.success = known.at
 	}
 	close(known.running)
 	known.running = nil
+	p.mu.Unlock()
+	switch {
+	case was && !result.Healthy:
+		log.Warn("mono: health check failed", "check", name, "error", result.Message)
+	case !was && result.Healthy:
+		log.Info("mono: health check passes again", "check", name, "lastSuccess", success)
+	}
 }

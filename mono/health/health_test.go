@@ -316,6 +316,7 @@ func TestChangesAreLogged(t *testing.T) {
 		for _, is := range []bool{false, false, true, true, false} {
 			broken.Store(is)
 			get(p, "/readyz", "")
+			synctest.Wait()
 			<-time.After(time.Second)
 		}
 		if got := log.String(); got != `level=WARN msg="mono: health check failed" module=health check=module/m error="it is broken"`+"\n"+
@@ -323,6 +324,39 @@ func TestChangesAreLogged(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// A log that blocks holds no probe back.
+func TestLogThatBlocks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		p := health.New()
+		app := newApp(t, p, mono.Logger(slog.New(blocking{slog.DiscardHandler, release})))
+		app.Add(&checked{name: "m", check: func(context.Context) error { return errors.New("it is broken") }})
+		begin(t, app)
+		began := time.Now()
+		want(t, p, "/readyz", 503, "[-]module/m failed", "readyz check failed")
+		if time.Since(began) != 0 {
+			t.Errorf("after %v", time.Since(began))
+		}
+		close(release)
+	})
+}
+
+// blocking is the handler of a log that blocks for warnings.
+type blocking struct {
+	slog.Handler
+	release <-chan struct{}
+}
+
+func (b blocking) Enabled(context.Context, slog.Level) bool { return true }
+func (b blocking) WithAttrs([]slog.Attr) slog.Handler       { return b }
+func (b blocking) Handle(_ context.Context, r slog.Record) error {
+	if r.Level == slog.LevelWarn {
+		<-b.release
+	}
+	return nil
 }
 
 // Errors may hold secrets and anything else: HideErrors withholds them, and what is shown has one

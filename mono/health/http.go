@@ -16,10 +16,9 @@ import (
 // maxQuery is the greatest length of a query.
 const maxQuery = 8 << 10
 
-// ServeHTTP serves /livez and /readyz; see the package documentation. The status is 404 for another
-// path or an unknown check, 405 for another method, 400 for a malformed query and 414 for one of more
-// than 8 KiB. While the App does not run, its checks are unknown: /readyz/NAME is then 503 for any
-// name.
+// ServeHTTP serves /livez and /readyz; see the package documentation. Another path or an unknown check
+// is 404, another method 405, a malformed query 400, and a query of more than 8 KiB 414. The checks of
+// an App that does not run are unknown: /readyz/NAME is then 503 for any name.
 func (p *Probes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := p.answer(r)
 	h := w.Header()

@@ -17,9 +17,9 @@ type Stored interface {
 	Stats(ctx context.Context, b mono.Binder) (mono.Stats, error)
 }
 
-// MaxLag adds a check of a handle, with the name lag/KIND/NAME. It fails if one of its groups has more
-// than n messages that wait or are in hand. It concerns the groups that the App declares, except those
-// that are paused, and passes in a process in which no module receives from h.
+// MaxLag adds a check of a handle, named lag/KIND/NAME. It fails if more than n messages of a group
+// wait or are in hand. It checks the groups that the App declares, unless they are paused. In a
+// process without a receiver of h it passes.
 //
 // All processes see the same lag, so they all become not ready at once: use it if new requests
 // would only add to the lag. To be notified of a lag, read Stats. A check costs the requests of

@@ -61,7 +61,7 @@ func (p *Probes) report(results []result, notes ...string) Report {
 	return report
 }
 
-// show returns a result as far as strangers may see it.
+// show returns the public part of a result.
 func (p *Probes) show(r *result) Result {
 	shown := Result{Kind: r.kind, Status: StatusPass}
 	if r.Checked {
