@@ -39,6 +39,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -99,8 +100,8 @@ func New(opts ...Option) *Probes {
 func (p *Probes) Bind(s *mono.Scope) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.scope.Describe().State == mono.StateRunning {
-		return fmt.Errorf("the Probes is a module of another App, which runs: make one with health.New for each App")
+	if s := p.scope.Describe().State; s == mono.StateRunning || s == mono.StateStopping {
+		return errors.New("the Probes is a module of another App, which runs: make one with health.New for each App")
 	}
 	p.scope, p.checks = s, make(map[string]*check)
 	p.service.Handle(s, func(ctx context.Context, _ struct{}) (Report, error) {
