@@ -31,6 +31,27 @@ func (c jsonCodec) Form(t reflect.Type) (typeform.Form, error) {
 	return f, nil
 }
 
+// Form implements [typeform.Describer].
+func (c *jsonWith) Form(t reflect.Type) (typeform.Form, error) {
+	f, err := c.jsonCodec.Form(t)
+	if err != nil || f.Kind != typeform.Struct {
+		return f, err
+	}
+	f.Strict = c.strict
+	names, err := c.names(t)
+	if err != nil {
+		return f, uncarriable(c.ContentType(), t, err)
+	}
+	aliases := make(map[string][]string)
+	for _, field := range names {
+		aliases[field.name] = field.aliases
+	}
+	for i := range f.Fields {
+		f.Fields[i].Aliases = aliases[f.Fields[i].Name]
+	}
+	return f, nil
+}
+
 // describe completes the form of a type without methods for encoding.
 func (c jsonCodec) describe(f *typeform.Form) error {
 	switch t := f.Type; t.Kind() {

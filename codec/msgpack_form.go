@@ -15,6 +15,17 @@ func (c msgpackCodec) Form(t reflect.Type) (typeform.Form, error) {
 	return shape.root.form(), nil
 }
 
+// Form implements [typeform.Describer].
+func (c *msgpackWith) Form(t reflect.Type) (typeform.Form, error) {
+	shape, err := c.shapeOf(t)
+	if err != nil {
+		return typeform.Form{}, uncarriable(c.ContentType(), t, err)
+	}
+	f := shape.root.form()
+	f.Strict = f.Kind == typeform.Struct && c.strict
+	return f, nil
+}
+
 // form describes the type of a node.
 func (n *node) form() typeform.Form {
 	f := typeform.Form{Type: n.t, Kind: n.byMethods()}

@@ -121,6 +121,19 @@ func (u *Upcasts) String() string {
 	return strings.Join(all, ", ")
 }
 
+// Versions returns the types of the versions that are read, by version, and the version that is
+// written.
+func (u *Upcasts) Versions() (types map[int]reflect.Type, written int) {
+	types = make(map[int]reflect.Type)
+	if u == nil {
+		return types, 1
+	}
+	for i := range u.steps {
+		types[u.oldest+i], types[u.oldest+i+1] = u.steps[i].takes, u.steps[i].makes
+	}
+	return types, u.written()
+}
+
 // Newest returns a codec that writes the format of c, and the version in the content type: the newest
 // one, or the one before it during a [Transition]. Without steps it is c itself. It also reads the
 // newest version.

@@ -13,28 +13,39 @@ import (
 func Compare(mine, theirs *Contract) []Difference {
 	if mine.Wire != theirs.Wire {
 		return []Difference{{
-			Path: "wire", Severity: Broken, Direction: Both, Mine: Place{Program: mine.Program}, Theirs: Place{Program: theirs.Program},
-			Text: fmt.Sprintf("this program has version %d of the wire format of mono, and program %s has version %d: build both with releases of mono of one wire version", mine.Wire, theirs.Program, theirs.Wire),
+			Path: "wire", Severity: Broken, Direction: Both, Mine: Place{Program: mine.Program, Instance: mine.Instance}, Theirs: Place{Program: theirs.Program, Instance: theirs.Instance},
+			Text: fmt.Sprintf("this program has version %d of the wire format of mono, and program %.100s has version %d: build both with releases of mono of one wire version", mine.Wire, theirs.Program, theirs.Wire),
 		}}
+	}
+	others := make(map[[2]string]*Handle)
+	for i := range theirs.Handles {
+		if h := &theirs.Handles[i]; others[h.identity()] == nil {
+			others[h.identity()] = h
+		}
 	}
 	var all []Difference
 	for i := range mine.Handles {
-		for j := range theirs.Handles {
-			a, b := &mine.Handles[i], &theirs.Handles[j]
-			if a.Kind == b.Kind && a.Name == b.Name && a.used() && b.used() {
-				c := comparison{mine: a, theirs: b, myPlace: placeOf(mine, a), theirPlace: placeOf(theirs, b)}
-				all = append(all, c.run()...)
-			}
+		if len(all) >= maxDifferences {
+			return all[:maxDifferences]
+		}
+		a := &mine.Handles[i]
+		if b := others[a.identity()]; b != nil && a.used() && b.used() {
+			c := comparison{mine: a, theirs: b, myPlace: placeOf(mine, a), theirPlace: placeOf(theirs, b)}
+			all = append(all, c.run()...)
 		}
 	}
 	return all
 }
 
+// identity returns what distinguishes a handle in its process.
+func (h *Handle) identity() [2]string { return [2]string{h.Kind, h.Name} }
+
 func placeOf(c *Contract, h *Handle) Place {
-	p := Place{Declared: h.Declared, Program: c.Program, Version: h.Version}
+	p := Place{Declared: h.Declared, Program: c.Program, Instance: c.Instance, Version: h.Version}
 	users := append(h.senders(), h.readers()...)
 	slices.Sort(users)
-	for _, name := range slices.Compact(users) {
+	users = slices.Compact(users)
+	for _, name := range users[:min(len(users), maxModules)] {
 		m := Module{Name: name}
 		if i := slices.IndexFunc(c.Modules, func(m Module) bool { return m.Name == name }); i >= 0 {
 			m = c.Modules[i]
@@ -76,6 +87,9 @@ func (c *comparison) add(option string, s Severity, format string, args ...any) 
 }
 
 func (c *comparison) addTo(part, path string, s Severity, d Direction, text string) {
+	if len(c.found) == maxDifferences {
+		return
+	}
 	place := c.mine.String()
 	if part != "" {
 		place += ", " + part
@@ -85,7 +99,7 @@ func (c *comparison) addTo(part, path string, s Severity, d Direction, text stri
 	}
 	c.found = append(c.found, Difference{
 		Handle: c.mine.String(), Part: part, Path: path, Severity: s, Direction: d, Mine: c.myPlace, Theirs: c.theirPlace,
-		Text: fmt.Sprintf("%s: %s; declared here at %v, and there at %v", place, text, c.myPlace, c.theirPlace),
+		Text: fmt.Sprintf("%.1200s: %.1000s; declared here at %v, and there at %v", place, text, c.myPlace, c.theirPlace),
 	})
 }
 

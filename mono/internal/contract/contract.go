@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"gomono.dev/codec"
 )
 
 // MaxSize is the limit of the size of a document, in bytes.
@@ -14,9 +17,9 @@ const MaxSize = 1 << 20
 // Contract is what one process declares: its handles, and what is needed to compare them with
 // those of another process.
 type Contract struct {
-	Program    string   `json:"program"`            // for texts
-	Instance   string   `json:"instance,omitempty"` // the id of this run
-	Wire       int      `json:"wire"`               // the version of mono's own format
+	Program    string   `json:"program"` // for texts
+	Instance   string   `json:"-"`       // the id of the process, for texts; replicas have one document
+	Wire       int      `json:"wire"`    // the version of mono's own format
 	Generation uint64   `json:"generation,omitempty"`
 	Modules    []Module `json:"modules,omitempty"`
 	Handles    []Handle `json:"handles,omitempty"`
@@ -88,6 +91,24 @@ type Payload struct {
 	Schema  *Schema   `json:"schema,omitempty"`  // nil if the codec cannot describe types
 	Demands bool      `json:"demands,omitempty"` // the reader refuses a message without a required field
 	Older   []Payload `json:"upcasts,omitempty"` // older versions that are read
+}
+
+// PayloadOf returns the payload of a type in the codec of its handle.
+func PayloadOf(c codec.Codec, t reflect.Type) (Payload, error) {
+	s, err := SchemaOf(c, t)
+	return Payload{Type: typeName(t), Schema: s}, err
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (p Payload) MarshalJSON() ([]byte, error) {
+	type plain Payload
+	if p.Schema == nil || p.Schema.encoded == nil {
+		return json.Marshal((*plain)(&p))
+	}
+	return json.Marshal(&struct {
+		*plain
+		Schema json.RawMessage `json:"schema"`
+	}{(*plain)(&p), p.Schema.encoded})
 }
 
 // String returns kind and name.

@@ -168,6 +168,36 @@ func TestSchemasOfStrangers(t *testing.T) {
 	}
 }
 
+// The differences from a document that repeats itself, or has long texts, are few and short.
+func TestLargeDocumentsOfStrangers(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 100_000)
+	many := func(text string) string {
+		return "[" + strings.Repeat(text+",", 5_000) + text + "]"
+	}
+	document := `{"program":"` + long + `","handles":[` + strings.Repeat(`{"kind":"event","name":"a","keyed":true,"declared":"`+long[:1000]+`","consumedBy":["`+long[:1000]+`"],"message":{"type":"T","schema":{"type":"object","properties":{"`+long[:1000]+`":{"type":"string"}}}}},`, 200) +
+		`{"kind":"event","name":"b","keyed":true,"consumedBy":` + many(`"m"`) + `,"receivers":` + many(`{"module":"m","group":"g"}`) + `}]}`
+	theirs, err := contract.Decode([]byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := &contract.Contract{Program: "p"}
+	for _, name := range []string{"a", "b"} {
+		mine.Handles = append(mine.Handles, contract.Handle{
+			Kind: contract.KindEvent, Name: name, Produces: []string{"m"}, Message: payload(t, codec.JSON, reflect.TypeFor[any]()),
+			Receivers: []contract.Receiver{{Module: "other", Group: "g"}},
+		})
+	}
+	all := contract.Compare(mine, theirs)
+	size := 0
+	for _, d := range all {
+		size += len(d.Text)
+	}
+	if len(all) < 2 || len(all) > 1000 || size > 3000*len(all) {
+		t.Errorf("%d differences with %d bytes", len(all), size)
+	}
+}
+
 // Decoding and comparing never panic, and a Contract has no difference from itself that breaks,
 // unless its schemas contradict themselves.
 func FuzzDecode(f *testing.F) {

@@ -35,21 +35,33 @@ const (
 type Place struct {
 	Declared string // file:line
 	Program  string
+	Instance string   // the id of the process
 	Modules  []Module // that use the handle
 	Version  string   // of the option Version
 }
 
-// String returns the place and its owners, as in "orders.go:12 (program shop, module mail 1.2.0)".
+// String returns the place and its owners, as in
+// "orders.go:12 (program shop, instance 1f3a90c2, module mail 1.2.0)".
 func (p Place) String() string {
 	owners := []string{"program " + cmp.Or(p.Program, "unknown")}
+	if p.Instance != "" {
+		owners = append(owners, fmt.Sprintf("instance %.8s", p.Instance))
+	}
 	for _, m := range p.Modules {
 		owners = append(owners, strings.TrimSpace("module "+m.Name+" "+m.Version))
 	}
 	if p.Version != "" {
 		owners = append(owners, "version "+p.Version)
 	}
-	return fmt.Sprintf("%s (%s)", cmp.Or(p.Declared, "an unknown place"), strings.Join(owners, ", "))
+	return fmt.Sprintf("%.300s (%.300s)", cmp.Or(p.Declared, "an unknown place"), strings.Join(owners, ", "))
 }
+
+// maxDifferences bounds the number of differences from one other process, and their parts have
+// limits too: another process may declare anything.
+const (
+	maxDifferences = 256
+	maxModules     = 16 // of a place
+)
 
 // Difference is one difference between the Contracts of two processes.
 type Difference struct {

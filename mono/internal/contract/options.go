@@ -133,7 +133,7 @@ func written(name, value string) string {
 	if value == "" {
 		return "no mono." + name
 	}
-	return fmt.Sprintf("mono.%s(%s)", name, value)
+	return fmt.Sprintf("mono.%s(%.100s)", name, value)
 }
 
 // major returns the first number of a version, and the second one if that is 0: by Semantic

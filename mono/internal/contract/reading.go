@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // fault is a difference between what a sender writes and what a reader accepts.
@@ -50,6 +49,9 @@ func newReading(json, demands bool, sent, read *Schema) *reading {
 }
 
 func (r *reading) add(at string, s Severity, text, remedy string) {
+	if len(r.faults) == maxDifferences {
+		return
+	}
 	r.faults = append(r.faults, fault{at, s, text, remedy})
 }
 
@@ -301,9 +303,15 @@ func (r *reading) items(s, d *Schema, at string) {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
+// maxPath bounds the length of a path, in bytes.
+const maxPath = 1000
+
 func join(at, name string) string {
-	if at == "" {
-		return name
+	switch {
+	case at == "":
+		return fmt.Sprintf("%.200s", name)
+	case len(at) > maxPath:
+		return at
 	}
-	return strings.Join([]string{at, name}, ".")
+	return fmt.Sprintf("%s.%.200s", at, name)
 }

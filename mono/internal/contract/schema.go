@@ -44,7 +44,12 @@ type Schema struct {
 	Aliases              map[string]string  `json:"x-aliases,omitempty"` // name that is read too → property
 	PropertyNames        *Schema            `json:"propertyNames,omitempty"`
 	AdditionalProperties *Schema            `json:"additionalProperties,omitempty"`
+
+	encoded json.RawMessage // of SchemaOf
 }
+
+// Encoded returns the JSON of a schema that SchemaOf has returned. It must not be changed.
+func (s *Schema) Encoded() json.RawMessage { return s.encoded }
 
 // Types are the types of the keyword "type": one as a string, several as an array.
 type Types []string
@@ -108,6 +113,9 @@ func SchemaOf(c codec.Codec, t reflect.Type) (*Schema, error) {
 	}
 	if len(b.defs) > 0 {
 		root.Defs = b.defs
+	}
+	if root.encoded, err = json.Marshal(root); err != nil {
+		return nil, err
 	}
 	if cached {
 		schemas.Store(key, root)
