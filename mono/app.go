@@ -65,6 +65,8 @@ type appOptions struct {
 	generation    uint64
 	generationSet bool
 	propagated    []propagation
+
+	refuseDifferences bool
 }
 
 // Logger sets the App's logger, slog.Default by default. Its handler determines level,

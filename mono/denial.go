@@ -85,6 +85,7 @@ func (ds *denials) checkTransport(ctx context.Context) error {
 	if err := ds.in.app.transport.Ping(ctx); err != nil {
 		return err
 	}
+	ds.in.contracts.check(ctx)
 	for _, id := range ds.senders() {
 		if err := ds.of(endpoint{decl: id}); err != nil {
 			return about(id.String(), err)

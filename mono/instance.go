@@ -28,6 +28,7 @@ type instance struct {
 	codecs     *codecs
 	logs       logs
 	denials    denials
+	contracts  *contracts // nil until the start has joined
 	started    steps
 	referenced *referencedValues // nil if no observer watches
 	clock      lazy.Clock
@@ -93,6 +94,11 @@ func (in *instance) start(ctx context.Context) error {
 	in.started.push("watching the transport", always(in.app.transport.Watch(in.denials.handle)))
 	in.findLeftovers(ctx)
 	in.openLogs(ctx)
+	if err := in.report.err(); err != nil {
+		return err
+	}
+	in.joinContracts(ctx)
+	in.refuseDifferences(ctx)
 	if err := in.report.err(); err != nil {
 		return err
 	}

@@ -23,8 +23,8 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, ComponentOpened, ComponentClosed, MessagesDropped, MessageDeduplicated,
 // MessageRetried, MessageDeadLettered, HandlerStuck, PartitionFull, PartitionResumed,
-// GroupLost, GroupRestored, GroupUnused, LogUnused, SendDenied, ReceiveDenied, ReferenceChanged and
-// Panicked. Later versions may add others, so a type switch needs a default.
+// GroupLost, GroupRestored, GroupUnused, LogUnused, ContractDiffers, SendDenied, ReceiveDenied,
+// ReferenceChanged and Panicked. Later versions may add others, so a type switch needs a default.
 type Observation interface{ observation() }
 
 type (
@@ -190,6 +190,14 @@ type (
 		Messages uint64
 	}
 
+	// ContractDiffers reports that another running process declares something differently, at
+	// its start or at that of this process. Each difference is reported once, however many
+	// replicas the other process has.
+	ContractDiffers struct {
+		Handle     Handle // nil if the difference concerns all handles
+		Difference Difference
+	}
+
 	// SendDenied reports that the server denies messages of a handle: the account may
 	// not publish them, and they are lost. It is reported once, and again if the server
 	// denies a message after it has accepted one, or on another connection. A send that
@@ -246,6 +254,7 @@ func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
 func (GroupUnused) observation()         {}
 func (LogUnused) observation()           {}
+func (ContractDiffers) observation()     {}
 func (SendDenied) observation()          {}
 func (ReceiveDenied) observation()       {}
 func (ReferenceChanged) observation()    {}

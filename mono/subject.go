@@ -75,6 +75,14 @@ func (ns namespace) log(d *declaration) string { return underscored(ns.prefix(d)
 // deadLetterLog returns the name of the log of a handle's dead letters.
 func (ns namespace) deadLetterLog(d *declaration) string { return ns.log(d) + "__dead" }
 
+// contracts returns a subject on which processes compare their contracts.
+func (ns namespace) contracts(to string) string {
+	if ns != "" {
+		return string(ns) + "._contracts." + to
+	}
+	return "_contracts." + to
+}
+
 // service returns the name of a module in discovery. Names contain no "_", so two
 // modules never share a name.
 func (ns namespace) service(module string) string {

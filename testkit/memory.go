@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"strings"
 	"testing/synctest"
 
 	"gomono.dev/transport"
@@ -18,11 +19,17 @@ type memory struct {
 func newMemory(set *settings) *memory { return &memory{set: set} }
 
 func (m *memory) attach(h *Harness) {
-	o := inproctest.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask}
+	o := inproctest.Options{Seed: h.seed, Quiesce: synctest.Wait, Fault: h.faults.ask, Aside: isContract}
 	if m.set.freeRunning {
 		o.Quiesce = nil
 	}
 	m.backend = inproctest.NewBackend(o)
+}
+
+// isContract reports the messages with which Apps compare their contracts. A test has no part in
+// them.
+func isContract(subject string) bool {
+	return strings.HasPrefix(subject, "_contracts.") || strings.Contains(subject, "._contracts.")
 }
 
 func (m *memory) connect(context.Context) (transport.Transport, error) {

@@ -45,7 +45,7 @@ func (b *Backend) spread(m *transport.Message, to *route) int {
 func (b *Backend) deliverGroup(members []*subscription, m *transport.Message) bool {
 	group := members[0].group
 	for len(members) > 0 {
-		first := b.pick(len(members))
+		first := b.pick(len(members), m.Subject)
 		for i := range members {
 			if members[(first+i)%len(members)].push(m) {
 				return true

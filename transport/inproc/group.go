@@ -157,7 +157,7 @@ func (g *group) removing(sequence uint64, sub *subject) {
 // offer delivers messages as long as a member can take one. The Backend picks the member.
 func (g *group) offer() {
 	for !g.pauses() && len(g.idle) > 0 && (g.overdue() || len(g.ready) > 0) && !g.log.backend.scheduled(g) {
-		g.deliverNext(0, g.log.backend.pick(len(g.idle)))
+		g.deliverNext(0, g.log.backend.pick(len(g.idle), ""))
 	}
 }
 

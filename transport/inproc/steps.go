@@ -70,15 +70,15 @@ func (t *Transport) step(action engine.Action, m *transport.Message, at any) eng
 // scheduled reports whether an engine takes the steps of s. The lock of s is held.
 func (b *Backend) scheduled(s engine.Source) bool { return b.engine != nil && b.engine.Schedule(s) }
 
-// pick returns a random number below n.
-func (b *Backend) pick(n int) int {
+// pick returns a random number below n, for a message on a subject.
+func (b *Backend) pick(n int, subject string) int {
 	switch {
 	case n == 1:
 		return 0
 	case b.engine == nil:
 		return rand.IntN(n)
 	}
-	return b.engine.Pick(n)
+	return b.engine.Pick(n, subject)
 }
 
 // hand calls the handler for a message: once, or as often as the engine lets it. It

@@ -16,15 +16,29 @@ type control struct {
 	picker    *picker
 	scheduler *scheduler // nil without steps
 	fault     func(Point) FaultAction
+	aside     func(subject string) bool
 }
 
+// isAside reports whether messages on a subject are no steps.
+func (c *control) isAside(subject string) bool { return c.aside != nil && c.aside(subject) }
+
 // Pick returns a random number below n.
-func (c *control) Pick(n int) int { return c.picker.pick(n) }
+func (c *control) Pick(n int, subject string) int {
+	if c.isAside(subject) {
+		return 0
+	}
+	return c.picker.pick(n)
+}
 
 // Schedule leaves the steps of s to the scheduler, if there is one.
 func (c *control) Schedule(s engine.Source) bool {
 	if c.scheduler == nil {
 		return false
+	}
+	if c.aside != nil {
+		if next, _ := s.Next(); c.aside(next.Subject) {
+			return false
+		}
 	}
 	c.scheduler.propose(s)
 	return true
@@ -33,6 +47,9 @@ func (c *control) Schedule(s engine.Source) bool {
 // Begin waits until a step is picked, and asks for its fault. A delivery has been picked
 // by its source.
 func (c *control) Begin(ctx context.Context, p engine.Point) (*engine.Op, error) {
+	if c.isAside(p.Subject) {
+		return nil, nil
+	}
 	if p.Action != Deliver {
 		if err := c.await(ctx, &p); err != nil {
 			return nil, err

@@ -51,6 +51,11 @@ type Options struct {
 	// Fault, if not nil, is called before and after each step of a message or a record, and
 	// returns what happens to it. It may be called concurrently if Quiesce is nil.
 	Fault func(Point) FaultAction
+
+	// Aside, if not nil, reports the subjects of messages that are not part of the test.
+	// They are no steps: they happen at once, without faults, and the Seed decides nothing
+	// about them. It may be called concurrently, and with "".
+	Aside func(subject string) bool
 }
 
 // Backend is an [inproc.Backend] whose steps and faults a test chooses.
@@ -61,7 +66,7 @@ type Backend struct {
 
 // NewBackend returns a new Backend.
 func NewBackend(o Options) *Backend {
-	c := &control{picker: newPicker(o.Seed), fault: o.Fault}
+	c := &control{picker: newPicker(o.Seed), fault: o.Fault, aside: o.Aside}
 	if o.Quiesce != nil {
 		c.scheduler = &scheduler{quiesce: o.Quiesce, picker: newPicker(o.Seed), began: time.Now()}
 	}

@@ -19,8 +19,8 @@ type Engine interface {
 	// Backend takes them itself, at once. The lock of s is held.
 	Schedule(s Source) bool
 
-	// Pick returns a number below n.
-	Pick(n int) int
+	// Pick returns a number below n, for a message on a subject.
+	Pick(n int, subject string) int
 }
 
 // Point describes a step, and who takes it.
