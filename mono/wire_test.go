@@ -150,6 +150,9 @@ func transcript(received []*nats.Msg) string {
 		if strings.HasPrefix(m.Subject, "$") || strings.HasPrefix(m.Subject, "_mono.") || strings.HasPrefix(m.Reply, "$JS.ACK.") || answer(m.Subject) && (!asked[m.Subject] || stored(m.Data)) {
 			continue // requests, deliveries and acknowledgements of JetStream
 		}
+		if strings.HasPrefix(m.Subject, "_contracts.") {
+			continue // processes compare their contracts
+		}
 		if m.Header.Get("Status") == "100" {
 			continue // an idle heartbeat, which depends on timing
 		}
