@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gomono.dev/mono/internal/contract"
 	"gomono.dev/transport"
 )
 
@@ -105,6 +107,7 @@ func (r *receiver) endpoint() *transport.Endpoint {
 		"response":     r.decl.types[1].String(),
 		"content-type": r.codec.ContentType(),
 	}
+	r.describeTypes(metadata)
 	if r.config.Version != "" {
 		metadata["version"] = r.config.Version
 	}
@@ -119,6 +122,38 @@ func (r *receiver) endpoint() *transport.Endpoint {
 		Name:        underscored(r.decl.name),
 		Metadata:    metadata,
 		Stats:       r.stats.snapshot,
+	}
+}
+
+// maxSchemas bounds the JSON Schemas in the metadata of a module's endpoints, in bytes, and maxSchema
+// one of them: a module answers discovery with one message.
+const (
+	maxSchema  = 8 << 10
+	maxSchemas = 128 << 10
+)
+
+// describeTypes adds the JSON Schemas of request and reply to the metadata of an endpoint. A schema
+// that is too large is left out, and so is one of a codec that cannot describe types.
+func (r *receiver) describeTypes(metadata map[string]string) {
+	services := 0
+	for _, other := range r.unit.receivers {
+		if other.replies() {
+			services++
+		}
+	}
+	limit := maxSchemas
+	if payload := r.in.app.transport.Capabilities().MaxPayload; payload > 0 {
+		limit = min(limit, payload/4)
+	}
+	k := cmp.Or(r.decl.config.Codec, r.in.app.options.codec)
+	for i, name := range []string{"request-schema", "response-schema"} {
+		schema, err := contract.SchemaOf(k, r.decl.types[i])
+		if err != nil || schema == nil {
+			continue
+		}
+		if text := schema.Encoded(); len(text) <= min(maxSchema, limit/(2*services)) {
+			metadata[name] = string(text)
+		}
 	}
 }
 

@@ -164,7 +164,10 @@ async function thumbnails(nc) {
 async function discover(nc) {
   for await (const m of await nc.requestMany("$SRV.INFO", "", { strategy: "stall", maxWait: 2000 })) {
     const { name, endpoints } = m.json();
-    for (const e of endpoints) show({ module: name, subject: e.subject, request: e.metadata.request });
+    for (const e of endpoints) {
+      const schema = JSON.parse(e.metadata["request-schema"] ?? "{}"); // the JSON Schema of the request
+      show({ module: name, subject: e.subject, request: e.metadata.request, schema });
+    }
   }
 }
 

@@ -409,9 +409,14 @@ func TestDiscovery(t *testing.T) {
 	s := start(t, func(s *mono.Scope) {
 		check.Handle(s, func(context.Context, product) (left, error) { return left{}, nil })
 	})
-	var found struct{ Module, Subject, Request string }
+	var found struct {
+		Module, Subject, Request string
+		Schema                   struct {
+			Ref string `json:"$ref"`
+		}
+	}
 	lines := s.run("discover")
-	if len(lines) != 1 || json.Unmarshal([]byte(lines[0]), &found) != nil || found.Module != "shop" || found.Subject != "services.stock.check" || found.Request == "" {
+	if len(lines) != 1 || json.Unmarshal([]byte(lines[0]), &found) != nil || found.Module != "shop" || found.Subject != "services.stock.check" || found.Request == "" || found.Schema.Ref != "#/$defs/interop_test.product" {
 		t.Errorf("got %s", strconv.Quote(strings.Join(lines, "\n")))
 	}
 }
