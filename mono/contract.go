@@ -122,7 +122,7 @@ func versionsOf(u *codec.Upcasts, k codec.Codec, t reflect.Type) *contract.Paylo
 // handleOptions returns the options of a handle that other processes may compare, as texts.
 func (c *config) handleOptions() map[string]string {
 	options := c.settings()
-	for _, name := range []string{"Version", "Doc", "Codec", "Upcasts", "Groups", "Keyed"} { // the contract has them, or nobody else needs them
+	for _, name := range []string{"Version", "Doc", "Codec", "Upcasts", "Groups", "Keyed"} { // elsewhere in the contract, or of no use to others
 		delete(options, name)
 	}
 	c.normalize(options)

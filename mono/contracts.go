@@ -96,8 +96,8 @@ func (b *budget) take(limit int) bool {
 	return b.used <= limit
 }
 
-// joinContracts makes the contract of this process known to the others. A server that does not
-// permit it, or a contract that is too large, is no error.
+// joinContracts makes the contract of this process known to the others. If the server does not
+// permit it, or the contract is too large, the process is not compared.
 func (in *instance) joinContracts(ctx context.Context) {
 	c := &contracts{
 		in: in, mine: in.declare(), known: make(map[string]*otherContract), reported: make(map[Difference]bool), rounds: make(map[*contractRound]struct{}),
@@ -345,8 +345,8 @@ func (r *contractRound) await(ctx context.Context) error {
 	}
 }
 
-// broken returns the differences with running processes that cannot work. It asks now and then
-// whether these still run. One that has not answered is not listed any more.
+// broken returns the differences with running processes that cannot work. It greets now and then, and
+// forgets a contract of which no process has answered.
 func (c *contracts) broken(ctx context.Context) (all []string) {
 	c.mu.Lock()
 	now, differs := time.Now(), false
@@ -396,8 +396,8 @@ func (c *contracts) check(ctx context.Context) {
 }
 
 // Contracts returns what the running processes of the system declare: the Contract of this
-// process first, then each other one with its differences. Processes that declare the same, as
-// the replicas of a release do, have one Contract, with the Instance of one of them.
+// process first, then each other one with its differences. Processes that declare the same, such
+// as the replicas of a release, have one Contract, with the Instance of one of them.
 //
 // Contracts asks the processes that have the Namespace of the App. It waits until none has
 // answered for 250 ms, at most 2 s, so a process that is disconnected or very slow is missing. The

@@ -16,7 +16,7 @@ type Contract struct {
 	Modules    []ModuleInfo `json:"modules"` // in the order of their start
 	Handles    []HandleInfo `json:"handles"` // by kind and name
 
-	// Differences are those between the Contract and that of this process.
+	// Differences lists the differences from the Contract of this process.
 	Differences []Difference `json:"differences,omitempty"`
 }
 
