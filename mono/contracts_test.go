@@ -81,6 +81,8 @@ type binary struct{ codec.Codec }
 
 func (binary) ContentType() string { return "application/x-binary" }
 
+func fails[T any](s *mono.Scope, name string) { s.Use(mono.NewFailure[T](name, mono.NotFound)) }
+
 // The severities of the messages in one direction.
 const (
 	works   = ""
@@ -143,6 +145,7 @@ func seeds() map[string]seed {
 		"an option of a group":       {both[job](mono.MaxAttempts(5)), both[job](mono.MaxAttempts(9)), warning, warning, "mono.MaxAttempts(9)", nil},
 		"an option of a log":         {stream(mono.MaxAge(time.Hour)), stream(mono.MaxAge(2 * time.Hour)), warning, warning, "mono.MaxAge(1h0m0s)", nil},
 		"an option of one process":   {both[job](mono.Concurrency(2), mono.Doc("a")), both[job](mono.Concurrency(9)), works, works, "", nil},
+		"the value of a failure":     {fails[of[int8]], fails[of[int64]], works, broken, "value field F", nil},
 		"a version of the handle":    {both[job](mono.Version("1.2.0")), both[job](mono.Version("2.0.0")), warning, warning, "mono.Version(1.2.0)", nil},
 	}
 }

@@ -178,7 +178,7 @@ func (a *App) settings() map[string]string {
 	return map[string]string{
 		"Namespace": string(o.namespace), "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
 		"StopTimeout": o.stopTimeout.String(), "DrainDelay": o.drainDelay.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls), "ActiveRoles": o.activeRoles(),
-		"Generation": fmt.Sprint(o.generation), "Transport": a.transport.Capabilities().Name,
+		"Generation": fmt.Sprint(o.generation), "RefuseDifferences": fmt.Sprint(o.refuseDifferences), "Transport": a.transport.Capabilities().Name,
 		"Propagate": strings.Join(propagated, ", "),
 	}
 }

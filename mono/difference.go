@@ -2,6 +2,7 @@ package mono
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"gomono.dev/mono/internal/contract"
@@ -68,8 +69,8 @@ func publicContract(c *contract.Contract) Contract {
 	for i := range c.Handles {
 		h := &c.Handles[i]
 		info := HandleInfo{
-			Kind: Kind(h.Kind), Name: h.Name, Version: h.Version, Codec: h.Codec, Declared: h.Declared, Settings: h.Options,
-			Provides: h.Provides, Needs: h.Needs, Produces: h.Produces, Consumes: h.Consumes, Reads: h.Reads,
+			Kind: Kind(h.Kind), Name: h.Name, Version: h.Version, Codec: h.Codec, Declared: h.Declared, Settings: maps.Clone(h.Options),
+			Provides: slices.Clone(h.Provides), Needs: slices.Clone(h.Needs), Produces: slices.Clone(h.Produces), Consumes: slices.Clone(h.Consumes), Reads: slices.Clone(h.Reads),
 		}
 		for _, p := range []*contract.Payload{h.Request, h.Reply, h.Message, h.Value} {
 			if p != nil {
