@@ -283,8 +283,8 @@ func (c *contracts) forgetOldest() {
 
 func (c *contracts) report(d *Difference) {
 	var handle Handle
-	for id, h := range c.in.plan.handles {
-		if id.String() == d.Handle {
+	for _, h := range c.in.plan.handles {
+		if h.address().String() == d.Handle {
 			handle = h
 		}
 	}
@@ -367,24 +367,6 @@ func (c *contracts) broken(ctx context.Context) (all []string) {
 	return all[:min(len(all), maxListed)]
 }
 
-// refuseDifferences adds the differences that cannot work to the report, if RefuseDifferences is set.
-func (in *instance) refuseDifferences(ctx context.Context) {
-	if !in.app.options.refuseDifferences {
-		return
-	}
-	others, err := in.contracts.ask(ctx)
-	if err != nil {
-		in.report.add("", nil, "RefuseDifferences: %v", err)
-	}
-	for _, other := range others {
-		for _, d := range other.Differences {
-			if d.Broken {
-				in.report.addObject("", d.Handle, "%s", strings.TrimPrefix(strings.TrimPrefix(d.Text, d.Handle+", "), d.Handle+": "))
-			}
-		}
-	}
-}
-
 // check adds the differences that cannot work to the details of a health check.
 func (c *contracts) check(ctx context.Context) {
 	if c == nil {
@@ -394,31 +376,3 @@ func (c *contracts) check(ctx context.Context) {
 		ReportDetail(ctx, "contracts", broken)
 	}
 }
-
-// Contracts returns what the running processes of the system declare: the Contract of this
-// process first, then each other one with its differences. Processes that declare the same, such
-// as the replicas of a release, have one Contract, with the Instance of one of them.
-//
-// Contracts asks the processes that have the Namespace of the App. It waits until none has
-// answered for 250 ms, at most 2 s, so a process that is disconnected or very slow is missing. The
-// error reports that they cannot be asked, for example because the account may not use the
-// subjects of docs/evolution.md. The App has to run.
-func (a *App) Contracts(ctx context.Context) ([]Contract, error) {
-	in := a.current.Load()
-	if state := a.State(); state != StateRunning || in == nil {
-		return nil, notDone(Unavailable, "mono: Contracts: the App is %s", state)
-	}
-	others, err := in.contracts.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return append([]Contract{publicContract(in.contracts.mine)}, others...), nil
-}
-
-// RefuseDifferences lets Start fail if what a running process declares cannot work with this
-// program: with a Difference that is Broken. The error is a *StartError. Start takes 250 ms
-// longer, at most 2 s, to wait for the answers of the other processes.
-//
-// It is for tests of a deploy. In production a release that repairs such a difference could not
-// start. Without the option, a difference is logged and reported to observers.
-func RefuseDifferences() AppOption { return func(o *appOptions) { o.refuseDifferences = true } }

@@ -28,6 +28,11 @@ func both[T any](opts ...mono.QueueOption) declared {
 	}
 }
 
+// bothNew is both of a handle that was renamed.
+func bothNew[T any]() declared {
+	return func(s *mono.Scope, name string) { both[T](mono.Formerly(name))(s, "new-"+name) }
+}
+
 // hears sends and handles an event.
 func hears(event func(name string) mono.Event[job], opts ...mono.EventHandlerOption) declared {
 	return func(s *mono.Scope, name string) {
@@ -145,6 +150,8 @@ func seeds() map[string]seed {
 		"an option of a group":       {both[job](mono.MaxAttempts(5)), both[job](mono.MaxAttempts(9)), warning, warning, "mono.MaxAttempts(9)", nil},
 		"an option of a log":         {stream(mono.MaxAge(time.Hour)), stream(mono.MaxAge(2 * time.Hour)), warning, warning, "mono.MaxAge(1h0m0s)", nil},
 		"an option of one process":   {both[job](mono.Concurrency(2), mono.Doc("a")), both[job](mono.Concurrency(9)), works, works, "", nil},
+		"another name":               {both[job](), bothNew[job](), works, works, "", nil},
+		"another name and type":      {both[of[int8]](), bothNew[of[int64]](), works, broken, "message field F", nil},
 		"the value of a failure":     {fails[of[int8]], fails[of[int64]], works, broken, "value field F", nil},
 		"a version of the handle":    {both[job](mono.Version("1.2.0")), both[job](mono.Version("2.0.0")), warning, warning, "mono.Version(1.2.0)", nil},
 	}

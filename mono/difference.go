@@ -2,14 +2,16 @@ package mono
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"gomono.dev/mono/internal/contract"
 )
 
-// Contract is what a running process declares: its modules and the handles that they use. See
-// [App.Contracts].
+// Contract is what a running process declares: its modules and the handles that they use. A handle
+// has its [Handle.Address] as its name, which all releases share. See [App.Contracts].
 type Contract struct {
 	Program    string       `json:"program"`  // the name of the executable
 	Instance   string       `json:"instance"` // the id of one process with this Contract
@@ -23,7 +25,7 @@ type Contract struct {
 
 // Difference is one difference between what this process and another one declare.
 type Difference struct {
-	Handle string `json:"handle,omitempty"` // kind and name, as in "queue orders.receipts"; "" for all
+	Handle string `json:"handle,omitempty"` // kind and address, as in "queue orders.receipts"; "" for all
 	Part   string `json:"part,omitempty"`   // "request", "reply", "message" or "value"; "" for an option
 	Path   string `json:"path"`             // the field, as in "lines[].quantity", or the option
 
@@ -40,6 +42,52 @@ type Difference struct {
 
 	// Text is the whole difference, with both declarations and what to do.
 	Text string `json:"text"`
+}
+
+// Contracts returns what the running processes of the system declare: the Contract of this
+// process first, then each other one with its differences. Processes that declare the same, such
+// as the replicas of a release, have one Contract, with the Instance of one of them.
+//
+// Contracts asks the processes that have the Namespace of the App. It waits until none has
+// answered for 250 ms, at most 2 s, so a process that is disconnected or very slow is missing. The
+// error reports that they cannot be asked, for example because the account may not use the
+// subjects of docs/evolution.md. The App has to run.
+func (a *App) Contracts(ctx context.Context) ([]Contract, error) {
+	in := a.current.Load()
+	if state := a.State(); state != StateRunning || in == nil {
+		return nil, notDone(Unavailable, "mono: Contracts: the App is %s", state)
+	}
+	others, err := in.contracts.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append([]Contract{publicContract(in.contracts.mine)}, others...), nil
+}
+
+// RefuseDifferences lets Start fail if what a running process declares cannot work with this
+// program: with a Difference that is Broken. The error is a *StartError. Start takes 250 ms
+// longer, at most 2 s, to wait for the answers of the other processes.
+//
+// It is for tests of a deploy. In production a release that repairs such a difference could not
+// start. Without the option, a difference is logged and reported to observers.
+func RefuseDifferences() AppOption { return func(o *appOptions) { o.refuseDifferences = true } }
+
+// refuseDifferences adds the differences that cannot work to the report, if RefuseDifferences is set.
+func (in *instance) refuseDifferences(ctx context.Context) {
+	if !in.app.options.refuseDifferences {
+		return
+	}
+	others, err := in.contracts.ask(ctx)
+	if err != nil {
+		in.report.add("", nil, "RefuseDifferences: %v", err)
+	}
+	for _, other := range others {
+		for _, d := range other.Differences {
+			if d.Broken {
+				in.report.addObject("", d.Handle, "%s", strings.TrimPrefix(strings.TrimPrefix(d.Text, d.Handle+", "), d.Handle+": "))
+			}
+		}
+	}
 }
 
 func differenceOf(d *contract.Difference) Difference {
