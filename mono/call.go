@@ -34,12 +34,15 @@ type Call struct {
 	sent     *sendOptions
 	out      *outbound // memory for the outgoing message, until it is used
 	sequence uint64    // of what was stored
+	returned int       // size of the reply
 
 	// On the receiving side.
 	at       *receiver
 	message  *transport.Message  // nil for a local call
 	delivery *transport.Delivery // nil if it was not stored
 	around   context.Context     // of the handler: see within
+	request  *inboundRequest     // of a request from the transport
+	count    int                 // of the messages of a batch
 }
 
 // Side is the side of a message that a Call describes.
@@ -170,6 +173,31 @@ func (c *Call) Size() int {
 	return c.size
 }
 
+// ReplySize returns the size of the encoded reply of a service in bytes, 0 as long as Reply
+// is nil. For a local call, ReplySize encodes the reply.
+func (c *Call) ReplySize() int {
+	switch {
+	case !c.replied:
+		return 0
+	case c.local != nil:
+		body, _ := c.local.sender.codec.Marshal(c.reply) // the caller gets the error
+		return len(body)
+	case c.request == nil:
+		return c.returned
+	case c.request.encode(c) != nil: // the caller gets the error
+		return 0
+	}
+	return len(c.request.reply.Body)
+}
+
+// Local reports whether the message is a local call.
+func (c *Call) Local() bool { return c.local != nil || c.via != nil && c.via.local != nil }
+
+// Count returns the number of messages that the Call describes: those of a batch, of
+// which the first one has the ID, the headers and the other properties of the Call, and
+// otherwise 1.
+func (c *Call) Count() int { return max(c.count, 1) }
+
 // Attempt returns the number of this attempt at the message, from 1. An attempt counts
 // if its process died in the handler, and does not if its process handed the message
 // back when it stopped. Attempt is 0 on the sending side and in an empty Call.
@@ -207,6 +235,15 @@ func (c *Call) Key() string {
 		return ""
 	}
 	return keyOf(c.message.Subject)
+}
+
+// Partition returns the partition of a message of a keyed stream, for a group that keeps
+// the order of keys. It is -1 for other messages, and on the sending side.
+func (c *Call) Partition() int {
+	if c.message == nil || c.at.config.Unordered || c.decl.partitions() == 0 {
+		return -1
+	}
+	return transport.PartitionOf(c.message.Subject, c.decl.partitions())
 }
 
 // FencingToken returns a number that grows with every delivery of a message of the same

@@ -37,6 +37,7 @@ type inboundRequest struct {
 	limited  lazy.Context // of the handler
 	handOver lazy.Context // of the reply
 	reply    transport.Message
+	encoded  bool               // reply has the value that the handler returned last
 	fields   [1]transport.Field // the content type of the reply; an error needs more fields
 }
 
@@ -65,7 +66,7 @@ func newInbound[T any]() *inbound {
 func newInboundRequest[Req, Resp any]() *inbound {
 	m := new(inboundRequestOf[Req, Resp])
 	m.call.payload, m.call.reply = &m.payload, &m.response
-	m.request = &m.inboundRequest
+	m.request, m.call.request = &m.inboundRequest, &m.inboundRequest
 	return &m.inbound
 }
 
@@ -237,6 +238,9 @@ func (r *receiver) wrap(ctx context.Context, c *Call) error {
 
 // call calls the handler. A panic is returned as an error, which middleware sees too.
 func (r *receiver) call(ctx context.Context, c *Call) error {
+	if c.request != nil {
+		c.request.encoded = false
+	}
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err

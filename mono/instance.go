@@ -36,6 +36,8 @@ type instance struct {
 
 	outside     sync.Map // *declaration → *sender, for code outside modules
 	outsideNext Next     // middleware, then dispatch, for all of them
+	sending     []Middleware
+	receiving   []Middleware
 	outgoing    *outgoing
 	ended       atomic.Bool     // nothing is sent any more
 	shared      sync.Map        // of components
@@ -115,7 +117,7 @@ func (in *instance) start(ctx context.Context) error {
 }
 
 func (in *instance) compile() {
-	in.outsideNext = in.chain(dispatch)
+	in.outsideNext = in.chain(in.sending, dispatch)
 	for _, u := range in.plan.units {
 		for _, s := range u.senders {
 			s.compile()

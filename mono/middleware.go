@@ -27,12 +27,33 @@ import (
 // A middleware that is also a Starter, a Stopper or a HealthChecker is started before
 // every module, stopped after every module, and checked like a module. A middleware
 // that is a Module is also bound, as a plugin. A middleware that is an Observer is
-// notified like one.
+// notified like one. A middleware that is OneSided runs on one side only.
 type Middleware interface {
 	// Wrap returns the function that runs instead of next. It is called when the App
 	// starts: for each sender and each receiver of a handle in a module, and once for
 	// code outside modules. It must not block.
 	Wrap(next Next) Next
+}
+
+// OneSided is a Middleware that runs on one side only, and costs the other side nothing. A
+// local call has no [Call] of the sending side if no middleware runs there.
+type OneSided interface {
+	// Side returns the side on which the middleware runs, "" for both. It is called once,
+	// when the App starts.
+	Side() Side
+}
+
+// sideOf returns the side of a middleware, "" for both.
+func sideOf(m Middleware, report func(string, any)) (side Side, err error) {
+	one, ok := m.(OneSided)
+	if !ok {
+		return "", nil
+	}
+	err = guard(fmt.Sprintf("Side of the middleware %T", m), report, func() error { side = one.Side(); return nil })
+	if err == nil && side != "" && side != SideSender && side != SideReceiver {
+		err = fmt.Errorf("Side of the middleware %T returned %q: want mono.SideSender, mono.SideReceiver or \"\"", m, side)
+	}
+	return side, err
 }
 
 // Next handles or sends a message. It may be called concurrently. On the sending side
@@ -46,9 +67,9 @@ type MiddlewareFunc func(next Next) Next
 // Wrap calls f.
 func (f MiddlewareFunc) Wrap(next Next) Next { return f(next) }
 
-// chain wraps last with every middleware, the first one outermost.
-func (in *instance) chain(last Next) Next {
-	for _, m := range slices.Backward(in.app.middleware) {
+// chain wraps last with the middleware of a side, the first one outermost.
+func (in *instance) chain(middleware []Middleware, last Next) Next {
+	for _, m := range slices.Backward(middleware) {
 		var wrapped Next
 		err := guard(fmt.Sprintf("Wrap of the middleware %T", m), in.panicked, func() error {
 			wrapped = m.Wrap(last)

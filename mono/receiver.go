@@ -36,7 +36,7 @@ type receiver struct {
 	request  *copier.Plan // of a service with local calls; nil: values are passed without a copy
 	response *copier.Plan
 	next     Next   // middleware, then call
-	plain    bool   // there is no middleware
+	plain    bool   // there is no receiving middleware
 	where    string // the name of the handler in the log of a panic
 	gate     *gate
 	source   source
@@ -74,8 +74,8 @@ func (r *receiver) namedAfterModule() bool {
 func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
-	r.next = r.in.chain(r.call)
-	r.plain = len(r.in.app.middleware) == 0
+	r.next = r.in.chain(r.in.receiving, r.call)
+	r.plain = len(r.in.receiving) == 0
 	concurrency := cmp.Or(r.config.Concurrency, 1)
 	if r.replies() {
 		concurrency = cmp.Or(r.config.Concurrency, DefaultConcurrency)

@@ -36,13 +36,12 @@ func (r *receiver) abandoned() *Error {
 // of the handler's values.
 func (r replier) encodeReply(m *inbound, res *result) {
 	c, reply := &m.call, &m.request.reply
-	reply.Header = m.request.fields[:0]
 	err, outcome := res.err, OutcomeAnswered
 	if res.late && CodeOf(err) == DeadlineExceeded { // the caller may have given up already
 		err, outcome = Errorf(DeadlineExceeded, "%s: the handler exceeded its deadline: %v", r.decl, err), OutcomeUnknown
 	}
 	if err == nil {
-		if encodeErr := encodePayload(reply, m.request.codec, c.reply); encodeErr != nil {
+		if encodeErr := m.request.encode(c); encodeErr != nil {
 			err = r.badReply(encodeErr)
 		}
 	}
@@ -51,6 +50,17 @@ func (r replier) encodeReply(m *inbound, res *result) {
 	}
 	reply.Header = append(reply.Header, c.replyHeader()...)
 	res.err = err
+}
+
+// encode makes the reply from the value that the handler has returned, once.
+func (m *inboundRequest) encode(c *Call) error {
+	if m.encoded {
+		return nil
+	}
+	m.reply.Header = m.fields[:0]
+	err := encodePayload(&m.reply, m.codec, c.reply)
+	m.encoded = err == nil
+	return err
 }
 
 // finish implements finisher. It sends the reply.

@@ -24,7 +24,7 @@ type sender struct {
 	codec  codec.Codec
 	next   Next      // middleware, then dispatch
 	local  *receiver // the local provider of a service, which is called directly
-	direct bool      // there is no middleware between sender and local provider
+	direct bool      // there is no sending middleware between sender and local provider
 	module string
 	prefix string // of its subjects
 
@@ -50,13 +50,13 @@ func (s *sender) compile() {
 		if p := s.in.plan.providers[s.decl.identity()]; p.service != nil && !p.unit.inactive {
 			s.local = p.service
 		}
-		s.direct = s.local != nil && len(s.in.app.middleware) == 0
+		s.direct = s.local != nil && len(s.in.sending) == 0
 	}
 	if s.decl.stored() {
 		s.storage = s.in.logs.of(s.decl)
 	}
 	if s.next == nil {
-		s.next = s.in.chain(dispatch)
+		s.next = s.in.chain(s.in.sending, dispatch)
 	}
 }
 
@@ -80,7 +80,7 @@ func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payl
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
-	viaTransport := s.local == nil && len(s.in.app.middleware) == 0
+	viaTransport := s.local == nil && len(s.in.sending) == 0
 	if out.limited != nil && s.limits(ctx) {
 		out.fresh = viaTransport
 		ctx = out.limited.Begin(&s.in.limits, ctx, s.in.clock.Now()+s.callTimeout)
@@ -242,6 +242,7 @@ func (s *sender) request(ctx context.Context, m *transport.Message, c *Call) err
 	if err := replyError(reply, s.in.codecs, s.codec); err != nil {
 		return err
 	}
+	size := len(reply.Body)
 	k, err := s.in.codecs.of(reply.Header, s.codec)
 	if err == nil {
 		err = takePayload(reply, k, c.reply)
@@ -249,6 +250,6 @@ func (s *sender) request(ctx context.Context, m *transport.Message, c *Call) err
 	if err != nil {
 		return s.decl.replyNotDecoded(err)
 	}
-	c.replied = true
+	c.replied, c.returned = true, size
 	return nil
 }

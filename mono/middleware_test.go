@@ -1,0 +1,175 @@
+package mono_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gomono.dev/mono"
+	"gomono.dev/transport"
+)
+
+// oneSided is middleware of one side. It adds the sides that it sees to a trace.
+type oneSided struct {
+	side  mono.Side
+	trace *trace
+}
+
+func (o oneSided) Side() mono.Side { return o.side }
+
+func (o oneSided) Wrap(next mono.Next) mono.Next {
+	return func(ctx context.Context, c *mono.Call) error {
+		o.trace.add(string(c.Side()))
+		return next(ctx, c)
+	}
+}
+
+// OneSided middleware runs on its side, beside middleware of both sides, for every sender.
+func TestOneSidedMiddleware(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		for side, want := range map[mono.Side]string{
+			mono.SideSender:   "sending",
+			mono.SideReceiver: "receiving",
+			"":                "sending receiving",
+		} {
+			for _, both := range []bool{false, true} {
+				var tr trace
+				var call mono.Func[question, reply]
+				app := p.app(t)
+				app.Use(oneSided{side, &tr})
+				if both {
+					app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next { return next }))
+				}
+				app.Add(provider(echo), module("caller", func(s *mono.Scope) { call = ask.Client(s) }))
+				begin(t, app)
+				for _, call := range []mono.Func[question, reply]{call, func(ctx context.Context, q question) (reply, error) { return ask.Call(ctx, app, q) }} {
+					if got, err := call(t.Context(), question{Text: "x"}); err != nil || got.Text != "x" {
+						t.Errorf("got %v, %v", got, err)
+					}
+				}
+				if got := strings.Join(tr.all(), " "); got != want+" "+want {
+					t.Errorf("side %q, both %t: got %q", side, both, got)
+				}
+			}
+		}
+	})
+}
+
+// A side that does not exist is in the start report, and so is a panic.
+func TestOneSidedMiddlewareOfAnotherSide(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Use(oneSided{side: "both"}, badSide{})
+	err := app.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `returned "both": want mono.SideSender, mono.SideReceiver or ""`) || !strings.Contains(err.Error(), "badSide panicked") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type badSide struct{ mono.MiddlewareFunc }
+
+func (badSide) Side() mono.Side { panic("no side") }
+
+// Middleware sees the number of messages, and the partition of a message in an ordered group.
+func TestMiddlewareSeesCountAndPartition(t *testing.T) {
+	t.Parallel()
+	steps := mono.NewStream[job]("test.counted", mono.Partitions(8)).KeyedBy(func(j job) string { return fmt.Sprint("k", j.N) })
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		batches := make(chan int, 100)
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if c.Side() == mono.SideReceiver && c.Module() == "batches" {
+					batches <- c.Count()
+					if c.Partition() != -1 {
+						t.Errorf("a batch has the partition %d", c.Partition())
+					}
+				} else {
+					tr.add(fmt.Sprint(c.Module(), " ", c.Side(), " ", c.Key(), " ", c.Partition(), " ", c.Count()))
+				}
+				return next(ctx, c)
+			}
+		}))
+		handled := make(chan int, 4)
+		handler := func(_ context.Context, j job) error { handled <- j.N; return nil }
+		app.Add(module("ordered", func(s *mono.Scope) { steps.Handle(s, handler) }),
+			module("unordered", func(s *mono.Scope) { steps.Handle(s, handler, mono.Unordered()) }),
+			module("batches", func(s *mono.Scope) {
+				steps.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, mono.BatchWait(20*time.Millisecond))
+			}))
+		begin(t, app)
+		for n := range 2 {
+			if err := steps.Append(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+			next(t, handled)
+			next(t, handled)
+		}
+		for sum := 0; sum < 2; {
+			sum += next(t, batches)
+		}
+		got := tr.all()
+		slices.Sort(got)
+		want := []string{" sending  -1 1", " sending  -1 1", fmt.Sprintf("ordered receiving k0 %d 1", transport.PartitionOf("k0", 8)), fmt.Sprintf("ordered receiving k1 %d 1", transport.PartitionOf("k1", 8)), "unordered receiving k0 -1 1", "unordered receiving k1 -1 1"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+	if c := mono.CallFrom(t.Context()); c.Count() != 1 || c.Partition() != -1 || c.Local() || c.ReplySize() != 0 {
+		t.Error("the empty Call is wrong")
+	}
+}
+
+// Middleware sees the size of a reply on both sides, and whether the call is local. The
+// reply is encoded once, unless middleware calls the handler again.
+func TestMiddlewareSeesTheReplySize(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		calls := 0
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				before := c.ReplySize()
+				err := next(ctx, c)
+				tr.add(fmt.Sprint(c.Side(), " ", c.Local() == !p.noLocalCalls, " ", before, " ", c.ReplySize(), " ", err != nil))
+				if c.Side() == mono.SideReceiver && calls == 2 {
+					err = next(ctx, c)
+					tr.add(fmt.Sprint("again ", c.ReplySize()))
+				}
+				return err
+			}
+		}))
+		app.Add(provider(func(_ context.Context, q question) (reply, error) {
+			if calls++; q.Text == "" {
+				return reply{}, mono.Errorf(mono.NotFound, "no text")
+			}
+			return reply{Text: fmt.Sprint(q.Text, calls)}, nil
+		}))
+		begin(t, app)
+		for _, text := range []string{"x", "y", ""} {
+			got, err := ask.Call(t.Context(), app, question{Text: text})
+			tr.add(fmt.Sprint(got.Text, " ", err != nil))
+		}
+		small, n := len(`{"text":"x1"}`), 0
+		if got := tr.all(); len(got) > 0 {
+			_, _ = fmt.Sscanf(got[0], "receiving true 0 %d", &n)
+		}
+		if n < small {
+			t.Errorf("the reply has %d bytes", n)
+		}
+		want := []string{
+			fmt.Sprintf("receiving true 0 %d false", n), fmt.Sprintf("sending true 0 %d false", n), "x1 false",
+			fmt.Sprintf("receiving true 0 %d false", n), fmt.Sprintf("again %d", n), fmt.Sprintf("sending true 0 %d false", n), "y3 false",
+			"receiving true 0 0 true", "sending true 0 0 true", " true",
+		}
+		if got := tr.all(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
