@@ -233,7 +233,7 @@ func (r *receiver) wrap(ctx context.Context, c *Call) error {
 	if r.plain {
 		return r.call(ctx, c)
 	}
-	return guard("middleware of "+r.decl.String(), r.in.panicked, func() error { return r.next(ctx, c) })
+	return guard(r.around, r.in.panicked, func() error { return r.next(ctx, c) })
 }
 
 // call calls the handler. A panic is returned as an error, which middleware sees too.

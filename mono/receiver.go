@@ -38,6 +38,7 @@ type receiver struct {
 	next     Next   // middleware, then call
 	plain    bool   // there is no receiving middleware
 	where    string // the name of the handler in the log of a panic
+	around   string // the name of its middleware there
 	gate     *gate
 	source   source
 	finisher finisher
@@ -74,6 +75,7 @@ func (r *receiver) namedAfterModule() bool {
 func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
+	r.around = "middleware of " + r.decl.String()
 	r.next = r.in.chain(r.in.receiving, r.call)
 	r.plain = len(r.in.receiving) == 0
 	concurrency := cmp.Or(r.config.Concurrency, 1)

@@ -27,6 +27,7 @@ type sender struct {
 	direct bool      // there is no sending middleware between sender and local provider
 	module string
 	prefix string // of its subjects
+	around string // the name of its middleware in the log of a panic
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
@@ -40,7 +41,7 @@ type sender struct {
 // compile is called once all modules are bound.
 func (s *sender) compile() {
 	s.codec = s.in.codecs.own(s.decl)
-	s.prefix = s.in.names.prefix(s.decl)
+	s.prefix, s.around = s.in.names.prefix(s.decl), "middleware of "+s.decl.String()
 	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
 	s.localLimits = lazy.Rules{Clock: s.in.clock, Isolation: s.in.ctx, Yield: s.decl.config.Timeout == 0}
 	if s.unit != nil {
@@ -92,7 +93,7 @@ func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payl
 	}
 	c := new(Call)
 	*c = s.callOf(sent, header, info, out, payload, reply)
-	return guard("middleware of "+s.decl.String(), s.in.panicked, func() error { return s.next(ctx, c) })
+	return guard(s.around, s.in.panicked, func() error { return s.next(ctx, c) })
 }
 
 // limits reports whether a call gets a deadline here: its caller has set none, or the
