@@ -1,0 +1,250 @@
+// Package accesslog writes one log record for each message that an App handles.
+//
+//	app := mono.New(t, requestid.Propagate())
+//	app.Use(accesslog.New(slog.NewJSONHandler(os.Stdout, nil)))
+//
+// A record has the [Field] values that its message has: a call has no attempt, and an event
+// no reply. Names of attributes follow OpenTelemetry's semantic conventions, version 1.43,
+// and others begin with "mono.". Attributes of the program, such as messaging.system, are
+// those of the handler: see [slog.Handler.WithAttrs]. A batch is one record: it has the ID,
+// the headers and the other properties of the batch's first message, the number of messages,
+// and the sum of their sizes. [Sent] adds a record for each message that is sent.
+//
+// # When a record is written
+//
+// A handler never waits for a write. A record is put into a buffer, and at most one goroutine at a
+// time writes what is there, 10 ms after the first record or when half of the [Buffer] is used. So a
+// killed process loses the records of its last 10 ms. If the buffer is full, because the writer
+// is slower than the App or blocks, the record is dropped. If the handler of the log returns
+// an error or panics, the record has failed. Neither affects the message. Once a record is written
+// again, the log has one record with the numbers of both, and during a long loss one a minute.
+// [Log.Lost] returns the numbers, too.
+//
+// Stop writes what is in the buffer. It returns an error if its time is not enough, or if records
+// were lost since the last report. Before Start and after Stop, when a process may end at any moment,
+// a message waits until its record is written, for 100 ms at most.
+//
+// The handler of the log gets records without the context of their messages, which ends with
+// them. [Attrs] adds values of the context, such as a trace id. Only Enabled gets the context. If it
+// returns false, nothing is built.
+//
+// # What has no record
+//
+// Middleware sees neither the values of a [mono.Channel], which are Go values in a Go channel, nor
+// messages that no handler gets, such as one that cannot be decoded: mono logs those. A job that
+// has failed is one record with its error. Whether another attempt follows is decided later, and
+// known to observers. An asynchronous append is logged when it was handed over, not when
+// it was stored.
+package accesslog
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"gomono.dev/mono"
+	"gomono.dev/mono/requestid"
+)
+
+// Log is a middleware that logs messages. It can be used by several Apps.
+type Log struct {
+	options options
+	writer  writer
+	base    time.Time
+
+	mu    sync.Mutex
+	sites map[siteKey]*site
+}
+
+// New returns a Log whose records go to h, which must not be nil. It panics on a bad option.
+func New(h slog.Handler, opts ...Option) *Log {
+	l := &Log{options: options{handler: h, fields: allFields, fraction: 1, level: defaultLevel, buffer: DefaultBuffer}, base: time.Now(), sites: make(map[siteKey]*site)}
+	for _, o := range opts {
+		o(&l.options)
+	}
+	l.options.check()
+	l.writer.log, l.writer.max = l.options.handler, l.options.buffer
+	return l
+}
+
+// Name returns "accesslog".
+func (l *Log) Name() string { return "accesslog" }
+
+// Side returns the receiving side, or both with [Sent].
+func (l *Log) Side() mono.Side {
+	if l.options.sent {
+		return ""
+	}
+	return mono.SideReceiver
+}
+
+// Start ends the time in which messages wait for their records.
+func (l *Log) Start(context.Context) error {
+	l.writer.start(1)
+	return nil
+}
+
+// Stop writes what is in the buffer.
+func (l *Log) Stop(ctx context.Context) error {
+	l.writer.start(-1)
+	return l.writer.flush(ctx)
+}
+
+// Lost returns the number of records that were dropped because the buffer was full, and of
+// those that the handler of the log did not take.
+func (l *Log) Lost() (dropped, failed uint64) {
+	n := l.writer.lost()
+	return n.dropped, n.failed
+}
+
+// Wrap implements [mono.Middleware].
+func (l *Log) Wrap(next mono.Next) mono.Next {
+	var last atomic.Pointer[site] // of the last message: most often the only one
+	return func(ctx context.Context, c *mono.Call) error {
+		began := time.Since(l.base)
+		result := gone
+		defer func() { l.observe(ctx, c, &last, began, result) }()
+		result = next(ctx, c)
+		return result
+	}
+}
+
+// gone is the error of a handler that has not returned.
+var gone error = mono.Errorf(mono.Internal, "middleware panicked, or the goroutine was ended")
+
+// observe puts a record into the buffer, unless it is not wanted.
+func (l *Log) observe(ctx context.Context, c *mono.Call, last *atomic.Pointer[site], began time.Duration, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.writer.fail(1, panicked(v))
+		}
+	}()
+	o, now := &l.options, time.Now()
+	e := entry{at: now, took: now.Sub(l.base) - began, err: err}
+	slow := o.slow > 0 && e.took >= o.slow
+	e.level = o.level(c, err, e.took)
+	if slow {
+		e.level = max(e.level, slog.LevelWarn)
+	}
+	if !o.handler.Enabled(ctx, e.level) {
+		return
+	}
+	e.request = cut(c.Header(requestid.Header), maxID)
+	if err == nil && !slow && !o.sampled(c, e.request) {
+		return
+	}
+	s := last.Load()
+	if s == nil || s.handle != c.Handle() {
+		s = l.siteOf(c)
+		last.Store(s)
+	}
+	e.site = s
+	e.describe(o, c)
+	if o.attrs != nil {
+		e.attrs = o.attrs(ctx, c)
+	}
+	l.writer.add(&e)
+}
+
+// entry is a record in the buffer.
+type entry struct {
+	site  *site
+	at    time.Time
+	took  time.Duration
+	wait  time.Duration // -1: the message was not stored
+	level slog.Level
+	err   error
+
+	id, request, sender, text string
+	code                      mono.Code
+	outcome                   string
+	partition                 int // -1: none
+	attempt                   int // 0: the message was not stored
+	count                     int
+	size, replySize           int // -1: unknown
+	local                     bool
+	attrs                     []slog.Attr
+}
+
+// Texts from other processes are cut to these numbers of bytes.
+const (
+	maxID   = 256
+	maxText = 1024
+)
+
+// describe reads the properties of a message that a record needs.
+func (e *entry) describe(o *options, c *mono.Call) {
+	if o.has(ID) {
+		e.id = cut(c.ID(), maxID)
+	}
+	e.sender, e.local, e.count = cut(c.Sender(), maxID), c.Local(), c.Count()
+	e.partition, e.wait, e.size, e.replySize = -1, -1, -1, -1
+	if c.Side() == mono.SideReceiver {
+		e.partition = c.Partition()
+		if stored := c.Time(); !stored.IsZero() {
+			e.attempt = c.Attempt()
+			e.wait = max(0, e.at.Add(-e.took).Sub(stored))
+		}
+	} else {
+		e.sender = ""
+	}
+	if !e.local || o.localSizes {
+		if o.has(Size) {
+			e.size = c.Size()
+		}
+		if o.has(ReplySize) && e.err == nil && c.Handle().Kind() == mono.KindService {
+			e.replySize = c.ReplySize()
+		}
+	}
+	e.outcome = "success"
+	if err := e.err; err != nil {
+		e.outcome, e.code, e.text = "error", mono.CodeOf(err), cut(err.Error(), maxText)
+		if c.Side() == mono.SideSender && mono.OutcomeOf(err) != mono.OutcomeAnswered {
+			e.outcome = mono.OutcomeOf(err).String()
+		}
+		e.err = nil
+	}
+}
+
+// cut shortens a text to at most limit bytes. What remains keeps nothing else in memory.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const end = "…"
+	limit -= len(end)
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return strings.Clone(s[:limit]) + end
+}
+
+// site is a place where messages are handled or sent. Its attributes are the same for all.
+type site struct {
+	siteKey
+	fields  fieldSet
+	handler slog.Handler // with the attributes, which the writer adds
+}
+
+type siteKey struct {
+	handle        mono.Handle
+	side          mono.Side
+	module, group string
+}
+
+// siteOf returns the site of a message.
+func (l *Log) siteOf(c *mono.Call) *site {
+	key := siteKey{c.Handle(), c.Side(), c.Module(), c.Group()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sites[key]
+	if s == nil {
+		s = &site{siteKey: key, fields: l.options.fields}
+		l.sites[key] = s
+	}
+	return s
+}
