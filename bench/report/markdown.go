@@ -102,6 +102,8 @@ func (r *report) localCalls(b *strings.Builder) {
 	b.WriteString("\n## Local calls, and the order flow\n\nThe flow is an order that asks inventory, payment and notification in turn.\n\n| benchmark | cost |\n|---|---|\n")
 	for _, p := range []path{
 		{"Local/function", ""}, {"Local/flat", "Local/function"}, {"Local/by-reference", "Local/function"}, {"Local/timeout", "Local/function"}, {"Local/order", "Local/function"}, {"Local/nested", "Local/function"},
+		{"AccessLog/without", ""}, {"AccessLog/level-off", "AccessLog/without"}, {"AccessLog/on", "AccessLog/without"}, {"AccessLog/request-id", "AccessLog/without"}, {"AccessLog/sampled", "AccessLog/without"}, {"AccessLog/sent", "AccessLog/without"},
+		{"AccessLog/nats-without", ""}, {"AccessLog/nats", "AccessLog/nats-without"},
 		{"OrderFlow/function", ""}, {"OrderFlow/local", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
 		{"OrderFlow/raw-in-process", ""}, {"OrderFlow/nats-in-process", "OrderFlow/raw-in-process"},
 	} {

@@ -124,7 +124,7 @@ func (l *Log) observe(ctx context.Context, c *mono.Call, last *atomic.Pointer[si
 		}
 	}()
 	o, now := &l.options, time.Now()
-	e := entry{at: now, took: now.Sub(l.base) - began, err: err}
+	e := entry{at: now, took: now.Sub(l.base) - began}
 	slow := o.slow > 0 && e.took >= o.slow
 	e.level = o.level(c, err, e.took)
 	if slow {
@@ -143,7 +143,7 @@ func (l *Log) observe(ctx context.Context, c *mono.Call, last *atomic.Pointer[si
 		last.Store(s)
 	}
 	e.site = s
-	e.describe(o, c)
+	e.describe(o, c, err)
 	if o.attrs != nil {
 		e.attrs = o.attrs(ctx, c)
 	}
@@ -157,7 +157,6 @@ type entry struct {
 	took  time.Duration
 	wait  time.Duration // -1: the message was not stored
 	level slog.Level
-	err   error
 
 	id, request, sender, text string
 	code                      mono.Code
@@ -177,7 +176,7 @@ const (
 )
 
 // describe reads the properties of a message that a record needs.
-func (e *entry) describe(o *options, c *mono.Call) {
+func (e *entry) describe(o *options, c *mono.Call, err error) {
 	if o.has(ID) {
 		e.id = cut(c.ID(), maxID)
 	}
@@ -196,17 +195,16 @@ func (e *entry) describe(o *options, c *mono.Call) {
 		if o.has(Size) {
 			e.size = c.Size()
 		}
-		if o.has(ReplySize) && e.err == nil && c.Handle().Kind() == mono.KindService {
+		if o.has(ReplySize) && err == nil && c.Handle().Kind() == mono.KindService {
 			e.replySize = c.ReplySize()
 		}
 	}
 	e.outcome = "success"
-	if err := e.err; err != nil {
+	if err != nil {
 		e.outcome, e.code, e.text = "error", mono.CodeOf(err), cut(err.Error(), maxText)
 		if c.Side() == mono.SideSender && mono.OutcomeOf(err) != mono.OutcomeAnswered {
 			e.outcome = mono.OutcomeOf(err).String()
 		}
-		e.err = nil
 	}
 }
 

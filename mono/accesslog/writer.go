@@ -13,6 +13,7 @@ const (
 	pause    = 10 * time.Millisecond  // between the first record of a buffer and its writing
 	patience = 100 * time.Millisecond // of a message before Start and after Stop
 	reminder = time.Minute            // between two reports of one loss
+	piece    = 64                     // records
 )
 
 // writer has the buffer, and writes it on one goroutine at a time, which ends when nothing is left.
@@ -24,8 +25,9 @@ type writer struct {
 	started int // by Apps
 	state   state
 	timer   *time.Timer // in the state delayed
-	waiting []entry     // the buffer
-	spare   []entry     // memory for the next one
+	waiting [][]entry   // the buffer, in pieces, so that it grows without a copy
+	n       int         // records in the buffer
+	spare   [][]entry   // empty pieces
 	added   uint64      // records ever put into the buffer
 	done    uint64      // those of them that were written, or have failed
 	moved   chan struct{}
@@ -67,15 +69,14 @@ func (w *writer) add(e *entry) {
 	w.mu.Lock()
 	started := w.started > 0
 	switch {
-	case len(w.waiting) >= w.max:
+	case w.n >= w.max:
 		w.lose(losses{dropped: 1}, errors.New("the buffer is full"))
 	default:
-		w.waiting = append(w.waiting, *e)
-		w.added++
+		w.append(e)
 		if w.state == idle {
 			w.delay()
 		}
-		if len(w.waiting) >= w.max/2 {
+		if w.n >= w.max/2 {
 			w.hurry()
 		}
 	}
@@ -85,6 +86,24 @@ func (w *writer) add(e *entry) {
 		defer cancel()
 		_ = w.flush(ctx) // if that is not enough, the record is written later
 	}
+}
+
+// append adds a record to the buffer. The mutex is held.
+func (w *writer) append(e *entry) {
+	last := len(w.waiting) - 1
+	if last < 0 || len(w.waiting[last]) == piece {
+		p, left := []entry(nil), len(w.spare)-1
+		if left >= 0 {
+			p, w.spare = w.spare[left], w.spare[:left]
+		} else {
+			p = make([]entry, 0, piece)
+		}
+		w.waiting = append(w.waiting, p)
+		last++
+	}
+	w.waiting[last] = append(w.waiting[last], *e)
+	w.n++
+	w.added++
 }
 
 // fail counts records that the handler of the log has not taken.
@@ -152,32 +171,35 @@ func (w *writer) flush(ctx context.Context) error {
 // run writes the records that are in the buffer. The handler of the log may panic, and may even end
 // the goroutine.
 func (w *writer) run() {
-	batch, dropped := w.take()
-	defer w.settle(batch)
-	if w.writeAll(batch) {
+	pieces, n, dropped := w.take()
+	defer w.settle(pieces, n)
+	if w.writeAll(pieces, n) {
 		w.report(dropped)
 	}
 }
 
-// take empties the buffer. dropped is the number of records that were dropped until now.
-func (w *writer) take() (batch []entry, dropped uint64) {
+// take empties the buffer. n is the number of its records, and dropped that of all that were dropped
+// until now.
+func (w *writer) take() (pieces [][]entry, n int, dropped uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	batch = w.waiting
-	w.waiting, w.spare, w.state = w.spare, nil, writing
-	return batch, w.total.dropped
+	pieces, n, dropped = w.waiting, w.n, w.total.dropped
+	w.waiting, w.n, w.state = nil, 0, writing
+	return pieces, n, dropped
 }
 
 // writeAll writes records, and reports whether the handler of the log has taken the last one.
-func (w *writer) writeAll(batch []entry) bool {
+func (w *writer) writeAll(pieces [][]entry, n int) bool {
 	last := errors.New("the handler of the log has ended its goroutine")
-	failed, cause := len(batch), last
+	failed, cause := n, last
 	defer func() { w.fail(failed, cause) }()
-	for i := range batch {
-		if last = w.write(&batch[i]); last == nil {
-			failed--
-		} else {
-			cause = last
+	for _, p := range pieces {
+		for i := range p {
+			if last = w.write(&p[i]); last == nil {
+				failed--
+			} else {
+				cause = last
+			}
 		}
 	}
 	return last == nil
@@ -224,21 +246,24 @@ func (w *writer) handleReport(r slog.Record) error {
 }
 
 // settle ends a run: it lets the next one follow, if there is something to write.
-func (w *writer) settle(batch []entry) {
-	clear(batch)
+func (w *writer) settle(pieces [][]entry, n int) {
+	for i, p := range pieces {
+		clear(p)
+		pieces[i] = p[:0]
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.spare = batch[:0]
-	w.done += uint64(len(batch))
+	w.spare = append(w.spare, pieces...)
+	w.done += uint64(n)
 	if w.moved != nil {
 		close(w.moved)
 		w.moved = nil
 	}
 	w.state = idle
-	if len(w.waiting) > 0 {
+	if w.n > 0 {
 		w.delay()
 	}
-	if len(w.waiting) >= max(1, w.max/2) {
+	if w.n >= max(1, w.max/2) {
 		w.hurry()
 	}
 }

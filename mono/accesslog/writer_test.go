@@ -353,7 +353,7 @@ func TestAllocations(t *testing.T) {
 		{"level is off", accesslog.New(slog.DiscardHandler), nil, 2},
 		{"on", accesslog.New(discarding{}), nil, 5},
 		{"without an id", accesslog.New(discarding{}, accesslog.Fields(accesslog.Handle, accesslog.Duration)), nil, 3},
-		{"with request ids", accesslog.New(discarding{}), []mono.AppOption{requestid.Propagate()}, 6},
+		{"with request ids", accesslog.New(discarding{}), []mono.AppOption{requestid.Propagate()}, 7},
 	} {
 		app := newApp(t, test.opts)
 		if test.log != nil {
