@@ -193,9 +193,9 @@ func (c *Call) ReplySize() int {
 // Local reports whether the message is a local call.
 func (c *Call) Local() bool { return c.local != nil || c.via != nil && c.via.local != nil }
 
-// Count returns the number of messages that the Call describes: those of a batch, of
-// which the first one has the ID, the headers and the other properties of the Call, and
-// otherwise 1.
+// Count returns the number of messages that the Call describes: 1, or the size of a
+// batch. The ID, the headers and other properties of a batch are those of its first
+// message, and Size is the sum of their sizes.
 func (c *Call) Count() int { return max(c.count, 1) }
 
 // Attempt returns the number of this attempt at the message, from 1. An attempt counts

@@ -4,37 +4,42 @@
 //	app.Use(accesslog.New(slog.NewJSONHandler(os.Stdout, nil)))
 //
 // A record has the [Field] values that its message has: a call has no attempt, and an event
-// no reply. Names of attributes follow OpenTelemetry's semantic conventions, version 1.43,
-// and others begin with "mono.". Attributes of the program, such as messaging.system, are
-// those of the handler: see [slog.Handler.WithAttrs]. A batch is one record: it has the ID,
-// the headers and the other properties of the batch's first message, the number of messages,
-// and the sum of their sizes. [Sent] adds a record for each message that is sent.
+// has no reply. Its time is the end of the handler. The names of attributes follow version 1.43
+// of OpenTelemetry's semantic conventions, and other names begin with "mono.". Attributes of all
+// records, such as messaging.system, belong to the handler of the log: see
+// [slog.Handler.WithAttrs]. The place of the log among other middleware does not matter for the
+// request id.
+//
+// A batch is one record, with the number of its messages and the sum of their sizes. The ID, the
+// request id and other properties are those of its first message. [Sent] adds a record for each
+// message that is sent.
 //
 // # When a record is written
 //
-// A handler never waits for a write. A record is put into a buffer, and at most one goroutine at a
-// time writes what is there, 10 ms after the first record or when half of the [Buffer] is used. So a
-// killed process loses the records of its last 10 ms. If the buffer is full, because the writer
-// is slower than the App or blocks, the record is dropped. If the handler of the log returns
-// an error or panics, the record has failed. Neither affects the message. Once a record is written
-// again, the log has one record with the numbers of both, and during a long loss one a minute.
-// [Log.Lost] returns the numbers, too.
+// No message waits for the log. A record is put into a buffer under a lock, and at most one
+// goroutine at a time writes the buffer: 10 ms after its first record, or earlier if half of
+// [Buffer] is used. So the records of the last 10 ms are missing if the process is killed.
 //
-// Stop writes what is in the buffer. It returns an error if its time is not enough, or if records
-// were lost since the last report. Before Start and after Stop, when a process may end at any moment,
-// a message waits until its record is written, for 100 ms at most.
+// If the log blocks or is too slow, the buffer fills up, and further records are dropped. If it
+// returns an error or panics, that record has failed. When a record is written again and no other
+// is dropped, the log gets a warning with the numbers of both. During a long loss it gets one a
+// minute. [Log.Lost] returns the numbers since New.
 //
-// The handler of the log gets records without the context of their messages, which ends with
-// them. [Attrs] adds values of the context, such as a trace id. Only Enabled gets the context. If it
-// returns false, nothing is built.
+// Stop writes the rest of the buffer. It returns an error if its time is not enough, or if the log
+// has no warning of the last losses yet. Before Start and after Stop, when the process may end at
+// any moment, a message waits until its record is written, for 100 ms at most.
 //
-// # What has no record
+// The handler of the log gets no context of a message, because that ends with the message. Only
+// its Enabled gets it, and if it returns false, nothing is built. [Attrs] adds values of the
+// context, such as a trace id.
 //
-// Middleware sees neither the values of a [mono.Channel], which are Go values in a Go channel, nor
-// messages that no handler gets, such as one that cannot be decoded: mono logs those. A job that
-// has failed is one record with its error. Whether another attempt follows is decided later, and
-// known to observers. An asynchronous append is logged when it was handed over, not when
-// it was stored.
+// # Messages without a record
+//
+// Middleware does not see the values of a [mono.Channel], which are Go values in a Go channel.
+// Nor does it see messages that reach no handler, such as one that cannot be decoded: mono logs
+// them. The record of a failed job has its error, but not whether another attempt follows, which
+// is decided later: see [mono.MessageRetried] and [mono.MessageDeadLettered]. The record of an
+// asynchronous append reports that it was handed over, not that it was stored.
 package accesslog
 
 import (
@@ -94,8 +99,8 @@ func (l *Log) Stop(ctx context.Context) error {
 	return l.writer.flush(ctx)
 }
 
-// Lost returns the number of records that were dropped because the buffer was full, and of
-// those that the handler of the log did not take.
+// Lost returns the number of records that were dropped, because the buffer was full, and the
+// number that have failed.
 func (l *Log) Lost() (dropped, failed uint64) {
 	n := l.writer.lost()
 	return n.dropped, n.failed
@@ -208,7 +213,7 @@ func (e *entry) describe(o *options, c *mono.Call, err error) {
 	}
 }
 
-// cut shortens a text to at most limit bytes. What remains keeps nothing else in memory.
+// cut shortens a text to at most limit bytes. The result is a copy if it is shorter.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s

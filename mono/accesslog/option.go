@@ -12,7 +12,7 @@ import (
 // Field is a part of a record.
 type Field uint8
 
-// The fields, with the names of their attributes. A record has those that apply to its message.
+// The fields, with the names of their attributes.
 const (
 	Module    Field = iota // mono.module: the module that handles the message, or sends it
 	Kind                   // mono.kind
@@ -29,7 +29,7 @@ const (
 	Code                   // error.type: the code of the error
 	Error                  // error.message: the text of the error, at most 1 KiB
 	Duration               // mono.duration, in seconds
-	Wait                   // mono.wait: from the storage of a message to this attempt, in seconds
+	Wait                   // mono.wait: from the storage of a message, or the time of a delayed job, to this attempt, in seconds
 	Size                   // messaging.message.body.size, in bytes
 	ReplySize              // mono.reply.size, in bytes
 	numberOfFields
@@ -83,10 +83,10 @@ func Fields(fields ...Field) Option {
 }
 
 // Level sets the level of a record. f gets the error of the handler, or of the send, and the time
-// that it took. By default a record has LevelInfo if there is no error, and if the code blames the
-// caller: Canceled, InvalidArgument, NotFound, AlreadyExists and Unauthenticated. It has LevelError
-// for Unknown, Unimplemented, Internal and DataLoss, and for a code that mono does not know, and
-// LevelWarn for all others. A message that is [Slow] has at least LevelWarn.
+// that it took. By default the level is LevelInfo without an error, and for Canceled,
+// InvalidArgument, NotFound, AlreadyExists and Unauthenticated, which blame the caller. It is
+// LevelError for Unknown, Unimplemented, Internal, DataLoss and unknown codes, and otherwise
+// LevelWarn. A message that is [Slow] has at least LevelWarn.
 func Level(f func(c *mono.Call, err error, took time.Duration) slog.Level) Option {
 	return func(o *options) { o.level = f }
 }

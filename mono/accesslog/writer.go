@@ -24,15 +24,15 @@ type writer struct {
 	mu      sync.Mutex
 	started int // by Apps
 	state   state
-	timer   *time.Timer // in the state delayed
-	waiting [][]entry   // the buffer, in pieces, so that it grows without a copy
-	n       int         // records in the buffer
-	spare   [][]entry   // empty pieces
-	added   uint64      // records ever put into the buffer
-	done    uint64      // those of them that were written, or have failed
-	moved   chan struct{}
+	timer   *time.Timer   // in the state delayed
+	waiting [][]entry     // the buffer, in pieces, so that it grows without a copy
+	n       int           // records in the buffer
+	spare   [][]entry     // empty pieces
+	added   uint64        // records ever put into the buffer
+	done    uint64        // records that were written, or have failed
+	moved   chan struct{} // closed when done changes
 	total   losses
-	open    losses    // that the log does not have yet
+	open    losses    // without a warning in the log
 	since   time.Time // when they began, or the last report
 	cause   error     // of the last failure
 }
@@ -178,8 +178,8 @@ func (w *writer) run() {
 	}
 }
 
-// take empties the buffer. n is the number of its records, and dropped that of all that were dropped
-// until now.
+// take empties the buffer. It returns the number of its records, and the number of all records
+// that were dropped until now.
 func (w *writer) take() (pieces [][]entry, n int, dropped uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
