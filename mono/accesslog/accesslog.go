@@ -163,15 +163,14 @@ type entry struct {
 	wait  time.Duration // -1: the message was not stored
 	level slog.Level
 
-	id, request, sender, text string
-	code                      mono.Code
-	outcome                   string
-	partition                 int // -1: none
-	attempt                   int // 0: the message was not stored
-	count                     int
-	size, replySize           int // -1: unknown
-	local                     bool
-	attrs                     []slog.Attr
+	id, request, sender string
+	outcome, code, text string
+	partition           int // -1: none
+	attempt             int // 0: the message was not stored
+	count               int
+	size, replySize     int // -1: unknown
+	local               bool
+	attrs               []slog.Attr
 }
 
 // Texts from other processes are cut to these numbers of bytes.
@@ -206,7 +205,7 @@ func (e *entry) describe(o *options, c *mono.Call, err error) {
 	}
 	e.outcome = "success"
 	if err != nil {
-		e.outcome, e.code, e.text = "error", mono.CodeOf(err), cut(err.Error(), maxText)
+		e.outcome, e.code, e.text = "error", cut(string(mono.CodeOf(err)), maxID), cut(err.Error(), maxText)
 		if c.Side() == mono.SideSender && mono.OutcomeOf(err) != mono.OutcomeAnswered {
 			e.outcome = mono.OutcomeOf(err).String()
 		}

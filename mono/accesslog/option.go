@@ -62,7 +62,7 @@ type options struct {
 }
 
 // Attrs adds the attributes that f returns to each record, such as a trace id. f runs when the
-// handler has returned, on its goroutine.
+// handler has returned, on its goroutine. Its values are written later and must not change.
 func Attrs(f func(ctx context.Context, c *mono.Call) []slog.Attr) Option {
 	return func(o *options) { o.attrs = f }
 }
