@@ -9,6 +9,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.17
 	github.com/vmihailenco/msgpack/v5 v5.4.1
+	golang.org/x/mod v0.43.0
 	golang.org/x/sys v0.50.0
 	pgregory.net/rapid v1.3.0
 )
