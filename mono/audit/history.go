@@ -65,11 +65,11 @@ func (h *history) last(ctx context.Context) (position, error) {
 	if err != nil || end == 0 {
 		return position{}, err
 	}
-	d, err := h.first(ctx, transport.Start{LastPerSubject: true})
+	d, err := h.first(ctx, transport.Start{Sequence: end})
 	if err != nil {
 		return position{}, err
 	}
-	if d == nil || d.Sequence < end {
+	if d == nil || d.Sequence != end {
 		return position{}, h.loss("its last message, %d, is missing", end)
 	}
 	is, err := positionOf(d, h.key)

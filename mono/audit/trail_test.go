@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/mono/audit"
 	"gomono.dev/transport"
@@ -267,6 +265,42 @@ func TestSeveralWriters(t *testing.T) {
 	})
 }
 
+// A writer that records without a pause does not keep another one from its turn.
+func TestWritersTakeTurns(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, connect func() transport.Transport) {
+		k := newKeys(t)
+		greedy, modest := audit.New(audit.Options{Key: k.private}), audit.New(audit.Options{Key: k.private})
+		start(t, connect(), greedy)
+		start(t, connect(), modest)
+		done, began := make(chan struct{}), make(chan struct{})
+		var wait sync.WaitGroup
+		for range 2 {
+			wait.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					if err := greedy.Record(t.Context(), "test.greedy"); err != nil {
+						t.Error(err)
+						return
+					}
+					if n == 100 {
+						began <- struct{}{}
+					}
+				}
+			})
+		}
+		<-began
+		<-began
+		recordMany(t, modest, "m", 1, 20)
+		close(done)
+		wait.Wait()
+	})
+}
+
 func recordMany(t testing.TB, trail *audit.Trail, name string, routines, each int) {
 	var wait sync.WaitGroup
 	for g := range routines {
@@ -381,5 +415,3 @@ func TestOtherKey(t *testing.T) {
 		t.Errorf("got %d entries", len(got))
 	}
 }
-
-func TestMain(m *testing.M) { os.Exit(realtime.Main(m)) }

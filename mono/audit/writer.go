@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +22,8 @@ const (
 	maxBatchSize = 512 << 10        // bytes of entries in a message
 	batchRoom    = 8 << 10          // bytes of a message beside its entries
 	storeTimeout = 20 * time.Second // of one message
+	askPause     = 50 * time.Millisecond
+	minPause     = 10 * time.Millisecond
 )
 
 // writer stores entries, many in a message. While one message is on its way, the entries for
@@ -46,6 +47,7 @@ type writer struct {
 	queue   []*record
 	idle    chan struct{} // closed when nothing is being stored; nil if that is so
 	failure error         // of the last message
+	turns   turns
 
 	// Of the goroutine that stores.
 	history *history // nil: not open
@@ -171,11 +173,12 @@ func (w *writer) store(ctx context.Context, batch []*record) error {
 	}
 	id := rand.Text()
 	sent := false // an attempt may still store them
+	w.turns.wait(ctx)
 	for try := 0; ; try++ {
-		if try > 0 && !pause(ctx, mathrand.N(time.Duration(min(try, 50))*2*time.Millisecond)) {
+		if ctx.Err() != nil {
 			return w.expired(ctx, sent)
 		}
-		before := w.at.sequence
+		before, began := w.at.sequence, time.Now()
 		isStored, err := w.catchUp(ctx, id)
 		switch {
 		case isStored:
@@ -183,6 +186,7 @@ func (w *writer) store(ctx context.Context, batch []*record) error {
 		case err == nil:
 			sent = sent && w.at.sequence == before // otherwise its condition cannot hold any more
 		case sent && w.ended == nil && transport.CodeOf(err) != transport.DataLoss:
+			pause(ctx, askPause)
 			continue
 		default:
 			return withOutcome(err, sent)
@@ -191,11 +195,14 @@ func (w *writer) store(ctx context.Context, batch []*record) error {
 			return nil
 		}
 		w.known = false
-		if transport.CodeOf(err) != transport.Aborted {
-			if sent = sent || mayBeDone(err); !sent {
-				return err
-			}
+		if transport.CodeOf(err) == transport.Aborted {
+			w.turns.ask(ctx, 4*time.Since(began)+minPause)
+			continue
 		}
+		if sent = sent || mayBeDone(err); !sent {
+			return err
+		}
+		pause(ctx, askPause)
 	}
 }
 
@@ -291,6 +298,9 @@ func (w *writer) open(ctx context.Context, e *transport.Environment, connect fun
 		w.limit = min(w.limit, most-batchRoom)
 	}
 	w.history, w.begun, w.known, w.ended = nil, false, false, nil
+	if err := w.turns.open(ctx, e.Transport, w.subject); err != nil {
+		w.logger.Warn("audit: several writers may delay each other", "log", w.name, "error", err)
+	}
 	_, err := w.catchUp(ctx, "")
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -301,7 +311,10 @@ func (w *writer) open(ctx context.Context, e *transport.Environment, connect fun
 }
 
 // close waits until everything is stored, and ends the writer.
-func (w *writer) close(ctx context.Context) error { return w.settle(ctx, writerClosed) }
+func (w *writer) close(ctx context.Context) error {
+	defer w.turns.close()
+	return w.settle(ctx, writerClosed)
+}
 
 // settle changes the state, and waits until nothing is being stored.
 func (w *writer) settle(ctx context.Context, to writerState) error {
