@@ -43,6 +43,8 @@ var budgets = []budget{
 	{"a call with 1,000 modules, against 10", "≤ 1.1 ×", times("Modules/1000/call", "Modules/10/call", 1.1), "Modules/1000/call"},
 	{"start with 20 queues and 10 keyed streams, 3 replicas", "≤ 1.5 × raw", atMost("ManyLogs", "times-raw", 1.5, "%.2f × raw"), "ManyLogs"},
 	{"pipelined append", "≥ 0.90 of raw", atLeast("PipelinedAppend", "ratio", 0.90, "%.2f"), "PipelinedAppend"},
+	{"audit entries one by one, signed", "≥ 0.30 of raw appends", atLeast("Audit/one-by-one", "ratio", 0.30, "%.2f"), "Audit/one-by-one"},
+	{"audit entries of 256 callers, signed", "≥ 0.30 of raw appends", atLeast("Audit/at-once", "ratio", 0.30, "%.2f"), "Audit/at-once"},
 	{"unordered handling with acknowledgement", "≥ 0.90 of raw", atLeast("Unordered", "ratio", 0.90, "%.2f"), "Unordered"},
 	{"order of a thousand keys, handlers of 5 ms", "≥ 0.90 of no order", atLeast("OrderOfKeys", "ratio", 0.90, "%.2f"), "OrderOfKeys"},
 	{"order of a thousand keys, three members", "≥ 1.6 × one member", atLeast("OrderOfMembers/3", "ratio", 1.6, "%.2f"), "OrderOfMembers/3"},
