@@ -21,6 +21,7 @@ func TestOptionsAreComplete(t *testing.T) {
 	}
 	names := slices.Concat(options(t, "../mono"), options(t, "../mono/accesslog"), options(t, "../mono/redact"), options(t, "../mono/health"), options(t, "../mono/requestid"), options(t, "../kv"), options(t, "../objstore"))
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
+	names = append(names, fields(t, "../mono/audit/trail.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)
 	if len(names) < 60 {
 		t.Errorf("only %d options were found: %q", len(names), names)

@@ -115,8 +115,17 @@ func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 		if _, err := appendOnce(ctx, log, m, transport.AppendOptions{ID: id}); err != nil {
 			return dl.about(&l, err)
 		}
-		return dl.remove(ctx, deadLetters, &l)
+		if err := dl.remove(ctx, deadLetters, &l); err != nil {
+			return err
+		}
+		dl.observe(ctx, in, &l, DeadLetterReplayed)
+		return nil
 	})
+}
+
+// observe reports a change of a dead letter.
+func (dl DeadLetters[T]) observe(ctx context.Context, in *instance, l *DeadLetter[T], change DeadLetterChange) {
+	in.observe(DeadLetterChanged{Context: ctx, Module: dl.b.Scope().Module(), Handle: dl.decl, Group: l.Group, ID: l.ID, Change: change})
 }
 
 // checkGroup reports a group that does not exist any more: a message sent to it would
@@ -144,8 +153,12 @@ func (dl DeadLetters[T]) ReplayAll(ctx context.Context, f DeadLetterFilter) (int
 // Discard removes a dead letter permanently. It returns nil if the dead letter is
 // already gone.
 func (dl DeadLetters[T]) Discard(ctx context.Context, l DeadLetter[T]) error {
-	err := dl.change(ctx, &l, func(_ *instance, deadLetters transport.Log, _ *transport.Delivery) error {
-		return dl.remove(ctx, deadLetters, &l)
+	err := dl.change(ctx, &l, func(in *instance, deadLetters transport.Log, _ *transport.Delivery) error {
+		if err := dl.remove(ctx, deadLetters, &l); err != nil {
+			return err
+		}
+		dl.observe(ctx, in, &l, DeadLetterDiscarded)
+		return nil
 	})
 	if CodeOf(err) == NotFound {
 		return nil
@@ -179,6 +192,7 @@ func (dl DeadLetters[T]) Edit(ctx context.Context, l DeadLetter[T], v T) (DeadLe
 			return dl.about(&l, err)
 		}
 		edited = decodeDeadLetter[T](in.codecs.own(dl.decl), &transport.Delivery{Message: *m, Sequence: at.Sequence, Stored: time.Now()})
+		dl.observe(ctx, in, &l, DeadLetterEdited)
 		return nil
 	})
 	return edited, err

@@ -31,7 +31,11 @@ func DeleteGroup(ctx context.Context, b Binder, h Handle, group string, opts ...
 				return err
 			}
 		}
-		return log.DeleteGroup(ctx, group)
+		if err := log.DeleteGroup(ctx, group); err != nil {
+			return err
+		}
+		in.observe(GroupDeleted{Context: ctx, Module: b.Scope().Module(), Handle: d, Group: group})
+		return nil
 	})
 }
 

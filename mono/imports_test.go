@@ -68,7 +68,14 @@ var rules = []rule{
 		"a unit test without a server links no NATS code",
 	},
 	{[]string{"mono"}, []string{modulePath + "/transport/inproc", modulePath + "/transport/natsx"}, nil, nil, "mono depends on the transport contract and not on a backend"},
-	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, nil, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
+	{
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
+		[]string{"golang.org/x/mod"},
+		[]string{"mono/audit"},
+		nil,
+		"a program without an audit log links no transparency log",
+	},
+	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, []string{"mono/audit"}, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
 }
 
 const oneWay = "imports point one way: transport may import codec and the contracts of buckets and stores, mono and kv may import both, but not each other"

@@ -305,3 +305,67 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("two calls differ: %s, %s", a, b)
 	}
 }
+
+// Observers learn of changes of dead letters and deletions of groups, with the context of who
+// makes them.
+func TestOperationsAreObserved(t *testing.T) {
+	t.Parallel()
+	type userKey struct{}
+	q := mono.NewQueue[job]("observed.failed", mono.MaxAttempts(1))
+	st := mono.NewStream[job]("observed.told")
+	onBackends(t, func(t *testing.T, b backend) {
+		b.within(t, func(*mono.App) {}, consumer("old", st, make(chan handled, 1), succeed))
+		var mu sync.Mutex
+		var got []string
+		app := b.app(t, module("bad", func(s *mono.Scope) {
+			q.Handle(s, func(_ context.Context, j job) error {
+				if j.N < 10 {
+					return errors.New("no")
+				}
+				return nil
+			})
+		}))
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch o := o.(type) {
+			case mono.DeadLetterChanged:
+				got = append(got, fmt.Sprint(o.Change, " ", o.Handle.Name(), " ", o.Group, " ", o.ID, " ", o.Context.Value(userKey{})))
+			case mono.GroupDeleted:
+				got = append(got, fmt.Sprint("deleted ", o.Handle.Name(), " ", o.Group, " ", o.Context.Value(userKey{})))
+			}
+		}))
+		begin(t, app)
+		dl := q.DeadLetters(app)
+		for _, id := range []string{"a", "b"} {
+			if err := q.With(mono.DedupID(id)).Enqueue(t.Context(), app, job{N: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := awaitDeadLetters(t, dl, 2)
+		slices.SortFunc(all, func(a, b mono.DeadLetter[job]) int { return strings.Compare(a.ID, b.ID) })
+		ctx := context.WithValue(t.Context(), userKey{}, "ada")
+		edited, err := dl.Edit(ctx, all[0], job{N: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dl.Replay(ctx, edited); err != nil {
+			t.Fatal(err)
+		}
+		if err := dl.Discard(ctx, all[1]); err != nil {
+			t.Fatal(err)
+		}
+		if err := dl.Replay(ctx, all[1]); mono.CodeOf(err) != mono.NotFound {
+			t.Errorf("a replay of what is gone: %v", err)
+		}
+		if err := mono.DeleteGroup(ctx, app, st, "old"); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		want := []string{"edited observed.failed bad a ada", "replayed observed.failed bad a ada", "discarded observed.failed bad b ada", "deleted observed.told old ada"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

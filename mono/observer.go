@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"context"
 	"iter"
 	"runtime/debug"
 	"time"
@@ -22,9 +23,10 @@ func (f ObserverFunc) Observe(o Observation) { f(o) }
 
 // Observation is one of StateChanged, Configured, HandleBound, ModuleStarted,
 // ModuleStopped, ComponentOpened, ComponentClosed, MessagesDropped, MessageDeduplicated,
-// MessageRetried, MessageDeadLettered, HandlerStuck, PartitionFull, PartitionResumed,
-// GroupLost, GroupRestored, GroupUnused, LogUnused, ContractDiffers, SendDenied, ReceiveDenied,
-// ReferenceChanged and Panicked. Later versions may add others, so a type switch needs a default.
+// MessageRetried, MessageDeadLettered, DeadLetterChanged, HandlerStuck, PartitionFull, PartitionResumed,
+// GroupLost, GroupRestored, GroupUnused, GroupDeleted, LogUnused, ContractDiffers, SendDenied,
+// ReceiveDenied, ReferenceChanged and Panicked. Later versions may add others, so a type switch needs a
+// default.
 type Observation interface{ observation() }
 
 type (
@@ -123,6 +125,17 @@ type (
 		Err      error
 	}
 
+	// DeadLetterChanged reports that this App has replayed, edited or discarded a dead
+	// letter. Context is that of the call, and Module its module, "" outside any.
+	DeadLetterChanged struct {
+		Context context.Context
+		Module  string
+		Handle  Handle
+		Group   string
+		ID      string // of the message
+		Change  DeadLetterChange
+	}
+
 	// HandlerStuck reports that the handler of a stored message has not returned within
 	// StuckAfter. It is reported once per attempt, and once for a batch, with the ID
 	// and the Attempt of the batch's first message.
@@ -179,6 +192,15 @@ type (
 	GroupUnused struct {
 		Handle Handle
 		Group  string
+	}
+
+	// GroupDeleted reports that this App has deleted a group, by DeleteGroup. Context is
+	// that of the call, and Module its module, "" outside any.
+	GroupDeleted struct {
+		Context context.Context
+		Module  string
+		Handle  Handle
+		Group   string
 	}
 
 	// LogUnused reports, at the start, the log of an event that is not Durable any more, which
@@ -247,12 +269,14 @@ func (MessagesDropped) observation()     {}
 func (MessageDeduplicated) observation() {}
 func (MessageRetried) observation()      {}
 func (MessageDeadLettered) observation() {}
+func (DeadLetterChanged) observation()   {}
 func (HandlerStuck) observation()        {}
 func (PartitionFull) observation()       {}
 func (PartitionResumed) observation()    {}
 func (GroupLost) observation()           {}
 func (GroupRestored) observation()       {}
 func (GroupUnused) observation()         {}
+func (GroupDeleted) observation()        {}
 func (LogUnused) observation()           {}
 func (ContractDiffers) observation()     {}
 func (SendDenied) observation()          {}
@@ -270,6 +294,16 @@ const (
 	UsageProduces Usage = "produces" // an event, a stream, a queue, a channel
 	UsageConsumes Usage = "consumes" // an event, a stream, a queue, a channel
 	UsageReads    Usage = "reads"    // a stream
+)
+
+// DeadLetterChange is what was done to a dead letter.
+type DeadLetterChange string
+
+// The changes.
+const (
+	DeadLetterReplayed  DeadLetterChange = "replayed"
+	DeadLetterEdited    DeadLetterChange = "edited"
+	DeadLetterDiscarded DeadLetterChange = "discarded"
 )
 
 // observe notifies all observers. A panic of one is logged, and the others are notified

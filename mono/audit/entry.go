@@ -40,7 +40,7 @@ func (t *Trail) newEntry(ctx context.Context, e Entry, details []slog.Attr) (dat
 		return nil, t.errorf(transport.InvalidArgument, "an entry has no event: name what happened, as in \"order.refunded\"")
 	}
 	e.ID, e.Time, e.Instance = rand.Text(), time.Now().UTC(), t.instance()
-	if call := mono.CallFrom(ctx); call.Handle() != nil {
+	if call := mono.CallFrom(ctx); call.Handle() != nil && e.Handle == "" {
 		e.Module, e.Handle, e.Message = call.Module(), nameOf(call.Handle()), call.ID()
 	}
 	if t.options.Actor != nil {

@@ -7,17 +7,28 @@ import (
 	"gomono.dev/mono"
 )
 
-// Observe implements [mono.Observer]. It records the states of the App, its configuration, and
-// what its modules use, start and stop. It does not wait, so it delays nothing, and what cannot
+// Observe implements [mono.Observer]. It records the states of the App, its configuration, what its
+// modules use, start and stop, dead letters and their changes, and groups that are deleted. It does not wait, so it delays nothing, and what cannot
 // be recorded is logged. The stop of the App itself comes after the log is closed.
 func (t *Trail) Observe(o mono.Observation) {
 	e, details := entryOf(o)
 	if e.Event == "" || t.err != nil {
 		return
 	}
-	if err := t.recordAsync(context.Background(), e, details); err != nil && !isStop(o) {
+	if err := t.recordAsync(contextOf(o), e, details); err != nil && !isStop(o) {
 		t.writer.logger.Error("audit: event not recorded", "log", t.options.Name, "event", e.Event, "error", err)
 	}
+}
+
+// contextOf returns the context of who caused an observation, for Actor.
+func contextOf(o mono.Observation) context.Context {
+	switch o := o.(type) {
+	case mono.DeadLetterChanged:
+		return o.Context
+	case mono.GroupDeleted:
+		return o.Context
+	}
+	return context.Background()
 }
 
 // isStop reports what happens after the log is closed.
@@ -57,6 +68,10 @@ func entryOf(o mono.Observation) (Entry, []slog.Attr) {
 	case mono.MessageDeadLettered:
 		return Entry{Event: "message.dead-lettered", Module: o.Module, Handle: nameOf(o.Handle), Message: o.ID},
 			withError(o.Err, slog.String("group", o.Group), slog.Int("attempts", o.Attempts), slog.String("reason", string(o.Reason)))
+	case mono.DeadLetterChanged:
+		return Entry{Event: "dead-letter." + string(o.Change), Module: o.Module, Handle: nameOf(o.Handle), Message: o.ID}, []slog.Attr{slog.String("group", o.Group)}
+	case mono.GroupDeleted:
+		return Entry{Event: "group.deleted", Module: o.Module, Handle: nameOf(o.Handle)}, []slog.Attr{slog.String("group", o.Group)}
 	case mono.GroupLost:
 		return Entry{Event: "group.lost", Module: o.Module, Handle: nameOf(o.Handle)}, withError(o.Err, slog.String("group", o.Group))
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
 	"gomono.dev/mono/audit"
 	"gomono.dev/transport"
@@ -151,6 +152,58 @@ func TestLifeOfTheApp(t *testing.T) {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q is missing in %q", want, got)
 		}
+	}
+}
+
+// What an operator does to dead letters and groups is recorded, with who did it.
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	type userKey struct{}
+	k, tr := newKeys(t), unclosed{inproc.New(inproc.Options{})}
+	failing := mono.NewQueue[string]("orders.failing", mono.MaxAttempts(1))
+	died := make(chan struct{}, 1)
+	app := mono.New(tr, mono.Logger(slog.New(slog.DiscardHandler)))
+	app.Use(audit.New(audit.Options{Key: k.private, Actor: func(ctx context.Context) string { s, _ := ctx.Value(userKey{}).(string); return s }}))
+	app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+		if _, ok := o.(mono.MessageDeadLettered); ok {
+			died <- struct{}{}
+		}
+	}))
+	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
+		failing.Handle(s, func(context.Context, string) error { return errors.New("no") })
+		return nil
+	}))
+	if err := app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := failing.Enqueue(t.Context(), app, "a1"); err != nil {
+		t.Fatal(err)
+	}
+	realtime.Receive(t, died, "a dead letter")
+	letters := failing.DeadLetters(app)
+	ctx := context.WithValue(t.Context(), userKey{}, "ada")
+	if n, err := letters.DiscardAll(ctx, mono.DeadLetterFilter{}); n != 1 || err != nil {
+		t.Fatalf("discarded %d, %v", n, err)
+	}
+	if err := app.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for e, err := range audit.Read(t.Context(), tr, audit.ReadOptions{Key: k.public}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Handle == "queue orders.failing" && e.Event != "app.configured" {
+			got = append(got, e.Event+" "+e.Module+" "+e.Actor+" "+string(e.Details))
+		}
+	}
+	want := []string{
+		`handle.bound orders  {"usage":"consumes"}`,
+		`message.dead-lettered orders  {"attempts":1,"error":"no","group":"workers","reason":"attempts"}`,
+		`dead-letter.discarded  ada {"group":"workers"}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
