@@ -363,7 +363,7 @@ func TestOperationsAreObserved(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		want := []string{"edited observed.failed bad a ada", "replayed observed.failed bad a ada", "discarded observed.failed bad b ada", "deleted observed.told old ada"}
+		want := []string{"edited observed.failed workers a ada", "replayed observed.failed workers a ada", "discarded observed.failed workers b ada", "deleted observed.told old ada"}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}

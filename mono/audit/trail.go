@@ -48,7 +48,7 @@ type Options struct {
 
 // Trail writes an audit log. Create one with New, and add it to the App with Use. It is a
 // plugin and middleware, so that [Record] finds it in the context of each handler, and an
-// observer, which records the life of the App.
+// observer, which records the life of the App. A Trail belongs to one App.
 type Trail struct {
 	options Options
 	err     error // of the options

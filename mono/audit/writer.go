@@ -45,6 +45,7 @@ type writer struct {
 	limit   int // of the bytes of entries in a message
 	logger  *slog.Logger
 	queue   []*record
+	look    bool          // look at the log, even if no entry waits
 	idle    chan struct{} // closed when nothing is being stored; nil if that is so
 	failure error         // of the last message
 	turns   turns
@@ -54,7 +55,8 @@ type writer struct {
 	begun   bool     // at is a position of this writer
 	known   bool     // no message is known to follow at
 	at      position
-	ended   error // the log belongs to another writer
+	doubts  []string // ids of messages since at that may be stored
+	ended   error    // the log belongs to another writer
 }
 
 type writerState uint8
@@ -91,7 +93,7 @@ func (w *writer) add(r *record) error {
 
 // wake starts to store what waits, unless that is going on. The caller holds w.mu.
 func (w *writer) wake() {
-	if w.state == writerOpen && len(w.queue) > 0 && w.idle == nil {
+	if w.state == writerOpen && (w.look || len(w.queue) > 0) && w.idle == nil {
 		w.idle = make(chan struct{})
 		go w.run()
 	}
@@ -115,8 +117,9 @@ func (w *writer) wait(ctx context.Context, r *record) error {
 	return about(w.name, transport.ContextError(ctx, outcome, "the entry was not stored in time"))
 }
 
-// take removes the entries of the next message from the queue.
-func (w *writer) take() (batch []*record) {
+// take removes the entries of the next message from the queue. It reports whether there is
+// something to do.
+func (w *writer) take() (batch []*record, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, size := 0, 0
@@ -129,18 +132,24 @@ func (w *writer) take() (batch []*record) {
 	}
 	batch = slices.Clone(w.queue[:n])
 	w.queue = slices.Delete(w.queue, 0, n)
-	if n == 0 {
+	ok = w.look || n > 0
+	if w.look = false; !ok {
 		close(w.idle)
 		w.idle = nil
 	}
-	return batch
+	return batch, ok
 }
 
 // run stores what waits.
 func (w *writer) run() {
-	for batch := w.take(); len(batch) > 0; batch = w.take() {
+	for batch, ok := w.take(); ok; batch, ok = w.take() {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-		err := w.store(ctx, batch)
+		var err error
+		if len(batch) > 0 {
+			err = w.store(ctx, batch)
+		} else {
+			_, err = w.catchUp(ctx, "")
+		}
 		cancel()
 		w.finish(batch, err)
 	}
@@ -199,7 +208,11 @@ func (w *writer) store(ctx context.Context, batch []*record) error {
 			w.turns.ask(ctx, 4*time.Since(began)+minPause)
 			continue
 		}
-		if sent = sent || mayBeDone(err); !sent {
+		if mayBeDone(err) {
+			sent = true
+			w.doubts = append(w.doubts, id)
+		}
+		if !sent {
 			return err
 		}
 		pause(ctx, askPause)
@@ -243,7 +256,7 @@ func (w *writer) append(ctx context.Context, id string, entries [][]byte) error 
 		return errorf(w.name, transport.Aborted, "a message was stored as %d: want %d", a.Sequence, w.at.sequence+1)
 	}
 	is.sequence = a.Sequence
-	w.at = is
+	w.at, w.doubts = is, nil
 	return nil
 }
 
@@ -269,14 +282,12 @@ func (w *writer) catchUp(ctx context.Context, id string) (isStored bool, err err
 	others := 0
 	for m, err := range w.history.after(ctx, w.at) {
 		if err != nil {
-			return false, err
+			return isStored, err
 		}
 		w.at = m.position
-		if m.id == id {
-			isStored = true
-			continue
+		if isStored = isStored || m.id == id; m.id != id && !slices.Contains(w.doubts, m.id) {
+			others++
 		}
-		others++
 	}
 	w.known = true
 	if w.exclusive && others > 0 {
@@ -297,7 +308,7 @@ func (w *writer) open(ctx context.Context, e *transport.Environment, connect fun
 	if most := e.Transport.Capabilities().MaxPayload; most > 0 {
 		w.limit = min(w.limit, most-batchRoom)
 	}
-	w.history, w.begun, w.known, w.ended = nil, false, false, nil
+	w.history, w.begun, w.known, w.doubts, w.ended = nil, false, false, nil, nil
 	if err := w.turns.open(ctx, e.Transport, w.subject); err != nil {
 		w.logger.Warn("audit: several writers may delay each other", "log", w.name, "error", err)
 	}
@@ -333,8 +344,22 @@ func (w *writer) settle(ctx context.Context, to writerState) error {
 	}
 }
 
-// health returns the error of the last message.
-func (w *writer) health(context.Context) error {
+// health returns the error of the last message, if the log still cannot be written.
+func (w *writer) health(ctx context.Context) error {
+	w.mu.Lock()
+	if w.failure != nil && transport.CodeOf(w.failure) != transport.ResourceExhausted { // only an append tells whether there is room
+		w.look = true
+		w.wake()
+	}
+	failure, idle := w.failure, w.idle
+	w.mu.Unlock()
+	if failure == nil || idle == nil {
+		return failure
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.failure
