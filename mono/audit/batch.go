@@ -16,7 +16,7 @@ import (
 // not at all.
 
 // headerEdge has the edge of the tree that the checkpoint signs. A reader may thus begin at
-// any message. The root of the edge is that of the checkpoint, so nobody can change it.
+// any message. It is checked against the signed root.
 const headerEdge = "Mono-Audit-Edge"
 
 func encodeBatch(entries [][]byte, signed []byte) []byte {
@@ -62,7 +62,7 @@ func (p *position) next(d *transport.Delivery, key note.Verifier) (position, [][
 	case c.Size != is.tree.size:
 		return position{}, nil, fmt.Errorf("message %d ends with entry %d, and its checkpoint is one of %d entries", d.Sequence, is.tree.size-1, c.Size)
 	case c.Root != is.tree.root():
-		return position{}, nil, fmt.Errorf("message %d: its entries, or earlier ones, are not those that its checkpoint signs", d.Sequence)
+		return position{}, nil, fmt.Errorf("message %d: the root of its checkpoint is not that of its entries and the earlier ones", d.Sequence)
 	case d.Header.Get(headerEdge) != is.tree.formatEdge():
 		return position{}, nil, fmt.Errorf("message %d: its header %s is not the edge of its tree", d.Sequence, headerEdge)
 	}

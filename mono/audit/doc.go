@@ -1,4 +1,5 @@
-// Package audit keeps an append-only log of who did what, and proves that nobody has changed it.
+// Package audit keeps an append-only log of the actions in a system, in which every change is
+// detected.
 //
 // One line switches it on. Modules record with the context of their handlers:
 //
@@ -19,33 +20,31 @@
 //     the one before it is the last. A writer that is slower than another one is aborted, checks
 //     what that one has stored, and signs the tree that follows. With Exclusive one process
 //     writes, and Record of the others is Aborted.
-//  4. [Verify] finds every change of the stored log: entries that were changed, removed, added,
+//  4. [Verify] detects every change of the stored log: entries that were changed, removed, added,
 //     repeated or reordered, a tail that was cut or forged, checkpoints that were replaced, or
-//     signed by another key. A writer finds changes since its last message, and stops writing:
-//     it signs nothing over a damaged log.
+//     signed by another key. A writer that detects a change stops writing: it signs nothing
+//     over a damaged log.
 //  5. Secrets are removed, by Redact, before an entry is hashed.
 //  6. No message is lost, refused or delayed because the log cannot be written. Record returns
-//     the error, and its caller decides. What the App itself does is recorded without waiting; an
+//     the error, and its caller decides. The life of the App is recorded without waiting: an
 //     entry that cannot be stored is logged, and the App is unhealthy. With Mandatory the App
 //     does not start without its log.
 //
 // # Limits
 //
-// Whoever has the private key can write another history. So can a writer whose store was set
-// back to an older state: it goes on from there. Both contradict a checkpoint that was kept
-// elsewhere, and Verify with From finds that. Keep checkpoints where the operators of the store
-// have no access.
+// The owner of the private key can write another history. If the store is set back to an older
+// state, writers continue from there. Both contradict a checkpoint that was kept elsewhere, and
+// Verify with From detects that. Keep checkpoints out of reach of the store's operators.
 //
-// A log that shows one history to some and another to others is found only when they compare
-// their checkpoints. Witnesses (C2SP's tlog-witness) prevent it: independent parties that sign
-// what they have seen. This package has none; the checkpoints of [Tiles] can be given to some.
+// If verifiers get different histories, they notice only when they compare their checkpoints.
+// Only witnesses (https://c2sp.org/tlog-witness) prevent that: independent parties that sign
+// checkpoints of one history. This package asks none, but its checkpoints have their format.
 //
 // A writer signs before it stores. If another one is faster, the rejected checkpoint is
 // dropped, and only the server has seen it.
 //
-// An entry has at most [MaxEntry] bytes. A log has one key, for good: to change it, begin another
-// log. Entries are never removed. To forget what an entry has about a person, keep that elsewhere,
-// and record a reference.
+// An entry has at most [MaxEntry] bytes. A log has one key: to change the key, begin another log.
+// Entries are never removed: keep personal data elsewhere, and record a reference.
 //
 // # Formats
 //

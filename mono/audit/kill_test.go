@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -30,6 +31,12 @@ const (
 
 func TestMain(m *testing.M) {
 	var err error
+	if os.Getenv(serverEnv)+os.Getenv(writerEnv) != "" {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the test
+			os.Exit(1)
+		}()
+	}
 	switch {
 	case os.Getenv(serverEnv) != "":
 		err = runServer(strings.Fields(os.Getenv(serverEnv)))
@@ -91,6 +98,9 @@ func newProcess(t testing.TB, env string) *process {
 	p := &process{cmd: exec.Command(os.Args[0]), end: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env)
 	p.cmd.Stderr = t.Output()
+	if _, err := p.cmd.StdinPipe(); err != nil { // open as long as this process lives
+		t.Fatal(err)
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

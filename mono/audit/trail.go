@@ -17,12 +17,12 @@ const DefaultName = "trail"
 
 // Options are the options of New. Only the Key is required.
 type Options struct {
-	// Actor returns who acts, for Entry.Actor, such as the user of a request. ctx is that of
-	// Record. It may be nil.
+	// Actor returns the Entry.Actor, such as the user of a request. ctx is that of Record. It
+	// may be nil.
 	Actor func(ctx context.Context) string
 
-	// Exclusive allows one process at a time to write: the one that has started last. Record
-	// of another one fails with Aborted. Without it any number of processes may write.
+	// Exclusive allows one process at a time to write: the last one to start. Record in the
+	// others fails with Aborted. Without it any number of processes may write.
 	Exclusive bool
 
 	// Key is the private key of GenerateKey that signs the log. All writers of a log have the

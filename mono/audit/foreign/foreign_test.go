@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"net/url"
@@ -35,6 +36,10 @@ const writerEnv = "MONO_AUDIT_WRITER"
 
 func TestMain(m *testing.M) {
 	if args := strings.Fields(os.Getenv(writerEnv)); len(args) == 2 {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the test
+			os.Exit(1)
+		}()
 		if err := runWriter(args[0], args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -80,6 +85,9 @@ func writeUnderLoad(t *testing.T, server, key string, n int) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), writerEnv+"="+server+" "+key)
 	cmd.Stderr = t.Output()
+	if _, err := cmd.StdinPipe(); err != nil { // open as long as this process lives
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
