@@ -122,14 +122,12 @@ func (t *Trail) instance() string {
 	return ""
 }
 
+// Side returns the receiving side.
+func (t *Trail) Side() mono.Side { return mono.SideReceiver }
+
 // Wrap implements [mono.Middleware].
 func (t *Trail) Wrap(next mono.Next) mono.Next {
-	return func(ctx context.Context, c *mono.Call) error {
-		if c.Side() == mono.SideReceiver {
-			ctx = NewContext(ctx, t)
-		}
-		return next(ctx, c)
-	}
+	return func(ctx context.Context, c *mono.Call) error { return next(NewContext(ctx, t), c) }
 }
 
 // Record stores an entry, and returns when it is stored and a signed checkpoint covers it. An
