@@ -69,6 +69,7 @@ func (b *binder) checkReceivers(u *unit, groups map[string]*receiver) {
 			b.report.add(u.name, r.decl, "is handled twice with the group %q, by module %s at %s and by module %s at %s: each message would reach only one; set another mono.Group for the other", r.group(), other.unit.name, other.place, u.name, r.place)
 		}
 		groups[key] = r
+		b.checkSharedKeys(r, groups)
 	}
 }
 
@@ -91,6 +92,26 @@ func (b *binder) checkKeys(r *receiver) {
 			b.report.add(r.unit.name, r.decl, "is handled at %s with an invalid key: %v", r.place, err)
 		}
 	}
+}
+
+// checkSharedKeys reports a worker whose group has other Keys in another module. groups has the
+// first worker of each group of a queue, by the handle and the group.
+func (b *binder) checkSharedKeys(r *receiver, groups map[string]*receiver) {
+	if r.decl.kind != KindQueue {
+		return
+	}
+	shared := r.decl.String() + " " + r.group() + " *"
+	first, ok := groups[shared]
+	switch {
+	case !ok:
+		groups[shared] = r
+	case keysMetadata(&first.config)[metaKeys] != keysMetadata(&r.config)[metaKeys]:
+		b.report.add(r.unit.name, r.decl, "is handled in the group %q with mono.Keys(%s) at %s and with mono.Keys(%s) by module %s at %s: each job would reach either of them; declare a group for each with mono.Groups", r.group(), quoted(r.config.Keys), r.place, quoted(first.config.Keys), first.unit.name, first.place)
+	}
+}
+
+func quoted(keys []string) string {
+	return strings.Trim(fmt.Sprintf("%q", keys), "[]")
 }
 
 // provide records the provider of a service or a resource. remedy is the advice about a

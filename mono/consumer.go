@@ -43,7 +43,7 @@ func newConsumer(r *receiver) *consumer {
 // start implements source.
 func (c *consumer) start(ctx context.Context) error {
 	c.config = transport.ConsumeConfig{
-		Group: c.r.in.logs.group(c.r.decl, &c.r.config, c.r.group()), MaxInFlight: c.r.gate.limit, OnEnd: c.lost, OnFull: c.r.full.set,
+		Group: c.r.in.logs.groupOf(c.r), MaxInFlight: c.r.gate.limit, OnEnd: c.lost, OnFull: c.r.full.set,
 	}
 	c.config.Group.Update = true
 	if c.r.pack != nil {

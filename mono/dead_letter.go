@@ -18,6 +18,7 @@ const (
 	ReasonAttempts       Reason = "attempts"        // the last attempt has failed
 	ReasonPermanent      Reason = "permanent"       // its handler returned Permanent
 	ReasonUndecodable    Reason = "undecodable"     // it cannot be decoded as its handle's type
+	ReasonUnclaimed      Reason = "unclaimed"       // no group takes its key
 	ReasonOutcomeUnknown Reason = "outcome_unknown" // the outcome of the last attempt is unknown
 )
 
@@ -25,7 +26,7 @@ const (
 // sent, and the reason.
 type DeadLetter[T any] struct {
 	ID           string // of the message
-	Group        string // the group that gave it up
+	Group        string // the group that gave it up, "" if it is ReasonUnclaimed
 	Key          string // if the handle is keyed
 	Reason       Reason
 	Code         Code      // of the error of the last attempt
@@ -74,8 +75,11 @@ const maxHeader = transport.MaxStoredHeader - deadLetterRoom
 
 // newDeadLetter returns the dead letter of a delivery.
 func (r *settler) newDeadLetter(c *Call, res result) *transport.Message {
-	d := c.delivery
-	m := &transport.Message{Subject: r.in.names.deadLetter(r.decl, r.group(), strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
+	d, group, subject := c.delivery, r.group(), c.delivery.Subject
+	if res.unclaimed != "" { // of all groups, so that it is stored once
+		group, subject = "", r.in.names.keyed(r.decl, res.unclaimed)
+	}
+	m := &transport.Message{Subject: r.in.names.deadLetter(r.decl, group, strconv.FormatUint(d.Sequence, 10)), Body: d.Body}
 	for _, f := range d.Header {
 		if (transport.Header{f}).Validate() == nil { // a plain client may have sent a field that is invalid here
 			m.Header.Add(f.Name, f.Value)
@@ -83,13 +87,13 @@ func (r *settler) newDeadLetter(c *Call, res result) *transport.Message {
 	}
 	m.Header.Set(transport.HeaderID, carried(c.ID()))
 	m.Header.Set(transport.HeaderDeadLetterReason, string(res.reason))
-	m.Header.Set(transport.HeaderDeadLetterGroup, r.group())
+	m.Header.Set(transport.HeaderDeadLetterGroup, group)
 	m.Header.Set(transport.HeaderDeadLetterAttempts, strconv.Itoa(d.Attempt))
 	m.Header.Set(transport.HeaderDeadLetterCode, transport.EncodeText(string(CodeOf(res.err)), 64))
 	m.Header.Set(transport.HeaderDeadLetterError, transport.EncodeText(res.err.Error(), maxDeadLetterError))
 	m.Header.Set(transport.HeaderDeadLetterSequence, strconv.FormatUint(d.Sequence, 10))
 	m.Header.Set(transport.HeaderDeadLetterStored, d.Stored.Format(time.RFC3339Nano))
-	m.Header.Set(transport.HeaderDeadLetterSubject, carried(d.Subject))
+	m.Header.Set(transport.HeaderDeadLetterSubject, carried(subject))
 	return m
 }
 

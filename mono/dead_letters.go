@@ -95,20 +95,28 @@ func (dl DeadLetters[T]) filter(in *instance, f *DeadLetterFilter) []string {
 	return []string{in.names.deadLetter(dl.decl, f.Group, "*")}
 }
 
-// Replay returns a message to the group that gave it up, and to no other group. Its
-// attempts are counted from the beginning, and the dead letter is removed. NotFound
-// means that the dead letter is gone, or was edited since it was listed.
-// FailedPrecondition means that its group is gone.
+// Replay returns a message to the group that gave it up, and to no other group. A job that
+// is ReasonUnclaimed goes to the groups that take its key now. Its attempts are counted from
+// the beginning, and the dead letter is removed. NotFound means that the dead letter is gone,
+// or was edited since it was listed. FailedPrecondition means that its group is gone, or that
+// still no group takes its key.
 func (dl DeadLetters[T]) Replay(ctx context.Context, l DeadLetter[T]) error {
 	return dl.change(ctx, &l, func(in *instance, deadLetters transport.Log, _ *transport.Delivery) error {
 		log, err := in.logs.of(dl.decl).log(ctx)
 		if err != nil {
 			return err
 		}
-		if err := dl.checkGroup(ctx, log, l.Group); err != nil {
+		subject := in.names.replay(dl.decl, l.Group, l.Key)
+		if l.Group == "" {
+			subject = in.names.keyed(dl.decl, l.Key)
+			err = dl.checkClaimed(ctx, in.logs.of(dl.decl), &l)
+		} else {
+			err = dl.checkGroup(ctx, log, l.Group)
+		}
+		if err != nil {
 			return err
 		}
-		m := &transport.Message{Subject: in.names.replay(dl.decl, l.Group, l.Key), Header: l.Header, Body: l.Body}
+		m := &transport.Message{Subject: subject, Header: l.Header, Body: l.Body}
 		// The id has both positions, since positions start again in a log of dead letters
 		// that was deleted.
 		id := fmt.Sprintf("replay-%s-%d-%d", l.Group, l.Sequence, l.position)
@@ -141,6 +149,18 @@ func (dl DeadLetters[T]) checkGroup(ctx context.Context, log transport.Log, grou
 		}
 	}
 	return notDone(FailedPrecondition, "dead letters of %s: the group %q is gone, and the replay would be lost: start a module with this group, or discard the dead letter", dl.decl, group)
+}
+
+// checkClaimed reports a job that no group takes: its replay would become a dead letter again.
+func (dl DeadLetters[T]) checkClaimed(ctx context.Context, s *storage, l *DeadLetter[T]) error {
+	c, err := s.readClaims(ctx)
+	if err != nil {
+		return dl.about(l, err)
+	}
+	if c.taken(l.Key) {
+		return nil
+	}
+	return notDone(FailedPrecondition, "dead letter %s of %s: no group takes the key %q yet: start a worker with it among its mono.Keys, or discard the dead letter", l.ID, dl.decl, l.Key)
 }
 
 // ReplayAll replays the dead letters that match f, the oldest first, and returns how

@@ -56,6 +56,39 @@ func ExampleGroups() {
 	// billed: order 1
 }
 
+// Each group of workers handles the jobs of its types.
+func ExampleQueue_KeyedBy() {
+	type task struct{ Type, For string }
+	tasks := mono.NewQueue[task]("example.tasks", mono.Groups("email", "image", "report")).
+		KeyedBy(func(t task) string { return t.Type })
+	done := make(map[string]chan string)
+	worker := func(group string, types ...string) mono.Module {
+		done[group] = make(chan string)
+		return mono.NewModule(group, func(s *mono.Scope) error {
+			tasks.Handle(s, func(_ context.Context, t task) error {
+				done[group] <- t.Type + " for " + t.For
+				return nil
+			}, mono.Group(group), mono.Keys(types...))
+			return nil
+		})
+	}
+	app, stop := startExample(worker("email", "welcome", "digest"), worker("image", "resize"), worker("report", "monthly"))
+	defer stop()
+
+	for _, t := range []task{{"monthly", "ada"}, {"welcome", "grace"}, {"resize", "grace"}} {
+		if err := tasks.Enqueue(context.Background(), app, t); err != nil {
+			panic(err)
+		}
+	}
+	for _, group := range []string{"email", "image", "report"} {
+		fmt.Println(group+":", <-done[group])
+	}
+	// Output:
+	// email: welcome for grace
+	// image: resize for grace
+	// report: monthly for ada
+}
+
 // A job whose handler returns an error is tried again after the wait that Backoff
 // specifies.
 func ExampleBackoff() {

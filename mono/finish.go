@@ -9,6 +9,7 @@ import (
 type result struct {
 	err          error
 	reason       Reason        // why no other attempt can help, "" if the error decides
+	unclaimed    string        // the key of a job that no group takes
 	late         bool          // the time limit had expired when the handler returned
 	exited       bool          // the handler, or a codec, has ended its goroutine
 	began, ended time.Duration // on the clock

@@ -94,8 +94,8 @@ func (r *receiver) admit(m *inbound) transport.Work {
 // its goroutine.
 func (r *receiver) handle(m *inbound) {
 	defer r.gate.leave(m)
-	if r.decl.nonPersistent() {
-		replier{r}.reply(m.call.message, &transport.Message{}) // the sender waits until a worker has it
+	if !r.selects() {
+		r.accept(m, false)
 	}
 	var res result
 	returned := false
@@ -132,10 +132,11 @@ func (r *receiver) attempt(m *inbound) (res result) {
 		r.decodeBatch(m)
 	}
 	began := r.in.clock.Now() // after the dead letters of a batch were stored
+	passed := false
 	if m.batch == nil {
-		res = r.decode(m)
+		passed, res = r.open(m)
 	}
-	if res.err != nil || !m.decoded {
+	if passed || res.err != nil || !m.decoded {
 		res.ended = r.in.clock.Now()
 	} else {
 		res = r.run(m, began)
@@ -145,6 +146,32 @@ func (r *receiver) attempt(m *inbound) (res result) {
 		replier{r}.encodeReply(m, &res)
 	}
 	return res
+}
+
+// open decodes a message, unless it is for other workers.
+func (r *receiver) open(m *inbound) (passed bool, res result) {
+	if !r.selects() {
+		return false, r.decode(m)
+	}
+	if passed, res = r.passes(m); !passed {
+		if res = r.decode(m); res.err == nil {
+			passed, res = r.passes(m)
+		}
+	}
+	r.accept(m, passed)
+	return passed, res
+}
+
+// accept lets the sender of a job continue that waits until a worker of each group has it.
+func (r *receiver) accept(m *inbound, passed bool) {
+	if !r.decl.nonPersistent() {
+		return
+	}
+	reply := &transport.Message{}
+	if passed {
+		reply.Header.Set(transport.HeaderPassed, "true")
+	}
+	replier{r}.reply(m.call.message, reply)
 }
 
 // decode fills in the Call. The payload of a stored message is a copy: a dead letter is

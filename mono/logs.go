@@ -31,6 +31,7 @@ type storage struct {
 
 	opening token // held while the log is being opened
 	opened  atomic.Pointer[transport.Log]
+	claims  atomic.Pointer[claims] // of a queue whose workers have Keys
 }
 
 // of returns the storage of a stored handle.
@@ -101,7 +102,7 @@ func (ls *logs) config(d *declaration) transport.LogConfig {
 // replayed to other groups, and skips them.
 func (ls *logs) group(d *declaration, c *config, group string) transport.GroupConfig {
 	var filter []string
-	if len(c.Keys) > 0 {
+	if len(c.Keys) > 0 && d.kind != KindQueue {
 		filter = append(ls.names.patterns(d, c), ls.names.replay(d, group, "*"))
 		if d.partitions() == 0 {
 			filter = append(filter, ls.names.replay(d, group, ""))
@@ -115,6 +116,15 @@ func (ls *logs) group(d *declaration, c *config, group string) transport.GroupCo
 		Ordered:    d.kind == KindStream && !c.Unordered,
 		Generation: ls.generation,
 	}
+}
+
+// groupOf returns the configuration of the group of a receiver.
+func (ls *logs) groupOf(r *receiver) transport.GroupConfig {
+	g := ls.group(r.decl, &r.config, r.group())
+	if r.decl.kind == KindQueue {
+		g.Metadata = keysMetadata(&r.config)
+	}
+	return g
 }
 
 // storeDeadLetter stores a dead letter. Storing it twice stores it once, because of its
@@ -243,13 +253,13 @@ func (in *instance) openLogs(ctx context.Context) {
 func (in *instance) addGroups() {
 	for _, r := range in.plan.receivers {
 		if r.decl.stored() {
-			in.logs.of(r.decl).addGroup(in.logs.group(r.decl, &r.config, r.group()))
+			in.logs.of(r.decl).addGroup(in.logs.groupOf(r))
 		}
 	}
 	for _, u := range in.plan.inactive {
 		for _, r := range u.receivers {
 			if r.decl.stored() {
-				in.logs.of(r.decl).keepGroup(in.logs.group(r.decl, &r.config, r.group()))
+				in.logs.of(r.decl).keepGroup(in.logs.groupOf(r))
 			}
 		}
 	}

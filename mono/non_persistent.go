@@ -22,13 +22,13 @@ func (s *sender) sendNonPersistent(ctx context.Context, m *transport.Message) er
 	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
 	defer cancel()
 	groups := s.decl.config.groups()
-	errs := make([]error, len(groups))
+	passed, errs := make([]bool, len(groups)), make([]error, len(groups))
 	var wait sync.WaitGroup
 	for i, group := range groups {
-		wait.Go(func() { errs[i] = s.sendToGroup(ctx, m, group) })
+		wait.Go(func() { passed[i], errs[i] = s.sendToGroup(ctx, m, group) })
 	}
 	wait.Wait()
-	if err := s.refusal(groups, errs); err != nil {
+	if err := s.refusal(groups, passed, errs); err != nil {
 		s.accepted.Store(0)
 		return err
 	}
@@ -46,39 +46,42 @@ func (s *sender) assumesAccepted() bool {
 	return window > 0 && time.Now().UnixNano()-s.accepted.Load() < int64(window)
 }
 
-func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) error {
+// sendToGroup sends a job to a group. It reports whether the group takes only other keys.
+func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) (passed bool, err error) {
 	own := *m
 	own.Subject = s.in.names.replay(s.decl, group, "")
 	reply, err := s.in.app.transport.Request(ctx, &own)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if e := transport.ErrorFromHeader(reply.Header); e != nil {
-		return e
+		return false, e
 	}
 	if len(reply.Body) > 0 {
-		return Errorf(Unavailable, "the reply has a body, so a log or another subscriber answered and not a worker: delete the log of an earlier release that stored the queue, and let workers that do not use mono reply without a body")
+		return false, Errorf(Unavailable, "the reply has a body, so a log or another subscriber answered and not a worker: delete the log of an earlier release that stored the queue, and let workers that do not use mono reply without a body")
 	}
-	return nil
+	return reply.Header.Get(transport.HeaderPassed) != "", nil
 }
 
 // refusal returns the first error. It also reports whether another group has accepted
-// the job.
-func (s *sender) refusal(groups []string, errs []error) error {
+// the job. A job that all groups have passed over is refused.
+func (s *sender) refusal(groups []string, passed []bool, errs []error) error {
 	var refused *Error
 	taken := false
 	for i, err := range errs {
 		switch {
 		case err == nil:
-			taken = true
+			taken = taken || !passed[i]
 		case refused == nil:
 			refused = about("group "+groups[i], err)
 		}
 	}
-	if refused == nil {
+	switch {
+	case refused == nil && taken:
 		return nil
-	}
-	if taken {
+	case refused == nil:
+		return notDone(FailedPrecondition, "no group takes the key of the job: give it to a worker with mono.Keys, or let the workers of a group take all keys")
+	case taken:
 		refused.Outcome = OutcomeUnknown
 		refused.Message += " (another group has accepted the job)"
 	}

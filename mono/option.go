@@ -69,7 +69,7 @@ type (
 	}
 	// QueueHandlerOption fits Queue.Handle.
 	//
-	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
+	// The options are [Concurrency], [Group], [Keys], [StuckAfter] and [Timeout].
 	QueueHandlerOption interface {
 		apply(*config) error
 		forQueueHandler()
@@ -133,7 +133,7 @@ type (
 	}
 	// StoredHandlerOption fits the Handle of queues, events and streams, and HandleBatch.
 	//
-	// The options are [Concurrency], [Group], [StuckAfter] and [Timeout].
+	// The options are [Concurrency], [Group], [Keys], [StuckAfter] and [Timeout].
 	StoredHandlerOption interface {
 		QueueHandlerOption
 		EventHandlerOption
@@ -331,15 +331,13 @@ func Durable() EventOption {
 	return option(func(c *config) error { c.Durable = true; return nil })
 }
 
-// Keys limits a receiver of a keyed event or stream, or a reader, to some keys. With
+// Keys limits a receiver of a keyed event, queue or stream, or a reader, to some keys. With
 // several keys the order of a publisher holds for each key, but not across keys. If the
-// Keys of a durable group change, the group gets the messages with its new Keys that
-// are stored from then on. It may get some of the earlier messages that its old Keys
-// excluded.
+// Keys of a durable group of an event or a stream change, the group gets the messages with
+// its new Keys that are stored from then on. It may get some of the earlier messages that its
+// old Keys excluded. For queues, see [Queue.KeyedBy].
 func Keys(keys ...string) interface {
-	EventHandlerOption
-	StreamHandlerOption
-	BatchHandlerOption
+	StoredHandlerOption
 	ReadOption
 } {
 	return set(len(keys) > 0, func(c *config) { c.Keys = append(c.Keys, keys...) }, "Keys: want at least one key")

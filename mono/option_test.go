@@ -75,7 +75,7 @@ func TestOptionsFitOnlyTheirKinds(t *testing.T) {
 		{"Group", mono.Group, "queue handler, event handler, stream handler, batch handler"},
 		{"Broadcast", mono.Broadcast, "event, event handler"},
 		{"Durable", mono.Durable, "event"},
-		{"Keys", mono.Keys, "event handler, stream handler, batch handler, read"},
+		{"Keys", mono.Keys, "queue handler, event handler, stream handler, batch handler, read"},
 		{"From", mono.From, "stream handler, batch handler, read"},
 		{"Follow", mono.Follow, "read"},
 		{"Last", mono.Last, "read"},

@@ -29,6 +29,34 @@ func NewQueue[T any](name string, opts ...QueueOption) Queue[T] {
 	return Queue[T]{handle: handle{declare(KindQueue, name, opts, reflect.TypeFor[T]())}}
 }
 
+// KeyedBy returns the queue with a key, such as the type of a job, as Event.KeyedBy does.
+// Workers can select some Keys. All workers of a group have the same Keys: declare one of
+// the Groups for each kind of worker.
+//
+//	var Jobs = mono.NewQueue[Job]("jobs", mono.Groups("email", "image")).KeyedBy(Job.Type)
+//
+//	Jobs.Handle(s, m.send, mono.Group("email"), mono.Keys("welcome", "digest"))
+//	Jobs.Handle(s, m.resize, mono.Group("image"), mono.Keys("resize"))
+//
+// Each group still gets every job, and its workers pass over the jobs of other keys: that is
+// not an attempt, and middleware does not run. So a job is kept until a worker of each group
+// has seen it. While one group has no workers, all jobs wait in it, and count for MaxPending.
+//
+// A job whose key no group takes becomes a dead letter, as [ReasonUnclaimed], once a worker
+// sees it. Replay it when a group takes its key. A group takes all keys if its workers have no
+// Keys, or while none has started yet. If a queue is NonPersistent, the send of such a job fails with
+// FailedPrecondition instead.
+//
+// If the Keys of a group change, they apply to the jobs that wait, too. While two releases run,
+// those of the newer one count: workers of the older one may get jobs of the new Keys.
+//
+// The jobs of one key have no order, as in every queue. For order within a key, declare a
+// Stream.
+func (q Queue[T]) KeyedBy(key func(T) string) Queue[T] {
+	q.decl = keyed(q.decl, key)
+	return q
+}
+
 // With returns the queue with options for the jobs sent through it.
 func (q Queue[T]) With(opts ...QueueSendOption) Queue[T] {
 	q.sent = derive(q.sent, opts)

@@ -64,7 +64,14 @@ func (ns namespace) replay(d *declaration, group, key string) string {
 	return subject
 }
 
+// keyed returns the subject of messages with a key.
+func (ns namespace) keyed(d *declaration, key string) string { return ns.prefix(d) + keyToken + key }
+
+// deadLetter returns the subject of a dead letter. group is "" for one of all groups.
 func (ns namespace) deadLetter(d *declaration, group, sequence string) string {
+	if group == "" {
+		group = "_"
+	}
 	return "_dead." + ns.prefix(d) + "." + group + "." + sequence
 }
 
@@ -117,10 +124,10 @@ func keyOf(subject string) string {
 // subjectOf returns the subject of a payload: the prefix, with the key of a keyed
 // handle.
 func (s *sender) subjectOf(payload any) (string, error) {
-	if s.decl.key == nil {
+	if s.decl.key == nil || s.decl.nonPersistent() {
 		return s.prefix, nil
 	}
-	key, err := s.keyOf(payload)
+	key, err := s.in.keyOf(s.decl, payload)
 	if err != nil {
 		return "", err
 	}
@@ -130,15 +137,15 @@ func (s *sender) subjectOf(payload any) (string, error) {
 	return s.prefix + keyToken + key, nil
 }
 
-// keyOf calls the key function, which is user code.
-func (s *sender) keyOf(payload any) (key string, err error) {
+// keyOf calls the key function of a handle, which is user code.
+func (in *instance) keyOf(d *declaration, payload any) (key string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.in.panicked("the key function of "+s.decl.String(), v)
+			in.panicked("the key function of "+d.String(), v)
 			err = notDone(Internal, "its key function panicked")
 		}
 	}()
-	return s.decl.key(payload), nil
+	return d.key(payload), nil
 }
 
 // kindTokens are the tokens that precede the name of a handle in a subject, and those

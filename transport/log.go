@@ -48,7 +48,8 @@ import (
 // A queue is a log with InterestRetention over two subjects: queues.<name> for every
 // group, and queues.<name>._to.<group> for one of them (a replay), which the others
 // acknowledge unread. So a group needs no filter, and a replay is kept until every group
-// has acknowledged it. A stream is a log with LimitsRetention over streams.<name>, or,
+// has acknowledged it. Jobs with a key add ._k.<key> to either; workers with Keys
+// acknowledge the jobs of other keys. A stream is a log with LimitsRetention over streams.<name>, or,
 // with keys, over streams.<name>._k.*. A durable event is a log with InterestRetention
 // over the event's subjects. The dead letters of a handle's group are stored in a
 // separate log with LimitsRetention. The subject of a dead letter ends in the sequence of
@@ -355,6 +356,10 @@ type GroupConfig struct {
 	// a key that waits, and hold them: at least MinHeld in each partition. With more of them
 	// the partition waits. Ordered cannot be changed after creation.
 	Ordered bool
+
+	// Metadata is stored with the group and has no effect. An update sets the entries that it
+	// has, removes those with an empty value, and leaves others unchanged.
+	Metadata map[string]string
 
 	// Update and Generation have the same meaning as for a log.
 	Update     bool

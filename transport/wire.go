@@ -44,6 +44,9 @@ const (
 	// if a handler had begun and was abandoned.
 	HeaderOutcome = "Mono-Outcome"
 
+	// HeaderPassed is "true" in the reply of a worker that takes only the jobs of other keys.
+	HeaderPassed = "Mono-Passed"
+
 	// Headers that a dead letter has in addition to those of its message: the reason, the
 	// group, the number of attempts, the code and text of the last error, the sequence
 	// and time at which the message was stored, and its subject. Times are RFC 3339 with

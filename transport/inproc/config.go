@@ -20,9 +20,21 @@ func declared(c transport.LogConfig) transport.LogConfig {
 }
 
 func declaredGroup(c transport.GroupConfig) transport.GroupConfig {
-	c.Filter = slices.Clone(c.Filter)
+	c.Filter, c.Metadata = slices.Clone(c.Filter), updated(nil, c.Metadata)
 	c.Update = false
 	return c
+}
+
+// updated returns the metadata of a group after an update.
+func updated(is, update map[string]string) map[string]string {
+	m := make(map[string]string)
+	maps.Copy(m, is)
+	maps.Copy(m, update)
+	maps.DeleteFunc(m, func(_, value string) bool { return value == "" })
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 // update creates what is missing of c, and changes what differs if changes is set. It
@@ -89,6 +101,7 @@ func (l *log) setGroup(c transport.GroupConfig) *group {
 		return l.addGroup(c)
 	}
 	if g.changes(&c) {
+		c.Metadata = updated(g.config.Metadata, c.Metadata)
 		g.update(declaredGroup(c))
 	}
 	return g

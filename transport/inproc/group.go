@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -318,7 +319,7 @@ func (g *group) info() transport.GroupInfo {
 		InFlight:    uint64(len(g.pending)),
 		Undelivered: g.undelivered,
 	}
-	info.Config.Filter = slices.Clone(g.config.Filter)
+	info.Config.Filter, info.Config.Metadata = slices.Clone(g.config.Filter), maps.Clone(g.config.Metadata)
 	if g.pauses() {
 		info.PausedUntil = g.log.backend.clock.time(g.paused)
 	}

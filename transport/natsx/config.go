@@ -394,7 +394,13 @@ func (of *settings) consumerConfig(base jetstream.ConsumerConfig, g *transport.G
 		c.MaxAckPending = 1
 	}
 	setFilter(&c, filter)
-	c.Metadata = metadata(base.Metadata, usersMetadata(base.Metadata), of.groupMetadata(g, base.Metadata[metaStart]))
+	users := maps.Clone(usersMetadata(base.Metadata))
+	if users == nil {
+		users = make(map[string]string)
+	}
+	maps.Copy(users, g.Metadata)
+	maps.DeleteFunc(users, func(_, value string) bool { return value == "" })
+	c.Metadata = metadata(base.Metadata, users, of.groupMetadata(g, base.Metadata[metaStart]))
 	return c
 }
 
@@ -439,7 +445,7 @@ func groupConfig(is *jetstream.ConsumerInfo) transport.GroupConfig {
 	c := &is.Config
 	g := transport.GroupConfig{
 		Name: groupOf(is), Filter: filterOf(c), Start: startOf(c), AckWait: c.AckWait, Ordered: isOrdered(c),
-		Generation: parseNumber(c.Metadata[metaGeneration]),
+		Generation: parseNumber(c.Metadata[metaGeneration]), Metadata: usersMetadata(c.Metadata),
 	}
 	if g.Start.LastPerSubject && slices.Equal(g.Filter, []string{">"}) {
 		g.Filter = nil

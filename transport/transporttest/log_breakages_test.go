@@ -43,6 +43,15 @@ var brokenLogs = map[string]breakage{
 		alteration{log: func(c *transport.LogConfig) { c.Generation = 0 }}.broken,
 		"log/config/generation", "A log that was last updated with a higher Generation",
 	},
+	"forgets the metadata of groups": {
+		alteration{log: func(c *transport.LogConfig) {
+			c.Groups = slices.Clone(c.Groups)
+			for i := range c.Groups {
+				c.Groups[i].Metadata = nil
+			}
+		}}.broken,
+		"log/config/group-metadata", "An update of a group sets the Metadata entries",
+	},
 	"changes a log without Update": {
 		alteration{log: func(c *transport.LogConfig) { c.Update = true }}.broken,
 		"log/config/sender", "Without Update",

@@ -114,6 +114,23 @@ var configCases = []conformanceCase{
 		},
 	},
 	{
+		name:     "config/group-metadata",
+		contract: "An update sets the entries that it has, removes those with an empty value, and leaves others unchanged.",
+		rule:     "An update of a group sets the Metadata entries that it has, removes those with an empty value, and leaves others unchanged.",
+		body: func(s *suite) {
+			metadata := func(update bool, entries map[string]string) transport.LogConfig {
+				return transport.LogConfig{Groups: []transport.GroupConfig{{Name: "g", Metadata: entries}}, Update: update}
+			}
+			l := s.log(metadata(true, map[string]string{"a": "1", "b": "1", "c": "1", "d": ""}))
+			s.log(metadata(false, map[string]string{"a": "2"}))
+			s.log(metadata(true, nil))
+			s.log(metadata(true, map[string]string{"b": "3", "c": "", "e": "3"}))
+			if is := l.groupInfo("g").Config.Metadata; len(is) != 3 || is["a"] != "1" || is["b"] != "3" || is["e"] != "3" {
+				s.Errorf("the group has the Metadata %v", is)
+			}
+		},
+	},
+	{
 		name:     "config/generation",
 		contract: "A log that was last updated with a higher Generation stays unchanged",
 		rule:     "A log that was last updated with a higher Generation stays unchanged.",

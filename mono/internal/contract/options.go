@@ -33,6 +33,10 @@ func (c *comparison) storage() {
 // subjects. Stored ones share a log, unless it has partitions.
 func (c *comparison) keyed(apart bool) {
 	text := pick(c.mine.Keyed, "its messages have a key here, and not there", "its messages have a key there, and not here")
+	if c.mine.Kind == KindQueue {
+		c.add("key", Warning, "%s, and workers without a key take the jobs of all keys: declare it with the same key on both sides", text)
+		return
+	}
 	if apart {
 		c.add("key", Broken, "%s, so they are not received: declare it with the same key on both sides, or declare another handle", text)
 		return
