@@ -127,6 +127,22 @@ type Log interface {
 	// the removed message. A member may also get one that it has fetched before.
 	Remove(ctx context.Context, sequence uint64) error
 
+	// Cancel removes the message with an id that no member has received: one that waits for its
+	// NotBefore, or that waits in all groups. Nil means that no group gets it. Deliveries of the
+	// groups may stop for a moment. The id stays known for the DedupWindow.
+	//
+	// Errors: InvalidArgument for an empty id; NotFound if there is no such message;
+	// FailedPrecondition if a member of some group has received it, also if it was only fetched
+	// in advance, or handed back since; Unimplemented on a backend without pauses; Aborted with
+	// OutcomeUnknown if the message was removed, but a member may have received it before,
+	// because someone resumed a group meanwhile.
+	//
+	// Of several messages with the id, one that waits is removed. A backend may read all
+	// messages, one after another, to find it. In a cluster a group may learn of the removal
+	// slightly later, as with Remove. A message that is due and waits for room may not be found
+	// before it is stored: Cancel waits for that.
+	Cancel(ctx context.Context, id string) error
+
 	// Purge deletes all messages that p matches and returns their number. A message of
 	// Subject that a member holds may block its key until the member settles it. In a
 	// cluster a group may learn of the removal slightly later, as with Remove, and until

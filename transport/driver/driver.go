@@ -61,6 +61,10 @@ type Log interface {
 	Read(ctx context.Context, r transport.ReadConfig, yield func(*transport.Delivery) bool) error
 
 	Remove(ctx context.Context, sequence uint64) error
+
+	// Cancel gets an id that is not empty.
+	Cancel(ctx context.Context, id string) error
+
 	Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error)
 	Info(ctx context.Context) (transport.LogInfo, error)
 

@@ -171,6 +171,16 @@ func (l *log) Remove(ctx context.Context, sequence uint64) error {
 	return l.t.do(ctx, func() error { return l.driver.Remove(ctx, sequence) }, "remove message %d of log %q", sequence, l.name)
 }
 
+// Cancel implements [transport.Log].
+func (l *log) Cancel(ctx context.Context, id string) error {
+	var valid error
+	if id == "" {
+		valid = transport.Errorf(transport.InvalidArgument, transport.OutcomeNotDone, "the id is empty: give that of a message")
+	}
+	_, err := call(ctx, l.t, valid, func() (none, error) { return none{}, l.driver.Cancel(ctx, id) }, "cancel message %q of log %q", id, l.name)
+	return err
+}
+
 // Purge implements [transport.Log].
 func (l *log) Purge(ctx context.Context, p transport.PurgeConfig) (uint64, error) {
 	return call(ctx, l.t, p.Validate(), func() (uint64, error) { return l.driver.Purge(ctx, p) }, "purge log %q", l.name)

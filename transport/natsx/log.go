@@ -19,7 +19,8 @@ type log struct {
 	settings
 	groups   *groups
 	delayed  *delayed
-	declared *declared // groups that have to exist; nil if there are none
+	declared *declared     // groups that have to exist; nil if there are none
+	cancels  chan struct{} // of capacity 1: holds the token of the Cancel that runs
 }
 
 // Log implements [driver.Conn].
@@ -35,7 +36,7 @@ func (c conn) Log(ctx context.Context, config transport.LogConfig) (driver.Log, 
 }
 
 func newLog(t *Transport, config transport.LogConfig) *log {
-	l := &log{stream: stream{t: t, name: config.Name}, delayed: newDelayed(t, config.Name)}
+	l := &log{stream: stream{t: t, name: config.Name}, delayed: newDelayed(t, config.Name), cancels: make(chan struct{}, 1)}
 	l.settings = settings{config: config, partitions: newPartitions(config.Partitions, config.Subjects), options: &t.options, ttl: t.account.Load().level >= levelTTL}
 	return l
 }
@@ -193,9 +194,7 @@ func (t *Transport) defaultReplicas() int {
 
 // Remove implements [driver.Log].
 func (l *log) Remove(ctx context.Context, sequence uint64) error {
-	return l.remove(ctx, func(ctx context.Context) error {
-		return l.t.api.request(ctx, "STREAM.MSG.DELETE."+l.config.Name, map[string]any{"seq": sequence, "no_erase": true}, &struct{}{})
-	})
+	return l.removeMessage(ctx, sequence)
 }
 
 // Purge implements [driver.Log].

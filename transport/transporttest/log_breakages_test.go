@@ -73,6 +73,22 @@ var brokenLogs = map[string]breakage{
 		}),
 		"log/config/subjects", "that does not store all Subjects",
 	},
+	"cancels nothing": {
+		replacing(func(l transport.Log) transport.Log { return uncancelled{l} }),
+		"log/cancel/waiting", "Cancel removes the message with an id that waits",
+	},
+	"cancels what a member has received": {
+		replacing(func(l transport.Log) transport.Log { return removing{l} }),
+		"log/cancel/received", "Cancel: FailedPrecondition if a member",
+	},
+	"cancels twice": {
+		replacing(func(l transport.Log) transport.Log { return repeating{l} }),
+		"log/cancel/missing", "Cancel: InvalidArgument for an empty id, NotFound",
+	},
+	"resumes groups when it cancels": {
+		replacing(func(l transport.Log) transport.Log { return resuming{l} }),
+		"log/cancel/pause", "Cancel leaves the pause of a group",
+	},
 	"pauses nothing": {
 		replacing(func(l transport.Log) transport.Log { return unpaused{l} }),
 		"log/pause/resumes", "PauseGroup stops the deliveries",
@@ -618,6 +634,45 @@ func (r restoring) DeleteGroup(ctx context.Context, name string) error {
 		m.Close()
 	}
 	return err
+}
+
+// uncancelled cancels nothing.
+type uncancelled struct{ transport.Log }
+
+func (uncancelled) Cancel(context.Context, string) error { return nil }
+
+// removing removes any message with the id.
+type removing struct{ transport.Log }
+
+func (r removing) Cancel(ctx context.Context, id string) error {
+	for d, err := range r.Read(ctx, transport.ReadConfig{}) {
+		if err == nil && d.ID == id {
+			return r.Remove(ctx, d.Sequence)
+		}
+	}
+	return r.Log.Cancel(ctx, id)
+}
+
+// repeating cancels a message that it does not find.
+type repeating struct{ transport.Log }
+
+func (r repeating) Cancel(ctx context.Context, id string) error {
+	err := r.Log.Cancel(ctx, id)
+	if transport.CodeOf(err) == transport.NotFound {
+		return nil
+	}
+	return err
+}
+
+// resuming ends the pauses of the groups of a cancelled message.
+type resuming struct{ transport.Log }
+
+func (r resuming) Cancel(ctx context.Context, id string) error {
+	groups, err := r.Groups(ctx)
+	for _, g := range groups {
+		err = errors.Join(err, r.PauseGroup(ctx, g.Config.Name, time.Time{}))
+	}
+	return errors.Join(err, r.Log.Cancel(ctx, id))
 }
 
 type unpaused struct{ transport.Log }

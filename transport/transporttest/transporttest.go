@@ -114,11 +114,12 @@ func logCases() []conformanceCase {
 			positionCases,
 			oneKeyCases,
 			pauseCases,
+			cancelCases,
 			readCases,
 			logCloseCases,
 		)),
 		needing("Partitions", func(has transport.Capabilities) bool { return has.Logs && has.Partitions }, slices.Concat(keyCases, memberCases, recreatedPartitionCases, pausedPartitionCases)),
-		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, delayedCases),
+		needing("Delays", func(has transport.Capabilities) bool { return has.Logs && has.Delays }, slices.Concat(delayedCases, cancelDelayedCases)),
 	)
 }
 
