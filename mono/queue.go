@@ -3,6 +3,8 @@ package mono
 import (
 	"context"
 	"reflect"
+
+	"gomono.dev/transport"
 )
 
 // Queue is a queue of jobs, which are stored until they are done.
@@ -99,6 +101,28 @@ func (q Queue[T]) EnqueueStored(ctx context.Context, b Binder, v T) (Stored, err
 // after another. Middleware runs for each job, around the hand-over to the transport.
 func (q Queue[T]) EnqueueAll(ctx context.Context, b Binder, values ...T) []error {
 	return postAll(ctx, b, q.decl, q.sent, values)
+}
+
+// Cancel removes a job that no worker of any group has received: one that waits for its Delay, or
+// for a worker of every group. Nil means that no group handles it. The id is that of
+// EnqueueStored, or the job's DedupID; it stays known for the DedupWindow.
+//
+// The error is NotFound if there is no such job: it is done, was cancelled, or was never sent.
+// It is FailedPrecondition if a worker of some group has received it. A job that a process has
+// fetched in advance counts as received, and so does one that waits for another attempt. Aborted,
+// with OutcomeUnknown, means that the job is removed, but a worker may have received it before,
+// because someone resumed a group meanwhile. After any other error with OutcomeUnknown, call
+// Cancel again.
+//
+// Cancel reads the delayed jobs one after another, and then those in the queue, until it finds the
+// id. On NATS each of them costs a request. ctx bounds the search. All groups pause for a few
+// requests while the job is removed; a pause by PauseGroup stays as it is. A job that is due
+// within two seconds is first awaited.
+//
+// The error is FailedPrecondition for a NonPersistent queue, and Unimplemented on a server that
+// cannot pause groups (nats-server before 2.11).
+func (q Queue[T]) Cancel(ctx context.Context, b Binder, id string) error {
+	return b.Scope().in.withGroups(ctx, q.decl, func(log transport.Log) error { return log.Cancel(ctx, id) })
 }
 
 // Enqueuer is the type of a bound Queue.Enqueue. The options are those of Queue.With,
