@@ -113,12 +113,13 @@ func TestCancelledOrHandled(t *testing.T) {
 				cancels int
 			}
 			var all []sent
-			for range rapid.IntRange(1, 12).Draw(r, "jobs") {
+			for range rapid.IntRange(1, 8).Draw(r, "jobs") {
 				all = append(all, sent{n, rapid.IntRange(0, 2).Draw(r, "cancels")})
 				n++
 			}
 			if rapid.Bool().Draw(r, "paused") {
-				if err := mono.PauseGroup(t.Context(), app, q, groups[n%2], time.Now().Add(50*time.Millisecond)); err != nil {
+				err := mono.PauseGroup(t.Context(), app, q, groups[n%2], time.Now().Add(50*time.Millisecond))
+				if err != nil && mono.CodeOf(err) != mono.InvalidArgument { // the machine may have stalled for that long
 					r.Fatal(err)
 				}
 			}
