@@ -21,8 +21,8 @@ type typed struct {
 	key   string
 }
 
-// works makes a worker of each group with its Keys.
-func works(q mono.Queue[job], got chan<- typed, keys map[string][]string) func(*mono.Scope) {
+// workers makes a worker of each group with its Keys.
+func workers(q mono.Queue[job], got chan<- typed, keys map[string][]string) func(*mono.Scope) {
 	return func(s *mono.Scope) {
 		for group, keys := range keys {
 			opts := []mono.QueueHandlerOption{mono.Group(group)}
@@ -70,7 +70,7 @@ func TestQueueKeys(t *testing.T) {
 	q := mono.NewQueue[job]("keys.jobs", mono.Groups("email", "image", "report")).KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan typed, 10)
-		app := b.start(t, module("m", works(q, got, map[string][]string{"email": {"welcome", "digest"}, "image": {"resize"}, "report": {"monthly", "digest"}})))
+		app := b.start(t, module("m", workers(q, got, map[string][]string{"email": {"welcome", "digest"}, "image": {"resize"}, "report": {"monthly", "digest"}})))
 		if err := q.Enqueue(t.Context(), app, job{1, "welcome"}); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestUnclaimedJobs(t *testing.T) {
 	q := mono.NewQueue[job]("keys.unclaimed", mono.Groups("a", "b", "c")).KeyedBy(job.key)
 	onBackends(t, func(t *testing.T, b backend) {
 		got := make(chan typed, 10)
-		first := b.release(t, 1, works(q, got, map[string][]string{"a": {"x"}, "b": {"y"}}))
+		first := b.release(t, 1, workers(q, got, map[string][]string{"a": {"x"}, "b": {"y"}}))
 		stop := starts(t, first)
 		for n, key := range []string{"x", "z", "z"} {
 			if err := q.Enqueue(t.Context(), first, job{n, key}); err != nil {
@@ -117,7 +117,7 @@ func TestUnclaimedJobs(t *testing.T) {
 			return err == nil && stats.Messages == 4 && stats.DeadLetters == 0
 		})
 		stop()
-		second := b.release(t, 2, works(q, got, map[string][]string{"a": {"x"}, "b": {"y"}, "c": {"y"}}))
+		second := b.release(t, 2, workers(q, got, map[string][]string{"a": {"x"}, "b": {"y"}, "c": {"y"}}))
 		stop = starts(t, second)
 		if stats := settled(t, q, second); stats.DeadLetters != 3 {
 			t.Errorf("want 3 dead letters: %+v", stats)
@@ -133,7 +133,7 @@ func TestUnclaimedJobs(t *testing.T) {
 			t.Errorf("replay of an unclaimed job: %v", err)
 		}
 		stop()
-		third := b.release(t, 3, works(q, got, map[string][]string{"a": {"x", "z"}, "b": {"z"}, "c": {"y"}}))
+		third := b.release(t, 3, workers(q, got, map[string][]string{"a": {"x", "z"}, "b": {"z"}, "c": {"y"}}))
 		stop = starts(t, third)
 		defer stop()
 		if n, err := q.DeadLetters(third).ReplayAll(t.Context(), mono.DeadLetterFilter{Reason: mono.ReasonUnclaimed}); n != 3 || err != nil {
@@ -153,7 +153,7 @@ func TestReplayOfAKeyGivenUp(t *testing.T) {
 		got := make(chan typed, 10)
 		first := b.release(t, 1, func(s *mono.Scope) {
 			q.Handle(s, func(context.Context, job) error { return errors.New("fails") }, mono.Group("a"), mono.Keys("x"))
-			works(q, got, map[string][]string{"b": {"y"}})(s)
+			workers(q, got, map[string][]string{"b": {"y"}})(s)
 		})
 		stop := starts(t, first)
 		if err := q.Enqueue(t.Context(), first, job{1, "x"}); err != nil {
@@ -161,7 +161,7 @@ func TestReplayOfAKeyGivenUp(t *testing.T) {
 		}
 		awaitDeadLetters(t, q.DeadLetters(first), 1)
 		stop()
-		second := b.release(t, 2, works(q, got, map[string][]string{"a": {"y"}, "b": {"x"}}))
+		second := b.release(t, 2, workers(q, got, map[string][]string{"a": {"y"}, "b": {"x"}}))
 		defer starts(t, second)()
 		if n, err := q.DeadLetters(second).ReplayAll(t.Context(), mono.DeadLetterFilter{Key: "x"}); n != 1 || err != nil {
 			t.Errorf("replayed %d, %v", n, err)
@@ -191,13 +191,13 @@ func TestReleasesOfAQueueWithAndWithoutAKey(t *testing.T) {
 				n++
 			}
 		}
-		first := b.release(t, 1, works(plain, got, all))
+		first := b.release(t, 1, workers(plain, got, all))
 		stopFirst := starts(t, first)
 		send(first, plain)
 		handles(t, got, typed{"a", 0, "x"}, typed{"b", 0, "x"}, typed{"a", 1, "y"}, typed{"b", 1, "y"})
 		sender := b.release(t, 1, func(s *mono.Scope) { s.Use(plain) })
 		defer starts(t, sender)()
-		second := b.release(t, 2, works(keyed, got, some))
+		second := b.release(t, 2, workers(keyed, got, some))
 		stopSecond := starts(t, second)
 		send(second, keyed)
 		send(sender, plain)
@@ -215,7 +215,7 @@ func TestReleasesOfAQueueWithAndWithoutAKey(t *testing.T) {
 		done(2, 3, 4, 5, 6, 7, 8, 9)
 		settled(t, plain, sender)
 		stopSecond()
-		first = b.release(t, 1, works(plain, got, all))
+		first = b.release(t, 1, workers(plain, got, all))
 		stopFirst = starts(t, first)
 		send(sender, plain)
 		send(first, plain)
@@ -241,11 +241,11 @@ func TestChangeTheKeysOfAGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		second := b.release(t, 2, works(q, got, map[string][]string{"a": {"x", "y"}, "b": {"x"}}))
+		second := b.release(t, 2, workers(q, got, map[string][]string{"a": {"x", "y"}, "b": {"x"}}))
 		stop := starts(t, second)
 		handles(t, got, typed{"a", 0, "x"}, typed{"a", 1, "y"}, typed{"b", 0, "x"})
 		stop()
-		first := b.release(t, 1, works(q, got, map[string][]string{"a": {"x"}, "b": {"x"}}))
+		first := b.release(t, 1, workers(q, got, map[string][]string{"a": {"x"}, "b": {"x"}}))
 		defer starts(t, first)()
 		for n, key := range []string{"x", "y"} {
 			if err := q.Enqueue(t.Context(), sender, job{n, key}); err != nil {
@@ -266,7 +266,7 @@ func TestKeysOfANonPersistentQueue(t *testing.T) {
 	q := mono.NewQueue[job]("keys.direct", mono.Groups("a", "b"), mono.NonPersistent()).KeyedBy(job.key)
 	onPaths(t, func(t *testing.T, p path) {
 		got := make(chan typed, 10)
-		app := p.start(t, module("m", works(q, got, map[string][]string{"a": {"x", "z"}, "b": {"y", "z"}})))
+		app := p.start(t, module("m", workers(q, got, map[string][]string{"a": {"x", "z"}, "b": {"y", "z"}})))
 		for n, key := range []string{"x", "y", "z"} {
 			if err := q.Enqueue(t.Context(), app, job{n, key}); err != nil {
 				t.Fatal(err)
