@@ -137,7 +137,7 @@ func TestRenamedHandleKeepsItsAddress(t *testing.T) {
 				t.Error(err)
 			}
 			refuse = false
-			receiver, stop = start(to, uint64(2-i))
+			_, stop = start(to, uint64(2-i))
 			for range 2 { // stored and delayed by the one release, handled by the other one
 				if j := next(t, got); j.N != 20 && j.N != 30 {
 					t.Errorf("got %v", j)
