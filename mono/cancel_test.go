@@ -190,3 +190,44 @@ func TestCancelIsDenied(t *testing.T) {
 		}
 	}
 }
+
+// No group stays paused when the Cancels of several processes have returned.
+func TestCancelInTwoProcessesResumesTheGroups(t *testing.T) {
+	t.Parallel()
+	q := mono.NewQueue[job]("cancel.together", mono.Groups("a", "b"))
+	onBackends(t, func(t *testing.T, b backend) {
+		const each = 15
+		starts(t, b.release(t, 1, func(s *mono.Scope) { q.Handle(s, nothing, mono.Group("a")); q.Handle(s, nothing, mono.Group("b")) }))()
+		var all sync.WaitGroup
+		apps := []*mono.App{b.start(t, module("m", func(s *mono.Scope) { s.Use(q) })), b.start(t, module("m", func(s *mono.Scope) { s.Use(q) }))}
+		for i, app := range apps {
+			for n := range each {
+				if err := q.With(mono.DedupID(fmt.Sprint(i, "-", n))).Enqueue(t.Context(), app, job{N: n}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i, app := range apps {
+			all.Go(func() {
+				for n := range each {
+					if err := q.Cancel(t.Context(), app, fmt.Sprint(i, "-", n)); err != nil && mono.CodeOf(err) != mono.Aborted {
+						t.Errorf("cancel %d-%d: %v", i, n, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		stats, err := q.Stats(t.Context(), apps[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range stats.Groups {
+			if !g.PausedUntil.IsZero() {
+				t.Errorf("the group %s is paused until %v", g.Name, g.PausedUntil)
+			}
+		}
+		if stats.Messages != 0 {
+			t.Errorf("%d jobs are left", stats.Messages)
+		}
+	})
+}

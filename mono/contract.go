@@ -39,7 +39,7 @@ func (in *instance) declare() *contract.Contract {
 		for _, r := range u.receivers {
 			if h := handles[r.decl.identity()]; h != nil && !r.replies() {
 				h.Receivers = append(h.Receivers, contract.Receiver{
-					Module: u.name, Group: r.group(), Keys: r.config.Keys, Unordered: r.config.Unordered, Options: r.config.groupOptions(),
+					Module: u.name, Formerly: u.formerly, Group: r.group(), Keys: r.config.Keys, Unordered: r.config.Unordered, Options: r.config.groupOptions(),
 				})
 			}
 		}
@@ -67,7 +67,7 @@ func usersOf(h *contract.Handle, u Usage) *[]string {
 
 func (in *instance) declareHandle(d *declaration) *contract.Handle {
 	h := &contract.Handle{
-		Kind: string(d.kind), Name: d.Address(), Version: d.config.Version, Declared: d.place, Options: d.config.handleOptions(),
+		Kind: string(d.kind), Name: d.Address(), Renamed: d.renamed(), Version: d.config.Version, Declared: d.place, Options: d.config.handleOptions(),
 		Stored: d.stored(), Keyed: d.key != nil, Partitions: d.partitions(), Unordered: d.config.Unordered,
 	}
 	k := cmp.Or(d.config.Codec, in.app.options.codec)
@@ -122,7 +122,7 @@ func versionsOf(u *codec.Upcasts, k codec.Codec, t reflect.Type) *contract.Paylo
 // handleOptions returns the options of a handle that other processes may compare, as texts.
 func (c *config) handleOptions() map[string]string {
 	options := c.settings()
-	for _, name := range []string{"Version", "Doc", "Codec", "Upcasts", "Groups", "Keyed", "Formerly"} { // elsewhere in the contract, or of no use to others
+	for _, name := range []string{"Version", "Doc", "Codec", "Upcasts", "Groups", "Keyed"} { // elsewhere in the contract, or of no use to others
 		delete(options, name)
 	}
 	c.normalize(options)

@@ -33,6 +33,18 @@ func bothNew[T any]() declared {
 	return func(s *mono.Scope, name string) { both[T](mono.Formerly(name))(s, "new-"+name) }
 }
 
+// bothNewest is bothNew, renamed again with the wrong name.
+func bothNewest(s *mono.Scope, name string) {
+	both[job](mono.Formerly("new-"+name))(s, "newest-"+name)
+}
+
+// typedWork is a worker that selects jobs.
+func typedWork(key string) declared {
+	return func(s *mono.Scope, name string) {
+		mono.NewQueue[job](name).KeyedBy(job.key).Handle(s, func(context.Context, job) error { return nil }, mono.Keys(key))
+	}
+}
+
 // hears sends and handles an event.
 func hears(event func(name string) mono.Event[job], opts ...mono.EventHandlerOption) declared {
 	return func(s *mono.Scope, name string) {
@@ -104,8 +116,11 @@ type seed struct {
 	remote   func(name string) mono.Handle // the service that old calls
 }
 
-// twoModules is the seed whose programs have different modules.
-const twoModules = "a group of two modules"
+// The seeds whose programs have different modules.
+const (
+	twoModules    = "a group of two modules"
+	anotherModule = "a renamed module"
+)
 
 func seeds() map[string]seed {
 	strict := mono.Codec(codec.NewJSON(codec.DisallowUnknownFields()))
@@ -145,6 +160,9 @@ func seeds() map[string]seed {
 		"a key of an event":          {hears(plainEvent), hears(keyed), broken, broken, "a key there, and not here", nil},
 		"durability":                 {hears(func(name string) mono.Event[job] { return mono.NewEvent[job](name, mono.Durable()) }), hears(plainEvent), warning, warning, "mono.Durable", nil},
 		twoModules:                   {hears(plainEvent, mono.Group("g")), hears(plainEvent, mono.Group("g")), broken, broken, "share the group g", nil},
+		anotherModule:                {hears(plainEvent), hears(plainEvent), works, works, "", nil},
+		"keys of a queue's group":    {typedWork("x"), typedWork("y"), warning, warning, "mono.Keys(x)", nil},
+		"a second name":              {bothNew[job](), bothNewest, broken, broken, "", nil},
 		"keys of a group":            {hears(keyed, mono.Group("g"), mono.Keys("eu")), hears(keyed, mono.Group("g"), mono.Keys("us")), broken, broken, "mono.Keys(eu)", nil},
 		"a group of a queue":         {both[job](), grouped, warning, warning, "audit", nil},
 		"an option of a group":       {both[job](mono.MaxAttempts(5)), both[job](mono.MaxAttempts(9)), warning, warning, "mono.MaxAttempts(9)", nil},
@@ -219,7 +237,11 @@ func TestDifferencesBetweenPrograms(t *testing.T) {
 			number++
 			name := fmt.Sprintf("contract.seed%d", number)
 			program := func(release, m string, bind declared) (*testkit.Program, *differing) {
-				p, seen := h.Program(release+fmt.Sprint(number), module(m, func(s *mono.Scope) { bind(s, name) })), new(differing)
+				var of mono.Module = module(m, func(s *mono.Scope) { bind(s, name) })
+				if what == anotherModule && m == "other" {
+					of = &renamedModule{name: m, formerly: "m", bind: func(s *mono.Scope) { bind(s, name) }}
+				}
+				p, seen := h.Program(release+fmt.Sprint(number), of), new(differing)
 				p.Setup(func(a *mono.App) {
 					a.Observe(seen)
 					if seed.remote != nil && release == "old" {
@@ -229,7 +251,7 @@ func TestDifferencesBetweenPrograms(t *testing.T) {
 				return p, seen
 			}
 			other := "m"
-			if what == twoModules {
+			if what == twoModules || what == anotherModule {
 				other = "other"
 			}
 			old, seenByOld := program("old", "m", seed.old)

@@ -10,8 +10,8 @@ import (
 	"gomono.dev/mono/internal/contract"
 )
 
-// Contract is what a running process declares: its modules and the handles that they use. A handle
-// has its [Handle.Address] as its name, which all releases share. See [App.Contracts].
+// Contract is what a running process declares: its modules and the handles that they use. See
+// [App.Contracts].
 type Contract struct {
 	Program    string       `json:"program"`  // the name of the executable
 	Instance   string       `json:"instance"` // the id of one process with this Contract
@@ -108,7 +108,7 @@ func publicContract(c *contract.Contract) Contract {
 				{&h.Provides, &info.Provides}, {&h.Needs, &info.Needs}, {&h.Produces, &info.Produces}, {&h.Consumes, &info.Consumes}, {&h.Reads, &info.Reads},
 			} {
 				if slices.Contains(*of.users, m.Name) {
-					add(of.handles, h.String())
+					add(of.handles, h.Title())
 				}
 			}
 		}
@@ -117,7 +117,7 @@ func publicContract(c *contract.Contract) Contract {
 	for i := range c.Handles {
 		h := &c.Handles[i]
 		info := HandleInfo{
-			Kind: Kind(h.Kind), Name: h.Name, Version: h.Version, Codec: h.Codec, Declared: h.Declared, Settings: maps.Clone(h.Options),
+			Kind: Kind(h.Kind), Name: cmp.Or(h.Renamed, h.Name), Version: h.Version, Codec: h.Codec, Declared: h.Declared, Settings: maps.Clone(h.Options),
 			Provides: slices.Clone(h.Provides), Needs: slices.Clone(h.Needs), Produces: slices.Clone(h.Produces), Consumes: slices.Clone(h.Consumes), Reads: slices.Clone(h.Reads),
 		}
 		for _, p := range []*contract.Payload{h.Request, h.Reply, h.Message, h.Value} {

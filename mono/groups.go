@@ -87,8 +87,30 @@ type DeleteGroupOption struct{ force bool }
 // Force deletes a group also if it has members.
 func Force() DeleteGroupOption { return DeleteGroupOption{true} }
 
+// A member that works asks for messages now and then, so one look may miss it.
+const (
+	memberLooks = 5
+	memberWait  = 100 * time.Millisecond
+)
+
 // checkUnused returns an error if a group has a member.
 func checkUnused(ctx context.Context, log transport.Log, group string) error {
+	for look := 0; ; {
+		if err := checkUnusedNow(ctx, log, group); err != nil {
+			return err
+		}
+		if look++; look == memberLooks {
+			return nil
+		}
+		select {
+		case <-time.After(memberWait):
+		case <-ctx.Done():
+			return transport.ContextError(ctx, OutcomeNotDone, "looking for members of the group")
+		}
+	}
+}
+
+func checkUnusedNow(ctx context.Context, log transport.Log, group string) error {
 	groups, err := log.Groups(ctx)
 	if err != nil {
 		return err

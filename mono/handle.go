@@ -104,6 +104,14 @@ func (d *declaration) declared() *declaration { return d }
 func (d *declaration) identity() identity     { return identity{d.kind, d.name} }
 func (d *declaration) String() string         { return d.identity().String() }
 
+// renamed returns the name, if it is not the address.
+func (d *declaration) renamed() string {
+	if d.config.Formerly == "" {
+		return ""
+	}
+	return d.name
+}
+
 // address identifies a handle among programs, whose releases may have different names for it.
 func (d *declaration) address() identity { return identity{d.kind, d.Address()} }
 

@@ -160,6 +160,7 @@ func TestReplayOfAKeyGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		awaitDeadLetters(t, q.DeadLetters(first), 1)
+		settled(t, q, first) // b has passed over it
 		stop()
 		second := b.release(t, 2, workers(q, got, map[string][]string{"a": {"y"}, "b": {"x"}}))
 		defer starts(t, second)()

@@ -135,7 +135,7 @@ func (l *leftover) remedy() string {
 	case l.dead:
 		first = "let a release that has the handle replay or discard the dead letters, then "
 	case l.removed && l.decl.kind == KindStream:
-		first = "if its history is not needed and a release that has the stream has handled it, "
+		first = "if its history is not needed and a release that has the stream has handled it, then "
 	case l.removed:
 		first = "let a release that has the handle finish what waits, then "
 	case l.decl.kind == KindQueue:
@@ -143,5 +143,9 @@ func (l *leftover) remedy() string {
 	default:
 		first = "let a release in which it is Durable finish them, then "
 	}
-	return first + "delete the log (on NATS: nats stream rm " + l.name + ")" + last
+	remove := "delete the log (on NATS: nats stream rm " + l.name + ")"
+	if l.removed {
+		remove = "when no process of a release with the handle runs, " + remove
+	}
+	return first + remove + last
 }

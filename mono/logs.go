@@ -333,7 +333,9 @@ func (o *opening) advice(in *instance, g *transport.GroupInfo) string {
 		remote = fmt.Sprintf("; if module %s had the name %q, give it the method Formerly() string, which returns that name", strings.Join(modules, " or "), g.Config.Name) + remote
 	}
 	switch {
-	case g.Undelivered+g.InFlight == 0:
+	case g.InFlight > 0:
+		return fmt.Sprintf("%d of its messages are in hand, so a member may be at work; if none is, they return when its AckWait has passed", g.InFlight) + remote
+	case g.Undelivered == 0:
 		return "it keeps messages until mono.DeleteGroup removes it" + remote
 	case o.decl.kind == KindQueue:
 		return fmt.Sprintf("its jobs wait: to finish them, add %q to mono.Groups and handle the queue with mono.Group(%[1]q) too until none is left; mono.DeleteGroup throws them away", g.Config.Name) + remote

@@ -210,8 +210,8 @@ func TestRemoveAHandle(t *testing.T) {
 			t.Errorf("reported are %v, and the findings are %v, %v", logs, findings, err)
 		}
 		for _, want := range []string{
-			"the handle is removed here, but its log exists: let a release that has the handle finish what waits, then delete the log (on NATS: nats stream rm queues_gone_jobs); if the handle has another name now, declare that with mono.Formerly(\"gone.jobs\") instead",
-			"if its history is not needed and a release that has the stream has handled it, delete the log (on NATS: nats stream rm streams_gone_ledger)",
+			"the handle is removed here, but its log exists: let a release that has the handle finish what waits, then when no process of a release with the handle runs, delete the log (on NATS: nats stream rm queues_gone_jobs); if the handle has another name now, declare that with mono.Formerly(\"gone.jobs\") instead",
+			"if its history is not needed and a release that has the stream has handled it, then when no process of a release with the handle runs, delete the log (on NATS: nats stream rm streams_gone_ledger)",
 		} {
 			if !strings.Contains(strings.ReplaceAll(log.String(), `\"`, `"`), want) {
 				t.Errorf("%s does not contain %q", log.String(), want)

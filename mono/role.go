@@ -26,6 +26,9 @@ import (
 // in processes of its provider, and the modules that share a channel have the same roles.
 // The start reports modules that break these rules, also in a process that runs them all.
 //
+// A module that wraps another one is wrapped itself: InRole("worker", Traced(&mail.Module{})). If
+// it wraps a module with a role, it hides the role, and runs in every process.
+//
 // A role is named like a module. If m has a name of its own, it keeps it.
 func InRole(role string, m Module) Module { return &roleModule{m, role} }
 

@@ -22,7 +22,14 @@ import (
 const (
 	cancelPause = 5 * time.Second // ends the pause of the groups, should this process end before
 	firingTime  = time.Second     // the clocks of a cluster's servers may differ by that
+
+	// cancelMark is the part below a millisecond of the end of a pause. It tells the pauses of Cancel,
+	// in any process, from those of PauseGroup.
+	cancelMark = 271828
 )
+
+// byCancel reports whether a pause that ends then is one of Cancel.
+func byCancel(until time.Time) bool { return until.Nanosecond()%int(time.Millisecond) == cancelMark }
 
 // Cancel implements [driver.Log].
 func (l *log) Cancel(ctx context.Context, id string) error {
@@ -132,6 +139,14 @@ func (l *log) cancelStored(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	for consumers.cancelling() {
+		if !pause(ctx, apiPause) {
+			return transport.ContextError(ctx, transport.OutcomeNotDone, "%w while another process cancelled a message", ctx.Err())
+		}
+		if consumers, err = l.reported(ctx); err != nil {
+			return err
+		}
+	}
 	var begun error
 	m, err := l.find(ctx, id, func(m *storedMessage) bool {
 		err := l.checkWaits(m, consumers)
@@ -148,7 +163,7 @@ func (l *log) cancelStored(ctx context.Context, id string) error {
 	case m == nil:
 		return errNoMessage
 	}
-	held := &held{log: l, until: consumers.now().Add(cancelPause)}
+	held := &held{log: l, until: consumers.now().Add(cancelPause).Truncate(time.Millisecond).Add(cancelMark)}
 	defer held.resume(ctx)
 	if err := held.pause(ctx, consumers.concerned(l, m)); err != nil {
 		return err
@@ -194,6 +209,14 @@ func (cs consumers) now() time.Time {
 	return cs[0].TimeStamp
 }
 
+// cancelling reports whether a Cancel has paused one of the consumers.
+func (cs consumers) cancelling() bool {
+	return slices.ContainsFunc(cs, func(is *jetstream.ConsumerInfo) bool {
+		until := is.Config.PauseUntil
+		return until != nil && byCancel(*until) && until.After(is.TimeStamp)
+	})
+}
+
 // concerned returns the consumers that deliver a message.
 func (cs consumers) concerned(l *log, m *storedMessage) consumers {
 	return slices.DeleteFunc(slices.Clone(cs), func(is *jetstream.ConsumerInfo) bool {
@@ -216,7 +239,8 @@ func (l *log) checkWaits(m *storedMessage, all consumers) error {
 	return nil
 }
 
-// held are the consumers that a Cancel has paused. It leaves longer pauses alone.
+// held are the consumers that a Cancel has paused. It leaves longer pauses of PauseGroup alone, and
+// takes the place of another Cancel that began at the same time.
 type held struct {
 	*log
 	until time.Time
@@ -225,7 +249,8 @@ type held struct {
 
 func (h *held) pause(ctx context.Context, all consumers) error {
 	h.all = slices.DeleteFunc(all, func(is *jetstream.ConsumerInfo) bool {
-		return is.Config.PauseUntil != nil && is.Config.PauseUntil.After(h.until)
+		until := is.Config.PauseUntil
+		return until != nil && until.After(h.until) && !byCancel(*until)
 	})
 	return h.t.api.explain(firstError(h.t.api.inParallel(ctx, len(h.all), func(i int) error {
 		return h.log.pause(ctx, h.all[i].Name, h.until)
@@ -242,7 +267,7 @@ func (h *held) resume(ctx context.Context) {
 			return err
 		}
 		var before time.Time
-		if was := h.all[i].Config.PauseUntil; was != nil && was.After(is.TimeStamp) {
+		if was := h.all[i].Config.PauseUntil; was != nil && was.After(is.TimeStamp) && !byCancel(*was) {
 			before = *was
 		}
 		return h.log.pause(ctx, is.Name, before)

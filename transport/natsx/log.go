@@ -426,6 +426,9 @@ func (l *log) PauseGroup(ctx context.Context, name string, until time.Time) erro
 	if l.t.account.Load().level < levelTTL {
 		return transport.Errorf(transport.Unimplemented, transport.OutcomeNotDone, "groups are paused by nats-server 2.11 or later: upgrade the server")
 	}
+	if byCancel(until) {
+		until = until.Add(1)
+	}
 	consumers, err := l.existing(ctx, name)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func Compare(mine, theirs *Contract) []Difference {
 			others[h.identity()] = h
 		}
 	}
-	var all []Difference
+	all := renamedTwice(mine, theirs)
 	for i := range mine.Handles {
 		if len(all) >= maxDifferences {
 			return all[:maxDifferences]
@@ -34,6 +34,32 @@ func Compare(mine, theirs *Contract) []Difference {
 			all = append(all, c.run()...)
 		}
 	}
+	return all
+}
+
+// renamedTwice returns the handles whose address is the name of a renamed handle in the other program:
+// they were renamed again, or lost their Formerly.
+func renamedTwice(mine, theirs *Contract) (all []Difference) {
+	seek := func(one, other *Contract, report func(a, b *Handle)) {
+		names := make(map[[2]string]*Handle)
+		for i := range one.Handles {
+			if h := &one.Handles[i]; h.Renamed != "" && h.used() {
+				names[[2]string{h.Kind, h.Renamed}] = h
+			}
+		}
+		for i := range other.Handles {
+			if b := &other.Handles[i]; names[b.identity()] != nil && b.used() && len(all) < maxDifferences {
+				report(names[b.identity()], b)
+			}
+		}
+	}
+	add := func(a, b *Handle, first string) {
+		c := comparison{mine: a, theirs: b, myPlace: placeOf(mine, a), theirPlace: placeOf(theirs, b)}
+		c.add("Formerly", Broken, "it has the address %s here, and %s there, so neither gets the messages of the other one: declare the newest name with mono.Formerly(%q), the first name", a.Name, b.Name, first)
+		all = append(all, c.found...)
+	}
+	seek(mine, theirs, func(a, b *Handle) { add(a, b, a.Name) })
+	seek(theirs, mine, func(b, a *Handle) { add(a, b, b.Name) })
 	return all
 }
 

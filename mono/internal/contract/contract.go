@@ -44,7 +44,8 @@ const (
 // process that declares it.
 type Handle struct {
 	Kind     string `json:"kind"`
-	Name     string `json:"name"`
+	Name     string `json:"name"`               // in subjects: its address, which a renamed handle keeps
+	Renamed  string `json:"renamed,omitempty"`  // its name in the program, if that is another one
 	Version  string `json:"version,omitempty"`  // of the option Version
 	Declared string `json:"declared,omitempty"` // file:line
 
@@ -78,7 +79,8 @@ type Handle struct {
 // Receiver is a receiver of a module.
 type Receiver struct {
 	Module    string            `json:"module"`
-	Group     string            `json:"group,omitempty"` // "" for Broadcast
+	Formerly  string            `json:"formerly,omitempty"` // the name that the module had
+	Group     string            `json:"group,omitempty"`    // "" for Broadcast
 	Keys      []string          `json:"keys,omitempty"`
 	Unordered bool              `json:"unordered,omitempty"`
 	Options   map[string]string `json:"options,omitempty"`
@@ -110,6 +112,9 @@ func (p Payload) MarshalJSON() ([]byte, error) {
 		Schema json.RawMessage `json:"schema"`
 	}{(*plain)(&p), p.Schema.encoded})
 }
+
+// Title returns kind and the name in the program.
+func (h *Handle) Title() string { return h.Kind + " " + cmp.Or(h.Renamed, h.Name) }
 
 // String returns kind and name.
 func (h *Handle) String() string { return h.Kind + " " + h.Name }

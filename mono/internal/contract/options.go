@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,14 +95,24 @@ func unheard(sender, worker *Handle) bool {
 
 func (c *comparison) sharedGroup(a, b *Receiver) {
 	switch {
-	case a.Module != b.Module && c.mine.Kind != KindQueue:
-		c.add("group", Broken, "module %s here and module %s there share the group %s, so each message reaches one of them: give one of them another mono.Group", a.Module, b.Module, a.Group)
+	case c.mine.Kind == KindQueue:
+		if !sameKeys(a.Keys, b.Keys) {
+			c.add("keys", Warning, "the workers of the group %s have mono.Keys(%s) here, and (%s) there, and those of the program that starts last or has the higher Generation decide for all", a.Group, strings.Join(a.Keys, ", "), strings.Join(b.Keys, ", "))
+		}
+	case !sameModule(a, b):
+		c.add("group", Broken, "module %s here and module %s there share the group %s, so each message reaches one of them: give one of them another mono.Group, or the new name of a module a method Formerly() string", a.Module, b.Module, a.Group)
 	case !sameKeys(a.Keys, b.Keys):
 		c.add("keys", Broken, "the group %s has mono.Keys(%s) here, and (%s) there, and a group has one filter: give both receivers the same Keys, or one of them another mono.Group", a.Group, strings.Join(a.Keys, ", "), strings.Join(b.Keys, ", "))
 	case a.Unordered != b.Unordered:
 		c.add("unordered", Warning, "the group %s is unordered in one of the programs only, and a group has one order: give both receivers mono.Unordered, or neither", a.Group)
 	}
 	c.differing(receiverOptions, a.Options, b.Options, fmt.Sprintf("the group %s", a.Group))
+}
+
+// sameModule reports whether two receivers of a group are of one module, or of one that was renamed:
+// it says so, or it keeps the group that is named after the other one.
+func sameModule(a, b *Receiver) bool {
+	return cmp.Or(a.Formerly, a.Module) == cmp.Or(b.Formerly, b.Module) || a.Module == a.Group || b.Module == b.Group
 }
 
 func sameKeys(a, b []string) bool {
