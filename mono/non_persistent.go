@@ -49,7 +49,7 @@ func (s *sender) assumesAccepted() bool {
 // sendToGroup sends a job to a group. It reports whether the group takes only other keys.
 func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group string) (passed bool, err error) {
 	own := *m
-	own.Subject = s.in.names.replay(s.decl, group, "")
+	own.Subject = s.in.names.ask(s.decl, group)
 	reply, err := s.in.app.transport.Request(ctx, &own)
 	if err != nil {
 		return false, err
@@ -58,7 +58,7 @@ func (s *sender) sendToGroup(ctx context.Context, m *transport.Message, group st
 		return false, e
 	}
 	if len(reply.Body) > 0 {
-		return false, Errorf(Unavailable, "the reply has a body, so a log or another subscriber answered and not a worker: delete the log of an earlier release that stored the queue, and let workers that do not use mono reply without a body")
+		return false, Errorf(Unavailable, "the reply has a body, so another subscriber answered and not a worker: let workers that do not use mono reply without a body")
 	}
 	return reply.Header.Get(transport.HeaderPassed) != "", nil
 }

@@ -54,7 +54,7 @@ func TestAssumeAccepted(t *testing.T) {
 		got := make(chan handled, 10)
 		var asked atomic.Int64
 		app := p.start(t, worker("w", q, got, succeed))
-		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.non-persistent.assumed._to.*"}, transport.Serial(func(*transport.Message) { asked.Add(1) }))
+		_, err := mono.Raw(app).Subscribe(t.Context(), transport.Subscription{Subject: "queues.non-persistent.assumed._ask.*"}, transport.Serial(func(*transport.Message) { asked.Add(1) }))
 		if err != nil {
 			t.Fatal(err)
 		}

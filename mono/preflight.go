@@ -176,7 +176,7 @@ func (p *preflight) sends(s *sender) {
 			subjects = nil
 		}
 		for _, group := range d.config.groups() {
-			subjects = append(subjects, in.names.replay(d, group, ""))
+			subjects = append(subjects, in.names.ask(d, group))
 		}
 	}
 	n := p.need(d.identity(), d.String())

@@ -17,6 +17,7 @@ type namespace string
 const (
 	keyToken = "._k."
 	toToken  = "._to."
+	askToken = "._ask."
 )
 
 // prefix returns what all subjects of a handle begin with: services.<address>,
@@ -63,6 +64,10 @@ func (ns namespace) replay(d *declaration, group, key string) string {
 	}
 	return subject
 }
+
+// ask returns the subject of a NonPersistent queue's jobs for a group. No log stores it, so a log of
+// another release answers for no worker.
+func (ns namespace) ask(d *declaration, group string) string { return ns.prefix(d) + askToken + group }
 
 // keyed returns the subject of messages with a key.
 func (ns namespace) keyed(d *declaration, key string) string { return ns.prefix(d) + keyToken + key }

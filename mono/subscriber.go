@@ -45,7 +45,7 @@ func (s *subscriber) start(ctx context.Context) error {
 // the subject of its group if it is to be confirmed.
 func (s *subscriber) subjects() []string {
 	if s.r.decl.nonPersistent() {
-		return []string{s.r.in.names.prefix(s.r.decl), s.r.in.names.replay(s.r.decl, s.r.group(), "")}
+		return []string{s.r.in.names.prefix(s.r.decl), s.r.in.names.ask(s.r.decl, s.r.group())}
 	}
 	return s.r.in.names.patterns(s.r.decl, &s.r.config)
 }

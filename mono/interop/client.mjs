@@ -151,11 +151,11 @@ async function objects(nc) {
 }
 
 async function thumbnail(nc, order) {
-  await nc.request("queues.images.thumbnails._to.workers", JSON.stringify({ order })); // accepted
+  await nc.request("queues.images.thumbnails._ask.workers", JSON.stringify({ order })); // accepted
 }
 
 async function thumbnails(nc) {
-  for await (const m of nc.subscribe("queues.images.thumbnails._to.workers", { queue: "workers" })) {
+  for await (const m of nc.subscribe("queues.images.thumbnails._ask.workers", { queue: "workers" })) {
     m.respond(); // accepted: the reply is empty
     show(m.json());
   }
