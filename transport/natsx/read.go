@@ -44,6 +44,15 @@ func (l *log) Read(ctx context.Context, r transport.ReadConfig, yield func(*tran
 	if !r.Follow && (is.State.Msgs == 0 || rd.start.Sequence > rd.end) {
 		return nil
 	}
+	if r.Start.LastPerSubject && !r.Follow { // the last message of a subject may be a later one by now
+		rd.began = func(ctx context.Context) error {
+			is, err := l.info(ctx)
+			if err == nil {
+				rd.end = max(rd.end, is.State.LastSeq)
+			}
+			return err
+		}
+	}
 	if is.Config.Retention == jetstream.InterestPolicy {
 		return rd.walk(ctx)
 	}
@@ -405,7 +414,7 @@ func (rd *reader) walkLast(ctx context.Context) error {
 		for subject := range subjects {
 			m, err := rd.from.message(ctx, map[string]any{"last_by_subj": subject})
 			switch {
-			case err == nil && m.Sequence <= rd.end:
+			case err == nil && (m.Sequence <= rd.end || !rd.follow): // walkOn finds later ones
 				lasts = append(lasts, m)
 			case err != nil && !missing(err):
 				return err

@@ -159,3 +159,35 @@ func TestReadDuringAPurge(t *testing.T) {
 		t.Error("nothing was purged in time")
 	}
 }
+
+// LastPerSubject reads a message of each subject that has one, also if it is replaced all the time.
+func TestReadLastBesideAppends(t *testing.T) {
+	t.Parallel()
+	for _, retention := range []transport.Retention{transport.LimitsRetention, transport.InterestRetention} {
+		t.Run(retention.String(), func(t *testing.T) {
+			t.Parallel()
+			tr := inProcess(t, nil)
+			l := openLog(t, tr, transport.LogConfig{Name: "l", Subjects: []string{"l.*"}, Retention: retention, Groups: []transport.GroupConfig{{Name: "g"}}})
+			appendTo(t, l, "l.a", "0", transport.AppendOptions{})
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for i := 1; ctx.Err() == nil; i++ {
+					if _, err := l.Append(ctx, &transport.Message{Subject: "l.a", Body: []byte(fmt.Sprint(i))}, transport.AppendOptions{}); err != nil && ctx.Err() == nil {
+						t.Error(err)
+						return
+					}
+				}
+			}()
+			for range 50 {
+				if got := read(t, l, transport.ReadConfig{Start: transport.Start{LastPerSubject: true}}); len(got) == 0 {
+					t.Error("nothing was read")
+					break
+				}
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
