@@ -43,7 +43,7 @@ conformance: ## Run the suite, the model and the comparison on five targets (PRO
 	PROFILE=$(PROFILE) SEED=$(SEED) ./transport/conformance/run
 
 .PHONY: interop
-interop: ## Install the nats command, nats.js and tus-js-client, and test with them (needs npm)
+interop: ## Install the nats command, nats.js, nats-py and tus-js-client, and test with them (needs npm and Python)
 	./kv/interop/run
 	./mono/interop/run
 	./objstore/interop/run

@@ -13,23 +13,33 @@ import (
 	"gomono.dev/transport"
 )
 
-// clients.md shows the functions of the tested client, whole, and no other code.
+// clients.md shows the functions of the tested clients, whole, and no other code.
 func TestCodeOfClientsIsTested(t *testing.T) {
 	page := read(t, "clients.md")
-	client := read(t, "../mono/interop/client.mjs")
-	functions := regexp.MustCompile(`(?ms)^(?://[^\n]*\n)*(?:async )?function (\w+)\(.*?^}\n`).FindAllStringSubmatch(client, -1)
 	shown := 0
-	for _, f := range functions {
-		block := "<!-- mono/interop/client.mjs -->\n```js\n" + f[0] + "```\n"
-		switch {
-		case strings.Contains(page, block):
-			shown++
-		case f[1] != "send" && f[1] != "show":
-			t.Errorf("clients.md does not show %s as it is in client.mjs: copy it", f[1])
+	for _, client := range []struct {
+		file, language string
+		function       *regexp.Regexp
+	}{
+		{"client.mjs", "js", regexp.MustCompile(`(?ms)^(?://[^\n]*\n)*(?:async )?function (\w+)\(.*?^}\n`)},
+		{"client.py", "python", regexp.MustCompile(`(?m)^(?:#[^\n]*\n)*(?:async )?def (\w+)\(.*\n(?: {4}.*\n)+`)},
+	} {
+		before := shown
+		for _, f := range client.function.FindAllStringSubmatch(read(t, "../mono/interop/"+client.file), -1) {
+			code := strings.TrimRight(f[0], "\n")
+			switch {
+			case strings.Contains(page, "<!-- mono/interop/"+client.file+" -->\n```"+client.language+"\n"+code+"\n```\n"):
+				shown++
+			case f[1] != "send" && f[1] != "show" && f[1] != "main":
+				t.Errorf("clients.md does not show %s as it is in %s: copy it", f[1], client.file)
+			}
+		}
+		if shown < before+15 {
+			t.Errorf("clients.md shows %d functions of %s", shown-before, client.file)
 		}
 	}
-	if blocks := strings.Count(page, "```") / 2; blocks != shown || shown < 15 {
-		t.Errorf("clients.md has %d blocks of code, and %d are functions of client.mjs", blocks, shown)
+	if blocks := strings.Count(page, "```") / 2; blocks != shown {
+		t.Errorf("clients.md has %d blocks of code, and %d are functions of the clients", blocks, shown)
 	}
 }
 

@@ -72,7 +72,7 @@ async def enqueue_later(nc, order, time):
 
 
 async def work(nc):
-    group = await nc.jetstream().pull_subscribe_bind("workers", "queues_mail_receipts")
+    group = await nc.jetstream().pull_subscribe_bind("workers", stream="queues_mail_receipts")
     while True:
         try:
             [m] = await group.fetch()  # one at a time: those that wait in the client would be attempts too
@@ -148,7 +148,9 @@ async def read(nc, account="*"):
 
 
 async def follow(nc):
-    group = await nc.jetstream().pull_subscribe("events.orders.paid", "billing", "events_orders_paid")
+    group = await nc.jetstream().pull_subscribe(
+        "events.orders.paid", durable="billing", stream="events_orders_paid"
+    )
     while True:
         try:
             messages = await group.fetch(100)

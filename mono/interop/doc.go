@@ -2,5 +2,5 @@
 // calls and provides services, publishes and receives events, enqueues jobs and works on them,
 // appends to streams and reads them, and uses buckets and stores. docs/clients.md shows its code.
 //
-// The tests run with `make interop`, which installs the packages of nats.js.
+// The tests run with `make interop`, which installs nats.js and nats-py.
 package interop

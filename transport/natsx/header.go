@@ -74,8 +74,8 @@ func (o *outgoing) addServiceError(e *transport.Error, size, limit int) {
 const maxServiceError = 512
 
 // oneLine returns the text in a form for a header, or otherwise if it is empty. A header has
-// ASCII only (ADR-4): a Python client loses all headers of a message with another character in
-// one of them. So those are percent-encoded.
+// ASCII only (ADR-4): nats-py up to 2.14 loses all headers of a message with another character
+// in one of them. So those are percent-encoded.
 func oneLine(text, otherwise string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
 	if text = strings.TrimSpace(text); text == "" {
