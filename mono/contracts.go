@@ -68,6 +68,7 @@ type contracts struct {
 	greeted  time.Time // the last time
 	sent     budget
 	compared budget
+	missed   bool // a contract was not compared, because compared was used up
 }
 
 // otherContract is a contract that differs from this process's.
@@ -221,7 +222,9 @@ func (c *contracts) receive(a *announcement) {
 	a.Hash = hashOf(a.Contract)
 	c.mu.Lock()
 	known := c.see(a.Hash)
-	wanted := !c.closed && (!known || len(c.rounds) > 0) && c.compared.take(maxCompared)
+	fresh := !c.closed && (!known || len(c.rounds) > 0)
+	wanted := fresh && c.compared.take(maxCompared)
+	c.missed = c.missed || fresh && !wanted
 	c.mu.Unlock()
 	if !wanted {
 		return
@@ -345,8 +348,8 @@ func (r *contractRound) await(ctx context.Context) error {
 	}
 }
 
-// broken returns the differences with running processes that cannot work. It greets now and then, and
-// forgets a contract of which no process has answered.
+// broken returns the differences with running processes that cannot work. It greets now and then, also
+// after it has missed a contract, and forgets a contract of which no process has answered.
 func (c *contracts) broken(ctx context.Context) (all []string) {
 	c.mu.Lock()
 	now, differs := time.Now(), false
@@ -358,7 +361,8 @@ func (c *contracts) broken(ctx context.Context) (all []string) {
 		differs = differs || len(other.broken) > 0
 		all = append(all, other.broken...)
 	}
-	again := differs && now.Sub(c.greeted) >= contractRefresh
+	again := differs && now.Sub(c.greeted) >= contractRefresh || c.missed && now.Sub(c.compared.began) >= contractPeriod
+	c.missed = c.missed && !again
 	c.mu.Unlock()
 	if again {
 		_ = c.sendGreeting(ctx) // the check of the transport reports what is wrong with it

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gomono.dev/internal/realtime"
@@ -271,6 +272,39 @@ func TestContractsOfStrangers(t *testing.T) {
 	if is := app.Health(t.Context()); !is.Healthy {
 		t.Errorf("unhealthy: %s", is.Message)
 	}
+}
+
+// A contract that a flood of others has hidden is asked for again, by a later health check.
+func TestContractsAfterAFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := inproc.NewBackend(inproc.Options{})
+		var seen differing
+		app := mono.New(b.Connect(), quiet(t)).Add(module("m", pair(wideJobs)))
+		app.Observe(&seen)
+		begin(t, app)
+		outside := b.Connect()
+		defer outside.Close(context.Background())
+		for i := range 200 {
+			body := fmt.Sprintf(`{"instance":"%032x","hash":"%032x","contract":{"wire":1,"program":"p%d"}}`, i, i, i)
+			if err := outside.Publish(t.Context(), &transport.Message{Subject: "_contracts.to." + app.Scope().Instance(), Body: []byte(body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		other := mono.New(b.Connect(), quiet(t)).Add(module("m", pair(narrowJobs)))
+		begin(t, other)
+		synctest.Wait()
+		if got := seen.list(); len(got) > 0 {
+			t.Errorf("the flood hides nothing: %+v", got)
+		}
+		<-time.After(11 * time.Second)
+		app.Health(t.Context())
+		synctest.Wait()
+		if got := seen.list(); len(got) == 0 {
+			t.Error("the difference is not found")
+		}
+	})
 }
 
 // A contract that is too large for the transport, and an account that may not use the subjects of
