@@ -163,7 +163,7 @@ func (u *Upcasts) For(contentType string, c Codec) Codec {
 	v := &versioned{Codec: c, upcasts: u, version: version}
 	switch n := versionNumber(version); {
 	case n == 0:
-		v.unknown = problemf("the version %.20q is no whole number: this program reads %d to %d", version, u.oldest, u.newest)
+		v.unknown = problemf("the version %.20q is not a whole number: this program reads %d to %d", version, u.oldest, u.newest)
 	case n > u.newest:
 		v.unknown = problemf("version %d is newer than %d, the newest that this program reads: use the release that wrote it, or a later one; it can write the older version with codec.Transition", n, u.newest)
 	case n < u.oldest:

@@ -151,11 +151,11 @@ func TestUnknownVersionIsAnError(t *testing.T) {
 		{late, "application/json; version=4", "version 4 is newer than 3"},
 		{late, "application/json", "cannot decode application/json into codec_test.customer3: version 1 is older than 2, the oldest that this program reads: add the upcast from version 1"},
 		{nil, "application/json; version=2", "version 2 is newer than 1"},
-		{nil, "application/json; version=02", `the version "02" is no whole number`},
-		{nil, "application/json; version=" + strings.Repeat("9", 100), "is no whole number"},
-		{customers(t), "application/json; version=", `the version "" is no whole number`},
-		{customers(t), "application/json; version=0", "is no whole number"},
-		{customers(t), "application/json; version=-1", "is no whole number"},
+		{nil, "application/json; version=02", `the version "02" is not a whole number`},
+		{nil, "application/json; version=" + strings.Repeat("9", 100), "is not a whole number"},
+		{customers(t), "application/json; version=", `the version "" is not a whole number`},
+		{customers(t), "application/json; version=0", "is not a whole number"},
+		{customers(t), "application/json; version=-1", "is not a whole number"},
 	} {
 		got := customer3{}
 		err := c.u.For(c.contentType, codec.JSON).Unmarshal([]byte(`{"Name":"a b"}`), &got)

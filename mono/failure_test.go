@@ -131,7 +131,7 @@ var serviceFailureCases = []serviceCase{
 			}
 		}
 	}},
-	{"other errors are no failures", "", func(s *caseRun) {
+	{"other errors are not failures", "", func(s *caseRun) {
 		noFailure(s, nil)
 		for _, err := range []error{errors.New("plain"), mono.ErrNotFound, mono.Errorf(mono.NotFound, "gone"), context.Canceled, fmt.Errorf("row 5: %w", mono.ErrInternal)} {
 			for _, err := range append(s.refusing(err), err) {

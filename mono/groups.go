@@ -117,7 +117,7 @@ func checkUnusedNow(ctx context.Context, log transport.Log, group string) error 
 	}
 	for _, g := range groups {
 		if g.Config.Name == group && (g.Members > 0 || g.InFlight > 0) {
-			return notDone(FailedPrecondition, "the group %q is in use: %d members wait for messages, and %d messages are in hand: stop the programs that receive with it, or use mono.Force", group, g.Members, g.InFlight)
+			return notDone(FailedPrecondition, "the group %q is in use: %d members wait for messages, and %d messages are held: stop the programs that receive with it, or use mono.Force", group, g.Members, g.InFlight)
 		}
 	}
 	return nil

@@ -334,7 +334,7 @@ func (o *opening) advice(in *instance, g *transport.GroupInfo) string {
 	}
 	switch {
 	case g.InFlight > 0:
-		return fmt.Sprintf("%d of its messages are in hand, so a member may be at work; if none is, they return when its AckWait has passed", g.InFlight) + remote
+		return fmt.Sprintf("%d of its messages are held, so a member may be at work; if none is, they return when its AckWait has passed", g.InFlight) + remote
 	case g.Undelivered == 0:
 		return "it keeps messages until mono.DeleteGroup removes it" + remote
 	case o.decl.kind == KindQueue:

@@ -41,7 +41,7 @@ func (s *opened) existing(ctx context.Context, name string) (*Info, error) {
 	return is, err
 }
 
-var errMissing = notDone(transport.NotFound, "there is no such object")
+var errMissing = notDone(transport.NotFound, "no such object")
 
 // current returns the Info of an object, nil if it does not exist. It is at least as new as the
 // last write of this process.

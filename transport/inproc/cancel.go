@@ -30,7 +30,7 @@ func (h *handle) Cancel(_ context.Context, id string) error {
 	if begun {
 		return transport.Errorf(transport.FailedPrecondition, transport.OutcomeNotDone, "a member has received it")
 	}
-	return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such message")
+	return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such message")
 }
 
 // withID returns the next delayed message with an id, or nil.

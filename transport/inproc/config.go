@@ -131,7 +131,7 @@ func (l *log) deleteGroup(name string) error {
 	defer l.unlock()
 	g := l.group(name)
 	if g == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such group")
 	}
 	g.gone = true
 	l.groups = slices.DeleteFunc(l.groups, func(other *group) bool { return other == g })
@@ -150,7 +150,7 @@ func (l *log) pauseGroup(name string, until time.Time) error {
 	defer l.unlock()
 	g := l.group(name)
 	if g == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such group")
 	}
 	g.paused = l.backend.clock.at(until)
 	l.alarm.set(g.due(), l.now)

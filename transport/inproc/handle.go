@@ -81,7 +81,7 @@ func (h *handle) Remove(_ context.Context, sequence uint64) error {
 	h.log.lock()
 	defer h.log.unlock()
 	if h.log.store.at(sequence) == nil {
-		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such message")
+		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such message")
 	}
 	h.log.remove(sequence)
 	h.log.offer()

@@ -167,7 +167,7 @@ func (t *Transport) request(ctx context.Context, m *transport.Message, times int
 	for range times {
 		if t.backend.deliver(&request) == 0 {
 			t.backend.inboxes.close(in)
-			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "there is no subscriber")
+			return nil, transport.Errorf(transport.Unavailable, transport.OutcomeNotDone, "no subscribers")
 		}
 	}
 	return t.await(ctx, done, in)

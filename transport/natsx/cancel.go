@@ -61,7 +61,7 @@ func (l *log) Cancel(ctx context.Context, id string) error {
 	}
 }
 
-var errNoMessage = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such message")
+var errNoMessage = transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such message")
 
 // cancel removes a message that is not due. It reports whether it has, or else whether the message
 // is due and on its way to the log.

@@ -414,9 +414,9 @@ func (l *log) existing(ctx context.Context, group string) ([]*jetstream.Consumer
 	case err != nil:
 		return nil, err
 	case len(consumers) == 0 && lacking:
-		return nil, unavailable("there is no such group, or its servers have yet to start it: try later")
+		return nil, unavailable("no such group, or its servers have yet to start it: try later")
 	case len(consumers) == 0:
-		return nil, transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "there is no such group")
+		return nil, transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such group")
 	}
 	return consumers, nil
 }

@@ -79,15 +79,15 @@ func (c *comparison) queueGroups() {
 		return
 	}
 	severity := Warning
-	if !a.Stored && (unheard(a, b) || unheard(b, a)) {
+	if !a.Stored && (unserved(a, b) || unserved(b, a)) {
 		severity = Broken
 	}
 	c.add("groups", severity, "its groups are [%s] here, and [%s] there, so jobs for %s wait, or are not sent: give both declarations the same mono.Groups", strings.Join(a.Groups, " "), strings.Join(b.Groups, " "), strings.Join(only, ", "))
 }
 
-// unheard reports a worker of a group that a sender does not send to. A queue that stores nothing
+// unserved reports a worker of a group that a sender does not send to. A queue that stores nothing
 // sends to the groups that the sender knows.
-func unheard(sender, worker *Handle) bool {
+func unserved(sender, worker *Handle) bool {
 	return len(sender.senders()) > 0 && slices.ContainsFunc(worker.Receivers, func(r Receiver) bool {
 		return !slices.Contains(sender.Groups, r.Group)
 	})
