@@ -24,6 +24,7 @@ type Call struct {
 	reply    any // pointer to the reply, nil if there is none
 	size     int
 	replied  bool       // reply holds a value
+	handled  bool       // the handler was called, by middleware of the receiving side
 	sentOnce bool       // it was sent, successfully or not
 	whole    bool       // header holds the fields that mono sets
 	local    *localCall // of a local call

@@ -136,6 +136,7 @@ func encodeError(err error, outcome Outcome) (transport.Header, []byte) {
 		}
 	}
 	header.SetError(e)
+	setRetryDelay(&header, err)
 	return header, body
 }
 
@@ -175,7 +176,7 @@ func replyError(m *transport.Message, known *codecs, own codec.Codec) error {
 	}
 	name := m.Header.Get(transport.HeaderFailure)
 	if name == "" {
-		return e
+		return withRetryDelay(e, m.Header)
 	}
 	k, err := known.of(m.Header, own)
 	if err != nil {
@@ -189,5 +190,5 @@ func replyError(m *transport.Message, known *codecs, own codec.Codec) error {
 	if status, err := strconv.Atoi(m.Header.Get(transport.HeaderFailureStatus)); err == nil && isErrorStatus(status) {
 		f.status = status
 	}
-	return f
+	return withRetryDelay(f, m.Header)
 }

@@ -268,6 +268,7 @@ func (r *receiver) call(ctx context.Context, c *Call) error {
 	if c.request != nil {
 		c.request.encoded = false
 	}
+	c.handled = true
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err

@@ -236,7 +236,11 @@ func (h *localCall) receivedError(err error) error {
 	}
 	h.passReplyHeader()
 	reply := &transport.Message{}
-	reply.Header, reply.Body = encodeError(err, OutcomeAnswered)
+	outcome := OutcomeAnswered
+	if c := h.call.Load(); c != nil {
+		outcome = r.refusal(c, err)
+	}
+	reply.Header, reply.Body = encodeError(err, outcome)
 	return replyError(reply, r.in.codecs, r.codec)
 }
 

@@ -58,7 +58,8 @@ func sideOf(m Middleware, report func(string, any)) (side Side, err error) {
 
 // Next handles or sends a message. It may be called concurrently. On the sending side
 // it returns the sender's error. On the receiving side it returns the handler's error,
-// which may be a recovered panic.
+// which may be a recovered panic. Middleware of the receiving side that refuses a request, and
+// does not call next, may return an [Error] with OutcomeNotDone: the caller gets that outcome.
 type Next = Sink[*Call]
 
 // MiddlewareFunc is a function that implements Middleware.

@@ -36,7 +36,7 @@ func (r *receiver) abandoned() *Error {
 // of the handler's values.
 func (r replier) encodeReply(m *inbound, res *result) {
 	c, reply := &m.call, &m.request.reply
-	err, outcome := res.err, OutcomeAnswered
+	err, outcome := res.err, r.refusal(c, res.err)
 	if res.late && CodeOf(err) == DeadlineExceeded { // the caller may have given up already
 		err, outcome = Errorf(DeadlineExceeded, "%s: the handler exceeded its deadline: %v", r.decl, err), OutcomeUnknown
 	}
@@ -50,6 +50,16 @@ func (r replier) encodeReply(m *inbound, res *result) {
 	}
 	reply.Header = append(reply.Header, c.replyHeader()...)
 	res.err = err
+}
+
+// refusal returns the outcome of a request whose attempt ended with err. It is OutcomeNotDone if
+// middleware has returned an error with that outcome in place of the handler. After the handler it
+// is that of another message.
+func (r *receiver) refusal(c *Call, err error) Outcome {
+	if r.plain || c.handled || OutcomeOf(err) != OutcomeNotDone {
+		return OutcomeAnswered
+	}
+	return OutcomeNotDone
 }
 
 // encode makes the reply from the value that the handler has returned, once.

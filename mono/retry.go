@@ -25,23 +25,6 @@ type permanent struct{ error }
 
 func (d *permanent) Unwrap() error { return d.error }
 
-// RetryAfter returns an error for which a stored message gets its next attempt after d,
-// instead of the time that Backoff specifies. After the last attempt the message
-// becomes a dead letter nevertheless.
-func RetryAfter(d time.Duration, err error) error {
-	if err == nil {
-		err = errors.New("its handler asks for another attempt")
-	}
-	return &retryAfter{err, max(d, 0)}
-}
-
-type retryAfter struct {
-	error
-	wait time.Duration
-}
-
-func (r *retryAfter) Unwrap() error { return r.error }
-
 // HandBack returns an error with which a handler of a stored message ends early because
 // the App stops (see [Call.Stopping]): the message is handed back at once, the attempt does
 // not count, and this process does not get the message again. errors.Is finds err in it.
@@ -71,8 +54,8 @@ func (c *config) maxAttempts() int {
 
 // wait returns the wait after an attempt that ended with err.
 func (r *settler) wait(d *transport.Delivery, err error) (wait time.Duration) {
-	if asked, ok := errors.AsType[*retryAfter](err); ok {
-		return asked.wait
+	if asked, ok := RetryDelay(err); ok {
+		return asked
 	}
 	policy := r.config.Backoff
 	if policy == nil {

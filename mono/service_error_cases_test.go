@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"gomono.dev/mono"
 )
@@ -77,6 +78,52 @@ var serviceErrorCases = []serviceCase{
 	{"an error of Permanent or RetryAfter keeps its code and text", "", func(s *caseRun) {
 		s.want(s.fails(failing(mono.Permanent(mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
 		s.want(s.fails(failing(mono.RetryAfter(tick, mono.Errorf(mono.Aborted, "lost")))), mono.Aborted, mono.OutcomeAnswered, "lost")
+	}},
+	{"an error carries the time to wait", "", func(s *caseRun) {
+		busy := mono.Errorf(mono.ResourceExhausted, "busy")
+		for _, c := range []struct {
+			err  error
+			want time.Duration
+			ok   bool
+		}{
+			{busy, 0, false},
+			{mono.RetryAfter(0, busy), 0, true},
+			{mono.RetryAfter(-time.Hour, busy), 0, true},
+			{mono.RetryAfter(1500*time.Millisecond, busy), 1500 * time.Millisecond, true},
+			{mono.RetryAfter(1, busy), time.Millisecond, true},
+			{mono.RetryAfter(math.MaxInt64, busy), 24 * time.Hour, true},
+			{fmt.Errorf("row 5: %w", mono.RetryAfter(time.Second, busy)), time.Second, true},
+			{mono.Errorf(mono.Unavailable, "payments: %w", mono.RetryAfter(time.Second, busy)), time.Second, true},
+			{errors.Join(busy, mono.RetryAfter(time.Second, busy), mono.RetryAfter(time.Hour, busy)), time.Second, true},
+			{mono.RetryAfter(time.Second, mono.RetryAfter(time.Hour, nil)), time.Second, true},
+			{mono.RetryAfter(time.Second, short.With(shortage{Left: 3})), time.Second, true},
+		} {
+			err := s.fails(failing(c.err))
+			if d, ok := mono.RetryDelay(err); d != c.want || ok != c.ok {
+				s.Errorf("%v: got %v, %v, want %v, %v", c.err, d, ok, c.want, c.ok)
+			}
+			s.want(err, mono.CodeOf(c.err), mono.OutcomeAnswered)
+		}
+		err := s.fails(failing(mono.RetryAfter(time.Second, short.With(shortage{Left: 3}))))
+		if v, ok := short.Match(err); !ok || v.Left != 3 {
+			s.Errorf("the failure is lost: %v, %v", v, err)
+		}
+	}},
+	{"the time to wait passes through a handler that returns the error of its call", "", func(s *caseRun) {
+		app := s.start(
+			provider(failing(mono.RetryAfter(time.Second, mono.Errorf(mono.ResourceExhausted, "inner")))),
+			module("outer", func(sc *mono.Scope) {
+				client := ask.Client(sc)
+				askPack.Handle(sc, func(ctx context.Context, q question) (reply, error) {
+					r, err := client(ctx, q)
+					return r, mono.Errorf(mono.Unavailable, "outer: %w", err)
+				})
+			}))
+		_, err := askPack.Call(s.Context(), app, question{})
+		if d, ok := mono.RetryDelay(err); d != time.Second || !ok {
+			s.Errorf("got %v, %v", d, ok)
+		}
+		s.want(err, mono.Unavailable, mono.OutcomeAnswered, "outer")
 	}},
 	{"an error that a handler returns from a call of its own counts as its own", "", func(s *caseRun) {
 		app := s.start(

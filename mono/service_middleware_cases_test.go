@@ -102,6 +102,24 @@ var serviceMiddlewareCases = []serviceCase{
 			s.want(err, mono.ResourceExhausted, outcome, "slow down")
 		}
 	}},
+	{"a call that middleware of the receiving side refuses is not done, if its error says so", "", func(s *caseRun) {
+		refused := &mono.Error{Code: mono.ResourceExhausted, Outcome: mono.OutcomeNotDone, Message: "slow down"}
+		app := s.behind(func(context.Context, question) (reply, error) { panic("it was called") },
+			around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
+				if c.Side() == mono.SideReceiver {
+					return mono.RetryAfter(3*tick, refused)
+				}
+				return next(ctx, c)
+			}))
+		_, err := ask.Call(s.Context(), app, question{})
+		s.want(err, mono.ResourceExhausted, mono.OutcomeNotDone, "slow down")
+		if d, ok := mono.RetryDelay(err); d != 3*tick || !ok {
+			s.Errorf("the delay is %v, %v: want %v", d, ok, 3*tick)
+		}
+		app = s.behind(failing(refused), around(func(ctx context.Context, c *mono.Call, next mono.Next) error { return next(ctx, c) }))
+		_, err = ask.Call(s.Context(), app, question{})
+		s.want(err, mono.ResourceExhausted, mono.OutcomeAnswered, "slow down")
+	}},
 	{"middleware can turn an error into success and success into an error", "", func(s *caseRun) {
 		app := s.behind(failing(mono.Errorf(mono.NotFound, "no")), around(func(ctx context.Context, c *mono.Call, next mono.Next) error {
 			err := next(ctx, c)

@@ -79,7 +79,8 @@ func (r *settler) isHandBack(res result) bool {
 		return true
 	}
 	_, dropped := errors.AsType[*permanent](res.err)
-	_, retried := errors.AsType[*retryAfter](res.err)
+	asked, retried := errors.AsType[*retryAfter](res.err)
+	retried = retried && !asked.received
 	return r.in.ctx.Err() != nil && !dropped && !retried && !res.late
 }
 

@@ -292,6 +292,9 @@ func errorExchanges() []exchange {
 	}
 	fails("A typed failure with an HTTP status", s, func() error { return unpaid.With(bill{Cents: 1990}) })
 	fails("A typed failure whose value is too large", s, func() error { return heavy.With(reply{Text: strings.Repeat("x", 1<<20)}) })
+	fails("An error with the time to wait", s, func() error {
+		return mono.RetryAfter(1500*time.Millisecond, mono.Errorf(mono.ResourceExhausted, "busy"))
+	})
 	refused := func(name string, m *transport.Message) exchange {
 		m.Subject = "services.wire.ask"
 		return exchange{

@@ -44,6 +44,10 @@ const (
 	// if a handler had begun and was abandoned.
 	HeaderOutcome = "Mono-Outcome"
 
+	// HeaderRetryAfter is how long the caller should wait before another attempt: whole
+	// milliseconds from the reply, 0 or more. It is in the reply of an error.
+	HeaderRetryAfter = "Mono-Retry-After-Ms"
+
 	// HeaderPassed is "true" in the reply of a worker that takes only the jobs of other keys.
 	HeaderPassed = "Mono-Passed"
 
