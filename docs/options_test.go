@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// options.md lists every option of packages mono, accesslog, redact, health, kv and objstore, and every
+// options.md lists every option of packages mono, accesslog, redact, health, limit, kv and objstore, and every
 // field of the Options of the transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := slices.Concat(options(t, "../mono"), options(t, "../mono/accesslog"), options(t, "../mono/redact"), options(t, "../mono/health"), options(t, "../mono/requestid"), options(t, "../kv"), options(t, "../objstore"))
+	names := slices.Concat(options(t, "../mono"), options(t, "../mono/accesslog"), options(t, "../mono/redact"), options(t, "../mono/health"), options(t, "../mono/requestid"), options(t, "../mono/limit"), options(t, "../kv"), options(t, "../objstore"))
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
 	names = append(names, fields(t, "../mono/audit/trail.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)

@@ -65,8 +65,7 @@
 // The result of a handler decides what happens to a stored message. Nil completes
 // it, [Permanent] makes it a dead letter, [RetryAfter] sets the time of the next
 // attempt, also if a called service has returned it, and [HandBack] hands it back while the
-// App stops. After any other error,
-// [MaxAttempts] and [Backoff] of the handle decide.
+// App stops. After any other error, [MaxAttempts] and [Backoff] of the handle decide.
 //
 // [CallFrom] returns the properties of a message to its handler. A [CallInfo] carries
 // headers of a call and of its reply. [Middleware] runs around all messages. An

@@ -75,7 +75,14 @@ var rules = []rule{
 		nil,
 		"a program without an audit log links no transparency log",
 	},
-	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, []string{"mono/audit"}, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
+	{
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
+		[]string{"golang.org/x/time"},
+		[]string{"mono/limit", "transport/natsx/embedded", "transport/internal/clustertest"},
+		nil,
+		"a program without limits links no token bucket; a NATS server has one of its own",
+	},
+	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, []string{"mono/audit", "mono/limit"}, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
 }
 
 const oneWay = "imports point one way: transport may import codec and the contracts of buckets and stores, mono and kv may import both, but not each other"
