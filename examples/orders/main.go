@@ -6,6 +6,7 @@
 //	go run ./examples/orders -transport inproc                 # in memory
 //	go run ./examples/orders -transport nats://127.0.0.1:4222  # an existing server
 //	go run ./examples/orders -serve :8080                      # and then serve HTTP until a signal
+//	go run ./examples/orders -serve :8080 -probes :8081 -access-log # with what an operator needs
 //
 // One process runs all modules, or two processes of the same program share them. The role web
 // takes orders, and the role worker sends the receipts and adds up the totals:
@@ -53,6 +54,7 @@ type settings struct {
 	roles                    []string // none: all
 	noLocalCalls             bool
 	settleAfter, stopTimeout time.Duration
+	operation
 }
 
 func main() {
@@ -82,6 +84,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	app := build(set, tr, stderr)
+	endOperation, err := set.operate(app, stderr)
+	if err != nil {
+		return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
+	}
+	defer endOperation()
 	if err := app.Start(ctx); err != nil {
 		return errors.Join(err, app.Stop(context.WithoutCancel(ctx)))
 	}
@@ -111,11 +118,15 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&set.noLocalCalls, "no-local-calls", false, "send calls over the transport even within this process")
 	flags.DurationVar(&set.settleAfter, "settle-after", time.Minute, "age at which an unplaced order returns its goods and money")
 	flags.DurationVar(&set.stopTimeout, "stop-timeout", 30*time.Second, "time limit of a stop")
+	set.define(flags)
 	if err := flags.Parse(args); err != nil {
 		return set, err
 	}
-	if flags.NArg() > 0 {
+	switch {
+	case flags.NArg() > 0:
 		return set, fmt.Errorf("unexpected argument %q: orders takes flags only, see -help", flags.Arg(0))
+	case set.log != "text" && set.log != "json":
+		return set, fmt.Errorf("unknown format of the log %q: use -log text or -log json", set.log)
 	}
 	return set, nil
 }
@@ -146,7 +157,7 @@ func (set settings) open(stdin io.Reader) (io.ReadCloser, error) {
 
 // connect is the only place that knows the transport.
 func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Transport, error) {
-	logger := newLogger(stderr)
+	logger := set.logger(stderr)
 	switch {
 	case set.transport == "inproc":
 		return inproc.New(inproc.Options{}), nil
@@ -160,7 +171,8 @@ func (set settings) connect(ctx context.Context, stderr io.Writer) (transport.Tr
 
 // build is the same for every role: each process knows all modules, and its start checks all.
 func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
-	opts := []mono.AppOption{mono.Logger(newLogger(stderr)), mono.StopTimeout(set.stopTimeout)}
+	opts := []mono.AppOption{mono.Logger(set.logger(stderr)), mono.StopTimeout(set.stopTimeout)}
+	opts = append(opts, set.options()...)
 	if set.noLocalCalls {
 		opts = append(opts, mono.NoLocalCalls())
 	}
@@ -175,11 +187,11 @@ func build(set settings, tr transport.Transport, stderr io.Writer) *mono.App {
 		mono.InRole("worker", &analytics.Module{}),
 	)
 	if set.serve != "" {
-		app.Add(mono.InRole("web", &web.Module{Addr: set.serve}))
+		app.Add(mono.InRole("web", &web.Module{Addr: set.serve, RequestIDs: set.requestIDs}))
 	}
 	return app
 }
 
-func newLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+func (set settings) logger(w io.Writer) *slog.Logger {
+	return slog.New(set.logTo(w, slog.LevelWarn))
 }

@@ -11,12 +11,15 @@ import (
 
 	"gomono.dev/examples/orders/orders"
 	"gomono.dev/mono"
+	"gomono.dev/mono/requestid"
 )
 
 // Module listens on Addr and serves POST /orders, GET /orders/{id}, with ?batch= for
-// an order of a batch, and GET /health.
+// an order of a batch, and GET /health. With RequestIDs each request has an id, as package
+// requestid describes.
 type Module struct {
-	Addr string
+	Addr       string
+	RequestIDs bool
 
 	place  mono.Func[orders.Order, orders.Confirmation]
 	get    mono.Func[orders.GetRequest, orders.Confirmation]
@@ -39,7 +42,11 @@ func (m *Module) Start(ctx context.Context) error {
 	if err != nil {
 		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s: choose another address with -serve: %w", m.Addr, err)
 	}
-	m.server = serve(listener, m.routes(), m.scope.Logger())
+	handler := m.routes()
+	if m.RequestIDs {
+		handler = requestid.Handler(handler)
+	}
+	m.server = serve(listener, handler, m.scope.Logger())
 	m.scope.Logger().Info("serving", "address", listener.Addr().String())
 	return nil
 }
