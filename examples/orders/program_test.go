@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +116,18 @@ func (p *program) mustEnd(t testing.TB) {
 	t.Helper()
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the program: %v\n%s", err, p.stderr.String())
+	}
+}
+
+// end stops a program, as the end of a deploy does.
+func end(t testing.TB, p *program) {
+	t.Helper()
+	p.signal(t, syscall.SIGTERM)
+	p.mustEnd(t)
+	for line := range strings.Lines(p.stderr.String()) {
+		if strings.Contains(line, "level=ERROR") {
+			t.Errorf("a replica logged %s", line)
+		}
 	}
 }
 

@@ -69,18 +69,6 @@ func startReplica(t testing.TB, s *site, release string, i int) *program {
 	return startBinary(t, release, args...)
 }
 
-// end stops a program, as the end of a deploy does.
-func end(t testing.TB, p *program) {
-	t.Helper()
-	p.signal(t, syscall.SIGTERM)
-	p.mustEnd(t)
-	for line := range strings.Lines(p.stderr.String()) {
-		if strings.Contains(line, "level=ERROR") {
-			t.Errorf("a replica logged %s", line)
-		}
-	}
-}
-
 // market is the replicas and their customers.
 type market struct {
 	site      *site
