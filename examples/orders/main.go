@@ -6,7 +6,11 @@
 //	go run ./examples/orders -transport inproc                 # in memory
 //	go run ./examples/orders -transport nats://127.0.0.1:4222  # an existing server
 //	go run ./examples/orders -serve :8080                      # and then serve HTTP until a signal
-//	go run ./examples/orders -serve :8080 -probes :8081 -access-log # with what an operator needs
+//
+// Operators have probes, logs and an audit log behind flags (see operate.go, and kubernetes for the
+// manifests):
+//
+//	go run ./examples/orders -serve :8080 -probes :8081 -log json -access-log
 //
 // One process runs all modules, or two processes of the same program share them. The role web
 // takes orders, and the role worker sends the receipts and adds up the totals:

@@ -131,13 +131,17 @@ func TestBadCommandLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
-		"unknown transport":      {"-transport", "pigeon"},
-		"no NATS server":         {"-transport", "nats://127.0.0.1:1"},
-		"no such file":           {"-transport", "inproc", "-orders", file + "x"},
-		"unexpected argument":    {"-transport", "inproc", "x"},
-		"cannot be created":      {"-store", filepath.Join(file, "x")},
-		"use one of [\"web\" \"": {"-transport", "inproc", "-role", "web,wrker"},
-		"choose another address": {"-transport", "inproc", "-serve", "127.0.0.1:99999"},
+		"unknown transport":            {"-transport", "pigeon"},
+		"no NATS server":               {"-transport", "nats://127.0.0.1:1"},
+		"no such file":                 {"-transport", "inproc", "-orders", file + "x"},
+		"unexpected argument":          {"-transport", "inproc", "x"},
+		"cannot be created":            {"-store", filepath.Join(file, "x")},
+		"use one of [\"web\" \"":       {"-transport", "inproc", "-role", "web,wrker"},
+		"choose another address":       {"-transport", "inproc", "-serve", "127.0.0.1:99999"},
+		"another address with -probes": {"-transport", "inproc", "-probes", "127.0.0.1:99999"},
+		"use -log text or -log json":   {"-transport", "inproc", "-log", "xml"},
+		"file.key":                     {"-transport", "inproc", "-audit-key", file + ".key"},
+		"private key":                  {"-transport", "inproc", "-audit-key", file},
 	} {
 		err := run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {

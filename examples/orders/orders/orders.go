@@ -51,7 +51,7 @@ type Order struct {
 	ID       string `json:"id"`              // unique within its batch
 	Batch    string `json:"batch,omitempty"` // orders that came together
 	Customer string `json:"customer"`
-	Card     string `json:"card,omitempty"`
+	Card     string `json:"card,omitempty" redact:"last4"`
 	Product  string `json:"product"`
 	Quantity int    `json:"quantity"`
 }
