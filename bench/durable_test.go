@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/codec"
+	"gomono.dev/internal/cputime"
 	"gomono.dev/mono"
 	"gomono.dev/transport/inproc"
 	"gomono.dev/transport/natsx/embedded"
@@ -235,11 +236,11 @@ func BenchmarkInprocStream(b *testing.B) {
 		if err := a.Start(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		began, before := time.Now(), spent()
+		began, before := time.Now(), cputime.Spent()
 		fill(b, a, st, n)
 		<-done
 		rates = append(rates, n/time.Since(began).Seconds())
-		busy = append(busy, float64(spent()-before)/n)
+		busy = append(busy, float64(cputime.Spent()-before)/n)
 		stop(b, a)
 	}
 	b.ReportMetric(slices.Max(rates), "mono/s")

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gomono.dev/internal/cputime"
 	"gomono.dev/mono"
 	"gomono.dev/transport/inproc"
 )
@@ -42,13 +43,13 @@ func startAndStop(b *testing.B, modules []mono.Module) {
 	b.ReportAllocs()
 	var busy time.Duration
 	for b.Loop() {
-		before := spent()
+		before := cputime.Spent()
 		a := mono.New(inproc.New(inproc.Options{}), mono.Logger(quiet))
 		a.Add(modules...)
 		if err := a.Start(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		busy += spent() - before
+		busy += cputime.Spent() - before
 		b.StopTimer()
 		stop(b, a)
 		b.StartTimer()

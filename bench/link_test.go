@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"gomono.dev/internal/cputime"
 	"gomono.dev/mono"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -92,8 +93,8 @@ func module(name string, bind func(*mono.Scope)) mono.Module {
 func meter(b *testing.B) (end func()) {
 	b.ReportAllocs()
 	b.ResetTimer()
-	before := spent()
-	return func() { b.ReportMetric(float64(spent()-before)/float64(b.N), "cpu-ns/op") }
+	before := cputime.Spent()
+	return func() { b.ReportMetric(float64(cputime.Spent()-before)/float64(b.N), "cpu-ns/op") }
 }
 
 // payload is a measured size.
