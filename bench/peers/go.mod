@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
+	github.com/go-monolith/mono v0.0.4
 	github.com/nats-io/nats.go v1.55.0
 	github.com/synadia-io/orbit.go/pcgroups v0.2.2
 	gomono.dev v0.0.0

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package bench
-
-import "time"
-
-// spent is the processor time of this process, or 0 if it is not known.
-func spent() time.Duration { return 0 }
