@@ -13,10 +13,11 @@ import (
 var turnTime = flag.Duration("turn", 50*time.Millisecond, "time of a turn of one peer")
 
 // entrant is one side of a contest. Turn does n operations, checks their results, and returns the
-// time that they took.
+// time that they took. Settle, if there is one, waits for the end of all work.
 type entrant struct {
-	name string
-	turn func(n int) time.Duration
+	name   string
+	turn   func(n int) time.Duration
+	settle func()
 
 	n      int       // operations of a turn
 	took   []float64 // nanoseconds of an operation, by round
@@ -53,8 +54,9 @@ func contest(b *testing.B, step, most int, entrants []*entrant) {
 // processor time if that is less than real time.
 func (e *entrant) calibrate(step, most int) {
 	most = max(most/step, 1)
+	e.turn(step) // nothing is warm yet
 	for steps := 1; ; steps = min(2*steps, most) {
-		took, busy := e.time(steps * step)
+		took, busy, _ := e.time(steps * step)
 		if busy > 0 {
 			took = min(took, busy)
 		}
@@ -66,22 +68,26 @@ func (e *entrant) calibrate(step, most int) {
 }
 
 func (e *entrant) measure() {
-	runtime.GC() // the garbage of one peer is not the work of the next
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	took, busy := e.time(e.n)
-	runtime.ReadMemStats(&after)
+	took, busy, allocs := e.time(e.n)
 	n := float64(e.n)
 	e.took = append(e.took, float64(took)/n)
 	e.busy = append(e.busy, float64(busy)/n)
-	e.allocs = append(e.allocs, float64(after.Mallocs-before.Mallocs)/n)
+	e.allocs = append(e.allocs, float64(allocs)/n)
 }
 
-// time is the real time and the processor time of a turn.
-func (e *entrant) time(n int) (took, busy time.Duration) {
-	before := cputime.Spent()
+// time is the real time, the processor time and the allocations of a turn.
+func (e *entrant) time(n int) (took, busy time.Duration, allocs uint64) {
+	runtime.GC() // the garbage of one peer is not the work of the next
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	spent := cputime.Spent()
 	took = e.turn(n)
-	return took, cputime.Spent() - before
+	busy = cputime.Spent() - spent
+	runtime.ReadMemStats(&after)
+	if e.settle != nil {
+		e.settle()
+	}
+	return took, busy, after.Mallocs - before.Mallocs
 }
 
 func ratios(theirs, ours []float64) []float64 {

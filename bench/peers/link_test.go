@@ -68,8 +68,8 @@ func (l link) conns(b *testing.B) (near, far *nats.Conn) {
 }
 
 // idle returns a function that waits until a server has no message that is not acknowledged.
-func idle(nc *nats.Conn) func(*testing.B) {
-	return func(b *testing.B) {
+func idle(b *testing.B, nc *nats.Conn) func() {
+	return func() {
 		ctx, cancel := context.WithTimeout(b.Context(), patience)
 		defer cancel()
 		js, err := jetstream.New(nc)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	reference "github.com/go-monolith/mono"
+	gomonolith "github.com/go-monolith/mono"
 	"github.com/go-monolith/mono/pkg/helper"
 
 	"gomono.dev/mono"
@@ -29,13 +29,13 @@ func BenchmarkLocal(b *testing.B) {
 	here := joined[0]
 	for _, n := range callers {
 		b.Run("flat/"+strconv.Itoa(n), func(b *testing.B) {
-			locally(b, n, monoFlat(b, here), referenceFlat(b, here), aFlat, func(f flat) int { return f.Quantity })
+			locally(b, n, monoFlat(b, here), gomonolithFlat(b, here), aFlat, func(f flat) int { return f.Quantity })
 		})
 		b.Run("256B/"+strconv.Itoa(n), func(b *testing.B) {
-			locally(b, n, monoLocal(b, here), referenceCall(b, here), aBody, number)
+			locally(b, n, monoLocal(b, here), gomonolithCall(b, here), aBody, number)
 		})
 		b.Run("256B-timeout/"+strconv.Itoa(n), func(b *testing.B) {
-			locally(b, n, limited(monoLocal(b, here)), limited(referenceCall(b, here)), aBody, number)
+			locally(b, n, limited(monoLocal(b, here)), limited(gomonolithCall(b, here)), aBody, number)
 		})
 	}
 }
@@ -105,13 +105,13 @@ func monoFlat(b *testing.B, l link) (ask mono.Func[flat, flat]) {
 	return ask
 }
 
-// referenceFlat uses the typed helpers, with JSON as in their documentation.
-func referenceFlat(b *testing.B, l link) mono.Func[flat, flat] {
-	m := &referenceModule{register: func(c reference.ServiceContainer) error {
+// gomonolithFlat uses the typed helpers, with JSON as in their documentation.
+func gomonolithFlat(b *testing.B, l link) mono.Func[flat, flat] {
+	m := &gomonolithModule{register: func(c gomonolith.ServiceContainer) error {
 		return helper.RegisterTypedRequestReplyService(c, "flat", json.Unmarshal, json.Marshal,
-			func(_ context.Context, f flat, _ *reference.Msg) (flat, error) { return f, nil })
+			func(_ context.Context, f flat, _ *gomonolith.Msg) (flat, error) { return f, nil })
 	}}
-	referenceApp(b, l, "", m)
+	gomonolithApp(b, l, "", m)
 	return func(ctx context.Context, f flat) (reply flat, err error) {
 		err = helper.CallRequestReplyService(ctx, m.services, "flat", json.Marshal, json.Unmarshal, f, &reply)
 		return reply, err

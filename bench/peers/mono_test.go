@@ -62,7 +62,7 @@ func ends(b *testing.B, l link, receive, send func(*mono.Scope)) work {
 		sender.Remote(echo)
 		run(b, sender)
 	}
-	return work{idle: idle(near.Conn())}
+	return work{idle: idle(b, near.Conn())}
 }
 
 // module makes a module of a function that cannot fail.

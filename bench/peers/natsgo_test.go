@@ -108,6 +108,6 @@ func natsWork(b *testing.B, l link, handle handler, retention jetstream.Retentio
 			_, err := js.Publish(ctx, subject, body)
 			return err
 		},
-		idle: idle(nc),
+		idle: idle(b, nc),
 	}
 }

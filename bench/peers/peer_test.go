@@ -27,7 +27,7 @@ type (
 // acknowledged.
 type work struct {
 	append func(ctx context.Context, body []byte) error
-	idle   func(b *testing.B)
+	idle   func()
 }
 
 // peers are compared with the first of them.
@@ -35,6 +35,6 @@ var peers = []peer{
 	{name: "mono", call: monoCall, event: monoEvent, queue: monoQueue, stream: monoStream},
 	{name: "nats.go", call: natsCall, event: natsEvent, queue: natsQueue, stream: natsStream},
 	{name: "micro", call: microCall},
-	{name: "go-monolith", joined: true, call: referenceCall, event: referenceEvent, queue: referenceQueue, stream: referenceStream},
-	{name: "go-monolith-group", joined: true, queue: referenceGroup},
+	{name: "go-monolith", joined: true, call: gomonolithCall, event: gomonolithEvent, queue: gomonolithQueue, stream: gomonolithStream},
+	{name: "go-monolith-group", joined: true, queue: gomonolithGroup},
 }

@@ -30,18 +30,18 @@ const (
 
 // BenchmarkCall is requests and their replies.
 func BenchmarkCall(b *testing.B) {
-	each(b, append(apart, joined...), func(b *testing.B, p peer, l link, size, callers int) func(n int) time.Duration {
+	each(b, append(apart, joined...), func(b *testing.B, p peer, l link, size, callers int) *entrant {
 		if p.call == nil {
 			return nil
 		}
 		ask := p.call(b, l)
-		return func(n int) time.Duration { return askAll(b, ask, size, callers, n) }
+		return &entrant{turn: func(n int) time.Duration { return askAll(b, ask, size, callers, n) }}
 	})
 }
 
 // BenchmarkEvent is events without a store, each counted when it was handled.
 func BenchmarkEvent(b *testing.B) {
-	each(b, append(apart, joined...), func(b *testing.B, p peer, l link, size, callers int) func(n int) time.Duration {
+	each(b, append(apart, joined...), func(b *testing.B, p peer, l link, size, callers int) *entrant {
 		if p.event == nil {
 			return nil
 		}
@@ -49,12 +49,12 @@ func BenchmarkEvent(b *testing.B) {
 		most := min(max(8<<20/size, 16), 8192)
 		r := newReceiver(b, size, max(most/(aheadStrides+1+callers), 1))
 		send := p.event(b, l, r.handle)
-		return func(n int) time.Duration {
+		return &entrant{turn: func(n int) time.Duration {
 			return r.all(callers, n, func(ctx context.Context, body []byte, i int) error {
 				r.waitFor(i)
 				return send(ctx, body)
 			})
-		}
+		}}
 	})
 }
 
@@ -70,26 +70,22 @@ func BenchmarkStream(b *testing.B) {
 }
 
 func stored(b *testing.B, kind func(peer) func(*testing.B, link, handler) work) {
-	each(b, joined, func(b *testing.B, p peer, l link, size, callers int) func(n int) time.Duration {
+	each(b, joined, func(b *testing.B, p peer, l link, size, callers int) *entrant {
 		open := kind(p)
 		if open == nil {
 			return nil
 		}
 		r := newReceiver(b, size, 0)
 		w := open(b, l, r.handle)
-		return func(n int) time.Duration {
-			took := r.all(callers, n, func(ctx context.Context, body []byte, _ int) error { return w.append(ctx, body) })
-			if w.idle != nil {
-				w.idle(b)
-			}
-			return took
-		}
+		return &entrant{settle: w.idle, turn: func(n int) time.Duration {
+			return r.all(callers, n, func(ctx context.Context, body []byte, _ int) error { return w.append(ctx, body) })
+		}}
 	})
 }
 
 // each is a contest of all peers for each link, payload and number of callers. Open returns nil if a
 // peer does not have this kind of work.
-func each(b *testing.B, links []link, open func(b *testing.B, p peer, l link, size, callers int) func(n int) time.Duration) {
+func each(b *testing.B, links []link, open func(b *testing.B, p peer, l link, size, callers int) *entrant) {
 	for _, l := range links {
 		for _, payload := range payloads {
 			for _, n := range callers {
@@ -102,8 +98,9 @@ func each(b *testing.B, links []link, open func(b *testing.B, p peer, l link, si
 						if p.joined && !l.joined {
 							continue
 						}
-						if turn := open(b, p, l, payload.size, n); turn != nil {
-							entrants = append(entrants, &entrant{name: p.name, turn: turn})
+						if e := open(b, p, l, payload.size, n); e != nil {
+							e.name = p.name
+							entrants = append(entrants, e)
 						}
 					}
 					contest(b, (n+batch-1)/batch*batch, mostBytes/payload.size, entrants)
