@@ -57,12 +57,12 @@ browser: ## Test the page of examples/files in Chromium (needs chromium and npm)
 	./examples/files/browser/run
 
 .PHONY: bench
-bench: ## Run the benchmarks, print the budgets, write docs/benchmarks.md
+bench: ## Run the benchmarks, print the budgets, write their part of docs/benchmarks.md
 	go run ./bench/report
 
 .PHONY: peers
-peers: ## Run benchmarks beside other libraries, which are fetched first
-	cd bench/peers && go test -run '^$$' -bench . -benchmem
+peers: ## Compare with other libraries, which are fetched first, and write their part of docs/benchmarks.md
+	go run ./bench/report -peers -rounds 7 -time 40ms
 
 .PHONY: lint
 lint: ## Check format, go vet, staticcheck, and forbidden calls in tests

@@ -54,7 +54,10 @@ func contest(b *testing.B, step, most int, entrants []*entrant) {
 // processor time if that is less than real time.
 func (e *entrant) calibrate(step, most int) {
 	most = max(most/step, 1)
-	e.turn(step) // nothing is warm yet
+	e.time(step) // nothing is warm yet
+	if e.n = step; most == 1 {
+		return
+	}
 	for steps := 1; ; steps = min(2*steps, most) {
 		took, busy, _ := e.time(steps * step)
 		if busy > 0 {

@@ -45,7 +45,7 @@ func BenchmarkEvent(b *testing.B) {
 		if p.event == nil {
 			return nil
 		}
-		// A sender is ahead of the receiver by a number of strides, so that nobody drops a message.
+		// Senders are ahead of the receiver by at most a few strides, or buffers would overflow.
 		most := min(max(8<<20/size, 16), 8192)
 		r := newReceiver(b, size, max(most/(aheadStrides+1+callers), 1))
 		send := p.event(b, l, r.handle)

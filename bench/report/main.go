@@ -1,6 +1,6 @@
-// Report runs the benchmarks, prints the budgets with the measurements, and writes
-// docs/benchmarks.md and docs/benchmarks.svg. It is run at the root of the module, by
-// make bench.
+// Report runs the benchmarks, prints the budgets with the measurements, and writes its part of
+// docs/benchmarks.md, and docs/benchmarks.svg. With -peers it runs those of bench/peers instead,
+// and writes their part. It is run at the root of the module, by make bench and make peers.
 //
 // A round runs every benchmark once. There are several, one after another, and the best
 // of each benchmark counts: other programs on a machine can only make it slower.
@@ -25,10 +25,17 @@ func main() {
 	rounds := flag.Int("rounds", 3, "number of rounds")
 	each := flag.Duration("time", 100*time.Millisecond, "time of each benchmark in a round")
 	docs := flag.String("docs", "docs", "directory of the report")
+	peers := flag.Bool("peers", false, "compare with other libraries")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, *rounds, *each, *docs); err != nil {
+	p, err := readPage(filepath.Join(*docs, "benchmarks.md"))
+	if err == nil && *peers {
+		err = runPeers(ctx, *rounds, *each, p)
+	} else if err == nil {
+		err = run(ctx, *rounds, *each, *docs, p)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -40,7 +47,7 @@ const (
 	once      = "^Benchmark(Backlog|Delayed)$"
 )
 
-func run(ctx context.Context, rounds int, each time.Duration, docs string) error {
+func run(ctx context.Context, rounds int, each time.Duration, docs string, p page) error {
 	dir, err := os.MkdirTemp("", "mono-bench")
 	if err != nil {
 		return err
@@ -72,16 +79,18 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string) error
 	}
 	r := report{found: found, programs: programs, rounds: rounds, each: each, took: time.Since(began)}
 	fmt.Print(r.budgets())
-	if err := os.WriteFile(filepath.Join(docs, "benchmarks.md"), []byte(r.markdown()), 0o644); err != nil {
+	p.bench = r.markdown()
+	if err := p.write(); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(docs, "benchmarks.svg"), []byte(r.plot()), 0o644)
 }
 
 // measure runs benchmarks and keeps their output.
-func (rs results) measure(ctx context.Context, binary, pattern, each string) error {
+func (rs results) measure(ctx context.Context, binary, pattern, each string, flags ...string) error {
 	var out strings.Builder
-	if err := command(ctx, &out, binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "0"); err != nil {
+	args := append([]string{"-test.run", "^$", "-test.bench", pattern, "-test.benchtime", each, "-test.benchmem", "-test.timeout", "0"}, flags...)
+	if err := command(ctx, &out, binary, args...); err != nil {
 		return fmt.Errorf("%w\n%s", err, out.String())
 	}
 	for line := range strings.Lines(out.String()) {

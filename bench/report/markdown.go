@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,29 +17,28 @@ type report struct {
 	took     time.Duration
 }
 
-const introduction = `# Benchmarks
+const benchText = `## Beside its baselines
 
-Written by ` + "`make bench`" + `. Each benchmark is shown beside its baseline: the same work
-without mono, on the same server, with the same ids, headers and sync setting, and with
-its results checked in the loop. Raw is nats.go (or its jetstream package) alone.
+Each benchmark is shown beside its baseline: the same work without mono, on the same server, with
+the same ids, headers and sync setting. Results are checked. Raw is nats.go, or its package jetstream,
+alone.
 
-The best round of a benchmark counts, on both sides: other programs on the machine can
-only make it slower. Benchmarks of stored messages alternate with their baseline
-instead, and give the median of the ratios. Processor time is the sum over all
-participants, the server included. If it is less than real time, it is compared with the
-budget of benchmarks that do one thing after another: the difference went to other programs.
+The best round of a benchmark counts, on both sides, since other programs on the machine can only
+make it slower. Benchmarks of stored messages alternate with their baseline instead, and give the
+median of the ratios. Processor time is the sum over both ends and the server. If it is less than real
+time, other programs had the rest. Then it is compared with the budgets of benchmarks that do one
+thing after another.
 
 `
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	b.WriteString(introduction)
-	fmt.Fprintf(&b, "- Machine: %d cores, %s, %s/%s, %s\n", runtime.NumCPU(), processorName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	fmt.Fprintf(&b, "- Versions: %s\n", strings.Join(versions("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"), ", "))
+	b.WriteString(benchText)
+	b.WriteString(machine(fmt.Sprintf("`go run ./bench/report -rounds %d -time %v`, which took %v", r.rounds, r.each, r.took.Round(time.Second)), versions(natsPath, serverPath)))
 	if ns, ok := r.found.took("Yardstick"); ok {
 		fmt.Fprintf(&b, "- Yardstick: `context.WithTimeout` and its cancellation took %s (330 to 410 ns on the reference machine when nothing else runs)\n", duration(ns))
 	}
-	fmt.Fprintf(&b, "- Command: `go run ./bench/report -rounds %d -time %v`, which took %v\n\n", r.rounds, r.each, r.took.Round(time.Second))
+	b.WriteString("\n")
 	b.WriteString("![Time of a call and of an event, by path](benchmarks.svg)\n\n")
 
 	b.WriteString("## Budgets\n\n| path | budget | measured | | benchmark |\n|---|---|---|---|---|\n")
@@ -179,20 +177,6 @@ func (r *report) sizes(b *strings.Builder) {
 	for _, p := range r.programs {
 		fmt.Fprintf(b, "| %s, %s | %.1f MB | %s | %.1f MB |\n", p.name, p.what, float64(p.size)/1e6, duration(float64(p.start)), float64(p.memory)/1e6)
 	}
-}
-
-// processorName is the system's name of its processor, if a file has it.
-func processorName() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "processor unknown"
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "processor unknown"
 }
 
 // versions returns the versions of modules that this program links.
