@@ -12,14 +12,24 @@ import (
 	"testing"
 )
 
-// options.md lists every option of packages mono, accesslog, redact, health, limit, kv and objstore, and every
+// options.md lists every option of packages mono, accesslog, audit, health, limit, redact, requestid, kv and objstore, and every
 // field of the Options of the transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := slices.Concat(options(t, "../mono"), options(t, "../mono/accesslog"), options(t, "../mono/redact"), options(t, "../mono/health"), options(t, "../mono/requestid"), options(t, "../mono/limit"), options(t, "../kv"), options(t, "../objstore"))
+	names := slices.Concat(
+		options(t, "../mono"),
+		options(t, "../mono/accesslog"),
+		options(t, "../mono/audit"),
+		options(t, "../mono/health"),
+		options(t, "../mono/limit"),
+		options(t, "../mono/redact"),
+		options(t, "../mono/requestid"),
+		options(t, "../kv"),
+		options(t, "../objstore"),
+	)
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
 	names = append(names, fields(t, "../mono/audit/trail.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)
@@ -58,6 +68,8 @@ func isOption(t ast.Expr) bool {
 	switch t := t.(type) {
 	case *ast.Ident:
 		return (strings.HasSuffix(t.Name, "Option") || t.Name == "Condition") && t.IsExported()
+	case *ast.SelectorExpr:
+		return isOption(t.Sel)
 	case *ast.InterfaceType:
 		return len(t.Methods.List) > 0 && isOption(t.Methods.List[0].Type)
 	}

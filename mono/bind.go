@@ -164,24 +164,14 @@ func (b *binder) bindAll() {
 	}
 }
 
-// addMiddleware adds a middleware to its sides, and as a unit if it is also a Module, or has
-// a hook or a health check.
+// addMiddleware adds a middleware, and as a unit if it is also a Module, or has a hook or a
+// health check.
 func (b *binder) addMiddleware(m Middleware) {
 	if isNil(m) {
 		b.report.add("", nil, "a middleware is nil: give Use a value")
 		return
 	}
-	side, err := sideOf(m, b.in.panicked)
-	if err != nil {
-		b.report.add("", nil, "%v", err)
-		return
-	}
-	if side != SideReceiver {
-		b.in.sending = append(b.in.sending, m)
-	}
-	if side != SideSender {
-		b.in.receiving = append(b.in.receiving, m)
-	}
+	b.in.middleware = append(b.in.middleware, m)
 	switch m.(type) {
 	case Module, Starter, Stopper, HealthChecker:
 		b.add(registration{module: m, plugin: true})

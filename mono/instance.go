@@ -36,8 +36,7 @@ type instance struct {
 
 	outside     sync.Map // *declaration → *sender, for code outside modules
 	outsideNext Next     // middleware, then dispatch, for all of them
-	sending     []Middleware
-	receiving   []Middleware
+	middleware  []Middleware
 	outgoing    *outgoing
 	ended       atomic.Bool     // nothing is sent any more
 	shared      sync.Map        // of components
@@ -117,7 +116,7 @@ func (in *instance) start(ctx context.Context) error {
 }
 
 func (in *instance) compile() {
-	in.outsideNext = in.chain(in.sending, dispatch)
+	in.outsideNext = in.chainOutside(dispatch)
 	for _, u := range in.plan.units {
 		for _, s := range u.senders {
 			s.compile()

@@ -2,6 +2,7 @@ package mono
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -27,7 +28,7 @@ import (
 // A middleware that is also a Starter, a Stopper or a HealthChecker is started before
 // every module, stopped after every module, and checked like a module. A middleware
 // that is a Module is also bound, as a plugin. A middleware that is an Observer is
-// notified like one. A middleware that is OneSided runs on one side only.
+// notified like one. A middleware that is Selective runs for some handles, or on one side.
 type Middleware interface {
 	// Wrap returns the function that runs instead of next. It is called when the App
 	// starts: for each sender and each receiver of a handle in a module, and once for
@@ -35,25 +36,14 @@ type Middleware interface {
 	Wrap(next Next) Next
 }
 
-// OneSided is a Middleware that runs on one side only, and costs the other side nothing. A
-// local call has no [Call] of the sending side if no middleware runs there.
-type OneSided interface {
-	// Side returns the side on which the middleware runs, "" for both. It is called once,
-	// when the App starts.
-	Side() Side
-}
-
-// sideOf returns the side of a middleware, "" for both.
-func sideOf(m Middleware, report func(string, any)) (side Side, err error) {
-	one, ok := m.(OneSided)
-	if !ok {
-		return "", nil
-	}
-	err = guard(fmt.Sprintf("Side of the middleware %T", m), report, func() error { side = one.Side(); return nil })
-	if err == nil && side != "" && side != SideSender && side != SideReceiver {
-		err = fmt.Errorf("Side of the middleware %T returned %q: want mono.SideSender, mono.SideReceiver or \"\"", m, side)
-	}
-	return side, err
+// Selective is a Middleware that runs for some handles only, or on one side only, and costs
+// the others nothing. A local call has no [Call] of the sending side if no middleware runs
+// there.
+type Selective interface {
+	// Selects reports whether the middleware runs around the messages of a handle on a side.
+	// Its answer must not change. It is called when the App starts, for each sender and
+	// each receiver in a module, and when code outside modules first sends through a handle.
+	Selects(h Handle, side Side) bool
 }
 
 // Next handles or sends a message. It may be called concurrently. On the sending side
@@ -68,22 +58,60 @@ type MiddlewareFunc func(next Next) Next
 // Wrap calls f.
 func (f MiddlewareFunc) Wrap(next Next) Next { return f(next) }
 
-// chain wraps last with the middleware of a side, the first one outermost.
-func (in *instance) chain(middleware []Middleware, last Next) Next {
-	for _, m := range slices.Backward(middleware) {
-		var wrapped Next
-		err := guard(fmt.Sprintf("Wrap of the middleware %T", m), in.panicked, func() error {
-			wrapped = m.Wrap(last)
-			return nil
-		})
-		switch {
-		case err != nil:
-			in.report.add("", nil, "%v", err)
-		case wrapped == nil:
-			in.report.add("", nil, "Wrap of the middleware %T returned nil: return next if it has nothing to do", m)
-		default:
-			last = wrapped
+// selects reports, for each middleware, whether it runs around the messages of a handle on a
+// side. One that panics runs.
+func (in *instance) selects(d *declaration, side Side) (selected []bool, err error) {
+	for _, m := range in.middleware {
+		runs := true
+		if s, ok := m.(Selective); ok {
+			err = errors.Join(err, guard(fmt.Sprintf("Selects of the middleware %T", m), in.panicked, func() error { runs = s.Selects(d, side); return nil }))
 		}
+		selected = append(selected, runs)
+	}
+	return selected, err
+}
+
+// chain wraps last with the middleware that is selected, the first one outermost.
+func (in *instance) chain(selected []bool, last Next) Next {
+	for i, m := range slices.Backward(in.middleware) {
+		if selected[i] {
+			last = in.wrap(m, last)
+		}
+	}
+	return last
+}
+
+// chainOutside wraps last with all middleware, for code outside modules. The sender of each
+// message selects among it.
+func (in *instance) chainOutside(last Next) Next {
+	for i, m := range slices.Backward(in.middleware) {
+		without, with := last, in.wrap(m, last)
+		last = with
+		if _, ok := m.(Selective); ok {
+			last = func(ctx context.Context, c *Call) error {
+				if c.via.selected[i] {
+					return with(ctx, c)
+				}
+				return without(ctx, c)
+			}
+		}
+	}
+	return last
+}
+
+// wrap wraps last with a middleware.
+func (in *instance) wrap(m Middleware, last Next) (wrapped Next) {
+	err := guard(fmt.Sprintf("Wrap of the middleware %T", m), in.panicked, func() error {
+		wrapped = m.Wrap(last)
+		return nil
+	})
+	switch {
+	case err != nil:
+		in.report.add("", nil, "%v", err)
+	case wrapped == nil:
+		in.report.add("", nil, "Wrap of the middleware %T returned nil: return next if it has nothing to do", m)
+	default:
+		return wrapped
 	}
 	return last
 }

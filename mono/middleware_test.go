@@ -14,11 +14,11 @@ import (
 
 // oneSided is middleware of one side. It adds the sides that it sees to a trace.
 type oneSided struct {
-	side  mono.Side
+	side  mono.Side // "" for both
 	trace *trace
 }
 
-func (o oneSided) Side() mono.Side { return o.side }
+func (o oneSided) Selects(_ mono.Handle, side mono.Side) bool { return o.side == "" || o.side == side }
 
 func (o oneSided) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
@@ -27,8 +27,8 @@ func (o oneSided) Wrap(next mono.Next) mono.Next {
 	}
 }
 
-// OneSided middleware runs on its side, beside middleware of both sides, for every sender.
-func TestOneSidedMiddleware(t *testing.T) {
+// Selective middleware runs on its side, beside middleware of both sides, for every sender.
+func TestMiddlewareOfOneSide(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
 		for side, want := range map[mono.Side]string{
@@ -59,20 +59,105 @@ func TestOneSidedMiddleware(t *testing.T) {
 	})
 }
 
-// A side that does not exist is in the start report, and so is a panic.
-func TestOneSidedMiddlewareOfAnotherSide(t *testing.T) {
+// marked is middleware of the sends to handles with an annotation. It adds their names to a trace.
+type marked struct{ trace *trace }
+
+const mark = "gomono.dev/mono_test.mark"
+
+func (marked) Selects(h mono.Handle, side mono.Side) bool {
+	return side == mono.SideSender && mono.AnnotationOf(h, mark) != nil
+}
+
+func (m marked) Wrap(next mono.Next) mono.Next {
+	return func(ctx context.Context, c *mono.Call) error {
+		m.trace.add(c.Handle().Name())
+		return next(ctx, c)
+	}
+}
+
+// Selective middleware runs for the handles that it selects, for modules and for code outside them. The
+// order of middleware stays.
+func TestMiddlewareOfSomeHandles(t *testing.T) {
+	t.Parallel()
+	special := mono.NewService[question, reply]("test.special", mono.Annotate(mark, true))
+	onPaths(t, func(t *testing.T, p path) {
+		var tr trace
+		var calls []mono.Func[question, reply]
+		app := p.app(t)
+		app.Use(marked{&tr}, mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if c.Side() == mono.SideSender {
+					tr.add("all")
+				}
+				return next(ctx, c)
+			}
+		}), marked{&tr})
+		app.Add(provider(echo), module("special", func(s *mono.Scope) { special.Handle(s, echo) }), module("caller", func(s *mono.Scope) {
+			calls = append(calls, ask.Client(s), special.Client(s))
+		}))
+		begin(t, app)
+		calls = append(calls, ask.Client(app), special.Client(app))
+		for _, call := range calls {
+			if _, err := call(t.Context(), question{Text: "x"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		once := "all test.special all test.special"
+		if got := strings.Join(tr.all(), " "); got != once+" "+once {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Middleware that selects other handles costs a local call nothing.
+func TestMiddlewareOfOtherHandlesCostsNothing(t *testing.T) {
+	allocs := func(middleware ...mono.Middleware) (inside, outside float64) {
+		var call mono.Func[question, reply]
+		app := newApp(t)
+		app.Use(middleware...)
+		app.Add(provider(echo), module("caller", func(s *mono.Scope) { call = ask.Client(s) }))
+		begin(t, app)
+		count := func(call mono.Func[question, reply]) float64 {
+			return testing.AllocsPerRun(1000, func() {
+				if _, err := call(t.Context(), question{Text: "x"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return count(call), count(ask.Client(app))
+	}
+	inside, outside := allocs()
+	if i, o := allocs(marked{&trace{}}); i != inside || o != outside {
+		t.Errorf("%v and %v allocations, and without the middleware %v and %v", i, o, inside, outside)
+	}
+}
+
+// A panic in Selects is in the start report.
+func TestPanicInSelectsFailsStart(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
-	app.Use(oneSided{side: "both"}, badSide{})
+	app.Use(badChoice{func(next mono.Next) mono.Next { return next }})
+	app.Add(provider(echo), module("caller", func(s *mono.Scope) { ask.Client(s) }))
 	err := app.Start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `returned "both": want mono.SideSender, mono.SideReceiver or ""`) || !strings.Contains(err.Error(), "badSide panicked") {
+	if err == nil || strings.Count(err.Error(), "badChoice panicked") != 2 {
 		t.Errorf("got %v", err)
 	}
 }
 
-type badSide struct{ mono.MiddlewareFunc }
+// A panic in Selects at the first send of code outside modules does not refuse the message.
+func TestPanicInSelectsOutsideModules(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.Use(badChoice{func(next mono.Next) mono.Next { return next }})
+	begin(t, app)
+	if err := mono.NewEvent[job]("test.outside").Publish(t.Context(), app, job{}); err != nil {
+		t.Error(err)
+	}
+}
 
-func (badSide) Side() mono.Side { panic("no side") }
+type badChoice struct{ mono.MiddlewareFunc }
+
+func (badChoice) Selects(mono.Handle, mono.Side) bool { panic("no choice") }
 
 // Middleware sees the number of messages, and the partition of a message in an ordered group.
 func TestMiddlewareSeesCountAndPartition(t *testing.T) {

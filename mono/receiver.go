@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"gomono.dev/codec"
@@ -36,7 +37,7 @@ type receiver struct {
 	request  *copier.Plan // of a service with local calls; nil: values are passed without a copy
 	response *copier.Plan
 	next     Next   // middleware, then call
-	plain    bool   // there is no receiving middleware
+	plain    bool   // no middleware runs
 	where    string // the name of the handler in the log of a panic
 	around   string // the name of its middleware there
 	gate     *gate
@@ -76,8 +77,11 @@ func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.around = "middleware of " + r.decl.String()
-	r.next = r.in.chain(r.in.receiving, r.call)
-	r.plain = len(r.in.receiving) == 0
+	selected, err := r.in.selects(r.decl, SideReceiver)
+	if err != nil {
+		r.in.report.add(r.unit.name, r.decl, "%v", err)
+	}
+	r.next, r.plain = r.in.chain(selected, r.call), !slices.Contains(selected, true)
 	concurrency := cmp.Or(r.config.Concurrency, 1)
 	if r.replies() {
 		concurrency = cmp.Or(r.config.Concurrency, DefaultConcurrency)

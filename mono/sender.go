@@ -3,6 +3,7 @@ package mono
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -22,12 +23,15 @@ type sender struct {
 	unit   *unit // nil: outside any module
 	decl   *declaration
 	codec  codec.Codec
-	next   Next      // middleware, then dispatch
 	local  *receiver // the local provider of a service, which is called directly
-	direct bool      // there is no sending middleware between sender and local provider
 	module string
 	prefix string // of its subjects
-	around string // the name of its middleware in the log of a panic
+
+	next     Next   // middleware, then dispatch
+	selected []bool // the middleware of the App that runs, for the chain of code outside modules
+	plain    bool   // no middleware runs
+	direct   bool   // no middleware runs between sender and local provider
+	around   string // the name of its middleware in the log of a panic
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
@@ -47,17 +51,22 @@ func (s *sender) compile() {
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
+	var err error
+	if s.selected, err = s.in.selects(s.decl, SideSender); err != nil && s.unit != nil {
+		s.in.report.add(s.module, s.decl, "%v", err)
+	}
+	s.plain = !slices.Contains(s.selected, true)
 	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
 		if p := s.in.plan.providers[s.decl.identity()]; p.service != nil && !p.unit.inactive {
 			s.local = p.service
 		}
-		s.direct = s.local != nil && len(s.in.sending) == 0
+		s.direct = s.local != nil && s.plain
 	}
 	if s.decl.stored() {
 		s.storage = s.in.logs.of(s.decl)
 	}
 	if s.next == nil {
-		s.next = s.in.chain(s.in.sending, dispatch)
+		s.next = s.in.chain(s.selected, dispatch)
 	}
 }
 
@@ -81,7 +90,7 @@ func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payl
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
-	viaTransport := s.local == nil && len(s.in.sending) == 0
+	viaTransport := s.local == nil && s.plain
 	if out.limited != nil && s.limits(ctx) {
 		out.fresh = viaTransport
 		ctx = out.limited.Begin(&s.in.limits, ctx, s.in.clock.Now()+s.callTimeout)

@@ -79,12 +79,9 @@ func New(h slog.Handler, opts ...Option) *Log {
 // Name returns "accesslog".
 func (l *Log) Name() string { return "accesslog" }
 
-// Side returns the receiving side, or both with [Sent].
-func (l *Log) Side() mono.Side {
-	if l.options.sent {
-		return ""
-	}
-	return mono.SideReceiver
+// Selects selects the receiving side, or both with [Sent].
+func (l *Log) Selects(_ mono.Handle, side mono.Side) bool {
+	return l.options.sent || side == mono.SideReceiver
 }
 
 // Start ends the time in which messages wait for their records.

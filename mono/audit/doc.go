@@ -8,7 +8,8 @@
 //	err := audit.Record(ctx, "order.refunded", slog.String("order", id), slog.Int("cents", 1990))
 //
 // The log also has what the App does: its configuration at the start, what its modules use, start
-// and stop, dead letters and their changes, and groups that are deleted.
+// and stop, dead letters and their changes, and groups that are deleted. It has each message that is
+// sent to a handle with [Always].
 //
 // # Guarantees
 //
@@ -28,7 +29,8 @@
 //  6. No message is lost, refused or delayed because the log cannot be written. Record returns
 //     the error, and its caller decides. The life of the App is recorded without waiting: an
 //     entry that cannot be stored is logged, and the App is unhealthy. With Mandatory the App
-//     does not start without its log.
+//     does not start without its log, and a message to a handle with [Always] is not sent
+//     without its entry.
 //
 // # Limits
 //

@@ -27,15 +27,12 @@ type Entry struct {
 	Message  string          `json:"message,omitempty"` // the id of the message that was handled
 	Instance string          `json:"instance,omitempty"`
 	Details  json.RawMessage `json:"details,omitempty"`
+	Body     json.RawMessage `json:"body,omitempty"` // of the message: see [Body]
 }
 
 // newEntry completes an entry about the message that ctx handles, and returns its JSON.
 func (t *Trail) newEntry(ctx context.Context, e Entry, details []slog.Attr) (data []byte, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			data, err = nil, t.errorf(transport.Internal, "event %q: the Actor or Redact function, or a value, panicked: %v", e.Event, v)
-		}
-	}()
+	defer t.recovered("event \""+e.Event+"\"", &err)
 	if e.Event == "" {
 		return nil, t.errorf(transport.InvalidArgument, "an entry has no event: name what happened, as in \"order.refunded\"")
 	}
@@ -58,6 +55,13 @@ func (t *Trail) newEntry(ctx context.Context, e Entry, details []slog.Attr) (dat
 		return nil, t.errorf(transport.InvalidArgument, "event %q has %d bytes: an entry has at most %d, so store what is larger elsewhere, and record its digest", e.Event, len(data), MaxEntry)
 	}
 	return data, nil
+}
+
+// recovered is deferred around functions and values of others. It returns a panic as an error.
+func (t *Trail) recovered(what string, err *error) {
+	if v := recover(); v != nil {
+		*err = t.errorf(transport.Internal, "%s: the Actor or Redact function, or a value, panicked: %v", what, v)
+	}
 }
 
 // nameOf returns the kind and the name of a handle.

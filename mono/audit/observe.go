@@ -8,15 +8,16 @@ import (
 )
 
 // Observe implements [mono.Observer]. It records the states of the App, its configuration, what its
-// modules use, start and stop, dead letters and their changes, and groups that are deleted. It does not wait, so it delays nothing, and what cannot
-// be recorded is logged. The stop of the App itself comes after the log is closed.
+// modules use, start and stop, dead letters and their changes, and groups that are deleted. It does
+// not wait, so it delays nothing, and what cannot be recorded is logged. The stop of the App itself
+// comes after the log is closed.
 func (t *Trail) Observe(o mono.Observation) {
 	e, details := entryOf(o)
 	if e.Event == "" || t.err != nil {
 		return
 	}
-	if err := t.recordAsync(contextOf(o), e, details); err != nil && !isStop(o) {
-		t.writer.logger.Error("audit: event not recorded", "log", t.options.Name, "event", e.Event, "error", err)
+	if err := t.recordAsync(contextOf(o), e, details); !isStop(o) {
+		t.missed(e.Event, err)
 	}
 }
 

@@ -29,8 +29,9 @@ type Options struct {
 	// same one.
 	Key string
 
-	// Mandatory makes the start of the App fail if the log cannot be opened. Without it the
-	// App starts and is unhealthy, Record returns the error, and the next Record tries again.
+	// Mandatory makes the start of the App fail if the log cannot be opened, and refuses a
+	// message to a handle with [Always] if its entry cannot be stored. Without it the App
+	// starts and is unhealthy, Record returns the error, and the next Record tries again.
 	Mandatory bool
 
 	// MaxBytes limits the size of the log. Record to a full log fails with ResourceExhausted.
@@ -42,7 +43,8 @@ type Options struct {
 	Name string
 
 	// Redact returns details without secrets, before they are hashed and stored. It gets a
-	// map[string]any with the details of one entry, and may change it. It may be nil.
+	// map[string]any with the details of one entry, and may change it. The payload of a message
+	// is "body" in a map of its own, and must not be changed itself. Redact may be nil.
 	Redact func(details any) any
 }
 
@@ -122,12 +124,20 @@ func (t *Trail) instance() string {
 	return ""
 }
 
-// Side returns the receiving side.
-func (t *Trail) Side() mono.Side { return mono.SideReceiver }
+// Selects implements [mono.Selective]: all handlers get the Trail, and the sends to handles
+// with [Always] are recorded.
+func (t *Trail) Selects(h mono.Handle, side mono.Side) bool {
+	return side == mono.SideReceiver || isAlways(h)
+}
 
 // Wrap implements [mono.Middleware].
 func (t *Trail) Wrap(next mono.Next) mono.Next {
-	return func(ctx context.Context, c *mono.Call) error { return next(NewContext(ctx, t), c) }
+	return func(ctx context.Context, c *mono.Call) error {
+		if c.Side() == mono.SideReceiver {
+			return next(NewContext(ctx, t), c)
+		}
+		return t.send(ctx, c, next)
+	}
 }
 
 // Record stores an entry, and returns when it is stored and a signed checkpoint covers it. An
@@ -135,7 +145,11 @@ func (t *Trail) Wrap(next mono.Next) mono.Next {
 //
 // The entry has the module and the message of the handler that received ctx.
 func (t *Trail) Record(ctx context.Context, event string, details ...slog.Attr) error {
-	data, err := t.newEntry(ctx, Entry{Event: event}, details)
+	return t.record(ctx, Entry{Event: event}, details)
+}
+
+func (t *Trail) record(ctx context.Context, e Entry, details []slog.Attr) error {
+	data, err := t.newEntry(ctx, e, details)
 	if err != nil {
 		return err
 	}
@@ -158,6 +172,13 @@ func (t *Trail) recordAsync(ctx context.Context, e Entry, details []slog.Attr) e
 		return err
 	}
 	return t.writer.add(&record{data: data})
+}
+
+// missed logs that an entry was not queued. The writer counts those for which it has no room.
+func (t *Trail) missed(event string, err error) {
+	if err != nil && transport.CodeOf(err) != transport.ResourceExhausted {
+		t.writer.logger.Error("audit: event not recorded", "log", t.options.Name, "event", event, "error", err)
+	}
 }
 
 func (t *Trail) errorf(code transport.Code, format string, args ...any) error {

@@ -48,6 +48,7 @@ type writer struct {
 	look    bool          // look at the log, even if no entry waits
 	idle    chan struct{} // closed when nothing is being stored; nil if that is so
 	failure error         // of the last message
+	missing int           // entries for which the queue had no room, since the last message
 	turns   turns
 
 	// Of the goroutine that stores.
@@ -82,6 +83,9 @@ func (w *writer) add(r *record) error {
 	case w.state == writerClosed || w.state == writerNew && r.done != nil:
 		return errorf(w.name, transport.FailedPrecondition, "it is not open: record after the start of the App, and before the end of its stop")
 	case len(w.queue) >= maxQueued:
+		if r.done == nil {
+			w.missing++ // finish logs it
+		}
 		return errorf(w.name, transport.ResourceExhausted, "%d entries wait to be stored: record fewer, or slower", maxQueued)
 	case w.state == writerOpen && len(r.data) >= w.limit:
 		return errorf(w.name, transport.InvalidArgument, "an entry has %d bytes: the transport has room for %d", len(r.data), w.limit-1)
@@ -158,8 +162,12 @@ func (w *writer) run() {
 // finish reports the result of a message.
 func (w *writer) finish(batch []*record, err error) {
 	w.mu.Lock()
-	w.failure = err
+	missing := w.missing
+	w.failure, w.missing = err, 0
 	w.mu.Unlock()
+	if missing > 0 {
+		w.logger.Error("audit: entries not recorded, because too many wait to be stored", "log", w.name, "entries", missing, "limit", maxQueued)
+	}
 	lost := 0
 	for _, r := range batch {
 		if r.done != nil {
