@@ -59,7 +59,7 @@ type MiddlewareFunc func(next Next) Next
 func (f MiddlewareFunc) Wrap(next Next) Next { return f(next) }
 
 // selects reports, for each middleware, whether it runs around the messages of a handle on a
-// side. One that panics runs.
+// side. A panic selects it.
 func (in *instance) selects(d *declaration, side Side) (selected []bool, err error) {
 	for _, m := range in.middleware {
 		runs := true

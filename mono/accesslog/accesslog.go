@@ -45,6 +45,7 @@ package accesslog
 import (
 	"context"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func New(h slog.Handler, opts ...Option) *Log {
 		o(&l.options)
 	}
 	l.options.check()
-	l.writer.log, l.writer.max = l.options.handler, l.options.buffer
+	l.writer.log, l.writer.max, l.writer.base = l.options.handler, l.options.buffer, l.base
 	return l
 }
 
@@ -125,8 +126,8 @@ func (l *Log) observe(ctx context.Context, c *mono.Call, last *atomic.Pointer[si
 			l.writer.fail(1, panicked(v))
 		}
 	}()
-	o, now := &l.options, time.Now()
-	e := entry{at: now, took: now.Sub(l.base) - began}
+	o, ended := &l.options, time.Since(l.base)
+	e := entry{ended: ended, took: ended - began}
 	slow := o.slow > 0 && e.took >= o.slow
 	e.level = o.level(c, err, e.took)
 	if slow {
@@ -152,23 +153,26 @@ func (l *Log) observe(ctx context.Context, c *mono.Call, last *atomic.Pointer[si
 	l.writer.add(&e)
 }
 
-// entry is a record in the buffer.
+// entry is a record in the buffer. It is copied twice and cleared once, so it is small.
 type entry struct {
 	site  *site
-	at    time.Time
+	ended time.Duration // on the clock of the log: the writer finds out the time of day
 	took  time.Duration
 	wait  time.Duration // -1: the message was not stored
 	level slog.Level
 
 	id, request, sender string
-	outcome, code, text string
-	partition           int // -1: none
-	attempt             int // 0: the message was not stored
-	count               int
-	size, replySize     int // -1: unknown
+	failure             *failure // nil: success
+	partition           int32    // -1: none
+	attempt             int32    // 0: the message was not stored
+	count               int32
 	local               bool
+	size, replySize     int // -1: unknown
 	attrs               []slog.Attr
 }
+
+// failure is what a record has of an error.
+type failure struct{ outcome, code, text string }
 
 // Texts from other processes are cut to these numbers of bytes.
 const (
@@ -181,13 +185,13 @@ func (e *entry) describe(o *options, c *mono.Call, err error) {
 	if o.has(ID) {
 		e.id = cut(c.ID(), maxID)
 	}
-	e.sender, e.local, e.count = cut(c.Sender(), maxID), c.Local(), c.Count()
+	e.sender, e.local, e.count = cut(c.Sender(), maxID), c.Local(), int32(c.Count())
 	e.partition, e.wait, e.size, e.replySize = -1, -1, -1, -1
 	if c.Side() == mono.SideReceiver {
-		e.partition = c.Partition()
+		e.partition = int32(c.Partition())
 		if stored := c.Time(); !stored.IsZero() {
-			e.attempt = c.Attempt()
-			e.wait = max(0, e.at.Add(-e.took).Sub(stored))
+			e.attempt = int32(min(c.Attempt(), math.MaxInt32))
+			e.wait = max(0, time.Since(stored)-e.took)
 		}
 	} else {
 		e.sender = ""
@@ -200,11 +204,10 @@ func (e *entry) describe(o *options, c *mono.Call, err error) {
 			e.replySize = c.ReplySize()
 		}
 	}
-	e.outcome = "success"
 	if err != nil {
-		e.outcome, e.code, e.text = "error", cut(string(mono.CodeOf(err)), maxID), cut(err.Error(), maxText)
+		e.failure = &failure{"error", cut(string(mono.CodeOf(err)), maxID), cut(err.Error(), maxText)}
 		if c.Side() == mono.SideSender && mono.OutcomeOf(err) != mono.OutcomeAnswered {
-			e.outcome = mono.OutcomeOf(err).String()
+			e.failure.outcome = mono.OutcomeOf(err).String()
 		}
 	}
 }

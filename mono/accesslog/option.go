@@ -68,7 +68,7 @@ func Attrs(f func(ctx context.Context, c *mono.Call) []slog.Attr) Option {
 }
 
 // Buffer sets the number of records that may wait for the writer, DefaultBuffer by default. A
-// record needs about 300 bytes.
+// record needs about 200 bytes.
 func Buffer(n int) Option { return func(o *options) { o.buffer = n } }
 
 // Fields sets the fields of a record, instead of all.

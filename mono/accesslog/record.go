@@ -3,6 +3,7 @@ package accesslog
 import (
 	"log/slog"
 	"strconv"
+	"time"
 
 	"gomono.dev/mono"
 	"gomono.dev/mono/requestid"
@@ -38,12 +39,15 @@ func (f Field) String() string {
 	return names[f]
 }
 
-// attrs are the attributes of a record.
+// attrs are the attributes of a record. Its memory is used again.
 type attrs struct {
 	fields fieldSet
 	n      int
 	all    [numberOfFields]slog.Attr
 }
+
+// reset begins a record with some of the fields.
+func (a *attrs) reset(fields fieldSet) { a.fields, a.n = fields, 0 }
 
 // add adds a field, unless it is not wanted.
 func (a *attrs) add(f Field, applies bool, v slog.Value) {
@@ -66,30 +70,35 @@ func (s *site) attrs() []slog.Attr {
 	return a.all[:a.n]
 }
 
-// record returns the record of an entry, without the attributes of its site.
-func (e *entry) record() slog.Record {
+// record returns the record of an entry, without the attributes of its site. It uses the memory
+// of a.
+func (e *entry) record(at time.Time, a *attrs) slog.Record {
 	text := "handled"
 	if e.site.side == mono.SideSender {
 		text = "sent"
 	}
-	a := attrs{fields: e.site.fields}
+	a.reset(e.site.fields)
 	a.add(ID, true, slog.StringValue(e.id))
 	a.add(RequestID, e.request != "", slog.StringValue(e.request))
 	a.add(Sender, e.sender != "", slog.StringValue(e.sender))
 	a.add(Local, e.local, slog.BoolValue(true))
 	if e.partition >= 0 {
-		a.add(Partition, true, slog.StringValue(strconv.Itoa(e.partition)))
+		a.add(Partition, true, slog.StringValue(strconv.Itoa(int(e.partition))))
 	}
-	a.add(Attempt, e.attempt > 0, slog.IntValue(e.attempt))
-	a.add(Count, e.count > 1, slog.IntValue(e.count))
-	a.add(Outcome, true, slog.StringValue(e.outcome))
-	a.add(Code, e.code != "", slog.StringValue(e.code))
-	a.add(Error, e.text != "", slog.StringValue(e.text))
+	a.add(Attempt, e.attempt > 0, slog.IntValue(int(e.attempt)))
+	a.add(Count, e.count > 1, slog.IntValue(int(e.count)))
+	if f := e.failure; f == nil {
+		a.add(Outcome, true, slog.StringValue("success"))
+	} else {
+		a.add(Outcome, true, slog.StringValue(f.outcome))
+		a.add(Code, f.code != "", slog.StringValue(f.code))
+		a.add(Error, f.text != "", slog.StringValue(f.text))
+	}
 	a.add(Duration, true, slog.Float64Value(e.took.Seconds()))
 	a.add(Wait, e.wait >= 0, slog.Float64Value(e.wait.Seconds()))
 	a.add(Size, e.size >= 0, slog.IntValue(e.size))
 	a.add(ReplySize, e.replySize >= 0, slog.IntValue(e.replySize))
-	r := slog.NewRecord(e.at, e.level, text, 0)
+	r := slog.NewRecord(at, e.level, text, 0)
 	r.AddAttrs(a.all[:a.n]...)
 	r.AddAttrs(e.attrs...)
 	return r

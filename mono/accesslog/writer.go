@@ -18,8 +18,9 @@ const (
 
 // writer has the buffer, and writes it on one goroutine at a time, which ends when nothing is left.
 type writer struct {
-	log slog.Handler
-	max int // records in the buffer
+	log  slog.Handler
+	max  int       // records in the buffer
+	base time.Time // of the clock of the log
 
 	mu      sync.Mutex
 	started int // by Apps
@@ -193,9 +194,12 @@ func (w *writer) writeAll(pieces [][]entry, n int) bool {
 	last := errors.New("the handler of the log has ended its goroutine")
 	failed, cause := n, last
 	defer func() { w.fail(failed, cause) }()
+	var memory attrs
+	now := time.Now()
+	zero := now.Add(-now.Sub(w.base)) // by the time of day as it is now, if that was changed since
 	for _, p := range pieces {
 		for i := range p {
-			if last = w.write(&p[i]); last == nil {
+			if last = w.write(&p[i], zero, &memory); last == nil {
 				failed--
 			} else {
 				cause = last
@@ -206,12 +210,12 @@ func (w *writer) writeAll(pieces [][]entry, n int) bool {
 }
 
 // write writes a record.
-func (w *writer) write(e *entry) error {
+func (w *writer) write(e *entry, zero time.Time, memory *attrs) error {
 	return guard(func() error {
 		if e.site.handler == nil {
 			e.site.handler = w.log.WithAttrs(e.site.attrs())
 		}
-		return e.site.handler.Handle(context.Background(), e.record())
+		return e.site.handler.Handle(context.Background(), e.record(zero.Add(e.ended), memory))
 	})
 }
 
