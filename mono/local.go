@@ -48,6 +48,12 @@ type isolatedCall[Req, Resp any] struct {
 	response Resp
 }
 
+// wrappedCall is an isolatedCall with its Call, which middleware needs.
+type wrappedCall[Req, Resp any] struct {
+	isolatedCall[Req, Resp]
+	described Call
+}
+
 // callLocal calls a service's handler on the caller's goroutine, with the semantics of
 // a call over the transport. rare may be nil.
 func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn Func[Req, Resp], req Req) (Resp, error) {
@@ -62,12 +68,20 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 	}
 	var h *localCallOf[Req, Resp]
 	var response *Resp
+	var described *Call
 	plan := s.local.request
 	if plan == nil {
 		h = &localCallOf[Req, Resp]{request: req}
 		response = &h.made
 	} else {
-		isolated := &isolatedCall[Req, Resp]{sent: req}
+		var isolated *isolatedCall[Req, Resp]
+		if s.local.plain {
+			isolated = new(isolatedCall[Req, Resp])
+		} else {
+			wrapped := new(wrappedCall[Req, Resp])
+			isolated, described = &wrapped.isolatedCall, &wrapped.described
+		}
+		isolated.sent = req
 		h, response = &isolated.localCallOf, &isolated.response
 		if err := copier.Copy(plan, &h.request, &isolated.sent); err != nil {
 			if rare, err = s.requestNotCopied(rare, err); err != nil {
@@ -76,6 +90,10 @@ func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn
 		}
 	}
 	h.prepare(ctx, s, rare)
+	if described != nil {
+		h.describe(described, &h.request, &h.made)
+		h.call.Store(described)
+	}
 	place, err := s.local.gate.enterLocal(h, s.in.ctx)
 	if err != nil {
 		return none, about(s.decl.String(), err)
@@ -259,18 +277,22 @@ func (h *localCall) asCall(request, made any) *Call {
 	if c := h.call.Load(); c != nil {
 		return c
 	}
-	r := h.sender.local
-	c := &Call{
-		at: r, decl: r.decl, sender: h.sender.module,
-		payload: request, reply: made, local: h,
-	}
-	if h.rare != nil {
-		c.header = h.rare.header
-	}
+	c := new(Call)
+	h.describe(c, request, made)
 	if !h.call.CompareAndSwap(nil, c) {
 		return h.call.Load()
 	}
 	return c
+}
+
+// describe fills the Call of the handler.
+func (h *localCall) describe(c *Call, request, made any) {
+	r := h.sender.local
+	c.at, c.decl, c.sender = r, r.decl, h.sender.module
+	c.payload, c.reply, c.local = request, made, h
+	if h.rare != nil {
+		c.header = h.rare.header
+	}
 }
 
 // id returns the id of the call, which is the same on both sides. It is made for the first

@@ -41,7 +41,10 @@ func Propagated(ctx context.Context, header string) string {
 			return v.value
 		}
 	}
-	return CallFrom(ctx).Header(header)
+	if c, ok := ctx.Value(callKey{}).(*Call); ok {
+		return c.Header(header)
+	}
+	return ""
 }
 
 // propagation is a header that is passed on.
