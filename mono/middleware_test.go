@@ -109,6 +109,72 @@ func TestMiddlewareOfSomeHandles(t *testing.T) {
 	})
 }
 
+// Middleware runs around the messages of all kinds, and of plugins, and observers see plugins too.
+func TestMiddlewareOfAllKindsAndPlugins(t *testing.T) {
+	t.Parallel()
+	jobs, events, facts := mono.NewQueue[job]("test.plugin-jobs"), mono.NewEvent[job]("test.plugin-events"), mono.NewStream[job]("test.plugin-facts")
+	onPaths(t, func(t *testing.T, p path) {
+		var tr, observed trace
+		done := make(chan int, 3)
+		sink := func(_ context.Context, j job) error { done <- j.N; return nil }
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				tr.add(fmt.Sprint(c.Side(), " ", c.Handle().Kind(), " of ", c.Module()))
+				return next(ctx, c)
+			}
+		}))
+		app.Observe(mono.ObserverFunc(func(o mono.Observation) {
+			switch o := o.(type) {
+			case mono.ModuleStarted:
+				observed.add("started " + o.Module)
+			case mono.HandleBound:
+				observed.add(string(o.Usage) + " of " + o.Module)
+			}
+		}))
+		app.Plugin("receiver", module("", func(s *mono.Scope) {
+			ask.Handle(s, echo)
+			jobs.Handle(s, sink)
+			events.Handle(s, sink)
+			facts.Handle(s, sink)
+		}))
+		var call mono.Func[question, reply]
+		var send []mono.Sink[job]
+		app.Plugin("sender", module("", func(s *mono.Scope) {
+			call = ask.Client(s)
+			enqueue, publish, appendTo := jobs.Enqueuer(s), events.Publisher(s), facts.Appender(s)
+			send = []mono.Sink[job]{
+				func(ctx context.Context, j job) error { return enqueue(ctx, j) },
+				func(ctx context.Context, j job) error { return publish(ctx, j) },
+				func(ctx context.Context, j job) error { return appendTo(ctx, j) },
+			}
+		}))
+		begin(t, app)
+		if _, err := call(t.Context(), question{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range send {
+			if err := to(t.Context(), job{}); err != nil {
+				t.Fatal(err)
+			}
+			next(t, done)
+		}
+		got := tr.all()
+		for _, kind := range []mono.Kind{mono.KindService, mono.KindQueue, mono.KindEvent, mono.KindStream} {
+			for _, want := range []string{fmt.Sprint(mono.SideSender, " ", kind, " of sender"), fmt.Sprint(mono.SideReceiver, " ", kind, " of receiver")} {
+				if !slices.Contains(got, want) {
+					t.Errorf("%q is not in %q", want, got)
+				}
+			}
+		}
+		for _, want := range []string{"started receiver", "started sender", "provides of receiver", "needs of sender"} {
+			if !slices.Contains(observed.all(), want) {
+				t.Errorf("%q is not in %q", want, observed.all())
+			}
+		}
+	})
+}
+
 // Middleware that selects other handles costs a local call nothing.
 func TestMiddlewareOfOtherHandlesCostsNothing(t *testing.T) {
 	allocs := func(middleware ...mono.Middleware) (inside, outside float64) {

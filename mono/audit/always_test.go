@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
@@ -372,48 +373,43 @@ func TestDescribeShowsAlways(t *testing.T) {
 	}
 }
 
-// A burst of sends while the log is slow costs entries, which are counted in the log of the App, and no message.
+// A burst of sends while the log is slow costs entries, which are counted in the log of the App, and no
+// message.
 func TestBurstOfSendsLosesNoMessage(t *testing.T) {
 	t.Parallel()
-	k := newKeys(t)
-	gate := make(chan struct{})
-	var lines countingHandler
-	tr := &slowLogs{unclosed: unclosed{inproc.New(inproc.Options{})}, gate: gate}
-	app := mono.New(tr, mono.Logger(slog.New(&lines)))
-	app.Use(audit.New(audit.Options{Key: k.private}))
-	handled := make(chan string, 1)
-	var n atomic.Int64
-	const all = 6000
-	app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
-		payout.Handle(s, func(_ context.Context, v string) (string, error) {
-			if n.Add(1) == all {
-				handled <- v
-			}
-			return v, nil
-		})
-		return nil
-	}))
-	if err := app.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	tr.slow.Store(true)
-	for range all {
-		if _, err := payout.Call(t.Context(), app, "x"); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		k, gate := newKeys(t), make(chan struct{})
+		var lines countingHandler
+		tr := &slowLogs{unclosed: unclosed{inproc.New(inproc.Options{})}, gate: gate}
+		app := mono.New(tr, mono.Logger(slog.New(&lines)))
+		app.Use(audit.New(audit.Options{Key: k.private}))
+		handled := 0
+		app.Add(mono.NewModule("orders", func(s *mono.Scope) error {
+			payout.Handle(s, func(_ context.Context, v string) (string, error) { handled++; return v, nil })
+			return nil
+		}))
+		if err := app.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	realtime.Receive(t, handled, "the last call")
-	close(gate)
-	realtime.Until(t, "a line with the number of entries", func() bool { return lines.missing.Load() > 0 })
-	if err := app.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := int64(len(sends(t, tr, k, 1))) + lines.missing.Load(); got != all {
-		t.Errorf("%d entries are stored or counted, want %d", got, all)
-	}
-	if lines.missed.Load() != 1 {
-		t.Errorf("the loss is logged in %d lines", lines.missed.Load())
-	}
+		synctest.Wait()
+		tr.slow.Store(true)
+		const all = 6000
+		for range all {
+			if _, err := payout.Call(t.Context(), app, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(gate)
+		if err := app.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if handled != all || lines.missing.Load() == 0 || lines.missed.Load() != 1 {
+			t.Errorf("%d calls were handled; %d entries are missing, in %d lines", handled, lines.missing.Load(), lines.missed.Load())
+		}
+		if got := int64(len(sends(t, tr, k, 1))) + lines.missing.Load(); got != all {
+			t.Errorf("%d entries are stored or counted, want %d", got, all)
+		}
+	})
 }
 
 // slowLogs is a transport whose appends wait for a gate.

@@ -349,6 +349,31 @@ func (f *forger) honest() (batches [][]string) {
 	return batches
 }
 
+// The order of a log is that of its tree. A clock that is set back changes the times of entries, and Verify
+// reports nothing.
+func TestClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	var batches [][]string
+	for _, hour := range []int{12, 11, 13, 1} {
+		batches = append(batches, []string{fmt.Sprintf(`{"id":"e%d","time":"2026-10-01T%02d:00:00Z","event":"test.ok"}`, hour, hour)})
+	}
+	tr := write(t, build(t, k.private, batches))
+	if _, err := audit.Verify(t.Context(), tr, audit.ReadOptions{Key: k.public}); err != nil {
+		t.Fatal(err)
+	}
+	var hours []int
+	for e, err := range audit.Read(t.Context(), tr, audit.ReadOptions{Key: k.public}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		hours = append(hours, e.Time.Hour())
+	}
+	if want := []int{12, 11, 13, 1}; !slices.Equal(hours, want) {
+		t.Errorf("got %v, want %v", hours, want)
+	}
+}
+
 // Verify continues after a checkpoint, and reads no earlier message again.
 func TestVerifyContinues(t *testing.T) {
 	t.Parallel()

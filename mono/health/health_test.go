@@ -246,6 +246,36 @@ func TestBrokenChecks(t *testing.T) {
 	})
 }
 
+// Plugins and middleware are checked like modules. A module without a check is healthy.
+func TestChecksOfPluginsAndMiddleware(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := health.New()
+		app := newApp(t, p)
+		app.Plugin("store", &checked{name: "store", check: func(context.Context) error { return errors.New("no disk") }})
+		app.Use(&checkedMiddleware{checked{name: "quota", check: func(context.Context) error { return errors.New("no quota") }}})
+		app.Add(mono.NewModule("plain", func(*mono.Scope) error { return nil }))
+		begin(t, app)
+		code, report := jsonOf(t, p, "/readyz")
+		if code != 503 || report.Output != "failed: module/quota, module/store" {
+			t.Errorf("%d %+v", code, report)
+		}
+		for name, want := range map[string]string{"module/quota": "no quota", "module/store": "no disk"} {
+			if got := report.Checks[name]; len(got) != 1 || got[0].Output != want {
+				t.Errorf("%s: %+v", name, got)
+			}
+		}
+		if got := report.Checks["module/plain"]; len(got) != 1 || got[0].Status != health.StatusPass {
+			t.Errorf("a module without a check: %+v", got)
+		}
+		want(t, p, "/readyz?exclude=module/quota&exclude=module/store", 200, "ok")
+	})
+}
+
+type checkedMiddleware struct{ checked }
+
+func (*checkedMiddleware) Wrap(next mono.Next) mono.Next { return next }
+
 // A probe whose client goes away does not wait, and the check goes on for others.
 func TestProbeThatDoesNotWait(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package health_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"testing"
@@ -127,5 +128,55 @@ func TestMaxAge(t *testing.T) {
 		if got := fmt.Sprint(app.Describe().Components[1].Settings); got != "map[MaxAge:1m0s MaxLag:0]" {
 			t.Error(got)
 		}
+	})
+}
+
+// ahead is a transport whose store has a clock that is an hour ahead, as if this one had been set back.
+type ahead struct{ *inproc.Transport }
+
+func (a ahead) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	log, err := a.Transport.Log(ctx, c)
+	return aheadLog{log}, err
+}
+
+type aheadLog struct{ transport.Log }
+
+func (a aheadLog) Read(ctx context.Context, c transport.ReadConfig) iter.Seq2[*transport.Delivery, error] {
+	return func(yield func(*transport.Delivery, error) bool) {
+		for d, err := range a.Log.Read(ctx, c) {
+			if d != nil {
+				later := *d
+				later.Stored = later.Stored.Add(time.Hour)
+				d = &later
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// If the clock of this process was set back, a message is young, and the App stays ready until the age
+// is real.
+func TestClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		jobs := mono.NewQueue[int]("age.set-back")
+		release := make(chan struct{})
+		p := health.New(health.MaxAge(jobs, time.Minute))
+		app := mono.New(ahead{inproc.New(inproc.Options{})}, mono.Logger(slog.New(slog.DiscardHandler)))
+		app.Plugin("health", p)
+		app.Add(worker(jobs, release))
+		begin(t, app)
+		if err := jobs.Enqueue(t.Context(), app, 1); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour)
+		want(t, p, "/readyz/lag/queue/age.set-back", 200, "ok")
+		<-time.After(2 * time.Minute)
+		if w := get(p, "/readyz/lag/queue/age.set-back?verbose", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "is 2m0s old") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		close(release)
 	})
 }

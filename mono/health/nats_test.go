@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,10 @@ func TestLostServer(t *testing.T) {
 	realtime.Until(t, "the App is not ready", func() bool { return status("/readyz") == 503 })
 	if status("/livez") != 200 || status("/readyz/transport") != 503 || status("/readyz?exclude=transport") != 200 {
 		t.Error(get(p, "/readyz?verbose", ""))
+	}
+	// Without the transport, the report has the other checks.
+	if text := get(p, "/readyz?verbose", "").Body.String(); !strings.Contains(text, "[+]module/health ok\n") {
+		t.Error(text)
 	}
 }
 

@@ -107,10 +107,11 @@ func TestBadIDs(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"client-7":               "client-7",
-		"":                       "message-1",
-		"a b":                    "message-1",
-		strings.Repeat("a", 129): "message-1",
+		"client-7":                 "client-7",
+		"":                         "message-1",
+		"a b":                      "message-1",
+		strings.Repeat("a", 129):   "message-1",
+		strings.Repeat("a", 1<<19): "message-1",
 	} {
 		m := &transport.Message{Subject: "services.orders.place", Body: []byte(`{}`)}
 		m.Header.Add(transport.HeaderID, "message-1")
