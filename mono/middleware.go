@@ -41,9 +41,10 @@ type Middleware interface {
 // there.
 type Selective interface {
 	// Selects reports whether the middleware runs around the messages of a handle on a side.
-	// Its answer must not change. It is called when the App starts, for each sender and
-	// each receiver in a module, and when code outside modules first sends through a handle.
-	Selects(h Handle, side Side) bool
+	// local is true on the sending side of local calls. The answer must not change. Selects is
+	// called when the App starts, for each sender and each receiver in a module, and when code
+	// outside modules first sends through a handle.
+	Selects(h Handle, side Side, local bool) bool
 }
 
 // Next handles or sends a message. It may be called concurrently. On the sending side
@@ -60,11 +61,11 @@ func (f MiddlewareFunc) Wrap(next Next) Next { return f(next) }
 
 // selects reports, for each middleware, whether it runs around the messages of a handle on a
 // side. A panic selects it.
-func (in *instance) selects(d *declaration, side Side) (selected []bool, err error) {
+func (in *instance) selects(d *declaration, side Side, local bool) (selected []bool, err error) {
 	for _, m := range in.middleware {
 		runs := true
 		if s, ok := m.(Selective); ok {
-			err = errors.Join(err, guard(fmt.Sprintf("Selects of the middleware %T", m), in.panicked, func() error { runs = s.Selects(d, side); return nil }))
+			err = errors.Join(err, guard(fmt.Sprintf("Selects of the middleware %T", m), in.panicked, func() error { runs = s.Selects(d, side, local); return nil }))
 		}
 		selected = append(selected, runs)
 	}

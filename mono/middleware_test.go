@@ -18,7 +18,9 @@ type oneSided struct {
 	trace *trace
 }
 
-func (o oneSided) Selects(_ mono.Handle, side mono.Side) bool { return o.side == "" || o.side == side }
+func (o oneSided) Selects(_ mono.Handle, side mono.Side, _ bool) bool {
+	return o.side == "" || o.side == side
+}
 
 func (o oneSided) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
@@ -64,7 +66,7 @@ type marked struct{ trace *trace }
 
 const mark = "gomono.dev/mono_test.mark"
 
-func (marked) Selects(h mono.Handle, side mono.Side) bool {
+func (marked) Selects(h mono.Handle, side mono.Side, _ bool) bool {
 	return side == mono.SideSender && mono.AnnotationOf(h, mark) != nil
 }
 
@@ -223,7 +225,7 @@ func TestPanicInSelectsOutsideModules(t *testing.T) {
 
 type badChoice struct{ mono.MiddlewareFunc }
 
-func (badChoice) Selects(mono.Handle, mono.Side) bool { panic("no choice") }
+func (badChoice) Selects(mono.Handle, mono.Side, bool) bool { panic("no choice") }
 
 // Middleware sees the number of messages, and the partition of a message in an ordered group.
 func TestMiddlewareSeesCountAndPartition(t *testing.T) {

@@ -77,7 +77,7 @@ func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.around = "middleware of " + r.decl.String()
-	selected, err := r.in.selects(r.decl, SideReceiver)
+	selected, err := r.in.selects(r.decl, SideReceiver, false)
 	if err != nil {
 		r.in.report.add(r.unit.name, r.decl, "%v", err)
 	}

@@ -51,17 +51,17 @@ func (s *sender) compile() {
 	if s.unit != nil {
 		s.module = s.unit.name
 	}
-	var err error
-	if s.selected, err = s.in.selects(s.decl, SideSender); err != nil && s.unit != nil {
-		s.in.report.add(s.module, s.decl, "%v", err)
-	}
-	s.plain = !slices.Contains(s.selected, true)
 	if s.decl.kind == KindService && !s.in.app.options.noLocalCalls && !s.decl.config.LoadBalanced {
 		if p := s.in.plan.providers[s.decl.identity()]; p.service != nil && !p.unit.inactive {
 			s.local = p.service
 		}
-		s.direct = s.local != nil && s.plain
 	}
+	var err error
+	if s.selected, err = s.in.selects(s.decl, SideSender, s.local != nil); err != nil && s.unit != nil {
+		s.in.report.add(s.module, s.decl, "%v", err)
+	}
+	s.plain = !slices.Contains(s.selected, true)
+	s.direct = s.local != nil && s.plain
 	if s.decl.stored() {
 		s.storage = s.in.logs.of(s.decl)
 	}

@@ -81,7 +81,7 @@ func New(h slog.Handler, opts ...Option) *Log {
 func (l *Log) Name() string { return "accesslog" }
 
 // Selects selects the receiving side, or both with [Sent].
-func (l *Log) Selects(_ mono.Handle, side mono.Side) bool {
+func (l *Log) Selects(_ mono.Handle, side mono.Side, _ bool) bool {
 	return l.options.sent || side == mono.SideReceiver
 }
 

@@ -126,7 +126,7 @@ func (t *Trail) instance() string {
 
 // Selects implements [mono.Selective]: all handlers get the Trail, and the sends to handles
 // with [Always] are recorded.
-func (t *Trail) Selects(h mono.Handle, side mono.Side) bool {
+func (t *Trail) Selects(h mono.Handle, side mono.Side, _ bool) bool {
 	return side == mono.SideReceiver || isAlways(h)
 }
 

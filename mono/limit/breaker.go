@@ -80,8 +80,10 @@ func (b *Breaker) Bind(s *mono.Scope) error {
 	return nil
 }
 
-// Side returns the sending side.
-func (b *Breaker) Side() mono.Side { return mono.SideSender }
+// Selects implements [mono.Selective].
+func (b *Breaker) Selects(h mono.Handle, side mono.Side, _ bool) bool {
+	return side == mono.SideSender && h.Kind() == mono.KindService && b.concerns(h)
+}
 
 // State returns the state of the circuit of a service. An open circuit is half-open only when the
 // call has come that is let through.
@@ -95,9 +97,6 @@ func (b *Breaker) State(service mono.Handle) State {
 // Wrap implements [mono.Middleware].
 func (b *Breaker) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) (err error) {
-		if c.Handle().Kind() != mono.KindService || !b.concerns(c.Handle()) {
-			return next(ctx, c)
-		}
 		of := b.of(c.Handle())
 		generation, wait, change := of.admit(time.Now())
 		b.report(c.Handle(), change)

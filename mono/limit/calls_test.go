@@ -23,7 +23,7 @@ var notDone error = &mono.Error{Code: mono.Unavailable, Outcome: mono.OutcomeNot
 // failing is a middleware of the sending side, innermost, in place of the transport.
 type failing func() error
 
-func (f failing) Side() mono.Side { return mono.SideSender }
+func (f failing) Selects(_ mono.Handle, side mono.Side, _ bool) bool { return side == mono.SideSender }
 
 func (f failing) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {

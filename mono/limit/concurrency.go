@@ -31,15 +31,14 @@ type places struct {
 	users int // messages that have a place, or wait for one
 }
 
-// Side returns the receiving side.
-func (l *concurrencyLimit) Side() mono.Side { return mono.SideReceiver }
+// Selects implements [mono.Selective].
+func (l *concurrencyLimit) Selects(h mono.Handle, side mono.Side, _ bool) bool {
+	return side == mono.SideReceiver && l.concerns(h)
+}
 
 // Wrap implements [mono.Middleware].
 func (l *concurrencyLimit) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
-		if !l.concerns(c.Handle()) {
-			return next(ctx, c)
-		}
 		key := l.key(c)
 		p := l.join(key)
 		defer l.leave(key, p)

@@ -51,16 +51,16 @@ func (r *rateLimit) bucket() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(float64(r.n)/r.per.Seconds()), r.burst)
 }
 
-// Side returns the receiving side.
-func (r *rateLimit) Side() mono.Side { return mono.SideReceiver }
+// Selects implements [mono.Selective].
+func (r *rateLimit) Selects(h mono.Handle, side mono.Side, _ bool) bool {
+	return side == mono.SideReceiver && r.concerns(h)
+}
 
 // Wrap implements [mono.Middleware].
 func (r *rateLimit) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
-		if r.concerns(c.Handle()) {
-			if err := r.admit(ctx, c); err != nil {
-				return err
-			}
+		if err := r.admit(ctx, c); err != nil {
+			return err
 		}
 		return next(ctx, c)
 	}

@@ -54,15 +54,14 @@ type retry struct {
 	budgets map[string]*budget // by service
 }
 
-// Side returns the sending side.
-func (r *retry) Side() mono.Side { return mono.SideSender }
+// Selects implements [mono.Selective].
+func (r *retry) Selects(h mono.Handle, side mono.Side, _ bool) bool {
+	return side == mono.SideSender && h.Kind() == mono.KindService && r.concerns(h)
+}
 
 // Wrap implements [mono.Middleware].
 func (r *retry) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
-		if c.Handle().Kind() != mono.KindService || !r.concerns(c.Handle()) {
-			return next(ctx, c)
-		}
 		b := r.of(c.Handle())
 		for attempt := 1; ; attempt++ {
 			err := next(ctx, c)

@@ -93,16 +93,16 @@ func (w *window) Bind(s *mono.Scope) error {
 	return nil
 }
 
-// Side returns the receiving side.
-func (w *window) Side() mono.Side { return mono.SideReceiver }
+// Selects implements [mono.Selective].
+func (w *window) Selects(h mono.Handle, side mono.Side, _ bool) bool {
+	return side == mono.SideReceiver && w.concerns(h)
+}
 
 // Wrap implements [mono.Middleware].
 func (w *window) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
-		if w.concerns(c.Handle()) {
-			if err := w.admit(ctx, c); err != nil {
-				return err
-			}
+		if err := w.admit(ctx, c); err != nil {
+			return err
 		}
 		return next(ctx, c)
 	}
