@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -277,7 +278,7 @@ func TestRetryOfABreaker(t *testing.T) {
 func TestStopEndsRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		app := mono.New(inproc.New(inproc.Options{}))
+		app := mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(slog.DiscardHandler)))
 		app.Use(limit.Retry(), failing(func() error { return mono.RetryAfter(time.Hour, notDone) }))
 		app.Add(echoes())
 		if err := app.Start(t.Context()); err != nil {
@@ -310,7 +311,7 @@ func TestRetryBudget(t *testing.T) {
 			tokens, ratio := rapid.IntRange(3, 20).Draw(r, "tokens"), rapid.Float64Range(0.01, 1).Draw(r, "ratio")
 			fails := rapid.SliceOfN(rapid.Bool(), 1, 200).Draw(r, "fails")
 			attempts, successes := 0, 0
-			app := mono.New(inproc.New(inproc.Options{}))
+			app := mono.New(inproc.New(inproc.Options{}), mono.Logger(slog.New(slog.DiscardHandler)))
 			app.Use(limit.Retry(limit.Budget(tokens, ratio)), failing(func() error {
 				n := attempts
 				attempts++
