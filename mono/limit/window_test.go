@@ -149,13 +149,13 @@ func checkWindows(t interface{ Fatalf(string, ...any) }, passed []time.Time, n i
 }
 
 // serverOf starts a server, and returns a function that connects to it.
-func serverOf(t testing.TB) (server *embedded.Server, connect func() transport.Transport) {
+func serverOf(t testing.TB) (connect func() transport.Transport) {
 	server, err := embedded.Start(t.Context(), embedded.Options{Memory: true, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
-	return server, func() transport.Transport {
+	return func() transport.Transport {
 		tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{server.ClientURL()}, Memory: true, ReconnectWait: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -168,7 +168,7 @@ func serverOf(t testing.TB) (server *embedded.Server, connect func() transport.T
 func TestWindowOverNATS(t *testing.T) {
 	t.Parallel()
 	const n, per, total = 20, time.Second, 70
-	_, connect := serverOf(t)
+	connect := serverOf(t)
 	var mu sync.Mutex
 	var calls sync.WaitGroup
 	var began, ended []time.Time
@@ -277,19 +277,34 @@ func TestForeignCounts(t *testing.T) {
 	}
 }
 
-// Without its bucket a Window refuses calls, or lets them pass, and counts again afterwards.
+// Without its bucket a Window refuses calls, or lets them pass. It counts again afterwards, and what it
+// has counted before is not lost.
 func TestUnreachableBucket(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]bool{"closed": false, "open": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server, connect := serverOf(t)
+			serverAt := func(dir, address string) *embedded.Server {
+				server, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Listen: address, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+				return server
+			}
+			dir := t.TempDir()
+			server := serverAt(dir, "127.0.0.1:0")
+			address := strings.TrimPrefix(server.ClientURL(), "nats://")
+			tr, err := natsx.Connect(t.Context(), natsx.Options{URLs: []string{server.ClientURL()}, ReconnectWait: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
 			var opts []limit.WindowOption
 			if open {
 				opts = append(opts, limit.FailOpen())
 			}
 			log, text := lines()
-			app := instance(t, connect(), limit.Window("w", 1, time.Hour, opts...), mono.Logger(log), mono.StopTimeout(time.Second))
+			app := instance(t, tr, limit.Window("w", 1, time.Hour, opts...), mono.Logger(log), mono.StopTimeout(time.Second))
 			if err := callPlace(app); err != nil {
 				t.Fatal(err)
 			}
@@ -314,11 +329,20 @@ func TestUnreachableBucket(t *testing.T) {
 			if s := text(); strings.Count(s, "the bucket does not answer") < 1 || strings.Count(s, "the bucket does not answer") > 3 || !strings.Contains(s, "limit=w") {
 				t.Errorf("the log has\n%s", s)
 			}
+			serverAt(dir, address)
+			realtime.Until(t, "the count of before", func() bool {
+				err := callPlace(app)
+				wait, _ := mono.RetryDelay(err)
+				return mono.CodeOf(err) == mono.ResourceExhausted && wait > 50*time.Minute
+			})
+			if s := text(); !strings.Contains(s, "the bucket answers again") {
+				t.Errorf("the log has\n%s", s)
+			}
 		})
 	}
 }
 
-// Jobs wait while the bucket is away.
+// Jobs over the limit wait for their turn, and no attempt is lost.
 func TestWindowOfJobs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
