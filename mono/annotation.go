@@ -12,6 +12,8 @@ import (
 //
 //	func Price(cents int) mono.MessageOption { return mono.Annotate("example.com/billing.Price", cents) }
 //
+// A value that implements [ReceiverChecker] is asked at each start about the receivers of its handle.
+//
 // An annotation never leaves the process. Describe shows its text, by the rules of fmt.Sprint, so
 // it is no place for a secret. The value must not be changed later. Two declarations of a handle
 // must have equal annotations, by the rules of reflect.DeepEqual. The key must not be empty, the

@@ -51,6 +51,7 @@ func (b *binder) checkReceivers(u *unit, groups map[string]*receiver) {
 		}
 		b.checkKeys(r)
 		b.checkStored(r)
+		b.askCheckers(r)
 		if r.decl.kind == KindService {
 			b.provide(provider{u, r.decl, r.place, r, nil}, "remove one")
 			continue

@@ -171,15 +171,11 @@ func (in *instance) observeSettings(c Configured, settings, known map[string]str
 // settings returns the settings of the App, for observers.
 func (a *App) settings() map[string]string {
 	o := &a.options
-	var propagated []string
-	for _, p := range o.propagated {
-		propagated = append(propagated, p.header)
-	}
 	return map[string]string{
 		"Namespace": string(o.namespace), "DefaultCodec": o.codec.ContentType(), "StartTimeout": o.startTimeout.String(),
 		"StopTimeout": o.stopTimeout.String(), "DrainDelay": o.drainDelay.String(), "HealthTimeout": o.healthTimeout.String(), "NoLocalCalls": fmt.Sprint(o.noLocalCalls), "ActiveRoles": o.activeRoles(),
 		"Generation": fmt.Sprint(o.generation), "RefuseDifferences": fmt.Sprint(o.refuseDifferences), "Transport": a.transport.Capabilities().Name,
-		"Propagate": strings.Join(propagated, ", "),
+		"Propagate": strings.Join(o.propagatedHeaders(), ", "),
 	}
 }
 

@@ -141,7 +141,7 @@ func (h *localCallOf[Req, Resp]) Value(key any) any {
 	case callKey:
 		return h.asCall(&h.request, &h.made)
 	case propagatedKey:
-		if v := propagatedValues(h.Parent()); h.rare == nil && h.sender.in.app.options.propagates(v) {
+		if v := propagatedValues(h.Parent()); h.rare == nil && h.sender.in.app.options.propagates(v, h.sender.decl) {
 			return v // no header comes before it, so no Call is needed to find it
 		}
 	}

@@ -28,7 +28,8 @@ import (
 // A middleware that is also a Starter, a Stopper or a HealthChecker is started before
 // every module, stopped after every module, and checked like a module. A middleware
 // that is a Module is also bound, as a plugin. A middleware that is an Observer is
-// notified like one. A middleware that is Selective runs for some handles, or on one side.
+// notified like one. A middleware that is Selective runs for some handles, or on one side. A
+// middleware that is a ReceiverChecker is asked about each receiver.
 type Middleware interface {
 	// Wrap returns the function that runs instead of next. It is called when the App
 	// starts: for each sender and each receiver of a handle in a module, and once for

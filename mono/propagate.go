@@ -23,7 +23,22 @@ import (
 // propagate the same headers. The rules of [Header] for names and values apply. New panics on a
 // bad name, and on a name that is given twice.
 func Propagate(header string, choose func(c *Call, value string) string) AppOption {
-	return func(o *appOptions) { o.propagated = append(o.propagated, propagation{header, choose}) }
+	return func(o *appOptions) { o.propagated = append(o.propagated, propagation{header: header, choose: choose}) }
+}
+
+// PropagateTo passes a header on as [Propagate] does, but only to messages of the handles for which
+// carries returns true. Other messages have the header only if their sender sets it, and what
+// follows from them inherits nothing. So a header that must not be stored reaches calls only.
+//
+// carries must return the same for the same handle at any time, in all processes. It is called for
+// each message, and may be called concurrently.
+func PropagateTo(header string, carries func(h Handle) bool) AppOption {
+	if carries == nil {
+		panic(fmt.Sprintf("mono.PropagateTo(%q, nil): want a function; Propagate reaches all handles", header))
+	}
+	return func(o *appOptions) {
+		o.propagated = append(o.propagated, propagation{header: header, carries: carries})
+	}
 }
 
 // WithPropagated returns a context whose messages have a value for a header of [Propagate],
@@ -49,9 +64,13 @@ func Propagated(ctx context.Context, header string) string {
 
 // propagation is a header that is passed on.
 type propagation struct {
-	header string
-	choose func(*Call, string) string
+	header  string
+	choose  func(*Call, string) string // nil: the value as it is
+	carries func(Handle) bool          // nil: all handles
 }
+
+// reaches reports whether messages of a handle inherit the header.
+func (p *propagation) reaches(d *declaration) bool { return p.carries == nil || p.carries(d) }
 
 // propagatedValue is a value in a context. The key is one for all headers, so that a look-up
 // allocates nothing.
@@ -67,20 +86,21 @@ func propagatedValues(ctx context.Context) *propagatedValue {
 	return v
 }
 
-// propagates reports whether the App passes on all of the values.
-func (o *appOptions) propagates(v *propagatedValue) bool {
+// propagates reports whether the App passes on all of the values to messages of a handle.
+func (o *appOptions) propagates(v *propagatedValue, d *declaration) bool {
 	for ; v != nil; v = v.before {
-		if !slices.ContainsFunc(o.propagated, func(p propagation) bool { return p.header == v.header }) {
+		if !slices.ContainsFunc(o.propagated, func(p propagation) bool { return p.header == v.header && p.reaches(d) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// inherit adds the values of ctx to the header of an outgoing message that has none.
-func (o *appOptions) inherit(ctx context.Context, header transport.Header) transport.Header {
-	for _, p := range o.propagated {
-		if header.Has(p.header) {
+// inherit adds the values of ctx to the header of an outgoing message of a handle that has none.
+func (o *appOptions) inherit(ctx context.Context, d *declaration, header transport.Header) transport.Header {
+	for i := range o.propagated {
+		p := &o.propagated[i]
+		if header.Has(p.header) || !p.reaches(d) {
 			continue
 		}
 		if value := Propagated(ctx, p.header); value != "" {
@@ -96,7 +116,7 @@ func (c *Call) propagated(header, value string) string {
 		if p.header != header {
 			continue
 		}
-		if value == "" && c.at != nil && c.local != nil {
+		if value == "" && c.at != nil && c.local != nil && p.reaches(c.decl) {
 			value = Propagated(c.local.Parent(), header)
 		}
 		if p.choose != nil {
@@ -112,6 +132,14 @@ func (c *Call) appOptions() *appOptions {
 		return &c.at.in.app.options
 	}
 	return &c.via.in.app.options
+}
+
+// propagatedHeaders returns the names of the headers.
+func (o *appOptions) propagatedHeaders() (names []string) {
+	for _, p := range o.propagated {
+		names = append(names, p.header)
+	}
+	return names
 }
 
 // checkPropagated reports a bad header of Propagate.

@@ -14,6 +14,7 @@ import (
 var (
 	tenantFront  = mono.NewService[job, job]("tenant.front")
 	tenantBack   = mono.NewService[job, job]("tenant.back")
+	tenantOther  = mono.NewService[job, job]("tenant.other")
 	tenantQueue  = mono.NewQueue[job]("tenant.queue", mono.MaxAttempts(1))
 	tenantEvent  = mono.NewEvent[job]("tenant.event", mono.Durable())
 	tenantBrief  = mono.NewEvent[job]("tenant.brief")
@@ -186,6 +187,58 @@ func TestPropagateChoose(t *testing.T) {
 			}
 		}
 	})
+}
+
+// PropagateTo reaches the messages of some handles only, and what follows from the others has no
+// value. A sender can still set it.
+func TestPropagateTo(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		for _, middleware := range []bool{false, true} {
+			got := make(chan string, 10)
+			app := p.app(t, mono.PropagateTo("Tenant", func(h mono.Handle) bool { return h.Kind() == mono.KindService && h.Name() != "tenant.other" }))
+			if middleware {
+				app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next { return next }))
+			}
+			app.Add(module("tenant", func(s *mono.Scope) {
+				s.Use(tenantBack, tenantOther, tenantQueue)
+				tenantFront.Handle(s, func(ctx context.Context, j job) (job, error) {
+					if _, err := tenantOther.Call(ctx, s, j); err != nil {
+						return j, err
+					}
+					if _, err := tenantOther.With(mono.Header("Tenant", "set")).Call(ctx, s, j); err != nil {
+						return j, err
+					}
+					return tenantBack.Call(ctx, s, j)
+				})
+				read := func(ctx context.Context, j job) (job, error) {
+					got <- mono.CallFrom(ctx).Handle().Name() + " " + mono.Propagated(ctx, "Tenant") + " " + mono.CallFrom(ctx).Header("Tenant")
+					if mono.CallFrom(ctx).Handle().Name() == "tenant.back" {
+						return j, tenantQueue.Enqueue(ctx, s, j)
+					}
+					return j, nil
+				}
+				tenantOther.Handle(s, read)
+				tenantBack.Handle(s, read)
+				tenantQueue.Handle(s, func(ctx context.Context, j job) error {
+					got <- "queue " + mono.Propagated(ctx, "Tenant")
+					return nil
+				})
+			}))
+			begin(t, app)
+			if _, err := tenantFront.Call(mono.WithPropagated(t.Context(), "Tenant", "acme"), app, job{N: 1}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"tenant.other  ", "tenant.other set set", "tenant.back acme acme", "queue "} {
+				if tenant := next(t, got); tenant != want {
+					t.Errorf("got %q, want %q", tenant, want)
+				}
+			}
+		}
+	})
+	if text := panicOf(func() { mono.PropagateTo("Tenant", nil) }); !strings.Contains(text, `mono.PropagateTo("Tenant", nil): want a function`) {
+		t.Errorf("got %q", text)
+	}
 }
 
 func TestBadPropagate(t *testing.T) {

@@ -86,7 +86,7 @@ func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payl
 	if reply != nil {
 		info = takeCallInfo(ctx)
 	}
-	header := s.in.app.options.inherit(ctx, info.addTo(sent.header()))
+	header := s.in.app.options.inherit(ctx, s.decl, info.addTo(sent.header()))
 	if err := checkFields(header); err != nil {
 		return about(s.decl.String(), err)
 	}
