@@ -1,0 +1,60 @@
+package auth_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"gomono.dev/mono"
+	"gomono.dev/mono/auth"
+)
+
+// flat is a payload like that of the benchmarks of gomono.dev/bench.
+type flat struct {
+	ID       string
+	Quantity int
+}
+
+var (
+	bare    = mono.NewService[flat, flat]("bench.bare")
+	guarded = mono.NewService[flat, flat]("bench.guarded", auth.Require(auth.Scope("orders:write")))
+)
+
+// BenchmarkCall is a call with a cached token, beside a flat local call and beside calls without auth.
+func BenchmarkCall(b *testing.B) {
+	long := sign(jwt.SigningMethodRS256, "rsa", rsaKey, claims())
+	for _, p := range paths {
+		for _, with := range []bool{false, true} {
+			name, s := p.name+"/none", bare
+			ctx, cancel := context.WithCancel(auth.With(b.Context(), long))
+			defer cancel()
+			opts := []mono.AppOption{discard()}
+			if p.noLocalCalls {
+				opts = append(opts, mono.NoLocalCalls())
+			}
+			if with {
+				name, s = p.name+"/auth", guarded
+				opts = append(opts, auth.Propagate())
+			}
+			b.Run(name, func(b *testing.B) {
+				app := mono.New(p.open(b), opts...)
+				if with {
+					app.Use(auth.New(options()))
+				}
+				var ask mono.Func[flat, flat]
+				app.Add(module("bench", func(sc *mono.Scope) {
+					s.Handle(sc, func(_ context.Context, f flat) (flat, error) { return f, nil })
+					ask = s.Client(sc)
+				}))
+				begin(b, app)
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if f, err := ask(ctx, flat{"order-0123456789", i}); err != nil || f.Quantity != i {
+						b.Fatalf("got %+v, %v", f, err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package auth_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"gomono.dev/mono"
+	"gomono.dev/mono/auth"
+	"gomono.dev/transport"
+)
+
+// letters returns the dead letters of the queue.
+func letters(t *testing.T, app *mono.App) (all []mono.DeadLetter[order]) {
+	t.Helper()
+	for l, err := range ship.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// A job of a handle with CarryToken has the token of its sender's context. Without a valid one it
+// becomes a dead letter at its first attempt, and its handler does not run.
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.app(t, options())
+		users := make(chan string, 10)
+		app.Add(module("orders", func(s *mono.Scope) {
+			s.Use(ship)
+			place.Handle(s, func(ctx context.Context, o order) (order, error) { return o, ship.Enqueue(ctx, s, o) })
+			ship.Handle(s, func(ctx context.Context, o order) error {
+				users <- o.ID + " " + subject(ctx)
+				return nil
+			})
+		}))
+		begin(t, app)
+		if _, err := place.Call(auth.With(t.Context(), token()), app, order{ID: "first"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-users; got != "first ada-lovelace-1815" {
+			t.Errorf("got %q", got)
+		}
+		bad := map[string]string{"none": "", "expired": token(jwt.MapClaims{"exp": in(-time.Hour)}), "scope": token(jwt.MapClaims{"scope": "other"})}
+		for id, token := range bad {
+			if err := ship.Enqueue(auth.With(t.Context(), token), app, order{ID: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ship.Enqueue(auth.With(t.Context(), token()), app, order{ID: "last"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-users; got != "last ada-lovelace-1815" {
+			t.Errorf("got %q", got)
+		}
+		all := letters(t, app)
+		if len(all) != len(bad) {
+			t.Fatalf("got %d dead letters", len(all))
+		}
+		for _, l := range all {
+			o, err := l.Value()
+			want := mono.Unauthenticated
+			if o.ID == "scope" {
+				want = mono.PermissionDenied
+			}
+			if err != nil || l.Reason != mono.ReasonPermanent || l.Code != want || l.Attempts != 1 || leaks(l.Error, bad[o.ID]) {
+				t.Errorf("%s: got %s, %s, %d attempts, %q, %v", o.ID, l.Reason, l.Code, l.Attempts, l.Error, err)
+			}
+			if got := strings.TrimPrefix(l.Header.Get(auth.Header), "Bearer "); got != bad[o.ID] {
+				t.Errorf("%s: the dead letter has another token", o.ID)
+			}
+		}
+	})
+}
+
+// A token has to be valid when its message is stored, and not when it is handled: it may expire
+// before a later attempt. A job that comes due and a dead letter that is replayed are stored then,
+// and need a valid token.
+func TestExpiryOfStoredMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app := paths[1].app(t, options())
+		var handled []string
+		app.Add(module("orders", func(s *mono.Scope) {
+			ship.Handle(s, func(ctx context.Context, o order) error {
+				handled = append(handled, o.ID)
+				if mono.CallFrom(ctx).Attempt() < 3 || o.ID == "fails" {
+					return mono.Errorf(mono.Unavailable, "no truck")
+				}
+				return nil
+			})
+		}))
+		begin(t, app)
+		enqueue := func(id string, opts ...mono.QueueSendOption) {
+			short := token(jwt.MapClaims{"exp": in(time.Minute)})
+			if err := ship.With(opts...).Enqueue(auth.With(t.Context(), short), app, order{ID: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		enqueue("retried") // attempts at once, after one hour, and after two
+		<-time.After(3 * time.Hour)
+		if !slices.Equal(handled, []string{"retried", "retried", "retried"}) || len(letters(t, app)) != 0 {
+			t.Fatalf("handled %q, %d dead letters", handled, len(letters(t, app)))
+		}
+		handled = nil
+		enqueue("soon", mono.Delay(30*time.Second))
+		<-time.After(3 * time.Hour)
+		if len(handled) != 3 {
+			t.Errorf("handled %q", handled)
+		}
+		handled = nil
+		enqueue("late", mono.Delay(2*time.Minute))
+		<-time.After(3 * time.Hour)
+		all := letters(t, app)
+		if len(handled) != 0 || len(all) != 1 || all[0].Code != mono.Unauthenticated || !strings.Contains(all[0].Error, "has expired") {
+			t.Fatalf("handled %q, %d dead letters", handled, len(all))
+		}
+		replay := func(l mono.DeadLetter[order]) {
+			if err := ship.DeadLetters(app).Replay(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(3 * time.Hour)
+		}
+		replay(all[0])
+		if all = letters(t, app); len(handled) != 0 || len(all) != 1 || all[0].Code != mono.Unauthenticated {
+			t.Fatalf("replayed with the old token: handled %q, %d dead letters", handled, len(all))
+		}
+		all[0].Header.Set(auth.Header, "Bearer "+token())
+		replay(all[0])
+		if len(handled) != 3 || len(letters(t, app)) != 0 {
+			t.Errorf("replayed with a new token: handled %q, %d dead letters", handled, len(letters(t, app)))
+		}
+	})
+}
+
+// A job whose keys are missing is tried again, and is not a dead letter at once.
+func TestJobWithoutKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{body: goodSet, down: true}
+		app := paths[1].app(t, s.options())
+		handled := 0
+		app.Add(module("orders", func(sc *mono.Scope) {
+			ship.Handle(sc, func(context.Context, order) error { handled++; return nil })
+		}))
+		begin(t, app)
+		if err := ship.Enqueue(auth.With(t.Context(), token()), app, order{}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		s.set(func(s *server) { s.down = false })
+		<-time.After(2 * time.Hour)
+		if handled != 1 || len(letters(t, app)) != 0 {
+			t.Errorf("handled %d times, %d dead letters", handled, len(letters(t, app)))
+		}
+	})
+}
+
+// Messages of handles without CarryToken, and headers of public services' jobs, have no token: it is
+// not stored.
+func TestNotStored(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.app(t, options())
+		headers := make(chan transport.Header, 1)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if c.Side() == mono.SideReceiver && c.Handle().Name() == "orders.notify" {
+					headers <- transport.Header{{Name: auth.Header, Value: c.Header(auth.Header) + mono.Propagated(ctx, auth.Header)}}
+				}
+				return next(ctx, c)
+			}
+		}))
+		app.Add(module("orders", func(s *mono.Scope) {
+			s.Use(notify, place)
+			quote.Handle(s, func(ctx context.Context, o order) (order, error) {
+				if err := notify.Enqueue(ctx, s, o); err != nil {
+					return o, err
+				}
+				return place.Call(ctx, s, o) // a public service passes the token on
+			})
+			place.Handle(s, user)
+			notify.Handle(s, func(context.Context, order) error { return nil })
+		}))
+		begin(t, app)
+		o, err := quote.Call(auth.With(t.Context(), token()), app, order{ID: "a1"})
+		if err != nil || o.User != "ada-lovelace-1815" {
+			t.Errorf("got %+v, %v", o, err)
+		}
+		if h := <-headers; h.Get(auth.Header) != "" {
+			t.Error("the job has the token")
+		}
+	})
+}
