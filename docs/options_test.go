@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// options.md lists every option of packages mono, accesslog, audit, health, limit, redact, requestid, kv and objstore, and every
+// options.md lists every option of packages mono, accesslog, audit, auth, health, limit, redact, requestid, kv and objstore, and every
 // field of the Options of the transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
@@ -23,6 +23,7 @@ func TestOptionsAreComplete(t *testing.T) {
 		options(t, "../mono"),
 		options(t, "../mono/accesslog"),
 		options(t, "../mono/audit"),
+		options(t, "../mono/auth"),
 		options(t, "../mono/health"),
 		options(t, "../mono/limit"),
 		options(t, "../mono/redact"),
@@ -32,6 +33,7 @@ func TestOptionsAreComplete(t *testing.T) {
 	)
 	names = append(names, fields(t, "../transport/natsx/options.go")...)
 	names = append(names, fields(t, "../mono/audit/trail.go")...)
+	names = append(names, fields(t, "../mono/auth/options.go")...)
 	names = append(names, fields(t, "../transport/natsx/embedded/options.go")...)
 	if len(names) < 60 {
 		t.Errorf("only %d options were found: %q", len(names), names)

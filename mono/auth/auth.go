@@ -14,8 +14,8 @@
 //	http.ListenAndServe(address, users.Handler(mux))
 //
 // Handler takes the token of an HTTP request. The calls that follow from the request have it, over
-// the transport and local, and each receiver verifies it. [From] returns its claims. Nothing else
-// that a message has is trusted, such as claims in a header of their own.
+// the transport and local, and each receiver verifies it. [From] returns its claims. Claims in any
+// other header are not trusted.
 //
 // # What is closed
 //
@@ -49,6 +49,9 @@
 //
 //	letter.Header.Set(auth.Header, "Bearer "+token)
 //	err := letters.Replay(ctx, letter)
+//
+// A handler that calls a closed service passes the token of its message on, and that may have expired
+// by then: such a call is refused. A job that comes late calls with a token of its own, by [With].
 //
 // A stored message that is refused becomes a dead letter at once. One whose keys are missing is
 // tried again. A handle with Require cannot be received in batches, which would be checked by the

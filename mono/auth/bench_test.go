@@ -10,7 +10,7 @@ import (
 	"gomono.dev/mono/auth"
 )
 
-// flat is a payload like that of the benchmarks of gomono.dev/bench.
+// flat is the payload.
 type flat struct {
 	ID       string
 	Quantity int
@@ -21,8 +21,10 @@ var (
 	guarded = mono.NewService[flat, flat]("bench.guarded", auth.Require(auth.Scope("orders:write")))
 )
 
-// BenchmarkCall is a call with a cached token, beside a flat local call and beside calls without auth.
+// BenchmarkCall is a call with a cached token, beside the same call without auth. The unit x/flat is a
+// multiple of the first one, a flat local call.
 func BenchmarkCall(b *testing.B) {
+	var first float64
 	long := sign(jwt.SigningMethodRS256, "rsa", rsaKey, claims())
 	for _, p := range paths {
 		for _, with := range []bool{false, true} {
@@ -53,6 +55,13 @@ func BenchmarkCall(b *testing.B) {
 					if f, err := ask(ctx, flat{"order-0123456789", i}); err != nil || f.Quantity != i {
 						b.Fatalf("got %+v, %v", f, err)
 					}
+				}
+				per := float64(b.Elapsed()) / float64(b.N)
+				if !with && !p.noLocalCalls {
+					first = per
+				}
+				if first > 0 {
+					b.ReportMetric(per/first, "x/flat")
 				}
 			})
 		}

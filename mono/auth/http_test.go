@@ -12,8 +12,8 @@ import (
 	"gomono.dev/mono/auth"
 )
 
-// Handler takes the token of a request. One that is not valid gets 401, one that cannot be verified
-// 503. Requests without a token, and with another scheme, are served without claims.
+// Handler takes the token of a request. A bad token gets 401, and 503 if the keys are missing.
+// Requests without a token, and with another scheme, are served without claims.
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {

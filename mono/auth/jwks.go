@@ -102,7 +102,7 @@ type fetch struct {
 func (k *jwks) check(algorithms []string) error {
 	address, err := url.Parse(k.address)
 	if err != nil {
-		return errors.New("the address of the JWKS is no URL")
+		return errors.New("the address of the JWKS is not a URL")
 	}
 	if err := checkAddress(address); err != nil {
 		return err
@@ -259,7 +259,7 @@ func (k *jwks) fetch(ctx context.Context, changed func()) error {
 func parseSet(body []byte) (*keySet, error) {
 	var all jwkset.JWKSMarshal
 	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, errors.New("the JWKS is no JSON Web Key Set")
+		return nil, errors.New("the JWKS is not a JSON Web Key Set")
 	}
 	store, set := jwkset.NewMemoryStorage(), new(keySet)
 	for _, text := range all.Keys {

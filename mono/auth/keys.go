@@ -126,7 +126,7 @@ func familyOf(key any) (string, error) {
 			return "", fmt.Errorf("the secret has %d bytes: want at least %d", len(key), minSecretBytes)
 		}
 		if bytes.Contains(key, []byte("-----BEGIN ")) {
-			return "", errors.New("it is a text in PEM, which is no secret: parse it with package x509")
+			return "", errors.New("it is a text in PEM and not a secret: parse it with package x509")
 		}
 		return "secret", nil
 	}

@@ -58,8 +58,8 @@ type Options struct {
 	// refused before it is parsed.
 	MaxToken int
 
-	// Open are the names of handles that declare nothing and are open, such as "health.ready":
-	// those of packages that know nothing of auth.
+	// Open are the names of handles that declare nothing and are open, such as "health.ready",
+	// which a package without auth declares.
 	Open []string
 
 	// RolesClaim is the claim with the roles, "roles" by default. Dots separate the names of

@@ -105,7 +105,7 @@ func TestBadOptions(t *testing.T) {
 		`its type is *rsa.PrivateKey`: func(o *auth.Options) { o.Keys = static("x", rsaKey) },
 		`want https, or http`:         func(o *auth.Options) { o.Keys = auth.JWKS("http://id.example.com/keys") },
 		`the scheme "file"`:           func(o *auth.Options) { o.Keys = auth.JWKS("file:///etc/keys") },
-		"is no URL":                   func(o *auth.Options) { o.Keys = auth.JWKS("https://%zz") },
+		"is not a URL":                func(o *auth.Options) { o.Keys = auth.JWKS("https://%zz") },
 		`has no secrets: remove the alg`: func(o *auth.Options) {
 			o.Algorithms, o.Keys = []string{"HS256"}, auth.JWKS("https://id.example.com/keys")
 		},

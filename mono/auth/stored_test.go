@@ -15,6 +15,12 @@ import (
 	"gomono.dev/transport"
 )
 
+// pass lets virtual time pass.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // letters returns the dead letters of the queue.
 func letters(t *testing.T, app *mono.App) (all []mono.DeadLetter[order]) {
 	t.Helper()
@@ -82,16 +88,25 @@ func TestJobs(t *testing.T) {
 }
 
 // A token has to be valid when its message is stored, and not when it is handled: it may expire
-// before a later attempt. A job that comes due and a dead letter that is replayed are stored then,
-// and need a valid token.
+// before a later attempt, whose calls need another token. A job that comes due and a dead letter
+// that is replayed are stored then, and need a valid token.
 func TestExpiryOfStoredMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := paths[1].app(t, options())
 		var handled []string
 		app.Add(module("orders", func(s *mono.Scope) {
+			s.Use(place)
+			place.Handle(s, user)
 			ship.Handle(s, func(ctx context.Context, o order) error {
 				handled = append(handled, o.ID)
+				_, err := place.Call(ctx, s, o)
+				if first := mono.CallFrom(ctx).Attempt() == 1; first != (err == nil) || !first && mono.CodeOf(err) != mono.Unauthenticated {
+					t.Errorf("attempt %d at %s: a call with its token got %v", mono.CallFrom(ctx).Attempt(), o.ID, err)
+				}
+				if _, err := place.Call(auth.With(ctx, token()), s, o); err != nil {
+					t.Error(err)
+				}
 				if mono.CallFrom(ctx).Attempt() < 3 || o.ID == "fails" {
 					return mono.Errorf(mono.Unavailable, "no truck")
 				}
@@ -106,19 +121,19 @@ func TestExpiryOfStoredMessages(t *testing.T) {
 			}
 		}
 		enqueue("retried") // attempts at once, after one hour, and after two
-		<-time.After(3 * time.Hour)
+		pass(3 * time.Hour)
 		if !slices.Equal(handled, []string{"retried", "retried", "retried"}) || len(letters(t, app)) != 0 {
 			t.Fatalf("handled %q, %d dead letters", handled, len(letters(t, app)))
 		}
 		handled = nil
 		enqueue("soon", mono.Delay(30*time.Second))
-		<-time.After(3 * time.Hour)
+		pass(3 * time.Hour)
 		if len(handled) != 3 {
 			t.Errorf("handled %q", handled)
 		}
 		handled = nil
 		enqueue("late", mono.Delay(2*time.Minute))
-		<-time.After(3 * time.Hour)
+		pass(3 * time.Hour)
 		all := letters(t, app)
 		if len(handled) != 0 || len(all) != 1 || all[0].Code != mono.Unauthenticated || !strings.Contains(all[0].Error, "has expired") {
 			t.Fatalf("handled %q, %d dead letters", handled, len(all))
@@ -127,18 +142,65 @@ func TestExpiryOfStoredMessages(t *testing.T) {
 			if err := ship.DeadLetters(app).Replay(t.Context(), l); err != nil {
 				t.Fatal(err)
 			}
-			<-time.After(3 * time.Hour)
+			pass(3 * time.Hour)
 		}
 		replay(all[0])
 		if all = letters(t, app); len(handled) != 0 || len(all) != 1 || all[0].Code != mono.Unauthenticated {
 			t.Fatalf("replayed with the old token: handled %q, %d dead letters", handled, len(all))
 		}
-		all[0].Header.Set(auth.Header, "Bearer "+token())
+		all[0].Header.Set(auth.Header, "Bearer "+token(jwt.MapClaims{"exp": in(time.Minute)}))
 		replay(all[0])
 		if len(handled) != 3 || len(letters(t, app)) != 0 {
 			t.Errorf("replayed with a new token: handled %q, %d dead letters", handled, len(letters(t, app)))
 		}
 	})
+}
+
+// The server's clock decides on NATS, too: a token may expire before a later attempt, and not before a
+// delayed job is due.
+func TestExpiryOnNATS(t *testing.T) {
+	t.Parallel()
+	const life = 5 * time.Second
+	o := options()
+	o.Leeway = -1
+	app := paths[2].app(t, o)
+	jobs := mono.NewQueue[order]("orders.brief", auth.Require(auth.CarryToken()), mono.MaxAttempts(2), mono.Backoff(mono.Constant(0)))
+	var expires time.Time
+	handled := make(chan string, 10)
+	app.Add(module("orders", func(s *mono.Scope) {
+		jobs.Handle(s, func(ctx context.Context, o order) error {
+			handled <- o.ID
+			if mono.CallFrom(ctx).Attempt() == 1 {
+				<-time.After(time.Until(expires) + 100*time.Millisecond)
+				return mono.Errorf(mono.Unavailable, "no truck")
+			}
+			return nil
+		})
+	}))
+	begin(t, app)
+	expires = time.Now().Add(life)
+	ctx := auth.With(t.Context(), token(jwt.MapClaims{"exp": float64(expires.UnixMilli()) / 1000}))
+	for id, opts := range map[string][]mono.QueueSendOption{"retried": nil, "late": {mono.Delay(life + time.Second)}} {
+		if err := jobs.With(opts...).Enqueue(ctx, app, order{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first, second := <-handled, <-handled; first != "retried" || second != "retried" {
+		t.Errorf("handled %q and %q", first, second)
+	}
+	for {
+		for l, err := range jobs.DeadLetters(app).List(t.Context(), mono.DeadLetterFilter{}) {
+			if err != nil || l.Code != mono.Unauthenticated || !strings.Contains(l.Error, "has expired") {
+				t.Errorf("got %s %q, %v", l.Code, l.Error, err)
+			}
+			return
+		}
+		select {
+		case id := <-handled:
+			t.Fatalf("handled %q", id)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // A job whose keys are missing is tried again, and is not a dead letter at once.
@@ -155,9 +217,9 @@ func TestJobWithoutKeys(t *testing.T) {
 		if err := ship.Enqueue(auth.With(t.Context(), token()), app, order{}); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(time.Minute)
+		pass(time.Minute)
 		s.set(func(s *server) { s.down = false })
-		<-time.After(2 * time.Hour)
+		pass(2 * time.Hour)
 		if handled != 1 || len(letters(t, app)) != 0 {
 			t.Errorf("handled %d times, %d dead letters", handled, len(letters(t, app)))
 		}

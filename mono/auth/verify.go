@@ -84,8 +84,8 @@ var (
 	errUnavailable = errors.New("no keys")
 )
 
-// refusalOf returns a text of our own for an error of the parser, whose text may have parts of the
-// token.
+// refusalOf returns the refusal for an error of the parser, without its text: that may have parts of
+// the token.
 func refusalOf(err error) *refusal {
 	switch {
 	case errors.Is(err, errUnavailable):
