@@ -67,3 +67,22 @@ func BenchmarkCall(b *testing.B) {
 		}
 	}
 }
+
+// A call with a cached token allocates three objects: the call, its Call, and the context with the
+// claims. The verification of a signature would add more than fifty.
+func TestAllocations(t *testing.T) {
+	app := paths[0].app(t, options())
+	app.Add(module("bench", func(s *mono.Scope) {
+		guarded.Handle(s, func(_ context.Context, f flat) (flat, error) { return f, nil })
+	}))
+	begin(t, app)
+	ctx := auth.With(t.Context(), sign(jwt.SigningMethodRS256, "rsa", rsaKey, claims()))
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := guarded.Call(ctx, app, flat{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 3 {
+		t.Errorf("a call allocates %v objects", n)
+	}
+}
