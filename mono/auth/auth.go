@@ -119,8 +119,8 @@ func New(o Options) *Auth {
 // Name returns "auth".
 func (a *Auth) Name() string { return "auth" }
 
-// Side returns the receiving side.
-func (a *Auth) Side() mono.Side { return mono.SideReceiver }
+// Selects implements [mono.Selective]: it selects the receiving side.
+func (a *Auth) Selects(_ mono.Handle, side mono.Side, _ bool) bool { return side == mono.SideReceiver }
 
 // Bind implements [mono.Module]. It returns the mistakes in the options.
 func (a *Auth) Bind(s *mono.Scope) error {
