@@ -166,7 +166,7 @@ func (r *receiver) decodeBatch(m *inbound) {
 		return
 	}
 	m.call, m.decoded = m.batch[0].call, true
-	m.call.payload, m.call.size, m.call.count = r.pack(m.batch), 0, len(m.batch)
+	m.call.payload, m.call.size, m.call.batch = r.pack(m.batch), 0, m
 	for _, one := range m.batch {
 		m.call.size += one.call.size
 	}

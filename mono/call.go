@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"iter"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,7 +45,7 @@ type Call struct {
 	delivery *transport.Delivery // nil if it was not stored
 	around   context.Context     // of the handler: see within
 	request  *inboundRequest     // of a request from the transport
-	count    int                 // of the messages of a batch
+	batch    *inbound            // a batch, nil for one message
 }
 
 // Side is the side of a message that a Call describes.
@@ -150,6 +152,12 @@ func (c *Call) fields(name string) transport.Header {
 // names and values apply here too.
 func (c *Call) SetHeader(name, value string) { c.header.Set(name, value) }
 
+// DelHeader removes a header. Its effect is that of SetHeader.
+func (c *Call) DelHeader(name string) {
+	c.header = slices.Clone(c.header) // the receiver's message stays as it came
+	c.header.Del(name)
+}
+
 // Payload returns the message as a Go value. On the receiving side it is decoded
 // already. It belongs to the handler or the sender: the targets of its pointers, slices
 // and maps must not be changed.
@@ -194,10 +202,40 @@ func (c *Call) ReplySize() int {
 // Local reports whether the message is a local call.
 func (c *Call) Local() bool { return c.local != nil || c.via != nil && c.via.local != nil }
 
+// CallerContext returns the context with which a local call was made, on the receiving
+// side. It is nil for other messages. Middleware finds values there that it would send in
+// headers to another process, such as a trace. Nothing else should depend on it.
+func (c *Call) CallerContext() context.Context {
+	if c.at == nil || c.local == nil {
+		return nil
+	}
+	return c.local.Parent()
+}
+
 // Count returns the number of messages that the Call describes: 1, or the size of a
 // batch. The ID, the headers and other properties of a batch are those of its first
 // message, and Size is the sum of their sizes.
-func (c *Call) Count() int { return max(c.count, 1) }
+func (c *Call) Count() int {
+	if c.batch == nil {
+		return 1
+	}
+	return len(c.batch.batch)
+}
+
+// Batch returns the Calls of the messages of a batch, in their order, and nothing for a
+// message that HandleBatch does not receive.
+func (c *Call) Batch() iter.Seq[*Call] {
+	return func(yield func(*Call) bool) {
+		if c.batch == nil {
+			return
+		}
+		for _, m := range c.batch.batch {
+			if !yield(&m.call) {
+				return
+			}
+		}
+	}
+}
 
 // Attempt returns the number of this attempt at the message, from 1. An attempt counts
 // if its process died in the handler, and does not if its process handed the message

@@ -2,6 +2,7 @@ package mono_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,12 +15,18 @@ import (
 
 // oneSided is middleware of one side. It adds the sides that it sees to a trace.
 type oneSided struct {
-	side  mono.Side // "" for both
+	side  mono.Side // or "", sideOnce or sideNone
 	trace *trace
 }
 
-func (o oneSided) Selects(_ mono.Handle, side mono.Side, _ bool) bool {
-	return o.side == "" || o.side == side
+// Other choices of oneSided than one side, or "" for both.
+const (
+	sideOnce mono.Side = "once" // not on the sending side of a local call
+	sideNone mono.Side = "none"
+)
+
+func (o oneSided) Selects(_ mono.Handle, side mono.Side, local bool) bool {
+	return o.side == "" || o.side == side || o.side == sideOnce && !local
 }
 
 func (o oneSided) Wrap(next mono.Next) mono.Next {
@@ -37,7 +44,12 @@ func TestMiddlewareOfOneSide(t *testing.T) {
 			mono.SideSender:   "sending",
 			mono.SideReceiver: "receiving",
 			"":                "sending receiving",
+			sideOnce:          "sending receiving",
+			sideNone:          "",
 		} {
+			if side == sideOnce && !p.noLocalCalls {
+				want = "receiving"
+			}
 			for _, both := range []bool{false, true} {
 				var tr trace
 				var call mono.Func[question, reply]
@@ -53,7 +65,7 @@ func TestMiddlewareOfOneSide(t *testing.T) {
 						t.Errorf("got %v, %v", got, err)
 					}
 				}
-				if got := strings.Join(tr.all(), " "); got != want+" "+want {
+				if got := strings.Join(tr.all(), " "); got != strings.TrimSpace(want+" "+want) {
 					t.Errorf("side %q, both %t: got %q", side, both, got)
 				}
 			}
@@ -226,6 +238,133 @@ func TestPanicInSelectsOutsideModules(t *testing.T) {
 type badChoice struct{ mono.MiddlewareFunc }
 
 func (badChoice) Selects(mono.Handle, mono.Side, bool) bool { panic("no choice") }
+
+// The receiving side of a local call has the caller's context, as middleware of the sending side
+// has changed it. Other messages have none.
+func TestMiddlewareSeesTheCallersContext(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	onPaths(t, func(t *testing.T, p path) {
+		for _, both := range []bool{false, true} {
+			var tr trace
+			app := p.app(t)
+			if both {
+				app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+					return func(ctx context.Context, c *mono.Call) error {
+						if c.Side() == mono.SideSender {
+							if c.CallerContext() != nil {
+								t.Error("the sending side has a caller's context")
+							}
+							ctx = context.WithValue(ctx, key{}, "middleware")
+						}
+						return next(ctx, c)
+					}
+				}))
+			}
+			app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+				return func(ctx context.Context, c *mono.Call) error {
+					if c.Side() == mono.SideReceiver {
+						caller := c.CallerContext()
+						tr.add(fmt.Sprint(caller != nil, ctx.Value(key{})))
+						if caller != nil {
+							tr.add(fmt.Sprint(caller.Value(key{})))
+						}
+					}
+					return next(ctx, c)
+				}
+			}))
+			app.Add(provider(echo))
+			begin(t, app)
+			if _, err := ask.Call(context.WithValue(t.Context(), key{}, "caller"), app, question{}); err != nil {
+				t.Error(err)
+			}
+			want := []string{"false <nil>"}
+			if !p.noLocalCalls {
+				want = []string{"true <nil>", "caller"}
+				if both {
+					want[1] = "middleware"
+				}
+			}
+			if got := tr.all(); !slices.Equal(got, want) {
+				t.Errorf("both %t: got %q, want %q", both, got, want)
+			}
+		}
+	})
+	if mono.CallFrom(t.Context()).CallerContext() != nil {
+		t.Error("the empty Call has a caller's context")
+	}
+}
+
+// Middleware sees each message of a batch, with its own id and header.
+func TestMiddlewareSeesTheBatch(t *testing.T) {
+	t.Parallel()
+	steps := mono.NewStream[job]("test.batched")
+	onPaths(t, func(t *testing.T, p path) {
+		seen := make(chan string, 10)
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				for one := range c.Batch() {
+					seen <- fmt.Sprint(c.Module(), " ", one.ID(), " ", one.Header("Number"), " ", one.Count(), " ", one.Payload())
+				}
+				return next(ctx, c)
+			}
+		}))
+		app.Add(module("single", func(s *mono.Scope) { steps.Handle(s, func(context.Context, job) error { return nil }) }),
+			module("batches", func(s *mono.Scope) {
+				steps.HandleBatch(s, func(context.Context, []mono.Message[job]) error { return nil }, mono.BatchWait(20*time.Millisecond))
+			}))
+		begin(t, app)
+		for n := range 3 {
+			if err := steps.With(mono.DedupID(fmt.Sprint("id", n)), mono.Header("Number", fmt.Sprint(n))).Append(t.Context(), app, job{N: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 3 {
+			if got, want := next(t, seen), fmt.Sprintf("batches id%d %d 1 %v", n, n, job{N: n}); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	})
+	for range mono.CallFrom(t.Context()).Batch() {
+		t.Error("the empty Call has a batch")
+	}
+}
+
+// A header that middleware removes is not sent. On the receiving side the handler does not see it,
+// and the dead letter has it nevertheless.
+func TestMiddlewareRemovesAHeader(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		seen := make(chan string, 1)
+		app := p.app(t)
+		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+			return func(ctx context.Context, c *mono.Call) error {
+				if c.Side() == mono.SideSender {
+					c.DelHeader("A")
+				} else {
+					c.DelHeader("B")
+				}
+				return next(ctx, c)
+			}
+		}))
+		app.Add(module("tenant", func(s *mono.Scope) {
+			tenantQueue.Handle(s, func(ctx context.Context, _ job) error {
+				c := mono.CallFrom(ctx)
+				seen <- c.Header("A") + c.Header("B") + c.Header("C")
+				return mono.Permanent(errors.New("no"))
+			})
+		}))
+		begin(t, app)
+		if err := tenantQueue.With(mono.Header("A", "a"), mono.Header("B", "b"), mono.Header("C", "c")).Enqueue(t.Context(), app, job{}); err != nil {
+			t.Fatal(err)
+		}
+		letter := awaitDeadLetters(t, tenantQueue.DeadLetters(app), 1)[0]
+		if got, h := next(t, seen), letter.Header; got != "c" || h.Has("A") || h.Get("B") != "b" || h.Get("C") != "c" {
+			t.Errorf("the handler has seen %q, the dead letter has %v", got, h)
+		}
+	})
+}
 
 // Middleware sees the number of messages, and the partition of a message in an ordered group.
 func TestMiddlewareSeesCountAndPartition(t *testing.T) {

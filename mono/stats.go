@@ -55,6 +55,12 @@ func (s Stream[T]) Stats(ctx context.Context, b Binder) (Stats, error) {
 	return statsOf(ctx, b, s.decl)
 }
 
+// StatsOf is like Queue.Stats, for packages that know a handle only from an observer or from
+// middleware. The error is FailedPrecondition if the handle is not stored.
+func StatsOf(ctx context.Context, b Binder, h Handle) (Stats, error) {
+	return statsOf(ctx, b, h.declared())
+}
+
 func statsOf(ctx context.Context, b Binder, d *declaration) (Stats, error) {
 	in := b.Scope().in
 	var s Stats

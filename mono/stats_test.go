@@ -46,6 +46,12 @@ func TestStats(t *testing.T) {
 			}
 			return len(s.Groups) == 2 && s.Groups[0].Waiting+s.Groups[0].InFlight == 3
 		})
+		if of, err := mono.StatsOf(t.Context(), app, queue); err != nil || of.Messages != s.Messages || len(of.Groups) != 2 {
+			t.Errorf("StatsOf: got %+v, %v", of, err)
+		}
+		if _, err := mono.StatsOf(t.Context(), app, ask); mono.CodeOf(err) != mono.FailedPrecondition {
+			t.Errorf("StatsOf a service: got %v", err)
+		}
 		if s.Messages != 4 || s.Bytes == 0 || s.Delayed != 1 || s.DeadLetters != 1 || s.Oldest.Before(before) {
 			t.Errorf("the queue has %+v", s)
 		}
