@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// options.md lists every option of packages mono, accesslog, audit, auth, health, limit, redact, requestid, kv and objstore, and every
+// options.md lists every option of packages mono, accesslog, audit, auth, health, limit, redact, requestid, telemetry, kv and objstore, and every
 // field of the Options of the transports on NATS.
 func TestOptionsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("options.md")
@@ -28,6 +28,7 @@ func TestOptionsAreComplete(t *testing.T) {
 		options(t, "../mono/limit"),
 		options(t, "../mono/redact"),
 		options(t, "../mono/requestid"),
+		options(t, "../mono/telemetry"),
 		options(t, "../kv"),
 		options(t, "../objstore"),
 	)

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,5 +155,3 @@ func (m *measurements) add(key measurementKey, failed bool) *measurement {
 	m.all[key] = made
 	return made
 }
-
-func decimal(n int) string { return strconv.Itoa(n) }

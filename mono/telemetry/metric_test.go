@@ -81,7 +81,7 @@ func TestMetrics(t *testing.T) {
 		if p.name == "nats" {
 			system = "nats"
 		}
-		send := "messaging.destination.name=orders.%s,messaging.operation.name=send,messaging.system=" + system + ",mono.module= %d"
+		send := "messaging.destination.name=orders.%s,messaging.operation.name=send,messaging.system=" + system + " %d"
 		sent := []string{fmt.Sprintf(send, "ledger", 2), fmt.Sprintf(send, "ship", 1)}
 		process := func(batches int) []string {
 			return []string{

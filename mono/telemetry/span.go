@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -73,25 +74,28 @@ type site struct {
 func (r *run) newSite(c *mono.Call) *site {
 	h := c.Handle()
 	s := &site{handle: h, service: h.Kind() == mono.KindService, sending: c.Side() == mono.SideSender, name: h.Name()}
-	module := moduleKey.String(c.Module())
 	var kind trace.SpanKind
+	var operationType attribute.KeyValue
 	switch {
 	case s.service:
 		kind = trace.SpanKindServer
 		if s.sending {
 			kind = trace.SpanKindClient
 		}
-		s.attributes = []attribute.KeyValue{semconv.RPCSystemNameKey.String("mono"), semconv.RPCMethod(h.Name()), module}
+		s.attributes = []attribute.KeyValue{semconv.RPCSystemNameKey.String("mono"), semconv.RPCMethod(h.Name())}
 	case s.sending:
-		kind, s.name = trace.SpanKindProducer, "send "+h.Name()
-		s.attributes = r.messaging(c, "send", module)
+		kind, s.name, operationType = trace.SpanKindProducer, "send "+h.Name(), semconv.MessagingOperationTypeSend
+		s.attributes = r.messaging(c, "send")
 	default:
-		kind, s.name = trace.SpanKindConsumer, "process "+h.Name()
-		s.attributes = r.messaging(c, "process", module)
+		kind, s.name, operationType = trace.SpanKindConsumer, "process "+h.Name(), semconv.MessagingOperationTypeProcess
+		s.attributes = r.messaging(c, "process")
+	}
+	if module := c.Module(); module != "" {
+		s.attributes = append(s.attributes, moduleKey.String(module))
 	}
 	attrs := append(s.attributes[:len(s.attributes):len(s.attributes)], kindKey.String(string(h.Kind())))
 	if !s.service {
-		attrs = append(attrs, semconv.MessagingOperationTypeKey.String(string(operationType(s.sending))))
+		attrs = append(attrs, operationType)
 	}
 	attrs = append(attrs, r.options.attributes...)
 	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
@@ -101,19 +105,12 @@ func (r *run) newSite(c *mono.Call) *site {
 }
 
 // messaging returns the attributes of spans and measurements of an operation.
-func (r *run) messaging(c *mono.Call, operation string, module attribute.KeyValue) []attribute.KeyValue {
-	attrs := []attribute.KeyValue{semconv.MessagingSystemKey.String(r.system), semconv.MessagingOperationName(operation), semconv.MessagingDestinationName(c.Handle().Name()), module}
+func (r *run) messaging(c *mono.Call, operation string) []attribute.KeyValue {
+	attrs := []attribute.KeyValue{semconv.MessagingSystemKey.String(r.system), semconv.MessagingOperationName(operation), semconv.MessagingDestinationName(c.Handle().Name())}
 	if g := c.Group(); g != "" {
 		attrs = append(attrs, semconv.MessagingConsumerGroupName(g))
 	}
 	return attrs
-}
-
-func operationType(sending bool) string {
-	if sending {
-		return "send"
-	}
-	return "process"
 }
 
 // operation is one send or one handling of a message.
@@ -175,23 +172,23 @@ func (r *run) receive(ctx context.Context, s *site, c *mono.Call) (context.Conte
 	}
 	var links []trace.Link
 	for one := range c.Batch() {
-		links = r.link(ctx, links, one)
+		links = r.link(links, one)
 	}
 	if links != nil {
 		return ctx, links
 	}
 	if r.options.links && !s.service {
-		links = r.link(ctx, nil, c)
+		links = r.link(nil, c)
 	}
 	return r.options.propagator.Extract(ctx, carrier{c}), links
 }
 
 // link adds a link to the span that sent a message. The result is not nil.
-func (r *run) link(ctx context.Context, links []trace.Link, c *mono.Call) []trace.Link {
+func (r *run) link(links []trace.Link, c *mono.Call) []trace.Link {
 	if links == nil {
 		links = make([]trace.Link, 0, c.Count())
 	}
-	sent := r.options.propagator.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), carrier{c})
+	sent := r.options.propagator.Extract(context.Background(), carrier{c})
 	if span := trace.SpanContextFromContext(sent); span.IsValid() {
 		links = append(links, trace.Link{SpanContext: span})
 	}
@@ -241,7 +238,7 @@ func (o *operation) details(c *mono.Call, code string, failed bool) []attribute.
 		attrs = append(attrs, senderKey.String(cut(sender, maxText)))
 	}
 	if p := c.Partition(); p >= 0 {
-		attrs = append(attrs, semconv.MessagingDestinationPartitionID(decimal(p)))
+		attrs = append(attrs, semconv.MessagingDestinationPartitionID(strconv.Itoa(p)))
 	}
 	if !c.Time().IsZero() {
 		attrs = append(attrs, attemptKey.Int(c.Attempt()))
@@ -286,11 +283,11 @@ const (
 
 var redactor = redact.New()
 
-// cut shortens a text to at most limit bytes of valid UTF-8: an exporter would lose all spans that
+// cut shortens a text to limit bytes, and replaces what is not UTF-8: an exporter would lose all spans that
 // it exports together with one that is not.
 func cut(s string, limit int) string {
 	if len(s) > limit {
-		for limit--; limit > 0 && !utf8.RuneStart(s[limit]); {
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
 			limit--
 		}
 		s = s[:limit]

@@ -317,7 +317,7 @@ func TestAttributes(t *testing.T) {
 		want := map[string]string{
 			"orders.place server":            "mono orders.place not_found - orders shop - service db1",
 			"orders.place client":            "mono orders.place not_found not_found shop - - service db1",
-			"send orders.ledger producer":    system + " send send orders.ledger - id1 11 - -  -",
+			"send orders.ledger producer":    system + " send send orders.ledger - id1 11 - - - -",
 			"process orders.ledger consumer": system + " process process orders.ledger books id1 11 " + fmt.Sprint(transport.PartitionOf("a1", 4)) + " aborted books 1",
 		}
 		if p.isLocal() {
