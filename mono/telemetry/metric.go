@@ -57,9 +57,7 @@ func (o *operation) measure(c *mono.Call, took time.Duration, code string, faile
 		duration, count, sender = in.process, in.consumed, c.Sender()
 	}
 	m := o.site.of(sender, code, failed)
-	if duration.Enabled(o.ctx) {
-		duration.Record(o.ctx, took.Seconds(), m.record...)
-	}
+	duration.Record(o.ctx, took.Seconds(), m.record...)
 	if count != nil {
 		count.Add(o.ctx, int64(c.Count()), m.add...)
 	}

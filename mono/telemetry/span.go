@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +68,7 @@ type site struct {
 	start   []trace.SpanStartOption // of spans
 	local   []trace.SpanStartOption // of the spans of local calls
 	root    []trace.SpanStartOption // of spans that have links instead of a parent
+	further []attribute.KeyValue    // of spans, beside those of their start
 	measurements
 }
 
@@ -75,7 +77,7 @@ func (r *run) newSite(c *mono.Call) *site {
 	h := c.Handle()
 	s := &site{handle: h, service: h.Kind() == mono.KindService, sending: c.Side() == mono.SideSender, name: h.Name()}
 	var kind trace.SpanKind
-	var operationType attribute.KeyValue
+	var operationType []attribute.KeyValue
 	switch {
 	case s.service:
 		kind = trace.SpanKindServer
@@ -84,23 +86,23 @@ func (r *run) newSite(c *mono.Call) *site {
 		}
 		s.attributes = []attribute.KeyValue{semconv.RPCSystemNameKey.String("mono"), semconv.RPCMethod(h.Name())}
 	case s.sending:
-		kind, s.name, operationType = trace.SpanKindProducer, "send "+h.Name(), semconv.MessagingOperationTypeSend
-		s.attributes = r.messaging(c, "send")
+		kind, s.name = trace.SpanKindProducer, "send "+h.Name()
+		s.attributes, operationType = r.messaging(c, "send"), []attribute.KeyValue{semconv.MessagingOperationTypeSend}
 	default:
-		kind, s.name, operationType = trace.SpanKindConsumer, "process "+h.Name(), semconv.MessagingOperationTypeProcess
-		s.attributes = r.messaging(c, "process")
+		kind, s.name = trace.SpanKindConsumer, "process "+h.Name()
+		s.attributes, operationType = r.messaging(c, "process"), []attribute.KeyValue{semconv.MessagingOperationTypeProcess}
 	}
+	// Samplers get what the conventions list for them. An attribute at the start costs memory
+	// also for a span that is not sampled.
+	attrs := slices.Concat(s.attributes, operationType, r.options.attributes)
+	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
+	s.local = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), s.start[1]}
+	s.root = append(s.start[:2:2], trace.WithNewRoot())
 	if module := c.Module(); module != "" {
 		s.attributes = append(s.attributes, moduleKey.String(module))
+		s.further = append(s.further, moduleKey.String(module))
 	}
-	attrs := append(s.attributes[:len(s.attributes):len(s.attributes)], kindKey.String(string(h.Kind())))
-	if !s.service {
-		attrs = append(attrs, operationType)
-	}
-	attrs = append(attrs, r.options.attributes...)
-	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
-	s.local = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(append(attrs, localKey.Bool(true))...)}
-	s.root = append(s.start[:2:2], trace.WithNewRoot())
+	s.further = append(s.further, kindKey.String(string(h.Kind())))
 	return s
 }
 
@@ -126,26 +128,28 @@ type operation struct {
 // begin starts the span of a message. If a provider panics, the operation has what it had until
 // then.
 func (r *run) begin(ctx context.Context, s *site, c *mono.Call) (o operation) {
-	o = operation{run: r, site: s, ctx: ctx, began: time.Now()}
+	o = operation{run: r, site: s, ctx: ctx}
+	if r.meter != nil {
+		o.began = time.Now()
+	}
 	defer r.contain()
-	var links []trace.Link
-	if s.sending {
+	start, decided := s.start, false
+	switch caller := c.CallerContext(); {
+	case s.sending:
 		if !trace.SpanContextFromContext(ctx).IsValid() && c.Header("traceparent") != "" {
 			o.ctx = r.options.propagator.Extract(ctx, carrier{c}) // its sender has set it
 		}
-	} else {
-		o.ctx, links = r.receive(ctx, s, c)
-	}
-	if r.tracer != nil {
-		start := s.start
-		switch {
-		case links != nil:
+	case caller != nil:
+		start = s.local
+		o.ctx, decided = r.enter(ctx, caller, c)
+	default:
+		var links []trace.Link
+		if o.ctx, links = r.receive(ctx, s, c); links != nil {
 			start = append(s.root[:len(s.root):len(s.root)], trace.WithLinks(links...))
-		case c.Local():
-			start = s.local
 		}
-		ctx, span := r.tracer.Start(o.ctx, s.name, start...)
-		if ctx != nil && span != nil {
+	}
+	if r.tracer != nil && !decided {
+		if ctx, span := r.tracer.Start(o.ctx, s.name, start...); ctx != nil && span != nil {
 			o.ctx, o.span = ctx, span
 		}
 	}
@@ -156,20 +160,25 @@ func (r *run) begin(ctx context.Context, s *site, c *mono.Call) (o operation) {
 	return o
 }
 
-// receive returns the context in which the span of a received message starts. If links are not
-// nil, the span has them, and no parent.
-func (r *run) receive(ctx context.Context, s *site, c *mono.Call) (context.Context, []trace.Link) {
-	if caller := c.CallerContext(); caller != nil {
-		if span := trace.SpanFromContext(caller); span.SpanContext().IsValid() {
-			ctx = trace.ContextWithSpan(ctx, span)
-		} else if c.Header("traceparent") != "" {
-			ctx = r.options.propagator.Extract(ctx, carrier{c})
-		}
-		if b := baggage.FromContext(caller); b.Len() > 0 {
-			ctx = baggage.ContextWithBaggage(ctx, b)
-		}
-		return ctx, nil
+// enter returns the context in which the span of a local call starts. decided reports that this
+// process has decided not to sample the trace, so that the call needs no span.
+func (r *run) enter(ctx, caller context.Context, c *mono.Call) (_ context.Context, decided bool) {
+	span := trace.SpanFromContext(caller)
+	if of := span.SpanContext(); of.IsValid() {
+		ctx = trace.ContextWithSpan(ctx, span)
+		decided = !of.IsSampled() && !of.IsRemote() && !span.IsRecording()
+	} else if c.Header("traceparent") != "" {
+		ctx = r.options.propagator.Extract(ctx, carrier{c})
 	}
+	if b := baggage.FromContext(caller); b.Len() > 0 {
+		ctx = baggage.ContextWithBaggage(ctx, b)
+	}
+	return ctx, decided
+}
+
+// receive returns the context in which the span of a message from the transport starts. If links
+// are not nil, the span has them, and no parent.
+func (r *run) receive(ctx context.Context, s *site, c *mono.Call) (context.Context, []trace.Link) {
 	var links []trace.Link
 	for one := range c.Batch() {
 		links = r.link(links, one)
@@ -197,14 +206,16 @@ func (r *run) link(links []trace.Link, c *mono.Call) []trace.Link {
 
 // end ends the span, and measures the operation.
 func (o *operation) end(c *mono.Call, err error) {
-	took := time.Since(o.began)
+	if o.span == nil && o.run.meter == nil {
+		return
+	}
 	code := codeOf(err)
 	failed := err != nil && (o.site.sending || !o.site.service || blames(code))
+	if o.run.meter != nil {
+		o.measure(c, time.Since(o.began), code, failed)
+	}
 	if o.span != nil {
 		o.endSpan(c, err, code, failed)
-	}
-	if o.run.meter != nil {
-		o.measure(c, took, code, failed)
 	}
 }
 
@@ -222,7 +233,8 @@ func (o *operation) endSpan(c *mono.Call, err error, code string, failed bool) {
 
 // details returns the attributes of a span that differ between messages.
 func (o *operation) details(c *mono.Call, code string, failed bool) []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 8)
+	attrs := make([]attribute.KeyValue, 0, 12)
+	attrs = append(attrs, o.site.further...)
 	if o.site.service {
 		attrs = append(attrs, semconv.RPCResponseStatusCode(code))
 	} else {
@@ -233,6 +245,9 @@ func (o *operation) details(c *mono.Call, code string, failed bool) []attribute.
 	}
 	if o.site.sending {
 		return attrs
+	}
+	if c.Local() {
+		attrs = append(attrs, localKey.Bool(true))
 	}
 	if sender := c.Sender(); sender != "" {
 		attrs = append(attrs, senderKey.String(cut(sender, maxText)))

@@ -22,7 +22,8 @@
 //	  send orders.ship        PRODUCER
 //	    process orders.ship   CONSUMER, one for each attempt
 //
-// A local call has one span: neither side can fail without the other. A batch has no single
+// A local call has one span: neither side can fail without the other. It has none if its caller's
+// span is one that this process has decided not to sample. A batch has no single
 // parent: its span begins a trace, and links to the span that sent each message. [Links] makes the
 // same of single messages.
 //

@@ -454,6 +454,36 @@ func TestOneApp(t *testing.T) {
 	r.await(1)
 }
 
+// In a trace that is not sampled a local call has no span, and the trace goes on. After a caller of
+// another process the sampler decides.
+func TestTraceThatIsNotSampled(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		r := newRecorder(t, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample(), sdktrace.WithRemoteParentNotSampled(sdktrace.AlwaysSample()))))
+		app := p.app(t, r.middleware())
+		seen := make(chan trace.SpanContext, 1)
+		start(t, app, serving(func(ctx context.Context, o order) (order, error) {
+			seen <- trace.SpanContextFromContext(ctx)
+			return o, nil
+		}))
+		ctx, span := r.tracers.Tracer("http").Start(t.Context(), "GET /")
+		if _, err := place.Call(ctx, app, order{}); err != nil {
+			t.Fatal(err)
+		}
+		parent, got := span.SpanContext(), <-seen
+		if got.TraceID() != parent.TraceID() || p.isLocal() && (got.SpanID() != parent.SpanID() || got.IsSampled()) {
+			t.Errorf("got %v after %v", got, parent)
+		}
+		r.spans.Reset()
+		if _, err := place.Call(trace.ContextWithRemoteSpanContext(t.Context(), parent), app, order{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-seen; got.TraceID() != parent.TraceID() || got.SpanID() == parent.SpanID() || !got.IsSampled() {
+			t.Errorf("got %v after the remote %v", got, parent)
+		}
+	})
+}
+
 // LogAttrs has the ids of the span.
 func TestLogAttrs(t *testing.T) {
 	t.Parallel()
