@@ -22,13 +22,12 @@
 //	  send orders.ship        PRODUCER
 //	    process orders.ship   CONSUMER, one for each attempt
 //
-// A local call has one span: neither side can fail without the other. It has none if its caller's
-// span is one that this process has decided not to sample. A batch has no single
-// parent: its span begins a trace, and links to the span that sent each message. [Links] makes the
-// same of single messages.
+// A local call has one span, since neither side can fail without the other. It has none if this
+// process has decided not to sample its caller's span. A batch has no single parent: its span begins a
+// trace, and links to the span that sent each message. With [Links], single messages do the same.
 //
-// The status is an error after each error, except that a provider's answer that blames the caller,
-// such as NotFound, leaves the status of the provider's span unset. The text of an error passes
+// An error sets the status of the span. The exception is an answer that blames the caller, such as
+// NotFound, which leaves the status of the SERVER or INTERNAL span unset. The text of an error passes
 // package redact with its defaults, and is cut after 1 KiB.
 //
 // A process without a provider does not continue traces. If it is between others that do, it can
@@ -44,8 +43,8 @@
 //	messaging.client.consumed.messages
 //
 // Their attributes are the system, the handle, the group, the operation, the code of the error,
-// mono.module, and on the receiving side mono.sender. The values of each are bounded: a code that
-// is not one of mono's is "_OTHER", and so is a sender after the first 32 of a handle. All
+// mono.module, and on the receiving side mono.sender. The values of each are bounded: an
+// unknown code is "_OTHER", and so is a sender after the first 32 of a handle. All
 // measurements have the context of their span, for exemplars. Buckets begin at 5 ms, as the
 // conventions recommend: a view of the SDK can set others.
 //
@@ -62,9 +61,10 @@
 // trace, and is handled as others are. A message that is too large only with these headers is sent
 // without them, and middleware inside this one sees both attempts.
 //
-// A panic of a provider, an exporter or a propagator is recovered. The message goes on without the
-// span or the measurement, and [otel.Handle] gets an error, at most once a minute. A provider that
-// blocks does block messages: the processors of the SDK do so only if they are told to.
+// A panic of a provider or a propagator in a call of this package is recovered. The message goes on
+// without the span or the measurement, and [otel.Handle] gets an error, at most once a minute. A panic
+// on a goroutine of the SDK, as of an exporter there, ends the process as any other. A provider that
+// blocks delays messages. The batch processor of the SDK does not block unless an option asks for it.
 //
 // Anybody who can send a message can choose its trace and the decision to sample it. A gateway to
 // strangers should not pass their headers on.
