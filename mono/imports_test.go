@@ -82,6 +82,12 @@ var rules = []rule{
 		nil,
 		"a program without limits links no token bucket; a NATS server has one of its own",
 	},
+	{
+		[]string{"codec", "transport", "mono", "kv", "objstore"},
+		[]string{"go.opentelemetry.io", "github.com/prometheus"},
+		nil, nil,
+		"traces and metrics are in a module of their own: mono/telemetry",
+	},
 	{[]string{"mono"}, []string{modulePath + "/kv", modulePath + "/objstore"}, []string{"mono/audit", "mono/limit"}, nil, "mono knows buckets and stores as components only: a program without them does not link them"},
 }
 

@@ -322,6 +322,9 @@ func TestForeignTexts(t *testing.T) {
 	}
 }
 
+// The global providers of a program that has set none.
+var unsetTracers, unsetMeters = otel.GetTracerProvider(), otel.GetMeterProvider()
+
 // Without a provider nothing is wrapped: a local call has the allocations that it has without a
 // Telemetry.
 func TestWithoutAProvider(t *testing.T) { // not parallel: it counts allocations, and reads the global providers
@@ -340,7 +343,7 @@ func TestWithoutAProvider(t *testing.T) { // not parallel: it counts allocations
 		"unset":  telemetry.New(),
 		"nil":    telemetry.New(telemetry.TracerProvider(nil), telemetry.MeterProvider(nil)),
 		"no-op":  telemetry.New(telemetry.TracerProvider(tracenoop.NewTracerProvider()), telemetry.MeterProvider(metricnoop.NewMeterProvider())),
-		"unset2": telemetry.New(telemetry.TracerProvider(otel.GetTracerProvider()), telemetry.MeterProvider(otel.GetMeterProvider())),
+		"unset2": telemetry.New(telemetry.TracerProvider(unsetTracers), telemetry.MeterProvider(unsetMeters)),
 	} {
 		if side := m.Side(); side != mono.SideNone {
 			t.Errorf("%s: the side is %q", name, side)
@@ -349,11 +352,10 @@ func TestWithoutAProvider(t *testing.T) { // not parallel: it counts allocations
 			t.Errorf("%s: %v allocations, want %v", name, got, want)
 		}
 	}
-	early := otel.GetTracerProvider()
 	r := newRecorder(t)
 	otel.SetTracerProvider(r.tracers)
 	t.Cleanup(func() { otel.SetTracerProvider(tracenoop.NewTracerProvider()) })
-	for _, m := range []*telemetry.Telemetry{telemetry.New(), telemetry.New(telemetry.TracerProvider(early))} {
+	for _, m := range []*telemetry.Telemetry{telemetry.New(), telemetry.New(telemetry.TracerProvider(unsetTracers))} {
 		if m.Side() != mono.SideOnce {
 			t.Error("a provider that was set has no effect")
 		}

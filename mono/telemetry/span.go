@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -28,6 +29,7 @@ type run struct {
 	meter  metric.Meter // nil: no metrics
 	instruments
 	gauges gauges
+	sites  sync.Map // siteKey → *site
 }
 
 // newRun asks the providers for a tracer and a meter.
@@ -72,7 +74,23 @@ type site struct {
 	measurements
 }
 
-// newSite returns the site of a message.
+type siteKey struct {
+	handle        mono.Handle
+	side          mono.Side
+	module, group string
+}
+
+// siteOf returns the site of a message.
+func (r *run) siteOf(c *mono.Call) *site {
+	key := siteKey{c.Handle(), c.Side(), c.Module(), c.Group()}
+	if s, ok := r.sites.Load(key); ok {
+		return s.(*site)
+	}
+	s, _ := r.sites.LoadOrStore(key, r.newSite(c))
+	return s.(*site)
+}
+
+// newSite makes the site of a message.
 func (r *run) newSite(c *mono.Call) *site {
 	h := c.Handle()
 	s := &site{handle: h, service: h.Kind() == mono.KindService, sending: c.Side() == mono.SideSender, name: h.Name()}

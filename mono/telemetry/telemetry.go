@@ -173,7 +173,7 @@ func (t *Telemetry) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) error {
 		s := last.Load()
 		if s == nil || s.handle != c.Handle() {
-			s = r.newSite(c)
+			s = r.siteOf(c)
 			last.Store(s)
 		}
 		o := r.begin(ctx, s, c)
