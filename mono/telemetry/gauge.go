@@ -84,9 +84,9 @@ func (r *run) offer() {
 		return g
 	}
 	lag := gauge("mono.group.lag", "{message}", "Messages of the group that are not settled.")
-	inFlight := gauge("mono.group.in_flight", "{message}", "Messages of the group in hand, and those that wait for their next attempt.")
+	inFlight := gauge("mono.group.in_flight", "{message}", "Messages of the group that are handled, or wait for their next attempt.")
 	members := gauge("mono.group.members", "{receiver}", "Receivers of the group, over all processes.")
-	full := gauge("mono.group.partitions.full", "{partition}", "Partitions of the group that this process receives no more of, because keys make no progress.")
+	full := gauge("mono.group.partitions.full", "{partition}", "Partitions of the group that are full in this process, because keys make no progress.")
 	messages := gauge("mono.handle.messages", "{message}", "Messages that are stored.")
 	delayed := gauge("mono.handle.delayed", "{message}", "Jobs that wait for their time.")
 	dead := gauge("mono.handle.dead_letters", "{message}", "Dead letters of all groups.")
@@ -155,7 +155,7 @@ func (g *gauges) fullPartitions() map[groupOf]int64 {
 	return n
 }
 
-// get returns the state of each handle. Those that cannot be read are missing.
+// get returns the state of each handle. A handle that cannot be read is missing.
 func (g *gauges) get(ctx context.Context, r *run) []stored {
 	g.reading.Lock()
 	defer g.reading.Unlock()

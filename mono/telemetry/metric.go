@@ -14,14 +14,14 @@ import (
 	"gomono.dev/mono"
 )
 
-// instruments are those of messages.
+// instruments measure messages.
 type instruments struct {
 	client, server metric.Float64Histogram // of calls
 	send, process  metric.Float64Histogram // of other messages
 	sent, consumed metric.Int64Counter
 }
 
-// buckets are those that the conventions recommend, in seconds.
+// buckets has the boundaries that the conventions recommend, in seconds.
 var buckets = metric.WithExplicitBucketBoundaries(.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10)
 
 // newInstruments reports the errors of a meter. An instrument that could not be made does nothing.
@@ -73,7 +73,7 @@ type measurements struct {
 	senders map[string]bool
 }
 
-// maxSenders bounds the senders that a site tells apart.
+// maxSenders bounds the distinct senders of a site.
 const maxSenders = 32
 
 type measurementKey struct{ sender, code string }

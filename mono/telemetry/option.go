@@ -33,31 +33,31 @@ func Attributes(attrs ...attribute.KeyValue) Option {
 	return func(o *options) { o.attributes = append(o.attributes, attrs...) }
 }
 
-// Links makes the span of each message that is processed begin a trace of its own, with a link to the
-// span that sent the message. Then a trace is as short as one step, and sampled by itself. Calls
-// stay in the trace of their callers.
+// Links begins a new trace with each processed message, with a link to the span that sent the message.
+// Then a trace is as short as one step, and is sampled by itself. Calls stay in the trace of their
+// callers.
 func Links() Option { return func(o *options) { o.links = true } }
 
-// MeterProvider sets the provider of metrics, instead of the global one. There are no metrics if p is
-// nil.
+// MeterProvider sets the provider of metrics. The default is the global one. With nil there are no
+// metrics.
 func MeterProvider(p metric.MeterProvider) Option {
 	return func(o *options) { o.meters = func() metric.MeterProvider { return p } }
 }
 
-// Propagator sets the headers that carry a trace, instead of those of W3C. It does not affect local
-// calls, which have no headers. Its Keys are empty.
+// Propagator sets the headers that carry a trace. The default is W3C trace context and baggage. Local
+// calls pass on the span and the baggage without headers. The Keys of the carrier are empty.
 func Propagator(p propagation.TextMapPropagator) Option {
 	return func(o *options) { o.propagator = p }
 }
 
-// TracerProvider sets the provider of traces, instead of the global one. There are no traces if p is
-// nil.
+// TracerProvider sets the provider of traces. The default is the global one. With nil there are no
+// traces.
 func TracerProvider(p trace.TracerProvider) Option {
 	return func(o *options) { o.tracers = func() trace.TracerProvider { return p } }
 }
 
-// tracerProvider returns the provider of traces, nil if it does nothing. One that was global before
-// the program set another one stands for that.
+// tracerProvider returns the provider of traces, nil if it does nothing. The placeholder that was
+// global before the program has set a provider stands for that provider.
 func (o *options) tracerProvider() trace.TracerProvider {
 	p := o.tracers()
 	if packageOf(p) == unset {

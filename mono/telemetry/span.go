@@ -70,7 +70,7 @@ type site struct {
 	start   []trace.SpanStartOption // of spans
 	local   []trace.SpanStartOption // of the spans of local calls
 	root    []trace.SpanStartOption // of spans that have links instead of a parent
-	further []attribute.KeyValue    // of spans, beside those of their start
+	further []attribute.KeyValue    // of recorded spans, in addition
 	measurements
 }
 
@@ -282,7 +282,7 @@ func (o *operation) details(c *mono.Call, code string, failed bool) []attribute.
 	return attrs
 }
 
-// codeOf returns the code of an error, one of mono's, "_OTHER", or "ok" for nil.
+// codeOf returns the code of an error: "_OTHER" for an unknown code, and "ok" for nil.
 func codeOf(err error) string {
 	if err == nil {
 		return "ok"
@@ -316,8 +316,8 @@ const (
 
 var redactor = redact.New()
 
-// cut shortens a text to limit bytes, and replaces what is not UTF-8: an exporter would lose all spans that
-// it exports together with one that is not.
+// cut shortens a text to limit bytes, and replaces bytes that are not UTF-8: an exporter would lose all
+// spans of its batch.
 func cut(s string, limit int) string {
 	if len(s) > limit {
 		for limit > 0 && !utf8.RuneStart(s[limit]) {

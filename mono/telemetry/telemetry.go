@@ -94,8 +94,7 @@ type Telemetry struct {
 	reported atomic.Int64 // when an error was reported last, in ns of Unix time
 
 	mu      sync.Mutex
-	next    *run // of the start that has begun
-	current *run
+	current *run // of the last start
 	running bool
 }
 
@@ -111,16 +110,15 @@ func New(opts ...Option) *Telemetry {
 // Name returns "telemetry".
 func (t *Telemetry) Name() string { return "telemetry" }
 
-// Side returns mono.SideOnce, or mono.SideNone if there is no provider.
-func (t *Telemetry) Side() mono.Side {
-	r := t.newRun()
+// Selects implements [mono.Selective]. A Telemetry runs on both sides of all messages, except on the
+// sending side of local calls, and nowhere without a provider.
+func (t *Telemetry) Selects(_ mono.Handle, side mono.Side, local bool) bool {
 	t.mu.Lock()
-	t.next = r
-	t.mu.Unlock()
-	if r.tracer == nil && r.meter == nil {
-		return mono.SideNone
+	defer t.mu.Unlock()
+	if t.current.tracer == nil && t.current.meter == nil {
+		return false
 	}
-	return mono.SideOnce
+	return side == mono.SideReceiver || !local
 }
 
 // Bind returns an error if another App runs with t.
@@ -130,7 +128,7 @@ func (t *Telemetry) Bind(s *mono.Scope) error {
 	if t.running {
 		return errors.New("telemetry: another App runs with the same Telemetry: make one for each App with telemetry.New")
 	}
-	t.current = t.next
+	t.current = t.newRun()
 	t.current.app, t.current.system = s, s.Describe().Transport
 	return nil
 }
