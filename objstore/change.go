@@ -13,15 +13,18 @@ import (
 // Copy stores the content and the description of an object under another name, which may be
 // that of an existing object. The copy has chunks of its own. Options, such as [IfAbsent], are
 // those of Put, and change its description. If the object is replaced meanwhile, Copy begins
-// again.
+// again, but after a few times it is aborted.
 func (o *Objects) Copy(ctx context.Context, from, to string, options ...PutOption) (Info, error) {
-	for {
+	for try := 1; ; try++ {
 		is, err := o.copy(ctx, from, to, options)
-		if !errors.Is(err, errReplaced) {
+		if !errors.Is(err, errReplaced) || try == maxCopies {
 			return is, err
 		}
 	}
 }
+
+// maxCopies is how often Copy begins.
+const maxCopies = 10
 
 func (o *Objects) copy(ctx context.Context, from, to string, options []PutOption) (Info, error) {
 	f, err := o.Open(ctx, from)

@@ -83,7 +83,8 @@ type SharedOption interface {
 }
 
 // TTL limits the life of all objects, or of one as an option of Put. The shorter of both
-// counts. The server counts whole seconds: the life is rounded up, and at least a second.
+// counts. The server counts whole seconds: the life is rounded up, and at least a second. It begins
+// with the first byte: a Put that takes longer than its TTL is failed_precondition.
 //
 // From its Expires on, an object is gone for every reader, whichever server answers. A server of
 // NATS may remove it a second later. Until then a Put with [IfAbsent] returns already_exists.
@@ -229,7 +230,9 @@ func Size(bytes int64) PutOption {
 	})
 }
 
-// Progress calls f on the goroutine of the Put whenever more bytes were sent, and at the end.
+// Progress calls f on the goroutine of the Put whenever more bytes were sent, and at the end. If f
+// panics, the Put ends with the code internal: nothing is left, unless it was the call at the end,
+// when the object is stored.
 func Progress(f func(done int64)) PutOption { return putOption(func(o *putOptions) { o.progress = f }) }
 
 // IfAbsent lets a Put create an object only. If it exists, Put returns already_exists.

@@ -25,7 +25,7 @@ import (
 //
 // After an error nothing is left of the content, unless the outcome of the error is unknown,
 // the connection is lost, or the process is killed: see [Objects.Sweep]. An error of r has the
-// code unknown.
+// code unknown. A panic of r is an error.
 func (o *Objects) Put(ctx context.Context, name string, r io.Reader, options ...PutOption) (Info, error) {
 	s, err := o.begin(ctx)
 	if err != nil {
@@ -61,6 +61,9 @@ func (s *opened) put(ctx context.Context, name string, r io.Reader, options []Pu
 		return Info{}, err
 	}
 	s.removeReplaced(ctx, before, info.upload)
+	if err := u.report(u.size); err != nil {
+		return Info{}, transport.Errorf(transport.Internal, transport.OutcomeUnknown, "the object is stored, but %w", err)
+	}
 	return info.clone(), nil
 }
 
@@ -100,16 +103,23 @@ func (s *opened) newUpload(p *putOptions) *upload {
 	return u
 }
 
-// send sends all chunks of the content but the last. After an error it removes them.
+// send sends all chunks of the content but the last. If it fails, or a function of the caller
+// ends the goroutine, it removes them.
 func (u *upload) send(ctx context.Context, r io.Reader) error {
-	err := u.sendAll(ctx, r)
-	if err == nil {
-		return nil
+	sent := false
+	defer func() {
+		if !sent && u.chunks > 0 {
+			u.remove(ctx)
+		}
+	}()
+	if err := u.sendAll(ctx, r); err != nil {
+		if _, late := u.life(); late != nil && transport.CodeOf(err) == transport.FailedPrecondition {
+			err = late // the store lacks the chunks that have expired
+		}
+		return asNotDone(err)
 	}
-	if u.chunks > 0 {
-		u.remove(ctx)
-	}
-	return asNotDone(err)
+	sent = true
+	return nil
 }
 
 func (u *upload) sendAll(ctx context.Context, r io.Reader) error {
@@ -183,9 +193,20 @@ func (u *upload) flushLast(ctx context.Context) error {
 	}
 	u.sent += int64(len(u.last))
 	u.chunks++
-	if u.progress != nil {
-		u.progress(u.sent)
+	return u.report(u.sent)
+}
+
+// report calls the function of Progress. A panic of it is an error.
+func (u *upload) report(done int64) (err error) {
+	if u.progress == nil {
+		return nil
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = notDone(transport.Internal, "the function of Progress panicked after %d bytes: %v", done, v)
+		}
+	}()
+	u.progress(done)
 	return nil
 }
 
@@ -203,11 +224,13 @@ func (u *upload) next() driver.Chunk {
 // the object is still as before; nil means that it does not exist.
 func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) error {
 	c := u.describe(info)
-	if _, err := u.writer.Flush(ctx); err != nil {
+	_, err := u.writer.Flush(ctx)
+	life, late := u.life()
+	if err = firstError(err, late); err != nil {
 		u.remove(ctx)
 		return asNotDone(err)
 	}
-	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, u.life()...)
+	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, life...)
 	switch {
 	case err == nil:
 	case isUnknown(err):
@@ -219,9 +242,6 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 		return lostRace(err, absent)
 	}
 	info.Revision = revision
-	if u.progress != nil {
-		u.progress(u.size)
-	}
 	return nil
 }
 
@@ -249,15 +269,18 @@ func lostRace(err error, absent bool) error {
 
 // life returns the TTL of the entry. The life of an object begins with its first chunk: it must
 // not outlive that.
-func (u *upload) life() []kv.WriteOption {
+func (u *upload) life() ([]kv.WriteOption, error) {
 	ttl, elapsed := u.ttl, time.Since(u.began)
 	if all := u.s.Config().TTL; all > 0 && elapsed >= time.Second && (ttl == 0 || all < ttl) {
 		ttl = all
 	}
-	if ttl == 0 {
-		return nil
+	switch {
+	case ttl == 0:
+		return nil, nil
+	case elapsed >= ttl:
+		return nil, notDone(transport.FailedPrecondition, "its first bytes expired before its last ones were read, after %v: choose a TTL longer than %v", elapsed.Round(time.Millisecond), ttl)
 	}
-	return []kv.WriteOption{kv.TTL(max(ttl-elapsed, time.Second))}
+	return []kv.WriteOption{kv.TTL(max(ttl-elapsed, time.Second))}, nil
 }
 
 // digestPrefix names the algorithm of a digest.

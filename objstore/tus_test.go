@@ -121,6 +121,29 @@ func TestTusCreation(t *testing.T) {
 	}
 }
 
+// An empty upload is finished when it is created, and stays known.
+func TestTusEmpty(t *testing.T) {
+	o := open(t)
+	h := o.Handler(objstore.AllowUploads(hundred, time.Hour))
+	q := create(t, h, "a", 0)
+	for _, r := range []request{
+		{name: "offset", method: "HEAD", path: "a", header: tus + q, status: 200, want: "Upload-Offset: 0\nUpload-Length: 0"},
+		{name: "nothing more", method: "PATCH", path: "a", header: patch + "Upload-Offset: 0" + q, status: 204, want: "Upload-Offset: 0"},
+		{name: "termination after the end", method: "DELETE", path: "a", header: tus + q, status: 410, content: "Gone\n"},
+		{name: "the object", path: "a", status: 200},
+	} {
+		r.run(t, h)
+	}
+	if err := o.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	r := request{name: "gone", method: "HEAD", path: "a", header: tus + q, status: 404, content: "*"}
+	r.run(t, h)
+	if swept, err := o.Sweep(t.Context(), 0); swept.Uploads != 0 || err != nil {
+		t.Errorf("swept %+v, %v", swept, err)
+	}
+}
+
 func TestTusConditions(t *testing.T) {
 	o := open(t)
 	h := o.Handler(objstore.AllowUploads(hundred, time.Hour))

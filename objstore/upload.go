@@ -236,10 +236,7 @@ func (u *Upload) add(ctx context.Context, n int, spare []byte) ([]byte, error) {
 	u.last, u.changed = u.last[:from+n], true
 	u.digest.Write(u.last[from:])
 	u.size += int64(n)
-	if u.progress != nil {
-		u.progress(u.size)
-	}
-	return spare, nil
+	return spare, u.report(u.size)
 }
 
 // saveDigest keeps the state of the digest.
@@ -342,9 +339,10 @@ func (u *Upload) finish(ctx context.Context) (Info, error) {
 // commitUpload stores the last chunk and the entry.
 func (u *Upload) commitUpload(ctx context.Context, info, before *Info) (uint64, error) {
 	c := u.describe(info)
-	if c.chunk != nil {
-		c.chunk.Header = u.header(&uploadState{Index: u.chunks, Final: true})
+	if c.chunk == nil { // without a chunk, an empty upload could not be resumed
+		c.chunk, info.chunks = new(u.next()), 1
 	}
+	c.chunk.Header = u.header(&uploadState{Index: u.chunks, Final: true})
 	revision, err := u.s.write(context.WithValue(ctx, commitKey{}, c), info, before, u.entryLife()...)
 	return revision, lostRace(err, u.plan.Absent)
 }

@@ -122,6 +122,27 @@ var changeCases = []testCase{
 		},
 	},
 	{
+		name: "copy/restless-source", contract: "If the object is replaced meanwhile, Copy begins again, but after a few times it is aborted.",
+		rule: "A Copy whose source is replaced each time is aborted, and stores nothing.",
+		body: func(s *suite) {
+			st := s.open()
+			st.put("a", content(ahead))
+			copies := 0
+			_, err := st.Copy(s.patient(), "a", "b", objstore.Progress(func(done int64) {
+				if done == chunkSize {
+					copies++
+					st.put("a", content(ahead+copies))
+				}
+			}))
+			st.wantError("a", err, transport.Aborted, "replaced")
+			if copies < 2 || copies > 100 {
+				s.Errorf("it began %d times", copies)
+			}
+			st.gone("b")
+			st.wantClean()
+		},
+	},
+	{
 		name: "copy/damaged-source", contract: "A read from the beginning to the end checks the digest before it returns the last chunk, and returns data_loss if it differs.",
 		rule: "A Copy of a damaged object is data_loss, and stores nothing.",
 		body: func(s *suite) {

@@ -201,6 +201,20 @@ var expiryCases = []testCase{
 		},
 	},
 	{
+		name: "expiry/slower-than-ttl", contract: "It begins with the first byte: a Put that takes longer than its TTL is failed_precondition.",
+		rule: "A Put whose first chunks expire before its end stores nothing, and leaves the object as it was.",
+		body: func(s *suite) {
+			for _, options := range [][]objstore.StoreOption{nil, {objstore.TTL(time.Second)}} {
+				st := s.open(options...)
+				p := st.begin(s.patient(), "a", content(55), objstore.TTL(time.Second))
+				realtime.Until(s, "the chunks have expired", func() bool { return len(st.uploads()) == 0 })
+				st.wantError("a", p.end(io.EOF), transport.FailedPrecondition, "TTL")
+				st.gone("a")
+				st.wantClean()
+			}
+		},
+	},
+	{
 		name: "expiry/rounded-up", contract: "The server counts whole seconds: the life is rounded up, and at least a second.",
 		rule: "A TTL under a second is invalid, and a store with one panics.",
 		body: func(s *suite) {

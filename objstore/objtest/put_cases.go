@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"runtime"
 	"strings"
 	"testing/iotest"
 
@@ -202,6 +203,15 @@ var putCases = []testCase{
 
 var errBroken = errors.New("broken")
 
+// panicAt is a Progress that panics when a number of bytes is done.
+func panicAt(n int64) objstore.PutOption {
+	return objstore.Progress(func(done int64) {
+		if done == n {
+			panic("oh")
+		}
+	})
+}
+
 var failedPutCases = []testCase{
 	{
 		name: "put/reader-fails", contract: "An error of r has the code unknown.",
@@ -228,6 +238,50 @@ var failedPutCases = []testCase{
 			st := s.open()
 			_, err := st.Put(s.patient(), "a", io.MultiReader(strings.NewReader(content(50)), readerFunc(func([]byte) (int, error) { panic("oh") })))
 			st.wantError("a", err, transport.Unknown, "oh")
+			st.gone("a")
+			st.wantClean()
+		},
+	},
+	{
+		name: "put/progress-panics", contract: "If f panics, the Put ends with the code internal",
+		rule: "A Progress that panics at any chunk leaves nothing. At the end, the object is stored. An upload keeps its bytes.",
+		body: func(s *suite) {
+			st := s.open()
+			for at := int64(10); at <= 95; at += 10 {
+				_, err := st.PutBytes(s.patient(), "a", []byte(content(95)), panicAt(at))
+				st.wantError("a", err, transport.Internal, "Progress", "oh")
+				st.gone("a")
+				st.wantClean()
+			}
+			st.put("a", "before")
+			_, err := st.PutBytes(s.patient(), "a", []byte(content(95)), panicAt(95))
+			s.wantCode(err, transport.Internal)
+			st.want("a", content(95))
+			st.wantClean()
+			u, err := st.Begin(s.patient(), "b", hour, panicAt(50))
+			s.must(err)
+			n, err := u.Append(s.patient(), strings.NewReader(content(95)))
+			st.wantError("b", err, transport.Internal, "Progress", "oh")
+			wantEqual(s, "the bytes", n, 50)
+			_, err = u.Append(s.patient(), strings.NewReader(content(95)[50:]))
+			s.must(err)
+			_, err = u.Finish(s.patient())
+			s.must(err)
+			st.want("b", content(95))
+		},
+	},
+	{
+		name: "put/goroutine-ends", contract: "After an error nothing is left of the content",
+		rule: "A Progress that ends its goroutine leaves nothing.",
+		body: func(s *suite) {
+			st := s.open()
+			s.together(1, func(int) {
+				_, _ = st.PutBytes(s.patient(), "a", []byte(content(95)), objstore.Progress(func(done int64) {
+					if done == 50 {
+						runtime.Goexit()
+					}
+				}))
+			})
 			st.gone("a")
 			st.wantClean()
 		},
