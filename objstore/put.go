@@ -234,7 +234,7 @@ func (u *upload) commit(ctx context.Context, info, before *Info, absent bool) er
 	switch {
 	case err == nil:
 	case isUnknown(err):
-		if revision, err = u.resolve(ctx, info.Name, err); err != nil {
+		if revision, err = u.resolve(ctx, info.Name, before, err); err != nil {
 			return err
 		}
 	default:
@@ -317,8 +317,9 @@ func (u *upload) remove(ctx context.Context) {
 }
 
 // resolve finds out whether a commit with an unknown outcome has taken effect. If not, it
-// makes sure that it never will. It returns the revision, or the error of the Put.
-func (u *upload) resolve(ctx context.Context, name string, failed error) (revision uint64, err error) {
+// makes sure that it never will. It returns the revision, or the error of the Put. Another write
+// may have followed it.
+func (u *upload) resolve(ctx context.Context, name string, before *Info, failed error) (revision uint64, err error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	last, err := u.writer.Flush(ctx)
@@ -327,7 +328,9 @@ func (u *upload) resolve(ctx context.Context, name string, failed error) (revisi
 	}
 	discarded := u.s.Discard(ctx, u.id, last)
 	if discarded == nil {
-		if last == 0 {
+		is, err := u.s.Entries().Get(ctx, keyOf(name), 0, true)
+		same := err == nil && before != nil && is.Revision == before.Revision || before == nil && transport.CodeOf(err) == transport.NotFound
+		if last == 0 || !same {
 			return 0, failed // the commit may still come, as the only message with these chunks
 		}
 		return 0, asNotDone(failed)

@@ -68,7 +68,17 @@ type putting struct {
 }
 
 func (p *putting) put(ctx context.Context, w *driver.Write) (uint64, error) {
-	reply, err := p.send(ctx, w, nil)
+	return p.putWith(ctx, w, nil)
+}
+
+// putAfter is a put on the condition that the last sequence of the stream is the given one.
+func (p *putting) putAfter(ctx context.Context, w *driver.Write, last uint64) (uint64, error) {
+	return p.putWith(ctx, w, func(msg *outgoing) { msg.setNumber(jetstream.ExpectedLastSeqHeader, last) })
+}
+
+// putWith is a put with further headers, which more sets unless it is nil.
+func (p *putting) putWith(ctx context.Context, w *driver.Write, more func(*outgoing)) (uint64, error) {
+	reply, err := p.send(ctx, w, more)
 	if err != nil {
 		return 0, err
 	}

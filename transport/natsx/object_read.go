@@ -47,12 +47,18 @@ func (o *objects) Last(ctx context.Context, upload string) (*driver.Chunk, error
 
 // Count implements [driver.Store].
 func (o *objects) Count(ctx context.Context, upload string) (int, error) {
+	_, n, err := o.count(ctx, upload)
+	return n, err
+}
+
+// count is Count, with the state of the stream before the chunks were counted.
+func (o *objects) count(ctx context.Context, upload string) (is jetstream.StreamInfo, n int, err error) {
 	subject := o.chunks + upload
-	is, err := callAPI(ctx, o.t, func(ctx context.Context) (is jetstream.StreamInfo, err error) {
+	is, err = callAPI(ctx, o.t, func(ctx context.Context) (is jetstream.StreamInfo, err error) {
 		err = o.t.api.request(ctx, "STREAM.INFO."+o.name, map[string]any{"subjects_filter": subject}, &is)
 		return is, err
 	})
-	return int(is.State.Subjects[subject]), o.explain(err)
+	return is, int(is.State.Subjects[subject]), o.explain(err)
 }
 
 // Read implements [driver.Store].

@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"time"
@@ -33,6 +34,14 @@ type objectWriter struct {
 	bytes   int // of sent
 	err     error
 	stored  *driver.Chunk // by a Commit without a batch
+	before  uint64        // the chunk before stored
+	expect  *expectation  // of the next chunk instead of the one before; nil: none
+}
+
+// expectation is the last sequence of a subject.
+type expectation struct {
+	subject string
+	last    uint64
 }
 
 // sentChunk is a chunk without an acknowledgement.
@@ -82,9 +91,13 @@ func (w *objectWriter) Append(ctx context.Context, c driver.Chunk) error {
 
 func (w *objectWriter) append(c *driver.Chunk) error {
 	msg := w.message(c)
-	if len(w.sent) == 0 {
+	switch {
+	case w.expect != nil:
+		msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, w.expect.last)
+		msg.set(jetstream.ExpectedLastSubjSeqSubjHeader, w.expect.subject)
+	case len(w.sent) == 0:
 		msg.setNumber(jetstream.ExpectedLastSubjSeqHeader, w.last)
-	} else {
+	default:
 		w.piped = true
 	}
 	if err := w.send(msg, len(c.Data)); err != nil {
@@ -244,9 +257,6 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if _, err := w.Flush(ctx); err != nil {
 		return 0, err
 	}
-	if err := w.checkCount(ctx); err != nil {
-		return 0, err
-	}
 	if err := (entries{w.o.bucket}).encode(&entry); err != nil {
 		return 0, err
 	}
@@ -254,7 +264,14 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if err := is.admit([]kv.Write{entry}); err != nil {
 		return 0, err
 	}
-	if c != nil && is.batches {
+	batch := c != nil && is.batches
+	if batch && !w.o.replicated && len(c.Header) == 0 { // others may continue an upload with headers
+		return w.commitQuiet(ctx, c, &entry)
+	}
+	if err := w.checkCount(ctx); err != nil {
+		return 0, err
+	}
+	if batch {
 		return w.commitBatch(ctx, c, &entry)
 	}
 	return w.commitAfter(ctx, c, &entry)
@@ -262,19 +279,105 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 
 // commitAfter stores a chunk, and then an entry if the chunks exist.
 func (w *objectWriter) commitAfter(ctx context.Context, c *driver.Chunk, entry *kv.Write) (uint64, error) {
-	if c != nil && w.stored != c {
-		if err := w.Append(ctx, *c); err != nil {
+	if c != nil {
+		if err := w.storeLast(ctx, c, nil); err != nil {
 			return 0, err
 		}
-		if _, err := w.Flush(ctx); err != nil {
-			return 0, err
-		}
-		w.stored = c
 	}
 	if err := w.checkEnd(ctx); err != nil {
 		return 0, err
 	}
 	return w.put.put(ctx, entry)
+}
+
+// storeLast stores the last chunk with a header, unless another Commit has done so.
+func (w *objectWriter) storeLast(ctx context.Context, c *driver.Chunk, h transport.Header) error {
+	if w.stored == c {
+		return nil
+	}
+	before, last := w.last, *c
+	last.Header = append(h, c.Header...)
+	if err := w.Append(ctx, last); err != nil {
+		return err
+	}
+	if _, err := w.Flush(ctx); err != nil {
+		return err
+	}
+	w.stored, w.before = c, before
+	return nil
+}
+
+// headerEntry is in the last chunk of an upload whose entry follows alone. It is the key of the
+// entry: see [objects.Discard].
+const headerEntry = "Mono-Entry"
+
+// quietTries is how often commitQuiet expects that nobody else writes to the store.
+const quietTries = 3
+
+// commitQuiet stores a chunk, and then an entry on the condition that nothing was stored in the
+// stream since all chunks were seen. A Discard stores a message first, so the entry is refused if
+// one has begun. A batch has the same effect, but the only server of a stream on disk syncs each
+// batch to the disk, for which it writes all new chunks. So there is a batch only if others write
+// all the time.
+func (w *objectWriter) commitQuiet(ctx context.Context, c *driver.Chunk, entry *kv.Write) (uint64, error) {
+	if err := w.storeLast(ctx, c, transport.Header{{Name: headerEntry, Value: entry.Key}}); err != nil {
+		return 0, err
+	}
+	for try := range quietTries {
+		last, err := w.last, error(nil)
+		if w.piped || try > 0 {
+			if last, err = w.checkWhole(ctx); err != nil {
+				return 0, err
+			}
+		}
+		revision, err := w.put.putAfter(ctx, entry, last)
+		if !isConflict(err) {
+			return revision, err
+		}
+		if same, failed := w.isExpected(ctx, entry); !same {
+			return 0, cmp.Or(failed, err)
+		}
+	}
+	if err := w.o.Truncate(ctx, w.upload, w.last); err != nil {
+		if isConflict(err) {
+			err = errOtherWriter
+		}
+		return 0, notDone(err)
+	}
+	w.stored, w.last = nil, w.before
+	w.count--
+	return w.commitBatch(ctx, c, entry)
+}
+
+// checkWhole checks that the upload has all chunks of this writer and no other. It returns the
+// last sequence of the stream before that.
+func (w *objectWriter) checkWhole(ctx context.Context) (last uint64, err error) {
+	is, count, err := w.o.count(ctx, w.upload)
+	switch {
+	case err != nil:
+		return 0, notDone(err)
+	case count != w.count:
+		return 0, errOtherWriter
+	}
+	return is.State.LastSeq, nil
+}
+
+// isExpected reports whether the newest entry is the one that a write expects.
+func (w *objectWriter) isExpected(ctx context.Context, entry *kv.Write) (bool, error) {
+	revision, err := w.o.revision(ctx, entry.Key)
+	return err == nil && (entry.Expect == nil || *entry.Expect == revision), notDone(err)
+}
+
+// revision returns the newest revision of a key of the entries, as it is stored, 0 for none.
+func (o *objects) revision(ctx context.Context, key string) (uint64, error) {
+	r, err := o.bucket.Get(ctx, key, 0, true)
+	switch {
+	case transport.CodeOf(err) == transport.NotFound:
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	return r.Revision, nil
 }
 
 // checkEnd checks that the upload ends with the last chunk of this writer.

@@ -3,6 +3,7 @@ package natsx
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"iter"
 	"maps"
 	"slices"
@@ -278,10 +279,26 @@ var errOtherEnd = transport.Errorf(transport.Aborted, transport.OutcomeNotDone, 
 const headerDiscarded = "Mono-Discarded"
 
 // Discard implements [driver.Store]. A message after the last chunk makes each Commit that
-// expects that chunk fail, before anything is removed.
+// expects that chunk fail, before anything is removed. If the entry of the upload follows its last
+// chunk alone, the message expects that the entry has not been stored.
 func (o *objects) Discard(ctx context.Context, upload string, last uint64) error {
+	is, err := o.Last(ctx, upload)
+	switch {
+	case transport.CodeOf(err) == transport.NotFound:
+		is = &driver.Chunk{}
+	case err != nil:
+		return err
+	}
+	if is.Sequence != last {
+		return errOtherEnd
+	}
 	w := o.newWriter(upload, last)
-	err := w.Append(ctx, driver.Chunk{Header: transport.Header{{Name: headerDiscarded, Value: "1"}}})
+	if key := is.Header.Get(headerEntry); key != "" {
+		if err := o.expectNoEntry(ctx, w, key); err != nil {
+			return err
+		}
+	}
+	err = w.Append(ctx, driver.Chunk{Header: transport.Header{{Name: headerDiscarded, Value: "1"}}})
 	if err == nil {
 		_, err = w.Flush(ctx)
 	}
@@ -292,6 +309,26 @@ func (o *objects) Discard(ctx context.Context, upload string, last uint64) error
 		return err
 	}
 	return o.Remove(ctx, upload)
+}
+
+// expectNoEntry lets a writer append a chunk only if no entry names its upload, which ends with
+// the given key of its entry. A Rename during the Scan moves the entry to its end.
+func (o *objects) expectNoEntry(ctx context.Context, w *objectWriter, key string) error {
+	revision, err := o.revision(ctx, key)
+	if err != nil {
+		return err
+	}
+	named := false
+	err = o.bucket.Scan(ctx, kv.Scan{}, func(r *kv.Record) bool {
+		var e driver.Entry
+		named = r.Op == kv.Put && (json.Unmarshal(r.Value, &e) != nil || e.Upload == w.upload && !e.Deleted)
+		return !named
+	})
+	if err == nil && named {
+		err = errOtherEnd
+	}
+	w.expect = &expectation{w.o.shape.Load().prefix + key, revision}
+	return err
 }
 
 // objectTTL returns a TTL in the whole seconds of a header.
