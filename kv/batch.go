@@ -136,6 +136,9 @@ func (tx *Tx[T]) explain(ctx context.Context) error {
 			continue
 		}
 		r, err := tx.o.newest(ctx, w.Key)
+		if err == nil && tx.creates[i] {
+			err = tx.o.endExpired(ctx, r)
+		}
 		switch {
 		case err != nil:
 			err = notDone(transport.Aborted, "a condition of the batch does not hold, and the newest revision is unknown: %w", err)
@@ -170,7 +173,7 @@ func (tx *Tx[T]) conditional(ctx context.Context) (byKey map[string]*driver.Reco
 }
 
 // holds reports whether the condition of a write holds if r is the newest record of its key,
-// nil for none. A Create then expects r, if r is the mark of a deletion.
+// nil for none. A Create then expects r, if r is the mark of a deletion or of an expiry.
 func (tx *Tx[T]) holds(i int, r *driver.Record) bool {
 	expect := tx.writes[i].Expect
 	switch {

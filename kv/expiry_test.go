@@ -135,16 +135,29 @@ func TestClockAheadHidesNothing(t *testing.T) {
 	}
 }
 
-// A key whose value has expired has none for Modify and Touch. Create waits until it is removed.
+// A key whose value has expired has none for all writes, although the servers still have it.
 func TestWritesOverAnExpiredValue(t *testing.T) {
 	onKeeping(t, func(t *testing.T, bucket *KeyValue[int], b *keeping, _ uint64) {
 		<-time.After(time.Second)
 		if _, err := bucket.Touch(t.Context(), "a"); transport.CodeOf(err) != transport.NotFound {
 			t.Errorf("Touch: %v", err)
 		}
-		if _, err := bucket.Create(t.Context(), "a", 2); transport.CodeOf(err) != transport.AlreadyExists {
-			t.Errorf("Create: %v", err)
+		if e, err := bucket.Create(t.Context(), "a", 2); err != nil {
+			t.Errorf("Create: %+v, %v", e, err)
 		}
+		if _, err := bucket.Create(t.Context(), "stays", 2); transport.CodeOf(err) != transport.AlreadyExists {
+			t.Errorf("Create of a value that stays: %v", err)
+		}
+		<-time.After(time.Second) // the new value expires too
+		_, err := bucket.Batch(t.Context(), func(tx *Tx[int]) error {
+			tx.Create("a", 3)
+			tx.Create("b", 3)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("Batch: %v", err)
+		}
+		<-time.After(time.Second)
 		e, err := bucket.Modify(t.Context(), "a", func(was int) (int, error) { return was + 5, nil })
 		if err != nil || e.Value != 5 {
 			t.Errorf("Modify: %+v, %v", e, err)

@@ -57,8 +57,7 @@ type TTLOption struct{ life time.Duration }
 //
 // The server counts whole seconds: the life is rounded up, and at least a second. From
 // [Entry.Expires] on, the value is gone for every reader, whichever server answers. A server of
-// NATS may remove it a second later. Until then Create returns already_exists, and History and
-// Watch may return the value.
+// NATS may remove it a second later. Until then History and Watch may return the value.
 //
 // The clock of the server that leads the bucket decides. A process asks for it if a value has
 // expired by the local clock. So a local clock that is ahead costs a request, and hides no

@@ -17,8 +17,8 @@ func (kv *KeyValue[T]) Put(ctx context.Context, key string, value T, options ...
 }
 
 // Create sets the value of a key that has none, because it was never set, was deleted, or has
-// expired. Otherwise it returns already_exists. An expired value that the server has not removed
-// yet counts too: see [TTL].
+// expired. Otherwise it returns already_exists. It replaces an expired value that the server has
+// not removed yet: see [TTL].
 func (kv *KeyValue[T]) Create(ctx context.Context, key string, value T, options ...WriteOption) (Entry[T], error) {
 	return kv.write(ctx, key, value, options, func(o *opened, w driver.Write) (uint64, error) { return o.create(ctx, w) })
 }
@@ -85,8 +85,8 @@ func ttlOf(options []WriteOption) (time.Duration, error) {
 	return wholeSeconds(*all.ttl), nil
 }
 
-// create stores a write to a key without a value. The mark of a deletion counts as none: the
-// write then expects that mark. The leader is asked for it, since a replica may not know the
+// create stores a write to a key without a value. The mark of a deletion counts as none, and so
+// does a value that has expired: the write then expects that revision. The leader is asked for it, since a replica may not know the
 // newest record. The second attempt follows at once.
 func (o *opened) create(ctx context.Context, w driver.Write) (uint64, error) {
 	expect := uint64(0)
@@ -108,7 +108,7 @@ func (o *opened) create(ctx context.Context, w driver.Write) (uint64, error) {
 // vacant returns the newest revision of a key without a value, 0 for none, and already_exists
 // for a key with one.
 func (o *opened) vacant(ctx context.Context, written string) (uint64, error) {
-	r, err := o.Get(ctx, written, 0, true)
+	r, err := o.record(ctx, written, true)
 	switch {
 	case transport.CodeOf(err) == transport.NotFound:
 		return 0, nil

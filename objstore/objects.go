@@ -57,9 +57,9 @@ func (s *opened) current(ctx context.Context, name string) (*Info, error) {
 	return &is, err
 }
 
-// newest returns the Info of an object according to the leader, nil if it does not exist. A
-// change that depends on it is not refused because a replica lags. With data_loss the Info has
-// the revision only.
+// newest returns the Info of an object according to the leader, nil if it does not exist, or has
+// expired by the leader's clock. A change that depends on it is not refused because a replica lags.
+// With data_loss the Info has the revision only.
 func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 	r, err := s.Entries().Get(ctx, keyOf(name), 0, true)
 	switch {
@@ -69,6 +69,15 @@ func (s *opened) newest(ctx context.Context, name string) (*Info, error) {
 		return nil, asNotDone(err)
 	case r.Op != kvdriver.Put:
 		return nil, nil
+	}
+	if at := r.Expiry(s.Config().TTL); !at.IsZero() && !time.Now().Before(at) {
+		bucket, err := s.Entries().Info(ctx)
+		if err != nil {
+			return nil, asNotDone(err)
+		}
+		if !bucket.Now.Before(at) {
+			return nil, nil
+		}
 	}
 	is, err := s.decode(r)
 	return &is, err

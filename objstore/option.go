@@ -87,7 +87,7 @@ type SharedOption interface {
 // with the first byte: a Put that takes longer than its TTL is failed_precondition.
 //
 // From its Expires on, an object is gone for every reader, whichever server answers. A server of
-// NATS may remove it a second later. Until then a Put with [IfAbsent] returns already_exists.
+// NATS may remove it a second later. A Put with [IfAbsent] succeeds already before that.
 //
 // The clock of the server that leads the store decides. A process asks for it if an object has
 // expired by the local clock. So a local clock that is ahead hides no object, except in an

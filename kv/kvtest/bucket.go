@@ -102,7 +102,7 @@ func (b *bucket) gone(key string) {
 }
 
 // wantGone waits until a key has no value, and fails if it has another one first. Then it waits
-// until the server has removed the value, which lets Create succeed.
+// until the server has removed the value.
 func (b *bucket) wantGone(key string) {
 	b.s.Helper()
 	var last uint64

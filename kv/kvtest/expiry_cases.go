@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"fmt"
 	"time"
 
 	"gomono.dev/internal/realtime"
@@ -191,6 +192,27 @@ var expiryCases = []testCase{
 			b.create("a", "2")
 			b.want("a", "2")
 			b.wantNoLife("a")
+		},
+	},
+	{
+		name: "expiry/create-at-once", contract: "It replaces an expired value that the server has not removed yet", needs: Batches,
+		rule: "From the expiry of a value on, Create and a Batch succeed, before the server has removed the value.",
+		body: func(s *suite) {
+			b := s.open(kv.History(3))
+			for i, options := range [][]kv.WriteOption{nil, {kv.TTL(time.Hour)}} {
+				key, other := fmt.Sprint("a", i), fmt.Sprint("b", i)
+				b.put(key, "1", kv.TTL(life))
+				b.put(other, "1", kv.TTL(life))
+				realtime.Until(s, "the values have expired", func() bool {
+					_, err := b.Get(s.patient(), other)
+					return transport.CodeOf(err) == transport.NotFound
+				})
+				b.create(key, "2", options...)
+				b.batch(func(tx *kv.Tx[string]) { tx.Create(other, "2", options...) })
+				b.want(key, "2")
+				b.want(other, "2")
+				s.lasts(time.Minute, func() { b.want(key, "2") })
+			}
 		},
 	},
 	{

@@ -97,6 +97,26 @@ var expiryCases = []testCase{
 		},
 	},
 	{
+		name: "expiry/absent", contract: "A Put with [IfAbsent] succeeds already before that.",
+		rule: "From the expiry of an object on, a Put with IfAbsent succeeds, and a Delete is not_found.",
+		body: func(s *suite) {
+			st := s.open()
+			st.put("a", content(35), objstore.TTL(time.Second))
+			st.put("b", content(35), objstore.TTL(time.Second))
+			realtime.Until(s, "b has expired", func() bool {
+				_, err := st.Stat(s.patient(), "b")
+				return transport.CodeOf(err) == transport.NotFound
+			})
+			st.wantError("b", st.Delete(s.patient(), "b"), transport.NotFound)
+			st.put("a", content(36), objstore.IfAbsent())
+			st.want("a", content(36))
+			s.pass(hour)
+			st.want("a", content(36))
+			realtime.Until(s, "the old chunks have expired", func() bool { return len(st.uploads()) == 1 })
+			st.wantClean()
+		},
+	},
+	{
 		name: "expiry/reader", contract: "it never returns a mixture.",
 		rule: "A reader whose object expires meanwhile is aborted, or gets not_found, and never data_loss.",
 		body: func(s *suite) {
