@@ -6,6 +6,7 @@ import (
 
 	"gomono.dev/internal/realtime"
 	"gomono.dev/kv"
+	"gomono.dev/kv/driver"
 	"gomono.dev/transport"
 )
 
@@ -327,6 +328,48 @@ var expiryCases = []testCase{
 				b.wantHistory("a", "a=2")
 			}
 			b.wantGone("a")
+		},
+	},
+	{
+		name: "expiry/purged-stays-gone", contract: "An expired or deleted key has no value, and no older revision of it reappears.", needs: KeyTTL,
+		rule: "A key that another program purged with a TTL stays gone when the mark has expired (defect 7).",
+		body: func(s *suite) {
+			b := s.open(kv.History(3))
+			b.put("a", "1")
+			b.put("a", "2")
+			_, err := s.foreign(b.name).Put(s.patient(), driver.Write{Key: "a", Op: driver.Purge, TTL: life})
+			s.must(err)
+			b.gone("a")
+			realtime.Until(s, "the mark has expired", func() bool { return b.last("a") == 0 })
+			b.gone("a")
+			other := b.elsewhere()
+			other.gone("a")
+			other.wantList("")
+			b.wantHistory("a", "")
+			b.create("a", "3")
+			b.want("a", "3")
+		},
+	},
+	{
+		name: "expiry/mark-is-no-value", contract: "An expired or deleted key has no value", needs: KeyTTL,
+		rule: "The mark that a backend writes for an expired value is OpExpire for every reader, and no empty value (defect 8).",
+		body: func(s *suite) {
+			b := s.open()
+			w := b.watch()
+			w.want("current")
+			b.put("a", "1", kv.TTL(life))
+			w.want("a=1", "a:expire")
+			b.gone("a")
+			b.wantList("")
+			entries, err := b.Raw().History(s.patient(), "a")
+			s.must(err)
+			for _, e := range entries {
+				if e.Op != kv.OpExpire || len(e.Value) > 0 {
+					s.Errorf("got %+v, want only the mark of the expiry", e)
+				}
+			}
+			_, err = b.elsewhere().Raw().Get(s.patient(), "a")
+			b.wantError("a", err, transport.NotFound)
 		},
 	},
 	{
