@@ -144,6 +144,9 @@ func AppOptions(opts ...mono.AppOption) Option {
 func newSettings(opts []Option) *settings {
 	s := &settings{}
 	for _, opt := range opts {
+		if opt == nil {
+			panic("testkit: an option is nil: leave it out")
+		}
 		opt(s)
 	}
 	return s

@@ -70,6 +70,9 @@ type Log struct {
 func New(h slog.Handler, opts ...Option) *Log {
 	l := &Log{options: options{handler: h, fields: allFields, fraction: 1, level: defaultLevel, buffer: DefaultBuffer}, base: time.Now(), sites: make(map[siteKey]*site)}
 	for _, o := range opts {
+		if o == nil {
+			panic("accesslog.New: an option is nil: leave it out")
+		}
 		o(&l.options)
 	}
 	l.options.check()

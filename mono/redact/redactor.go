@@ -26,6 +26,9 @@ type Redactor struct {
 func New(opts ...Option) *Redactor {
 	r := &Redactor{names: make(map[string]bool), except: make(map[string]bool)}
 	for _, o := range opts {
+		if o == nil {
+			panic("redact.New: an option is nil: leave it out")
+		}
 		o.apply(r)
 	}
 	return r

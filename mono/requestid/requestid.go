@@ -103,6 +103,9 @@ func HTTPHeader(name string) HandlerOption { return func(h *handler) { h.header 
 func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 	h := &handler{header: Header, next: next}
 	for _, o := range opts {
+		if o == nil {
+			panic("requestid.Handler: an option is nil: leave it out")
+		}
 		o(h)
 	}
 	return h

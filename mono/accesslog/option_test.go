@@ -1,0 +1,20 @@
+package accesslog_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"gomono.dev/mono/accesslog"
+)
+
+// An option that is nil is a mistake of the program, which panics and says so.
+func TestNilOption(t *testing.T) {
+	defer func() {
+		if v := fmt.Sprint(recover()); !strings.Contains(v, "is nil: leave it out") {
+			t.Error(v)
+		}
+	}()
+	accesslog.New(slog.DiscardHandler, nil)
+}
