@@ -400,6 +400,7 @@ func TestBurstOfSendsLosesNoMessage(t *testing.T) {
 			}
 		}
 		close(gate)
+		synctest.Wait() // or the entries of the stop find no room
 		if err := app.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
