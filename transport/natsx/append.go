@@ -147,10 +147,10 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 		}
 	}
 	msg := a.message(m)
-	token := a.l.t.acks.expect(msg.Subject, a.answered)
-	msg.Reply = a.l.t.acks.prefix + token
+	number := a.l.t.acks.expect(msg.Subject, a.answered)
+	msg.Reply = a.l.t.acks.inbox(number)
 	if err := a.l.t.send(msg); err != nil {
-		a.l.t.acks.take(token)
+		a.l.t.acks.take(number)
 		a.progress.Store(notSent)
 		return err
 	}

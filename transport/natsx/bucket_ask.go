@@ -31,7 +31,7 @@ func (b *bucket) ask(ctx context.Context, r *requests, m *transport.Message, set
 	if set != nil {
 		set(first)
 	}
-	token, reply, err := b.t.beginRequest(r, first)
+	number, reply, err := b.t.beginRequest(r, first)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (b *bucket) ask(ctx context.Context, r *requests, m *transport.Message, set
 	err = b.untilAnswered(ctx, transport.OutcomeUnknown, func(limit time.Duration) (err error) {
 		if again && r != &b.t.acks {
 			msg := b.t.outgoing.get(m)
-			msg.Reply = r.prefix + token
+			msg.Reply = r.inbox(number)
 			if err := b.t.send(msg); err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ func (b *bucket) ask(ctx context.Context, r *requests, m *transport.Message, set
 		a, err = b.t.nextAnswer(ctx, limit, reply)
 		return err
 	})
-	msg, err := r.finishRequest(token, reply, a, err)
+	msg, err := r.finishRequest(number, reply, a, err)
 	if err != nil && err == ctx.Err() {
 		return nil, lost(ctx, transport.OutcomeUnknown)
 	}

@@ -233,10 +233,10 @@ func (m *multiRead) run(ctx context.Context, limit time.Duration) error {
 	if err := t.permissions.checkReplies(); err != nil {
 		return err
 	}
-	token, replies := t.requests.openMany(message.Subject, len(m.keys)+2)
-	defer t.requests.take(token)
+	number, replies := t.requests.openMany(message.Subject, len(m.keys)+2)
+	defer t.requests.take(number)
 	msg := t.outgoing.get(message)
-	msg.Reply = t.requests.prefix + token
+	msg.Reply = t.requests.inbox(number)
 	if err := t.send(msg); err != nil {
 		return err
 	}

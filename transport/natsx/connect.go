@@ -240,6 +240,7 @@ func (e *events) logOnce(what string, err error) {
 func (t *Transport) failAll(err *transport.Error) {
 	t.requests.fail(err)
 	t.acks.fail(err)
+	t.providers.Forget()
 }
 
 // link is the state of the connection, for use without a call of nats.go: all methods of

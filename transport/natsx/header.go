@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/internal/brief"
 )
 
 // outgoing is a message for nats.go. nats.go has copied all of it when its publish method
@@ -18,6 +19,7 @@ import (
 type outgoing struct {
 	nats.Msg
 	values []string // one array for all headers with a single value
+	suffix []byte   // of the reply subject, after the number of the request
 }
 
 // outgoingPool holds messages for reuse.
@@ -25,11 +27,7 @@ type outgoingPool struct{ pool sync.Pool }
 
 // get converts a message. The result shares the body. The sender passes it to put afterwards.
 func (p *outgoingPool) get(m *transport.Message) *outgoing {
-	o, _ := p.pool.Get().(*outgoing)
-	if o == nil {
-		o = &outgoing{Msg: nats.Msg{Header: make(nats.Header)}}
-	}
-	o.Subject, o.Reply, o.Data = m.Subject, m.Reply, m.Body
+	o := p.empty(m)
 	for _, f := range m.Header {
 		if earlier, ok := o.Header[f.Name]; ok {
 			o.Header[f.Name] = append(earlier, f.Value)
@@ -37,6 +35,47 @@ func (p *outgoingPool) get(m *transport.Message) *outgoing {
 		}
 		o.set(f.Name, f.Value)
 	}
+	return o
+}
+
+// getRequest converts a request. The reply is to confirm that the provider understands brief
+// requests. If it does, the request is brief if possible.
+func (p *outgoingPool) getRequest(m *transport.Message, understood bool) *outgoing {
+	if understood {
+		if f, ok := brief.Of(m.Header); ok {
+			o := p.empty(m)
+			o.suffix = f.AppendTo(append(o.suffix, brief.Mark))
+			return o
+		}
+	}
+	o := p.get(m)
+	o.suffix = append(o.suffix, brief.Mark)
+	return o
+}
+
+// getPublished converts a message. If it replies to a request that asks for a confirmation, it
+// confirms.
+func (p *outgoingPool) getPublished(m *transport.Message) *outgoing {
+	if _, asked := brief.Cut(m.Subject); !asked || m.Reply != "" {
+		return p.get(m)
+	}
+	if brief.AreBytes(m.Header) {
+		o := p.empty(m)
+		o.Reply = brief.ConfirmationBytes
+		return o
+	}
+	o := p.get(m)
+	o.Reply = brief.Confirmation
+	return o
+}
+
+// empty returns a message without headers.
+func (p *outgoingPool) empty(m *transport.Message) *outgoing {
+	o, _ := p.pool.Get().(*outgoing)
+	if o == nil {
+		o = &outgoing{Msg: nats.Msg{Header: make(nats.Header)}}
+	}
+	o.Subject, o.Reply, o.Data = m.Subject, m.Reply, m.Body
 	return o
 }
 
@@ -53,7 +92,7 @@ func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.Format
 func (p *outgoingPool) put(o *outgoing) {
 	clear(o.Header)
 	clear(o.values)
-	o.values = o.values[:0]
+	o.values, o.suffix = o.values[:0], o.suffix[:0]
 	o.Subject, o.Reply, o.Data = "", "", nil
 	p.pool.Put(o)
 }
@@ -110,6 +149,36 @@ func fromNATS(msg *nats.Msg) *transport.Message {
 	m := transport.NewMessage(len(msg.Header))
 	fillMessage(m, msg)
 	return m
+}
+
+// received converts the message of a subscription, which may be a brief request.
+func received(msg *nats.Msg) *transport.Message {
+	if len(msg.Header) == 0 && msg.Reply != "" {
+		if text, ok := brief.Cut(msg.Reply); ok {
+			if f, ok := brief.Parse(text); ok {
+				m := f.Message()
+				fillMessage(m, msg)
+				return m
+			}
+		}
+	}
+	return fromNATS(msg)
+}
+
+// answered converts the reply to a request, and reports whether it confirms that its sender
+// understands brief requests.
+func answered(msg *nats.Msg) (m *transport.Message, confirms bool) {
+	switch {
+	case msg.Reply == brief.ConfirmationBytes && len(msg.Header) == 0:
+		m = (&brief.Fields{Bytes: true}).Message()
+		fillMessage(m, msg)
+	case msg.Reply == brief.Confirmation:
+		m = fromNATS(msg)
+	default:
+		return fromNATS(msg), false
+	}
+	m.Reply = ""
+	return m, true
 }
 
 // fillMessage fills in a message, whose header already has capacity.

@@ -69,9 +69,9 @@ func attempt[T any](ctx context.Context, t *Transport, timeout time.Duration, do
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	token := t.api.requests.watch("", func(a answer) { end(a.err) })
-	defer t.api.requests.take(token)
-	result, err = do(context.WithValue(ctx, apiRequestKey{}, token))
+	number := t.api.requests.watch("", func(a answer) { end(a.err) })
+	defer t.api.requests.take(number)
+	result, err = do(context.WithValue(ctx, apiRequestKey{}, number))
 	if denial, ok := context.Cause(ctx).(*transport.Error); ok && err != nil {
 		err = denial
 	}
@@ -83,8 +83,8 @@ type apiRequestKey struct{}
 
 // trace records that the attempt of ctx, if any, sends a request on a subject.
 func (a *api) trace(ctx context.Context, subject string) {
-	if token, ok := ctx.Value(apiRequestKey{}).(string); ok {
-		a.requests.retarget(token, subject)
+	if number, ok := ctx.Value(apiRequestKey{}).(uint64); ok {
+		a.requests.retarget(number, subject)
 	}
 }
 

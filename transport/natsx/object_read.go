@@ -115,7 +115,7 @@ func (o *objects) readChunks(ctx context.Context, r *chunkRequest, upload string
 // chunkRequest is a request for several chunks: a direct get of a batch (ADR-31).
 type chunkRequest struct {
 	o       *objects
-	token   string
+	number  uint64
 	replies chan answer
 }
 
@@ -136,9 +136,9 @@ func (o *objects) requestChunks(ctx context.Context, upload string, from uint64,
 	}
 	m := &transport.Message{Subject: o.t.api.prefix() + directGet + o.name, Body: body}
 	r := &chunkRequest{o: o}
-	r.token, r.replies = o.t.requests.openMany(m.Subject, n+2)
+	r.number, r.replies = o.t.requests.openMany(m.Subject, n+2)
 	msg := o.t.outgoing.get(m)
-	msg.Reply = o.t.requests.prefix + r.token
+	msg.Reply = o.t.requests.inbox(r.number)
 	if err := o.t.send(msg); err != nil {
 		r.end()
 		return nil, err
@@ -146,7 +146,7 @@ func (o *objects) requestChunks(ctx context.Context, upload string, from uint64,
 	return r, nil
 }
 
-func (r *chunkRequest) end() { r.o.t.requests.take(r.token) }
+func (r *chunkRequest) end() { r.o.t.requests.take(r.number) }
 
 // receive returns the chunks, and the number of chunks after them. It returns errSilent if no
 // answer arrives for limit.

@@ -46,9 +46,9 @@ type expectation struct {
 
 // sentChunk is a chunk without an acknowledgement.
 type sentChunk struct {
-	token string
-	reply chan answer
-	size  int
+	number uint64
+	reply  chan answer
+	size   int
 }
 
 // Write implements [driver.Store].
@@ -164,10 +164,10 @@ func (w *objectWriter) send(msg *outgoing, size int) error {
 		return err
 	}
 	s := sentChunk{size: size}
-	s.token, s.reply = t.acks.open(msg.Subject)
-	msg.Reply = t.acks.prefix + s.token
+	s.number, s.reply = t.acks.open(msg.Subject)
+	msg.Reply = t.acks.inbox(s.number)
 	if err := t.send(msg); err != nil {
-		t.acks.take(s.token)
+		t.acks.take(s.number)
 		return err
 	}
 	w.sent = append(w.sent, s)
@@ -197,7 +197,7 @@ func (w *objectWriter) await(ctx context.Context) error {
 	w.sent = w.sent[1:]
 	w.bytes -= s.size
 	if err != nil {
-		w.o.t.acks.take(s.token)
+		w.o.t.acks.take(s.number)
 		w.fail(err)
 		return w.err
 	}
@@ -446,7 +446,7 @@ func (w *objectWriter) sendBatch(ctx context.Context, c *driver.Chunk, entry *kv
 func (w *objectWriter) takeFirst() *nats.Msg {
 	s := w.sent[0]
 	w.sent, w.bytes = nil, 0
-	w.o.t.acks.take(s.token)
+	w.o.t.acks.take(s.number)
 	select {
 	case a := <-s.reply:
 		if a.err == nil && len(a.msg.Data) > 0 {

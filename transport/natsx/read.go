@@ -127,8 +127,8 @@ func (rd *reader) runSession(ctx context.Context) (done bool, err error) {
 		return false, s.t.failure(err, transport.OutcomeNotDone)
 	}
 	defer s.close()
-	token := s.t.api.requests.watch(s.pullers[0].api, func(a answer) { s.denied <- a.err })
-	defer s.t.api.requests.take(token)
+	number := s.t.api.requests.watch(s.pullers[0].api, func(a answer) { s.denied <- a.err })
+	defer s.t.api.requests.take(number)
 	if s.idle {
 		done, err = rd.checkEnd(ctx)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx/internal/brief"
 )
 
 // requests waits for the replies to all requests of a Transport, on one wildcard
@@ -20,15 +21,14 @@ type requests struct {
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[string]waiter
-	mark    uint64 // numbers up to it existed at the last sweep
-	sweeps  bool   // a sweep is scheduled
+	waiting map[uint64]waiter // by number
+	mark    uint64            // numbers up to it existed at the last sweep
+	sweeps  bool              // a sweep is scheduled
 }
 
 // waiter is a request that waits on a channel, or for a call of done.
 type waiter struct {
 	subject string
-	number  uint64
 	reply   chan answer  // with room for all replies
 	done    func(answer) // nil: use the channel
 	many    bool         // the entry stays after a reply
@@ -80,7 +80,7 @@ func (r *requests) drain(ctx context.Context, down <-chan struct{}) error {
 }
 
 // open adds an entry for one reply.
-func (r *requests) open(subject string) (token string, reply chan answer) {
+func (r *requests) open(subject string) (number uint64, reply chan answer) {
 	reply = make(chan answer, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,7 +88,7 @@ func (r *requests) open(subject string) (token string, reply chan answer) {
 }
 
 // openMany adds an entry for at most n replies. The caller takes it.
-func (r *requests) openMany(subject string, n int) (token string, replies chan answer) {
+func (r *requests) openMany(subject string, n int) (number uint64, replies chan answer) {
 	replies = make(chan answer, n)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +97,7 @@ func (r *requests) openMany(subject string, n int) (token string, replies chan a
 
 // expect adds an entry for one reply. done is called with the reply, on the goroutine that
 // receives all replies.
-func (r *requests) expect(subject string, done func(answer)) (token string) {
+func (r *requests) expect(subject string, done func(answer)) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.sweeps {
@@ -107,23 +107,32 @@ func (r *requests) expect(subject string, done func(answer)) (token string) {
 	return r.add(waiter{subject: subject, done: done})
 }
 
-func (r *requests) add(w waiter) (token string) {
+func (r *requests) add(w waiter) (number uint64) {
 	if r.waiting == nil {
-		r.waiting = make(map[string]waiter)
+		r.waiting = make(map[uint64]waiter)
 	}
 	r.next++
-	w.number = r.next
-	token = strconv.FormatUint(r.next, 36)
-	r.waiting[token] = w
-	return token
+	r.waiting[r.next] = w
+	return r.next
+}
+
+// inbox returns the subject for the replies to a request.
+func (r *requests) inbox(number uint64) string { return r.inboxWith(number, nil) }
+
+// inboxWith returns such a subject with a suffix, which begins with brief.Mark.
+func (r *requests) inboxWith(number uint64, suffix []byte) string {
+	b := make([]byte, 0, 256)
+	b = append(b, r.prefix...)
+	b = strconv.AppendUint(b, number, 36)
+	return string(append(b, suffix...))
 }
 
 // take removes an entry. It reports false if the entry was removed before.
-func (r *requests) take(token string) (waiter, bool) {
+func (r *requests) take(number uint64) (waiter, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w, ok := r.waiting[token]
-	delete(r.waiting, token)
+	w, ok := r.waiting[number]
+	delete(r.waiting, number)
 	return w, ok
 }
 
@@ -134,7 +143,7 @@ const sweepInterval = 10 * time.Second
 // sweep ends the wait of the entries that existed at the last sweep. It schedules the next
 // sweep while there are entries. Entries need no timers of their own.
 func (r *requests) sweep() {
-	r.end(errSilent, func(w waiter) bool { return w.done != nil && w.number <= r.mark })
+	r.end(errSilent, func(number uint64, w waiter) bool { return w.done != nil && number <= r.mark })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark = r.next
@@ -144,12 +153,12 @@ func (r *requests) sweep() {
 }
 
 // end ends the wait of requests with an error, and reports whether there were any.
-func (r *requests) end(err *transport.Error, which func(waiter) bool) bool {
+func (r *requests) end(err *transport.Error, which func(uint64, waiter) bool) bool {
 	r.mu.Lock()
 	var ended []waiter
-	for token, w := range r.waiting {
-		if which(w) {
-			delete(r.waiting, token)
+	for number, w := range r.waiting {
+		if which(number, w) {
+			delete(r.waiting, number)
 			ended = append(ended, w)
 		}
 	}
@@ -161,55 +170,57 @@ func (r *requests) end(err *transport.Error, which func(waiter) bool) bool {
 }
 
 func (r *requests) reply(msg *nats.Msg) {
-	token, ours := strings.CutPrefix(msg.Subject, r.prefix)
-	if !ours {
-		token = r.only()
+	number := uint64(0)
+	if token, ours := strings.CutPrefix(msg.Subject, r.prefix); ours {
+		number = brief.Number(token)
+	} else {
+		number = r.only()
 	}
-	if w, ok := r.find(token); ok {
+	if w, ok := r.find(number); ok {
 		w.answer(answer{msg: msg})
 	}
 }
 
 // find returns the entry for a reply, and removes it unless more replies follow.
-func (r *requests) find(token string) (waiter, bool) {
+func (r *requests) find(number uint64) (waiter, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w, ok := r.waiting[token]
+	w, ok := r.waiting[number]
 	if !w.many {
-		delete(r.waiting, token)
+		delete(r.waiting, number)
 	}
 	return w, ok
 }
 
-// only returns the token of the only request that waits, or "". JetStream replies to a pull
+// only returns the number of the only request that waits, or 0. JetStream replies to a pull
 // with the message itself, under the subject of the message. The reply therefore identifies
 // its request only if no other request waits.
-func (r *requests) only() string {
+func (r *requests) only() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.waiting) == 1 {
-		for token := range r.waiting {
-			return token
+		for number := range r.waiting {
+			return number
 		}
 	}
-	return ""
+	return 0
 }
 
 // watch adds an entry for the error of a request that nats.go sends. done is called with the
 // error. See retarget.
-func (r *requests) watch(subject string, done func(answer)) (token string) {
+func (r *requests) watch(subject string, done func(answer)) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.add(waiter{subject: subject, done: done})
 }
 
 // retarget changes the subject of an entry.
-func (r *requests) retarget(token, subject string) {
+func (r *requests) retarget(number uint64, subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if w, ok := r.waiting[token]; ok {
+	if w, ok := r.waiting[number]; ok {
 		w.subject = subject
-		r.waiting[token] = w
+		r.waiting[number] = w
 	}
 }
 
@@ -218,54 +229,58 @@ func (r *requests) listensOn(pattern string) bool { return pattern == r.prefix+"
 
 // failOn ends the wait of the requests on a subject, and reports whether there were any.
 func (r *requests) failOn(subject string, err *transport.Error) bool {
-	return r.end(err, func(w waiter) bool { return w.subject == subject })
+	return r.end(err, func(_ uint64, w waiter) bool { return w.subject == subject })
 }
 
 // fail ends the wait of all requests.
-func (r *requests) fail(err *transport.Error) { r.end(err, func(waiter) bool { return true }) }
+func (r *requests) fail(err *transport.Error) { r.end(err, func(uint64, waiter) bool { return true }) }
 
 // Request implements [driver.Conn].
 func (c conn) Request(ctx context.Context, m *transport.Message) (*transport.Message, error) {
-	reply, err := c.t.ask(ctx, &c.t.requests, c.t.outgoing.get(m))
-	switch {
-	case err != nil:
-		return nil, err
-	case noResponders(reply):
-		return nil, unavailable("no subscribers")
+	p := c.t.providers.Of(m.Subject)
+	msg, err := c.t.ask(ctx, &c.t.requests, c.t.outgoing.getRequest(m, p.Understands()))
+	if err == nil && noResponders(msg) {
+		err = unavailable("no subscribers")
 	}
-	return fromNATS(reply), nil
+	if err != nil {
+		p.Silent()
+		return nil, err
+	}
+	reply, confirms := answered(msg)
+	p.Replied(confirms)
+	return reply, nil
 }
 
 // ask sends a request, and waits for its first reply on r.
 func (t *Transport) ask(ctx context.Context, r *requests, msg *outgoing) (*nats.Msg, error) {
-	token, reply, err := t.beginRequest(r, msg)
+	number, reply, err := t.beginRequest(r, msg)
 	if err != nil {
 		return nil, err
 	}
 	a, err := t.nextAnswer(ctx, 0, reply)
-	return r.finishRequest(token, reply, a, err)
+	return r.finishRequest(number, reply, a, err)
 }
 
 // beginRequest sends a request, and adds an entry for its reply to r.
-func (t *Transport) beginRequest(r *requests, msg *outgoing) (token string, reply chan answer, err error) {
+func (t *Transport) beginRequest(r *requests, msg *outgoing) (number uint64, reply chan answer, err error) {
 	if err := t.permissions.checkReplies(); err != nil {
 		t.outgoing.put(msg)
-		return "", nil, err
+		return 0, nil, err
 	}
-	token, reply = r.open(msg.Subject)
-	msg.Reply = r.prefix + token
+	number, reply = r.open(msg.Subject)
+	msg.Reply = r.inboxWith(number, msg.suffix)
 	if err := t.send(msg); err != nil {
-		r.take(token)
-		return "", nil, err
+		r.take(number)
+		return 0, nil, err
 	}
-	return token, reply, nil
+	return number, reply, nil
 }
 
 // finishRequest returns the reply that was received, or the error of the wait for it. A reply that
 // arrived before the end of the wait is returned, also if both are noticed at the same time.
-func (r *requests) finishRequest(token string, reply chan answer, a answer, err error) (*nats.Msg, error) {
+func (r *requests) finishRequest(number uint64, reply chan answer, a answer, err error) (*nats.Msg, error) {
 	if err != nil {
-		if _, waited := r.take(token); waited {
+		if _, waited := r.take(number); waited {
 			return nil, err
 		}
 		a = <-reply

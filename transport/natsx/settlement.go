@@ -92,12 +92,12 @@ func (m *member) sendPosted() {
 
 func (s *settlement) send() error {
 	t := s.of.m.l.t
-	token := t.acks.expect("", func(a answer) {
+	number := t.acks.expect("", func(a answer) {
 		if a.err == nil && !noResponders(a.msg) {
 			s.of.confirmed(s.sequence)
 		}
 	})
-	return t.nc.PublishRequest(s.reply, t.acks.prefix+token, s.body)
+	return t.nc.PublishRequest(s.reply, t.acks.inbox(number), s.body)
 }
 
 // confirmed lets the key of a message go on.

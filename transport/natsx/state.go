@@ -170,9 +170,9 @@ func (s *state) put(ctx context.Context, msg *nats.Msg) error {
 
 // store publishes to the state stream and waits for the acknowledgement.
 func (s *state) publish(ctx context.Context, msg *nats.Msg) error {
-	token, reply := s.t.acks.open(msg.Subject)
-	defer s.t.acks.take(token)
-	msg.Reply = s.t.acks.prefix + token
+	number, reply := s.t.acks.open(msg.Subject)
+	defer s.t.acks.take(number)
+	msg.Reply = s.t.acks.inbox(number)
 	if err := s.t.nc.PublishMsg(msg); err != nil {
 		return driver.About(theState, s.t.failure(err, transport.OutcomeNotDone))
 	}

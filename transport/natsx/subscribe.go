@@ -62,7 +62,7 @@ func (r *receiver) take(msg *nats.Msg) (w transport.Work) {
 			r.exited()
 		}
 	}()
-	w = r.handle(fromNATS(msg))
+	w = r.handle(received(msg))
 	returned = true
 	return w
 }

@@ -21,6 +21,7 @@ import (
 	"gomono.dev/transport"
 	"gomono.dev/transport/driver"
 	"gomono.dev/transport/internal/patience"
+	"gomono.dev/transport/natsx/internal/brief"
 	"gomono.dev/transport/natsx/internal/journal"
 	"gomono.dev/transport/natsx/internal/redact"
 )
@@ -34,6 +35,8 @@ type Transport struct {
 	link     *link
 	requests requests
 	acks     requests // for appends to logs
+
+	providers brief.Providers // of requests
 
 	api api
 
@@ -82,7 +85,7 @@ func newTransport(o *Options) *Transport {
 		callbacksDone: make(chan struct{}),
 		receivers:     make(map[*receiver]struct{}), members: make(map[*member]struct{}),
 	}
-	t.api = api{t: t, requests: requests{waiting: make(map[string]waiter)}, slots: make(chan struct{}, maxParallel)}
+	t.api = api{t: t, requests: requests{waiting: make(map[uint64]waiter)}, slots: make(chan struct{}, maxParallel)}
 	t.permissions.t = t
 	t.state, t.boots = &state{stream: stream{t: t, name: stateStream}}, &boots{t: t}
 	t.Transport = driver.New(conn{t})
@@ -158,7 +161,7 @@ func (c conn) Ping(ctx context.Context) error {
 // Publish implements [driver.Conn].
 func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 	t := c.t
-	msg := t.outgoing.get(m)
+	msg := t.outgoing.getPublished(m)
 	if e := transport.ErrorFromHeader(m.Header); e != nil {
 		msg.addServiceError(e, m.Size(), t.maxPayload())
 	}
