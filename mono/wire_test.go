@@ -159,7 +159,9 @@ func transcript(received []*nats.Msg) string {
 		fmt.Fprintf(&b, "subject: %s\n", names.of(m.Subject))
 		if answer(m.Reply) {
 			asked[m.Reply] = true
-			fmt.Fprintf(&b, "reply: %s\n", names.of(m.Reply))
+			fmt.Fprintf(&b, "reply: %s\n", names.of(limit.ReplaceAllString(m.Reply, "~<milliseconds>")))
+		} else if m.Reply != "" {
+			fmt.Fprintf(&b, "reply: %s\n", m.Reply)
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.Header)) {
 			for _, value := range m.Header[name] {
@@ -173,6 +175,9 @@ func transcript(received []*nats.Msg) string {
 	}
 	return b.String()
 }
+
+// limit matches the time limit of a call without headers, at the end of its reply subject.
+var limit = regexp.MustCompile(`~\d+$`)
 
 func answer(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") }
 
@@ -224,13 +229,28 @@ func serviceExchanges() []exchange {
 	limited := mono.NewService[question, reply]("wire.limited", mono.Timeout(time.Hour))
 	var client mono.Func[question, reply]
 	exchanges := []exchange{{
-		"A call of bytes",
+		"A call of bytes, and another after the provider has confirmed that it needs no headers",
 		func(s *mono.Scope) {
 			raw.Handle(s, func(_ context.Context, b []byte) ([]byte, error) { return append(b, 0xff), nil })
 		},
 		func(t *testing.T, app *mono.App) {
-			if _, err := raw.Call(t.Context(), app, []byte{1, 2, 3}); err != nil {
-				t.Error(err)
+			for range 2 {
+				if _, err := raw.Call(t.Context(), app, []byte{1, 2, 3}); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	}, {
+		"Two calls by a module",
+		func(s *mono.Scope) {
+			client = limited.Client(s)
+			limited.Handle(s, echo)
+		},
+		func(t *testing.T, _ *mono.App) {
+			for range 2 {
+				if _, err := client(t.Context(), question{Text: "who?"}); err != nil {
+					t.Error(err)
+				}
 			}
 		},
 	}, {

@@ -61,6 +61,9 @@
 // mono's headers. Other header names that begin with "Nats-" are removed from messages in
 // both directions.
 //
+// A request whose provider is natsx too has no headers, but the fields in its reply subject: see
+// docs/clients.md. A stream of another tool that stores such requests does not store the fields.
+//
 // A message of a log is published on its subject and stored under it. Its id is the header
 // Nats-Msg-Id. In a log with partitions it is stored under "_partition.<n>.<subject>". The stream of
 // the log transforms every message that is published under the first of the log's subjects,

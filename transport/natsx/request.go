@@ -19,6 +19,8 @@ type requests struct {
 	prefix string
 	sub    *nats.Subscription
 
+	idle sync.Pool // of channels for one answer, all empty
+
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]waiter // by number
@@ -81,7 +83,10 @@ func (r *requests) drain(ctx context.Context, down <-chan struct{}) error {
 
 // open adds an entry for one reply.
 func (r *requests) open(subject string) (number uint64, reply chan answer) {
-	reply = make(chan answer, 1)
+	reply, ok := r.idle.Get().(chan answer)
+	if !ok {
+		reply = make(chan answer, 1)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.add(waiter{subject: subject, reply: reply}), reply
@@ -258,7 +263,9 @@ func (t *Transport) ask(ctx context.Context, r *requests, msg *outgoing) (*nats.
 		return nil, err
 	}
 	a, err := t.nextAnswer(ctx, 0, reply)
-	return r.finishRequest(number, reply, a, err)
+	answer, err := r.finishRequest(number, reply, a, err)
+	r.idle.Put(reply) // its only answer was received, or its entry was removed before
+	return answer, err
 }
 
 // beginRequest sends a request, and adds an entry for its reply to r.
