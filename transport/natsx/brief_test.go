@@ -3,9 +3,13 @@ package natsx_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -47,9 +51,9 @@ func newLine(t *testing.T, url string) *line {
 }
 
 // plain connects without mono.
-func plain(t *testing.T, url string, options ...nats.Option) *nats.Conn {
+func plain(t *testing.T, url string) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, options...)
+	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,20 +201,19 @@ func TestHeadersForOtherProviders(t *testing.T) {
 	t.Run("micro", func(t *testing.T) {
 		t.Parallel()
 		url := startServer(t, nil).ClientURL()
-		l := newLine(t, url)
-		s, err := micro.AddService(plain(t, url), micro.Config{Name: "s", Version: "1.0.0", Endpoint: &micro.EndpointConfig{
+		tr, nc := connect(t, url), plain(t, url)
+		s, err := micro.AddService(nc, micro.Config{Name: "s", Version: "1.0.0", Endpoint: &micro.EndpointConfig{
 			Subject: "s", Handler: micro.HandlerFunc(func(r micro.Request) { _ = r.Respond([]byte(r.Headers().Get(transport.HeaderTimeout))) }),
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Stop() }()
-		eventually(t, "service", func() bool {
-			_, err := l.tr.Request(t.Context(), &transport.Message{Subject: "s"})
-			return err == nil
-		})
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
 		for range 3 {
-			if reply, err := l.tr.Request(t.Context(), &transport.Message{Subject: "s", Header: usual}); err != nil || string(reply.Body) != "2000" || len(reply.Header) > 0 {
+			if reply, err := tr.Request(t.Context(), &transport.Message{Subject: "s", Header: usual}); err != nil || string(reply.Body) != "2000" || len(reply.Header) > 0 {
 				t.Errorf("%+v, %v", reply, err)
 			}
 		}
@@ -297,6 +300,60 @@ func TestOlderBuildJoins(t *testing.T) {
 	for range 3 {
 		_, request, _ := l.ask(usual)
 		l.wantBrief("to the newer build, soon after the older one", request, false)
+	}
+}
+
+// Older and newer builds share the requests of several callers. A newer build gets every header. An
+// older build misses at most those of the requests that are under way when it first replies.
+func TestMixedBuilds(t *testing.T) {
+	t.Parallel()
+	const callers, each = 8, 50
+	url := startServer(t, nil).ClientURL()
+	tr, newer := connect(t, url), connect(t, url)
+	if _, err := newer.Subscribe(t.Context(), transport.Subscription{Subject: "s", Group: "g"}, transport.Serial(func(m *transport.Message) {
+		wantHeader(t, "request", m.Header, usual)
+		if err := newer.Publish(context.Background(), &transport.Message{Subject: m.Reply, Header: octets, Body: m.Body}); err != nil {
+			t.Error(err)
+		}
+	})); err != nil {
+		t.Fatal(err)
+	}
+	var older, brief atomic.Int64
+	nc := plain(t, url)
+	if _, err := nc.QueueSubscribe("s", "g", func(m *nats.Msg) {
+		if older.Add(1); len(m.Header) == 0 {
+			brief.Add(1)
+		}
+		if err := m.RespondMsg(&nats.Msg{Header: nats.Header{transport.HeaderContentType: {"application/octet-stream"}}, Data: m.Data}); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var wait sync.WaitGroup
+	for caller := range callers {
+		wait.Go(func() {
+			for i := range each {
+				body := fmt.Sprint(caller, i)
+				reply, err := tr.Request(t.Context(), &transport.Message{Subject: "s", Header: usual, Body: []byte(body)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if wantHeader(t, "reply", reply.Header, octets); string(reply.Body) != body {
+					t.Errorf("got the reply %q, want %q", reply.Body, body)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	most := callers * int64(1+time.Since(began)/(10*time.Second)) // again after each 10 seconds
+	if older.Load() == 0 || brief.Load() > most {
+		t.Errorf("the older build got %d requests, %d of them without a header: want at most %d", older.Load(), brief.Load(), most)
 	}
 }
 
