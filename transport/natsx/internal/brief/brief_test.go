@@ -123,6 +123,21 @@ func FuzzReplySubject(f *testing.F) {
 	})
 }
 
+var message *transport.Message
+
+// A brief request costs one allocation, for its message.
+func TestAllocations(t *testing.T) {
+	f, _ := brief.Of(transport.Header{{Name: transport.HeaderID, Value: "id"}, {Name: transport.HeaderSender, Value: "shop"}, {Name: transport.HeaderTimeout, Value: "2000"}})
+	reply := inbox + "1z~" + string(f.AppendTo(nil))
+	if n := testing.AllocsPerRun(100, func() {
+		text, _ := brief.Cut(reply)
+		f, _ := brief.Parse(text)
+		message = f.Message()
+	}); n > 1 {
+		t.Errorf("reading a brief request allocates %v times, want once", n)
+	}
+}
+
 func TestNumber(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

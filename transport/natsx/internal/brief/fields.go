@@ -119,23 +119,29 @@ func dotted(value string) string { return strings.ReplaceAll(value, ",", ".") }
 
 // Message returns a message with the fields.
 func (f *Fields) Message() *transport.Message {
-	var space [4]transport.Field
-	fields := space[:0]
+	m := transport.NewMessage(f.count())
 	if f.Bytes {
-		fields = append(fields, transport.Field{Name: transport.HeaderContentType, Value: Bytes})
+		m.Header.Add(transport.HeaderContentType, Bytes)
 	}
 	if f.ID != "" {
-		fields = append(fields, transport.Field{Name: transport.HeaderID, Value: f.ID})
+		m.Header.Add(transport.HeaderID, f.ID)
 	}
 	if f.Sender != "" {
-		fields = append(fields, transport.Field{Name: transport.HeaderSender, Value: f.Sender})
+		m.Header.Add(transport.HeaderSender, f.Sender)
 	}
 	if f.Timeout != "" {
-		fields = append(fields, transport.Field{Name: transport.HeaderTimeout, Value: f.Timeout})
+		m.Header.Add(transport.HeaderTimeout, f.Timeout)
 	}
-	m := transport.NewMessage(len(fields))
-	m.Header = append(m.Header, fields...)
 	return m
+}
+
+func (f *Fields) count() (n int) {
+	for _, has := range [...]bool{f.Bytes, f.ID != "", f.Sender != "", f.Timeout != ""} {
+		if has {
+			n++
+		}
+	}
+	return n
 }
 
 // plain is the set of bytes to which neither the server nor this package gives a meaning.
