@@ -2,6 +2,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,13 @@ type Module struct {
 	Addr       string
 	RequestIDs bool
 
+	// Wrap returns a handler around that of all requests. The default adds nothing.
+	Wrap func(http.Handler) http.Handler
+
+	// Place and Get are the services that are called, by default those of package orders.
+	Place *mono.Service[orders.Order, orders.Confirmation]
+	Get   *mono.Service[orders.GetRequest, orders.Confirmation]
+
 	place  mono.Func[orders.Order, orders.Confirmation]
 	get    mono.Func[orders.GetRequest, orders.Confirmation]
 	scope  *mono.Scope
@@ -30,8 +38,8 @@ type Module struct {
 // Bind needs the orders, so that they are served before this module starts and until it has
 // stopped.
 func (m *Module) Bind(s *mono.Scope) error {
-	m.place = orders.Place.Client(s)
-	m.get = orders.Get.Client(s)
+	m.place = cmp.Or(m.Place, &orders.Place).Client(s)
+	m.get = cmp.Or(m.Get, &orders.Get).Client(s)
 	m.scope = s
 	return nil
 }
@@ -43,6 +51,9 @@ func (m *Module) Start(ctx context.Context) error {
 		return mono.Errorf(mono.FailedPrecondition, "cannot serve on %s: choose another address with -serve: %w", m.Addr, err)
 	}
 	handler := m.routes()
+	if m.Wrap != nil {
+		handler = m.Wrap(handler)
+	}
 	if m.RequestIDs {
 		handler = requestid.Handler(handler)
 	}
