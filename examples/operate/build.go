@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	contract "gomono.dev/examples/orders/analytics"
@@ -60,9 +61,10 @@ func build(tr transport.Transport, set settings, opts ...mono.AppOption) *mono.A
 		&analytics.Module{},
 		mono.NewModule("shop", bindShop),
 		&web.Module{Addr: set.serve, RequestIDs: true, Place: &place, Get: &get, Wrap: func(routes http.Handler) http.Handler {
-			// Without a propagator, strangers do not choose the trace of a request.
 			return users.Handler(otelhttp.NewHandler(routes, "HTTP",
-				otelhttp.WithTracerProvider(set.tracers), otelhttp.WithMeterProvider(set.meters)))
+				otelhttp.WithTracerProvider(set.tracers), otelhttp.WithMeterProvider(set.meters),
+				// Strangers choose neither the trace of a request nor, by Host, an attribute of metrics.
+				otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()), otelhttp.WithServerName("orders")))
 		}},
 	)
 }

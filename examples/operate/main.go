@@ -4,11 +4,11 @@
 //
 //	go run . # in examples/operate; it prints a token
 //	curl -d '{"id":"a1","card":"4242 4242 4242 4242","product":"book","quantity":1}' \
-//	  -H "Authorization: Bearer $TOKEN" localhost:8080/orders
+//	  -H 'Content-Type: application/json' -H "Authorization: Bearer $TOKEN" localhost:8080/orders
 //	curl localhost:9464/metrics
 //
-// With -otlp http://localhost:4318 the traces go to a collector, with -jwks the keys of an identity
-// provider verify the tokens, and with -nats the messages go over a server.
+// With -otlp the traces go to a collector, with -jwks the keys of an identity provider verify the
+// tokens, and with -nats the messages go over a server.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	serve := flag.String("serve", "localhost:8080", "address to serve orders on")
 	metrics := flag.String("metrics", "localhost:9464", "address to serve /metrics on")
 	nats := flag.String("nats", "", "URL of a NATS server (default: an embedded one in memory)")
-	otlp := flag.String("otlp", "", "URL of a collector of traces, such as http://localhost:4318 (default: none)")
+	otlp := flag.String("otlp", "", "URL of a collector of traces, such as http://localhost:4318/v1/traces (default: none)")
 	jwks := flag.String("jwks", "", "URL of the keys of an identity provider, for RS256 (default: a new key, and a token that is printed)")
 	issuer := flag.String("issuer", "https://id.example.com", "issuer of the tokens, with -jwks")
 	flag.Parse()
