@@ -42,8 +42,8 @@ type settings struct {
 	settleAfter time.Duration // of orders.Module
 }
 
-// build returns an App with the modules of examples/orders, which are not changed, and with what
-// observes and protects them.
+// build returns an App with the unchanged modules of examples/orders, and with what observes and
+// protects them.
 func build(tr transport.Transport, set settings, opts ...mono.AppOption) *mono.App {
 	set.tokens.Audience, set.tokens.Open = audience, internal()
 	users := auth.New(set.tokens)

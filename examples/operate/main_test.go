@@ -184,7 +184,7 @@ func (s *system) request(t testing.TB, method, path, body, token string) (status
 	return answer.StatusCode, string(read)
 }
 
-// moduleOf returns the module of a span, "" for that of a request.
+// moduleOf returns the module of a span, "" for the span of a request.
 func moduleOf(s tracetest.SpanStub) string {
 	for _, a := range s.Attributes {
 		if a.Key == "mono.module" {
@@ -207,7 +207,7 @@ func tree(spans tracetest.SpanStubs) string {
 				children = append(children, s)
 			}
 		}
-		// Sends that follow each other are in order. What they cause is not.
+		// Sends have a fixed order. Receivers run at the same time.
 		slices.SortFunc(children, func(a, b tracetest.SpanStub) int {
 			if a.SpanKind == trace.SpanKindConsumer {
 				if c := cmp.Compare(moduleOf(a), moduleOf(b)); c != 0 {
@@ -368,7 +368,7 @@ func checkSecrets(t testing.TB, s *system, token string) {
 	}
 }
 
-// Without a token that is good enough there is no order, and a user sees their own orders only.
+// A request without a sufficient token places no order. A user sees their own orders only.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t testing.TB, tr transport.Transport, opts ...mono.AppOption) {

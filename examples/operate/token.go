@@ -17,7 +17,7 @@ func newKey() (auth.Options, signer) {
 	const issuer = "operate"
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		panic(err) // there are no random numbers
+		panic(err) // without random numbers
 	}
 	sign := func(user, scope string, life time.Duration) string {
 		token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
