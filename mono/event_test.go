@@ -292,6 +292,40 @@ func TestUndecodableEventIsLogged(t *testing.T) {
 	})
 }
 
+// Of many messages that cannot be decoded, one in a second is logged, with the number of the others.
+func TestUndecodableMessagesDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		app := newApp(t, log.option())
+		app.Add(listener("listener", announced, make(chan fact, 1)), provider(echo))
+		begin(t, app)
+		for range 2 {
+			for range 100 {
+				if err := mono.Raw(app).Publish(t.Context(), &transport.Message{Subject: "events.test.announced", Body: []byte("{")}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := mono.Raw(app).Request(t.Context(), &transport.Message{Subject: "services.test.ask", Body: []byte("{")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			<-time.After(time.Second)
+		}
+		for _, handle := range []string{"handle=test.announced", "handle=test.ask"} {
+			var lines []string
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, "not decoded") && strings.Contains(line, handle+" ") {
+					lines = append(lines, line)
+				}
+			}
+			if len(lines) != 2 || !strings.Contains(lines[0], "others=0") || !strings.Contains(lines[1], "others=99") {
+				t.Errorf("%s: got %q", handle, lines)
+			}
+		}
+	})
+}
+
 // A raw subscription, also with wildcards, receives the messages that handles send.
 func TestRawReceivesEvents(t *testing.T) {
 	t.Parallel()

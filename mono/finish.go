@@ -1,6 +1,7 @@
 package mono
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -40,8 +41,20 @@ func (r *atMostOnce) refuse(*inbound) {
 
 // finish implements finisher.
 func (r *atMostOnce) finish(m *inbound, res result) {
-	if res.err != nil {
+	r.logResult(m, res)
+}
+
+// logResult logs the failure of a handler, and a message that cannot be decoded. No middleware sees
+// the latter, and anybody may send them: one in a second is logged.
+func (r *receiver) logResult(m *inbound, res result) {
+	switch {
+	case res.err == nil:
+	case res.reason != ReasonUndecodable || res.exited:
 		r.logFailure(m.call.ID, res.err)
+	default:
+		if others, ok := r.undecodable.next(res.ended); ok {
+			r.in.log.Warn("mono: message not decoded", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", m.call.ID(), "error", res.err, "others", others)
+		}
 	}
 }
 
@@ -50,4 +63,23 @@ func (r *receiver) logFailure(id func() string, err error) {
 	if !r.replies() || CodeOf(err) == Internal {
 		r.in.log.Error("mono: handler failed", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", id(), "error", err)
 	}
+}
+
+// occasional chooses at most one of the events of a second.
+type occasional struct {
+	mu     sync.Mutex
+	after  time.Duration // on the clock
+	others uint64        // not chosen since the last one
+}
+
+// next reports whether an event is chosen, and the number of others since the last one.
+func (o *occasional) next(now time.Duration) (others uint64, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now < o.after {
+		o.others++
+		return 0, false
+	}
+	others, o.others, o.after = o.others, 0, now+time.Second
+	return others, true
 }

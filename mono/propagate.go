@@ -19,6 +19,9 @@ import (
 // inherits none. choose must return the same value for the same message, and its own results
 // unchanged. It may be called concurrently, and must not read the header with [Call.Header].
 //
+// A value of more than 8 KiB, or one that no message of mono can have, is not passed on: it would
+// make the messages that follow fail, and may come from a stranger.
+//
 // A local call costs nothing more: its value is found when it is asked for. All processes should
 // propagate the same headers. The rules of [Header] for names and values apply. New panics on a
 // bad name, and on a name that is given twice.
@@ -57,9 +60,19 @@ func Propagated(ctx context.Context, header string) string {
 		}
 	}
 	if c, ok := ctx.Value(callKey{}).(*Call); ok {
-		return c.Header(header)
+		if value := c.Header(header); isInheritable(header, value) {
+			return value
+		}
 	}
 	return ""
+}
+
+// maxInherited is the maximum length of a value that is passed on, in bytes.
+const maxInherited = 8 << 10
+
+// isInheritable reports whether the value of a received message is passed on.
+func isInheritable(header, value string) bool {
+	return len(value) <= maxInherited && transport.Header{{Name: header, Value: value}}.Validate() == nil
 }
 
 // propagation is a header that is passed on.

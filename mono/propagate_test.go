@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
@@ -184,6 +185,39 @@ func TestPropagateChoose(t *testing.T) {
 					t.Errorf("middleware has seen %q, the handler %q", sent, roots)
 					break
 				}
+			}
+		}
+	})
+}
+
+// A value of a stranger that is too long, or that cannot be sent, does not make what follows fail.
+func TestBadValuesAreNotPropagated(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		got := make(chan string, 1)
+		app := p.app(t, mono.Propagate("Tenant", nil))
+		app.Add(module("tenant", func(s *mono.Scope) {
+			queue := tenantQueue.Enqueuer(s)
+			tenantFront.Handle(s, func(ctx context.Context, j job) (job, error) { return j, queue(ctx, j) })
+			tenantQueue.Handle(s, func(ctx context.Context, _ job) error {
+				got <- mono.CallFrom(ctx).Header("Tenant")
+				return nil
+			})
+		}))
+		begin(t, app)
+		for value, want := range map[string]string{
+			"acme":                       "acme",
+			strings.Repeat("x", 8<<10):   strings.Repeat("x", 8<<10),
+			strings.Repeat("x", 8<<10+1): "",
+			strings.Repeat("x", 900<<10): "",
+		} {
+			m := &transport.Message{Subject: "services.tenant.front", Body: []byte("{}")}
+			m.Header.Set("Tenant", value)
+			if reply, err := mono.Raw(app).Request(t.Context(), m); err != nil || transport.ErrorFromHeader(reply.Header) != nil {
+				t.Fatalf("%d bytes: %v, %v", len(value), err, reply)
+			}
+			if is := next(t, got); is != want {
+				t.Errorf("%d bytes: the job has %d", len(value), len(is))
 			}
 		}
 	})

@@ -33,20 +33,21 @@ type receiver struct {
 	pack         func([]*inbound) any                     // makes the payload of a batch; nil: one message at a time
 
 	// These are compiled when all modules are bound.
-	codec    codec.Codec
-	request  *copier.Plan // of a service with local calls; nil: values are passed without a copy
-	response *copier.Plan
-	next     Next   // middleware, then call
-	plain    bool   // no middleware runs
-	where    string // the name of the handler in the log of a panic
-	around   string // the name of its middleware there
-	gate     *gate
-	source   source
-	finisher finisher
-	storage  *storage // of a stored handle
-	settler  *settler // the finisher of a stored handle
-	watch    *watch   // of a stored handle
-	full     fullPartitions
+	codec       codec.Codec
+	request     *copier.Plan // of a service with local calls; nil: values are passed without a copy
+	response    *copier.Plan
+	next        Next       // middleware, then call
+	plain       bool       // no middleware runs
+	where       string     // the name of the handler in the log of a panic
+	around      string     // the name of its middleware there
+	undecodable occasional // messages that are logged
+	gate        *gate
+	source      source
+	finisher    finisher
+	storage     *storage // of a stored handle
+	settler     *settler // the finisher of a stored handle
+	watch       *watch   // of a stored handle
+	full        fullPartitions
 
 	stats  stats                 // of a service
 	gone   atomic.Pointer[error] // why nothing is received

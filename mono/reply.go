@@ -76,9 +76,7 @@ func (m *inboundRequest) encode(c *Call) error {
 // finish implements finisher. It sends the reply.
 func (r replier) finish(m *inbound, res result) {
 	r.stats.record(res.ended-res.began, res.err)
-	if res.err != nil {
-		r.logFailure(m.call.ID, res.err)
-	}
+	r.logResult(m, res)
 	if !m.claim() {
 		return
 	}

@@ -36,8 +36,8 @@
 // # Messages without a record
 //
 // Middleware does not see the values of a [mono.Channel], which are Go values in a Go channel.
-// Nor does it see messages that reach no handler, such as one that cannot be decoded: mono logs
-// them. The record of a failed job has its error, but not whether another attempt follows, which
+// Nor does it see messages that cannot be decoded: mono logs one in a second, with the number of
+// the others. The record of a failed job has its error, but not whether another attempt follows, which
 // is decided later: see [mono.MessageRetried] and [mono.MessageDeadLettered]. The record of an
 // asynchronous append reports that it was handed over, not that it was stored.
 package accesslog
