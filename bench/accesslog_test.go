@@ -8,12 +8,11 @@ import (
 	"gomono.dev/mono"
 	"gomono.dev/mono/accesslog"
 	"gomono.dev/mono/requestid"
-	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
 )
 
-// BenchmarkAccessLog is the flat local call of BenchmarkLocal, and a call over NATS in process, with
-// an access log whose handler takes all records and writes none.
+// BenchmarkAccessLog is the flat local call of BenchmarkLocal, with an access log whose handler takes
+// all records and writes none.
 func BenchmarkAccessLog(b *testing.B) {
 	log := func(opts ...accesslog.Option) *accesslog.Log {
 		return accesslog.New(forgetful{}, append(opts, accesslog.Buffer(1<<16))...)
@@ -32,43 +31,21 @@ func BenchmarkAccessLog(b *testing.B) {
 		{"sent", log(accesslog.Sent()), nil},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			call := loggedCaller(b, c.log, inproc.New(inproc.Options{}), nil, c.opts...)
-			askAbout(b, call, flat{ID: "order-0123456789"}, setQuantity, quantity)
-			reportLost(b, c.log)
-		})
-	}
-	for _, c := range []struct {
-		name string
-		log  *accesslog.Log
-	}{{"nats-without", nil}, {"nats", log()}} {
-		b.Run(c.name, func(b *testing.B) {
-			sender, receiver := links[0].open(b)
-			call := loggedCaller(b, c.log, receiver, sender)
+			call := loggedCaller(b, c.log, c.opts...)
 			askAbout(b, call, flat{ID: "order-0123456789"}, setQuantity, quantity)
 			reportLost(b, c.log)
 		})
 	}
 }
 
-// loggedCaller starts an App that answers with the request and has the log, which may be nil. Its
-// caller is in the same App, or in another one on the transport sender.
-func loggedCaller(b testing.TB, log *accesslog.Log, receiver, sender transport.Transport, opts ...mono.AppOption) (call mono.Func[flat, flat]) {
-	client := module("client", func(s *mono.Scope) { call = flatEcho.Client(s) })
-	serve(b, receiver, func(a *mono.App) {
+// loggedCaller starts an App that answers with the request and has the log, which may be nil.
+func loggedCaller(b testing.TB, log *accesslog.Log, opts ...mono.AppOption) (call mono.Func[flat, flat]) {
+	serve(b, inproc.New(inproc.Options{}), func(a *mono.App) {
 		if log != nil {
 			a.Use(log)
 		}
-		a.Add(module("server", func(s *mono.Scope) { flatEcho.Handle(s, same[flat]) }))
-		if sender == nil {
-			a.Add(client)
-		}
+		a.Add(module("server", func(s *mono.Scope) { flatEcho.Handle(s, same[flat]) }), module("client", func(s *mono.Scope) { call = flatEcho.Client(s) }))
 	}, opts...)
-	if sender != nil {
-		serve(b, sender, func(a *mono.App) {
-			a.Remote(flatEcho)
-			a.Add(client)
-		}, opts...)
-	}
 	return call
 }
 

@@ -101,7 +101,9 @@ func (r *report) localCalls(b *strings.Builder) {
 	for _, p := range []path{
 		{"Local/function", ""}, {"Local/flat", "Local/function"}, {"Local/by-reference", "Local/function"}, {"Local/timeout", "Local/function"}, {"Local/order", "Local/function"}, {"Local/nested", "Local/function"},
 		{"AccessLog/without", ""}, {"AccessLog/level-off", "AccessLog/without"}, {"AccessLog/on", "AccessLog/without"}, {"AccessLog/request-id", "AccessLog/without"}, {"AccessLog/sampled", "AccessLog/without"}, {"AccessLog/sent", "AccessLog/without"},
-		{"AccessLog/nats-without", ""}, {"AccessLog/nats", "AccessLog/nats-without"},
+		{"Operate/none", ""}, {"Operate/requestid", "Operate/none"}, {"Operate/requestid/carried", "Operate/none"}, {"Operate/requestid/reading", "Operate/none"},
+		{"Limit/without", ""}, {"Limit/rate", "Limit/without"}, {"Limit/concurrency", "Limit/without"}, {"Limit/breaker", "Limit/without"}, {"Limit/retry", "Limit/without"}, {"Limit/window", "Limit/without"},
+		{"OperateNATS/none", ""}, {"OperateNATS/requestid", "OperateNATS/none"}, {"OperateNATS/accesslog", "OperateNATS/none"}, {"OperateNATS/limit", "OperateNATS/none"},
 		{"OrderFlow/function", ""}, {"OrderFlow/local", "OrderFlow/function"}, {"OrderFlow/inproc", "OrderFlow/function"},
 		{"OrderFlow/raw-in-process", ""}, {"OrderFlow/nats-in-process", "OrderFlow/raw-in-process"},
 	} {
