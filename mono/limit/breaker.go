@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func Codes(codes ...mono.Code) BreakerOption {
 }
 
 // OnChange calls f for each change of a circuit, on the goroutine of the call that causes it. f must
-// return soon.
+// return soon. A panic of f is logged, and changes neither the circuit nor the result of the call.
 func OnChange(f func(Change)) BreakerOption {
 	check(f != nil, "OnChange(nil): want a function")
 	return option(func(o *options) { o.changed = f })
@@ -99,12 +100,12 @@ func (b *Breaker) Wrap(next mono.Next) mono.Next {
 	return func(ctx context.Context, c *mono.Call) (err error) {
 		of := b.of(c.Handle())
 		generation, wait, change := of.admit(time.Now())
-		b.report(c.Handle(), change)
 		if wait > 0 {
 			return mono.RetryAfter(wait, refusal(mono.Unavailable, "service %s: the circuit is open after %d failures", c.Handle().Name(), b.failures))
 		}
 		verdict := undecided // also of a panic
 		defer func() { b.report(c.Handle(), of.record(b, generation, verdict, err)) }()
+		b.report(c.Handle(), change)
 		err = next(ctx, c)
 		verdict = b.judge(err)
 		return err
@@ -146,16 +147,33 @@ func (b *Breaker) report(h mono.Handle, change *Change) {
 	}
 	change.Handle = h
 	if log := b.log.Load(); log != nil {
-		switch change.To {
-		case StateOpen:
-			log.Warn("limit: circuit open", "service", h.Name(), "from", change.From, "wait", b.wait, "error", change.Err)
-		default:
-			log.Info("limit: circuit "+string(change.To), "service", h.Name())
-		}
+		b.contain(h, func() { change.write(log, b.wait) })
 	}
 	if b.changed != nil {
-		b.changed(*change)
+		b.contain(h, func() { b.changed(*change) })
 	}
+}
+
+// contain calls f. A panic is logged, and does not concern the call that changes a circuit.
+func (b *Breaker) contain(h mono.Handle, f func()) {
+	defer func() {
+		v, log := recover(), b.log.Load()
+		if v == nil || log == nil {
+			return
+		}
+		defer func() { _ = recover() }() // the log is the program's, too
+		log.Error("limit: panic at the change of a circuit", "service", h.Name(), "panic", v, "stack", string(debug.Stack()))
+	}()
+	f()
+}
+
+// write logs a change.
+func (c *Change) write(log *slog.Logger, wait time.Duration) {
+	if c.To == StateOpen {
+		log.Warn("limit: circuit open", "service", c.Handle.Name(), "from", c.From, "wait", wait, "error", c.Err)
+		return
+	}
+	log.Info("limit: circuit "+string(c.To), "service", c.Handle.Name())
 }
 
 // circuit is the circuit of a service.

@@ -147,6 +147,55 @@ func TestBreakerTrial(t *testing.T) {
 	})
 }
 
+// brokenLog is the handler of a log that panics at the lines of this package.
+type brokenLog struct{ slog.Handler }
+
+func (h brokenLog) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h brokenLog) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "limit: ") {
+		panic("the log is broken")
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// A panic of OnChange or of the log, at any change, neither stops the circuit nor alters a result. It
+// is logged once.
+func TestBreakerReportsPanic(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]bool{"OnChange": false, "OnChange and log": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log, text := lines()
+				if broken {
+					log = slog.New(brokenLog{log.Handler()})
+				}
+				var result error
+				changes := 0
+				b := limit.NewBreaker(1, time.Second, limit.OnChange(func(limit.Change) { changes++; panic("the observer is broken") }))
+				app := run(t, func(a *mono.App) {
+					a.Use(b, failing(func() error { return result }))
+					a.Add(echoes())
+				}, mono.Logger(log))
+				for i, err := range []error{notDone, notDone, nil} { // opens, half-open and open, half-open and closed
+					result = err
+					if got := callPlace(app); !errors.Is(got, err) {
+						t.Errorf("call %d: got %v, want %v", i, got, err)
+					}
+					<-time.After(time.Second)
+				}
+				if b.State(place) != limit.StateClosed || changes != 5 {
+					t.Errorf("it is %s after %d changes", b.State(place), changes)
+				}
+				if n := strings.Count(text(), "limit: panic at the change of a circuit"); !broken && n != changes {
+					t.Errorf("the log has %d panics of %d:\n%s", n, changes, text())
+				}
+			})
+		})
+	}
+}
+
 // Retry repeats what was not done, and nothing else.
 func TestRetry(t *testing.T) {
 	t.Parallel()
