@@ -26,7 +26,8 @@
 // A token is checked before the handler and before the middleware that follows, and after the
 // message was decoded. [mono.Unauthenticated] means that there is no valid token,
 // [mono.PermissionDenied] that a valid one is not enough, and [mono.Unavailable] that it cannot be
-// decided, because keys are missing. Errors and log lines never have a token or a part of it.
+// decided, because keys are missing. The outcome of all of them is [mono.OutcomeNotDone], so
+// limit.Retry repeats a call that is Unavailable. Errors and log lines never have a token or a part of it.
 //
 // # Verified once
 //
@@ -60,6 +61,7 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -212,10 +214,11 @@ func (a *Auth) admit(ctx context.Context, c *mono.Call, r *rule) (*Claims, error
 	return claims, nil
 }
 
-// refused returns the error of a message that is not handled. A stored one gets no other attempt,
-// unless it could not be decided.
+// refused returns the error of a message that no handler has received. A stored one gets no other
+// attempt, unless it could not be decided.
 func refused(c *mono.Call, code mono.Code, text string) error {
-	err := mono.Errorf(code, "%s %s: %s", c.Handle().Kind(), c.Handle().Name(), text)
+	message := fmt.Sprintf("%s %s: %s", c.Handle().Kind(), c.Handle().Name(), text)
+	err := &mono.Error{Code: code, Outcome: mono.OutcomeNotDone, Message: message}
 	if code == mono.Unavailable {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 
 	"gomono.dev/mono"
 	"gomono.dev/mono/auth"
+	"gomono.dev/mono/limit"
 )
 
 // server is the server of a JWKS, as the transport of its clients.
@@ -132,6 +133,61 @@ func TestServerDownAtStart(t *testing.T) {
 			t.Errorf("the log has %s", text)
 		}
 	})
+}
+
+// A call that is refused was not done, and limit.Retry repeats it until there are keys. One whose
+// token is not valid is not repeated.
+func TestRefusedCallIsNotDone(t *testing.T) {
+	t.Parallel()
+	for _, p := range paths[:2] {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{body: goodSet, down: true}
+				app := p.app(t, s.options())
+				attempts := 0
+				app.Use(limit.Retry(limit.Attempts(1000), limit.Budget(1000, 1), limit.Pause(time.Second, time.Second)), sends(func() { attempts++ }))
+				app.Add(module("orders", func(sc *mono.Scope) { place.Handle(sc, user) }))
+				if err := app.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				within := func(d time.Duration, token string) error {
+					attempts = 0
+					ctx, cancel := context.WithTimeout(auth.With(t.Context(), token), d)
+					defer cancel()
+					_, err := place.Call(ctx, app, order{})
+					return err
+				}
+				err := within(5*time.Second, token())
+				if mono.CodeOf(err) != mono.Unavailable || mono.OutcomeOf(err) != mono.OutcomeNotDone || attempts < 4 {
+					t.Errorf("no keys: got %v, %v after %d attempts", err, mono.OutcomeOf(err), attempts)
+				}
+				s.set(func(s *server) { s.down = false })
+				if err := within(time.Minute, token()); err != nil {
+					t.Errorf("got %v after %d attempts", err, attempts)
+				}
+				for _, bad := range []string{"", token(jwt.MapClaims{"exp": in(-time.Hour)}), token(jwt.MapClaims{"scope": "other"})} {
+					err := within(time.Minute, bad)
+					if code := mono.CodeOf(err); code != mono.Unauthenticated && code != mono.PermissionDenied || mono.OutcomeOf(err) != mono.OutcomeNotDone || attempts != 1 {
+						t.Errorf("got %v, %v after %d attempts", err, mono.OutcomeOf(err), attempts)
+					}
+				}
+				end(t, app)
+			})
+		})
+	}
+}
+
+// sends is a middleware that is called for each attempt to send.
+type sends func()
+
+func (f sends) Selects(_ mono.Handle, side mono.Side, _ bool) bool { return side == mono.SideSender }
+
+func (f sends) Wrap(next mono.Next) mono.Next {
+	return func(ctx context.Context, c *mono.Call) error {
+		f()
+		return next(ctx, c)
+	}
 }
 
 // If the server goes down later, known keys remain valid. A token with an unknown key is refused as
