@@ -55,7 +55,9 @@
 // by then: such a call is refused. A job that comes late calls with a token of its own, by [With].
 //
 // A stored message that is refused becomes a dead letter at once. One whose keys are missing is
-// tried again. A handle with Require cannot be received in batches, which would be checked by the
+// tried again, and so is one with an unknown key, until the keys have been fetched after it was
+// stored. The key of a stored token must be published until the message is handled: messages that
+// have waited longer become dead letters when the issuer removes it. A handle with Require cannot be received in batches, which would be checked by the
 // token of their first message only.
 package auth
 
@@ -199,13 +201,11 @@ func (a *Auth) admit(ctx context.Context, c *mono.Call, r *rule) (*Claims, error
 	if len(c.HeaderValues(Header)) > 1 {
 		return nil, refused(c, mono.Unauthenticated, "the message has several headers "+Header+": want one")
 	}
-	now := time.Now()
-	at := c.Time()
-	if at.IsZero() {
-		at = now
-	}
-	claims, bad := a.verifier.verify(ctx, value, at, now)
-	if bad != nil {
+	claims, bad := a.verifier.verify(ctx, value, c.Time(), time.Now())
+	switch {
+	case bad != nil && bad.wait > 0:
+		return nil, mono.RetryAfter(bad.wait, refused(c, bad.code, bad.text))
+	case bad != nil:
 		return nil, refused(c, bad.code, bad.text)
 	}
 	if why := r.denies(ctx, c, claims, &a.options); why != "" {

@@ -48,7 +48,7 @@ func newClaims(all jwt.MapClaims, raw []byte, o *Options) (*Claims, *refusal) {
 	c := &Claims{all: all, raw: raw, Subject: textOf(all["sub"]), Issuer: textOf(all["iss"]), ID: textOf(all["jti"])}
 	var ok bool
 	if c.Expires, ok = timeOf(all["exp"]); !ok {
-		return nil, &refusal{unauthenticated, "the token has no valid expiry: want the claim exp"}
+		return nil, &refusal{code: unauthenticated, text: "the token has no valid expiry: want the claim exp"}
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		if all[name] == nil {
@@ -56,7 +56,7 @@ func newClaims(all jwt.MapClaims, raw []byte, o *Options) (*Claims, *refusal) {
 		}
 		at, ok := timeOf(all[name])
 		if !ok {
-			return nil, &refusal{unauthenticated, "the token has a time that is not valid"}
+			return nil, &refusal{code: unauthenticated, text: "the token has a time that is not valid"}
 		}
 		if at.After(c.notBefore) {
 			c.notBefore = at
@@ -69,9 +69,9 @@ func newClaims(all jwt.MapClaims, raw []byte, o *Options) (*Claims, *refusal) {
 	}
 	switch {
 	case c.Issuer != o.Issuer:
-		return nil, &refusal{unauthenticated, "the token has another issuer"}
+		return nil, &refusal{code: unauthenticated, text: "the token has another issuer"}
 	case !slices.Contains(c.Audience, o.Audience):
-		return nil, &refusal{unauthenticated, "the token is for another audience"}
+		return nil, &refusal{code: unauthenticated, text: "the token is for another audience"}
 	}
 	return c, nil
 }
@@ -80,9 +80,9 @@ func newClaims(all jwt.MapClaims, raw []byte, o *Options) (*Claims, *refusal) {
 func (c *Claims) valid(at time.Time, leeway time.Duration) *refusal {
 	switch {
 	case !at.Before(c.Expires.Add(leeway)):
-		return &refusal{unauthenticated, "the token has expired"}
+		return &refusal{code: unauthenticated, text: "the token has expired"}
 	case at.Add(leeway).Before(c.notBefore):
-		return &refusal{unauthenticated, "the token is not valid yet"}
+		return &refusal{code: unauthenticated, text: "the token is not valid yet"}
 	}
 	return nil
 }

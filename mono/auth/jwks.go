@@ -52,8 +52,9 @@ func HTTPClient(c *http.Client) JWKSOption { return func(k *jwks) { k.client = c
 //
 // If a fetch fails, the known keys remain valid, the failure is logged, and it is repeated after 10
 // seconds. A token with an unknown key is refused with [mono.Unavailable] then, since the key may be
-// new, and with [mono.Unauthenticated] if the last fetch has succeeded. At most 16 messages wait for
-// a fetch, 5 seconds at most; others get Unavailable at once.
+// new, and with [mono.Unauthenticated] if the last fetch has succeeded. A stored message with an
+// unknown key is tried again 10 seconds after the last fetch, until one has begun after it was stored.
+// At most 16 messages wait for a fetch, 5 seconds at most; others get Unavailable at once.
 func JWKS(address string, opts ...JWKSOption) Keys {
 	k := &jwks{address: address, refresh: DefaultRefresh}
 	k.client = &http.Client{CheckRedirect: func(r *http.Request, via []*http.Request) error {
@@ -302,27 +303,32 @@ func (s *keySet) find(t *jwt.Token) (key any, err error, found bool) {
 	return key, err, !errors.Is(err, jwkset.ErrKeyNotFound)
 }
 
-func (k *jwks) key(ctx context.Context, t *jwt.Token) (any, error) {
+func (k *jwks) key(ctx context.Context, t *jwt.Token, since time.Time) (any, error) {
 	if key, err, found := k.set.Load().find(t); found {
 		return key, err
 	}
-	if !k.await(ctx) {
+	arrived := time.Now()
+	last := k.await(ctx)
+	if last == nil {
 		return nil, errUnavailable
 	}
 	key, err, found := k.set.Load().find(t)
-	if !found {
-		return nil, errUnknownKey
+	switch {
+	case found:
+		return key, err
+	case last.began.Before(arrived) && last.began.Before(since):
+		return nil, unknownYet(time.Until(last.began.Add(minFetchInterval)))
 	}
-	return key, err
+	return nil, errUnknownKey
 }
 
-// await waits for a fetch, if the last one is not too recent. It reports whether the newest fetch
-// has succeeded.
-func (k *jwks) await(ctx context.Context) bool {
+// await waits for a fetch, if the last one is not too recent. It returns the newest fetch, nil if
+// that has not succeeded.
+func (k *jwks) await(ctx context.Context) *fetch {
 	k.mu.Lock()
 	if k.ctx == nil {
 		k.mu.Unlock()
-		return false
+		return nil
 	}
 	f := k.last
 	select {
@@ -335,17 +341,25 @@ func (k *jwks) await(ctx context.Context) bool {
 	k.mu.Unlock()
 	select {
 	case <-f.done:
-		return f.err == nil
+		return f.succeeded()
 	default:
 	}
 	defer k.waiting.Add(-1)
 	if k.waiting.Add(1) > maxWaiting {
-		return false
+		return nil
 	}
 	select {
 	case <-f.done:
-		return f.err == nil
+		return f.succeeded()
 	case <-ctx.Done():
-		return false
+		return nil
 	}
+}
+
+// succeeded returns a fetch that is done, nil if it has failed.
+func (f *fetch) succeeded() *fetch {
+	if f.err != nil {
+		return nil
+	}
+	return f
 }

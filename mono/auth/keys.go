@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -24,9 +25,10 @@ type Keys interface {
 	stop()
 	health() error
 
-	// key returns the key of a token whose algorithm is allowed. The error is errUnknownKey or
-	// errUnavailable.
-	key(ctx context.Context, t *jwt.Token) (any, error)
+	// key returns the key of a token whose algorithm is allowed. The error is errUnknownKey,
+	// errUnavailable or an unknownYet. The latter is for a token that a stored message has had
+	// since a time, zero for others: its key may be newer than the known ones.
+	key(ctx context.Context, t *jwt.Token, since time.Time) (any, error)
 }
 
 // StaticKeys returns keys that never change, by their ids: values of type *rsa.PublicKey,
@@ -66,7 +68,7 @@ func (staticKeys) start(context.Context, func()) {}
 func (staticKeys) stop()                         {}
 func (staticKeys) health() error                 { return nil }
 
-func (k staticKeys) key(_ context.Context, t *jwt.Token) (any, error) {
+func (k staticKeys) key(_ context.Context, t *jwt.Token, _ time.Time) (any, error) {
 	id, named := t.Header["kid"]
 	if !named && len(k) == 1 {
 		for _, key := range k {

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto"
 	"slices"
 	"strings"
 	"testing"
@@ -222,6 +223,61 @@ func TestJobWithoutKeys(t *testing.T) {
 		pass(2 * time.Hour)
 		if handled != 1 || len(letters(t, app)) != 0 {
 			t.Errorf("handled %d times, %d dead letters", handled, len(letters(t, app)))
+		}
+	})
+}
+
+// A job whose token names a new key, within 10 seconds after a fetch, is handled when the keys have
+// been fetched again. If they do not have its key then, it becomes a dead letter, and so does a job
+// whose key was removed before it is handled.
+func TestJobWithNewKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{body: goodSet}
+		app := paths[1].app(t, s.options())
+		var handled []string
+		app.Add(module("orders", func(sc *mono.Scope) {
+			ship.Handle(sc, func(_ context.Context, o order) error { handled = append(handled, o.ID); return nil })
+		}))
+		begin(t, app)
+		enqueue := func(id string) {
+			signed := sign(jwt.SigningMethodRS256, id, otherRSAKey, claims())
+			if err := ship.Enqueue(auth.With(t.Context(), signed), app, order{ID: id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dead := func() (all []string) {
+			for _, l := range letters(t, app) {
+				o, err := l.Value()
+				if err != nil || l.Code != mono.Unauthenticated || l.Reason != mono.ReasonPermanent || !strings.Contains(l.Error, "unknown key") {
+					t.Errorf("%s: got %s, %s, %q, %v", o.ID, l.Reason, l.Code, l.Error, err)
+				}
+				all = append(all, o.ID)
+			}
+			return all
+		}
+		pass(time.Second)
+		enqueue("unknown")
+		pass(time.Second)
+		s.set(func(s *server) {
+			s.body = set(map[string]crypto.PublicKey{"ed": edKey.Public(), "new": &otherRSAKey.PublicKey})
+		})
+		enqueue("new")
+		if all := dead(); len(all) != 0 {
+			t.Fatalf("dead letters before the next fetch: %q", all)
+		}
+		pass(10 * time.Second)
+		if !slices.Equal(handled, []string{"new"}) || !slices.Equal(dead(), []string{"unknown"}) {
+			t.Errorf("handled %q, dead letters %q", handled, dead())
+		}
+		s.set(func(s *server) { s.down = true })
+		pass(time.Minute)
+		enqueue("removed") // it waits, because the server is down
+		pass(time.Minute)
+		s.set(func(s *server) { s.down = false })
+		pass(2 * time.Hour)
+		if !slices.Equal(handled, []string{"new"}) || !slices.Equal(dead(), []string{"unknown", "removed"}) {
+			t.Errorf("handled %q, dead letters %q", handled, dead())
 		}
 	})
 }

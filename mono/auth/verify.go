@@ -16,6 +16,7 @@ import (
 type refusal struct {
 	code mono.Code
 	text string
+	wait time.Duration // until it can be decided, 0 if that is not known
 }
 
 // unauthenticated is the code of a token that is not valid.
@@ -34,20 +35,25 @@ func (v *verifier) init(o *Options) {
 	v.parser = jwt.NewParser(jwt.WithValidMethods(o.Algorithms), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 }
 
-// verify returns the claims of the token in a header's value, if it is valid at a time.
-func (v *verifier) verify(ctx context.Context, value string, at, now time.Time) (*Claims, *refusal) {
+// verify returns the claims of the token in a header's value, if it was valid when its message was
+// stored. The time stored is zero for other messages, whose token has to be valid now.
+func (v *verifier) verify(ctx context.Context, value string, stored, now time.Time) (*Claims, *refusal) {
+	at, since := now, time.Time{}
+	if !stored.IsZero() {
+		at, since = stored, stored.Add(v.options.Leeway)
+	}
 	claims := v.cache.get(value, now)
 	if claims == nil {
 		token, ok := tokenIn(value)
 		if !ok {
-			return nil, &refusal{unauthenticated, "the header " + Header + " has no bearer token"}
+			return nil, &refusal{code: unauthenticated, text: "the header " + Header + " has no bearer token"}
 		}
 		if len(token) > v.options.MaxToken {
-			return nil, &refusal{unauthenticated, "the token is too large"}
+			return nil, &refusal{code: unauthenticated, text: "the token is too large"}
 		}
 		epoch := v.cache.epoch()
 		var bad *refusal
-		if claims, bad = v.parse(ctx, token); bad != nil {
+		if claims, bad = v.parse(ctx, token, since); bad != nil {
 			return nil, bad
 		}
 		v.cache.put(value, claims, claims.Expires.Add(v.options.Leeway), now, epoch)
@@ -59,13 +65,13 @@ func (v *verifier) verify(ctx context.Context, value string, at, now time.Time) 
 }
 
 // parse verifies the signature of a token, and what does not depend on the time.
-func (v *verifier) parse(ctx context.Context, token string) (*Claims, *refusal) {
+func (v *verifier) parse(ctx context.Context, token string, since time.Time) (*Claims, *refusal) {
 	all := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, all, func(t *jwt.Token) (any, error) {
 		if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11
 			return nil, errCritical
 		}
-		return v.options.Keys.key(ctx, t)
+		return v.options.Keys.key(ctx, t, since)
 	})
 	if err != nil {
 		return nil, refusalOf(err)
@@ -84,20 +90,28 @@ var (
 	errUnavailable = errors.New("no keys")
 )
 
+// unknownYet is the error of a key that the next fetch may find, which begins after this time.
+type unknownYet time.Duration
+
+func (unknownYet) Error() string { return "unknown key, and none are fetched yet" }
+
 // refusalOf returns the refusal for an error of the parser, without its text: that may have parts of
 // the token.
 func refusalOf(err error) *refusal {
+	if wait, ok := errors.AsType[unknownYet](err); ok {
+		return &refusal{code: mono.Unavailable, text: "the token is signed with a key that is not known yet", wait: time.Duration(wait)}
+	}
 	switch {
 	case errors.Is(err, errUnavailable):
-		return &refusal{mono.Unavailable, "the keys that verify the token are not available"}
+		return &refusal{code: mono.Unavailable, text: "the keys that verify the token are not available"}
 	case errors.Is(err, errUnknownKey):
-		return &refusal{unauthenticated, "the token is signed with an unknown key"}
+		return &refusal{code: unauthenticated, text: "the token is signed with an unknown key"}
 	case errors.Is(err, errCritical):
-		return &refusal{unauthenticated, "the token has a critical header, which is not supported"}
+		return &refusal{code: unauthenticated, text: "the token has a critical header, which is not supported"}
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return &refusal{unauthenticated, "the signature of the token is not valid, or its algorithm is not allowed"}
+		return &refusal{code: unauthenticated, text: "the signature of the token is not valid, or its algorithm is not allowed"}
 	case errors.Is(err, jwt.ErrTokenUnverifiable):
-		return &refusal{unauthenticated, "the token cannot be verified: its key or its algorithm does not fit"}
+		return &refusal{code: unauthenticated, text: "the token cannot be verified: its key or its algorithm does not fit"}
 	}
-	return &refusal{unauthenticated, "the token is malformed"}
+	return &refusal{code: unauthenticated, text: "the token is malformed"}
 }
