@@ -36,6 +36,18 @@
 // different tokens arrive. The look-up compares the whole token, so a local call, which gets the
 // token from its caller's context, is as safe as one over the transport.
 //
+// # Limits and logs by user
+//
+// [Auth.Of] returns the claims of a message to other middleware, which has its [mono.Call]:
+//
+//	byUser := func(c *mono.Call) string {
+//		if claims := users.Of(c); claims != nil {
+//			return claims.Subject
+//		}
+//		return ""
+//	}
+//	app.Use(users, limit.Rate(100, time.Second, limit.By(byUser)))
+//
 // # Messages of other kinds
 //
 // Jobs, events and messages of streams have no token, unless their handle declares [CarryToken]. A
@@ -213,6 +225,32 @@ func (a *Auth) admit(ctx context.Context, c *mono.Call, r *rule) (*Claims, error
 	}
 	return claims, nil
 }
+
+// Of returns the claims of the valid token of a message that the App receives. It returns nil if there
+// is none, if the handle is [Public] or open, and for a batch. It does not wait for keys.
+//
+// Of needs no context that has passed the middleware, so limit.By and accesslog.Attrs can use it. A log
+// that comes before the Auth has the user of a message that lacks a scope, too.
+func (a *Auth) Of(c *mono.Call) *Claims {
+	if a.err != nil || c.Side() != mono.SideReceiver || c.Count() > 1 || len(c.HeaderValues(Header)) > 1 {
+		return nil
+	}
+	if r, _ := c.Annotation(annotation).(*rule); r == nil || r.public {
+		return nil
+	}
+	claims, bad := a.verifier.verify(ended, c.Header(Header), c.Time(), time.Now())
+	if bad != nil {
+		return nil
+	}
+	return claims
+}
+
+// ended is a context that has ended: nothing waits with it.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // refused returns the error of a message that no handler has received. A stored one gets no other
 // attempt, unless it could not be decided.
