@@ -65,7 +65,6 @@ type window struct {
 
 	mu     sync.Mutex
 	failed time.Time // the bucket did not answer then; zero: it did
-	cause  error
 }
 
 // stripe belongs to the keys with the same hash.
@@ -136,8 +135,8 @@ func (w *window) admit(ctx context.Context, c *mono.Call) error {
 // error if the bucket does not answer. If many write the key at once, and it was not the turn of this
 // message within the patience, it may come after that time again.
 func (w *window) take(ctx context.Context, key string, n int) (wait time.Duration, err error) {
-	if err := w.failing(); err != nil {
-		return w.uncounted(err)
+	if w.failing() {
+		return w.uncounted()
 	}
 	s := &w.stripes[maphash.String(seed, key)%uint64(len(w.stripes))]
 	if f := s.full.Load(); f != nil && f.key == key {
@@ -162,10 +161,10 @@ func (w *window) take(ctx context.Context, key string, n int) (wait time.Duratio
 		return wait, nil
 	}
 	if ctx.Err() != nil {
-		return patience, refusal(mono.CodeOf(ctx.Err()), "limit %s: %v", w.name, err)
+		return patience, refusal(mono.CodeOf(ctx.Err()), "limit %s: the context ended before the bucket answered", w.name)
 	}
 	w.unanswered(err)
-	return w.uncounted(err)
+	return w.uncounted()
 }
 
 // ask takes n places of a key by compare-and-swap.
@@ -231,14 +230,11 @@ func (w *window) sync(ctx context.Context) error {
 	return nil
 }
 
-// failing returns the error of a bucket that has just not answered, nil if it is to be asked.
-func (w *window) failing() error {
+// failing reports whether the bucket has just not answered, and is not to be asked.
+func (w *window) failing() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.failed.IsZero() || time.Since(w.failed) >= patience {
-		return nil
-	}
-	return w.cause
+	return !w.failed.IsZero() && time.Since(w.failed) < patience
 }
 
 func (w *window) answered() {
@@ -256,15 +252,16 @@ func (w *window) unanswered(err error) {
 	if w.failed.IsZero() {
 		w.log.Warn("limit: the bucket does not answer", "limit", w.name, "messages", map[bool]string{true: "pass", false: "refused"}[w.open], "error", err)
 	}
-	w.failed, w.cause = time.Now(), err
+	w.failed = time.Now()
 }
 
-// uncounted returns what take returns for a message that cannot be counted.
-func (w *window) uncounted(err error) (time.Duration, error) {
+// uncounted returns what take returns for a message that cannot be counted. The error of the bucket
+// has its address, which is not for callers.
+func (w *window) uncounted() (time.Duration, error) {
 	if w.open {
 		return 0, nil
 	}
-	return patience, refusal(mono.Unavailable, "limit %s: the bucket does not answer: %v", w.name, err)
+	return patience, refusal(mono.Unavailable, "limit %s: the bucket does not answer", w.name)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
