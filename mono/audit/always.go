@@ -17,7 +17,8 @@ import (
 //
 //	var Refund = mono.NewService[Request, Reply]("orders.refund", audit.Always())
 //
-// The App that sends records it, if it has a Trail. The entry "message.sent" has the actor,
+// The App that sends records it, if it has a Trail. Messages of other Apps and of plain clients
+// have no entry. The entry "message.sent" has the actor,
 // the module that sends, the handle, the id of the message, and the outcome: "success",
 // "error" from the handler, "not done" or "unknown". An asynchronous append is a success if
 // it was handed over. The entry is recorded after the send, without waiting. A log that

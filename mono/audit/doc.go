@@ -8,8 +8,8 @@
 //	err := audit.Record(ctx, "order.refunded", slog.String("order", id), slog.Int("cents", 1990))
 //
 // The log also has what the App does: its configuration at the start, what its modules use, start
-// and stop, dead letters and their changes, and groups that are deleted. It has each message that is
-// sent to a handle with [Always].
+// and stop, dead letters and their changes, and groups that are deleted. It has each message that
+// the App sends to a handle with [Always].
 //
 // # Guarantees
 //

@@ -44,7 +44,8 @@ type Options struct {
 	// default. With an empty list that is not nil, handles without a declaration are open.
 	Closed []mono.Kind
 
-	// Issuer is the claim "iss" of valid tokens.
+	// Issuer is the claim "iss" of valid tokens. An App accepts tokens of one issuer, for one
+	// audience.
 	Issuer string
 
 	// Keys verify the signatures: [JWKS] or [StaticKeys].

@@ -18,6 +18,9 @@ type Requirement func(*rule)
 
 // Require declares that messages of a handle need a valid token that meets all requirements. Without
 // a requirement any valid token is enough. Describe shows it among the annotations.
+//
+// Require is about handlers. [mono.Stream.Read] returns the messages of a stream without a token: the
+// permissions of the server decide who may read its log.
 func Require(requirements ...Requirement) mono.MessageOption {
 	r := new(rule)
 	for _, add := range requirements {

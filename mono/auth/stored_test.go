@@ -282,6 +282,30 @@ func TestJobWithNewKey(t *testing.T) {
 	})
 }
 
+// Read returns the messages of a stream that requires a token, without one.
+func TestReadWithoutToken(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		app := p.app(t, options())
+		ledger := mono.NewStream[order]("orders.ledger", auth.Require(auth.CarryToken()))
+		app.Add(module("reader", func(s *mono.Scope) { ledger.Reader(s) }))
+		begin(t, app)
+		if err := ledger.Append(t.Context(), app, order{ID: "a1"}); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for m, err := range ledger.Read(t.Context(), app) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m.Value.ID)
+		}
+		if !slices.Equal(got, []string{"a1"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // Messages of handles without CarryToken, and headers of public services' jobs, have no token: it is
 // not stored.
 func TestNotStored(t *testing.T) {
