@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -162,9 +163,10 @@ func (r *receiver) open(m *inbound) (passed bool, res result) {
 	return passed, res
 }
 
-// accept lets the sender of a job continue that waits until a worker of each group has it.
+// accept lets the sender of a job continue that waits until a worker of each group has it. A message on
+// the subject of the queue is not answered: a release that stores the jobs waits for its log.
 func (r *receiver) accept(m *inbound, passed bool) {
-	if !r.decl.nonPersistent() {
+	if !r.decl.nonPersistent() || !strings.Contains(m.call.message.Subject, askToken) {
 		return
 	}
 	reply := &transport.Message{}
