@@ -33,6 +33,11 @@ func (e *SettingError) Error() string {
 	return fmt.Sprintf("%s is %v, want %v", e.Setting, e.Is, e.Want)
 }
 
+// ErrTooLarge is the cause of an InvalidArgument about the size of a message or of its header.
+// This process has not sent the message, or the server has not stored it. The error of a reply
+// never has this cause.
+var ErrTooLarge = errors.New("message too large")
+
 // Outcome specifies what is known about a message whose sending failed.
 type Outcome uint8
 
@@ -66,6 +71,12 @@ func Errorf(code Code, outcome Outcome, format string, args ...any) *Error {
 
 func invalid(format string, args ...any) *Error {
 	return Errorf(InvalidArgument, OutcomeNotDone, format, args...)
+}
+
+func tooLarge(format string, args ...any) *Error {
+	e := invalid(format, args...)
+	e.Err = ErrTooLarge
+	return e
 }
 
 // Error returns the code and the message.

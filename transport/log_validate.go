@@ -206,9 +206,9 @@ func (o *AppendOptions) Validate(c *LogConfig, m *Message) error {
 	case !Contains(c.Subjects, m.Subject):
 		return invalid("the log stores only %s", strings.Join(c.Subjects, ", "))
 	case c.MaxSize > 0 && m.Size() > c.MaxSize:
-		return invalid("the message has %d bytes with its header, the log stores at most %d: send less, or a reference to the data", m.Size(), c.MaxSize)
+		return tooLarge("the message has %d bytes with its header, the log stores at most %d: send less, or a reference to the data", m.Size(), c.MaxSize)
 	case m.Header.size() > MaxStoredHeader:
-		return invalid("the header has %d bytes, a log stores at most %d: put it into the body", m.Header.size(), MaxStoredHeader)
+		return tooLarge("the header has %d bytes, a log stores at most %d: put it into the body", m.Header.size(), MaxStoredHeader)
 	case o.TTL != 0 && o.TTL < MinTTL:
 		return invalid("TTL is %v: want 0 or at least %v", o.TTL, MinTTL)
 	case !o.NotBefore.IsZero() && !c.Delays:

@@ -39,11 +39,11 @@ func (m *Message) Size() int {
 	return m.Header.size() + len(m.Body)
 }
 
-// CheckSize returns an error if the message is larger than limit bytes. The error names
-// both sizes. A limit of 0 means no limit.
+// CheckSize returns an error with the cause [ErrTooLarge] if the message is larger than limit
+// bytes. The error names both sizes. A limit of 0 means no limit.
 func (m *Message) CheckSize(limit int) error {
 	if size := m.Size(); limit > 0 && size > limit {
-		return invalid("the message has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data", size, limit)
+		return tooLarge("the message has %d bytes with its header, the transport carries at most %d: send less, or a reference to the data", size, limit)
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func TestSize(t *testing.T) {
 	if err := m.CheckSize(0); err != nil {
 		t.Error(err)
 	}
-	if err := m.CheckSize(m.Size() - 1); transport.CodeOf(err) != transport.InvalidArgument || !strings.Contains(err.Error(), "34 bytes") || !strings.Contains(err.Error(), "at most 33") {
+	if err := m.CheckSize(m.Size() - 1); transport.CodeOf(err) != transport.InvalidArgument || !errors.Is(err, transport.ErrTooLarge) || !strings.Contains(err.Error(), "34 bytes") || !strings.Contains(err.Error(), "at most 33") {
 		t.Errorf("got %v", err)
 	}
 }

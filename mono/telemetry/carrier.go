@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"strings"
 
 	"gomono.dev/mono"
@@ -32,9 +33,9 @@ func (c carrier) Set(key, value string) {
 // Keys implements [go.opentelemetry.io/otel/propagation.TextMapCarrier].
 func (carrier) Keys() []string { return nil }
 
-// tooLarge reports whether a message was refused after it was encoded, perhaps because of its size.
-func tooLarge(c *mono.Call, err error) bool {
-	return c.Size() > 0 && mono.CodeOf(err) == mono.InvalidArgument && mono.OutcomeOf(err) == mono.OutcomeNotDone
+// tooLarge reports whether a message was not sent because of its size.
+func tooLarge(err error) bool {
+	return errors.Is(err, transport.ErrTooLarge) && mono.OutcomeOf(err) == mono.OutcomeNotDone
 }
 
 // withoutHeaders removes the headers of the propagator from a message.

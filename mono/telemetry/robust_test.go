@@ -122,6 +122,34 @@ func TestMessageWithoutRoom(t *testing.T) {
 	}
 }
 
+// A call that its provider refuses is sent once, whatever the provider answers.
+func TestRefusedCallIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for _, p := range paths[1:] {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			var received atomic.Int64
+			validating := mono.MiddlewareFunc(func(next mono.Next) mono.Next {
+				return func(ctx context.Context, c *mono.Call) error {
+					if c.Side() == mono.SideSender {
+						return next(ctx, c)
+					}
+					received.Add(1)
+					return &mono.Error{Code: mono.InvalidArgument, Outcome: mono.OutcomeNotDone, Message: "bad tenant", Err: transport.ErrTooLarge}
+				}
+			})
+			app := p.app(t, newRecorder(t).middleware(), validating)
+			start(t, app, serving(same))
+			if _, err := place.Call(t.Context(), app, order{ID: "a1"}); mono.CodeOf(err) != mono.InvalidArgument || mono.OutcomeOf(err) != mono.OutcomeNotDone {
+				t.Errorf("got %v", err)
+			}
+			if n := received.Load(); n != 1 {
+				t.Errorf("the provider got %d calls", n)
+			}
+		})
+	}
+}
+
 // panicking panics in the method that has the name.
 type panicking struct{ in string }
 

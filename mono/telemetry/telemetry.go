@@ -178,7 +178,7 @@ func (t *Telemetry) Wrap(next mono.Next) mono.Next {
 		result := gone
 		defer func() { o.end(c, result) }()
 		result = next(o.ctx, c)
-		if result != nil && o.injected && tooLarge(c, result) {
+		if result != nil && o.injected && tooLarge(result) {
 			r.withoutHeaders(c)
 			result = next(o.ctx, c)
 		}

@@ -273,6 +273,9 @@ func (a *api) refusal(err error, e *jetstream.APIError, remedy string) *transpor
 	case remedy != "":
 		fail.Message += ": " + remedy
 	}
+	if e.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || e.ErrorCode == codeHeaderTooLarge {
+		err = errors.Join(transport.ErrTooLarge, err)
+	}
 	fail.Err = err
 	return fail
 }

@@ -426,6 +426,25 @@ func TestErrorPairFitsThePayloadLimit(t *testing.T) {
 	}
 }
 
+// A message that fits only without the headers of the transport is too large, as is one over a limit
+// of the log that this process does not know.
+func TestTooLargeForTheServer(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(o *embedded.Options) { o.MaxPayload = 4096 })
+	tr := connect(t, s.ClientURL())
+	config := transport.LogConfig{Name: "l", Subjects: []string{"l"}}
+	l := openLog(t, tr, config)
+	config.MaxSize, config.Update = 1000, true
+	for _, size := range []int{4096, 3900} {
+		_, err := l.Append(t.Context(), &transport.Message{Subject: "l", Body: make([]byte, size)}, transport.AppendOptions{ID: "a"})
+		wantCode(t, err, transport.InvalidArgument)
+		if !errors.Is(err, transport.ErrTooLarge) || outcome(err) != transport.OutcomeNotDone {
+			t.Errorf("%d bytes: %v, %s", size, err, outcome(err))
+		}
+		openLog(t, connect(t, s.ClientURL()), config)
+	}
+}
+
 // A malformed URL may hold a secret.
 func TestBadURLsHideTheirSecrets(t *testing.T) {
 	t.Parallel()

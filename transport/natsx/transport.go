@@ -381,7 +381,9 @@ func (t *Transport) failure(err error, outcome transport.Outcome) error {
 	case errors.Is(err, nats.ErrConnectionClosed), // a flush on a broken connection returns it
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
 		why = "the connection is lost: try again"
-	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadHeaderMsg):
+	case errors.Is(err, nats.ErrMaxPayload):
+		code, err = transport.InvalidArgument, errors.Join(transport.ErrTooLarge, err)
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		code = transport.InvalidArgument
 	}
 	e := transport.Errorf(code, outcome, "%s: %s", t.address, why)
