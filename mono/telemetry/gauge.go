@@ -185,7 +185,7 @@ func (g *gauges) get(ctx context.Context, r *run) []stored {
 		})
 	}
 	all.Wait()
-	g.values = g.values[:0]
+	g.values = make([]stored, 0, len(values)) // another reader may have the last one
 	for i := range values {
 		if read[i] {
 			g.values = append(g.values, values[i])

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
+	"gomono.dev/mono/telemetry"
 	"gomono.dev/transport"
 )
 
@@ -216,6 +220,69 @@ func TestGauges(t *testing.T) {
 			}
 		}
 	})
+}
+
+// hooked are meters that call a function before each value of a gauge.
+type hooked struct {
+	metric.MeterProvider
+	hook func()
+}
+
+type (
+	hookedMeter struct {
+		metric.Meter
+		hook func()
+	}
+	hookedObserver struct {
+		metric.Observer
+		hook func()
+	}
+)
+
+func (h hooked) Meter(name string, opts ...metric.MeterOption) metric.Meter {
+	return hookedMeter{h.MeterProvider.Meter(name, opts...), h.hook}
+}
+
+func (m hookedMeter) RegisterCallback(f metric.Callback, of ...metric.Observable) (metric.Registration, error) {
+	return m.Meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		return f(ctx, hookedObserver{o, m.hook})
+	}, of...)
+}
+
+func (o hookedObserver) ObserveInt64(of metric.Int64Observable, value int64, opts ...metric.ObserveOption) {
+	o.hook()
+	o.Observer.ObserveInt64(of, value, opts...)
+}
+
+// A reader of metrics that is slower than the next refresh has the values of one time.
+func TestGaugesOfTwoReaders(t *testing.T) {
+	t.Parallel()
+	slow, fast := &recorder{t: t, reader: sdkmetric.NewManualReader()}, &recorder{t: t, reader: sdkmetric.NewManualReader()}
+	began, finish := make(chan bool), make(chan bool)
+	var held atomic.Bool
+	meters := hooked{sdkmetric.NewMeterProvider(sdkmetric.WithReader(slow.reader), sdkmetric.WithReader(fast.reader)), func() {
+		if held.CompareAndSwap(false, true) {
+			close(began)
+			<-finish
+		}
+	}}
+	app := paths[0].app(t, telemetry.New(telemetry.TracerProvider(nil), telemetry.MeterProvider(meters)))
+	start(t, app, module("w", func(s *mono.Scope) {
+		ship.Handle(s, func(context.Context, order) error { return nil })
+		ledger.Handle(s, func(context.Context, order) error { return nil })
+	}))
+	const stored = "messaging.destination.name=orders.ledger,mono.kind=stream "
+	got := make(chan []string)
+	go func() { got <- points(slow.metrics()["mono.handle.messages"]) }()
+	<-began
+	if err := ledger.Append(t.Context(), app, order{ID: "a1"}); err != nil {
+		t.Error(err)
+	}
+	realtime.Until(t, "a refresh", func() bool { return slices.Contains(points(fast.metrics()["mono.handle.messages"]), stored+"1") })
+	close(finish)
+	if lines := <-got; !slices.Contains(lines, stored+"0") {
+		t.Errorf("got %q", lines)
+	}
 }
 
 // After the stop there are no gauges, and a collection does not fail.
