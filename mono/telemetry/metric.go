@@ -65,7 +65,8 @@ func (o *operation) measure(c *mono.Call, took time.Duration, code string, faile
 
 // measurements are the sets of attributes of a site.
 type measurements struct {
-	attributes []attribute.KeyValue // of each
+	attributes []attribute.KeyValue   // of each
+	modules    func() map[string]bool // of the App
 	last       atomic.Pointer[measurement]
 
 	mu      sync.Mutex
@@ -73,7 +74,7 @@ type measurements struct {
 	senders map[string]bool
 }
 
-// maxSenders bounds the distinct senders of a site.
+// maxSenders bounds the distinct senders of a site that are not modules of the App.
 const maxSenders = 32
 
 type measurementKey struct{ sender, code string }
@@ -109,7 +110,7 @@ func (m *measurements) of(sender, code string, failed bool) *measurement {
 // bounded returns a sender, or "_OTHER". The mutex is held.
 func (m *measurements) bounded(sender string) string {
 	switch {
-	case m.senders[sender]:
+	case m.senders[sender] || m.modules()[sender]:
 		return sender
 	case len(m.senders) >= maxSenders || !plain(sender):
 		return other

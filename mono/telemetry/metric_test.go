@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -171,6 +172,40 @@ func TestCardinality(t *testing.T) {
 	}
 	if want := "error.type=_OTHER,mono.module=orders,mono.sender=_OTHER,rpc.method=orders.place,rpc.response.status_code=_OTHER,rpc.system.name=mono 168"; !slices.Contains(got, want) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Modules of the App keep their names, also those of other roles, after any number of forged senders.
+func TestForgedSendersDisplaceNoModule(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(t)
+	app := mono.New(paths[1].open(t), mono.NoLocalCalls(), mono.ActiveRoles("api"), mono.Logger(slog.New(slog.DiscardHandler)))
+	app.Use(r.middleware())
+	app.Add(mono.InRole("batch", module("reports", func(s *mono.Scope) { place.Client(s) })))
+	var call mono.Func[order, order]
+	start(t, app, mono.InRole("api", serving(same)), module("shop", func(s *mono.Scope) { call = place.Client(s) }))
+	send := func(sender string) {
+		m := &transport.Message{Subject: "services.orders.place", Body: []byte(`{}`)}
+		m.Header.Add(transport.HeaderSender, sender)
+		if _, err := mono.Raw(app).Request(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 100 {
+		send(fmt.Sprint("forged-", n))
+	}
+	if _, err := call(t.Context(), order{}); err != nil {
+		t.Fatal(err)
+	}
+	send("reports")
+	got := points(r.metrics()["rpc.server.call.duration"])
+	if len(got) != 35 {
+		t.Errorf("got %d sets", len(got))
+	}
+	for sender, n := range map[string]int{"shop": 1, "reports": 1, "_OTHER": 68} {
+		if want := fmt.Sprintf("mono.module=orders,mono.sender=%s,rpc.method=orders.place,rpc.response.status_code=ok,rpc.system.name=mono %d", sender, n); !slices.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
 	}
 }
 

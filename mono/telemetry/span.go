@@ -28,13 +28,15 @@ type run struct {
 	tracer trace.Tracer // nil: no traces
 	meter  metric.Meter // nil: no metrics
 	instruments
-	gauges gauges
-	sites  sync.Map // siteKey → *site
+	gauges  gauges
+	sites   sync.Map               // siteKey → *site
+	modules func() map[string]bool // of the App, also those of other roles
 }
 
 // newRun asks the providers for a tracer and a meter.
 func (t *Telemetry) newRun() *run {
 	r := &run{Telemetry: t}
+	r.modules = sync.OnceValue(r.ownModules)
 	func() {
 		defer t.contain()
 		if p := t.options.tracerProvider(); p != nil {
@@ -50,6 +52,16 @@ func (t *Telemetry) newRun() *run {
 		}
 	}()
 	return r
+}
+
+// ownModules returns the names of the modules of the App. They are known once it receives messages.
+func (r *run) ownModules() map[string]bool {
+	topology := r.app.Describe()
+	names := make(map[string]bool)
+	for _, m := range append(topology.Modules, topology.Inactive...) {
+		names[m.Name] = true
+	}
+	return names
 }
 
 // The attributes that the conventions do not name.
@@ -94,6 +106,7 @@ func (r *run) siteOf(c *mono.Call) *site {
 func (r *run) newSite(c *mono.Call) *site {
 	h := c.Handle()
 	s := &site{handle: h, service: h.Kind() == mono.KindService, sending: c.Side() == mono.SideSender, name: h.Name()}
+	s.modules = r.modules
 	var kind trace.SpanKind
 	var operationType []attribute.KeyValue
 	switch {

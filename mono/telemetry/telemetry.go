@@ -44,8 +44,8 @@
 //
 // Their attributes are the system, the handle, the group, the operation, the code of the error,
 // mono.module, and on the receiving side mono.sender. The values of each are bounded: an
-// unknown code is "_OTHER", and so is a sender after the first 32 of a handle. All
-// measurements have the context of their span, for exemplars. Buckets begin at 5 ms, as the
+// unknown code is "_OTHER", and so is a sender after the first 32 of a handle. The modules of the
+// App, also those of other roles, are not counted and keep their names. All measurements have the context of their span, for exemplars. Buckets begin at 5 ms, as the
 // conventions recommend: a view of the SDK can set others.
 //
 // The gauges come from [mono.StatsOf], for each stored handle that the process receives from, and
