@@ -67,6 +67,7 @@ func natsBackend(t testing.TB) func() transport.Transport {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = tr.Close(context.Background()) }) // it logs to the test when the server stops
 		return tr
 	}
 }
