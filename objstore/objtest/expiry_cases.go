@@ -227,7 +227,10 @@ var expiryCases = []testCase{
 			for _, options := range [][]objstore.StoreOption{nil, {objstore.TTL(time.Second)}} {
 				st := s.open(options...)
 				p := st.begin(s.patient(), "a", content(55), objstore.TTL(time.Second))
-				realtime.Until(s, "the chunks have expired", func() bool { return len(st.uploads()) == 0 })
+				begun := time.Now() // the chunks may still be on their way
+				realtime.Until(s, "the chunks have expired", func() bool {
+					return time.Since(begun) > time.Second && len(st.uploads()) == 0
+				})
 				st.wantError("a", p.end(io.EOF), transport.FailedPrecondition, "TTL")
 				st.gone("a")
 				st.wantClean()
