@@ -192,6 +192,16 @@ func (r *report) budgets() string {
 	return b.String()
 }
 
+// checkMeasured returns an error if a budget was not measured.
+func (r *report) checkMeasured() error {
+	for _, budget := range budgets {
+		if budget.check(r.found) == missing {
+			return fmt.Errorf("%s was not measured: no benchmark %s ran", budget.path, budget.from)
+		}
+	}
+	return nil
+}
+
 func mark(v outcome) string {
 	if v.kept {
 		return "kept"

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -42,8 +43,8 @@ func main() {
 
 // The benchmarks, by how they are run.
 const (
-	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh|Bucket)$"
-	contested = "^Benchmark(PipelinedAppend|Unordered|OrderOfKeys|OrderOfMembers|OrderOfEmptyHandlers|ConfirmedPartitions|OnePartition|InprocStream|ManyLogs|BucketList|BucketWatchers|Object|ObjectList)$"
+	timed     = "^Benchmark(Service|Event|OrderFlow|Local|With|Yardstick|Callers|Modules|Handles|Testkit|Fresh|Bucket|AccessLog|Operate|OperateNATS|Limit)$"
+	contested = "^Benchmark(PipelinedAppend|Unordered|OrderOfKeys|OrderOfMembers|OrderOfEmptyHandlers|ConfirmedPartitions|OnePartition|InprocStream|Audit|ManyLogs|BucketList|BucketWatchers|Object|ObjectList)$"
 	once      = "^Benchmark(Backlog|Delayed)$"
 )
 
@@ -56,6 +57,9 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string, p pag
 	began := time.Now()
 	binary := filepath.Join(dir, "bench.test")
 	if err := command(ctx, os.Stderr, "go", "test", "-c", "-o", binary, "./bench"); err != nil {
+		return err
+	}
+	if err := checkListed(ctx, binary); err != nil {
 		return err
 	}
 	found := make(results)
@@ -83,7 +87,25 @@ func run(ctx context.Context, rounds int, each time.Duration, docs string, p pag
 	if err := p.write(); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(docs, "benchmarks.svg"), []byte(r.plot()), 0o644)
+	if err := os.WriteFile(filepath.Join(docs, "benchmarks.svg"), []byte(r.plot()), 0o644); err != nil {
+		return err
+	}
+	return r.checkMeasured()
+}
+
+// checkListed returns an error if a benchmark is in none of the lists.
+func checkListed(ctx context.Context, binary string) error {
+	var out strings.Builder
+	if err := command(ctx, &out, binary, "-test.list", "^Benchmark"); err != nil {
+		return err
+	}
+	listed := regexp.MustCompile(strings.Join([]string{timed, contested, once}, "|"))
+	for name := range strings.FieldsSeq(out.String()) {
+		if strings.HasPrefix(name, "Benchmark") && !listed.MatchString(name) {
+			return fmt.Errorf("%s is in no list of bench/report: add it to timed, contested, or once", name)
+		}
+	}
+	return nil
 }
 
 // measure runs benchmarks and keeps their output.
