@@ -1,13 +1,12 @@
 // Usage: node tus.mjs ENDPOINT FILE NAME STATE upload|break|resume|terminate
 //
-// upload sends a file and repeats what fails. break ends the process in the middle, and keeps
-// the URL of the upload in the file STATE, where resume finds it. terminate begins an upload
-// and takes it back. Each prints the offset at which it began to send, and the URL.
-import { createReadStream } from "node:fs";
+// upload sends a file and repeats what fails. break ends the process in the middle, when the
+// file STATE.halted exists, and keeps the URL of the upload in the file STATE, where resume finds
+// it. terminate begins an upload, and takes it back when STATE.halted exists. Each prints the offset at which it began to send, and the URL.
+import { createReadStream, existsSync } from "node:fs";
 import tus from "tus-js-client";
 
 const [endpoint, file, name, state, action] = process.argv.slice(2);
-const half = 3 << 20; // bytes, a part of the test's file
 let began;
 
 function run() {
@@ -23,20 +22,24 @@ function run() {
       onBeforeRequest: (request) => {
         if (request.getMethod() === "PATCH") began ??= request.getHeader("Upload-Offset");
       },
-      onProgress: async (sent) => {
-        if (sent < half) return;
-        if (action === "break") {
-          console.log(began, upload.url);
-          process.exit(0);
-        }
-        if (action === "terminate") {
-          await upload.abort(true);
-          resolve(upload.url);
-        }
-      },
       onSuccess: () => resolve(upload.url),
       onError: reject,
     });
+    const breakOff = async () => {
+      if (action === "break") {
+        console.log(began, upload.url);
+        process.exit(0);
+      }
+      await upload.abort(true);
+      resolve(upload.url);
+    };
+    if (action === "break" || action === "terminate") {
+      const watch = setInterval(() => {
+        if (!existsSync(state + ".halted")) return;
+        clearInterval(watch);
+        breakOff().catch(reject);
+      }, 10);
+    }
     upload.findPreviousUploads().then((previous) => {
       if (previous.length > 0) upload.resumeFromPreviousUpload(previous[0]);
       if (action === "resume" && previous.length === 0) reject(new Error("no upload to resume"));

@@ -27,6 +27,7 @@ type uploads struct {
 	next   http.Handler
 	breaks atomic.Int64 // PATCH requests that break off after 2 MiB
 	broken atomic.Int64
+	halt   *halt // of the next PATCH request
 	folder string
 	site   *httptest.Server
 	digest string // of the file
@@ -50,18 +51,58 @@ func acceptUploads(t *testing.T) *uploads {
 
 func (u *uploads) file() string { return filepath.Join(u.folder, "file") }
 
+func (u *uploads) state() string { return filepath.Join(u.folder, "state") }
+
 // ServeHTTP implements [http.Handler].
 func (u *uploads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPatch && u.breaks.Add(-1) >= 0 {
+	switch {
+	case r.Method == http.MethodPatch && u.breaks.Add(-1) >= 0:
 		u.broken.Add(1)
-		r.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(io.LimitReader(r.Body, 2<<20), lost{}), r.Body}
+		cutBody(r, 2<<20, lost{})
 		u.next.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
+	case r.Method == http.MethodPatch && u.halt != nil:
+		cutBody(r, 4<<20, u.halt)
+		defer close(u.halt.over)
+	case r.Method == http.MethodDelete && u.halt != nil:
+		u.halt.end()
 	}
 	u.next.ServeHTTP(w, r)
+}
+
+// cutBody replaces the body after its first n bytes.
+func cutBody(r *http.Request, n int64, rest io.Reader) {
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(r.Body, n), rest), r.Body}
+}
+
+// halt is the rest of a body that does not arrive, so that a client can break off in the middle
+// however slow it is.
+type halt struct {
+	reached string        // a file that is made when the rest is to be read
+	gone    chan struct{} // closed when the client has broken off
+	over    chan struct{} // closed when the request has ended
+}
+
+func (u *uploads) newHalt() *halt {
+	return &halt{u.state() + ".halted", make(chan struct{}), make(chan struct{})}
+}
+
+// Read implements [io.Reader].
+func (h *halt) Read([]byte) (int, error) {
+	if err := os.WriteFile(h.reached, nil, 0o600); err != nil {
+		return 0, err
+	}
+	<-h.gone
+	return lost{}.Read(nil)
+}
+
+// end loses the connection, and waits for the end of the request.
+func (h *halt) end() {
+	close(h.gone)
+	<-h.over
 }
 
 // lost is the rest of a body whose connection is lost.
@@ -73,7 +114,7 @@ func (lost) Read([]byte) (int, error) { return 0, errors.New("the connection is 
 // send runs tus-js-client. It returns the offset at which that began, and the upload's URL.
 func (u *uploads) send(t *testing.T, name, action string) (offset, url string) {
 	t.Helper()
-	out := run(t, "node", filepath.Join(tools, "tus.mjs"), u.site.URL+"/files/", u.file(), name, filepath.Join(u.folder, "state"), action)
+	out := run(t, "node", filepath.Join(tools, "tus.mjs"), u.site.URL+"/files/", u.file(), name, u.state(), action)
 	offset, url, _ = strings.Cut(strings.TrimSpace(out), " ")
 	return offset, url
 }
@@ -104,9 +145,13 @@ func TestTusJSUploads(t *testing.T) {
 // arrived.
 func TestTusJSResumes(t *testing.T) {
 	u := acceptUploads(t)
-	if offset, _ := u.send(t, "broken.mp4", "break"); offset != "0" {
+	u.halt = u.newHalt()
+	offset, _ := u.send(t, "broken.mp4", "break")
+	if offset != "0" {
 		t.Fatalf("the first began at %s", offset)
 	}
+	u.halt.end()
+	u.halt = nil
 	if _, err := u.Stat(t.Context(), "broken.mp4"); transport.CodeOf(err) != transport.NotFound {
 		t.Fatalf("the object exists before its upload has ended: %v", err)
 	}
@@ -119,6 +164,7 @@ func TestTusJSResumes(t *testing.T) {
 // tus-js-client takes an upload back: nothing is left of it.
 func TestTusJSTerminates(t *testing.T) {
 	u := acceptUploads(t)
+	u.halt = u.newHalt()
 	u.send(t, "taken back.mp4", "terminate")
 	is, err := u.Status(t.Context())
 	if err != nil || is.Bytes != 0 {
