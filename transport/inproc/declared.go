@@ -13,30 +13,35 @@ type declaration struct {
 	group     transport.GroupConfig
 }
 
-// declare adds the groups of t. It recreates those deleted since the log was opened.
+// declare takes the lock, and adds the groups of t. It recreates those deleted since the log
+// was opened.
 func (l *log) declare(t *Transport, groups []transport.GroupConfig) {
 	l.lock()
 	defer l.unlock()
-	if l.config.Retention != transport.InterestRetention {
+	if !l.groups.byInterest() {
 		return
 	}
 	for _, g := range groups {
-		l.declarations = slices.DeleteFunc(l.declarations, func(d declaration) bool {
-			return d.transport.closed.Load() || d.transport == t && d.group.Name == g.Name
-		})
-		l.declarations = append(l.declarations, declaration{t, g})
-		if l.group(g.Name) == nil {
-			l.recreate(g.Name)
-		}
+		l.groups.declare(declaration{t, g})
+	}
+}
+
+func (gs *groups) declare(d declaration) {
+	gs.declarations = slices.DeleteFunc(gs.declarations, func(was declaration) bool {
+		return was.transport.closed.Load() || was.transport == d.transport && was.group.Name == d.group.Name
+	})
+	gs.declarations = append(gs.declarations, d)
+	if gs.find(d.group.Name) == nil {
+		gs.recreate(d.group.Name)
 	}
 }
 
 // recreate creates a deleted group again, if an open Transport declares it.
-func (l *log) recreate(name string) {
-	for _, d := range l.declarations {
+func (gs *groups) recreate(name string) {
+	for _, d := range gs.declarations {
 		if d.group.Name == name && !d.transport.closed.Load() {
 			d.group.Start = transport.Start{New: true}
-			l.addGroup(d.group)
+			gs.add(d.group)
 			return
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
-// dedup remembers ids and the sequences of their messages for a window.
+// dedup remembers ids and the sequences of their messages for the window of a log.
 type dedup struct {
+	log       *log
 	sequences map[string]uint64
 	ids       [][]rememberedID // oldest first, in chunks: many ids are never copied
 }
@@ -22,17 +22,17 @@ type rememberedID struct {
 }
 
 // find returns the sequence of an id that was appended within the window.
-func (d *dedup) find(id string, now int64, window time.Duration) (uint64, bool) {
+func (d *dedup) find(id string) (uint64, bool) {
 	if id == "" {
 		return 0, false
 	}
-	d.prune(now, window)
+	d.prune()
 	sequence, ok := d.sequences[id]
 	return sequence, ok
 }
 
 // add remembers an id that find did not find.
-func (d *dedup) add(id string, sequence uint64, now int64) {
+func (d *dedup) add(id string, sequence uint64) {
 	if id == "" {
 		return
 	}
@@ -45,7 +45,8 @@ func (d *dedup) add(id string, sequence uint64, now int64) {
 		d.ids = append(d.ids, nil)
 	}
 	last := &d.ids[len(d.ids)-1]
-	*last = append(*last, rememberedID{id, now})
+	*last = append(*last, rememberedID{id, d.log.now})
+	d.log.alarm.set(after(d.log.now, d.log.config.Window()), d.log.now)
 }
 
 // keep forgets all ids except those of the messages for which sequence is true.
@@ -68,9 +69,18 @@ func (d *dedup) keepIDs(kept map[string]bool) {
 	d.ids = slices.DeleteFunc(d.ids, func(chunk []rememberedID) bool { return len(chunk) == 0 })
 }
 
+// tick forgets old ids. It runs a few times per window, to save memory.
+func (d *dedup) tick() {
+	d.prune()
+	if len(d.ids) > 0 {
+		d.log.alarm.set(after(d.log.now, d.log.config.Window()/4), d.log.now)
+	}
+}
+
 // prune forgets ids that are older than the window.
-func (d *dedup) prune(now int64, window time.Duration) {
-	for len(d.ids) > 0 && after(d.ids[0][0].at, window) <= now {
+func (d *dedup) prune() {
+	window := d.log.config.Window()
+	for len(d.ids) > 0 && after(d.ids[0][0].at, window) <= d.log.now {
 		oldest := &d.ids[0]
 		delete(d.sequences, (*oldest)[0].id)
 		(*oldest)[0] = rememberedID{}

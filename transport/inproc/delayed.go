@@ -54,7 +54,7 @@ func (d *delayed) count(now int64) (n uint64) {
 // add keeps a message until its time.
 func (d *delayed) add(e entry, id string, at int64) (transport.Appended, error) {
 	l := d.log
-	if _, ok := d.ids.find(id, l.now, l.config.Window()); ok {
+	if _, ok := d.ids.find(id); ok {
 		return transport.Appended{Duplicate: true}, nil
 	}
 	if max := l.config.MaxDelayed; max > 0 && d.count(l.now) >= max {
@@ -66,7 +66,7 @@ func (d *delayed) add(e entry, id string, at int64) (transport.Appended, error) 
 	}
 	d.order++
 	d.waiting.push(&waiting{entry: e, at: at, order: d.order})
-	l.remember(&d.ids, id, 0)
+	d.ids.add(id, 0)
 	l.alarm.set(at, l.now)
 	return transport.Appended{}, nil
 }
@@ -88,6 +88,25 @@ func (d *delayed) store(w *waiting) (sequence uint64, stored bool) {
 	d.waiting.remove(w)
 	d.log.alarm.set(d.due(d.log.now), d.log.now)
 	return sequence, true
+}
+
+// withID returns the next message with an id, or nil.
+func (d *delayed) withID(id string) (first *waiting) {
+	for _, w := range d.waiting {
+		if recordID(w.record, w.meta) == id && (first == nil || w.before(first)) {
+			first = w
+		}
+	}
+	return first
+}
+
+// forgetIDs forgets the ids of messages that no longer wait.
+func (d *delayed) forgetIDs() {
+	waiting := make(map[string]bool)
+	for _, w := range d.waiting {
+		waiting[recordID(w.record, w.meta)] = true
+	}
+	d.ids.keepIDs(waiting)
 }
 
 // Lock implements [engine.Source].

@@ -21,20 +21,6 @@ type delivery struct {
 	settled bool // guarded by the lock of the log
 }
 
-// deliver passes a message to a member. Every delivery goes through here.
-func (g *group) deliver(m *member, h *hold) *delivery {
-	g.log.fencingToken++
-	h.attempt++
-	h.member = m
-	d := g.log.read(h.sequence)
-	d.member, d.hold = m, h
-	d.Attempt, d.FencingToken, d.Remaining, d.Settler = h.attempt, g.log.fencingToken, g.undelivered, d
-	m.assigned = d
-	m.held++
-	m.intake.Put(d)
-	return d
-}
-
 // read returns a stored message.
 func (l *log) read(sequence uint64) *delivery {
 	s := l.store.at(sequence)
@@ -53,27 +39,27 @@ func (d *delivery) open() {
 
 // Ack implements [transport.Settler].
 func (d *delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, engine.Ack, (*group).settle)
+	return d.settle(ctx, engine.Ack, (*inFlight).settle)
 }
 
 // Nak implements [transport.Settler].
 func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, engine.Nak, func(g *group, h *hold) { g.handBack(h, after(g.log.now, delay)) })
+	return d.settle(ctx, engine.Nak, func(f *inFlight, h *hold) { f.handBack(h, after(f.group.log.now, delay)) })
 }
 
 // Release implements [transport.Settler].
 func (d *delivery) Release(ctx context.Context) error {
-	return d.settle(ctx, engine.Release, (*group).release)
+	return d.settle(ctx, engine.Release, (*inFlight).release)
 }
 
 // Terminate implements [transport.Settler]. An inproc Backend has no observers, so it
 // drops the reason.
 func (d *delivery) Terminate(ctx context.Context, _ string) error {
-	return d.settle(ctx, engine.Terminate, (*group).settle)
+	return d.settle(ctx, engine.Terminate, (*inFlight).settle)
 }
 
 // settle ends the delivery. Every settlement by a handler goes through here.
-func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(*group, *hold)) error {
+func (d *delivery) settle(ctx context.Context, action engine.Action, apply func(*inFlight, *hold)) error {
 	m := d.member
 	if err := m.transport.ready(ctx); err != nil {
 		return d.about(err)
@@ -98,16 +84,16 @@ func (d *delivery) about(err error) error {
 // lose ends the delivery because a fault has lost it, or its settlement. The message is
 // redelivered at once or after the AckWait.
 func (d *delivery) lose(atOnce bool) {
-	_ = d.end(func(g *group, h *hold) { // an error means that it was handed back already
-		due := g.log.now
+	_ = d.end(func(f *inFlight, h *hold) { // an error means that it was handed back already
+		due := f.group.log.now
 		if !atOnce {
-			due = after(due, g.config.AckWait)
+			due = after(due, f.group.config.AckWait)
 		}
-		g.handBack(h, due)
+		f.handBack(h, due)
 	})
 }
 
-func (d *delivery) end(apply func(*group, *hold)) error {
+func (d *delivery) end(apply func(*inFlight, *hold)) error {
 	m := d.member
 	m.log.lock()
 	defer m.log.unlock()
@@ -122,7 +108,7 @@ func (d *delivery) end(apply func(*group, *hold)) error {
 	d.settled = true
 	m.held--
 	if !m.group.gone {
-		apply(m.group, d.hold)
+		apply(&m.group.inFlight, d.hold)
 		m.offer()
 	}
 	m.finish()

@@ -84,7 +84,7 @@ func (h *handle) Remove(_ context.Context, sequence uint64) error {
 		return transport.Errorf(transport.NotFound, transport.OutcomeNotDone, "no such message")
 	}
 	h.log.remove(sequence)
-	h.log.offer()
+	h.log.groups.offer()
 	return nil
 }
 
@@ -92,25 +92,13 @@ func (h *handle) Remove(_ context.Context, sequence uint64) error {
 func (h *handle) Purge(_ context.Context, p transport.PurgeConfig) (uint64, error) {
 	h.log.lock()
 	defer h.log.unlock()
-	doomed := h.log.matching(p)
+	doomed := h.log.store.matching(p)
 	doomed = doomed[:len(doomed)-int(min(p.Keep, uint64(len(doomed))))]
 	for _, sequence := range doomed {
 		h.log.remove(sequence)
 	}
-	h.log.offer()
+	h.log.groups.offer()
 	return uint64(len(doomed)), nil
-}
-
-// matching returns the messages that p matches, except the last Keep.
-func (l *log) matching(p transport.PurgeConfig) []uint64 {
-	var found []uint64
-	s := l.store
-	for n := s.first; n <= s.last && (p.Before == 0 || n < p.Before); n = s.from(n + 1) {
-		if p.Subject == "" || transport.Match(p.Subject, s.subjectAt(n).name) {
-			found = append(found, n)
-		}
-	}
-	return found
 }
 
 // Info implements [driver.Log].
@@ -132,7 +120,7 @@ func (h *handle) Info(context.Context) (transport.LogInfo, error) {
 func (h *handle) Groups(context.Context) (infos []transport.GroupInfo, err error) {
 	h.log.lock()
 	defer h.log.unlock()
-	for _, g := range h.log.groups {
+	for _, g := range h.log.groups.all {
 		infos = append(infos, g.info())
 	}
 	return infos, nil
@@ -140,10 +128,14 @@ func (h *handle) Groups(context.Context) (infos []transport.GroupInfo, err error
 
 // DeleteGroup implements [driver.Log].
 func (h *handle) DeleteGroup(_ context.Context, name string) error {
-	return h.log.deleteGroup(name)
+	h.log.lock()
+	defer h.log.unlock()
+	return h.log.groups.delete(name)
 }
 
 // PauseGroup implements [driver.Log].
 func (h *handle) PauseGroup(_ context.Context, name string, until time.Time) error {
-	return h.log.pauseGroup(name, until)
+	h.log.lock()
+	defer h.log.unlock()
+	return h.log.groups.pause(name, until)
 }

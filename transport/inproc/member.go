@@ -1,9 +1,7 @@
 package inproc
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"gomono.dev/transport"
@@ -64,13 +62,12 @@ func (m *member) join(c transport.GroupConfig) (bool, error) {
 	if m.ended != live {
 		return false, nil
 	}
-	g, err := m.log.ensureGroup(c)
+	g, err := m.log.groups.ensure(c)
 	if err != nil {
 		return false, err
 	}
-	g.joined++
-	m.group, m.number = g, g.joined
-	g.members = append(g.members, m)
+	m.group = g
+	g.members.add(m)
 	m.offer()
 	return true, nil
 }
@@ -113,10 +110,7 @@ func (m *member) free(how ending) {
 // deliver what it can.
 func (m *member) offer() {
 	if m.assigned == nil && m.held < m.limit && m.ended == live && !m.stopping {
-		i, there := slices.BinarySearchFunc(m.group.idle, m, func(a, b *member) int { return cmp.Compare(a.number, b.number) })
-		if !there {
-			m.group.idle = slices.Insert(m.group.idle, i, m)
-		}
+		m.group.members.rest(m)
 	}
 	m.group.offer()
 }
@@ -140,11 +134,11 @@ func (m *member) end(how ending, delay time.Duration) {
 	if m.group == nil {
 		return
 	}
-	m.group.removeMember(m)
+	m.group.members.remove(m)
 	unseen := m.intake.Discard() > 0
 	if unseen && how == draining {
 		m.held--
-		m.group.release(m.assigned.hold)
+		m.group.inFlight.release(m.assigned.hold)
 		m.group.offer()
 	}
 	if unseen {
@@ -153,16 +147,10 @@ func (m *member) end(how ending, delay time.Duration) {
 	if how > draining {
 		m.lost += m.held
 		m.held = 0
-		m.group.handBackAll(m, delay)
+		m.group.inFlight.handBackAll(m, delay)
+		m.group.offer()
 	}
 	m.finish()
-}
-
-// removeMember removes a member.
-func (g *group) removeMember(m *member) {
-	is := func(other *member) bool { return other == m }
-	g.members = slices.DeleteFunc(g.members, is)
-	g.idle = slices.DeleteFunc(g.idle, is)
 }
 
 // Drain implements [transport.Receiver]. Nil means that all deliveries passed to the
@@ -193,7 +181,7 @@ func (m *member) stopReceiving() {
 	defer m.log.unlock()
 	m.stopping = true
 	if m.group != nil {
-		m.group.removeMember(m)
+		m.group.members.remove(m)
 	}
 }
 

@@ -3,7 +3,6 @@ package inproc
 import (
 	"context"
 	"slices"
-	"strconv"
 
 	kv "gomono.dev/kv/driver"
 	objstore "gomono.dev/objstore/driver"
@@ -52,20 +51,20 @@ func (b *Backend) checkLog(c *transport.LogConfig, receives []string) (*log, err
 		err = b.checkSubjects(c)
 	}
 	if err == nil {
-		err = l.checkGroups(c.Groups, receives)
+		l.lock()
+		err = l.groups.preflight(c.Groups, receives)
+		l.unlock()
 	}
 	return l, err
 }
 
-// checkGroups returns an error for a group with a setting that cannot be changed.
-func (l *log) checkGroups(groups []transport.GroupConfig, receives []string) error {
-	l.lock()
-	defer l.unlock()
-	for i := range groups {
-		c := &groups[i]
-		err := l.checkGroup(c)
-		if g := l.group(c.Name); err == nil && g != nil && g.config.Ordered != c.Ordered && slices.Contains(receives, c.Name) {
-			err = driver.About("group "+strconv.Quote(g.name), g.fixed())
+// preflight returns an error for a group with a setting that cannot be changed.
+func (gs *groups) preflight(configs []transport.GroupConfig, receives []string) error {
+	for i := range configs {
+		c := &configs[i]
+		err := gs.check(c)
+		if g := gs.find(c.Name); err == nil && g != nil && g.config.Ordered != c.Ordered && slices.Contains(receives, c.Name) {
+			err = g.cannotChange()
 		}
 		if err != nil {
 			return err

@@ -12,12 +12,22 @@ type reading struct {
 	*handle
 	filter  []string
 	follow  bool
-	next    uint64          // the first sequence not yet read
-	end     uint64          // the last sequence, unless it follows
-	latest  map[uint64]bool // the messages of latestEnd and below to read; nil means all
-	arrived chan struct{}   // signals that a message may have arrived
+	start   start
+	next    uint64        // the first sequence not yet read
+	end     uint64        // the last sequence, unless it follows
+	arrived chan struct{} // signals that a message may have arrived
+}
 
-	latestEnd uint64
+// readers holds the channels of the readings that follow a log.
+type readers map[chan struct{}]struct{}
+
+func (rs readers) wake() {
+	for reader := range rs {
+		select {
+		case reader <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // readStride is the maximum number of messages that are examined while the log is locked.
@@ -47,8 +57,8 @@ func (h *handle) begin(c transport.ReadConfig) *reading {
 	l := h.log
 	l.lock()
 	defer l.unlock()
-	r := &reading{handle: h, filter: c.Filter, follow: c.Follow, end: l.store.last, latestEnd: l.store.last}
-	r.next, r.latest = l.resolve(c.Start)
+	r := &reading{handle: h, filter: c.Filter, follow: c.Follow, start: l.resolve(c.Start), end: l.store.last}
+	r.next = r.start.sequence
 	if r.follow {
 		r.arrived = make(chan struct{}, 1)
 		l.readers[r.arrived] = struct{}{}
@@ -60,15 +70,6 @@ func (r *reading) finish() {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	delete(r.log.readers, r.arrived)
-}
-
-func (l *log) wakeReaders() {
-	for reader := range l.readers {
-		select {
-		case reader <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // more waits until there is something to read. It returns false at the end.
@@ -123,8 +124,6 @@ func (r *reading) some() []*delivery {
 }
 
 func (r *reading) wants(sequence uint64) bool {
-	if r.latest != nil && sequence <= r.latestEnd && !r.latest[sequence] {
-		return false
-	}
-	return len(r.filter) == 0 || transport.Contains(r.filter, r.log.store.subjectAt(sequence).name)
+	return r.start.includes(sequence) &&
+		(len(r.filter) == 0 || transport.Contains(r.filter, r.log.store.subjectAt(sequence).name))
 }

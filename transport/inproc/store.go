@@ -1,5 +1,7 @@
 package inproc
 
+import "gomono.dev/transport"
+
 // store keeps messages by their sequences, in segments that are freed when their last
 // message is removed. Each message is linked with its neighbours of the same subject and,
 // in a log with Partitions, of the same key. So first, last and next are known at once after
@@ -67,8 +69,12 @@ func (s *store) segment(sequence uint64) *segment {
 	return &s.segments[sequence/segmentSize-s.base]
 }
 
-func (s *store) keyLink(sequence uint64) *link {
-	return &s.segment(sequence).byKey[sequence%segmentSize]
+// link returns the link of a message with others of its subject, or of its key.
+func (s *store) link(sequence uint64, ofKey bool) *link {
+	if ofKey {
+		return &s.segment(sequence).byKey[sequence%segmentSize]
+	}
+	return &s.segment(sequence).slots[sequence%segmentSize].link
 }
 
 func (s *store) subjectAt(sequence uint64) *subject {
@@ -94,12 +100,32 @@ func (s *store) from(sequence uint64) uint64 {
 // none.
 func (s *store) next(sequence uint64, ofKey bool) uint64 {
 	if ofKey {
-		return s.keyLink(sequence).next
+		return s.link(sequence, true).next
 	}
 	if n := s.from(sequence + 1); n <= s.last {
 		return n
 	}
 	return 0
+}
+
+// idOf returns the id of a message. It is "" if the message has none or is gone.
+func (s *store) idOf(sequence uint64) string {
+	m := s.at(sequence)
+	if m == nil {
+		return ""
+	}
+	return recordID(m.record, int(m.meta))
+}
+
+// matching returns the messages that p matches, whatever its Keep.
+func (s *store) matching(p transport.PurgeConfig) []uint64 {
+	var found []uint64
+	for n := s.first; n <= s.last && (p.Before == 0 || n < p.Before); n = s.from(n + 1) {
+		if p.Subject == "" || transport.Match(p.Subject, s.subjectAt(n).name) {
+			found = append(found, n)
+		}
+	}
+	return found
 }
 
 // lastOf returns the last message of a subject; 0 means none.
@@ -160,25 +186,21 @@ func (s *store) add(sub *subject, e *entry, now int64) uint64 {
 	s.messages++
 	s.bytes += size(sub.name, e.record)
 	seg.slots[sequence%segmentSize] = slot{
-		record: e.record, stored: now, subject: sub.index, meta: uint32(e.meta), link: link{previous: sub.last},
+		record: e.record, stored: now, subject: sub.index, meta: uint32(e.meta),
 	}
 	s.subjects.added(sub)
-	if sub.last != 0 {
-		s.at(sub.last).next = sequence
-	} else {
-		sub.first = sequence
-	}
-	sub.last = sequence
+	s.attach(&sub.chain, sequence, false)
 	if s.subjects.keyed {
-		s.addToKey(sub.key, sequence)
+		s.attach(&sub.key.chain, sequence, true)
 	}
 	return sequence
 }
 
-func (s *store) addToKey(c *key, sequence uint64) {
-	*s.keyLink(sequence) = link{previous: c.last}
+// attach adds a message to the end of a chain.
+func (s *store) attach(c *chain, sequence uint64, ofKey bool) {
+	*s.link(sequence, ofKey) = link{previous: c.last}
 	if c.last != 0 {
-		s.keyLink(c.last).next = sequence
+		s.link(c.last, ofKey).next = sequence
 	} else {
 		c.first = sequence
 	}
@@ -207,36 +229,25 @@ func (s *store) remove(sequence uint64) {
 	sub := s.subjects.all[removed.subject]
 	s.bytes -= size(sub.name, removed.record)
 	s.messages--
-	s.unlink(sub, removed.link)
+	s.detach(&sub.chain, sequence, false)
 	if s.subjects.keyed {
-		s.removeFromKey(sub.key, *s.keyLink(sequence))
+		s.detach(&sub.key.chain, sequence, true)
 	}
 	*removed = slot{}
 	s.subjects.removed(sub)
 	s.shrink(sequence)
 }
 
-func (s *store) unlink(sub *subject, l link) {
+// detach removes a message from its chain.
+func (s *store) detach(c *chain, sequence uint64, ofKey bool) {
+	l := *s.link(sequence, ofKey)
 	if l.previous != 0 {
-		s.at(l.previous).next = l.next
-	} else {
-		sub.first = l.next
-	}
-	if l.next != 0 {
-		s.at(l.next).previous = l.previous
-	} else {
-		sub.last = l.previous
-	}
-}
-
-func (s *store) removeFromKey(c *key, l link) {
-	if l.previous != 0 {
-		s.keyLink(l.previous).next = l.next
+		s.link(l.previous, ofKey).next = l.next
 	} else {
 		c.first = l.next
 	}
 	if l.next != 0 {
-		s.keyLink(l.next).previous = l.previous
+		s.link(l.next, ofKey).previous = l.previous
 	} else {
 		c.last = l.previous
 	}
