@@ -30,7 +30,7 @@ func (r *receiver) selects() bool { return r.decl.kind == KindQueue && len(r.con
 // has no key, from an older release or a plain client, has to be decoded first. A replay is for
 // its group, whatever its key.
 func (r *receiver) passes(m *inbound) (bool, result) {
-	if !r.selects() || m.call.delivery != nil && r.isReplay(m.call.message.Subject) {
+	if !r.selects() || m.call.delivery != nil && r.in.names.isReplay(r.decl, m.call.message.Subject) {
 		return false, result{}
 	}
 	key := keyOf(m.call.message.Subject)
@@ -65,11 +65,6 @@ func (r *receiver) passTo(m *inbound, key string) (bool, result) {
 	}
 	return true, result{reason: ReasonUnclaimed, unclaimed: key, err: notDone(FailedPrecondition,
 		"%s: no group takes the key %q: give it to a worker with mono.Keys, or let the workers of a group take all keys", r.decl, key)}
-}
-
-// isReplay reports whether a message is for one group only.
-func (r *receiver) isReplay(subject string) bool {
-	return strings.HasPrefix(subject, r.in.names.prefix(r.decl)+toToken)
 }
 
 // claims are the Keys of a queue's groups: those of each group, nil for all.

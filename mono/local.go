@@ -54,63 +54,88 @@ type wrappedCall[Req, Resp any] struct {
 	described Call
 }
 
+// localMemory is the memory of a local call.
+type localMemory[Req, Resp any] struct {
+	call      *localCallOf[Req, Resp]
+	sent      *Req  // the caller's request; nil if the handler gets the same value
+	response  *Resp // the caller's reply
+	described *Call // nil unless middleware needs it
+}
+
+// newLocalMemory allocates once what a call of a receiver needs.
+func newLocalMemory[Req, Resp any](r *receiver) localMemory[Req, Resp] {
+	switch {
+	case r.request == nil:
+		c := new(localCallOf[Req, Resp])
+		return localMemory[Req, Resp]{call: c, response: &c.made}
+	case r.plain:
+		c := new(isolatedCall[Req, Resp])
+		return localMemory[Req, Resp]{call: &c.localCallOf, sent: &c.sent, response: &c.response}
+	}
+	c := new(wrappedCall[Req, Resp])
+	return localMemory[Req, Resp]{call: &c.localCallOf, sent: &c.sent, response: &c.response, described: &c.described}
+}
+
 // callLocal calls a service's handler on the caller's goroutine, with the semantics of
 // a call over the transport. rare may be nil.
 func callLocal[Req, Resp any](ctx context.Context, s *sender, rare *rarities, fn Func[Req, Resp], req Req) (Resp, error) {
 	var none Resp
-	if ctx.Err() != nil {
-		return none, about(s.decl.String(), transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent"))
+	if err := s.checkLocal(ctx, rare); err != nil {
+		return none, err
 	}
-	if rare != nil {
-		if err := checkFields(rare.header); err != nil {
-			return none, about(s.decl.String(), err)
-		}
-	}
-	var h *localCallOf[Req, Resp]
-	var response *Resp
-	var described *Call
-	plan := s.local.request
-	if plan == nil {
-		h = &localCallOf[Req, Resp]{request: req}
-		response = &h.made
+	m := newLocalMemory[Req, Resp](s.local)
+	h := m.call
+	if m.sent == nil {
+		h.request = req
 	} else {
-		var isolated *isolatedCall[Req, Resp]
-		if s.local.plain {
-			isolated = new(isolatedCall[Req, Resp])
-		} else {
-			wrapped := new(wrappedCall[Req, Resp])
-			isolated, described = &wrapped.isolatedCall, &wrapped.described
-		}
-		isolated.sent = req
-		h, response = &isolated.localCallOf, &isolated.response
-		if err := copier.Copy(plan, &h.request, &isolated.sent); err != nil {
+		*m.sent = req
+		if err := copier.Copy(s.local.request, &h.request, m.sent); err != nil {
 			if rare, err = s.requestNotCopied(rare, err); err != nil {
 				return none, err
 			}
 		}
 	}
 	h.prepare(ctx, s, rare)
-	if described != nil {
-		h.describe(described, &h.request, &h.made)
-		h.call.Store(described)
+	if m.described != nil {
+		h.describe(m.described, &h.request, &h.made)
+		h.call.Store(m.described)
 	}
 	place, err := s.local.gate.enterLocal(h, s.in.ctx)
 	if err != nil {
 		return none, about(s.decl.String(), err)
 	}
-	var watched *referencedValue
-	if s.in.referenced != nil && plan == nil {
-		watched = s.in.referenced.keep(&h.localCall, "request", &h.request)
-	}
-	took, err := h.handle(fn, place, response)
-	if watched != nil {
-		s.in.referenced.recheck(watched)
-		s.in.referenced.keep(&h.localCall, "reply", &h.made)
-	}
+	took, err := h.handleWatched(fn, place, m.response)
 	if err = h.outcome(took, err); err != nil {
 		return none, err
 	}
-	return *response, nil
+	return *m.response, nil
+}
+
+// checkLocal returns an error if a call must not begin.
+func (s *sender) checkLocal(ctx context.Context, rare *rarities) error {
+	if ctx.Err() != nil {
+		return about(s.decl.String(), transport.ContextError(ctx, OutcomeNotDone, "the context ended before anything was sent"))
+	}
+	if rare != nil {
+		if err := checkFields(rare.header); err != nil {
+			return about(s.decl.String(), err)
+		}
+	}
+	return nil
+}
+
+// handleWatched is handle that reports changes of values passed by reference, if an
+// observer asks for that.
+func (h *localCallOf[Req, Resp]) handleWatched(fn Func[Req, Resp], place uint64, response *Resp) (took time.Duration, err error) {
+	values := h.sender.in.referenced
+	if values == nil || h.sender.local.request != nil {
+		return h.handle(fn, place, response)
+	}
+	request := values.keep(&h.localCall, "request", &h.request)
+	took, err = h.handle(fn, place, response)
+	values.recheck(request)
+	values.keep(&h.localCall, "reply", &h.made)
+	return took, err
 }
 
 // handle runs the handler. It releases the place in the gate however the handler ends.
@@ -127,7 +152,7 @@ func (h *localCallOf[Req, Resp]) handle(fn Func[Req, Resp], place uint64, respon
 	default:
 		err = r.wrap(h, h.asCall(&h.request, &h.made))
 	}
-	err = r.checkReplyHeader(h.call.Load(), err)
+	err = r.decl.checkReplyHeader(h.call.Load(), err)
 	if err == nil && r.response != nil {
 		err = h.replyNotCopied(copier.Copy(r.response, response, &h.made))
 	}
@@ -184,7 +209,7 @@ func (h *localCall) replyNotCopied(err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*copier.EncodeError](err); ok {
-		return h.sender.local.badReply(notEncoded(h.sender.codec, e.Err))
+		return h.sender.local.decl.badReply(notEncoded(h.sender.codec, e.Err))
 	}
 	return &unreadableReply{h.sender.decl.replyNotDecoded(notDecoded(err))}
 }
@@ -199,7 +224,7 @@ type unreadableReply struct{ error }
 func (h *localCall) leave(place uint64, took *time.Duration, err *error) {
 	if v := recover(); v != nil {
 		h.sender.in.panicked(h.sender.local.where, v)
-		*err = h.sender.local.checkReplyHeader(h.call.Load(), panicError(h.sender.local.where))
+		*err = h.sender.local.decl.checkReplyHeader(h.call.Load(), panicError(h.sender.local.where))
 		*took = h.record(*err)
 	}
 	h.End()
@@ -250,7 +275,7 @@ func (h *localCall) receivedError(err error) error {
 		return u.error
 	}
 	if r.in.ctx.Err() != nil {
-		return r.abandoned()
+		return r.decl.abandoned()
 	}
 	h.passReplyHeader()
 	reply := &transport.Message{}

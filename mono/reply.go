@@ -20,16 +20,16 @@ func (r replier) refuse(m *inbound) {
 }
 
 // abandon answers for handlers that still run when the App has run out of time to stop.
-func (r *receiver) abandon(unanswered []*transport.Message) {
+func (r replier) abandon(unanswered []*transport.Message) {
 	for _, m := range unanswered {
-		replier{r}.replyError(m, r.abandoned())
+		r.replyError(m, r.decl.abandoned())
 	}
 }
 
 // abandoned returns the error of a handler that still runs when the time to stop is over.
-func (r *receiver) abandoned() *Error {
+func (d *declaration) abandoned() *Error {
 	return transport.Errorf(Unavailable, OutcomeUnknown,
-		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", r.decl)
+		"%s: this instance ran out of time to stop while the handler was running: the call may have happened", d)
 }
 
 // encodeReply makes the reply from the result of an attempt. It calls codecs, and methods
@@ -42,10 +42,10 @@ func (r replier) encodeReply(m *inbound, res *result) {
 	}
 	if err == nil {
 		if encodeErr := m.request.encode(c); encodeErr != nil {
-			err = r.badReply(encodeErr)
+			err = r.decl.badReply(encodeErr)
 		}
 	}
-	if err = r.checkReplyHeader(c, err); err != nil {
+	if err = r.decl.checkReplyHeader(c, err); err != nil {
 		reply.Header, reply.Body = encodeError(err, outcome)
 	}
 	reply.Header = append(reply.Header, c.replyHeader()...)
@@ -92,18 +92,18 @@ func (r replier) finish(m *inbound, res result) {
 
 // badReply returns the error of a reply that cannot be encoded, which is a bug of the
 // handler.
-func (r *receiver) badReply(err error) *Error {
-	e := about("reply of "+r.decl.String(), err)
+func (d *declaration) badReply(err error) *Error {
+	e := about("reply of "+d.String(), err)
 	e.Code = Internal
 	return e
 }
 
 // checkReplyHeader returns err, unless a header of the reply cannot be sent: that is a
 // bug of the handler.
-func (r *receiver) checkReplyHeader(c *Call, err error) error {
+func (d *declaration) checkReplyHeader(c *Call, err error) error {
 	if bad := checkFields(c.replyHeader()); bad != nil {
 		c.info.reply = nil
-		return r.badReply(bad)
+		return d.badReply(bad)
 	}
 	return err
 }

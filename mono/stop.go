@@ -121,7 +121,7 @@ func (in *instance) abandon() {
 	for _, r := range in.plan.receivers {
 		unanswered, running := r.gate.giveUp()
 		r.cutOff.Store(int64(running))
-		answers = append(answers, func() { r.abandon(unanswered) })
+		answers = append(answers, func() { replier{r}.abandon(unanswered) })
 		r.source.leave()
 	}
 	in.giveUp(fmt.Errorf("the App ran out of time to stop: %w", context.DeadlineExceeded))

@@ -65,6 +65,11 @@ func (ns namespace) replay(d *declaration, group, key string) string {
 	return subject
 }
 
+// isReplay reports whether a message is for one group only.
+func (ns namespace) isReplay(d *declaration, subject string) bool {
+	return strings.HasPrefix(subject, ns.prefix(d)+toToken)
+}
+
 // ask returns the subject of a NonPersistent queue's jobs for a group. No log stores it, so a log of
 // another release answers for no worker.
 func (ns namespace) ask(d *declaration, group string) string { return ns.prefix(d) + askToken + group }

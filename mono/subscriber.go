@@ -53,7 +53,7 @@ func (s *subscriber) subjects() []string {
 func (s *subscriber) subscription(subject string) transport.Subscription {
 	c := transport.Subscription{Subject: subject, Group: s.r.group(), PendingLimit: s.r.config.MaxBuffered, OnDrop: s.dropped}
 	if s.r.replies() {
-		c.Group, c.Endpoint = serviceGroup, s.r.endpoint()
+		c.Group, c.Endpoint = serviceGroup, s.endpoint()
 	}
 	return c
 }
