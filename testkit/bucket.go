@@ -21,6 +21,7 @@ func Bucket[T any](h *Harness, b kv.Bucket[T]) *kv.KeyValue[T] {
 
 // outside is the test's own connection to the system, outside the App.
 type outside struct {
+	h           *Harness
 	environment *transport.Environment // nil: not connected
 	close       []func(context.Context) error
 }
@@ -31,26 +32,34 @@ var _ transport.Host = (*Harness)(nil)
 // component belongs to no process of the App. It is closed at the end of the test.
 func (h *Harness) Attach(c transport.Component) {
 	h.t.Helper()
-	if err := h.connectOutside(); err != nil {
+	if err := h.outside.open(c); err != nil {
 		h.t.Fatalf("testkit: opening %s %s: %v", c.Kind, c.Name, err)
 	}
-	if err := c.Open(context.Background(), *h.outside.environment); err != nil {
-		h.t.Fatalf("testkit: opening %s %s: %v", c.Kind, c.Name, err)
-	}
-	h.outside.close = append(h.outside.close, c.Close)
 }
 
-// connectOutside connects the test, once.
-func (h *Harness) connectOutside() error {
-	if h.outside.environment != nil {
+// open opens a component, over a connection that is made for the first one.
+func (o *outside) open(c transport.Component) error {
+	if err := o.connect(); err != nil {
+		return err
+	}
+	if err := c.Open(context.Background(), *o.environment); err != nil {
+		return err
+	}
+	o.close = append(o.close, c.Close)
+	return nil
+}
+
+// connect connects the test, once.
+func (o *outside) connect() error {
+	if o.environment != nil {
 		return nil
 	}
-	tr, err := h.net.connect(context.Background())
+	tr, err := o.h.net.connect(context.Background())
 	if err != nil {
 		return err
 	}
-	e := h.environment(h.record(tr, nil))
-	h.outside.environment, h.outside.close = &e, append(h.outside.close, tr.Close)
+	e := o.h.environment(o.h.record(tr, nil))
+	o.environment, o.close = &e, append(o.close, tr.Close)
 	return nil
 }
 
@@ -60,14 +69,14 @@ func (h *Harness) environment(tr transport.Transport) transport.Environment {
 	return mono.New(tr, append(opts, h.set.app...)...).Environment()
 }
 
-// closeOutside closes the components of the test, and then its connection.
-func (h *Harness) closeOutside() {
-	h.t.Helper()
+// end closes the components of the test, and then its connection.
+func (o *outside) end() {
+	o.h.t.Helper()
 	var errs []error
-	for i := len(h.outside.close) - 1; i >= 0; i-- {
-		errs = append(errs, h.outside.close[i](context.Background()))
+	for i := len(o.close) - 1; i >= 0; i-- {
+		errs = append(errs, o.close[i](context.Background()))
 	}
 	if err := errors.Join(errs...); err != nil {
-		h.t.Errorf("testkit: closing what the test has opened: %v", err)
+		o.h.t.Errorf("testkit: closing what the test has opened: %v", err)
 	}
 }

@@ -7,11 +7,11 @@ func (p *process) WatchReferences() {}
 
 // referenceChanged fails a test in which a value was changed after a call had passed it by
 // reference.
-func (h *Harness) referenceChanged(p *process, o mono.ReferenceChanged) {
+func (p *process) referenceChanged(o mono.ReferenceChanged) {
 	caller := "the test"
 	if o.Caller != "" {
 		caller = p.module(o.Caller)
 	}
-	h.t.Errorf("testkit: the %s of a call of %s to service %s of %s was changed after it was sent, which the service being mono.ByReference forbids to both: change a copy, or declare it without mono.ByReference",
+	p.h.t.Errorf("testkit: the %s of a call of %s to service %s of %s was changed after it was sent, which the service being mono.ByReference forbids to both: change a copy, or declare it without mono.ByReference",
 		o.Changed, caller, o.Handle.Name(), p.module(o.Provider))
 }

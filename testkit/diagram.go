@@ -86,7 +86,7 @@ func (d *diagram) provider(call *entry) string {
 	if i := slices.IndexFunc(d.entries, call.isReceived); i >= 0 {
 		return d.name(d.entries[i].process, d.entries[i].module)
 	}
-	return d.name(call.process, d.h.provider(call.process, call.handle))
+	return d.name(call.process, d.h.allPrograms().provider(call.process, call.handle))
 }
 
 // sender returns the name of the module that sent a message.

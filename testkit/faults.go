@@ -87,7 +87,7 @@ func (f *faults) follow(p *inproctest.Point, k messageKey, v *inproctest.FaultAc
 // handleOf finds the handle of a subject: <kind>s.<name>, after the namespace and before a
 // token that begins with "_".
 func (f *faults) handleOf(subject string) (handleKey, bool) {
-	if namespace := f.h.prefix(); namespace != "" {
+	if namespace := f.h.allPrograms().prefix(); namespace != "" {
 		subject = strings.TrimPrefix(subject, namespace+".")
 	}
 	kind, name, ok := strings.Cut(subject, "s.")
@@ -116,9 +116,9 @@ func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 		m.From, m.Value = sent.module, sent.value
 	}
 	if k.kind == mono.KindService {
-		m.To = f.h.provider(by, k)
+		m.To = f.h.allPrograms().provider(by, k)
 	} else if m.Group != "" {
-		m.To = f.h.member(by, k, m.Group)
+		m.To = f.h.allPrograms().member(by, k, m.Group)
 	}
 	return m
 }
@@ -152,7 +152,7 @@ func (f *faults) decide(p *inproctest.Point, m *Passing, k handleKey) inproctest
 	case in.fault.crash:
 		process := f.h.processOf(p.By)
 		v.Run = func() {
-			f.h.crash(process, strings.TrimSuffix(strings.TrimPrefix(in.fault.name, "Crash("), ")")+about(m))
+			process.crash(strings.TrimSuffix(strings.TrimPrefix(in.fault.name, "Crash("), ")") + about(m))
 		}
 	case in.fault.code != "":
 		v.Err = transport.Errorf(in.fault.code, transport.OutcomeNotDone, "%s, a fault of the test", in.fault.name)
@@ -252,6 +252,14 @@ func (f *faults) slow(ctx context.Context, e *entry) {
 	wait(ctx, in.fault.slow)
 }
 
+// checkTriggered reports faults that were never triggered.
+func (f *faults) checkTriggered() {
+	f.h.t.Helper()
+	for _, in := range f.untriggered() {
+		f.h.t.Errorf("testkit: the fault %s was never triggered: send a message that it applies to, remove it, or add Sometimes", in)
+	}
+}
+
 // untriggered lists the faults that should have been triggered and were not.
 func (f *faults) untriggered() []*Injection {
 	f.mu.Lock()
@@ -266,19 +274,22 @@ func (f *faults) untriggered() []*Injection {
 }
 
 // checkDeclared reports faults that can never be triggered.
-func (h *Harness) checkDeclared() {
-	h.t.Helper()
-	h.faults.mu.Lock()
-	declared := h.faults.declared
-	h.faults.mu.Unlock()
+func (f *faults) checkDeclared() {
+	f.h.t.Helper()
+	f.mu.Lock()
+	declared := f.declared
+	f.mu.Unlock()
 	for _, in := range declared {
-		h.checkInjection(in)
+		in.check()
 	}
 }
 
-func (h *Harness) checkInjection(in *Injection) {
+// check reports a fault that can never be triggered.
+func (in *Injection) check() {
+	h := in.h
 	h.t.Helper()
-	known, complete := h.moduleNames(), h.allStarted()
+	programs, complete := h.allPrograms(), h.allStarted()
+	known := programs.moduleNames()
 	d, _ := in.narrowed()
 	for _, module := range []string{d.from, d.to} {
 		if complete && module != "" && !slices.Contains(known, module) {
@@ -299,7 +310,7 @@ func (h *Harness) checkInjection(in *Injection) {
 		h.t.Fatalf("testkit: the fault %s: a %s carries no messages: declare it for a service, event, queue or stream", in, k.kind)
 	case k.kind == mono.KindService && h.set.localCalls && in.fault.slow == 0:
 		h.t.Fatalf("testkit: the fault %s: faults need calls over the transport: remove LocalCalls, or let a Fake fail", in)
-	case in.fault.name == LoseAck.name && k.kind != mono.KindService && complete && !h.isStored(k):
+	case in.fault.name == LoseAck.name && k.kind != mono.KindService && complete && !programs.isStored(k):
 		h.t.Fatalf("testkit: the fault %s: messages that are not stored have no acknowledgement: use Drop, or declare the %s mono.Durable", in, k.kind)
 	}
 }

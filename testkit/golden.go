@@ -85,7 +85,7 @@ func indent(lines []string) string {
 
 // describe lists the modules of the programs that run.
 func (h *Harness) describe() string {
-	live := h.live()
+	live := h.allPrograms().live()
 	if len(live) == 0 {
 		return describe(h.App().Describe()) // it fails the test
 	}

@@ -31,12 +31,12 @@ type Harness struct {
 	main    *Program // the first one
 
 	panicsOK   bool
-	unfinished []mono.Handle
+	unfinished unfinished
 	reported   bool // the history has been printed
 	outside    outside
 
 	mu         sync.Mutex
-	programs   []*Program
+	programs   programs
 	processes  []*process
 	background sync.WaitGroup // of work that a crash leaves
 	ended      bool
@@ -44,6 +44,7 @@ type Harness struct {
 
 func newHarness(t testing.TB, set *settings, seed uint64, n network) *Harness {
 	h := &Harness{t: t, set: set, seed: seed, net: n}
+	h.unfinished.h, h.outside.h = h, h
 	h.main = h.addProgram("")
 	h.journal = newJournal()
 	h.faults = newFaults(h)
@@ -171,7 +172,7 @@ func (h *Harness) AllowPanics() { h.panicsOK = true }
 
 // AllowUnfinished lets the test end while messages of these handles are unfinished.
 func (h *Harness) AllowUnfinished(handles ...mono.Handle) {
-	h.unfinished = append(h.unfinished, handles...)
+	h.unfinished.permitted = append(h.unfinished.permitted, handles...)
 }
 
 // callerOutside returns the place of the nearest caller outside this package, as file:line.

@@ -150,7 +150,7 @@ func (h *Harness) declare(in *Injection) *Injection {
 		}
 	}
 	if started {
-		h.checkInjection(in)
+		in.check()
 	}
 	return in
 }

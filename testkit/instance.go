@@ -81,7 +81,7 @@ func (i *Instance) Crash() {
 	if p == nil {
 		h.t.Fatalf("testkit: Crash: %s does not run", i)
 	}
-	h.crash(p, "requested by the test")
+	p.crash("requested by the test")
 	h.Settle()
 }
 
@@ -119,7 +119,8 @@ func (i *Instance) become(p *process) {
 
 // crash ends a process and starts its instance again. It may be called on any goroutine, and
 // does not wait.
-func (h *Harness) crash(p *process, where string) {
+func (p *process) crash(where string) {
+	h := p.h
 	if p.crashed.Swap(true) {
 		return
 	}

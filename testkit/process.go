@@ -147,24 +147,6 @@ func (h *Harness) processOf(tr transport.Transport) *process {
 	return nil
 }
 
-// live returns the running processes, one of each program.
-func (h *Harness) live() []*process {
-	var all []*process
-	for _, program := range h.allPrograms() {
-		if p := program.live(); p != nil {
-			all = append(all, p)
-		}
-	}
-	return all
-}
-
-// allPrograms returns the programs, in the order of their declaration.
-func (h *Harness) allPrograms() []*Program {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.programs[:len(h.programs):len(h.programs)]
-}
-
 // allStarted reports whether every program that has modules has been started.
 func (h *Harness) allStarted() bool {
 	h.mu.Lock()

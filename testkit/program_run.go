@@ -46,7 +46,7 @@ func (p *Program) startInstance(i *Instance) error {
 	if err := i.start(); err != nil {
 		return err
 	}
-	p.h.checkDeclared()
+	p.h.faults.checkDeclared()
 	return nil
 }
 

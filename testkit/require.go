@@ -131,8 +131,8 @@ func (h *Harness) requireUsed(handle mono.Handle) {
 	if len(h.processes) == 0 {
 		h.t.Fatalf("testkit: asked about %s before the App was started: call h.MustStart first", k)
 	}
-	if !h.uses(k) && !h.journal.has(k) {
+	if !h.allPrograms().uses(k) && !h.journal.has(k) {
 		h.t.Fatalf("testkit: asked about %s, which no module uses and which has no messages: add the module that binds it; handles in use:\n\t%s",
-			k, strings.Join(h.usedHandles(), "\n\t"))
+			k, strings.Join(h.allPrograms().usedHandles(), "\n\t"))
 	}
 }

@@ -97,12 +97,13 @@ func (r *remote) settle(context.Context) error {
 
 // busy reports whether a message waits for a handler that could take it.
 func (r *remote) busy() bool {
-	live := r.h.live()
+	all := r.h.allPrograms()
+	live := all.live()
 	if len(live) == 0 {
 		return false
 	}
 	waiting := false
-	r.h.eachGroup(live[0].tr, func(_ handleKey, g transport.GroupInfo, err error) {
+	all.eachGroup(live[0].tr, func(_ handleKey, g transport.GroupInfo, err error) {
 		waiting = waiting || err == nil && g.Undelivered > 0 && g.Members > 0
 	})
 	return waiting || r.h.journal.running()

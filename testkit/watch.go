@@ -59,9 +59,17 @@ func (p *process) Observe(o mono.Observation) {
 	case mono.MessagesDropped:
 		j.note(p, "%s: messages of %s %s are dropped, its handler is too slow", p.module(o.Module), o.Handle.Kind(), o.Handle.Name())
 	case mono.Panicked:
-		p.h.panicked(p, o)
+		p.panicked(o)
 	case mono.ReferenceChanged:
-		p.h.referenceChanged(p, o)
+		p.referenceChanged(o)
+	}
+}
+
+// panicked records a panic that was contained.
+func (p *process) panicked(o mono.Panicked) {
+	p.h.journal.note(p, "panic in %s: %v", p.program().of(o.Where), o.Value)
+	if !p.h.panicsOK {
+		p.h.t.Errorf("testkit: %s panicked: %v\n%s\npermit it with h.AllowPanics()", p.program().of(o.Where), o.Value, o.Stack)
 	}
 }
 
