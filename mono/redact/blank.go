@@ -36,66 +36,68 @@ func isHarmless(v reflect.Value, of verdict) bool {
 // blank replaces a part by a value of its type that shows Mark where it can.
 func (w *walk) blank(v reflect.Value, of verdict) {
 	w.changed = true
+	blank(v, of)
+}
+
+func blank(v reflect.Value, of verdict) {
 	switch v.Kind() {
 	case reflect.String:
-		if v.Type() == numberType {
-			v.SetZero()
-			return
-		}
-		v.SetString(of.mark(v.String()))
+		blankString(v, of)
 	case reflect.Interface:
-		if v.IsNil() {
-			return
-		}
-		s := Mark
-		if v.Elem().Kind() == reflect.String {
-			s = of.mark(v.Elem().String())
-		}
-		if text := reflect.ValueOf(s); text.Type().AssignableTo(v.Type()) {
-			v.Set(text)
-			return
-		}
-		v.SetZero()
+		blankInterface(v, of)
 	case reflect.Pointer:
-		if v.IsNil() {
-			return
-		}
-		clean := reflect.New(v.Type().Elem())
-		if v.Type().Elem().Kind() == reflect.String {
-			clean.Elem().Set(v.Elem())
-		}
-		w.blank(clean.Elem(), of)
-		v.Set(clean)
+		blankPointer(v, of)
 	case reflect.Slice:
-		w.blankSlice(v)
+		blankSlice(v)
 	case reflect.Array:
 		for i := range v.Len() {
-			w.blank(v.Index(i), verdict{})
+			blank(v.Index(i), verdict{})
 		}
 	case reflect.Map:
-		if v.Len() == 0 {
-			return
-		}
-		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		w.blank(key, verdict{})
-		w.blank(elem, verdict{})
-		clean := reflect.MakeMap(v.Type())
-		clean.SetMapIndex(key, elem)
-		v.Set(clean)
+		blankMap(v)
 	case reflect.Struct:
-		if v.Type() == timeType {
-			v.SetZero()
-			return
-		}
-		for i := range v.NumField() {
-			w.blank(settable(v.Field(i)), verdict{})
-		}
+		blankStruct(v)
 	default:
 		v.SetZero()
 	}
 }
 
-func (w *walk) blankSlice(v reflect.Value) {
+func blankString(v reflect.Value, of verdict) {
+	if v.Type() == numberType {
+		v.SetZero()
+		return
+	}
+	v.SetString(of.mark(v.String()))
+}
+
+func blankInterface(v reflect.Value, of verdict) {
+	if v.IsNil() {
+		return
+	}
+	s := Mark
+	if v.Elem().Kind() == reflect.String {
+		s = of.mark(v.Elem().String())
+	}
+	if text := reflect.ValueOf(s); text.Type().AssignableTo(v.Type()) {
+		v.Set(text)
+		return
+	}
+	v.SetZero()
+}
+
+func blankPointer(v reflect.Value, of verdict) {
+	if v.IsNil() {
+		return
+	}
+	clean := reflect.New(v.Type().Elem())
+	if v.Type().Elem().Kind() == reflect.String {
+		clean.Elem().Set(v.Elem())
+	}
+	blank(clean.Elem(), of)
+	v.Set(clean)
+}
+
+func blankSlice(v reflect.Value) {
 	switch {
 	case v.Len() == 0:
 	case v.Type() == rawJSON:
@@ -104,8 +106,30 @@ func (w *walk) blankSlice(v reflect.Value) {
 		v.SetBytes([]byte(Mark))
 	default:
 		clean := reflect.MakeSlice(v.Type(), 1, 1)
-		w.blank(clean.Index(0), verdict{})
+		blank(clean.Index(0), verdict{})
 		v.Set(clean)
+	}
+}
+
+func blankMap(v reflect.Value) {
+	if v.Len() == 0 {
+		return
+	}
+	key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+	blank(key, verdict{})
+	blank(elem, verdict{})
+	clean := reflect.MakeMap(v.Type())
+	clean.SetMapIndex(key, elem)
+	v.Set(clean)
+}
+
+func blankStruct(v reflect.Value) {
+	if v.Type() == timeType {
+		v.SetZero()
+		return
+	}
+	for i := range v.NumField() {
+		blank(settable(v.Field(i)), verdict{})
 	}
 }
 

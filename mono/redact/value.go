@@ -52,6 +52,11 @@ func (w *walk) rewrite(v reflect.Value, hidden bool, depth int) {
 			return
 		}
 	}
+	w.parts(v, info, hidden, depth)
+}
+
+// parts removes the secrets of what a part consists of.
+func (w *walk) parts(v reflect.Value, info *typeInfo, hidden bool, depth int) {
 	switch v.Kind() {
 	case reflect.String:
 		w.text(v)
