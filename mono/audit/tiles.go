@@ -264,6 +264,15 @@ func (t *Tiles) load(ctx context.Context, e *transport.Environment) error {
 	if !bytes.Equal(t.at.checkpoint.Note, signed) {
 		return h.loss("message %d is not the one that the bucket %q was made of: if the log was made anew, delete the bucket", sequence, t.bucket.Name())
 	}
+	if err := t.loadLevels(ctx); err != nil {
+		return err
+	}
+	t.history = h
+	return nil
+}
+
+// loadLevels reads the last tile of each level.
+func (t *Tiles) loadLevels(ctx context.Context) error {
 	for level, n := 0, t.at.tree.size; n > 0; level, n = level+1, n/tileWidth {
 		g := growing{n: n / tileWidth}
 		if width := int(n % tileWidth); width > 0 {
@@ -277,7 +286,6 @@ func (t *Tiles) load(ctx context.Context, e *transport.Environment) error {
 		}
 		t.levels = append(t.levels, g)
 	}
-	t.history = h
 	return nil
 }
 

@@ -184,11 +184,7 @@ func (w *writer) finish(batch []*record, err error) {
 // store stores entries as one message. If it is not known whether an attempt has stored them,
 // it asks until it is known, or ctx ends.
 func (w *writer) store(ctx context.Context, batch []*record) error {
-	entries := make([][]byte, len(batch))
-	for i, r := range batch {
-		entries[i] = r.data
-	}
-	id := rand.Text()
+	entries, id := dataOf(batch), rand.Text()
 	sent := false // an attempt may still store them
 	w.turns.wait(ctx)
 	for try := 0; ; try++ {
@@ -225,6 +221,14 @@ func (w *writer) store(ctx context.Context, batch []*record) error {
 		}
 		pause(ctx, askPause)
 	}
+}
+
+func dataOf(batch []*record) [][]byte {
+	entries := make([][]byte, len(batch))
+	for i, r := range batch {
+		entries[i] = r.data
+	}
+	return entries
 }
 
 // expired returns the error of entries that were not stored in time.
