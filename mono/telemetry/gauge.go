@@ -7,9 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"gomono.dev/mono"
 )
@@ -74,52 +72,16 @@ func (r *run) offer() {
 		return
 	}
 	defer r.contain()
-	var all []metric.Observable
-	gauge := func(name, unit, description string) metric.Int64Observable {
-		g, err := r.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
-		if err != nil {
-			r.report(err)
-		}
-		all = append(all, g)
-		return g
-	}
-	lag := gauge("mono.group.lag", "{message}", "Messages of the group that are not settled.")
-	inFlight := gauge("mono.group.in_flight", "{message}", "Messages of the group that are handled, or wait for their next attempt.")
-	members := gauge("mono.group.members", "{receiver}", "Receivers of the group, over all processes.")
-	full := gauge("mono.group.partitions.full", "{partition}", "Partitions of the group that are full in this process, because keys make no progress.")
-	messages := gauge("mono.handle.messages", "{message}", "Messages that are stored.")
-	delayed := gauge("mono.handle.delayed", "{message}", "Jobs that wait for their time.")
-	dead := gauge("mono.handle.dead_letters", "{message}", "Dead letters of all groups.")
-	age, err := r.meter.Float64ObservableGauge("mono.group.oldest.age", metric.WithUnit("s"), metric.WithDescription("Time since the oldest message of the group that is not settled was stored."))
-	if err != nil {
-		r.report(err)
-	}
+	offered := newObservables(r.meter, r.report)
 	registration, err := r.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		defer r.contain()
-		stuck := r.gauges.fullPartitions()
-		for _, v := range r.gauges.get(ctx, r) {
-			of := attribute.NewSet(kindKey.String(string(v.handle.Kind())), semconv.MessagingDestinationName(v.handle.Name()))
-			handle := metric.WithAttributeSet(of)
-			o.ObserveInt64(messages, int64(v.stats.Messages), handle)
-			o.ObserveInt64(delayed, int64(v.stats.Delayed), handle)
-			o.ObserveInt64(dead, int64(v.stats.DeadLetters), handle)
-			for i := range v.stats.Groups {
-				g := &v.stats.Groups[i]
-				if !g.Declared {
-					continue // its name may be anybody's
-				}
-				group := metric.WithAttributeSet(attribute.NewSet(append(of.ToSlice(), semconv.MessagingConsumerGroupName(g.Name))...))
-				o.ObserveInt64(lag, int64(g.Waiting+g.InFlight), group)
-				o.ObserveInt64(inFlight, int64(g.InFlight), group)
-				o.ObserveInt64(members, int64(g.Members), group)
-				o.ObserveInt64(full, stuck[groupOf{v.handle.Kind(), v.handle.Name(), g.Name}], group)
-				if !g.Oldest.IsZero() {
-					o.ObserveFloat64(age, max(0, time.Since(g.Oldest).Seconds()), group)
-				}
-			}
+		full := r.gauges.fullPartitions()
+		values := r.gauges.get(ctx, r)
+		for i := range values {
+			offered.observe(o, &values[i], full)
 		}
 		return nil
-	}, append(all, age)...)
+	}, offered.all()...)
 	if err != nil {
 		r.report(fmt.Errorf("telemetry: no gauges: %w", err))
 		return
