@@ -75,7 +75,8 @@ lint: ## Check format, go vet, staticcheck, and forbidden calls in tests
 	@sleeps=$$(grep -rnE 'time\.Sleep\(|t\.Skip' --include='*_test.go' . || true); if [ -n "$$sleeps" ]; then echo "tests must wait for conditions, and must not be skipped:"; echo "$$sleeps"; exit 1; fi
 	@.ci/soak >/dev/null # every package with tests is in a piece
 	go mod tidy -diff
-	GOOS=windows go vet ./transport/... ./mono/... ./codec/... ./kv/... ./objstore/...
+	GOOS=windows go vet ./...
+	GOOS=darwin go vet ./...
 
 .PHONY: examples
 examples: ## Run the examples
