@@ -18,7 +18,7 @@ type declaration struct {
 func (l *log) declare(t *Transport, groups []transport.GroupConfig) {
 	l.lock()
 	defer l.unlock()
-	if !l.groups.byInterest() {
+	if !l.byInterest() {
 		return
 	}
 	for _, g := range groups {

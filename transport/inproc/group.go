@@ -45,7 +45,7 @@ func (g *group) fixed() error {
 	return driver.CannotChange("Ordered", g.config.Ordered, !g.config.Ordered)
 }
 
-// cannotChange is fixed for a group among others.
+// cannotChange names the group in the error of fixed.
 func (g *group) cannotChange() error { return driver.About("group "+strconv.Quote(g.name), g.fixed()) }
 
 // update changes the group in place. Its deliveries in flight stay with it, even if its

@@ -35,7 +35,7 @@ func (gs *groups) add(c transport.GroupConfig) *group {
 	gs.all = append(gs.all, g)
 	gs.epoch++
 	from := c.Start
-	if gs.byInterest() {
+	if gs.log.byInterest() {
 		from = transport.Start{Sequence: max(from.Sequence, gs.log.store.last+1)}
 	}
 	g.backlog.begin(gs.log.resolve(from))

@@ -20,15 +20,10 @@ func (gs *groups) wanted(s *subject) []*group {
 	return s.wanted
 }
 
-// byInterest reports whether the log keeps only what a group has yet to settle.
-func (gs *groups) byInterest() bool {
-	return gs.log.config.Retention == transport.InterestRetention
-}
-
 // needNext reports whether the log has to keep the next message on a subject.
 func (gs *groups) needNext(s *subject) bool {
 	next := gs.log.store.last + 1
-	return !gs.byInterest() || slices.ContainsFunc(gs.wanted(s), func(g *group) bool { return g.backlog.start.sequence <= next })
+	return !gs.log.byInterest() || slices.ContainsFunc(gs.wanted(s), func(g *group) bool { return g.backlog.start.sequence <= next })
 }
 
 // arrived passes a new message to its groups.
@@ -48,7 +43,7 @@ func (gs *groups) removing(sequence uint64) {
 
 // settled handles the settlement of a message by a group.
 func (gs *groups) settled(sequence uint64) {
-	if gs.byInterest() && gs.log.store.at(sequence) != nil && !gs.unsettled(sequence) {
+	if gs.log.byInterest() && gs.log.store.at(sequence) != nil && !gs.unsettled(sequence) {
 		gs.log.remove(sequence)
 	}
 }
@@ -61,7 +56,7 @@ func (gs *groups) unsettled(sequence uint64) bool {
 
 // removeSettled removes messages that no group needs to settle, after groups have changed.
 func (gs *groups) removeSettled() {
-	if !gs.byInterest() {
+	if !gs.log.byInterest() {
 		return
 	}
 	s := gs.log.store

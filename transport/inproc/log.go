@@ -58,6 +58,9 @@ func (l *log) configure(c transport.LogConfig) {
 	l.settings.Store(l.config)
 }
 
+// byInterest reports whether the log keeps only what a group has yet to settle.
+func (l *log) byInterest() bool { return l.config.Retention == transport.InterestRetention }
+
 func (l *log) lock() {
 	l.mu.Lock()
 	l.now = l.backend.clock.now()
