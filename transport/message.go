@@ -62,14 +62,28 @@ func NewMessage(fields int) *Message {
 	switch {
 	case fields == 0:
 		return new(Message)
-	case fields <= 2:
+	case fields == 1:
+		m := new(struct {
+			Message
+			fields [1]Field
+		})
+		m.Header = m.fields[:0]
+		return &m.Message
+	case fields == 2:
 		m := new(struct {
 			Message
 			fields [2]Field
 		})
 		m.Header = m.fields[:0]
 		return &m.Message
-	case fields <= 4:
+	case fields == 3:
+		m := new(struct {
+			Message
+			fields [3]Field
+		})
+		m.Header = m.fields[:0]
+		return &m.Message
+	case fields == 4:
 		m := new(struct {
 			Message
 			fields [4]Field

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -20,6 +21,7 @@ type outgoing struct {
 	nats.Msg
 	values []string // one array for all headers with a single value
 	suffix []byte   // of the reply subject, after the number of the request
+	inbox  []byte   // memory of Reply, if set by setReply
 }
 
 // outgoingPool holds messages for reuse.
@@ -84,6 +86,12 @@ func (o *outgoing) set(name, value string) {
 	o.values = append(o.values, value)
 	last := len(o.values)
 	o.Header[name] = o.values[last-1 : last : last]
+}
+
+// setReply sets the reply subject of a request with a number. It has the suffix.
+func (o *outgoing) setReply(r *requests, number uint64) {
+	o.inbox = append(r.appendInbox(o.inbox[:0], number), o.suffix...)
+	o.Reply = unsafe.String(unsafe.SliceData(o.inbox), len(o.inbox)) // changes after put only
 }
 
 func (o *outgoing) setNumber(name string, n uint64) { o.set(name, strconv.FormatUint(n, 10)) }

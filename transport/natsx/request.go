@@ -122,14 +122,12 @@ func (r *requests) add(w waiter) (number uint64) {
 }
 
 // inbox returns the subject for the replies to a request.
-func (r *requests) inbox(number uint64) string { return r.inboxWith(number, nil) }
+func (r *requests) inbox(number uint64) string {
+	return string(r.appendInbox(make([]byte, 0, 64), number))
+}
 
-// inboxWith returns such a subject with a suffix, which begins with brief.Mark.
-func (r *requests) inboxWith(number uint64, suffix []byte) string {
-	b := make([]byte, 0, 256)
-	b = append(b, r.prefix...)
-	b = strconv.AppendUint(b, number, 36)
-	return string(append(b, suffix...))
+func (r *requests) appendInbox(b []byte, number uint64) []byte {
+	return strconv.AppendUint(append(b, r.prefix...), number, 36)
 }
 
 // take removes an entry. It reports false if the entry was removed before.
@@ -275,7 +273,7 @@ func (t *Transport) beginRequest(r *requests, msg *outgoing) (number uint64, rep
 		return 0, nil, err
 	}
 	number, reply = r.open(msg.Subject)
-	msg.Reply = r.inboxWith(number, msg.suffix)
+	msg.setReply(r, number)
 	if err := t.send(msg); err != nil {
 		r.take(number)
 		return 0, nil, err
