@@ -22,6 +22,9 @@ type dialer struct {
 // useDialer sets a dialer, unless the options have one. The dialer resolves names instead of
 // nats.go.
 func useDialer(o *nats.Options) {
+	if o.InProcessServer != nil {
+		o.InProcessServer = inProcess{o.InProcessServer}
+	}
 	if o.CustomDialer != nil {
 		return
 	}
@@ -42,7 +45,7 @@ func (d *dialer) Dial(network, address string) (conn net.Conn, err error) {
 	one.Timeout /= time.Duration(len(addresses))
 	for _, address := range addresses {
 		if conn, err = one.Dial(network, address); err == nil {
-			return &greeting{Conn: conn}, nil
+			return &greeting{Conn: &writeDeadline{Conn: conn}}, nil
 		}
 	}
 	return nil, err
