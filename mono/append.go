@@ -9,7 +9,7 @@ import (
 )
 
 // store appends a message to the log of its handle.
-func (s *sender) store(ctx context.Context, m *transport.Message, c *Call) error {
+func (s *sender) store(ctx context.Context, m *transport.Message, c *sendingCall) error {
 	if n := m.Size() - len(m.Body); n > maxHeader {
 		err := notDone(InvalidArgument, "the header has %d bytes, and at most %d can be stored: put large values into the body", n, maxHeader)
 		err.Err = transport.ErrTooLarge

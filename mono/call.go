@@ -29,15 +29,13 @@ type Call struct {
 	handled  bool       // the handler was called, by middleware of the receiving side
 	sentOnce bool       // it was sent, successfully or not
 	whole    bool       // header holds the fields that mono sets
+	encoded  bool       // request.reply has the value that the handler returned last
 	local    *localCall // of a local call
 	info     *CallInfo  // nil: none; on the receiving side it holds only the reply's headers
 
 	// On the sending side.
-	via      *sender
-	sent     *sendOptions
-	out      *outbound // memory for the outgoing message, until it is used
-	sequence uint64    // of what was stored
-	returned int       // size of the reply
+	via     *sender
+	sending *sendingCall // nil if nothing needs it
 
 	// On the receiving side.
 	at       *receiver
@@ -46,6 +44,15 @@ type Call struct {
 	around   context.Context     // of the handler: see within
 	request  *inboundRequest     // of a request from the transport
 	batch    *inbound            // a batch, nil for one message
+}
+
+// sendingCall is a Call of the sending side, with what that side needs.
+type sendingCall struct {
+	Call
+	sent     *sendOptions
+	out      *outbound // memory for the outgoing message, until it is used
+	sequence uint64    // of what was stored
+	returned int       // size of the reply
 }
 
 // Side is the side of a message that a Call describes.
@@ -191,8 +198,8 @@ func (c *Call) ReplySize() int {
 	case c.local != nil:
 		body, _ := c.local.sender.codec.Marshal(c.reply) // the caller gets the error
 		return len(body)
-	case c.request == nil:
-		return c.returned
+	case c.sending != nil:
+		return c.sending.returned
 	case c.request.encode(c) != nil: // the caller gets the error
 		return 0
 	}
@@ -252,10 +259,13 @@ func (c *Call) Attempt() int {
 
 // Sequence returns the position of a stored message in its log, 0 for others.
 func (c *Call) Sequence() uint64 {
-	if c.delivery == nil {
-		return c.sequence
+	switch {
+	case c.delivery != nil:
+		return c.delivery.Sequence
+	case c.sending != nil:
+		return c.sending.sequence
 	}
-	return c.delivery.Sequence
+	return 0
 }
 
 // Time returns when a stored message was stored, by the clock of the store. It is the

@@ -134,9 +134,27 @@ func checkType(k codec.Codec, t reflect.Type) error {
 	return checker.CheckType(t)
 }
 
-// encodePayload sets the body and the content type of m. JSON has no content type. The body
-// may share memory with the payload: a transport copies it.
+// encodePayload sets the body and the content type of m.
 func encodePayload(m *transport.Message, k codec.Codec, payload any) error {
+	if err := encodeBody(m, k, payload); err != nil {
+		return err
+	}
+	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
+		m.Header.Set(transport.HeaderContentType, contentType)
+	}
+	return nil
+}
+
+// contentTypeOf returns the header of a message that k has encoded. JSON has none.
+func contentTypeOf(k codec.Codec) transport.Header {
+	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
+		return transport.Header{{Name: transport.HeaderContentType, Value: contentType}}
+	}
+	return nil
+}
+
+// encodeBody sets the body of m. It may share memory with the payload: a transport copies it.
+func encodeBody(m *transport.Message, k codec.Codec, payload any) error {
 	marshal := k.Marshal
 	if lender, ok := k.(codec.Lender); ok {
 		marshal = lender.Lend
@@ -146,9 +164,6 @@ func encodePayload(m *transport.Message, k codec.Codec, payload any) error {
 		return notEncoded(k, err)
 	}
 	m.Body = body
-	if contentType := k.ContentType(); contentType != codec.JSON.ContentType() {
-		m.Header.Set(transport.HeaderContentType, contentType)
-	}
 	return nil
 }
 

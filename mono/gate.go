@@ -291,7 +291,7 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.gaveUp = true
 	state := g.state.Or(contended)
 	for m := g.running.next; m != &g.running; m = m.next {
-		if m.request != nil && m.claim() {
+		if m.call.request != nil && m.claim() {
 			unanswered = append(unanswered, m.call.message)
 		}
 	}

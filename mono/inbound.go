@@ -29,17 +29,13 @@ type inbound struct {
 	decoded    bool         // the Call has the payload
 	reported   bool         // to observers, as stuck; guarded by the gate's mutex
 	since      atomic.Int64 // when its handler began, see watch.begin
-	request    *inboundRequest
 }
 
 // inboundRequest is the additional memory for a request.
 type inboundRequest struct {
-	codec    codec.Codec  // of the reply
-	limited  lazy.Context // of the handler
-	handOver lazy.Context // of the reply
-	reply    transport.Message
-	encoded  bool               // reply has the value that the handler returned last
-	fields   [1]transport.Field // the content type of the reply; an error needs more fields
+	codec   codec.Codec  // of the reply
+	limited lazy.Context // of the handler
+	reply   transport.Message
 }
 
 // A message and the memory that its handler needs are one piece of memory, which the
@@ -67,7 +63,7 @@ func newInbound[T any]() *inbound {
 func newInboundRequest[Req, Resp any]() *inbound {
 	m := new(inboundRequestOf[Req, Resp])
 	m.call.payload, m.call.reply = &m.payload, &m.response
-	m.request, m.call.request = &m.inboundRequest, &m.inboundRequest
+	m.call.request = &m.inboundRequest
 	return &m.inbound
 }
 
@@ -143,7 +139,7 @@ func (r *receiver) attempt(m *inbound) (res result) {
 		res = r.run(m, began)
 	}
 	res.began = began
-	if m.request != nil {
+	if m.call.request != nil {
 		replier{r}.encodeReply(m, &res)
 	}
 	return res
@@ -194,8 +190,8 @@ func (r *receiver) decode(m *inbound) result {
 	if err != nil {
 		k = codec.JSON
 	}
-	if m.request != nil {
-		m.request.codec = k
+	if c.request != nil {
+		c.request.codec = k
 	}
 	if err == nil {
 		c.header, c.sender, c.size = header, header.Get(transport.HeaderSender), len(c.message.Body)
@@ -220,9 +216,10 @@ func (r *receiver) run(m *inbound, began time.Duration) (res result) {
 	ctx := r.in.ctx
 	switch {
 	case limit == 0:
-	case m.request != nil:
-		ctx = m.request.limited.Begin(&r.in.limits, ctx, began+limit)
-		defer m.request.limited.End()
+	case m.call.request != nil:
+		limited := &m.call.request.limited
+		ctx = limited.Begin(&r.in.limits, ctx, began+limit)
+		defer limited.End()
 	default: // this context knows whether the limit or a stop came first
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -267,10 +264,7 @@ func (r *receiver) wrap(ctx context.Context, c *Call) error {
 
 // call calls the handler. A panic is returned as an error, which middleware sees too.
 func (r *receiver) call(ctx context.Context, c *Call) error {
-	if c.request != nil {
-		c.request.encoded = false
-	}
-	c.handled = true
+	c.handled, c.encoded = true, false
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err

@@ -34,7 +34,8 @@ type receiver struct {
 
 	// These are compiled when all modules are bound.
 	codec       codec.Codec
-	request     *copier.Plan // of a service with local calls; nil: values are passed without a copy
+	contentType transport.Header // of its replies, which share it: it must not be changed
+	request     *copier.Plan     // of a service with local calls; nil: values are passed without a copy
 	response    *copier.Plan
 	next        Next       // middleware, then call
 	plain       bool       // no middleware runs
@@ -49,7 +50,9 @@ type receiver struct {
 	watch       *watch   // of a stored handle
 	full        fullPartitions
 
-	stats  stats                 // of a service
+	stats      stats // of a service
+	replyLimit atomic.Pointer[replyLimit]
+
 	gone   atomic.Pointer[error] // why nothing is received
 	cutOff atomic.Int64          // handlers that ran when the App had run out of time
 }
@@ -76,6 +79,7 @@ func (r *receiver) namedAfterModule() bool {
 // compile is called once all modules are bound.
 func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
+	r.contentType = contentTypeOf(r.codec)
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.around = "middleware of " + r.decl.String()
 	selected, err := r.in.selects(r.decl, SideReceiver, false)

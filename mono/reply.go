@@ -11,8 +11,29 @@ import (
 // replier finishes the requests of a service: it sends replies.
 type replier struct{ *receiver }
 
-// replyTimeout bounds the hand-over of a reply to the transport.
-const replyTimeout = 5 * time.Second
+// replyTimeout bounds the hand-over of a reply to the transport. Replies share a context for
+// up to replySharing, so they have at most that much more time.
+const (
+	replyTimeout = 5 * time.Second
+	replySharing = time.Second
+)
+
+// replyLimit is the context of the replies that are sent before a moment on the clock.
+type replyLimit struct {
+	lazy.Context
+	until time.Duration
+}
+
+// replyContext returns the context of a reply that is sent now.
+func (r *receiver) replyContext(now time.Duration) context.Context {
+	l := r.replyLimit.Load()
+	if l == nil || now >= l.until {
+		l = &replyLimit{until: now + replySharing}
+		l.Begin(&r.in.limits, context.Background(), l.until+replyTimeout)
+		r.replyLimit.Store(l)
+	}
+	return l
+}
 
 // refuse implements finisher.
 func (r replier) refuse(m *inbound) {
@@ -35,13 +56,13 @@ func (d *declaration) abandoned() *Error {
 // encodeReply makes the reply from the result of an attempt. It calls codecs, and methods
 // of the handler's values.
 func (r replier) encodeReply(m *inbound, res *result) {
-	c, reply := &m.call, &m.request.reply
+	c, reply := &m.call, &m.call.request.reply
 	err, outcome := res.err, r.refusal(c, res.err)
 	if res.late && CodeOf(err) == DeadlineExceeded { // the caller may have given up already
 		err, outcome = Errorf(DeadlineExceeded, "%s: the handler exceeded its deadline: %v", r.decl, err), OutcomeUnknown
 	}
 	if err == nil {
-		if encodeErr := m.request.encode(c); encodeErr != nil {
+		if encodeErr := c.request.encode(c); encodeErr != nil {
 			err = r.decl.badReply(encodeErr)
 		}
 	}
@@ -64,12 +85,15 @@ func (r *receiver) refusal(c *Call, err error) Outcome {
 
 // encode makes the reply from the value that the handler has returned, once.
 func (m *inboundRequest) encode(c *Call) error {
-	if m.encoded {
+	if c.encoded {
 		return nil
 	}
-	m.reply.Header = m.fields[:0]
-	err := encodePayload(&m.reply, m.codec, c.reply)
-	m.encoded = err == nil
+	m.reply.Header = c.at.contentType
+	if m.codec.ContentType() != c.at.codec.ContentType() {
+		m.reply.Header = contentTypeOf(m.codec)
+	}
+	err := encodeBody(&m.reply, m.codec, c.reply)
+	c.encoded = err == nil
 	return err
 }
 
@@ -80,14 +104,12 @@ func (r replier) finish(m *inbound, res result) {
 	if !m.claim() {
 		return
 	}
-	reply := &m.request.reply
+	reply := &m.call.request.reply
 	if res.exited {
 		*reply = transport.Message{}
 		reply.Header, reply.Body = encodeError(res.err, OutcomeAnswered)
 	}
-	ctx := m.request.handOver.Begin(&r.in.limits, context.Background(), res.ended+replyTimeout)
-	defer m.request.handOver.End()
-	r.sendReply(ctx, m.call.message, reply)
+	r.sendReply(r.replyContext(res.ended), m.call.message, reply)
 }
 
 // badReply returns the error of a reply that cannot be encoded, which is a bug of the
@@ -110,9 +132,7 @@ func (d *declaration) checkReplyHeader(c *Call, err error) error {
 
 // reply sends a reply outside of handlers.
 func (r replier) reply(m, reply *transport.Message) {
-	var ctx lazy.Context
-	defer ctx.End()
-	r.sendReply(ctx.Begin(&r.in.limits, context.Background(), r.in.clock.Now()+replyTimeout), m, reply)
+	r.sendReply(r.replyContext(r.in.clock.Now()), m, reply)
 }
 
 func (r replier) replyError(m *transport.Message, e *Error) {

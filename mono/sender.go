@@ -100,9 +100,10 @@ func (s *sender) prepare(ctx context.Context, sent *sending, out *outbound, payl
 		c := s.callOf(sent, header, info, out, payload, reply) // no reference to it is kept: it stays on the stack
 		return s.send(ctx, &c)
 	}
-	c := new(Call)
+	c := new(sendingCall)
 	*c = s.callOf(sent, header, info, out, payload, reply)
-	return guard(s.around, s.in.panicked, func() error { return s.next(ctx, c) })
+	c.sending = c
+	return guard(s.around, s.in.panicked, func() error { return s.next(ctx, &c.Call) })
 }
 
 // limits reports whether a call gets a deadline here: its caller has set none, or the
@@ -116,10 +117,11 @@ func (s *sender) limits(ctx context.Context) bool {
 }
 
 // callOf returns the Call of the sending side.
-func (s *sender) callOf(sent *sending, header transport.Header, info *CallInfo, out *outbound, payload, reply any) Call {
-	return Call{
-		via: s, decl: s.decl, sender: s.module, out: out,
-		header: header, info: info, payload: payload, reply: reply, sent: sent.options(), id: sent.opts.dedup,
+func (s *sender) callOf(sent *sending, header transport.Header, info *CallInfo, out *outbound, payload, reply any) sendingCall {
+	return sendingCall{
+		Call: Call{via: s, decl: s.decl, sender: s.module, header: header, info: info, payload: payload, reply: reply, id: sent.opts.dedup},
+		sent: sent.options(),
+		out:  out,
 	}
 }
 
@@ -129,11 +131,11 @@ func dispatch(ctx context.Context, c *Call) error {
 	if c.via.local != nil {
 		return c.via.local.callProvider(ctx, c)
 	}
-	return c.via.send(ctx, c)
+	return c.via.send(ctx, c.sending)
 }
 
 // send encodes a message and sends it over the transport.
-func (s *sender) send(ctx context.Context, c *Call) error {
+func (s *sender) send(ctx context.Context, c *sendingCall) error {
 	m, err := s.encode(ctx, c)
 	if err != nil {
 		return about(s.decl.String(), err)
@@ -161,7 +163,7 @@ func (s *sender) send(ctx context.Context, c *Call) error {
 }
 
 // encode returns the message for the transport.
-func (s *sender) encode(ctx context.Context, c *Call) (*transport.Message, error) {
+func (s *sender) encode(ctx context.Context, c *sendingCall) (*transport.Message, error) {
 	left, err := s.timeLeft(ctx, c)
 	if err != nil {
 		return nil, err
@@ -194,7 +196,7 @@ func (s *sender) encode(ctx context.Context, c *Call) (*transport.Message, error
 }
 
 // newMessage returns a message for a Call: the first time in the memory of the Call.
-func (c *Call) newMessage() *transport.Message {
+func (c *sendingCall) newMessage() *transport.Message {
 	out := c.out
 	if c.out = nil; out == nil {
 		out = new(outbound)
@@ -206,7 +208,7 @@ func (c *Call) newMessage() *transport.Message {
 // timeLeft returns the time left for a call, 0 if it is not limited, and an error if no
 // time is left. For a context that has just begun, it is known without a look at the
 // clock.
-func (s *sender) timeLeft(ctx context.Context, c *Call) (left time.Duration, err error) {
+func (s *sender) timeLeft(ctx context.Context, c *sendingCall) (left time.Duration, err error) {
 	if c.out != nil && c.out.fresh {
 		ctx, left = c.out.limited.Parent(), s.callTimeout
 	}
@@ -243,7 +245,7 @@ func timeoutText(left time.Duration) string { return strconv.FormatInt(milliseco
 func milliseconds(left time.Duration) int64 { return max(1, left.Milliseconds()) }
 
 // request sends a request and receives its reply.
-func (s *sender) request(ctx context.Context, m *transport.Message, c *Call) error {
+func (s *sender) request(ctx context.Context, m *transport.Message, c *sendingCall) error {
 	reply, err := s.in.app.transport.Request(ctx, m)
 	if err != nil {
 		return about(s.decl.String(), err)
