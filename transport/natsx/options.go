@@ -308,7 +308,7 @@ func (o *Options) apply(opts []nats.Option) (*nats.Options, error) {
 const maxReplicas = 5
 
 // writeTimeout is the time without progress of a write after which the connection counts as
-// lost. A Publish waits for at most that time.
+// lost. A Publish waits for at most that time, and the part of it that writeDeadline adds.
 const writeTimeout = 5 * time.Second
 
 func invalid(format string, args ...any) error {

@@ -62,7 +62,7 @@ func TestWriteEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-// A shorter deadline, such as that of a TLS connection that closes, is not that of a write before.
+// A shorter deadline than that of the last write applies, as when a TLS connection closes.
 func TestShorterWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, peer := peerOf(t)
