@@ -8,7 +8,7 @@ import (
 
 // A call over inproc allocates as often as its parts need: see the numbers.
 func TestAllocationsOfACallOverInproc(t *testing.T) {
-	const most = 9
+	const most = 7
 	if n := allocationsOf(t, localEcho(t, mono.NoLocalCalls())); n > most {
 		t.Errorf("a call allocates %v times, want at most %d", n, most)
 	}

@@ -118,8 +118,9 @@ func (c *Call) Group() string {
 }
 
 // ID returns the id of the message. It is the same on both sides, for all receivers,
-// and for all attempts. A message of a plain client without an id gets one on arrival.
-// If it is stored, the id is derived from its position.
+// and for all attempts. A message without an id gets one on arrival: that of a plain client,
+// and a call without middleware on the side of its caller, where nothing can see an id. If it
+// is stored, the id is derived from its position.
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:
@@ -144,12 +145,18 @@ func (c *Call) Header(name string) string {
 // HeaderValues returns all values of a header that its sender has set.
 func (c *Call) HeaderValues(name string) []string { return c.fields(name).Values(name) }
 
-// fields returns the header. For a local call it adds the fields that mono sends over
-// the transport, if name is one of them.
+// fields returns the header. To that of a call it adds the fields that mono sends over the
+// transport and has left out, if name is one of them.
 func (c *Call) fields(name string) transport.Header {
-	if c.at != nil && c.local != nil && !c.whole && ownField(name) {
-		c.whole = true
+	if c.at == nil || c.whole || !ownField(name) {
+		return c.header
+	}
+	c.whole = true
+	switch {
+	case c.local != nil:
 		c.header = c.local.transportHeader(c)
+	case c.request != nil && !c.header.Has(transport.HeaderID):
+		c.header = append(slices.Clip(c.header), transport.Field{Name: transport.HeaderID, Value: c.ID()})
 	}
 	return c.header
 }

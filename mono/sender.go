@@ -35,8 +35,9 @@ type sender struct {
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
-	callTimeout time.Duration
-	localLimits lazy.Rules // of local calls
+	callTimeout     time.Duration
+	callTimeoutText string
+	localLimits     lazy.Rules // of local calls
 
 	storage  *storage     // of a stored handle
 	accepted atomic.Int64 // when a NonPersistent queue last accepted a job, in ns of Unix time
@@ -47,6 +48,7 @@ func (s *sender) compile() {
 	s.codec = s.in.codecs.own(s.decl)
 	s.prefix, s.around = s.in.names.prefix(s.decl), "middleware of "+s.decl.String()
 	s.callTimeout = cmp.Or(s.decl.config.Timeout, DefaultTimeout)
+	s.callTimeoutText = timeoutText(s.callTimeout)
 	s.localLimits = lazy.Rules{Clock: s.in.clock, Isolation: s.in.ctx, Yield: s.decl.config.Timeout == 0}
 	if s.unit != nil {
 		s.module = s.unit.name
@@ -180,8 +182,10 @@ func (s *sender) encode(ctx context.Context, c *sendingCall) (*transport.Message
 	if c.header != nil {
 		m.Header = c.header
 	}
-	timeout := c.timeout(left)
-	m.Header.Add(transport.HeaderID, c.ID())
+	timeout := s.timeout(c, left)
+	if !s.anonymous(c) {
+		m.Header.Add(transport.HeaderID, c.ID())
+	}
 	if s.module != "" {
 		m.Header.Add(transport.HeaderSender, s.module)
 	}
@@ -226,13 +230,24 @@ func (s *sender) timeLeft(ctx context.Context, c *sendingCall) (left time.Durati
 	return left, nil
 }
 
-// timeout returns the header text of the time left, "" if it is not limited. It also
-// sets the Call's id, because both texts share memory.
-func (c *Call) timeout(left time.Duration) (text string) {
+// anonymous reports whether nothing on this side can see the id of a Call. Then the receiver
+// makes it when something there asks for it.
+func (s *sender) anonymous(c *sendingCall) bool {
+	return s.decl.kind == KindService && s.plain && c.id == ""
+}
+
+// timeout returns the header text of the time left, "" if it is not limited. It also sets the
+// id of a Call that is not anonymous, because both texts share memory.
+func (s *sender) timeout(c *sendingCall, left time.Duration) (text string) {
 	switch {
 	case left == 0:
 		return ""
 	case c.id != "":
+		return timeoutText(left)
+	case s.anonymous(c):
+		if left == s.callTimeout {
+			return s.callTimeoutText
+		}
 		return timeoutText(left)
 	}
 	c.id, text = newIDAnd(milliseconds(left))

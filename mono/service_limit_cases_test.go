@@ -176,7 +176,7 @@ var serviceLimitCases = []serviceCase{
 			}
 			return
 		}
-		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20972")
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "1048576", "20971")
 	}},
 	{"a reply over the transport's limit is an error at the caller", unbounded, func(s *caseRun) {
 		got, err := ask.Call(s.Context(), s.serve(func(context.Context, question) (reply, error) {
