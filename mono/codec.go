@@ -134,7 +134,7 @@ func checkType(k codec.Codec, t reflect.Type) error {
 	return checker.CheckType(t)
 }
 
-// encodePayload sets the body and the content type of m.
+// encodePayload sets the body and the content type of m. JSON has no content type.
 func encodePayload(m *transport.Message, k codec.Codec, payload any) error {
 	if err := encodeBody(m, k, payload); err != nil {
 		return err
@@ -153,7 +153,7 @@ func contentTypeOf(k codec.Codec) transport.Header {
 	return nil
 }
 
-// encodeBody sets the body of m. It may share memory with the payload: a transport copies it.
+// encodeBody sets the body of m, which may share memory with the payload: a transport copies it.
 func encodeBody(m *transport.Message, k codec.Codec, payload any) error {
 	marshal := k.Marshal
 	if lender, ok := k.(codec.Lender); ok {

@@ -137,6 +137,9 @@ func (d *declaration) stored() bool {
 	return d.config.Durable
 }
 
+// transient reports whether the handle is an event that is not stored.
+func (d *declaration) transient() bool { return d.kind == KindEvent && !d.config.Durable }
+
 // differs describes how two declarations of one handle contradict each other. It
 // returns "" if they do not.
 func (d *declaration) differs(other *declaration) string {

@@ -128,13 +128,13 @@ func (r *receiver) attempt(m *inbound) (res result) {
 	if m.batch != nil {
 		r.decodeBatch(m)
 	}
-	began := r.in.clock.Now() // after the dead letters of a batch were stored
+	began := r.now() // after the dead letters of a batch were stored
 	passed := false
 	if m.batch == nil {
 		passed, res = r.open(m)
 	}
 	if passed || res.err != nil || !m.decoded {
-		res.ended = r.in.clock.Now()
+		res.ended = r.now()
 	} else {
 		res = r.run(m, began)
 	}
@@ -228,7 +228,7 @@ func (r *receiver) run(m *inbound, began time.Duration) (res result) {
 	r.watch.begin(m, began)
 	defer r.watch.end(m)
 	res.err = r.wrap(m.call.within(ctx), &m.call)
-	res.ended = r.in.clock.Now()
+	res.ended = r.now()
 	res.late = limit > 0 && res.ended-began >= limit && !errors.Is(ctx.Err(), context.Canceled)
 	return res
 }
@@ -268,6 +268,14 @@ func (r *receiver) call(ctx context.Context, c *Call) error {
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err
+}
+
+// now returns the time on the clock, 0 if the results of attempts need no times.
+func (r *receiver) now() time.Duration {
+	if r.untimed {
+		return 0
+	}
+	return r.in.clock.Now()
 }
 
 // serial reports whether one handler runs at a time, on the goroutine that receives.

@@ -73,6 +73,22 @@ func (in *instance) selects(d *declaration, side Side, local bool) (selected []b
 	return selected, err
 }
 
+// watcher is a test's Middleware that records messages. It does not decide what they carry.
+type watcher interface {
+	Middleware
+	WatchMessages()
+}
+
+// mayAsk reports whether some selected middleware may ask for the id of a message.
+func (in *instance) mayAsk(selected []bool) bool {
+	for i, m := range in.middleware {
+		if _, ok := m.(watcher); selected[i] && !ok {
+			return true
+		}
+	}
+	return false
+}
+
 // chain wraps last with the middleware that is selected, the first one outermost.
 func (in *instance) chain(selected []bool, last Next) Next {
 	for i, m := range slices.Backward(in.middleware) {

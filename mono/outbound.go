@@ -7,19 +7,23 @@ import (
 	"gomono.dev/transport"
 )
 
-// outbound is an outgoing message, with room for its header.
+// outbound is an outgoing message.
 type outbound struct {
 	message transport.Message
-	fields  [4]transport.Field
 	limited *lazy.Context // of a call, if it has a limit of its own
 	fresh   bool          // limited has just begun
 }
 
-// A payload and its outgoing message are one piece of memory.
+// A payload and its outgoing message are one piece of memory, with room for the fields that mono
+// sets if the message has them.
 type (
-	parcel[T any] struct {
+	bareParcel[T any] struct {
 		outbound
 		payload T
+	}
+	parcel[T any] struct {
+		bareParcel[T]
+		fields [4]transport.Field
 	}
 	request[Req, Resp any] struct {
 		parcel[Req]
@@ -67,14 +71,24 @@ func ignoreOptions[O, T any](what string, fn Sink[T]) func(context.Context, T, .
 }
 
 func postBy[T any](ctx context.Context, s *sender, sent *sending, v T) error {
-	p := &parcel[T]{payload: v}
+	p := newParcel[T](s)
+	p.payload = v
 	return s.prepare(ctx, sent, &p.outbound, &p.payload, nil)
+}
+
+func newParcel[T any](s *sender) *bareParcel[T] {
+	if !s.identified {
+		return new(bareParcel[T])
+	}
+	p := new(parcel[T])
+	p.message.Header = p.fields[:0]
+	return &p.bareParcel
 }
 
 // ask sends a request and returns its reply.
 func ask[Req, Resp any](ctx context.Context, s *sender, sent *sending, req Req) (Resp, error) {
 	r := new(request[Req, Resp])
-	r.payload, r.limited = req, &r.limit
+	r.payload, r.limited, r.message.Header = req, &r.limit, r.fields[:0]
 	if err := s.prepare(ctx, sent, &r.outbound, &r.payload, &r.response); err != nil {
 		var none Resp
 		return none, err

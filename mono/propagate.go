@@ -147,6 +147,12 @@ func (c *Call) appOptions() *appOptions {
 	return &c.via.in.app.options
 }
 
+// chooses reports whether the value of a header is chosen for messages of a handle, which may depend
+// on their ids.
+func (o *appOptions) chooses(d *declaration) bool {
+	return slices.ContainsFunc(o.propagated, func(p propagation) bool { return p.choose != nil && p.reaches(d) })
+}
+
 // propagatedHeaders returns the names of the headers.
 func (o *appOptions) propagatedHeaders() (names []string) {
 	for _, p := range o.propagated {

@@ -47,6 +47,7 @@ type receiver struct {
 	finisher    finisher
 	storage     *storage // of a stored handle
 	settler     *settler // the finisher of a stored handle
+	untimed     bool     // attempts have no times
 	watch       *watch   // of a stored handle
 	full        fullPartitions
 
@@ -104,7 +105,7 @@ func (r *receiver) compile() {
 	case r.replies():
 		r.source, r.finisher = &subscriber{r: r}, replier{r}
 	default:
-		r.source, r.finisher = &subscriber{r: r}, &atMostOnce{receiver: r}
+		r.source, r.finisher, r.untimed = &subscriber{r: r}, &atMostOnce{receiver: r}, r.config.Timeout == 0
 	}
 }
 

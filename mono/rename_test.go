@@ -294,7 +294,9 @@ func TestRenameAModule(t *testing.T) {
 	onBackends(t, func(t *testing.T, b backend) {
 		got, senders := make(chan job, 100), make(chan string, 100)
 		take := func(ctx context.Context, j job) error {
-			senders <- mono.CallFrom(ctx).Sender()
+			if c := mono.CallFrom(ctx); !mono.Same(c.Handle(), plain) {
+				senders <- c.Sender()
+			}
 			got <- j
 			return nil
 		}
@@ -336,7 +338,9 @@ func TestRenameAModule(t *testing.T) {
 				if j := next(t, got); j.N != n {
 					t.Errorf("got %d, want %d", j.N, n)
 				}
-				if from := <-senders; from != "sender" {
+			}
+			for range 3 { // an event that is not stored has no sender
+				if from := next(t, senders); from != "sender" {
 					t.Errorf("it was sent by %q", from)
 				}
 			}

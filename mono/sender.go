@@ -23,6 +23,7 @@ type sender struct {
 	unit   *unit // nil: outside any module
 	decl   *declaration
 	codec  codec.Codec
+	format string    // the content type in the header, "" if a receiver needs none
 	local  *receiver // the local provider of a service, which is called directly
 	module string
 	prefix string // of its subjects
@@ -32,6 +33,8 @@ type sender struct {
 	plain    bool   // no middleware runs
 	direct   bool   // no middleware runs between sender and local provider
 	around   string // the name of its middleware in the log of a panic
+
+	identified bool // each message carries its id, which something on this side may know
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
@@ -64,6 +67,11 @@ func (s *sender) compile() {
 	}
 	s.plain = !slices.Contains(s.selected, true)
 	s.direct = s.local != nil && s.plain
+	s.identified = s.decl.kind != KindService && !s.decl.transient() || s.in.app.options.chooses(s.decl) || s.in.mayAsk(s.selected)
+	s.format = s.codec.ContentType()
+	if s.format == codec.JSON.ContentType() || s.decl.transient() && s.format == codec.Raw.ContentType() {
+		s.format = ""
+	}
 	if s.decl.stored() {
 		s.storage = s.in.logs.of(s.decl)
 	}
@@ -182,30 +190,38 @@ func (s *sender) encode(ctx context.Context, c *sendingCall) (*transport.Message
 	if c.header != nil {
 		m.Header = c.header
 	}
-	timeout := s.timeout(c, left)
-	if !s.anonymous(c) {
-		m.Header.Add(transport.HeaderID, c.ID())
-	}
-	if s.module != "" {
-		m.Header.Add(transport.HeaderSender, s.module)
-	}
-	if timeout != "" {
-		m.Header.Add(transport.HeaderTimeout, timeout)
-	}
-	if err := encodePayload(m, s.codec, c.payload); err != nil {
+	s.identify(m, c, s.timeout(c, left))
+	if err := encodeBody(m, s.codec, c.payload); err != nil {
 		return nil, err
 	}
 	c.size = len(m.Body)
 	return m, nil
 }
 
+// identify adds the fields that mono sets. Fields cost a message over NATS more than all else: an
+// event has no id and no sender, and a call no id, unless the sending side may know the id.
+func (s *sender) identify(m *transport.Message, c *sendingCall, timeout string) {
+	known := s.identified || c.sent.dedup != ""
+	if known {
+		m.Header.Add(transport.HeaderID, c.ID())
+	}
+	if s.module != "" && (known || !s.decl.transient()) {
+		m.Header.Add(transport.HeaderSender, s.module)
+	}
+	if timeout != "" {
+		m.Header.Add(transport.HeaderTimeout, timeout)
+	}
+	if s.format != "" {
+		m.Header.Add(transport.HeaderContentType, s.format)
+	}
+}
+
 // newMessage returns a message for a Call: the first time in the memory of the Call.
 func (c *sendingCall) newMessage() *transport.Message {
 	out := c.out
 	if c.out = nil; out == nil {
-		out = new(outbound)
+		return &transport.Message{Header: make(transport.Header, 0, 4)}
 	}
-	out.message.Header = out.fields[:0]
 	return &out.message
 }
 
@@ -230,24 +246,15 @@ func (s *sender) timeLeft(ctx context.Context, c *sendingCall) (left time.Durati
 	return left, nil
 }
 
-// anonymous reports whether nothing on this side can see the id of a Call. Then the receiver
-// makes it when something there asks for it.
-func (s *sender) anonymous(c *sendingCall) bool {
-	return s.decl.kind == KindService && s.plain && c.id == ""
-}
-
 // timeout returns the header text of the time left, "" if it is not limited. It also sets the
-// id of a Call that is not anonymous, because both texts share memory.
+// id that the message carries, because both texts share memory.
 func (s *sender) timeout(c *sendingCall, left time.Duration) (text string) {
 	switch {
 	case left == 0:
 		return ""
-	case c.id != "":
-		return timeoutText(left)
-	case s.anonymous(c):
-		if left == s.callTimeout {
-			return s.callTimeoutText
-		}
+	case !s.identified && left == s.callTimeout:
+		return s.callTimeoutText
+	case !s.identified || c.id != "":
 		return timeoutText(left)
 	}
 	c.id, text = newIDAnd(milliseconds(left))

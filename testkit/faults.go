@@ -56,7 +56,8 @@ func (f *faults) ask(p inproctest.Point) inproctest.FaultAction {
 	if declared {
 		v = f.decide(&p, f.passing(&p, k), k)
 	}
-	f.follow(&p, messageKey{k, p.Message.Header.Get(transport.HeaderID)}, &v)
+	id, _ := identityOf(p.Message)
+	f.follow(&p, messageKey{k, id}, &v)
 	return v
 }
 
@@ -102,10 +103,8 @@ func (f *faults) handleOf(subject string) (handleKey, bool) {
 // passing describes the message at a point.
 func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 	by := f.h.processOf(p.By)
-	m := &Passing{
-		Handle: k.String(), Program: by.programName(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence,
-		ID: p.Message.Header.Get(transport.HeaderID), From: p.Message.Header.Get(transport.HeaderSender),
-	}
+	m := &Passing{Handle: k.String(), Program: by.programName(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence}
+	m.ID, m.From = identityOf(p.Message)
 	switch {
 	case p.Action == inproctest.Reply:
 		m.ID = f.requestOf(p.Message.Subject)

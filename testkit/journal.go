@@ -89,9 +89,10 @@ func newJournal() *journal {
 // begin records that a message leaves, or that its handler begins.
 func (j *journal) begin(p *process, c *mono.Call) *entry {
 	now := time.Now()
+	id, from := p.identify(c)
 	e := &entry{
-		at: now.Sub(j.began), began: now, side: c.Side(), process: p, handle: keyOf(c.Handle()), module: c.Module(), from: c.Sender(),
-		group: c.Group(), id: c.ID(), attempt: c.Attempt(), sequence: c.Sequence(), value: copyOf(c.Payload()),
+		at: now.Sub(j.began), began: now, side: c.Side(), process: p, handle: keyOf(c.Handle()), module: c.Module(), from: from,
+		group: c.Group(), id: id, attempt: c.Attempt(), sequence: c.Sequence(), value: copyOf(c.Payload()),
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

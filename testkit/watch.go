@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 )
 
 var (
@@ -31,6 +32,41 @@ func (p *process) Wrap(next mono.Next) mono.Next {
 		}
 		return err
 	}
+}
+
+// WatchMessages tells the App that messages carry what they would without the journal.
+func (p *process) WatchMessages() {}
+
+// The journal's own headers of an event that is not stored, which may carry neither its id nor its
+// sender. No handler sees them.
+const (
+	headerID     = "Testkit-Id"
+	headerSender = "Testkit-Sender"
+)
+
+// identify returns the id and the sender of a message for the journal.
+func (p *process) identify(c *mono.Call) (id, from string) {
+	k := keyOf(c.Handle())
+	switch id = c.Header(headerID); {
+	case k.kind != mono.KindEvent:
+	case c.Side() == mono.SideReceiver && id != "":
+		from = c.Header(headerSender)
+		c.DelHeader(headerID)
+		c.DelHeader(headerSender)
+		return id, from
+	case c.Side() == mono.SideSender && !p.program().topology.isStored(k):
+		c.SetHeader(headerID, c.ID())
+		c.SetHeader(headerSender, c.Module())
+	}
+	return c.ID(), c.Sender()
+}
+
+// identityOf returns the id and the sender that the journal has of a message of the transport.
+func identityOf(m *transport.Message) (id, from string) {
+	if id = m.Header.Get(headerID); id != "" {
+		return id, m.Header.Get(headerSender)
+	}
+	return m.Header.Get(transport.HeaderID), m.Header.Get(transport.HeaderSender)
 }
 
 // errGoexit is the error of a handler that ended its goroutine.

@@ -161,29 +161,42 @@ func (c conn) Ping(ctx context.Context) error {
 // Publish implements [driver.Conn].
 func (c conn) Publish(ctx context.Context, m *transport.Message) error {
 	t := c.t
-	msg := t.outgoing.getPublished(m)
-	if e := transport.ErrorFromHeader(m.Header); e != nil {
-		msg.addServiceError(e, m.Size(), t.maxPayload())
-	}
 	if !t.denials.suspects(m.Subject) {
-		return t.send(msg)
+		return t.publish(m)
 	}
 	before, _ := t.denials.of(m.Subject)
-	if err := t.send(msg); err != nil {
+	if err := t.publish(m); err != nil {
 		return err
 	}
 	return t.permissions.confirm(ctx, m.Subject, before)
 }
 
+// publish passes a message to the connection. One without fields needs no memory.
+func (t *Transport) publish(m *transport.Message) error {
+	if _, asked := brief.Cut(m.Subject); len(m.Header) == 0 && !asked {
+		return t.pass(&nats.Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Body})
+	}
+	msg := t.outgoing.getPublished(m)
+	if e := transport.ErrorFromHeader(m.Header); e != nil {
+		msg.addServiceError(e, m.Size(), t.maxPayload())
+	}
+	return t.send(msg)
+}
+
 // send passes a message to the connection, and recycles it.
 func (t *Transport) send(msg *outgoing) error {
 	defer t.outgoing.put(msg)
+	return t.pass(&msg.Msg)
+}
+
+// pass passes a message to the connection.
+func (t *Transport) pass(msg *nats.Msg) error {
 	t.sending.RLock()
 	defer t.sending.RUnlock()
 	if t.closed.Load() {
 		return driver.ErrClosed
 	}
-	if err := t.nc.PublishMsg(&msg.Msg); err != nil {
+	if err := t.nc.PublishMsg(msg); err != nil {
 		if errors.Is(err, nats.ErrMaxPayload) {
 			err = fmt.Errorf("%w: the body has %d bytes, and the server allows %d including the header", err, len(msg.Data), t.maxPayload())
 		}
