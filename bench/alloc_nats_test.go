@@ -23,6 +23,19 @@ func TestAllocationsOfACallOverNATS(t *testing.T) {
 	}
 }
 
+// An event over NATS allocates twice more than nats.go alone: its message, and the memory that its
+// handler keeps.
+func TestAllocationsOfAnEventOverNATS(t *testing.T) {
+	count := func(open func(b testing.TB, l link, handle func([]byte)) mono.Publisher[[]byte]) float64 {
+		sizes := make(chan int, 1)
+		return eventAllocations(t, open(t, links[0], func(body []byte) { sizes <- len(body) }), sizes)
+	}
+	raw := count(rawEvent)
+	if ours := count(natsEvent); ours > raw+2 {
+		t.Errorf("an event allocates %v times, nats.go alone %v times", ours, raw)
+	}
+}
+
 // bareEcho is rawEcho without headers.
 func bareEcho(t testing.TB, l link) mono.Func[[]byte, []byte] {
 	sender, receiver := l.open(t)

@@ -13,8 +13,8 @@ type Codec interface {
 	ContentType() string
 
 	// Marshal encodes the value that v points to. v is a non-nil pointer, so that
-	// marshallers with pointer receivers are honoured and nothing is boxed. The
-	// bytes belong to the caller.
+	// marshallers with pointer receivers are honoured and nothing is boxed. Neither the
+	// codec nor such a marshaller keeps v. The bytes belong to the caller.
 	Marshal(v any) ([]byte, error)
 
 	// Unmarshal decodes data into the value that v points to. v is a non-nil pointer to a zero

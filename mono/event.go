@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+
+	"gomono.dev/transport"
 )
 
 // Event is a fact that modules publish and any number of modules may subscribe to.
@@ -77,6 +79,9 @@ func (e Event[T]) Publisher(b Binder) Publisher[T] {
 func (e Event[T]) Handle(sc *Scope, fn Sink[T], opts ...EventHandlerOption) {
 	r := receive(sc, e.decl, fn == nil, opts, newInbound[T])
 	r.invoke = func(ctx context.Context, c *Call) error { return fn(ctx, *c.payload.(*T)) }
+	if r.decl.transient() {
+		r.arrive = func(m *transport.Message) transport.Work { return arrive(r, m, fn) }
+	}
 }
 
 // keyed returns d with a key function.

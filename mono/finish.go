@@ -52,7 +52,7 @@ func (r *receiver) logResult(m *inbound, res result) {
 	case res.reason != ReasonUndecodable || res.exited:
 		r.logFailure(m.call.ID, res.err)
 	default:
-		if others, ok := r.undecodable.next(r.in.clock.Now()); ok {
+		if others, ok := r.undecodable.next(res.ended); ok {
 			r.in.log.Warn("mono: message not decoded", "module", r.unit.name, "handle", r.decl.name, "kind", r.decl.kind, "id", m.call.ID(), "error", res.err, "others", others)
 		}
 	}

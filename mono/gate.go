@@ -23,7 +23,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	gaveUp  bool          // no entry is possible; contended stays set
-	running inbound       // messages from the transport: the ring's own link
+	running place         // messages from the transport: the ring's own link
 	inside  int           // number of messages in running
 	queue   []*waiter     // waiting for a place, in order of arrival
 	waiting bool          // a goroutine waits for left
@@ -73,12 +73,18 @@ func newGate(concurrency int) *gate {
 	return g
 }
 
+// place is the place of a message from the transport in the ring. The gate's mutex guards it.
+type place struct {
+	prev, next *place
+	in         *inbound // nil for an arrival
+}
+
 // waiter waits for a place. A leaving goroutine hands its place over by closing ready.
 type waiter struct{ ready chan struct{} }
 
 // enter waits for a free place and lets a message in. It reports false if the App gave
 // up in the meantime, so that no handler began.
-func (g *gate) enter(ctx context.Context, m *inbound) bool {
+func (g *gate) enter(ctx context.Context, m *place) bool {
 	if ctx.Err() == nil && g.letIn(m, true) {
 		return true
 	}
@@ -96,7 +102,7 @@ func (g *gate) enter(ctx context.Context, m *inbound) bool {
 
 // letIn lets a message in, unless the App gave up. Its place is already taken. With
 // take it takes a free place itself, if no goroutine waits for one.
-func (g *gate) letIn(m *inbound, take bool) bool {
+func (g *gate) letIn(m *place, take bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gaveUp || take && (len(g.queue) > 0 || !g.takeFree()) {
@@ -113,11 +119,13 @@ func (g *gate) each(f func(*inbound)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for m := g.running.next; m != &g.running; m = m.next {
-		f(m)
+		if m.in != nil {
+			f(m.in)
+		}
 	}
 }
 
-func (g *gate) leave(m *inbound) {
+func (g *gate) leave(m *place) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.prev.next, m.next.prev = m.next, m.prev
@@ -291,8 +299,8 @@ func (g *gate) giveUp() (unanswered []*transport.Message, running int) {
 	g.gaveUp = true
 	state := g.state.Or(contended)
 	for m := g.running.next; m != &g.running; m = m.next {
-		if m.call.request != nil && m.claim() {
-			unanswered = append(unanswered, m.call.message)
+		if m.in != nil && m.in.call.request != nil && m.in.claim() {
+			unanswered = append(unanswered, m.in.call.message)
 		}
 	}
 	return unanswered, g.inside + early(state) + late(state)

@@ -22,13 +22,13 @@ import (
 // inbound is one message on its way through the stages, and its Call. It is answered
 // once: by its receiver, or by the part of the App that gives it up.
 type inbound struct {
-	call       Call
-	batch      []*inbound // of a batch: its messages
-	prev, next *inbound   // guarded by the gate's mutex
-	answered   atomic.Bool
-	decoded    bool         // the Call has the payload
-	reported   bool         // to observers, as stuck; guarded by the gate's mutex
-	since      atomic.Int64 // when its handler began, see watch.begin
+	call     Call
+	place    place
+	batch    []*inbound // of a batch: its messages
+	answered atomic.Bool
+	decoded  bool         // the Call has the payload
+	reported bool         // to observers, as stuck; guarded by the gate's mutex
+	since    atomic.Int64 // when its handler began, see watch.begin
 }
 
 // inboundRequest is the additional memory for a request.
@@ -76,7 +76,8 @@ func (m *inbound) Run() { m.call.at.handle(m) }
 // admit waits for a free handler, which delays only the receiver's later messages. It
 // handles the message in order, or returns it as Work to run concurrently.
 func (r *receiver) admit(m *inbound) transport.Work {
-	if !r.gate.enter(r.in.ctx, m) {
+	m.place.in = m
+	if !r.gate.enter(r.in.ctx, &m.place) {
 		r.finisher.refuse(m)
 		return nil
 	}
@@ -90,7 +91,7 @@ func (r *receiver) admit(m *inbound) transport.Work {
 // handle handles an admitted message. The message is finished even if the handler ends
 // its goroutine.
 func (r *receiver) handle(m *inbound) {
-	defer r.gate.leave(m)
+	defer r.gate.leave(&m.place)
 	if !r.selects() {
 		r.accept(m, false)
 	}
@@ -128,13 +129,13 @@ func (r *receiver) attempt(m *inbound) (res result) {
 	if m.batch != nil {
 		r.decodeBatch(m)
 	}
-	began := r.now() // after the dead letters of a batch were stored
+	began := r.in.clock.Now() // after the dead letters of a batch were stored
 	passed := false
 	if m.batch == nil {
 		passed, res = r.open(m)
 	}
 	if passed || res.err != nil || !m.decoded {
-		res.ended = r.now()
+		res.ended = r.in.clock.Now()
 	} else {
 		res = r.run(m, began)
 	}
@@ -228,7 +229,7 @@ func (r *receiver) run(m *inbound, began time.Duration) (res result) {
 	r.watch.begin(m, began)
 	defer r.watch.end(m)
 	res.err = r.wrap(m.call.within(ctx), &m.call)
-	res.ended = r.now()
+	res.ended = r.in.clock.Now()
 	res.late = limit > 0 && res.ended-began >= limit && !errors.Is(ctx.Err(), context.Canceled)
 	return res
 }
@@ -268,14 +269,6 @@ func (r *receiver) call(ctx context.Context, c *Call) error {
 	err := guard(r.where, r.in.panicked, func() error { return r.invoke(ctx, c) })
 	c.replied = err == nil && r.replies()
 	return err
-}
-
-// now returns the time on the clock, 0 if the results of attempts need no times.
-func (r *receiver) now() time.Duration {
-	if r.untimed {
-		return 0
-	}
-	return r.in.clock.Now()
 }
 
 // serial reports whether one handler runs at a time, on the goroutine that receives.

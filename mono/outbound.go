@@ -71,13 +71,21 @@ func ignoreOptions[O, T any](what string, fn Sink[T]) func(context.Context, T, .
 }
 
 func postBy[T any](ctx context.Context, s *sender, sent *sending, v T) error {
-	p := newParcel[T](s)
+	p := takeParcel[T](s)
 	p.payload = v
-	return s.prepare(ctx, sent, &p.outbound, &p.payload, nil)
+	err := s.prepare(ctx, sent, &p.outbound, &p.payload, nil)
+	if s.reuses {
+		*p = bareParcel[T]{}
+		s.parcels.Put(p)
+	}
+	return err
 }
 
-func newParcel[T any](s *sender) *bareParcel[T] {
-	if !s.identified {
+func takeParcel[T any](s *sender) *bareParcel[T] {
+	if s.reuses {
+		if p, ok := s.parcels.Get().(*bareParcel[T]); ok {
+			return p
+		}
 		return new(bareParcel[T])
 	}
 	p := new(parcel[T])

@@ -28,13 +28,15 @@ type receiver struct {
 	// The typed parts.
 	newInbound   func() *inbound
 	invoke       func(ctx context.Context, c *Call) error
-	typed        any                                      // the handler of a service, a Func
-	callProvider func(ctx context.Context, c *Call) error // calls it for a local sender
-	pack         func([]*inbound) any                     // makes the payload of a batch; nil: one message at a time
+	typed        any                                       // the handler of a service, a Func
+	callProvider func(ctx context.Context, c *Call) error  // calls it for a local sender
+	arrive       func(m *transport.Message) transport.Work // handles a bare event without middleware; nil: it does not
+	pack         func([]*inbound) any                      // makes the payload of a batch; nil: one message at a time
 
 	// These are compiled when all modules are bound.
 	codec       codec.Codec
 	contentType transport.Header // of its replies, which share it: it must not be changed
+	bare        codec.Codec      // of a message without a header
 	request     *copier.Plan     // of a service with local calls; nil: values are passed without a copy
 	response    *copier.Plan
 	next        Next       // middleware, then call
@@ -47,7 +49,6 @@ type receiver struct {
 	finisher    finisher
 	storage     *storage // of a stored handle
 	settler     *settler // the finisher of a stored handle
-	untimed     bool     // attempts have no times
 	watch       *watch   // of a stored handle
 	full        fullPartitions
 
@@ -81,6 +82,7 @@ func (r *receiver) namedAfterModule() bool {
 func (r *receiver) compile() {
 	r.codec = r.in.codecs.own(r.decl)
 	r.contentType = contentTypeOf(r.codec)
+	r.bare, _ = r.in.codecs.ofMessage(nil, r.decl, r.codec) // no error: it has its own format, or is JSON
 	r.where = fmt.Sprintf("module %s: the handler of %s", r.unit.name, r.decl)
 	r.around = "middleware of " + r.decl.String()
 	selected, err := r.in.selects(r.decl, SideReceiver, false)
@@ -105,7 +107,10 @@ func (r *receiver) compile() {
 	case r.replies():
 		r.source, r.finisher = &subscriber{r: r}, replier{r}
 	default:
-		r.source, r.finisher, r.untimed = &subscriber{r: r}, &atMostOnce{receiver: r}, r.config.Timeout == 0
+		r.source, r.finisher = &subscriber{r: r}, &atMostOnce{receiver: r}
+		if !r.plain || r.config.Timeout > 0 {
+			r.arrive = nil
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,11 @@ type sender struct {
 	around   string // the name of its middleware in the log of a panic
 
 	identified bool // each message carries its id, which something on this side may know
+
+	// A transport and a codec keep nothing of an event, and without middleware nobody else has it,
+	// so its memory is used again.
+	reuses  bool
+	parcels sync.Pool // of *bareParcel
 
 	// The limit of a call without a deadline, or with a longer one if the service has a
 	// Timeout.
@@ -68,6 +74,7 @@ func (s *sender) compile() {
 	s.plain = !slices.Contains(s.selected, true)
 	s.direct = s.local != nil && s.plain
 	s.identified = s.decl.kind != KindService && !s.decl.transient() || s.in.app.options.chooses(s.decl) || s.in.mayAsk(s.selected)
+	s.reuses = s.decl.transient() && s.plain && !s.identified
 	s.format = s.codec.ContentType()
 	if s.format == codec.JSON.ContentType() || s.decl.transient() && s.format == codec.Raw.ContentType() {
 		s.format = ""

@@ -64,6 +64,9 @@ const serviceGroup = "q"
 
 // receive receives a message.
 func (s *subscriber) receive(m *transport.Message) transport.Work {
+	if s.r.arrive != nil && len(m.Header) == 0 {
+		return s.r.arrive(m)
+	}
 	return s.r.admit(s.r.message(m, nil))
 }
 
