@@ -106,7 +106,8 @@ func (c *Call) Module() string {
 	return ""
 }
 
-// Sender returns the module that sent the message, "" if it is unknown.
+// Sender returns the module that sent the message, "" if it is unknown. It is unknown for a message
+// of a plain client, of code outside modules, and for most events that are not Durable: see [Event].
 func (c *Call) Sender() string { return c.sender }
 
 // Group returns the group of the receiver, "" for none.
@@ -117,10 +118,11 @@ func (c *Call) Group() string {
 	return c.at.group()
 }
 
-// ID returns the id of the message. It is the same on both sides, for all receivers,
-// and for all attempts. A message without an id gets one on arrival: that of a plain client,
-// and a call without middleware on the side of its caller, where nothing can see an id. If it
-// is stored, the id is derived from its position.
+// ID returns the id of the message. It is the same on both sides, for all receivers, and
+// for all attempts. A message that arrives without an id gets one of its own at each receiver: one
+// of a plain client, most events that are not Durable (see [Event]), and a call without middleware
+// on the side of its caller, where nothing can see an id. If it is stored, the id is derived from
+// its position.
 func (c *Call) ID() string {
 	switch {
 	case c.id != "" || c.decl == nil:

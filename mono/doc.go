@@ -97,8 +97,8 @@
 // queues_orders_receipts.
 //
 // A body holds the codec's bytes and nothing else, and no header is required. A
-// message without a content type is JSON, and a reply has the content type of its
-// request. So a plain NATS client can call a service with JSON and read the reply.
+// message without a content type is JSON, or bytes if the codec of its handle is Raw. A
+// reply has the content type of its request. So a plain NATS client can call a service with JSON and read the reply.
 //
 // docs/clients.md describes the messages for clients in other languages, with code:
 // subjects, headers, errors, streams and consumers, and NATS service discovery.

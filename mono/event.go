@@ -16,10 +16,15 @@ import (
 // Concurrency allows more. The error of a handler is logged, and the event is not
 // delivered again.
 //
-// A Durable event is stored before Publish returns. Every subscribing module handles it
-// at least once, from the module's first start on. After a failed attempt it is tried
-// again as Backoff specifies, while later events continue. After MaxAttempts it becomes
-// a dead letter. A Durable event needs a transport that stores messages.
+// Such an event carries its id and its sender only if its sending side may know the id: if middleware
+// runs around the send, [Propagate] has a choose function, or [DedupID] sets the id. Otherwise each
+// receiver has another [Call.ID], and [Call.Sender] is "". To correlate events with what led to them,
+// use package requestid, which has a choose function.
+//
+// A Durable event carries both, and is stored before Publish returns. Every subscribing
+// module handles it at least once, from the module's first start on. After a failed attempt
+// it is tried again as Backoff specifies, while later events continue. After MaxAttempts it
+// becomes a dead letter. A Durable event needs a transport that stores messages.
 //
 // A publisher does not know the groups of a Durable event. If a group is deleted in the
 // backend, the processes of its subscriber recreate it, at once if one is running. If

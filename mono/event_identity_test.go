@@ -2,6 +2,7 @@ package mono_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -31,8 +32,8 @@ func (o *onSide) Wrap(next mono.Next) mono.Next {
 // identity is what the handler of an event knows about it.
 type identity struct{ id, sender, tenant, request string }
 
-// An event that is not stored has an id of its own at each receiver and no sender, unless it has a
-// DedupID, or middleware or a choice of Propagate may ask for the id where it is sent.
+// An event that is not stored has another id at each receiver and no sender, unless its sending side
+// may know the id.
 func TestIdentityOfEvents(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -155,6 +156,71 @@ func TestEventsOfOlderBuilds(t *testing.T) {
 		}
 		if is := next(t, got); is != (identity{id: "id-1", sender: "shop", tenant: "x"}) {
 			t.Errorf("got %+v", is)
+		}
+	})
+}
+
+// An event with a header and one without have the same Call, for several goroutines of the handler and
+// also after it has returned.
+func TestCallOfAnEvent(t *testing.T) {
+	t.Parallel()
+	onPaths(t, func(t *testing.T, p path) {
+		contexts := make(chan context.Context, 1)
+		app := p.start(t, module("listener", func(s *mono.Scope) {
+			keyed.Handle(s, func(ctx context.Context, f fact) error {
+				calls := make(chan *mono.Call, 2)
+				for range cap(calls) {
+					go func() { calls <- mono.CallFrom(ctx) }()
+				}
+				c := next(t, calls)
+				if other := next(t, calls); c != other || c != mono.CallFrom(ctx) {
+					t.Error("two Calls of one event")
+				}
+				if ctx.Err() != nil || c.Payload() != f || c.ID() == "" || c.ID() != c.ID() {
+					t.Errorf("the Call has the id %q and the payload %v, its context the error %v", c.ID(), c.Payload(), ctx.Err())
+				}
+				contexts <- ctx
+				return nil
+			})
+		}))
+		var seen []string
+		for _, e := range []mono.Event[fact]{keyed, keyed.With(mono.Header("Tenant", "acme"))} {
+			if err := e.Publish(t.Context(), app, fact{Key: "k", N: 1}); err != nil {
+				t.Fatal(err)
+			}
+			ctx := next(t, contexts)
+			c := mono.CallFrom(ctx)
+			seen = append(seen, fmt.Sprint(c.Side(), c.Handle().Name(), c.Module(), c.Group(), c.Key(), c.Size(), c.Attempt(), c.Sequence(), c.Count(), c.Partition(), c.Local(), c.Reply(), ctx.Done() != nil))
+		}
+		if seen[0] != seen[1] {
+			t.Errorf("got %s\nand %s", seen[0], seen[1])
+		}
+	})
+}
+
+// The memory of an event is used again: each receiver gets its own value, however many send at once.
+func TestConcurrentEvents(t *testing.T) {
+	t.Parallel()
+	const senders, each = 8, 50
+	onPaths(t, func(t *testing.T, p path) {
+		got := make(chan fact, senders*each)
+		app := p.start(t, listener("listener", announced, got, mono.Concurrency(4)))
+		for n := range senders {
+			go func() {
+				for i := range each {
+					if err := announced.Publish(t.Context(), app, fact{Key: fmt.Sprint(n, " ", i), N: n*each + i}); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		seen := make(map[int]bool)
+		for range senders * each {
+			f := next(t, got)
+			if seen[f.N] || f.Key != fmt.Sprint(f.N/each, " ", f.N%each) {
+				t.Errorf("got %v", f)
+			}
+			seen[f.N] = true
 		}
 	})
 }

@@ -17,7 +17,8 @@ import (
 // choose may be nil. Otherwise it replaces the value of each message, for example if that comes
 // from an unknown client and is not valid. value is "" for a message that has no value and
 // inherits none. choose must return the same value for the same message, and its own results
-// unchanged. It may be called concurrently, and must not read the header with [Call.Header].
+// unchanged. It may be called concurrently, and must not read the header with [Call.Header]. With it,
+// each [Event] carries its id and its sender.
 //
 // A value of more than 8 KiB, or one that no message of mono can have, is not passed on: it would
 // make the messages that follow fail, and may come from a stranger.

@@ -37,8 +37,7 @@ type sender struct {
 
 	identified bool // each message carries its id, which something on this side may know
 
-	// A transport and a codec keep nothing of an event, and without middleware nobody else has it,
-	// so its memory is used again.
+	// The memory of an event is used again if no middleware could keep it.
 	reuses  bool
 	parcels sync.Pool // of *bareParcel
 

@@ -34,7 +34,7 @@ func (p *process) Wrap(next mono.Next) mono.Next {
 	}
 }
 
-// WatchMessages tells the App that messages carry what they would without the journal.
+// WatchMessages makes messages carry the same as without the journal.
 func (p *process) WatchMessages() {}
 
 // The journal's own headers of an event that is not stored, which may carry neither its id nor its

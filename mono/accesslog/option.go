@@ -96,7 +96,8 @@ func LocalSizes() Option { return func(o *options) { o.localSizes = true } }
 
 // Sample logs this fraction of the requests, from 0 to 1, and all errors and [Slow] messages. The
 // request id decides, or without package requestid the id of the message, so all processes with the
-// same fraction log the same requests, as a whole.
+// same fraction log the same requests, as a whole. Without package requestid, receivers of an event
+// that carries no id (see mono.Event) decide independently.
 func Sample(fraction float64) Option { return func(o *options) { o.fraction = fraction } }
 
 // Sent also logs each message that is sent. Without it, local calls stay direct and the log costs

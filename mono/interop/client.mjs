@@ -46,7 +46,7 @@ async function publish(nc, order) {
 
 async function subscribe(nc) {
   for await (const m of nc.subscribe("events.orders.placed", { queue: "billing" })) {
-    show({ id: m.headers?.get("Mono-Id"), event: m.json() });
+    show({ tenant: m.headers?.get("Tenant"), event: m.json() });
   }
 }
 

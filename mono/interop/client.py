@@ -50,7 +50,7 @@ async def publish(nc, order):
 async def subscribe(nc):
     events = await nc.subscribe("events.orders.placed", queue="billing")
     async for m in events.messages:
-        show({"id": (m.headers or {}).get("Mono-Id", ""), "event": json.loads(m.data)})
+        show({"tenant": (m.headers or {}).get("Tenant", ""), "event": json.loads(m.data)})
 
 
 async def enqueue(nc, order):

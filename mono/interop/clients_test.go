@@ -248,7 +248,7 @@ func TestSubscribe(t *testing.T) {
 			}
 			return len(lines) > 0
 		})
-		if line := next(t, lines); !strings.Contains(line, `"event":{"order":"o1"}`) || strings.Contains(line, `"id":""`) {
+		if line := next(t, lines); !strings.Contains(line, `"event":{"order":"o1"}`) || strings.Contains(line, `"tenant":""`) {
 			t.Errorf("got %s", line)
 		}
 	})

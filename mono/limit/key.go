@@ -15,8 +15,9 @@ type Part func(c *mono.Call) string
 // Handle is the Part with the name of the handle.
 func Handle(c *mono.Call) string { return c.Handle().Name() }
 
-// Caller is the Part with the module that has sent the message, "" for a plain client. It is what the
-// sender states, and not proved.
+// Caller is the Part with the module that has sent the message, "" if that is unknown, as for a plain
+// client and for most events that are not Durable (see mono.Event). It is what the sender states, and
+// not proved.
 func Caller(c *mono.Call) string { return c.Sender() }
 
 // Key is the Part with the key of a message of a keyed handle.
