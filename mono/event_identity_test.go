@@ -165,7 +165,7 @@ func TestEventsOfOlderBuilds(t *testing.T) {
 func TestCallOfAnEvent(t *testing.T) {
 	t.Parallel()
 	onPaths(t, func(t *testing.T, p path) {
-		contexts := make(chan context.Context, 1)
+		described, contexts := make(chan string, 1), make(chan context.Context, 1)
 		app := p.start(t, module("listener", func(s *mono.Scope) {
 			keyed.Handle(s, func(ctx context.Context, f fact) error {
 				calls := make(chan *mono.Call, 2)
@@ -179,6 +179,7 @@ func TestCallOfAnEvent(t *testing.T) {
 				if ctx.Err() != nil || c.Payload() != f || c.ID() == "" || c.ID() != c.ID() {
 					t.Errorf("the Call has the id %q and the payload %v, its context the error %v", c.ID(), c.Payload(), ctx.Err())
 				}
+				described <- fmt.Sprint(c.Side(), c.Handle().Name(), c.Module(), c.Group(), c.Key(), c.Size(), c.Attempt(), c.Sequence(), c.Count(), c.Partition(), c.Local(), c.Reply(), ctx.Done() != nil)
 				contexts <- ctx
 				return nil
 			})
@@ -188,9 +189,10 @@ func TestCallOfAnEvent(t *testing.T) {
 			if err := e.Publish(t.Context(), app, fact{Key: "k", N: 1}); err != nil {
 				t.Fatal(err)
 			}
-			ctx := next(t, contexts)
-			c := mono.CallFrom(ctx)
-			seen = append(seen, fmt.Sprint(c.Side(), c.Handle().Name(), c.Module(), c.Group(), c.Key(), c.Size(), c.Attempt(), c.Sequence(), c.Count(), c.Partition(), c.Local(), c.Reply(), ctx.Done() != nil))
+			seen = append(seen, next(t, described))
+			if ctx := next(t, contexts); ctx.Err() != nil || mono.CallFrom(ctx).Module() != "listener" {
+				t.Errorf("after its handler, the context has the error %v", ctx.Err())
+			}
 		}
 		if seen[0] != seen[1] {
 			t.Errorf("got %s\nand %s", seen[0], seen[1])
