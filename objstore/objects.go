@@ -104,6 +104,11 @@ func (s *opened) toChange(ctx context.Context, name string) (*Info, error) {
 // Delete deletes an object, if the conditions hold. A missing one is not_found. Its chunks are
 // removed at once; if that fails, [Objects.Sweep] removes them. An object whose description is
 // damaged (data_loss) can be deleted without conditions.
+//
+// A deletion needs no room, so a full store allows it. If MaxBytes was lowered below the size of
+// the store, a NATS server allows it only for an object that is as large as the excess. A process
+// that is killed while it deletes an object of a full store, or loses its connection, may have
+// deleted it without an event for the Watches in progress.
 func (o *Objects) Delete(ctx context.Context, name string, conditions ...Condition) error {
 	s, err := o.begin(ctx)
 	if err != nil {

@@ -139,7 +139,8 @@ func asInvalid(err error) error {
 }
 
 // MaxBytes limits the size of the store, in bytes. A Put to a full store is
-// resource_exhausted. A Put that replaces an object needs room for both.
+// resource_exhausted. A Put that replaces an object needs room for both, and a Rename or an Update
+// for a description. A Delete needs none.
 func MaxBytes(bytes int64) StoreOption {
 	return storeOption(func(o *storeOptions) {
 		o.MaxBytes = bytes

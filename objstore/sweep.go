@@ -20,6 +20,9 @@ type Swept struct {
 // of replaced objects. An upload whose last chunk is newer than olderThan stays, and one that
 // can be resumed stays until it expires; see [Objects.Begin].
 //
+// Sweep stores a short message for each upload before it removes it. In a store that has not even
+// room for that, it returns resource_exhausted: delete an object first, or raise MaxBytes.
+//
 // A Put that is still in progress, however slow, fails when its chunks were removed. A Put of
 // another client does not notice it, so olderThan must be longer than such a client can pause.
 func (o *Objects) Sweep(ctx context.Context, olderThan time.Duration) (Swept, error) {

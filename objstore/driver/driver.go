@@ -69,7 +69,8 @@ type Store interface {
 	// Entries returns the bucket that holds the entries, without history. The key of an entry
 	// is the name of its object in URL-safe base64 without padding (RFC 4648, section 5). The
 	// value is JSON; see Entry. The backend stores the end of an object as the clients of NATS
-	// do, and reads it as a kv.Delete.
+	// do, and reads it as a kv.Delete. A Put of only that, with an Expect, needs no room: in a
+	// full store it takes that of the entry and of its chunks.
 	Entries() kv.Bucket
 
 	// Write returns a Writer that appends to the chunks of an upload. Its last chunk has the

@@ -3,6 +3,7 @@ package objtest_test
 import (
 	"context"
 	"iter"
+	"strings"
 	"time"
 
 	kv "gomono.dev/kv/driver"
@@ -71,7 +72,12 @@ var breakages = map[string]breakage{
 	"has no time of an entry":             {always(fault{record: func(r *kv.Record) { r.Created = time.Time{} }}), "put/get"},
 
 	// stores and errors
-	"never is full":                   {always(fault{open: func(c *driver.Config) { c.MaxBytes = 0 }}), "store/full"},
+	"never is full": {always(fault{open: func(c *driver.Config) { c.MaxBytes = 0 }}), "store/full"},
+	"needs room for a deletion": {always(fault{entry: func(w *kv.Write) {
+		if w.Op != kv.Put {
+			w.Header = append(w.Header, transport.Field{Name: "Mark", Value: strings.Repeat("x", 1000)})
+		}
+	}}), "store/full-delete"},
 	"never is sealed":                 {always(fault{seal: func(context.Context, driver.Store) error { return nil }}), "store/sealed"},
 	"creates a store that must exist": {always(fault{open: func(c *driver.Config) { c.Existing = false }}), "store/existing"},
 	"counts no bytes":                 {always(fault{info: func(is *driver.Info) { is.Bytes = 0 }}), "store/status"},

@@ -1,9 +1,12 @@
 package objtest
 
 import (
+	"cmp"
+	"iter"
 	"strings"
 
 	"gomono.dev/objstore"
+	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
 )
 
@@ -192,6 +195,61 @@ var storeCases = []testCase{
 		},
 	},
 	{
+		name: "store/full-delete", contract: "A deletion needs no room, so a full store allows it.",
+		rule: "In a full store objects are deleted under their conditions, and a Watch gives each end; then there is room again.",
+		body: func(s *suite) {
+			st := s.open(objstore.MaxBytes(20_000), objstore.ChunkSize(1000))
+			st.put("large", content(5000))
+			st.put("small", "1")
+			st.put("empty", "")
+			next, stop := iter.Pull2(st.Watch(s.patient()))
+			defer stop()
+			until := func(kind objstore.EventKind) objstore.Event {
+				e, err, _ := next()
+				for err == nil && e.Kind != kind {
+					e, err, _ = next()
+				}
+				s.must(err)
+				return e
+			}
+			until(objstore.EventCurrent)
+			for _, name := range []string{"empty", "small", "large"} {
+				st.fill("filler-" + name)
+				_, err := st.PutBytes(s.patient(), "new", []byte("1"))
+				st.wantError("new", err, transport.ResourceExhausted)
+				stale := objstore.IfRevision(st.stat(name).Revision + 1)
+				st.wantError(name, st.Delete(s.patient(), name, stale), transport.Aborted)
+				st.delete(name)
+				st.gone(name)
+				wantEqual(s, "the deleted object", until(objstore.EventDelete).Name, name)
+				st.wantError(name, st.Delete(s.patient(), name), transport.NotFound)
+			}
+			swept, err := st.Sweep(s.patient(), 0)
+			s.must(err)
+			wantEqual(s, "swept uploads", swept.Uploads, 3)
+			st.put("small", "2")
+			st.wantList("small")
+			st.wantClean()
+		},
+	},
+	{
+		name: "store/lowered", contract: "A deletion needs no room, so a full store allows it.",
+		rule: "An object whose end makes room is deleted, also if the store has more bytes than its lowered MaxBytes.",
+		body: func(s *suite) {
+			st := s.open(objstore.ChunkSize(1000))
+			st.put("large", content(15_000))
+			st.put("other", content(5000))
+			st = st.again(objstore.MaxBytes(10_000), objstore.ChunkSize(1000))
+			_, err := st.PutBytes(s.patient(), "new", []byte("1"))
+			st.wantError("new", err, transport.ResourceExhausted)
+			st.delete("large")
+			st.gone("large")
+			st.want("other", content(5000))
+			st.wantClean()
+			st.put("new", "1")
+		},
+	},
+	{
 		name: "store/sealed", contract: "Seal makes the store read-only, for ever.",
 		rule: "Every change of a sealed store is failed_precondition; it is read, and opened again with the same options.",
 		body: func(s *suite) {
@@ -213,6 +271,25 @@ var storeCases = []testCase{
 			}
 		},
 	},
+}
+
+// fill stores chunks without an entry until there is room for none.
+func (st *store) fill(upload string) {
+	st.s.Helper()
+	w := st.driver().Write(upload, 0)
+	for size := 1000; size > 0; {
+		err := w.Append(st.s.patient(), driver.Chunk{Data: make([]byte, size)})
+		last, flushed := w.Flush(st.s.patient())
+		if err = cmp.Or(err, flushed); err == nil {
+			continue
+		}
+		st.s.wantCode(err, transport.ResourceExhausted)
+		size /= 2
+		if is, err := st.driver().Last(st.s.patient(), upload); err == nil {
+			last = is.Sequence
+		}
+		w = st.driver().Write(upload, last)
+	}
 }
 
 // list returns the stores, by name.

@@ -26,10 +26,15 @@ func newEntriesShape(c *jetstream.StreamConfig) *shape {
 
 // entries is the bucket of a store's entries. The keys of its callers have no padding, and the
 // end of an object is a record without a value.
-type entries struct{ *bucket }
+type entries struct {
+	*bucket
+	objects *objects
+}
 
 // Entries implements [driver.Store].
-func (o *objects) Entries() kv.Bucket { return entries{o.bucket} }
+func (o *objects) Entries() kv.Bucket { return o.entries() }
+
+func (o *objects) entries() entries { return entries{o.bucket, o} }
 
 // padded returns a key as it is in a subject.
 func padded(key string) string {
@@ -83,7 +88,11 @@ func (e entries) Put(ctx context.Context, writes ...kv.Write) (uint64, error) {
 			return 0, err
 		}
 	}
-	return e.bucket.Put(ctx, stored...)
+	revision, err := e.bucket.Put(ctx, stored...)
+	if isFull(err) && len(writes) == 1 && writes[0].Op != kv.Put && writes[0].Expect != nil {
+		return e.endFull(ctx, &stored[0], err)
+	}
+	return revision, err
 }
 
 // encode turns a write into that of an entry.

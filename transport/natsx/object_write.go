@@ -257,7 +257,7 @@ func (w *objectWriter) Commit(ctx context.Context, c *driver.Chunk, entry kv.Wri
 	if _, err := w.Flush(ctx); err != nil {
 		return 0, err
 	}
-	if err := (entries{w.o.bucket}).encode(&entry); err != nil {
+	if err := w.o.entries().encode(&entry); err != nil {
 		return 0, err
 	}
 	is := w.o.shape.Load()

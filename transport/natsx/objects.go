@@ -264,10 +264,7 @@ func (o *objects) Truncate(ctx context.Context, upload string, last uint64) erro
 	case err != nil || is.Sequence != last:
 		return errOtherEnd
 	}
-	_, err = callAPI(ctx, o.t, func(ctx context.Context) (none struct{}, err error) {
-		return none, o.t.api.request(ctx, "STREAM.MSG.DELETE."+o.name, map[string]any{"seq": last, "no_erase": true}, &struct{}{})
-	})
-	if isNoMessage(err) {
+	if err = o.removeMessage(ctx, last); isNoMessage(err) {
 		return errOtherEnd
 	}
 	return o.explain(err)
