@@ -3,6 +3,7 @@ package objstore
 import (
 	"context"
 	"encoding/base64"
+	"strings"
 
 	"gomono.dev/kv"
 	kvdriver "gomono.dev/kv/driver"
@@ -49,6 +50,23 @@ func (b entries) Get(ctx context.Context, key string, revision uint64, fresh boo
 		b.index.seen(r.Revision)
 	}
 	return r, err
+}
+
+// prefixKey is the key of the prefix of a listing, in the context of its Scan.
+type prefixKey struct{}
+
+// Scan implements [kvdriver.Bucket]. It leaves out keys whose names cannot have the prefix, so that
+// their entries are not decoded.
+func (b entries) Scan(ctx context.Context, s kvdriver.Scan, yield func(*kvdriver.Record) bool) error {
+	prefix, _ := ctx.Value(prefixKey{}).(string)
+	if prefix == "" {
+		return b.Bucket.Scan(ctx, s, yield)
+	}
+	whole := keyOf(prefix)[:len(prefix)*8/6] // the characters that the prefix alone decides
+	return b.Bucket.Scan(ctx, s, func(r *kvdriver.Record) bool {
+		selected := strings.HasPrefix(r.Key, whole) || strings.HasPrefix(r.Key, prefix) // the key of another client may be the name
+		return !selected || yield(r)
+	})
 }
 
 // commit is a write of an entry together with the last chunk of its object. It comes in the

@@ -39,7 +39,8 @@ func Delimiter(text string) ListOption {
 // or the iteration ends with an error. A description that cannot be decoded is an error with
 // the Name of its Info: the iteration continues.
 //
-// The server cannot select by a prefix: all descriptions are read, unless there is an Index.
+// The server cannot select by a prefix: all descriptions are read, unless there is an Index. Those
+// of names without the prefix are not decoded.
 func (o *Objects) List(ctx context.Context, options ...ListOption) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		s, err := o.begin(ctx)
@@ -83,7 +84,7 @@ func (l *listing) directory(name string) string {
 // read reads all descriptions, and gives those from a name on. It gives a directory once.
 func (l *listing) read(ctx context.Context, from string) {
 	given := make(map[string]bool)
-	for e, err := range l.s.entries.List(ctx) {
+	for e, err := range l.s.entries.List(context.WithValue(ctx, prefixKey{}, l.prefix)) {
 		if err != nil && e.Key == "" {
 			l.yield(Info{}, inStore(l.s.name, ofEntries(err)))
 			return

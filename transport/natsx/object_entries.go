@@ -1,6 +1,7 @@
 package natsx
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -50,7 +51,7 @@ func unpadded(r *kv.Record) *kv.Record {
 		return nil
 	}
 	r.Key = strings.TrimRight(r.Key, "=")
-	if r.Op == kv.Put && r.Value != nil {
+	if r.Op == kv.Put && mayBeDeleted(r.Value) {
 		var e struct {
 			Deleted bool `json:"deleted"`
 		}
@@ -59,6 +60,12 @@ func unpadded(r *kv.Record) *kv.Record {
 		}
 	}
 	return r
+}
+
+// mayBeDeleted reports whether the JSON of an entry may be that of its end. Most entries are not
+// decoded for that.
+func mayBeDeleted(entry []byte) bool {
+	return bytes.Contains(entry, []byte("eleted")) || bytes.IndexByte(entry, '\\') >= 0
 }
 
 // Get implements [kv.Bucket].
