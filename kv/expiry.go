@@ -18,7 +18,8 @@ type expiry struct {
 
 // end turns a value that has expired into the record of its end, with the same revision.
 func (x *expiry) end(ctx context.Context, r *driver.Record) error {
-	if !x.o.expired(r, time.Now()) {
+	at := x.o.expiryOf(r)
+	if at.IsZero() || time.Now().Before(at) {
 		return nil
 	}
 	if x.now.IsZero() {
@@ -28,19 +29,19 @@ func (x *expiry) end(ctx context.Context, r *driver.Record) error {
 		}
 		x.now = is.Now
 	}
-	if x.o.expired(r, x.now) {
+	if !x.now.Before(at) {
 		r.Op = driver.Expire
 	}
 	return nil
 }
 
-// expired reports whether a record, nil for none, is a value that has expired.
-func (o *opened) expired(r *driver.Record, now time.Time) bool {
+// expiryOf returns when a record is a value that has expired. It is zero for never, and for a record
+// that is no value.
+func (o *opened) expiryOf(r *driver.Record) time.Time {
 	if r == nil || r.Op != driver.Put {
-		return false
+		return time.Time{}
 	}
-	at := r.Expiry(o.Config().TTL)
-	return !at.IsZero() && !now.Before(at)
+	return r.Expiry(o.Config().TTL)
 }
 
 // endExpired is end for one record.

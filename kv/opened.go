@@ -14,6 +14,7 @@ type opened struct {
 	driver.Bucket
 	name    string      // at the backend
 	codec   codec.Codec // of new values
+	media   string      // of codec
 	upcasts *codec.Upcasts
 	log     *slog.Logger
 	feed    *feed

@@ -109,6 +109,7 @@ func (d *declaration) connect(ctx context.Context, e transport.Environment, name
 		return nil, err
 	}
 	o := &opened{Bucket: bucket, name: name, codec: d.codec(e), upcasts: d.options.upcasts, log: e.Logger}
+	o.media = mediaType(o.codec.ContentType())
 	o.feed = newFeed(o)
 	if d.options.cached {
 		o.cache = newCache(o, &d.options)

@@ -73,7 +73,7 @@ func (o *opened) decode(r *driver.Record, v any) error {
 // without one is JSON, or bytes in a bucket of bytes. That also holds bytes of other formats,
 // whose versions are their own.
 func (o *opened) codecOf(contentType string) (codec.Codec, error) {
-	c, media, own, raw := o.codec, mediaType(contentType), mediaType(o.codec.ContentType()), codec.Raw.ContentType()
+	c, media, own, raw := o.codec, mediaType(contentType), o.media, codec.Raw.ContentType()
 	switch {
 	case media == own, media == "" && (own == raw || own == codec.JSON.ContentType()):
 	case own == raw:

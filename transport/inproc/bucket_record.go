@@ -40,16 +40,27 @@ func newBucketRecord(w *driver.Write) *bucketRecord {
 	}}
 }
 
-// copy returns a record that belongs to the caller.
+// copy returns a record that belongs to the caller. A short value is in the same allocation.
 func (r *bucketRecord) copy(headersOnly bool) *driver.Record {
-	c := r.Record
+	var c struct {
+		driver.Record
+		value [shortValue]byte
+	}
+	c.Record = r.Record
 	c.Header = slices.Clone(r.Header)
-	c.Value = nil
-	if !headersOnly {
+	switch n := len(r.Value); {
+	case headersOnly:
+		c.Value = nil
+	case n <= shortValue:
+		c.Value = append(c.value[:0:n], r.Value...)
+	default:
 		c.Value = cloneValue(r.Value)
 	}
-	return &c
+	return &c.Record
 }
+
+// shortValue is the maximum number of bytes of a short value.
+const shortValue = 64
 
 // cloneValue returns a copy that is not nil.
 func cloneValue(value []byte) []byte { return append(make([]byte, 0, len(value)), value...) }

@@ -645,3 +645,23 @@ func increment(t *testing.T, b driver.Bucket) bool {
 	}
 	return err == nil
 }
+
+// A record that was read belongs to the caller, however long its value is.
+func TestReadValuesBelongToTheCaller(t *testing.T) {
+	t.Parallel()
+	b := newBucket(t, driver.Config{})
+	for _, n := range []int{0, 1, 63, 64, 65, 1000} {
+		want := strings.Repeat("v", n)
+		put(t, b, set("k", want))
+		for range 2 {
+			r, err := b.Get(t.Context(), "k", 0, false)
+			if err != nil || r.Value == nil || string(r.Value) != want {
+				t.Fatalf("%d bytes: got %q, %v", n, r.Value, err)
+			}
+			for i := range r.Value {
+				r.Value[i] = 'x'
+			}
+			_ = append(r.Value, "more"...)
+		}
+	}
+}
