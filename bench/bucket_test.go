@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"gomono.dev/codec"
 	"gomono.dev/kv"
 	"gomono.dev/transport"
 	"gomono.dev/transport/inproc"
@@ -29,6 +30,7 @@ var bucketPaths = []struct {
 }{
 	{"inproc", func(b *testing.B) bucketOf { return monoBucket(b, inproc.New(inproc.Options{})) }},
 	{"cached", func(b *testing.B) bucketOf { return monoBucket(b, inproc.New(inproc.Options{}), kv.Cached()) }},
+	{"upcast", func(b *testing.B) bucketOf { return oldBucket(b, inproc.New(inproc.Options{})) }},
 	{"raw", func(b *testing.B) bucketOf { return rawBucket(b, raw(b, server(b))) }},
 	{"nats", func(b *testing.B) bucketOf { return monoBucket(b, connect(b, server(b))) }},
 }
@@ -49,6 +51,30 @@ func monoBucket(b *testing.B, tr transport.Transport, options ...kv.BucketOption
 			return err
 		},
 	}
+}
+
+// flatBefore is an older version of flat.
+type flatBefore struct {
+	ID    string
+	Count int
+	Price float64
+	Paid  bool
+}
+
+// oldBucket writes values of the older version, and reads them as new ones.
+func oldBucket(b *testing.B, tr transport.Transport) bucketOf {
+	bucket := monoBucket(b, tr, kv.Upcasts(codec.Upcast("1", func(v flatBefore) (flat, error) {
+		return flat{ID: v.ID, Quantity: v.Count, Price: v.Price, Paid: v.Paid}, nil
+	})))
+	before, err := kv.Connect(b.Context(), tr, kv.NewBucket[flatBefore]("bench"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	bucket.put = func(ctx context.Context, key string, v flat) error {
+		_, err := before.Put(ctx, key, flatBefore{v.ID, v.Quantity, v.Price, v.Paid})
+		return err
+	}
+	return bucket
 }
 
 func rawBucket(b *testing.B, js jetstream.JetStream) bucketOf {
@@ -98,7 +124,7 @@ func BenchmarkBucket(b *testing.B) {
 			}
 			end()
 		})
-		if path.name == "cached" {
+		if path.name == "cached" || path.name == "upcast" {
 			continue
 		}
 		b.Run("put/"+path.name, func(b *testing.B) {
