@@ -113,6 +113,9 @@ func TestBoundSendersRejectWrongOptions(t *testing.T) {
 			{"a header with an invalid name", send.publish(ctx, job{}, mono.Header("two words", "x"))},
 			{"an id with a control character", send.enqueue(ctx, job{}, mono.DedupID("a\nb"))},
 			{"an id that is too long", send.store(ctx, job{}, mono.DedupID(strings.Repeat("x", 257)))},
+			{"a nil option of a job", send.enqueue(ctx, job{}, nil, mono.Delay(0))},
+			{"a nil option of an event", send.publish(ctx, job{}, nil)},
+			{"a nil option of a message", send.store(ctx, job{}, nil)},
 			{"a delay beyond 2261", send.enqueue(ctx, job{}, mono.Delay(far))},
 		} {
 			if mono.CodeOf(c.err) != mono.InvalidArgument || mono.OutcomeOf(c.err) != mono.OutcomeNotDone || !strings.Contains(c.err.Error(), "bound.") {

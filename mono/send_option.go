@@ -10,7 +10,8 @@ import (
 
 // Send options apply to one send. With returns a handle that carries them:
 // Placed.With(mono.Header("Tenant", t)).Publish(ctx, b, v). They are part of the
-// handle's value, so With allocates nothing (up to two headers).
+// handle's value, so With allocates nothing (up to two headers). A send with an option that
+// is nil fails with InvalidArgument.
 type (
 	// SendOption fits the With of services, queues, events and streams, an Enqueuer, a
 	// Publisher and an Appender.
@@ -144,6 +145,8 @@ func derive[O any](sent sending, opts []O) sending {
 // an argument of a dynamically called method escapes to the heap.
 func (s sending) with(o any) sending {
 	switch o := o.(type) {
+	case nil:
+		return s.withField(nilOption)
 	case headerOption:
 		return s.withField(transport.Field(o))
 	case delayOption:
@@ -155,6 +158,10 @@ func (s sending) with(o any) sending {
 	}
 	return s
 }
+
+// nilOption is the field of an option that is nil. No header can carry it, so checkFields
+// finds it.
+var nilOption = transport.Field{Name: "nil option"}
 
 // withField adds a field. Beyond the inline fields it copies, since the handle from
 // which this one was derived keeps its fields.
@@ -199,6 +206,9 @@ func ownField(name string) bool {
 // checkFields reports a field that a sender must not set.
 func checkFields(h transport.Header) error {
 	for _, f := range h {
+		if f == nilOption {
+			return notDone(InvalidArgument, "a send option is nil: leave it out")
+		}
 		if ownField(f.Name) {
 			return notDone(InvalidArgument, "header %q is set by mono: choose another name", f.Name)
 		}

@@ -153,6 +153,11 @@ var serviceMetadataCases = []serviceCase{
 			s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "test.ask")
 		}
 	}},
+	{"an option that is nil is rejected at the sender", "", func(s *caseRun) {
+		app := s.serve(func(context.Context, question) (reply, error) { panic("it was called") })
+		_, err := ask.With(mono.Header("A", "1"), nil).Call(s.Context(), app, question{})
+		s.want(err, mono.InvalidArgument, mono.OutcomeNotDone, "option is nil", "test.ask")
+	}},
 	{"headers that a handler sets do not reach the caller", "", func(s *caseRun) {
 		app := s.app()
 		app.Use(mono.MiddlewareFunc(func(next mono.Next) mono.Next {
