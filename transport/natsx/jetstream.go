@@ -424,7 +424,7 @@ func (a *api) probe(ctx context.Context) {
 
 const probeTimeout = 2 * time.Second
 
-// logOptions holds the options for logs and buckets.
+// logOptions holds the options for logs, buckets and stores.
 type logOptions struct {
 	domain   string
 	replicas int
@@ -432,8 +432,11 @@ type logOptions struct {
 	stream   func(string, *jetstream.StreamConfig)
 	consumer func(string, string, *jetstream.ConsumerConfig)
 	bucket   func(string, *jetstream.StreamConfig)
+	store    func(string, *jetstream.StreamConfig)
 }
 
 func (o *Options) logOptions() logOptions {
-	return logOptions{domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer, bucket: o.Bucket}
+	return logOptions{
+		domain: o.Domain, replicas: o.Replicas, memory: o.Memory, stream: o.Stream, consumer: o.Consumer, bucket: o.Bucket, store: o.Store,
+	}
 }

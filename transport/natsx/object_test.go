@@ -6,9 +6,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	kv "gomono.dev/kv/driver"
 	"gomono.dev/objstore/driver"
 	"gomono.dev/transport"
+	"gomono.dev/transport/natsx"
 )
 
 func openStore(t *testing.T) driver.Store {
@@ -138,4 +141,37 @@ func TestCommitInABusyStore(t *testing.T) {
 		})
 	}
 	writers.Wait()
+}
+
+func TestStoreHook(t *testing.T) {
+	t.Parallel()
+	tr := inProcess(t, func(o *natsx.Options) {
+		o.Store = func(name string, c *jetstream.StreamConfig) {
+			switch name {
+			case "special":
+				c.Compression, c.AllowAtomicPublish = jetstream.S2Compression, false
+				c.Metadata["team"] = "sales"
+			case "direct":
+				c.AllowDirect = false
+			case "rollup":
+				c.AllowRollup = false
+			case "generation":
+				c.Metadata["mono-generation"] = "9"
+			}
+		}
+	})
+	for _, name := range []string{"direct", "rollup", "generation"} {
+		_, err := tr.Objects().Open(t.Context(), &driver.Config{Name: name})
+		wantOutcome(t, err, transport.InvalidArgument, transport.OutcomeNotDone)
+	}
+	for range 2 {
+		s, err := tr.Objects().Open(t.Context(), &driver.Config{Name: "special"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := s.Info(t.Context())
+		if c := streamConfig(t, tr, "OBJ_special"); err != nil || c.Metadata["team"] != "sales" || !is.Config.Compressed || is.Batches {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
 }

@@ -105,7 +105,7 @@ func (o *objectsOpening) open(ctx context.Context) (*jetstream.StreamInfo, error
 	is, err := o.info(ctx)
 	switch {
 	case missing(err) && !o.config.Existing:
-		return o.createFitting(ctx, o.newConfig(), o.config.Replicas == 0 && o.t.options.replicas == 0)
+		return o.create(ctx)
 	case err != nil:
 		return nil, err
 	case !isObjects(&is.Config):
@@ -114,12 +114,40 @@ func (o *objectsOpening) open(ctx context.Context) (*jetstream.StreamInfo, error
 	case o.config.Existing || objectsConfig(&is.Config).Generation > o.config.Generation:
 		return is, nil
 	}
+	return o.update(ctx, is)
+}
+
+func (o *objectsOpening) create(ctx context.Context) (*jetstream.StreamInfo, error) {
+	c, err := o.hooked(o.newConfig())
+	if err != nil {
+		return nil, err
+	}
+	return o.createFitting(ctx, c, o.config.Replicas == 0 && o.t.options.replicas == 0)
+}
+
+// update changes the settings that are requested and differ.
+func (o *objectsOpening) update(ctx context.Context, is *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	c, err := o.changedConfig(is.Config)
-	if err != nil || same(c, is.Config) {
+	if err != nil {
+		return nil, err
+	}
+	if c, err = o.hooked(c); err != nil || same(c, is.Config) {
 		return is, err
 	}
 	return o.stream.update(ctx, c)
 }
+
+// hooked applies the user's hook to a configuration.
+func (o *objectsOpening) hooked(c jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	if o.t.options.store == nil {
+		return c, nil
+	}
+	return callHook(c, o.config.Name, o.t.options.store, guardedObjects)
+}
+
+// guardedObjects are the fields of a store's stream that the hook must not change. The chunks of
+// an object are read with direct gets.
+var guardedObjects = append([]string{"AllowDirect", "Sources"}, guardedBucket...)
 
 // newConfig returns the configuration for a new stream.
 func (o *objectsOpening) newConfig() jetstream.StreamConfig {

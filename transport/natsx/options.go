@@ -113,6 +113,12 @@ type Options struct {
 	// Without AllowAtomicPublish, writes of several keys are Unimplemented.
 	Bucket func(name string, c *jetstream.StreamConfig)
 
+	// Store, if not nil, does the same for the stream of a store of objects, by the name of the
+	// store. It is not called for a store that is only used, and not declared. Without
+	// AllowAtomicPublish, a Rename is Unimplemented, and the last chunk of an object is stored
+	// before its description.
+	Store func(name string, c *jetstream.StreamConfig)
+
 	// InProcess connects to a server in the process, instead of URLs.
 	InProcess nats.InProcessConnProvider
 
