@@ -61,25 +61,28 @@ func (s *opened) rename(ctx context.Context, from, to string) (Info, error) {
 	if err := checkName(from); err != nil {
 		return Info{}, err
 	}
-	is, err := s.toChange(ctx, from)
-	if err != nil || from == to {
+	if from == to {
+		is, err := s.toChange(ctx, from)
 		return value(is), err
 	}
-	renamed := is.clone()
-	renamed.Name = to
-	life, err := lifeLeft(is)
+	var renamed Info
+	err := s.changing(ctx, from, conditions{}, func(is *Info) error {
+		life, err := lifeLeft(is)
+		if err != nil {
+			return err
+		}
+		renamed = is.clone()
+		renamed.Name, renamed.Modified = to, time.Time{}
+		renamed.Revision, err = s.entries.Batch(ctx, func(tx *kv.Tx[entry]) error {
+			tx.Delete(keyOf(from), kv.IfRevision(is.Revision))
+			tx.Create(keyOf(to), renamed.entry(s.name), life...)
+			return nil
+		})
+		return ofEntries(err)
+	})
 	if err != nil {
 		return Info{}, err
 	}
-	revision, err := s.entries.Batch(ctx, func(tx *kv.Tx[entry]) error {
-		tx.Delete(keyOf(from), kv.IfRevision(is.Revision))
-		tx.Create(keyOf(to), renamed.entry(s.name), life...)
-		return nil
-	})
-	if err = ofEntries(err); err != nil {
-		return Info{}, err
-	}
-	renamed.Revision, renamed.Modified = revision, time.Time{}
 	return renamed, nil
 }
 
@@ -121,30 +124,40 @@ func (s *opened) update(ctx context.Context, name string, change func(*Info) err
 		return Info{}, err
 	}
 	for {
-		is, err := s.toChange(ctx, name)
-		if err == nil {
-			err = c.check(is)
-		}
-		if err != nil {
+		var next Info
+		var refused, written error
+		err := s.changing(ctx, name, c, func(is *Info) (err error) {
+			if next, refused = changed(is, change); refused != nil {
+				return errRefused
+			}
+			life, err := lifeLeft(is)
+			if err == nil {
+				next.Revision, err = s.write(ctx, &next, is, life...)
+				written = err
+			}
+			return err
+		})
+		switch {
+		case err == nil:
+			return next, nil
+		case err == errRefused:
+			return Info{}, refused
+		case err != written || transport.CodeOf(err) != transport.Aborted:
 			return Info{}, err
-		}
-		changed := is.clone()
-		if err := change(&changed); err != nil {
-			return Info{}, err
-		}
-		next := is.clone()
-		next.Description, next.ContentType = changed.Description, changed.ContentType
-		next.Header, next.Metadata = maps.Clone(changed.Header), maps.Clone(changed.Metadata)
-		if err := checkHeader(next.Header); err != nil {
-			return Info{}, err
-		}
-		life, err := lifeLeft(is)
-		if err != nil {
-			return Info{}, err
-		}
-		next.Revision, err = s.write(ctx, &next, is, life...)
-		if transport.CodeOf(err) != transport.Aborted {
-			return next, err
 		}
 	}
+}
+
+// errRefused stands for the error of a function of the caller.
+var errRefused = notDone(transport.Unknown, "the function of Update has refused")
+
+// changed returns an Info with what change sets.
+func changed(is *Info, change func(*Info) error) (Info, error) {
+	by, next := is.clone(), is.clone()
+	if err := change(&by); err != nil {
+		return Info{}, err
+	}
+	next.Description, next.ContentType = by.Description, by.ContentType
+	next.Header, next.Metadata = maps.Clone(by.Header), maps.Clone(by.Metadata)
+	return next, checkHeader(next.Header)
 }

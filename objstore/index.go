@@ -11,12 +11,14 @@ import (
 
 // Index keeps the names and descriptions of all objects in memory. So List costs in proportion
 // to its result, in the order of names, and Stat needs no request. All users of the store in an
-// App share the index. One consumer keeps it up to date, from the first List or Stat on.
+// App share the index. One consumer keeps it up to date, from its first use on.
 //
 // The result of List and Stat is at most MaxStale old. If the index is older, or is not filled
 // yet, they read the store. Normally the index is as old as a change takes to arrive. It includes
 // all that this process has written or read, and no object after its expiry, by the local clock.
-// All other methods read the store.
+// Delete, Rename and Update first try with what the index knows, which saves a request. If that is
+// old, they read the store and try again: they do the same as without an index. All other methods
+// read the store.
 //
 // A name of 30 bytes takes about 400 bytes of memory with a content type, and about 150 more if
 // the object expires; headers, metadata and longer texts are added.

@@ -356,3 +356,70 @@ func BenchmarkIndexMemory(b *testing.B) {
 		})
 	}
 }
+
+// Changes of an object that the index knows read nothing. If what it knows is old, they decide with
+// what is stored, as without an index.
+func TestChangesWithIndex(t *testing.T) {
+	describe := func(text string) func(*objstore.Info) error {
+		return func(is *objstore.Info) error { is.Description += text; return nil }
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o, tr := openCounted(t, objstore.Index(), objstore.MaxStale(time.Hour))
+		other, err := objstore.Connect(t.Context(), tr.Transport, objstore.NewStore("files"))
+		must(t, err)
+		known := func(names ...string) {
+			for _, name := range names {
+				put(t, o, name)
+			}
+			list(t, o.List(t.Context()))
+			synctest.Wait()
+			tr.reads.Store(0)
+		}
+		known("deleted", "renamed", "updated")
+		must(t, o.Delete(t.Context(), "deleted"))
+		synctest.Wait()
+		_, err = o.Rename(t.Context(), "renamed", "new")
+		must(t, err)
+		synctest.Wait()
+		_, err = o.Update(t.Context(), "updated", describe("a"))
+		must(t, err)
+		if n := tr.reads.Load(); n > 0 {
+			t.Errorf("%d reads", n)
+		}
+
+		known("deleted", "renamed", "refused", "changed", "gone")
+		tr.silent.Store(true)
+		_, err = other.Update(t.Context(), "updated", describe("b"))
+		must(t, err)
+		first := put(t, other, "changed")
+		for _, name := range []string{"deleted", "renamed", "refused", "late"} {
+			put(t, other, name, objstore.Description("other"))
+		}
+		must(t, other.Delete(t.Context(), "gone"))
+		is, err := o.Update(t.Context(), "updated", describe("c"))
+		if err != nil || is.Description != "abc" {
+			t.Errorf("got %+v, %v", is, err)
+		}
+		wantCode(t, o.Delete(t.Context(), "changed", objstore.IfRevision(first.Revision-1)), transport.Aborted)
+		must(t, o.Delete(t.Context(), "changed", objstore.IfRevision(first.Revision)))
+		must(t, o.Delete(t.Context(), "deleted"))
+		must(t, o.Delete(t.Context(), "late"))
+		wantCode(t, o.Delete(t.Context(), "gone"), transport.NotFound)
+		if is, err = o.Rename(t.Context(), "renamed", "second"); err != nil || is.Description != "other" {
+			t.Errorf("got %+v, %v", is, err)
+		}
+		calls := 0
+		_, err = o.Update(t.Context(), "refused", func(is *objstore.Info) error {
+			calls++
+			return fmt.Errorf("refused %q", is.Description)
+		})
+		if err == nil || !strings.Contains(err.Error(), `refused "other"`) || calls > 2 {
+			t.Errorf("got %v after %d calls", err, calls)
+		}
+		left := strings.Fields(list(t, other.List(t.Context())))
+		if slices.Sort(left); !slices.Equal(left, []string{"new", "refused", "second", "updated"}) {
+			t.Errorf("got %q", left)
+		}
+		must(t, o.Close(t.Context()))
+	})
+}

@@ -101,6 +101,25 @@ func (s *opened) toChange(ctx context.Context, name string) (*Info, error) {
 	return is, err
 }
 
+// changing calls change with the Info of an object that satisfies the conditions. The first one
+// may come from the index, which saves a request. It may be old, so change must write on the
+// condition that the object has its revision. If that fails, change is called with the newest.
+func (s *opened) changing(ctx context.Context, name string, c conditions, change func(*Info) error) error {
+	if is, err, known := s.index.stat(name); known && err == nil && c.check(is) == nil {
+		if err := change(is); err == nil || isUnknown(err) {
+			return err
+		}
+	}
+	is, err := s.toChange(ctx, name)
+	if err == nil {
+		err = c.check(is)
+	}
+	if err != nil {
+		return err
+	}
+	return change(is)
+}
+
 // Delete deletes an object, if the conditions hold. A missing one is not_found. Its chunks are
 // removed at once; if that fails, [Objects.Sweep] removes them. An object whose description is
 // damaged (data_loss) can be deleted without conditions.
@@ -122,18 +141,18 @@ func (s *opened) delete(ctx context.Context, name string, options []Condition) e
 	if err = firstError(checkName(name), err); err != nil {
 		return err
 	}
-	is, err := s.toChange(ctx, name)
-	switch {
-	case err == nil:
-		err = c.check(is)
-	case transport.CodeOf(err) == transport.DataLoss && c == conditions{}:
-		err = nil // it is of no use to anyone
+	remove := func(is *Info) error {
+		err := ofEntries(s.entries.Delete(ctx, keyOf(name), kv.IfRevision(is.Revision)))
+		if err == nil {
+			s.removeReplaced(ctx, is, "")
+		}
+		return err
 	}
-	if err == nil {
-		err = ofEntries(s.entries.Delete(ctx, keyOf(name), kv.IfRevision(is.Revision)))
-	}
-	if err == nil {
-		s.removeReplaced(ctx, is, "")
+	err = s.changing(ctx, name, c, remove)
+	if transport.CodeOf(err) == transport.DataLoss && c == (conditions{}) { // it is of no use to anyone
+		if is, _ := s.newest(ctx, name); is != nil {
+			return remove(is)
+		}
 	}
 	return err
 }
