@@ -84,8 +84,8 @@ func rawFill(b *testing.B, js jetstream.JetStream, subject string, n int) time.D
 func rawFillBy(b *testing.B, js jetstream.JetStream, subject func(v []byte) string, n int) time.Duration {
 	began := time.Now()
 	for i := range n {
-		unique, v := id(), body(i)
-		m := &nats.Msg{Subject: subject(v), Data: v, Header: nats.Header{"Nats-Msg-Id": {unique}, "Mono-Id": {unique}, "Content-Type": {"application/octet-stream"}}}
+		v := body(i)
+		m := &nats.Msg{Subject: subject(v), Data: v, Header: nats.Header{"Nats-Msg-Id": {id()}, "Content-Type": {"application/octet-stream"}}}
 		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(10*time.Second)); err != nil {
 			b.Fatal(err)
 		}

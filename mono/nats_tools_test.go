@@ -11,6 +11,7 @@ import (
 
 	"gomono.dev/internal/realtime"
 	"gomono.dev/mono"
+	"gomono.dev/transport"
 )
 
 // natsTools reads streams and consumers through the JetStream API, without mono.
@@ -121,7 +122,7 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, err := stream.GetMsg(t.Context(), 2)
-	if err != nil || m.Subject != "queues.stock.jobs" || string(m.Data) != `{"n":1}` || m.Header.Get(jetstream.MsgIDHeader) != "b" {
+	if err != nil || m.Subject != "queues.stock.jobs" || string(m.Data) != `{"n":1}` || m.Header.Get(jetstream.MsgIDHeader) != "b" || m.Header.Get(transport.HeaderID) != "" {
 		t.Errorf("a job is %+v, %v", m, err)
 	}
 	close(release)
@@ -129,5 +130,40 @@ func TestNATSToolsSeeStreamsAndConsumers(t *testing.T) {
 	}
 	if c := tools.consumer("queues_stock_jobs", "workers"); c.NumAckPending != 0 || c.NumPending != 0 || c.AckFloor.Stream != 5 {
 		t.Errorf("after all jobs the group is %+v", c)
+	}
+}
+
+// The id of a stored message is that of its append. A message of an earlier release has it in a
+// second header, and one of a plain client perhaps only there.
+func TestIDOfStoredMessages(t *testing.T) {
+	t.Parallel()
+	b := backend{"nats", natsBackend(t)}
+	q := mono.NewQueue[job]("stock.jobs")
+	ids := make(chan string, 1)
+	app := b.start(t, module("stock", func(sc *mono.Scope) {
+		q.Handle(sc, func(ctx context.Context, _ job) error {
+			ids <- mono.CallFrom(ctx).ID()
+			return nil
+		})
+	}))
+	if err := q.With(mono.DedupID("new")).Enqueue(t.Context(), app, job{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, ids); got != "new" {
+		t.Errorf("the id is %q, want that of the append", got)
+	}
+	tools := newNATSTools(t, b)
+	for want, header := range map[string]nats.Header{
+		"both":     {transport.HeaderID: {"both"}, jetstream.MsgIDHeader: {"both"}},
+		"replayed": {transport.HeaderID: {"replayed"}, jetstream.MsgIDHeader: {"replay-1"}},
+		"plain":    {transport.HeaderID: {"plain"}},
+		"append":   {jetstream.MsgIDHeader: {"append"}},
+	} {
+		if _, err := tools.js.PublishMsg(t.Context(), &nats.Msg{Subject: "queues.stock.jobs", Header: header, Data: []byte(`{"n":1}`)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(t, ids); got != want {
+			t.Errorf("the id is %q, want %q", got, want)
+		}
 	}
 }

@@ -208,7 +208,7 @@ func (s *sender) encode(ctx context.Context, c *sendingCall) (*transport.Message
 // event has no id and no sender, and a call no id, unless the sending side may know the id.
 func (s *sender) identify(m *transport.Message, c *sendingCall, timeout string) {
 	known := s.identified || c.sent.dedup != ""
-	if known {
+	if known && s.storage == nil { // a stored message has the id of its append
 		m.Header.Add(transport.HeaderID, c.ID())
 	}
 	if s.module != "" && (known || !s.decl.transient()) {

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -56,7 +57,7 @@ func (f *faults) ask(p inproctest.Point) inproctest.FaultAction {
 	if declared {
 		v = f.decide(&p, f.passing(&p, k), k)
 	}
-	id, _ := identityOf(p.Message)
+	id, _ := identityAt(&p)
 	f.follow(&p, messageKey{k, id}, &v)
 	return v
 }
@@ -104,7 +105,7 @@ func (f *faults) handleOf(subject string) (handleKey, bool) {
 func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 	by := f.h.processOf(p.By)
 	m := &Passing{Handle: k.String(), Program: by.programName(), Group: p.Group, Attempt: p.Attempt, Sequence: p.Sequence}
-	m.ID, m.From = identityOf(p.Message)
+	m.ID, m.From = identityAt(p)
 	switch {
 	case p.Action == inproctest.Reply:
 		m.ID = f.requestOf(p.Message.Subject)
@@ -120,6 +121,13 @@ func (f *faults) passing(p *inproctest.Point, k handleKey) *Passing {
 		m.To = f.h.allPrograms().member(by, k, m.Group)
 	}
 	return m
+}
+
+// identityAt returns the id and the sender of a message. The dead letter and the replay of a stored
+// message have its id in their header.
+func identityAt(p *inproctest.Point) (id, from string) {
+	id, from = identityOf(p.Message)
+	return cmp.Or(id, p.ID), from
 }
 
 func (f *faults) requestOf(inbox string) string {

@@ -16,7 +16,8 @@ const (
 	HeaderContentType = "Content-Type"
 
 	// HeaderID identifies a message. The sender chooses its text, which is unique to the
-	// message.
+	// message. A stored message has the ID of its AppendOptions instead, unless it is a
+	// dead letter or a replay, which keeps the id of its message in the header.
 	HeaderID = "Mono-Id"
 
 	// HeaderTimeout is how long the caller waits for the reply: a positive integer of

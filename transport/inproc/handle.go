@@ -31,7 +31,7 @@ func (h *handle) Append(ctx context.Context, m *transport.Message, o transport.A
 }
 
 func (h *handle) append(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (at transport.Appended, err error) {
-	op, err := h.transport.begin(ctx, engine.Append, m, h.log)
+	op, err := h.beginAppend(ctx, m, o)
 	if err != nil {
 		return transport.Appended{}, err
 	}
@@ -42,6 +42,19 @@ func (h *handle) append(ctx context.Context, m *transport.Message, o *transport.
 		return transport.Appended{}, err
 	}
 	return at, nil
+}
+
+// appending describes an append for an engine.
+type appending struct {
+	log *log
+	id  string
+}
+
+func (h *handle) beginAppend(ctx context.Context, m *transport.Message, o *transport.AppendOptions) (*engine.Op, error) {
+	if h.transport.backend.engine == nil {
+		return nil, nil
+	}
+	return h.transport.beginStep(ctx, engine.Append, m, &appending{h.log, o.ID})
 }
 
 func (h *handle) store(m *transport.Message, o *transport.AppendOptions) (transport.Appended, error) {

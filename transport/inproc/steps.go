@@ -20,7 +20,7 @@ func (t *Transport) begin(ctx context.Context, action engine.Action, m *transpor
 
 func (t *Transport) beginStep(ctx context.Context, action engine.Action, m *transport.Message, at any) (*engine.Op, error) {
 	s := t.step(action, m, at)
-	op, err := t.backend.engine.Begin(ctx, engine.Point{Step: s, Message: m, By: t, Closed: t.done})
+	op, err := t.backend.engine.Begin(ctx, engine.Point{Step: s, Message: m, ID: storedID(at), By: t, Closed: t.done})
 	if err != nil {
 		return op, err
 	}
@@ -43,8 +43,8 @@ func (t *Transport) step(action engine.Action, m *transport.Message, at any) eng
 		}
 	case *subscription:
 		s.Receiver, s.Group = at.number, at.group
-	case *log:
-		s.Log = at.name
+	case *appending:
+		s.Log = at.log.name
 	case *acknowledgement:
 		s.Log, s.Subject, s.Sequence = at.handle.log.name, at.subject, at.at.Sequence
 	case *bucketHandle:
@@ -65,6 +65,17 @@ func (t *Transport) step(action engine.Action, m *transport.Message, at any) eng
 		s.Sequence, s.Attempt = at.Sequence, at.Attempt
 	}
 	return s
+}
+
+// storedID returns the id with which the message of a step is stored, or "".
+func storedID(at any) string {
+	switch at := at.(type) {
+	case *appending:
+		return at.id
+	case *delivery:
+		return at.ID
+	}
+	return ""
 }
 
 // scheduled reports whether an engine takes the steps of s. The lock of s is held.

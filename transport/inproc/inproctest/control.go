@@ -90,7 +90,7 @@ func (b *begun) ask(ctx context.Context, phase Phase) (a FaultAction, err error)
 	if b.control.fault == nil || b.Message == nil {
 		return a, nil
 	}
-	a = b.control.fault(Point{Step: Step(b.Step), Phase: phase, By: b.By.(*inproc.Transport), Message: b.Message})
+	a = b.control.fault(Point{Step: Step(b.Step), Phase: phase, By: b.By.(*inproc.Transport), Message: b.Message, ID: b.ID})
 	if a.Run != nil {
 		a.Run()
 	}

@@ -19,6 +19,9 @@ type Point struct {
 	// has the key as its subject, and the header and value of the first record. For a chunk,
 	// the subject is the id of its upload.
 	Message *transport.Message
+
+	// ID is the id with which the message of a log is or was appended, or "".
+	ID string
 }
 
 // Phase specifies whether a Point is before or after the effect of a step.

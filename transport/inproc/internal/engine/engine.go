@@ -27,6 +27,7 @@ type Engine interface {
 type Point struct {
 	Step
 	Message *transport.Message  // nil for a step without faults
+	ID      string              // of the Message, if it belongs to a log
 	By      transport.Transport // the Transport that takes the step
 	Closed  <-chan struct{}     // closed together with By
 }
