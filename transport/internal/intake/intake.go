@@ -21,6 +21,7 @@ type Intake[M any] struct {
 	limit  int
 	onDrop func(total uint64)
 	take   func(M) transport.Work
+	lease  *lease // nil: another goroutine leads before work is done
 
 	// Gate, if not nil, is called before each message, with the lock held. It reports
 	// whether the message may be taken now. If not, Wake makes the Intake call it again.
@@ -163,10 +164,19 @@ func (q *Intake[M]) work() {
 		}
 		if w := q.takeBatch(); w != nil {
 			leads = false
-			q.pass()
-			w.Run()
+			leads = q.do(w)
 		}
 	}
+}
+
+// do does the work that a message has left. It reports whether the caller still leads.
+func (q *Intake[M]) do(w transport.Work) (leads bool) {
+	if q.lease != nil {
+		return q.lease.do(w)
+	}
+	q.pass()
+	w.Run()
+	return false
 }
 
 // lead waits until there is something to take and no other goroutine leads. It returns
