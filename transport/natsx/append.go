@@ -16,20 +16,38 @@ import (
 
 // Append implements [driver.Log].
 func (l *log) Append(ctx context.Context, m *transport.Message, o transport.AppendOptions) (transport.Appended, error) {
-	type result struct {
-		transport.Appended
-		err error
+	w, ok := l.idle.Get().(*appendWait)
+	if !ok {
+		w = newAppendWait()
 	}
-	appended := make(chan result, 1)
-	if err := l.AppendAsync(ctx, m, o, func(a transport.Appended, err error) { appended <- result{a, err} }); err != nil {
+	if err := l.AppendAsync(ctx, m, o, w.done); err != nil {
+		l.idle.Put(w)
 		return transport.Appended{}, err
 	}
 	select {
-	case r := <-appended:
+	case r := <-w.result:
+		l.idle.Put(w)
 		return r.Appended, r.err
 	case <-ctx.Done():
 		return transport.Appended{}, ctx.Err()
 	}
+}
+
+// appendWait waits for the result of an Append. It is reused, unless its result is still to come.
+type appendWait struct {
+	result chan appendResult // with room for one
+	done   func(transport.Appended, error)
+}
+
+type appendResult struct {
+	transport.Appended
+	err error
+}
+
+func newAppendWait() *appendWait {
+	w := &appendWait{result: make(chan appendResult, 1)}
+	w.done = func(a transport.Appended, err error) { w.result <- appendResult{a, err} }
+	return w
 }
 
 // AppendAsync implements [driver.Log]. It gives up on an answer that does not arrive
@@ -147,7 +165,7 @@ func (a *appending) begin(ctx context.Context, m *transport.Message) error {
 		}
 	}
 	msg := a.message(m)
-	number := a.l.t.acks.expect(msg.Subject, a.answered)
+	number := a.l.t.acks.expect(msg.Subject, a)
 	msg.Reply = a.l.t.acks.inbox(number)
 	if err := a.l.t.send(msg); err != nil {
 		a.l.t.acks.take(number)

@@ -30,9 +30,11 @@ func (f *inFlight) recall(d *delivery, about *nats.MsgMetadata) {
 	d.number = about.NumDelivered
 	history, known := d.from.record.History(d.Sequence, d.Stored)
 	d.Attempt = history.Attempt(d.number)
-	if early := time.Until(history.Due); known && early > 0 && d.from.keyed == nil {
-		f.postpone(d, history, early)
-		return
+	if known && d.from.keyed == nil { // reading the clock takes time
+		if early := time.Until(history.Due); early > 0 {
+			f.postpone(d, history, early)
+			return
+		}
 	}
 	if d.number > history.Delivery+1 { // other members had it in between, or nobody has begun with it
 		if begun, known := d.from.record.Begun(d.Sequence, d.Stored); known {

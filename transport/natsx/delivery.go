@@ -3,6 +3,8 @@ package natsx
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -334,21 +336,37 @@ func readMetadata(about *nats.MsgMetadata, msg *nats.Msg) error {
 // sequence>.<consumer sequence>.<nanoseconds>.<pending>".
 func readAckSubject(about *nats.MsgMetadata, reply string) bool {
 	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
-	if !ok || strings.Count(rest, ".") != 6 {
+	if !ok {
 		return false
 	}
-	about.Domain = ""
-	about.Stream, rest, _ = strings.Cut(rest, ".")
-	about.Consumer, rest, _ = strings.Cut(rest, ".")
-	var at uint64
-	for _, n := range []*uint64{&about.NumDelivered, &about.Sequence.Stream, &about.Sequence.Consumer, &at, &about.NumPending} {
-		var text string
-		var err error
-		text, rest, _ = strings.Cut(rest, ".")
-		if *n, err = strconv.ParseUint(text, 10, 63); err != nil {
-			return false
+	stream := strings.IndexByte(rest, '.')
+	consumer := strings.IndexByte(rest[stream+1:], '.') + stream + 1
+	if stream < 0 || consumer == stream {
+		return false
+	}
+	numbers, ok := readNumbers(rest[consumer+1:])
+	if !ok {
+		return false
+	}
+	about.Domain, about.Stream, about.Consumer = "", rest[:stream], rest[stream+1:consumer]
+	about.NumDelivered, about.Sequence.Stream, about.Sequence.Consumer, about.NumPending = numbers[0], numbers[1], numbers[2], numbers[4]
+	about.Timestamp = time.Unix(0, int64(numbers[3]))
+	return true
+}
+
+// readNumbers reads five numbers of at most 19 digits, with dots between them.
+func readNumbers(text string) (numbers [5]uint64, ok bool) {
+	i, digits := 0, 0
+	for _, c := range []byte(text) {
+		switch {
+		case c >= '0' && c <= '9' && digits < 19:
+			numbers[i] = numbers[i]*10 + uint64(c-'0')
+			digits++
+		case c == '.' && digits > 0 && i < len(numbers)-1:
+			i, digits = i+1, 0
+		default:
+			return numbers, false
 		}
 	}
-	about.Timestamp = time.Unix(0, int64(at))
-	return true
+	return numbers, digits > 0 && i == len(numbers)-1 && slices.Max(numbers[:]) <= math.MaxInt64
 }

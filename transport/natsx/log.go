@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,7 @@ type log struct {
 	delayed  *delayed
 	declared *declared     // groups that have to exist; nil if there are none
 	cancels  chan struct{} // of capacity 1: holds the token of the Cancel that runs
+	idle     sync.Pool     // of *appendWait
 }
 
 // Log implements [driver.Conn].

@@ -28,18 +28,25 @@ type requests struct {
 	sweeps  bool              // a sweep is scheduled
 }
 
-// waiter is a request that waits on a channel, or for a call of done.
+// waiter is a request that waits on a channel, or for a call.
 type waiter struct {
 	subject string
-	reply   chan answer  // with room for all replies
-	done    func(answer) // nil: use the channel
-	many    bool         // the entry stays after a reply
+	reply   chan answer // with room for all replies
+	call    answerer    // nil: use the channel
+	many    bool        // the entry stays after a reply
 }
+
+// answerer is called with the answer to a request.
+type answerer interface{ answered(answer) }
+
+type answerFunc func(answer)
+
+func (f answerFunc) answered(a answer) { f(a) }
 
 // answer passes a reply on. It drops one for which there is no room.
 func (w waiter) answer(a answer) {
-	if w.done != nil {
-		w.done(a)
+	if w.call != nil {
+		w.call.answered(a)
 		return
 	}
 	select {
@@ -100,16 +107,16 @@ func (r *requests) openMany(subject string, n int) (number uint64, replies chan 
 	return r.add(waiter{subject: subject, reply: replies, many: true}), replies
 }
 
-// expect adds an entry for one reply. done is called with the reply, on the goroutine that
+// expect adds an entry for one reply. call is called with the reply, on the goroutine that
 // receives all replies.
-func (r *requests) expect(subject string, done func(answer)) (number uint64) {
+func (r *requests) expect(subject string, call answerer) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.sweeps {
 		r.sweeps = true
 		time.AfterFunc(sweepInterval, r.sweep)
 	}
-	return r.add(waiter{subject: subject, done: done})
+	return r.add(waiter{subject: subject, call: call})
 }
 
 func (r *requests) add(w waiter) (number uint64) {
@@ -146,7 +153,7 @@ const sweepInterval = 10 * time.Second
 // sweep ends the wait of the entries that existed at the last sweep. It schedules the next
 // sweep while there are entries. Entries need no timers of their own.
 func (r *requests) sweep() {
-	r.end(errSilent, func(number uint64, w waiter) bool { return w.done != nil && number <= r.mark })
+	r.end(errSilent, func(number uint64, w waiter) bool { return w.call != nil && number <= r.mark })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark = r.next
@@ -214,7 +221,7 @@ func (r *requests) only() uint64 {
 func (r *requests) watch(subject string, done func(answer)) (number uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.add(waiter{subject: subject, done: done})
+	return r.add(waiter{subject: subject, call: answerFunc(done)})
 }
 
 // retarget changes the subject of an entry.

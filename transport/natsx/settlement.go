@@ -92,12 +92,15 @@ func (m *member) sendPosted() {
 
 func (s *settlement) send() error {
 	t := s.of.m.l.t
-	number := t.acks.expect("", func(a answer) {
-		if a.err == nil && !noResponders(a.msg) {
-			s.of.confirmed(s.sequence)
-		}
-	})
+	number := t.acks.expect("", s)
 	return t.nc.PublishRequest(s.reply, t.acks.inbox(number), s.body)
+}
+
+// answered implements answerer.
+func (s *settlement) answered(a answer) {
+	if a.err == nil && !noResponders(a.msg) {
+		s.of.confirmed(s.sequence)
+	}
 }
 
 // confirmed lets the key of a message go on.
