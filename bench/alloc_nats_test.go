@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"gomono.dev/mono"
 )
@@ -59,5 +60,62 @@ func bareEcho(t testing.TB, l link) mono.Func[[]byte, []byte] {
 			return nil, err
 		}
 		return reply.Data, nil
+	}
+}
+
+// A stored message allocates no more often than one of nats.go alone with an id, from the append
+// to the acknowledgement, on both ends and the server together.
+func TestAllocationsOfAStoredMessageOverNATS(t *testing.T) {
+	ctx, handled := t.Context(), make(chan int, 1)
+	per := func(appendOne func() error) float64 {
+		return testing.AllocsPerRun(500, func() {
+			if err := appendOne(); err != nil || <-handled != size {
+				t.Error(err)
+			}
+		})
+	}
+	raw := per(bareStream(t, func(body []byte) { handled <- len(body) }))
+
+	st := stream("bench.allocations")
+	a := serve(t, connect(t, server(t)), func(a *mono.App) {
+		a.Add(module("both", func(s *mono.Scope) {
+			s.Use(st)
+			st.Handle(s, func(_ context.Context, body []byte) error {
+				handled <- len(body)
+				return nil
+			}, mono.Unordered())
+		}))
+	})
+	if ours := per(func() error { return st.Append(ctx, a, make([]byte, size)) }); ours > raw {
+		t.Errorf("a message allocates %v times, one of nats.go alone %v times", ours, raw)
+	}
+}
+
+// bareStream is a stream whose messages have an id, and a consumer of it. It returns the append.
+func bareStream(t testing.TB, handle func(body []byte)) func() error {
+	js, err := jetstream.New(conn(t, connect(t, server(t))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "bare", Subjects: []string{"bare"}}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := js.CreateConsumer(t.Context(), "bare", jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cc, err := c.Consume(func(m jetstream.Msg) {
+		handle(m.Data())
+		if err := m.Ack(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cc.Stop)
+	return func() error {
+		_, err := js.Publish(t.Context(), "bare", make([]byte, size), jetstream.WithMsgID(id()))
+		return err
 	}
 }

@@ -36,7 +36,7 @@ func median(all []float64) float64 {
 
 // server starts a NATS server with its store on disk, synced at intervals, for both sides
 // alike.
-func server(b *testing.B) *embedded.Server {
+func server(b testing.TB) *embedded.Server {
 	s, err := embedded.Start(b.Context(), embedded.Options{Dir: b.TempDir(), SyncInterval: time.Minute, Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
