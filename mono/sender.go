@@ -72,7 +72,7 @@ func (s *sender) compile() {
 	}
 	s.plain = !slices.Contains(s.selected, true)
 	s.direct = s.local != nil && s.plain
-	s.identified = s.decl.kind != KindService && !s.decl.transient() || s.in.app.options.chooses(s.decl) || s.in.mayAsk(s.selected)
+	s.identified = s.mayKnow()
 	s.reuses = s.decl.transient() && s.plain && !s.identified
 	s.format = s.codec.ContentType()
 	if s.format == codec.JSON.ContentType() || s.decl.transient() && s.format == codec.Raw.ContentType() {
@@ -84,6 +84,20 @@ func (s *sender) compile() {
 	if s.next == nil {
 		s.next = s.in.chain(s.selected, dispatch)
 	}
+}
+
+// mayKnow reports whether something on the sending side may know the id of a message. If not, a
+// call and an event that is not stored go without.
+func (s *sender) mayKnow() bool {
+	switch {
+	case s.in.app.options.chooses(s.decl):
+		return true
+	case s.decl.kind == KindService:
+		return !s.plain
+	case s.decl.transient():
+		return s.in.mayAsk(s.selected)
+	}
+	return true
 }
 
 // prepare makes the Call of one payload and sends it through the middleware. For a
