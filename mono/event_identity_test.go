@@ -176,7 +176,8 @@ func TestCallOfAnEvent(t *testing.T) {
 				if other := next(t, calls); c != other || c != mono.CallFrom(ctx) {
 					t.Error("two Calls of one event")
 				}
-				if ctx.Err() != nil || c.Payload() != f || c.ID() == "" || c.ID() != c.ID() {
+				id := c.ID()
+				if ctx.Err() != nil || c.Payload() != f || id == "" || c.ID() != id {
 					t.Errorf("the Call has the id %q and the payload %v, its context the error %v", c.ID(), c.Payload(), ctx.Err())
 				}
 				described <- fmt.Sprint(c.Side(), c.Handle().Name(), c.Module(), c.Group(), c.Key(), c.Size(), c.Attempt(), c.Sequence(), c.Count(), c.Partition(), c.Local(), c.Reply(), ctx.Done() != nil)
