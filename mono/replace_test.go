@@ -224,6 +224,10 @@ func TestRemoveAHandle(t *testing.T) {
 		arrive()
 		awaitDeadLetters(t, jobs.DeadLetters(second), 1)
 		third := release(3)
+		await(t, "the workers of the release before wait for jobs again", func() bool {
+			findings, err := third.Preflight(t.Context())
+			return err == nil && len(findings) == 1
+		})
 		logs = watchLogs(third)
 		stopThird := starts(t, third)
 		if len(logs) != 1 || logs["queues_gone_jobs__dead"] != 1 { // the others are in use
